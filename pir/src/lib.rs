@@ -1,1 +1,32 @@
-//! Skeleton.
+//! The private lookup engine of Opaque.
+//!
+//! **What.** A table's searchable column becomes a matrix of bytes; a lookup multiplies that matrix
+//! with an encrypted unit vector, so that a server scans everything and learns nothing. This crate
+//! holds the public mathematics and formats of that scheme: SimplePIR's scan (Henzinger et al.,
+//! USENIX Security 2023) with its hint evaluated under a second encryption instead of downloaded
+//! (Li et al., HintlessPIR, CRYPTO 2024).
+//!
+//! **Why not something simpler.** Downloading the hint costs a client tens of megabytes per table
+//! version; evaluating each comparison homomorphically costs hours per gibibyte.
+//!
+//! **Map**, in the order of a table's life:
+//! - [`params`]: the closed parameter set and its identity;
+//! - [`table`]: schema, values, rows;
+//! - [`geometry`], [`layout`], [`index`]: from rows to buckets to a whitened matrix;
+//! - [`ring`], [`scan`], [`hint`], [`probe`]: the arithmetic;
+//! - [`codec`]: what travels.
+//!
+//! **Limits.** No secret key type exists here, no async runtime, no network, no Kubernetes, no
+//! SEAL: secrets live in `opaque-client`, BFV in `opaque-seal`.
+#![forbid(unsafe_code)]
+
+pub mod codec;
+pub mod geometry;
+pub mod hint;
+pub mod index;
+pub mod layout;
+pub mod params;
+pub mod probe;
+pub mod ring;
+pub mod scan;
+pub mod table;

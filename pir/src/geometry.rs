@@ -1,0 +1,134 @@
+//! The shape of an index's matrix, its costs, and the solver that picks it.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::params::{
+    ENCRYPTED_SECRET_BYTES, MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS,
+    PLANE_CIPHERTEXT_BYTES, PLANE_ROWS, PLANE_SCAN_BYTES, ParamsId,
+};
+
+/// The shape of one index's matrix: R rows of bytes by C buckets.
+///
+/// Invariants, held by [`Geometry::new`]: R is a multiple of 4096 of at most
+/// [`MAX_BUCKET_BYTES`], C a multiple of 1024 of at most [`MAX_BUCKETS`], and a page has at
+/// least one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "RawGeometry")]
+pub struct Geometry {
+    bucket_bytes: u32,
+    buckets: u32,
+    page_rows: u32,
+}
+
+#[derive(Deserialize)]
+struct RawGeometry {
+    bucket_bytes: u32,
+    buckets: u32,
+    page_rows: u32,
+}
+
+impl TryFrom<RawGeometry> for Geometry {
+    type Error = GeometryError;
+
+    fn try_from(raw: RawGeometry) -> Result<Self, GeometryError> {
+        Self::new(raw.bucket_bytes, raw.buckets, raw.page_rows)
+    }
+}
+
+impl Geometry {
+    /// Checks every invariant of the type.
+    pub fn new(bucket_bytes: u32, buckets: u32, page_rows: u32) -> Result<Self, GeometryError> {
+        let whole = |number: u32, unit: usize, most: u32| {
+            number > 0 && number <= most && (number as usize).is_multiple_of(unit)
+        };
+        if whole(bucket_bytes, PLANE_ROWS, MAX_BUCKET_BYTES)
+            && whole(buckets, PARTITION_BUCKETS, MAX_BUCKETS)
+            && page_rows > 0
+        {
+            Ok(Self { bucket_bytes, buckets, page_rows })
+        } else {
+            Err(GeometryError::Shape { bucket_bytes, buckets, page_rows })
+        }
+    }
+
+    /// R: bytes of a bucket, rows of the matrix.
+    pub fn bucket_bytes(&self) -> usize {
+        self.bucket_bytes as usize
+    }
+
+    /// C: buckets, columns of the matrix.
+    pub fn buckets(&self) -> u32 {
+        self.buckets
+    }
+
+    /// Rows of one value that share a page; only its last page may have fewer.
+    pub fn page_rows(&self) -> u32 {
+        self.page_rows
+    }
+
+    /// Partitions of 1024 buckets.
+    pub fn partitions(&self) -> u32 {
+        self.buckets / PARTITION_BUCKETS as u32
+    }
+
+    /// Planes of 4096 rows of the hint.
+    pub fn planes(&self) -> usize {
+        self.bucket_bytes() / PLANE_ROWS
+    }
+
+    /// Bytes of one partition of the matrix.
+    pub fn partition_bytes(&self) -> usize {
+        self.bucket_bytes() * PARTITION_BUCKETS
+    }
+
+    /// Bytes of the whole matrix.
+    pub fn matrix_bytes(&self) -> u64 {
+        self.partition_bytes() as u64 * u64::from(self.partitions())
+    }
+
+    /// Bytes that one lookup adds to a query: a ciphertext of 4 bytes per bucket and the encrypted
+    /// secret.
+    pub fn lookup_bytes(&self) -> usize {
+        self.buckets as usize * 4 + ENCRYPTED_SECRET_BYTES
+    }
+
+    /// Bytes that one lookup adds to an answer.
+    pub fn answer_bytes(&self) -> usize {
+        self.planes() * (PLANE_SCAN_BYTES + PLANE_CIPHERTEXT_BYTES)
+    }
+
+    /// Pages to fetch for the rows `offset..offset + limit` of a value; at least one. Depends on
+    /// nothing else, so that a query's size tells nothing about the data.
+    pub fn pages_for(&self, offset: u64, limit: u64) -> u64 {
+        offset.saturating_add(limit).div_ceil(u64::from(self.page_rows)).max(1)
+    }
+
+    /// Identity of parameter set, layout version and geometry.
+    pub fn params_id(&self) -> ParamsId {
+        let mut bytes = Vec::with_capacity(13);
+        bytes.push(crate::layout::VERSION);
+        for number in [self.bucket_bytes, self.buckets, self.page_rows] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        ParamsId::new(&bytes)
+    }
+}
+
+/// Why no geometry fits.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GeometryError {
+    /// Numbers that are no geometry.
+    #[error(
+        "no geometry: {bucket_bytes} bytes per bucket, {buckets} buckets, {page_rows} rows per page"
+    )]
+    Shape {
+        /// R as given.
+        bucket_bytes: u32,
+        /// C as given.
+        buckets: u32,
+        /// Rows per page as given.
+        page_rows: u32,
+    },
+}

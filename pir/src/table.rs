@@ -1,0 +1,9 @@
+//! Tables as their users see them: [`Schema`], [`Value`], and rows as bytes ([`encode_row`]).
+
+mod row;
+mod schema;
+mod value;
+
+pub use row::{RowError, decode_row, encode_row};
+pub use schema::{Column, ColumnType, MAX_COLUMNS, MAX_NAME_BYTES, Role, Schema, SchemaError};
+pub use value::{Value, ValueError};

@@ -1,0 +1,107 @@
+//! One cell of a table.
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::ColumnType;
+
+/// One cell of a table.
+///
+/// Equality is exact (a REAL by bits, except that −0.0 was made 0.0 when the value was parsed).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// SQL's NULL.
+    Null,
+    /// An INT.
+    Int(i64),
+    /// A REAL; never NaN.
+    Real(f64),
+    /// A TEXT.
+    Text(String),
+    /// A JSON document as it was written.
+    Json(String),
+    /// A BOOL.
+    Bool(bool),
+    /// A TIMESTAMP, microseconds since 1970-01-01 UTC.
+    Timestamp(i64),
+}
+
+impl Value {
+    /// Reads a value of `column_type` from text, as it stands in a CSV field or a quoted literal.
+    ///
+    /// BOOL accepts `true`, `false`, `t`, `f`, `1`, `0` in any case; TIMESTAMP accepts RFC 3339
+    /// (`2026-11-21T09:30:00Z`) and keeps microseconds; REAL refuses NaN.
+    pub fn parse(column_type: ColumnType, text: &str) -> Result<Self, ValueError> {
+        let refused = |expected| ValueError { expected, column_type };
+        match column_type {
+            ColumnType::Int => {
+                text.parse().map(Self::Int).map_err(|_| refused("a whole number of 64 bits"))
+            }
+            ColumnType::Real => text
+                .parse::<f64>()
+                .ok()
+                .and_then(Self::real)
+                .ok_or(refused("a number that is not NaN")),
+            ColumnType::Text => Ok(Self::Text(text.to_owned())),
+            ColumnType::Json => match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                Ok(_) => Ok(Self::Json(text.to_owned())),
+                Err(_) => Err(refused("a JSON document")),
+            },
+            ColumnType::Bool => match text.to_ascii_lowercase().as_str() {
+                "true" | "t" | "1" => Ok(Self::Bool(true)),
+                "false" | "f" | "0" => Ok(Self::Bool(false)),
+                _ => Err(refused("true or false")),
+            },
+            ColumnType::Timestamp => text
+                .parse::<Timestamp>()
+                .map(|instant| Self::Timestamp(instant.as_microsecond()))
+                .map_err(|_| refused("an RFC 3339 time such as 2026-11-21T09:30:00Z")),
+        }
+    }
+
+    /// A REAL without NaN and with one zero.
+    pub fn real(number: f64) -> Option<Self> {
+        (!number.is_nan()).then_some(Self::Real(if number == 0.0 { 0.0 } else { number }))
+    }
+
+    /// Whether the value may stand in a column of this type. NULL may stand in any.
+    pub fn is_of(&self, column_type: ColumnType) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Int(_) => column_type == ColumnType::Int,
+            Self::Real(_) => column_type == ColumnType::Real,
+            Self::Text(_) => column_type == ColumnType::Text,
+            Self::Json(_) => column_type == ColumnType::Json,
+            Self::Bool(_) => column_type == ColumnType::Bool,
+            Self::Timestamp(_) => column_type == ColumnType::Timestamp,
+        }
+    }
+
+    /// The bytes that a searchable column hashes: equal exactly when the values are equal.
+    /// One tag byte, then the value. NULL has a group of its own, which no lookup asks for.
+    pub fn search_key(&self) -> Vec<u8> {
+        let (tag, bytes): (u8, &[u8]) = match self {
+            Self::Null => (0, &[]),
+            Self::Int(number) => (1, &number.to_le_bytes()),
+            Self::Real(number) => (2, &number.to_le_bytes()),
+            Self::Text(text) => (3, text.as_bytes()),
+            Self::Json(text) => (4, text.as_bytes()),
+            Self::Bool(truth) => (5, &[u8::from(*truth)]),
+            Self::Timestamp(micros) => (6, &micros.to_le_bytes()),
+        };
+        let mut key = Vec::with_capacity(1 + bytes.len());
+        key.push(tag);
+        key.extend_from_slice(bytes);
+        key
+    }
+}
+
+/// Text that is no value of a column's type. The text itself is left out: it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("not a value of type {column_type:?}: expected {expected}")]
+pub struct ValueError {
+    /// What would have been accepted.
+    pub expected: &'static str,
+    /// The column's type.
+    pub column_type: ColumnType,
+}
