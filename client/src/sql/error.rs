@@ -1,0 +1,150 @@
+//! Why a statement was refused: what happened, then what to do.
+
+use opaque_pir::table::ColumnType;
+use thiserror::Error;
+
+/// Why a statement has no answer. The text may quote the user's own SQL: it stays on the client.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SqlError {
+    /// The text is too long to be parsed safely.
+    #[error("the statement has {bytes} bytes, more than {limit}: send several statements")]
+    TooLong {
+        /// Bytes of the text.
+        bytes: usize,
+        /// Most bytes.
+        limit: usize,
+    },
+    /// The text is not SQL.
+    #[error("this is not a SELECT statement that can be read: {message}")]
+    Syntax {
+        /// The parser's words, with line and column.
+        message: String,
+    },
+    /// SQL outside the grammar.
+    #[error("{what} is not supported: {instead}")]
+    Unsupported {
+        /// The construct, quoted.
+        what: String,
+        /// What to write instead.
+        instead: &'static str,
+    },
+    /// The statement reads another table than the one described.
+    #[error("the statement reads table {statement:?}, but table {described:?} was described")]
+    OtherTable {
+        /// The table in FROM.
+        statement: String,
+        /// The schema's table.
+        described: String,
+    },
+    /// No such column.
+    #[error("table {table:?} has no column {name:?}: its columns are {}", columns.join(", "))]
+    UnknownColumn {
+        /// As written.
+        name: String,
+        /// The table.
+        table: String,
+        /// Its columns.
+        columns: Vec<String>,
+    },
+    /// A comparison or similar that does not compare a column with a literal.
+    #[error(
+        "{text} does not compare a column with a literal: write `column = 'value'` or the like"
+    )]
+    NoColumn {
+        /// The condition, quoted.
+        text: String,
+    },
+    /// A literal that no value of the column can be compared with.
+    #[error("column {column:?} is {} and cannot be compared with {literal}: write {write}", type_name(*column_type))]
+    Literal {
+        /// The column.
+        column: String,
+        /// Its type.
+        column_type: ColumnType,
+        /// The literal, quoted.
+        literal: String,
+        /// What to write.
+        write: &'static str,
+    },
+    /// An operator that the column's type does not have.
+    #[error("column {column:?} is {}, which {operator} does not apply to: {instead}", type_name(*column_type))]
+    Operator {
+        /// The column.
+        column: String,
+        /// Its type.
+        column_type: ColumnType,
+        /// The operator.
+        operator: &'static str,
+        /// What to write instead.
+        instead: &'static str,
+    },
+    /// A placeholder without a value.
+    #[error("no value for :{name}: add --param {name}=VALUE")]
+    MissingParameter {
+        /// Without the colon.
+        name: String,
+    },
+    /// A value without a placeholder.
+    #[error("parameter {name:?} is given but the statement has no :{name}: remove it, or use it")]
+    UnusedParameter {
+        /// Without the colon.
+        name: String,
+    },
+    /// LIMIT or OFFSET is no number.
+    #[error("{clause} {text} is not a whole number: write {clause} 10")]
+    Bound {
+        /// LIMIT or OFFSET.
+        clause: &'static str,
+        /// As written.
+        text: String,
+    },
+    /// ORDER BY a position that does not exist.
+    #[error("ORDER BY {position}: the statement has {columns} output columns, counted from 1")]
+    Position {
+        /// As written.
+        position: String,
+        /// Columns of the output.
+        columns: usize,
+    },
+    /// No private plan exists.
+    #[error("not answered privately: {0}")]
+    NotPrivate(#[from] Refusal),
+    /// The fetched pages do not hold every row that the answer needs.
+    #[error(
+        "{matches} rows match the lookup and the fetched pages hold {fetched} of them, too few for \
+         an exact answer: run it again with --pages {pages}"
+    )]
+    MorePages {
+        /// Rows with the values looked up.
+        matches: u64,
+        /// Rows fetched.
+        fetched: u64,
+        /// Pages that hold all.
+        pages: u64,
+    },
+    /// What was fetched is not what the plan asked for.
+    #[error("the fetched data is not what the plan asked for; this is a bug in the caller")]
+    Fetched,
+}
+
+/// Why a WHERE has no private plan.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Placeholder.
+    #[error("todo")]
+    Todo,
+}
+
+/// A type's name in SQL.
+pub(crate) fn type_name(column_type: ColumnType) -> &'static str {
+    match column_type {
+        ColumnType::Int => "INT",
+        ColumnType::Real => "REAL",
+        ColumnType::Text => "TEXT",
+        ColumnType::Json => "JSON",
+        ColumnType::Bool => "BOOL",
+        ColumnType::Timestamp => "TIMESTAMP",
+    }
+}
