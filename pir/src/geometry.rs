@@ -1,7 +1,14 @@
-//! The shape of an index's matrix, its costs, and the solver that picks it.
+//! The shape of an index's matrix, and what it costs. [`index`](crate::index) picks it.
+
+mod cost;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use cost::{
+    Cost, HINT_MICROS_PER_PLANE, LINK_BITS_PER_SECOND, PLANE_RAW_BYTES, PLANE_TABLE_BYTES,
+    SCAN_BYTES_PER_SECOND,
+};
 
 use crate::params::{
     ENCRYPTED_SECRET_BYTES, MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS,

@@ -1,0 +1,110 @@
+//! What a geometry costs: memory, bytes on the wire, time.
+
+use std::fmt;
+
+use super::Geometry;
+
+/// Bytes of table that one core scans in a second (engine.md §4: 14.7 to 15.1 GB/s measured with
+/// AVX-512 on memory that reads at 17.2).
+pub const SCAN_BYTES_PER_SECOND: u64 = 15_000_000_000;
+/// Time of the hint product of one plane on one core, microseconds (engine.md §5, measured).
+pub const HINT_MICROS_PER_PLANE: u64 = 125_000;
+/// The link that transfer times are estimated for, bits per second.
+pub const LINK_BITS_PER_SECOND: u64 = 100_000_000;
+/// Memory of one plane of the hint in the form that is multiplied with, NTT residues.
+pub const PLANE_TABLE_BYTES: u64 = 64 << 20;
+/// Memory of one plane of the hint as it is stored: 4096 x 1024 numbers of 32 bits.
+pub const PLANE_RAW_BYTES: u64 = 16 << 20;
+
+/// What an index of some geometry costs the cluster, and one lookup of one page.
+///
+/// Times are estimates for one core of the servers, from the constants of this module; a cluster
+/// splits them over its cores and shards. Bytes are exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Bytes of the matrix: what every lookup reads, over all shards together.
+    pub matrix_bytes: u64,
+    /// Memory of one replica of the whole index: matrix, and each plane as stored and as prepared.
+    pub server_ram_bytes: u64,
+    /// Time of the scan.
+    pub scan_micros: u64,
+    /// Time of the hint product.
+    pub hint_micros: u64,
+    /// Bytes that one lookup sends.
+    pub upload_bytes: u64,
+    /// Bytes that one lookup receives.
+    pub download_bytes: u64,
+}
+
+impl Cost {
+    /// Time of both transfers on a link of [`LINK_BITS_PER_SECOND`].
+    pub fn transfer_micros(&self) -> u64 {
+        (self.upload_bytes + self.download_bytes) * 8_000_000 / LINK_BITS_PER_SECOND
+    }
+
+    /// Estimated time of one lookup of one page.
+    pub fn lookup_micros(&self) -> u64 {
+        self.scan_micros + self.hint_micros + self.transfer_micros()
+    }
+}
+
+impl Geometry {
+    /// What an index of this geometry costs.
+    pub fn cost(&self) -> Cost {
+        let (matrix_bytes, planes) = (self.matrix_bytes(), self.planes() as u64);
+        Cost {
+            matrix_bytes,
+            server_ram_bytes: matrix_bytes + planes * (PLANE_TABLE_BYTES + PLANE_RAW_BYTES),
+            scan_micros: matrix_bytes / (SCAN_BYTES_PER_SECOND / 1_000_000),
+            hint_micros: planes * HINT_MICROS_PER_PLANE,
+            upload_bytes: self.lookup_bytes() as u64,
+            download_bytes: self.answer_bytes() as u64,
+        }
+    }
+}
+
+impl fmt::Display for Cost {
+    /// Three lines: memory, traffic, time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "memory  {} matrix, {} with the hint's planes (one replica of every shard)",
+            Bytes(self.matrix_bytes),
+            Bytes(self.server_ram_bytes)
+        )?;
+        writeln!(
+            f,
+            "lookup  {} up, {} down",
+            Bytes(self.upload_bytes),
+            Bytes(self.download_bytes)
+        )?;
+        write!(
+            f,
+            "time    {:.1} ms scan + {:.0} ms hint on one core, {:.0} ms transfer at {} Mbit/s (estimated)",
+            millis(self.scan_micros),
+            millis(self.hint_micros),
+            millis(self.transfer_micros()),
+            LINK_BITS_PER_SECOND / 1_000_000
+        )
+    }
+}
+
+fn millis(micros: u64) -> f64 {
+    micros as f64 / 1e3
+}
+
+/// A size for people: binary units, three digits.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes < 1 << 10 => write!(f, "{bytes} B"),
+            bytes if bytes < 1 << 20 => write!(f, "{:.1} KiB", bytes as f64 / 1024.0),
+            bytes if bytes < 1 << 30 => {
+                write!(f, "{:.1} MiB", bytes as f64 / f64::from(1u32 << 20))
+            }
+            bytes => write!(f, "{:.2} GiB", bytes as f64 / f64::from(1u32 << 30)),
+        }
+    }
+}

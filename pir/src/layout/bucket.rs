@@ -1,0 +1,242 @@
+//! Pages to a bucket's bytes, and back.
+
+use thiserror::Error;
+
+use super::{Keys, Salt, VERSION};
+use crate::codec::{ReadError, Reader, write_varint};
+use crate::params::MAX_BUCKET_BYTES;
+
+/// Bytes of a bucket's header.
+pub const HEADER_BYTES: usize = HEAD_BYTES + CHECK_BYTES;
+
+/// Version, page count and used length.
+const HEAD_BYTES: usize = 5;
+const CHECK_BYTES: usize = 8;
+/// A page that anyone can read who has its bucket.
+const KIND_PLAIN: u8 = 0;
+
+/// Some rows of one value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Rows of the value in the whole table.
+    pub total_rows: u64,
+    /// Number of the page among its value's pages, from 0.
+    pub page: u32,
+    /// Position of each row in the load, and the row's bytes (row codec).
+    pub rows: Vec<(u64, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Page {
+    /// Without the rows: what a lookup found stays out of logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Page(redacted)")
+    }
+}
+
+/// A bucket of exactly `bucket_bytes` bytes that holds these pages, not whitened.
+///
+/// # Errors
+/// When the pages do not fit, or when one is no page (no rows, more rows than its value has, rows
+/// out of load order).
+pub fn encode_bucket(
+    salt: &Salt,
+    column: u32,
+    bucket: u32,
+    bucket_bytes: usize,
+    pages: &[Page],
+) -> Result<Vec<u8>, LayoutError> {
+    let mut writer = BucketWriter::default();
+    for Page { total_rows, page, rows } in pages {
+        let ordered = rows.is_sorted_by(|(before, _), (after, _)| before < after);
+        if rows.is_empty() || rows.len() as u64 > *total_rows || !ordered {
+            return Err(LayoutError::Malformed(ReadError::Invalid("page")));
+        }
+        let rows = rows.iter().map(|(number, row)| (*number, row.as_slice()));
+        writer.page(*total_rows, *page, rows);
+    }
+    let mut bytes = vec![0; bucket_bytes];
+    writer.finish(&Keys::new(salt, column), bucket, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The pages of a bucket's bytes, not whitened; the inverse of [`encode_bucket`] and as strict.
+///
+/// # Errors
+/// For every byte string that [`encode_bucket`] would not have written for this bucket.
+pub fn decode_bucket(
+    salt: &Salt,
+    column: u32,
+    bucket: u32,
+    plain: &[u8],
+) -> Result<Vec<Page>, LayoutError> {
+    if plain.len() > MAX_BUCKET_BYTES as usize {
+        return Err(LayoutError::Size { bytes: plain.len() });
+    }
+    let (head, _) = plain.split_at_checked(HEAD_BYTES).ok_or(ReadError::Truncated)?;
+    let mut reader = Reader::new(plain);
+    let version = reader.u8()?;
+    if version != VERSION {
+        return Err(LayoutError::Version { found: version });
+    }
+    let pages = reader.u16()?;
+    let used = reader.u16()?;
+    let check = reader.array::<CHECK_BYTES>()?;
+    let content = reader.take(usize::from(used))?;
+    if Keys::new(salt, column).check(bucket, head, content) != check {
+        return Err(LayoutError::Check);
+    }
+    if reader.take(reader.remaining())?.iter().any(|byte| *byte != 0) {
+        return Err(LayoutError::Tail);
+    }
+    let mut reader = Reader::new(content);
+    let pages = (0..pages).map(|_| read_page(&mut reader)).collect::<Result<_, _>>()?;
+    reader.finish()?;
+    Ok(pages)
+}
+
+fn read_page(reader: &mut Reader<'_>) -> Result<Page, LayoutError> {
+    let kind = reader.u8()?;
+    if kind != KIND_PLAIN {
+        return Err(LayoutError::Kind { found: kind });
+    }
+    let length = read_length(reader)?;
+    let mut reader = Reader::new(reader.take(length)?);
+    let total_rows = reader.varint()?;
+    let page = u32::try_from(reader.varint()?).map_err(|_| ReadError::Invalid("page number"))?;
+    let count = reader.varint()?;
+    // A row has two bytes or more, so a count that lies reserves no memory.
+    if count == 0 || count > total_rows || count > reader.remaining() as u64 / 2 {
+        return Err(ReadError::Invalid("row count").into());
+    }
+    let mut rows: Vec<(u64, Vec<u8>)> = Vec::new();
+    for _ in 0..count {
+        let number = reader.varint()?;
+        if rows.last().is_some_and(|(before, _)| *before >= number) {
+            return Err(ReadError::Invalid("row number").into());
+        }
+        let length = read_length(&mut reader)?;
+        rows.push((number, reader.take(length)?.to_vec()));
+    }
+    reader.finish()?;
+    Ok(Page { total_rows, page, rows })
+}
+
+fn read_length(reader: &mut Reader<'_>) -> Result<usize, ReadError> {
+    usize::try_from(reader.varint()?).map_err(|_| ReadError::Invalid("length"))
+}
+
+/// Collects the pages of one bucket. Reusable after [`BucketWriter::finish`].
+#[derive(Default)]
+pub(crate) struct BucketWriter {
+    pages: usize,
+    content: Vec<u8>,
+    page: Vec<u8>,
+}
+
+impl BucketWriter {
+    /// Adds a page. The rows are in load order and there is at least one.
+    pub(crate) fn page<'a>(
+        &mut self,
+        total_rows: u64,
+        page: u32,
+        rows: impl ExactSizeIterator<Item = (u64, &'a [u8])>,
+    ) {
+        self.pages += 1;
+        self.page.clear();
+        write_varint(&mut self.page, total_rows);
+        write_varint(&mut self.page, u64::from(page));
+        write_varint(&mut self.page, rows.len() as u64);
+        for (number, row) in rows {
+            write_varint(&mut self.page, number);
+            write_varint(&mut self.page, row.len() as u64);
+            self.page.extend_from_slice(row);
+        }
+        self.content.push(KIND_PLAIN);
+        write_varint(&mut self.content, self.page.len() as u64);
+        self.content.extend_from_slice(&self.page);
+    }
+
+    /// Fills all of `out`, a bucket of R bytes, and starts anew.
+    pub(crate) fn finish(
+        &mut self,
+        keys: &Keys,
+        bucket: u32,
+        out: &mut [u8],
+    ) -> Result<(), LayoutError> {
+        let (pages, used) = (std::mem::take(&mut self.pages), self.content.len());
+        let bytes = out.len();
+        if bytes > MAX_BUCKET_BYTES as usize {
+            return Err(LayoutError::Size { bytes });
+        }
+        let overflow = LayoutError::Overflow { bytes: HEADER_BYTES + used, limit: bytes };
+        let (head, rest) = out.split_at_mut_checked(HEAD_BYTES).ok_or(overflow.clone())?;
+        let (check, rest) = rest.split_at_mut_checked(CHECK_BYTES).ok_or(overflow.clone())?;
+        let (content, tail) = rest.split_at_mut_checked(used).ok_or(overflow.clone())?;
+        let [used_low, used_high] =
+            u16::try_from(used).map_err(|_| overflow.clone())?.to_le_bytes();
+        let [pages_low, pages_high] = u16::try_from(pages).map_err(|_| overflow)?.to_le_bytes();
+        head.copy_from_slice(&[VERSION, pages_low, pages_high, used_low, used_high]);
+        content.copy_from_slice(&self.content);
+        check.copy_from_slice(&keys.check(bucket, head, content));
+        tail.fill(0);
+        self.content.clear();
+        Ok(())
+    }
+}
+
+/// Bytes of a row inside a page.
+pub(crate) fn framed_row_bytes(number: u64, row_bytes: usize) -> u64 {
+    varint_bytes(number) + varint_bytes(row_bytes as u64) + row_bytes as u64
+}
+
+/// Bytes of a page of `rows` rows that take `framed` bytes in all ([`framed_row_bytes`]).
+pub(crate) fn page_bytes(total_rows: u64, page: u32, rows: u64, framed: u64) -> u64 {
+    let length =
+        varint_bytes(total_rows) + varint_bytes(u64::from(page)) + varint_bytes(rows) + framed;
+    1 + varint_bytes(length) + length
+}
+
+fn varint_bytes(number: u64) -> u64 {
+    u64::from((u64::BITS - number.leading_zeros()).div_ceil(7).max(1))
+}
+
+/// Why bytes are no bucket, or pages fit in none. Carries no byte of the content.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// The pages are larger than the bucket.
+    #[error("the pages of a bucket take {bytes} bytes of {limit}")]
+    Overflow {
+        /// Bytes that the pages take with the header.
+        bytes: usize,
+        /// R.
+        limit: usize,
+    },
+    /// The bucket has more bytes than any geometry allows.
+    #[error("a bucket has at most {MAX_BUCKET_BYTES} bytes, not {bytes}")]
+    Size {
+        /// Bytes given.
+        bytes: usize,
+    },
+    /// Another version of the layout, or a bucket that came out wrong.
+    #[error("a bucket of layout version {found}, where this program reads {VERSION}")]
+    Version {
+        /// The version read.
+        found: u8,
+    },
+    /// The content is not what the publisher wrote into this bucket.
+    #[error("a bucket's check does not hold")]
+    Check,
+    /// The unused end of the bucket is not zero.
+    #[error("a bucket's unused bytes are not zero")]
+    Tail,
+    /// A kind of page that this version cannot read.
+    #[error("a page of kind {found} is not readable by this program")]
+    Kind {
+        /// The kind read.
+        found: u8,
+    },
+    /// The pages are not as an encoder writes them.
+    #[error("malformed bucket: {0}")]
+    Malformed(#[from] ReadError),
+}
