@@ -1,1 +1,3 @@
 //! Skeleton.
+pub mod coordination;
+pub mod placement;

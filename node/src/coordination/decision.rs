@@ -1,0 +1,129 @@
+//! The leader's decisions: functions from state and time to the next step, without I/O.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Map, MemberRecord, UnixMillis};
+use crate::placement::ShardId;
+
+/// How long the leader waits for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// A member whose record is older counts as dead.
+    pub member_ttl: Duration,
+    /// How long a proposal whose every shard has one prepared replica waits for the other live ones.
+    pub stragglers: Duration,
+    /// How long a proposal may wait for a shard without a prepared replica.
+    pub prepare_deadline: Duration,
+}
+
+impl Default for Policy {
+    /// 5 s of silence, 30 s for stragglers, 30 min to prepare.
+    fn default() -> Self {
+        Self {
+            member_ttl: Duration::from_secs(5),
+            stragglers: Duration::from_secs(30),
+            prepare_deadline: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// What the leader does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing is proposed.
+    Idle,
+    /// Nodes are still preparing; look again when the state changes or time passes.
+    Wait {
+        /// The proposed generation.
+        generation: u64,
+        /// Shards without a prepared live replica.
+        missing: Vec<ShardId>,
+        /// Live replicas that are still preparing.
+        preparing: Vec<String>,
+    },
+    /// Run the self-test against the proposed generation; activate it if the test holds.
+    Test {
+        /// The proposed generation.
+        generation: u64,
+    },
+    /// The proposal cannot become active.
+    Reject {
+        /// The proposed generation.
+        generation: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The members whose record is fresh.
+pub fn alive<'a>(
+    members: &'a [MemberRecord],
+    now: UnixMillis,
+    ttl: Duration,
+) -> impl Iterator<Item = &'a MemberRecord> + 'a {
+    members.iter().filter(move |member| now.since(member.heartbeat) <= ttl)
+}
+
+/// Whether every shard of `map` has a live replica that serves its generation.
+pub fn serving(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Duration) -> bool {
+    let serving: BTreeSet<ShardId> = alive(members, now, ttl)
+        .filter(|member| member.active_generation == map.generation)
+        .map(|member| member.shard)
+        .collect();
+    map.shards.ids().all(|shard| serving.contains(&shard))
+}
+
+/// What the leader does about the proposed map.
+///
+/// A generation can be tested once every shard has a live replica that prepared it. The leader then
+/// waits for the other live replicas for a while, so that the switch does not leave a shard with one
+/// replica, but not for ever: a replica that hangs must not block a load. A shard all of whose live
+/// replicas failed to prepare rejects the proposal at once.
+pub fn next_step(
+    proposed: Option<&Map>,
+    members: &[MemberRecord],
+    now: UnixMillis,
+    policy: &Policy,
+) -> Step {
+    let Some(map) = proposed else { return Step::Idle };
+    let generation = map.generation;
+    let waited = now.since(map.proposed_at);
+    let mut missing = Vec::new();
+    let mut preparing = Vec::new();
+    for shard in map.shards.ids() {
+        let mut prepared = 0;
+        let mut pending = Vec::new();
+        let mut failure = None;
+        for member in alive(members, now, policy.member_ttl).filter(|m| m.shard == shard) {
+            match &member.failed {
+                _ if member.prepared_generation == generation => prepared += 1,
+                Some(failed) if failed.generation == generation => {
+                    failure = Some((&member.node, &failed.reason));
+                }
+                Some(_) | None => pending.push(member.node.clone()),
+            }
+        }
+        if prepared == 0 {
+            if let (Some((node, reason)), true) = (failure, pending.is_empty()) {
+                let reason = format!("shard {shard}: node {node} cannot prepare it: {reason}");
+                return Step::Reject { generation, reason };
+            }
+            missing.push(shard);
+        }
+        preparing.extend(pending);
+    }
+    if missing.is_empty() && (preparing.is_empty() || waited > policy.stragglers) {
+        return Step::Test { generation };
+    }
+    if !missing.is_empty() && waited > policy.prepare_deadline {
+        let shards: Vec<String> = missing.iter().map(ShardId::to_string).collect();
+        let (seconds, shards) = (policy.prepare_deadline.as_secs(), shards.join(", "));
+        let reason = format!("no replica prepared it within {seconds} s on shard {shards}");
+        return Step::Reject { generation, reason };
+    }
+    Step::Wait { generation, missing, preparing }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,425 @@
+//! Coordination through a directory that all nodes of a machine share.
+//!
+//! ```text
+//! members/<node>.json     active.json     proposed.json     rejected/<generation>.json
+//! leader.json             name and fencing token of the last leader
+//! leader.lock             locked (flock) by the leader while it lives
+//! state.lock              locked during each change of the state
+//! ```
+//!
+//! **Crash safety.** A change is one rename: writing `active.json` activates, writing
+//! `rejected/<g>.json` rejects. The `proposed.json` that either leaves behind is void, because its
+//! generation is not above the active one, or is rejected; readers skip it.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::files::{self, Durability, io_error};
+use super::{
+    Change, Coordination, CoordinationError, Leader, Leadership, Map, MemberRecord, Outcome,
+    Snapshot, UnixMillis,
+};
+use crate::placement::{self, Shards};
+
+/// How often the directory is looked at for changes.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a change waits for another process's change.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+/// How often it tries.
+const LOCK_RETRY: Duration = Duration::from_millis(3);
+
+/// Coordination through a shared directory; see the module.
+pub struct FileCoordination {
+    directory: Arc<Directory>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    poll: AbortHandle,
+}
+
+impl FileCoordination {
+    /// Opens the directory, making it if it is not there, and watches it from now on.
+    ///
+    /// Must be called in a tokio runtime.
+    pub async fn open(directory: impl Into<PathBuf>) -> Result<Self, CoordinationError> {
+        let directory = Arc::new(Directory(directory.into()));
+        let opened = Arc::clone(&directory);
+        let first = blocking(move || {
+            opened.create()?;
+            opened.snapshot()
+        })
+        .await?;
+        let (sender, snapshots) = watch::channel(Arc::new(first));
+        let poll = tokio::spawn(poll(Arc::clone(&directory), sender)).abort_handle();
+        Ok(Self { directory, snapshots, poll })
+    }
+
+    /// Reads outside the executor.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Directory) -> Result<T, CoordinationError> + Send + 'static,
+    ) -> Result<T, CoordinationError> {
+        let directory = Arc::clone(&self.directory);
+        blocking(move || work(&directory)).await
+    }
+
+    /// Runs a change while no other process changes the state. Once started it is not cancelled.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Directory) -> Result<T, CoordinationError> + Send + 'static,
+    ) -> Result<T, CoordinationError> {
+        let path = self.directory.0.join("state.lock");
+        let lock = open_lock(&path)?;
+        let start = Instant::now();
+        while !try_lock(&lock, &path)? {
+            if start.elapsed() > LOCK_DEADLINE {
+                return Err(CoordinationError::Busy(LOCK_DEADLINE));
+            }
+            tokio::time::sleep(LOCK_RETRY).await;
+        }
+        let directory = Arc::clone(&self.directory);
+        blocking(move || {
+            let result = work(&directory);
+            drop(lock);
+            result
+        })
+        .await
+    }
+}
+
+impl Drop for FileCoordination {
+    fn drop(&mut self) {
+        self.poll.abort();
+    }
+}
+
+#[async_trait]
+impl Coordination for FileCoordination {
+    async fn heartbeat(&self, member: &MemberRecord) -> Result<(), CoordinationError> {
+        let member = member.clone();
+        self.read(move |directory| {
+            let path = directory.member(&member.node)?;
+            files::write(&path, "opaque-member", &member, Durability::Ephemeral)
+        })
+        .await
+    }
+
+    async fn leave(&self, node: &str) -> Result<(), CoordinationError> {
+        let node = node.to_owned();
+        self.read(move |directory| files::remove(&directory.member(&node)?)).await
+    }
+
+    async fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError> {
+        self.read(Directory::members).await
+    }
+
+    async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError> {
+        check_name(node)?;
+        let path = self.directory.0.join("leader.lock");
+        let lock = open_lock(&path)?;
+        if !try_lock(&lock, &path)? {
+            return Ok(None);
+        }
+        let node = node.to_owned();
+        let leader = self.change(move |directory| directory.next_leader(node)).await?;
+        Ok(Some(Leadership::new(leader.node, leader.token, Box::new(lock))))
+    }
+
+    async fn leader(&self) -> Result<Option<Leader>, CoordinationError> {
+        self.read(Directory::leader).await
+    }
+
+    async fn active(&self) -> Result<Option<Map>, CoordinationError> {
+        self.read(Directory::active).await
+    }
+
+    async fn proposed(&self) -> Result<Option<Map>, CoordinationError> {
+        self.read(|directory| Ok(directory.maps()?.1)).await
+    }
+
+    async fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
+        self.change(move |directory| directory.initialize(shards)).await
+    }
+
+    async fn propose(
+        &self,
+        change: Change,
+        expected: u64,
+        now: UnixMillis,
+    ) -> Result<Map, CoordinationError> {
+        self.change(move |directory| directory.propose(change, expected, now)).await
+    }
+
+    async fn activate(
+        &self,
+        leadership: &Leadership,
+        generation: u64,
+    ) -> Result<Map, CoordinationError> {
+        let token = leadership.token();
+        self.change(move |directory| directory.activate(token, generation)).await
+    }
+
+    async fn reject(
+        &self,
+        leadership: &Leadership,
+        generation: u64,
+        reason: &str,
+    ) -> Result<(), CoordinationError> {
+        let (token, reason) = (leadership.token(), reason.to_owned());
+        self.change(move |directory| directory.reject(token, generation, reason)).await
+    }
+
+    async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
+        self.change(move |directory| directory.outcome(generation)).await
+    }
+
+    fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+}
+
+/// Looks at the directory until nobody listens. A failed look keeps the last state and is logged
+/// when it begins.
+async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>) {
+    let mut ticks = tokio::time::interval(POLL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut failing = false;
+    while !snapshots.is_closed() {
+        ticks.tick().await;
+        let looked = Arc::clone(&directory);
+        match blocking(move || looked.snapshot()).await {
+            Ok(snapshot) => {
+                failing = false;
+                snapshots.send_if_modified(|last| {
+                    let changed = **last != snapshot;
+                    if changed {
+                        *last = Arc::new(snapshot);
+                    }
+                    changed
+                });
+            }
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(%error, "cannot read the cluster's state; keeping the last one");
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+/// The file that says why a generation was rejected.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rejection {
+    generation: u64,
+    reason: String,
+}
+
+/// The directory's files. Changes are made under `state.lock`.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn create(&self) -> Result<(), CoordinationError> {
+        for path in [self.0.join("members"), self.0.join("rejected")] {
+            fs::create_dir_all(&path).map_err(|error| io_error(&path, error))?;
+        }
+        Ok(())
+    }
+
+    fn member(&self, node: &str) -> Result<PathBuf, CoordinationError> {
+        check_name(node)?;
+        Ok(self.0.join("members").join(format!("{node}.json")))
+    }
+
+    fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError> {
+        let mut members: Vec<MemberRecord> = Vec::new();
+        for path in files::list(&self.0.join("members"))? {
+            // A member may leave between the two looks.
+            members.extend(files::read(&path, "opaque-member")?);
+        }
+        Ok(members)
+    }
+
+    fn leader(&self) -> Result<Option<Leader>, CoordinationError> {
+        files::read(&self.0.join("leader.json"), "opaque-leader")
+    }
+
+    fn next_leader(&self, node: String) -> Result<Leader, CoordinationError> {
+        let last = self.leader()?.map_or(0, |leader| leader.token);
+        let leader = Leader { node, token: last + 1 };
+        let path = self.0.join("leader.json");
+        files::write(&path, "opaque-leader", &leader, Durability::Durable)?;
+        Ok(leader)
+    }
+
+    fn active(&self) -> Result<Option<Map>, CoordinationError> {
+        read_map(&self.0.join("active.json"))
+    }
+
+    /// The active and the proposed map. The proposal is read first: if it becomes active in
+    /// between, it is seen as active and no longer as proposed.
+    fn maps(&self) -> Result<(Option<Map>, Option<Map>), CoordinationError> {
+        let proposed = read_map(&self.0.join("proposed.json"))?;
+        let active = self.active()?;
+        let Some(map) = proposed else { return Ok((active, None)) };
+        let newer = active.as_ref().is_some_and(|active| map.generation > active.generation);
+        let waits = newer && self.rejection(map.generation)?.is_none();
+        Ok((active, waits.then_some(map)))
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, CoordinationError> {
+        let (active, proposed) = self.maps()?;
+        Ok(Snapshot { active, proposed, leader: self.leader()?, members: self.members()? })
+    }
+
+    fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
+        if let Some(active) = self.active()? {
+            return Ok(active);
+        }
+        let first = Map {
+            generation: 1,
+            placement: placement::VERSION,
+            shards,
+            tables: std::collections::BTreeMap::new(),
+            proposed_at: UnixMillis(0),
+        };
+        self.write_map("active.json", &first)?;
+        Ok(first)
+    }
+
+    fn propose(
+        &self,
+        change: Change,
+        expected: u64,
+        now: UnixMillis,
+    ) -> Result<Map, CoordinationError> {
+        let (active, proposed) = self.maps()?;
+        let active = active.ok_or(CoordinationError::NotInitialized)?;
+        if active.generation != expected || proposed.is_some() {
+            return Err(CoordinationError::Conflict {
+                expected,
+                active: active.generation,
+                proposed: proposed.map(|map| map.generation),
+            });
+        }
+        let newest = self.newest_rejected()?.max(active.generation);
+        let map = change.apply(&active, newest + 1, now);
+        self.write_map("proposed.json", &map)?;
+        Ok(map)
+    }
+
+    fn activate(&self, token: u64, generation: u64) -> Result<Map, CoordinationError> {
+        let map = self.decide(token, generation)?;
+        self.write_map("active.json", &map)?;
+        files::remove(&self.0.join("proposed.json"))?;
+        Ok(map)
+    }
+
+    fn reject(&self, token: u64, generation: u64, reason: String) -> Result<(), CoordinationError> {
+        self.decide(token, generation)?;
+        let rejection = Rejection { generation, reason };
+        let path = self.rejected(generation);
+        files::write(&path, "opaque-rejection", rejection, Durability::Durable)?;
+        files::remove(&self.0.join("proposed.json"))
+    }
+
+    /// The proposed map, if the caller leads and it is the one that the caller means.
+    fn decide(&self, token: u64, generation: u64) -> Result<Map, CoordinationError> {
+        let current = self.leader()?.map_or(0, |leader| leader.token);
+        if current != token {
+            return Err(CoordinationError::Fenced { token, current });
+        }
+        let proposed = self.maps()?.1;
+        let found = proposed.as_ref().map(|map| map.generation);
+        proposed
+            .filter(|map| map.generation == generation)
+            .ok_or(CoordinationError::NotProposed { generation, proposed: found })
+    }
+
+    fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
+        if let Some(reason) = self.rejection(generation)? {
+            return Ok(Outcome::Rejected { reason });
+        }
+        let (active, proposed) = self.maps()?;
+        Ok(if active.is_some_and(|map| generation <= map.generation && generation > 0) {
+            Outcome::Activated
+        } else if proposed.is_some_and(|map| generation == map.generation) {
+            Outcome::Pending
+        } else {
+            Outcome::Unknown
+        })
+    }
+
+    fn rejected(&self, generation: u64) -> PathBuf {
+        self.0.join("rejected").join(format!("{generation:020}.json"))
+    }
+
+    fn rejection(&self, generation: u64) -> Result<Option<String>, CoordinationError> {
+        let rejection = files::read::<Rejection>(&self.rejected(generation), "opaque-rejection")?;
+        Ok(rejection.map(|rejection| rejection.reason))
+    }
+
+    /// The newest rejected generation, 0 if none; its number is never used again.
+    fn newest_rejected(&self) -> Result<u64, CoordinationError> {
+        let newest = files::list(&self.0.join("rejected"))?.pop();
+        let number = newest.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
+        Ok(number.and_then(|digits| digits.parse().ok()).unwrap_or(0))
+    }
+
+    fn write_map(&self, name: &str, map: &Map) -> Result<(), CoordinationError> {
+        files::write(&self.0.join(name), "opaque-map", map, Durability::Durable)
+    }
+}
+
+fn read_map(path: &Path) -> Result<Option<Map>, CoordinationError> {
+    let map: Option<Map> = files::read(path, "opaque-map")?;
+    match map {
+        Some(map) if map.placement != placement::VERSION => Err(CoordinationError::Corrupt {
+            object: path.display().to_string(),
+            reason: format!(
+                "placement rule {}; this node knows {}",
+                map.placement,
+                placement::VERSION
+            ),
+        }),
+        map => Ok(map),
+    }
+}
+
+fn check_name(node: &str) -> Result<(), CoordinationError> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if (1..=253).contains(&node.len()) && !node.starts_with('.') && node.bytes().all(good) {
+        Ok(())
+    } else {
+        Err(CoordinationError::NodeName(node.to_owned()))
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, CoordinationError> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    options.open(path).map_err(|error| io_error(path, error))
+}
+
+/// Whether the lock is now held by this open file; it goes when the file is closed, so also when
+/// the process dies.
+fn try_lock(lock: &File, path: &Path) -> Result<bool, CoordinationError> {
+    match lock.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(io_error(path, error)),
+    }
+}
+
+/// Runs file operations outside the executor.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CoordinationError> + Send + 'static,
+) -> Result<T, CoordinationError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| CoordinationError::Interrupted)?
+}
