@@ -1,1 +1,198 @@
-//! Stub.
+//! The hint: what a client's secret adds to every row of a scan (engine.md §5).
+//!
+//! ```text
+//! H[r][i] = Σ_j Σ_k D[r][1024j+k]·A_j[k][i] mod 2^32          R × 1024 words for the whole table
+//! ```
+//!
+//! so that `c − H·s` is the selected bucket plus noise. Row `r`'s bytes of one partition, read as a
+//! polynomial in x^-1, times a_j has `H[r][i]` at x^-i = −x^(n−i); the products are summed in NTT form
+//! over all partitions, exactly (see [`crate::ring`] for the bound), and read back once.
+
+mod builder;
+#[cfg(test)]
+mod tests;
+
+use rayon::prelude::*;
+use thiserror::Error;
+
+pub use builder::HintBuilder;
+
+use crate::geometry::Geometry;
+use crate::layout::Salt;
+use crate::params::{PARTITION_BUCKETS, PLANE_ROWS, RING_DEGREE};
+use crate::ring::{Poly, matrix_row, public_element};
+
+/// Words of one plane: 4096 rows of 1024.
+pub const PLANE_WORDS: usize = PLANE_ROWS * RING_DEGREE;
+
+/// The hint of a whole index, plane by plane.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hint {
+    geometry: Geometry,
+    /// As many as the geometry has, each of [`PLANE_WORDS`].
+    planes: Vec<Vec<u32>>,
+}
+
+impl Hint {
+    /// A hint that was computed before, from its planes in order.
+    ///
+    /// # Errors
+    /// When their number or length is not what the geometry fixes.
+    pub fn from_planes(geometry: &Geometry, planes: Vec<Vec<u32>>) -> Result<Self, HintError> {
+        if planes.len() != geometry.planes() {
+            let (expected, found) = (geometry.planes(), planes.len());
+            return Err(HintError::Planes { expected, found });
+        }
+        for plane in &planes {
+            if plane.len() != PLANE_WORDS {
+                return Err(HintError::Plane { expected: PLANE_WORDS, found: plane.len() });
+            }
+        }
+        Ok(Self { geometry: *geometry, planes })
+    }
+
+    /// The shape that the hint belongs to.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// 4096 rows of 1024 words, row by row; `None` past the last plane.
+    pub fn plane(&self, plane: usize) -> Option<&[u32]> {
+        self.planes.get(plane).map(Vec::as_slice)
+    }
+
+    /// All planes in order.
+    pub fn planes(&self) -> &[Vec<u32>] {
+        &self.planes
+    }
+
+    /// The planes themselves.
+    pub fn into_planes(self) -> Vec<Vec<u32>> {
+        self.planes
+    }
+
+    /// Follows a change of one bucket: `H += (new − old) ⊗ A[bucket]`, R × 1024 multiply-adds instead of
+    /// a rebuild. `old` and `new` are its R stored (whitened) bytes.
+    ///
+    /// # Errors
+    /// When the bucket is not of this geometry, or its bytes are not R; nothing is changed then.
+    pub fn update_bucket(
+        &mut self,
+        salt: &Salt,
+        column: u32,
+        bucket: u32,
+        old: &[u8],
+        new: &[u8],
+    ) -> Result<(), HintError> {
+        if bucket >= self.geometry.buckets() {
+            return Err(HintError::Bucket { bucket, buckets: self.geometry.buckets() });
+        }
+        let expected = self.geometry.bucket_bytes();
+        for found in [old.len(), new.len()] {
+            if found != expected {
+                return Err(HintError::BucketBytes { expected, found });
+            }
+        }
+        let partition = bucket / PARTITION_BUCKETS as u32;
+        let element = public_element(salt, column, partition);
+        let matrix_row = matrix_row(&element, bucket as usize % PARTITION_BUCKETS);
+        let changes = old.par_chunks(PLANE_ROWS).zip(new.par_chunks(PLANE_ROWS));
+        self.planes.par_iter_mut().zip(changes).for_each(|(plane, (old, new))| {
+            let changes = old.par_iter().zip(new);
+            plane.par_chunks_exact_mut(RING_DEGREE).zip(changes).for_each(|(row, (old, new))| {
+                let change = entry(*new).wrapping_sub(entry(*old));
+                for (word, factor) in row.iter_mut().zip(matrix_row.iter()) {
+                    *word = word.wrapping_add(change.wrapping_mul(*factor));
+                }
+            });
+        });
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Hint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hint").field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}
+
+/// One plane of the hint times one public secret, exactly: `H·s mod 2^32`, one word per row. For the
+/// self-test; an ordinary secret is only ever multiplied under encryption.
+pub fn multiply_plane(plane: &[u32], secret: &Poly) -> Vec<u32> {
+    let product = |row: &[u32]| {
+        let terms = row.iter().zip(secret).map(|(word, secret)| word.wrapping_mul(*secret));
+        terms.fold(0, u32::wrapping_add)
+    };
+    plane.par_chunks_exact(RING_DEGREE).map(product).collect()
+}
+
+/// A stored byte as a matrix entry modulo 2^32.
+fn entry(byte: u8) -> u32 {
+    i32::from(byte.cast_signed()).cast_unsigned()
+}
+
+/// Why a hint could not be built or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HintError {
+    /// A partition beyond the geometry's last.
+    #[error("partition {partition} of {partitions}")]
+    Partition {
+        /// The partition given.
+        partition: u32,
+        /// Partitions of the geometry.
+        partitions: u32,
+    },
+    /// A partition was added before.
+    #[error("partition {partition} was added twice")]
+    PartitionTwice {
+        /// The partition.
+        partition: u32,
+    },
+    /// A partition was never added.
+    #[error("partition {partition} was not added")]
+    PartitionMissing {
+        /// The first such partition.
+        partition: u32,
+    },
+    /// A partition has not R·1024 bytes.
+    #[error("a partition has {found} bytes instead of {expected}")]
+    PartitionBytes {
+        /// R·1024.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// Too few or too many planes.
+    #[error("{found} planes instead of {expected}")]
+    Planes {
+        /// Planes of the geometry.
+        expected: usize,
+        /// Planes given.
+        found: usize,
+    },
+    /// A plane has not 4096 · 1024 words.
+    #[error("a plane has {found} words instead of {expected}")]
+    Plane {
+        /// 4096 · 1024.
+        expected: usize,
+        /// Words given.
+        found: usize,
+    },
+    /// A bucket beyond the geometry's last.
+    #[error("bucket {bucket} of {buckets}")]
+    Bucket {
+        /// The bucket given.
+        bucket: u32,
+        /// Buckets of the geometry.
+        buckets: u32,
+    },
+    /// A bucket has not R bytes.
+    #[error("a bucket has {found} bytes instead of {expected}")]
+    BucketBytes {
+        /// R.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+}

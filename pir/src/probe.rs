@@ -1,1 +1,156 @@
-//! Stub.
+//! The self-test: one query whose right answer everybody can compute (engine.md §5).
+//!
+//! For a random public `s`, the scan of the error-free query `b_j = A_j·s` must sum to `H·s` in every
+//! row. So one query proves that every partition is served exactly once with the right bytes, and
+//! that the hint belongs to them (Freivalds): a wrong table byte passes with probability at most
+//! 2^-25, a hint entry that is off by an odd multiple of 2^k with 2^-(32−k). Four values of `s` in one
+//! pass make that 2^-100 and 2^-4(32−k).
+
+#[cfg(test)]
+mod tests;
+
+use rand::Rng;
+use thiserror::Error;
+
+use crate::geometry::Geometry;
+use crate::layout::Salt;
+use crate::params::RING_DEGREE;
+use crate::ring::{Multiplier, Poly, Transformed, public_element};
+
+/// Secrets per probe, and lookups of a probe's scan.
+pub const SECRETS: usize = 4;
+
+/// Public "secrets" of one self-test.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Probe {
+    secrets: Box<[Poly; SECRETS]>,
+}
+
+impl Probe {
+    /// Secrets uniform modulo 2^32. They must not be known before the data they are to test.
+    pub fn random(rng: &mut impl Rng) -> Self {
+        let mut secrets = Box::new([[0; RING_DEGREE]; SECRETS]);
+        for coefficient in secrets.as_flattened_mut() {
+            *coefficient = rng.next_u32();
+        }
+        Self { secrets }
+    }
+
+    /// The probe with these secrets.
+    pub fn from_secrets(secrets: Box<[Poly; SECRETS]>) -> Self {
+        Self { secrets }
+    }
+
+    /// The secrets, as the hint is multiplied with them.
+    pub fn secrets(&self) -> &[Poly; SECRETS] {
+        &self.secrets
+    }
+
+    /// Prepares to make queries of many partitions.
+    pub fn prepare(&self) -> PreparedProbe {
+        PreparedProbe { halves: self.secrets.each_ref().map(Halves::new) }
+    }
+
+    /// One partition's block of each query: A_j·s, exact modulo 2^32. [`prepare`](Self::prepare) first
+    /// where there are several partitions.
+    pub fn query(&self, salt: &Salt, column: u32, partition: u32) -> [Box<Poly>; SECRETS] {
+        self.prepare().query(salt, column, partition)
+    }
+
+    /// Compares the summed scans with the hint's products, both `[secret][row]` over all R rows.
+    ///
+    /// # Errors
+    /// When any row of any secret differs, or the shapes are not those of the geometry.
+    pub fn check(
+        geometry: &Geometry,
+        scanned: &[Vec<u32>],
+        hint: &[Vec<u32>],
+    ) -> Result<(), ProbeError> {
+        let rows = geometry.bucket_bytes();
+        for part in [scanned, hint] {
+            if part.len() != SECRETS || part.iter().any(|part| part.len() != rows) {
+                return Err(ProbeError::Shape { rows });
+            }
+        }
+        let differs = |row: &usize| {
+            scanned.iter().zip(hint).any(|(scanned, hint)| scanned.get(*row) != hint.get(*row))
+        };
+        match (0..rows).filter(differs).count() {
+            0 => Ok(()),
+            mismatched_rows => Err(ProbeError::Mismatch { mismatched_rows, rows }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe").finish_non_exhaustive()
+    }
+}
+
+/// A probe's secrets in the form in which products are taken.
+#[derive(Debug)]
+pub struct PreparedProbe {
+    halves: [Halves; SECRETS],
+}
+
+impl PreparedProbe {
+    /// See [`Probe::query`].
+    pub fn query(&self, salt: &Salt, column: u32, partition: u32) -> [Box<Poly>; SECRETS] {
+        let element = Transformed::new(&public_element(salt, column, partition));
+        self.halves.each_ref().map(|halves| halves.times(&element))
+    }
+}
+
+/// A secret of 32 bits a coefficient, s ≡ low + 2^16·high with both in \[−2^15, 2^15): small enough
+/// for exact products each.
+#[derive(Debug)]
+struct Halves {
+    low: Multiplier,
+    high: Multiplier,
+}
+
+impl Halves {
+    #[expect(clippy::cast_possible_truncation, reason = "the low half, then the high half")]
+    fn new(secret: &Poly) -> Self {
+        let low = secret.map(|s| i32::from(s as i16));
+        let high = secret.map(|s| {
+            let rest = s.wrapping_sub(i32::from(s as i16).cast_unsigned());
+            i32::from((rest >> 16) as i16)
+        });
+        Self { low: Multiplier::new(&low), high: Multiplier::new(&high) }
+    }
+
+    fn times(&self, element: &Transformed) -> Box<Poly> {
+        let mut product = Box::new([0; RING_DEGREE]);
+        let mut high = [0; RING_DEGREE];
+        self.low.times_transformed(element, &mut product);
+        self.high.times_transformed(element, &mut high);
+        for (low, high) in product.iter_mut().zip(high) {
+            *low = low.wrapping_add(high << 16);
+        }
+        product
+    }
+}
+
+/// Why a self-test failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// What is served is not what the hint was made from.
+    #[error(
+        "the self-test fails in {mismatched_rows} of {rows} rows: bytes served and hint differ"
+    )]
+    Mismatch {
+        /// Rows that differ for at least one secret.
+        mismatched_rows: usize,
+        /// R.
+        rows: usize,
+    },
+    /// Results that belong to no self-test of this geometry.
+    #[error("a self-test has {SECRETS} results of {rows} rows on each side")]
+    Shape {
+        /// R.
+        rows: usize,
+    },
+}

@@ -1,1 +1,66 @@
-//! Stub.
+//! Polynomials modulo x^1024 + 1 with coefficients modulo 2^32, and their exact products.
+//!
+//! A product is computed over one 61-bit prime ([`Ntt`]'s) and read back modulo 2^32, which is
+//! exact as long as the integer result stays below half the prime. The bounds are stated where
+//! they are used, and here once for all of them:
+//!
+//! ```text
+//! p > 2^60, so |result| < 2^59 is exact.
+//! hint:  |D| <= 2^7,  |a| <= 2^31, 2^10 terms, 2^10 partitions: 2^7 · 2^31 · 2^20 = 2^58
+//! query: |s| <= 2^17, |a| <= 2^31, 2^10 terms:                  2^17 · 2^31 · 2^10 = 2^58
+//! ```
+//!
+//! So the hint of the largest matrix needs no reduction modulo 2^32 on the way.
+
+mod multiplier;
+mod ntt;
+#[cfg(test)]
+mod tests;
+
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+
+pub(crate) use ntt::{Factor, NTT, lift, signed_residue};
+
+pub use multiplier::{Multiplier, Transformed};
+
+use crate::layout::Salt;
+use crate::params::RING_DEGREE;
+
+/// A ring element: coefficient of x^k at position k, modulo 2^32.
+pub type Poly = [u32; RING_DEGREE];
+
+/// The public ring element a_j of one partition of one searchable column (engine.md §4).
+///
+/// ChaCha20's keystream under a key that BLAKE3 derives from (salt, column, partition), read as
+/// little-endian words. Both sides compute it; nobody sends it.
+pub fn public_element(salt: &Salt, column: u32, partition: u32) -> Box<Poly> {
+    let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 public ring element");
+    hash.update(&salt.0).update(&column.to_le_bytes()).update(&partition.to_le_bytes());
+    let key = *hash.finalize().as_bytes();
+    // The key is used for this one stream, so the nonce may be constant.
+    let mut cipher = ChaCha20::new(&key.into(), &[0; 12].into());
+    let mut stream = [0u8; RING_DEGREE * 4];
+    cipher.apply_keystream(&mut stream);
+    let mut element = Box::new([0; RING_DEGREE]);
+    let (words, _) = stream.as_chunks();
+    for (coefficient, word) in element.iter_mut().zip(words) {
+        *coefficient = u32::from_le_bytes(*word);
+    }
+    element
+}
+
+/// Row `k` of the negacyclic matrix A of `a`, the one with (a·s)\[k\] = Σ_i A\[k\]\[i\]·s\[i\]:
+/// A\[k\]\[i\] = a\[k−i\] for i <= k, else −a\[n+k−i\].
+pub(crate) fn matrix_row(a: &Poly, k: usize) -> Box<Poly> {
+    let mut row = Box::new([0; RING_DEGREE]);
+    let (head, tail) = a.split_at((k + 1).min(RING_DEGREE));
+    let (low, high) = row.split_at_mut(head.len());
+    for (entry, coefficient) in low.iter_mut().zip(head.iter().rev()) {
+        *entry = *coefficient;
+    }
+    for (entry, coefficient) in high.iter_mut().zip(tail.iter().rev()) {
+        *entry = coefficient.wrapping_neg();
+    }
+    row
+}

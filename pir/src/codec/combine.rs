@@ -1,0 +1,192 @@
+//! From partials to an answer: all or nothing.
+
+use thiserror::Error;
+
+use super::answer::encode_answer;
+use super::bits::read_words;
+use super::header::check_lookups;
+use super::{CodecError, PROBE_PLANE_BYTES, Partial};
+use crate::geometry::Geometry;
+use crate::params::PLANE_CIPHERTEXT_BYTES;
+
+/// Adds up the partials of one query, one shard at a time.
+///
+/// Guarantees: an answer comes out only when every partition was scanned and every plane multiplied,
+/// each exactly once, all under one generation and epoch. A partial that is refused changes nothing.
+#[derive(Debug)]
+pub struct Combiner {
+    geometry: Geometry,
+    generation: u64,
+    epoch: u64,
+    /// `[lookup][row]`.
+    scans: Vec<Vec<u32>>,
+    /// `[partition]`: whether it was scanned.
+    scanned: Vec<bool>,
+    /// `[plane][lookup]`.
+    products: Vec<Option<Vec<Vec<u8>>>>,
+}
+
+impl Combiner {
+    /// Nothing added yet. A self-test has [`SECRETS`](crate::probe::SECRETS) lookups.
+    ///
+    /// # Errors
+    /// When the number of lookups is out of range.
+    pub fn new(
+        geometry: &Geometry,
+        generation: u64,
+        epoch: u64,
+        lookups: u16,
+    ) -> Result<Self, CombineError> {
+        check_lookups(lookups)?;
+        Ok(Self {
+            geometry: *geometry,
+            generation,
+            epoch,
+            scans: vec![vec![0; geometry.bucket_bytes()]; usize::from(lookups)],
+            scanned: vec![false; geometry.partitions() as usize],
+            products: vec![None; geometry.planes()],
+        })
+    }
+
+    /// Adds one shard's partial.
+    ///
+    /// # Errors
+    /// When it belongs to another query, or repeats a partition or plane.
+    pub fn add(&mut self, partial: Partial) -> Result<(), CombineError> {
+        self.check(&partial)?;
+        let Partial { generation: _, epoch: _, partitions, scans, planes } = partial;
+        for partition in partitions {
+            if let Some(scanned) = self.scanned.get_mut(partition as usize) {
+                *scanned = true;
+            }
+        }
+        for (sums, scan) in self.scans.iter_mut().zip(scans) {
+            for (sum, word) in sums.iter_mut().zip(scan) {
+                *sum = sum.wrapping_add(word);
+            }
+        }
+        for (plane, products) in planes {
+            if let Some(slot) = self.products.get_mut(usize::from(plane)) {
+                *slot = Some(products);
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer's bytes, for the client.
+    ///
+    /// # Errors
+    /// When a partition or plane is missing, or the partials were a self-test's.
+    pub fn finish(self) -> Result<Vec<u8>, CombineError> {
+        let (geometry, epoch) = (self.geometry, self.epoch);
+        let (scans, products) = self.complete(PLANE_CIPHERTEXT_BYTES)?;
+        Ok(encode_answer(&geometry, epoch, &scans, &products))
+    }
+
+    /// A self-test's two sides, for [`Probe::check`](crate::probe::Probe::check): the scans and the
+    /// hint's products, both `[secret][row]`.
+    ///
+    /// # Errors
+    /// When a partition or plane is missing, or the partials were a client's.
+    #[expect(clippy::type_complexity, reason = "two of the same shape, which the text names")]
+    pub fn finish_probe(self) -> Result<(Vec<Vec<u32>>, Vec<Vec<u32>>), CombineError> {
+        let (scans, products) = self.complete(PROBE_PLANE_BYTES)?;
+        let mut hint = vec![Vec::new(); scans.len()];
+        for plane in products {
+            for (hint, product) in hint.iter_mut().zip(plane) {
+                hint.extend(read_words(&product));
+            }
+        }
+        Ok((scans, hint))
+    }
+
+    fn check(&self, partial: &Partial) -> Result<(), CombineError> {
+        let (expected, found) = (self.generation, partial.generation);
+        if found != expected {
+            return Err(CombineError::Generation { expected, found });
+        }
+        let (expected, found) = (self.epoch, partial.epoch);
+        if found != expected {
+            return Err(CodecError::Epoch { expected, found }.into());
+        }
+        let (expected, found) = (self.scans.len() as u16, partial.check(&self.geometry)?);
+        if found != expected {
+            return Err(CodecError::Lookups { expected: Some(expected), found }.into());
+        }
+        for partition in &partial.partitions {
+            if self.scanned.get(*partition as usize).copied().unwrap_or_default() {
+                return Err(CombineError::PartitionTwice { partition: *partition });
+            }
+        }
+        for (plane, _) in &partial.planes {
+            if self.products.get(usize::from(*plane)).is_some_and(Option::is_some) {
+                return Err(CombineError::PlaneTwice { plane: *plane });
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::type_complexity, reason = "the fields of the same names, complete")]
+    fn complete(
+        self,
+        product_bytes: usize,
+    ) -> Result<(Vec<Vec<u32>>, Vec<Vec<Vec<u8>>>), CombineError> {
+        let Self { geometry: _, generation: _, epoch: _, scans, scanned, products } = self;
+        if let Some(partition) = (0..).zip(scanned).find_map(|(i, done)| (!done).then_some(i)) {
+            return Err(CombineError::PartitionMissing { partition });
+        }
+        let mut complete = Vec::with_capacity(products.len());
+        for (plane, products) in (0..).zip(products) {
+            let products = products.ok_or(CombineError::PlaneMissing { plane })?;
+            if products.iter().any(|product| product.len() != product_bytes) {
+                return Err(CombineError::Kind);
+            }
+            complete.push(products);
+        }
+        Ok((scans, complete))
+    }
+}
+
+/// Why partials do not make an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CombineError {
+    /// A partial does not fit the query.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A partial was made under another shard map.
+    #[error("partial of generation {found} instead of {expected}")]
+    Generation {
+        /// The query's generation.
+        expected: u64,
+        /// The partial's generation.
+        found: u64,
+    },
+    /// Two partials cover the same partition.
+    #[error("partition {partition} was scanned twice")]
+    PartitionTwice {
+        /// The partition.
+        partition: u32,
+    },
+    /// Two partials carry the same plane.
+    #[error("plane {plane} of the hint was multiplied twice")]
+    PlaneTwice {
+        /// The plane.
+        plane: u16,
+    },
+    /// No partial covers a partition.
+    #[error("partition {partition} was not scanned")]
+    PartitionMissing {
+        /// The first such partition.
+        partition: u32,
+    },
+    /// No partial carries a plane.
+    #[error("plane {plane} of the hint was not multiplied")]
+    PlaneMissing {
+        /// The first such plane.
+        plane: u16,
+    },
+    /// A self-test's products where a client's were wanted, or the other way round.
+    #[error("a self-test's products and a client's are not the same")]
+    Kind,
+}

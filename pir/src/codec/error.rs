@@ -1,0 +1,103 @@
+//! Why a message was refused.
+
+use thiserror::Error;
+
+use super::{MAX_LOOKUPS, ReadError};
+use crate::params::ParamsId;
+
+/// Why a message could not be read or written. Carries nothing of a query's content.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The message ends too early.
+    #[error("truncated message")]
+    Truncated,
+    /// The message goes on after its end.
+    #[error("message is {extra} bytes too long")]
+    Oversized {
+        /// Bytes beyond the end.
+        extra: usize,
+    },
+    /// Another kind of message, or no message at all.
+    #[error("message starts with {found:#04x} instead of {expected:#04x}")]
+    Marker {
+        /// Marker of the message that was asked for.
+        expected: u8,
+        /// The first byte.
+        found: u8,
+    },
+    /// A version that this build does not know.
+    #[error("message of version {found}; this build reads {expected}")]
+    Version {
+        /// Version of this build.
+        expected: u8,
+        /// The message's version.
+        found: u8,
+    },
+    /// Another parameter set, layout or geometry.
+    #[error("message for parameters {found}; this index has {expected}")]
+    Params {
+        /// The index's parameters.
+        expected: ParamsId,
+        /// The message's parameters.
+        found: ParamsId,
+    },
+    /// Another version of the table's data.
+    #[error("message for epoch {found} instead of {expected}")]
+    Epoch {
+        /// The epoch that was asked for.
+        expected: u64,
+        /// The message's epoch.
+        found: u64,
+    },
+    /// Evaluation material of a kind that this build does not accept here.
+    #[error("evaluation material of kind {tag} is not accepted here")]
+    Material {
+        /// The message's tag.
+        tag: u8,
+    },
+    /// No lookups, too many, or not as many as expected.
+    #[error("{found} lookups where {} expected", expected_lookups(*.expected))]
+    Lookups {
+        /// The number that was asked for, if it was.
+        expected: Option<u16>,
+        /// The message's number.
+        found: u16,
+    },
+    /// Partitions that are not strictly increasing or beyond the geometry.
+    #[error("partitions are not a sorted set of those of the geometry")]
+    Partitions,
+    /// Planes that are not strictly increasing or beyond the geometry.
+    #[error("planes are not a sorted set of those of the geometry")]
+    Planes,
+    /// A field with a value that no encoder writes.
+    #[error("invalid {field}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+    },
+    /// Something to be encoded has not the size that the geometry fixes.
+    #[error("{what}: {found} instead of {expected}")]
+    Shape {
+        /// What was to be encoded.
+        what: &'static str,
+        /// The right size.
+        expected: usize,
+        /// The size given.
+        found: usize,
+    },
+}
+
+fn expected_lookups(expected: Option<u16>) -> String {
+    expected.map_or_else(|| format!("1 to {MAX_LOOKUPS} are"), |number| format!("{number} are"))
+}
+
+impl From<ReadError> for CodecError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Truncated => Self::Truncated,
+            ReadError::Trailing(extra) => Self::Oversized { extra },
+            ReadError::Invalid(field) => Self::Invalid { field },
+        }
+    }
+}

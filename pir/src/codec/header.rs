@@ -1,0 +1,159 @@
+//! What all messages begin with.
+
+use std::fmt;
+
+use super::{CodecError, Reader};
+use crate::geometry::Geometry;
+use crate::params::ParamsId;
+
+/// Most lookups of one request.
+pub const MAX_LOOKUPS: u16 = 64;
+/// Version of every message.
+pub(super) const VERSION: u8 = 1;
+/// Marker, version, parameters, epoch.
+pub(super) const HEADER_BYTES: usize = 1 + 1 + 32 + 8;
+/// Tag and digest of registered material.
+pub(super) const REGISTERED_BYTES: usize = 1 + 32;
+/// Tags of evaluation material. 1 is reserved for keys sent with the query (engine.md §9).
+pub(super) const REGISTERED_TAG: u8 = 0;
+pub(super) const PROBE_TAG: u8 = 2;
+
+/// The kinds of message, by their first byte.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Marker {
+    Query = b'Q',
+    Slice = b'S',
+    Partial = b'P',
+    Answer = b'A',
+}
+
+pub(super) fn write_header(bytes: &mut Vec<u8>, marker: Marker, geometry: &Geometry, epoch: u64) {
+    bytes.push(marker as u8);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(geometry.params_id().as_bytes());
+    bytes.extend_from_slice(&epoch.to_le_bytes());
+}
+
+/// Checks marker, version and parameters, and returns the epoch.
+pub(super) fn read_header(
+    reader: &mut Reader<'_>,
+    marker: Marker,
+    geometry: &Geometry,
+) -> Result<u64, CodecError> {
+    let (expected, found) = (marker as u8, reader.u8()?);
+    if found != expected {
+        return Err(CodecError::Marker { expected, found });
+    }
+    let (expected, found) = (VERSION, reader.u8()?);
+    if found != expected {
+        return Err(CodecError::Version { expected, found });
+    }
+    let (expected, found) = (geometry.params_id(), ParamsId::from_bytes(reader.array()?));
+    if found != expected {
+        return Err(CodecError::Params { expected, found });
+    }
+    Ok(reader.u64()?)
+}
+
+/// [`read_header`] for a known epoch.
+pub(super) fn read_header_of_epoch(
+    reader: &mut Reader<'_>,
+    marker: Marker,
+    geometry: &Geometry,
+    expected: u64,
+) -> Result<(), CodecError> {
+    match read_header(reader, marker, geometry)? {
+        found if found == expected => Ok(()),
+        found => Err(CodecError::Epoch { expected, found }),
+    }
+}
+
+/// The number of lookups, within its limit.
+pub(super) fn read_lookups(reader: &mut Reader<'_>) -> Result<u16, CodecError> {
+    check_lookups(reader.u16()?)
+}
+
+/// The number of lookups, which must be `expected`.
+pub(super) fn read_known_lookups(reader: &mut Reader<'_>, expected: u16) -> Result<(), CodecError> {
+    match reader.u16()? {
+        found if found == expected => check_lookups(found).map(drop),
+        found => Err(CodecError::Lookups { expected: Some(expected), found }),
+    }
+}
+
+pub(super) fn check_lookups(found: u16) -> Result<u16, CodecError> {
+    let good = (1..=MAX_LOOKUPS).contains(&found);
+    good.then_some(found).ok_or(CodecError::Lookups { expected: None, found })
+}
+
+/// Refuses what is not a strictly increasing sequence of numbers below `end`.
+pub(super) fn check_sorted_set<T: Copy + Ord>(
+    numbers: &[T],
+    end: T,
+    error: CodecError,
+) -> Result<(), CodecError> {
+    let increasing = numbers.is_sorted_by(|a, b| a < b);
+    if increasing && numbers.last().is_none_or(|last| *last < end) { Ok(()) } else { Err(error) }
+}
+
+/// Name of a client's evaluation keys: a digest of their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The name of these keys.
+    pub fn of(keys: &[u8]) -> Self {
+        let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 evaluation keys");
+        Self(*hash.update(keys).finalize().as_bytes())
+    }
+
+    /// A name as read from the wire.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyDigest {
+    /// All 32 bytes in hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyDigest({self})")
+    }
+}
+
+/// What a query's hint is evaluated with. Keys sent inline have a reserved tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Material {
+    /// Keys that were registered before.
+    Registered(KeyDigest),
+}
+
+impl Material {
+    pub(super) fn write(self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Registered(digest) => {
+                bytes.push(REGISTERED_TAG);
+                bytes.extend_from_slice(digest.as_bytes());
+            }
+        }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        match reader.u8()? {
+            REGISTERED_TAG => Ok(Self::Registered(KeyDigest(reader.array()?))),
+            tag => Err(CodecError::Material { tag }),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The partial: one shard's contribution to an answer.
+
+use super::bits::{read_words, write_words};
+use super::header::{
+    HEADER_BYTES, Marker, check_lookups, check_sorted_set, read_header, read_known_lookups,
+    write_header,
+};
+use super::{CodecError, Reader};
+use crate::geometry::Geometry;
+use crate::params::{PLANE_CIPHERTEXT_BYTES, PLANE_ROWS};
+
+/// Bytes of one plane's product in a self-test: 4096 words, little endian.
+pub const PROBE_PLANE_BYTES: usize = PLANE_ROWS * 4;
+
+/// One shard's scans and hint products.
+///
+/// Encoded: header, generation (u64), lookups (u16), number of partitions (u32) and partitions (u32
+/// each), number of planes (u16) and planes (u16 each), per lookup R words of the scan, per plane and
+/// lookup its product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    /// Generation of the shard map under which the shard answered.
+    pub generation: u64,
+    /// The table's epoch.
+    pub epoch: u64,
+    /// The partitions that were scanned, sorted.
+    pub partitions: Vec<u32>,
+    /// `[lookup][row]`: wrapping sums over those partitions.
+    pub scans: Vec<Vec<u32>>,
+    /// The shard's planes, sorted, each with one product per lookup: a ciphertext of
+    /// [`PLANE_CIPHERTEXT_BYTES`], or [`PROBE_PLANE_BYTES`] in a self-test.
+    pub planes: Vec<(u16, Vec<Vec<u8>>)>,
+}
+
+impl Partial {
+    /// The partial's bytes.
+    ///
+    /// # Errors
+    /// When its parts do not fit the geometry or each other.
+    pub fn encode(&self, geometry: &Geometry) -> Result<Vec<u8>, CodecError> {
+        let Self { generation, epoch, partitions, scans, planes } = self;
+        let lookups = self.check(geometry)?;
+        let mut bytes = Vec::with_capacity(partial_max_bytes(geometry, lookups));
+        write_header(&mut bytes, Marker::Partial, geometry, *epoch);
+        bytes.extend_from_slice(&generation.to_le_bytes());
+        bytes.extend_from_slice(&lookups.to_le_bytes());
+        write_words(&mut bytes, &[partitions.len() as u32]);
+        write_words(&mut bytes, partitions);
+        bytes.extend_from_slice(&(planes.len() as u16).to_le_bytes());
+        bytes.extend(planes.iter().flat_map(|(plane, _)| plane.to_le_bytes()));
+        scans.iter().for_each(|scan| write_words(&mut bytes, scan));
+        for product in planes.iter().flat_map(|(_, products)| products) {
+            bytes.extend_from_slice(product);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a partial of a known number of lookups, of a self-test (`probe`) or a client's query.
+    /// Generation and epoch are compared where partials meet, by [`Combiner`](super::Combiner).
+    ///
+    /// # Errors
+    /// When the bytes are no such partial.
+    pub fn decode(
+        bytes: &[u8],
+        geometry: &Geometry,
+        lookups: u16,
+        probe: bool,
+    ) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes);
+        let epoch = read_header(&mut reader, Marker::Partial, geometry)?;
+        let generation = reader.u64()?;
+        read_known_lookups(&mut reader, lookups)?;
+        let count = reader.u32()?;
+        if count > geometry.partitions() {
+            return Err(CodecError::Partitions);
+        }
+        let partitions = read_words(reader.take(count as usize * 4)?);
+        check_sorted_set(&partitions, geometry.partitions(), CodecError::Partitions)?;
+        let count = usize::from(reader.u16()?);
+        if count > geometry.planes() {
+            return Err(CodecError::Planes);
+        }
+        let numbers = (0..count).map(|_| reader.u16()).collect::<Result<Vec<_>, _>>()?;
+        check_sorted_set(&numbers, plane_count(geometry), CodecError::Planes)?;
+        let scans = (0..lookups).map(|_| Ok(read_words(reader.take(geometry.bucket_bytes() * 4)?)));
+        let scans = scans.collect::<Result<_, CodecError>>()?;
+        let product_bytes = if probe { PROBE_PLANE_BYTES } else { PLANE_CIPHERTEXT_BYTES };
+        let mut planes = Vec::with_capacity(count);
+        for plane in numbers {
+            let products = (0..lookups).map(|_| Ok(reader.take(product_bytes)?.to_vec()));
+            planes.push((plane, products.collect::<Result<_, CodecError>>()?));
+        }
+        reader.finish()?;
+        Ok(Self { generation, epoch, partitions, scans, planes })
+    }
+
+    /// Checks all shapes and returns the number of lookups.
+    pub(super) fn check(&self, geometry: &Geometry) -> Result<u16, CodecError> {
+        let lookups = check_lookups(u16::try_from(self.scans.len()).unwrap_or(u16::MAX))?;
+        check_sorted_set(&self.partitions, geometry.partitions(), CodecError::Partitions)?;
+        let numbers: Vec<u16> = self.planes.iter().map(|(plane, _)| *plane).collect();
+        check_sorted_set(&numbers, plane_count(geometry), CodecError::Planes)?;
+        let shape = |what, expected, found| match found == expected {
+            true => Ok(()),
+            false => Err(CodecError::Shape { what, expected, found }),
+        };
+        for scan in &self.scans {
+            shape("words of a scan", geometry.bucket_bytes(), scan.len())?;
+        }
+        let product_bytes = match self.product_bytes() {
+            Some(PROBE_PLANE_BYTES) => PROBE_PLANE_BYTES,
+            _ => PLANE_CIPHERTEXT_BYTES,
+        };
+        for (_, products) in &self.planes {
+            shape("products of a plane", self.scans.len(), products.len())?;
+            for product in products {
+                shape("bytes of a plane's product", product_bytes, product.len())?;
+            }
+        }
+        Ok(lookups)
+    }
+
+    /// Size of the first product, if there are any.
+    pub(super) fn product_bytes(&self) -> Option<usize> {
+        self.planes.first()?.1.first().map(Vec::len)
+    }
+}
+
+/// Largest partial of an index: one shard with all partitions and planes.
+pub fn partial_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
+    let per_plane = PROBE_PLANE_BYTES.max(PLANE_CIPHERTEXT_BYTES);
+    HEADER_BYTES
+        + 8
+        + 2
+        + 4
+        + geometry.partitions() as usize * 4
+        + 2
+        + geometry.planes() * 2
+        + usize::from(lookups) * (geometry.bucket_bytes() * 4 + geometry.planes() * per_plane)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "at most 2^14 rows, so 4 planes")]
+fn plane_count(geometry: &Geometry) -> u16 {
+    geometry.planes() as u16
+}

@@ -1,0 +1,150 @@
+//! The query: what a client sends.
+
+use super::bits::write_words;
+use super::header::{
+    HEADER_BYTES, Marker, REGISTERED_BYTES, check_lookups, read_header_of_epoch, read_lookups,
+    write_header,
+};
+use super::{CodecError, Material, Reader};
+use crate::geometry::Geometry;
+use crate::params::{ENCRYPTED_SECRET_BYTES, PARTITION_BUCKETS};
+
+/// Bytes of one partition's block of a query.
+pub(super) const BLOCK_BYTES: usize = PARTITION_BUCKETS * 4;
+
+/// Bytes of a query with registered keys: depends on geometry and number of lookups only.
+pub fn query_bytes(geometry: &Geometry, lookups: u16) -> usize {
+    HEADER_BYTES + 2 + REGISTERED_BYTES + usize::from(lookups) * geometry.lookup_bytes()
+}
+
+/// Writes a query, lookup by lookup.
+#[derive(Debug)]
+pub struct QueryWriter {
+    bytes: Vec<u8>,
+    geometry: Geometry,
+    lookups: u16,
+    written: u16,
+}
+
+impl QueryWriter {
+    /// A query of `lookups` lookups, none written yet.
+    ///
+    /// # Errors
+    /// When there are none or more than [`MAX_LOOKUPS`](super::MAX_LOOKUPS).
+    pub fn new(
+        geometry: &Geometry,
+        epoch: u64,
+        material: Material,
+        lookups: u16,
+    ) -> Result<Self, CodecError> {
+        check_lookups(lookups)?;
+        let mut bytes = Vec::with_capacity(query_bytes(geometry, lookups));
+        write_header(&mut bytes, Marker::Query, geometry, epoch);
+        bytes.extend_from_slice(&lookups.to_le_bytes());
+        material.write(&mut bytes);
+        Ok(Self { bytes, geometry: *geometry, lookups, written: 0 })
+    }
+
+    /// Appends one lookup: C words of the scan's ciphertext and the encrypted secret.
+    ///
+    /// # Errors
+    /// When a size is not the geometry's, or all lookups are written.
+    pub fn lookup(&mut self, lwe: &[u32], encrypted_secret: &[u8]) -> Result<(), CodecError> {
+        if self.written == self.lookups {
+            let found = self.written + 1;
+            return Err(CodecError::Lookups { expected: Some(self.lookups), found });
+        }
+        let buckets = self.geometry.buckets() as usize;
+        for (what, expected, found) in [
+            ("words of a lookup", buckets, lwe.len()),
+            ("bytes of an encrypted secret", ENCRYPTED_SECRET_BYTES, encrypted_secret.len()),
+        ] {
+            if found != expected {
+                return Err(CodecError::Shape { what, expected, found });
+            }
+        }
+        write_words(&mut self.bytes, lwe);
+        self.bytes.extend_from_slice(encrypted_secret);
+        self.written += 1;
+        Ok(())
+    }
+
+    /// The query's bytes.
+    ///
+    /// # Errors
+    /// When lookups are missing.
+    pub fn finish(self) -> Result<Vec<u8>, CodecError> {
+        let Self { bytes, geometry: _, lookups, written } = self;
+        if written == lookups {
+            Ok(bytes)
+        } else {
+            Err(CodecError::Lookups { expected: Some(lookups), found: written })
+        }
+    }
+}
+
+/// A query as a coordinator reads it, in place.
+#[derive(Debug, Clone)]
+pub struct QueryView<'a> {
+    geometry: Geometry,
+    epoch: u64,
+    material: Material,
+    /// One per lookup, each of [`Geometry::lookup_bytes`].
+    lookups: Vec<&'a [u8]>,
+}
+
+impl<'a> QueryView<'a> {
+    /// Reads a query for an index of this geometry at this epoch.
+    ///
+    /// # Errors
+    /// When the bytes are no such query.
+    pub fn decode(bytes: &'a [u8], geometry: &Geometry, epoch: u64) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes);
+        read_header_of_epoch(&mut reader, Marker::Query, geometry, epoch)?;
+        let lookups = read_lookups(&mut reader)?;
+        let material = Material::read(&mut reader)?;
+        let lookups = (0..lookups).map(|_| reader.take(geometry.lookup_bytes()));
+        let lookups = lookups.collect::<Result<_, _>>()?;
+        reader.finish()?;
+        Ok(Self { geometry: *geometry, epoch, material, lookups })
+    }
+
+    /// Shape of the index.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// The table's epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// What the hint is evaluated with.
+    pub fn material(&self) -> Material {
+        self.material
+    }
+
+    /// Number of lookups, 1 to [`MAX_LOOKUPS`](super::MAX_LOOKUPS).
+    #[expect(clippy::cast_possible_truncation, reason = "read from 16 bits")]
+    pub fn lookups(&self) -> u16 {
+        self.lookups.len() as u16
+    }
+
+    /// One partition's block of a lookup: 1024 words, little endian. `None` beyond either's end.
+    pub fn lwe_partition(&self, lookup: u16, partition: u32) -> Option<&'a [u8]> {
+        let (words, _) = self.split(lookup)?;
+        let start = usize::try_from(partition).ok()?.checked_mul(BLOCK_BYTES)?;
+        words.get(start..start.checked_add(BLOCK_BYTES)?)
+    }
+
+    /// A lookup's encrypted secret; `None` beyond the last lookup.
+    pub fn encrypted_secret(&self, lookup: u16) -> Option<&'a [u8]> {
+        self.split(lookup).map(|(_, secret)| secret)
+    }
+
+    fn split(&self, lookup: u16) -> Option<(&'a [u8], &'a [u8])> {
+        self.lookups
+            .get(usize::from(lookup))?
+            .split_at_checked(self.geometry.buckets() as usize * 4)
+    }
+}

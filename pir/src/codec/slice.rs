@@ -1,0 +1,230 @@
+//! The slice: the part of a query, or of a self-test, that concerns one shard.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use super::bits::{read_words, write_words};
+use super::header::{
+    HEADER_BYTES, Marker, PROBE_TAG, REGISTERED_TAG, check_sorted_set, read_header_of_epoch,
+    read_lookups, write_header,
+};
+use super::query::BLOCK_BYTES;
+use super::{CodecError, KeyDigest, Material, QueryView, Reader};
+use crate::geometry::Geometry;
+use crate::layout::Salt;
+use crate::params::{ENCRYPTED_SECRET_BYTES, RING_DEGREE};
+use crate::probe::{Probe, SECRETS};
+use crate::ring::Poly;
+
+/// What a shard evaluates its planes of the hint with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SliceMaterial {
+    /// A client's keys, by name.
+    Registered(KeyDigest),
+    /// The public secrets of a self-test, which has [`SECRETS`] lookups and sends no words: whoever
+    /// scans computes them.
+    Probe(Probe),
+}
+
+/// Cuts a query down to some partitions (sorted, without repetition), with the encrypted secrets for
+/// a shard that owns planes.
+///
+/// # Errors
+/// When the partitions are not a sorted set of those of the geometry.
+pub fn slice(
+    view: &QueryView<'_>,
+    partitions: &[u32],
+    with_secret: bool,
+) -> Result<Vec<u8>, CodecError> {
+    let geometry = view.geometry();
+    let mut bytes = Vec::with_capacity(
+        PREFIX_BYTES
+            + 32
+            + partitions.len() * 4
+            + usize::from(view.lookups())
+                * (partitions.len() * BLOCK_BYTES
+                    + ENCRYPTED_SECRET_BYTES * usize::from(with_secret)),
+    );
+    write_prefix(&mut bytes, geometry, view.epoch(), view.lookups(), with_secret, partitions)?;
+    let Material::Registered(digest) = view.material();
+    bytes.push(REGISTERED_TAG);
+    bytes.extend_from_slice(digest.as_bytes());
+    for lookup in 0..view.lookups() {
+        for partition in partitions {
+            let block = view.lwe_partition(lookup, *partition).ok_or(CodecError::Partitions)?;
+            bytes.extend_from_slice(block);
+        }
+        if with_secret {
+            let secret = view.encrypted_secret(lookup);
+            bytes.extend_from_slice(secret.ok_or(CodecError::Invalid { field: "lookup" })?);
+        }
+    }
+    Ok(bytes)
+}
+
+/// The slice of a self-test, `with_hint` for a shard that owns planes.
+///
+/// # Errors
+/// When the partitions are not a sorted set of those of the geometry.
+pub fn probe_slice(
+    geometry: &Geometry,
+    epoch: u64,
+    probe: &Probe,
+    partitions: &[u32],
+    with_hint: bool,
+) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::new();
+    write_prefix(&mut bytes, geometry, epoch, SECRETS as u16, with_hint, partitions)?;
+    bytes.push(PROBE_TAG);
+    write_words(&mut bytes, probe.secrets().as_flattened());
+    Ok(bytes)
+}
+
+/// Largest slice of an index: what a shard with all partitions and planes is sent.
+pub fn slice_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
+    let material = (SECRETS * RING_DEGREE * 4).max(32);
+    PREFIX_BYTES
+        + material
+        + geometry.partitions() as usize * 4
+        + usize::from(lookups) * geometry.lookup_bytes()
+}
+
+/// Header, lookups, flag, number of partitions, tag.
+const PREFIX_BYTES: usize = HEADER_BYTES + 2 + 1 + 4 + 1;
+
+/// Header, lookups (u16), flag (u8: hint products are asked for), number of partitions (u32) and the
+/// partitions (u32 each). Material follows (tag and content), then the lookups.
+fn write_prefix(
+    bytes: &mut Vec<u8>,
+    geometry: &Geometry,
+    epoch: u64,
+    lookups: u16,
+    with_hint: bool,
+    partitions: &[u32],
+) -> Result<(), CodecError> {
+    check_sorted_set(partitions, geometry.partitions(), CodecError::Partitions)?;
+    write_header(bytes, Marker::Slice, geometry, epoch);
+    bytes.extend_from_slice(&lookups.to_le_bytes());
+    bytes.push(u8::from(with_hint));
+    write_words(bytes, &[partitions.len() as u32]);
+    write_words(bytes, partitions);
+    Ok(())
+}
+
+/// A slice as a shard reads it.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    lookups: u16,
+    with_hint: bool,
+    partitions: Vec<u32>,
+    material: SliceMaterial,
+    /// Per lookup the words of all partitions; empty for a probe.
+    lwe: Vec<Vec<u32>>,
+    /// Per lookup, where they were sent.
+    secrets: Vec<Vec<u8>>,
+}
+
+impl Slice {
+    /// Reads a slice for an index of this geometry at this epoch.
+    ///
+    /// # Errors
+    /// When the bytes are no such slice.
+    pub fn decode(bytes: &[u8], geometry: &Geometry, epoch: u64) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes);
+        read_header_of_epoch(&mut reader, Marker::Slice, geometry, epoch)?;
+        let lookups = read_lookups(&mut reader)?;
+        let with_hint = match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(CodecError::Invalid { field: "hint flag" }),
+        };
+        let count = reader.u32()?;
+        if count > geometry.partitions() {
+            return Err(CodecError::Partitions);
+        }
+        let partitions = read_words(reader.take(count as usize * 4)?);
+        check_sorted_set(&partitions, geometry.partitions(), CodecError::Partitions)?;
+        let (mut lwe, mut secrets) = (Vec::new(), Vec::new());
+        let material = match reader.u8()? {
+            REGISTERED_TAG => {
+                let digest = KeyDigest::from_bytes(reader.array()?);
+                for _ in 0..lookups {
+                    lwe.push(read_words(reader.take(count as usize * BLOCK_BYTES)?));
+                    if with_hint {
+                        secrets.push(reader.take(ENCRYPTED_SECRET_BYTES)?.to_vec());
+                    }
+                }
+                SliceMaterial::Registered(digest)
+            }
+            PROBE_TAG => {
+                if usize::from(lookups) != SECRETS {
+                    let expected = Some(SECRETS as u16);
+                    return Err(CodecError::Lookups { expected, found: lookups });
+                }
+                SliceMaterial::Probe(read_probe(&mut reader)?)
+            }
+            tag => return Err(CodecError::Material { tag }),
+        };
+        reader.finish()?;
+        Ok(Self { lookups, with_hint, partitions, material, lwe, secrets })
+    }
+
+    /// Number of lookups; [`SECRETS`] for a probe.
+    pub fn lookups(&self) -> u16 {
+        self.lookups
+    }
+
+    /// Whether products of the shard's planes are asked for.
+    pub fn with_hint(&self) -> bool {
+        self.with_hint
+    }
+
+    /// The partitions to scan, sorted, without repetition, all of the geometry; perhaps none.
+    pub fn partitions(&self) -> &[u32] {
+        &self.partitions
+    }
+
+    /// What the hint is evaluated with.
+    pub fn material(&self) -> &SliceMaterial {
+        &self.material
+    }
+
+    /// A lookup's words, 1024 for each of [`partitions`](Self::partitions); `None` for a probe.
+    pub fn lwe(&self, lookup: u16) -> Option<&[u32]> {
+        self.lwe.get(usize::from(lookup)).map(Vec::as_slice)
+    }
+
+    /// The words to scan with, per lookup, in the form that [`scan`](crate::scan::scan) takes: a
+    /// client's as they were sent, a probe's computed here (parallel on the current rayon pool).
+    pub fn scan_queries(&self, salt: &Salt, column: u32) -> Cow<'_, [Vec<u32>]> {
+        let SliceMaterial::Probe(probe) = &self.material else {
+            return Cow::Borrowed(&self.lwe);
+        };
+        let probe = probe.prepare();
+        let block = |partition: &u32| probe.query(salt, column, *partition);
+        let blocks: Vec<[Box<Poly>; SECRETS]> = self.partitions.par_iter().map(block).collect();
+        let mut queries = vec![Vec::with_capacity(blocks.len() * RING_DEGREE); SECRETS];
+        for block in &blocks {
+            for (query, block) in queries.iter_mut().zip(block) {
+                query.extend_from_slice(block.as_slice());
+            }
+        }
+        Cow::Owned(queries)
+    }
+
+    /// A lookup's encrypted secret, where it was sent.
+    pub fn encrypted_secret(&self, lookup: u16) -> Option<&[u8]> {
+        self.secrets.get(usize::from(lookup)).map(Vec::as_slice)
+    }
+}
+
+fn read_probe(reader: &mut Reader<'_>) -> Result<Probe, CodecError> {
+    let words = read_words(reader.take(SECRETS * RING_DEGREE * 4)?);
+    let mut secrets = Box::new([[0; RING_DEGREE]; SECRETS]);
+    for (coefficient, word) in secrets.as_flattened_mut().iter_mut().zip(words) {
+        *coefficient = word;
+    }
+    Ok(Probe::from_secrets(secrets))
+}
