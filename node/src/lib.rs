@@ -1,3 +1,4 @@
 //! Skeleton.
 pub mod coordination;
 pub mod placement;
+pub mod store;

@@ -1,0 +1,262 @@
+//! Epochs and evaluation keys in an object store.
+//!
+//! ```text
+//! tables/<table>/epochs/<epoch, 20 digits>/claim.json
+//!                                         /index-<column>/partition-<j, 6 digits>
+//!                                         /index-<column>/plane-<i>
+//!                                         /manifest.json
+//! keys/<digest in hexadecimal>
+//! ```
+//!
+//! **Epochs are immutable.** A writer takes the next number by creating `claim.json`, which only one
+//! of several can, creates the segments, and at last `manifest.json`, which names every segment with
+//! its digest. An epoch without a manifest is invisible to readers. One that is given up gets a
+//! *tombstone* in its manifest's place: since objects are only ever created, a writer that was
+//! merely slow can then no longer publish segments that were cleaned away, and the number is never
+//! used again.
+//!
+//! **Reading trusts nothing.** Marker, version, size, checksum and the manifest's digest are checked
+//! before a byte is used; errors name the object and what is wrong with it.
+
+mod digest;
+mod epochs;
+mod leftovers;
+mod manifest;
+mod segment;
+mod writer;
+
+use std::fmt;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    Error as ObjectError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
+use thiserror::Error;
+
+pub use digest::{Digest, DigestError};
+pub use epochs::Writer;
+pub use manifest::{IndexManifest, Manifest, SegmentRef};
+pub use writer::EpochWriter;
+
+/// A typed object store; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    /// The root, if the objects are files on this machine.
+    local: Option<PathBuf>,
+}
+
+impl Store {
+    /// Opens the store at a URL: a path, absolute or not, or `file:///path`. The directory is made
+    /// if it is not there.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        let refused = |reason: String| StoreError::Url { url: url.to_owned(), reason };
+        let path = match url.split_once("://") {
+            None => url,
+            Some(("file", path)) if path.starts_with('/') => path,
+            Some(("file", _)) => return Err(refused("write file:///path".to_owned())),
+            Some((scheme, _)) => {
+                let reason = format!("{scheme}:// is not supported; use a path or file:///path");
+                return Err(refused(reason));
+            }
+        };
+        if path.is_empty() || path.contains(['%', '#', '?']) {
+            return Err(refused("the path is empty or contains %, # or ?".to_owned()));
+        }
+        let path = FilePath::new(path);
+        std::fs::create_dir_all(path).map_err(|error| refused(error.to_string()))?;
+        let root = path.canonicalize().map_err(|error| refused(error.to_string()))?;
+        let files = LocalFileSystem::new_with_prefix(&root)
+            .map_err(|error| refused(error.to_string()))?
+            .with_automatic_cleanup(true)
+            .with_fsync(true);
+        Ok(Self { objects: Arc::new(files), local: Some(root) })
+    }
+
+    /// A store over any backend that can create an object only if it is not there.
+    pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects, local: None }
+    }
+
+    /// Creates an object that must not be there yet.
+    async fn create(&self, path: &Path, parts: PutPayload) -> Result<(), StoreError> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let put = self.objects.put_opts(path, parts, options).await;
+        put.map(drop).map_err(|error| StoreError::of(path, error))
+    }
+
+    /// Creates an object or replaces it.
+    async fn replace(&self, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
+        let put = self.objects.put(path, PutPayload::from_bytes(bytes)).await;
+        put.map(drop).map_err(|error| StoreError::of(path, error))
+    }
+
+    /// Reads an object of at most `limit` bytes; a larger one is not even fetched.
+    async fn read(&self, path: &Path, limit: u64) -> Result<Bytes, StoreError> {
+        let failed = |error| StoreError::of(path, error);
+        let object = self.objects.get(path).await.map_err(failed)?;
+        if object.meta.size > limit {
+            let reason = format!("{} bytes, at most {limit} expected", object.meta.size);
+            return Err(StoreError::corrupt(path, reason));
+        }
+        object.bytes().await.map_err(failed)
+    }
+
+    /// Facts about an object; none if it is not there.
+    async fn head(&self, path: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+        match self.objects.head(path).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(ObjectError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(StoreError::of(path, error)),
+        }
+    }
+
+    /// Every object under a prefix.
+    async fn list(&self, prefix: &Path) -> Result<Vec<ObjectMeta>, StoreError> {
+        let listed = self.objects.list(Some(prefix)).try_collect().await;
+        listed.map_err(|error| StoreError::of(prefix, error))
+    }
+
+    /// The names of the folders in a folder, in order.
+    async fn folders(&self, prefix: &Path) -> Result<Vec<String>, StoreError> {
+        let listed = self.objects.list_with_delimiter(Some(prefix)).await;
+        let prefixes = listed.map_err(|error| StoreError::of(prefix, error))?.common_prefixes;
+        let name = |path: Path| path.filename().map(str::to_owned);
+        let mut names: Vec<String> = prefixes.into_iter().filter_map(name).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Removes objects of a folder; one that is already gone is no error.
+    async fn remove(&self, folder: &Path, paths: Vec<Path>) -> Result<(), StoreError> {
+        let stream = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
+        let mut removed = self.objects.delete_stream(stream);
+        while let Some(result) = removed.next().await {
+            match result {
+                Ok(_) | Err(ObjectError::NotFound { .. }) => {}
+                Err(error) => return Err(StoreError::of(folder, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.objects)
+    }
+}
+
+/// Why the store refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The URL names no store that this node can open.
+    #[error("store {url:?}: {reason}")]
+    Url {
+        /// The URL as given.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is no such object.
+    #[error("store: {object} does not exist")]
+    NotFound {
+        /// Path of the object.
+        object: String,
+    },
+    /// An object that is created once is there already.
+    #[error("store: {object} exists already")]
+    Exists {
+        /// Path of the object.
+        object: String,
+    },
+    /// No space is left.
+    #[error("store: no space left to write {object}: {source}")]
+    Full {
+        /// Path of the object.
+        object: String,
+        /// What the backend said.
+        source: ObjectError,
+    },
+    /// The backend failed.
+    #[error("store: {object}: {source}")]
+    Io {
+        /// Path of the object.
+        object: String,
+        /// What the backend said.
+        source: ObjectError,
+    },
+    /// An object is damaged, or was written by a version that this node does not know.
+    #[error("store: {object} is damaged: {reason}")]
+    Corrupt {
+        /// Path of the object.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An epoch was given up, by its writer or because its writer was taken for dead.
+    #[error("epoch {epoch} of table {table:?} was given up before it was complete")]
+    Abandoned {
+        /// The table.
+        table: String,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// What was to be published does not fit together; a mistake of the caller.
+    #[error("manifest of epoch {epoch} of table {table:?}: {reason}")]
+    Inconsistent {
+        /// The table.
+        table: String,
+        /// The epoch.
+        epoch: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The worker that checked an object panicked, or its runtime is shutting down.
+    #[error("store: interrupted while reading {object}")]
+    Interrupted {
+        /// Path of the object.
+        object: String,
+    },
+}
+
+impl StoreError {
+    fn of(path: &Path, source: ObjectError) -> Self {
+        let object = path.to_string();
+        if let ObjectError::NotFound { .. } = source {
+            return Self::NotFound { object };
+        }
+        if let ObjectError::AlreadyExists { .. } = source {
+            return Self::Exists { object };
+        }
+        if is_full(&source) { Self::Full { object, source } } else { Self::Io { object, source } }
+    }
+
+    fn corrupt(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Corrupt { object: path.to_string(), reason: reason.into() }
+    }
+}
+
+/// Whether a full disk or quota is at the bottom of an error.
+fn is_full(error: &ObjectError) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && matches!(io.kind(), StorageFull | QuotaExceeded)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;

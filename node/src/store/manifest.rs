@@ -1,0 +1,194 @@
+//! A manifest: everything about one epoch of a table, and the list of its segments.
+
+use opaque_pir::geometry::Geometry;
+use opaque_pir::layout::Salt;
+use opaque_pir::params::{PARTITION_BUCKETS, PLANE_ROWS};
+use opaque_pir::table::Schema;
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+use super::segment::HEADER_BYTES;
+use crate::coordination::UnixMillis;
+
+/// Largest manifest that is read: 256 indexes of 1024 partitions at under 192 bytes each.
+pub(super) const MAX_BYTES: u64 = 64 << 20;
+/// Stands in the place of the manifest of an epoch that was given up; no manifest is as short.
+pub(super) const TOMBSTONE: &[u8] = br#"{"format":"opaque-manifest","version":1,"abandoned":true}"#;
+/// Bytes of a plane as a payload.
+pub(super) const PLANE_BYTES: usize = PLANE_ROWS * PARTITION_BUCKETS * 4;
+
+const FORMAT: &str = "opaque-manifest";
+const VERSION: u32 = 1;
+
+/// One epoch of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The epoch's number.
+    pub epoch: u64,
+    /// The table.
+    pub schema: Schema,
+    /// Its rows.
+    pub rows: u64,
+    /// Public randomness of the epoch.
+    pub salt: Salt,
+    /// When the load began.
+    pub created: UnixMillis,
+    /// One per searchable column, in the schema's order.
+    pub indexes: Vec<IndexManifest>,
+}
+
+/// One searchable column's matrix and hint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexManifest {
+    /// Position of the column in the schema.
+    pub column: u32,
+    /// Shape of the matrix.
+    pub geometry: Geometry,
+    /// Rows whose value in this column is not NULL.
+    pub non_null_rows: u64,
+    /// The segments of the partitions, in order.
+    pub partitions: Vec<SegmentRef>,
+    /// The segments of the hint's planes, in order.
+    pub planes: Vec<SegmentRef>,
+}
+
+/// One segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentRef {
+    /// Its path in the epoch's folder.
+    pub object: String,
+    /// Size of the object.
+    pub bytes: u64,
+    /// The digest in its header.
+    pub digest: Digest,
+}
+
+/// The file: the manifest after its digest.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<M> {
+    format: String,
+    version: u32,
+    digest: Digest,
+    manifest: M,
+}
+
+/// The marker alone, to tell an unknown version from a damaged file.
+#[derive(Deserialize)]
+struct Marker {
+    format: String,
+    version: u32,
+}
+
+impl Manifest {
+    /// The index of a column.
+    pub fn index(&self, column: u32) -> Option<&IndexManifest> {
+        self.indexes.iter().find(|index| index.column == column)
+    }
+
+    /// Bytes of all matrices.
+    pub fn matrix_bytes(&self) -> u64 {
+        self.indexes.iter().map(|index| index.geometry.matrix_bytes()).sum()
+    }
+
+    /// Bytes of all segments in the store.
+    pub fn stored_bytes(&self) -> u64 {
+        let segments = |index: &IndexManifest| -> u64 {
+            index.partitions.iter().chain(&index.planes).map(|segment| segment.bytes).sum()
+        };
+        self.indexes.iter().map(segments).sum()
+    }
+
+    /// Identity of the epoch's content: of the manifest, and so of every segment.
+    pub fn digest(&self) -> Result<Digest, serde_json::Error> {
+        let mut hasher = blake3::Hasher::new_derive_key("opaque 2026-11 manifest");
+        hasher.update(&serde_json::to_vec(self)?);
+        Ok(Digest(*hasher.finalize().as_bytes()))
+    }
+
+    /// The file's bytes.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&Envelope {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            digest: self.digest()?,
+            manifest: self,
+        })
+    }
+
+    /// The inverse of [`encode`](Self::encode), which every byte must agree with.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let text = |error: serde_json::Error| error.to_string();
+        let marker: Marker = serde_json::from_slice(bytes).map_err(text)?;
+        if marker.format != FORMAT {
+            return Err("it is not a manifest".to_owned());
+        }
+        if marker.version != VERSION {
+            return Err(format!("manifest version {}; this node knows {VERSION}", marker.version));
+        }
+        let envelope: Envelope<Self> = serde_json::from_slice(bytes).map_err(text)?;
+        let Envelope { format: _, version: _, digest, manifest } = envelope;
+        if manifest.digest().map_err(text)? != digest || manifest.encode().map_err(text)? != bytes {
+            return Err("the checksum does not hold".to_owned());
+        }
+        Ok(manifest)
+    }
+
+    /// Checks that all parts fit together: an index for each searchable column, and for each index
+    /// the segments that its geometry asks for.
+    pub(super) fn check(&self, table: &str, epoch: u64) -> Result<(), String> {
+        let Self { epoch: own, schema, rows, salt: _, created: _, indexes } = self;
+        if schema.table() != table || *own != epoch {
+            return Err(format!("it describes epoch {own} of table {:?}", schema.table()));
+        }
+        let columns = indexes.iter().map(|index| index.column as usize);
+        if !columns.eq(schema.searchable()) {
+            return Err("its indexes are not the searchable columns".to_owned());
+        }
+        for index in indexes {
+            let IndexManifest { column, geometry, non_null_rows, partitions, planes } = index;
+            if non_null_rows > rows {
+                return Err(format!("index {column} has more rows than the table"));
+            }
+            let partition = |j| partition_object(*column, j);
+            let names = (0..geometry.partitions()).map(partition);
+            check_segments(partitions, names, geometry.partition_bytes())?;
+            let names = (0..geometry.planes()).map(|i| plane_object(*column, i));
+            check_segments(planes, names, PLANE_BYTES)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_segments(
+    segments: &[SegmentRef],
+    names: impl ExactSizeIterator<Item = String>,
+    payload_bytes: usize,
+) -> Result<(), String> {
+    if segments.len() != names.len() {
+        return Err(format!("{} segments where {} belong", segments.len(), names.len()));
+    }
+    let bytes = (HEADER_BYTES + payload_bytes) as u64;
+    for (segment, name) in segments.iter().zip(names) {
+        if segment.object != name || segment.bytes != bytes {
+            return Err(format!(
+                "{:?} stands where {name:?} of {bytes} bytes belongs",
+                segment.object
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Path of a partition's segment in its epoch's folder.
+pub(super) fn partition_object(column: u32, partition: u32) -> String {
+    format!("index-{column}/partition-{partition:06}")
+}
+
+/// Path of a plane's segment in its epoch's folder.
+pub(super) fn plane_object(column: u32, plane: usize) -> String {
+    format!("index-{column}/plane-{plane}")
+}

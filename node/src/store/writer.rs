@@ -1,0 +1,121 @@
+//! Writing one epoch.
+
+use bytes::Bytes;
+use object_store::PutPayload;
+use opaque_pir::geometry::Geometry;
+
+use super::epochs::{encode, manifest_path, within};
+use super::manifest::{self, Manifest, PLANE_BYTES, SegmentRef};
+use super::segment::{self, HEADER_BYTES, Kind};
+use super::{Digest, Store, StoreError};
+
+/// Writes one epoch. Dropped before [`publish`](Self::publish) has succeeded, it removes what it
+/// wrote (in the background, if a tokio runtime runs).
+#[derive(Debug)]
+pub struct EpochWriter {
+    store: Store,
+    table: String,
+    epoch: u64,
+    closed: bool,
+}
+
+impl EpochWriter {
+    pub(super) fn new(store: Store, table: String, epoch: u64) -> Self {
+        Self { store, table, epoch, closed: false }
+    }
+
+    /// The epoch's number.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Writes the whitened bytes of a partition.
+    pub async fn put_partition(
+        &self,
+        column: u32,
+        geometry: &Geometry,
+        partition: u32,
+        bytes: Vec<u8>,
+    ) -> Result<SegmentRef, StoreError> {
+        let object = manifest::partition_object(column, partition);
+        self.put(object, Kind::Partition, geometry.partition_bytes(), bytes).await
+    }
+
+    /// Writes a plane of the hint: 4096 rows of 1024 numbers, row-major.
+    pub async fn put_plane(
+        &self,
+        column: u32,
+        plane: usize,
+        numbers: &[u32],
+    ) -> Result<SegmentRef, StoreError> {
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        self.put(manifest::plane_object(column, plane), Kind::Plane, PLANE_BYTES, bytes).await
+    }
+
+    /// Makes the epoch visible, all of it at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Abandoned`] if somebody took the writer for dead; [`StoreError::Inconsistent`]
+    /// if the manifest is not of this epoch or not whole.
+    pub async fn publish(mut self, manifest: &Manifest) -> Result<(), StoreError> {
+        let (table, epoch) = (&self.table, self.epoch);
+        let inconsistent =
+            |reason| StoreError::Inconsistent { table: table.clone(), epoch, reason };
+        manifest.check(table, epoch).map_err(inconsistent)?;
+        let bytes = encode(table, epoch, manifest.encode())?;
+        match self.store.create(&manifest_path(table, epoch), bytes.into()).await {
+            Ok(()) => {
+                self.closed = true;
+                Ok(())
+            }
+            Err(StoreError::Exists { .. }) => {
+                Err(StoreError::Abandoned { table: table.clone(), epoch })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what was written. The number stays taken.
+    pub async fn abandon(mut self) -> Result<(), StoreError> {
+        self.closed = true;
+        self.store.give_up(&self.table, self.epoch).await.map(drop)
+    }
+
+    async fn put(
+        &self,
+        object: String,
+        kind: Kind,
+        payload_bytes: usize,
+        payload: Vec<u8>,
+    ) -> Result<SegmentRef, StoreError> {
+        let path = within(&self.table, self.epoch, &object);
+        if payload.len() != payload_bytes {
+            let reason = format!("{object} has {} bytes, not {payload_bytes}", payload.len());
+            let table = self.table.clone();
+            return Err(StoreError::Inconsistent { table, epoch: self.epoch, reason });
+        }
+        let sealed = tokio::task::spawn_blocking(move || {
+            let (header, digest) = segment::header(kind, &payload);
+            (PutPayload::from_iter([Bytes::from(header), Bytes::from(payload)]), digest)
+        });
+        let interrupted = |_| StoreError::Interrupted { object: path.to_string() };
+        let (parts, digest): (PutPayload, Digest) = sealed.await.map_err(interrupted)?;
+        self.store.create(&path, parts).await?;
+        Ok(SegmentRef { object, bytes: (HEADER_BYTES + payload_bytes) as u64, digest })
+    }
+}
+
+impl Drop for EpochWriter {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (store, table, epoch) = (self.store.clone(), self.table.clone(), self.epoch);
+        runtime.spawn(async move {
+            if let Err(error) = store.give_up(&table, epoch).await {
+                tracing::warn!(%error, table, epoch, "cannot clean up; a later load will");
+            }
+        });
+    }
+}
