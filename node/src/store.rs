@@ -20,6 +20,7 @@
 
 mod digest;
 mod epochs;
+mod keys;
 mod leftovers;
 mod manifest;
 mod segment;
