@@ -1,0 +1,54 @@
+# The only commands of this repository; CI calls them too. `make` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup tools build demo test bench fmt lint docs clean
+
+# Outside the clone, so that every clone finds its dependencies built.
+CACHE := $(HOME)/.cache/opaque
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
+
+# Everything is built with the release profile: docs/decisions/002-one-profile.md.
+# `secrets` is the client's half of BFV, which opaque-seal's own tests need too.
+WORKSPACE := --locked --release --workspace --features opaque-seal/secrets
+
+help: ## list these targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing to build (compilers, CMake, libclang, Rust)
+	@scripts/setup.sh
+
+tools: setup
+	@scripts/setup.sh --tools
+
+# One package at a time: built together with the client, a node would be linked against an
+# opaque-seal that has the client's feature `secrets` (ADR 005).
+build: setup ## build `opaque` and `opaque-node`
+	cargo build --locked --release --package opaque-node --bins
+	cargo build --locked --release --package opaque-client --bins
+
+demo: build ## start a cluster of three shards, ask it private questions, check the answers
+	scripts/demo.sh
+
+test: lint docs build ## everything that must hold: lint, docs, all tests, a bounded fuzz run
+	cargo test $(WORKSPACE)
+	scripts/fuzz.sh
+
+bench: setup ## measure the kernels
+	cargo bench --locked --workspace --features opaque-seal/secrets
+
+fmt: setup ## format the code
+	cargo fmt --all
+
+lint: tools ## check format, clippy, and dependencies (licenses, bans, sources)
+	cargo fmt --all --check
+	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
+	cargo deny --locked check licenses bans sources
+
+docs: setup ## build the API documentation
+	RUSTDOCFLAGS="-D warnings" cargo doc $(WORKSPACE) --no-deps
+
+clean: ## delete everything that was built
+	cargo clean
