@@ -15,6 +15,11 @@ use crate::params::{
     PLANE_CIPHERTEXT_BYTES, PLANE_ROWS, PLANE_SCAN_BYTES, ParamsId,
 };
 
+#[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
+pub(crate) const BUCKETS_PER_PARTITION: u32 = PARTITION_BUCKETS as u32;
+#[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
+pub(crate) const BYTES_PER_PLANE: u32 = PLANE_ROWS as u32;
+
 /// The shape of one index's matrix: R rows of bytes by C buckets.
 ///
 /// Invariants, held by [`Geometry::new`]: R is a multiple of 4096 of at most
@@ -76,7 +81,7 @@ impl Geometry {
 
     /// Partitions of 1024 buckets.
     pub fn partitions(&self) -> u32 {
-        self.buckets / PARTITION_BUCKETS as u32
+        self.buckets / BUCKETS_PER_PARTITION
     }
 
     /// Planes of 4096 rows of the hint.
@@ -139,3 +144,6 @@ pub enum GeometryError {
         page_rows: u32,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,23 @@
 //! [`page_bucket`](crate::layout::page_bucket)`(salt, column, value, i)`. [`IndexPlan::solve`]
 //! picks a geometry in which no bucket overflows, and [`IndexPlan::partition`] builds the bytes.
 
-use thiserror::Error;
+mod error;
+mod groups;
+mod partition;
+mod solver;
+mod table_plan;
 
-use crate::geometry::{Cost, Geometry};
-use crate::layout::{LayoutError, Salt};
-use crate::table::{RowError, Schema};
+use std::fmt;
+
+use rayon::prelude::*;
+
+pub use error::{PartitionError, PlanError};
+pub use partition::read_buckets;
+pub use table_plan::{PlannedIndex, TablePlan, plan_table};
+
+use crate::geometry::{BUCKETS_PER_PARTITION, Cost, Geometry};
+use crate::layout::{BucketWriter, Keys, Salt, reduce};
+use groups::Groups;
 
 /// One row of a table, as an index of one column sees it. Its position in a slice is its number.
 #[derive(Clone, Copy)]
@@ -29,18 +41,63 @@ impl AsRef<[u8]> for RowRef<'_> {
 }
 
 /// Where every row of a table goes in one index.
+///
+/// Invariants: `pages` holds every page of every group once, by bucket and within one in the order
+/// of groups; the pages of bucket `b` are those from `bucket_starts[b]` up to
+/// `bucket_starts[b + 1]`, and they fit.
 pub struct IndexPlan {
     geometry: Geometry,
     cost: Cost,
+    keys: Keys,
+    groups: Groups,
+    pages: Vec<PlacedPage>,
+    bucket_starts: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct PlacedPage {
+    group: u32,
+    page: u32,
 }
 
 impl IndexPlan {
-    /// Picks the geometry of one index and places every row.
+    /// Picks the geometry of one index and places every row. See the [module](self) for how, and
+    /// `index/solver.rs` for what is best.
     ///
     /// # Errors
     /// When a row is too large for any bucket, or when no geometry holds the rows under this salt.
-    pub fn solve(_salt: Salt, _column: u32, _rows: &[RowRef<'_>]) -> Result<Self, PlanError> {
-        todo!()
+    pub fn solve(salt: Salt, column: u32, rows: &[RowRef<'_>]) -> Result<Self, PlanError> {
+        let groups = Groups::new(rows)?;
+        solver::check(&groups, rows)?;
+        let geometry = solver::geometry(&groups, &Keys::new(&salt, column), rows)
+            .ok_or_else(|| solver::does_not_fit(&groups, rows))?;
+        Ok(Self::place(salt, column, geometry, groups, rows))
+    }
+
+    fn place(
+        salt: Salt,
+        column: u32,
+        geometry: Geometry,
+        groups: Groups,
+        rows: &[RowRef<'_>],
+    ) -> Self {
+        let keys = Keys::new(&salt, column);
+        let pages: Vec<_> = (0..)
+            .zip(groups.ranges())
+            .flat_map(|(group, (start, end))| {
+                let pages = 0..(end - start).div_ceil(geometry.page_rows());
+                pages.map(move |page| PlacedPage { group, page })
+            })
+            .collect();
+        let bucket_of = |PlacedPage { group, page }: &PlacedPage| {
+            let first = groups.group(*group).first();
+            let row = first.and_then(|first| rows.get(*first as usize));
+            let hash = row.map_or(0, |row| keys.page_hash(row.key, *page));
+            reduce(hash, geometry.buckets())
+        };
+        let buckets: Vec<u32> = pages.par_iter().map(bucket_of).collect();
+        let (pages, bucket_starts) = sort_by_bucket(&pages, &buckets, geometry.buckets());
+        Self { geometry, cost: geometry.cost(), keys, groups, pages, bucket_starts }
     }
 
     /// The geometry that was picked.
@@ -55,135 +112,88 @@ impl IndexPlan {
 
     /// The bytes of one partition, whitened and row-major: byte `r·1024 + k` is at offset `r` of
     /// bucket `1024·partition + k`. `rows` are the rows that were planned (or just their bytes).
-    pub fn partition<R: AsRef<[u8]> + Sync>(
+    /// Uses one core; several partitions may be built at the same time.
+    ///
+    /// # Errors
+    /// When there is no such partition, or `rows` are not the rows that were planned.
+    pub fn partition<R: AsRef<[u8]>>(
         &self,
-        _rows: &[R],
-        _partition: u32,
+        rows: &[R],
+        partition: u32,
     ) -> Result<Vec<u8>, PartitionError> {
-        todo!()
+        let partitions = self.geometry.partitions();
+        if partition >= partitions {
+            return Err(PartitionError::Partition { partition, partitions });
+        }
+        let planned = self.groups.row_count();
+        if rows.len() != planned {
+            return Err(PartitionError::Rows { planned, found: rows.len() });
+        }
+        let mut writer = BucketWriter::default();
+        let first = partition * BUCKETS_PER_PARTITION;
+        let bytes = partition::build(&self.geometry, |k, bytes| {
+            let bucket = first + k;
+            for page in self.pages_of(bucket) {
+                self.write_page(page, rows, &mut writer);
+            }
+            writer.finish(&self.keys, bucket, bytes)?;
+            self.keys.mask(bucket, bytes);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    fn pages_of(&self, bucket: u32) -> &[PlacedPage] {
+        let start = self.bucket_starts.get(bucket as usize);
+        let bounds = start.zip(self.bucket_starts.get(bucket as usize + 1));
+        let pages = bounds.map(|(start, end)| self.pages.get(*start as usize..*end as usize));
+        pages.flatten().unwrap_or_default()
+    }
+
+    fn write_page<R: AsRef<[u8]>>(&self, page: &PlacedPage, rows: &[R], writer: &mut BucketWriter) {
+        let PlacedPage { group, page } = *page;
+        let group = self.groups.group(group);
+        let page_rows = self.geometry.page_rows() as usize;
+        let numbers = group.chunks(page_rows).nth(page as usize).unwrap_or_default();
+        let rows = numbers.iter().map(|number| {
+            let row = rows.get(*number as usize).map_or(&[][..], AsRef::as_ref);
+            (u64::from(*number), row)
+        });
+        writer.page(group.len() as u64, page, rows);
     }
 }
 
-/// Reads whole buckets out of a partition's bytes: `count` buckets from the partition's bucket
-/// `first`, still whitened.
-pub fn read_buckets(
-    _geometry: &Geometry,
-    _partition: &[u8],
-    _first: usize,
-    _count: usize,
-) -> Result<Vec<Vec<u8>>, PartitionError> {
-    todo!()
+/// Sorts by counting, so that pages of one bucket keep their order.
+fn sort_by_bucket(
+    pages: &[PlacedPage],
+    buckets: &[u32],
+    bucket_count: u32,
+) -> (Vec<PlacedPage>, Vec<u32>) {
+    let mut lengths = vec![0u32; bucket_count as usize];
+    for bucket in buckets {
+        if let Some(length) = lengths.get_mut(*bucket as usize) {
+            *length += 1;
+        }
+    }
+    let starts = groups::starts(&lengths);
+    let mut next = starts.clone();
+    let mut sorted = vec![PlacedPage::default(); pages.len()];
+    for (page, bucket) in pages.iter().zip(buckets) {
+        if let Some(at) = next.get_mut(*bucket as usize)
+            && let Some(slot) = sorted.get_mut(*at as usize)
+        {
+            *slot = *page;
+            *at += 1;
+        }
+    }
+    (sorted, starts)
 }
 
-/// One epoch of a table: its salt, and one plan for every searchable column.
-pub struct TablePlan {
-    /// The salt that every index was planned with.
-    pub salt: Salt,
-    /// In the order of the schema.
-    pub indexes: Vec<PlannedIndex>,
+impl fmt::Debug for IndexPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IndexPlan").field("geometry", &self.geometry).finish_non_exhaustive()
+    }
 }
 
-/// The plan of one searchable column.
-pub struct PlannedIndex {
-    /// Position of the column in the schema.
-    pub column: u32,
-    /// Where the rows go.
-    pub plan: IndexPlan,
-    /// Rows whose value in this column is not NULL.
-    pub non_null_rows: u64,
-}
-
-/// Plans every index of a table. `rows` are in load order; salts are drawn until one works.
-///
-/// # Errors
-/// See [`PlanError`].
-pub fn plan_table(
-    _schema: &Schema,
-    _rows: &[Vec<u8>],
-    _next_salt: impl FnMut() -> Salt,
-) -> Result<TablePlan, PlanError> {
-    todo!()
-}
-
-/// Why rows cannot be planned. Rows are named by number; their content is left out.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// A row is larger than the largest bucket.
-    #[error("row {row} takes {bytes} bytes; a row may take at most {limit}")]
-    RowTooLarge {
-        /// Number of the row, from 0.
-        row: u64,
-        /// Its bytes (row codec).
-        bytes: usize,
-        /// Most bytes that such a row may have.
-        limit: usize,
-    },
-    /// No geometry holds the rows.
-    #[error(
-        "no matrix holds the {rows} rows: the most frequent value has {largest_value_rows} rows, the largest row takes {largest_row_bytes} bytes; split the table or shorten its rows"
-    )]
-    DoesNotFit {
-        /// Rows of the table.
-        rows: u64,
-        /// Rows of the most frequent value.
-        largest_value_rows: u64,
-        /// Bytes of the largest row (row codec).
-        largest_row_bytes: usize,
-    },
-    /// A value of a KEY column occurs twice.
-    #[error("rows {first_row} and {second_row} have the same value in KEY column {column:?}")]
-    DuplicateKey {
-        /// Name of the column.
-        column: String,
-        /// Number of the value's first row, from 0.
-        first_row: u64,
-        /// Number of its second row.
-        second_row: u64,
-    },
-    /// A row is none of the schema's.
-    #[error("row {row}: {source}")]
-    Row {
-        /// Number of the row, from 0.
-        row: u64,
-        /// What is wrong with it.
-        source: RowError,
-    },
-    /// More rows than an index can number.
-    #[error("{rows} rows are too many: a table has at most 2^32 - 1")]
-    TooManyRows {
-        /// Rows given.
-        rows: u64,
-    },
-}
-
-/// Why a partition's bytes cannot be built or read.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum PartitionError {
-    /// The index has fewer partitions.
-    #[error("no partition {partition}: the index has {partitions}")]
-    Partition {
-        /// The partition asked for.
-        partition: u32,
-        /// Partitions of the index.
-        partitions: u32,
-    },
-    /// The rows are not those that were planned.
-    #[error("{found} rows where {planned} were planned")]
-    Rows {
-        /// Rows planned.
-        planned: usize,
-        /// Rows given.
-        found: usize,
-    },
-    /// A row is larger than when it was planned.
-    #[error(transparent)]
-    Bucket(#[from] LayoutError),
-    /// The bytes are no partition of the geometry, or it has no such buckets.
-    #[error("no such buckets in a partition of {bytes} bytes")]
-    Shape {
-        /// Bytes given.
-        bytes: usize,
-    },
-}
+#[cfg(test)]
+mod tests;

@@ -163,22 +163,32 @@ impl BucketWriter {
         bucket: u32,
         out: &mut [u8],
     ) -> Result<(), LayoutError> {
-        let (pages, used) = (std::mem::take(&mut self.pages), self.content.len());
+        let pages = std::mem::take(&mut self.pages);
+        let content = std::mem::take(&mut self.content);
         let bytes = out.len();
+        let overflow = LayoutError::Overflow { bytes: HEADER_BYTES + content.len(), limit: bytes };
         if bytes > MAX_BUCKET_BYTES as usize {
             return Err(LayoutError::Size { bytes });
         }
-        let overflow = LayoutError::Overflow { bytes: HEADER_BYTES + used, limit: bytes };
-        let (head, rest) = out.split_at_mut_checked(HEAD_BYTES).ok_or(overflow.clone())?;
-        let (check, rest) = rest.split_at_mut_checked(CHECK_BYTES).ok_or(overflow.clone())?;
-        let (content, tail) = rest.split_at_mut_checked(used).ok_or(overflow.clone())?;
-        let [used_low, used_high] =
-            u16::try_from(used).map_err(|_| overflow.clone())?.to_le_bytes();
-        let [pages_low, pages_high] = u16::try_from(pages).map_err(|_| overflow)?.to_le_bytes();
-        head.copy_from_slice(&[VERSION, pages_low, pages_high, used_low, used_high]);
-        content.copy_from_slice(&self.content);
-        check.copy_from_slice(&keys.check(bucket, head, content));
+        let (Ok(pages), Ok(used)) = (u16::try_from(pages), u16::try_from(content.len())) else {
+            return Err(overflow);
+        };
+        let Some((head, rest)) = out.split_first_chunk_mut::<HEAD_BYTES>() else {
+            return Err(overflow);
+        };
+        let Some((check, rest)) = rest.split_first_chunk_mut::<CHECK_BYTES>() else {
+            return Err(overflow);
+        };
+        let Some((body, tail)) = rest.split_at_mut_checked(content.len()) else {
+            return Err(overflow);
+        };
+        let ([pages_low, pages_high], [used_low, used_high]) =
+            (pages.to_le_bytes(), used.to_le_bytes());
+        *head = [VERSION, pages_low, pages_high, used_low, used_high];
+        *check = keys.check(bucket, head, &content);
+        body.copy_from_slice(&content);
         tail.fill(0);
+        self.content = content;
         self.content.clear();
         Ok(())
     }

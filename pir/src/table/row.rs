@@ -128,3 +128,6 @@ pub enum RowError {
     #[error("malformed row: {0}")]
     Malformed(#[from] ReadError),
 }
+
+#[cfg(test)]
+mod tests;

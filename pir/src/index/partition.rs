@@ -1,0 +1,69 @@
+//! Buckets to the bytes of a partition, and back.
+
+use super::PartitionError;
+use crate::geometry::Geometry;
+use crate::layout::LayoutError;
+use crate::params::PARTITION_BUCKETS;
+
+/// Buckets that are written side by side: a cache line of each matrix row.
+const STRIP: usize = 64;
+/// Added to R between the buckets of a strip. R is a multiple of 4096, and at that distance all 64
+/// would share one set of the cache.
+const PAD: usize = 64;
+/// Matrix rows that are read together when buckets are taken out.
+const BLOCK: usize = 32;
+
+/// Builds a partition. `fill` writes all R bytes of the bucket whose number in the partition it is
+/// given.
+pub(super) fn build(
+    geometry: &Geometry,
+    mut fill: impl FnMut(u32, &mut [u8]) -> Result<(), LayoutError>,
+) -> Result<Vec<u8>, LayoutError> {
+    let bucket_bytes = geometry.bucket_bytes();
+    let stride = bucket_bytes + PAD;
+    let mut partition = vec![0; geometry.partition_bytes()];
+    let mut strip = vec![0; STRIP * stride];
+    let mut k = 0;
+    for first in (0..PARTITION_BUCKETS).step_by(STRIP) {
+        for bucket in strip.chunks_exact_mut(stride) {
+            let (bucket, _pad) = bucket.split_at_mut(bucket_bytes);
+            fill(k, bucket)?;
+            k += 1;
+        }
+        for (r, row) in partition.chunks_exact_mut(PARTITION_BUCKETS).enumerate() {
+            let line = row.iter_mut().skip(first).take(STRIP);
+            for (byte, bucket) in line.zip(strip.chunks_exact(stride)) {
+                if let Some(value) = bucket.get(r) {
+                    *byte = *value;
+                }
+            }
+        }
+    }
+    Ok(partition)
+}
+
+/// Takes whole buckets out of a partition's bytes: `count` buckets from number `first` of the
+/// partition, whitened as they are stored.
+///
+/// # Errors
+/// When the bytes are no partition of this geometry, or it has no such buckets.
+pub fn read_buckets(
+    geometry: &Geometry,
+    partition: &[u8],
+    first: usize,
+    count: usize,
+) -> Result<Vec<Vec<u8>>, PartitionError> {
+    let shape = PartitionError::Shape { bytes: partition.len() };
+    let end = first.checked_add(count).filter(|end| *end <= PARTITION_BUCKETS);
+    let Some(end) = end.filter(|_| partition.len() == geometry.partition_bytes()) else {
+        return Err(shape);
+    };
+    let mut buckets = vec![Vec::with_capacity(geometry.bucket_bytes()); count];
+    for block in partition.chunks(BLOCK * PARTITION_BUCKETS) {
+        for (k, bucket) in (first..end).zip(&mut buckets) {
+            let rows = block.chunks_exact(PARTITION_BUCKETS);
+            bucket.extend(rows.filter_map(|row| row.get(k)));
+        }
+    }
+    Ok(buckets)
+}

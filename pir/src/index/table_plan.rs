@@ -1,0 +1,167 @@
+//! All indexes of a table under one salt.
+
+use rayon::prelude::*;
+
+use super::groups::Groups;
+use super::{IndexPlan, PlanError, RowRef, solver};
+use crate::geometry::Geometry;
+use crate::layout::{Keys, Salt};
+use crate::table::{Role, Schema, Value, decode_row};
+
+/// Salts drawn before the rows count as impossible to place.
+const SALTS: usize = 8;
+/// Rows that one task decodes.
+const CHUNK: usize = 1 << 14;
+
+/// One epoch of a table: its salt, and one plan for every searchable column.
+#[derive(Debug)]
+pub struct TablePlan {
+    /// The salt that every index was planned with.
+    pub salt: Salt,
+    /// In the order of the schema.
+    pub indexes: Vec<PlannedIndex>,
+}
+
+/// The plan of one searchable column.
+#[derive(Debug)]
+pub struct PlannedIndex {
+    /// Position of the column in the schema.
+    pub column: u32,
+    /// Where the rows go.
+    pub plan: IndexPlan,
+    /// Rows whose value in this column is not NULL.
+    pub non_null_rows: u64,
+}
+
+/// Plans every index of a table. `rows` are in load order. Draws a salt, and another (up to eight)
+/// when an index fits no geometry under the one before.
+///
+/// The salt must be drawn after the rows are known, and unpredictably: the noise bound for
+/// adversarial rows rests on it ([`mask`](crate::layout::mask)).
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn plan_table(
+    schema: &Schema,
+    rows: &[Vec<u8>],
+    mut next_salt: impl FnMut() -> Salt,
+) -> Result<TablePlan, PlanError> {
+    let columns = read_columns(schema, rows)?;
+    let indexes = columns.par_iter().map(|column| Index::new(schema, column, rows));
+    // Errors in the order of the schema, whichever task ends first.
+    let indexes = indexes.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, PlanError>>()?;
+    let mut salt = next_salt();
+    let mut drawn = 1;
+    let geometries = loop {
+        match geometries(&indexes, &salt) {
+            Ok(geometries) => break geometries,
+            Err(refusal) if drawn == SALTS => return Err(refusal),
+            Err(_) => salt = next_salt(),
+        }
+        drawn += 1;
+    };
+    let indexes = indexes.into_par_iter().zip(geometries).map(|(index, geometry)| {
+        let Index { column, rows, groups, non_null_rows } = index;
+        let plan = IndexPlan::place(salt, column, geometry, groups, &rows);
+        PlannedIndex { column, plan, non_null_rows }
+    });
+    Ok(TablePlan { salt, indexes: indexes.collect() })
+}
+
+/// A geometry for every index under one salt, or the error of the first that has none.
+fn geometries(indexes: &[Index<'_>], salt: &Salt) -> Result<Vec<Geometry>, PlanError> {
+    let geometry = |index: &Index<'_>| {
+        solver::geometry(&index.groups, &Keys::new(salt, index.column), &index.rows)
+            .ok_or_else(|| solver::does_not_fit(&index.groups, &index.rows))
+    };
+    indexes.par_iter().map(geometry).collect::<Vec<_>>().into_iter().collect()
+}
+
+/// What no salt has a part in.
+struct Index<'a> {
+    column: u32,
+    rows: Vec<RowRef<'a>>,
+    groups: Groups,
+    non_null_rows: u64,
+}
+
+impl<'a> Index<'a> {
+    fn new(schema: &Schema, keys: &'a ColumnKeys, rows: &'a [Vec<u8>]) -> Result<Self, PlanError> {
+        let rows: Vec<_> = keys.iter().zip(rows).map(|(key, row)| RowRef { key, row }).collect();
+        let groups = Groups::new(&rows)?;
+        if let Some(column) = schema.columns().get(keys.column as usize)
+            && column.role == Role::Key
+            && let Some((first_row, second_row)) = groups.first_duplicate()
+        {
+            return Err(PlanError::DuplicateKey {
+                column: column.name.clone(),
+                first_row: u64::from(first_row),
+                second_row: u64::from(second_row),
+            });
+        }
+        solver::check(&groups, &rows)?;
+        Ok(Self { column: keys.column, rows, groups, non_null_rows: keys.non_null_rows })
+    }
+}
+
+/// The search keys of one column, one after the other.
+struct ColumnKeys {
+    /// Position of the column.
+    column: u32,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    non_null_rows: u64,
+}
+
+impl ColumnKeys {
+    #[expect(clippy::cast_possible_truncation, reason = "a schema has at most 256 columns")]
+    fn new(position: usize) -> Self {
+        Self { column: position as u32, bytes: Vec::new(), ends: Vec::new(), non_null_rows: 0 }
+    }
+
+    fn push(&mut self, value: &Value) {
+        self.bytes.extend_from_slice(&value.search_key());
+        self.ends.push(self.bytes.len());
+        self.non_null_rows += u64::from(*value != Value::Null);
+    }
+
+    fn append(&mut self, other: Self) {
+        let Self { column: _, bytes, ends, non_null_rows } = other;
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(&bytes);
+        self.ends.extend(ends.into_iter().map(|end| before + end));
+        self.non_null_rows += non_null_rows;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let key = self.bytes.get(start..*end).unwrap_or_default();
+            start = *end;
+            key
+        })
+    }
+}
+
+/// Decodes every row once, for the keys of all searchable columns.
+fn read_columns(schema: &Schema, rows: &[Vec<u8>]) -> Result<Vec<ColumnKeys>, PlanError> {
+    let empty = || schema.searchable().map(ColumnKeys::new).collect::<Vec<_>>();
+    let chunks = rows.par_chunks(CHUNK).enumerate().map(|(chunk, rows)| {
+        let mut columns = empty();
+        for (row, bytes) in (chunk * CHUNK..).zip(rows) {
+            let values = decode_row(schema, bytes)
+                .map_err(|source| PlanError::Row { row: row as u64, source })?;
+            for column in &mut columns {
+                column.push(values.get(column.column as usize).unwrap_or(&Value::Null));
+            }
+        }
+        Ok(columns)
+    });
+    let mut columns = empty();
+    for chunk in chunks.collect::<Vec<_>>() {
+        for (column, more) in columns.iter_mut().zip(chunk?) {
+            column.append(more);
+        }
+    }
+    Ok(columns)
+}
