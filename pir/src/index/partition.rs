@@ -58,7 +58,8 @@ pub fn read_buckets(
     let Some(end) = end.filter(|_| partition.len() == geometry.partition_bytes()) else {
         return Err(shape);
     };
-    let mut buckets = vec![Vec::with_capacity(geometry.bucket_bytes()); count];
+    let mut buckets: Vec<_> =
+        (0..count).map(|_| Vec::with_capacity(geometry.bucket_bytes())).collect();
     for block in partition.chunks(BLOCK * PARTITION_BUCKETS) {
         for (k, bucket) in (first..end).zip(&mut buckets) {
             let rows = block.chunks_exact(PARTITION_BUCKETS);
