@@ -1,67 +1,160 @@
-//! The client's half: bodies follow.
+//! The client's half: a BFV secret key, what is made from it, and decryption. Only `opaque-client` turns
+//! this module on; no server can hold a [`SecretKey`].
 
+use std::fmt;
+
+use opaque_pir::params::{COEFFICIENT_MODULUS, PLAINTEXT_MODULUS, PLANE_ROWS, RING_DEGREE};
+use seal_fhe::Plaintext;
 use zeroize::Zeroizing;
 
+use crate::format::PlaintextShape;
+use crate::handle::secret::{self, clear};
+use crate::residues::{pack, packed_bytes, unpack};
+use crate::wire::{EncryptedSecret, EvaluationKeys, read_answer};
 use crate::{Bfv, SealError};
 
-/// A client's BFV secret key.
-#[derive(Debug)]
-pub struct SecretKey(());
+const START: [u8; 4] = *b"OSK\x01";
+const CHECK_BYTES: usize = 16;
+const PRIMES: usize = COEFFICIENT_MODULUS.len();
+
+/// Bytes of a stored secret key: marker and version, residues, checksum.
+pub const SECRET_KEY_BYTES: usize = START.len() + packed_bytes(PRIMES) + CHECK_BYTES;
+
+/// A client's BFV secret key: ternary, reused for every table and query.
+///
+/// It lives in memory that SEAL clears on drop. It can be neither printed, compared nor cloned.
+pub struct SecretKey {
+    key: secret::SecretKey,
+    shape: PlaintextShape,
+}
 
 impl SecretKey {
-    /// A fresh key.
+    /// A fresh key, from the system's randomness (SEAL draws it for itself).
     ///
     /// # Errors
-    /// No randomness.
-    pub fn generate(_bfv: &Bfv) -> Result<Self, SealError> {
-        Err(SealError::Unfinished)
+    /// [`SealError::Randomness`] if there is none.
+    pub fn generate(bfv: &Bfv) -> Result<Self, SealError> {
+        Ok(Self { key: secret::SecretKey::generate(&bfv.context)?, shape: bfv.secret_shape() })
     }
 
-    /// The key as bytes, for the client's profile.
+    /// The key as [`SECRET_KEY_BYTES`] bytes, for the client's profile.
     ///
     /// # Errors
-    /// SEAL's refusal.
+    /// None that a key made by this module can cause.
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        Err(SealError::Unfinished)
+        let shape = self.shape;
+        let mut object = Zeroizing::new(vec![0; shape.bytes()]);
+        self.key.save(&shape, &mut object)?;
+        // Reserved in full, so that no copy is left behind by growing.
+        let mut residues = Zeroizing::new(Vec::with_capacity(shape.residues()));
+        shape.read(&mut object.as_slice(), &mut residues)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_KEY_BYTES));
+        bytes.extend_from_slice(&START);
+        pack(&residues, PRIMES, &mut bytes);
+        let check = checksum(&bytes);
+        bytes.extend_from_slice(&check);
+        Ok(bytes)
     }
 
     /// The key that [`SecretKey::to_bytes`] wrote.
     ///
     /// # Errors
-    /// A wrong size, version, residue or checksum.
-    pub fn from_bytes(_bfv: &Bfv, _bytes: &[u8]) -> Result<Self, SealError> {
-        Err(SealError::Unfinished)
+    /// A wrong size or version, or [`SealError::Checksum`] for damaged bytes.
+    pub fn from_bytes(bfv: &Bfv, bytes: &[u8]) -> Result<Self, SealError> {
+        const WHAT: &str = "secret key";
+        let size = SealError::Size { what: WHAT, expected: SECRET_KEY_BYTES, found: bytes.len() };
+        if bytes.len() != SECRET_KEY_BYTES {
+            return Err(size);
+        }
+        let packed = bytes.strip_prefix(&START).ok_or(SealError::Version { what: WHAT })?;
+        let (packed, check) = packed.split_last_chunk::<CHECK_BYTES>().ok_or(size)?;
+        let checked = bytes.len() - CHECK_BYTES;
+        if bytes.get(..checked).map(checksum) != Some(*check) {
+            return Err(SealError::Checksum);
+        }
+        let shape = bfv.secret_shape();
+        let mut residues = Zeroizing::new(Vec::with_capacity(shape.residues()));
+        unpack(WHAT, packed, PRIMES, &mut residues)?;
+        let mut object = Zeroizing::new(Vec::with_capacity(shape.bytes()));
+        shape.write(&residues, &mut object);
+        Ok(Self { key: secret::SecretKey::load(&bfv.context, &object)?, shape })
     }
 
-    /// Fresh evaluation keys, [`crate::EVALUATION_KEYS_BYTES`] bytes.
+    /// Fresh evaluation keys for this secret: [`EVALUATION_KEYS_BYTES`](crate::EVALUATION_KEYS_BYTES)
+    /// bytes, public, to be registered with servers.
     ///
     /// # Errors
-    /// No randomness.
-    pub fn evaluation_keys(&self, _bfv: &Bfv) -> Result<Vec<u8>, SealError> {
-        Err(SealError::Unfinished)
+    /// [`SealError::Randomness`] if there is none.
+    pub fn evaluation_keys(&self, bfv: &Bfv) -> Result<Vec<u8>, SealError> {
+        let keys = self.key.galois_keys(&bfv.context, &bfv.galois_shape(), &Bfv::galois_slots())?;
+        Ok(EvaluationKeys::write(&keys))
     }
 
-    /// Encrypts the scan's secret.
+    /// A fresh encryption of the scan's secret, slot `k` holding `s[k mod 1024]`: `ENCRYPTED_SECRET_BYTES`
+    /// bytes.
+    ///
+    /// SEAL's encoder leaves a copy of `s` in memory that was freed but not cleared; `s` is used for one
+    /// query only.
     ///
     /// # Errors
-    /// No randomness.
-    pub fn encrypt(&self, _bfv: &Bfv, _secret: &[i32; 1024]) -> Result<Vec<u8>, SealError> {
-        Err(SealError::Unfinished)
+    /// A coefficient outside ±t/2, or [`SealError::Randomness`].
+    pub fn encrypt(&self, bfv: &Bfv, s: &[i32; RING_DEGREE]) -> Result<Vec<u8>, SealError> {
+        let limit = PLAINTEXT_MODULUS / 2;
+        if s.iter().any(|coefficient| coefficient.unsigned_abs() > limit) {
+            return Err(SealError::Coefficient);
+        }
+        let mut slots = Zeroizing::new(Vec::with_capacity(PLANE_ROWS));
+        slots.extend(s.iter().cycle().take(PLANE_ROWS).map(|coefficient| i64::from(*coefficient)));
+        let failed = |_| SealError::Library { call: "BatchEncoder_Encode2", code: 0 };
+        let mut plaintext = bfv.encoder.encode_signed(&slots).map_err(failed)?;
+        let ciphertext = self.key.encrypt(&bfv.context, &plaintext);
+        clear(&mut plaintext)?;
+        EncryptedSecret::write(bfv, &ciphertext?)
     }
 
-    /// Decrypts one plane of an answer: 4096 values modulo t.
+    /// Decrypts one plane of an answer (`PLANE_CIPHERTEXT_BYTES` bytes) to `H'·s`: 4096 values modulo t.
+    ///
+    /// An answer made with other keys decrypts to noise; nothing in a ciphertext tells.
     ///
     /// # Errors
-    /// A wrong size or residue.
-    pub fn decrypt(&self, _bfv: &Bfv, _ciphertext: &[u8]) -> Result<Vec<u32>, SealError> {
-        Err(SealError::Unfinished)
+    /// A wrong size, or a residue that is not below its prime.
+    pub fn decrypt(&self, bfv: &Bfv, answer: &[u8]) -> Result<Vec<u32>, SealError> {
+        let ciphertext = read_answer(bfv, answer)?;
+        let failed = |_| SealError::Library { call: "BatchEncoder_Decode1", code: 0 };
+        let mut plaintext = Plaintext::new().map_err(failed)?;
+        self.key.decrypt(&bfv.context, &ciphertext, &mut plaintext)?;
+        let slots = Zeroizing::new(bfv.encoder.decode_unsigned(&plaintext).map_err(failed)?);
+        clear(&mut plaintext)?;
+        slots
+            .iter()
+            .map(|slot| u32::try_from(*slot).map_err(|_| SealError::Format { what: "plaintext" }))
+            .collect()
     }
 
-    /// Bits of noise budget left in an answer's ciphertext.
+    /// Bits of noise budget left in one plane of an answer; zero means that it decrypts to noise.
     ///
     /// # Errors
-    /// A wrong size or residue.
-    pub fn noise_budget(&self, _bfv: &Bfv, _ciphertext: &[u8]) -> Result<u32, SealError> {
-        Err(SealError::Unfinished)
+    /// As for [`SecretKey::decrypt`].
+    pub fn noise_budget(&self, bfv: &Bfv, answer: &[u8]) -> Result<u32, SealError> {
+        self.key.noise_budget(&bfv.context, &read_answer(bfv, answer)?)
     }
+
+    #[cfg(test)]
+    pub(crate) fn handle(&self) -> &secret::SecretKey {
+        &self.key
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey([redacted])")
+    }
+}
+
+/// Tells a damaged file from a key; no secret depends on it.
+fn checksum(bytes: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut check = [0; CHECK_BYTES];
+    let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 secret key checksum");
+    hash.update(bytes).finalize_xof().fill(&mut check);
+    check
 }

@@ -1,0 +1,145 @@
+//! Our wire formats: of fixed size, bit-packed, and checked before SEAL sees a byte.
+//!
+//! ```text
+//! evaluation keys   marker "OEK", version 1; for each rotation step, for each data prime (a digit of the
+//!                   key-switching decomposition): c0 modulo the three primes, seed
+//! encrypted secret  c0 modulo the two data primes, seed
+//! answer            c0 and c1 modulo the first prime
+//! ```
+//!
+//! A seed is 64 bytes that SEAL's BLAKE2xb generator expands to c1, which is therefore uniform whatever a
+//! client sends. The last two carry no version: the parameter set fixes them, and the messages around
+//! them name it.
+
+use opaque_pir::params::{
+    COEFFICIENT_MODULUS, ENCRYPTED_SECRET_BYTES, PLANE_CIPHERTEXT_BYTES, ROTATION_STEPS, SEED_BYTES,
+};
+
+use crate::bfv::DATA_PRIMES;
+#[cfg(feature = "secrets")]
+use crate::format::GaloisKey;
+use crate::format::Seeded;
+use crate::handle::{Ciphertext, GaloisKeys};
+use crate::residues::{pack, packed_bytes, unpack};
+use crate::{Bfv, SealError};
+
+const KEYS_START: [u8; 4] = *b"OEK\x01";
+const DIGIT_BYTES: usize = packed_bytes(COEFFICIENT_MODULUS.len()) + SEED_BYTES;
+
+/// Bytes of a client's evaluation keys: always this many.
+pub const EVALUATION_KEYS_BYTES: usize =
+    KEYS_START.len() + ROTATION_STEPS.len() * DATA_PRIMES * DIGIT_BYTES;
+
+const _: () = assert!(EVALUATION_KEYS_BYTES == 217_348);
+const _: () = assert!(packed_bytes(DATA_PRIMES) + SEED_BYTES == ENCRYPTED_SECRET_BYTES);
+const _: () = assert!(2 * packed_bytes(1) == PLANE_CIPHERTEXT_BYTES);
+
+/// A client's two Galois keys: they let a server rotate that client's ciphertexts, and nothing else.
+#[derive(Debug)]
+pub struct EvaluationKeys(pub(crate) GaloisKeys);
+
+impl EvaluationKeys {
+    /// Checks [`EVALUATION_KEYS_BYTES`] bytes and loads them (0.9 MB in memory).
+    ///
+    /// Bytes that pass are keys of *some* client: with those of another, a product decrypts to noise.
+    ///
+    /// # Errors
+    /// A wrong size or version, or a residue that is not below its prime.
+    pub fn from_bytes(bfv: &Bfv, bytes: &[u8]) -> Result<Self, SealError> {
+        const WHAT: &str = "evaluation keys";
+        check_size(WHAT, bytes, EVALUATION_KEYS_BYTES)?;
+        let rest = bytes.strip_prefix(&KEYS_START).ok_or(SealError::Version { what: WHAT })?;
+        let mut keys = Vec::with_capacity(ROTATION_STEPS.len());
+        for (slot, digits) in
+            Bfv::galois_slots().into_iter().zip(rest.chunks_exact(DATA_PRIMES * DIGIT_BYTES))
+        {
+            let digits = digits.chunks_exact(DIGIT_BYTES);
+            let digits = digits.map(|digit| seeded(WHAT, digit, COEFFICIENT_MODULUS.len()));
+            keys.push((slot, digits.collect::<Result<Vec<_>, _>>()?));
+        }
+        GaloisKeys::load(&bfv.context, &bfv.galois_shape(), &keys).map(Self)
+    }
+
+    /// The bytes of freshly made keys: for each step, its digits.
+    #[cfg(feature = "secrets")]
+    pub(crate) fn write(keys: &[GaloisKey]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(EVALUATION_KEYS_BYTES);
+        bytes.extend_from_slice(&KEYS_START);
+        for (residues, seed) in keys.iter().flatten() {
+            pack(residues, COEFFICIENT_MODULUS.len(), &mut bytes);
+            bytes.extend_from_slice(seed);
+        }
+        bytes
+    }
+}
+
+/// A fresh encryption of the scan's secret: slot `k` holds `s[k mod 1024]`.
+#[derive(Debug)]
+pub struct EncryptedSecret(pub(crate) Ciphertext);
+
+impl EncryptedSecret {
+    /// Checks [`ENCRYPTED_SECRET_BYTES`] bytes and loads them.
+    ///
+    /// # Errors
+    /// A wrong size, or a residue that is not below its prime.
+    pub fn from_bytes(bfv: &Bfv, bytes: &[u8]) -> Result<Self, SealError> {
+        const WHAT: &str = "encrypted secret";
+        check_size(WHAT, bytes, ENCRYPTED_SECRET_BYTES)?;
+        let (residues, seed) = seeded(WHAT, bytes, DATA_PRIMES)?;
+        Ciphertext::load(&bfv.context, &bfv.data_shape(false, true), &residues, Some(&seed))
+            .map(Self)
+    }
+
+    /// The bytes of a freshly made seeded ciphertext.
+    #[cfg(feature = "secrets")]
+    pub(crate) fn write(bfv: &Bfv, ciphertext: &Ciphertext) -> Result<Vec<u8>, SealError> {
+        let mut residues = Vec::new();
+        let seed = ciphertext.residues(&bfv.data_shape(false, true), &mut residues)?;
+        let seed = seed.ok_or(SealError::Format { what: "encrypted secret" })?;
+        let mut bytes = Vec::with_capacity(ENCRYPTED_SECRET_BYTES);
+        pack(&residues, DATA_PRIMES, &mut bytes);
+        bytes.extend_from_slice(&seed);
+        Ok(bytes)
+    }
+}
+
+/// The bytes of a plane's answer. `None` is the product with a plane of zeros.
+pub(crate) fn write_answer(
+    bfv: &Bfv,
+    ciphertext: Option<&Ciphertext>,
+) -> Result<Vec<u8>, SealError> {
+    let Some(ciphertext) = ciphertext else {
+        return Ok(vec![0; PLANE_CIPHERTEXT_BYTES]);
+    };
+    let mut residues = Vec::new();
+    ciphertext.residues(&bfv.answer_shape(), &mut residues)?;
+    let mut bytes = Vec::with_capacity(PLANE_CIPHERTEXT_BYTES);
+    pack(&residues, 1, &mut bytes);
+    Ok(bytes)
+}
+
+/// Checks and loads a plane's answer.
+#[cfg(feature = "secrets")]
+pub(crate) fn read_answer(bfv: &Bfv, bytes: &[u8]) -> Result<Ciphertext, SealError> {
+    const WHAT: &str = "plane ciphertext";
+    check_size(WHAT, bytes, PLANE_CIPHERTEXT_BYTES)?;
+    let mut residues = Vec::new();
+    unpack(WHAT, bytes, 1, &mut residues)?;
+    Ciphertext::load(&bfv.context, &bfv.answer_shape(), &residues, None)
+}
+
+fn check_size(what: &'static str, bytes: &[u8], expected: usize) -> Result<(), SealError> {
+    if bytes.len() == expected {
+        return Ok(());
+    }
+    Err(SealError::Size { what, expected, found: bytes.len() })
+}
+
+/// Reads one polynomial modulo `primes` primes and the seed of the other.
+fn seeded(what: &'static str, bytes: &[u8], primes: usize) -> Result<Seeded, SealError> {
+    let size = SealError::Size { what, expected: SEED_BYTES, found: bytes.len() };
+    let (packed, seed) = bytes.split_last_chunk().ok_or(size)?;
+    let mut residues = Vec::new();
+    unpack(what, packed, primes, &mut residues)?;
+    Ok((residues, *seed))
+}
