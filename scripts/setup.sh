@@ -86,7 +86,7 @@ install_rust() {
 # install_tool NAME VERSION
 install_tool() {
     [ "$("$1" --version 2>/dev/null)" = "$1 $2" ] && return
-    say "building $1 $2 (once; cargo-deny takes about two minutes on two cores)"
+    say "building $1 $2, once; two minutes or so on two cores"
     cargo install --quiet --locked --root "$tools" --target-dir "$tools/target" --version "$2" "$1"
     rm -rf "$tools/target"
 }
