@@ -13,16 +13,21 @@
 //!     [LIMIT n] [OFFSET m]
 //! ```
 
+mod bind;
 mod error;
+mod like;
 mod meta;
 mod parameters;
 mod parse;
 mod plan;
+mod predicate;
 mod result;
+mod statement;
 
 pub use error::{Refusal, SqlError};
 pub use meta::{IndexMeta, Options, TableMeta};
 pub use parameters::Parameters;
-pub use parse::{Statement, parse};
+pub use parse::parse;
 pub use plan::{Plan, Source, plan};
 pub use result::{Fetched, Found, OutputColumn, ResultSet};
+pub use statement::Statement;

@@ -129,13 +129,57 @@ pub enum SqlError {
 }
 
 /// Why a WHERE has no private plan.
+///
+/// Only lookups hide what is asked for, and a lookup finds the rows with one value of one
+/// searchable column.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Placeholder.
-    #[error("todo")]
-    Todo,
+    /// No searchable column is mentioned.
+    #[error(
+        "a private lookup needs `=` or IN on a searchable column ({}), and WHERE only has {}; add \
+         `AND {} = ...`, {PUBLIC}",
+        searchable.join(", "), columns.join(", "),
+        searchable.first().map_or("column", String::as_str)
+    )]
+    NotSearchable {
+        /// Columns in WHERE.
+        columns: Vec<String>,
+        /// Columns that can be searched.
+        searchable: Vec<String>,
+    },
+    /// A searchable column is only compared in ways that no lookup answers.
+    #[error(
+        "a private lookup finds {column} by `=` or IN (and counts by `<>` alone), which WHERE does \
+         not ask for; add `AND {column} = ...` or `AND {column} IN (...)`, {PUBLIC}"
+    )]
+    NoEquality {
+        /// The column.
+        column: String,
+    },
+    /// An OR between equalities of different columns.
+    #[error(
+        "a private lookup searches one column, and OR joins {}; send one statement for each side, \
+         {PUBLIC}",
+        columns.join(" and ")
+    )]
+    OrOfColumns {
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// An OR between an equality and a condition that no lookup answers.
+    #[error(
+        "every side of OR must have `=` or IN on the same searchable column, and not every side \
+         has one on {column}; write such sides only, {PUBLIC}"
+    )]
+    OrWithOther {
+        /// A searchable column that some side searches.
+        column: String,
+    },
 }
+
+const PUBLIC: &str = "or add --allow-public-scan to read the whole table publicly (the cluster \
+                      then learns that you did, but no literal)";
 
 /// A type's name in SQL.
 pub(crate) fn type_name(column_type: ColumnType) -> &'static str {

@@ -1,24 +1,50 @@
-//! Statement to plan.
-use opaque_pir::table::Value;
+//! What to fetch for a statement. Decided from the statement and public metadata alone, so that the
+//! number and size of the requests tell nothing about the data or the literals.
+//!
+//! | statement | source |
+//! |---|---|
+//! | `COUNT(*)` without WHERE, or with `column IS [NOT] NULL` on a searchable column | public metadata |
+//! | no WHERE | public scan; LIMIT lets it stop early unless ORDER BY or DISTINCT need every row |
+//! | `=`, `IN`, and ORs of them on one searchable column, alone or under AND | one lookup per literal |
+//! | `COUNT(*)` with `<>` or `NOT IN` on a searchable column, alone | the same lookups: the rows that are not NULL less those found |
+//! | rows with `<>` or `NOT IN` on a searchable column, alone | public scan, always whole |
+//! | anything else | refused, or a whole public scan where the caller allows one |
+//!
+//! A literal that no value of the column can equal (NULL, or 2.5 for an INT) is looked up all the
+//! same, as a decoy whose result is ignored: a missing lookup would tell that it was there.
 
-use super::{Fetched, Options, Parameters, ResultSet, SqlError, Statement, TableMeta};
+mod finish;
+mod search;
+
+use std::collections::HashSet;
+
+use opaque_pir::geometry::Geometry;
+use opaque_pir::table::{ColumnType, Value};
+
+use self::search::Search;
+use super::bind::{Output, Query, bind};
+use super::meta::IndexMeta;
+use super::predicate::{Predicate, equal_value};
+use super::statement::Statement;
+use super::{Options, Parameters, SqlError, TableMeta};
 
 /// What a plan needs fetched.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Source {
-    /// Nothing: public metadata answers `COUNT(*)`.
+    /// Nothing: public metadata answers `COUNT(*)`, and this is the count.
     Count(u64),
     /// Private lookups.
     Lookups {
         /// Position of the searched column.
         column: usize,
-        /// One value per literal, of the column's type, repeated where the literal is repeated.
+        /// One value per literal, of the column's type, repeated where a literal is repeated.
         values: Vec<Value>,
         /// Pages to fetch of each value, from page 0; at least one.
         pages: u32,
     },
-    /// Every row of the table, in row order, not private.
+    /// Every row of the table, in row order. Not private, and told apart by nothing but the
+    /// statement's form.
     PublicScan {
         /// Rows after which the scan may stop. Only for a statement without WHERE.
         enough_rows: Option<u64>,
@@ -29,6 +55,23 @@ pub enum Source {
 #[derive(Debug, Clone)]
 pub struct Plan {
     source: Source,
+    method: Method,
+    query: Query,
+}
+
+/// How the answer is made of what was fetched.
+#[derive(Debug, Clone)]
+enum Method {
+    /// The count is known.
+    Known(u64),
+    /// Rows of the public scan, perhaps only to be counted.
+    Scan,
+    /// Rows of the lookups that count, perhaps only to be counted.
+    Rows { counted: Vec<bool>, geometry: Geometry },
+    /// The count is the sum of the totals of the lookups that count.
+    Matches { counted: Vec<bool> },
+    /// The count is what remains of `rows` without the totals of the lookups that count.
+    Rest { rows: u64, counted: Vec<bool> },
 }
 
 impl Plan {
@@ -37,23 +80,147 @@ impl Plan {
         &self.source
     }
 
-    /// Whether the answer comes from a public scan.
+    /// Whether the rows come from a public scan: the cluster sees that the table is read, though
+    /// no literal.
     pub fn is_public(&self) -> bool {
         matches!(self.source, Source::PublicScan { .. })
-    }
-
-    /// Makes the answer.
-    pub fn finish(&self, _fetched: Fetched) -> Result<ResultSet, SqlError> {
-        todo!()
     }
 }
 
 /// Plans a statement.
+///
+/// # Errors
+/// When a name, literal or parameter does not fit the table, and [`SqlError::NotPrivate`] when the
+/// statement has no private plan and `options` allow no public scan.
 pub fn plan(
-    _statement: &Statement,
-    _parameters: &Parameters,
-    _table: &TableMeta<'_>,
-    _options: &Options,
+    statement: &Statement,
+    parameters: &Parameters,
+    table: &TableMeta<'_>,
+    options: &Options,
 ) -> Result<Plan, SqlError> {
-    todo!()
+    let query = bind(statement, parameters, table.schema)?;
+    let (source, method) = match &query.filter {
+        None => unfiltered(&query, table),
+        Some(filter) => filtered(&query, filter, table, options)?,
+    };
+    Ok(Plan { source, method, query })
+}
+
+fn unfiltered(query: &Query, table: &TableMeta<'_>) -> (Source, Method) {
+    match query.output {
+        Output::Count(_) => known(table.rows),
+        Output::Columns(_) => {
+            let rows_needed = query.limit.map(|limit| limit.saturating_add(query.offset));
+            let in_row_order = query.order.is_empty() && !query.distinct;
+            scan(rows_needed.filter(|_| in_row_order))
+        }
+    }
+}
+
+fn filtered(
+    query: &Query,
+    filter: &Predicate,
+    table: &TableMeta<'_>,
+    options: &Options,
+) -> Result<(Source, Method), SqlError> {
+    let counts = matches!(query.output, Output::Count(_));
+    if let (Predicate::IsNull { column, negated }, true) = (filter, counts)
+        && let Some(index) = table.index(*column)
+    {
+        return Ok(match negated {
+            true => known(index.non_null_rows),
+            false => known(table.rows.saturating_sub(index.non_null_rows)),
+        });
+    }
+    match Search::of(filter, table) {
+        Ok(Search::Matches { index, literals, complete }) => {
+            Ok(matches(query, table, index, &literals, complete, options))
+        }
+        Ok(Search::Rest { index, literals }) if counts => Ok(rest(table, index, &literals)),
+        Ok(Search::Rest { .. }) => Ok(scan(None)),
+        Err(_) if options.allow_public_scan => Ok(scan(None)),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Lookups that bring every row that the filter can accept; when they are `complete` the filter
+/// accepts every row with one of the values.
+fn matches(
+    query: &Query,
+    table: &TableMeta<'_>,
+    index: &IndexMeta,
+    literals: &[&Value],
+    complete: bool,
+    options: &Options,
+) -> (Source, Method) {
+    let probes = Probes::new(table, index, literals);
+    let counts = matches!(query.output, Output::Count(_));
+    if counts && complete {
+        // The first page of a value tells how many rows have it.
+        return (probes.source(1), Method::Matches { counted: probes.counted });
+    }
+    let bare = complete && query.order.is_empty() && !query.distinct;
+    let pages = match query.limit {
+        Some(limit) if bare => index.geometry.pages_for(query.offset, limit),
+        _ => u64::from(options.pages.max(1)),
+    };
+    let pages = pages.min(table.most_pages(index));
+    let source = probes.source(u32::try_from(pages).unwrap_or(u32::MAX));
+    (source, Method::Rows { counted: probes.counted, geometry: index.geometry })
+}
+
+/// Lookups that count the rows that `<>` or NOT IN leave out.
+fn rest(table: &TableMeta<'_>, index: &IndexMeta, literals: &[&Value]) -> (Source, Method) {
+    let probes = Probes::new(table, index, literals);
+    // Next to a NULL, `<>` and NOT IN are never true.
+    let unknown = literals.iter().any(|literal| **literal == Value::Null);
+    let rows = if unknown { 0 } else { index.non_null_rows };
+    (probes.source(1), Method::Rest { rows, counted: probes.counted })
+}
+
+fn known(count: u64) -> (Source, Method) {
+    (Source::Count(count), Method::Known(count))
+}
+
+fn scan(enough_rows: Option<u64>) -> (Source, Method) {
+    (Source::PublicScan { enough_rows }, Method::Scan)
+}
+
+/// The lookups of a plan, one per literal.
+struct Probes {
+    column: usize,
+    values: Vec<Value>,
+    /// Whether the result counts: it is no decoy's, and the first of its value.
+    counted: Vec<bool>,
+}
+
+impl Probes {
+    fn new(table: &TableMeta<'_>, index: &IndexMeta, literals: &[&Value]) -> Self {
+        let column_type = table.schema.columns().get(index.column).map(|column| column.column_type);
+        let (mut values, mut counted) = (Vec::new(), Vec::new());
+        let mut seen = HashSet::new();
+        for literal in literals {
+            let value = column_type.and_then(|column_type| equal_value(column_type, literal));
+            counted.push(value.as_ref().is_some_and(|value| seen.insert(value.search_key())));
+            values.push(value.unwrap_or_else(|| decoy(column_type)));
+        }
+        Self { column: index.column, values, counted }
+    }
+
+    fn source(&self, pages: u32) -> Source {
+        Source::Lookups { column: self.column, values: self.values.clone(), pages }
+    }
+}
+
+/// Some value of the type: what it finds is ignored.
+fn decoy(column_type: Option<ColumnType>) -> Value {
+    match column_type {
+        Some(ColumnType::Int) => Value::Int(0),
+        Some(ColumnType::Real) => Value::Real(0.0),
+        Some(ColumnType::Text) => Value::Text(String::new()),
+        Some(ColumnType::Json) => Value::Json("null".to_owned()),
+        Some(ColumnType::Bool) => Value::Bool(false),
+        Some(ColumnType::Timestamp) => Value::Timestamp(0),
+        None => Value::Null,
+    }
 }

@@ -1,0 +1,70 @@
+//! A literal as a value that a column's values can be compared with.
+
+use opaque_pir::table::{Column, ColumnType, Value};
+
+use crate::sql::SqlError;
+use crate::sql::statement::Literal;
+
+/// Types a literal by the column that it is compared with; `given` is a parameter's text.
+///
+/// The result is of the column's type, except that an INT or REAL column may get either kind of
+/// number, which [`compare`](crate::sql::predicate::compare) compares exactly. As in SQLite, text
+/// that reads as a number is one for a numeric column, and TRUE and FALSE are 1 and 0.
+pub(super) fn typed(
+    column: &Column,
+    literal: &Literal,
+    given: Option<&str>,
+) -> Result<Value, SqlError> {
+    let text = match (literal, given) {
+        (_, Some(given)) => Some(given),
+        (Literal::Text(text), None) => Some(text.as_str()),
+        _ => None,
+    };
+    let value = match (column.column_type, literal, text) {
+        (_, Literal::Null, _) => Some(Value::Null),
+        (ColumnType::Int | ColumnType::Real, Literal::Int(number), _) => Some(Value::Int(*number)),
+        (ColumnType::Int | ColumnType::Real, Literal::Real(number), _) => {
+            Some(Value::Real(*number))
+        }
+        (ColumnType::Int | ColumnType::Real, Literal::Bool(truth), _) => {
+            Some(Value::Int(i64::from(*truth)))
+        }
+        (ColumnType::Int | ColumnType::Real, _, Some(text)) => number(text),
+        (ColumnType::Text, _, Some(text)) => Some(Value::Text(text.to_owned())),
+        // Not checked to be JSON: as text it compares with any document, and equals none.
+        (ColumnType::Json, _, Some(text)) => Some(Value::Json(text.to_owned())),
+        (ColumnType::Bool, Literal::Bool(truth), _) => Some(Value::Bool(*truth)),
+        (ColumnType::Bool, Literal::Int(0), _) => Some(Value::Bool(false)),
+        (ColumnType::Bool, Literal::Int(1), _) => Some(Value::Bool(true)),
+        // Only a parameter: SQLite does not read quoted text as a truth value.
+        (ColumnType::Bool, Literal::Parameter(_), Some(text)) => {
+            Value::parse(ColumnType::Bool, text).ok()
+        }
+        (ColumnType::Timestamp, _, Some(text)) => Value::parse(ColumnType::Timestamp, text).ok(),
+        _ => None,
+    };
+    value.ok_or_else(|| SqlError::Literal {
+        column: column.name.clone(),
+        column_type: column.column_type,
+        literal: literal.to_string(),
+        write: match column.column_type {
+            ColumnType::Int => "a number such as 21",
+            ColumnType::Real => "a number such as 21.5",
+            ColumnType::Text => "text in single quotes, as in 'abc'",
+            ColumnType::Json => "JSON text in single quotes, as in '{\"a\":1}'",
+            ColumnType::Bool => "TRUE or FALSE",
+            ColumnType::Timestamp => "an RFC 3339 time, as in '2026-11-21T09:30:00Z'",
+        },
+    })
+}
+
+/// Text that is a decimal number, with space around it allowed. Rust would also read `inf`.
+fn number(text: &str) -> Option<Value> {
+    let text = text.trim_ascii();
+    let digits = text.trim_start_matches(['+', '-']);
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    let real = || text.parse().ok().map(Value::Real);
+    text.parse().ok().map(Value::Int).or_else(real)
+}
