@@ -22,6 +22,8 @@ use crate::layout::Salt;
 use crate::params::{PARTITION_BUCKETS, PLANE_ROWS, RING_DEGREE};
 use crate::ring::{Poly, matrix_row, public_element};
 
+#[expect(clippy::cast_possible_truncation, reason = "1024")]
+const BUCKETS: u32 = PARTITION_BUCKETS as u32;
 /// Words of one plane: 4096 rows of 1024.
 pub const PLANE_WORDS: usize = PLANE_ROWS * RING_DEGREE;
 
@@ -93,9 +95,9 @@ impl Hint {
                 return Err(HintError::BucketBytes { expected, found });
             }
         }
-        let partition = bucket / PARTITION_BUCKETS as u32;
+        let partition = bucket / BUCKETS;
         let element = public_element(salt, column, partition);
-        let matrix_row = matrix_row(&element, bucket as usize % PARTITION_BUCKETS);
+        let matrix_row = matrix_row(&element, (bucket % BUCKETS) as usize);
         let changes = old.par_chunks(PLANE_ROWS).zip(new.par_chunks(PLANE_ROWS));
         self.planes.par_iter_mut().zip(changes).for_each(|(plane, (old, new))| {
             let changes = old.par_iter().zip(new);

@@ -17,10 +17,10 @@ pub fn answer_bytes(geometry: &Geometry, lookups: u16) -> usize {
 pub(super) fn encode_answer(
     geometry: &Geometry,
     epoch: u64,
+    lookups: u16,
     scans: &[Vec<u32>],
     products: &[Vec<Vec<u8>>],
 ) -> Vec<u8> {
-    let lookups = scans.len() as u16;
     let mut bytes = Vec::with_capacity(answer_bytes(geometry, lookups));
     write_header(&mut bytes, Marker::Answer, geometry, epoch);
     bytes.extend_from_slice(&lookups.to_le_bytes());
@@ -35,7 +35,6 @@ pub(super) fn encode_answer(
 }
 
 /// c' = round(c·t/2^32) modulo t.
-#[expect(clippy::cast_possible_truncation, reason = "c·t < 2^52, so the quotient has 20 bits")]
 fn switch_modulus(c: u32) -> u32 {
     let rounded = (u64::from(c) * u64::from(PLAINTEXT_MODULUS) + (1 << 31)) >> 32;
     // c near 2^32 rounds up to t itself, which is 0.

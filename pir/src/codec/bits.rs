@@ -11,6 +11,12 @@ pub(super) fn write_words(bytes: &mut Vec<u8>, words: &[u32]) {
     bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
 }
 
+/// Appends a number of things of which there are at most 2^10 (partitions).
+#[expect(clippy::cast_possible_truncation, reason = "checked by every caller against the geometry")]
+pub(super) fn write_count(bytes: &mut Vec<u8>, count: usize) {
+    bytes.extend_from_slice(&(count as u32).to_le_bytes());
+}
+
 /// Words from whole groups of four bytes.
 pub(super) fn read_words(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()

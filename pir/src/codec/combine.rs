@@ -18,6 +18,7 @@ pub struct Combiner {
     geometry: Geometry,
     generation: u64,
     epoch: u64,
+    lookups: u16,
     /// `[lookup][row]`.
     scans: Vec<Vec<u32>>,
     /// `[partition]`: whether it was scanned.
@@ -42,6 +43,7 @@ impl Combiner {
             geometry: *geometry,
             generation,
             epoch,
+            lookups,
             scans: vec![vec![0; geometry.bucket_bytes()]; usize::from(lookups)],
             scanned: vec![false; geometry.partitions() as usize],
             products: vec![None; geometry.planes()],
@@ -78,9 +80,9 @@ impl Combiner {
     /// # Errors
     /// When a partition or plane is missing, or the partials were a self-test's.
     pub fn finish(self) -> Result<Vec<u8>, CombineError> {
-        let (geometry, epoch) = (self.geometry, self.epoch);
+        let (geometry, epoch, lookups) = (self.geometry, self.epoch, self.lookups);
         let (scans, products) = self.complete(PLANE_CIPHERTEXT_BYTES)?;
-        Ok(encode_answer(&geometry, epoch, &scans, &products))
+        Ok(encode_answer(&geometry, epoch, lookups, &scans, &products))
     }
 
     /// A self-test's two sides, for [`Probe::check`](crate::probe::Probe::check): the scans and the
@@ -109,7 +111,7 @@ impl Combiner {
         if found != expected {
             return Err(CodecError::Epoch { expected, found }.into());
         }
-        let (expected, found) = (self.scans.len() as u16, partial.check(&self.geometry)?);
+        let (expected, found) = (self.lookups, partial.check(&self.geometry)?);
         if found != expected {
             return Err(CodecError::Lookups { expected: Some(expected), found }.into());
         }
@@ -131,7 +133,8 @@ impl Combiner {
         self,
         product_bytes: usize,
     ) -> Result<(Vec<Vec<u32>>, Vec<Vec<Vec<u8>>>), CombineError> {
-        let Self { geometry: _, generation: _, epoch: _, scans, scanned, products } = self;
+        let Self { geometry: _, generation: _, epoch: _, lookups: _, scans, scanned, products } =
+            self;
         if let Some(partition) = (0..).zip(scanned).find_map(|(i, done)| (!done).then_some(i)) {
             return Err(CombineError::PartitionMissing { partition });
         }

@@ -1,6 +1,6 @@
 //! The partial: one shard's contribution to an answer.
 
-use super::bits::{read_words, write_words};
+use super::bits::{read_words, write_count, write_words};
 use super::header::{
     HEADER_BYTES, Marker, check_lookups, check_sorted_set, read_header, read_known_lookups,
     write_header,
@@ -44,9 +44,9 @@ impl Partial {
         write_header(&mut bytes, Marker::Partial, geometry, *epoch);
         bytes.extend_from_slice(&generation.to_le_bytes());
         bytes.extend_from_slice(&lookups.to_le_bytes());
-        write_words(&mut bytes, &[partitions.len() as u32]);
+        write_count(&mut bytes, partitions.len());
         write_words(&mut bytes, partitions);
-        bytes.extend_from_slice(&(planes.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(&plane_count(planes.len()).to_le_bytes());
         bytes.extend(planes.iter().flat_map(|(plane, _)| plane.to_le_bytes()));
         scans.iter().for_each(|scan| write_words(&mut bytes, scan));
         for product in planes.iter().flat_map(|(_, products)| products) {
@@ -81,7 +81,7 @@ impl Partial {
             return Err(CodecError::Planes);
         }
         let numbers = (0..count).map(|_| reader.u16()).collect::<Result<Vec<_>, _>>()?;
-        check_sorted_set(&numbers, plane_count(geometry), CodecError::Planes)?;
+        check_sorted_set(&numbers, plane_count(geometry.planes()), CodecError::Planes)?;
         let scans = (0..lookups).map(|_| Ok(read_words(reader.take(geometry.bucket_bytes() * 4)?)));
         let scans = scans.collect::<Result<_, CodecError>>()?;
         let product_bytes = if probe { PROBE_PLANE_BYTES } else { PLANE_CIPHERTEXT_BYTES };
@@ -99,7 +99,7 @@ impl Partial {
         let lookups = check_lookups(u16::try_from(self.scans.len()).unwrap_or(u16::MAX))?;
         check_sorted_set(&self.partitions, geometry.partitions(), CodecError::Partitions)?;
         let numbers: Vec<u16> = self.planes.iter().map(|(plane, _)| *plane).collect();
-        check_sorted_set(&numbers, plane_count(geometry), CodecError::Planes)?;
+        check_sorted_set(&numbers, plane_count(geometry.planes()), CodecError::Planes)?;
         let shape = |what, expected, found| match found == expected {
             true => Ok(()),
             false => Err(CodecError::Shape { what, expected, found }),
@@ -139,7 +139,8 @@ pub fn partial_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
         + usize::from(lookups) * (geometry.bucket_bytes() * 4 + geometry.planes() * per_plane)
 }
 
+/// A number of planes, which [`Partial::check`] or the geometry limits.
 #[expect(clippy::cast_possible_truncation, reason = "at most 2^14 rows, so 4 planes")]
-fn plane_count(geometry: &Geometry) -> u16 {
-    geometry.planes() as u16
+fn plane_count(planes: usize) -> u16 {
+    planes as u16
 }

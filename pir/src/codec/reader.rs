@@ -79,6 +79,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends a number as LEB128, seven bits a byte, low bits first.
+#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
 pub fn write_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push((number & 0x7f) as u8 | 0x80);

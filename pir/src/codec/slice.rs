@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::bits::{read_words, write_words};
+use super::bits::{read_words, write_count, write_words};
 use super::header::{
     HEADER_BYTES, Marker, PROBE_TAG, REGISTERED_TAG, check_sorted_set, read_header_of_epoch,
     read_lookups, write_header,
@@ -76,7 +76,7 @@ pub fn probe_slice(
     with_hint: bool,
 ) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::new();
-    write_prefix(&mut bytes, geometry, epoch, SECRETS as u16, with_hint, partitions)?;
+    write_prefix(&mut bytes, geometry, epoch, PROBE_LOOKUPS, with_hint, partitions)?;
     bytes.push(PROBE_TAG);
     write_words(&mut bytes, probe.secrets().as_flattened());
     Ok(bytes)
@@ -91,6 +91,8 @@ pub fn slice_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
         + usize::from(lookups) * geometry.lookup_bytes()
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "four")]
+const PROBE_LOOKUPS: u16 = SECRETS as u16;
 /// Header, lookups, flag, number of partitions, tag.
 const PREFIX_BYTES: usize = HEADER_BYTES + 2 + 1 + 4 + 1;
 
@@ -108,7 +110,7 @@ fn write_prefix(
     write_header(bytes, Marker::Slice, geometry, epoch);
     bytes.extend_from_slice(&lookups.to_le_bytes());
     bytes.push(u8::from(with_hint));
-    write_words(bytes, &[partitions.len() as u32]);
+    write_count(bytes, partitions.len());
     write_words(bytes, partitions);
     Ok(())
 }
@@ -160,7 +162,7 @@ impl Slice {
             }
             PROBE_TAG => {
                 if usize::from(lookups) != SECRETS {
-                    let expected = Some(SECRETS as u16);
+                    let expected = Some(PROBE_LOOKUPS);
                     return Err(CodecError::Lookups { expected, found: lookups });
                 }
                 SliceMaterial::Probe(read_probe(&mut reader)?)
@@ -205,7 +207,7 @@ impl Slice {
         let probe = probe.prepare();
         let block = |partition: &u32| probe.query(salt, column, *partition);
         let blocks: Vec<[Box<Poly>; SECRETS]> = self.partitions.par_iter().map(block).collect();
-        let mut queries = vec![Vec::with_capacity(blocks.len() * RING_DEGREE); SECRETS];
+        let mut queries = vec![Vec::new(); SECRETS];
         for block in &blocks {
             for (query, block) in queries.iter_mut().zip(block) {
                 query.extend_from_slice(block.as_slice());

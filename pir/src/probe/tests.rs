@@ -1,1 +1,136 @@
-//! Tests.
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::hint::{Hint, HintBuilder, multiply_plane};
+use crate::ring::matrix_row;
+use crate::scan::{Kernel, Partition, scan};
+
+const SALT: Salt = Salt([8; 32]);
+const COLUMN: u32 = 3;
+
+/// An index of two planes and three partitions with its hint.
+struct Index {
+    geometry: Geometry,
+    partitions: Vec<Vec<u8>>,
+    hint: Hint,
+}
+
+impl Index {
+    fn new(seed: u8) -> Self {
+        let geometry = Geometry::new(8192, 3072, 1).unwrap();
+        let mut builder = HintBuilder::new(SALT, COLUMN, &geometry);
+        let mut partitions = Vec::new();
+        for j in 0..3 {
+            let mut bytes = vec![0; geometry.partition_bytes()];
+            blake3::Hasher::new().update(&[seed, j]).finalize_xof().fill(&mut bytes);
+            builder.add(u32::from(j), &bytes).unwrap();
+            partitions.push(bytes);
+        }
+        Self { geometry, partitions, hint: builder.finish().unwrap() }
+    }
+
+    /// The sum of the scans of some partitions, each `(number, bytes)`.
+    fn scanned(&self, probe: &Probe, served: &[(u32, &[u8])]) -> Vec<Vec<u32>> {
+        let mut sums = vec![vec![0u32; 8192]; SECRETS];
+        for (number, bytes) in served {
+            let partition = Partition::try_from((bytes.to_vec(), &self.geometry)).unwrap();
+            let query = probe.query(&SALT, COLUMN, *number);
+            let query: Vec<&[u32]> = query.iter().map(|block| block.as_slice()).collect();
+            let part = scan(Kernel::best(), &self.geometry, &[&partition], &query).unwrap();
+            for (sum, word) in sums.iter_mut().flatten().zip(part.iter().flatten()) {
+                *sum = sum.wrapping_add(*word);
+            }
+        }
+        sums
+    }
+
+    fn check(&self, served: &[(u32, &[u8])], hint: &Hint) -> Result<(), ProbeError> {
+        let probe = Probe::random(&mut StdRng::seed_from_u64(1));
+        let products: Vec<Vec<u32>> = probe
+            .secrets()
+            .iter()
+            .map(|s| hint.planes().iter().flat_map(|plane| multiply_plane(plane, s)).collect())
+            .collect();
+        Probe::check(&self.geometry, &self.scanned(&probe, served), &products)
+    }
+
+    fn served(&self) -> Vec<(u32, &[u8])> {
+        (0..).zip(self.partitions.iter().map(Vec::as_slice)).collect()
+    }
+}
+
+fn mismatches(result: Result<(), ProbeError>) -> usize {
+    match result {
+        Err(ProbeError::Mismatch { mismatched_rows, rows: 8192 }) => mismatched_rows,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn holds_on_honest_data_in_any_order() {
+    let index = Index::new(0);
+    let mut served = index.served();
+    assert_eq!(index.check(&served, &index.hint), Ok(()));
+    served.rotate_left(1);
+    assert_eq!(index.check(&served, &index.hint), Ok(()));
+}
+
+#[test]
+fn catches_every_planted_fault() {
+    let index = Index::new(0);
+    // One flipped bit shows in exactly its own row.
+    for (offset, bit) in [(0, 1u8), (5_000_000, 0x80), (index.partitions[1].len() - 1, 4)] {
+        let mut flipped = index.partitions[1].clone();
+        flipped[offset] ^= bit;
+        let mut served = index.served();
+        served[1].1 = &flipped;
+        assert_eq!(mismatches(index.check(&served, &index.hint)), 1);
+    }
+    let served = index.served();
+    let twice = [served[0], served[1], served[1], served[2]];
+    assert_eq!(mismatches(index.check(&twice, &index.hint)), 8192);
+    let missing = [served[0], served[2]];
+    assert_eq!(mismatches(index.check(&missing, &index.hint)), 8192);
+    let swapped = [(0, served[1].1), (1, served[0].1), served[2]];
+    assert_eq!(mismatches(index.check(&swapped, &index.hint)), 8192);
+    assert_eq!(mismatches(index.check(&served, &Index::new(1).hint)), 8192);
+    // One wrong word of the hint, by an odd multiple of 2^0, 2^16 and 2^28.
+    for error in [1, 3 << 16, 1 << 28] {
+        let mut planes = index.hint.planes().to_vec();
+        planes[1][77 * 1024 + 5] ^= error;
+        let hint = Hint::from_planes(&index.geometry, planes).unwrap();
+        assert_eq!(mismatches(index.check(&served, &hint)), 1);
+    }
+}
+
+#[test]
+fn queries_are_the_exact_product_for_any_secret() {
+    let mut secrets = Box::new([[0; RING_DEGREE]; SECRETS]);
+    secrets[0] = [0x8000_8000; RING_DEGREE];
+    secrets[1] = [0x7fff_8000; RING_DEGREE];
+    secrets[2] = [u32::MAX; RING_DEGREE];
+    secrets[3] = *public_element(&SALT, 77, 0);
+    let probe = Probe::from_secrets(secrets);
+    let query = probe.query(&SALT, COLUMN, 2);
+    let element = public_element(&SALT, COLUMN, 2);
+    for k in 0..RING_DEGREE {
+        let row = matrix_row(&element, k);
+        for (secret, query) in probe.secrets().iter().zip(&query) {
+            let terms = row.iter().zip(secret).map(|(a, s)| a.wrapping_mul(*s));
+            assert_eq!(query[k], terms.fold(0, u32::wrapping_add));
+        }
+    }
+}
+
+#[test]
+fn results_of_another_shape_are_refused() {
+    let geometry = Geometry::new(4096, 1024, 1).unwrap();
+    let good = vec![vec![0; 4096]; SECRETS];
+    assert_eq!(Probe::check(&geometry, &good, &good), Ok(()));
+    for bad in [vec![], vec![vec![0; 4096]; 3], vec![vec![0; 4095]; SECRETS]] {
+        let refused = Err(ProbeError::Shape { rows: 4096 });
+        assert_eq!(Probe::check(&geometry, &bad, &good), refused);
+        assert_eq!(Probe::check(&geometry, &good, &bad), refused);
+    }
+}

@@ -99,11 +99,11 @@ fn dot<const Q: usize>(row: &[u8; PARTITION_BUCKETS], blocks: [&Block; Q]) -> [u
         let entries: [i16; STEP] = std::array::from_fn(|i| i16::from(row[start + i].cast_signed()));
         for q in 0..Q {
             for (sums, words) in [(&mut low[q], &blocks[q].low), (&mut high[q], &blocks[q].high)] {
-                for lane in 0..LANES {
+                for (lane, sum) in sums.iter_mut().enumerate() {
                     let product = |i: usize| i32::from(entries[i]) * i32::from(words[start + i]);
                     // Two products of 7 and 15 bits: below 2^23.
                     let pair = product(2 * lane) + product(2 * lane + 1);
-                    sums[lane] = sums[lane].wrapping_add(pair);
+                    *sum = sum.wrapping_add(pair);
                 }
             }
         }
