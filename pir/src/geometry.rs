@@ -2,6 +2,8 @@
 
 mod cost;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -19,6 +21,10 @@ use crate::params::{
 pub(crate) const BUCKETS_PER_PARTITION: u32 = PARTITION_BUCKETS as u32;
 #[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
 pub(crate) const BYTES_PER_PLANE: u32 = PLANE_ROWS as u32;
+
+/// [`PARTITION_BUCKETS`] in the type that counts buckets.
+#[expect(clippy::cast_possible_truncation, reason = "a constant of 11 bits")]
+const WIDTH: u32 = PARTITION_BUCKETS as u32;
 
 /// The shape of one index's matrix: R rows of bytes by C buckets.
 ///
@@ -82,6 +88,17 @@ impl Geometry {
     /// Partitions of 1024 buckets.
     pub fn partitions(&self) -> u32 {
         self.buckets / BUCKETS_PER_PARTITION
+    }
+
+    /// The partition that a bucket lies in.
+    pub fn partition_of(bucket: u32) -> u32 {
+        bucket / WIDTH
+    }
+
+    /// The buckets of a partition.
+    pub fn buckets_of(partition: u32) -> Range<u32> {
+        let first = partition.saturating_mul(WIDTH);
+        first..first.saturating_add(WIDTH)
     }
 
     /// Planes of 4096 rows of the hint.

@@ -1,0 +1,191 @@
+//! Command line of `opaque-node`, and the validated configuration made of it once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use opaque_pir::scan::Kernel;
+use thiserror::Error;
+
+/// One node of an Opaque cluster: scans its shard, and coordinates queries for clients.
+///
+/// Started by `opaque dev`, or by a StatefulSet; rarely by hand.
+#[derive(Debug, Clone, Parser)]
+#[command(version, name = "opaque-node")]
+pub struct Args {
+    /// Unique name of this node.
+    #[arg(long)]
+    pub name: String,
+    /// The shard that this node serves, from 0.
+    #[arg(long)]
+    pub shard: u32,
+    /// Shards of the cluster, for its first map.
+    #[arg(long)]
+    pub shards: u32,
+    /// Where clients connect.
+    #[arg(long, value_name = "ADDR")]
+    pub client_listen: SocketAddr,
+    /// Where peers connect.
+    #[arg(long, value_name = "ADDR")]
+    pub peer_listen: SocketAddr,
+    /// The address that clients reach this node at, if not the one it listens on.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub client_address: Option<String>,
+    /// The address that peers reach this node at, if not the one it listens on.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub peer_address: Option<String>,
+    /// Object store: a directory or a file:// URL.
+    #[arg(long, value_name = "DIR|URL")]
+    pub store: String,
+    /// Directory of the file-backed coordination.
+    #[arg(long, value_name = "DIR")]
+    pub coordination: PathBuf,
+    /// Directory with client.crt, client.key, peer.crt, peer.key and peer-ca.crt.
+    #[arg(long, value_name = "DIR")]
+    pub tls_dir: PathBuf,
+    /// Threads for scans and hint products; all cores when absent.
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Scan kernel; the fastest that this CPU has when absent.
+    #[arg(long, env = "OPAQUE_KERNEL")]
+    pub kernel: Option<String>,
+    /// Memory for requests in flight, in MiB.
+    #[arg(long, default_value_t = 512)]
+    pub request_memory_mib: u32,
+    /// Longest that one query may take, in seconds.
+    #[arg(long, default_value_t = 30)]
+    pub query_deadline_s: u64,
+    /// Largest table that one load may bring, in MiB of encoded rows.
+    #[arg(long, default_value_t = 4096)]
+    pub load_memory_mib: u64,
+    /// Longest that a load waits for its epoch to become active, in seconds.
+    #[arg(long, default_value_t = 120)]
+    pub activation_deadline_s: u64,
+    /// Epochs of a table that are kept for `opaque rollback`.
+    #[arg(long, default_value_t = 8)]
+    pub retain_epochs: usize,
+    /// Evaluation keys kept in memory (0.8 MB each).
+    #[arg(long, default_value_t = 256)]
+    pub keys_in_memory: usize,
+}
+
+/// Settings of a running node, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Unique name of this node.
+    pub name: String,
+    /// The shard that this node serves.
+    pub shard: u32,
+    /// Shards of the cluster's first map.
+    pub shards: u32,
+    /// Where clients connect.
+    pub client_listen: SocketAddr,
+    /// Where peers connect.
+    pub peer_listen: SocketAddr,
+    /// The address that clients reach this node at.
+    pub client_address: String,
+    /// The address that peers reach this node at.
+    pub peer_address: String,
+    /// Object store.
+    pub store: String,
+    /// Coordination directory.
+    pub coordination: PathBuf,
+    /// TLS material.
+    pub tls_dir: PathBuf,
+    /// CPU threads.
+    pub threads: usize,
+    /// Scan kernel.
+    pub kernel: Kernel,
+    /// Bytes of requests in flight.
+    pub request_memory: usize,
+    /// Deadline of one query.
+    pub query_deadline: Duration,
+    /// Bytes of encoded rows that one load may bring.
+    pub load_memory: u64,
+    /// Deadline of an activation.
+    pub activation_deadline: Duration,
+    /// Epochs kept per table.
+    pub retain_epochs: usize,
+    /// Evaluation keys kept in memory.
+    pub keys_in_memory: usize,
+}
+
+impl TryFrom<Args> for Config {
+    type Error = ConfigError;
+
+    fn try_from(args: Args) -> Result<Self, ConfigError> {
+        let Args {
+            name,
+            shard,
+            shards,
+            client_listen,
+            peer_listen,
+            client_address,
+            peer_address,
+            store,
+            coordination,
+            tls_dir,
+            threads,
+            kernel,
+            request_memory_mib,
+            query_deadline_s,
+            load_memory_mib,
+            activation_deadline_s,
+            retain_epochs,
+            keys_in_memory,
+        } = args;
+        if shard >= shards {
+            return Err(ConfigError::Shard { shard, shards });
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        if name.is_empty() || name.len() > 253 || !name.chars().all(plain) {
+            return Err(ConfigError::Name(name));
+        }
+        let kernel = match kernel {
+            None => Kernel::best(),
+            Some(wanted) => Kernel::from_name(&wanted).ok_or(ConfigError::Kernel(wanted))?,
+        };
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            name,
+            shard,
+            shards,
+            client_listen,
+            peer_listen,
+            client_address: client_address.unwrap_or_else(|| client_listen.to_string()),
+            peer_address: peer_address.unwrap_or_else(|| peer_listen.to_string()),
+            store,
+            coordination,
+            tls_dir,
+            threads: threads.filter(|threads| *threads > 0).unwrap_or_else(cores),
+            kernel,
+            request_memory: (request_memory_mib as usize) << 20,
+            query_deadline: Duration::from_secs(query_deadline_s.max(1)),
+            load_memory: load_memory_mib << 20,
+            activation_deadline: Duration::from_secs(activation_deadline_s.max(1)),
+            retain_epochs: retain_epochs.max(1),
+            keys_in_memory: keys_in_memory.max(1),
+        })
+    }
+}
+
+/// A command line that makes no node.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The shard is not one of the cluster's.
+    #[error("--shard {shard} is not one of --shards {shards}: shards count from 0")]
+    Shard {
+        /// As given.
+        shard: u32,
+        /// As given.
+        shards: u32,
+    },
+    /// The name cannot name a file or a Lease.
+    #[error("--name {0:?}: use letters, digits, - and ., at most 253")]
+    Name(String),
+    /// No such kernel, or not on this CPU.
+    #[error("no scan kernel {0:?} on this CPU: use `scalar`, or leave the choice to the node")]
+    Kernel(String),
+}

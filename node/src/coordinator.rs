@@ -1,0 +1,278 @@
+//! Answers for the whole cluster: cuts a query into slices, has every shard evaluate its own, adds
+//! up the partials.
+
+mod gather;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use opaque_pir::codec::{Combiner, Material, Partial, QueryView, probe_slice, slice};
+use opaque_pir::geometry::Geometry;
+use opaque_pir::probe::Probe;
+use tokio::time::Instant as Deadline;
+
+pub use self::gather::Patience;
+use self::gather::gather;
+use crate::call::{
+    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+};
+use crate::error::NodeError;
+use crate::pool::CpuPool;
+use crate::registry::Registry;
+use crate::served::{ServedIndex, ServedTable, Serving};
+
+/// An answer and what it cost.
+#[derive(Debug)]
+pub struct Answered {
+    /// The encoded answer.
+    pub answer: Bytes,
+    /// The slowest shard's scan.
+    pub scan: Duration,
+    /// The slowest shard's hint products.
+    pub hint: Duration,
+    /// From the whole query read to the answer built.
+    pub total: Duration,
+}
+
+/// Lookups of a self-test.
+#[expect(clippy::cast_possible_truncation, reason = "a constant below ten")]
+const SECRETS: u16 = opaque_pir::probe::SECRETS as u16;
+
+/// The replicas of each shard, in the order in which to ask them.
+pub type Replicas = BTreeMap<u32, Vec<Replica>>;
+
+/// Scatters queries over the shards of a generation and gathers their partials.
+pub struct Coordinator {
+    caller: Arc<dyn ShardCaller>,
+    pool: CpuPool,
+    deadline: Duration,
+}
+
+impl Coordinator {
+    /// A coordinator whose queries take `deadline` at most.
+    pub fn new(caller: Arc<dyn ShardCaller>, pool: CpuPool, deadline: Duration) -> Self {
+        Self { caller, pool, deadline }
+    }
+
+    /// When a query that starts now must have ended, and when its calls are hedged.
+    pub fn patience(&self) -> Patience {
+        Patience { deadline: Deadline::now() + self.deadline, hedge_after: self.deadline / 8 }
+    }
+
+    /// Answers one encoded query.
+    ///
+    /// **Guarantees.** The answer is the sum over every partition of the index at one generation
+    /// and one epoch, or an error; never a part. **Assumes** that `body` has the size that the
+    /// geometry fixes, and that the caller holds memory for it.
+    ///
+    /// # Errors
+    /// A malformed query, unknown keys, a shard that did not answer (by name).
+    pub async fn lookup(
+        &self,
+        serving: &Serving,
+        table: &Arc<ServedTable>,
+        index: &Arc<ServedIndex>,
+        replicas: &Replicas,
+        registry: &Registry,
+        body: Bytes,
+    ) -> Result<Answered, NodeError> {
+        let started = Instant::now();
+        let patience = self.patience();
+        let (geometry, epoch) = (index.geometry, table.manifest.epoch);
+        let view = QueryView::decode(&body, &geometry, epoch).map_err(query_error)?;
+        let lookups = view.lookups();
+        // Early, so that a client that must register first costs nobody a scan.
+        let material = view.material();
+        let Material::Registered(digest) = material else {
+            return Err(NodeError::Malformed("malformed query: unknown key material".into()));
+        };
+        registry.keys(&digest).await?;
+
+        let cut = self.slices(index, {
+            let (body, index) = (body.clone(), Arc::clone(index));
+            move |shard| {
+                let view = QueryView::decode(&body, &index.geometry, epoch).map_err(query_error)?;
+                let partitions = index.assignment.partitions(shard);
+                slice(&view, partitions, index.assignment.has_planes(shard))
+                    .map_err(NodeError::internal)
+            }
+        });
+        let calls = self.calls(serving, table, index, lookups, cut.await?);
+        let replies = self.evaluate(calls, replicas, patience).await?;
+
+        let slowest = |cost: fn(&EvaluateReply) -> Duration| {
+            replies.iter().map(|(_, reply)| cost(reply)).max().unwrap_or_default()
+        };
+        let (scan, hint) = (slowest(|reply| reply.scan), slowest(|reply| reply.hint));
+        let generation = serving.map.generation;
+        let answer = self
+            .pool
+            .run(move || {
+                combine(replies, &geometry, generation, epoch, lookups, false)?
+                    .finish()
+                    .map_err(NodeError::internal)
+            })
+            .await??;
+        Ok(Answered { answer: answer.into(), scan, hint, total: started.elapsed() })
+    }
+
+    /// Runs the self-test over one index: one ordinary query whose answer is known.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] when the shards of `replicas` together do not hold exactly this
+    /// index with its hint; else what [`Coordinator::lookup`] would say.
+    pub async fn probe(
+        &self,
+        serving: &Serving,
+        table: &Arc<ServedTable>,
+        index: &Arc<ServedIndex>,
+        replicas: &Replicas,
+        probe: Arc<Probe>,
+    ) -> Result<(), NodeError> {
+        let (geometry, epoch) = (index.geometry, table.manifest.epoch);
+        let lookups = SECRETS;
+        let cut = self.slices(index, {
+            let (probe, index) = (Arc::clone(&probe), Arc::clone(index));
+            move |shard| {
+                let partitions = index.assignment.partitions(shard);
+                let with_hint = index.assignment.has_planes(shard);
+                probe_slice(&geometry, epoch, &probe, partitions, with_hint)
+                    .map_err(NodeError::internal)
+            }
+        });
+        let calls = self.calls(serving, table, index, lookups, cut.await?);
+        let replies = self.evaluate(calls, replicas, self.patience()).await?;
+        let generation = serving.map.generation;
+        let column = index.column;
+        self.pool
+            .run(move || {
+                let refuse = |error: &dyn std::fmt::Display| {
+                    NodeError::Refused(format!("the self-test of column {column} failed: {error}"))
+                };
+                let sums = combine(replies, &geometry, generation, epoch, lookups, true)
+                    .map_err(|error| refuse(&error))?;
+                let (scans, hints) = sums.finish_probe().map_err(|error| refuse(&error))?;
+                Probe::check(&geometry, &scans, &hints).map_err(|error| refuse(&error))
+            })
+            .await?
+    }
+
+    /// Rows of the buckets `first..end` of one partition, from the shard that serves it.
+    pub async fn read_rows(
+        &self,
+        serving: &Serving,
+        table: &Arc<ServedTable>,
+        index: &ServedIndex,
+        replicas: &Replicas,
+        (first, end): (u32, u32),
+    ) -> Result<Vec<NumberedRow>, NodeError> {
+        let partition = Geometry::partition_of(first);
+        let shard = index
+            .assignment
+            .owner(partition)
+            .ok_or_else(|| NodeError::internal("a partition without a shard"))?;
+        let call = RowsCall {
+            generation: serving.map.generation,
+            table: table.manifest.schema.table().into(),
+            column: index.column,
+            epoch: table.manifest.epoch,
+            first,
+            end,
+        };
+        let owner = BTreeMap::from([(shard, replicas.get(&shard).cloned().unwrap_or_default())]);
+        let replies = gather(&owner, self.patience(), |replica| {
+            let (caller, call) = (Arc::clone(&self.caller), call.clone());
+            async move { caller.read_rows(&replica, &call).await }
+        });
+        Ok(replies.await?.into_iter().flat_map(|(_, rows)| rows).collect())
+    }
+
+    /// Encodes the slice of every shard that has a part of the index.
+    async fn slices(
+        &self,
+        index: &Arc<ServedIndex>,
+        encode: impl Fn(u32) -> Result<Vec<u8>, NodeError> + Send + 'static,
+    ) -> Result<BTreeMap<u32, Bytes>, NodeError> {
+        let shards = index.assignment.shards();
+        let encode_all =
+            move || shards.into_iter().map(|shard| Ok((shard, encode(shard)?.into()))).collect();
+        self.pool.run(encode_all).await?
+    }
+
+    fn calls(
+        &self,
+        serving: &Serving,
+        table: &ServedTable,
+        index: &ServedIndex,
+        lookups: u16,
+        slices: BTreeMap<u32, Bytes>,
+    ) -> BTreeMap<u32, EvaluateCall> {
+        let name: Arc<str> = table.manifest.schema.table().into();
+        let call = |(shard, body)| {
+            let call = EvaluateCall {
+                generation: serving.map.generation,
+                table: Arc::clone(&name),
+                column: index.column,
+                epoch: table.manifest.epoch,
+                lookups,
+                body,
+            };
+            (shard, call)
+        };
+        slices.into_iter().map(call).collect()
+    }
+
+    async fn evaluate(
+        &self,
+        calls: BTreeMap<u32, EvaluateCall>,
+        replicas: &Replicas,
+        patience: Patience,
+    ) -> Result<Vec<(u32, EvaluateReply)>, NodeError> {
+        let shards =
+            calls.keys().map(|shard| (*shard, replicas.get(shard).cloned().unwrap_or_default()));
+        let shards: Replicas = shards.collect();
+        gather(&shards, patience, |replica| {
+            let (caller, call) = (Arc::clone(&self.caller), calls.get(&replica.shard).cloned());
+            async move {
+                let call = call.ok_or_else(|| CallError::TryAnother("no slice".into()))?;
+                caller.evaluate(&replica, &call).await
+            }
+        })
+        .await
+    }
+}
+
+/// Adds up every shard's partial.
+fn combine(
+    replies: Vec<(u32, EvaluateReply)>,
+    geometry: &Geometry,
+    generation: u64,
+    epoch: u64,
+    lookups: u16,
+    probe: bool,
+) -> Result<Combiner, NodeError> {
+    let mut combiner =
+        Combiner::new(geometry, generation, epoch, lookups).map_err(NodeError::internal)?;
+    for (shard, reply) in replies {
+        let lost = |error: &dyn std::fmt::Display| NodeError::ShardUnavailable {
+            shard,
+            reason: error.to_string(),
+        };
+        let partial =
+            Partial::decode(&reply.body, geometry, lookups, probe).map_err(|error| lost(&error))?;
+        combiner.add(partial).map_err(|error| lost(&error))?;
+    }
+    Ok(combiner)
+}
+
+/// What a client is told of a query that does not decode.
+fn query_error(error: opaque_pir::codec::CodecError) -> NodeError {
+    use opaque_pir::codec::CodecError;
+    if let CodecError::Params { .. } = error {
+        NodeError::Params
+    } else {
+        NodeError::Malformed(format!("malformed query: {error}"))
+    }
+}

@@ -1,0 +1,128 @@
+//! What can go wrong in a node, and the one place that turns it into a gRPC status.
+//!
+//! The set of codes is closed, texts name tables, shards and sizes but never query bytes, and
+//! detail goes to the log. Clients branch on the [`REASON`] metadata, never on text.
+
+use thiserror::Error;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+/// Metadata key that carries a stable reason for clients to branch on.
+pub const REASON: &str = "opaque-reason";
+
+/// A request that a node could not answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// No such table in the active generation.
+    #[error("no table {0:?} in this cluster: `opaque tables` lists them")]
+    UnknownTable(String),
+    /// The column has no matrix.
+    #[error("column {column} of table {table:?} is not searchable")]
+    UnknownColumn {
+        /// The table's name.
+        table: String,
+        /// Position in the schema.
+        column: u32,
+    },
+    /// The request's bytes are wrong in a way that its sender can know anyway.
+    #[error("{0}")]
+    Malformed(String),
+    /// The request was made for a parameter set or geometry that this table does not have.
+    #[error("the request was made for other parameters than this table's: describe it again")]
+    Params,
+    /// The request was made for an epoch that is no longer served.
+    #[error("table {table:?} is not served at epoch {epoch} any more")]
+    StaleEpoch {
+        /// The table's name.
+        table: String,
+        /// The epoch asked for.
+        epoch: u64,
+    },
+    /// A peer asked for a generation that this node does not hold.
+    #[error("generation {0} is not loaded here")]
+    UnknownGeneration(u64),
+    /// A peer's slice names other partitions than this shard serves.
+    #[error("the slice names other partitions than this shard serves in generation {0}")]
+    WrongPartitions(u64),
+    /// The evaluation keys named by the query are stored nowhere.
+    #[error("the evaluation keys named by the query are not registered")]
+    UnknownKeys,
+    /// Memory or CPU permits ran out.
+    #[error("the node is busy: try again")]
+    Busy,
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    Draining,
+    /// The node has no active generation yet.
+    #[error("the cluster is not serving yet: {0}")]
+    NotReady(String),
+    /// A shard could not contribute; the whole query fails with its name.
+    #[error("shard {shard} did not answer: {reason}")]
+    ShardUnavailable {
+        /// The shard.
+        shard: u32,
+        /// Replicas tried and what each said, without request bytes.
+        reason: String,
+    },
+    /// The deadline of the request passed.
+    #[error("the deadline passed while {0}")]
+    Deadline(&'static str),
+    /// A load or rollback was refused; the old epoch is still served.
+    #[error("{0}")]
+    Refused(String),
+    /// The object store failed.
+    #[error("object store: {0}")]
+    Store(String),
+    /// Something that should not happen; the text is for the log only.
+    #[error("internal error")]
+    Internal(String),
+}
+
+impl NodeError {
+    /// A bug or a broken invariant; `detail` reaches the log and nobody else.
+    pub fn internal(detail: impl std::fmt::Display) -> Self {
+        Self::Internal(detail.to_string())
+    }
+
+    /// The gRPC code and the stable reason of this error.
+    pub fn class(&self) -> (Code, &'static str) {
+        match self {
+            Self::UnknownTable(_) => (Code::NotFound, "unknown-table"),
+            Self::UnknownColumn { .. } => (Code::InvalidArgument, "unknown-column"),
+            Self::Malformed(_) => (Code::InvalidArgument, "malformed"),
+            Self::Params => (Code::FailedPrecondition, "params"),
+            Self::StaleEpoch { .. } => (Code::FailedPrecondition, "stale-epoch"),
+            Self::UnknownGeneration(_) => (Code::FailedPrecondition, "unknown-generation"),
+            Self::WrongPartitions(_) => (Code::FailedPrecondition, "wrong-partitions"),
+            Self::UnknownKeys => (Code::FailedPrecondition, "unknown-keys"),
+            Self::Busy => (Code::ResourceExhausted, "busy"),
+            Self::Draining => (Code::Unavailable, "draining"),
+            Self::NotReady(_) => (Code::Unavailable, "not-ready"),
+            Self::ShardUnavailable { .. } => (Code::Unavailable, "shard-unavailable"),
+            Self::Deadline(_) => (Code::DeadlineExceeded, "deadline"),
+            Self::Refused(_) => (Code::Aborted, "refused"),
+            Self::Store(_) => (Code::Unavailable, "store"),
+            Self::Internal(_) => (Code::Internal, "internal"),
+        }
+    }
+}
+
+impl From<NodeError> for Status {
+    fn from(error: NodeError) -> Self {
+        let (code, reason) = error.class();
+        if let NodeError::Internal(detail) = &error {
+            tracing::error!(%detail, "internal error");
+        } else {
+            tracing::debug!(reason, "request refused");
+        }
+        let mut status = Self::new(code, error.to_string());
+        status.metadata_mut().insert(REASON, MetadataValue::from_static(reason));
+        status
+    }
+}
+
+/// The stable reason of a status that a node sent, if it has one.
+pub fn reason(status: &Status) -> Option<&str> {
+    status.metadata().get(REASON).and_then(|value| value.to_str().ok())
+}

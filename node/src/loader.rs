@@ -1,0 +1,110 @@
+//! From the store into memory: this shard's part of every table of a map.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use opaque_pir::scan::Partition;
+use opaque_seal::{Bfv, PlaneTable};
+
+use crate::assignment::Assignment;
+use crate::coordination::Map;
+use crate::error::NodeError;
+use crate::placement::{Key, Kind, Shards, place};
+use crate::pool::CpuPool;
+use crate::registry::store_error;
+use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving};
+use crate::store::{IndexManifest, Manifest, Store};
+
+/// Loads one shard's part of whole generations.
+pub struct Loader {
+    /// The shard.
+    pub shard: u32,
+    /// Where epochs are.
+    pub store: Store,
+    /// Encodes hint planes.
+    pub bfv: Arc<Bfv>,
+    /// Where they are encoded.
+    pub pool: CpuPool,
+}
+
+impl Loader {
+    /// Every table of a map. What a generation of `held` has at the same epoch and the same shards is
+    /// shared with it, so that a new epoch of one table costs nothing for the others.
+    ///
+    /// # Errors
+    /// The first object of the store that is missing or damaged, by name.
+    pub async fn load(&self, map: &Map, held: &[Arc<Serving>]) -> Result<Serving, NodeError> {
+        let mut tables = BTreeMap::new();
+        for (name, epoch) in &map.tables {
+            let table = match find_held(held, map, name, *epoch) {
+                Some(table) => table,
+                None => Arc::new(self.load_table(&map.shards, name, *epoch).await?),
+            };
+            tables.insert(name.clone(), table);
+        }
+        Ok(Serving { map: map.clone(), tables })
+    }
+
+    async fn load_table(
+        &self,
+        shards: &Shards,
+        name: &str,
+        epoch: u64,
+    ) -> Result<ServedTable, NodeError> {
+        let manifest = Arc::new(self.store.manifest(name, epoch).await.map_err(store_error)?);
+        let mut indexes = BTreeMap::new();
+        for index in &manifest.indexes {
+            let served = self.load_index(shards, &manifest, index).await?;
+            indexes.insert(index.column, Arc::new(served));
+        }
+        Ok(ServedTable { manifest, indexes })
+    }
+
+    async fn load_index(
+        &self,
+        shards: &Shards,
+        manifest: &Manifest,
+        index: &IndexManifest,
+    ) -> Result<ServedIndex, NodeError> {
+        let (geometry, column) = (index.geometry, index.column);
+        let assignment = assign(shards, manifest.schema.table(), index);
+        let mut partitions = Vec::new();
+        for &number in assignment.partitions(self.shard) {
+            let bytes =
+                self.store.partition(manifest, column, number).await.map_err(store_error)?;
+            let partition = Partition::try_from((bytes, &geometry)).map_err(NodeError::internal)?;
+            partitions.push((number, partition));
+        }
+        let mut planes = Vec::new();
+        for &number in assignment.planes(self.shard) {
+            let plane = self.store.plane(manifest, column, usize::from(number)).await;
+            let hint = plane.map_err(store_error)?;
+            let bfv = Arc::clone(&self.bfv);
+            let build = move || PlaneTable::build(&bfv, &hint).map(|table| (hint, table));
+            let (hint, table) = self.pool.run(build).await?.map_err(NodeError::internal)?;
+            planes.push(ServedPlane { plane: number, hint, table });
+        }
+        let salt = manifest.salt;
+        Ok(ServedIndex { column, geometry, salt, assignment, partitions, planes })
+    }
+}
+
+fn find_held(held: &[Arc<Serving>], map: &Map, name: &str, epoch: u64) -> Option<Arc<ServedTable>> {
+    held.iter()
+        .filter(|serving| serving.map.shards == map.shards)
+        .filter_map(|serving| serving.tables.get(name))
+        .find(|table| table.manifest.epoch == epoch)
+        .cloned()
+}
+
+/// Placement of one index's partitions and planes.
+fn assign(shards: &Shards, table: &str, index: &IndexManifest) -> Assignment {
+    let owners = |kind, count: usize| {
+        // At most 1024 partitions and four planes.
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let key = Key { table, column: index.column, kind };
+        place(&key, count, shards).into_iter().map(|shard| shard.0).collect::<Vec<u32>>()
+    };
+    let planes = owners(Kind::Planes, index.geometry.planes());
+    Assignment::new(owners(Kind::Partitions, index.geometry.partitions() as usize), &planes)
+}

@@ -1,0 +1,183 @@
+//! This node as a replica: the generations it holds, and what it computes from them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use opaque_pir::codec::{Slice, SliceMaterial};
+use opaque_pir::scan::Kernel;
+use opaque_seal::{Bfv, EvaluationKeys};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::call::{EvaluateCall, EvaluateReply, NumberedRow, RowsCall};
+use crate::error::NodeError;
+use crate::pool::CpuPool;
+use crate::registry::Registry;
+use crate::served::{ServedIndex, Serving};
+
+/// The unit in which request memory is granted.
+const MEMORY_UNIT: usize = 64 << 10;
+
+/// This node's share of the cluster's work.
+///
+/// Invariant: a generation in `generations` is completely loaded. It stays until
+/// [`LocalShard::retire_below`] drops it, so that queries which began under it can end under it.
+pub struct LocalShard {
+    generations: ArcSwap<BTreeMap<u64, Arc<Serving>>>,
+    registry: Arc<Registry>,
+    bfv: Arc<Bfv>,
+    pool: CpuPool,
+    kernel: Kernel,
+    memory: Arc<Semaphore>,
+}
+
+impl LocalShard {
+    /// A replica that holds nothing yet and lets requests use `memory` bytes at a time.
+    pub fn new(
+        registry: Arc<Registry>,
+        bfv: Arc<Bfv>,
+        pool: CpuPool,
+        kernel: Kernel,
+        memory: usize,
+    ) -> Self {
+        let memory = Arc::new(Semaphore::new(memory.div_ceil(MEMORY_UNIT)));
+        Self { generations: ArcSwap::default(), registry, bfv, pool, kernel, memory }
+    }
+
+    /// Memory for a request of `bytes`, taken before its body is read.
+    ///
+    /// # Errors
+    /// [`NodeError::Busy`] when other requests hold too much.
+    pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, NodeError> {
+        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).map_err(|_| NodeError::Busy)?;
+        Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| NodeError::Busy)
+    }
+
+    /// The generation, if it is loaded here.
+    pub fn generation(&self, generation: u64) -> Option<Arc<Serving>> {
+        self.generations.load().get(&generation).cloned()
+    }
+
+    /// Every generation that is loaded here, oldest first.
+    pub fn generations(&self) -> Vec<Arc<Serving>> {
+        self.generations.load().values().cloned().collect()
+    }
+
+    /// Adds a loaded generation.
+    pub fn install(&self, serving: Serving) {
+        let serving = Arc::new(serving);
+        self.generations.rcu(|held| {
+            let mut held = BTreeMap::clone(held);
+            held.insert(serving.map.generation, Arc::clone(&serving));
+            held
+        });
+    }
+
+    /// Drops one generation, if it is held: one that will never become active.
+    pub fn discard(&self, generation: u64) {
+        self.generations.rcu(|held| {
+            let mut held = BTreeMap::clone(held);
+            held.remove(&generation);
+            held
+        });
+    }
+
+    /// Drops every generation below `oldest`. Queries that hold one still finish.
+    pub fn retire_below(&self, oldest: u64) {
+        self.generations.rcu(|held| BTreeMap::clone(held).split_off(&oldest));
+    }
+
+    /// Bytes of tables in memory, shared ones once.
+    pub fn resident_bytes(&self) -> u64 {
+        let held = self.generations.load();
+        let mut tables: Vec<_> =
+            held.values().flat_map(|serving| serving.tables.values()).collect();
+        tables.sort_by_key(|table| Arc::as_ptr(table));
+        tables.dedup_by_key(|table| Arc::as_ptr(table));
+        tables.into_iter().map(|table| table.resident_bytes()).sum()
+    }
+
+    /// Evaluates one slice.
+    ///
+    /// # Errors
+    /// Before any work: an unknown generation, table or column, a malformed slice, a slice of
+    /// other partitions, unknown keys, too many jobs waiting.
+    pub async fn evaluate(&self, call: &EvaluateCall) -> Result<EvaluateReply, NodeError> {
+        let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
+        let slice = {
+            let (call, index) = (call.clone(), Arc::clone(&index));
+            self.pool.run(move || decode(&call, &index)).await??
+        };
+        let keys = self.keys_of(&slice, &index).await?;
+        let (bfv, kernel, call) = (Arc::clone(&self.bfv), self.kernel, call.clone());
+        self.pool
+            .run(move || {
+                let evaluated = index.evaluate(
+                    call.generation,
+                    call.epoch,
+                    &slice,
+                    kernel,
+                    &bfv,
+                    keys.as_deref(),
+                )?;
+                let body =
+                    evaluated.partial.encode(&index.geometry).map_err(NodeError::internal)?;
+                Ok(EvaluateReply {
+                    body: Bytes::from(body),
+                    scan: evaluated.scan,
+                    hint: evaluated.hint,
+                })
+            })
+            .await?
+    }
+
+    /// Reads rows of one partition.
+    pub async fn read_rows(&self, call: &RowsCall) -> Result<Vec<NumberedRow>, NodeError> {
+        let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
+        let (first, end) = (call.first, call.end);
+        self.pool.run(move || index.rows(first, end)).await?
+    }
+
+    /// The evaluation keys that a slice names; none where there is nothing to evaluate with them.
+    async fn keys_of(
+        &self,
+        slice: &Slice,
+        index: &ServedIndex,
+    ) -> Result<Option<Arc<EvaluationKeys>>, NodeError> {
+        match slice.material() {
+            SliceMaterial::Registered(digest) if !index.planes.is_empty() => {
+                self.registry.keys(digest).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn index(
+        &self,
+        generation: u64,
+        table: &str,
+        column: u32,
+        epoch: u64,
+    ) -> Result<Arc<ServedIndex>, NodeError> {
+        let serving =
+            self.generation(generation).ok_or(NodeError::UnknownGeneration(generation))?;
+        let served =
+            serving.tables.get(table).ok_or_else(|| NodeError::UnknownTable(table.to_owned()))?;
+        if served.manifest.epoch != epoch {
+            return Err(NodeError::StaleEpoch { table: table.to_owned(), epoch });
+        }
+        let unknown = || NodeError::UnknownColumn { table: table.to_owned(), column };
+        served.indexes.get(&column).cloned().ok_or_else(unknown)
+    }
+}
+
+fn decode(call: &EvaluateCall, index: &ServedIndex) -> Result<Slice, NodeError> {
+    let slice = Slice::decode(&call.body, &index.geometry, call.epoch)
+        .map_err(|_| NodeError::Malformed("malformed slice".into()))?;
+    if slice.lookups() == call.lookups {
+        Ok(slice)
+    } else {
+        Err(NodeError::Malformed("malformed slice".into()))
+    }
+}

@@ -1,0 +1,173 @@
+//! What this node tells the others about itself, and which others to ask.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use opaque_proto::v1;
+use tokio::sync::Notify;
+
+use crate::call::Replica;
+use crate::coordination::{Failure, Map, MemberRecord, Snapshot, UnixMillis, alive};
+use crate::coordinator::Replicas;
+use crate::placement::ShardId;
+
+/// This node's record, as it changes.
+#[derive(Debug)]
+pub struct ReplicaState {
+    record: Mutex<MemberRecord>,
+    changed: Notify,
+}
+
+impl ReplicaState {
+    /// A node that serves nothing yet.
+    pub fn new(node: String, shard: u32, client_address: String, peer_address: String) -> Self {
+        let record = MemberRecord {
+            node,
+            shard: ShardId(shard),
+            client_address,
+            peer_address,
+            active_generation: 0,
+            prepared_generation: 0,
+            failed: None,
+            message: "starting".into(),
+            resident_bytes: 0,
+            heartbeat: UnixMillis::default(),
+        };
+        Self { record: Mutex::new(record), changed: Notify::new() }
+    }
+
+    /// The record as of `now`.
+    pub fn record(&self, now: UnixMillis, resident_bytes: u64) -> MemberRecord {
+        MemberRecord { heartbeat: now, resident_bytes, ..self.lock().clone() }
+    }
+
+    /// Notes that a generation is loaded.
+    pub fn prepared(&self, generation: u64) {
+        let mut record = self.lock();
+        record.prepared_generation = generation;
+        record.failed = None;
+        drop(record);
+        self.changed.notify_one();
+    }
+
+    /// Notes that a generation is the one that new queries use.
+    pub fn active(&self, generation: u64) {
+        let mut record = self.lock();
+        record.active_generation = generation;
+        record.prepared_generation = record.prepared_generation.max(generation);
+        record.message.clear();
+        drop(record);
+        self.changed.notify_one();
+    }
+
+    /// Notes that a generation cannot be loaded.
+    pub fn failed(&self, generation: u64, reason: String) {
+        let mut record = self.lock();
+        record.message = format!("generation {generation}: {reason}");
+        record.failed = Some(Failure { generation, reason });
+        drop(record);
+        self.changed.notify_one();
+    }
+
+    /// Says what the node is doing.
+    pub fn doing(&self, message: impl Into<String>) {
+        self.lock().message = message.into();
+        self.changed.notify_one();
+    }
+
+    /// The generation that could not be loaded.
+    pub fn failed_generation(&self) -> Option<u64> {
+        self.lock().failed.as_ref().map(|failure| failure.generation)
+    }
+
+    /// Waits for the next change of the record.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The record for the wire.
+    pub fn to_proto(&self, resident_bytes: u64) -> v1::ReplicaStatus {
+        member_to_proto(&self.record(UnixMillis::now(), resident_bytes), true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, MemberRecord> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A member's record for the wire.
+pub fn member_to_proto(member: &MemberRecord, alive: bool) -> v1::ReplicaStatus {
+    v1::ReplicaStatus {
+        node: member.node.clone(),
+        address: member.client_address.clone(),
+        active_generation: member.active_generation,
+        prepared_generation: member.prepared_generation,
+        alive,
+        message: member.message.clone(),
+        resident_bytes: member.resident_bytes,
+    }
+}
+
+/// Orders the replicas of each shard for one query.
+#[derive(Debug)]
+pub struct Directory {
+    own_name: String,
+    ttl: Duration,
+    turn: AtomicUsize,
+}
+
+impl Directory {
+    /// Members silent for longer than `ttl` come last.
+    pub fn new(own_name: String, ttl: Duration) -> Self {
+        Self { own_name, ttl, turn: AtomicUsize::new(0) }
+    }
+
+    /// The replicas of every shard of `map`: this node itself, then live replicas that hold the
+    /// generation in turn, then the others, which may have just come back.
+    pub fn replicas(&self, snapshot: &Snapshot, map: &Map, now: UnixMillis) -> Replicas {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let of_shard = |shard: ShardId| {
+            let members = snapshot.members.iter().filter(|member| member.shard == shard);
+            let mut members: Vec<&MemberRecord> = members.collect();
+            if !members.is_empty() {
+                let middle = turn % members.len();
+                members.rotate_left(middle);
+            }
+            members.sort_by_key(|member| self.rank(member, map.generation, now));
+            (shard.0, members.into_iter().map(replica).collect())
+        };
+        map.shards.ids().map(of_shard).collect()
+    }
+
+    fn rank(&self, member: &MemberRecord, generation: u64, now: UnixMillis) -> u8 {
+        let fresh = now.since(member.heartbeat) <= self.ttl;
+        let holds =
+            member.active_generation == generation || member.prepared_generation == generation;
+        match (member.node == self.own_name, fresh, holds) {
+            (true, _, _) => 0,
+            (false, true, true) => 1,
+            (false, true, false) => 2,
+            (false, false, _) => 3,
+        }
+    }
+}
+
+/// The live replicas that prepared `generation`, by shard: whom a self-test must cover.
+pub fn prepared(snapshot: &Snapshot, map: &Map, now: UnixMillis, ttl: Duration) -> Replicas {
+    let of_shard = |shard: ShardId| {
+        let replicas = alive(&snapshot.members, now, ttl)
+            .filter(|member| member.shard == shard)
+            .filter(|member| member.prepared_generation == map.generation);
+        (shard.0, replicas.map(replica).collect())
+    };
+    map.shards.ids().map(of_shard).collect()
+}
+
+fn replica(member: &MemberRecord) -> Replica {
+    Replica {
+        node: member.node.clone(),
+        shard: member.shard.0,
+        address: member.peer_address.clone(),
+    }
+}

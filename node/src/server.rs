@@ -1,0 +1,190 @@
+//! A node put together: both listeners, its life, its end.
+
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use opaque_proto::v1::query_server::QueryServer;
+use opaque_proto::v1::shard_server::ShardServer;
+use opaque_seal::Bfv;
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::coordination::{Coordination, FileCoordination, Policy};
+use crate::coordinator::Coordinator;
+use crate::keys::KeyCache;
+use crate::lifecycle::Lifecycle;
+use crate::loader::Loader;
+use crate::local::LocalShard;
+use crate::peers::Peers;
+use crate::pool::CpuPool;
+use crate::registry::Registry;
+use crate::replica::ReplicaState;
+use crate::service::{QueryService, ShardService};
+use crate::store::{Store, Writer};
+use crate::tls::{PeerTls, client_listener};
+
+/// Jobs that may wait for a CPU.
+const WAITING_JOBS: usize = 1024;
+/// How long evaluation keys stay in memory unused.
+const KEYS_TTL: Duration = Duration::from_secs(24 * 3600);
+/// How often expired keys are dropped.
+const EXPIRY: Duration = Duration::from_secs(3600);
+/// How long connections may take to end after a drain began.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Runs a node until `shutdown` resolves, then drains it: health turns to not serving, no new
+/// connection is accepted, requests in flight end.
+pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let peer_tls = PeerTls::load(&config.tls_dir)?;
+    let client_tls = client_listener(&config.tls_dir)?;
+    let bfv = Bfv::new().context("SEAL refuses the parameter set")?;
+    let pool = CpuPool::new(config.threads, WAITING_JOBS)?;
+    let builders = rayon::ThreadPoolBuilder::new()
+        .num_threads(config.threads)
+        .thread_name(|i| format!("opaque-build-{i}"))
+        .build()?;
+    let mut incarnation = [0u8; 8];
+    SysRng.try_fill_bytes(&mut incarnation)?;
+    let incarnation = format!("{:016x}", u64::from_le_bytes(incarnation));
+    let writer = Writer { node: config.name.clone(), incarnation };
+    let store = Store::open(&config.store)?;
+    let coordination: Arc<dyn Coordination> =
+        Arc::new(FileCoordination::open(&config.coordination).await?);
+
+    let registry = Arc::new(Registry::new(
+        KeyCache::new(
+            NonZeroUsize::new(config.keys_in_memory).unwrap_or(NonZeroUsize::MIN),
+            KEYS_TTL,
+        ),
+        store.clone(),
+        Arc::clone(&bfv),
+        pool.clone(),
+    ));
+    let local = Arc::new(LocalShard::new(
+        Arc::clone(&registry),
+        Arc::clone(&bfv),
+        pool.clone(),
+        config.kernel,
+        config.request_memory,
+    ));
+    let state = Arc::new(ReplicaState::new(
+        config.name.clone(),
+        config.shard,
+        config.client_address.clone(),
+        config.peer_address.clone(),
+    ));
+    let peers = Arc::new(Peers::new(config.name.clone(), Arc::clone(&local), peer_tls.clone()));
+    let coordinator = Arc::new(Coordinator::new(
+        Arc::clone(&peers) as Arc<dyn crate::call::ShardCaller>,
+        pool.clone(),
+        config.query_deadline,
+    ));
+    let cluster = Arc::new(Cluster::new(
+        Arc::clone(&coordination),
+        Arc::clone(&local),
+        config.name.clone(),
+        Policy::default().member_ttl,
+    ));
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", ServingStatus::NotServing).await;
+    let query = QueryServer::new(QueryService {
+        config: config.clone(),
+        cluster,
+        coordinator: Arc::clone(&coordinator),
+        registry: Arc::clone(&registry),
+        local: Arc::clone(&local),
+        peers,
+        store: store.clone(),
+        builders: Arc::new(builders),
+        writer,
+    });
+    let shard = ShardServer::new(ShardService {
+        local: Arc::clone(&local),
+        registry: Arc::clone(&registry),
+        state: Arc::clone(&state),
+        tls: peer_tls.clone(),
+    });
+
+    let client_listener = listen(config.client_listen).await?;
+    let peer_listener = listen(config.peer_listen).await?;
+    tracing::info!(
+        node = config.name,
+        shard = config.shard,
+        clients = %config.client_listen,
+        peers = %config.peer_listen,
+        kernel = config.kernel.name(),
+        threads = config.threads,
+        "listening"
+    );
+    let expiring = registry;
+    let (stop, stopped) = watch::channel(false);
+    let stopping = |mut stopped: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which stops as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let clients = Server::builder()
+        .tls_config(client_tls)?
+        .add_service(health_service)
+        .add_service(query)
+        .serve_with_incoming_shutdown(client_listener, stopping(stopped.clone()));
+    let peers = Server::builder()
+        .tls_config(peer_tls.listener())?
+        .add_service(shard)
+        .serve_with_incoming_shutdown(peer_listener, stopping(stopped.clone()));
+    let loader = Loader { shard: config.shard, store, bfv, pool };
+    let lifecycle = Arc::new(Lifecycle {
+        config,
+        coordination,
+        local,
+        loader,
+        state,
+        coordinator,
+        health: health.clone(),
+    });
+    let life = tokio::spawn(lifecycle.run(stopped));
+    let mut servers = tokio::spawn(async move { tokio::try_join!(clients, peers) });
+    let expiry = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(EXPIRY);
+        loop {
+            tick.tick().await;
+            expiring.expire().await;
+        }
+    });
+
+    tokio::select! {
+        () = shutdown => {}
+        ended = &mut servers => {
+            ended.context("a listener panicked")?.context("a listener failed")?;
+            anyhow::bail!("the listeners ended by themselves");
+        }
+    }
+    expiry.abort();
+    tracing::info!("draining");
+    health.set_service_status("", ServingStatus::NotServing).await;
+    stop.send(true).context("both listeners have gone already")?;
+    match tokio::time::timeout(DRAIN, &mut servers).await {
+        Ok(ended) => {
+            ended.context("a listener panicked")?.context("a listener failed")?;
+        }
+        Err(_) => tracing::warn!("connections were still open after the drain"),
+    }
+    life.await.context("the life of the node panicked")
+}
+
+async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListenerStream> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: is another node using it?"))?;
+    Ok(TcpListenerStream::new(listener))
+}

@@ -1,0 +1,297 @@
+//! The `Query` service: what clients may ask of any node.
+
+mod load;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use futures::stream::try_unfold;
+use opaque_pir::codec::{MAX_LOOKUPS, query_bytes};
+use opaque_pir::geometry::Geometry;
+use opaque_proto::v1::query_server::Query;
+use opaque_proto::v1::{
+    AnswerHeader, DescribeTableRequest, Epoch, KeyChunk, ListEpochsRequest, ListEpochsResponse,
+    ListTablesRequest, ListTablesResponse, LoadRequest, LoadResponse, LookupHeader, LookupRequest,
+    LookupResponse, RegisterKeysResponse, RollbackRequest, RollbackResponse, ScanRequest,
+    ScanResponse, ScannedRow, StatusRequest, StatusResponse, TableDescription, lookup_request,
+    lookup_response,
+};
+use opaque_seal::EVALUATION_KEYS_BYTES;
+use rayon::ThreadPool;
+use tokio::time::timeout;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{batches, micros};
+use crate::chunks::{Collector, cut};
+use crate::cluster::{Cluster, index_of};
+use crate::config::Config;
+use crate::convert::description;
+use crate::coordination::Change;
+use crate::coordinator::Coordinator;
+use crate::error::NodeError;
+use crate::local::LocalShard;
+use crate::peers::Peers;
+use crate::registry::{Registry, store_error};
+use crate::store::{Store, StoreError, Writer};
+
+/// Answers clients, for the whole cluster.
+pub struct QueryService {
+    /// Settings.
+    pub config: Config,
+    /// The active state.
+    pub cluster: Arc<Cluster>,
+    /// Scatters queries.
+    pub coordinator: Arc<Coordinator>,
+    /// Evaluation keys.
+    pub registry: Arc<Registry>,
+    /// Memory permits.
+    pub local: Arc<LocalShard>,
+    /// Where keys are announced.
+    pub peers: Arc<Peers>,
+    /// Epochs.
+    pub store: Store,
+    /// Builds epochs, beside the pool that answers queries.
+    pub builders: Arc<ThreadPool>,
+    /// Who this process is as a writer of epochs.
+    pub writer: Writer,
+}
+
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Query for QueryService {
+    type LookupStream = Responses<LookupResponse>;
+    type ScanStream = Responses<ScanResponse>;
+    type LoadStream = Responses<LoadResponse>;
+
+    async fn list_tables(
+        &self,
+        _: Request<ListTablesRequest>,
+    ) -> Result<Response<ListTablesResponse>, Status> {
+        let serving = self.cluster.active()?;
+        let generation = serving.map.generation;
+        let tables = serving.tables.values();
+        let tables = tables.map(|table| description(&table.manifest, generation)).collect();
+        Ok(Response::new(ListTablesResponse { tables }))
+    }
+
+    async fn describe_table(
+        &self,
+        request: Request<DescribeTableRequest>,
+    ) -> Result<Response<TableDescription>, Status> {
+        let (serving, table) = self.cluster.table(&request.into_inner().table)?;
+        Ok(Response::new(description(&table.manifest, serving.map.generation)))
+    }
+
+    async fn register_keys(
+        &self,
+        request: Request<Streaming<KeyChunk>>,
+    ) -> Result<Response<RegisterKeysResponse>, Status> {
+        let reading = self.read_keys(request.into_inner());
+        let keys = timeout(self.config.query_deadline, reading).await;
+        let keys = keys.map_err(|_| NodeError::Deadline("reading evaluation keys"))??;
+        let digest = self.registry.register(keys.clone()).await?;
+        let digest_bytes = bytes::Bytes::copy_from_slice(digest.as_bytes());
+        for replica in self.cluster.others() {
+            let (peers, digest, keys) =
+                (Arc::clone(&self.peers), digest_bytes.clone(), keys.clone());
+            // Nobody waits: a replica that misses this fetches the keys by digest.
+            tokio::spawn(async move {
+                if let Err(error) = peers.register_keys(&replica, digest, keys).await {
+                    tracing::debug!(node = %replica.node, %error, "keys not forwarded");
+                }
+            });
+        }
+        Ok(Response::new(RegisterKeysResponse { digest: digest_bytes }))
+    }
+
+    async fn lookup(
+        &self,
+        request: Request<Streaming<LookupRequest>>,
+    ) -> Result<Response<Self::LookupStream>, Status> {
+        let answering = self.answer(request.into_inner());
+        let answered = timeout(self.config.query_deadline * 2, answering).await;
+        let parts = answered.map_err(|_| NodeError::Deadline("answering"))??;
+        Ok(Response::new(Box::pin(tokio_stream::iter(parts.into_iter().map(Ok)))))
+    }
+
+    async fn scan(
+        &self,
+        request: Request<ScanRequest>,
+    ) -> Result<Response<Self::ScanStream>, Status> {
+        let ScanRequest { table, epoch, first_bucket, end_bucket } = request.into_inner();
+        let (serving, table) = self.cluster.table_at(&table, epoch)?;
+        let column = table.indexes.keys().next().copied();
+        let index = index_of(&table, column.unwrap_or_default())?;
+        if first_bucket >= end_bucket || end_bucket > index.geometry.buckets() {
+            return Err(NodeError::Malformed(format!(
+                "buckets {first_bucket}..{end_bucket} of {}",
+                index.geometry.buckets()
+            ))
+            .into());
+        }
+        let (cluster, coordinator) = (Arc::clone(&self.cluster), Arc::clone(&self.coordinator));
+        let partitions = try_unfold(first_bucket, move |first| {
+            let (cluster, coordinator) = (Arc::clone(&cluster), Arc::clone(&coordinator));
+            let (serving, table, index) =
+                (Arc::clone(&serving), Arc::clone(&table), Arc::clone(&index));
+            async move {
+                if first >= end_bucket {
+                    return Ok::<_, Status>(None);
+                }
+                let partition = Geometry::buckets_of(Geometry::partition_of(first));
+                let end = end_bucket.min(partition.end);
+                let replicas = cluster.replicas(&serving);
+                let range = (first, end);
+                let rows =
+                    coordinator.read_rows(&serving, &table, &index, &replicas, range).await?;
+                Ok(Some((messages(rows, end), end)))
+            }
+        });
+        use futures::TryStreamExt;
+        Ok(Response::new(Box::pin(partitions.try_flatten())))
+    }
+
+    async fn load(
+        &self,
+        request: Request<Streaming<LoadRequest>>,
+    ) -> Result<Response<Self::LoadStream>, Status> {
+        Ok(Response::new(self.start_load(request.into_inner())))
+    }
+
+    async fn list_epochs(
+        &self,
+        request: Request<ListEpochsRequest>,
+    ) -> Result<Response<ListEpochsResponse>, Status> {
+        let (_, table) = self.cluster.table(&request.into_inner().table)?;
+        let name = table.manifest.schema.table();
+        let mut epochs = Vec::new();
+        for epoch in self.store.epochs(name).await.map_err(store_error)? {
+            let manifest = self.store.manifest(name, epoch).await.map_err(store_error)?;
+            let digest = manifest.digest().map_err(NodeError::internal)?;
+            epochs.push(Epoch {
+                epoch,
+                rows: manifest.rows,
+                bytes: manifest.matrix_bytes(),
+                created: i64::try_from(manifest.created.seconds()).unwrap_or(i64::MAX),
+                active: epoch == table.manifest.epoch,
+                digest: digest.0.to_vec().into(),
+            });
+        }
+        Ok(Response::new(ListEpochsResponse { epochs }))
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<RollbackRequest>,
+    ) -> Result<Response<RollbackResponse>, Status> {
+        let RollbackRequest { table, epoch } = request.into_inner();
+        let (_, table) = self.cluster.table(&table)?;
+        let name = table.manifest.schema.table().to_owned();
+        self.store.manifest(&name, epoch).await.map_err(|error| match error {
+            StoreError::NotFound { .. } | StoreError::Abandoned { .. } => NodeError::Refused(
+                format!("table {name:?} has no epoch {epoch}: `opaque epochs {name}` lists them"),
+            ),
+            other => store_error(other),
+        })?;
+        let change = Change::Table { table: name.clone(), epoch: Some(epoch) };
+        self.cluster.change(change, self.config.activation_deadline).await?;
+        let (serving, table) = self.cluster.table(&name)?;
+        let table = Some(description(&table.manifest, serving.map.generation));
+        Ok(Response::new(RollbackResponse { table }))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(self.cluster.status()))
+    }
+}
+
+impl QueryService {
+    async fn read_keys(&self, mut stream: Streaming<KeyChunk>) -> Result<bytes::Bytes, Status> {
+        let _memory = self.local.reserve(EVALUATION_KEYS_BYTES)?;
+        let mut collector = Collector::new(EVALUATION_KEYS_BYTES);
+        while let Some(KeyChunk { total_bytes, data }) = stream.message().await? {
+            if total_bytes != EVALUATION_KEYS_BYTES as u64 {
+                return Err(NodeError::Malformed(format!(
+                    "evaluation keys have {EVALUATION_KEYS_BYTES} bytes, not {total_bytes}"
+                ))
+                .into());
+            }
+            collector.push(&data)?;
+        }
+        Ok(collector.finish()?)
+    }
+
+    /// Reads one query within its permits and answers it.
+    async fn answer(
+        &self,
+        mut stream: Streaming<LookupRequest>,
+    ) -> Result<Vec<LookupResponse>, Status> {
+        let malformed = |what: &str| NodeError::Malformed(format!("malformed query: {what}"));
+        let first = stream.message().await?.and_then(|request| request.part);
+        let Some(lookup_request::Part::Header(header)) = first else {
+            return Err(malformed("no header").into());
+        };
+        let LookupHeader { table, column, epoch, lookups, total_bytes } = header;
+        let (Some(epoch), Some(lookups), Some(total)) = (epoch, lookups, total_bytes) else {
+            return Err(malformed("an incomplete header").into());
+        };
+        let (serving, table) = self.cluster.table_at(&table, epoch)?;
+        let index = index_of(&table, column)?;
+        let lookups = u16::try_from(lookups).ok().filter(|n| (1..=MAX_LOOKUPS).contains(n));
+        let lookups =
+            lookups.ok_or_else(|| malformed(&format!("1 to {MAX_LOOKUPS} lookups a request")))?;
+        let expected = query_bytes(&index.geometry, lookups);
+        if total != expected as u64 {
+            return Err(malformed(&format!("{total} bytes instead of {expected}")).into());
+        }
+        // The query, its slices and the partials: three times its size covers them.
+        let memory = self.local.reserve(expected.saturating_mul(3))?;
+        let mut collector = Collector::new(expected);
+        while let Some(request) = stream.message().await? {
+            let Some(lookup_request::Part::Chunk(chunk)) = request.part else {
+                return Err(malformed("a second header").into());
+            };
+            collector.push(&chunk)?;
+        }
+        let body = collector.finish()?;
+        let replicas = self.cluster.replicas(&serving);
+        let answered = self
+            .coordinator
+            .lookup(&serving, &table, &index, &replicas, &self.registry, body)
+            .await?;
+        drop(memory);
+        tracing::debug!(
+            table = table.manifest.schema.table(),
+            column,
+            epoch,
+            lookups,
+            total_us = micros(answered.total),
+            "answered"
+        );
+        let header = AnswerHeader {
+            generation: Some(serving.map.generation),
+            epoch: Some(epoch),
+            total_bytes: Some(answered.answer.len() as u64),
+            scan_us: Some(micros(answered.scan)),
+            hint_us: Some(micros(answered.hint)),
+            total_us: Some(micros(answered.total)),
+        };
+        let parts = std::iter::once(lookup_response::Part::Header(header))
+            .chain(cut(answered.answer).map(lookup_response::Part::Chunk))
+            .map(|part| LookupResponse { part: Some(part) });
+        Ok(parts.collect())
+    }
+}
+
+/// One partition's rows as messages; the last says how far the scan has come.
+fn messages(
+    rows: Vec<(u64, Vec<u8>)>,
+    end: u32,
+) -> impl Stream<Item = Result<ScanResponse, Status>> {
+    let rows = rows.into_iter().map(|(number, row)| ScannedRow { number, row: row.into() });
+    let messages = batches(rows).map(|rows| ScanResponse { rows, next_bucket: 0 });
+    let last = ScanResponse { rows: Vec::new(), next_bucket: end };
+    tokio_stream::iter(messages.chain([last]).map(Ok))
+}

@@ -1,0 +1,209 @@
+//! Loading a table: rows in, an active epoch out, nothing changed on any failure.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use opaque_pir::table::{Schema, decode_row};
+use opaque_proto::v1::{
+    LoadHeader, LoadProgress, LoadRequest, LoadResponse, LoadStage, Loaded, load_request,
+    load_response,
+};
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
+use rayon::ThreadPool;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::QueryService;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::convert::{description, schema_from_proto};
+use crate::coordination::{Change, UnixMillis};
+use crate::error::NodeError;
+use crate::prepare::{self, Progress};
+use crate::registry::store_error;
+use crate::store::{Store, Writer};
+
+/// How long a writer may be silent before its load counts as abandoned.
+const ABANDONED_AFTER: Duration = Duration::from_secs(30 * 60);
+/// Rows between two messages of progress while receiving.
+const REPORT_ROWS: u64 = 20_000;
+
+type LoadStream = Pin<Box<dyn Stream<Item = Result<LoadResponse, Status>> + Send>>;
+
+impl QueryService {
+    /// Runs a load beside its stream of progress; a client that goes away cancels it.
+    pub(super) fn start_load(&self, requests: Streaming<LoadRequest>) -> LoadStream {
+        let (responses, receiver) = mpsc::channel(64);
+        let load = Load {
+            config: self.config.clone(),
+            cluster: Arc::clone(&self.cluster),
+            store: self.store.clone(),
+            builders: Arc::clone(&self.builders),
+            writer: self.writer.clone(),
+            responses: responses.clone(),
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                outcome = load.run(requests) => {
+                    let last = outcome.map(|loaded| LoadResponse {
+                        part: Some(load_response::Part::Loaded(loaded)),
+                    });
+                    if responses.send(last).await.is_err() {
+                        tracing::info!("the client of a load went away at its end");
+                    }
+                }
+                () = responses.closed() => tracing::info!("the client of a load went away"),
+            }
+        });
+        Box::pin(ReceiverStream::new(receiver))
+    }
+}
+
+struct Load {
+    config: Config,
+    cluster: Arc<Cluster>,
+    store: Store,
+    builders: Arc<ThreadPool>,
+    writer: Writer,
+    responses: mpsc::Sender<Result<LoadResponse, Status>>,
+}
+
+impl Load {
+    async fn run(&self, requests: Streaming<LoadRequest>) -> Result<Loaded, Status> {
+        let (schema, rows) = self.receive(requests).await?;
+        self.check_name(&schema)?;
+        let name = schema.table().to_owned();
+        let rng = StdRng::try_from_rng(&mut SysRng).map_err(NodeError::internal)?;
+        self.sweep(&name).await;
+        let created = UnixMillis::now();
+        let load = prepare::Load { schema, rows, created, writer: self.writer.clone() };
+        let progress = |progress: Progress| match progress {
+            Progress::Planning { rows } => self.report(LoadStage::Planning, 0, rows),
+            Progress::Building { done, total } => self.report(LoadStage::Building, done, total),
+        };
+        let manifest = prepare::prepare(&self.store, load, rng, progress, &self.builders)
+            .await
+            .map_err(|error| NodeError::Refused(error.to_string()))?;
+        self.report(LoadStage::Activating, 0, 0);
+        let epoch = manifest.epoch;
+        let change = Change::Table { table: name.clone(), epoch: Some(epoch) };
+        if let Err(error) = self.cluster.change(change, self.config.activation_deadline).await {
+            // A change that may still be decided keeps its epoch; a refused one never needs it.
+            if matches!(error, NodeError::Refused(_)) {
+                self.delete(&name, epoch).await;
+            }
+            return Err(error.into());
+        }
+        let in_use = self.cluster.epochs_in_use(&name);
+        if let Err(error) = self.store.retain(&name, self.config.retain_epochs, &in_use).await {
+            tracing::warn!(table = name, %error, "could not delete old epochs");
+        }
+        let (serving, table) = self.cluster.table(&name)?;
+        tracing::info!(table = name, epoch, rows = manifest.rows, "loaded");
+        Ok(Loaded {
+            table: Some(description(&table.manifest, serving.map.generation)),
+            matrix_bytes: manifest.matrix_bytes(),
+        })
+    }
+
+    /// Reads the whole stream; every row must be one of the schema.
+    async fn receive(
+        &self,
+        mut requests: Streaming<LoadRequest>,
+    ) -> Result<(Schema, Vec<Vec<u8>>), Status> {
+        let malformed = |what: &str| NodeError::Malformed(format!("malformed load: {what}"));
+        let first = requests.message().await?.and_then(|request| request.part);
+        let Some(load_request::Part::Header(LoadHeader { schema: Some(schema) })) = first else {
+            return Err(malformed("no schema").into());
+        };
+        let schema = schema_from_proto(schema)?;
+        let mut rows = Vec::new();
+        let (mut bytes, mut reported) = (0u64, 0u64);
+        while let Some(request) = requests.message().await? {
+            match request.part {
+                Some(load_request::Part::Rows(batch)) => {
+                    for row in batch.rows {
+                        bytes += row.len() as u64;
+                        decode_row(&schema, &row).map_err(|error| {
+                            malformed(&format!("row {}: {error}", rows.len() + 1))
+                        })?;
+                        rows.push(row.to_vec());
+                    }
+                    if bytes > self.config.load_memory {
+                        let limit = self.config.load_memory >> 20;
+                        return Err(NodeError::Refused(format!(
+                            "the table has more than {limit} MiB of rows: start the nodes with a larger --load-memory-mib"
+                        ))
+                        .into());
+                    }
+                    if rows.len() as u64 >= reported + REPORT_ROWS {
+                        reported = rows.len() as u64;
+                        self.report(LoadStage::Receiving, reported, 0);
+                    }
+                }
+                Some(load_request::Part::Commit(commit)) => {
+                    if commit.rows != rows.len() as u64 {
+                        let counts = format!("{} rows sent, {} committed", rows.len(), commit.rows);
+                        return Err(malformed(&counts).into());
+                    }
+                    return Ok((schema, rows));
+                }
+                Some(load_request::Part::Header(_)) | None => {
+                    return Err(malformed("a second schema, or an unknown message").into());
+                }
+            }
+        }
+        Err(malformed("the stream ended before its commit; nothing was loaded").into())
+    }
+
+    /// Names that differ in case alone would be one table to SQL and two to the store.
+    fn check_name(&self, schema: &Schema) -> Result<(), NodeError> {
+        let Ok((_, table)) = self.cluster.table(schema.table()) else { return Ok(()) };
+        let existing = table.manifest.schema.table();
+        if existing == schema.table() {
+            Ok(())
+        } else {
+            Err(NodeError::Refused(format!(
+                "table {existing:?} exists, and names do not differ by case: load it under that name"
+            )))
+        }
+    }
+
+    /// Removes what earlier loads left behind when their node died.
+    async fn sweep(&self, table: &str) {
+        let swept = self.store.sweep(table, &self.writer, UnixMillis::now(), ABANDONED_AFTER);
+        match swept.await {
+            Ok(epochs) if epochs.is_empty() => {}
+            Ok(epochs) => tracing::info!(table, ?epochs, "swept abandoned loads"),
+            Err(error) => tracing::warn!(table, %error, "could not sweep abandoned loads"),
+        }
+    }
+
+    async fn delete(&self, table: &str, epoch: u64) {
+        if let Err(error) = self.store.delete_epoch(table, epoch).await.map_err(store_error) {
+            tracing::warn!(table, epoch, %error, "could not delete a refused epoch");
+        }
+    }
+
+    fn report(&self, stage: LoadStage, done: u64, total: u64) {
+        send_progress(&self.responses, stage, done, total);
+    }
+}
+
+/// Progress is advice: when the client reads slowly, some of it is skipped.
+fn send_progress(
+    responses: &mpsc::Sender<Result<LoadResponse, Status>>,
+    stage: LoadStage,
+    done: u64,
+    total: u64,
+) {
+    let progress = LoadProgress { stage: stage.into(), done, total };
+    let part = Some(load_response::Part::Progress(progress));
+    if responses.try_send(Ok(LoadResponse { part })).is_err() {
+        tracing::trace!("progress skipped");
+    }
+}

@@ -1,0 +1,138 @@
+//! The `Shard` service: what peers may ask of this node, over mutual TLS.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use opaque_pir::codec::KeyDigest;
+use opaque_proto::v1::shard_server::Shard;
+use opaque_proto::v1::{
+    EvaluateHeader, EvaluateRequest, EvaluateResponse, PartialHeader, ReadRowsRequest,
+    ReadRowsResponse, RegisterPeerKeysRequest, RegisterPeerKeysResponse, ReplicaStatus, ScannedRow,
+    ShardStatusRequest, evaluate_request, evaluate_response,
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{batches, micros};
+use crate::call::{EvaluateCall, RowsCall};
+use crate::chunks::{Collector, cut};
+use crate::error::NodeError;
+use crate::local::LocalShard;
+use crate::registry::Registry;
+use crate::replica::ReplicaState;
+use crate::tls::PeerTls;
+
+/// Answers peers.
+pub struct ShardService {
+    /// What this node computes with.
+    pub local: Arc<LocalShard>,
+    /// Evaluation keys.
+    pub registry: Arc<Registry>,
+    /// What this node is doing.
+    pub state: Arc<ReplicaState>,
+    /// Whom to believe.
+    pub tls: PeerTls,
+}
+
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Shard for ShardService {
+    type EvaluateStream = Responses<EvaluateResponse>;
+    type ReadRowsStream = Responses<ReadRowsResponse>;
+
+    async fn evaluate(
+        &self,
+        request: Request<Streaming<EvaluateRequest>>,
+    ) -> Result<Response<Self::EvaluateStream>, Status> {
+        self.check_peer(&request)?;
+        let mut stream = request.into_inner();
+        let malformed = || NodeError::Malformed("malformed slice".into());
+        let first = stream.message().await?.and_then(|request| request.part);
+        let Some(evaluate_request::Part::Header(header)) = first else {
+            return Err(malformed().into());
+        };
+        let EvaluateHeader { generation, table, column, epoch, lookups, total_bytes } = header;
+        let total = usize::try_from(total_bytes).map_err(|_| malformed())?;
+        let memory = self.local.reserve(total)?;
+        let mut collector = Collector::new(total);
+        while let Some(request) = stream.message().await? {
+            let Some(evaluate_request::Part::Chunk(chunk)) = request.part else {
+                return Err(malformed().into());
+            };
+            collector.push(&chunk)?;
+        }
+        let lookups = u16::try_from(lookups).map_err(|_| malformed())?;
+        let body = collector.finish()?;
+        let table = table.into();
+        let call = EvaluateCall { generation, table, column, epoch, lookups, body };
+        let reply = self.local.evaluate(&call).await?;
+        drop(memory);
+        let header = PartialHeader {
+            generation,
+            epoch,
+            total_bytes: reply.body.len() as u64,
+            scan_us: micros(reply.scan),
+            hint_us: micros(reply.hint),
+        };
+        let parts = std::iter::once(evaluate_response::Part::Header(header))
+            .chain(cut(reply.body).map(evaluate_response::Part::Chunk))
+            .map(|part| Ok(EvaluateResponse { part: Some(part) }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(parts))))
+    }
+
+    async fn register_keys(
+        &self,
+        request: Request<RegisterPeerKeysRequest>,
+    ) -> Result<Response<RegisterPeerKeysResponse>, Status> {
+        self.check_peer(&request)?;
+        let RegisterPeerKeysRequest { digest, keys } = request.into_inner();
+        let digest = <[u8; 32]>::try_from(digest.as_ref())
+            .map_err(|_| NodeError::Malformed("malformed digest".into()))?;
+        self.registry.accept(KeyDigest::from_bytes(digest), keys).await?;
+        Ok(Response::new(RegisterPeerKeysResponse {}))
+    }
+
+    async fn read_rows(
+        &self,
+        request: Request<ReadRowsRequest>,
+    ) -> Result<Response<Self::ReadRowsStream>, Status> {
+        self.check_peer(&request)?;
+        let request = request.into_inner();
+        let call = RowsCall {
+            generation: request.generation,
+            table: request.table.into(),
+            column: request.column,
+            epoch: request.epoch,
+            first: request.first_bucket,
+            end: request.end_bucket,
+        };
+        let rows = self.local.read_rows(&call).await?;
+        let rows = rows.into_iter().map(|(number, row)| ScannedRow { number, row: row.into() });
+        let end = call.end;
+        let message = move |rows| Ok(ReadRowsResponse { rows, next_bucket: end });
+        Ok(Response::new(Box::pin(tokio_stream::iter(batches(rows).map(message)))))
+    }
+
+    async fn status(
+        &self,
+        request: Request<ShardStatusRequest>,
+    ) -> Result<Response<ReplicaStatus>, Status> {
+        self.check_peer(&request)?;
+        Ok(Response::new(self.state.to_proto(self.local.resident_bytes())))
+    }
+}
+
+impl ShardService {
+    /// The connection is already proven to hold a certificate of the peer CA; this asks whether it
+    /// is a node of this cluster.
+    fn check_peer<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let certificates = request.peer_certs();
+        let leaf = certificates.as_ref().and_then(|chain| chain.first());
+        if leaf.is_some_and(|leaf| self.tls.check_peer(leaf)) {
+            Ok(())
+        } else {
+            Err(Status::permission_denied("the certificate is not a node's of this cluster"))
+        }
+    }
+}
