@@ -1,0 +1,55 @@
+//! How a command fails: what happened, then what to do, then the exit code.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use thiserror::Error;
+
+use crate::dev::DevError;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// The library's.
+    #[error(transparent)]
+    Client(#[from] opaque_client::Error),
+    /// `opaque dev`'s.
+    #[error(transparent)]
+    Dev(#[from] DevError),
+    /// Standard input or output.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Not every shard serves.
+    #[error("{0}")]
+    NotServing(String),
+}
+
+impl Failure {
+    /// Tells the user and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        // Whoever reads our output has seen enough (`opaque query … | head`).
+        if matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        let mut text = format!("error: {self}\n");
+        if let Some(hint) = self.hint() {
+            text.push_str(&format!("hint: {hint}\n"));
+        }
+        // Nobody is left to tell when standard error is gone.
+        let _ = io::stderr().write_all(text.as_bytes());
+        ExitCode::FAILURE
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Client(error) => error.hint(),
+            Self::Dev(error) => error.hint(),
+            Self::NotServing(_) => {
+                Some("`opaque status` shows each replica and what it waits for".to_owned())
+            }
+            Self::Io(_) => None,
+        }
+    }
+}

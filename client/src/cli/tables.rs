@@ -1,0 +1,148 @@
+//! `opaque tables`, `describe`, `epochs` and `rollback`.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use opaque_client::{Client, description::Table, sql::IndexMeta};
+use opaque_pir::table::{Column, ColumnType, Role};
+
+use super::{
+    failure::Failure,
+    text::{columns, count, size, utc},
+};
+
+/// A table's name.
+#[derive(Args)]
+pub(crate) struct Name {
+    /// The table
+    table: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  opaque epochs weather
+  opaque rollback weather 3")]
+pub(crate) struct Rollback {
+    /// The table
+    table: String,
+    /// The epoch to serve, as `opaque epochs` lists it
+    epoch: u64,
+}
+
+pub(crate) async fn list(client: &Client) -> Result<(), Failure> {
+    let row = |table: Table| {
+        let names = table.schema.columns();
+        let searchable = table.schema.searchable().filter_map(|i| names.get(i));
+        let searchable: Vec<&str> = searchable.map(|column| column.name.as_str()).collect();
+        let matrices = table.indexes.iter().map(|index| index.geometry.matrix_bytes()).sum();
+        vec![
+            table.schema.table().to_owned(),
+            count(table.rows),
+            table.epoch.to_string(),
+            names.len().to_string(),
+            size(matrices),
+            searchable.join(", "),
+        ]
+    };
+    let rows = client.tables().await?.into_iter().map(row);
+    let header = ["TABLE", "ROWS", "EPOCH", "COLUMNS", "MATRICES", "SEARCHABLE"];
+    Ok(columns(&mut io::stdout().lock(), &header, &[1, 2, 3, 4], rows)?)
+}
+
+pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure> {
+    let table = client.describe(&name.table).await?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "table {}: {} rows, epoch {}, generation {}\n",
+        table.schema.table(),
+        count(table.rows),
+        table.epoch,
+        table.generation
+    )?;
+    let header = ["COLUMN", "TYPE", "ROLE", "NULL"];
+    columns(&mut out, &header, &[], table.schema.columns().iter().map(column))?;
+    writeln!(out, "\nOne private lookup of one page, on one core and a link of 100 Mbit/s:")?;
+    let header = [
+        "INDEX",
+        "NOT NULL",
+        "BUCKETS",
+        "BYTES EACH",
+        "ROWS/PAGE",
+        "MATRIX",
+        "UP",
+        "DOWN",
+        "SCAN",
+        "HINT",
+        "TIME",
+    ];
+    let right: Vec<usize> = (1..header.len()).collect();
+    let rows = table.indexes.iter().map(|index| index_row(&table, index));
+    Ok(columns(&mut out, &header, &right, rows)?)
+}
+
+fn column(column: &Column) -> Vec<String> {
+    let column_type = match column.column_type {
+        ColumnType::Int => "INT",
+        ColumnType::Real => "REAL",
+        ColumnType::Text => "TEXT",
+        ColumnType::Json => "JSON",
+        ColumnType::Bool => "BOOL",
+        ColumnType::Timestamp => "TIMESTAMP",
+    };
+    let role = match column.role {
+        Role::Key => "KEY",
+        Role::Index => "INDEX",
+        Role::Payload => "",
+    };
+    let null = if column.nullable { "yes" } else { "no" };
+    [&column.name, column_type, role, null].map(str::to_owned).to_vec()
+}
+
+fn index_row(table: &Table, index: &IndexMeta) -> Vec<String> {
+    let (geometry, cost) = (&index.geometry, index.geometry.cost());
+    let name = table.schema.columns().get(index.column).map_or("?", |column| &column.name);
+    let millis = |micros: u64| format!("{:.1} ms", micros as f64 / 1e3);
+    vec![
+        name.to_owned(),
+        count(index.non_null_rows),
+        count(geometry.buckets().into()),
+        count(geometry.bucket_bytes() as u64),
+        count(geometry.page_rows().into()),
+        size(cost.matrix_bytes),
+        size(cost.upload_bytes),
+        size(cost.download_bytes),
+        millis(cost.scan_micros),
+        millis(cost.hint_micros),
+        millis(cost.lookup_micros()),
+    ]
+}
+
+pub(crate) async fn epochs(client: &Client, name: &Name) -> Result<(), Failure> {
+    let rows = client.epochs(&name.table).await?.into_iter().map(|epoch| {
+        let digest = epoch.digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        vec![
+            epoch.epoch.to_string(),
+            count(epoch.rows),
+            size(epoch.bytes),
+            utc(epoch.created),
+            digest,
+            if epoch.active { "serving".to_owned() } else { String::new() },
+        ]
+    });
+    let header = ["EPOCH", "ROWS", "BYTES", "CREATED", "DIGEST", "STATE"];
+    Ok(columns(&mut io::stdout().lock(), &header, &[0, 1, 2], rows)?)
+}
+
+pub(crate) async fn rollback(client: &Client, to: &Rollback) -> Result<(), Failure> {
+    let table = client.rollback(&to.table, to.epoch).await?;
+    writeln!(
+        io::stdout(),
+        "{} serves epoch {} ({} rows)",
+        table.schema.table(),
+        table.epoch,
+        count(table.rows)
+    )?;
+    Ok(())
+}

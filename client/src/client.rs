@@ -1,0 +1,232 @@
+//! The client: configuration, the tables and keys that it keeps, and the simple calls.
+
+use std::{
+    collections::HashMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use opaque_proto::v1::{
+    DescribeTableRequest, Epoch, ListEpochsRequest, ListTablesRequest, RollbackRequest,
+    StatusRequest, StatusResponse,
+};
+use opaque_seal::Bfv;
+use rand::{
+    SeedableRng,
+    rngs::{StdRng, SysRng},
+};
+use tokio::{sync::OnceCell, task::spawn_blocking};
+
+use crate::{
+    description::Table,
+    error::Error,
+    keys::{Keys, KeysError},
+    profile::{Home, NodeUrl, Profile, parse_endpoints},
+    session::{NodeClient, Session},
+};
+
+/// Time that a query may take unless configured otherwise.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Longest silence of a load, and longest rollback: an epoch is built, loaded and tested by every
+/// node meanwhile.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(600);
+
+/// How to reach a cluster and where the keys lie.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// Nodes to ask; any of them answers for the cluster.
+    pub endpoints: Vec<NodeUrl>,
+    /// The trusted CA in PEM; the system's roots where there is none.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Directory of the secret keys; made on first use.
+    pub keys_dir: PathBuf,
+    /// Time that one call may take, failover included.
+    pub deadline: Duration,
+}
+
+impl ClientConfig {
+    /// The profile of `home`, with `--cluster` and `--ca` values in place of its own where given.
+    pub fn new(home: &Home, cluster: &[String], ca: Option<&Path>) -> Result<Self, Error> {
+        let given = parse_endpoints(cluster)?;
+        let profile = Profile::read(home)?;
+        // Other addresses are, as a rule, other nodes of the profile's cluster: its CA serves both.
+        let (endpoints, profile_ca) = match (given.is_empty(), profile) {
+            (false, profile) => (given, profile.and_then(|profile| profile.ca_file)),
+            (true, Some(profile)) => (profile.endpoints, profile.ca_file),
+            (true, None) => return Err(Error::NoCluster { profile: home.profile_file() }),
+        };
+        let ca_file = ca.map(Path::to_owned).or(profile_ca);
+        let read = |path: PathBuf| fs::read(&path).map_err(|source| Error::Read { path, source });
+        let ca_pem = ca_file.map(read).transpose()?;
+        Ok(Self { endpoints, ca_pem, keys_dir: home.keys_dir(), deadline: DEADLINE })
+    }
+}
+
+/// What a long operation is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Buckets read by a public scan.
+    Scanning {
+        /// So far.
+        buckets: u32,
+        /// In all.
+        total: u32,
+    },
+    /// Rows sent to the cluster.
+    Sending {
+        /// So far.
+        rows: u64,
+        /// In all.
+        total: u64,
+    },
+    /// The cluster chooses the matrices' shapes.
+    Planning,
+    /// The cluster builds matrices and hints.
+    Building {
+        /// Bytes of matrices so far.
+        bytes: u64,
+        /// In all.
+        total: u64,
+    },
+    /// Every node loads the epoch and the self-test runs.
+    Activating,
+}
+
+/// Receives [`Event`]s; called from any thread and expected to return at once.
+pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// BFV's context and the client's keys.
+pub(crate) struct Secrets {
+    pub(crate) bfv: Arc<Bfv>,
+    pub(crate) keys: Keys,
+}
+
+/// A client of one cluster. Share it by reference: everything takes `&self`.
+pub struct Client {
+    session: Session,
+    config: ClientConfig,
+    secrets: OnceCell<Arc<Secrets>>,
+    tables: Mutex<HashMap<String, Arc<Table>>>,
+    rng: Mutex<StdRng>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("endpoints", &self.config.endpoints).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client with the operating system's randomness. Connects on first use; must be called
+    /// within a tokio runtime.
+    pub fn connect(config: ClientConfig) -> Result<Self, Error> {
+        let rng = StdRng::try_from_rng(&mut SysRng)
+            .map_err(|error| Error::Randomness(io::Error::other(error)))?;
+        Self::with_randomness(config, rng)
+    }
+
+    /// A client that draws every secret from `rng`, which must be unpredictable outside tests.
+    pub fn with_randomness(config: ClientConfig, rng: StdRng) -> Result<Self, Error> {
+        let session = Session::new(&config.endpoints, config.ca_pem.as_deref())?;
+        Ok(Self {
+            session,
+            config,
+            secrets: OnceCell::new(),
+            tables: Mutex::default(),
+            rng: Mutex::new(rng),
+        })
+    }
+
+    /// Every table of the cluster.
+    pub async fn tables(&self) -> Result<Vec<Table>, Error> {
+        let list = self.session.call(self.config.deadline, |mut client: NodeClient| async move {
+            client.list_tables(ListTablesRequest {}).await
+        });
+        let list = list.await?.into_inner().tables;
+        Ok(list.into_iter().map(Table::try_from).collect::<Result<_, _>>()?)
+    }
+
+    /// A table as it is served now.
+    pub async fn describe(&self, table: &str) -> Result<Arc<Table>, Error> {
+        let describe = self.session.call(self.config.deadline, |mut client: NodeClient| {
+            let request = DescribeTableRequest { table: table.to_owned() };
+            async move { client.describe_table(request).await }
+        });
+        let described = Arc::new(Table::try_from(describe.await?.into_inner())?);
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.insert(table.to_ascii_lowercase(), Arc::clone(&described));
+        Ok(described)
+    }
+
+    /// Epochs of a table that the store keeps.
+    pub async fn epochs(&self, table: &str) -> Result<Vec<Epoch>, Error> {
+        let list = self.session.call(self.config.deadline, |mut client: NodeClient| {
+            let request = ListEpochsRequest { table: table.to_owned() };
+            async move { client.list_epochs(request).await }
+        });
+        Ok(list.await?.into_inner().epochs)
+    }
+
+    /// Makes an older (or newer) kept epoch the one that is served.
+    pub async fn rollback(&self, table: &str, epoch: u64) -> Result<Table, Error> {
+        let rollback = self.session.call(PUBLISH_DEADLINE, |mut client: NodeClient| {
+            let request = RollbackRequest { table: table.to_owned(), epoch };
+            async move { client.rollback(request).await }
+        });
+        let wire = rollback.await?.into_inner().table.unwrap_or_default();
+        self.forget(table);
+        Ok(Table::try_from(wire)?)
+    }
+
+    /// Who serves what.
+    pub async fn status(&self) -> Result<StatusResponse, Error> {
+        let status = self.session.call(self.config.deadline, |mut client: NodeClient| async move {
+            client.status(StatusRequest {}).await
+        });
+        Ok(status.await?.into_inner())
+    }
+
+    /// The description kept from before, if there is one.
+    pub(crate) fn kept(&self, table: &str) -> Option<Arc<Table>> {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.get(&table.to_ascii_lowercase()).cloned()
+    }
+
+    pub(crate) fn forget(&self, table: &str) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.remove(&table.to_ascii_lowercase());
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.config.deadline
+    }
+
+    pub(crate) fn publish_deadline(&self) -> Duration {
+        PUBLISH_DEADLINE.max(self.config.deadline)
+    }
+
+    /// The keys, read or made on first use.
+    pub(crate) async fn secrets(&self) -> Result<Arc<Secrets>, Error> {
+        let dir = self.config.keys_dir.clone();
+        let make = || async {
+            let made = spawn_blocking(move || {
+                let bfv = Bfv::new().map_err(KeysError::Seal)?;
+                let keys = Keys::load_or_create(&dir, &bfv)?;
+                Ok::<_, KeysError>(Arc::new(Secrets { bfv, keys }))
+            });
+            Ok(made.await.map_err(|_| Error::Worker)??)
+        };
+        self.secrets.get_or_try_init(make).await.cloned()
+    }
+
+    /// An independent stream of randomness.
+    pub(crate) fn fork_rng(&self) -> StdRng {
+        StdRng::from_rng(&mut *self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

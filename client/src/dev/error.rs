@@ -1,0 +1,74 @@
+//! What stops `opaque dev`.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// Why a cluster could not be started or kept.
+#[derive(Debug, Error)]
+pub(crate) enum DevError {
+    /// There is no node binary.
+    #[error("cannot find the program `opaque-node`")]
+    NoBinary,
+    /// A file of the data directory cannot be used.
+    #[error("cannot use {}: {source}", path.display())]
+    Files { path: PathBuf, source: io::Error },
+    /// Another `opaque dev` uses the data directory.
+    #[error("another `opaque dev` runs on {}", data.display())]
+    Locked { data: PathBuf },
+    /// The data directory's record is none.
+    #[error("{} is damaged or of another version", path.display())]
+    Record { path: PathBuf },
+    /// The data directory has another number of shards.
+    #[error("{} holds a cluster of {found} shards, not {asked}", data.display())]
+    Shards { data: PathBuf, found: u32, asked: u32 },
+    /// No port is left.
+    #[error("no port for node {node}: {source}")]
+    Port { node: String, source: io::Error },
+    /// A certificate could not be made.
+    #[error("cannot make certificates: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// A process could not be started.
+    #[error("cannot start {}: {source}", binary.display())]
+    Spawn { binary: PathBuf, source: io::Error },
+    /// A node keeps dying before the cluster served once.
+    #[error("node {node} stopped ({status}) before the cluster served; its log ends:\n{log}")]
+    NodeFailed { node: String, status: String, log: String },
+    /// Signals cannot be received.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
+    /// The client library's.
+    #[error(transparent)]
+    Client(opaque_client::Error),
+}
+
+impl DevError {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoBinary => Some(
+                "build it with `make build` (or `cargo build --release -p opaque-node`), beside \
+                 `opaque` or on PATH"
+                    .to_owned(),
+            ),
+            Self::Locked { .. } => {
+                Some("stop it with Ctrl-C there, or use another --data-dir".to_owned())
+            }
+            Self::Record { path } => Some(format!(
+                "use another --data-dir, or delete {} and everything beside it",
+                path.display()
+            )),
+            Self::Shards { found, .. } => Some(format!(
+                "the number of shards of existing data cannot be changed yet: use --shards {found}, \
+                 or another --data-dir"
+            )),
+            Self::Port { .. } => Some("choose another --base-port, or none".to_owned()),
+            Self::Client(error) => error.hint(),
+            Self::Files { .. }
+            | Self::Certificate(_)
+            | Self::Spawn { .. }
+            | Self::NodeFailed { .. }
+            | Self::Signals(_) => None,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Keeping node processes running, and stopping them.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use tokio::{
+    process::Child,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    DevError,
+    layout::{Layout, Node},
+    process, say,
+};
+
+/// How long nodes may drain before they are killed.
+const GRACE: Duration = Duration::from_secs(10);
+/// Deaths of one node before the cluster has served once, after which it is given up.
+const FIRST_DEATHS: u32 = 3;
+/// A node that ran this long starts anew without delay.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// How long to wait before a node that died `deaths` times in short order starts again.
+fn backoff(deaths: u32) -> Duration {
+    Duration::from_millis(500) * (1 << deaths.saturating_sub(1).min(6))
+}
+
+/// The children of one `opaque dev`.
+pub(crate) struct Supervisor<'a> {
+    layout: &'a Layout,
+    binary: PathBuf,
+    threads: Option<u16>,
+    restart: bool,
+    children: Vec<Watched<'a>>,
+}
+
+struct Watched<'a> {
+    node: &'a Node,
+    state: State,
+    /// Deaths in short order.
+    deaths: u32,
+}
+
+enum State {
+    Running { child: Child, since: Instant },
+    Waiting { until: Instant },
+    Dead,
+}
+
+impl<'a> Supervisor<'a> {
+    pub(crate) fn new(
+        layout: &'a Layout,
+        binary: PathBuf,
+        threads: Option<u16>,
+        restart: bool,
+    ) -> Self {
+        Self { layout, binary, threads, restart, children: Vec::new() }
+    }
+
+    /// Starts every node. Must run on a thread that outlives them.
+    pub(crate) fn start_all(&mut self) -> Result<(), DevError> {
+        for node in self.layout.nodes() {
+            let child = process::start(&self.binary, self.layout, node, self.threads)?;
+            let state = State::Running { child, since: Instant::now() };
+            self.children.push(Watched { node, state, deaths: 0 });
+        }
+        Ok(())
+    }
+
+    /// Notices nodes that died, and starts those whose time has come.
+    ///
+    /// # Errors
+    /// When a node keeps dying before the cluster has `served` once.
+    pub(crate) fn look(&mut self, served: bool) -> Result<(), DevError> {
+        let now = Instant::now();
+        for watched in &mut self.children {
+            match &mut watched.state {
+                State::Running { child, since } => {
+                    let ended = child.try_wait();
+                    let Ok(Some(status)) = ended else { continue };
+                    let steady = now - *since > STEADY;
+                    watched.deaths = if steady { 1 } else { watched.deaths + 1 };
+                    let name = &watched.node.name;
+                    // The file may be gone; a stale one would name somebody else's process.
+                    let _ = fs::remove_file(self.layout.pid_file(watched.node));
+                    if !served && (watched.deaths >= FIRST_DEATHS || !self.restart) {
+                        return Err(DevError::NodeFailed {
+                            node: name.clone(),
+                            status: status.to_string(),
+                            log: process::log_end(&self.layout.log_file(watched.node)),
+                        });
+                    }
+                    if self.restart {
+                        let pause = backoff(watched.deaths);
+                        say(&format!(
+                            "node {name} stopped ({status}); starting it again in {} s (log: {})",
+                            pause.as_secs_f32(),
+                            self.layout.log_file(watched.node).display()
+                        ));
+                        watched.state = State::Waiting { until: now + pause };
+                    } else {
+                        say(&format!("node {name} stopped ({status})"));
+                        watched.state = State::Dead;
+                    }
+                }
+                State::Waiting { until } if *until <= now => {
+                    let child =
+                        process::start(&self.binary, self.layout, watched.node, self.threads)?;
+                    watched.state = State::Running { child, since: now };
+                }
+                State::Waiting { .. } | State::Dead => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets every node drain, then kills what is left.
+    pub(crate) async fn stop(self) {
+        let deadline = Instant::now() + GRACE;
+        for watched in &self.children {
+            if let State::Running { child, .. } = &watched.state {
+                process::terminate(child);
+            }
+        }
+        for watched in self.children {
+            let State::Running { mut child, .. } = watched.state else { continue };
+            if timeout_at(deadline, child.wait()).await.is_err() {
+                say(&format!("node {} did not stop in time; killing it", watched.node.name));
+                // An error means that it ended meanwhile.
+                let _ = child.kill().await;
+            }
+            let _ = fs::remove_file(self.layout.pid_file(watched.node));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_grows_and_is_bounded() {
+        let pauses: Vec<u128> = (1..10).map(|deaths| backoff(deaths).as_millis()).collect();
+        assert_eq!(pauses[..4], [500, 1000, 2000, 4000]);
+        assert!(pauses.iter().all(|pause| *pause <= 32_000));
+    }
+}

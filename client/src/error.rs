@@ -1,0 +1,115 @@
+//! Everything that a command can fail with, and what to do about each.
+
+use std::{io, path::PathBuf};
+
+use opaque_pir::table::RowError;
+use thiserror::Error;
+
+use crate::{
+    csv_source::CsvError, ddl::DdlError, description::DescriptionError, keys::KeysError,
+    lookup::LookupError, profile::ProfileError, session::CallError, sql::SqlError,
+};
+
+/// Why an operation of [`crate::Client`] failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The profile is missing or wrong.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// There is no profile and no `--cluster`.
+    #[error("no cluster is known: there is no {}", profile.display())]
+    NoCluster {
+        /// Where the profile would be.
+        profile: PathBuf,
+    },
+    /// A file that the user named cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The keys are missing or wrong.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A node cannot be reached or refused.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A table's description does not fit.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
+    /// The statement has no answer.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// An answer does not decrypt to what it should.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// A public scan brought something else than the table's rows.
+    #[error("the answer failed its check: {0}")]
+    Scan(&'static str),
+    /// The schema file is wrong.
+    #[error("{}: {source}", path.display())]
+    Ddl {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: DdlError,
+    },
+    /// The data file is wrong.
+    #[error("{}: {source}", path.display())]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: CsvError,
+    },
+    /// A row does not fit the schema.
+    #[error("{}: row {row}: {source}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Number of the row after the header, from 1.
+        row: u64,
+        /// Why.
+        source: RowError,
+    },
+    /// The system gives no randomness.
+    #[error("the operating system gives no randomness: {0}")]
+    Randomness(#[source] io::Error),
+    /// A computation's thread is gone.
+    #[error("a worker thread stopped")]
+    Worker,
+}
+
+impl Error {
+    /// What to do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoCluster { .. } => Some(
+                "start one with `opaque dev` (it writes the profile), or name one with --cluster \
+                 https://HOST:PORT and --ca FILE"
+                    .to_owned(),
+            ),
+            Self::Keys(error) => error.hint(),
+            Self::Call(error) => error.hint().map(str::to_owned),
+            Self::Description(DescriptionError::Params { .. }) => {
+                Some("use an `opaque` of the cluster's version".to_owned())
+            }
+            Self::Lookup(_) | Self::Scan(_) => Some(
+                "nothing of the answer was used; if it happens again, the cluster serves damaged \
+                 data: see `opaque status` and the nodes' logs"
+                    .to_owned(),
+            ),
+            Self::Csv { .. } | Self::Row { .. } => Some("nothing was loaded".to_owned()),
+            Self::Profile(_)
+            | Self::Read { .. }
+            | Self::Description(_)
+            | Self::Sql(_)
+            | Self::Ddl { .. }
+            | Self::Randomness(_)
+            | Self::Worker => None,
+        }
+    }
+}

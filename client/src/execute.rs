@@ -1,0 +1,274 @@
+//! A query from SQL to answer: describe, plan, fetch, finish.
+//!
+//! **Guarantees.** What is sent depends on the statement's shape and on public metadata: table,
+//! column, number of lookups, one size. Failures are repeated by kind alone ([`crate::session`]),
+//! and an answer that fails its check ends the query.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use opaque_pir::{
+    codec::answer_bytes,
+    layout::Page,
+    table::{Value, decode_row},
+};
+use opaque_proto::v1::{LookupHeader, ScanRequest};
+use tokio::{task::spawn_blocking, time::sleep};
+
+use crate::{
+    client::{Client, Event, OnEvent, Secrets},
+    description::Table,
+    error::Error,
+    lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError},
+    lwe::LookupSecret,
+    session::{CallError, calls::Lookup, retry::replan},
+    sql::{self, Fetched, Found, IndexMeta, Options, Parameters, ResultSet, Source},
+};
+
+/// Buckets that one call of a public scan reads: a partition.
+const PAGE_BUCKETS: u32 = 1024;
+
+/// What the caller chose for one query.
+#[derive(Clone, Default)]
+pub struct QueryOptions {
+    /// Pages, and whether a public scan may answer.
+    pub plan: Options,
+    /// Values of `:name` placeholders.
+    pub parameters: Parameters,
+    /// Told about a public scan's progress.
+    pub on_event: Option<OnEvent>,
+}
+
+/// What a query cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Encrypted lookups sent.
+    pub lookups: u64,
+    /// Requests that carried them, or pages of a public scan.
+    pub requests: u64,
+    /// Bytes of queries.
+    pub bytes_up: u64,
+    /// Bytes of answers, or of scanned rows.
+    pub bytes_down: u64,
+    /// Bytes of evaluation keys; 0 when the cluster knew them.
+    pub keys_bytes: u64,
+    /// Encryption here.
+    pub encrypt: Duration,
+    /// Slowest shard's scan, over all requests.
+    pub scan: Duration,
+    /// Slowest shard's hint product, over all requests.
+    pub hint: Duration,
+    /// The coordinator's whole work, over all requests.
+    pub server: Duration,
+    /// Calls' duration less the coordinator's work.
+    pub network: Duration,
+    /// Decryption and checks here.
+    pub decrypt: Duration,
+    /// From the statement to the answer.
+    pub total: Duration,
+}
+
+impl Client {
+    /// Answers one statement.
+    pub async fn query(
+        &self,
+        sql: &str,
+        options: &QueryOptions,
+    ) -> Result<(ResultSet, Timing), Error> {
+        let begun = Instant::now();
+        let statement = sql::parse(sql)?;
+        let mut kept = self.kept(statement.table());
+        let mut plans = 0;
+        loop {
+            let fresh = kept.is_none();
+            let table = match kept.take() {
+                Some(table) => table,
+                None => self.describe(statement.table()).await?,
+            };
+            let plan = sql::plan(&statement, &options.parameters, &table.meta(), &options.plan);
+            // A kept description may be old: neither an error nor a count may come from it.
+            if !fresh && plan.as_ref().map_or(true, |p| matches!(p.source(), Source::Count(_))) {
+                continue;
+            }
+            let plan = plan?;
+            let mut timing = Timing::default();
+            match self.fetch(&table, plan.source(), options, &mut timing).await {
+                Ok(fetched) => {
+                    let answer = plan.finish(fetched)?;
+                    timing.total = begun.elapsed();
+                    return Ok((answer, timing));
+                }
+                Err(Error::Call(CallError::Stale)) => {
+                    plans += 1;
+                    let pause = replan(plans).ok_or(CallError::Stale)?;
+                    sleep(pause).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn fetch(
+        &self,
+        table: &Arc<Table>,
+        source: &Source,
+        options: &QueryOptions,
+        timing: &mut Timing,
+    ) -> Result<Fetched, Error> {
+        match source {
+            Source::Count(_) => Ok(Fetched::Nothing),
+            Source::Lookups { column, values, pages } => {
+                let found = self.look_up(table, *column, values, *pages, timing).await?;
+                Ok(Fetched::Lookups(found))
+            }
+            Source::PublicScan { enough_rows } => {
+                let rows = self.scan(table, *enough_rows, options, timing).await?;
+                Ok(Fetched::Rows(rows))
+            }
+        }
+    }
+
+    async fn look_up(
+        &self,
+        table: &Arc<Table>,
+        column: usize,
+        values: &[Value],
+        pages: u32,
+        timing: &mut Timing,
+    ) -> Result<Vec<Found>, Error> {
+        if values.is_empty() {
+            return Ok(Vec::new());
+        }
+        let secrets = self.secrets().await?;
+        let index = *table.index(column).ok_or(LookupError::NoIndex)?;
+        let work = Arc::new(Work { secrets, table: Arc::clone(table), index });
+        let mut buckets = Vec::new();
+        for batch in work.asker().buckets(values, pages)?.chunks(LOOKUPS_PER_REQUEST) {
+            buckets.extend(self.look_up_batch(&work, batch.to_vec(), timing).await?);
+        }
+        let mut buckets = buckets.into_iter();
+        let mut found = Vec::with_capacity(values.len());
+        for value in values {
+            let pages = buckets.by_ref().take(pages as usize).collect();
+            found.push(work.asker().found(value, pages)?);
+        }
+        Ok(found)
+    }
+
+    /// Encrypts, asks, decrypts: the pages of each of the given buckets.
+    async fn look_up_batch(
+        &self,
+        work: &Arc<Work>,
+        buckets: Vec<u32>,
+        timing: &mut Timing,
+    ) -> Result<Vec<Vec<Page>>, Error> {
+        let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;
+        let begun = Instant::now();
+        let mut rng = self.fork_rng();
+        let request = work.run(move |asker| asker.request(&buckets, &mut rng)).await?;
+        timing.encrypt += begun.elapsed();
+        let query = request.bytes;
+        let header = LookupHeader {
+            table: work.table.schema.table().to_owned(),
+            column: u32::try_from(work.index.column).map_err(|_| LookupError::TooMany)?,
+            epoch: Some(work.table.epoch),
+            lookups: Some(u32::from(lookups)),
+            total_bytes: Some(query.len() as u64),
+        };
+        timing.requests += 1;
+        timing.lookups += u64::from(lookups);
+        timing.bytes_up += query.len() as u64;
+        let lookup = Lookup {
+            header,
+            query,
+            answer_bytes: answer_bytes(&work.index.geometry, lookups),
+            keys: work.secrets.keys.evaluation(),
+        };
+        let answered = self.session().lookup(self.deadline(), lookup).await?;
+        let micros = |micros: Option<u32>| Duration::from_micros(micros.unwrap_or(0).into());
+        let server = micros(answered.header.total_us);
+        timing.bytes_down += answered.answer.len() as u64;
+        timing.keys_bytes += answered.keys_bytes;
+        timing.scan += micros(answered.header.scan_us);
+        timing.hint += micros(answered.header.hint_us);
+        timing.server += server;
+        timing.network += answered.wall.saturating_sub(server);
+        let begun = Instant::now();
+        let (secrets, answer): (Vec<LookupSecret>, _) = (request.secrets, answered.answer);
+        let pages = work.run(move |asker| asker.open(secrets, &answer)).await?;
+        timing.decrypt += begun.elapsed();
+        Ok(pages)
+    }
+
+    /// Reads the whole table in the clear, or until there are enough rows; in row order.
+    async fn scan(
+        &self,
+        table: &Arc<Table>,
+        enough_rows: Option<u64>,
+        options: &QueryOptions,
+        timing: &mut Timing,
+    ) -> Result<Vec<(u64, Vec<Value>)>, Error> {
+        let first = table.indexes.first().ok_or(LookupError::NoIndex)?;
+        let total = first.geometry.buckets();
+        let wanted = enough_rows.unwrap_or(u64::MAX).min(table.rows);
+        let mut rows = Vec::new();
+        let mut seen = HashSet::new();
+        let mut next = 0;
+        while next < total && (rows.len() as u64) < wanted {
+            let end = total.min(next.saturating_add(PAGE_BUCKETS));
+            let request = ScanRequest {
+                table: table.schema.table().to_owned(),
+                epoch: table.epoch,
+                first_bucket: next,
+                end_bucket: end,
+            };
+            let begun = Instant::now();
+            for row in self.session().scan(self.deadline(), request).await? {
+                timing.bytes_down += row.row.len() as u64;
+                if row.number >= table.rows || !seen.insert(row.number) {
+                    return Err(Error::Scan("a row came twice, or is not of the table"));
+                }
+                let values = decode_row(&table.schema, &row.row).map_err(LookupError::Row)?;
+                rows.push((row.number, values));
+            }
+            timing.requests += 1;
+            timing.network += begun.elapsed();
+            next = end;
+            if let Some(on_event) = &options.on_event {
+                on_event(Event::Scanning { buckets: next, total });
+            }
+        }
+        if (rows.len() as u64) < wanted {
+            return Err(Error::Scan("rows of the table are missing"));
+        }
+        rows.sort_unstable_by_key(|(number, _)| *number);
+        Ok(rows)
+    }
+}
+
+/// What the CPU-bound steps of one query share.
+struct Work {
+    secrets: Arc<Secrets>,
+    table: Arc<Table>,
+    index: IndexMeta,
+}
+
+impl Work {
+    fn asker(&self) -> Asker<'_> {
+        let Self { secrets, table, index } = self;
+        Asker { bfv: &secrets.bfv, keys: &secrets.keys, table, index }
+    }
+
+    /// Runs a step off the runtime's threads.
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        step: impl FnOnce(&Asker<'_>) -> Result<T, LookupError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let work = Arc::clone(self);
+        let done = spawn_blocking(move || step(&work.asker())).await;
+        Ok(done.map_err(|_| Error::Worker)??)
+    }
+}

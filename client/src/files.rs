@@ -1,0 +1,50 @@
+//! Files of the profile: readable by their owner alone and never half written.
+
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+};
+
+use tempfile::NamedTempFile;
+
+/// Creates a directory and its missing parents, each 0700. One that exists is left as it is.
+pub fn create_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Replaces a file at once by one of mode 0600: a reader sees the old bytes or the new ones.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    written(path, bytes)?.persist(path).map_err(|error| error.error)?;
+    sync_parent(path)
+}
+
+/// Creates a file of mode 0600 at once.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when there is one; it is left as it is.
+pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    written(path, bytes)?.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_parent(path)
+}
+
+/// Mode bits that let others than the owner in, for a file or directory.
+pub fn open_to_others(metadata: &fs::Metadata) -> u32 {
+    metadata.permissions().mode() & 0o077
+}
+
+fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let parent = path.parent().unwrap_or_else(|| Path::new("."));
+    create_dir(parent)?;
+    let mut file = NamedTempFile::new_in(parent)?;
+    file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// A rename lasts only once its directory is on disk.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
+}

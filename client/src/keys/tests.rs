@@ -1,0 +1,90 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+fn fixture() -> (tempfile::TempDir, std::sync::Arc<Bfv>, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("home/keys");
+    (dir, Bfv::new().unwrap(), keys)
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn made_once_private_and_reused() {
+    let (_dir, bfv, keys) = fixture();
+    let first = Keys::load_or_create(&keys, &bfv).unwrap();
+    let file = keys.join("client.key");
+    assert_eq!((mode(&file), mode(&keys)), (0o600, 0o700));
+    let bytes = fs::read(&file).unwrap();
+    let second = Keys::load_or_create(&keys, &bfv).unwrap();
+    assert!(first.digest() == second.digest());
+    assert_eq!(first.secret().to_bytes().unwrap(), second.secret().to_bytes().unwrap());
+    assert_eq!(fs::read(&file).unwrap(), bytes);
+    assert_eq!(first.evaluation().len(), opaque_seal::EVALUATION_KEYS_BYTES);
+    assert!(fs::read_dir(&keys).unwrap().count() == 1, "no temporary file stays");
+}
+
+#[test]
+fn a_file_that_others_may_read_is_refused() {
+    let (_dir, bfv, keys) = fixture();
+    Keys::load_or_create(&keys, &bfv).unwrap();
+    let file = keys.join("client.key");
+    for bits in [0o640, 0o604, 0o620] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(bits)).unwrap();
+        let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+        assert!(matches!(error, KeysError::OpenToOthers { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("chmod 600"));
+    }
+}
+
+#[test]
+fn damage_is_an_error_and_is_never_overwritten() {
+    let (_dir, bfv, keys) = fixture();
+    Keys::load_or_create(&keys, &bfv).unwrap();
+    let file = keys.join("client.key");
+    let good = fs::read(&file).unwrap();
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    let damages = [flipped, good[..good.len() - 1].to_vec(), good[..20].to_vec(), Vec::new()];
+    for damage in damages {
+        fs::write(&file, &damage).unwrap();
+        let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+        assert!(matches!(error, KeysError::Damaged { .. }), "{error}");
+        assert_eq!(fs::read(&file).unwrap(), damage);
+    }
+}
+
+#[test]
+fn a_later_version_is_told_apart_from_damage() {
+    let (_dir, bfv, keys) = fixture();
+    Keys::load_or_create(&keys, &bfv).unwrap();
+    let file = keys.join("client.key");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.truncate(bytes.len() - CHECKSUM_BYTES);
+    bytes[MARKER.len()] = 2;
+    let checksum = blake3::hash(&bytes);
+    bytes.extend_from_slice(checksum.as_bytes());
+    fs::write(&file, &bytes).unwrap();
+    let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+    assert!(matches!(error, KeysError::Version { version: 2, .. }), "{error}");
+}
+
+#[test]
+fn a_link_is_not_followed() {
+    let (dir, bfv, keys) = fixture();
+    Keys::load_or_create(&keys, &bfv).unwrap();
+    let file = keys.join("client.key");
+    let elsewhere = dir.path().join("elsewhere");
+    fs::rename(&file, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    assert!(matches!(Keys::load_or_create(&keys, &bfv), Err(KeysError::Read { .. })));
+}
+
+#[test]
+fn debug_shows_nothing() {
+    let keys = Keys::generate(&Bfv::new().unwrap()).unwrap();
+    assert_eq!(format!("{keys:?}"), "Keys { .. }");
+}

@@ -1,0 +1,250 @@
+//! Loading a table: read and check every row first, then send all of them and the commit.
+//!
+//! Flow: [`Rows::read_csv`] encodes the whole source in memory, so that an error on its last line has
+//! sent nothing; [`Client::load`] streams schema, batches and commit to one node and reports what
+//! the cluster says about it. A stream that breaks publishes nothing, and it is not sent again by
+//! itself: it may have been complete.
+
+use std::{fs, path::Path};
+
+use bytes::Bytes;
+use opaque_pir::table::{RowError, Schema, Value, encode_row};
+use opaque_proto::v1::{
+    LoadCommit, LoadHeader, LoadRequest, LoadResponse, LoadStage, Loaded, RowBatch, StatusRequest,
+    load_request, load_response,
+};
+use tokio::time::timeout;
+use tonic::Status;
+
+use crate::{
+    client::{Client, Event, OnEvent},
+    csv_source::Reader,
+    ddl,
+    description::{Table, schema_to_wire},
+    error::Error,
+    session::{CallError, NodeClient},
+};
+
+/// Bytes of rows in one message.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Checked and encoded rows of one table, ready to be sent.
+pub struct Rows {
+    schema: Schema,
+    batches: Vec<RowBatch>,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Rows {
+    /// Reads a schema file with one `CREATE TABLE`.
+    pub fn schema(path: &Path) -> Result<Schema, Error> {
+        let read = |source| Error::Read { path: path.to_owned(), source };
+        let text = fs::read_to_string(path).map_err(read)?;
+        ddl::parse(&text).map_err(|source| Error::Ddl { path: path.to_owned(), source })
+    }
+
+    /// Reads a CSV file (plain, gzip or zstd; `-` is standard input) whole. `null` is the text of
+    /// a field that means NULL; `on_bytes` is told how much of the file has been read, and its size
+    /// where that is known.
+    ///
+    /// # Errors
+    /// The first fault of the file, with its line and column.
+    pub fn read_csv(
+        schema: Schema,
+        path: &Path,
+        null: &str,
+        mut on_bytes: impl FnMut(u64, Option<u64>),
+    ) -> Result<Self, Error> {
+        let fault = |source| Error::Csv { path: path.to_owned(), source };
+        let mut reader = Reader::open(path, &schema, null).map_err(fault)?;
+        let mut rows = RowsBuilder::new(schema);
+        while let Some(row) = reader.next() {
+            let values = row.map_err(fault)?;
+            rows.push(&values).map_err(|source| Error::Row {
+                path: path.to_owned(),
+                row: rows.done.rows + 1,
+                source,
+            })?;
+            on_bytes(reader.bytes_read(), reader.total_bytes());
+        }
+        Ok(rows.finish())
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> u64 {
+        self.rows
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Bytes of all encoded rows.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Encodes rows one by one.
+pub struct RowsBuilder {
+    done: Rows,
+    batch: RowBatch,
+    batch_bytes: usize,
+}
+
+impl RowsBuilder {
+    /// Rows of one table, none yet.
+    pub fn new(schema: Schema) -> Self {
+        let done = Rows { schema, batches: Vec::new(), rows: 0, bytes: 0 };
+        Self { done, batch: RowBatch::default(), batch_bytes: 0 }
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// When it is none of the schema; it is left out.
+    pub fn push(&mut self, values: &[Value]) -> Result<(), RowError> {
+        let row = encode_row(&self.done.schema, values)?;
+        self.done.rows += 1;
+        self.done.bytes += row.len() as u64;
+        self.batch_bytes += row.len();
+        self.batch.rows.push(Bytes::from(row));
+        if self.batch_bytes >= BATCH_BYTES {
+            self.done.batches.push(std::mem::take(&mut self.batch));
+            self.batch_bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// All rows.
+    pub fn finish(self) -> Rows {
+        let Self { mut done, batch, batch_bytes: _ } = self;
+        if !batch.rows.is_empty() {
+            done.batches.push(batch);
+        }
+        done
+    }
+}
+
+/// What a load published.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The table as it is served now.
+    pub table: Table,
+    /// Bytes of all its matrices.
+    pub matrix_bytes: u64,
+}
+
+impl Client {
+    /// Publishes the rows as the table's new epoch. Until it returns `Ok`, the old one is served.
+    pub async fn load(&self, rows: Rows, on_event: OnEvent) -> Result<Published, Error> {
+        // Any node takes a load, but only one may get it: find one that answers first.
+        let deadline = self.deadline();
+        let node = self.session().call(deadline, |mut client: NodeClient| async move {
+            client.status(StatusRequest {}).await.map(|_| client)
+        });
+        let node = node.await?;
+        let loaded = self.send(node, rows, &on_event).await?;
+        let table = loaded.table.ok_or(CallError::Answer("it describes no table"))?;
+        let table = Table::try_from(table)?;
+        self.forget(table.schema.table());
+        Ok(Published { table, matrix_bytes: loaded.matrix_bytes })
+    }
+
+    async fn send(
+        &self,
+        mut node: NodeClient,
+        rows: Rows,
+        on_event: &OnEvent,
+    ) -> Result<Loaded, CallError> {
+        let Rows { schema, batches, rows: total, bytes: _ } = rows;
+        let header = LoadHeader { schema: Some(schema_to_wire(&schema)) };
+        let sent = on_event.clone();
+        let mut done = 0;
+        let batches = batches.into_iter().map(move |batch| {
+            done += batch.rows.len() as u64;
+            sent(Event::Sending { rows: done, total });
+            load_request::Part::Rows(batch)
+        });
+        let requests = std::iter::once(load_request::Part::Header(header))
+            .chain(batches)
+            .chain(std::iter::once(load_request::Part::Commit(LoadCommit { rows: total })))
+            .map(|part| LoadRequest { part: Some(part) });
+        let idle = self.publish_deadline();
+        let late = |_| CallError::Deadline { within: idle };
+        let call = node.load(futures::stream::iter(requests));
+        let mut responses =
+            timeout(idle, call).await.map_err(late)?.map_err(|s| failed(&s))?.into_inner();
+        loop {
+            let message = timeout(idle, responses.message()).await.map_err(late)?;
+            match message.map_err(|status| failed(&status))? {
+                Some(LoadResponse { part: Some(load_response::Part::Progress(progress)) }) => {
+                    if let Some(event) = event(progress.stage(), progress.done, progress.total) {
+                        on_event(event);
+                    }
+                }
+                Some(LoadResponse { part: Some(load_response::Part::Loaded(loaded)) }) => {
+                    return Ok(loaded);
+                }
+                Some(LoadResponse { part: None }) => {}
+                None => return Err(CallError::Answer("the load ended without a word")),
+            }
+        }
+    }
+}
+
+fn failed(status: &Status) -> CallError {
+    CallError::once(status)
+}
+
+fn event(stage: LoadStage, done: u64, total: u64) -> Option<Event> {
+    match stage {
+        // What was sent is shown already.
+        LoadStage::Unspecified | LoadStage::Receiving => None,
+        LoadStage::Planning => Some(Event::Planning),
+        LoadStage::Building => Some(Event::Building { bytes: done, total }),
+        LoadStage::Activating => Some(Event::Activating),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opaque_pir::table::{Column, ColumnType, Role, decode_row};
+
+    use super::*;
+
+    fn schema() -> Schema {
+        let column = Column {
+            name: "k".to_owned(),
+            column_type: ColumnType::Text,
+            role: Role::Key,
+            nullable: false,
+        };
+        Schema::new("t".to_owned(), vec![column]).unwrap()
+    }
+
+    #[test]
+    fn rows_keep_their_order_over_batches() {
+        let values = |i: u32| vec![Value::Text(format!("{i:01000}"))];
+        let mut builder = RowsBuilder::new(schema());
+        (0..1000).for_each(|i| builder.push(&values(i)).unwrap());
+        let rows = builder.finish();
+        assert_eq!(rows.len(), 1000);
+        assert!(rows.batches.len() > 3);
+        let sent: Vec<_> = rows.batches.iter().flat_map(|batch| &batch.rows).collect();
+        assert_eq!(rows.bytes(), sent.iter().map(|row| row.len() as u64).sum::<u64>());
+        for (i, bytes) in (0..).zip(sent) {
+            assert_eq!(decode_row(&schema(), bytes).unwrap(), values(i));
+        }
+    }
+
+    #[test]
+    fn a_row_of_another_schema_is_refused() {
+        let mut builder = RowsBuilder::new(schema());
+        assert!(builder.push(&[Value::Null]).is_err());
+        assert!(builder.push(&[Value::Int(1)]).is_err());
+        assert!(builder.finish().is_empty());
+    }
+}

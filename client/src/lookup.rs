@@ -1,0 +1,192 @@
+//! Lookups without the network: from values to a request's bytes, from an answer's bytes to rows.
+
+use bytes::Bytes;
+use opaque_pir::{
+    codec::{AnswerView, CodecError, Material, QueryWriter},
+    layout::{LayoutError, Page, decode_bucket, mask, page_bucket},
+    table::{RowError, Value, decode_row},
+};
+use opaque_seal::{Bfv, SealError};
+use rand::CryptoRng;
+use rayon::prelude::*;
+use thiserror::Error;
+
+use crate::{
+    description::Table,
+    keys::Keys,
+    lwe::{self, DecryptError, LookupSecret, Target},
+    sql::{Found, IndexMeta},
+};
+
+/// Lookups that travel in one request. The servers answer them in one pass over the table; more
+/// would only make requests larger.
+pub const LOOKUPS_PER_REQUEST: usize = 16;
+
+/// One index of one epoch, and the keys to ask it with.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// BFV's context.
+    pub bfv: &'a Bfv,
+    /// The client's keys.
+    pub keys: &'a Keys,
+    /// The table.
+    pub table: &'a Table,
+    /// The searched column's index.
+    pub index: &'a IndexMeta,
+}
+
+/// A request's bytes and what opens its answer.
+pub struct Request {
+    /// The encoded query: the same bytes go to every node that is tried.
+    pub bytes: Bytes,
+    /// One per lookup, in order.
+    pub secrets: Vec<LookupSecret>,
+}
+
+impl Asker<'_> {
+    /// The buckets of every page of every value: page by page, value after value.
+    pub fn buckets(&self, values: &[Value], pages: u32) -> Result<Vec<u32>, LookupError> {
+        let column = self.column()?;
+        let buckets = self.index.geometry.buckets();
+        let mut all = Vec::new();
+        for value in values {
+            let key = value.search_key();
+            let bucket = |page| page_bucket(&self.table.salt, column, &key, page, buckets);
+            all.extend((0..pages).map(bucket));
+        }
+        Ok(all)
+    }
+
+    /// Encrypts one request of at most [`LOOKUPS_PER_REQUEST`] lookups.
+    pub fn request(
+        &self,
+        buckets: &[u32],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Request, LookupError> {
+        let geometry = &self.index.geometry;
+        let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;
+        let material = Material::Registered(*self.keys.digest());
+        let mut writer = QueryWriter::new(geometry, self.table.epoch, material, lookups)?;
+        let mut secrets = Vec::with_capacity(buckets.len());
+        for &bucket in buckets {
+            let target =
+                Target { salt: &self.table.salt, column: self.column()?, geometry, bucket };
+            let (lookup, secret) = lwe::encrypt(self.bfv, self.keys.secret(), target, rng)?;
+            writer.lookup(&lookup.lwe, &lookup.encrypted_secret)?;
+            secrets.push(secret);
+        }
+        Ok(Request { bytes: writer.finish()?.into(), secrets })
+    }
+
+    /// Decrypts one answer: the pages of each lookup's bucket, in order.
+    pub fn open(
+        &self,
+        secrets: Vec<LookupSecret>,
+        answer: &[u8],
+    ) -> Result<Vec<Vec<Page>>, LookupError> {
+        let (geometry, column) = (&self.index.geometry, self.column()?);
+        let lookups = u16::try_from(secrets.len()).map_err(|_| LookupError::TooMany)?;
+        let answer = AnswerView::decode(answer, geometry, self.table.epoch, lookups)?;
+        let open = |(lookup, secret): (u16, LookupSecret)| {
+            let bucket = secret.bucket();
+            let mut bytes =
+                secret.decrypt(self.bfv, self.keys.secret(), geometry, &answer, lookup)?;
+            mask(&self.table.salt, column, bucket, &mut bytes);
+            Ok(decode_bucket(&self.table.salt, column, bucket, &bytes)?)
+        };
+        (0..lookups).into_par_iter().zip(secrets).map(open).collect()
+    }
+
+    /// What the buckets of one value's pages hold of that value: `buckets[i]` is page i's.
+    ///
+    /// Pages tell how many rows the value has; what was fetched must then be exactly the rows that
+    /// its first pages have, each with the value itself in the searched column.
+    pub fn found(&self, value: &Value, buckets: Vec<Vec<Page>>) -> Result<Found, LookupError> {
+        let mut found = Found::default();
+        let per_page = u64::from(self.index.geometry.page_rows());
+        for (number, pages) in (0u32..).zip(buckets) {
+            let before = u64::from(number) * per_page;
+            let page = self.page_of(value, number, pages)?;
+            let Some(Found { total_rows, rows }) = page else {
+                if number == 0 || found.total_rows <= before {
+                    continue;
+                }
+                return Err(LookupError::Inconsistent);
+            };
+            let expected = total_rows.saturating_sub(before).min(per_page);
+            let first = number == 0;
+            if rows.len() as u64 != expected || (!first && total_rows != found.total_rows) {
+                return Err(LookupError::Inconsistent);
+            }
+            found.total_rows = total_rows;
+            found.rows.extend(rows);
+        }
+        Ok(found)
+    }
+
+    /// Page `number` of a value among all pages of its bucket: its total and its rows.
+    fn page_of(
+        &self,
+        value: &Value,
+        number: u32,
+        pages: Vec<Page>,
+    ) -> Result<Option<Found>, LookupError> {
+        let key = value.search_key();
+        let mut found = None;
+        for page in pages.into_iter().filter(|page| page.page == number) {
+            let mut rows = Vec::with_capacity(page.rows.len());
+            for (row, bytes) in page.rows {
+                rows.push((row, decode_row(&self.table.schema, &bytes)?));
+            }
+            let has_value = |(_, row): &(u64, Vec<Value>)| {
+                row.get(self.index.column).is_some_and(|cell| cell.search_key() == key)
+            };
+            if !rows.first().is_some_and(has_value) {
+                continue;
+            }
+            let in_range = |(number, _): &(u64, Vec<Value>)| *number < self.table.rows;
+            if found.is_some() || !rows.iter().all(|row| has_value(row) && in_range(row)) {
+                return Err(LookupError::Inconsistent);
+            }
+            found = Some(Found { total_rows: page.total_rows, rows });
+        }
+        Ok(found)
+    }
+
+    fn column(&self) -> Result<u32, LookupError> {
+        u32::try_from(self.index.column).map_err(|_| LookupError::TooMany)
+    }
+}
+
+/// Why a lookup has no answer. No text says what was looked up.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// The column has no index.
+    #[error("the column is not searchable")]
+    NoIndex,
+    /// More lookups than a request has.
+    #[error("a request has too many lookups")]
+    TooMany,
+    /// A message is not what the table's parameters say.
+    #[error("the answer failed its check: {0}")]
+    Codec(#[from] CodecError),
+    /// A bucket is none.
+    #[error("the answer failed its check: {0}")]
+    Layout(#[from] LayoutError),
+    /// A row is none.
+    #[error("the answer failed its check: {0}")]
+    Row(#[from] RowError),
+    /// Pages contradict one another.
+    #[error("the answer failed its check: the pages of a value do not belong together")]
+    Inconsistent,
+    /// Decryption was refused.
+    #[error("the answer failed its check: {0}")]
+    Decrypt(#[from] DecryptError),
+    /// Encryption was refused.
+    #[error("the lookup could not be encrypted: {0}")]
+    Encrypt(#[from] SealError),
+}
+
+#[cfg(test)]
+mod tests;

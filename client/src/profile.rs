@@ -1,0 +1,278 @@
+//! The profile: where the cluster is, whom to trust, and where the keys lie.
+//!
+//! ```text
+//! $OPAQUE_HOME (default ~/.opaque)      0700
+//!   profile.toml                        0600   endpoints, CA file
+//!   keys/                               0700   see `keys`
+//! ```
+
+use std::{
+    ffi::OsString,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tonic::transport::Uri;
+
+use crate::files;
+
+/// The directory that holds a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// A profile directory at `path`; nothing is created yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// `opaque_home` (the variable OPAQUE_HOME) where set, else `.opaque` below `user_home` (HOME).
+    pub fn locate(
+        opaque_home: Option<OsString>,
+        user_home: Option<OsString>,
+    ) -> Result<Self, ProfileError> {
+        let set = |variable: Option<OsString>| variable.filter(|value| !value.is_empty());
+        set(opaque_home)
+            .map(PathBuf::from)
+            .or_else(|| set(user_home).map(|home| PathBuf::from(home).join(".opaque")))
+            .map(Self)
+            .ok_or(ProfileError::NoHome)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where connection settings are.
+    pub fn profile_file(&self) -> PathBuf {
+        self.0.join("profile.toml")
+    }
+
+    /// Where secret keys are.
+    pub fn keys_dir(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    /// Where `opaque dev` keeps its cluster unless told otherwise.
+    pub fn dev_dir(&self) -> PathBuf {
+        self.0.join("dev")
+    }
+}
+
+/// The https address of one node's client port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeUrl(Uri);
+
+impl NodeUrl {
+    /// The address as tonic takes it.
+    pub fn uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}", self.0.authority().map_or("", |authority| authority.as_str()))
+    }
+}
+
+impl FromStr for NodeUrl {
+    type Err = ProfileError;
+
+    fn from_str(text: &str) -> Result<Self, ProfileError> {
+        let refused = |reason| ProfileError::Url { url: text.to_owned(), reason };
+        let uri: Uri = text.trim().parse().map_err(|_| refused("it is not a URL"))?;
+        match uri.scheme_str() {
+            Some("https") => {}
+            Some("http") => return Err(refused("Opaque speaks TLS only: write https://")),
+            _ => return Err(refused("it must start with https://")),
+        }
+        if uri.port_u16().is_none() {
+            return Err(refused("it has no port"));
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(refused("nothing may follow the port"));
+        }
+        Ok(Self(uri))
+    }
+}
+
+impl TryFrom<String> for NodeUrl {
+    type Error = ProfileError;
+
+    fn try_from(text: String) -> Result<Self, ProfileError> {
+        text.parse()
+    }
+}
+
+impl From<NodeUrl> for String {
+    fn from(url: NodeUrl) -> Self {
+        url.to_string()
+    }
+}
+
+/// Reads `--cluster` values: each may hold several addresses, separated by commas.
+pub fn parse_endpoints(values: &[String]) -> Result<Vec<NodeUrl>, ProfileError> {
+    let split = values.iter().flat_map(|value| value.split(','));
+    split.filter(|part| !part.trim().is_empty()).map(str::parse).collect()
+}
+
+/// What `profile.toml` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Nodes to ask, in any order; any of them answers for the whole cluster.
+    pub endpoints: Vec<NodeUrl>,
+    /// The CA whose certificates are trusted, in PEM; the system's roots when absent. A relative
+    /// path counts from the profile's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// The data directory of the `opaque dev` that wrote this file; absent when a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by_dev: Option<PathBuf>,
+}
+
+impl Profile {
+    /// Reads a home's profile; `None` when there is none.
+    pub fn read(home: &Home) -> Result<Option<Self>, ProfileError> {
+        let path = home.profile_file();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(ProfileError::Read { path, source }),
+        };
+        let mut profile: Self = toml::from_str(&text).map_err(|source| ProfileError::Syntax {
+            path: path.clone(),
+            source: Box::new(source),
+        })?;
+        profile.ca_file = profile.ca_file.map(|file| home.path().join(file));
+        if profile.endpoints.is_empty() {
+            return Err(ProfileError::NoEndpoint { path });
+        }
+        Ok(Some(profile))
+    }
+
+    /// Writes the profile at once, mode 0600.
+    pub fn write(&self, home: &Home) -> Result<(), ProfileError> {
+        let path = home.profile_file();
+        let text = toml::to_string_pretty(self).map_err(|error| ProfileError::Write {
+            path: path.clone(),
+            source: io::Error::other(error),
+        })?;
+        files::replace(&path, text.as_bytes())
+            .map_err(|source| ProfileError::Write { path, source })
+    }
+}
+
+/// Why there is no usable profile.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ProfileError {
+    /// Neither OPAQUE_HOME nor HOME is set.
+    #[error("no place for the profile: neither OPAQUE_HOME nor HOME is set")]
+    NoHome,
+    /// An address is not one.
+    #[error("{url:?} is not a node's address: {reason}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The profile names no node.
+    #[error("{} names no endpoint", path.display())]
+    NoEndpoint {
+        /// The profile.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The profile is not what it should be.
+    #[error("{} is not a profile: {source}", path.display())]
+    Syntax {
+        /// The profile.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn url(text: &str) -> NodeUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn home_prefers_its_own_variable() {
+        let home = |a: &str, b: &str| Home::locate(Some(a.into()), Some(b.into()));
+        assert_eq!(home("/x", "/h").unwrap(), Home::new("/x"));
+        assert_eq!(home("", "/h").unwrap(), Home::new("/h/.opaque"));
+        assert!(matches!(Home::locate(None, None), Err(ProfileError::NoHome)));
+    }
+
+    #[test]
+    fn urls_are_https_with_a_port() {
+        for good in ["https://127.0.0.1:7000", "https://[::1]:7000/", " https://node.example:1"] {
+            assert!(good.parse::<NodeUrl>().is_ok(), "{good}");
+        }
+        for bad in ["http://a:1", "a:1", "https://a", "https://a:1/x", "https://a:1?q", ""] {
+            assert!(bad.parse::<NodeUrl>().is_err(), "{bad}");
+        }
+        let list = ["https://a:1,https://b:2".to_owned(), "https://c:3".to_owned()];
+        let parsed = parse_endpoints(&list).unwrap();
+        assert_eq!(parsed, [url("https://a:1"), url("https://b:2"), url("https://c:3")]);
+    }
+
+    #[test]
+    fn profile_survives_the_round_trip_privately() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("home"));
+        assert!(Profile::read(&home).unwrap().is_none());
+        let profile = Profile {
+            endpoints: vec![url("https://127.0.0.1:7000"), url("https://localhost:7001")],
+            ca_file: Some("ca.crt".into()),
+            written_by_dev: None,
+        };
+        profile.write(&home).unwrap();
+        let read = Profile::read(&home).unwrap().unwrap();
+        assert_eq!(read.endpoints, profile.endpoints);
+        assert_eq!(read.ca_file, Some(home.path().join("ca.crt")));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&home.profile_file()), 0o600);
+        assert_eq!(mode(home.path()), 0o700);
+    }
+
+    #[test]
+    fn unknown_settings_and_empty_lists_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        fs::write(home.profile_file(), "endpoints = []\n").unwrap();
+        assert!(matches!(Profile::read(&home), Err(ProfileError::NoEndpoint { .. })));
+        fs::write(home.profile_file(), "endpoint = ['https://a:1']\n").unwrap();
+        assert!(matches!(Profile::read(&home), Err(ProfileError::Syntax { .. })));
+    }
+}

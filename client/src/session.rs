@@ -1,0 +1,243 @@
+//! Calls to a cluster: TLS channels to several nodes, failover, deadlines.
+//!
+//! **Guarantees.** A call sends one byte string, the same to every node that it tries; what is tried
+//! next depends on the kind of failure alone ([`retry`]); every call ends by its deadline.
+//! **Assumptions.** Any node answers for the whole cluster.
+
+pub mod calls;
+pub mod retry;
+
+use std::{
+    error::Error as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use opaque_proto::v1::query_client::QueryClient;
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{
+    Code, Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use crate::profile::NodeUrl;
+use retry::{Failure, Progress, Step, decide};
+
+/// A node that does not accept a connection within this time is passed over.
+const CONNECT: Duration = Duration::from_secs(3);
+/// A node that answers no ping for this long, while a call runs, is given up.
+const PING: Duration = Duration::from_secs(5);
+/// Largest message accepted; nodes send far smaller ones.
+const MAX_MESSAGE: usize = 16 << 20;
+/// Window of a stream: an answer or a page of rows in flight.
+const STREAM_WINDOW: u32 = 4 << 20;
+
+/// A client of one node.
+pub type NodeClient = QueryClient<Channel>;
+
+/// Channels to the nodes of one cluster. Cheap to clone; connects on first use.
+#[derive(Clone)]
+pub struct Session {
+    nodes: Arc<[Node]>,
+    /// The node that answered last, where the next call starts.
+    current: Arc<AtomicUsize>,
+}
+
+struct Node {
+    url: NodeUrl,
+    client: NodeClient,
+}
+
+impl Session {
+    /// Prepares channels to `endpoints`, trusting the CA in `ca_pem`, else the system's roots.
+    /// Must be called within a tokio runtime.
+    pub fn new(endpoints: &[NodeUrl], ca_pem: Option<&[u8]>) -> Result<Self, CallError> {
+        let setup = |error: tonic::transport::Error| CallError::Setup { reason: chain(&error) };
+        let tls = match ca_pem {
+            Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        let mut nodes = Vec::with_capacity(endpoints.len());
+        for url in endpoints {
+            let endpoint = Endpoint::from(url.uri().clone())
+                .tls_config(tls.clone())
+                .map_err(setup)?
+                .connect_timeout(CONNECT)
+                .http2_keep_alive_interval(PING)
+                .keep_alive_timeout(PING)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(2 * STREAM_WINDOW)
+                .tcp_nodelay(true);
+            let client = QueryClient::new(endpoint.connect_lazy());
+            let client = client.max_decoding_message_size(MAX_MESSAGE);
+            nodes.push(Node { url: url.clone(), client });
+        }
+        if nodes.is_empty() {
+            return Err(CallError::Setup { reason: "no node's address is known".to_owned() });
+        }
+        Ok(Self { nodes: nodes.into(), current: Arc::default() })
+    }
+
+    /// Runs `call` against one node after the other until one answers, or the policy or the
+    /// deadline ends it. `call` must send the same bytes each time.
+    pub async fn call<T, F>(
+        &self,
+        within: Duration,
+        call: impl Fn(NodeClient) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let mut progress = Progress::default();
+        self.resume(Instant::now() + within, within, &mut progress, call).await
+    }
+
+    /// As [`Session::call`], going on from `progress` until the moment `deadline`; `within` is only
+    /// told to the user.
+    pub async fn resume<T, F>(
+        &self,
+        deadline: Instant,
+        within: Duration,
+        progress: &mut Progress,
+        call: impl Fn(NodeClient) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let count = self.nodes.len();
+        // What a node said is worth more to the user than that another could not be reached.
+        let mut said: Option<CallError> = None;
+        loop {
+            let position = self.current.load(Ordering::Relaxed) % count;
+            let Some(node) = self.nodes.get(position) else {
+                return Err(CallError::Setup { reason: "no node's address is known".to_owned() });
+            };
+            let Ok(result) = timeout_at(deadline, call(node.client.clone())).await else {
+                return Err(said.unwrap_or(CallError::Deadline { within }));
+            };
+            let status = match result {
+                Ok(answer) => return Ok(answer),
+                Err(status) => status,
+            };
+            progress.tries += 1;
+            let failure = Failure::of(&status);
+            tracing::debug!(node = %node.url, code = ?status.code(), ?failure, "call failed");
+            if failure != Failure::Transport || said.is_none() {
+                said = Some(CallError::new(failure, &status, count));
+            }
+            match decide(u32::try_from(count).unwrap_or(u32::MAX), *progress, failure) {
+                Step::NextNode(pause) => {
+                    let next = (position + 1) % count;
+                    self.current.store(next, Ordering::Relaxed);
+                    if timeout_at(deadline, sleep(pause)).await.is_err() {
+                        return Err(said.unwrap_or(CallError::Deadline { within }));
+                    }
+                }
+                Step::Register => return Err(CallError::UnknownKeys),
+                Step::Fail => return Err(said.unwrap_or(CallError::Deadline { within })),
+            }
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// TLS or addresses could not be set up.
+    #[error("cannot set up the connection: {reason}")]
+    Setup {
+        /// What is wrong.
+        reason: String,
+    },
+    /// No node could be reached.
+    #[error("no node answers ({nodes} tried): {reason}")]
+    Unreachable {
+        /// How many addresses are known.
+        nodes: usize,
+        /// The first failure.
+        reason: String,
+    },
+    /// A node answered that the cluster cannot now.
+    #[error("the cluster cannot answer now: {message}")]
+    Unavailable {
+        /// The node's words.
+        message: String,
+    },
+    /// The deadline passed.
+    #[error("no answer within {} s", within.as_secs_f32())]
+    Deadline {
+        /// The time that the call had.
+        within: Duration,
+    },
+    /// The table was republished since it was described.
+    #[error("the table keeps being republished")]
+    Stale,
+    /// The node does not know the client's keys.
+    #[error("the cluster does not know this client's keys, though they were just registered")]
+    UnknownKeys,
+    /// A node refused.
+    #[error("{message}")]
+    Refused {
+        /// gRPC's code.
+        code: Code,
+        /// The node's words.
+        message: String,
+    },
+    /// A node's answer is none.
+    #[error("the answer failed its check: {0}")]
+    Answer(&'static str),
+}
+
+impl CallError {
+    fn new(failure: Failure, status: &Status, nodes: usize) -> Self {
+        let message = status.message().to_owned();
+        match failure {
+            Failure::Transport => {
+                let reason = status.source().map_or(message, chain);
+                Self::Unreachable { nodes, reason }
+            }
+            Failure::Unavailable => Self::Unavailable { message },
+            Failure::UnknownKeys => Self::UnknownKeys,
+            Failure::Stale => Self::Stale,
+            Failure::Refused => Self::Refused { code: status.code(), message },
+        }
+    }
+
+    /// The error of a call that is made once, to one node.
+    pub(crate) fn once(status: &Status) -> Self {
+        Self::new(Failure::of(status), status, 1)
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => Some(
+                "is the cluster up? `opaque dev` starts one; --cluster and --ca name another and its CA",
+            ),
+            Self::Unavailable { .. } => Some("`opaque status` shows which shard is missing"),
+            Self::Deadline { .. } => Some("`opaque status` shows whether every shard serves"),
+            Self::Stale => Some("run it again once the load is over"),
+            Self::Setup { .. } => Some("check the profile's endpoints and CA file"),
+            Self::UnknownKeys | Self::Refused { .. } | Self::Answer(_) => None,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The calls that need more than one message: keys, lookups, rows.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream;
+use opaque_proto::v1::{
+    AnswerHeader, KeyChunk, LookupHeader, LookupRequest, LookupResponse, ScanRequest, ScannedRow,
+    lookup_request, lookup_response,
+};
+use tokio::time::Instant;
+use tonic::{Status, Streaming};
+
+use super::{CallError, NodeClient, Session, retry::Progress};
+
+/// Bytes of one message of a stream.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// One lookup request as it travels.
+pub struct Lookup<'a> {
+    /// Table, column, epoch and sizes.
+    pub header: LookupHeader,
+    /// The encoded query.
+    pub query: Bytes,
+    /// Size that the answer must have.
+    pub answer_bytes: usize,
+    /// The client's evaluation keys, sent only to a cluster that does not know them.
+    pub keys: &'a Bytes,
+}
+
+/// One answer and what it cost.
+pub struct Answered {
+    /// The encoded answer.
+    pub answer: Bytes,
+    /// The coordinator's account.
+    pub header: AnswerHeader,
+    /// Time of the call that brought it, from the first byte sent to the last received.
+    pub wall: Duration,
+    /// Bytes of evaluation keys that had to be sent first.
+    pub keys_bytes: u64,
+}
+
+impl Session {
+    /// Sends one lookup request, registering the keys where the cluster asks for them.
+    pub async fn lookup(
+        &self,
+        within: Duration,
+        lookup: Lookup<'_>,
+    ) -> Result<Answered, CallError> {
+        let Lookup { header, query, answer_bytes, keys } = lookup;
+        let deadline = Instant::now() + within;
+        let mut progress = Progress::default();
+        let mut keys_bytes = 0;
+        loop {
+            let send =
+                |client: NodeClient| ask(client, header.clone(), query.clone(), answer_bytes);
+            match self.resume(deadline, within, &mut progress, send).await {
+                Ok((answer, header, wall)) => {
+                    return Ok(Answered { answer, header, wall, keys_bytes });
+                }
+                Err(CallError::UnknownKeys) if !progress.registered => {
+                    progress.registered = true;
+                    self.register(within, keys).await?;
+                    keys_bytes += keys.len() as u64;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Stores evaluation keys in the cluster, and checks the digest that it stored them under.
+    async fn register(&self, within: Duration, keys: &Bytes) -> Result<(), CallError> {
+        let total_bytes = keys.len() as u64;
+        let stored = self.call(within, |mut client: NodeClient| {
+            let chunks: Vec<_> = chunks(keys).map(|data| KeyChunk { total_bytes, data }).collect();
+            async move { client.register_keys(stream::iter(chunks)).await }
+        });
+        let digest = stored.await?.into_inner().digest;
+        let expected = opaque_pir::codec::KeyDigest::of(keys);
+        if digest.as_ref() != expected.as_bytes() {
+            return Err(CallError::Answer("the keys were stored under another digest"));
+        }
+        Ok(())
+    }
+
+    /// Rows of some buckets, in the clear. Public: the cluster learns which.
+    pub async fn scan(
+        &self,
+        within: Duration,
+        request: ScanRequest,
+    ) -> Result<Vec<ScannedRow>, CallError> {
+        let end = request.end_bucket;
+        let read = self.call(within, |mut client: NodeClient| {
+            let request = request.clone();
+            async move {
+                let mut stream = client.scan(request).await?.into_inner();
+                let (mut rows, mut next) = (Vec::new(), 0);
+                while let Some(part) = stream.message().await? {
+                    rows.extend(part.rows);
+                    next = part.next_bucket;
+                }
+                Ok((rows, next))
+            }
+        });
+        let (rows, next) = read.await?;
+        if next != end {
+            return Err(CallError::Answer("the scan ended before its last bucket"));
+        }
+        Ok(rows)
+    }
+}
+
+fn chunks(bytes: &Bytes) -> impl Iterator<Item = Bytes> + Send + use<> {
+    let bytes = bytes.clone();
+    (0..bytes.len()).step_by(CHUNK_BYTES).map(move |start| {
+        let end = bytes.len().min(start + CHUNK_BYTES);
+        bytes.slice(start..end)
+    })
+}
+
+/// One try of a lookup at one node.
+async fn ask(
+    mut client: NodeClient,
+    header: LookupHeader,
+    query: Bytes,
+    answer_bytes: usize,
+) -> Result<(Bytes, AnswerHeader, Duration), Status> {
+    let begun = Instant::now();
+    let first = lookup_request::Part::Header(header);
+    let parts = std::iter::once(first).chain(chunks(&query).map(lookup_request::Part::Chunk));
+    let requests = parts.map(|part| LookupRequest { part: Some(part) });
+    let mut stream = client.lookup(stream::iter(requests)).await?.into_inner();
+    let header = match next(&mut stream).await? {
+        Some(lookup_response::Part::Header(header)) => header,
+        Some(lookup_response::Part::Chunk(_)) | None => return Err(malformed("it has no header")),
+    };
+    if header.total_bytes != Some(answer_bytes as u64) {
+        return Err(malformed("it has another size than its query asks for"));
+    }
+    let mut answer = BytesMut::with_capacity(answer_bytes);
+    while let Some(part) = next(&mut stream).await? {
+        let lookup_response::Part::Chunk(chunk) = part else {
+            return Err(malformed("it has two headers"));
+        };
+        if chunk.len() > answer_bytes - answer.len() {
+            return Err(malformed("it goes on after its end"));
+        }
+        answer.extend_from_slice(&chunk);
+    }
+    if answer.len() != answer_bytes {
+        return Err(malformed("it ends too early"));
+    }
+    Ok((answer.freeze(), header, begun.elapsed()))
+}
+
+async fn next(
+    stream: &mut Streaming<LookupResponse>,
+) -> Result<Option<lookup_response::Part>, Status> {
+    match stream.message().await? {
+        Some(LookupResponse { part: Some(part) }) => Ok(Some(part)),
+        Some(LookupResponse { part: None }) => Err(malformed("a message of it is empty")),
+        None => Ok(None),
+    }
+}
+
+/// A fault in an answer's framing: a property of the node, never of what was asked.
+fn malformed(what: &str) -> Status {
+    Status::data_loss(format!("the answer failed its check: {what}"))
+}
