@@ -1,17 +1,193 @@
-//! `CREATE TABLE` to schema.
-use opaque_pir::table::{Schema, SchemaError};
+//! `CREATE TABLE` to [`Schema`].
+//!
+//! ```text
+//! CREATE TABLE [IF NOT EXISTS] name (column TYPE [KEY | INDEX] [NOT NULL | NULL], ...) [;]
+//! ```
+//!
+//! KEY (or PRIMARY KEY) and INDEX make a column searchable. A column may be NULL unless it is a KEY
+//! or says NOT NULL. No parser of SQL knows KEY and INDEX as column options, so only its tokens are
+//! used here.
+
+mod tokens;
+
+use opaque_pir::table::{Column, ColumnType, Role, Schema, SchemaError};
+use sqlparser::tokenizer::Token;
 use thiserror::Error;
 
-/// Why a schema file was refused.
+use self::tokens::Tokens;
+
+/// Why a schema file was refused; lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DdlError {
+    /// Something else stands where the grammar wants `expected`.
+    #[error("line {line}: expected {expected}, found {found}")]
+    Expected {
+        /// Where.
+        line: u64,
+        /// What the grammar has here.
+        expected: &'static str,
+        /// What stands here, quoted.
+        found: String,
+    },
+    /// The text has no tokens of SQL, for instance an open quote.
+    #[error("line {line}: {message}")]
+    Token {
+        /// Where.
+        line: u64,
+        /// The tokenizer's words.
+        message: String,
+    },
+    /// A type that does not exist.
+    #[error(
+        "line {line}: column {column:?} has the unknown type {found}: write INT, REAL, TEXT, JSON, BOOL or TIMESTAMP"
+    )]
+    Type {
+        /// Where.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What was written.
+        found: String,
+    },
+    /// A column option that does not exist or contradicts another.
+    #[error("line {line}: column {column:?} cannot be {found}: {instead}")]
+    Option {
+        /// Where.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What was written.
+        found: String,
+        /// What to write.
+        instead: &'static str,
+    },
     /// The columns are no schema.
-    #[error("{0}")]
-    Schema(#[from] SchemaError),
+    #[error("line {line}: {source}")]
+    Schema {
+        /// Of the column at fault, else of the table.
+        line: u64,
+        /// What is wrong.
+        source: SchemaError,
+    },
 }
 
 /// Reads one `CREATE TABLE` statement.
-pub fn parse(_text: &str) -> Result<Schema, DdlError> {
-    todo!()
+pub fn parse(text: &str) -> Result<Schema, DdlError> {
+    let mut tokens = Tokens::new(text)?;
+    tokens.expect_word("CREATE", "CREATE TABLE name (...)")?;
+    tokens.expect_word("TABLE", "TABLE")?;
+    if tokens.take_word("IF") {
+        tokens.expect_word("NOT", "NOT EXISTS")?;
+        tokens.expect_word("EXISTS", "EXISTS")?;
+    }
+    let table_line = tokens.line();
+    let table = tokens.name("the table's name")?;
+    tokens.expect(&Token::LParen, "(")?;
+    let (mut columns, mut lines) = (Vec::new(), Vec::new());
+    loop {
+        lines.push(tokens.line());
+        columns.push(column(&mut tokens)?);
+        if !tokens.take(&Token::Comma) {
+            break;
+        }
+    }
+    tokens.expect(&Token::RParen, ", or )")?;
+    while tokens.take(&Token::SemiColon) {}
+    tokens.expect_end()?;
+    let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();
+    Schema::new(table, columns).map_err(|source| {
+        // The last one: where a name occurs twice, the second is at fault.
+        let position = at_fault(&source).and_then(|name| names.iter().rposition(|n| n == name));
+        let line = position.and_then(|position| lines.get(position)).unwrap_or(&table_line);
+        DdlError::Schema { line: *line, source }
+    })
 }
+
+fn at_fault(error: &SchemaError) -> Option<&str> {
+    match error {
+        SchemaError::Name(name)
+        | SchemaError::DuplicateColumn(name)
+        | SchemaError::NullableKey(name) => Some(name),
+        _ => None,
+    }
+}
+
+fn column(tokens: &mut Tokens) -> Result<Column, DdlError> {
+    let name = tokens.name("a column's name")?;
+    let column_type = column_type(tokens, &name)?;
+    let mut role = None;
+    let mut nullable = None;
+    loop {
+        let line = tokens.line();
+        let refused = |found: &str, instead| DdlError::Option {
+            line,
+            column: name.clone(),
+            found: found.to_owned(),
+            instead,
+        };
+        if tokens.take_word("PRIMARY") {
+            tokens.expect_word("KEY", "KEY")?;
+            if role.replace(Role::Key).is_some() {
+                return Err(refused("PRIMARY KEY too", "write KEY or INDEX once"));
+            }
+        } else if tokens.take_word("KEY") {
+            if role.replace(Role::Key).is_some() {
+                return Err(refused("KEY too", "write KEY or INDEX once"));
+            }
+        } else if tokens.take_word("INDEX") {
+            if role.replace(Role::Index).is_some() {
+                return Err(refused("INDEX too", "a KEY is searchable already; write one of them"));
+            }
+        } else if tokens.take_word("NOT") {
+            tokens.expect_word("NULL", "NULL")?;
+            if nullable.replace(false) == Some(true) {
+                return Err(refused("NULL and NOT NULL", "write one of them"));
+            }
+        } else if tokens.take_word("NULL") {
+            if nullable.replace(true) == Some(false) {
+                return Err(refused("NULL and NOT NULL", "write one of them"));
+            }
+        } else if let Some(option) = tokens.peek_word() {
+            let instead = match option.to_ascii_uppercase().as_str() {
+                "UNIQUE" => "write KEY, which is unique and searchable",
+                _ => "its options are KEY, INDEX, NOT NULL and NULL",
+            };
+            return Err(refused(option, instead));
+        } else {
+            break;
+        }
+    }
+    let role = role.unwrap_or(Role::Payload);
+    let nullable = nullable.unwrap_or(role != Role::Key);
+    Ok(Column { name, column_type, role, nullable })
+}
+
+fn column_type(tokens: &mut Tokens, column: &str) -> Result<ColumnType, DdlError> {
+    let line = tokens.line();
+    let written = tokens.name("a type")?;
+    let column_type = match written.to_ascii_uppercase().as_str() {
+        "INT" | "INTEGER" | "BIGINT" => ColumnType::Int,
+        "REAL" | "FLOAT" => ColumnType::Real,
+        "DOUBLE" => {
+            tokens.take_word("PRECISION");
+            ColumnType::Real
+        }
+        "TEXT" | "VARCHAR" => ColumnType::Text,
+        "JSON" => ColumnType::Json,
+        "BOOL" | "BOOLEAN" => ColumnType::Bool,
+        "TIMESTAMP" => ColumnType::Timestamp,
+        _ => {
+            return Err(DdlError::Type { line, column: column.to_owned(), found: written });
+        }
+    };
+    // As in SQLite, the length of VARCHAR(20) is read and means nothing.
+    if tokens.take(&Token::LParen) {
+        tokens.expect_number()?;
+        tokens.expect(&Token::RParen, ")")?;
+    }
+    Ok(column_type)
+}
+
+#[cfg(test)]
+mod tests;

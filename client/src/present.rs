@@ -1,24 +1,50 @@
 //! Answers as text.
 
+mod csv;
+mod json;
+mod table;
+
 use std::io::{self, Write};
+
+use jiff::Timestamp;
 
 use crate::sql::ResultSet;
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
-    /// Aligned columns and a row count, for people.
+    /// Aligned columns and a row count, for people; control characters are escaped.
     #[default]
     Table,
-    /// RFC 4180 with a header; NULL is an empty field, empty text is `""`.
+    /// Comma-separated with a header, quoted as in RFC 4180, lines ended by LF. NULL is an empty
+    /// field, empty text is `""`.
     Csv,
-    /// An array of objects.
+    /// One array of objects, SQL types kept.
     Json,
-    /// One object per line.
+    /// One object per line, SQL types kept.
     Jsonl,
 }
 
-/// Writes an answer.
-pub fn write(_answer: &ResultSet, _format: Format, _out: &mut impl Write) -> io::Result<()> {
-    todo!()
+/// Writes an answer, a line break at its end included.
+pub fn write(answer: &ResultSet, format: Format, out: &mut impl Write) -> io::Result<()> {
+    match format {
+        Format::Table => table::write(answer, out),
+        Format::Csv => csv::write(answer, out),
+        Format::Json => json::write(answer, out),
+        Format::Jsonl => json::write_lines(answer, out),
+    }
 }
+
+/// An instant in RFC 3339, with as many digits of its second as it has.
+fn instant(micros: i64) -> String {
+    // Only instants that were read from text are ever stored, and those are in range.
+    Timestamp::from_microsecond(micros).map_or_else(|_| micros.to_string(), |at| at.to_string())
+}
+
+/// A REAL as the shortest text that reads back as the same number; `inf` where it is infinite.
+fn real(number: f64) -> String {
+    format!("{number:?}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -31,3 +31,6 @@ pub use parse::parse;
 pub use plan::{Plan, Source, plan};
 pub use result::{Fetched, Found, OutputColumn, ResultSet};
 pub use statement::Statement;
+
+#[cfg(test)]
+mod tests;

@@ -73,14 +73,16 @@ pub(super) fn condition(expr: &Expr, table: &str) -> Result<Condition, SqlError>
             Ok(not(Condition::IsTruth { operand: operand(expr)?, truth: false }))
         }
         Expr::ILike { .. } => Err(unsupported("ILIKE", "write LIKE, which ignores ASCII case")),
-        Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Subquery(_) => {
-            Err(unsupported("a subquery", "run it first and write its answer as literals"))
-        }
+        Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Subquery(_) => Err(subquery()),
         _ if name(expr, table)?.is_some() || literal(expr)?.is_some() => {
             Ok(Condition::Truth(operand(expr)?))
         }
         _ => Err(unsupported(&shortened(expr), CONDITIONS)),
     }
+}
+
+fn subquery() -> SqlError {
+    unsupported("a subquery", "run it first and write its answer as literals")
 }
 
 /// The operands of a chain of one operator, left to right. A chain of thousands of ORs is nested as
@@ -103,6 +105,9 @@ fn chain<'a>(expr: &'a Expr, operator: &BinaryOperator) -> impl Iterator<Item = 
 fn operand(expr: &Expr, table: &str) -> Result<Operand, SqlError> {
     if let Expr::Nested(inner) = expr {
         return operand(inner, table);
+    }
+    if matches!(expr, Expr::Subquery(_)) {
+        return Err(subquery());
     }
     if let Some(name) = name(expr, table)? {
         return Ok(Operand::Column(name));

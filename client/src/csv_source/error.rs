@@ -1,0 +1,124 @@
+//! Why a CSV file was refused: where, what, and what to do.
+
+use std::io;
+
+use thiserror::Error;
+
+/// Why a CSV file was refused; lines count from 1, the header's included.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CsvError {
+    /// The file cannot be opened.
+    #[error("cannot open {path}: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file's name says that it is compressed, and it is not.
+    #[error("{path} is not a {format} file: rename it, or compress it")]
+    NotCompressed {
+        /// The file.
+        path: String,
+        /// What its name says.
+        format: &'static str,
+    },
+    /// The file ends early, cannot be decompressed, or cannot be read.
+    #[error("cannot read {path} beyond line {line}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The last line that was read.
+        line: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file has no header.
+    #[error("{path} is empty: its first line must name the columns")]
+    Empty {
+        /// The file.
+        path: String,
+    },
+    /// The header does not name each column of the schema once.
+    #[error(
+        "the header of {path} does not fit the schema:{}",
+        differences(missing, unknown, repeated, expected, found)
+    )]
+    Header {
+        /// The file.
+        path: String,
+        /// Columns that the header lacks.
+        missing: Vec<String>,
+        /// Names that are no columns.
+        unknown: Vec<String>,
+        /// Names that occur again.
+        repeated: Vec<String>,
+        /// Columns of the schema.
+        expected: Vec<String>,
+        /// Names of the header.
+        found: Vec<String>,
+    },
+    /// A record has too few or too many fields.
+    #[error(
+        "line {line}: {found} fields, but the header names {expected} columns; check for a missing or unquoted comma or quote"
+    )]
+    Fields {
+        /// Where the record begins.
+        line: u64,
+        /// Columns.
+        expected: usize,
+        /// Fields.
+        found: usize,
+    },
+    /// A field is not UTF-8.
+    #[error(
+        "line {line}, column {column}: not valid UTF-8; convert the file, for instance with iconv"
+    )]
+    Utf8 {
+        /// Where the field begins.
+        line: u64,
+        /// The column.
+        column: String,
+    },
+    /// A field is NULL where that is not allowed.
+    #[error(
+        "line {line}, column {column}: NULL, but the column is {declared}; fill it in, or name another text for NULL by --null"
+    )]
+    Null {
+        /// Where the field begins.
+        line: u64,
+        /// The column.
+        column: String,
+        /// `a KEY` or `NOT NULL`.
+        declared: &'static str,
+    },
+    /// A field is no value of its column.
+    #[error("line {line}, column {column}: expected {expected}, found {found:?}")]
+    Value {
+        /// Where the field begins.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What would have been accepted.
+        expected: &'static str,
+        /// The field's beginning.
+        found: String,
+    },
+}
+
+fn differences(
+    missing: &[String],
+    unknown: &[String],
+    repeated: &[String],
+    expected: &[String],
+    found: &[String],
+) -> String {
+    let mut text = String::new();
+    for (what, names) in [(" missing", missing), (" unknown", unknown), (" repeated", repeated)] {
+        if !names.is_empty() {
+            text += &format!("{what}: {};", names.join(", "));
+        }
+    }
+    format!("{text} the schema has {}; the header has {}", expected.join(", "), found.join(", "))
+}

@@ -1,0 +1,83 @@
+use super::*;
+
+fn column(name: &str, column_type: ColumnType, role: Role, nullable: bool) -> Column {
+    Column { name: name.to_owned(), column_type, role, nullable }
+}
+
+#[test]
+fn reads_every_type_role_and_option() {
+    let text = "\u{feff}-- the weather\nCREATE TABLE IF NOT EXISTS weather (
+        city TEXT KEY, /* unique */ conditions varchar(20) INDEX NOT NULL,
+        id INTEGER PRIMARY KEY, a BIGINT, b INT NULL, c REAL, d DOUBLE PRECISION INDEX, e FLOAT,
+        \"index\" JSON, key BOOLEAN NOT NULL, g BOOL, h TIMESTAMP NOT NULL INDEX
+    );\n";
+    use ColumnType::{Bool, Int, Json, Real, Text, Timestamp};
+    use Role::{Index, Key, Payload};
+    let schema = parse(text).unwrap();
+    assert_eq!(schema.table(), "weather");
+    assert_eq!(
+        schema.columns(),
+        [
+            column("city", Text, Key, false),
+            column("conditions", Text, Index, false),
+            column("id", Int, Key, false),
+            column("a", Int, Payload, true),
+            column("b", Int, Payload, true),
+            column("c", Real, Payload, true),
+            column("d", Real, Index, true),
+            column("e", Real, Payload, true),
+            column("index", Json, Payload, true),
+            column("key", Bool, Payload, false),
+            column("g", Bool, Payload, true),
+            column("h", Timestamp, Index, false),
+        ]
+    );
+}
+
+#[test]
+fn errors_name_line_and_remedy() {
+    for (text, expected) in [
+        ("", "line 1: expected CREATE TABLE name (...), found the end of the file"),
+        ("DROP TABLE t", "line 1: expected CREATE TABLE name (...), found `DROP`"),
+        ("CREATE TABLE t\n(a INT KEY", "line 2: expected , or ), found the end of the file"),
+        ("CREATE TABLE t (a INT KEY,)", "line 1: expected a column's name, found `)`"),
+        ("CREATE TABLE t (\na INT KEY,\nb)", "line 3: expected a type, found `)`"),
+        (
+            "CREATE TABLE t (a INT KEY,\n b BLOB)",
+            "line 2: column \"b\" has the unknown type BLOB: write INT, REAL, TEXT, JSON, BOOL or \
+             TIMESTAMP",
+        ),
+        (
+            "CREATE TABLE t (a INT\nUNIQUE)",
+            "line 2: column \"a\" cannot be UNIQUE: write KEY, which is unique and searchable",
+        ),
+        (
+            "CREATE TABLE t (a INT DEFAULT 0)",
+            "line 1: column \"a\" cannot be DEFAULT: its options are KEY, INDEX, NOT NULL and NULL",
+        ),
+        (
+            "CREATE TABLE t (a INT KEY INDEX)",
+            "line 1: column \"a\" cannot be INDEX too: a KEY is searchable already; write one of them",
+        ),
+        (
+            "CREATE TABLE t (a INT INDEX NULL NOT NULL)",
+            "line 1: column \"a\" cannot be NULL and NOT NULL: write one of them",
+        ),
+        ("CREATE TABLE t (a INT KEY,\nb INT,\nA INT)", "line 3: column \"A\" is declared twice"),
+        (
+            "CREATE TABLE t (\n a INT KEY NULL)",
+            "line 2: column \"a\" is a KEY and cannot be NULL: declare it INDEX, or drop NULL",
+        ),
+        (
+            "\nCREATE TABLE t (a INT)",
+            "line 2: no column is searchable: mark at least one KEY (unique values) or INDEX",
+        ),
+        (
+            "CREATE TABLE t (a INT KEY);\nCREATE TABLE u (a INT KEY)",
+            "line 2: expected the end of the file: one file declares one table, found `CREATE`",
+        ),
+        ("CREATE TABLE t (a INT KEY, \"b", "line 1: Expected close delimiter '\"' before EOF."),
+    ] {
+        assert_eq!(parse(text).unwrap_err().to_string(), expected, "{text}");
+    }
+}

@@ -1,0 +1,100 @@
+//! A cursor over the tokens of SQL, without white space and comments.
+
+use sqlparser::dialect::SQLiteDialect;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::DdlError;
+
+pub(super) struct Tokens {
+    tokens: Vec<TokenWithSpan>,
+    position: usize,
+    /// Of the last token, for what is missing behind it.
+    last_line: u64,
+}
+
+impl Tokens {
+    pub(super) fn new(text: &str) -> Result<Self, DdlError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut tokens =
+            Tokenizer::new(&SQLiteDialect {}, text).tokenize_with_location().map_err(|error| {
+                DdlError::Token { line: error.location.line, message: error.message }
+            })?;
+        tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+        let last_line = tokens.last().map_or(1, |token| token.span.end.line);
+        Ok(Self { tokens, position: 0, last_line })
+    }
+
+    /// Line of the next token.
+    pub(super) fn line(&self) -> u64 {
+        self.tokens.get(self.position).map_or(self.last_line, |token| token.span.start.line)
+    }
+
+    pub(super) fn take(&mut self, wanted: &Token) -> bool {
+        let found = self.peek() == Some(wanted);
+        self.position += usize::from(found);
+        found
+    }
+
+    pub(super) fn expect(&mut self, wanted: &Token, name: &'static str) -> Result<(), DdlError> {
+        if self.take(wanted) { Ok(()) } else { Err(self.expected(name)) }
+    }
+
+    pub(super) fn expect_end(&self) -> Result<(), DdlError> {
+        if self.peek().is_none() {
+            Ok(())
+        } else {
+            Err(self.expected("the end of the file: one file declares one table"))
+        }
+    }
+
+    pub(super) fn expect_number(&mut self) -> Result<(), DdlError> {
+        if !matches!(self.peek(), Some(Token::Number(..))) {
+            return Err(self.expected("a number"));
+        }
+        self.position += 1;
+        Ok(())
+    }
+
+    /// The next token, if it is a word without quotes.
+    pub(super) fn peek_word(&self) -> Option<&str> {
+        match self.peek() {
+            Some(Token::Word(word)) if word.quote_style.is_none() => Some(&word.value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn take_word(&mut self, wanted: &str) -> bool {
+        let found = self.peek_word().is_some_and(|word| word.eq_ignore_ascii_case(wanted));
+        self.position += usize::from(found);
+        found
+    }
+
+    pub(super) fn expect_word(
+        &mut self,
+        wanted: &str,
+        expected: &'static str,
+    ) -> Result<(), DdlError> {
+        if self.take_word(wanted) { Ok(()) } else { Err(self.expected(expected)) }
+    }
+
+    /// A word, quoted or not.
+    pub(super) fn name(&mut self, expected: &'static str) -> Result<String, DdlError> {
+        match self.peek() {
+            Some(Token::Word(word)) => {
+                let name = word.value.clone();
+                self.position += 1;
+                Ok(name)
+            }
+            _ => Err(self.expected(expected)),
+        }
+    }
+
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.position).map(|token| &token.token)
+    }
+
+    fn expected(&self, expected: &'static str) -> DdlError {
+        let found = self.peek().map_or("the end of the file".to_owned(), |t| format!("`{t}`"));
+        DdlError::Expected { line: self.line(), expected, found }
+    }
+}

@@ -1,0 +1,119 @@
+use opaque_pir::table::{ColumnType, Value};
+
+use super::*;
+use crate::sql::OutputColumn;
+
+fn answer(columns: &[(&str, ColumnType)], rows: Vec<Vec<Value>>) -> ResultSet {
+    let column = |(name, column_type): &(&str, ColumnType)| OutputColumn {
+        name: (*name).to_owned(),
+        column_type: *column_type,
+    };
+    ResultSet { columns: columns.iter().map(column).collect(), rows }
+}
+
+fn written(answer: &ResultSet, format: Format) -> String {
+    let mut bytes = Vec::new();
+    write(answer, format, &mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn nasty() -> ResultSet {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let json = |text: &str| Value::Json(text.to_owned());
+    answer(
+        &[
+            ("n", ColumnType::Int),
+            ("r", ColumnType::Real),
+            ("t", ColumnType::Text),
+            ("j", ColumnType::Json),
+            ("b", ColumnType::Bool),
+            ("at", ColumnType::Timestamp),
+        ],
+        vec![
+            vec![
+                Value::Int(i64::MIN),
+                Value::Real(21.5),
+                text("a,\"b\"\n\u{1b}[31m"),
+                json("{\"a\":\n[1, 12345678901234567890]}"),
+                Value::Bool(true),
+                Value::Timestamp(1_500_000),
+            ],
+            vec![
+                Value::Int(7),
+                Value::Real(f64::NEG_INFINITY),
+                text(""),
+                json("no document"),
+                Value::Bool(false),
+                Value::Timestamp(0),
+            ],
+            vec![Value::Null; 6],
+            vec![
+                Value::Int(9_007_199_254_740_993),
+                Value::Real(5.0),
+                text("日本\u{202e}"),
+                json("null"),
+                Value::Null,
+                Value::Timestamp(-1),
+            ],
+        ],
+    )
+}
+
+#[test]
+fn table_is_aligned_and_harmless() {
+    let expected = [
+        " n                    | r    | t                 | j                                 | b     | at",
+        "----------------------+------+-------------------+-----------------------------------+-------+-----------------------------",
+        " -9223372036854775808 | 21.5 | a,\"b\"\\n\\u{1b}[31m | {\"a\":\\n[1, 12345678901234567890]} | true  | 1970-01-01T00:00:01.5Z",
+        "                    7 | -inf |                   | no document                       | false | 1970-01-01T00:00:00Z",
+        "                 NULL | NULL | NULL              | NULL                              | NULL  | NULL",
+        "     9007199254740993 |  5.0 | 日本\\u{202e}      | null                              | NULL  | 1969-12-31T23:59:59.999999Z",
+        "(4 rows)",
+        "",
+    ];
+    assert_eq!(written(&nasty(), Format::Table), expected.join("\n"));
+}
+
+#[test]
+fn table_without_rows_keeps_its_header() {
+    let empty = answer(&[("city", ColumnType::Text)], Vec::new());
+    assert_eq!(written(&empty, Format::Table), " city\n------\n(0 rows)\n");
+    let one = answer(&[("COUNT(*)", ColumnType::Int)], vec![vec![Value::Int(2)]]);
+    assert_eq!(written(&one, Format::Table), " COUNT(*)\n----------\n        2\n(1 row)\n");
+}
+
+#[test]
+fn csv_reads_back_with_null_apart_from_empty_text() {
+    let expected = "n,r,t,j,b,at\n\
+        -9223372036854775808,21.5,\"a,\"\"b\"\"\n\u{1b}[31m\",\"{\"\"a\"\":\n[1, 12345678901234567890]}\",true,1970-01-01T00:00:01.5Z\n\
+        7,-inf,\"\",no document,false,1970-01-01T00:00:00Z\n\
+        ,,,,,\n\
+        9007199254740993,5.0,日本\u{202e},null,,1969-12-31T23:59:59.999999Z\n";
+    assert_eq!(written(&nasty(), Format::Csv), expected);
+}
+
+#[test]
+fn json_keeps_types_and_every_digit() {
+    let lines = [
+        "{\"n\":-9223372036854775808,\"r\":21.5,\"t\":\"a,\\\"b\\\"\\n\\u001b[31m\",\"j\":{\"a\": [1, 12345678901234567890]},\"b\":true,\"at\":\"1970-01-01T00:00:01.5Z\"}",
+        "{\"n\":7,\"r\":\"-inf\",\"t\":\"\",\"j\":\"no document\",\"b\":false,\"at\":\"1970-01-01T00:00:00Z\"}",
+        "{\"n\":null,\"r\":null,\"t\":null,\"j\":null,\"b\":null,\"at\":null}",
+        "{\"n\":9007199254740993,\"r\":5.0,\"t\":\"日本\u{202e}\",\"j\":null,\"b\":null,\"at\":\"1969-12-31T23:59:59.999999Z\"}",
+    ];
+    assert_eq!(written(&nasty(), Format::Jsonl), format!("{}\n", lines.join("\n")));
+    let array = written(&nasty(), Format::Json);
+    assert_eq!(array, format!("[\n  {}\n]\n", lines.join(",\n  ")));
+    let read: serde_json::Value = serde_json::from_str(&array).unwrap();
+    assert_eq!(read[3]["n"], 9_007_199_254_740_993i64);
+}
+
+#[test]
+fn json_of_nothing_and_of_equal_names() {
+    let empty = answer(&[("a", ColumnType::Int)], Vec::new());
+    assert_eq!(written(&empty, Format::Json), "[]\n");
+    assert_eq!(written(&empty, Format::Jsonl), "");
+    let int = ColumnType::Int;
+    let numbers = (1..=4).map(Value::Int).collect();
+    let twice = answer(&[("a", int), ("a", int), ("a_2", int), ("a", int)], vec![numbers]);
+    assert_eq!(written(&twice, Format::Jsonl), "{\"a\":1,\"a_3\":2,\"a_2\":3,\"a_4\":4}\n");
+}

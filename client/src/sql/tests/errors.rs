@@ -1,0 +1,39 @@
+//! The texts of errors: what happened, then what to do. The golden file lists statements, each with
+//! its error below; `UPDATE_GOLDEN=1 cargo test` writes it anew.
+
+use super::super::Options;
+use super::planned_with;
+
+#[track_caller]
+fn text(sql: &str, parameters: &[(&str, &str)]) -> String {
+    planned_with(sql, parameters, Options::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn golden() {
+    let golden = include_str!("errors.golden");
+    let mut written = String::new();
+    for case in golden.lines().filter_map(|line| line.strip_prefix("> ")) {
+        let (sql, parameters) = case.split_once(" -- ").unwrap_or((case, ""));
+        let parameters: Vec<_> =
+            parameters.split_whitespace().filter_map(|pair| pair.split_once('=')).collect();
+        written += &format!("> {case}\n{}\n\n", text(sql, &parameters));
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src/sql/tests/errors.golden"),
+            &written,
+        )
+        .unwrap();
+    }
+    assert_eq!(written, golden);
+}
+
+#[test]
+fn a_statement_too_long_to_be_safe_is_refused() {
+    let sql = format!("SELECT * FROM weather WHERE sky = '{}'", "a".repeat(40_000));
+    assert_eq!(
+        text(&sql, &[]),
+        "the statement has 40036 bytes, more than 32768: send several statements"
+    );
+}

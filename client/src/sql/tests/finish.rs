@@ -1,0 +1,115 @@
+//! When fetched pages are enough, and what decoys and repetitions do to an answer. That answers are
+//! right is for the differential test.
+
+use opaque_pir::table::Value;
+
+use super::super::{Fetched, Found, Options, SqlError};
+use super::{planned, planned_with};
+
+fn row(number: u64, sky: &str, temp: i64) -> (u64, Vec<Value>) {
+    let mut row = vec![Value::Null; 7];
+    row[0] = Value::Text(sky.to_owned());
+    row[1] = Value::Text(format!("c{number}"));
+    row[2] = Value::Int(temp);
+    (number, row)
+}
+
+/// 25 rows with the value, of which the first `fetched` came; temp counts up from 0.
+fn found(sky: &str, first: u64, fetched: u64) -> Found {
+    let rows = (0..fetched).map(|i| row(first + 2 * i, sky, i.cast_signed()));
+    Found { total_rows: 25, rows: rows.collect() }
+}
+
+fn cities(sql: &str, found: Vec<Found>) -> Result<Vec<String>, SqlError> {
+    let answer = planned(sql)?.finish(Fetched::Lookups(found))?;
+    let shown = |row: Vec<Value>| match row.as_slice() {
+        [Value::Text(text)] => text.clone(),
+        [Value::Int(number)] => number.to_string(),
+        other => panic!("{other:?}"),
+    };
+    Ok(answer.rows.into_iter().map(shown).collect())
+}
+
+#[test]
+fn pages_that_cannot_be_exact_are_an_error_with_the_count() {
+    for sql in [
+        "SELECT city FROM weather WHERE sky = 'a'",
+        "SELECT city FROM weather WHERE sky = 'a' OFFSET 30",
+        "SELECT city FROM weather WHERE sky = 'a' ORDER BY temp LIMIT 1",
+        "SELECT city FROM weather WHERE sky = 'a' AND temp > 90",
+        "SELECT city FROM weather WHERE sky = 'a' AND temp > 7 LIMIT 3",
+        "SELECT COUNT(*) FROM weather WHERE sky = 'a' AND temp > 1",
+        "SELECT COUNT(*) FROM weather WHERE sky = 'a' AND temp > 1 LIMIT 1",
+        "SELECT DISTINCT sky FROM weather WHERE sky = 'a'",
+        "SELECT DISTINCT sky FROM weather WHERE sky = 'a' LIMIT 2",
+    ] {
+        let error = cities(sql, vec![found("a", 0, 10)]).unwrap_err();
+        let expected = SqlError::MorePages { matches: 25, fetched: 10, pages: 3 };
+        assert_eq!(error, expected, "{sql}");
+    }
+    let two = "SELECT city FROM weather WHERE sky IN ('a', 'b')";
+    let error = cities(two, vec![found("a", 0, 25), found("b", 1, 20)]).unwrap_err();
+    assert_eq!(error, SqlError::MorePages { matches: 50, fetched: 45, pages: 3 });
+}
+
+#[test]
+fn pages_that_hold_the_first_rows_answer_a_limit() {
+    for (sql, expected) in [
+        ("SELECT city FROM weather WHERE sky = 'a' LIMIT 3", ["c0", "c2", "c4"].as_slice()),
+        ("SELECT city FROM weather WHERE sky = 'a' LIMIT 2 OFFSET 8", &["c16", "c18"]),
+        ("SELECT city FROM weather WHERE sky = 'a' AND temp > 7 LIMIT 2", &["c16", "c18"]),
+        ("SELECT DISTINCT sky FROM weather WHERE sky = 'a' LIMIT 1", &["a"]),
+        ("SELECT city FROM weather WHERE sky = 'a' ORDER BY temp LIMIT 0", &[]),
+        ("SELECT COUNT(*) FROM weather WHERE sky = 'a' AND temp > 7 LIMIT 0", &[]),
+        ("SELECT COUNT(*) FROM weather WHERE sky = 'a'", &["25"]),
+        ("SELECT COUNT(*) FROM weather WHERE sky <> 'a'", &["875"]),
+    ] {
+        assert_eq!(cities(sql, vec![found("a", 0, 10)]).unwrap(), expected, "{sql}");
+    }
+}
+
+#[test]
+fn rows_beyond_the_first_gap_do_not_count() {
+    // Of b only row 1 came, so nothing is known about its rows beyond.
+    let sql = |limit| format!("SELECT city FROM weather WHERE sky IN ('a', 'b') LIMIT {limit}");
+    let fetched = || vec![found("a", 0, 10), found("b", 1, 1)];
+    assert_eq!(cities(&sql(2), fetched()).unwrap(), ["c0", "c1"]);
+    let error = cities(&sql(3), fetched()).unwrap_err();
+    assert_eq!(error, SqlError::MorePages { matches: 50, fetched: 11, pages: 3 });
+}
+
+#[test]
+fn repetitions_count_once_and_decoys_never() {
+    let one = || Found { total_rows: 1, rows: vec![row(4, "a", 0)] };
+    let twice = "FROM weather WHERE sky IN ('a', 'a')";
+    assert_eq!(cities(&format!("SELECT city {twice}"), vec![one(), one()]).unwrap(), ["c4"]);
+    assert_eq!(cities(&format!("SELECT COUNT(*) {twice}"), vec![one(), one()]).unwrap(), ["1"]);
+    // The decoy for 2.5 is 0, and finds rows.
+    for (sql, expected) in [
+        ("SELECT city FROM weather WHERE temp = 2.5", [].as_slice()),
+        ("SELECT COUNT(*) FROM weather WHERE temp = 2.5", &["0"]),
+        ("SELECT COUNT(*) FROM weather WHERE temp <> 2.5", &["800"]),
+        ("SELECT COUNT(*) FROM weather WHERE temp <> NULL", &["0"]),
+        ("SELECT COUNT(*) FROM weather WHERE temp <> NULL OFFSET 1", &[]),
+    ] {
+        let many = Found { total_rows: 25, rows: vec![row(4, "a", 0)] };
+        assert_eq!(cities(sql, vec![many]).unwrap(), expected, "{sql}");
+    }
+}
+
+#[test]
+fn what_the_plan_did_not_ask_for_is_refused() {
+    let lookup = planned("SELECT city FROM weather WHERE sky = 'a'").unwrap();
+    for fetched in [
+        Fetched::Nothing,
+        Fetched::Rows(Vec::new()),
+        Fetched::Lookups(Vec::new()),
+        Fetched::Lookups(vec![Found::default(); 2]),
+    ] {
+        assert_eq!(lookup.finish(fetched).unwrap_err(), SqlError::Fetched);
+    }
+    let scan = planned_with("SELECT * FROM weather", &[], Options::default()).unwrap();
+    assert_eq!(scan.finish(Fetched::Lookups(Vec::new())).unwrap_err(), SqlError::Fetched);
+    let count = planned("SELECT COUNT(*) FROM weather").unwrap();
+    assert_eq!(count.finish(Fetched::Rows(Vec::new())).unwrap_err(), SqlError::Fetched);
+}
