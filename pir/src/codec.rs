@@ -24,6 +24,7 @@ mod query;
 mod reader;
 mod slice;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
 
 pub use answer::{AnswerView, answer_bytes, recover_byte};

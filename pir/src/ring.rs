@@ -15,6 +15,7 @@
 mod multiplier;
 mod ntt;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
 
 use chacha20::ChaCha20;

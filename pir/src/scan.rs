@@ -11,6 +11,7 @@
 mod kernel;
 mod partition;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
 
 use rayon::prelude::*;

@@ -1,23 +1,27 @@
 //! The portable kernel.
 //!
 //! A word b is split into signed halves, b ≡ low + 2^16·high with both in \[−2^15, 2^15), so that a
-//! product with a signed byte is one 16-bit multiplication: compilers turn the pairwise sums below
-//! into `pmaddwd` (eight products an instruction on any x86-64) and its like. The two sums wrap
-//! modulo 2^32, which the result does too: Σ D·b ≡ Σ D·low + 2^16·Σ D·high.
+//! product with a signed byte is one 16-bit multiplication: compilers turn [`dot`] into `pmaddwd`
+//! (eight products an instruction on any x86-64) and its like. The two sums wrap modulo 2^32, which
+//! the result does too: Σ D·b ≡ Σ D·low + 2^16·Σ D·high.
 
 use crate::params::PARTITION_BUCKETS;
 
-/// Rows that stay in the first-level cache while groups of queries pass over them.
-const CACHED_ROWS: usize = 16;
-/// Lanes of an accumulator; each takes two products a step.
-const LANES: usize = 4;
-const STEP: usize = 2 * LANES;
+/// Rows that are widened together and stay in the first-level cache (16 KiB) while every query
+/// passes over them.
+const CACHED_ROWS: usize = 8;
+/// Independent sums of a dot product. With 32 of them compilers find the pairwise multiply-add and
+/// enough registers to hide its latency; with one they do not (a third of the speed).
+const LANES: usize = 32;
+
+/// Half words, or widened bytes, of one partition's 1024 buckets.
+type Halves = [i16; PARTITION_BUCKETS];
 
 /// One query's words for one partition.
 #[derive(Clone)]
 struct Block {
-    low: [i16; PARTITION_BUCKETS],
-    high: [i16; PARTITION_BUCKETS],
+    low: Halves,
+    high: Halves,
 }
 
 impl Block {
@@ -57,58 +61,42 @@ impl Queries {
     pub(super) fn accumulate(&self, rows: &[u8], partition: usize, sums: &mut [u32]) {
         let blocks = self.blocks.chunks_exact(self.count).nth(partition).unwrap_or_default();
         let (rows, _) = rows.as_chunks::<PARTITION_BUCKETS>();
+        let mut wide = [[0; PARTITION_BUCKETS]; CACHED_ROWS];
         for (rows, sums) in rows.chunks(CACHED_ROWS).zip(sums.chunks_mut(CACHED_ROWS * self.count))
         {
-            let (fours, rest) = blocks.as_chunks::<4>();
-            for (group, four) in fours.iter().enumerate() {
-                accumulate_group(rows, four.each_ref(), sums, self.count, 4 * group);
+            for (wide, row) in wide.iter_mut().zip(rows) {
+                widen(row, wide);
             }
-            let first = 4 * fours.len();
-            match rest {
-                [a, b, c] => accumulate_group(rows, [a, b, c], sums, self.count, first),
-                [a, b] => accumulate_group(rows, [a, b], sums, self.count, first),
-                [a] => accumulate_group(rows, [a], sums, self.count, first),
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Adds the products of some rows with Q queries, the `first` and following of `count`.
-fn accumulate_group<const Q: usize>(
-    rows: &[[u8; PARTITION_BUCKETS]],
-    blocks: [&Block; Q],
-    sums: &mut [u32],
-    count: usize,
-    first: usize,
-) {
-    for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(count)) {
-        for (sum, product) in sums.iter_mut().skip(first).zip(dot(row, blocks)) {
-            *sum = sum.wrapping_add(product);
-        }
-    }
-}
-
-/// One row times the blocks of Q queries.
-#[inline]
-#[expect(clippy::indexing_slicing, reason = "all arrays have a multiple of STEP elements")]
-fn dot<const Q: usize>(row: &[u8; PARTITION_BUCKETS], blocks: [&Block; Q]) -> [u32; Q] {
-    let mut low = [[0i32; LANES]; Q];
-    let mut high = [[0i32; LANES]; Q];
-    for start in (0..PARTITION_BUCKETS).step_by(STEP) {
-        let entries: [i16; STEP] = std::array::from_fn(|i| i16::from(row[start + i].cast_signed()));
-        for q in 0..Q {
-            for (sums, words) in [(&mut low[q], &blocks[q].low), (&mut high[q], &blocks[q].high)] {
-                for (lane, sum) in sums.iter_mut().enumerate() {
-                    let product = |i: usize| i32::from(entries[i]) * i32::from(words[start + i]);
-                    // Two products of 7 and 15 bits: below 2^23.
-                    let pair = product(2 * lane) + product(2 * lane + 1);
-                    *sum = sum.wrapping_add(pair);
+            for (query, block) in blocks.iter().enumerate() {
+                let sums = sums.iter_mut().skip(query).step_by(self.count);
+                for (sum, row) in sums.zip(&wide) {
+                    let product = dot(row, &block.low).wrapping_add(dot(row, &block.high) << 16);
+                    *sum = sum.wrapping_add(product);
                 }
             }
         }
     }
-    let total =
-        |lanes: [i32; LANES]| lanes.into_iter().fold(0i32, i32::wrapping_add).cast_unsigned();
-    std::array::from_fn(|q| total(low[q]).wrapping_add(total(high[q]) << 16))
+}
+
+fn widen(row: &[u8; PARTITION_BUCKETS], wide: &mut Halves) {
+    for (wide, byte) in wide.iter_mut().zip(row) {
+        *wide = i16::from(byte.cast_signed());
+    }
+}
+
+/// Σ entries·words, wrapping; each product has at most 7 + 15 bits.
+///
+/// Its own function, so that the loop is compiled the same wherever it is used.
+#[inline(never)]
+#[expect(clippy::indexing_slicing, reason = "lane counts are constants")]
+fn dot(entries: &Halves, words: &Halves) -> u32 {
+    let mut sums = [0i32; LANES];
+    let (entries, words) = (entries.as_chunks::<LANES>().0, words.as_chunks::<LANES>().0);
+    for (entries, words) in entries.iter().zip(words) {
+        for lane in 0..LANES {
+            let product = i32::from(entries[lane]) * i32::from(words[lane]);
+            sums[lane] = sums[lane].wrapping_add(product);
+        }
+    }
+    sums.into_iter().fold(0, i32::wrapping_add).cast_unsigned()
 }
