@@ -1,1 +1,259 @@
+use std::path::Path;
 
+use tempfile::TempDir;
+
+use super::*;
+use crate::placement;
+
+const NOW: UnixMillis = UnixMillis(5);
+
+async fn open(directory: &Path) -> FileCoordination {
+    FileCoordination::open(directory).await.unwrap()
+}
+
+fn shards(count: u32) -> Shards {
+    Shards::equal(count).unwrap()
+}
+
+fn load(table: &str, epoch: u64) -> Change {
+    Change::Table { table: table.to_owned(), epoch: Some(epoch) }
+}
+
+fn member(node: &str) -> MemberRecord {
+    MemberRecord {
+        node: node.to_owned(),
+        shard: ShardId(2),
+        client_address: "https://127.0.0.1:7100".to_owned(),
+        peer_address: "https://127.0.0.1:7200".to_owned(),
+        active_generation: 1,
+        prepared_generation: 2,
+        failed: Some(Failure { generation: 3, reason: "a \"reason\"".to_owned() }),
+        message: "loading".to_owned(),
+        resident_bytes: 1 << 40,
+        heartbeat: UnixMillis(77),
+    }
+}
+
+#[tokio::test]
+async fn a_change_goes_from_proposed_to_active() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    assert_eq!(cluster.active().await.unwrap(), None);
+    let early = cluster.propose(load("t", 1), 0, NOW).await;
+    assert!(matches!(early, Err(CoordinationError::NotInitialized)));
+
+    let first = cluster.initialize(shards(3)).await.unwrap();
+    assert_eq!((first.generation, first.shards.count()), (1, 3));
+    // Only the first call counts.
+    assert_eq!(cluster.initialize(shards(5)).await.unwrap(), first);
+
+    let proposed = cluster.propose(load("t", 4), 1, NOW).await.unwrap();
+    assert_eq!((proposed.generation, proposed.tables["t"], proposed.proposed_at), (2, 4, NOW));
+    assert_eq!(cluster.proposed().await.unwrap(), Some(proposed.clone()));
+    assert_eq!(cluster.active().await.unwrap(), Some(first));
+    assert_eq!(cluster.outcome(2).await.unwrap(), Outcome::Pending);
+    assert_eq!(cluster.outcome(3).await.unwrap(), Outcome::Unknown);
+
+    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    let wrong = cluster.activate(&lead, 3).await;
+    assert!(matches!(
+        wrong,
+        Err(CoordinationError::NotProposed { generation: 3, proposed: Some(2) })
+    ));
+    assert_eq!(cluster.activate(&lead, 2).await.unwrap(), proposed);
+    assert_eq!(cluster.active().await.unwrap(), Some(proposed));
+    assert_eq!(cluster.proposed().await.unwrap(), None);
+    assert_eq!(cluster.outcome(2).await.unwrap(), Outcome::Activated);
+    assert_eq!(cluster.outcome(1).await.unwrap(), Outcome::Activated);
+    // It survives all processes.
+    drop(cluster);
+    let again = open(directory.path()).await;
+    assert_eq!(again.watch().borrow().active.as_ref().unwrap().generation, 2);
+}
+
+#[tokio::test]
+async fn a_rejected_generation_is_never_used_again() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    let first = cluster.initialize(shards(1)).await.unwrap();
+    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    cluster.propose(load("t", 1), 1, NOW).await.unwrap();
+    cluster.reject(&lead, 2, "the self-test failed").await.unwrap();
+    let reason = "the self-test failed".to_owned();
+    assert_eq!(cluster.outcome(2).await.unwrap(), Outcome::Rejected { reason: reason.clone() });
+    assert_eq!(cluster.active().await.unwrap(), Some(first));
+    assert_eq!(cluster.proposed().await.unwrap(), None);
+
+    let next = cluster.propose(Change::Shards(shards(2)), 1, NOW).await.unwrap();
+    assert_eq!((next.generation, next.shards.count(), next.tables.len()), (3, 2, 0));
+    cluster.activate(&lead, 3).await.unwrap();
+    assert_eq!(cluster.outcome(2).await.unwrap(), Outcome::Rejected { reason });
+    // A table can also go.
+    cluster.propose(load("t", 9), 3, NOW).await.unwrap();
+    cluster.activate(&lead, 4).await.unwrap();
+    let drop_table = Change::Table { table: "t".to_owned(), epoch: None };
+    assert_eq!(cluster.propose(drop_table, 4, NOW).await.unwrap().tables.len(), 0);
+}
+
+#[tokio::test]
+async fn what_a_crash_leaves_behind_is_void() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    cluster.initialize(shards(1)).await.unwrap();
+    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    let proposal = directory.path().join("proposed.json");
+    for generation in [2, 3] {
+        let active = cluster.active().await.unwrap().unwrap().generation;
+        cluster.propose(load("t", 1), active, NOW).await.unwrap();
+        let left = std::fs::read(&proposal).unwrap();
+        if generation == 2 {
+            cluster.activate(&lead, 2).await.unwrap();
+        } else {
+            cluster.reject(&lead, 3, "no").await.unwrap();
+        }
+        // As if the process had died before it removed the proposal.
+        std::fs::write(&proposal, left).unwrap();
+        assert_eq!(cluster.proposed().await.unwrap(), None);
+        let again = cluster.activate(&lead, generation).await;
+        assert!(matches!(again, Err(CoordinationError::NotProposed { proposed: None, .. })));
+    }
+    assert_eq!(cluster.propose(load("t", 1), 2, NOW).await.unwrap().generation, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_concurrent_proposals_one_wins() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    cluster.initialize(shards(1)).await.unwrap();
+    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    for expected in 1..6 {
+        let mut racers = tokio::task::JoinSet::new();
+        for racer in 0..8 {
+            // Each with its own handles, like a process of its own.
+            let path = directory.path().to_owned();
+            racers.spawn(async move {
+                let cluster = open(&path).await;
+                cluster.propose(load("t", racer), expected, NOW).await
+            });
+        }
+        let results = racers.join_all().await;
+        let won: Vec<&Map> = results.iter().flatten().collect();
+        assert_eq!(won.len(), 1);
+        assert!(results.iter().filter_map(|result| result.as_ref().err()).all(
+            |error| matches!(error, CoordinationError::Conflict { active, .. } if *active == expected)
+        ));
+        assert_eq!(cluster.activate(&lead, expected + 1).await.unwrap(), *won[0]);
+    }
+}
+
+#[tokio::test]
+async fn the_lead_passes_on_and_old_leads_are_fenced() {
+    let directory = TempDir::new().unwrap();
+    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    one.initialize(shards(1)).await.unwrap();
+    assert_eq!(one.leader().await.unwrap(), None);
+    let lead = one.try_lead("one").await.unwrap().unwrap();
+    assert_eq!((lead.node(), lead.token()), ("one", 1));
+    assert!(two.try_lead("two").await.unwrap().is_none());
+    assert!(one.try_lead("one").await.unwrap().is_none());
+
+    // A lead that only thinks that it is one: same token, no lock.
+    let stale = Leadership::new("one".to_owned(), lead.token(), Box::new(()));
+    drop(lead);
+    let next = two.try_lead("two").await.unwrap().unwrap();
+    assert_eq!(next.token(), 2);
+    let leader = Leader { node: "two".to_owned(), token: 2 };
+    assert_eq!(one.leader().await.unwrap(), Some(leader));
+
+    one.propose(load("t", 1), 1, NOW).await.unwrap();
+    let fenced = |error| matches!(error, CoordinationError::Fenced { token: 1, current: 2 });
+    assert!(fenced(one.activate(&stale, 2).await.unwrap_err()));
+    assert!(fenced(one.reject(&stale, 2, "no").await.unwrap_err()));
+    assert_eq!(one.outcome(2).await.unwrap(), Outcome::Pending);
+    two.activate(&next, 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn members_come_and_go() {
+    let directory = TempDir::new().unwrap();
+    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    let (a, mut b) = (member("node-a.1"), member("b"));
+    one.heartbeat(&a).await.unwrap();
+    two.heartbeat(&b).await.unwrap();
+    assert_eq!(one.members().await.unwrap(), [b.clone(), a.clone()]);
+    b.heartbeat = UnixMillis(78);
+    two.heartbeat(&b).await.unwrap();
+    two.leave("node-a.1").await.unwrap();
+    two.leave("node-a.1").await.unwrap();
+    assert_eq!(one.members().await.unwrap(), [b]);
+    for name in ["", ".hidden", "../escape", "a/b", "a b"] {
+        let refused = one.heartbeat(&member(name)).await;
+        assert!(matches!(refused, Err(CoordinationError::NodeName(_))), "{name:?}");
+        assert!(one.try_lead(name).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn changes_are_seen_by_others() {
+    let directory = TempDir::new().unwrap();
+    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    let mut watch = two.watch();
+    assert_eq!(**watch.borrow_and_update(), Snapshot::default());
+    one.initialize(shards(2)).await.unwrap();
+    one.heartbeat(&member("a")).await.unwrap();
+    let lead = one.try_lead("a").await.unwrap().unwrap();
+    let proposed = one.propose(load("t", 3), 1, NOW).await.unwrap();
+    let whole = |snapshot: &Arc<Snapshot>| {
+        snapshot.active.as_ref().is_some_and(|map| map.generation == 1)
+            && snapshot.proposed.as_ref() == Some(&proposed)
+            && snapshot.leader.as_ref().is_some_and(|leader| leader.token == lead.token())
+            && snapshot.members == [member("a")]
+    };
+    let deadline = Duration::from_secs(10);
+    tokio::time::timeout(deadline, watch.wait_for(whole)).await.unwrap().unwrap();
+    one.activate(&lead, 2).await.unwrap();
+    let active = |snapshot: &Arc<Snapshot>| snapshot.active.as_ref() == Some(&proposed);
+    tokio::time::timeout(deadline, watch.wait_for(active)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn damaged_and_foreign_files_are_named() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    cluster.initialize(shards(1)).await.unwrap();
+    let path = directory.path().join("active.json");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let cases = [
+        (good.replace("\"version\": 1", "\"version\": 2"), "version 2; this node knows 1"),
+        (good.replace("opaque-map", "opaque-cap"), "it is a \"opaque-cap\", not a \"opaque-map\""),
+        (
+            good.replace("\"placement\": 1", "\"placement\": 9"),
+            "placement rule 9; this node knows 1",
+        ),
+        (good[..good.len() / 2].to_owned(), "EOF while parsing"),
+        (good.replace("tables", "tabels"), "unknown field `tabels`"),
+    ];
+    for (damaged, reason) in cases {
+        assert_ne!(damaged, good);
+        std::fs::write(&path, damaged).unwrap();
+        let error = cluster.active().await.unwrap_err().to_string();
+        assert!(error.contains("active.json is damaged") && error.contains(reason), "{error}");
+    }
+    assert_eq!(placement::VERSION, 1);
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_an_error() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = FileCoordination::open(file.join("state")).await.err().unwrap();
+    assert!(matches!(error, CoordinationError::Io { .. }), "{error}");
+}
+
+#[test]
+fn a_clock_never_runs_backwards() {
+    assert_eq!(UnixMillis(5).since(UnixMillis(9)), Duration::ZERO);
+    assert_eq!(UnixMillis(9_500).since(UnixMillis(5_000)), Duration::from_millis(4500));
+    assert!(UnixMillis::now() > UnixMillis(1_700_000_000_000));
+}

@@ -1,0 +1,222 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The epochs' folders, whatever is in them.
+fn folders(directory: &TempDir) -> Vec<String> {
+    let entries = directory.path().join("tables/t/epochs").read_dir().unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn files(folder: &std::path::Path) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in folder.read_dir().into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(super::epochs::files(&path));
+        }
+        files.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn an_epoch_is_read_as_it_was_written() {
+    let (_directory, store) = local();
+    assert_eq!(store.tables().await.unwrap(), Vec::<String>::new());
+    assert_eq!(store.epochs("t").await.unwrap(), Vec::<u64>::new());
+    let published = publish(&store).await;
+    assert_eq!(store.tables().await.unwrap(), ["t"]);
+    assert_eq!(store.epochs("t").await.unwrap(), [1]);
+    let manifest = store.manifest("t", 1).await.unwrap();
+    assert_eq!(manifest, published);
+    assert_eq!(manifest.digest().unwrap(), published.digest().unwrap());
+    assert_eq!(manifest.matrix_bytes(), 2 * 4096 * 1024);
+    assert_eq!(manifest.stored_bytes(), 2 * (4096 * 1024 + 56) + 4 * 4096 * 1024 + 56);
+    for j in 0..2 {
+        assert!(store.partition(&manifest, 1, j).await.unwrap() == bytes(1 + j as u8));
+    }
+    assert!(store.plane(&manifest, 1, 0).await.unwrap() == numbers(1));
+    for (column, j) in [(1, 2), (0, 0), (9, 0)] {
+        let error = store.partition(&manifest, column, j).await.unwrap_err();
+        assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
+    }
+    assert!(matches!(store.plane(&manifest, 1, 1).await, Err(StoreError::NotFound { .. })));
+    assert_eq!(publish(&store).await.epoch, 2);
+    assert_eq!(store.epochs("t").await.unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn an_epoch_without_a_manifest_is_invisible() {
+    let (directory, store) = local();
+    publish(&store).await;
+    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    write(&epoch).await;
+    assert_eq!(store.epochs("t").await.unwrap(), [1]);
+    let error = store.manifest("t", 2).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotFound { object } if object.ends_with("manifest.json")));
+    // Nor is anything that merely looks like one.
+    std::fs::create_dir_all(directory.path().join("tables/t/epochs/what")).unwrap();
+    assert_eq!(store.epochs("t").await.unwrap(), [1]);
+    epoch.abandon().await.unwrap();
+    assert_eq!(files(&epoch_folder(&directory, 2)), ["manifest.json"]);
+    let error = store.manifest("t", 2).await.unwrap_err();
+    assert!(matches!(error, StoreError::Abandoned { epoch: 2, .. }), "{error}");
+    assert_eq!(store.epochs("t").await.unwrap(), [1]);
+    assert_eq!(publish(&store).await.epoch, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_loads_get_different_epochs() {
+    let (_directory, store) = local();
+    let mut loads = tokio::task::JoinSet::new();
+    for node in 0..16 {
+        let store = store.clone();
+        loads.spawn(async move {
+            let writer = writer(&format!("n{node}"), "1");
+            let epoch = store.claim("t", &writer, UnixMillis::now()).await.unwrap();
+            let number = epoch.epoch();
+            std::mem::forget(epoch);
+            number
+        });
+    }
+    let numbers: BTreeSet<u64> = loads.join_all().await.into_iter().collect();
+    assert_eq!(numbers, (1..=16).collect());
+}
+
+#[tokio::test]
+async fn a_dropped_writer_cleans_up() {
+    let (directory, store) = local();
+    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    write(&epoch).await;
+    drop(epoch);
+    let folder = epoch_folder(&directory, 1);
+    let clean = async {
+        while files(&folder) != ["manifest.json"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), clean).await.unwrap();
+    assert_eq!(store.epochs("t").await.unwrap(), Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn a_later_load_cleans_up_after_a_crash() {
+    let (directory, store) = local();
+    let (now, crashed) = (UnixMillis::now(), writer("n", "1"));
+    let epoch = store.claim("t", &crashed, now).await.unwrap();
+    let manifest = write(&epoch).await;
+    let folder = epoch_folder(&directory, 1);
+    std::fs::write(folder.join("index-1/partition-000009#1"), "half").unwrap();
+
+    // The load may be under way: in this process, or recently in another node's.
+    for caller in [writer("n", "1"), writer("m", "2")] {
+        assert!(store.sweep("t", &caller, now, HOUR).await.unwrap().is_empty());
+    }
+    assert_eq!(files(&folder).len(), 6);
+    // The same node, started again.
+    assert_eq!(store.sweep("t", &writer("n", "2"), now, HOUR).await.unwrap(), [1]);
+    assert_eq!(files(&folder), ["manifest.json"]);
+    // Had the writer been alive, it could not publish any more, and loses nothing of others.
+    let error = epoch.publish(&manifest).await.unwrap_err();
+    assert_eq!(error.to_string(), "epoch 1 of table \"t\" was given up before it was complete");
+    assert_eq!(publish(&store).await.epoch, 2);
+    assert!(store.sweep("t", &writer("n", "3"), now, Duration::ZERO).await.unwrap().is_empty());
+    assert_eq!(store.epochs("t").await.unwrap(), [2]);
+}
+
+#[tokio::test]
+async fn an_idle_writer_is_given_up_by_any_node() {
+    let (directory, store) = local();
+    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    write(&epoch).await;
+    std::mem::forget(epoch);
+    let later = UnixMillis(UnixMillis::now().0 + 3_600_500);
+    assert_eq!(store.sweep("t", &writer("m", "1"), later, HOUR).await.unwrap(), [1]);
+    assert_eq!(files(&epoch_folder(&directory, 1)), ["manifest.json"]);
+}
+
+#[tokio::test]
+async fn a_sweep_that_crashed_is_finished_by_the_next() {
+    let (directory, store) = local();
+    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    write(&epoch).await;
+    std::mem::forget(epoch);
+    let folder = epoch_folder(&directory, 1);
+    std::fs::write(folder.join("manifest.json"), manifest::TOMBSTONE).unwrap();
+    let caller = writer("m", "1");
+    assert!(store.sweep("t", &caller, UnixMillis::now(), HOUR).await.unwrap().is_empty());
+    assert_eq!(files(&folder), ["manifest.json"]);
+}
+
+#[tokio::test]
+async fn old_epochs_go_unless_they_are_in_use() {
+    let (directory, store) = local();
+    for _ in 0..4 {
+        publish(&store).await;
+    }
+    let in_use = BTreeSet::from([1]);
+    assert_eq!(store.retain("t", 2, &in_use).await.unwrap(), [2]);
+    assert_eq!(store.epochs("t").await.unwrap(), [1, 3, 4]);
+    let kept: Vec<String> = [1, 3, 4].map(|epoch: u64| format!("{epoch:020}")).into();
+    assert_eq!(folders(&directory), kept);
+    // The newest stays, whatever is asked for.
+    assert_eq!(store.retain("t", 0, &BTreeSet::new()).await.unwrap(), [1, 3]);
+    assert_eq!(store.epochs("t").await.unwrap(), [4]);
+    let manifest = store.manifest("t", 4).await.unwrap();
+    assert!(store.partition(&manifest, 1, 0).await.unwrap() == bytes(4));
+}
+
+#[tokio::test]
+async fn the_number_of_a_deleted_epoch_is_not_given_again() {
+    let (_directory, store) = local();
+    publish(&store).await;
+    store.delete_epoch("t", 1).await.unwrap();
+    assert_eq!(store.epochs("t").await.unwrap(), Vec::<u64>::new());
+    assert_eq!(publish(&store).await.epoch, 2);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_together_is_not_published() {
+    let (_directory, store) = local();
+    let good = publish(&store).await;
+    let change = |change: fn(&mut Manifest)| {
+        let mut manifest = good.clone();
+        manifest.epoch = 2;
+        change(&mut manifest);
+        manifest
+    };
+    let wrong = [
+        (change(|m| m.epoch = 1), "it describes epoch 1 of table \"t\""),
+        (change(|m| m.indexes.clear()), "not the searchable columns"),
+        (change(|m| m.indexes[0].column = 0), "not the searchable columns"),
+        (change(|m| m.rows = 2), "more rows than the table"),
+        (change(|m| m.indexes[0].partitions.truncate(1)), "1 segments where 2 belong"),
+        (change(|m| m.indexes[0].planes.clear()), "0 segments where 1 belong"),
+        (change(|m| m.indexes[0].partitions.swap(0, 1)), "\"index-1/partition-000001\" stands"),
+        (change(|m| m.indexes[0].planes[0].bytes = 7), "\"index-1/plane-0\" stands"),
+    ];
+    let mut epoch = 2;
+    for (mut manifest, reason) in wrong {
+        let writer = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+        assert_eq!(writer.epoch(), epoch);
+        if manifest.epoch == 2 {
+            manifest.epoch = epoch;
+        }
+        let error = writer.publish(&manifest).await.unwrap_err();
+        assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+        epoch += 1;
+    }
+    let writer = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    let error = writer.put_partition(1, &geometry(), 0, vec![0; 7]).await.unwrap_err();
+    assert!(error.to_string().contains("has 7 bytes, not 4194304"), "{error}");
+    assert_eq!(store.epochs("t").await.unwrap(), [1]);
+}
