@@ -198,10 +198,10 @@ struct Member {
 /// ⌊x⌋ or ⌈x⌉ of x = count·weight/total, the latter with probability frac(x) over `chance`.
 ///
 /// No overflow: count and weight have 32 bits; the comparison is made in 128.
-fn quota(count: u32, weight: u64, total: u64, chance: u64) -> usize {
+fn quota(count: u32, weight: u64, total: u64, chance: u64) -> u64 {
     let (whole, rest) = (u64::from(count) * weight / total, u64::from(count) * weight % total);
     let up = u128::from(chance) * u128::from(total) < u128::from(rest) << 64;
-    whole as usize + usize::from(up)
+    whole + u64::from(up)
 }
 
 /// Takes `quota` keys from the members: how many from each follows from load and weight, which
@@ -209,12 +209,12 @@ fn quota(count: u32, weight: u64, total: u64, chance: u64) -> usize {
 /// from `first_donor`, so that low ids do not always give.
 fn claim(
     members: &mut [Member],
-    quota: usize,
+    quota: u64,
     first_donor: u64,
     ring: &Ring,
     positions: &[u64],
 ) -> Vec<u32> {
-    let pivot = (first_donor % members.len().max(1) as u64) as usize;
+    let pivot = usize::try_from(first_donor % members.len().max(1) as u64).unwrap_or(0);
     let (before, after) = members.split_at_mut(pivot);
     let mut donors: Vec<(usize, &mut Member)> =
         after.iter_mut().chain(before).map(|member| (member.keys.len(), member)).collect();
@@ -229,7 +229,7 @@ fn claim(
             *left = left.saturating_sub(1);
         }
     }
-    let mut claimed = Vec::with_capacity(quota);
+    let mut claimed = Vec::new();
     for (left, member) in donors {
         if left < member.keys.len() {
             // Farthest first, so that the nearest are at the end; no two keys compare equal.
@@ -312,4 +312,5 @@ fn first_two(hasher: &blake3::Hasher) -> (u64, u64) {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
 mod tests;

@@ -6,11 +6,13 @@
 //! bounded by the rows, the hint's sums and a few partitions, whatever the table's size.
 //!
 //! **Cancellation.** Dropping the future stops the work at the next partition and removes what was
-//! written. The manifest is the last object and only this future writes it, so that no manifest is
-//! left of a load that did not end.
+//! written. The manifest is the last object and only this future begins to write it, so that a load
+//! that is cancelled or fails before its end publishes nothing. What a killed process leaves behind,
+//! the next load of the table cleans away.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::{HintBuilder, HintError};
@@ -26,6 +28,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::coordination::UnixMillis;
 use crate::store::{EpochWriter, IndexManifest, Manifest, Store, StoreError, Writer};
+
+/// A load of another node that has written nothing for so long is taken for dead. Far more than
+/// the time between two segments.
+const IDLE: Duration = Duration::from_secs(60 * 60);
 
 /// What is loaded.
 pub struct Load {
@@ -56,7 +62,8 @@ pub enum Progress {
     },
 }
 
-/// Prepares and publishes the next epoch of a table; nothing serves it yet.
+/// Prepares and publishes the next epoch of a table; nothing serves it yet. Cleans up after earlier
+/// loads of the table that crashed.
 ///
 /// `pool` does the computing and should not be the one that answers queries: it is busy until the
 /// end. `rng` draws the epoch's public salt. `progress` is called in order and must not block.
@@ -86,6 +93,10 @@ pub async fn prepare(
     let total = plans.iter().map(|index| index.plan.geometry().matrix_bytes()).sum();
     let mut done = 0;
     progress(Progress::Building { done, total });
+    // Rests of crashed loads take space, and nothing else: not a reason to fail.
+    if let Err(error) = store.sweep(schema.table(), &writer, created, IDLE).await {
+        tracing::warn!(%error, table = schema.table(), "cannot clean up after earlier loads");
+    }
     let epoch = store.claim(schema.table(), &writer, created).await?;
     let mut indexes = Vec::with_capacity(plans.len());
     for PlannedIndex { column, plan, non_null_rows } in plans {
@@ -138,9 +149,7 @@ fn build(
             return Ok(());
         }
     }
-    let hint = hint.finish()?;
-    for plane in 0..geometry.planes() {
-        let numbers = hint.plane(plane).unwrap_or_default().to_vec();
+    for (plane, numbers) in hint.finish()?.into_planes().into_iter().enumerate() {
         if pieces.blocking_send(Piece::Plane(plane, numbers)).is_err() {
             return Ok(());
         }
@@ -217,4 +226,5 @@ pub enum PrepareError {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
 mod tests;

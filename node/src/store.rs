@@ -219,8 +219,8 @@ pub enum StoreError {
         /// What does not fit.
         reason: String,
     },
-    /// The worker that checked an object panicked, or its runtime is shutting down.
-    #[error("store: interrupted while reading {object}")]
+    /// The task that read or wrote an object panicked, or its runtime is shutting down.
+    #[error("store: interrupted at {object}")]
     Interrupted {
         /// Path of the object.
         object: String,
@@ -260,4 +260,5 @@ fn is_full(error: &ObjectError) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+#[expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
+pub(crate) mod tests;

@@ -150,9 +150,9 @@ fn known_answers() {
 }
 
 const KNOWN_THREE: [u32; 12] = [1, 2, 1, 1, 0, 2, 0, 1, 2, 2, 0, 0];
-const KNOWN_FOUR: [u32; 12] = [0; 12];
-const KNOWN_WEIGHTED: [u32; 12] = [0; 12];
-const KNOWN_LARGE: &str = "";
+const KNOWN_FOUR: [u32; 12] = [1, 3, 1, 1, 3, 2, 0, 3, 2, 2, 0, 0];
+const KNOWN_WEIGHTED: [u32; 12] = [1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 1, 0];
+const KNOWN_LARGE: &str = "98be4656e0dd49476ce62d2d15ea3f76fe3ac424a8636f306d26287cb9ee84dd";
 
 #[test]
 fn lists_that_are_no_cluster_are_refused() {

@@ -123,4 +123,5 @@ fn digest(header: &[u8], payload: &[u8]) -> Digest {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
 mod tests;

@@ -1,5 +1,5 @@
 mod epochs;
-mod faults;
+pub(crate) mod faults;
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::layout::Salt;

@@ -1,8 +1,12 @@
 //! Writing one epoch.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use object_store::PutPayload;
+use object_store::path::Path;
 use opaque_pir::geometry::Geometry;
+use tokio::sync::RwLock;
 
 use super::epochs::{encode, manifest_path, within};
 use super::manifest::{self, Manifest, PLANE_BYTES, SegmentRef};
@@ -17,11 +21,14 @@ pub struct EpochWriter {
     table: String,
     epoch: u64,
     closed: bool,
+    /// Read-locked by each put under way. A put that began is not cancelled, so that whoever gives
+    /// the epoch up must wait for it.
+    puts: Arc<RwLock<()>>,
 }
 
 impl EpochWriter {
     pub(super) fn new(store: Store, table: String, epoch: u64) -> Self {
-        Self { store, table, epoch, closed: false }
+        Self { store, table, epoch, closed: false, puts: Arc::default() }
     }
 
     /// The epoch's number.
@@ -52,7 +59,8 @@ impl EpochWriter {
         self.put(manifest::plane_object(column, plane), Kind::Plane, PLANE_BYTES, bytes).await
     }
 
-    /// Makes the epoch visible, all of it at once.
+    /// Makes the epoch visible, all of it at once. Cancelled while the manifest is being written, it
+    /// may still do so; an epoch that nobody then proposes serves no query.
     ///
     /// # Errors
     /// [`StoreError::Abandoned`] if somebody took the writer for dead; [`StoreError::Inconsistent`]
@@ -63,7 +71,7 @@ impl EpochWriter {
             |reason| StoreError::Inconsistent { table: table.clone(), epoch, reason };
         manifest.check(table, epoch).map_err(inconsistent)?;
         let bytes = encode(table, epoch, manifest.encode())?;
-        match self.store.create(&manifest_path(table, epoch), bytes.into()).await {
+        match self.create(manifest_path(table, epoch), bytes.into()).await {
             Ok(()) => {
                 self.closed = true;
                 Ok(())
@@ -78,6 +86,7 @@ impl EpochWriter {
     /// Removes what was written. The number stays taken.
     pub async fn abandon(mut self) -> Result<(), StoreError> {
         self.closed = true;
+        let _all_done = self.puts.write().await;
         self.store.give_up(&self.table, self.epoch).await.map(drop)
     }
 
@@ -100,8 +109,21 @@ impl EpochWriter {
         });
         let interrupted = |_| StoreError::Interrupted { object: path.to_string() };
         let (parts, digest): (PutPayload, Digest) = sealed.await.map_err(interrupted)?;
-        self.store.create(&path, parts).await?;
+        self.create(path, parts).await?;
         Ok(SegmentRef { object, bytes: (HEADER_BYTES + payload_bytes) as u64, digest })
+    }
+
+    /// Creates an object; goes on if the caller is cancelled.
+    async fn create(&self, path: Path, parts: PutPayload) -> Result<(), StoreError> {
+        let store = self.store.clone();
+        let under_way = Arc::clone(&self.puts).read_owned().await;
+        let object = path.to_string();
+        let put = tokio::spawn(async move {
+            let created = store.create(&path, parts).await;
+            drop(under_way);
+            created
+        });
+        put.await.map_err(|_| StoreError::Interrupted { object })?
     }
 }
 
@@ -112,7 +134,9 @@ impl Drop for EpochWriter {
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (store, table, epoch) = (self.store.clone(), self.table.clone(), self.epoch);
+        let puts = Arc::clone(&self.puts);
         runtime.spawn(async move {
+            let _all_done = puts.write().await;
             if let Err(error) = store.give_up(&table, epoch).await {
                 tracing::warn!(%error, table, epoch, "cannot clean up; a later load will");
             }

@@ -203,8 +203,7 @@ async fn what_does_not_fit_together_is_not_published() {
         (change(|m| m.indexes[0].partitions.swap(0, 1)), "\"index-1/partition-000001\" stands"),
         (change(|m| m.indexes[0].planes[0].bytes = 7), "\"index-1/plane-0\" stands"),
     ];
-    let mut epoch = 2;
-    for (mut manifest, reason) in wrong {
+    for (epoch, (mut manifest, reason)) in (2..).zip(wrong) {
         let writer = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
         assert_eq!(writer.epoch(), epoch);
         if manifest.epoch == 2 {
@@ -213,7 +212,6 @@ async fn what_does_not_fit_together_is_not_published() {
         let error = writer.publish(&manifest).await.unwrap_err();
         assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");
         assert!(error.to_string().contains(reason), "{error}");
-        epoch += 1;
     }
     let writer = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
     let error = writer.put_partition(1, &geometry(), 0, vec![0; 7]).await.unwrap_err();

@@ -102,8 +102,7 @@ async fn an_unreadable_store_is_an_error_with_the_object() {
 #[tokio::test]
 async fn a_full_disk_is_said_to_be_full_and_is_freed() {
     let directory = TempDir::new().unwrap();
-    let files = LocalFileSystem::new_with_prefix(directory.path()).unwrap();
-    let disk = Arc::new(Disk { files, full: AtomicBool::new(false) });
+    let disk = Arc::new(Disk::new(directory.path()));
     let store = Store::new(disk.clone());
     let first = publish(&store).await;
 
@@ -128,9 +127,17 @@ async fn a_full_disk_is_said_to_be_full_and_is_freed() {
 
 /// Files on a disk that is full until something is deleted.
 #[derive(Debug)]
-struct Disk {
+pub(crate) struct Disk {
     files: LocalFileSystem,
-    full: AtomicBool,
+    /// Set by a test.
+    pub(crate) full: AtomicBool,
+}
+
+impl Disk {
+    pub(crate) fn new(directory: &FilePath) -> Self {
+        let files = LocalFileSystem::new_with_prefix(directory).unwrap();
+        Self { files, full: AtomicBool::new(false) }
+    }
 }
 
 impl fmt::Display for Disk {
