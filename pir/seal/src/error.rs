@@ -41,6 +41,12 @@ pub enum SealError {
         /// What was written.
         what: &'static str,
     },
+    /// SEAL's encoder refused its operand.
+    #[error("{call} failed")]
+    Encoder {
+        /// The C function.
+        call: &'static str,
+    },
     /// SEAL refused: malformed operands, a transparent result.
     #[error("{call} failed with code {code:#x}")]
     Library {

@@ -30,7 +30,7 @@ pub struct PlaneTable {
 }
 
 impl PlaneTable {
-    /// Prepares 4096 x 1024 entries of `H`, row-major: about 0.3 s of one core, parallel on the current
+    /// Prepares 4096 x 1024 entries of `H`, row-major: about 0.3 s on two cores, parallel on the current
     /// rayon pool.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ fn giant_step(
         }
     }
     let shape = bfv.plaintext_shape();
-    let encode = |_| SealError::Library { call: "BatchEncoder_Encode1", code: 0 };
+    let encode = |_| SealError::Encoder { call: "BatchEncoder_Encode1" };
     let mut transformed = Plaintext::new().map_err(encode)?;
     let (mut buffer, mut residues) = (Vec::new(), Vec::with_capacity(shape.residues()));
     for (baby, slots) in slots.iter().enumerate() {

@@ -105,7 +105,7 @@ impl SecretKey {
         }
         let mut slots = Zeroizing::new(Vec::with_capacity(PLANE_ROWS));
         slots.extend(s.iter().cycle().take(PLANE_ROWS).map(|coefficient| i64::from(*coefficient)));
-        let failed = |_| SealError::Library { call: "BatchEncoder_Encode2", code: 0 };
+        let failed = |_| SealError::Encoder { call: "BatchEncoder_Encode2" };
         let mut plaintext = bfv.encoder.encode_signed(&slots).map_err(failed)?;
         let ciphertext = self.key.encrypt(&bfv.context, &plaintext);
         clear(&mut plaintext)?;
@@ -120,7 +120,7 @@ impl SecretKey {
     /// A wrong size, or a residue that is not below its prime.
     pub fn decrypt(&self, bfv: &Bfv, answer: &[u8]) -> Result<Vec<u32>, SealError> {
         let ciphertext = read_answer(bfv, answer)?;
-        let failed = |_| SealError::Library { call: "BatchEncoder_Decode1", code: 0 };
+        let failed = |_| SealError::Encoder { call: "BatchEncoder_Decode1" };
         let mut plaintext = Plaintext::new().map_err(failed)?;
         self.key.decrypt(&bfv.context, &ciphertext, &mut plaintext)?;
         let slots = Zeroizing::new(bfv.encoder.decode_unsigned(&plaintext).map_err(failed)?);

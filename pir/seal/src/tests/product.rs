@@ -84,7 +84,9 @@ fn extreme_secrets() {
     assert!(fixture.key.encrypt(&fixture.bfv, &edge).is_err());
 }
 
-/// engine.md: about 10 bits are left after the product, 8 after the switch.
+/// Over 150 keys and secrets: 45 bits fresh, 8 to 10 after the product, 7 or 8 after the switch. Budgets
+/// are rounded down and name the worst of 4096 coefficients, so even 6 bits leave that one at 1/64 of the
+/// limit.
 #[test]
 fn noise_budget() {
     let Fixture { bfv, key, keys, table, .. } = &*FIXTURE;
@@ -98,9 +100,9 @@ fn noise_budget() {
         let before = key.handle().noise_budget(&bfv.context, &product).unwrap();
         let answers = hint_product(bfv, keys, &secret, &[table]).unwrap();
         let after = key.noise_budget(bfv, &answers[0]).unwrap();
-        assert!((40..=48).contains(&fresh), "fresh: {fresh}");
-        assert!((9..=12).contains(&before), "before the switch: {before}");
-        assert!((7..=10).contains(&after), "after the switch: {after}");
+        assert!((44..=46).contains(&fresh), "fresh: {fresh}");
+        assert!((7..=11).contains(&before), "before the switch: {before}");
+        assert!((6..=9).contains(&after), "after the switch: {after}");
     }
 }
 
@@ -124,11 +126,17 @@ fn keys_do_not_mix() {
     assert_eq!(near(key.decrypt(bfv, &right[0]).unwrap()), PLANE_ROWS);
 }
 
-/// Many threads on one context, one set of keys and one table, making and dropping objects all along.
+/// Many threads on one context and one table, making and dropping objects of every kind all along.
 #[test]
 fn many_threads() {
     let fixture = &*FIXTURE;
     std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let table = PlaneTable::build(&fixture.bfv, &fixture.plane).unwrap();
+                assert!(table.giant_steps().eq(fixture.table.giant_steps()));
+            });
+        }
         for thread in 0..8 {
             scope.spawn(move || {
                 let s = random_secret(&mut StdRng::seed_from_u64(1_000 + thread));

@@ -1,4 +1,4 @@
-//! The hint product on one core: whole, and its parts beside SEAL's own calls for the same thing.
+//! The hint product, beside the same thing through SEAL's calls alone; tables, keys, encryption.
 //!
 //! `cargo bench -p opaque-seal --features secrets`
 
@@ -12,6 +12,8 @@ use opaque_seal::secrets::SecretKey;
 use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+
+mod seal_calls;
 
 fn hint_products(c: &mut Criterion) {
     let bfv = Bfv::new().unwrap();
@@ -35,13 +37,16 @@ fn hint_products(c: &mut Criterion) {
     for (cores, pool) in [("one core", &one_core), ("all cores", &all_cores)] {
         for count in [1, 2] {
             let tables: Vec<_> = tables.iter().take(count).collect();
-            group.bench_function(format!("{count} planes, {cores}"), |b| {
+            let name = format!("{count} planes, {cores}");
+            group.bench_function(name, |b| {
                 b.iter(|| {
                     pool.install(|| hint_product(&bfv, &keys, &secret, black_box(&tables)).unwrap())
                 });
             });
         }
     }
+    let seal = seal_calls::SealCalls::new(&mut rng);
+    group.bench_function("1 planes, one core, SEAL's calls alone", |b| b.iter(|| seal.product()));
     group.finish();
 
     let mut group = c.benchmark_group("plane table");

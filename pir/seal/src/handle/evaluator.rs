@@ -1,0 +1,115 @@
+//! SEAL's evaluator: rotations, transforms, modulus switch.
+
+use std::ffi::c_int;
+use std::ptr::null_mut;
+
+use seal_fhe::{Context, Plaintext};
+
+use super::{Ciphertext, GaloisKeys, Handle, check};
+use crate::SealError;
+use crate::ffi::{self, Code, Object};
+use crate::format::ParmsId;
+
+/// SEAL's evaluator.
+#[derive(Debug)]
+pub(crate) struct Evaluator(Handle);
+
+impl Evaluator {
+    pub(crate) fn new(context: &Context) -> Result<Self, SealError> {
+        // SAFETY: the context is live and its parameters are set, so the constructor cannot throw what
+        // Create does not catch.
+        Handle::create("Evaluator_Create", ffi::Evaluator_Destroy, |out| unsafe {
+            ffi::Evaluator_Create(context.get_handle(), out)
+        })
+        .map(Self)
+    }
+
+    /// Rotates both rows of slots to the left. `steps` is one that the keys provide.
+    pub(crate) fn rotate(
+        &self,
+        ciphertext: &Ciphertext,
+        steps: c_int,
+        keys: &GaloisKeys,
+    ) -> Result<Ciphertext, SealError> {
+        self.fresh("Evaluator_RotateRows", |evaluator, out| {
+            // SAFETY: all objects are live and `out` is not another operand; a missing key, a transparent
+            // result or operands of another level are exceptions that RotateRows catches.
+            unsafe {
+                ffi::Evaluator_RotateRows(
+                    evaluator,
+                    ciphertext.0.get(),
+                    steps,
+                    keys.0.get(),
+                    out,
+                    null_mut(),
+                )
+            }
+        })
+    }
+
+    pub(crate) fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, SealError> {
+        self.fresh("Evaluator_Add", |evaluator, out| {
+            // SAFETY: all objects are live and `out` is not an operand; Add catches `logic_error`.
+            unsafe { ffi::Evaluator_Add(evaluator, a.0.get(), b.0.get(), out) }
+        })
+    }
+
+    pub(crate) fn ciphertext_to_ntt(
+        &self,
+        ciphertext: &Ciphertext,
+    ) -> Result<Ciphertext, SealError> {
+        self.fresh("Evaluator_TransformToNTT2", |evaluator, out| {
+            // SAFETY: all objects are live and `out` is not the operand; the call catches `logic_error`.
+            unsafe { ffi::Evaluator_TransformToNTT2(evaluator, ciphertext.0.get(), out) }
+        })
+    }
+
+    pub(crate) fn to_coefficients(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, SealError> {
+        self.fresh("Evaluator_TransformFromNTT", |evaluator, out| {
+            // SAFETY: all objects are live and `out` is not the operand; the call catches `logic_error`.
+            unsafe { ffi::Evaluator_TransformFromNTT(evaluator, ciphertext.0.get(), out) }
+        })
+    }
+
+    /// Divides by the last prime and drops it.
+    pub(crate) fn switch_modulus(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, SealError> {
+        self.fresh("Evaluator_ModSwitchToNext1", |evaluator, out| {
+            // SAFETY: all objects are live and `out` is not the operand; the call catches `logic_error`.
+            unsafe {
+                ffi::Evaluator_ModSwitchToNext1(evaluator, ciphertext.0.get(), out, null_mut())
+            }
+        })
+    }
+
+    /// Lifts a plaintext to the primes of `level` and transforms it.
+    pub(crate) fn plaintext_to_ntt(
+        &self,
+        plaintext: &Plaintext,
+        level: &ParmsId,
+        out: &mut Plaintext,
+    ) -> Result<(), SealError> {
+        // SAFETY: all objects are live and `out` is not the operand; `level` has four words. The plaintext
+        // comes from the encoder, so it is not in NTT form and has N coefficients: what is thrown for
+        // other operands is `invalid_argument`, which is caught.
+        check("Evaluator_TransformToNTT1", unsafe {
+            ffi::Evaluator_TransformToNTT1(
+                self.0.get(),
+                plaintext.get_handle(),
+                level.as_ptr(),
+                out.get_handle(),
+                null_mut(),
+            )
+        })
+    }
+
+    /// Runs a call that writes its result to a fresh ciphertext.
+    fn fresh(
+        &self,
+        call: &'static str,
+        run: impl FnOnce(Object, Object) -> Code,
+    ) -> Result<Ciphertext, SealError> {
+        let out = Ciphertext::new()?;
+        check(call, run(self.0.get(), out.0.get()))?;
+        Ok(out)
+    }
+}
