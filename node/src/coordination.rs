@@ -11,23 +11,26 @@
 //! generation, and a fencing token, so that a leader that lost its lead cannot activate.
 
 mod decision;
+mod directory;
+mod error;
 mod file;
 mod files;
+mod map;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::placement::{ShardId, Shards};
 
 pub use decision::{Policy, Step, alive, next_step, serving};
+pub use error::CoordinationError;
 pub use file::FileCoordination;
+pub use map::{Change, Map};
 
 /// Agreement of a cluster's nodes.
 ///
@@ -124,55 +127,6 @@ impl UnixMillis {
     /// Whole seconds.
     pub fn seconds(self) -> u64 {
         self.0 / 1000
-    }
-}
-
-/// Who serves which tables; one generation of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Map {
-    /// Version of the map.
-    pub generation: u64,
-    /// Version of the placement rule, [`crate::placement::VERSION`].
-    pub placement: u32,
-    /// The shards and their weights.
-    pub shards: Shards,
-    /// The epoch of each table, by the table's name.
-    pub tables: BTreeMap<String, u64>,
-    /// When it was proposed.
-    pub proposed_at: UnixMillis,
-}
-
-/// A change to the active map.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Serves `epoch` of a table; none drops the table.
-    Table {
-        /// The table's name.
-        table: String,
-        /// Its epoch from now on.
-        epoch: Option<u64>,
-    },
-    /// Other shards, or other weights.
-    Shards(Shards),
-}
-
-impl Change {
-    /// The map after this change.
-    fn apply(self, map: &Map, generation: u64, proposed_at: UnixMillis) -> Map {
-        let Map { generation: _, placement: _, shards, tables, proposed_at: _ } = map.clone();
-        let placement = crate::placement::VERSION;
-        let mut changed = Map { generation, placement, shards, tables, proposed_at };
-        match self {
-            Self::Table { table, epoch: Some(epoch) } => {
-                changed.tables.insert(table, epoch);
-            }
-            Self::Table { table, epoch: None } => {
-                changed.tables.remove(&table);
-            }
-            Self::Shards(shards) => changed.shards = shards,
-        }
-        changed
     }
 }
 
@@ -283,68 +237,6 @@ pub struct Snapshot {
     pub leader: Option<Leader>,
     /// As [`Coordination::members`].
     pub members: Vec<MemberRecord>,
-}
-
-/// Why the state could not be read or changed.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum CoordinationError {
-    /// The backend failed.
-    #[error("coordination: {object}: {source}")]
-    Io {
-        /// The file or resource.
-        object: String,
-        /// What failed.
-        source: std::io::Error,
-    },
-    /// A record is damaged, or of a version that this node does not know.
-    #[error("coordination: {object} is damaged: {reason}")]
-    Corrupt {
-        /// The file or resource.
-        object: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No first map was made yet.
-    #[error("the cluster has no shard map yet")]
-    NotInitialized,
-    /// Somebody else was faster.
-    #[error(
-        "generation {expected} is not the active one, or a change waits: active {active}, proposed {proposed:?}"
-    )]
-    Conflict {
-        /// The caller's belief.
-        expected: u64,
-        /// The active generation.
-        active: u64,
-        /// The proposed generation.
-        proposed: Option<u64>,
-    },
-    /// The proposal to decide on is not there.
-    #[error("generation {generation} is not proposed (proposed: {proposed:?})")]
-    NotProposed {
-        /// The generation to decide on.
-        generation: u64,
-        /// What is proposed.
-        proposed: Option<u64>,
-    },
-    /// Another node leads now.
-    #[error("lead {token} has been followed by lead {current}")]
-    Fenced {
-        /// The caller's token.
-        token: u64,
-        /// The newest token.
-        current: u64,
-    },
-    /// A node's name cannot be part of a file name or resource name.
-    #[error("{0:?} is no name for a node: use letters, digits, -, _ and .")]
-    NodeName(String),
-    /// The lock on the state was held for too long.
-    #[error("coordination: the state has been locked for {0:?}")]
-    Busy(Duration),
-    /// The worker that ran the operation panicked, or its runtime is shutting down.
-    #[error("coordination: the operation was interrupted")]
-    Interrupted,
 }
 
 #[cfg(test)]

@@ -32,8 +32,14 @@ struct Inner<T> {
 
 struct Entry<T> {
     keys: Arc<T>,
-    expires: Instant,
+    inserted: Instant,
     used: u64,
+}
+
+impl<T> Entry<T> {
+    fn is_expired(&self, ttl: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.inserted) >= ttl
+    }
 }
 
 impl<T> KeyCache<T> {
@@ -49,7 +55,7 @@ impl<T> KeyCache<T> {
         inner.clock += 1;
         let clock = inner.clock;
         let entry = inner.entries.get_mut(digest)?;
-        if entry.expires <= now {
+        if entry.is_expired(self.ttl, now) {
             inner.entries.remove(digest);
             return None;
         }
@@ -63,7 +69,7 @@ impl<T> KeyCache<T> {
         inner.clock += 1;
         let used = inner.clock;
         if !inner.entries.contains_key(&digest) && inner.entries.len() >= self.capacity.get() {
-            inner.entries.retain(|_, entry| entry.expires > now);
+            inner.entries.retain(|_, entry| !entry.is_expired(self.ttl, now));
             if inner.entries.len() >= self.capacity.get() {
                 let oldest = inner.entries.iter().min_by_key(|(_, entry)| entry.used);
                 if let Some(digest) = oldest.map(|(digest, _)| *digest) {
@@ -71,8 +77,7 @@ impl<T> KeyCache<T> {
                 }
             }
         }
-        let expires = now + self.ttl;
-        inner.entries.insert(digest, Entry { keys, expires, used });
+        inner.entries.insert(digest, Entry { keys, inserted: now, used });
     }
 
     /// The keys from here, or from `fetch`, whose result is then kept.
@@ -107,7 +112,7 @@ impl<T> KeyCache<T> {
     /// Drops expired keys; gives how many are left.
     pub fn expire(&self, now: Instant) -> usize {
         let mut inner = self.lock();
-        inner.entries.retain(|_, entry| entry.expires > now);
+        inner.entries.retain(|_, entry| !entry.is_expired(self.ttl, now));
         inner.entries.len()
     }
 

@@ -11,22 +11,22 @@
 //! `rejected/<g>.json` rejects. The `proposed.json` that either leaves behind is void, because its
 //! generation is not above the active one, or is rejected; readers skip it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::directory::{Directory, check_name};
 use super::files::{self, Durability, io_error};
 use super::{
     Change, Coordination, CoordinationError, Leader, Leadership, Map, MemberRecord, Outcome,
     Snapshot, UnixMillis,
 };
-use crate::placement::{self, Shards};
+use crate::placement::Shards;
 
 /// How often the directory is looked at for changes.
 const POLL: Duration = Duration::from_millis(100);
@@ -47,7 +47,7 @@ impl FileCoordination {
     ///
     /// Must be called in a tokio runtime.
     pub async fn open(directory: impl Into<PathBuf>) -> Result<Self, CoordinationError> {
-        let directory = Arc::new(Directory(directory.into()));
+        let directory = Arc::new(Directory::new(directory.into()));
         let opened = Arc::clone(&directory);
         let first = blocking(move || {
             opened.create()?;
@@ -73,7 +73,7 @@ impl FileCoordination {
         &self,
         work: impl FnOnce(&Directory) -> Result<T, CoordinationError> + Send + 'static,
     ) -> Result<T, CoordinationError> {
-        let path = self.directory.0.join("state.lock");
+        let path = self.directory.lock("state.lock");
         let lock = open_lock(&path)?;
         let start = Instant::now();
         while !try_lock(&lock, &path)? {
@@ -120,7 +120,7 @@ impl Coordination for FileCoordination {
 
     async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError> {
         check_name(node)?;
-        let path = self.directory.0.join("leader.lock");
+        let path = self.directory.lock("leader.lock");
         let lock = open_lock(&path)?;
         if !try_lock(&lock, &path)? {
             return Ok(None);
@@ -210,194 +210,6 @@ async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>
                 failing = true;
             }
         }
-    }
-}
-
-/// The file that says why a generation was rejected.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rejection {
-    generation: u64,
-    reason: String,
-}
-
-/// The directory's files. Changes are made under `state.lock`.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn create(&self) -> Result<(), CoordinationError> {
-        for path in [self.0.join("members"), self.0.join("rejected")] {
-            fs::create_dir_all(&path).map_err(|error| io_error(&path, error))?;
-        }
-        Ok(())
-    }
-
-    fn member(&self, node: &str) -> Result<PathBuf, CoordinationError> {
-        check_name(node)?;
-        Ok(self.0.join("members").join(format!("{node}.json")))
-    }
-
-    fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError> {
-        let mut members: Vec<MemberRecord> = Vec::new();
-        for path in files::list(&self.0.join("members"))? {
-            // A member may leave between the two looks.
-            members.extend(files::read(&path, "opaque-member")?);
-        }
-        Ok(members)
-    }
-
-    fn leader(&self) -> Result<Option<Leader>, CoordinationError> {
-        files::read(&self.0.join("leader.json"), "opaque-leader")
-    }
-
-    fn next_leader(&self, node: String) -> Result<Leader, CoordinationError> {
-        let last = self.leader()?.map_or(0, |leader| leader.token);
-        let leader = Leader { node, token: last + 1 };
-        let path = self.0.join("leader.json");
-        files::write(&path, "opaque-leader", &leader, Durability::Durable)?;
-        Ok(leader)
-    }
-
-    fn active(&self) -> Result<Option<Map>, CoordinationError> {
-        read_map(&self.0.join("active.json"))
-    }
-
-    /// The active and the proposed map. The proposal is read first: if it becomes active in
-    /// between, it is seen as active and no longer as proposed.
-    fn maps(&self) -> Result<(Option<Map>, Option<Map>), CoordinationError> {
-        let proposed = read_map(&self.0.join("proposed.json"))?;
-        let active = self.active()?;
-        let Some(map) = proposed else { return Ok((active, None)) };
-        let newer = active.as_ref().is_some_and(|active| map.generation > active.generation);
-        let waits = newer && self.rejection(map.generation)?.is_none();
-        Ok((active, waits.then_some(map)))
-    }
-
-    fn snapshot(&self) -> Result<Snapshot, CoordinationError> {
-        let (active, proposed) = self.maps()?;
-        Ok(Snapshot { active, proposed, leader: self.leader()?, members: self.members()? })
-    }
-
-    fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
-        if let Some(active) = self.active()? {
-            return Ok(active);
-        }
-        let first = Map {
-            generation: 1,
-            placement: placement::VERSION,
-            shards,
-            tables: std::collections::BTreeMap::new(),
-            proposed_at: UnixMillis(0),
-        };
-        self.write_map("active.json", &first)?;
-        Ok(first)
-    }
-
-    fn propose(
-        &self,
-        change: Change,
-        expected: u64,
-        now: UnixMillis,
-    ) -> Result<Map, CoordinationError> {
-        let (active, proposed) = self.maps()?;
-        let active = active.ok_or(CoordinationError::NotInitialized)?;
-        if active.generation != expected || proposed.is_some() {
-            return Err(CoordinationError::Conflict {
-                expected,
-                active: active.generation,
-                proposed: proposed.map(|map| map.generation),
-            });
-        }
-        let newest = self.newest_rejected()?.max(active.generation);
-        let map = change.apply(&active, newest + 1, now);
-        self.write_map("proposed.json", &map)?;
-        Ok(map)
-    }
-
-    fn activate(&self, token: u64, generation: u64) -> Result<Map, CoordinationError> {
-        let map = self.decide(token, generation)?;
-        self.write_map("active.json", &map)?;
-        files::remove(&self.0.join("proposed.json"))?;
-        Ok(map)
-    }
-
-    fn reject(&self, token: u64, generation: u64, reason: String) -> Result<(), CoordinationError> {
-        self.decide(token, generation)?;
-        let rejection = Rejection { generation, reason };
-        let path = self.rejected(generation);
-        files::write(&path, "opaque-rejection", rejection, Durability::Durable)?;
-        files::remove(&self.0.join("proposed.json"))
-    }
-
-    /// The proposed map, if the caller leads and it is the one that the caller means.
-    fn decide(&self, token: u64, generation: u64) -> Result<Map, CoordinationError> {
-        let current = self.leader()?.map_or(0, |leader| leader.token);
-        if current != token {
-            return Err(CoordinationError::Fenced { token, current });
-        }
-        let proposed = self.maps()?.1;
-        let found = proposed.as_ref().map(|map| map.generation);
-        proposed
-            .filter(|map| map.generation == generation)
-            .ok_or(CoordinationError::NotProposed { generation, proposed: found })
-    }
-
-    fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
-        if let Some(reason) = self.rejection(generation)? {
-            return Ok(Outcome::Rejected { reason });
-        }
-        let (active, proposed) = self.maps()?;
-        Ok(if active.is_some_and(|map| generation <= map.generation && generation > 0) {
-            Outcome::Activated
-        } else if proposed.is_some_and(|map| generation == map.generation) {
-            Outcome::Pending
-        } else {
-            Outcome::Unknown
-        })
-    }
-
-    fn rejected(&self, generation: u64) -> PathBuf {
-        self.0.join("rejected").join(format!("{generation:020}.json"))
-    }
-
-    fn rejection(&self, generation: u64) -> Result<Option<String>, CoordinationError> {
-        let rejection = files::read::<Rejection>(&self.rejected(generation), "opaque-rejection")?;
-        Ok(rejection.map(|rejection| rejection.reason))
-    }
-
-    /// The newest rejected generation, 0 if none; its number is never used again.
-    fn newest_rejected(&self) -> Result<u64, CoordinationError> {
-        let newest = files::list(&self.0.join("rejected"))?.pop();
-        let number = newest.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
-        Ok(number.and_then(|digits| digits.parse().ok()).unwrap_or(0))
-    }
-
-    fn write_map(&self, name: &str, map: &Map) -> Result<(), CoordinationError> {
-        files::write(&self.0.join(name), "opaque-map", map, Durability::Durable)
-    }
-}
-
-fn read_map(path: &Path) -> Result<Option<Map>, CoordinationError> {
-    let map: Option<Map> = files::read(path, "opaque-map")?;
-    match map {
-        Some(map) if map.placement != placement::VERSION => Err(CoordinationError::Corrupt {
-            object: path.display().to_string(),
-            reason: format!(
-                "placement rule {}; this node knows {}",
-                map.placement,
-                placement::VERSION
-            ),
-        }),
-        map => Ok(map),
-    }
-}
-
-fn check_name(node: &str) -> Result<(), CoordinationError> {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if (1..=253).contains(&node.len()) && !node.starts_with('.') && node.bytes().all(good) {
-        Ok(())
-    } else {
-        Err(CoordinationError::NodeName(node.to_owned()))
     }
 }
 

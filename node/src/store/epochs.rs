@@ -245,7 +245,8 @@ impl Store {
     /// The numbers of all epochs, also of incomplete ones, in order.
     async fn numbers(&self, table: &str) -> Result<Vec<u64>, StoreError> {
         let names = self.folders(&Path::from_iter(["tables", table, "epochs"])).await?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+        let number = |name: &String| name.parse().ok().filter(|&epoch| folder_name(epoch) == *name);
+        Ok(names.iter().filter_map(number).collect())
     }
 
     async fn state(&self, table: &str, epoch: u64) -> Result<State, StoreError> {
@@ -322,7 +323,11 @@ pub(super) fn encode(
 }
 
 fn folder(table: &str, epoch: u64) -> Path {
-    Path::from_iter(["tables", table, "epochs", &format!("{epoch:020}")])
+    Path::from_iter(["tables", table, "epochs", &folder_name(epoch)])
+}
+
+fn folder_name(epoch: u64) -> String {
+    format!("{epoch:020}")
 }
 
 pub(super) fn within(table: &str, epoch: u64, object: &str) -> Path {

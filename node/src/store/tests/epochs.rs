@@ -63,7 +63,11 @@ async fn an_epoch_without_a_manifest_is_invisible() {
     let error = store.manifest("t", 2).await.unwrap_err();
     assert!(matches!(error, StoreError::NotFound { object } if object.ends_with("manifest.json")));
     // Nor is anything that merely looks like one.
-    std::fs::create_dir_all(directory.path().join("tables/t/epochs/what")).unwrap();
+    for name in ["what", "7", "+0000000000000000009"] {
+        let folder = directory.path().join("tables/t/epochs").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("manifest.json"), "{}").unwrap();
+    }
     assert_eq!(store.epochs("t").await.unwrap(), [1]);
     epoch.abandon().await.unwrap();
     assert_eq!(files(&epoch_folder(&directory, 2)), ["manifest.json"]);

@@ -1,0 +1,57 @@
+//! The shard map and the changes to it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::UnixMillis;
+use crate::placement::Shards;
+
+/// Who serves which tables; one generation of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Map {
+    /// Version of the map.
+    pub generation: u64,
+    /// Version of the placement rule, [`crate::placement::VERSION`].
+    pub placement: u32,
+    /// The shards and their weights.
+    pub shards: Shards,
+    /// The epoch of each table, by the table's name.
+    pub tables: BTreeMap<String, u64>,
+    /// When it was proposed.
+    pub proposed_at: UnixMillis,
+}
+
+/// A change to the active map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Serves `epoch` of a table; none drops the table.
+    Table {
+        /// The table's name.
+        table: String,
+        /// Its epoch from now on.
+        epoch: Option<u64>,
+    },
+    /// Other shards, or other weights.
+    Shards(Shards),
+}
+
+impl Change {
+    /// The map after this change.
+    pub(super) fn apply(self, map: &Map, generation: u64, proposed_at: UnixMillis) -> Map {
+        let Map { generation: _, placement: _, shards, tables, proposed_at: _ } = map.clone();
+        let placement = crate::placement::VERSION;
+        let mut changed = Map { generation, placement, shards, tables, proposed_at };
+        match self {
+            Self::Table { table, epoch: Some(epoch) } => {
+                changed.tables.insert(table, epoch);
+            }
+            Self::Table { table, epoch: None } => {
+                changed.tables.remove(&table);
+            }
+            Self::Shards(shards) => changed.shards = shards,
+        }
+        changed
+    }
+}
