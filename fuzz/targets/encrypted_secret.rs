@@ -1,0 +1,18 @@
+//! An encrypted secret is refused, or SEAL takes it; it never aborts.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use opaque_fuzz::expand;
+use opaque_pir::params::ENCRYPTED_SECRET_BYTES;
+use opaque_seal::{Bfv, EncryptedSecret};
+
+static BFV: LazyLock<Arc<Bfv>> = LazyLock::new(|| Bfv::new().expect("the parameter set"));
+
+fuzz_target!(|input: &[u8]| {
+    let bytes = expand(input);
+    if EncryptedSecret::from_bytes(&BFV, &bytes).is_ok() {
+        assert_eq!(bytes.len(), ENCRYPTED_SECRET_BYTES);
+    }
+});
