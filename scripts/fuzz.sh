@@ -31,8 +31,9 @@ fi
 # Debug assertions and overflow checks are on in what cargo-fuzz builds.
 CARGO_TARGET_DIR="$cache/target"
 export CARGO_TARGET_DIR
+echo "fuzz: building ${#targets[@]} targets (SEAL takes minutes, once)"
 for target in "${targets[@]}"; do
-    cargo fuzz build --sanitizer none "$target"
+    CARGO_TERM_QUIET=true cargo fuzz build --sanitizer none "$target"
 done
 programs="$cache/target/$(rustc -vV | sed -n 's/^host: //p')/release"
 

@@ -13,6 +13,9 @@
 //! check  = first 8 bytes of keyed BLAKE3(bucket number, version, pages, used, pages' bytes)
 //! ```
 //!
+//! Numbers are hashed as 4 bytes, little endian. The keys of the hash, the check and the keystream are
+//! BLAKE3's `derive_key` of salt and column, under one context string each (`layout/keys.rs`).
+//!
 //! There is one encoding of a bucket's pages, and [`decode_bucket`] refuses every other: a byte
 //! that came out wrong (noise, a faulty server, another epoch's matrix) is an error and never a
 //! wrong row. The check has no secret: it detects faults, it does not authenticate the publisher.

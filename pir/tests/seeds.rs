@@ -3,6 +3,12 @@
 //!
 //! `OPAQUE_WRITE_SEEDS=1 cargo test --release -p opaque-pir --test seeds` writes them anew.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which clippy does not take for tests outside a cfg(test) module"
+)]
+
 use std::fs;
 use std::path::Path;
 
