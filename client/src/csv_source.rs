@@ -11,7 +11,7 @@ use std::path::Path;
 use csv::ByteRecord;
 use opaque_pir::table::{Column, Role, Schema, Value};
 
-pub use self::error::CsvError;
+pub use self::error::{CsvError, HeaderMismatch};
 use self::input::{Input, Lines};
 
 /// Typed rows of a CSV file, in file order. Ends after the first error.
@@ -148,17 +148,18 @@ fn matched(schema: &Schema, header: &ByteRecord, path: &str) -> Result<Vec<usize
     let unknown = names.iter().filter(|name| schema.column(name).is_none());
     let repeated =
         names.iter().enumerate().filter(|(i, name)| position(name).is_some_and(|first| first < *i));
-    let error = CsvError::Header {
-        path: path.to_owned(),
+    let mismatch = Box::new(HeaderMismatch {
         missing: missing.into_iter().map(|column| column.name.clone()).collect(),
         unknown: unknown.cloned().collect(),
         repeated: repeated.map(|(_, name)| name.clone()).collect(),
         expected: columns.iter().map(|column| column.name.clone()).collect(),
         found: names.clone(),
-    };
+    });
     // Without repetitions, equal numbers of names leave none unknown.
     let fields: Option<Vec<_>> = columns.iter().map(|column| position(&column.name)).collect();
-    fields.filter(|fields| fields.len() == names.len()).ok_or(error)
+    fields
+        .filter(|fields| fields.len() == names.len())
+        .ok_or_else(|| CsvError::Header { path: path.to_owned(), mismatch })
 }
 
 /// The beginning of a field, for an error.

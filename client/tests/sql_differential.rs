@@ -1,5 +1,13 @@
 //! Random statements over random tables, planned and finished over an executor in memory, compared
 //! with SQLite row for row.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    reason = "test support: a failure is a failed test"
+)]
 
 #[path = "support/oracle.rs"]
 mod oracle;

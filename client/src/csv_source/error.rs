@@ -1,6 +1,6 @@
 //! Why a CSV file was refused: where, what, and what to do.
 
-use std::io;
+use std::{fmt, io};
 
 use thiserror::Error;
 
@@ -41,23 +41,12 @@ pub enum CsvError {
         path: String,
     },
     /// The header does not name each column of the schema once.
-    #[error(
-        "the header of {path} does not fit the schema:{}",
-        differences(missing, unknown, repeated, expected, found)
-    )]
+    #[error("the header of {path} does not fit the schema:{mismatch}")]
     Header {
         /// The file.
         path: String,
-        /// Columns that the header lacks.
-        missing: Vec<String>,
-        /// Names that are no columns.
-        unknown: Vec<String>,
-        /// Names that occur again.
-        repeated: Vec<String>,
-        /// Columns of the schema.
-        expected: Vec<String>,
-        /// Names of the header.
-        found: Vec<String>,
+        /// How they differ.
+        mismatch: Box<HeaderMismatch>,
     },
     /// A record has too few or too many fields.
     #[error(
@@ -107,18 +96,29 @@ pub enum CsvError {
     },
 }
 
-fn differences(
-    missing: &[String],
-    unknown: &[String],
-    repeated: &[String],
-    expected: &[String],
-    found: &[String],
-) -> String {
-    let mut text = String::new();
-    for (what, names) in [(" missing", missing), (" unknown", unknown), (" repeated", repeated)] {
-        if !names.is_empty() {
-            text += &format!("{what}: {};", names.join(", "));
+/// How a header and a schema differ; column names of both sides.
+#[derive(Debug)]
+pub struct HeaderMismatch {
+    /// Columns that the header lacks.
+    pub missing: Vec<String>,
+    /// Names that are no columns.
+    pub unknown: Vec<String>,
+    /// Names that occur again.
+    pub repeated: Vec<String>,
+    /// Columns of the schema.
+    pub expected: Vec<String>,
+    /// Names of the header.
+    pub found: Vec<String>,
+}
+
+impl fmt::Display for HeaderMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { missing, unknown, repeated, expected, found } = self;
+        for (what, names) in [("missing", missing), ("unknown", unknown), ("repeated", repeated)] {
+            if !names.is_empty() {
+                write!(f, " {what}: {};", names.join(", "))?;
+            }
         }
+        write!(f, " the schema has {}; the header has {}", expected.join(", "), found.join(", "))
     }
-    format!("{text} the schema has {}; the header has {}", expected.join(", "), found.join(", "))
 }

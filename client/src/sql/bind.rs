@@ -1,5 +1,6 @@
 //! Names to columns, literals to values: what a [`Statement`] means for one table.
 
+mod condition;
 mod literal;
 
 use std::cell::RefCell;
@@ -8,11 +9,8 @@ use std::collections::BTreeSet;
 use opaque_pir::table::{Column, ColumnType, Schema, Value};
 
 use self::literal::typed;
-use super::like::Pattern;
 use super::predicate::Predicate;
-use super::statement::{
-    Bound, Comparison, Condition, Item, Literal, Name, Operand, OrderItem, OrderKey, Statement,
-};
+use super::statement::{Bound, Item, Literal, Name, OrderItem, OrderKey, Statement};
 use super::{OutputColumn, Parameters, SqlError};
 
 /// A statement bound to a table.
@@ -185,134 +183,6 @@ impl Binder<'_> {
         }
     }
 
-    /// Binds a condition, or what is true when it is false.
-    fn condition(&self, condition: &Condition, negate: bool) -> Result<Predicate, SqlError> {
-        match condition {
-            Condition::Not(inner) => self.condition(inner, !negate),
-            Condition::And(parts) => self.parts(parts, negate, !negate),
-            Condition::Or(parts) => self.parts(parts, negate, negate),
-            Condition::Compare { left, comparison, right } => {
-                self.comparison(left, *comparison, right, negate)
-            }
-            Condition::Between { operand, low, high } => {
-                let low = self.comparison(operand, Comparison::GreaterOrEqual, low, negate)?;
-                let high = self.comparison(operand, Comparison::LessOrEqual, high, negate)?;
-                Ok(joined(vec![low, high], !negate))
-            }
-            Condition::In { operand, list } => {
-                let (position, column) = self.operand_column(operand)?;
-                let literals = list.iter().map(|item| {
-                    let literal = self.operand_literal(item).ok_or_else(|| no_column(item))?;
-                    self.value(column, &literal)
-                });
-                Ok(Predicate::In {
-                    column: position,
-                    values: literals.collect::<Result<_, _>>()?,
-                    negated: negate,
-                })
-            }
-            Condition::Like { operand, pattern, escape } => {
-                self.like(operand, pattern, *escape, negate)
-            }
-            Condition::IsNull { operand } => {
-                let (column, _) = self.operand_column(operand)?;
-                Ok(Predicate::IsNull { column, negated: negate })
-            }
-            Condition::IsTruth { operand, truth } => {
-                // Never unknown: `b IS TRUE` is `b = TRUE AND b IS NOT NULL`.
-                let column = self.bool_column(operand, "IS TRUE")?;
-                let equal = truth_of(column, *truth, negate);
-                Ok(joined(vec![equal, Predicate::IsNull { column, negated: !negate }], !negate))
-            }
-            Condition::Truth(operand) => Ok(truth_of(
-                self.bool_column(operand, "a condition without comparison")?,
-                true,
-                negate,
-            )),
-        }
-    }
-
-    fn parts(&self, parts: &[Condition], negate: bool, all: bool) -> Result<Predicate, SqlError> {
-        let parts = parts.iter().map(|part| self.condition(part, negate));
-        Ok(joined(parts.collect::<Result<_, _>>()?, all))
-    }
-
-    fn comparison(
-        &self,
-        left: &Operand,
-        comparison: Comparison,
-        right: &Operand,
-        negate: bool,
-    ) -> Result<Predicate, SqlError> {
-        let comparison = if negate { comparison.negated() } else { comparison };
-        let text = || SqlError::NoColumn { text: format!("{left} {comparison} {right}") };
-        let (operand, comparison, literal) =
-            match (self.operand_literal(left), self.operand_literal(right)) {
-                (None, Some(literal)) => (left, comparison, literal),
-                (Some(literal), None) => (right, comparison.mirrored(), literal),
-                _ => return Err(text()),
-            };
-        let (position, column) = self.operand_column(operand)?;
-        let value = self.value(column, &literal)?;
-        Ok(Predicate::Compare { column: position, comparison, value })
-    }
-
-    fn like(
-        &self,
-        operand: &Operand,
-        pattern: &Operand,
-        escape: Option<char>,
-        negated: bool,
-    ) -> Result<Predicate, SqlError> {
-        let (position, column) = self.operand_column(operand)?;
-        if !matches!(column.column_type, ColumnType::Text | ColumnType::Json) {
-            return Err(SqlError::Operator {
-                column: column.name.clone(),
-                column_type: column.column_type,
-                operator: "LIKE",
-                instead: "compare it by =, <, > or BETWEEN",
-            });
-        }
-        let literal = self.operand_literal(pattern).ok_or_else(|| no_column(pattern))?;
-        let pattern = match self.value(column, &literal)? {
-            Value::Text(text) | Value::Json(text) => Some(Pattern::new(&text, escape)),
-            Value::Null | Value::Int(_) | Value::Real(_) | Value::Bool(_) | Value::Timestamp(_) => {
-                None
-            }
-        };
-        Ok(Predicate::Like { column: position, pattern, negated })
-    }
-
-    /// An operand as a literal. A name in double quotes that is no column is text, as in SQLite.
-    fn operand_literal(&self, operand: &Operand) -> Option<Literal> {
-        match operand {
-            Operand::Literal(literal) => Some(literal.clone()),
-            Operand::Column(name) => (name.double_quoted
-                && self.schema.column(&name.text).is_none())
-            .then(|| Literal::Text(name.text.clone())),
-        }
-    }
-
-    fn operand_column(&self, operand: &Operand) -> Result<(usize, &Column), SqlError> {
-        match operand {
-            Operand::Column(name) => self.column(name),
-            Operand::Literal(_) => Err(no_column(operand)),
-        }
-    }
-
-    fn bool_column(&self, operand: &Operand, operator: &'static str) -> Result<usize, SqlError> {
-        let (position, column) = self.operand_column(operand)?;
-        if column.column_type == ColumnType::Bool {
-            return Ok(position);
-        }
-        Err(SqlError::Operator {
-            column: column.name.clone(),
-            column_type: column.column_type,
-            operator,
-            instead: "compare it with a literal",
-        })
-    }
-
     fn column(&self, name: &Name) -> Result<(usize, &Column), SqlError> {
         self.schema.column(&name.text).ok_or_else(|| SqlError::UnknownColumn {
             name: name.text.clone(),
@@ -335,26 +205,4 @@ impl Binder<'_> {
         };
         typed(column, literal, given)
     }
-}
-
-fn truth_of(column: usize, truth: bool, negate: bool) -> Predicate {
-    let comparison = if negate { Comparison::NotEqual } else { Comparison::Equal };
-    Predicate::Compare { column, comparison, value: Value::Bool(truth) }
-}
-
-/// Parts under AND (`all`) or OR, flat: parts of the same kind are taken apart.
-fn joined(parts: Vec<Predicate>, all: bool) -> Predicate {
-    let mut flat = Vec::with_capacity(parts.len());
-    for part in parts {
-        match part {
-            Predicate::And(inner) if all => flat.extend(inner),
-            Predicate::Or(inner) if !all => flat.extend(inner),
-            part => flat.push(part),
-        }
-    }
-    if all { Predicate::And(flat) } else { Predicate::Or(flat) }
-}
-
-fn no_column(operand: &Operand) -> SqlError {
-    SqlError::NoColumn { text: operand.to_string() }
 }

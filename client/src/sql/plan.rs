@@ -46,7 +46,8 @@ pub enum Source {
     /// Every row of the table, in row order. Not private, and told apart by nothing but the
     /// statement's form.
     PublicScan {
-        /// Rows after which the scan may stop. Only for a statement without WHERE.
+        /// Where LIMIT alone decides, rows numbered from this on are not needed. Only for a
+        /// statement without WHERE, so that it cannot depend on a literal.
         enough_rows: Option<u64>,
     },
 }

@@ -1,4 +1,12 @@
 //! SQLite as the oracle.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    reason = "test support: a failure is a failed test"
+)]
 
 use opaque_client::sql::ResultSet;
 use opaque_pir::table::{ColumnType, Value};

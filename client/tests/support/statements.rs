@@ -1,4 +1,12 @@
 //! Random tables and random statements of the grammar, for tests that compare with SQLite.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    reason = "test support: a failure is a failed test"
+)]
 
 use jiff::Timestamp;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value};
