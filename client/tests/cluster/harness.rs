@@ -1,0 +1,232 @@
+//! A cluster started by `opaque dev`, and what tests do to it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use opaque_client::profile::Home;
+use opaque_client::sql::{Options, ResultSet};
+use opaque_client::{Client, ClientConfig, Error, QueryOptions, Timing};
+use opaque_pir::table::Value;
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Two cores hold one cluster at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// How long anything may take before a test gives up; no test depends on less.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A running cluster; stopped when dropped.
+pub(crate) struct Cluster {
+    directory: TempDir,
+    dev: Option<Child>,
+    arguments: Vec<String>,
+    log_filter: String,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// `opaque dev` with these arguments, waited for.
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        Self::start_logging(arguments, "info").await
+    }
+
+    /// As [`Cluster::start`], with a `RUST_LOG` of the nodes.
+    pub(crate) async fn start_logging(arguments: &[&str], log_filter: &str) -> Self {
+        let turn = ONE_AT_A_TIME.lock().await;
+        let mut cluster = Self {
+            directory: tempfile::tempdir().unwrap(),
+            dev: None,
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            log_filter: log_filter.to_owned(),
+            _turn: turn,
+        };
+        cluster.resume();
+        cluster
+    }
+
+    /// Starts `opaque dev` again on the same data.
+    pub(crate) fn resume(&mut self) {
+        assert!(self.dev.is_none(), "it runs already");
+        let mut dev = self.command();
+        dev.arg("dev").arg("--data-dir").arg(self.data()).args(&self.arguments);
+        dev.env("RUST_LOG", &self.log_filter);
+        let log = std::fs::File::create(self.directory.path().join("dev.log")).unwrap();
+        dev.stdout(log.try_clone().unwrap()).stderr(log);
+        self.dev = Some(dev.spawn().unwrap());
+        let status = self.cli(&["status", "--wait", "120s"]);
+        assert!(status.status.success(), "{}\n{}", text(&status.stderr), self.logs());
+    }
+
+    /// Ctrl-C, and waits for the end.
+    pub(crate) fn stop(&mut self) {
+        let Some(mut dev) = self.dev.take() else { return };
+        signal(dev.id(), "TERM");
+        dev.wait().unwrap();
+    }
+
+    /// Runs the `opaque` command against this cluster.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Standard output of a command that must succeed.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.cli(arguments);
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}\n{stdout}\n{stderr}");
+        stdout
+    }
+
+    /// Standard error of a command that must fail, without a panic.
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.cli(arguments);
+        let stderr = text(&output.stderr);
+        assert!(!output.status.success(), "{arguments:?} succeeded: {}", text(&output.stdout));
+        assert!(stderr.starts_with("error: ") && !stderr.contains("panicked"), "{stderr}");
+        stderr
+    }
+
+    /// A client with the cluster's profile.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.config()).unwrap()
+    }
+
+    /// The profile that `opaque dev` wrote.
+    pub(crate) fn config(&self) -> ClientConfig {
+        ClientConfig::new(&Home::new(self.home()), &[], None).unwrap()
+    }
+
+    /// Kills a node's process without a chance to clean up.
+    pub(crate) fn kill(&self, node: &str) {
+        signal(self.pid(node), "KILL");
+    }
+
+    /// The process of a node.
+    pub(crate) fn pid(&self, node: &str) -> u32 {
+        let file = self.data().join("run").join(format!("{node}.pid"));
+        std::fs::read_to_string(file).unwrap().trim().parse().unwrap()
+    }
+
+    /// Waits until the cluster's status satisfies a condition.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        condition: impl Fn(&opaque_proto::v1::StatusResponse) -> bool,
+    ) {
+        let client = self.client();
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            if client.status().await.is_ok_and(|status| condition(&status)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("waited in vain until {what}\n{}", self.logs());
+    }
+
+    /// Every replica of every shard lives and serves the active generation.
+    pub(crate) async fn until_whole(&self, nodes: usize) {
+        self.until("every replica serves", |status| {
+            let replicas: Vec<_> = status.shards.iter().flat_map(|s| &s.replicas).collect();
+            let serves = |replica: &&opaque_proto::v1::ReplicaStatus| {
+                replica.alive && replica.active_generation == status.generation
+            };
+            replicas.len() == nodes && replicas.iter().all(serves)
+        })
+        .await;
+    }
+
+    /// Writes a file into the cluster's directory.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Loads a table from a schema and CSV text.
+    pub(crate) fn load(&self, schema: &str, csv: &str) -> String {
+        let schema = self.file("schema.sql", schema);
+        let data = self.file("data.csv", csv);
+        self.ok(&["load", path(&schema), path(&data)])
+    }
+
+    /// Loads one of the examples.
+    pub(crate) fn load_example(&self, name: &str, data: &str) {
+        let folder = example(name);
+        self.ok(&["load", path(&folder.join("schema.sql")), path(&folder.join(data))]);
+    }
+
+    /// Everything that the nodes have logged.
+    pub(crate) fn logs(&self) -> String {
+        let mut logs = std::fs::read_to_string(self.directory.path().join("dev.log")).unwrap();
+        let Ok(entries) = std::fs::read_dir(self.data().join("logs")) else { return logs };
+        for entry in entries {
+            logs += &text(&std::fs::read(entry.unwrap().path()).unwrap());
+        }
+        logs
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_opaque"));
+        command.env("OPAQUE_HOME", self.home()).env_remove("RUST_LOG");
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A query with default options.
+pub(crate) async fn query(client: &Client, sql: &str) -> Result<(ResultSet, Timing), Error> {
+    client.query(sql, &QueryOptions::default()).await
+}
+
+/// A query that may be answered by a public scan.
+pub(crate) async fn scan(client: &Client, sql: &str) -> Result<(ResultSet, Timing), Error> {
+    let plan = Options { allow_public_scan: true, ..Options::default() };
+    client.query(sql, &QueryOptions { plan, ..QueryOptions::default() }).await
+}
+
+/// The rows of a query that must succeed.
+pub(crate) async fn rows(client: &Client, sql: &str) -> Vec<Vec<Value>> {
+    query(client, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).0.rows
+}
+
+/// The folder of an example.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
+}
+
+pub(crate) fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    let killed = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    assert!(killed.unwrap().success(), "no process {pid}");
+}
+
+pub(crate) fn int(number: i64) -> Value {
+    Value::Int(number)
+}
+
+pub(crate) fn words(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}

@@ -1,0 +1,24 @@
+//! The product as its users meet it: the `opaque` command, a cluster of real node processes, real
+//! TLS, faults. One cluster runs at a time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod differential;
+mod epochs;
+mod harness;
+mod hostile;
+mod logs;
+mod loading;
+#[path = "../support/oracle.rs"]
+mod oracle;
+mod peers;
+mod replicas;
+#[path = "../support/statements.rs"]
+mod statements;
+mod wire;

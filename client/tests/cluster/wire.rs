@@ -1,0 +1,125 @@
+//! Sizes on the wire: one per table, column and number of lookups.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opaque_client::{Client, ClientConfig, Timing};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::harness::{Cluster, query};
+
+/// Forwards to one node and counts bytes.
+struct Proxy {
+    port: u16,
+    up: Arc<AtomicU64>,
+    down: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    async fn start(node: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (up, down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let counters = (Arc::clone(&up), Arc::clone(&down));
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let node = TcpStream::connect(("127.0.0.1", node)).await.unwrap();
+                let ((from_client, to_client), (from_node, to_node)) =
+                    (client.into_split(), node.into_split());
+                tokio::spawn(forward(from_client, to_node, Arc::clone(&counters.0)));
+                tokio::spawn(forward(from_node, to_client, Arc::clone(&counters.1)));
+            }
+        });
+        Self { port, up, down }
+    }
+
+    fn take(&self) -> (u64, u64) {
+        (self.up.swap(0, Ordering::SeqCst), self.down.swap(0, Ordering::SeqCst))
+    }
+}
+
+async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: Arc<AtomicU64>) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        count.fetch_add(read as u64, Ordering::SeqCst);
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// TLS handshakes (a signature's DER) and HTTP/2 (window updates, Huffman-coded dates) differ by a
+/// few bytes from one connection to the next; a lookup more or less is tens of kilobytes.
+const NOISE: u64 = 512;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_and_answers_have_one_size() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.load_example("weather", "weather.csv");
+    // Keys are registered once; after that every query is alike.
+    query(&cluster.client(), "SELECT * FROM weather WHERE city = 'Cairo'").await.unwrap();
+    let node = cluster.config().endpoints[0].uri().port_u16().unwrap();
+    let proxy = Proxy::start(node).await;
+    let endpoints =
+        opaque_client::profile::parse_endpoints(&[format!("https://127.0.0.1:{}", proxy.port)])
+            .unwrap();
+    let config = ClientConfig { endpoints, ..cluster.config() };
+
+    let families = [
+        // Present, absent, empty, long: one page of a KEY.
+        vec![
+            "SELECT * FROM weather WHERE city = 'Santiago'".to_owned(),
+            "SELECT * FROM weather WHERE city = 'Atlantis'".to_owned(),
+            "SELECT * FROM weather WHERE city = ''".to_owned(),
+            format!("SELECT * FROM weather WHERE city = '{}'", "x".repeat(5000)),
+            "SELECT temperature FROM weather WHERE city = 'Cairo' AND temperature > 99".to_owned(),
+            "SELECT COUNT(*) FROM weather WHERE city = 'Cairo'".to_owned(),
+        ],
+        // One page of an INDEX with two, one and no rows.
+        vec![
+            "SELECT * FROM weather WHERE conditions = 'Sunny'".to_owned(),
+            "SELECT * FROM weather WHERE conditions = 'Rain'".to_owned(),
+            "SELECT * FROM weather WHERE conditions = 'Lava'".to_owned(),
+            "SELECT COUNT(*) FROM weather WHERE conditions <> 'Sunny'".to_owned(),
+        ],
+        // Three lookups, also when values repeat.
+        vec![
+            "SELECT * FROM weather WHERE city IN ('Tokyo', 'Cairo', 'London')".to_owned(),
+            "SELECT * FROM weather WHERE city IN ('a', 'b', 'c')".to_owned(),
+            "SELECT * FROM weather WHERE city IN ('Cairo', 'Cairo', 'Cairo')".to_owned(),
+            "SELECT * FROM weather WHERE city = 'Cairo' OR city = 'x' OR city = 'y'".to_owned(),
+        ],
+    ];
+    let mut sizes = Vec::new();
+    for family in &families {
+        let mut seen = Vec::new();
+        for sql in family {
+            let (timing, wire) = measure(&proxy, &config, sql).await;
+            seen.push((timing.bytes_up, timing.bytes_down, wire, sql));
+        }
+        let (up, down, (wire_up, wire_down), _) = seen[0];
+        for (other_up, other_down, (other_wire_up, other_wire_down), sql) in &seen {
+            assert_eq!((up, down), (*other_up, *other_down), "{sql}");
+            assert!(wire_up.abs_diff(*other_wire_up) < NOISE, "{seen:?}");
+            assert!(wire_down.abs_diff(*other_wire_down) < NOISE, "{seen:?}");
+        }
+        // What is counted is what the client says, plus framing and the description.
+        assert!(wire_up > up && wire_up < up + up / 50 + 16_384, "{wire_up} for {up}");
+        assert!(wire_down > down && wire_down < down + down / 50 + 16_384, "{wire_down} for {down}");
+        sizes.push((up, down));
+    }
+    // The test can tell three lookups from one.
+    assert!(sizes[2].0 > 2 * sizes[0].0 && sizes[2].1 > 2 * sizes[0].1, "{sizes:?}");
+}
+
+/// One query over a connection of its own.
+async fn measure(proxy: &Proxy, config: &ClientConfig, sql: &str) -> (Timing, (u64, u64)) {
+    proxy.take();
+    let client = Client::connect(config.clone()).unwrap();
+    let (_, timing) = query(&client, sql).await.unwrap();
+    assert_eq!(timing.keys_bytes, 0);
+    (timing, proxy.take())
+}
