@@ -149,7 +149,7 @@ impl Cluster {
     pub(crate) fn load(&self, schema: &str, csv: &str) -> String {
         let schema = self.file("schema.sql", schema);
         let data = self.file("data.csv", csv);
-        self.ok(&["load", path(&schema), path(&data)])
+        self.ok(&["load", "--null", "\\N", path(&schema), path(&data)])
     }
 
     /// Loads one of the examples.

@@ -1,0 +1,151 @@
+//! Epochs: loaded, listed, rolled back, kept over restarts and over loads that fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::harness::{Cluster, int, query, rows, words};
+
+const SCHEMA: &str = "CREATE TABLE prices (item TEXT KEY, price INT)";
+
+fn csv(price: i64) -> String {
+    (0..500).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{price}\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.load(SCHEMA, &csv(1));
+    let client = Arc::new(cluster.client());
+    let stop = Arc::new(AtomicBool::new(false));
+    let asking = tokio::spawn({
+        let (client, stop) = (Arc::clone(&client), Arc::clone(&stop));
+        async move {
+            let mut prices = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let sql = "SELECT price FROM prices WHERE item IN ('item1', 'item250', 'item499')";
+                let answer = rows(&client, sql).await;
+                assert_eq!(answer.len(), 3);
+                assert!(answer.iter().all(|row| row == &answer[0]), "mixed epochs: {answer:?}");
+                prices.push(answer[0][0].clone());
+            }
+            prices
+        }
+    });
+    cluster.load(SCHEMA, &csv(2));
+    cluster.load(SCHEMA, &csv(3));
+    let epochs = cluster.ok(&["epochs", "prices"]);
+    assert_eq!(epochs.lines().count(), 4, "{epochs}");
+    cluster.ok(&["rollback", "prices", "2"]);
+    // A node learns of an activation before its client does: one more answer, then stop.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.store(true, Ordering::Relaxed);
+    let prices = asking.await.unwrap();
+    assert_eq!(prices.first(), Some(&int(1)));
+    assert_eq!(prices.last(), Some(&int(2)));
+
+    let missing = cluster.fails(&["rollback", "prices", "77"]);
+    assert!(missing.contains("77") && missing.contains("opaque epochs prices"), "{missing}");
+
+    // A second start serves the same data at the same epoch.
+    cluster.stop();
+    cluster.resume();
+    let answer = rows(&cluster.client(), "SELECT price FROM prices WHERE item = 'item7'").await;
+    assert_eq!(answer, [[int(2)]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_killed_during_a_load_leaves_the_old_epoch() {
+    let cluster = Cluster::start(&["--no-restart"]).await;
+    cluster.load(SCHEMA, &csv(1));
+    let client = cluster.client();
+    rows(&client, "SELECT price FROM prices WHERE item = 'item1'").await;
+    // The client's first endpoint is the node that loads.
+    let schema = cluster.file("schema.sql", SCHEMA);
+    let many = (0..200_000)
+        .fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{i}\n"));
+    let data = cluster.file("many.csv", many);
+    let target = cluster.config().endpoints[0].to_string();
+    let loading = std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let arguments = ["load", schema.to_str().unwrap(), data.to_str().unwrap()];
+            cluster.cli(&[&["--cluster", &target], &arguments[..]].concat())
+        });
+        // The first object of the new epoch is the sign that the load has begun.
+        let epochs = cluster.data().join("store/tables/prices/epochs");
+        while std::fs::read_dir(&epochs).unwrap().count() < 2 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        cluster.kill("shard-0-0");
+        load.join().unwrap()
+    });
+    assert!(!loading.status.success());
+    let said = super::harness::text(&loading.stderr);
+    assert!(said.contains("error: "), "{said}");
+    let epochs = cluster.cli(&["epochs", "prices"]);
+    let epochs = super::harness::text(&epochs.stdout);
+    assert_eq!(epochs.lines().count(), 2, "only the old epoch is complete: {epochs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_a_node_cannot_read_is_not_activated() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.load(SCHEMA, &csv(1));
+    cluster.load(SCHEMA, &csv(2));
+    // Damage the old epoch in the store, then ask for it.
+    let folder = cluster.data().join("store/tables/prices/epochs").join(format!("{:020}", 1));
+    let plane = folder.join("index-0/plane-0");
+    let mut bytes = std::fs::read(&plane).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&plane, bytes).unwrap();
+    let refused = cluster.fails(&["rollback", "prices", "1"]);
+    assert!(refused.contains("plane-0") && refused.contains("damaged"), "{refused}");
+    let answer = rows(&cluster.client(), "SELECT price FROM prices WHERE item = 'item1'").await;
+    assert_eq!(answer, [[int(2)]], "the epoch before is still served");
+    // And the cluster is as good as before.
+    cluster.load(SCHEMA, &csv(4));
+    let answer = rows(&cluster.client(), "SELECT price FROM prices WHERE item = 'item1'").await;
+    assert_eq!(answer, [[int(4)]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_survive_the_round_trip() {
+    let cluster = Cluster::start(&[]).await;
+    let schema = "CREATE TABLE odd (k TEXT KEY, i INT INDEX, r REAL, j JSON, b BOOL, t TIMESTAMP)";
+    let csv = "k,i,r,j,b,t\n\
+        \"it's \"\"quoted\"\", über 日本\",-9223372036854775808,-0.1,\"{\"\"a\"\": [1, null]}\",true,2026-11-21T09:30:00Z\n\
+        plain,9223372036854775807,1e300,\"\"\"x\"\"\",false,1969-12-31T23:59:59.999999Z\n\
+        nulls,\\N,\\N,\\N,\\N,\\N\n";
+    cluster.load(schema, csv);
+    let json = cluster.ok(&[
+        "query",
+        "--format",
+        "json",
+        "--param",
+        "k=it's \"quoted\", über 日本",
+        "SELECT * FROM odd WHERE k = :k",
+    ]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!([{
+            "k": "it's \"quoted\", über 日本",
+            "i": i64::MIN,
+            "r": -0.1,
+            "j": {"a": [1, null]},
+            "b": true,
+            "t": "2026-11-21T09:30:00Z"
+        }])
+    );
+    let client = cluster.client();
+    let sql = "SELECT k, r FROM odd WHERE i = 9223372036854775807";
+    assert_eq!(
+        rows(&client, sql).await,
+        [[words("plain"), opaque_pir::table::Value::Real(1e300)]]
+    );
+    let (nulls, _) = query(&client, "SELECT * FROM odd WHERE k = 'nulls'").await.unwrap();
+    assert!(nulls.rows[0][1..].iter().all(|v| *v == opaque_pir::table::Value::Null));
+    let csv = cluster.ok(&["query", "--format", "csv", "SELECT * FROM odd WHERE k = 'nulls'"]);
+    assert_eq!(csv, "k,i,r,j,b,t\nnulls,,,,,\n");
+}

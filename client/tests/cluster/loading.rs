@@ -1,0 +1,79 @@
+//! Files that cannot be loaded: the error names line and column, and nothing is loaded.
+
+use super::harness::{Cluster, path};
+
+const SCHEMA: &str = "CREATE TABLE people (id INT KEY, name TEXT INDEX NOT NULL, age INT)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_files_name_line_and_column_and_load_nothing() {
+    let cluster = Cluster::start(&[]).await;
+    let many = |bad_line: usize, bad: &str| {
+        let mut csv = "id,name,age\n".to_owned();
+        for line in 2..=70_010 {
+            let row = if line == bad_line { bad.to_owned() } else { format!("{line},n{line},7") };
+            csv += &row;
+            csv.push('\n');
+        }
+        csv.into_bytes()
+    };
+    let huge = format!("id,name,age\n1,ok,1\n2,{},1\n", "x".repeat(20_000));
+    // (what, schema, data, what the error must name)
+    let cases: Vec<(&str, &str, Vec<u8>, Vec<&str>)> = vec![
+        ("a missing column", SCHEMA, b"id,age\n1,2\n".to_vec(), vec!["name"]),
+        ("an unknown column", SCHEMA, b"id,name,age,hat\n1,a,2,x\n".to_vec(), vec!["hat"]),
+        (
+            "a bad integer on line 70,001",
+            SCHEMA,
+            many(70_001, "70001,n,old"),
+            vec!["70001", "age"],
+        ),
+        ("invalid UTF-8", SCHEMA, b"id,name,age\n1,ok,1\n2,\xff\xfe,1\n".to_vec(), vec!["3", "name"]),
+        ("a NULL where none may be", SCHEMA, b"id,name,age\n1,,1\n".to_vec(), vec!["2", "name"]),
+        ("too few fields", SCHEMA, b"id,name,age\n1,a\n".to_vec(), vec!["2"]),
+        ("a key twice", SCHEMA, b"id,name,age\n1,a,1\n2,b,1\n1,c,1\n".to_vec(), vec!["id"]),
+        ("a row larger than a bucket", SCHEMA, huge.into_bytes(), vec!["bytes"]),
+        ("no header", SCHEMA, Vec::new(), vec!["id"]),
+        ("no table", "SELECT 1", b"id,name,age\n".to_vec(), vec!["CREATE TABLE"]),
+        ("no searchable column", "CREATE TABLE people (id INT)", b"id\n1\n".to_vec(), vec!["KEY"]),
+    ];
+    for (what, schema, data, named) in cases {
+        let schema = cluster.file("bad.sql", schema);
+        let data = cluster.file("bad.csv", data);
+        let said = cluster.fails(&["load", path(&schema), path(&data)]);
+        for name in named {
+            assert!(said.contains(name), "{what} should name {name}: {said}");
+        }
+        println!("{what}:\n{said}");
+        assert!(!cluster.ok(&["tables"]).contains("people"), "{what}");
+    }
+    let gone = cluster.fails(&["load", "nowhere.sql", "nowhere.csv"]);
+    assert!(gone.contains("nowhere.sql"), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_cannot_be_answered_say_what_to_write() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.load_example("weather", "weather.csv");
+    let cases = [
+        ("SELECT * FROM rain", "rain"),
+        ("SELECT nothing FROM weather WHERE city = 'x'", "nothing"),
+        ("SELECT * FROM weather WHERE temperature > 20", "--allow-public-scan"),
+        ("SELECT * FROM weather WHERE city LIKE 'S%'", "--allow-public-scan"),
+        ("SELECT city FROM weather JOIN rain", "JOIN"),
+        ("DELETE FROM weather", "SELECT"),
+        ("SELECT * FROM weather WHERE city = :name", "--param"),
+        ("SELECT", ""),
+    ];
+    for (sql, named) in cases {
+        let said = cluster.fails(&["query", sql]);
+        assert!(said.contains(named), "{sql} should name {named}: {said}");
+    }
+    let scanned = cluster.ok(&[
+        "query",
+        "--allow-public-scan",
+        "--format",
+        "csv",
+        "SELECT city FROM weather WHERE temperature > 20 ORDER BY temperature DESC LIMIT 3",
+    ]);
+    assert_eq!(scanned, "city\nCairo\nTokyo\nNairobi\n");
+}
