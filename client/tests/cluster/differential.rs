@@ -1,7 +1,6 @@
 //! At least 500 random statements through a real cluster, each compared with SQLite row for row.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use opaque_client::csv_source;
 use opaque_client::ddl;
@@ -11,7 +10,7 @@ use opaque_pir::table::Value;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::harness::{Cluster, example, path};
+use super::harness::{Cluster, example};
 use super::oracle;
 use super::statements::{self, Table};
 
@@ -125,6 +124,7 @@ async fn planned(client: &Client, sql: &str, options: Options) -> (bool, Way) {
         Source::Count(_) => (false, Way::Count),
         Source::Lookups { .. } => (false, Way::Lookups),
         Source::PublicScan { enough_rows } => (enough_rows.is_some(), Way::Scan),
+        other => panic!("a new way to answer: {other:?}"),
     }
 }
 
@@ -137,7 +137,8 @@ fn most_matches(sqlite: &rusqlite::Connection, sql: &str) -> u64 {
     let table = sql.split(" FROM ").nth(1).unwrap().split(' ').next().unwrap();
     let lookup = condition.split(" AND ").next().unwrap();
     let count = format!("SELECT COUNT(*) FROM {table} WHERE {lookup}");
-    sqlite.query_row(&count, [], |row| row.get(0)).unwrap()
+    let count: i64 = sqlite.query_row(&count, [], |row| row.get(0)).unwrap();
+    count.try_into().unwrap()
 }
 
 fn count_rows(rows: &[Vec<Value>]) -> HashMap<String, usize> {

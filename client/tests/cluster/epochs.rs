@@ -62,8 +62,8 @@ async fn a_node_killed_during_a_load_leaves_the_old_epoch() {
     rows(&client, "SELECT price FROM prices WHERE item = 'item1'").await;
     // The client's first endpoint is the node that loads.
     let schema = cluster.file("schema.sql", SCHEMA);
-    let many = (0..200_000)
-        .fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{i}\n"));
+    let many =
+        (0..200_000).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{i}\n"));
     let data = cluster.file("many.csv", many);
     let target = cluster.config().endpoints[0].to_string();
     let loading = std::thread::scope(|scope| {
@@ -140,10 +140,7 @@ async fn values_survive_the_round_trip() {
     );
     let client = cluster.client();
     let sql = "SELECT k, r FROM odd WHERE i = 9223372036854775807";
-    assert_eq!(
-        rows(&client, sql).await,
-        [[words("plain"), opaque_pir::table::Value::Real(1e300)]]
-    );
+    assert_eq!(rows(&client, sql).await, [[words("plain"), opaque_pir::table::Value::Real(1e300)]]);
     let (nulls, _) = query(&client, "SELECT * FROM odd WHERE k = 'nulls'").await.unwrap();
     assert!(nulls.rows[0][1..].iter().all(|v| *v == opaque_pir::table::Value::Null));
     let csv = cluster.ok(&["query", "--format", "csv", "SELECT * FROM odd WHERE k = 'nulls'"]);

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use opaque_client::profile::Home;
-use opaque_client::sql::{Options, ResultSet};
+use opaque_client::sql::ResultSet;
 use opaque_client::{Client, ClientConfig, Error, QueryOptions, Timing};
 use opaque_pir::table::Value;
 use tempfile::TempDir;
@@ -192,12 +192,6 @@ impl Drop for Cluster {
 /// A query with default options.
 pub(crate) async fn query(client: &Client, sql: &str) -> Result<(ResultSet, Timing), Error> {
     client.query(sql, &QueryOptions::default()).await
-}
-
-/// A query that may be answered by a public scan.
-pub(crate) async fn scan(client: &Client, sql: &str) -> Result<(ResultSet, Timing), Error> {
-    let plan = Options { allow_public_scan: true, ..Options::default() };
-    client.query(sql, &QueryOptions { plan, ..QueryOptions::default() }).await
 }
 
 /// The rows of a query that must succeed.

@@ -158,7 +158,10 @@ async fn queries(node: &mut Node, table: &Table) {
     let refused = node.lookup(tokio_stream::iter([chunk.clone()])).await.unwrap_err();
     assert_eq!(reason_of(&refused), "malformed");
     let empty = LookupRequest { part: None };
-    assert_eq!(reason_of(&node.lookup(tokio_stream::iter([empty])).await.unwrap_err()), "malformed");
+    assert_eq!(
+        reason_of(&node.lookup(tokio_stream::iter([empty])).await.unwrap_err()),
+        "malformed"
+    );
 }
 
 async fn keys(node: &mut Node) {
@@ -184,7 +187,8 @@ async fn keys(node: &mut Node) {
 async fn scans_and_loads(node: &mut Node, table: &Table) {
     for (first_bucket, end_bucket) in [(5, 5), (9, 3), (0, u32::MAX), (u32::MAX, u32::MAX)] {
         let table_name = "weather".to_owned();
-        let request = ScanRequest { table: table_name, epoch: table.epoch, first_bucket, end_bucket };
+        let request =
+            ScanRequest { table: table_name, epoch: table.epoch, first_bucket, end_bucket };
         let refused = match node.scan(request).await {
             Err(refused) => refused,
             Ok(mut stream) => stream.get_mut().message().await.unwrap_err(),
@@ -197,9 +201,11 @@ async fn scans_and_loads(node: &mut Node, table: &Table) {
         role,
         nullable: false,
     };
-    let header = |columns| load_request::Part::Header(LoadHeader {
-        schema: Some(opaque_proto::v1::Schema { table: "evil".to_owned(), columns }),
-    });
+    let header = |columns| {
+        load_request::Part::Header(LoadHeader {
+            schema: Some(opaque_proto::v1::Schema { table: "evil".to_owned(), columns }),
+        })
+    };
     let good = || header(vec![column("k", 1)]);
     let row = |bytes: &'static [u8]| {
         load_request::Part::Rows(RowBatch { rows: vec![Bytes::from_static(bytes)] })
@@ -238,9 +244,9 @@ async fn load(node: &mut Node, requests: Vec<LoadRequest>) -> Result<(), Status>
 }
 
 async fn lookup(node: &mut Node, header: LookupHeader, body: Vec<u8>) -> Result<(), Status> {
-    let chunks = body.chunks(100_000).map(|chunk| {
-        lookup_request::Part::Chunk(Bytes::copy_from_slice(chunk))
-    });
+    let chunks = body
+        .chunks(100_000)
+        .map(|chunk| lookup_request::Part::Chunk(Bytes::copy_from_slice(chunk)));
     let parts: Vec<LookupRequest> = std::iter::once(lookup_request::Part::Header(header))
         .chain(chunks)
         .map(|part| LookupRequest { part: Some(part) })

@@ -13,8 +13,8 @@ mod differential;
 mod epochs;
 mod harness;
 mod hostile;
-mod logs;
 mod loading;
+mod logs;
 #[path = "../support/oracle.rs"]
 mod oracle;
 mod peers;

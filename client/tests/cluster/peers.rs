@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use opaque_proto::v1::ShardStatusRequest;
+use opaque_proto::v1::StatusRequest;
 use opaque_proto::v1::query_client::QueryClient;
 use opaque_proto::v1::shard_client::ShardClient;
-use opaque_proto::v1::StatusRequest;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
@@ -23,9 +23,8 @@ async fn only_nodes_of_this_cluster_reach_the_peer_port() {
     let ca = || Certificate::from_pem(read(&node.join("peer-ca.crt")));
     let own = Identity::from_pem(read(&node.join("peer.crt")), read(&node.join("peer.key")));
     let port = peer_port(&cluster);
-    let base = || {
-        ClientTlsConfig::new().ca_certificate(ca()).domain_name("shard-0.peers.opaque.internal")
-    };
+    let base =
+        || ClientTlsConfig::new().ca_certificate(ca()).domain_name("shard-0.peers.opaque.internal");
 
     // A node's own certificate is accepted: the refusals below are no accident of the setup.
     status(port, Some(base().identity(own.clone()))).await.expect("a node may call its peer");

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use opaque_client::{Client, ClientConfig, Timing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::harness::{Cluster, query};
 
@@ -108,7 +108,10 @@ async fn requests_and_answers_have_one_size() {
         }
         // What is counted is what the client says, plus framing and the description.
         assert!(wire_up > up && wire_up < up + up / 50 + 16_384, "{wire_up} for {up}");
-        assert!(wire_down > down && wire_down < down + down / 50 + 16_384, "{wire_down} for {down}");
+        assert!(
+            wire_down > down && wire_down < down + down / 50 + 16_384,
+            "{wire_down} for {down}"
+        );
         sizes.push((up, down));
     }
     // The test can tell three lookups from one.

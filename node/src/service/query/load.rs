@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::Stream;
 use opaque_pir::table::{Schema, decode_row};
@@ -27,8 +26,6 @@ use crate::prepare::{self, Progress};
 use crate::registry::store_error;
 use crate::store::{Store, Writer};
 
-/// How long a writer may be silent before its load counts as abandoned.
-const ABANDONED_AFTER: Duration = Duration::from_secs(30 * 60);
 /// Rows between two messages of progress while receiving.
 const REPORT_ROWS: u64 = 20_000;
 
@@ -78,7 +75,6 @@ impl Load {
         self.check_name(&schema)?;
         let name = schema.table().to_owned();
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(NodeError::internal)?;
-        self.sweep(&name).await;
         let created = UnixMillis::now();
         let load = prepare::Load { schema, rows, created, writer: self.writer.clone() };
         let progress = |progress: Progress| match progress {
@@ -170,16 +166,6 @@ impl Load {
             Err(NodeError::Refused(format!(
                 "table {existing:?} exists, and names do not differ by case: load it under that name"
             )))
-        }
-    }
-
-    /// Removes what earlier loads left behind when their node died.
-    async fn sweep(&self, table: &str) {
-        let swept = self.store.sweep(table, &self.writer, UnixMillis::now(), ABANDONED_AFTER);
-        match swept.await {
-            Ok(epochs) if epochs.is_empty() => {}
-            Ok(epochs) => tracing::info!(table, ?epochs, "swept abandoned loads"),
-            Err(error) => tracing::warn!(table, %error, "could not sweep abandoned loads"),
         }
     }
 
