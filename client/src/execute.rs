@@ -196,6 +196,10 @@ impl Client {
         timing.hint += micros(answered.header.hint_us);
         timing.server += server;
         timing.network += answered.wall.saturating_sub(server);
+        if answered.header.active_epoch.is_some_and(|epoch| epoch != work.table.epoch) {
+            // This answer is right for its epoch; the next query asks the newer one.
+            self.forget(work.table.schema.table());
+        }
         let begun = Instant::now();
         let (secrets, answer): (Vec<LookupSecret>, _) = (request.secrets, answered.answer);
         let pages = work.run(move |asker| asker.open(secrets, &answer)).await?;

@@ -1,7 +1,7 @@
 //! Epochs: loaded, listed, rolled back, kept over restarts and over loads that fail.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::harness::{Cluster, int, query, rows, words};
@@ -17,9 +17,10 @@ async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
     let mut cluster = Cluster::start(&[]).await;
     cluster.load(SCHEMA, &csv(1));
     let client = Arc::new(cluster.client());
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let asking = tokio::spawn({
-        let (client, stop) = (Arc::clone(&client), Arc::clone(&stop));
+        let (client, stop, answered) =
+            (Arc::clone(&client), Arc::clone(&stop), Arc::clone(&answered));
         async move {
             let mut prices = Vec::new();
             while !stop.load(Ordering::Relaxed) {
@@ -28,6 +29,7 @@ async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
                 assert_eq!(answer.len(), 3);
                 assert!(answer.iter().all(|row| row == &answer[0]), "mixed epochs: {answer:?}");
                 prices.push(answer[0][0].clone());
+                answered.fetch_add(1, Ordering::Relaxed);
             }
             prices
         }
@@ -37,8 +39,11 @@ async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
     let epochs = cluster.ok(&["epochs", "prices"]);
     assert_eq!(epochs.lines().count(), 4, "{epochs}");
     cluster.ok(&["rollback", "prices", "2"]);
-    // A node learns of an activation before its client does: one more answer, then stop.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // An answer under way may be the old epoch's; it tells the client of the new one.
+    let seen = answered.load(Ordering::Relaxed);
+    while answered.load(Ordering::Relaxed) < seen + 3 && !asking.is_finished() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     stop.store(true, Ordering::Relaxed);
     let prices = asking.await.unwrap();
     assert_eq!(prices.first(), Some(&int(1)));
@@ -89,10 +94,13 @@ async fn a_node_killed_during_a_load_leaves_the_old_epoch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_that_a_node_cannot_read_is_not_activated() {
-    let cluster = Cluster::start(&[]).await;
+    let mut cluster = Cluster::start(&[]).await;
     cluster.load(SCHEMA, &csv(1));
     cluster.load(SCHEMA, &csv(2));
-    // Damage the old epoch in the store, then ask for it.
+    // Nodes that have just begun hold the active epoch alone. Damage the other in the store, then
+    // ask for it.
+    cluster.stop();
+    cluster.resume();
     let folder = cluster.data().join("store/tables/prices/epochs").join(format!("{:020}", 1));
     let plane = folder.join("index-0/plane-0");
     let mut bytes = std::fs::read(&plane).unwrap();

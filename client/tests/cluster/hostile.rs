@@ -102,7 +102,7 @@ async fn queries(node: &mut Node, table: &Table) {
             "malformed",
         ),
         ("wrong marker", header.clone(), damaged(0), Code::InvalidArgument, "malformed"),
-        ("wrong version", header.clone(), damaged(4), Code::InvalidArgument, "malformed"),
+        ("wrong version", header.clone(), damaged(1), Code::InvalidArgument, "malformed"),
         (
             "no lookups",
             with(&|h| h.lookups = Some(0)),
@@ -145,13 +145,12 @@ async fn queries(node: &mut Node, table: &Table) {
         assert!(!refused.message().is_empty(), "{what}");
     }
     // A query of another geometry carries another ParamsId: find the byte and change it.
-    let refused = (5..48).map(|at| damaged(at));
     let mut params = 0;
-    for body in refused {
-        let refused = lookup(node, header.clone(), body).await.expect_err("a damaged header");
+    for at in 2..42 {
+        let refused = lookup(node, header.clone(), damaged(at)).await.expect_err("a damaged header");
         params += u32::from(reason_of(&refused) == "params");
     }
-    assert!(params >= 32, "every byte of the ParamsId counts: {params}");
+    assert_eq!(params, 32, "every byte of the ParamsId counts, and the epoch's do not pass for it");
 
     // A stream without a header, and one that stops half way.
     let chunk = LookupRequest { part: Some(lookup_request::Part::Chunk(good.clone().into())) };

@@ -32,7 +32,7 @@ async fn bad_files_name_line_and_column_and_load_nothing() {
         ("too few fields", SCHEMA, b"id,name,age\n1,a\n".to_vec(), vec!["2"]),
         ("a key twice", SCHEMA, b"id,name,age\n1,a,1\n2,b,1\n1,c,1\n".to_vec(), vec!["id"]),
         ("a row larger than a bucket", SCHEMA, huge.into_bytes(), vec!["bytes"]),
-        ("no header", SCHEMA, Vec::new(), vec!["id"]),
+        ("no header", SCHEMA, Vec::new(), vec!["first line"]),
         ("no table", "SELECT 1", b"id,name,age\n".to_vec(), vec!["CREATE TABLE"]),
         ("no searchable column", "CREATE TABLE people (id INT)", b"id\n1\n".to_vec(), vec!["KEY"]),
     ];
@@ -43,6 +43,7 @@ async fn bad_files_name_line_and_column_and_load_nothing() {
         for name in named {
             assert!(said.contains(name), "{what} should name {name}: {said}");
         }
+        assert_eq!(said.matches("/bad.").count(), 1, "the file is named once: {said}");
         println!("{what}:\n{said}");
         assert!(!cluster.ok(&["tables"]).contains("people"), "{what}");
     }

@@ -262,8 +262,9 @@ impl QueryService {
             .lookup(&serving, &table, &index, &replicas, &self.registry, body)
             .await?;
         drop(memory);
+        let name = table.manifest.schema.table();
         tracing::debug!(
-            table = table.manifest.schema.table(),
+            table = name,
             column,
             epoch,
             lookups,
@@ -277,6 +278,7 @@ impl QueryService {
             scan_us: Some(micros(answered.scan)),
             hint_us: Some(micros(answered.hint)),
             total_us: Some(micros(answered.total)),
+            active_epoch: Some(self.cluster.table(name).map_or(epoch, |(_, t)| t.manifest.epoch)),
         };
         let parts = std::iter::once(lookup_response::Part::Header(header))
             .chain(cut(answered.answer).map(lookup_response::Part::Chunk))
