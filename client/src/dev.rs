@@ -82,7 +82,7 @@ pub(crate) async fn run(arguments: Arguments, home: Home) -> Result<(), DevError
     for node in layout.nodes() {
         authorities.issue(&layout.node_tls_dir(node), node.shard)?;
     }
-    say(&format!("starting {} shards of {replicas} processes", layout.shards()));
+    say(&format!("starting {} shards with {replicas} replicas each", layout.shards()));
     say(&format!("data in {}", layout.data().display()));
     let mut supervisor = Supervisor::new(&layout, binary, threads, !no_restart);
     let outcome = serve(&layout, &authorities, &home, &mut supervisor, &mut signals).await;

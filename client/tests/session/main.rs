@@ -1,0 +1,174 @@
+//! Calls against nodes that refuse, hang, lie and are not there.
+
+mod fake;
+mod scan;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use opaque_client::{
+    profile::NodeUrl,
+    session::{CallError, Session, calls::Answered, calls::Lookup},
+};
+use opaque_proto::v1::LookupHeader;
+use tonic::Code;
+
+use fake::{Authority, Node, Reply};
+
+const ANSWER_BYTES: usize = 1000;
+const QUICK: Duration = Duration::from_secs(10);
+
+fn good() -> Reply {
+    Reply::Answer { total: ANSWER_BYTES as u64, chunks: vec![600, 400] }
+}
+
+fn url(address: SocketAddr) -> NodeUrl {
+    format!("https://{address}").parse().unwrap()
+}
+
+/// More than one chunk, and not a multiple of one.
+fn query() -> Bytes {
+    (0..600_001u32).map(|i| i.to_le_bytes()[1]).collect::<Vec<u8>>().into()
+}
+
+async fn cluster(scripts: Vec<Vec<Reply>>) -> (Session, Vec<Arc<Node>>) {
+    let authority = Authority::new();
+    let (mut nodes, mut urls) = (Vec::new(), Vec::new());
+    for script in scripts {
+        let node = Node::new(script);
+        urls.push(url(authority.serve(&node).await));
+        nodes.push(node);
+    }
+    (Session::new(&urls, Some(&authority.pem())).unwrap(), nodes)
+}
+
+async fn ask(session: &Session, within: Duration) -> Result<Answered, CallError> {
+    let keys = Bytes::from(vec![3; 300_000]);
+    let header = LookupHeader { table: "t".to_owned(), column: 1, ..LookupHeader::default() };
+    let lookup = Lookup { header, query: query(), answer_bytes: ANSWER_BYTES, keys: &keys };
+    session.lookup(within, lookup).await
+}
+
+/// An address that nobody listens on.
+async fn nowhere() -> SocketAddr {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn the_same_bytes_go_to_the_next_node() {
+    let unavailable = Reply::Refuse(Code::Unavailable, "shard-unavailable");
+    let (session, nodes) = cluster(vec![vec![unavailable], vec![good(), good()]]).await;
+    let answered = ask(&session, QUICK).await.unwrap();
+    assert_eq!(*answered.answer, [7; ANSWER_BYTES]);
+    assert_eq!(answered.keys_bytes, 0);
+    ask(&session, QUICK).await.unwrap();
+    let first = &nodes[0].seen.lock().unwrap().lookups;
+    let second = &nodes[1].seen.lock().unwrap().lookups;
+    // The second call starts where the first was answered.
+    assert_eq!((first.len(), second.len()), (1, 2));
+    assert!(first[0].1 == *query() && first[0] == second[0] && second[0] == second[1]);
+}
+
+#[tokio::test]
+async fn a_node_that_is_gone_is_passed_over() {
+    let authority = Authority::new();
+    let node = Node::new([good()]);
+    let urls = [url(nowhere().await), url(authority.serve(&node).await)];
+    let session = Session::new(&urls, Some(&authority.pem())).unwrap();
+    ask(&session, QUICK).await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_are_registered_once_and_the_query_is_sent_again() {
+    let unknown = || Reply::Refuse(Code::FailedPrecondition, "unknown-keys");
+    let (session, nodes) = cluster(vec![vec![unknown(), good()]]).await;
+    let answered = ask(&session, QUICK).await.unwrap();
+    assert_eq!(answered.keys_bytes, 300_000);
+    let seen = nodes[0].seen.lock().unwrap();
+    assert_eq!(seen.keys, [vec![3; 300_000]]);
+    assert!(seen.lookups.len() == 2 && seen.lookups[0] == seen.lookups[1]);
+    drop(seen);
+
+    let (session, nodes) = cluster(vec![vec![unknown(), unknown(), good()]]).await;
+    assert_eq!(ask(&session, QUICK).await.err(), Some(CallError::UnknownKeys));
+    assert_eq!(nodes[0].seen.lock().unwrap().keys.len(), 1);
+}
+
+#[tokio::test]
+async fn what_would_not_help_is_not_repeated() {
+    for (code, reason) in [
+        (Code::FailedPrecondition, "stale-epoch"),
+        (Code::FailedPrecondition, "params"),
+        (Code::InvalidArgument, "malformed"),
+        (Code::NotFound, "unknown-table"),
+        (Code::Internal, "internal"),
+        (Code::DeadlineExceeded, "deadline"),
+    ] {
+        let (session, nodes) = cluster(vec![vec![Reply::Refuse(code, reason)], vec![good()]]).await;
+        let error = ask(&session, QUICK).await.err().unwrap();
+        let stale = matches!(reason, "stale-epoch" | "params");
+        assert_eq!(error == CallError::Stale, stale, "{reason}: {error}");
+        assert_eq!(nodes[0].seen.lock().unwrap().lookups.len(), 1, "{reason}");
+        assert_eq!(nodes[1].seen.lock().unwrap().lookups.len(), 0, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn answers_of_another_size_or_shape_are_refused() {
+    let total = ANSWER_BYTES as u64;
+    for lie in [
+        Reply::Answer { total: total - 1, chunks: vec![999] },
+        Reply::Answer { total: u64::MAX, chunks: vec![1000] },
+        Reply::Answer { total, chunks: vec![600, 399] },
+        Reply::Answer { total, chunks: vec![600, 401] },
+        Reply::Answer { total, chunks: vec![] },
+        Reply::Headless,
+    ] {
+        let (session, nodes) = cluster(vec![vec![lie, good()]]).await;
+        let error = ask(&session, QUICK).await.err().unwrap();
+        assert!(error.to_string().contains("failed its check"), "{error}");
+        assert_eq!(nodes[0].seen.lock().unwrap().lookups.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_ends_with_the_deadline() {
+    let (session, _nodes) = cluster(vec![vec![Reply::Hang]]).await;
+    let within = Duration::from_millis(700);
+    let begun = std::time::Instant::now();
+    assert_eq!(ask(&session, within).await.err(), Some(CallError::Deadline { within }));
+    assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_nodes_words_outlive_the_failure_of_others() {
+    let authority = Authority::new();
+    let refuse = Reply::Refuse(Code::Unavailable, "shard-unavailable");
+    let node = Node::new(vec![refuse; 20]);
+    let urls = [url(nowhere().await), url(authority.serve(&node).await), url(nowhere().await)];
+    let session = Session::new(&urls, Some(&authority.pem())).unwrap();
+    let error = ask(&session, QUICK).await.err().unwrap();
+    assert!(matches!(error, CallError::Unavailable { .. }), "{error}");
+    assert_eq!(node.seen.lock().unwrap().lookups.len(), 3, "one try in each round");
+}
+
+#[tokio::test]
+async fn another_ca_and_plaintext_are_no_cluster() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let node = Node::new([good()]);
+    let session = Session::new(&[url(authority.serve(&node).await)], Some(&other.pem())).unwrap();
+    let error = ask(&session, QUICK).await.err().unwrap();
+    assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let session = Session::new(&[url(listener.local_addr().unwrap())], Some(&other.pem())).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let greeting = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, greeting).await;
+        }
+    });
+    let error = ask(&session, QUICK).await.err().unwrap();
+    assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
+    assert!(node.seen.lock().unwrap().lookups.is_empty());
+}

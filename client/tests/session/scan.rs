@@ -1,0 +1,151 @@
+//! Public scans and republished tables, seen through [`Client::query`].
+
+use std::{collections::VecDeque, sync::Arc};
+
+use opaque_client::{Client, ClientConfig, Error, QueryOptions, description::schema_to_wire};
+use opaque_pir::{
+    geometry::Geometry,
+    table::{Column, ColumnType, Role, Schema, Value, encode_row},
+};
+use opaque_proto::v1::{Index, ScannedRow, TableDescription};
+use tonic::Code;
+
+use super::{QUICK, fake::Authority, fake::Node, fake::Reply, url};
+
+fn schema() -> Schema {
+    let column = Column {
+        name: "id".to_owned(),
+        column_type: ColumnType::Int,
+        role: Role::Key,
+        nullable: false,
+    };
+    Schema::new("t".to_owned(), vec![column]).unwrap()
+}
+
+/// Two partitions.
+fn described(epoch: u64, rows: u64) -> TableDescription {
+    let geometry = Geometry::new(4096, 2048, 1).unwrap();
+    let index = Index {
+        column: 0,
+        bucket_bytes: 4096,
+        buckets: 2048,
+        page_rows: 1,
+        non_null_rows: rows,
+        params_id: geometry.params_id().as_bytes().to_vec().into(),
+    };
+    TableDescription {
+        schema: Some(schema_to_wire(&schema())),
+        epoch,
+        generation: 1,
+        rows,
+        salt: vec![1; 32].into(),
+        indexes: vec![index],
+    }
+}
+
+/// The row with this number holds ten times it.
+fn row(number: u64) -> ScannedRow {
+    let values = [Value::Int(number as i64 * 10)];
+    ScannedRow { number, row: encode_row(&schema(), &values).unwrap().into() }
+}
+
+fn page(rows: &[u64], next: u32) -> Reply {
+    Reply::Rows(rows.iter().copied().map(row).collect(), next)
+}
+
+async fn client(tables: Vec<TableDescription>, script: Vec<Reply>) -> (Client, Arc<Node>) {
+    let authority = Authority::new();
+    let node = Node::new(script);
+    *node.tables.lock().unwrap() = VecDeque::from(tables);
+    let config = ClientConfig {
+        endpoints: vec![url(authority.serve(&node).await)],
+        ca_pem: Some(authority.pem()),
+        keys_dir: std::env::temp_dir().join("opaque-no-keys"),
+        deadline: QUICK,
+    };
+    (Client::connect(config).unwrap(), node)
+}
+
+async fn numbers(client: &Client, sql: &str) -> Result<Vec<Value>, Error> {
+    let (answer, _) = client.query(sql, &QueryOptions::default()).await?;
+    Ok(answer.rows.into_iter().flatten().collect())
+}
+
+fn ints(numbers: &[i64]) -> Vec<Value> {
+    numbers.iter().copied().map(Value::Int).collect()
+}
+
+#[tokio::test]
+async fn pages_are_put_together_in_row_order() {
+    let script = vec![page(&[3, 0], 1024), page(&[2, 1], 2048)];
+    let (client, node) = client(vec![described(1, 4)], script).await;
+    assert_eq!(numbers(&client, "SELECT * FROM t").await.unwrap(), ints(&[0, 10, 20, 30]));
+    let seen = node.seen.lock().unwrap();
+    let ranges: Vec<_> = seen.scans.iter().map(|s| (s.first_bucket, s.end_bucket)).collect();
+    assert_eq!(ranges, [(0, 1024), (1024, 2048)]);
+}
+
+#[tokio::test]
+async fn a_limit_ends_the_scan_early() {
+    let (client, node) = client(vec![described(1, 4)], vec![page(&[3, 0], 1024)]).await;
+    assert_eq!(numbers(&client, "SELECT * FROM t LIMIT 2").await.unwrap(), ints(&[0, 30]));
+    assert_eq!(node.seen.lock().unwrap().scans.len(), 1);
+}
+
+#[tokio::test]
+async fn rows_that_do_not_add_up_fail_the_check() {
+    for script in [
+        // One is missing.
+        vec![page(&[0, 1], 1024), page(&[2], 2048)],
+        // One comes twice.
+        vec![page(&[0, 1], 1024), page(&[1, 2, 3], 2048)],
+        // One is of no such table.
+        vec![page(&[0, 1], 1024), page(&[2, 4], 2048)],
+        // A page ends too early.
+        vec![page(&[0, 1], 1023)],
+        // A row is none.
+        vec![Reply::Rows(vec![ScannedRow { number: 0, row: vec![0].into() }], 1024)],
+    ] {
+        let (client, _node) = client(vec![described(1, 4)], script).await;
+        let error = numbers(&client, "SELECT * FROM t").await.unwrap_err();
+        assert!(error.to_string().contains("failed its check"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_republished_table_is_described_and_planned_again() {
+    let stale = || Reply::Refuse(Code::FailedPrecondition, "stale-epoch");
+    let script = vec![page(&[0], 1024), stale(), page(&[1], 1024), page(&[0], 2048)];
+    let tables = vec![described(1, 2), described(2, 2)];
+    let (client, node) = client(tables, script).await;
+    assert_eq!(numbers(&client, "SELECT * FROM t").await.unwrap(), ints(&[0, 10]));
+    let seen = node.seen.lock().unwrap();
+    let epochs: Vec<u64> = seen.scans.iter().map(|scan| scan.epoch).collect();
+    assert_eq!((epochs, seen.describes), (vec![1, 1, 2, 2], 2));
+}
+
+#[tokio::test]
+async fn republishing_for_ever_ends() {
+    let stale = Reply::Refuse(Code::FailedPrecondition, "stale-epoch");
+    let (client, node) = client(vec![described(1, 2)], vec![stale; 20]).await;
+    let error = numbers(&client, "SELECT * FROM t").await.unwrap_err();
+    assert!(error.to_string().contains("republished"), "{error}");
+    assert_eq!(node.seen.lock().unwrap().describes, 3);
+}
+
+#[tokio::test]
+async fn a_count_is_never_an_old_one() {
+    let (client, _node) = client(vec![described(1, 2), described(2, 7)], Vec::new()).await;
+    let count = "SELECT COUNT(*) FROM t";
+    assert_eq!(numbers(&client, count).await.unwrap(), ints(&[2]));
+    assert_eq!(numbers(&client, count).await.unwrap(), ints(&[7]));
+}
+
+#[tokio::test]
+async fn a_load_is_not_sent_twice() {
+    let (client, node) = client(Vec::new(), Vec::new()).await;
+    let rows = opaque_client::load::RowsBuilder::new(schema()).finish();
+    let error = client.load(rows, Arc::new(|_| {})).await.unwrap_err();
+    assert!(error.to_string().contains("not-ready"), "{error}");
+    assert_eq!(node.seen.lock().unwrap().loads, 1);
+}
