@@ -24,6 +24,8 @@ pub struct Reader {
     null: String,
     record: ByteRecord,
     input: Input,
+    /// Where the last record began.
+    line: u64,
     failed: bool,
 }
 
@@ -53,6 +55,7 @@ impl Reader {
             null: null.to_owned(),
             record: ByteRecord::new(),
             input,
+            line: 1,
             failed: false,
         })
     }
@@ -65,6 +68,11 @@ impl Reader {
     /// Size of the file in the same bytes, unless it is a stream.
     pub fn total_bytes(&self) -> Option<u64> {
         self.input.total_bytes()
+    }
+
+    /// The line on which the row returned last begins.
+    pub fn line(&self) -> u64 {
+        self.line
     }
 
     fn read(&mut self) -> Result<Option<Vec<Value>>, CsvError> {
@@ -82,6 +90,7 @@ impl Reader {
         }
         let start = self.record.position().map_or(0, csv::Position::byte);
         let line = self.csv.get_mut().line_of(start);
+        self.line = line;
         if self.record.len() != self.fields.len() {
             return Err(CsvError::Fields {
                 line,

@@ -1,6 +1,9 @@
 //! Everything that a command can fail with, and what to do about each.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use opaque_pir::table::RowError;
 use thiserror::Error;
@@ -58,20 +61,38 @@ pub enum Error {
         source: DdlError,
     },
     /// The data file is wrong.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", located(path, source))]
     Csv {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        source: CsvError,
+        source: Box<CsvError>,
     },
+    /// A value of a KEY column comes twice.
+    #[error(
+        "{}: line {line}, column {column}: the value of line {first_line} again, but {column} is a KEY",
+        path.display()
+    )]
+    DuplicateKey {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Line of the second row.
+        line: u64,
+        /// Line of the first row.
+        first_line: u64,
+    },
+    /// The cluster refused a load, or it could not be reached.
+    #[error("the load failed: {0}")]
+    Load(#[source] CallError),
     /// A row does not fit the schema.
-    #[error("{}: row {row}: {source}", path.display())]
+    #[error("{}: line {line}: {source}", path.display())]
     Row {
         /// The file.
         path: PathBuf,
-        /// Number of the row after the header, from 1.
-        row: u64,
+        /// Line of the row.
+        line: u64,
         /// Why.
         source: RowError,
     },
@@ -81,6 +102,12 @@ pub enum Error {
     /// A computation's thread is gone.
     #[error("a worker thread stopped")]
     Worker,
+}
+
+/// The error with its file in front, unless it names the file itself.
+fn located(path: &Path, source: &CsvError) -> String {
+    let (path, text) = (path.display().to_string(), source.to_string());
+    if text.contains(&path) { text } else { format!("{path}: {text}") }
 }
 
 impl Error {
@@ -102,7 +129,16 @@ impl Error {
                  data: see `opaque status` and the nodes' logs"
                     .to_owned(),
             ),
-            Self::Csv { .. } | Self::Row { .. } => Some("nothing was loaded".to_owned()),
+            Self::Load(CallError::Refused { .. }) => {
+                Some("nothing was published: the table is as it was".to_owned())
+            }
+            Self::Load(_) => Some(
+                "`opaque epochs TABLE` shows whether it was published; load again if it was not"
+                    .to_owned(),
+            ),
+            Self::Csv { .. } | Self::Row { .. } | Self::DuplicateKey { .. } => {
+                Some("nothing was loaded".to_owned())
+            }
             Self::Profile(_)
             | Self::Read { .. }
             | Self::Description(_)

@@ -55,6 +55,8 @@ pub struct Timing {
     pub bytes_down: u64,
     /// Bytes of evaluation keys; 0 when the cluster knew them.
     pub keys_bytes: u64,
+    /// Description of the table, plan, connection and keys.
+    pub setup: Duration,
     /// Encryption here.
     pub encrypt: Duration,
     /// Slowest shard's scan, over all requests.
@@ -69,6 +71,13 @@ pub struct Timing {
     pub decrypt: Duration,
     /// From the statement to the answer.
     pub total: Duration,
+}
+
+impl Timing {
+    /// What is measured one by one. The parts follow one another, so the rest is [`Timing::setup`].
+    fn parts(&self) -> Duration {
+        self.encrypt + self.server + self.network + self.decrypt
+    }
 }
 
 impl Client {
@@ -99,6 +108,7 @@ impl Client {
                 Ok(fetched) => {
                     let answer = plan.finish(fetched)?;
                     timing.total = begun.elapsed();
+                    timing.setup = timing.total.saturating_sub(timing.parts());
                     return Ok((answer, timing));
                 }
                 Err(Error::Call(CallError::Stale)) => {

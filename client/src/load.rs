@@ -5,10 +5,10 @@
 //! the cluster says about it. A stream that breaks publishes nothing, and it is not sent again by
 //! itself: it may have been complete.
 
-use std::{fs, path::Path};
+use std::{collections::HashMap, fs, path::Path};
 
 use bytes::Bytes;
-use opaque_pir::table::{RowError, Schema, Value, encode_row};
+use opaque_pir::table::{Role, RowError, Schema, Value, encode_row};
 use opaque_proto::v1::{
     LoadCommit, LoadHeader, LoadRequest, LoadResponse, LoadStage, Loaded, RowBatch, StatusRequest,
     load_request, load_response,
@@ -56,16 +56,19 @@ impl Rows {
         null: &str,
         mut on_bytes: impl FnMut(u64, Option<u64>),
     ) -> Result<Self, Error> {
-        let fault = |source| Error::Csv { path: path.to_owned(), source };
+        let fault = |source| Error::Csv { path: path.to_owned(), source: Box::new(source) };
         let mut reader = Reader::open(path, &schema, null).map_err(fault)?;
+        let mut keys = UniqueKeys::new(&schema);
         let mut rows = RowsBuilder::new(schema);
         while let Some(row) = reader.next() {
             let values = row.map_err(fault)?;
-            rows.push(&values).map_err(|source| Error::Row {
-                path: path.to_owned(),
-                row: rows.done.rows + 1,
-                source,
-            })?;
+            let line = reader.line();
+            let refused = |source| Error::Row { path: path.to_owned(), line, source };
+            rows.push(&values).map_err(refused)?;
+            if let Some((column, first_line)) = keys.insert(&values, line) {
+                let (path, column) = (path.to_owned(), column.to_owned());
+                return Err(Error::DuplicateKey { path, column, line, first_line });
+            }
             on_bytes(reader.bytes_read(), reader.total_bytes());
         }
         Ok(rows.finish())
@@ -84,6 +87,37 @@ impl Rows {
     /// Bytes of all encoded rows.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+/// What the KEY columns held so far. The cluster refuses a value that comes twice too, but only
+/// once it has all rows, and it knows no lines.
+struct UniqueKeys {
+    /// Position and name of each KEY column, and the line of each value's digest.
+    columns: Vec<(usize, String, HashMap<[u8; 16], u64>)>,
+}
+
+impl UniqueKeys {
+    fn new(schema: &Schema) -> Self {
+        let columns = schema.columns().iter().enumerate();
+        let keys = columns.filter(|(_, column)| column.role == Role::Key);
+        let keys = keys.map(|(position, column)| (position, column.name.clone(), HashMap::new()));
+        Self { columns: keys.collect() }
+    }
+
+    /// Adds a row; the column whose value came before, and the line where it did.
+    fn insert(&mut self, values: &[Value], line: u64) -> Option<(&str, u64)> {
+        for (position, name, lines) in &mut self.columns {
+            let key = values.get(*position).map(Value::search_key).unwrap_or_default();
+            // Half of BLAKE3: two values of one digest are not to be found.
+            let Some(digest) = blake3::hash(&key).as_bytes().first_chunk().copied() else {
+                continue;
+            };
+            if let Some(first) = lines.insert(digest, line) {
+                return Some((name, first));
+            }
+        }
+        None
     }
 }
 
@@ -146,7 +180,7 @@ impl Client {
             client.status(StatusRequest {}).await.map(|_| client)
         });
         let node = node.await?;
-        let loaded = self.send(node, rows, &on_event).await?;
+        let loaded = self.send(node, rows, &on_event).await.map_err(Error::Load)?;
         let table = loaded.table.ok_or(CallError::Answer("it describes no table"))?;
         let table = Table::try_from(table)?;
         self.forget(table.schema.table());
@@ -238,6 +272,26 @@ mod tests {
         for (i, bytes) in (0..).zip(sent) {
             assert_eq!(decode_row(&schema(), bytes).unwrap(), values(i));
         }
+    }
+
+    #[test]
+    fn a_csv_file_is_read_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            let mut told = 0;
+            let rows = Rows::read_csv(schema(), &path, "", |bytes, _| told = bytes);
+            rows.map(|rows| (rows.len(), told))
+        };
+        assert_eq!(read("k\na\nb\n").unwrap(), (2, 6));
+        let error = read("k\na\n\"x\ny\"\nc\na\n").unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.ends_with("t.csv: line 6, column k: the value of line 2 again, but k is a KEY"),
+            "{text}"
+        );
+        assert_eq!(error.hint().unwrap(), "nothing was loaded");
     }
 
     #[test]

@@ -1,4 +1,9 @@
 //! `opaque dev` with a program of ours in place of the node: processes, signals, files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which clippy takes for code of its own"
+)]
 
 use std::{
     fs,

@@ -47,7 +47,7 @@ impl Failure {
             Self::Client(error) => error.hint(),
             Self::Dev(error) => error.hint(),
             Self::NotServing(_) => {
-                Some("`opaque status` shows each replica and what it waits for".to_owned())
+                Some("the nodes' logs say why; those of `opaque dev` are in DATA/logs".to_owned())
             }
             Self::Io(_) => None,
         }

@@ -45,7 +45,12 @@ pub(crate) async fn list(client: &Client) -> Result<(), Failure> {
             searchable.join(", "),
         ]
     };
-    let rows = client.tables().await?.into_iter().map(row);
+    let tables = client.tables().await?;
+    if tables.is_empty() {
+        writeln!(io::stderr(), "no tables yet: `opaque load SCHEMA.sql DATA.csv` publishes one")?;
+        return Ok(());
+    }
+    let rows = tables.into_iter().map(row);
     let header = ["TABLE", "ROWS", "EPOCH", "COLUMNS", "MATRICES", "SEARCHABLE"];
     Ok(columns(&mut io::stdout().lock(), &header, &[1, 2, 3, 4], rows)?)
 }

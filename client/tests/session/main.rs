@@ -1,4 +1,9 @@
 //! Calls against nodes that refuse, hang, lie and are not there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which clippy takes for code of its own"
+)]
 
 mod fake;
 mod scan;
@@ -87,8 +92,11 @@ async fn keys_are_registered_once_and_the_query_is_sent_again() {
     let seen = nodes[0].seen.lock().unwrap();
     assert_eq!(seen.keys, [vec![3; 300_000]]);
     assert!(seen.lookups.len() == 2 && seen.lookups[0] == seen.lookups[1]);
-    drop(seen);
+}
 
+#[tokio::test]
+async fn keys_that_stay_unknown_end_the_call() {
+    let unknown = || Reply::Refuse(Code::FailedPrecondition, "unknown-keys");
     let (session, nodes) = cluster(vec![vec![unknown(), unknown(), good()]]).await;
     assert_eq!(ask(&session, QUICK).await.err(), Some(CallError::UnknownKeys));
     assert_eq!(nodes[0].seen.lock().unwrap().keys.len(), 1);
