@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use opaque_pir::codec::{Partial, Slice, SliceMaterial};
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::multiply_plane;
+use opaque_pir::index::read_buckets;
 use opaque_pir::layout::{Salt, decode_bucket, mask};
-use opaque_pir::params::PARTITION_BUCKETS;
 use opaque_pir::scan::{Kernel, Partition, scan};
 use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
 use rayon::prelude::*;
@@ -188,15 +188,9 @@ impl ServedIndex {
         if end <= first || end > whole.end {
             return Err(NodeError::Malformed("a range of buckets crosses a partition".into()));
         }
-        let offset = (first - whole.start) as usize;
-        let mut buckets = vec![vec![0u8; self.geometry.bucket_bytes()]; (end - first) as usize];
-        for (r, row) in data.bytes().chunks_exact(PARTITION_BUCKETS).enumerate() {
-            for (bucket, byte) in buckets.iter_mut().zip(row.iter().skip(offset)) {
-                if let Some(slot) = bucket.get_mut(r) {
-                    *slot = *byte;
-                }
-            }
-        }
+        let (offset, count) = ((first - whole.start) as usize, (end - first) as usize);
+        let buckets = read_buckets(&self.geometry, data.bytes(), offset, count)
+            .map_err(NodeError::internal)?;
         let mut rows = Vec::new();
         for (bucket, mut bytes) in (first..end).zip(buckets) {
             mask(&self.salt, self.column, bucket, &mut bytes);

@@ -1,6 +1,11 @@
 //! The self-test holds on an honest cluster and catches each kind of fault, over real shards that
 //! loaded a real epoch from a real store.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test"
+)]
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

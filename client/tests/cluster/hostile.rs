@@ -147,7 +147,8 @@ async fn queries(node: &mut Node, table: &Table) {
     // A query of another geometry carries another ParamsId: find the byte and change it.
     let mut params = 0;
     for at in 2..42 {
-        let refused = lookup(node, header.clone(), damaged(at)).await.expect_err("a damaged header");
+        let refused =
+            lookup(node, header.clone(), damaged(at)).await.expect_err("a damaged header");
         params += u32::from(reason_of(&refused) == "params");
     }
     assert_eq!(params, 32, "every byte of the ParamsId counts, and the epoch's do not pass for it");
