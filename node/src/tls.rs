@@ -1,8 +1,8 @@
 //! TLS material of both listeners: clients see a server certificate, peers verify each other.
 //!
 //! The two are separate trust domains with separate CAs. A peer must present a certificate of the
-//! peer CA ([`PeerTls`]), and one whose URI names this cluster ([`check_peer`]); the name it is dialled by
-//! names its shard, so that a certificate of shard 1 cannot answer for shard 2.
+//! peer CA, and one whose URI names this cluster ([`PeerTls::check_peer`]). The name that a node is
+//! dialled by names its shard, so that a certificate of shard 1 cannot answer for shard 2.
 
 use std::path::{Path, PathBuf};
 

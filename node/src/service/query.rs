@@ -4,6 +4,7 @@ mod load;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::try_unfold;
@@ -34,6 +35,9 @@ use crate::local::LocalShard;
 use crate::peers::Peers;
 use crate::registry::{Registry, store_error};
 use crate::store::{Store, StoreError, Writer};
+
+/// How long a peer may take to accept forwarded keys.
+const FORWARD: Duration = Duration::from_secs(10);
 
 /// Answers clients, for the whole cluster.
 pub struct QueryService {
@@ -98,8 +102,9 @@ impl Query for QueryService {
                 (Arc::clone(&self.peers), digest_bytes.clone(), keys.clone());
             // Nobody waits: a replica that misses this fetches the keys by digest.
             tokio::spawn(async move {
-                if let Err(error) = peers.register_keys(&replica, digest, keys).await {
-                    tracing::debug!(node = %replica.node, %error, "keys not forwarded");
+                let forwarding = peers.register_keys(&replica, digest, keys);
+                if !matches!(timeout(FORWARD, forwarding).await, Ok(Ok(()))) {
+                    tracing::debug!(node = %replica.node, "keys not forwarded");
                 }
             });
         }
