@@ -134,8 +134,8 @@ impl Client {
                 let found = self.look_up(table, *column, values, *pages, timing).await?;
                 Ok(Fetched::Lookups(found))
             }
-            Source::PublicScan { enough_rows } => {
-                let rows = self.scan(table, *enough_rows, options, timing).await?;
+            Source::PublicScan { rows_below } => {
+                let rows = self.scan(table, *rows_below, options, timing).await?;
                 Ok(Fetched::Rows(rows))
             }
         }
@@ -217,17 +217,18 @@ impl Client {
         Ok(pages)
     }
 
-    /// Reads the whole table in the clear, or until there are enough rows; in row order.
+    /// Reads the rows numbered below `rows_below`, or all, in the clear; in row order. Rows are
+    /// numbered without gaps, so that it is known when the last one is there.
     async fn scan(
         &self,
         table: &Arc<Table>,
-        enough_rows: Option<u64>,
+        rows_below: Option<u64>,
         options: &QueryOptions,
         timing: &mut Timing,
     ) -> Result<Vec<(u64, Vec<Value>)>, Error> {
         let first = table.indexes.first().ok_or(LookupError::NoIndex)?;
         let total = first.geometry.buckets();
-        let wanted = enough_rows.unwrap_or(u64::MAX).min(table.rows);
+        let wanted = rows_below.unwrap_or(u64::MAX).min(table.rows);
         let mut rows = Vec::new();
         let mut seen = HashSet::new();
         let mut next = 0;
@@ -238,12 +239,13 @@ impl Client {
                 epoch: table.epoch,
                 first_bucket: next,
                 end_bucket: end,
+                rows_below,
             };
             let begun = Instant::now();
             for row in self.session().scan(self.deadline(), request).await? {
                 timing.bytes_down += row.row.len() as u64;
-                if row.number >= table.rows || !seen.insert(row.number) {
-                    return Err(Error::Scan("a row came twice, or is not of the table"));
+                if row.number >= wanted || !seen.insert(row.number) {
+                    return Err(Error::Scan("a row came twice, or was not asked for"));
                 }
                 let values = decode_row(&table.schema, &row.row).map_err(LookupError::Row)?;
                 rows.push((row.number, values));

@@ -118,9 +118,9 @@ fn fetch(table: &Table, page_rows: u32, plan: &Plan) -> Fetched {
             });
             Fetched::Lookups(found.collect())
         }
-        Source::PublicScan { enough_rows } => {
+        Source::PublicScan { rows_below } => {
             // A scan stops between pages, not between rows.
-            let enough = enough_rows.map_or(usize::MAX, |enough| enough as usize);
+            let enough = rows_below.map_or(usize::MAX, |enough| enough as usize);
             Fetched::Rows(rows().take(enough.saturating_add(3)).collect())
         }
         source => panic!("{source:?}"),

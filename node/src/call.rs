@@ -61,6 +61,8 @@ pub struct RowsCall {
     pub first: u32,
     /// End of the buckets, exclusive.
     pub end: u32,
+    /// Rows with this number or a higher one are not wanted.
+    pub below: Option<u64>,
 }
 
 /// A row's number in its load, and its encoding.

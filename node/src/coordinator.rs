@@ -159,7 +159,8 @@ impl Coordinator {
             .await?
     }
 
-    /// Rows of the buckets `first..end` of one partition, from the shard that serves it.
+    /// Rows numbered below `below` of the buckets `first..end` of one partition, from the shard that
+    /// serves it.
     pub async fn read_rows(
         &self,
         serving: &Serving,
@@ -167,6 +168,7 @@ impl Coordinator {
         index: &ServedIndex,
         replicas: &Replicas,
         (first, end): (u32, u32),
+        below: Option<u64>,
     ) -> Result<Vec<NumberedRow>, NodeError> {
         let partition = Geometry::partition_of(first);
         let shard = index
@@ -180,6 +182,7 @@ impl Coordinator {
             epoch: table.manifest.epoch,
             first,
             end,
+            below,
         };
         let owner = BTreeMap::from([(shard, replicas.get(&shard).cloned().unwrap_or_default())]);
         let replies = gather(&owner, self.patience(), |replica| {

@@ -135,8 +135,13 @@ impl LocalShard {
     /// Reads rows of one partition.
     pub async fn read_rows(&self, call: &RowsCall) -> Result<Vec<NumberedRow>, NodeError> {
         let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
-        let (first, end) = (call.first, call.end);
-        self.pool.run(move || index.rows(first, end)).await?
+        let (first, end, below) = (call.first, call.end, call.below.unwrap_or(u64::MAX));
+        let read = move || {
+            let mut rows = index.rows(first, end)?;
+            rows.retain(|(number, _)| *number < below);
+            Ok(rows)
+        };
+        self.pool.run(read).await?
     }
 
     /// The evaluation keys that a slice names; none where there is nothing to evaluate with them.

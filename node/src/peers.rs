@@ -138,6 +138,7 @@ impl ShardCaller for Peers {
             column: call.column,
             first_bucket: call.first,
             end_bucket: call.end,
+            rows_below: call.below,
         };
         let response = self.client(replica)?.read_rows(request).await.map_err(call_error)?;
         let mut stream = response.into_inner();

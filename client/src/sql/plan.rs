@@ -48,7 +48,7 @@ pub enum Source {
     PublicScan {
         /// Where LIMIT alone decides, rows numbered from this on are not needed. Only for a
         /// statement without WHERE, so that it cannot depend on a literal.
-        enough_rows: Option<u64>,
+        rows_below: Option<u64>,
     },
 }
 
@@ -183,8 +183,8 @@ fn known(count: u64) -> (Source, Method) {
     (Source::Count(count), Method::Known(count))
 }
 
-fn scan(enough_rows: Option<u64>) -> (Source, Method) {
-    (Source::PublicScan { enough_rows }, Method::Scan)
+fn scan(rows_below: Option<u64>) -> (Source, Method) {
+    (Source::PublicScan { rows_below }, Method::Scan)
 }
 
 /// The lookups of a plan, one per literal.

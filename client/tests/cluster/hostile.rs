@@ -187,8 +187,13 @@ async fn keys(node: &mut Node) {
 async fn scans_and_loads(node: &mut Node, table: &Table) {
     for (first_bucket, end_bucket) in [(5, 5), (9, 3), (0, u32::MAX), (u32::MAX, u32::MAX)] {
         let table_name = "weather".to_owned();
-        let request =
-            ScanRequest { table: table_name, epoch: table.epoch, first_bucket, end_bucket };
+        let request = ScanRequest {
+            table: table_name,
+            epoch: table.epoch,
+            first_bucket,
+            end_bucket,
+            rows_below: None,
+        };
         let refused = match node.scan(request).await {
             Err(refused) => refused,
             Ok(mut stream) => stream.get_mut().message().await.unwrap_err(),

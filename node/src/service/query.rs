@@ -125,7 +125,8 @@ impl Query for QueryService {
         &self,
         request: Request<ScanRequest>,
     ) -> Result<Response<Self::ScanStream>, Status> {
-        let ScanRequest { table, epoch, first_bucket, end_bucket } = request.into_inner();
+        let ScanRequest { table, epoch, first_bucket, end_bucket, rows_below } =
+            request.into_inner();
         let (serving, table) = self.cluster.table_at(&table, epoch)?;
         let column = table.indexes.keys().next().copied();
         let index = index_of(&table, column.unwrap_or_default())?;
@@ -149,8 +150,9 @@ impl Query for QueryService {
                 let end = end_bucket.min(partition.end);
                 let replicas = cluster.replicas(&serving);
                 let range = (first, end);
-                let rows =
-                    coordinator.read_rows(&serving, &table, &index, &replicas, range).await?;
+                let rows = coordinator
+                    .read_rows(&serving, &table, &index, &replicas, range, rows_below)
+                    .await?;
                 Ok(Some((messages(rows, end), end)))
             }
         });

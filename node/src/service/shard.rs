@@ -106,6 +106,7 @@ impl Shard for ShardService {
             epoch: request.epoch,
             first: request.first_bucket,
             end: request.end_bucket,
+            below: request.rows_below,
         };
         let rows = self.local.read_rows(&call).await?;
         let rows = rows.into_iter().map(|(number, row)| ScannedRow { number, row: row.into() });

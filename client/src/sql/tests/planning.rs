@@ -37,7 +37,7 @@ fn check(cases: &[(&str, Expected)], options: Options) {
                 let values: Vec<_> = values.iter().map(shown).collect();
                 column == on && values == *literals && pages == expected
             }
-            (Ok(Source::PublicScan { enough_rows }), Scan(expected)) => enough_rows == expected,
+            (Ok(Source::PublicScan { rows_below }), Scan(expected)) => rows_below == expected,
             (Err(SqlError::NotPrivate(_)), Refused) => true,
             _ => false,
         };
