@@ -86,10 +86,20 @@ async fn pages_are_put_together_in_row_order() {
 }
 
 #[tokio::test]
-async fn a_limit_ends_the_scan_early() {
-    let (client, node) = client(vec![described(1, 4)], vec![page(&[3, 0], 1024)]).await;
-    assert_eq!(numbers(&client, "SELECT * FROM t LIMIT 2").await.unwrap(), ints(&[0, 30]));
-    assert_eq!(node.seen.lock().unwrap().scans.len(), 1);
+async fn a_limit_reads_only_the_first_rows_of_every_bucket() {
+    let script = vec![page(&[1], 1024), page(&[0], 2048)];
+    let (client, node) = client(vec![described(1, 4)], script).await;
+    assert_eq!(numbers(&client, "SELECT * FROM t LIMIT 2").await.unwrap(), ints(&[0, 10]));
+    let seen = node.seen.lock().unwrap();
+    assert!(seen.scans.len() == 2 && seen.scans.iter().all(|scan| scan.rows_below == Some(2)));
+}
+
+#[tokio::test]
+async fn a_row_beyond_the_limit_fails_the_check() {
+    let script = vec![page(&[3, 0], 1024), page(&[1], 2048)];
+    let (client, _node) = client(vec![described(1, 4)], script).await;
+    let error = numbers(&client, "SELECT * FROM t LIMIT 2").await.unwrap_err();
+    assert!(error.to_string().contains("failed its check"), "{error}");
 }
 
 #[tokio::test]
