@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use opaque_pir::table::RowError;
+use opaque_pir::{layout::MAX_ROW_BYTES, table::RowError};
 use thiserror::Error;
 
 use crate::{
@@ -67,6 +67,19 @@ pub enum Error {
         path: PathBuf,
         /// Where and why.
         source: Box<CsvError>,
+    },
+    /// A row is larger than the largest bucket.
+    #[error(
+        "{}: line {line}: the row takes {bytes} bytes; a row may take at most {MAX_ROW_BYTES}",
+        path.display()
+    )]
+    RowTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Line of the row.
+        line: u64,
+        /// Its bytes, encoded.
+        bytes: usize,
     },
     /// A value of a KEY column comes twice.
     #[error(
@@ -136,9 +149,10 @@ impl Error {
                 "`opaque epochs TABLE` shows whether it was published; load again if it was not"
                     .to_owned(),
             ),
-            Self::Csv { .. } | Self::Row { .. } | Self::DuplicateKey { .. } => {
-                Some("nothing was loaded".to_owned())
-            }
+            Self::Csv { .. }
+            | Self::Row { .. }
+            | Self::RowTooLarge { .. }
+            | Self::DuplicateKey { .. } => Some("nothing was loaded".to_owned()),
             Self::Profile(_)
             | Self::Read { .. }
             | Self::Description(_)

@@ -8,6 +8,7 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use bytes::Bytes;
+use opaque_pir::layout::MAX_ROW_BYTES;
 use opaque_pir::table::{Role, RowError, Schema, Value, encode_row};
 use opaque_proto::v1::{
     LoadCommit, LoadHeader, LoadRequest, LoadResponse, LoadStage, Loaded, RowBatch, StatusRequest,
@@ -64,7 +65,10 @@ impl Rows {
             let values = row.map_err(fault)?;
             let line = reader.line();
             let refused = |source| Error::Row { path: path.to_owned(), line, source };
-            rows.push(&values).map_err(refused)?;
+            let bytes = rows.push(&values).map_err(refused)?;
+            if bytes > MAX_ROW_BYTES {
+                return Err(Error::RowTooLarge { path: path.to_owned(), line, bytes });
+            }
             if let Some((column, first_line)) = keys.insert(&values, line) {
                 let (path, column) = (path.to_owned(), column.to_owned());
                 return Err(Error::DuplicateKey { path, column, line, first_line });
@@ -135,12 +139,13 @@ impl RowsBuilder {
         Self { done, batch: RowBatch::default(), batch_bytes: 0 }
     }
 
-    /// Adds a row.
+    /// Adds a row and returns its encoded bytes.
     ///
     /// # Errors
     /// When it is none of the schema; it is left out.
-    pub fn push(&mut self, values: &[Value]) -> Result<(), RowError> {
+    pub fn push(&mut self, values: &[Value]) -> Result<usize, RowError> {
         let row = encode_row(&self.done.schema, values)?;
+        let bytes = row.len();
         self.done.rows += 1;
         self.done.bytes += row.len() as u64;
         self.batch_bytes += row.len();
@@ -149,7 +154,7 @@ impl RowsBuilder {
             self.done.batches.push(std::mem::take(&mut self.batch));
             self.batch_bytes = 0;
         }
-        Ok(())
+        Ok(bytes)
     }
 
     /// All rows.

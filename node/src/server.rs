@@ -13,8 +13,8 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
 use crate::cluster::Cluster;
@@ -182,9 +182,10 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     life.await.context("the life of the node panicked")
 }
 
-async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListenerStream> {
+async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpIncoming> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}: is another node using it?"))?;
-    Ok(TcpListenerStream::new(listener))
+    // Answers are many small frames: without this the last one waits for the peer's delayed ACK.
+    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
 }

@@ -27,7 +27,7 @@ mod bucket;
 mod keys;
 mod salt;
 
-pub use bucket::{HEADER_BYTES, LayoutError, Page, decode_bucket, encode_bucket};
+pub use bucket::{HEADER_BYTES, LayoutError, MAX_ROW_BYTES, Page, decode_bucket, encode_bucket};
 pub use salt::{Salt, SaltError};
 
 pub(crate) use bucket::{BucketWriter, framed_row_bytes, page_bytes};

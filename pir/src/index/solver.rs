@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use super::groups::Groups;
 use super::{PlanError, RowRef};
 use crate::geometry::{BUCKETS_PER_PARTITION, BYTES_PER_PLANE, Geometry};
-use crate::layout::{HEADER_BYTES, Keys, framed_row_bytes, page_bytes, reduce};
+use crate::layout::{HEADER_BYTES, Keys, MAX_ROW_BYTES, framed_row_bytes, page_bytes, reduce};
 use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
 /// R candidates in planes: one to four.
@@ -68,18 +68,11 @@ pub(super) fn check(groups: &Groups, rows: &[RowRef<'_>]) -> Result<(), PlanErro
     let capacity = capacity(MAX_BUCKET_BYTES as usize);
     let mut total = 0;
     for (start, end) in groups.ranges() {
-        let value_rows = u64::from(end - start);
         let numbers = groups.rows().get(start as usize..end as usize).unwrap_or_default();
-        for (page, number) in (0..).zip(numbers) {
+        for number in numbers {
             let bytes = rows.get(*number as usize).map_or(0, |row| row.row.len());
-            let alone = |bytes| {
-                page_bytes(value_rows, page, 1, framed_row_bytes(u64::from(*number), bytes))
-            };
-            if alone(bytes) > capacity {
-                let mut limit = bytes.min(MAX_BUCKET_BYTES as usize);
-                while limit > 0 && alone(limit) > capacity {
-                    limit -= 1;
-                }
+            if bytes > MAX_ROW_BYTES {
+                let limit = MAX_ROW_BYTES;
                 return Err(PlanError::RowTooLarge { row: u64::from(*number), bytes, limit });
             }
             total += framed_row_bytes(u64::from(*number), bytes);

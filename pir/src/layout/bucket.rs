@@ -9,6 +9,11 @@ use crate::params::MAX_BUCKET_BYTES;
 /// Bytes of a bucket's header.
 pub const HEADER_BYTES: usize = HEAD_BYTES + CHECK_BYTES;
 
+/// Longest row: alone in the largest bucket it fits whatever its number, page and value are, the
+/// framing being a kind, a page length (3 bytes at most), total rows, page and row number (5 each,
+/// all below 2^32), a row count of one and a row length (3).
+pub const MAX_ROW_BYTES: usize = MAX_BUCKET_BYTES as usize - HEADER_BYTES - (1 + 3 + 3 * 5 + 1 + 3);
+
 /// Version, page count and used length.
 const HEAD_BYTES: usize = 5;
 const CHECK_BYTES: usize = 8;

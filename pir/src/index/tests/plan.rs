@@ -1,4 +1,5 @@
 use super::*;
+use crate::layout::MAX_ROW_BYTES;
 
 /// Row bytes that a plan can tell apart: the number, then as many bytes as asked for.
 fn row(number: usize, bytes: usize) -> Vec<u8> {
@@ -63,6 +64,7 @@ fn the_limit_of_a_row_is_exact() {
     let Err(PlanError::RowTooLarge { row: 0, bytes: 20_000, limit }) = plan(20_000) else {
         panic!("a row of 20,000 bytes has no place");
     };
+    assert_eq!(limit, MAX_ROW_BYTES);
     assert!(plan(limit).is_ok());
     assert_eq!(
         plan(limit + 1).unwrap_err(),
