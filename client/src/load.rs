@@ -268,7 +268,9 @@ mod tests {
     fn rows_keep_their_order_over_batches() {
         let values = |i: u32| vec![Value::Text(format!("{i:01000}"))];
         let mut builder = RowsBuilder::new(schema());
-        (0..1000).for_each(|i| builder.push(&values(i)).unwrap());
+        for i in 0..1000 {
+            builder.push(&values(i)).unwrap();
+        }
         let rows = builder.finish();
         assert_eq!(rows.len(), 1000);
         assert!(rows.batches.len() > 3);
