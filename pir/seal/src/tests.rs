@@ -1,6 +1,6 @@
 //! Tests that need both halves: a client with a secret and a server with a plane.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::sync::{Arc, LazyLock};
 

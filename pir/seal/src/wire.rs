@@ -78,16 +78,30 @@ impl EvaluationKeys {
 pub struct EncryptedSecret(pub(crate) Ciphertext);
 
 impl EncryptedSecret {
+    const WHAT: &str = "encrypted secret";
+
+    /// Checks bytes as [`EncryptedSecret::from_bytes`] does, without an object of SEAL: what passes here
+    /// loads there. For whoever must refuse a request before any work is done for it.
+    ///
+    /// # Errors
+    /// A wrong size, or a residue that is not below its prime.
+    pub fn check(bytes: &[u8]) -> Result<(), SealError> {
+        Self::parse(bytes).map(drop)
+    }
+
     /// Checks [`ENCRYPTED_SECRET_BYTES`] bytes and loads them.
     ///
     /// # Errors
     /// A wrong size, or a residue that is not below its prime.
     pub fn from_bytes(bfv: &Bfv, bytes: &[u8]) -> Result<Self, SealError> {
-        const WHAT: &str = "encrypted secret";
-        check_size(WHAT, bytes, ENCRYPTED_SECRET_BYTES)?;
-        let (residues, seed) = seeded(WHAT, bytes, DATA_PRIMES)?;
+        let (residues, seed) = Self::parse(bytes)?;
         Ciphertext::load(&bfv.context, &bfv.data_shape(false, true), &residues, Some(&seed))
             .map(Self)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Seeded, SealError> {
+        check_size(Self::WHAT, bytes, ENCRYPTED_SECRET_BYTES)?;
+        seeded(Self::WHAT, bytes, DATA_PRIMES)
     }
 
     /// The bytes of a freshly made seeded ciphertext.
@@ -95,7 +109,7 @@ impl EncryptedSecret {
     pub(crate) fn write(bfv: &Bfv, ciphertext: &Ciphertext) -> Result<Vec<u8>, SealError> {
         let mut residues = Vec::new();
         let seed = ciphertext.residues(&bfv.data_shape(false, true), &mut residues)?;
-        let seed = seed.ok_or(SealError::Format { what: "encrypted secret" })?;
+        let seed = seed.ok_or(SealError::Format { what: Self::WHAT })?;
         let mut bytes = Vec::with_capacity(ENCRYPTED_SECRET_BYTES);
         pack(&residues, DATA_PRIMES, &mut bytes);
         bytes.extend_from_slice(&seed);

@@ -6,6 +6,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::{EVALUATION_KEYS_BYTES, SealError};
 
+/// [`EncryptedSecret::from_bytes`], which must agree with [`EncryptedSecret::check`].
+fn load_secret(bytes: &[u8]) -> Result<EncryptedSecret, SealError> {
+    let loaded = EncryptedSecret::from_bytes(&FIXTURE.bfv, bytes);
+    match (EncryptedSecret::check(bytes), &loaded) {
+        (Ok(()), Ok(_)) => {}
+        (Err(checked), Err(loaded)) => assert_eq!(checked.to_string(), loaded.to_string()),
+        (checked, loaded) => panic!("check: {checked:?}, load: {loaded:?}"),
+    }
+    loaded
+}
+
 /// What a server does with bytes that it has accepted.
 fn serve(keys: &EvaluationKeys, secret: &EncryptedSecret) {
     let Fixture { bfv, key, table, .. } = &*FIXTURE;
@@ -37,14 +48,14 @@ fn wrong_sizes() {
     for length in [0, 1, 4, 63, 64, 65, 35_839, 35_903, 35_905, 217_347, 217_349, 1 << 20] {
         let bytes = vec![0; length];
         assert!(matches!(EvaluationKeys::from_bytes(bfv, &bytes), Err(SealError::Size { .. })));
-        assert!(matches!(EncryptedSecret::from_bytes(bfv, &bytes), Err(SealError::Size { .. })));
+        assert!(matches!(load_secret(&bytes), Err(SealError::Size { .. })));
         assert!(matches!(key.decrypt(bfv, &bytes), Err(SealError::Size { .. })));
     }
     for cut in [1, 2, 64, 30_000] {
         assert!(EvaluationKeys::from_bytes(bfv, &keys_bytes[cut..]).is_err());
         assert!(EvaluationKeys::from_bytes(bfv, &keys_bytes[..keys_bytes.len() - cut]).is_err());
-        assert!(EncryptedSecret::from_bytes(bfv, &secret[cut..]).is_err());
-        assert!(EncryptedSecret::from_bytes(bfv, &secret[..secret.len() - cut]).is_err());
+        assert!(load_secret(&secret[cut..]).is_err());
+        assert!(load_secret(&secret[..secret.len() - cut]).is_err());
     }
     let long = [keys_bytes.as_slice(), &[0]].concat();
     assert!(EvaluationKeys::from_bytes(bfv, &long).is_err());
@@ -71,7 +82,7 @@ fn residue_out_of_range() {
         // Eight values in 35 bytes: forty ones cover one value whole.
         let mut bytes = secret.clone();
         bytes[byte..byte + 5].fill(0xff);
-        assert!(matches!(EncryptedSecret::from_bytes(bfv, &bytes), Err(SealError::Residue { .. })));
+        assert!(matches!(load_secret(&bytes), Err(SealError::Residue { .. })));
         let mut bytes = keys_bytes.clone();
         bytes[4 + byte..4 + byte + 5].fill(0xff);
         assert!(matches!(EvaluationKeys::from_bytes(bfv, &bytes), Err(SealError::Residue { .. })));
@@ -103,17 +114,17 @@ fn all_ones_and_all_zeros() {
     assert!(EvaluationKeys::from_bytes(bfv, &ones).is_err());
     ones[..4].copy_from_slice(b"OEK\x01");
     assert!(EvaluationKeys::from_bytes(bfv, &ones).is_err());
-    assert!(EncryptedSecret::from_bytes(bfv, &ones[..ENCRYPTED_SECRET_BYTES]).is_err());
+    assert!(load_secret(&ones[..ENCRYPTED_SECRET_BYTES]).is_err());
     assert!(key.decrypt(bfv, &ones[..PLANE_CIPHERTEXT_BYTES]).is_err());
 
     let mut zeros = vec![0; EVALUATION_KEYS_BYTES];
     assert!(EvaluationKeys::from_bytes(bfv, &zeros).is_err());
-    let zero_secret = EncryptedSecret::from_bytes(bfv, &zeros[..ENCRYPTED_SECRET_BYTES]).unwrap();
+    let zero_secret = load_secret(&zeros[..ENCRYPTED_SECRET_BYTES]).unwrap();
     assert_eq!(key.decrypt(bfv, &zeros[..PLANE_CIPHERTEXT_BYTES]).unwrap(), vec![0; PLANE_ROWS]);
     zeros[..4].copy_from_slice(b"OEK\x01");
     let zero_keys = EvaluationKeys::from_bytes(bfv, &zeros).unwrap();
     let secret = key.encrypt(bfv, &[1; RING_DEGREE]).unwrap();
-    let secret = EncryptedSecret::from_bytes(bfv, &secret).unwrap();
+    let secret = load_secret(&secret).unwrap();
     serve(&zero_keys, &zero_secret);
     serve(&zero_keys, &secret);
     serve(keys, &zero_secret);
@@ -130,7 +141,7 @@ proptest! {
         prop_assert!(EvaluationKeys::from_bytes(bfv, &bytes).is_err());
         bytes[..4].copy_from_slice(b"OEK\x01");
         let _ = EvaluationKeys::from_bytes(bfv, &bytes);
-        let _ = EncryptedSecret::from_bytes(bfv, &bytes[..ENCRYPTED_SECRET_BYTES]);
+        let _ = load_secret(&bytes[..ENCRYPTED_SECRET_BYTES]);
         let _ = key.decrypt(bfv, &bytes[..PLANE_CIPHERTEXT_BYTES]);
     }
 
@@ -140,7 +151,7 @@ proptest! {
         let Fixture { bfv, key, keys, keys_bytes, .. } = &*FIXTURE;
         let mut secret = random_bytes(seed, ENCRYPTED_SECRET_BYTES);
         tame(&mut secret[..ENCRYPTED_SECRET_BYTES - SEED_BYTES], 35);
-        let secret = EncryptedSecret::from_bytes(bfv, &secret).unwrap();
+        let secret = load_secret(&secret).unwrap();
         serve(keys, &secret);
 
         let mut bytes = keys_bytes.clone();
@@ -168,7 +179,7 @@ proptest! {
         let mut secret = key.encrypt(bfv, &[1; RING_DEGREE]).unwrap();
         let bit = bit % (8 * ENCRYPTED_SECRET_BYTES);
         secret[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(secret) = EncryptedSecret::from_bytes(bfv, &secret) {
+        if let Ok(secret) = load_secret(&secret) {
             serve(keys, &secret);
             if let Ok(keys) = EvaluationKeys::from_bytes(bfv, &bytes) {
                 serve(&keys, &secret);
