@@ -87,8 +87,9 @@ impl Lifecycle {
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             let settled = self.catch_up(&snapshot).await;
+            // After a failure the pause is what matters: every heartbeat of a member is a change.
             tokio::select! {
-                changed = snapshots.changed() => if changed.is_err() { return },
+                changed = snapshots.changed(), if settled => if changed.is_err() { return },
                 () = sleep(RETRY), if !settled => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
@@ -117,6 +118,9 @@ impl Lifecycle {
             if generation > active.generation && !wanted {
                 self.local.discard(generation);
             }
+        }
+        if proposed.is_none() {
+            self.state.forget_failure();
         }
         if let Some(map) = proposed {
             let held = self.local.generation(map.generation).is_some();

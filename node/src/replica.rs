@@ -70,6 +70,16 @@ impl ReplicaState {
         self.changed.notify_one();
     }
 
+    /// Notes that nobody waits any more for a generation that could not be loaded.
+    pub fn forget_failure(&self) {
+        let mut record = self.lock();
+        if record.failed.take().is_some() {
+            record.message.clear();
+            drop(record);
+            self.changed.notify_one();
+        }
+    }
+
     /// Says what the node is doing.
     pub fn doing(&self, message: impl Into<String>) {
         self.lock().message = message.into();
@@ -169,5 +179,79 @@ fn replica(member: &MemberRecord) -> Replica {
         node: member.node.clone(),
         shard: member.shard.0,
         address: member.peer_address.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::placement::{self, Shards};
+
+    fn member(node: &str, shard: u32, generation: u64, heartbeat: u64) -> MemberRecord {
+        let state = ReplicaState::new(node.into(), shard, String::new(), format!("{node}:1"));
+        state.active(generation);
+        state.record(UnixMillis(heartbeat), 0)
+    }
+
+    fn map(generation: u64) -> Map {
+        Map {
+            generation,
+            placement: placement::VERSION,
+            shards: Shards::equal(2).unwrap(),
+            tables: BTreeMap::new(),
+            proposed_at: UnixMillis(0),
+        }
+    }
+
+    #[test]
+    fn this_node_comes_first_and_the_silent_last() {
+        let members = vec![
+            member("silent", 0, 5, 1_000),
+            member("behind", 0, 4, 99_000),
+            member("fresh", 0, 5, 99_000),
+            member("me", 0, 4, 99_000),
+            member("other", 1, 5, 99_000),
+        ];
+        let snapshot = Snapshot { members, ..Snapshot::default() };
+        let directory = Directory::new("me".into(), Duration::from_secs(5));
+        for _ in 0..3 {
+            let replicas = directory.replicas(&snapshot, &map(5), UnixMillis(100_000));
+            let names: Vec<_> = replicas[&0].iter().map(|replica| replica.node.as_str()).collect();
+            assert_eq!(names, ["me", "fresh", "behind", "silent"]);
+            assert_eq!(replicas[&1].len(), 1);
+        }
+    }
+
+    #[test]
+    fn equal_replicas_take_turns() {
+        let members = (0..3).map(|i| member(&format!("n{i}"), 1, 5, 99_000)).collect();
+        let snapshot = Snapshot { members, ..Snapshot::default() };
+        let directory = Directory::new("me".into(), Duration::from_secs(5));
+        let first = |_| {
+            let replicas = directory.replicas(&snapshot, &map(5), UnixMillis(100_000));
+            assert!(replicas[&0].is_empty(), "a shard without replicas is there, and empty");
+            replicas[&1][0].node.clone()
+        };
+        let mut firsts: Vec<String> = (0..3).map(first).collect();
+        firsts.sort();
+        assert_eq!(firsts, ["n0", "n1", "n2"]);
+    }
+
+    #[test]
+    fn a_record_tells_what_the_node_does() {
+        let state = ReplicaState::new("n".into(), 0, String::new(), String::new());
+        state.prepared(3);
+        state.active(3);
+        state.failed(4, "plane-0 is damaged".into());
+        let record = state.record(UnixMillis(7), 9);
+        assert_eq!((record.active_generation, record.prepared_generation), (3, 3));
+        assert_eq!((record.heartbeat, record.resident_bytes), (UnixMillis(7), 9));
+        assert_eq!(state.failed_generation(), Some(4));
+        assert!(record.message.contains("generation 4: plane-0 is damaged"));
+        state.forget_failure();
+        assert!(state.record(UnixMillis(7), 9).message.is_empty());
+        assert_eq!(state.failed_generation(), None);
     }
 }
