@@ -126,3 +126,34 @@ async fn measure(proxy: &Proxy, config: &ClientConfig, sql: &str) -> (Timing, (u
     assert_eq!(timing.keys_bytes, 0);
     (timing, proxy.take())
 }
+
+/// What the geometry says a query of one lookup costs: engine.md §8, with the keys of §5.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_a_lookup_in_cities_are_those_of_the_geometry() {
+    const HEADERS: u64 = 128;
+    let cluster = Cluster::start(&[]).await;
+    cluster.load_example("cities", "cities.csv.zst");
+    let client = cluster.client();
+    let table = client.describe("cities").await.unwrap();
+    let (_, first) = query(&client, "SELECT * FROM cities WHERE id = 3413829").await.unwrap();
+    assert!(first.keys_bytes > 0 && first.keys_bytes <= 500_000, "{first:?}");
+    for (column, sql) in [
+        ("id", "SELECT name FROM cities WHERE id = 3871336"),
+        ("name", "SELECT country FROM cities WHERE name = 'Santiago' LIMIT 3"),
+        ("country", "SELECT COUNT(*) FROM cities WHERE country = 'CL'"),
+    ] {
+        let (position, _) = table.schema.column(column).unwrap();
+        let geometry = table.index(position).unwrap().geometry;
+        let (_, timing) = query(&client, sql).await.unwrap();
+        assert_eq!((timing.keys_bytes, timing.lookups), (0, 1), "{sql}");
+        let up = 4 * u64::from(geometry.buckets()) + 35_904;
+        let down = geometry.planes() as u64 * (10_240 + 35_840);
+        assert!((up..up + HEADERS).contains(&timing.bytes_up), "{sql}: {timing:?}, {up}");
+        assert!((down..down + HEADERS).contains(&timing.bytes_down), "{sql}: {timing:?}, {down}");
+    }
+    let said = cluster.cli(&["query", "--timing", "SELECT name FROM cities WHERE id = 3413829"]);
+    let said = super::harness::text(&said.stderr);
+    for line in ["up ", "down ", "keys uploaded", "scan ", "hint ", "network ", "decrypt "] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
