@@ -9,9 +9,26 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+/// Held while a program is written and while a process is made: a child that another test forks in
+/// between would keep the file open for writing, and the system refuses to run such a file.
+static PROGRAMS: Mutex<()> = Mutex::new(());
+
+fn programs() -> MutexGuard<'static, ()> {
+    PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn output(command: &mut Command) -> Output {
+    let child = {
+        let _alone = programs();
+        command.spawn().unwrap()
+    };
+    child.wait_with_output().unwrap()
+}
 
 /// A copy of `opaque` beside a script called `opaque-node`.
 struct Fixture {
@@ -21,6 +38,7 @@ struct Fixture {
 impl Fixture {
     fn new(script: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let _alone = programs();
         fs::copy(env!("CARGO_BIN_EXE_opaque"), dir.path().join("opaque")).unwrap();
         let node = dir.path().join("opaque-node");
         fs::write(&node, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -38,7 +56,9 @@ impl Fixture {
     fn dev(&self, more: &[&str]) -> Running {
         let data = self.data();
         let arguments = [&["dev", "--data-dir", data.to_str().unwrap()], more].concat();
-        Running(self.command(&arguments).spawn().unwrap())
+        let mut command = self.command(&arguments);
+        let _alone = programs();
+        Running(command.spawn().unwrap())
     }
 
     fn data(&self) -> PathBuf {
@@ -85,6 +105,7 @@ impl Drop for Running {
 }
 
 fn kill(signal: &str, pid: i32) {
+    let _alone = programs();
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
@@ -179,7 +200,7 @@ fn two_on_one_directory_and_other_shards_are_refused() {
 fn without_a_node_program_it_says_what_to_do() {
     let fixture = Fixture::new(SLEEP);
     fs::remove_file(fixture.dir.path().join("opaque-node")).unwrap();
-    let output = fixture.command(&["dev"]).env("PATH", "/nonexistent").output().unwrap();
+    let output = output(fixture.command(&["dev"]).env("PATH", "/nonexistent"));
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(err.contains("cannot find the program `opaque-node`"), "{err}");
@@ -190,13 +211,13 @@ fn without_a_node_program_it_says_what_to_do() {
 fn commands_without_a_cluster_say_what_to_do() {
     let fixture = Fixture::new(SLEEP);
     for arguments in [&["tables"][..], &["query", "SELECT 1"], &["status"], &["epochs", "t"]] {
-        let output = fixture.command(arguments).output().unwrap();
+        let output = output(&mut fixture.command(arguments));
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(err.starts_with("error: no cluster is known"), "{err}");
         assert!(err.contains("hint: start one with `opaque dev`"), "{err}");
     }
-    let usage = fixture.command(&["query"]).output().unwrap();
+    let usage = output(&mut fixture.command(&["query"]));
     assert_eq!(usage.status.code(), Some(2));
     assert!(!Path::new(&fixture.data()).exists(), "nothing was made");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opaque_proto::v1;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use crate::coordination::{
     Change, Coordination, CoordinationError, Outcome, Snapshot, UnixMillis, alive, serving,
@@ -18,6 +18,8 @@ use crate::served::{ServedIndex, ServedTable, Serving};
 
 /// How long to wait between looks at a change that others decide.
 const LOOK: Duration = Duration::from_millis(50);
+/// How much longer than the leader's own deadline to wait for its decision.
+const DECISION: Duration = Duration::from_secs(15);
 
 /// Reads the active state and changes it.
 pub struct Cluster {
@@ -94,19 +96,19 @@ impl Cluster {
         self.directory.replicas(&self.snapshot(), &serving.map, UnixMillis::now())
     }
 
-    /// Has the cluster serve another epoch of a table, and waits until it does.
+    /// Has the cluster serve another epoch of a table, and waits until it does: `patience` for its
+    /// turn, and as long again and a little more for the leader's decision, which falls by then.
     ///
     /// # Errors
     /// [`NodeError::Refused`] with the leader's reason; the old epoch is then still served.
-    /// [`NodeError::Deadline`] when nobody decided in time.
+    /// [`NodeError::Deadline`] when there is no leader to decide; the change may still come.
     pub async fn change(&self, change: Change, patience: Duration) -> Result<u64, NodeError> {
-        let deadline = Instant::now() + patience;
-        let generation = timeout_at(deadline, self.propose(change))
+        let generation = timeout(patience, self.propose(change))
             .await
             .map_err(|_| NodeError::Deadline("another change was in progress"))??;
-        timeout_at(deadline, self.decided(generation))
-            .await
-            .map_err(|_| NodeError::Deadline("the cluster was preparing the new epoch"))??;
+        timeout(patience + DECISION, self.decided(generation)).await.map_err(|_| {
+            NodeError::Deadline("waiting for the leader; the change may still come")
+        })??;
         Ok(generation)
     }
 
@@ -120,6 +122,9 @@ impl Cluster {
             match self.coordination.propose(change.clone(), expected, UnixMillis::now()).await {
                 Ok(map) => return Ok(map.generation),
                 Err(CoordinationError::Conflict { .. }) => sleep(LOOK).await,
+                Err(error @ CoordinationError::NameTaken { .. }) => {
+                    return Err(NodeError::Refused(error.to_string()));
+                }
                 Err(error) => return Err(NodeError::internal(error)),
             }
         }
@@ -173,15 +178,16 @@ impl Cluster {
         }
     }
 
-    /// Epochs that some map still refers to: they must not be deleted.
-    pub fn epochs_in_use(&self, table: &str) -> BTreeSet<u64> {
-        let snapshot = self.snapshot();
-        let maps = snapshot.active.iter().chain(&snapshot.proposed);
-        maps.filter_map(|map| map.tables.get(table).copied()).collect()
+    /// Epochs of a table that the active or a proposed map refers to.
+    pub async fn epochs_in_use(&self, table: &str) -> Result<BTreeSet<u64>, NodeError> {
+        let active = self.coordination.active().await.map_err(NodeError::internal)?;
+        let proposed = self.coordination.proposed().await.map_err(NodeError::internal)?;
+        let maps = active.iter().chain(&proposed);
+        Ok(maps.filter_map(|map| map.tables.get(table).copied()).collect())
     }
 
-    /// Every live node except this one.
-    pub fn others(&self) -> Vec<crate::call::Replica> {
+    /// Every node of the active map, dead ones and this one included.
+    pub fn nodes(&self) -> Vec<crate::call::Replica> {
         let snapshot = self.snapshot();
         let Some(map) = &snapshot.active else { return Vec::new() };
         let replicas = self.directory.replicas(&snapshot, map, UnixMillis::now());
@@ -203,12 +209,17 @@ pub fn index_of(table: &ServedTable, column: u32) -> Result<Arc<ServedIndex>, No
         .ok_or_else(|| NodeError::UnknownColumn { table: name(), column })
 }
 
+/// SQL folds case; names of tables differ in more than that, because a proposal checks it.
 fn find_table(serving: &Serving, name: &str) -> Result<Arc<ServedTable>, NodeError> {
-    // SQL folds case; names differ in more than that, because a load checks it.
-    serving
-        .tables
-        .iter()
-        .find(|(table, _)| table.eq_ignore_ascii_case(name))
-        .map(|(_, table)| Arc::clone(table))
-        .ok_or_else(|| NodeError::UnknownTable(name.to_owned()))
+    let mut tables = serving.tables.iter();
+    if let Some((_, table)) = tables.find(|(table, _)| table.eq_ignore_ascii_case(name)) {
+        return Ok(Arc::clone(table));
+    }
+    let mut missing = serving.missing.iter();
+    match missing.find(|(table, _)| table.eq_ignore_ascii_case(name)) {
+        Some((table, reason)) => {
+            Err(NodeError::NotReady(format!("table {table:?} cannot be loaded: {reason}")))
+        }
+        None => Err(NodeError::UnknownTable(name.to_owned())),
+    }
 }

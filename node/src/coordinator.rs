@@ -21,7 +21,7 @@ use crate::call::{
 use crate::error::NodeError;
 use crate::pool::CpuPool;
 use crate::registry::Registry;
-use crate::served::{ServedIndex, ServedTable, Serving};
+use crate::served::{Evaluated, ServedIndex, ServedTable, Serving};
 
 /// An answer and what it cost.
 #[derive(Debug)]
@@ -100,9 +100,9 @@ impl Coordinator {
             }
         });
         let calls = self.calls(serving, table, index, lookups, cut.await?);
-        let replies = self.evaluate(calls, replicas, patience).await?;
+        let replies = self.evaluate(calls, geometry, false, replicas, patience).await?;
 
-        let slowest = |cost: fn(&EvaluateReply) -> Duration| {
+        let slowest = |cost: fn(&Evaluated) -> Duration| {
             replies.iter().map(|(_, reply)| cost(reply)).max().unwrap_or_default()
         };
         let (scan, hint) = (slowest(|reply| reply.scan), slowest(|reply| reply.hint));
@@ -110,7 +110,7 @@ impl Coordinator {
         let answer = self
             .pool
             .run(move || {
-                combine(replies, &geometry, generation, epoch, lookups, false)?
+                combine(replies, &geometry, generation, epoch, lookups)?
                     .finish()
                     .map_err(NodeError::internal)
             })
@@ -143,7 +143,7 @@ impl Coordinator {
             }
         });
         let calls = self.calls(serving, table, index, lookups, cut.await?);
-        let replies = self.evaluate(calls, replicas, self.patience()).await?;
+        let replies = self.evaluate(calls, geometry, true, replicas, self.patience()).await?;
         let generation = serving.map.generation;
         let column = index.column;
         self.pool
@@ -151,7 +151,7 @@ impl Coordinator {
                 let refuse = |error: &dyn std::fmt::Display| {
                     NodeError::Refused(format!("the self-test of column {column} failed: {error}"))
                 };
-                let sums = combine(replies, &geometry, generation, epoch, lookups, true)
+                let sums = combine(replies, &geometry, generation, epoch, lookups)
                     .map_err(|error| refuse(&error))?;
                 let (scans, hints) = sums.finish_probe().map_err(|error| refuse(&error))?;
                 Probe::check(&geometry, &scans, &hints).map_err(|error| refuse(&error))
@@ -227,12 +227,16 @@ impl Coordinator {
         slices.into_iter().map(call).collect()
     }
 
+    /// Has every shard evaluate its call. A partial that does not decode counts as a failure of its
+    /// replica, so that another is asked.
     async fn evaluate(
         &self,
         calls: BTreeMap<u32, EvaluateCall>,
+        geometry: Geometry,
+        probe: bool,
         replicas: &Replicas,
         patience: Patience,
-    ) -> Result<Vec<(u32, EvaluateReply)>, NodeError> {
+    ) -> Result<Vec<(u32, Evaluated)>, NodeError> {
         let shards =
             calls.keys().map(|shard| (*shard, replicas.get(shard).cloned().unwrap_or_default()));
         let shards: Replicas = shards.collect();
@@ -240,7 +244,13 @@ impl Coordinator {
             let (caller, call) = (Arc::clone(&self.caller), calls.get(&replica.shard).cloned());
             async move {
                 let call = call.ok_or_else(|| CallError::TryAnother("no slice".into()))?;
-                caller.evaluate(&replica, &call).await
+                let EvaluateReply { body, scan, hint } = caller.evaluate(&replica, &call).await?;
+                let decode = move || Partial::decode(&body, &geometry, call.lookups, probe);
+                match self.pool.run(decode).await {
+                    Ok(Ok(partial)) => Ok(Evaluated { partial, scan, hint }),
+                    Ok(Err(_)) => Err(CallError::TryAnother("a malformed partial".into())),
+                    Err(error) => Err(CallError::TryAnother(error.class().1.into())),
+                }
             }
         })
         .await
@@ -249,23 +259,18 @@ impl Coordinator {
 
 /// Adds up every shard's partial.
 fn combine(
-    replies: Vec<(u32, EvaluateReply)>,
+    replies: Vec<(u32, Evaluated)>,
     geometry: &Geometry,
     generation: u64,
     epoch: u64,
     lookups: u16,
-    probe: bool,
 ) -> Result<Combiner, NodeError> {
     let mut combiner =
         Combiner::new(geometry, generation, epoch, lookups).map_err(NodeError::internal)?;
-    for (shard, reply) in replies {
-        let lost = |error: &dyn std::fmt::Display| NodeError::ShardUnavailable {
-            shard,
-            reason: error.to_string(),
-        };
-        let partial =
-            Partial::decode(&reply.body, geometry, lookups, probe).map_err(|error| lost(&error))?;
-        combiner.add(partial).map_err(|error| lost(&error))?;
+    for (shard, Evaluated { partial, .. }) in replies {
+        combiner
+            .add(partial)
+            .map_err(|error| NodeError::ShardUnavailable { shard, reason: error.to_string() })?;
     }
     Ok(combiner)
 }

@@ -8,6 +8,7 @@
 mod lead;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -18,14 +19,11 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::coordination::{Coordination, Map, Policy, Snapshot, UnixMillis};
 use crate::coordinator::Coordinator;
-use crate::error::NodeError;
 use crate::loader::Loader;
 use crate::local::LocalShard;
 use crate::replica::ReplicaState;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long a superseded generation stays for queries that began under it.
-const GRACE: Duration = Duration::from_secs(15);
 /// Pause after a step that failed for a passing reason.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -45,12 +43,20 @@ pub struct Lifecycle {
     pub coordinator: Arc<Coordinator>,
     /// What health checks see.
     pub health: HealthReporter,
+    /// The newest active generation that this node has heard of; 0 before the first.
+    pub seen: AtomicU64,
 }
 
 impl Lifecycle {
     /// How long the leader waits for what.
     pub fn policy(&self) -> Policy {
         Policy { prepare_deadline: self.config.activation_deadline, ..Policy::default() }
+    }
+
+    /// How long a superseded generation stays: as long as a query that began under it may take,
+    /// reading included.
+    fn grace(&self) -> Duration {
+        self.config.query_deadline * 2
     }
 
     /// Lives until `stop` turns true.
@@ -86,7 +92,11 @@ impl Lifecycle {
         let mut snapshots = self.coordination.watch();
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
-            let settled = self.catch_up(&snapshot).await;
+            // A generation is installed when it is whole, so that a load may be cut off anywhere.
+            let settled = tokio::select! {
+                settled = self.catch_up(&snapshot) => settled,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
             // After a failure the pause is what matters: every heartbeat of a member is a change.
             tokio::select! {
                 changed = snapshots.changed(), if settled => if changed.is_err() { return },
@@ -97,20 +107,15 @@ impl Lifecycle {
     }
 
     /// One look at the state; false when something failed that may work later.
+    ///
+    /// A node that cannot load all of the active generation still prepares a proposed one: a new
+    /// epoch is how a damaged one is repaired.
     async fn catch_up(&self, snapshot: &Snapshot) -> bool {
         let Some(active) = &snapshot.active else {
             self.state.doing("waiting for the first shard map");
             return true;
         };
-        if self.local.generation(active.generation).is_none() {
-            self.state.doing(format!("loading generation {}", active.generation));
-            if let Err(error) = self.load(active).await {
-                tracing::warn!(generation = active.generation, %error, "cannot load");
-                self.state.failed(active.generation, error.to_string());
-                return false;
-            }
-        }
-        self.serve(active).await;
+        let settled = self.catch_up_with(active).await;
         let proposed = snapshot.proposed.as_ref();
         for held in self.local.generations() {
             let generation = held.map.generation;
@@ -119,45 +124,73 @@ impl Lifecycle {
                 self.local.discard(generation);
             }
         }
-        if proposed.is_none() {
-            self.state.forget_failure();
+        match proposed {
+            Some(map) => self.prepare(map).await,
+            None if settled => self.state.forget_failure(),
+            None => {}
         }
-        if let Some(map) = proposed {
-            let held = self.local.generation(map.generation).is_some();
-            if !held && self.state.failed_generation() != Some(map.generation) {
-                match self.load(map).await {
-                    Ok(()) => self.state.prepared(map.generation),
-                    Err(error) => {
-                        tracing::warn!(generation = map.generation, %error, "cannot prepare");
-                        self.state.failed(map.generation, error.to_string());
-                    }
-                }
+        settled
+    }
+
+    /// Loads the active generation, or as many of its tables as can be loaded, and serves it.
+    async fn catch_up_with(&self, active: &Map) -> bool {
+        let generation = active.generation;
+        if self.seen.swap(generation, Ordering::Relaxed) != generation {
+            self.retire_later(generation);
+        }
+        let held = self.local.generation(generation);
+        if held.is_none_or(|serving| !serving.is_whole()) {
+            self.state.doing(format!("loading generation {generation}"));
+            let serving = self.loader.load_what_can_be(active, &self.local.generations()).await;
+            let failure = serving
+                .missing
+                .iter()
+                .next()
+                .map(|(table, reason)| format!("table {table:?} cannot be loaded: {reason}"));
+            self.local.install(serving);
+            if let Some(reason) = failure {
+                tracing::warn!(generation, %reason, "serving without a table");
+                self.state.failed(generation, reason);
+                return false;
             }
+        }
+        if self.state.active(generation) {
+            self.health.set_service_status("", ServingStatus::Serving).await;
+            tracing::info!(generation, tables = active.tables.len(), "serving");
         }
         true
     }
 
-    /// Turns new queries to a loaded generation, and lets older ones go after a grace time.
-    async fn serve(&self, active: &Map) {
-        let generation = active.generation;
-        let record = self.state.record(UnixMillis::now(), 0);
-        if record.active_generation == generation {
-            return;
-        }
-        self.state.active(generation);
-        self.health.set_service_status("", ServingStatus::Serving).await;
-        tracing::info!(generation, tables = active.tables.len(), "serving");
-        let local = Arc::clone(&self.local);
+    /// Lets older generations go after the grace time, whether or not this node has caught up: its
+    /// peers no longer hold them, so that nothing could be answered from them.
+    fn retire_later(&self, generation: u64) {
+        let (local, health, grace) = (Arc::clone(&self.local), self.health.clone(), self.grace());
         tokio::spawn(async move {
-            sleep(GRACE).await;
+            sleep(grace).await;
             local.retire_below(generation);
+            if local.generations().is_empty() {
+                health.set_service_status("", ServingStatus::NotServing).await;
+            }
         });
     }
 
-    /// Loads a generation from the store.
-    async fn load(&self, map: &Map) -> Result<(), NodeError> {
-        let serving = self.loader.load(map, &self.local.generations()).await?;
-        self.local.install(serving);
-        Ok(())
+    /// Loads a proposed generation, once.
+    async fn prepare(&self, map: &Map) {
+        let generation = map.generation;
+        if self.local.generation(generation).is_some()
+            || self.state.failed_generation() == Some(generation)
+        {
+            return;
+        }
+        match self.loader.load(map, &self.local.generations()).await {
+            Ok(serving) => {
+                self.local.install(serving);
+                self.state.prepared(generation);
+            }
+            Err(error) => {
+                tracing::warn!(generation, %error, "cannot prepare");
+                self.state.failed(generation, error.to_string());
+            }
+        }
     }
 }

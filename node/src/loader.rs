@@ -32,17 +32,36 @@ impl Loader {
     /// shared with it, so that a new epoch of one table costs nothing for the others.
     ///
     /// # Errors
-    /// The first object of the store that is missing or damaged, by name.
+    /// The first table that cannot be loaded, with the object of the store that is missing or damaged.
     pub async fn load(&self, map: &Map, held: &[Arc<Serving>]) -> Result<Serving, NodeError> {
         let mut tables = BTreeMap::new();
         for (name, epoch) in &map.tables {
             let table = match find_held(held, map, name, *epoch) {
-                Some(table) => table,
-                None => Arc::new(self.load_table(&map.shards, name, *epoch).await?),
+                // An epoch that is still in memory may be gone from the store: whoever starts next
+                // could not load it.
+                Some(table) => self.store.manifest(name, *epoch).await.map(|_| table),
+                None => Ok(Arc::new(self.load_table(&map.shards, name, *epoch).await?)),
             };
-            tables.insert(name.clone(), table);
+            tables.insert(name.clone(), table.map_err(store_error)?);
         }
-        Ok(Serving { map: map.clone(), tables })
+        Ok(Serving { map: map.clone(), tables, missing: BTreeMap::new() })
+    }
+
+    /// As [`Loader::load`] for a map that is active already: a table that cannot be loaded is left
+    /// out and named, so that one damaged table does not take the others with it.
+    pub async fn load_what_can_be(&self, map: &Map, held: &[Arc<Serving>]) -> Serving {
+        let (mut tables, mut missing) = (BTreeMap::new(), BTreeMap::new());
+        for (name, epoch) in &map.tables {
+            let table = match find_held(held, map, name, *epoch) {
+                Some(table) => Ok(table),
+                None => self.load_table(&map.shards, name, *epoch).await.map(Arc::new),
+            };
+            match table {
+                Ok(table) => drop(tables.insert(name.clone(), table)),
+                Err(error) => drop(missing.insert(name.clone(), error.to_string())),
+            }
+        }
+        Serving { map: map.clone(), tables, missing }
     }
 
     async fn load_table(

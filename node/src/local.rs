@@ -30,6 +30,7 @@ pub struct LocalShard {
     pool: CpuPool,
     kernel: Kernel,
     memory: Arc<Semaphore>,
+    memory_units: u32,
 }
 
 impl LocalShard {
@@ -41,16 +42,25 @@ impl LocalShard {
         kernel: Kernel,
         memory: usize,
     ) -> Self {
-        let memory = Arc::new(Semaphore::new(memory.div_ceil(MEMORY_UNIT)));
-        Self { generations: ArcSwap::default(), registry, bfv, pool, kernel, memory }
+        let memory_units = u32::try_from(memory.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
+        let memory = Arc::new(Semaphore::new(memory_units as usize));
+        Self { generations: ArcSwap::default(), registry, bfv, pool, kernel, memory, memory_units }
     }
 
     /// Memory for a request of `bytes`, taken before its body is read.
     ///
     /// # Errors
-    /// [`NodeError::Busy`] when other requests hold too much.
+    /// [`NodeError::Busy`] when other requests hold too much, [`NodeError::Malformed`] when there is
+    /// never enough.
     pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, NodeError> {
-        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).map_err(|_| NodeError::Busy)?;
+        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
+        if units > self.memory_units {
+            return Err(NodeError::Malformed(format!(
+                "the request needs {} MiB of this node's {}: send fewer lookups, or start the node with a larger --request-memory-mib",
+                bytes >> 20,
+                (self.memory_units as usize * MEMORY_UNIT) >> 20,
+            )));
+        }
         Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| NodeError::Busy)
     }
 
@@ -130,6 +140,12 @@ impl LocalShard {
                 })
             })
             .await?
+    }
+
+    /// Bytes of a partition of the index that a call reads: the most that its rows can take.
+    pub fn partition_bytes(&self, call: &RowsCall) -> Result<usize, NodeError> {
+        let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
+        Ok(index.geometry.partition_bytes())
     }
 
     /// Reads rows of one partition.

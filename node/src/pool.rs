@@ -1,20 +1,25 @@
 //! CPU work on a bounded, named pool, away from the threads that serve the network.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use crate::error::NodeError;
 
-/// A rayon pool with a bounded number of jobs waiting for it.
+/// A rayon pool, a bounded number of jobs that run on it, and a bounded number that wait.
 ///
-/// A job whose caller has gone is skipped; a job that panics is an internal error of its caller
-/// and of nobody else.
+/// Jobs start in the order in which they came. Only as many run at a time as there are threads: a
+/// rayon worker that waits for a part of its own job takes whatever else is queued, so that with all
+/// jobs in rayon's queue the oldest would end last, on ever deeper stacks.
+///
+/// A job whose caller has gone before it started never starts; one that panics is an internal error
+/// of its caller and of nobody else.
 #[derive(Clone, Debug)]
 pub struct CpuPool {
     threads: Arc<ThreadPool>,
+    running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
 
@@ -26,12 +31,11 @@ impl CpuPool {
             .thread_name(|i| format!("opaque-cpu-{i}"))
             .build()
             .map_err(NodeError::internal)?;
-        Ok(Self { threads: Arc::new(pool), waiting: Arc::new(Semaphore::new(waiting)) })
-    }
-
-    /// The rayon pool itself, for work that manages its own threads.
-    pub fn threads(&self) -> Arc<ThreadPool> {
-        Arc::clone(&self.threads)
+        Ok(Self {
+            threads: Arc::new(pool),
+            running: Arc::new(Semaphore::new(threads.max(1))),
+            waiting: Arc::new(Semaphore::new(waiting)),
+        })
     }
 
     /// Runs `job` on the pool.
@@ -42,36 +46,25 @@ impl CpuPool {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NodeError> {
-        let permit = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| NodeError::Busy)?;
-        let abandoned = Abandoned::default();
-        let gone = Arc::clone(&abandoned.0);
-        let (done, result) = oneshot::channel();
-        self.threads.spawn_fifo(move || {
-            if !gone.load(Ordering::Relaxed) {
-                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-                // The receiver may have gone meanwhile; nobody waits for the result then.
-                let _ = done.send(outcome);
-            }
-            drop(permit);
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| NodeError::Busy)?;
+        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(NodeError::internal)?;
+        let threads = Arc::clone(&self.threads);
+        let running = spawn_blocking(move || {
+            let outcome = threads.install(job);
+            drop((place, turn));
+            outcome
         });
-        let outcome = result.await.map_err(NodeError::internal)?;
-        drop(abandoned);
-        outcome.map_err(|_| NodeError::internal("a CPU job panicked"))
-    }
-}
-
-/// Tells a queued job, when dropped, that its caller has gone.
-#[derive(Default)]
-struct Abandoned(Arc<AtomicBool>);
-
-impl Drop for Abandoned {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        running.await.map_err(|_| NodeError::internal("a CPU job panicked"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rayon::prelude::*;
+
     use super::*;
 
     #[tokio::test]
@@ -111,5 +104,25 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(!ran.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn jobs_end_in_the_order_in_which_they_came() {
+        let pool = CpuPool::new(1, 64).unwrap();
+        let ended = Arc::new(Mutex::new(Vec::new()));
+        let jobs = (0..20).map(|number| {
+            let (pool, ended) = (pool.clone(), Arc::clone(&ended));
+            // Polled in order, so that they queue in order; each has parts that others could steal.
+            async move {
+                let job = move || {
+                    let sum: u64 = (0..10_000u64).into_par_iter().map(|i| i ^ number).sum();
+                    ended.lock().unwrap().push(number);
+                    sum
+                };
+                pool.run(job).await.unwrap()
+            }
+        });
+        futures::future::join_all(jobs).await;
+        assert_eq!(*ended.lock().unwrap(), (0..20).collect::<Vec<_>>());
     }
 }

@@ -41,7 +41,7 @@ impl Registry {
     /// Checks keys, stores them and returns their digest. Storing the same keys again is no error.
     pub async fn register(&self, keys: Bytes) -> Result<KeyDigest, NodeError> {
         let parsed = self.parse(keys.clone()).await?;
-        let digest = self.store.put_keys(keys).await.map_err(store_error)?;
+        let digest = self.store.put_keys(keys).await.map_err(|error| key_store_error(&error))?;
         self.cache.insert(digest, Arc::new(parsed), Instant::now());
         Ok(digest)
     }
@@ -67,7 +67,7 @@ impl Registry {
             Err(StoreError::NotFound { .. } | StoreError::Corrupt { .. }) => {
                 Err(NodeError::UnknownKeys)
             }
-            Err(error) => Err(store_error(error)),
+            Err(error) => Err(key_store_error(&error)),
         };
         self.cache.find_or_fetch(*digest, Instant::now(), fetch).await
     }
@@ -93,6 +93,17 @@ impl Registry {
         let parsed = self.pool.run(move || EvaluationKeys::from_bytes(&bfv, &keys)).await?;
         parsed.map_err(|_| NodeError::Malformed("malformed evaluation keys".into()))
     }
+}
+
+/// A failure of the store over somebody's keys. The object's name is the digest that a query
+/// carries, so that neither the log nor the answer may have it.
+fn key_store_error(error: &StoreError) -> NodeError {
+    let what = match error {
+        StoreError::Full { .. } => "no space is left for evaluation keys",
+        _ => "evaluation keys cannot be read or written",
+    };
+    tracing::warn!(what, "object store");
+    NodeError::Store(what.into())
 }
 
 /// A failure of the object store, as a request sees it.

@@ -51,23 +51,33 @@ impl ReplicaState {
         self.changed.notify_one();
     }
 
-    /// Notes that a generation is the one that new queries use.
-    pub fn active(&self, generation: u64) {
+    /// Notes that a generation is the one that new queries use; false if it was already.
+    pub fn active(&self, generation: u64) -> bool {
         let mut record = self.lock();
+        let failed_proposal = record.failed.as_ref().is_some_and(|f| f.generation != generation);
+        let unchanged = record.active_generation == generation;
+        if unchanged && (record.message.is_empty() || failed_proposal) {
+            return false;
+        }
+        record.failed.take_if(|failure| failure.generation == generation);
         record.active_generation = generation;
         record.prepared_generation = record.prepared_generation.max(generation);
         record.message.clear();
         drop(record);
         self.changed.notify_one();
+        true
     }
 
     /// Notes that a generation cannot be loaded.
     pub fn failed(&self, generation: u64, reason: String) {
         let mut record = self.lock();
         record.message = format!("generation {generation}: {reason}");
-        record.failed = Some(Failure { generation, reason });
-        drop(record);
-        self.changed.notify_one();
+        let failed = Some(Failure { generation, reason });
+        if record.failed != failed {
+            record.failed = failed;
+            drop(record);
+            self.changed.notify_one();
+        }
     }
 
     /// Notes that nobody waits any more for a generation that could not be loaded.
@@ -82,8 +92,13 @@ impl ReplicaState {
 
     /// Says what the node is doing.
     pub fn doing(&self, message: impl Into<String>) {
-        self.lock().message = message.into();
-        self.changed.notify_one();
+        let message = message.into();
+        let mut record = self.lock();
+        if record.message != message {
+            record.message = message;
+            drop(record);
+            self.changed.notify_one();
+        }
     }
 
     /// The generation that could not be loaded.

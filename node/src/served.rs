@@ -25,6 +25,15 @@ pub struct Serving {
     pub map: Map,
     /// Tables by name. A table that two generations share at one epoch is loaded once.
     pub tables: BTreeMap<String, Arc<ServedTable>>,
+    /// Tables of the map that could not be loaded, and why.
+    pub missing: BTreeMap<String, String>,
+}
+
+impl Serving {
+    /// Whether every table of the map is here.
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty()
+    }
 }
 
 /// One epoch of a table: its public description, and this shard's part of every index.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,7 +13,7 @@ use opaque_seal::Bfv;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
@@ -33,14 +34,22 @@ use crate::service::{QueryService, ShardService};
 use crate::store::{Store, Writer};
 use crate::tls::{PeerTls, client_listener};
 
+/// Loads at a time.
+const LOADS: usize = 2;
 /// Jobs that may wait for a CPU.
 const WAITING_JOBS: usize = 1024;
-/// How long evaluation keys stay in memory unused.
+/// How often a silent connection is asked for a sign of life, and how long it may take to give it.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Calls in progress on one connection.
+const MAX_STREAMS: u32 = 128;
+/// How long evaluation keys stay in memory after they were put there.
 const KEYS_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How often expired keys are dropped.
 const EXPIRY: Duration = Duration::from_secs(3600);
 /// How long connections may take to end after a drain began.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long leaving the cluster may take after that.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// Runs a node until `shutdown` resolves, then drains it: health turns to not serving, no new
 /// connection is accepted, requests in flight end.
@@ -108,12 +117,14 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         store: store.clone(),
         builders: Arc::new(builders),
         writer,
+        loads: Arc::new(Semaphore::new(LOADS)),
     });
     let shard = ShardServer::new(ShardService {
         local: Arc::clone(&local),
         registry: Arc::clone(&registry),
         state: Arc::clone(&state),
         tls: peer_tls.clone(),
+        deadline: config.query_deadline,
     });
 
     let client_listener = listen(config.client_listen).await?;
@@ -133,12 +144,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         // An error means that the sender is gone, which stops as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let clients = Server::builder()
+    let clients = bounded_server()
         .tls_config(client_tls)?
         .add_service(health_service)
         .add_service(query)
         .serve_with_incoming_shutdown(client_listener, stopping(stopped.clone()));
-    let peers = Server::builder()
+    let peers = bounded_server()
         .tls_config(peer_tls.listener())?
         .add_service(shard)
         .serve_with_incoming_shutdown(peer_listener, stopping(stopped.clone()));
@@ -151,8 +162,9 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         state,
         coordinator,
         health: health.clone(),
+        seen: AtomicU64::new(0),
     });
-    let life = tokio::spawn(lifecycle.run(stopped));
+    let mut life = tokio::spawn(lifecycle.run(stopped));
     let mut servers = tokio::spawn(async move { tokio::try_join!(clients, peers) });
     let expiry = tokio::spawn(async move {
         let mut tick = tokio::time::interval(EXPIRY);
@@ -168,6 +180,10 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
             ended.context("a listener panicked")?.context("a listener failed")?;
             anyhow::bail!("the listeners ended by themselves");
         }
+        ended = &mut life => {
+            ended.context("the life of the node panicked")?;
+            anyhow::bail!("the life of the node ended by itself");
+        }
     }
     expiry.abort();
     tracing::info!("draining");
@@ -179,7 +195,18 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         }
         Err(_) => tracing::warn!("connections were still open after the drain"),
     }
-    life.await.context("the life of the node panicked")
+    match tokio::time::timeout(LEAVE, life).await {
+        Ok(ended) => ended.context("the life of the node panicked"),
+        Err(_) => anyhow::bail!("the node could not leave the cluster in time"),
+    }
+}
+
+/// Connections that notice a peer which has gone, with a bounded number of calls each.
+fn bounded_server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .max_concurrent_streams(MAX_STREAMS)
 }
 
 async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpIncoming> {

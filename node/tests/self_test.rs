@@ -109,7 +109,7 @@ impl Cluster {
         let coordinator = Coordinator::new(caller, self.pool.clone(), Duration::from_secs(60));
         let replicas: Replicas = (0..SHARDS).map(|shard| (shard, vec![replica(shard)])).collect();
         let probe = Arc::new(Probe::random(&mut StdRng::seed_from_u64(11)));
-        let serving = Serving { map, tables };
+        let serving = Serving { map, tables, missing: BTreeMap::new() };
         coordinator.probe(&serving, &table, &index, &replicas, probe).await
     }
 }

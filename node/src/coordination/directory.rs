@@ -107,6 +107,9 @@ impl Directory {
                 proposed: proposed.map(|map| map.generation),
             });
         }
+        if let Some(existing) = change.clashes_with(&active) {
+            return Err(CoordinationError::NameTaken { existing });
+        }
         let newest = self.newest_rejected()?.max(active.generation);
         let map = change.apply(&active, newest + 1, now);
         self.write_map("proposed.json", &map)?;

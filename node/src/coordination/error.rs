@@ -39,6 +39,12 @@ pub enum CoordinationError {
         /// The proposed generation.
         proposed: Option<u64>,
     },
+    /// Another table has this name but for its case.
+    #[error("table {existing:?} exists, and names do not differ by case: load it under that name")]
+    NameTaken {
+        /// The table that is there.
+        existing: String,
+    },
     /// The proposal to decide on is not there.
     #[error("generation {generation} is not proposed (proposed: {proposed:?})")]
     NotProposed {

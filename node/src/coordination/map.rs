@@ -38,6 +38,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// The table of `map` whose name differs from the changed table's by case alone, if there is
+    /// one. SQL could not tell the two apart.
+    pub(super) fn clashes_with(&self, map: &Map) -> Option<String> {
+        let Self::Table { table, epoch: Some(_) } = self else { return None };
+        let mut names = map.tables.keys();
+        names.find(|name| *name != table && name.eq_ignore_ascii_case(table)).cloned()
+    }
+
     /// The map after this change.
     pub(super) fn apply(self, map: &Map, generation: u64, proposed_at: UnixMillis) -> Map {
         let Map { generation: _, placement: _, shards, tables, proposed_at: _ } = map.clone();

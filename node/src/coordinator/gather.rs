@@ -26,17 +26,24 @@ pub struct Patience {
     pub hedge_after: Duration,
 }
 
-/// What to do after `failures` attempts at a shard of `replicas` replicas have failed: the replica
-/// to ask next and the pause before, or `None` when the shard is lost.
+/// The next attempt at a shard of `replicas` replicas, after `attempts` of them: the place in their
+/// order from which to pick one that is not being asked, and the pause before. `None` when the
+/// shard is lost.
 ///
 /// Depends on counts alone, never on what a request carries.
-fn next_attempt(replicas: usize, failures: usize) -> Option<(usize, Duration)> {
-    let round = failures.checked_div(replicas)?;
-    let pause = match (round, failures % replicas) {
+fn next_attempt(replicas: usize, attempts: usize) -> Option<(usize, Duration)> {
+    let round = attempts.checked_div(replicas)?;
+    let pause = match (round, attempts % replicas) {
         (0, _) | (_, 1..) => Duration::ZERO,
         (round, 0) => PAUSE * (1 << (round - 1)),
     };
-    (round < ROUNDS).then_some((failures % replicas, pause))
+    (round < ROUNDS).then_some((attempts % replicas, pause))
+}
+
+/// The first replica from `place` on, in a circle, that is not being asked already.
+fn idle<'a>(replicas: &'a [Replica], place: usize, asked: &[String]) -> Option<&'a Replica> {
+    let circle = replicas.iter().cycle().skip(place).take(replicas.len());
+    circle.into_iter().find(|replica| !asked.contains(&replica.node))
 }
 
 /// Asks one replica of each shard, all shards at once; on failure or slowness another replica.
@@ -76,6 +83,7 @@ where
 {
     let mut started = 0;
     let mut failures: Vec<String> = Vec::new();
+    let mut asked: Vec<String> = Vec::new();
     let mut running = FuturesUnordered::new();
     let mut start_at = Some(Instant::now());
     let lost = |failures: &[String], why: &str| NodeError::ShardUnavailable {
@@ -96,6 +104,7 @@ where
                 }
                 Err(CallError::TryAnother(why)) => {
                     tracing::debug!(shard, %node, %why, "replica failed");
+                    asked.retain(|running| *running != node);
                     failures.push(format!("{node}: {why}"));
                     start_at = next_attempt(replicas.len(), started)
                         .map(|(_, pause)| Instant::now() + pause);
@@ -103,10 +112,11 @@ where
             },
             () = maybe_sleep(start_at) => {
                 let replica = next_attempt(replicas.len(), started)
-                    .and_then(|(index, _)| replicas.get(index));
+                    .and_then(|(place, _)| idle(replicas, place, &asked));
                 start_at = None;
                 if let Some(replica) = replica {
                     started += 1;
+                    asked.push(replica.node.clone());
                     let (node, call) = (replica.node.clone(), ask(replica.clone()));
                     running.push(async move { (node, call.await) });
                     if started < replicas.len() {

@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{Lifecycle, RETRY};
-use crate::coordination::{Leadership, Map, Snapshot, Step, UnixMillis, next_step};
+use crate::coordination::{
+    CoordinationError, Leadership, Map, Snapshot, Step, UnixMillis, next_step,
+};
 use crate::coordinator::Replicas;
 use crate::error::NodeError;
 use crate::placement::Shards;
@@ -22,6 +24,16 @@ const TRY_LEAD: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(500);
 /// Self-tests that may fail because a replica went away before the proposal is rejected.
 const TESTS: u32 = 5;
+
+/// How long a leader that stepped down leaves the lead to others.
+const STAND_BACK: Duration = Duration::from_secs(3);
+
+/// Whether a leader goes on after a decision.
+enum Rule {
+    GoOn,
+    /// Another node leads already, or had better.
+    StepDown,
+}
 
 impl Lifecycle {
     /// Leads whenever nobody else does.
@@ -36,6 +48,11 @@ impl Lifecycle {
                     tracing::info!(token = leadership.token(), "leading");
                     tokio::select! {
                         () = self.rule(&leadership) => {}
+                        _ = stop.wait_for(|stop| *stop) => return,
+                    }
+                    drop(leadership);
+                    tokio::select! {
+                        () = sleep(STAND_BACK) => {}
                         _ = stop.wait_for(|stop| *stop) => return,
                     }
                 }
@@ -61,8 +78,8 @@ impl Lifecycle {
                 self.decide(leadership, &snapshot, &mut failed_tests).await
             };
             match outcome {
-                Ok(()) => {}
-                Err(NodeError::Draining) => return,
+                Ok(Rule::GoOn) => {}
+                Ok(Rule::StepDown) => return,
                 Err(error) => {
                     tracing::warn!(%error, "leading");
                     sleep(RETRY).await;
@@ -75,10 +92,10 @@ impl Lifecycle {
         }
     }
 
-    async fn first_map(&self) -> Result<(), NodeError> {
+    async fn first_map(&self) -> Result<Rule, NodeError> {
         let shards = Shards::equal(self.config.shards).map_err(NodeError::internal)?;
         self.coordination.initialize(shards).await.map_err(NodeError::internal)?;
-        Ok(())
+        Ok(Rule::GoOn)
     }
 
     async fn decide(
@@ -86,7 +103,7 @@ impl Lifecycle {
         leadership: &Leadership,
         snapshot: &Snapshot,
         (tested, failures): &mut (u64, u32),
-    ) -> Result<(), NodeError> {
+    ) -> Result<Rule, NodeError> {
         let policy = self.policy();
         let proposed = snapshot.proposed.as_ref();
         let step = next_step(proposed, &snapshot.members, UnixMillis::now(), &policy);
@@ -94,17 +111,25 @@ impl Lifecycle {
             if let Step::Reject { generation, reason } = step {
                 return self.reject(leadership, generation, &reason).await;
             }
-            return Ok(());
+            return Ok(Rule::GoOn);
         };
         let generation = *generation;
+        if self.local.generation(generation).is_none() {
+            // The cluster is ready to be tested and this node is not: let one lead that is.
+            tracing::warn!(generation, "stepping down: the proposed generation is not loaded here");
+            return Ok(Rule::StepDown);
+        }
         if *tested != generation {
             (*tested, *failures) = (generation, 0);
         }
         match self.self_test(snapshot, map).await {
             Ok(()) => {
-                self.coordination.activate(leadership, generation).await.map_err(lost)?;
-                tracing::info!(generation, "activated");
-                Ok(())
+                match self.coordination.activate(leadership, generation).await {
+                    Ok(_) => tracing::info!(generation, "activated"),
+                    Err(CoordinationError::Fenced { .. }) => return Ok(Rule::StepDown),
+                    Err(error) => return Err(NodeError::internal(error)),
+                }
+                Ok(Rule::GoOn)
             }
             Err(NodeError::Refused(reason)) => self.reject(leadership, generation, &reason).await,
             Err(error) => {
@@ -122,9 +147,13 @@ impl Lifecycle {
         leadership: &Leadership,
         generation: u64,
         reason: &str,
-    ) -> Result<(), NodeError> {
-        tracing::warn!(generation, reason, "rejected");
-        self.coordination.reject(leadership, generation, reason).await.map_err(lost)
+    ) -> Result<Rule, NodeError> {
+        match self.coordination.reject(leadership, generation, reason).await {
+            Ok(()) => tracing::warn!(generation, reason, "rejected"),
+            Err(CoordinationError::Fenced { .. }) => return Ok(Rule::StepDown),
+            Err(error) => return Err(NodeError::internal(error)),
+        }
+        Ok(Rule::GoOn)
     }
 
     /// Probes every index whose table changes, until each prepared replica has taken part.
@@ -163,13 +192,4 @@ fn one_per_shard(replicas: &Replicas, round: usize) -> Replicas {
         (*shard, one)
     };
     replicas.iter().map(pick).collect()
-}
-
-/// A decision that came too late: whoever decides it now, this node does not.
-fn lost(error: crate::coordination::CoordinationError) -> NodeError {
-    use crate::coordination::CoordinationError;
-    match error {
-        CoordinationError::Fenced { .. } => NodeError::Draining,
-        other => NodeError::internal(other),
-    }
 }

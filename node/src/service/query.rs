@@ -20,6 +20,7 @@ use opaque_proto::v1::{
 };
 use opaque_seal::EVALUATION_KEYS_BYTES;
 use rayon::ThreadPool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -59,6 +60,8 @@ pub struct QueryService {
     pub builders: Arc<ThreadPool>,
     /// Who this process is as a writer of epochs.
     pub writer: Writer,
+    /// Loads in progress.
+    pub loads: Arc<Semaphore>,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -97,7 +100,7 @@ impl Query for QueryService {
         let keys = keys.map_err(|_| NodeError::Deadline("reading evaluation keys"))??;
         let digest = self.registry.register(keys.clone()).await?;
         let digest_bytes = bytes::Bytes::copy_from_slice(digest.as_bytes());
-        for replica in self.cluster.others() {
+        for replica in self.cluster.nodes() {
             let (peers, digest, keys) =
                 (Arc::clone(&self.peers), digest_bytes.clone(), keys.clone());
             // Nobody waits: a replica that misses this fetches the keys by digest.
@@ -138,8 +141,10 @@ impl Query for QueryService {
             .into());
         }
         let (cluster, coordinator) = (Arc::clone(&self.cluster), Arc::clone(&self.coordinator));
+        let local = Arc::clone(&self.local);
         let partitions = try_unfold(first_bucket, move |first| {
             let (cluster, coordinator) = (Arc::clone(&cluster), Arc::clone(&coordinator));
+            let local = Arc::clone(&local);
             let (serving, table, index) =
                 (Arc::clone(&serving), Arc::clone(&table), Arc::clone(&index));
             async move {
@@ -150,10 +155,12 @@ impl Query for QueryService {
                 let end = end_bucket.min(partition.end);
                 let replicas = cluster.replicas(&serving);
                 let range = (first, end);
+                // Held until the client has taken these rows.
+                let memory = local.reserve(index.geometry.partition_bytes())?;
                 let rows = coordinator
                     .read_rows(&serving, &table, &index, &replicas, range, rows_below)
                     .await?;
-                Ok(Some((messages(rows, end), end)))
+                Ok(Some((messages(rows, end, memory), end)))
             }
         });
         use futures::TryStreamExt;
@@ -175,7 +182,10 @@ impl Query for QueryService {
         let name = table.manifest.schema.table();
         let mut epochs = Vec::new();
         for epoch in self.store.epochs(name).await.map_err(store_error)? {
-            let manifest = self.store.manifest(name, epoch).await.map_err(store_error)?;
+            // One damaged epoch is no reason to hide the others.
+            let Ok(manifest) = self.store.manifest(name, epoch).await.map_err(store_error) else {
+                continue;
+            };
             let digest = manifest.digest().map_err(NodeError::internal)?;
             epochs.push(Epoch {
                 epoch,
@@ -196,17 +206,15 @@ impl Query for QueryService {
         let RollbackRequest { table, epoch } = request.into_inner();
         let (_, table) = self.cluster.table(&table)?;
         let name = table.manifest.schema.table().to_owned();
-        self.store.manifest(&name, epoch).await.map_err(|error| match error {
+        let manifest = self.store.manifest(&name, epoch).await.map_err(|error| match error {
             StoreError::NotFound { .. } | StoreError::Abandoned { .. } => NodeError::Refused(
                 format!("table {name:?} has no epoch {epoch}: `opaque epochs {name}` lists them"),
             ),
             other => store_error(other),
         })?;
-        let change = Change::Table { table: name.clone(), epoch: Some(epoch) };
-        self.cluster.change(change, self.config.activation_deadline).await?;
-        let (serving, table) = self.cluster.table(&name)?;
-        let table = Some(description(&table.manifest, serving.map.generation));
-        Ok(Response::new(RollbackResponse { table }))
+        let change = Change::Table { table: name, epoch: Some(epoch) };
+        let generation = self.cluster.change(change, self.config.activation_deadline).await?;
+        Ok(Response::new(RollbackResponse { table: Some(description(&manifest, generation)) }))
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
@@ -298,9 +306,13 @@ impl QueryService {
 fn messages(
     rows: Vec<(u64, Vec<u8>)>,
     end: u32,
+    memory: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<ScanResponse, Status>> {
     let rows = rows.into_iter().map(|(number, row)| ScannedRow { number, row: row.into() });
     let messages = batches(rows).map(|rows| ScanResponse { rows, next_bucket: 0 });
     let last = ScanResponse { rows: Vec::new(), next_bucket: end };
-    tokio_stream::iter(messages.chain([last]).map(Ok))
+    tokio_stream::iter(messages.chain([last]).map(move |message| {
+        let _held = &memory;
+        Ok(message)
+    }))
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use opaque_pir::codec::KeyDigest;
@@ -11,6 +12,7 @@ use opaque_proto::v1::{
     ReadRowsResponse, RegisterPeerKeysRequest, RegisterPeerKeysResponse, ReplicaStatus, ScannedRow,
     ShardStatusRequest, evaluate_request, evaluate_response,
 };
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{batches, micros};
@@ -32,6 +34,8 @@ pub struct ShardService {
     pub state: Arc<ReplicaState>,
     /// Whom to believe.
     pub tls: PeerTls,
+    /// How long a peer may take to send a slice.
+    pub deadline: Duration,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -55,15 +59,19 @@ impl Shard for ShardService {
         let EvaluateHeader { generation, table, column, epoch, lookups, total_bytes } = header;
         let total = usize::try_from(total_bytes).map_err(|_| malformed())?;
         let memory = self.local.reserve(total)?;
-        let mut collector = Collector::new(total);
-        while let Some(request) = stream.message().await? {
-            let Some(evaluate_request::Part::Chunk(chunk)) = request.part else {
-                return Err(malformed().into());
-            };
-            collector.push(&chunk)?;
-        }
+        let read = async {
+            let mut collector = Collector::new(total);
+            while let Some(request) = stream.message().await? {
+                let Some(evaluate_request::Part::Chunk(chunk)) = request.part else {
+                    return Err(Status::from(malformed()));
+                };
+                collector.push(&chunk)?;
+            }
+            Ok(collector.finish()?)
+        };
+        let body = timeout(self.deadline, read).await;
+        let body = body.map_err(|_| NodeError::Deadline("reading a slice"))??;
         let lookups = u16::try_from(lookups).map_err(|_| malformed())?;
-        let body = collector.finish()?;
         let table = table.into();
         let call = EvaluateCall { generation, table, column, epoch, lookups, body };
         let reply = self.local.evaluate(&call).await?;
@@ -108,10 +116,15 @@ impl Shard for ShardService {
             end: request.end_bucket,
             below: request.rows_below,
         };
+        let bytes = self.local.partition_bytes(&call)?;
+        let memory = self.local.reserve(bytes)?;
         let rows = self.local.read_rows(&call).await?;
         let rows = rows.into_iter().map(|(number, row)| ScannedRow { number, row: row.into() });
         let end = call.end;
-        let message = move |rows| Ok(ReadRowsResponse { rows, next_bucket: end });
+        let message = move |rows| {
+            let _held = &memory;
+            Ok(ReadRowsResponse { rows, next_bucket: end })
+        };
         Ok(Response::new(Box::pin(tokio_stream::iter(batches(rows).map(message)))))
     }
 

@@ -105,3 +105,23 @@ async fn what_every_replica_would_say_is_not_asked_twice() {
     assert!(matches!(outcome, Err(NodeError::UnknownKeys)));
     assert_eq!(*asked.lock().unwrap(), 1);
 }
+
+#[tokio::test]
+async fn a_failed_hedge_is_tried_again_rather_than_the_silent_replica() {
+    let shards = BTreeMap::from([(0, replicas(0, 2))]);
+    let asked = Mutex::new(Vec::new());
+    let replies = gather(&shards, patience(), |replica| {
+        let mut asked = asked.lock().unwrap();
+        asked.push(replica.node.clone());
+        let attempts = asked.len();
+        async move {
+            match (replica.node.as_str(), attempts) {
+                ("node-0-0", _) => std::future::pending().await,
+                (_, 2) => Err(CallError::TryAnother("restarting".into())),
+                _ => Ok(()),
+            }
+        }
+    });
+    replies.await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), ["node-0-0", "node-0-1", "node-0-1"]);
+}

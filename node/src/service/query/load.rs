@@ -1,7 +1,10 @@
-//! Loading a table: rows in, an active epoch out, nothing changed on any failure.
+//! Loading a table: rows in, an active epoch out. Until the new epoch is proposed, any failure
+//! leaves everything as it was; after that the leader decides, and the answer says if it did not.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use opaque_pir::table::{Schema, decode_row};
@@ -13,6 +16,7 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use rayon::ThreadPool;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -26,13 +30,18 @@ use crate::prepare::{self, Progress};
 use crate::registry::store_error;
 use crate::store::{Store, Writer};
 
+/// How long a client may be silent while it sends rows.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Memory that a row takes beside its bytes.
+const ROW_OVERHEAD: usize = 64;
 /// Rows between two messages of progress while receiving.
 const REPORT_ROWS: u64 = 20_000;
 
 type LoadStream = Pin<Box<dyn Stream<Item = Result<LoadResponse, Status>> + Send>>;
 
 impl QueryService {
-    /// Runs a load beside its stream of progress; a client that goes away cancels it.
+    /// Runs a load beside its stream of progress. A client that goes away cancels it, but a change
+    /// that is proposed by then is decided all the same.
     pub(super) fn start_load(&self, requests: Streaming<LoadRequest>) -> LoadStream {
         let (responses, receiver) = mpsc::channel(64);
         let load = Load {
@@ -43,7 +52,17 @@ impl QueryService {
             writer: self.writer.clone(),
             responses: responses.clone(),
         };
+        let place = Arc::clone(&self.loads).try_acquire_owned();
         tokio::spawn(async move {
+            let Ok(_place) = place else {
+                let busy = NodeError::Refused(
+                    "other loads are in progress on this node: try again, or load through another"
+                        .into(),
+                );
+                // Nobody is left to tell if this fails.
+                let _ = responses.send(Err(busy.into())).await;
+                return;
+            };
             tokio::select! {
                 outcome = load.run(requests) => {
                     let last = outcome.map(|loaded| LoadResponse {
@@ -72,7 +91,6 @@ struct Load {
 impl Load {
     async fn run(&self, requests: Streaming<LoadRequest>) -> Result<Loaded, Status> {
         let (schema, rows) = self.receive(requests).await?;
-        self.check_name(&schema)?;
         let name = schema.table().to_owned();
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(NodeError::internal)?;
         let created = UnixMillis::now();
@@ -87,23 +105,36 @@ impl Load {
         self.report(LoadStage::Activating, 0, 0);
         let epoch = manifest.epoch;
         let change = Change::Table { table: name.clone(), epoch: Some(epoch) };
-        if let Err(error) = self.cluster.change(change, self.config.activation_deadline).await {
-            // A change that may still be decided keeps its epoch; a refused one never needs it.
-            if matches!(error, NodeError::Refused(_)) {
-                self.delete(&name, epoch).await;
+        // What is served now stays whatever its age: it is what a rollback would want.
+        let before = self.cluster.epochs_in_use(&name).await?;
+        let changed = self.cluster.change(change, self.config.activation_deadline).await;
+        let generation = match changed {
+            Ok(generation) => generation,
+            Err(error) => {
+                // A change that may still be decided keeps its epoch; a refused one never needs it.
+                if matches!(error, NodeError::Refused(_)) {
+                    self.delete(&name, epoch).await;
+                }
+                return Err(error.into());
             }
-            return Err(error.into());
-        }
-        let in_use = self.cluster.epochs_in_use(&name);
-        if let Err(error) = self.store.retain(&name, self.config.retain_epochs, &in_use).await {
-            tracing::warn!(table = name, %error, "could not delete old epochs");
-        }
-        let (serving, table) = self.cluster.table(&name)?;
+        };
+        self.retain(&name, before).await;
         tracing::info!(table = name, epoch, rows = manifest.rows, "loaded");
         Ok(Loaded {
-            table: Some(description(&table.manifest, serving.map.generation)),
+            table: Some(description(&manifest, generation)),
             matrix_bytes: manifest.matrix_bytes(),
         })
+    }
+
+    /// Deletes old epochs, except those in use and those that were before this load.
+    async fn retain(&self, table: &str, mut in_use: BTreeSet<u64>) {
+        match self.cluster.epochs_in_use(table).await {
+            Ok(now) => in_use.extend(now),
+            Err(error) => return tracing::warn!(table, %error, "old epochs stay"),
+        }
+        if let Err(error) = self.store.retain(table, self.config.retain_epochs, &in_use).await {
+            tracing::warn!(table, %error, "could not delete old epochs");
+        }
     }
 
     /// Reads the whole stream; every row must be one of the schema.
@@ -112,18 +143,20 @@ impl Load {
         mut requests: Streaming<LoadRequest>,
     ) -> Result<(Schema, Vec<Vec<u8>>), Status> {
         let malformed = |what: &str| NodeError::Malformed(format!("malformed load: {what}"));
-        let first = requests.message().await?.and_then(|request| request.part);
+        let silent = |_| NodeError::Deadline("waiting for rows");
+        let first = timeout(SILENCE, requests.message()).await.map_err(silent)??;
+        let first = first.and_then(|request| request.part);
         let Some(load_request::Part::Header(LoadHeader { schema: Some(schema) })) = first else {
             return Err(malformed("no schema").into());
         };
         let schema = schema_from_proto(schema)?;
         let mut rows = Vec::new();
         let (mut bytes, mut reported) = (0u64, 0u64);
-        while let Some(request) = requests.message().await? {
+        while let Some(request) = timeout(SILENCE, requests.message()).await.map_err(silent)?? {
             match request.part {
                 Some(load_request::Part::Rows(batch)) => {
                     for row in batch.rows {
-                        bytes += row.len() as u64;
+                        bytes += (row.len() + ROW_OVERHEAD) as u64;
                         decode_row(&schema, &row).map_err(|error| {
                             malformed(&format!("row {}: {error}", rows.len() + 1))
                         })?;
@@ -154,19 +187,6 @@ impl Load {
             }
         }
         Err(malformed("the stream ended before its commit; nothing was loaded").into())
-    }
-
-    /// Names that differ in case alone would be one table to SQL and two to the store.
-    fn check_name(&self, schema: &Schema) -> Result<(), NodeError> {
-        let Ok((_, table)) = self.cluster.table(schema.table()) else { return Ok(()) };
-        let existing = table.manifest.schema.table();
-        if existing == schema.table() {
-            Ok(())
-        } else {
-            Err(NodeError::Refused(format!(
-                "table {existing:?} exists, and names do not differ by case: load it under that name"
-            )))
-        }
     }
 
     async fn delete(&self, table: &str, epoch: u64) {
