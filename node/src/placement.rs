@@ -21,7 +21,7 @@
 //!   the new shard has a or, if b > 0, a + 1, and what is left lies between a(N−1) and (a+1)(N−1),
 //!   spread within one because the most loaded always gives;
 //! - adding or removing the last shard moves its quota and nothing else, at most ⌈K/N⌉ keys;
-//! - with unequal weights no load exceeds its share by more than 20 % and one key.
+//! - with unequal weights no load exceeds its share by more than 20 % and two keys.
 //!
 //! The ring decides only *which* keys a donor gives. A ring alone, without quotas, is off by 20 %
 //! and more at the few dozen keys that an index has, and a query is as slow as its fullest shard.

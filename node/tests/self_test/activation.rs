@@ -1,0 +1,123 @@
+//! A leader activates a proposal that its self-test holds for, and rejects one with any fault.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use clap::Parser;
+use opaque_node::config::{Args, Config};
+use opaque_node::coordination::{Change, Coordination, FileCoordination, Outcome, UnixMillis};
+use opaque_node::coordinator::Coordinator;
+use opaque_node::lifecycle::Lifecycle;
+use opaque_node::loader::Loader;
+use opaque_node::placement::Shards;
+use opaque_node::replica::ReplicaState;
+use tokio::sync::watch;
+
+use super::faults::Fault;
+use super::harness::{Cluster, InProcess, SHARDS, local};
+
+/// The generation that follows the first map.
+const PROPOSED: u64 = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_honest_proposal_is_activated() {
+    let cluster = Cluster::start(PROPOSED).await;
+    let (outcome, active) = propose(cluster).await;
+    assert_eq!((outcome, active), (Outcome::Activated, PROPOSED));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_with_any_fault_is_rejected() {
+    for fault in Fault::ALL {
+        let mut cluster = Cluster::start(PROPOSED).await;
+        fault.plant(&mut cluster).await;
+        let (outcome, active) = propose(cluster).await;
+        let Outcome::Rejected { reason } = outcome else { panic!("{fault:?}: {outcome:?}") };
+        assert_eq!(active, PROPOSED - 1, "{fault:?}: the old map stays");
+        println!("{fault:?}: {reason}");
+    }
+}
+
+/// Runs three nodes, proposes epoch 1 of the table, and waits for the leader's decision. The nodes
+/// load honestly; what their self-test asks is `cluster`, faults included.
+async fn propose(cluster: Cluster) -> (Outcome, u64) {
+    let (store, bfv, pool) =
+        (cluster.store.clone(), Arc::clone(&cluster.bfv), cluster.pool.clone());
+    let caller: Arc<InProcess> = Arc::new(cluster.into_caller());
+    let folder = caller.directory.path().join("coordination");
+    let (stop, stopped) = watch::channel(false);
+    let mut lives = Vec::new();
+    for shard in 0..SHARDS {
+        let config = config(shard);
+        let local = Arc::new(local(&store, &bfv, &pool));
+        let coordinator =
+            Coordinator::new(Arc::clone(&caller) as _, pool.clone(), config.query_deadline);
+        let lifecycle = Lifecycle {
+            coordination: Arc::new(FileCoordination::open(&folder).await.unwrap()),
+            local,
+            loader: Loader {
+                shard,
+                store: store.clone(),
+                bfv: Arc::clone(&bfv),
+                pool: pool.clone(),
+            },
+            state: Arc::new(ReplicaState::new(
+                config.name.clone(),
+                shard,
+                String::new(),
+                String::new(),
+            )),
+            coordinator: Arc::new(coordinator),
+            health: tonic_health::server::health_reporter().0,
+            seen: AtomicU64::new(0),
+            config,
+        };
+        lives.push(tokio::spawn(Arc::new(lifecycle).run(stopped.clone())));
+    }
+    let coordination = FileCoordination::open(&folder).await.unwrap();
+    coordination.initialize(Shards::equal(SHARDS).unwrap()).await.unwrap();
+    let change = Change::Table { table: "numbers".to_owned(), epoch: Some(1) };
+    coordination.propose(change, PROPOSED - 1, UnixMillis::now()).await.unwrap();
+    let decided = async {
+        loop {
+            match coordination.outcome(PROPOSED).await.unwrap() {
+                Outcome::Pending => tokio::time::sleep(Duration::from_millis(20)).await,
+                decided => return decided,
+            }
+        }
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(120), decided).await.unwrap();
+    let active = coordination.active().await.unwrap().unwrap().generation;
+    stop.send(true).unwrap();
+    for life in lives {
+        life.await.unwrap();
+    }
+    (outcome, active)
+}
+
+fn config(shard: u32) -> Config {
+    let shard = shard.to_string();
+    let name = format!("node-{shard}");
+    let shards = SHARDS.to_string();
+    let arguments = [
+        "opaque-node",
+        "--name",
+        &name,
+        "--shard",
+        &shard,
+        "--shards",
+        &shards,
+        "--client-listen",
+        "127.0.0.1:0",
+        "--peer-listen",
+        "127.0.0.1:0",
+        "--store",
+        "unused",
+        "--coordination",
+        "unused",
+        "--tls-dir",
+        "unused",
+    ];
+    Config::try_from(Args::try_parse_from(arguments).unwrap()).unwrap()
+}

@@ -1,0 +1,172 @@
+//! Three shards in one process, and ways to spoil them.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opaque_node::call::{
+    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+};
+use opaque_node::coordination::{Map, UnixMillis};
+use opaque_node::coordinator::{Coordinator, Replicas};
+use opaque_node::error::NodeError;
+use opaque_node::keys::KeyCache;
+use opaque_node::loader::Loader;
+use opaque_node::local::LocalShard;
+use opaque_node::placement::{self, Shards};
+use opaque_node::pool::CpuPool;
+use opaque_node::prepare::{self, Load};
+use opaque_node::registry::Registry;
+use opaque_node::served::{ServedIndex, ServedTable, Serving};
+use opaque_node::store::{Store, Writer};
+use opaque_pir::probe::Probe;
+use opaque_pir::scan::Kernel;
+use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
+use opaque_seal::Bfv;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+
+pub(crate) const SHARDS: u32 = 3;
+
+/// Three shards in one process, each loaded from the store as a node would.
+pub(crate) struct Cluster {
+    pub(crate) directory: TempDir,
+    pub(crate) loaded: Vec<Serving>,
+    pub(crate) bfv: Arc<Bfv>,
+    pub(crate) pool: CpuPool,
+    pub(crate) store: Store,
+}
+
+impl Cluster {
+    /// Two epochs of one table in the store; the first is loaded as `generation`.
+    pub(crate) async fn start(generation: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().join("store").to_str().unwrap()).unwrap();
+        let pool = CpuPool::new(2, 64).unwrap();
+        let bfv = Bfv::new().unwrap();
+        for epoch in 1..=2 {
+            publish(&store, epoch).await;
+        }
+        let mut cluster = Self { directory, loaded: Vec::new(), bfv, pool, store };
+        cluster.loaded = cluster.load(generation, 1).await;
+        cluster
+    }
+
+    /// What each shard holds of an epoch.
+    pub(crate) async fn load(&self, generation: u64, epoch: u64) -> Vec<Serving> {
+        let map = Map {
+            generation,
+            placement: placement::VERSION,
+            shards: Shards::equal(SHARDS).unwrap(),
+            tables: BTreeMap::from([("numbers".to_owned(), epoch)]),
+            proposed_at: UnixMillis(0),
+        };
+        let mut loaded = Vec::new();
+        for shard in 0..SHARDS {
+            let (store, bfv) = (self.store.clone(), Arc::clone(&self.bfv));
+            let loader = Loader { shard, store, bfv, pool: self.pool.clone() };
+            loaded.push(loader.load(&map, &[]).await.unwrap());
+        }
+        loaded
+    }
+
+    /// Replaces one shard's part of the index.
+    pub(crate) fn plant(&mut self, shard: usize, fault: impl FnOnce(&mut ServedIndex)) {
+        let table = self.loaded[shard].tables.remove("numbers").unwrap();
+        let ServedTable { manifest, mut indexes } = Arc::into_inner(table).unwrap();
+        let mut index = Arc::into_inner(indexes.remove(&0).unwrap()).unwrap();
+        fault(&mut index);
+        indexes.insert(0, Arc::new(index));
+        let table = Arc::new(ServedTable { manifest, indexes });
+        self.loaded[shard].tables.insert("numbers".to_owned(), table);
+    }
+
+    /// Runs the self-test with shard 0's node as coordinator.
+    pub(crate) async fn self_test(self) -> Result<(), NodeError> {
+        let table = Arc::clone(&self.loaded[0].tables["numbers"]);
+        let index = Arc::clone(&table.indexes[&0]);
+        let map = self.loaded[0].map.clone();
+        let tables = self.loaded[0].tables.clone();
+        let (pool, caller) = (self.pool.clone(), Arc::new(self.into_caller()));
+        let coordinator = Coordinator::new(caller, pool, Duration::from_secs(60));
+        let replicas: Replicas = (0..SHARDS).map(|shard| (shard, vec![replica(shard)])).collect();
+        let probe = Arc::new(Probe::random(&mut StdRng::seed_from_u64(11)));
+        let serving = Serving { map, tables, missing: BTreeMap::new() };
+        coordinator.probe(&serving, &table, &index, &replicas, probe).await
+    }
+
+    /// The shards as they are now, faults included.
+    pub(crate) fn into_caller(self) -> InProcess {
+        let mut shards = BTreeMap::new();
+        for (shard, serving) in (0..).zip(self.loaded) {
+            let local = local(&self.store, &self.bfv, &self.pool);
+            local.install(serving);
+            shards.insert(shard, local);
+        }
+        InProcess { shards, directory: self.directory }
+    }
+}
+
+/// A replica that holds nothing yet.
+pub(crate) fn local(store: &Store, bfv: &Arc<Bfv>, pool: &CpuPool) -> LocalShard {
+    let cache = KeyCache::new(NonZeroUsize::MIN, Duration::from_secs(1));
+    let registry = Registry::new(cache, store.clone(), Arc::clone(bfv), pool.clone());
+    LocalShard::new(Arc::new(registry), Arc::clone(bfv), pool.clone(), Kernel::best(), 1 << 30)
+}
+
+/// Calls without a network.
+pub(crate) struct InProcess {
+    pub(crate) shards: BTreeMap<u32, LocalShard>,
+    /// The store, which is there as long as the shards are.
+    pub(crate) directory: TempDir,
+}
+
+#[async_trait]
+impl ShardCaller for InProcess {
+    async fn evaluate(
+        &self,
+        replica: &Replica,
+        call: &EvaluateCall,
+    ) -> Result<EvaluateReply, CallError> {
+        let reply = self.shards[&replica.shard].evaluate(call).await;
+        reply.map_err(|error| CallError::TryAnother(error.to_string()))
+    }
+
+    async fn read_rows(
+        &self,
+        replica: &Replica,
+        call: &RowsCall,
+    ) -> Result<Vec<NumberedRow>, CallError> {
+        let rows = self.shards[&replica.shard].read_rows(call).await;
+        rows.map_err(|error| CallError::TryAnother(error.to_string()))
+    }
+}
+
+fn replica(shard: u32) -> Replica {
+    Replica { node: format!("node-{shard}"), shard, address: String::new() }
+}
+
+/// The same rows each time, so that both epochs have one geometry; their salts differ.
+async fn publish(store: &Store, seed: u64) {
+    let column = |name: &str, role| Column {
+        name: name.to_owned(),
+        column_type: ColumnType::Int,
+        role,
+        nullable: false,
+    };
+    let columns = vec![column("n", Role::Key), column("square", Role::Payload)];
+    let schema = Schema::new("numbers".to_owned(), columns).unwrap();
+    let row = |n: i64| encode_row(&schema, &[Value::Int(n), Value::Int(n * n)]).unwrap();
+    let load = Load {
+        schema: schema.clone(),
+        rows: (0..5000).map(row).collect(),
+        created: UnixMillis(0),
+        writer: Writer { node: "test".to_owned(), incarnation: seed.to_string() },
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let rng = StdRng::seed_from_u64(seed);
+    prepare::prepare(store, load, rng, |_| {}, &pool).await.unwrap();
+}
