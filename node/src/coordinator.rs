@@ -11,6 +11,7 @@ use bytes::Bytes;
 use opaque_pir::codec::{Combiner, Material, Partial, QueryView, probe_slice, slice};
 use opaque_pir::geometry::Geometry;
 use opaque_pir::probe::Probe;
+use opaque_seal::EncryptedSecret;
 use tokio::time::Instant as Deadline;
 
 pub use self::gather::Patience;
@@ -84,6 +85,11 @@ impl Coordinator {
         let view = QueryView::decode(&body, &geometry, epoch).map_err(query_error)?;
         let lookups = view.lookups();
         // Early, so that a client that must register first costs nobody a scan.
+        for lookup in 0..lookups {
+            let secret = view.encrypted_secret(lookup).unwrap_or_default();
+            EncryptedSecret::check(secret)
+                .map_err(|_| NodeError::Malformed("malformed query: encrypted secret".into()))?;
+        }
         let material = view.material();
         let Material::Registered(digest) = material else {
             return Err(NodeError::Malformed("malformed query: unknown key material".into()));
