@@ -20,9 +20,10 @@ use rayon::prelude::*;
 
 const SALT: Salt = Salt([1; 32]);
 const ROWS: u32 = 8192;
-/// 256 MiB: well beyond the caches of a core, little enough for any machine.
-const PARTITIONS: u32 = 32;
+/// 1 GiB: beyond any cache.
+const PARTITIONS: u32 = 128;
 const PASSES: usize = 7;
+const BATCHES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 fn random_bytes(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -67,25 +68,59 @@ fn hint(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn best(mut pass: impl FnMut()) -> Duration {
-    let time = |_| {
-        let start = Instant::now();
-        pass();
-        start.elapsed()
-    };
-    (0..PASSES).map(time).min().unwrap_or_default()
-}
-
-/// Adds up all bytes, eight at a time.
+/// Adds up all bytes, eight at a time, with the widest registers there are.
 fn plain_read(partitions: &[&Partition]) -> u64 {
-    let sum = |chunk: &[u8]| {
-        let words = chunk.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
-        words.fold(0, u64::wrapping_add)
-    };
-    let chunks = partitions.par_iter().flat_map(|partition| partition.bytes().par_chunks(1 << 17));
-    chunks.map(sum).reduce(|| 0, u64::wrapping_add)
+    let chunks = partitions.par_iter().flat_map(|partition| partition.bytes().par_chunks(1 << 21));
+    chunks.map(read::sum).reduce(|| 0, u64::wrapping_add)
 }
 
+/// A read without arithmetic worth mentioning: what the memory can do.
+mod read {
+    #![expect(unsafe_code, reason = "wide loads behind a run-time check")]
+
+    fn plain(chunk: &[u8]) -> u64 {
+        let mut sums = [0u64; 64];
+        for line in chunk.as_chunks::<512>().0 {
+            for (sum, word) in sums.iter_mut().zip(line.as_chunks().0) {
+                *sum = sum.wrapping_add(u64::from_le_bytes(*word));
+            }
+        }
+        sums.into_iter().fold(0, u64::wrapping_add)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn wide(chunk: &[u8]) -> u64 {
+        use std::arch::x86_64::{
+            _mm512_add_epi64, _mm512_loadu_si512, _mm512_reduce_add_epi64, _mm512_setzero_si512,
+        };
+        let mut sums = [_mm512_setzero_si512(); 8];
+        for lines in chunk.as_chunks::<64>().0.as_chunks::<8>().0 {
+            for (sum, line) in sums.iter_mut().zip(lines) {
+                // SAFETY: the reference covers 64 bytes; the load needs no alignment.
+                *sum = _mm512_add_epi64(*sum, unsafe { _mm512_loadu_si512(line.as_ptr().cast()) });
+            }
+        }
+        sums.into_iter().map(|sum| _mm512_reduce_add_epi64(sum)).fold(0, i64::wrapping_add) as u64
+    }
+
+    pub(super) fn sum(chunk: &[u8]) -> u64 {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the line above.
+            return unsafe { wide(chunk) };
+        }
+        plain(chunk)
+    }
+}
+
+/// The load average, which says how far to trust the figures.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("unknown").to_owned()
+}
+
+/// Each figure beside the plain read of its round, round after round: a disturbance hits both.
 fn ratios() {
     let geometry = Geometry::new(ROWS, PARTITIONS * 1024, 1).expect("a geometry");
     let bytes = random_bytes(geometry.partition_bytes());
@@ -94,57 +129,74 @@ fn ratios() {
     let partitions: Vec<&Partition> = partitions.iter().collect();
     let mut rng = StdRng::seed_from_u64(3);
     let mut query = || (0..PARTITIONS * 1024).map(|_| rng.next_u32()).collect::<Vec<u32>>();
-    let queries: Vec<Vec<u32>> = (0..16).map(|_| query()).collect();
+    let queries: Vec<Vec<u32>> = (0..64).map(|_| query()).collect();
     let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
     let gigabytes = geometry.matrix_bytes() as f64 / 1e9;
     let all = std::thread::available_parallelism().map_or(1, usize::from);
-    println!(
-        "\n{:.2} GB, kernel {}; GB/s count the table once per query",
-        gigabytes,
-        Kernel::best().name()
-    );
+    let large = partitions.iter().all(|partition| partition.large_pages());
+    println!("\n{gigabytes:.2} GB, large pages {large}, load {}; best of {PASSES}", load());
+    println!("GB/s count the table once per query; the last column is time against a plain read");
+    let timed = |pool: &rayon::ThreadPool, pass: &mut (dyn FnMut() + Send)| {
+        let start = Instant::now();
+        pool.install(pass);
+        start.elapsed()
+    };
     for threads in if all > 1 { vec![1, all] } else { vec![1] } {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        let report = |name: &str,
-                      times: f64,
-                      pass: &mut (dyn FnMut() + Send),
-                      base: Option<Duration>| {
-            let time = best(|| pool.install(&mut *pass));
-            let rate = times * gigabytes / time.as_secs_f64();
-            let base = base.unwrap_or(time).as_secs_f64();
-            let ratio = base * times / time.as_secs_f64();
-            println!(
-                "{threads} thread(s)  {name:<16} {time:>10.2?} {rate:>8.2} GB/s  {ratio:>6.3} of a plain read"
-            );
-            time
-        };
-        let read = report(
-            "plain read",
-            1.0,
-            &mut || {
-                black_box(plain_read(&partitions));
-            },
-            None,
-        );
-        for count in [1usize, 2, 4, 8, 16] {
-            let some = &queries[..count];
-            let mut pass = || {
-                let sums = scan(Kernel::best(), &geometry, &partitions, some);
-                drop(black_box(sums.expect("matching sizes")));
-            };
-            report(&format!("scan of {count}"), count as f64, &mut pass, Some(read));
-        }
-        let part = 4.min(partitions.len());
-        let share = part as f64 / partitions.len() as f64;
-        let mut hint = || {
-            let mut builder = HintBuilder::new(SALT, 0, &geometry);
-            for (j, partition) in (0..).zip(&partitions[..part]) {
-                builder.add(j, partition.bytes()).expect("each once");
+        for kernel in Kernel::available() {
+            for count in BATCHES {
+                // Compute-bound kernels have nothing to show in large batches.
+                if count > 8 && matches!(kernel, Kernel::Scalar | Kernel::Avx2) {
+                    continue;
+                }
+                let (mut reads, mut scans) = (Vec::new(), Vec::new());
+                for _ in 0..PASSES {
+                    reads.push(timed(&pool, &mut || {
+                        black_box(plain_read(&partitions));
+                    }));
+                    scans.push(timed(&pool, &mut || {
+                        let sums = scan(kernel, &geometry, &partitions, &queries[..count]);
+                        drop(black_box(sums.expect("matching sizes")));
+                    }));
+                }
+                let seconds = |times: &[Duration]| {
+                    times.iter().min().copied().unwrap_or_default().as_secs_f64()
+                };
+                let (read, scan) = (seconds(&reads), seconds(&scans));
+                println!(
+                    "{threads} thread(s)  {:<12} batch {count:>2}  {:>8.2} ms  {:>7.2} GB/s  plain read {:>6.2} ms {:>6.2} GB/s  {:>6.2}x",
+                    kernel.name(),
+                    scan * 1e3,
+                    count as f64 * gigabytes / scan,
+                    read * 1e3,
+                    gigabytes / read,
+                    scan / read,
+                );
             }
-            black_box(&builder);
-        };
-        report(&format!("hint of {part} parts"), share, &mut hint, Some(read));
+        }
+        hint_ratio(threads, &pool, &geometry, &partitions);
     }
+    println!("load at the end {}", load());
+}
+
+fn hint_ratio(
+    threads: usize,
+    pool: &rayon::ThreadPool,
+    geometry: &Geometry,
+    partitions: &[&Partition],
+) {
+    const PART: usize = 4;
+    let start = Instant::now();
+    pool.install(|| {
+        let mut builder = HintBuilder::new(SALT, 0, geometry);
+        for (j, partition) in (0..).zip(partitions.iter().take(PART)) {
+            builder.add(j, partition.bytes()).expect("each once");
+        }
+        black_box(&builder);
+    });
+    let bytes = PART * geometry.partition_bytes();
+    let rate = bytes as f64 / 1e6 / start.elapsed().as_secs_f64();
+    println!("{threads} thread(s)  hint         {rate:>8.2} MB/s");
 }
 
 criterion_group!(benches, ring, hint);

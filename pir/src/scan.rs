@@ -7,8 +7,15 @@
 //! It is linear, so the scans of disjoint partitions add up to the scan of all, in any order and
 //! grouping: neither shards nor threads change a bit of the result. Every byte is touched for every
 //! query, whatever the query holds.
+//!
+//! It is bound by memory: one query costs what reading the matrix once costs, and up to 64 queries
+//! ([`MAX_PASS`]) share a pass. Work is cut into bands of rows, the same rows of every partition:
+//! a band's sums and one partition's share of the queries stay in a core's second-level cache while
+//! the matrix streams through. The machine code that does it is chosen at run time ([`Kernel`]);
+//! all kernels read the one layout of [`Partition`] and give the same sums.
 
 mod kernel;
+mod pages;
 mod partition;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
@@ -23,16 +30,17 @@ pub use partition::Partition;
 use crate::geometry::Geometry;
 use crate::params::PARTITION_BUCKETS;
 
-/// Rows that one task scans. R is a multiple of 4096, so there are at least 32 tasks.
-const TASK_ROWS: usize = 128;
+/// Queries that share a pass over the matrix; more take several passes.
+pub const MAX_PASS: usize = 64;
 
-/// Scans the given partitions for several queries in one pass over their bytes.
+/// Scans the given partitions for several queries, up to [`MAX_PASS`] in a pass over their bytes.
 ///
 /// A query is the concatenation of its 1024-word blocks in the order of `partitions`; the result
 /// holds, for each query, one wrapping sum per matrix row. Runs on the current rayon pool.
 ///
 /// # Errors
-/// When a partition is of another geometry, or a query of another length.
+/// When a partition is of another geometry, a query of another length, or the kernel one that this
+/// machine does not run.
 pub fn scan(
     kernel: Kernel,
     geometry: &Geometry,
@@ -53,22 +61,39 @@ pub fn scan(
             return Err(ScanError::Query { query, expected: words, found: block.len() });
         }
     }
-    let rows = geometry.bucket_bytes();
-    if queries.is_empty() {
-        return Ok(Vec::new());
+    let mut sums = Vec::with_capacity(queries.len());
+    for queries in queries.chunks(MAX_PASS) {
+        sums.extend(pass(kernel, geometry, partitions, queries)?);
     }
-    let prepared = kernel.prepare(queries);
+    Ok(sums)
+}
+
+/// One pass, for at least one query.
+fn pass(
+    kernel: Kernel,
+    geometry: &Geometry,
+    partitions: &[&Partition],
+    queries: &[&[u32]],
+) -> Result<Vec<Vec<u32>>, ScanError> {
+    let prepared = kernel.prepare(queries).ok_or(ScanError::Kernel { kernel: kernel.name() })?;
+    let (rows, count) = (geometry.bucket_bytes(), queries.len());
+    let band_rows = band_rows(rows, prepared.task_rows(), rayon::current_num_threads());
     // sums[row][query]: the order in which they are made.
-    let mut sums = vec![0u32; rows * queries.len()];
-    let task = |(task, sums): (usize, &mut [u32])| {
-        for (partition, block) in partitions.iter().zip(prepared.partitions()) {
-            let bytes = partition.rows(task * TASK_ROWS, TASK_ROWS);
-            prepared.accumulate(bytes, block, sums);
-        }
-    };
-    sums.par_chunks_mut(TASK_ROWS * queries.len()).enumerate().for_each(task);
-    let column = |query| sums.iter().skip(query).step_by(queries.len()).copied().collect();
-    Ok((0..queries.len()).into_par_iter().map(column).collect())
+    let mut sums = vec![0u32; rows * count];
+    sums.par_chunks_mut(band_rows * count).enumerate().for_each(|(band, sums)| {
+        let rows = partitions.iter().map(|partition| partition.rows(band * band_rows, band_rows));
+        prepared.scan_rows(&rows.collect::<Vec<_>>(), sums);
+    });
+    let column = |query| sums.iter().skip(query).step_by(count).copied().collect();
+    Ok((0..count).into_par_iter().map(column).collect())
+}
+
+/// Rows of a task: what the kernel prefers, or less to give every thread two tasks.
+///
+/// R is a multiple of 4096, the preference a power of two below it, so bands divide the rows evenly.
+fn band_rows(rows: usize, preferred: usize, threads: usize) -> usize {
+    let share = (rows / (2 * threads.max(1))).max(kernel::ROW_UNIT);
+    preferred.min(1 << share.ilog2())
 }
 
 /// Why a scan was refused.
@@ -92,5 +117,11 @@ pub enum ScanError {
         expected: usize,
         /// Words given.
         found: usize,
+    },
+    /// The kernel needs instructions that this machine lacks or withholds.
+    #[error("this machine does not run the {kernel} kernel")]
+    Kernel {
+        /// Its name.
+        kernel: &'static str,
     },
 }

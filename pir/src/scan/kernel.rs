@@ -1,10 +1,22 @@
 //! Which machine code scans: chosen at run time, one enum, the scalar kernel always there.
 //!
-//! A kernel first brings the queries into its own form ([`Kernel::prepare`]), then adds the products
-//! of some rows of one partition to their sums ([`Prepared::accumulate`]). A vector kernel is one
-//! more variant of both enums and one more file beside [`scalar`].
+//! A kernel brings the queries into its own form ([`Kernel::prepare`]), which only a machine that
+//! runs it can make; then it adds up bands of rows ([`RowScan`]). Every kernel gives the same sums,
+//! bit for bit. No build flag names a processor: vector code is compiled always and entered only
+//! after its features were detected.
 
 mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod detect;
+#[cfg(target_arch = "x86_64")]
+mod lines;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 /// A way to scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,52 +24,100 @@ mod scalar;
 pub enum Kernel {
     /// Portable code in the shape that compilers vectorise.
     Scalar,
+    /// 16-bit multiply-adds on 32-byte registers.
+    Avx2,
+    /// 8-bit multiply-adds on 64-byte registers (`vpdpbusd`).
+    Avx512Vnni,
+    /// 8-bit matrix tiles (`tdpbsud`), Sapphire Rapids and later. A tile's 16 strided loads are no
+    /// match for straight reading when there is nothing to share, so a single query is scanned with
+    /// [`Avx512Vnni`](Self::Avx512Vnni)'s code.
+    Amx,
 }
 
 impl Kernel {
+    /// Every kernel there is, slowest first.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512Vnni, Self::Amx];
+
+    /// The kernels that this machine runs, slowest first; the scalar one is always among them.
+    pub fn available() -> impl DoubleEndedIterator<Item = Self> {
+        Self::ALL.into_iter().filter(|kernel| kernel.is_available())
+    }
+
     /// The fastest kernel that this machine runs.
     pub fn best() -> Self {
-        Self::Scalar
+        Self::available().next_back().unwrap_or(Self::Scalar)
     }
 
     /// The kernel's name, as configuration spells it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512Vnni => "avx512-vnni",
+            Self::Amx => "amx",
         }
     }
 
     /// The kernel of that name, if this machine runs it.
     pub fn from_name(name: &str) -> Option<Self> {
-        (name == Self::Scalar.name()).then_some(Self::Scalar)
+        Self::available().find(|kernel| kernel.name() == name)
     }
 
-    /// Rearranges queries (equal lengths, whole partitions) for this kernel.
-    pub(super) fn prepare(self, queries: &[&[u32]]) -> Prepared {
+    /// Whether the processor has the instructions and the operating system allows them.
+    pub fn is_available(self) -> bool {
         match self {
-            Self::Scalar => Prepared::Scalar(scalar::Queries::new(queries)),
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => detect::avx2(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => detect::avx512_vnni(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => detect::amx(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512Vnni | Self::Amx => false,
         }
     }
+
+    /// Rearranges queries (equal lengths, whole partitions) for this kernel; `None` where this
+    /// machine does not run it.
+    pub(super) fn prepare(self, queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
+        match self {
+            Self::Scalar => Some(Box::new(scalar::Queries::new(queries))),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Some(Box::new(avx2::Queries::new(queries)?)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => Some(Box::new(vnni::Queries::new(queries)?)),
+            // Every processor with tiles has VNNI.
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx if queries.len() == 1 && Self::Amx.is_available() => {
+                Self::Avx512Vnni.prepare(queries).or_else(|| tiles(queries))
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => tiles(queries),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512Vnni | Self::Amx => None,
+        }
+    }
+}
+
+/// Queries for the tiles, however few.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn tiles(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
+    Some(Box::new(amx::Queries::new(queries)?))
 }
 
 /// Queries in a kernel's own form.
-pub(super) enum Prepared {
-    /// For [`Kernel::Scalar`].
-    Scalar(scalar::Queries),
+pub(super) trait RowScan: Send + Sync {
+    /// Rows that a task had best scan, a power of two: enough to use what it loads of the queries
+    /// often, few enough for its sums to stay in the second-level cache.
+    fn task_rows(&self) -> usize;
+
+    /// sums\[row\]\[query\] += row · query, wrapping.
+    ///
+    /// `bands` holds the same rows of each partition, in the queries' order: whole rows of 1024
+    /// bytes, a multiple of [`ROW_UNIT`].
+    fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]);
 }
 
-impl Prepared {
-    /// Positions of the partitions, in the queries' order.
-    pub(super) fn partitions(&self) -> std::ops::Range<usize> {
-        match self {
-            Self::Scalar(queries) => 0..queries.partitions(),
-        }
-    }
-
-    /// sums\[row\]\[query\] += row · block of the query, wrapping, for whole rows of one partition.
-    pub(super) fn accumulate(&self, rows: &[u8], partition: usize, sums: &mut [u32]) {
-        match self {
-            Self::Scalar(queries) => queries.accumulate(rows, partition, sums),
-        }
-    }
-}
+/// Rows come in multiples of this.
+pub(super) const ROW_UNIT: usize = 32;

@@ -1,27 +1,26 @@
 //! One partition of a matrix in memory.
 
-use std::fmt;
-
 use super::ScanError;
+use super::pages::Pages;
 use crate::geometry::Geometry;
 use crate::params::PARTITION_BUCKETS;
 
-/// Bytes of a cache line, and of the widest vector load.
-const ALIGNMENT: usize = 64;
-
-/// R·1024 stored (whitened) bytes, row by row, aligned to cache lines. As matrix entries they count
-/// as signed numbers from −128 to 127.
-pub struct Partition {
-    storage: Vec<u8>,
-    start: usize,
-    length: usize,
-}
+/// R·1024 stored (whitened) bytes, row by row, in large pages where the system gives them. As
+/// matrix entries they count as signed numbers from −128 to 127.
+///
+/// Every kernel reads the bytes as they are stored: no second layout, no conversion at load.
+#[derive(Debug)]
+pub struct Partition(Pages);
 
 impl Partition {
     /// The bytes as stored: byte `r * 1024 + k` is offset `r` of the partition's bucket `k`.
     pub fn bytes(&self) -> &[u8] {
-        // Never empty: `start + length` is within the storage by construction.
-        self.storage.get(self.start..self.start + self.length).unwrap_or_default()
+        &self.0
+    }
+
+    /// Whether the system accepted the request to keep the bytes in 2 MiB pages.
+    pub fn large_pages(&self) -> bool {
+        self.0.large()
     }
 
     /// The bytes of some consecutive rows.
@@ -34,26 +33,13 @@ impl Partition {
 impl TryFrom<(Vec<u8>, &Geometry)> for Partition {
     type Error = ScanError;
 
-    /// Takes bytes over, copying them once unless they happen to be aligned.
+    /// Copies bytes to memory that suits the scan.
     fn try_from((bytes, geometry): (Vec<u8>, &Geometry)) -> Result<Self, ScanError> {
-        let (length, expected) = (bytes.len(), geometry.partition_bytes());
-        if length != expected {
-            return Err(ScanError::Partition { expected, found: length });
+        let wrong =
+            ScanError::Partition { expected: geometry.partition_bytes(), found: bytes.len() };
+        if bytes.len() != geometry.partition_bytes() {
+            return Err(wrong);
         }
-        if bytes.as_ptr().align_offset(ALIGNMENT) == 0 {
-            return Ok(Self { storage: bytes, start: 0, length });
-        }
-        let mut storage: Vec<u8> = Vec::with_capacity(length + ALIGNMENT);
-        // Zero or more bytes of padding; the capacity is never exceeded, so nothing moves.
-        let start = storage.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        storage.resize(start, 0);
-        storage.extend_from_slice(&bytes);
-        Ok(Self { storage, start, length })
-    }
-}
-
-impl fmt::Debug for Partition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Partition").field("bytes", &self.length).finish_non_exhaustive()
+        Pages::copy(&bytes).map(Self).ok_or(wrong)
     }
 }

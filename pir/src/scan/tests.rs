@@ -31,6 +31,7 @@ fn naive(partitions: &[Vec<u8>], query: &[u32], row: usize) -> u32 {
     sum
 }
 
+/// The sums of every available kernel, which must all be the same.
 fn run(geometry: &Geometry, partitions: &[Vec<u8>], queries: &[Vec<u32>]) -> Vec<Vec<u32>> {
     let partitions: Vec<Partition> = partitions
         .iter()
@@ -38,14 +39,19 @@ fn run(geometry: &Geometry, partitions: &[Vec<u8>], queries: &[Vec<u32>]) -> Vec
         .collect();
     let partitions: Vec<&Partition> = partitions.iter().collect();
     let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
-    scan(Kernel::best(), geometry, &partitions, &queries).unwrap()
+    let sums = |kernel| scan(kernel, geometry, &partitions, &queries).unwrap();
+    let scalar = sums(Kernel::Scalar);
+    for kernel in Kernel::available() {
+        assert!(sums(kernel) == scalar, "{} differs from scalar", kernel.name());
+    }
+    scalar
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn agrees_with_the_definition(seed: u64, partitions in 0..4usize, queries in 0..10usize) {
+    fn agrees_with_the_definition(seed: u64, partitions in 0..4usize, queries in 0..20usize) {
         let geometry = geometry(partitions.max(1));
         let data: Vec<_> = (0..partitions as u64)
             .map(|j| bytes(seed ^ j, geometry.partition_bytes()))
@@ -61,21 +67,78 @@ proptest! {
             }
         }
     }
+
+    /// Bytes and words at the ends of their ranges, mixed.
+    #[test]
+    fn extremes_agree_with_the_definition(seed: u64, queries in 1..10usize) {
+        const BYTES: [u8; 4] = [0x80, 0x7f, 0xff, 0];
+        const WORDS: [u32; 8] =
+            [0, 1, u32::MAX, 1 << 31, 0x7fff_ffff, 0x8000_8000, 0x7fff_8000, 0x80ff_7f00];
+        let geometry = geometry(2);
+        let entry = |byte: &u8| BYTES[usize::from(byte % 4)];
+        let data: Vec<Vec<u8>> = (0..2)
+            .map(|j| bytes(seed ^ j, geometry.partition_bytes()).iter().map(entry).collect())
+            .collect();
+        let word = |byte: &u8| WORDS[usize::from(byte % 8)];
+        let queries: Vec<Vec<u32>> = (0..queries as u64)
+            .map(|q| bytes(!seed ^ q, 2048).iter().map(word).collect())
+            .collect();
+        let sums = run(&geometry, &data, &queries);
+        for (sums, query) in sums.iter().zip(&queries) {
+            for row in [0, 3, 31, 32, 255, 256, 1023, R - 1] {
+                prop_assert_eq!(sums[row], naive(&data, query, row));
+            }
+        }
+    }
 }
 
+/// Numbers of queries around every kernel's blocking, and of more than one pass.
 #[test]
-fn every_row_agrees_with_the_definition() {
-    let geometry = geometry(1);
-    let data = [bytes(1, geometry.partition_bytes())];
-    let queries: Vec<_> = (2..5).map(|seed| words(seed, 1024)).collect();
-    let sums = run(&geometry, &data, &queries);
-    for (sums, query) in sums.iter().zip(&queries) {
-        assert!((0..R).all(|row| sums[row] == naive(&data, query, row)));
+fn any_number_of_queries_agrees_with_the_definition() {
+    let geometry = geometry(3);
+    let data: Vec<_> = (0..3).map(|j| bytes(j, geometry.partition_bytes())).collect();
+    let queries: Vec<_> = (10..10 + 131).map(|seed| words(seed, 3 * 1024)).collect();
+    for count in [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 33, 63, 64, 65, 131] {
+        let queries = &queries[..count];
+        let sums = run(&geometry, &data, queries);
+        assert_eq!(sums.len(), count);
+        for (sums, query) in sums.iter().zip(queries) {
+            assert!([0, 100, 511, 512, R - 1].iter().all(|&r| sums[r] == naive(&data, query, r)));
+        }
+    }
+}
+
+/// `scan` leaves a single query to VNNI, but tiles must do where only they are there.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn tiles_take_a_single_query() {
+    let (data, query) = (vec![bytes(1, 64 * 1024), bytes(2, 64 * 1024)], words(3, 2048));
+    let Some(tiles) = kernel::tiles(&[&query]) else {
+        assert!(!Kernel::Amx.is_available());
+        return;
+    };
+    let mut sums = vec![7; 64];
+    tiles.scan_rows(&data.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut sums);
+    for (row, sum) in sums.into_iter().enumerate() {
+        assert_eq!(sum, naive(&data, &query, row).wrapping_add(7));
     }
 }
 
 #[test]
-fn extremes_do_not_overflow() {
+fn every_row_agrees_with_the_definition() {
+    for rows in [4096, 12288, 16384] {
+        let geometry = Geometry::new(rows, 1024, 1).unwrap();
+        let data = [bytes(1, geometry.partition_bytes())];
+        let queries: Vec<_> = (2..5).map(|seed| words(seed, 1024)).collect();
+        let sums = run(&geometry, &data, &queries);
+        for (sums, query) in sums.iter().zip(&queries) {
+            assert!((0..rows as usize).all(|row| sums[row] == naive(&data, query, row)));
+        }
+    }
+}
+
+#[test]
+fn uniform_extremes_do_not_overflow() {
     let geometry = geometry(2);
     for byte in [0x80, 0x7f, 0xff] {
         let data = vec![vec![byte; geometry.partition_bytes()]; 2];
@@ -94,7 +157,7 @@ fn threads_and_grouping_change_nothing() {
     let queries: Vec<_> = (10..15).map(|seed| words(seed, 3 * 1024)).collect();
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let whole = pool(1).install(|| run(&geometry, &data, &queries));
-    for threads in [2, 7] {
+    for threads in [2, 7, 64] {
         assert_eq!(pool(threads).install(|| run(&geometry, &data, &queries)), whole);
     }
     // Two shards, the first with partitions 0 and 2.
@@ -139,11 +202,76 @@ fn partitions_are_aligned_and_keep_their_bytes() {
     let data = bytes(9, geometry.partition_bytes());
     let partition = Partition::try_from((data.clone(), &geometry)).unwrap();
     assert_eq!(partition.bytes(), data);
-    assert_eq!(partition.bytes().as_ptr().align_offset(64), 0);
+    assert_eq!(partition.bytes().as_ptr().align_offset(2 << 20), 0);
+    println!("large pages: {}", partition.large_pages());
 }
 
 #[test]
-fn kernels_have_names() {
-    assert_eq!(Kernel::from_name(Kernel::best().name()), Some(Kernel::best()));
-    assert_eq!(Kernel::from_name("abacus"), None);
+fn memory_needs_no_large_page() {
+    let small = bytes(5, 1000);
+    let pages = pages::Pages::copy(&small).unwrap();
+    assert_eq!(*pages, *small);
+    assert_eq!(pages.as_ptr().align_offset(64), 0);
+    assert!(!pages.large());
+    assert!(pages::Pages::copy(&[]).is_none());
+}
+
+#[test]
+fn bands_cut_the_rows_evenly() {
+    for rows in [4096, 8192, 12288, 65536] {
+        for preferred in [128, 256, 512] {
+            for threads in [1, 2, 3, 7, 64, 1000] {
+                let band = band_rows(rows, preferred, threads);
+                assert!(band <= preferred && rows % band == 0);
+                assert!(band.is_multiple_of(kernel::ROW_UNIT));
+            }
+        }
+    }
+}
+
+/// Says which kernels the tests above compared (`-- --nocapture`).
+#[test]
+fn kernels_are_found_by_name_where_they_run() {
+    let names: Vec<_> = Kernel::available().map(Kernel::name).collect();
+    println!("kernels that run here: {}; best: {}", names.join(", "), Kernel::best().name());
+    assert_eq!(names.first(), Some(&"scalar"));
+    assert_eq!(names.last(), Some(&Kernel::best().name()));
+    for kernel in Kernel::ALL {
+        let found = Kernel::from_name(kernel.name());
+        assert_eq!(found, kernel.is_available().then_some(kernel));
+    }
+    for unknown in ["abacus", "", "AMX", "avx512"] {
+        assert_eq!(Kernel::from_name(unknown), None);
+    }
+}
+
+#[test]
+fn detection_agrees_with_the_processor() {
+    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if !cfg!(target_arch = "x86_64") || flags.is_empty() {
+        return;
+    }
+    let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
+    assert_eq!(Kernel::Avx2.is_available(), has("avx2"));
+    assert_eq!(
+        Kernel::Avx512Vnni.is_available(),
+        has("avx512f") && has("avx512bw") && has("avx512_vnni")
+    );
+    // Linux may withhold tiles that the processor has, not the other way round.
+    assert!(has("amx_int8") || !Kernel::Amx.is_available());
+}
+
+#[test]
+fn kernels_that_do_not_run_here_are_refused() {
+    let geometry = geometry(1);
+    let partition = Partition::try_from((vec![0; geometry.partition_bytes()], &geometry)).unwrap();
+    let query = vec![0; 1024];
+    for kernel in Kernel::ALL {
+        let result = scan(kernel, &geometry, &[&partition], &[&query]);
+        if kernel.is_available() {
+            assert_eq!(result, Ok(vec![vec![0; R]]));
+        } else {
+            assert_eq!(result, Err(ScanError::Kernel { kernel: kernel.name() }));
+        }
+    }
 }

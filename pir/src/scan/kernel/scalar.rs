@@ -5,6 +5,7 @@
 //! (eight products an instruction on any x86-64) and its like. The two sums wrap modulo 2^32, which
 //! the result does too: Σ D·b ≡ Σ D·low + 2^16·Σ D·high.
 
+use super::RowScan;
 use crate::params::PARTITION_BUCKETS;
 
 /// Rows that are widened together and stay in the first-level cache (16 KiB) while every query
@@ -37,7 +38,7 @@ impl Block {
 }
 
 /// Queries split into halves, all blocks of a partition together.
-pub(in crate::scan) struct Queries {
+pub(super) struct Queries {
     blocks: Vec<Block>,
     count: usize,
 }
@@ -54,11 +55,7 @@ impl Queries {
         Self { blocks, count: queries.len() }
     }
 
-    pub(super) fn partitions(&self) -> usize {
-        self.blocks.len() / self.count.max(1)
-    }
-
-    pub(super) fn accumulate(&self, rows: &[u8], partition: usize, sums: &mut [u32]) {
+    fn accumulate(&self, rows: &[u8], partition: usize, sums: &mut [u32]) {
         let blocks = self.blocks.chunks_exact(self.count).nth(partition).unwrap_or_default();
         let (rows, _) = rows.as_chunks::<PARTITION_BUCKETS>();
         let mut wide = [[0; PARTITION_BUCKETS]; CACHED_ROWS];
@@ -74,6 +71,18 @@ impl Queries {
                     *sum = sum.wrapping_add(product);
                 }
             }
+        }
+    }
+}
+
+impl RowScan for Queries {
+    fn task_rows(&self) -> usize {
+        128
+    }
+
+    fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]) {
+        for (partition, rows) in bands.iter().enumerate() {
+            self.accumulate(rows, partition, sums);
         }
     }
 }

@@ -1,0 +1,48 @@
+//! What this machine runs. Each function is the precondition of one kernel's `unsafe` calls.
+#![expect(unsafe_code, reason = "Linux gives tile registers only to those who ask")]
+
+use std::arch::is_x86_feature_detected;
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
+
+pub(super) fn avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+}
+
+pub(super) fn avx512_vnni() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vnni")
+}
+
+/// Whether the processor has int8 tiles and Linux lets this process use them (both asked once).
+#[cfg(target_os = "linux")]
+pub(super) fn amx() -> bool {
+    static GRANTED: OnceLock<bool> = OnceLock::new();
+    *GRANTED.get_or_init(|| has_int8_tiles() && tiles_granted())
+}
+
+/// Other systems have other ways to ask for tiles; none was tried.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn amx() -> bool {
+    false
+}
+
+/// CPUID leaf 7, EDX: bit 24 is AMX-TILE, bit 25 AMX-INT8 (Intel SDM, volume 2A, CPUID).
+#[cfg(target_os = "linux")]
+fn has_int8_tiles() -> bool {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+
+    const TILES: u32 = 1 << 24 | 1 << 25;
+    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES == TILES
+}
+
+/// Asks for the tile data state (component 18), for all threads of the process. Linux refuses where
+/// it does not manage that state itself, so a grant says that it survives context switches.
+#[cfg(target_os = "linux")]
+fn tiles_granted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    // SAFETY: this request takes a number, touches no memory of ours, and only adds a permission.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}

@@ -1,0 +1,94 @@
+//! Memory for a matrix: large pages where the system gives them.
+//!
+//! A scan walks through gibibytes. With 4 KiB pages it would spend a part of its time on address
+//! translation, and the processor's prefetching would stop at each page's end.
+#![expect(unsafe_code, reason = "aligned allocation, and advice to the system about it")]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::{self, NonNull};
+
+/// A large page of x86-64 and of most ARM systems.
+const LARGE_PAGE: usize = 2 << 20;
+/// Bytes of a cache line, and of the widest vector load.
+const CACHE_LINE: usize = 64;
+
+/// Bytes that never change, on addresses that suit their length.
+///
+/// Invariants: `start` is the start of an allocation of `layout`, all of whose bytes (one at least)
+/// are initialised, owned by this value alone.
+pub(super) struct Pages {
+    start: NonNull<u8>,
+    layout: Layout,
+    large: bool,
+}
+
+// SAFETY: the allocation has one owner and is never written after `Pages::copy`.
+unsafe impl Send for Pages {}
+// SAFETY: shared access only reads.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    /// Copies bytes, at least one; `None` for none, or for more than half the address space.
+    pub(super) fn copy(bytes: &[u8]) -> Option<Self> {
+        let large = bytes.len() >= LARGE_PAGE;
+        let alignment = if large { LARGE_PAGE } else { CACHE_LINE };
+        let layout = Layout::from_size_align(bytes.len(), alignment).ok()?;
+        if layout.size() == 0 {
+            return None;
+        }
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        // Before the first touch, which is when the system chooses the page.
+        let large = large && advise(start, layout.size());
+        // SAFETY: a new allocation of `bytes.len()` bytes overlaps nothing.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), layout.size()) };
+        Some(Self { start, layout, large })
+    }
+
+    /// Whether the system took the request for large pages. It may still give small ones when its
+    /// memory is in pieces.
+    pub(super) fn large(&self) -> bool {
+        self.large
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn advise(start: NonNull<u8>, length: usize) -> bool {
+    // SAFETY: the range is an allocation of ours, aligned to pages, and this advice changes neither
+    // its contents nor its rights.
+    unsafe { libc::madvise(start.as_ptr().cast(), length, libc::MADV_HUGEPAGE) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise(_start: NonNull<u8>, _length: usize) -> bool {
+    false
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: by the invariants that many bytes are initialised, and live as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.layout.size()) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: by the invariants the allocation is ours and of this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start: _, layout, large } = self;
+        f.debug_struct("Pages")
+            .field("bytes", &layout.size())
+            .field("large", large)
+            .finish_non_exhaustive()
+    }
+}
