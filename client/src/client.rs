@@ -13,16 +13,14 @@ use opaque_proto::v1::{
     StatusRequest, StatusResponse,
 };
 use opaque_seal::Bfv;
-use rand::{
-    SeedableRng,
-    rngs::{StdRng, SysRng},
-};
+use rand::rngs::{StdRng, SysRng};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use crate::{
     description::Table,
     error::Error,
     keys::{Keys, KeysError},
+    lwe::Seed,
     profile::{Home, NodeUrl, Profile, parse_endpoints},
     session::{NodeClient, Session},
 };
@@ -109,7 +107,8 @@ pub struct Client {
     config: ClientConfig,
     secrets: OnceCell<Arc<Secrets>>,
     tables: Mutex<HashMap<String, Arc<Table>>>,
-    rng: Mutex<StdRng>,
+    /// The operating system's randomness where there is none.
+    rng: Option<Mutex<StdRng>>,
 }
 
 impl fmt::Debug for Client {
@@ -119,24 +118,23 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client with the operating system's randomness. Connects on first use; must be called
-    /// within a tokio runtime.
+    /// A client with the operating system's randomness, asked anew for each lookup: this process
+    /// keeps no state from which an earlier lookup's secret could be derived. Connects on first use;
+    /// must be called within a tokio runtime.
     pub fn connect(config: ClientConfig) -> Result<Self, Error> {
-        let rng = StdRng::try_from_rng(&mut SysRng)
-            .map_err(|error| Error::Randomness(io::Error::other(error)))?;
-        Self::with_randomness(config, rng)
+        Self::new(config, None)
     }
 
-    /// A client that draws every secret from `rng`, which must be unpredictable outside tests.
+    /// A client that draws the seed of each lookup's scan (its secret and errors) from `rng`, for
+    /// tests that must be repeatable. SEAL draws its own randomness from the system: keys, and what
+    /// encrypts a scan's secret.
     pub fn with_randomness(config: ClientConfig, rng: StdRng) -> Result<Self, Error> {
+        Self::new(config, Some(Mutex::new(rng)))
+    }
+
+    fn new(config: ClientConfig, rng: Option<Mutex<StdRng>>) -> Result<Self, Error> {
         let session = Session::new(&config.endpoints, config.ca_pem.as_deref())?;
-        Ok(Self {
-            session,
-            config,
-            secrets: OnceCell::new(),
-            tables: Mutex::default(),
-            rng: Mutex::new(rng),
-        })
+        Ok(Self { session, config, secrets: OnceCell::new(), tables: Mutex::default(), rng })
     }
 
     /// Every table of the cluster.
@@ -225,8 +223,15 @@ impl Client {
         self.secrets.get_or_try_init(make).await.cloned()
     }
 
-    /// An independent stream of randomness.
-    pub(crate) fn fork_rng(&self) -> StdRng {
-        StdRng::from_rng(&mut *self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    /// A fresh seed for each of `count` lookups.
+    pub(crate) fn seeds(&self, count: usize) -> Result<Vec<Seed>, Error> {
+        let Some(rng) = &self.rng else {
+            let drawn = (0..count).map(|_| Seed::draw(&mut SysRng)).collect::<Result<_, _>>();
+            return drawn.map_err(|error| Error::Randomness(io::Error::other(error)));
+        };
+        let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((0..count)
+            .map(|_| Seed::draw(&mut *rng).unwrap_or_else(|never| match never {}))
+            .collect())
     }
 }

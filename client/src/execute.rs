@@ -1,8 +1,10 @@
 //! A query from SQL to answer: describe, plan, fetch, finish.
 //!
 //! **Guarantees.** What is sent depends on the statement's shape and on public metadata: table,
-//! column, number of lookups, one size. Failures are repeated by kind alone ([`crate::session`]),
-//! and an answer that fails its check ends the query.
+//! column, number of lookups, one size. Failures are repeated by kind alone ([`crate::session`]).
+//! Nothing is decrypted before the last request of a statement is answered: neither whether a
+//! request comes nor when can depend on what an answer holds. An answer that fails its check then
+//! ends the query.
 
 use std::{
     collections::HashSet,
@@ -12,7 +14,6 @@ use std::{
 
 use opaque_pir::{
     codec::answer_bytes,
-    layout::Page,
     table::{Value, decode_row},
 };
 use opaque_proto::v1::{LookupHeader, ScanRequest};
@@ -22,9 +23,12 @@ use crate::{
     client::{Client, Event, OnEvent, Secrets},
     description::Table,
     error::Error,
-    lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError},
-    lwe::LookupSecret,
-    session::{CallError, calls::Lookup, retry::replan},
+    lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError, Sealed},
+    session::{
+        CallError,
+        calls::{Lookup, ScanBound},
+        retry::replan,
+    },
     sql::{self, Fetched, Found, IndexMeta, Options, Parameters, ResultSet, Source},
 };
 
@@ -155,30 +159,32 @@ impl Client {
         let secrets = self.secrets().await?;
         let index = *table.index(column).ok_or(LookupError::NoIndex)?;
         let work = Arc::new(Work { secrets, table: Arc::clone(table), index });
-        let mut buckets = Vec::new();
-        for batch in work.asker().buckets(values, pages)?.chunks(LOOKUPS_PER_REQUEST) {
-            buckets.extend(self.look_up_batch(&work, batch.to_vec(), timing).await?);
+        let asked: Arc<[Value]> = values.into();
+        let looked_up = Arc::clone(&asked);
+        let buckets = work.run(move |asker| asker.buckets(&looked_up, pages)).await?;
+        // No answer is opened before the last one is here: a server that spoils an answer must not
+        // see in the requests that follow whether the client noticed.
+        let mut answers = Vec::new();
+        for batch in buckets.chunks(LOOKUPS_PER_REQUEST) {
+            answers.push(self.ask(&work, batch.to_vec(), timing).await?);
         }
-        let mut buckets = buckets.into_iter();
-        let mut found = Vec::with_capacity(values.len());
-        for value in values {
-            let pages = buckets.by_ref().take(pages as usize).collect();
-            found.push(work.asker().found(value, pages)?);
-        }
+        let begun = Instant::now();
+        let found = work.run(move |asker| asker.open_all(&asked, pages, answers)).await?;
+        timing.decrypt += begun.elapsed();
         Ok(found)
     }
 
-    /// Encrypts, asks, decrypts: the pages of each of the given buckets.
-    async fn look_up_batch(
+    /// Encrypts and sends one request, and brings its answer, unopened.
+    async fn ask(
         &self,
         work: &Arc<Work>,
         buckets: Vec<u32>,
         timing: &mut Timing,
-    ) -> Result<Vec<Vec<Page>>, Error> {
+    ) -> Result<Sealed, Error> {
         let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;
         let begun = Instant::now();
-        let mut rng = self.fork_rng();
-        let request = work.run(move |asker| asker.request(&buckets, &mut rng)).await?;
+        let seeds = self.seeds(buckets.len())?;
+        let request = work.run(move |asker| asker.request(&buckets, seeds)).await?;
         timing.encrypt += begun.elapsed();
         let query = request.bytes;
         let header = LookupHeader {
@@ -210,11 +216,7 @@ impl Client {
             // This answer is right for its epoch; the next query asks the newer one.
             self.forget(work.table.schema.table());
         }
-        let begun = Instant::now();
-        let (secrets, answer): (Vec<LookupSecret>, _) = (request.secrets, answered.answer);
-        let pages = work.run(move |asker| asker.open(secrets, &answer)).await?;
-        timing.decrypt += begun.elapsed();
-        Ok(pages)
+        Ok(Sealed { secrets: request.secrets, answer: answered.answer })
     }
 
     /// Reads the rows numbered below `rows_below`, or all, in the clear; in row order. Rows are
@@ -242,7 +244,9 @@ impl Client {
                 rows_below,
             };
             let begun = Instant::now();
-            for row in self.session().scan(self.deadline(), request).await? {
+            let bytes = u64::from(end - next) * first.geometry.bucket_bytes() as u64;
+            let most = ScanBound { rows: wanted, bytes };
+            for row in self.session().scan(self.deadline(), request, most).await? {
                 timing.bytes_down += row.row.len() as u64;
                 if row.number >= wanted || !seen.insert(row.number) {
                     return Err(Error::Scan("a row came twice, or was not asked for"));

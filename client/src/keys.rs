@@ -48,6 +48,7 @@ impl Keys {
     /// The keys of a profile, made on first use. `dir` is [`crate::profile::Home::keys_dir`].
     pub fn load_or_create(dir: &Path, bfv: &Bfv) -> Result<Self, KeysError> {
         let path = dir.join("client.key");
+        check_dir(dir)?;
         if let Some(keys) = Self::load(&path, bfv)? {
             return Ok(keys);
         }
@@ -85,14 +86,16 @@ impl Keys {
     fn load(path: &Path, bfv: &Bfv) -> Result<Option<Self>, KeysError> {
         let read = |source| KeysError::Read { path: path.to_owned(), source };
         let mut options = fs::OpenOptions::new();
-        // A link could point at a file that others may replace.
-        let opened = options.read(true).custom_flags(libc::O_NOFOLLOW).open(path);
+        // A link could point at a file that others may replace, and opening a pipe would wait for a writer.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let opened = options.read(true).custom_flags(flags).open(path);
         let file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(read(error)),
         };
         let metadata = file.metadata().map_err(read)?;
+        // Closed to all but its owner, and yet it could be opened: it is ours (or we are root).
         let mode = files::open_to_others(&metadata);
         if mode != 0 {
             return Err(KeysError::OpenToOthers { path: path.to_owned(), mode });
@@ -136,6 +139,19 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// Who may write to the directory may put other keys in place of these.
+fn check_dir(dir: &Path) -> Result<(), KeysError> {
+    let metadata = match fs::metadata(dir) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(KeysError::Read { path: dir.to_owned(), source }),
+    };
+    match files::open_to_others(&metadata) & 0o022 {
+        0 => Ok(()),
+        mode => Err(KeysError::DirectoryOpen { path: dir.to_owned(), mode }),
+    }
+}
+
 enum Fault {
     Damaged,
     Version(u8),
@@ -175,6 +191,14 @@ pub enum KeysError {
         /// The key file.
         path: PathBuf,
         /// The group's and others' bits.
+        mode: u32,
+    },
+    /// Others than the owner may write to the keys' directory.
+    #[error("{} can be written to by other users (mode bits {mode:03o})", path.display())]
+    DirectoryOpen {
+        /// The directory.
+        path: PathBuf,
+        /// The group's and others' write bits.
         mode: u32,
     },
     /// The file is not what was written.
@@ -222,6 +246,11 @@ impl KeysError {
             Self::OpenToOthers { path, .. } => Some(format!(
                 "run `chmod 600 {}`; if somebody may have read it, move it away instead and new keys \
                  are made",
+                path.display()
+            )),
+            Self::DirectoryOpen { path, .. } => Some(format!(
+                "run `chmod 700 {}`; if somebody may have changed what is in it, move it away instead \
+                 and new keys are made",
                 path.display()
             )),
             Self::Damaged { path } => Some(format!(

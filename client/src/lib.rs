@@ -15,8 +15,8 @@
 //! - [`present`] writes answers.
 //!
 //! **Limits.** A query's size depends on table, column and number of lookups; those, LIMIT and
-//! OFFSET are not hidden. Randomness enters at [`Client::connect`] or
-//! [`Client::with_randomness`] and nowhere else, except that SEAL draws its own.
+//! OFFSET are not hidden. The seeds of lookups come from the system, or from
+//! what [`Client::with_randomness`] is given; SEAL draws its own randomness.
 #![deny(unsafe_code)]
 
 pub mod client;

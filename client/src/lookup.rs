@@ -7,14 +7,13 @@ use opaque_pir::{
     table::{RowError, Value, decode_row},
 };
 use opaque_seal::{Bfv, SealError};
-use rand::CryptoRng;
 use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::{
     description::Table,
     keys::Keys,
-    lwe::{self, DecryptError, LookupSecret, Target},
+    lwe::{self, DecryptError, LookupSecret, Seed, Target},
     sql::{Found, IndexMeta},
 };
 
@@ -43,6 +42,14 @@ pub struct Request {
     pub secrets: Vec<LookupSecret>,
 }
 
+/// An answer that is not decrypted yet, and what opens it.
+pub struct Sealed {
+    /// [`Request::secrets`] of its request.
+    pub secrets: Vec<LookupSecret>,
+    /// The encoded answer.
+    pub answer: Bytes,
+}
+
 impl Asker<'_> {
     /// The buckets of every page of every value: page by page, value after value.
     pub fn buckets(&self, values: &[Value], pages: u32) -> Result<Vec<u32>, LookupError> {
@@ -57,21 +64,20 @@ impl Asker<'_> {
         Ok(all)
     }
 
-    /// Encrypts one request of at most [`LOOKUPS_PER_REQUEST`] lookups.
-    pub fn request(
-        &self,
-        buckets: &[u32],
-        rng: &mut impl CryptoRng,
-    ) -> Result<Request, LookupError> {
+    /// Encrypts one request of at most [`LOOKUPS_PER_REQUEST`] lookups, with a seed for each.
+    pub fn request(&self, buckets: &[u32], seeds: Vec<Seed>) -> Result<Request, LookupError> {
         let geometry = &self.index.geometry;
         let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;
         let material = Material::Registered(*self.keys.digest());
         let mut writer = QueryWriter::new(geometry, self.table.epoch, material, lookups)?;
+        if seeds.len() != buckets.len() {
+            return Err(LookupError::Seeds);
+        }
         let mut secrets = Vec::with_capacity(buckets.len());
-        for &bucket in buckets {
+        for (&bucket, seed) in buckets.iter().zip(seeds) {
             let target =
                 Target { salt: &self.table.salt, column: self.column()?, geometry, bucket };
-            let (lookup, secret) = lwe::encrypt(self.bfv, self.keys.secret(), target, rng)?;
+            let (lookup, secret) = lwe::encrypt(self.bfv, self.keys.secret(), target, seed)?;
             writer.lookup(&lookup.lwe, &lookup.encrypted_secret)?;
             secrets.push(secret);
         }
@@ -95,6 +101,26 @@ impl Asker<'_> {
             Ok(decode_bucket(&self.table.salt, column, bucket, &bytes)?)
         };
         (0..lookups).into_par_iter().zip(secrets).map(open).collect()
+    }
+
+    /// Opens every answer of a statement: what each of `values` has, in order. `answers` are those to
+    /// the requests for [`Asker::buckets`] of the same values and pages.
+    pub fn open_all(
+        &self,
+        values: &[Value],
+        pages: u32,
+        answers: Vec<Sealed>,
+    ) -> Result<Vec<Found>, LookupError> {
+        let mut buckets = Vec::new();
+        for Sealed { secrets, answer } in answers {
+            buckets.extend(self.open(secrets, &answer)?);
+        }
+        let mut buckets = buckets.into_iter();
+        let mut found = Vec::with_capacity(values.len());
+        for value in values {
+            found.push(self.found(value, buckets.by_ref().take(pages as usize).collect())?);
+        }
+        Ok(found)
     }
 
     /// What the buckets of one value's pages hold of that value: `buckets[i]` is page i's.
@@ -168,6 +194,9 @@ pub enum LookupError {
     /// More lookups than a request has.
     #[error("a request has too many lookups")]
     TooMany,
+    /// A request has another number of seeds than of lookups.
+    #[error("each lookup needs a seed of its own")]
+    Seeds,
     /// A message is not what the table's parameters say.
     #[error("the answer failed its check: {0}")]
     Codec(#[from] CodecError),

@@ -20,7 +20,7 @@ use opaque_pir::{
     ring::{Multiplier, Poly, public_element},
 };
 use opaque_seal::{Bfv, SealError, secrets::SecretKey};
-use rand::CryptoRng;
+use rand::TryCryptoRng;
 use rayon::prelude::*;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -44,6 +44,23 @@ pub struct Target<'a> {
     pub bucket: u32,
 }
 
+/// The randomness of one lookup's scan: its secret and all of its errors follow from these bytes.
+///
+/// Used once: [`encrypt`] consumes it. Boxed, so that moving it leaves no copy behind.
+pub struct Seed(Box<Zeroizing<[u8; 32]>>);
+
+impl Seed {
+    /// Draws a seed. Whatever `rng` is, what it keeps of its state is as secret as the seed.
+    ///
+    /// # Errors
+    /// Those of `rng`.
+    pub fn draw<R: TryCryptoRng>(rng: &mut R) -> Result<Self, R::Error> {
+        let mut seed = Self(Box::new(Zeroizing::new([0; 32])));
+        rng.try_fill_bytes(seed.0.as_mut_slice())?;
+        Ok(seed)
+    }
+}
+
 /// What leaves the client for one lookup: C numbers and the encrypted secret.
 pub struct EncryptedLookup {
     /// `b_0, b_1, …`: one number per bucket.
@@ -57,7 +74,7 @@ pub struct LookupSecret {
     bucket: Zeroizing<u32>,
 }
 
-/// Encrypts one lookup. All of `rng`'s output that is used becomes secret.
+/// Encrypts one lookup.
 ///
 /// # Errors
 /// When SEAL refuses to encrypt; never for a reason that depends on the bucket.
@@ -65,10 +82,9 @@ pub fn encrypt(
     bfv: &Bfv,
     key: &SecretKey,
     target: Target<'_>,
-    rng: &mut impl CryptoRng,
+    seed: Seed,
 ) -> Result<(EncryptedLookup, LookupSecret), SealError> {
-    let mut seed = Zeroizing::new([0u8; 32]);
-    rng.fill_bytes(seed.as_mut_slice());
+    let Seed(seed) = seed;
     let mut secret = Zeroizing::new([0i32; RING_DEGREE]);
     // Lane u32::MAX is the secret's: there are at most 2^10 partitions.
     Gaussian::new(&seed, u32::MAX).fill(secret.as_mut_slice(), |coefficient, sample| {
@@ -115,7 +131,7 @@ impl LookupSecret {
         for plane in 0..geometry.planes() {
             let parts = answer.scan(lookup, plane).zip(answer.ciphertext(lookup, plane));
             let (scan, product) = parts.ok_or(DecryptError::Rows)?;
-            let product = Zeroizing::new(key.decrypt(bfv, product)?);
+            let product = key.decrypt(bfv, product)?;
             if scan.len() != PLANE_ROWS || product.len() != PLANE_ROWS {
                 return Err(DecryptError::Rows);
             }

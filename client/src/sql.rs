@@ -28,7 +28,7 @@ pub use error::{Refusal, SqlError};
 pub use meta::{IndexMeta, Options, TableMeta};
 pub use parameters::Parameters;
 pub use parse::parse;
-pub use plan::{Plan, Source, plan};
+pub use plan::{MAX_LOOKUPS, Plan, Source, plan};
 pub use result::{Fetched, Found, OutputColumn, ResultSet};
 pub use statement::Statement;
 

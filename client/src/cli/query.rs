@@ -24,6 +24,7 @@ What is private: the values compared with = or IN on a KEY or INDEX column. The 
 table, the column, the number of lookups, LIMIT and OFFSET, never the values.
 A statement without WHERE is a public scan: the cluster sees that the whole table is read. So is
 one that has no private plan, but only with --allow-public-scan.
+On this machine, other users can see a command's arguments: `-` keeps the statement out of them.
 
 Examples:
   opaque query \"SELECT * FROM weather WHERE city IN ('Tokyo', 'Cairo')\"

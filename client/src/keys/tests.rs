@@ -41,6 +41,32 @@ fn a_file_that_others_may_read_is_refused() {
 }
 
 #[test]
+fn a_directory_that_others_may_write_to_is_refused() {
+    let (_dir, bfv, keys) = fixture();
+    Keys::load_or_create(&keys, &bfv).unwrap();
+    for bits in [0o720, 0o702, 0o777] {
+        fs::set_permissions(&keys, fs::Permissions::from_mode(bits)).unwrap();
+        let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+        assert!(matches!(error, KeysError::DirectoryOpen { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("chmod 700"));
+    }
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o755)).unwrap();
+    Keys::load_or_create(&keys, &bfv).unwrap();
+}
+
+/// A pipe in the key file's place: an error at once, not a wait for somebody to write.
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let (_dir, bfv, keys) = fixture();
+    files::create_dir(&keys).unwrap();
+    let pipe = keys.join("client.key");
+    let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+    assert!(matches!(error, KeysError::Damaged { .. }), "{error}");
+}
+
+#[test]
 fn damage_is_an_error_and_is_never_overwritten() {
     let (_dir, bfv, keys) = fixture();
     Keys::load_or_create(&keys, &bfv).unwrap();

@@ -127,12 +127,14 @@ fn a_request_and_only_its_own_answer_fit() {
     let fixture = Fixture::new();
     let asker = fixture.asker();
     let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(1);
+    let mut seeds = |n: usize| (0..n).map(|_| Seed::draw(&mut rng).unwrap()).collect::<Vec<_>>();
     let geometry = &asker.index.geometry;
-    let request = asker.request(&[5, 6, 5], &mut rng).unwrap();
+    let request = asker.request(&[5, 6, 5], seeds(3)).unwrap();
     assert_eq!(request.bytes.len(), opaque_pir::codec::query_bytes(geometry, 3));
     assert_eq!(request.secrets.len(), 3);
     // An answer of zeros is of the right size but no bucket: the check catches it.
     let zeros = vec![0; opaque_pir::codec::answer_bytes(geometry, 3)];
     assert!(asker.open(request.secrets, &zeros).is_err());
-    assert!(asker.request(&[0; 65], &mut rng).is_err());
+    assert!(asker.request(&[0; 65], seeds(65)).is_err());
+    assert!(matches!(asker.request(&[5, 6], seeds(1)), Err(LookupError::Seeds)));
 }

@@ -9,15 +9,29 @@
 //! by another way.
 
 use chacha20::{
-    ChaCha20,
+    ChaCha20, ChaChaCore, R20,
     cipher::{KeyIvInit, StreamCipher},
+    variants::Ietf,
 };
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Uniform bytes that a sample uses: eight for the magnitude, one for the sign.
 const SAMPLE_BYTES: usize = 9;
+/// Samples drawn at a time: a whole number of the cipher's blocks.
+const SAMPLES: usize = 64;
+const _: () = assert!((SAMPLES * SAMPLE_BYTES).is_multiple_of(64));
+
+/// The cipher's state holds the seed and must be cleared when dropped, which only a feature of its
+/// crate makes it do: without it, this does not compile.
+const _: fn() = || {
+    fn cleared<T: ZeroizeOnDrop>() {}
+    cleared::<ChaChaCore<R20, Ietf>>();
+};
 
 /// A stream of samples, a pure function of its seed. The seed is as secret as the samples.
+///
+/// [`Gaussian::fill`] takes whole blocks of 64 bytes, so none of them stays in the cipher's buffer,
+/// which is not cleared.
 pub(crate) struct Gaussian {
     stream: ChaCha20,
 }
@@ -33,8 +47,8 @@ impl Gaussian {
 
     /// Hands one sample for each element of `values` to `put`.
     pub(crate) fn fill<T>(&mut self, values: &mut [T], mut put: impl FnMut(&mut T, i32)) {
-        let mut uniform = Zeroizing::new([0u8; SAMPLE_BYTES * 64]);
-        for block in values.chunks_mut(64) {
+        let mut uniform = Zeroizing::new([0u8; SAMPLE_BYTES * SAMPLES]);
+        for block in values.chunks_mut(SAMPLES) {
             uniform.zeroize();
             self.stream.apply_keystream(uniform.as_mut_slice());
             for (value, bytes) in block.iter_mut().zip(uniform.as_chunks().0) {

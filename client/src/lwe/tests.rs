@@ -24,6 +24,10 @@ fn naive_product(a: &Poly, s: &[i32; RING_DEGREE]) -> Vec<u32> {
     (0..RING_DEGREE).map(entry).collect()
 }
 
+fn draw_seed(rng: &mut StdRng) -> Seed {
+    Seed::draw(rng).unwrap()
+}
+
 fn target(geometry: &Geometry, bucket: u32) -> Target<'_> {
     Target { salt: &SALT, column: COLUMN, geometry, bucket }
 }
@@ -34,13 +38,13 @@ fn a_lookup_is_an_lwe_encryption_of_its_bucket() {
     let key = SecretKey::generate(&bfv).unwrap();
     let geometry = Geometry::new(4096, 3072, 1).unwrap();
     let bucket = 2 * 1024 + 5;
-    // The same randomness gives the secret again: encrypting draws 32 bytes and nothing else.
+    // The same randomness gives the secret again: a seed is 32 bytes, drawn at once.
     let mut seed = [0; 32];
     StdRng::seed_from_u64(3).fill_bytes(&mut seed);
     let mut secret = [0i32; RING_DEGREE];
     Gaussian::new(&seed, u32::MAX).fill(&mut secret, |to, sample| *to = sample);
     let mut rng = StdRng::seed_from_u64(3);
-    let (lookup, _) = encrypt(&bfv, &key, target(&geometry, bucket), &mut rng).unwrap();
+    let (lookup, _) = encrypt(&bfv, &key, target(&geometry, bucket), draw_seed(&mut rng)).unwrap();
     assert_eq!(lookup.lwe.len(), 3072);
     let mut squares = 0.0;
     for (j, block) in (0u32..).zip(lookup.lwe.chunks(RING_DEGREE)) {
@@ -63,7 +67,8 @@ fn encryptions_of_one_bucket_differ_and_have_one_size() {
     let key = SecretKey::generate(&bfv).unwrap();
     let geometry = Geometry::new(4096, 1024, 1).unwrap();
     let mut rng = StdRng::seed_from_u64(4);
-    let mut draw = |bucket| encrypt(&bfv, &key, target(&geometry, bucket), &mut rng).unwrap().0;
+    let mut draw =
+        |bucket| encrypt(&bfv, &key, target(&geometry, bucket), draw_seed(&mut rng)).unwrap().0;
     let (first, second, other) = (draw(1), draw(1), draw(1023));
     assert_ne!(first.lwe, second.lwe);
     assert_ne!(first.encrypted_secret, second.encrypted_secret);
@@ -101,7 +106,8 @@ fn lookups_come_back_from_a_scan_and_a_hint_product() {
     let mut writer = QueryWriter::new(&geometry, 1, material, 4).unwrap();
     let mut secrets = Vec::new();
     for bucket in buckets {
-        let (lookup, secret) = encrypt(&bfv, &key, target(&geometry, bucket), &mut rng).unwrap();
+        let (lookup, secret) =
+            encrypt(&bfv, &key, target(&geometry, bucket), draw_seed(&mut rng)).unwrap();
         writer.lookup(&lookup.lwe, &lookup.encrypted_secret).unwrap();
         secrets.push(secret);
     }

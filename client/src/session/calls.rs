@@ -40,6 +40,30 @@ pub struct Answered {
     pub keys_bytes: u64,
 }
 
+/// What one call of a public scan may bring, by the table's public description.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanBound {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of the buckets that hold them.
+    pub bytes: u64,
+}
+
+impl ScanBound {
+    /// Least bytes of a bucket that a row takes beside its own: its number and its length.
+    const ROW_OVERHEAD: u64 = 2;
+
+    /// Takes rows off what may still come; false when there are more.
+    fn take(&mut self, rows: &[ScannedRow]) -> bool {
+        let bytes = rows.iter().map(|row| row.row.len() as u64 + Self::ROW_OVERHEAD).sum();
+        let left = self.rows.checked_sub(rows.len() as u64).zip(self.bytes.checked_sub(bytes));
+        if let Some((rows, bytes)) = left {
+            *self = Self { rows, bytes };
+        }
+        left.is_some()
+    }
+}
+
 impl Session {
     /// Sends one lookup request, registering the keys where the cluster asks for them.
     pub async fn lookup(
@@ -83,11 +107,13 @@ impl Session {
         Ok(())
     }
 
-    /// Rows of some buckets, in the clear. Public: the cluster learns which.
+    /// Rows of some buckets, in the clear. Public: the cluster learns which. A node that sends more
+    /// than `most` is not listened to.
     pub async fn scan(
         &self,
         within: Duration,
         request: ScanRequest,
+        most: ScanBound,
     ) -> Result<Vec<ScannedRow>, CallError> {
         let end = request.end_bucket;
         let read = self.call(within, |mut client: NodeClient| {
@@ -95,7 +121,11 @@ impl Session {
             async move {
                 let mut stream = client.scan(request).await?.into_inner();
                 let (mut rows, mut next) = (Vec::new(), 0);
+                let mut left = most;
                 while let Some(part) = stream.message().await? {
+                    if !left.take(&part.rows) {
+                        return Err(malformed("it has more rows than can be there"));
+                    }
                     rows.extend(part.rows);
                     next = part.next_bucket;
                 }

@@ -3,6 +3,8 @@
 use opaque_pir::table::ColumnType;
 use thiserror::Error;
 
+use super::plan::MAX_LOOKUPS;
+
 /// Why a statement has no answer. The text may quote the user's own SQL: it stays on the client.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -175,6 +177,20 @@ pub enum Refusal {
     OrWithOther {
         /// A searchable column that some side searches.
         column: String,
+    },
+    /// More lookups than one statement may take.
+    #[error(
+        "it takes {lookups} lookups ({literals} literals, {pages} pages of each), and a statement \
+         may take {MAX_LOOKUPS}; write fewer literals, a smaller LIMIT and OFFSET or a smaller \
+         --pages, {PUBLIC}"
+    )]
+    TooManyLookups {
+        /// Literals times pages.
+        lookups: u64,
+        /// Literals of the condition.
+        literals: u64,
+        /// Pages of each.
+        pages: u64,
     },
 }
 

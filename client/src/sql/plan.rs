@@ -11,25 +11,35 @@
 //! | anything else | refused, or a whole public scan where the caller allows one |
 //!
 //! A literal that no value of the column can equal (NULL, or 2.5 for an INT) is looked up all the
-//! same, as a decoy whose result is ignored: a missing lookup would tell that it was there.
+//! same, as a decoy whose result is ignored: a missing lookup would tell that it was there. The
+//! exception is a literal that the column's type has no comparison with (`'warm'` for an INT): the
+//! statement is refused and nothing is sent.
+//!
+//! A statement takes at most [`MAX_LOOKUPS`] lookups; what needs more has no private plan.
 
 mod finish;
 mod search;
 
 use std::collections::HashSet;
+use std::fmt;
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{ColumnType, Value};
 
 use self::search::Search;
 use super::bind::{Output, Query, bind};
+use super::error::Refusal;
 use super::meta::IndexMeta;
 use super::predicate::{Predicate, equal_value};
 use super::statement::Statement;
 use super::{Options, Parameters, SqlError, TableMeta};
 
-/// What a plan needs fetched.
-#[derive(Debug, Clone, PartialEq)]
+/// Most lookups of one statement, literals times pages: each costs the cluster a share of a pass over
+/// the column, and its answer stays in memory until the last one is here.
+pub const MAX_LOOKUPS: u64 = 1024;
+
+/// What a plan needs fetched. `Debug` shows no value.
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Source {
     /// Nothing: public metadata answers `COUNT(*)`, and this is the count.
@@ -52,16 +62,39 @@ pub enum Source {
     },
 }
 
-/// What to fetch for a statement, and how to make the answer of it.
-#[derive(Debug, Clone)]
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => f.debug_tuple("Count").field(count).finish(),
+            Self::Lookups { column, values, pages } => f
+                .debug_struct("Lookups")
+                .field("column", column)
+                .field("values", &values.len())
+                .field("pages", pages)
+                .finish(),
+            Self::PublicScan { rows_below } => {
+                f.debug_struct("PublicScan").field("rows_below", rows_below).finish()
+            }
+        }
+    }
+}
+
+/// What to fetch for a statement, and how to make the answer of it. `Debug` shows the source only.
+#[derive(Clone)]
 pub struct Plan {
     source: Source,
     method: Method,
     query: Query,
 }
 
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
 /// How the answer is made of what was fetched.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Method {
     /// The count is known.
     Known(u64),
@@ -92,7 +125,7 @@ impl Plan {
 ///
 /// # Errors
 /// When a name, literal or parameter does not fit the table, and [`SqlError::NotPrivate`] when the
-/// statement has no private plan and `options` allow no public scan.
+/// statement has no private plan of at most [`MAX_LOOKUPS`] lookups and `options` allow no public scan.
 pub fn plan(
     statement: &Statement,
     parameters: &Parameters,
@@ -133,12 +166,15 @@ fn filtered(
             false => known(table.rows.saturating_sub(index.non_null_rows)),
         });
     }
-    match Search::of(filter, table) {
-        Ok(Search::Matches { index, literals, complete }) => {
-            Ok(matches(query, table, index, &literals, complete, options))
+    let planned = Search::of(filter, table).and_then(|search| match search {
+        Search::Matches { index, literals, complete } => {
+            matches(query, table, index, &literals, complete, options)
         }
-        Ok(Search::Rest { index, literals }) if counts => Ok(rest(table, index, &literals)),
-        Ok(Search::Rest { .. }) => Ok(scan(None)),
+        Search::Rest { index, literals } if counts => rest(table, index, &literals),
+        Search::Rest { .. } => Ok(scan(None)),
+    });
+    match planned {
+        Ok(planned) => Ok(planned),
         Err(_) if options.allow_public_scan => Ok(scan(None)),
         Err(refusal) => Err(refusal.into()),
     }
@@ -153,30 +189,33 @@ fn matches(
     literals: &[&Value],
     complete: bool,
     options: &Options,
-) -> (Source, Method) {
+) -> Result<(Source, Method), Refusal> {
     let probes = Probes::new(table, index, literals);
     let counts = matches!(query.output, Output::Count(_));
     if counts && complete {
         // The first page of a value tells how many rows have it.
-        return (probes.source(1), Method::Matches { counted: probes.counted });
+        return Ok((probes.source(1)?, Method::Matches { counted: probes.counted }));
     }
     let bare = complete && query.order.is_empty() && !query.distinct;
     let pages = match query.limit {
         Some(limit) if bare => index.geometry.pages_for(query.offset, limit),
         _ => u64::from(options.pages.max(1)),
     };
-    let pages = pages.min(table.most_pages(index));
-    let source = probes.source(u32::try_from(pages).unwrap_or(u32::MAX));
-    (source, Method::Rows { counted: probes.counted, geometry: index.geometry })
+    let source = probes.source(pages.min(table.most_pages(index)))?;
+    Ok((source, Method::Rows { counted: probes.counted, geometry: index.geometry }))
 }
 
 /// Lookups that count the rows that `<>` or NOT IN leave out.
-fn rest(table: &TableMeta<'_>, index: &IndexMeta, literals: &[&Value]) -> (Source, Method) {
+fn rest(
+    table: &TableMeta<'_>,
+    index: &IndexMeta,
+    literals: &[&Value],
+) -> Result<(Source, Method), Refusal> {
     let probes = Probes::new(table, index, literals);
     // Next to a NULL, `<>` and NOT IN are never true.
     let unknown = literals.iter().any(|literal| **literal == Value::Null);
     let rows = if unknown { 0 } else { index.non_null_rows };
-    (probes.source(1), Method::Rest { rows, counted: probes.counted })
+    Ok((probes.source(1)?, Method::Rest { rows, counted: probes.counted }))
 }
 
 fn known(count: u64) -> (Source, Method) {
@@ -208,8 +247,14 @@ impl Probes {
         Self { column: index.column, values, counted }
     }
 
-    fn source(&self, pages: u32) -> Source {
-        Source::Lookups { column: self.column, values: self.values.clone(), pages }
+    /// Lookups of the first `pages` pages of each value. Refused by numbers that the cluster would
+    /// see anyway, so that a refusal tells nothing about values.
+    fn source(&self, pages: u64) -> Result<Source, Refusal> {
+        let literals = self.values.len() as u64;
+        let lookups = literals.saturating_mul(pages);
+        let refusal = Refusal::TooManyLookups { lookups, literals, pages };
+        let pages = u32::try_from(pages).ok().filter(|_| lookups <= MAX_LOOKUPS).ok_or(refusal)?;
+        Ok(Source::Lookups { column: self.column, values: self.values.clone(), pages })
     }
 }
 

@@ -1,9 +1,11 @@
 //! What goes into [`Plan::finish`](super::Plan::finish) and what comes out.
 
+use std::fmt;
+
 use opaque_pir::table::{ColumnType, Value};
 
-/// What the plan's [`Source`](super::Source) brought.
-#[derive(Debug, Clone)]
+/// What the plan's [`Source`](super::Source) brought. `Debug` shows which it is and nothing that was found.
+#[derive(Clone)]
 pub enum Fetched {
     /// For [`Source::Count`](super::Source::Count).
     Nothing,
@@ -13,8 +15,8 @@ pub enum Fetched {
     Rows(Vec<(u64, Vec<Value>)>),
 }
 
-/// What the pages of one looked-up value held.
-#[derive(Debug, Clone, Default)]
+/// What the pages of one looked-up value held. `Debug` shows nothing: even the total is private.
+#[derive(Clone, Default)]
 pub struct Found {
     /// Rows of the table with this value, fetched or not; 0 when no page of it exists.
     pub total_rows: u64,
@@ -22,8 +24,8 @@ pub struct Found {
     pub rows: Vec<(u64, Vec<Value>)>,
 }
 
-/// An answer.
-#[derive(Debug, Clone, PartialEq)]
+/// An answer. `Debug` shows its columns only.
+#[derive(Clone, PartialEq)]
 pub struct ResultSet {
     /// Names and types, in the order of the SELECT list.
     pub columns: Vec<OutputColumn>,
@@ -38,4 +40,26 @@ pub struct OutputColumn {
     pub name: String,
     /// Type of its values.
     pub column_type: ColumnType,
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Lookups(found) => f.debug_tuple("Lookups").field(&found.len()).finish(),
+            Self::Rows(_) => f.write_str("Rows(..)"),
+        }
+    }
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ResultSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResultSet").field("columns", &self.columns).finish_non_exhaustive()
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A parsed SELECT statement.
-#[derive(Debug, Clone, PartialEq)]
+/// A parsed SELECT statement. `Debug` shows its table only: literals are private.
+#[derive(Clone, PartialEq)]
 pub struct Statement {
     pub(super) table: String,
     pub(super) distinct: bool,
@@ -18,6 +18,12 @@ impl Statement {
     /// The table it reads, as written.
     pub fn table(&self) -> &str {
         &self.table
+    }
+}
+
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statement").field("table", &self.table).finish_non_exhaustive()
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum Reply {
     Refuse(Code, &'static str),
     /// A header that announces `total` bytes, then chunks of these sizes.
     Answer { total: u64, chunks: Vec<usize> },
+    /// A header, then these bytes.
+    Bytes(Vec<u8>),
     /// Chunks without a header.
     Headless,
     /// Rows of a scan, and where it says to have stopped.
@@ -133,6 +135,12 @@ impl Query for Handle {
                 parts.extend(chunks.into_iter().map(chunk));
                 parts
             }
+            Reply::Bytes(bytes) => {
+                let total_bytes = Some(bytes.len() as u64);
+                let header = AnswerHeader { total_bytes, ..AnswerHeader::default() };
+                let body = lookup_response::Part::Chunk(bytes.into());
+                vec![lookup_response::Part::Header(header), body]
+            }
             Reply::Headless => vec![chunk(10)],
             Reply::Rows(..) | Reply::Hang => std::future::pending().await,
         };
@@ -165,7 +173,9 @@ impl Query for Handle {
                 let response = ScanResponse { rows, next_bucket };
                 Ok(Response::new(stream::iter([Ok(response)]).boxed()))
             }
-            Reply::Answer { .. } | Reply::Headless | Reply::Hang => std::future::pending().await,
+            Reply::Answer { .. } | Reply::Bytes(_) | Reply::Headless | Reply::Hang => {
+                std::future::pending().await
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 )]
 
 mod fake;
+mod lookup;
 mod scan;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

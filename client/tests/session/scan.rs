@@ -1,6 +1,6 @@
 //! Public scans and republished tables, seen through [`Client::query`].
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use opaque_client::{Client, ClientConfig, Error, QueryOptions, description::schema_to_wire};
 use opaque_pir::{
@@ -23,7 +23,7 @@ fn schema() -> Schema {
 }
 
 /// Two partitions.
-fn described(epoch: u64, rows: u64) -> TableDescription {
+pub(crate) fn described(epoch: u64, rows: u64) -> TableDescription {
     let geometry = Geometry::new(4096, 2048, 1).unwrap();
     let index = Index {
         column: 0,
@@ -54,19 +54,32 @@ fn page(rows: &[u64], next: u32) -> Reply {
 }
 
 async fn client(tables: Vec<TableDescription>, script: Vec<Reply>) -> (Client, Arc<Node>) {
-    let authority = Authority::new();
-    let node = Node::new(script);
-    *node.tables.lock().unwrap() = VecDeque::from(tables);
-    let config = ClientConfig {
-        endpoints: vec![url(authority.serve(&node).await)],
-        ca_pem: Some(authority.pem()),
-        keys_dir: std::env::temp_dir().join("opaque-no-keys"),
-        deadline: QUICK,
-    };
+    client_with_keys(tables, script, std::env::temp_dir().join("opaque-no-keys")).await
+}
+
+pub(crate) async fn client_with_keys(
+    tables: Vec<TableDescription>,
+    script: Vec<Reply>,
+    keys_dir: PathBuf,
+) -> (Client, Arc<Node>) {
+    let (config, node) = config(tables, script, keys_dir).await;
     (Client::connect(config).unwrap(), node)
 }
 
-async fn numbers(client: &Client, sql: &str) -> Result<Vec<Value>, Error> {
+pub(crate) async fn config(
+    tables: Vec<TableDescription>,
+    script: Vec<Reply>,
+    keys_dir: PathBuf,
+) -> (ClientConfig, Arc<Node>) {
+    let authority = Authority::new();
+    let node = Node::new(script);
+    *node.tables.lock().unwrap() = VecDeque::from(tables);
+    let endpoints = vec![url(authority.serve(&node).await)];
+    let ca_pem = Some(authority.pem());
+    (ClientConfig { endpoints, ca_pem, keys_dir, deadline: QUICK }, node)
+}
+
+pub(crate) async fn numbers(client: &Client, sql: &str) -> Result<Vec<Value>, Error> {
     let (answer, _) = client.query(sql, &QueryOptions::default()).await?;
     Ok(answer.rows.into_iter().flatten().collect())
 }
@@ -119,6 +132,23 @@ async fn rows_that_do_not_add_up_fail_the_check() {
         let (client, _node) = client(vec![described(1, 4)], script).await;
         let error = numbers(&client, "SELECT * FROM t").await.unwrap_err();
         assert!(error.to_string().contains("failed its check"), "{error}");
+    }
+}
+
+/// A node that sends rows without end is cut off, before its rows are even looked at.
+#[tokio::test]
+async fn more_rows_than_the_buckets_hold_are_not_collected() {
+    let none = |row: usize| ScannedRow { number: 0, row: vec![0; row].into() };
+    for (rows, flood) in [
+        // More bytes than 1024 buckets of 4096 bytes.
+        (100_000, vec![none(1000); 5000]),
+        // More rows than the table.
+        (100, vec![none(0); 101]),
+    ] {
+        let script = vec![Reply::Rows(flood, 1024)];
+        let (client, _node) = client(vec![described(1, rows)], script).await;
+        let error = numbers(&client, "SELECT * FROM t").await.unwrap_err();
+        assert!(error.to_string().contains("more rows than can be there"), "{error}");
     }
 }
 

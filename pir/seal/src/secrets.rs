@@ -8,6 +8,7 @@ use seal_fhe::Plaintext;
 use zeroize::Zeroizing;
 
 use crate::format::PlaintextShape;
+use crate::handle::Ciphertext;
 use crate::handle::secret::{self, clear};
 use crate::residues::{pack, packed_bytes, unpack};
 use crate::wire::{EncryptedSecret, EvaluationKeys, read_answer};
@@ -116,19 +117,36 @@ impl SecretKey {
     ///
     /// An answer made with other keys decrypts to noise; nothing in a ciphertext tells.
     ///
+    /// What comes out gives `s` away to whoever knows the hint, so it is cleared on drop. SEAL's decoder
+    /// leaves copies of it in memory that was freed but not cleared.
+    ///
     /// # Errors
     /// A wrong size, or a residue that is not below its prime.
-    pub fn decrypt(&self, bfv: &Bfv, answer: &[u8]) -> Result<Vec<u32>, SealError> {
+    pub fn decrypt(&self, bfv: &Bfv, answer: &[u8]) -> Result<Zeroizing<Vec<u32>>, SealError> {
         let ciphertext = read_answer(bfv, answer)?;
-        let failed = |_| SealError::Encoder { call: "BatchEncoder_Decode1" };
-        let mut plaintext = Plaintext::new().map_err(failed)?;
-        self.key.decrypt(&bfv.context, &ciphertext, &mut plaintext)?;
-        let slots = Zeroizing::new(bfv.encoder.decode_unsigned(&plaintext).map_err(failed)?);
+        let mut plaintext =
+            Plaintext::new().map_err(|_| SealError::Encoder { call: "Plaintext_Create1" })?;
+        let slots = self.decrypt_slots(bfv, &ciphertext, &mut plaintext);
         clear(&mut plaintext)?;
-        slots
-            .iter()
-            .map(|slot| u32::try_from(*slot).map_err(|_| SealError::Format { what: "plaintext" }))
-            .collect()
+        let slots = slots?;
+        // Reserved in full, so that no copy is left behind by growing.
+        let mut values = Zeroizing::new(Vec::with_capacity(slots.len()));
+        for slot in slots.iter() {
+            let value = u32::try_from(*slot);
+            values.push(value.map_err(|_| SealError::Format { what: "plaintext" })?);
+        }
+        Ok(values)
+    }
+
+    fn decrypt_slots(
+        &self,
+        bfv: &Bfv,
+        ciphertext: &Ciphertext,
+        plaintext: &mut Plaintext,
+    ) -> Result<Zeroizing<Vec<u64>>, SealError> {
+        self.key.decrypt(&bfv.context, ciphertext, plaintext)?;
+        let slots = bfv.encoder.decode_unsigned(plaintext);
+        slots.map(Zeroizing::new).map_err(|_| SealError::Encoder { call: "BatchEncoder_Decode1" })
     }
 
     /// Bits of noise budget left in one plane of an answer; zero means that it decrypts to noise.

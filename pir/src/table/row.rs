@@ -17,7 +17,8 @@ use crate::codec::{ReadError, Reader, write_varint};
 /// Encodes a row of `schema`.
 ///
 /// # Errors
-/// When the number or a type of the values is not the schema's.
+/// When the number or a type of the values is not the schema's, or a REAL is NaN or −0.0 (see
+/// [`Value::real`]).
 pub fn encode_row(schema: &Schema, values: &[Value]) -> Result<Vec<u8>, RowError> {
     let columns = schema.columns();
     if values.len() != columns.len() {
@@ -25,7 +26,12 @@ pub fn encode_row(schema: &Schema, values: &[Value]) -> Result<Vec<u8>, RowError
     }
     let mut bytes = vec![0u8; columns.len().div_ceil(8)];
     for (i, (column, value)) in columns.iter().zip(values).enumerate() {
-        if !value.is_of(column.column_type) || (*value == Value::Null && !column.nullable) {
+        let forbidden = match value {
+            Value::Null => !column.nullable,
+            Value::Real(number) => !is_real(*number),
+            _ => false,
+        };
+        if forbidden || !value.is_of(column.column_type) {
             return Err(RowError::Value { column: column.name.clone() });
         }
         match value {
@@ -72,7 +78,7 @@ pub fn decode_row(schema: &Schema, bytes: &[u8]) -> Result<Vec<Value>, RowError>
             ColumnType::Timestamp => Value::Timestamp(unzigzag(reader.varint()?)),
             ColumnType::Real => {
                 let number = f64::from_le_bytes(reader.array()?);
-                if number.is_nan() || (number == 0.0 && number.is_sign_negative()) {
+                if !is_real(number) {
                     return Err(RowError::Malformed(ReadError::Invalid("REAL")));
                 }
                 Value::Real(number)
@@ -88,6 +94,11 @@ pub fn decode_row(schema: &Schema, bytes: &[u8]) -> Result<Vec<Value>, RowError>
     }
     reader.finish()?;
     Ok(values)
+}
+
+/// Neither NaN nor −0.0: a REAL has one encoding for each number.
+fn is_real(number: f64) -> bool {
+    !number.is_nan() && (number != 0.0 || number.is_sign_positive())
 }
 
 fn read_text(reader: &mut Reader<'_>) -> Result<String, ReadError> {
@@ -118,7 +129,7 @@ pub enum RowError {
         /// Values of the row.
         found: usize,
     },
-    /// A value is of another type, or is NULL where that is not allowed.
+    /// A value is of another type, NULL where that is not allowed, NaN or −0.0.
     #[error("column {column:?} holds a value of another type, or NULL where it may not")]
     Value {
         /// The column's name.

@@ -2,7 +2,7 @@
 
 use opaque_pir::table::Value;
 
-use super::super::{Options, Source, SqlError};
+use super::super::{Options, Refusal, Source, SqlError};
 use super::{planned, planned_with};
 
 const SKY: usize = 0;
@@ -255,9 +255,66 @@ fn thousands_of_alternatives_do_not_exhaust_the_stack() {
     while sql.len() < 32_000 {
         sql += " OR sky='a'";
     }
-    let plan = planned(&sql).unwrap();
-    let Source::Lookups { values, .. } = plan.source() else { panic!("{plan:?}") };
-    assert!(values.len() > 2_900, "{}", values.len());
+    let refused = planned(&sql).unwrap_err();
+    let SqlError::NotPrivate(Refusal::TooManyLookups { literals, .. }) = refused else {
+        panic!("{refused}")
+    };
+    assert!(literals > 2_900, "{literals}");
+    let allowed = Options { allow_public_scan: true, ..Options::default() };
+    assert!(planned_with(&sql, &[], allowed).unwrap().is_public());
     let refused = planned(&sql.replace("sky", "wet")).unwrap_err();
     assert!(matches!(refused, SqlError::UnknownColumn { .. }), "{refused}");
+}
+
+/// Refused by the number of lookups alone, whatever the literals are.
+#[test]
+fn lookups_of_a_statement_are_bounded() {
+    let literals = |count: usize, literal: &str| vec![literal; count].join(", ");
+    let refused = |sql: &str, pages| {
+        let options = Options { pages, ..Options::default() };
+        match planned_with(sql, &[], options) {
+            Err(SqlError::NotPrivate(refusal)) => Some(refusal.to_string()),
+            _ => None,
+        }
+    };
+    for select in ["*", "COUNT(*)"] {
+        for literal in ["'x'", "NULL"] {
+            let sql = |count| {
+                let literals = literals(count, literal);
+                format!("SELECT {select} FROM weather WHERE sky IN ({literals})")
+            };
+            assert_eq!(refused(&sql(1024), 1), None);
+            let text = refused(&sql(1025), 1).unwrap();
+            assert!(text.contains("1025 lookups (1025 literals, 1 pages of each)"), "{text}");
+            assert!(text.contains("LIMIT") && text.contains("--pages"), "{text}");
+        }
+    }
+    let sql = format!("SELECT * FROM weather WHERE sky IN ({}) AND wind > 1", literals(40, "'x'"));
+    assert_eq!(refused(&sql, 25), None);
+    assert!(refused(&sql, 26).unwrap().contains("1040 lookups (40 literals, 26 pages of each)"));
+    let allowed = Options { pages: 26, allow_public_scan: true };
+    let plan = planned_with(&sql, &[], allowed).unwrap();
+    assert_eq!(*plan.source(), Source::PublicScan { rows_below: None });
+}
+
+#[test]
+fn debug_shows_no_literal() {
+    let sql = "SELECT * FROM weather WHERE city = 'Secretville' AND wind > 987654";
+    let plan = planned(sql).unwrap();
+    let statement = crate::sql::parse(sql).unwrap();
+    let rows = vec![(3, vec![Value::Text("Secretville".to_owned()), Value::Int(987_654)])];
+    let found = crate::sql::Found { total_rows: 987_654, rows: rows.clone() };
+    let result = crate::sql::ResultSet { columns: Vec::new(), rows: vec![rows[0].1.clone()] };
+    let texts = [
+        format!("{plan:?}"),
+        format!("{:?}", plan.source()),
+        format!("{statement:?}"),
+        format!("{found:?}"),
+        format!("{:?}", crate::sql::Fetched::Lookups(vec![found])),
+        format!("{:?}", crate::sql::Fetched::Rows(rows)),
+        format!("{result:?}"),
+    ];
+    for text in texts {
+        assert!(!text.contains("Secret") && !text.contains("987"), "{text}");
+    }
 }

@@ -90,7 +90,8 @@ impl Evaluator {
     ) -> Result<(), SealError> {
         // SAFETY: all objects are live and `out` is not the operand; `level` has four words. The plaintext
         // comes from the encoder, so it is not in NTT form and has N coefficients: what is thrown for
-        // other operands is `invalid_argument`, which is caught.
+        // other operands is `invalid_argument`, which is caught. Not caught is `logic_error` ("invalid
+        // parameters"), thrown when N times the number of primes overflows: it is at most 3 · 4096.
         check("Evaluator_TransformToNTT1", unsafe {
             ffi::Evaluator_TransformToNTT1(
                 self.0.get(),

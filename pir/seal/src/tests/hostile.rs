@@ -120,7 +120,7 @@ fn all_ones_and_all_zeros() {
     let mut zeros = vec![0; EVALUATION_KEYS_BYTES];
     assert!(EvaluationKeys::from_bytes(bfv, &zeros).is_err());
     let zero_secret = load_secret(&zeros[..ENCRYPTED_SECRET_BYTES]).unwrap();
-    assert_eq!(key.decrypt(bfv, &zeros[..PLANE_CIPHERTEXT_BYTES]).unwrap(), vec![0; PLANE_ROWS]);
+    assert_eq!(*key.decrypt(bfv, &zeros[..PLANE_CIPHERTEXT_BYTES]).unwrap(), vec![0; PLANE_ROWS]);
     zeros[..4].copy_from_slice(b"OEK\x01");
     let zero_keys = EvaluationKeys::from_bytes(bfv, &zeros).unwrap();
     let secret = key.encrypt(bfv, &[1; RING_DEGREE]).unwrap();

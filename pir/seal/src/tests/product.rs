@@ -13,7 +13,7 @@ fn every_slot_is_right() {
         let answers = fixture.answer(&s, &[&fixture.table]);
         assert_eq!(answers[0].len(), PLANE_CIPHERTEXT_BYTES);
         let found = fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap();
-        assert_eq!(found, naive_product(&fixture.plane, &s));
+        assert_eq!(*found, naive_product(&fixture.plane, &s));
     }
 }
 
@@ -27,8 +27,8 @@ fn planes_keep_their_order() {
     let answers = fixture.answer(&s, &[&fixture.table, &table, &fixture.table]);
     let found: Vec<_> =
         answers.iter().map(|a| fixture.key.decrypt(&fixture.bfv, a).unwrap()).collect();
-    assert_eq!(found[0], naive_product(&fixture.plane, &s));
-    assert_eq!(found[1], naive_product(&other, &s));
+    assert_eq!(*found[0], naive_product(&fixture.plane, &s));
+    assert_eq!(*found[1], naive_product(&other, &s));
     assert_eq!(found[2], found[0]);
     assert!(fixture.answer(&s, &[]).is_empty());
 }
@@ -41,7 +41,7 @@ fn sparse_planes() {
     let zero = vec![0; PLANE_ROWS * RING_DEGREE];
     let table = PlaneTable::build(&fixture.bfv, &zero).unwrap();
     let answers = fixture.answer(&s, &[&table]);
-    assert_eq!(fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap(), vec![0; PLANE_ROWS]);
+    assert_eq!(*fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap(), vec![0; PLANE_ROWS]);
     // Diagonal i only, for an i in the first, a middle and the last giant step.
     for diagonal in [0, 17 * 32 + 5, 1023] {
         let mut plane = zero.clone();
@@ -51,7 +51,7 @@ fn sparse_planes() {
         let table = PlaneTable::build(&fixture.bfv, &plane).unwrap();
         let answers = fixture.answer(&s, &[&table]);
         assert_eq!(
-            fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap(),
+            *fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap(),
             naive_product(&plane, &s)
         );
     }
@@ -63,7 +63,7 @@ fn sparse_planes() {
     plane[4_000 * RING_DEGREE + 7] = 123 << 20;
     let table = PlaneTable::build(&fixture.bfv, &plane).unwrap();
     let answers = fixture.answer(&s, &[&table]);
-    assert_eq!(fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap(), naive_product(&plane, &s));
+    assert_eq!(*fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap(), naive_product(&plane, &s));
 }
 
 /// Secrets at the edges: all zero (an ordinary ciphertext still), and far larger than a query's.
@@ -76,7 +76,7 @@ fn extreme_secrets() {
     for s in [[0; RING_DEGREE], [1; RING_DEGREE], edge] {
         let answers = fixture.answer(&s, &[&fixture.table]);
         let found = fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap();
-        assert_eq!(found, naive_product(&fixture.plane, &s));
+        assert_eq!(*found, naive_product(&fixture.plane, &s));
     }
     edge[5] = edge[0] + 1;
     assert!(fixture.key.encrypt(&fixture.bfv, &edge).is_err());
@@ -115,15 +115,15 @@ fn keys_do_not_mix() {
     let s = random_secret(&mut StdRng::seed_from_u64(8));
     let expected = naive_product(plane, &s);
     let secret = EncryptedSecret::from_bytes(bfv, &key.encrypt(bfv, &s).unwrap()).unwrap();
-    let near = |values: Vec<u32>| values.iter().zip(&expected).filter(|(a, b)| a == b).count();
+    let near = |values: &[u32]| values.iter().zip(&expected).filter(|(a, b)| a == b).count();
 
     let wrong = hint_product(bfv, &other_keys, &secret, &[table]).unwrap();
     assert_eq!(key.noise_budget(bfv, &wrong[0]).unwrap(), 0);
-    assert!(near(key.decrypt(bfv, &wrong[0]).unwrap()) < 10);
+    assert!(near(&key.decrypt(bfv, &wrong[0]).unwrap()) < 10);
     // The right answer, opened with another client's secret.
     let right = hint_product(bfv, keys, &secret, &[table]).unwrap();
-    assert!(near(other.decrypt(bfv, &right[0]).unwrap()) < 10);
-    assert_eq!(near(key.decrypt(bfv, &right[0]).unwrap()), PLANE_ROWS);
+    assert!(near(&other.decrypt(bfv, &right[0]).unwrap()) < 10);
+    assert_eq!(near(&key.decrypt(bfv, &right[0]).unwrap()), PLANE_ROWS);
 }
 
 /// Many threads on one context and one table, making and dropping objects of every kind all along.
@@ -146,7 +146,7 @@ fn many_threads() {
                 let answers =
                     hint_product(&fixture.bfv, &keys, &secret, &[&fixture.table]).unwrap();
                 let found = fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap();
-                assert_eq!(found, naive_product(&fixture.plane, &s));
+                assert_eq!(*found, naive_product(&fixture.plane, &s));
             });
         }
     });

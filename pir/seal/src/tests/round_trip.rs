@@ -27,12 +27,12 @@ fn a_stored_secret_key_is_the_same_key() {
     let s = random_secret(&mut StdRng::seed_from_u64(20));
     let secret = EncryptedSecret::from_bytes(bfv, &loaded.encrypt(bfv, &s).unwrap()).unwrap();
     let answers = hint_product(bfv, keys, &secret, &[table]).unwrap();
-    assert_eq!(key.decrypt(bfv, &answers[0]).unwrap(), naive_product(plane, &s));
+    assert_eq!(*key.decrypt(bfv, &answers[0]).unwrap(), naive_product(plane, &s));
     // And its new evaluation keys serve the old key's ciphertexts.
     let new_keys = EvaluationKeys::from_bytes(bfv, &loaded.evaluation_keys(bfv).unwrap()).unwrap();
     let secret = EncryptedSecret::from_bytes(bfv, &key.encrypt(bfv, &s).unwrap()).unwrap();
     let answers = hint_product(bfv, &new_keys, &secret, &[table]).unwrap();
-    assert_eq!(loaded.decrypt(bfv, &answers[0]).unwrap(), naive_product(plane, &s));
+    assert_eq!(*loaded.decrypt(bfv, &answers[0]).unwrap(), naive_product(plane, &s));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn keys_serve_another_context() {
     let s = random_secret(&mut StdRng::seed_from_u64(21));
     let secret = EncryptedSecret::from_bytes(&bfv, &key.encrypt(&bfv, &s).unwrap()).unwrap();
     let answers = hint_product(&bfv, &keys, &secret, &[table]).unwrap();
-    assert_eq!(key.decrypt(&bfv, &answers[0]).unwrap(), naive_product(plane, &s));
+    assert_eq!(*key.decrypt(&bfv, &answers[0]).unwrap(), naive_product(plane, &s));
 }
 
 #[test]

@@ -159,6 +159,9 @@ fn values_that_nobody_writes_are_refused() {
     for number in [f64::NAN, -0.0] {
         let bytes = [&[0, 0][..], &number.to_le_bytes()].concat();
         assert!(decode_row(&real, &bytes).is_err());
+        let values = [Value::Int(0), Value::Real(number)];
+        let refused = encode_row(&real, &values);
+        assert!(matches!(refused, Err(RowError::Value { .. })), "{refused:?}");
     }
     let text = schema(&[(ColumnType::Text, false)]);
     assert!(decode_row(&text, &[0, 0, 1, 0xff]).is_err(), "UTF-8");
