@@ -14,7 +14,7 @@ use opaque_proto::v1::{
 };
 use opaque_seal::Bfv;
 use rand::rngs::{StdRng, SysRng};
-use tokio::{sync::OnceCell, task::spawn_blocking};
+use tokio::{sync::OnceCell, task::spawn_blocking, time::timeout};
 
 use crate::{
     description::Table,
@@ -22,7 +22,7 @@ use crate::{
     keys::{Keys, KeysError},
     lwe::Seed,
     profile::{Home, NodeUrl, Profile, parse_endpoints},
-    session::{NodeClient, Session},
+    session::{CallError, NodeClient, Session},
 };
 
 /// Time that a query may take unless configured otherwise.
@@ -168,14 +168,24 @@ impl Client {
     }
 
     /// Makes an older (or newer) kept epoch the one that is served.
+    ///
+    /// It is sent once, to a node that answers: sent again after a connection broke, it could undo a
+    /// load that was activated meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Rollback`] once it was sent. Unless a node refused, it may still complete.
     pub async fn rollback(&self, table: &str, epoch: u64) -> Result<Table, Error> {
-        let rollback = self.session.call(PUBLISH_DEADLINE, |mut client: NodeClient| {
-            let request = RollbackRequest { table: table.to_owned(), epoch };
-            async move { client.rollback(request).await }
-        });
-        let wire = rollback.await?.into_inner().table.unwrap_or_default();
+        let mut node = self.session.reachable(self.config.deadline).await?;
+        let request = RollbackRequest { table: table.to_owned(), epoch };
+        let within = self.publish_deadline();
+        let outcome = timeout(within, node.rollback(request)).await;
+        // Whatever came of it: what was known of the table may be so no more.
         self.forget(table);
-        Ok(Table::try_from(wire)?)
+        let answer = outcome
+            .map_err(|_| CallError::Deadline { within })
+            .and_then(|answer| answer.map_err(|status| CallError::once(&status)))
+            .map_err(Error::Rollback)?;
+        Ok(Table::try_from(answer.into_inner().table.unwrap_or_default())?)
     }
 
     /// Who serves what.

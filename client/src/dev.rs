@@ -22,7 +22,7 @@ mod layout;
 mod process;
 mod supervise;
 
-use std::{io::Write, path::PathBuf, time::Duration};
+use std::{io::Write, path::PathBuf, pin::pin, time::Duration};
 
 use clap::Args;
 use opaque_client::{
@@ -70,6 +70,8 @@ pub(crate) struct Arguments {
 const SHARDS: u32 = 3;
 /// How often children and the cluster are looked at.
 const TICK: Duration = Duration::from_millis(200);
+/// Time that one look at the cluster may take: enough to pass over a node that hangs.
+const LOOK: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(arguments: Arguments, home: Home) -> Result<(), DevError> {
     let Arguments { shards, replicas, data_dir, base_port, threads, no_restart } = arguments;
@@ -105,24 +107,30 @@ async fn serve(
         endpoints: endpoints.clone(),
         ca_pem: Some(authorities.client_ca_pem().as_bytes().to_vec()),
         keys_dir: home.keys_dir(),
-        deadline: Duration::from_secs(2),
+        deadline: LOOK,
     })
     .map_err(DevError::Client)?;
     let mut ticks = tokio::time::interval(TICK);
     let mut serving = false;
+    // One future over all ticks: begun anew by each of them, it would never get past a first node
+    // that hangs.
+    let mut every_shard_serves = pin!(every_shard_serves(&client));
     loop {
         tokio::select! {
             () = signals.next() => return Ok(()),
             _ = ticks.tick() => supervisor.look(serving)?,
-            status = client.status(), if !serving => {
-                serving = status.is_ok_and(|status| status.serving);
-                if serving {
-                    announce(layout, home, &endpoints)?;
-                } else {
-                    tokio::time::sleep(TICK).await;
-                }
+            () = &mut every_shard_serves, if !serving => {
+                serving = true;
+                announce(layout, home, &endpoints)?;
             }
         }
+    }
+}
+
+/// Asks until some node says that every shard serves.
+async fn every_shard_serves(client: &Client) {
+    while !client.status().await.is_ok_and(|status| status.serving) {
+        tokio::time::sleep(TICK).await;
     }
 }
 

@@ -96,9 +96,12 @@ pub enum Error {
         /// Line of the first row.
         first_line: u64,
     },
-    /// The cluster refused a load, or it could not be reached.
+    /// The cluster refused a load, or the call broke.
     #[error("the load failed: {0}")]
     Load(#[source] CallError),
+    /// The cluster refused a rollback, or the call broke.
+    #[error("the rollback failed: {0}")]
+    Rollback(#[source] CallError),
     /// A row does not fit the schema.
     #[error("{}: line {line}: {source}", path.display())]
     Row {
@@ -142,13 +145,23 @@ impl Error {
                  data: see `opaque status` and the nodes' logs"
                     .to_owned(),
             ),
-            Self::Load(CallError::Refused { .. }) => {
+            // Only these two say that the cluster has decided, or never will.
+            Self::Load(error) if matches!(error.reason(), Some("refused" | "malformed")) => {
                 Some("nothing was published: the table is as it was".to_owned())
             }
             Self::Load(_) => Some(
-                "`opaque epochs TABLE` shows whether it was published; load again if it was not"
+                "the load may still complete: `opaque epochs TABLE` tells; load again if it did not"
                     .to_owned(),
             ),
+            Self::Rollback(error) => match error.reason() {
+                Some("refused") => Some("the table is served as before".to_owned()),
+                Some("unknown-table") => None,
+                _ => Some(
+                    "the rollback may still complete: `opaque epochs TABLE` tells; repeat it only if \
+                     the epoch that serves is still the one before"
+                        .to_owned(),
+                ),
+            },
             Self::Csv { .. }
             | Self::Row { .. }
             | Self::RowTooLarge { .. }
@@ -161,5 +174,40 @@ impl Error {
             | Self::Randomness(_)
             | Self::Worker => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn only_a_decision_is_told_as_one() {
+        let refused = |code, reason: &str| {
+            let (reason, message) = (reason.to_owned(), "words".to_owned());
+            CallError::Refused { code, reason, message }
+        };
+        let load = |error| Error::Load(error).hint().unwrap();
+        for (code, reason) in [(Code::Aborted, "refused"), (Code::InvalidArgument, "malformed")] {
+            assert!(load(refused(code, reason)).contains("nothing was published"), "{reason}");
+        }
+        let within = std::time::Duration::from_secs(600);
+        for open in [
+            refused(Code::DeadlineExceeded, "deadline"),
+            refused(Code::Internal, "internal"),
+            refused(Code::Internal, ""),
+            CallError::Deadline { within },
+            CallError::Unreachable { nodes: 1, reason: "broken pipe".to_owned() },
+            CallError::Unavailable { message: "draining".to_owned() },
+            CallError::Answer("the load ended without a word"),
+        ] {
+            assert!(load(open.clone()).contains("may still complete"), "{open}");
+            let rollback = Error::Rollback(open.clone()).hint().unwrap();
+            assert!(rollback.contains("may still complete"), "{open}");
+        }
+        let rollback = Error::Rollback(refused(Code::Aborted, "refused")).hint().unwrap();
+        assert!(rollback.contains("as before"), "{rollback}");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Flow: [`Rows::read_csv`] encodes the whole source in memory, so that an error on its last line has
 //! sent nothing; [`Client::load`] streams schema, batches and commit to one node and reports what
-//! the cluster says about it. A stream that breaks publishes nothing, and it is not sent again by
-//! itself: it may have been complete.
+//! the cluster says about it. A stream that breaks before its commit publishes nothing. One that
+//! breaks after it may still be published, so it is not sent again by itself.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -11,8 +11,8 @@ use bytes::Bytes;
 use opaque_pir::layout::MAX_ROW_BYTES;
 use opaque_pir::table::{Role, RowError, Schema, Value, encode_row};
 use opaque_proto::v1::{
-    LoadCommit, LoadHeader, LoadRequest, LoadResponse, LoadStage, Loaded, RowBatch, StatusRequest,
-    load_request, load_response,
+    LoadCommit, LoadHeader, LoadRequest, LoadResponse, LoadStage, Loaded, RowBatch, load_request,
+    load_response,
 };
 use tokio::time::timeout;
 use tonic::Status;
@@ -177,14 +177,14 @@ pub struct Published {
 }
 
 impl Client {
-    /// Publishes the rows as the table's new epoch. Until it returns `Ok`, the old one is served.
+    /// Publishes the rows as the table's new epoch, served everywhere once this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`Error::Load`] once a node was sent rows. When the node refused, the old epoch is served;
+    /// otherwise the new one may still become active.
     pub async fn load(&self, rows: Rows, on_event: OnEvent) -> Result<Published, Error> {
         // Any node takes a load, but only one may get it: find one that answers first.
-        let deadline = self.deadline();
-        let node = self.session().call(deadline, |mut client: NodeClient| async move {
-            client.status(StatusRequest {}).await.map(|_| client)
-        });
-        let node = node.await?;
+        let node = self.session().reachable(self.deadline()).await?;
         let loaded = self.send(node, rows, &on_event).await.map_err(Error::Load)?;
         let table = loaded.table.ok_or(CallError::Answer("it describes no table"))?;
         let table = Table::try_from(table)?;

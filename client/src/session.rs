@@ -1,7 +1,8 @@
 //! Calls to a cluster: TLS channels to several nodes, failover, deadlines.
 //!
 //! **Guarantees.** A call sends one byte string, the same to every node that it tries; what is tried
-//! next depends on the kind of failure alone ([`retry`]); every call ends by its deadline.
+//! next depends on the kind of failure alone ([`retry`]); every call ends by its deadline. A call that
+//! must not be repeated asks [`Session::reachable`] for a node and is made there once.
 //! **Assumptions.** Any node answers for the whole cluster.
 
 pub mod calls;
@@ -16,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-use opaque_proto::v1::query_client::QueryClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use opaque_proto::v1::{StatusRequest, query_client::QueryClient};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
@@ -27,7 +29,7 @@ use tonic::{
 use crate::profile::NodeUrl;
 use retry::{Failure, Progress, Step, decide};
 
-/// A node that does not accept a connection within this time is passed over.
+/// A node that has not accepted a connection within this time, TLS included, is passed over.
 const CONNECT: Duration = Duration::from_secs(3);
 /// A node that answers no ping for this long, while a call runs, is given up.
 const PING: Duration = Duration::from_secs(5);
@@ -70,9 +72,13 @@ impl Session {
                 .http2_keep_alive_interval(PING)
                 .keep_alive_timeout(PING)
                 .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(2 * STREAM_WINDOW)
-                .tcp_nodelay(true);
-            let client = QueryClient::new(endpoint.connect_lazy());
+                .initial_connection_window_size(2 * STREAM_WINDOW);
+            // With tonic's own connector the timeout would end with TCP, and the kernel of a node
+            // that hangs still accepts. Around a given one it covers the TLS handshake too.
+            let mut tcp = HttpConnector::new();
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            let client = QueryClient::new(endpoint.connect_with_connector_lazy(tcp));
             let client = client.max_decoding_message_size(MAX_MESSAGE);
             nodes.push(Node { url: url.clone(), client });
         }
@@ -96,6 +102,15 @@ impl Session {
         self.resume(Instant::now() + within, within, &mut progress, call).await
     }
 
+    /// A node that answers now, for a call that may be made only once: sent again to another node
+    /// after a broken connection, it might be done twice.
+    pub(crate) async fn reachable(&self, within: Duration) -> Result<NodeClient, CallError> {
+        self.call(within, |mut client: NodeClient| async move {
+            client.status(StatusRequest {}).await.map(|_| client)
+        })
+        .await
+    }
+
     /// As [`Session::call`], going on from `progress` until the moment `deadline`; `within` is only
     /// told to the user.
     pub async fn resume<T, F>(
@@ -117,6 +132,8 @@ impl Session {
                 return Err(CallError::Setup { reason: "no node's address is known".to_owned() });
             };
             let Ok(result) = timeout_at(deadline, call(node.client.clone())).await else {
+                // It may hang: whoever calls next starts elsewhere.
+                self.current.store((position + 1) % count, Ordering::Relaxed);
                 return Err(said.unwrap_or(CallError::Deadline { within }));
             };
             let status = match result {
@@ -199,6 +216,8 @@ pub enum CallError {
     Refused {
         /// gRPC's code.
         code: Code,
+        /// The node's stable reason; empty where it gave none.
+        reason: String,
         /// The node's words.
         message: String,
     },
@@ -218,13 +237,24 @@ impl CallError {
             Failure::Unavailable => Self::Unavailable { message },
             Failure::UnknownKeys => Self::UnknownKeys,
             Failure::Stale => Self::Stale,
-            Failure::Refused => Self::Refused { code: status.code(), message },
+            Failure::Refused => {
+                let reason = retry::reason(status).unwrap_or_default().to_owned();
+                Self::Refused { code: status.code(), reason, message }
+            }
         }
     }
 
     /// The error of a call that is made once, to one node.
     pub(crate) fn once(status: &Status) -> Self {
         Self::new(Failure::of(status), status, 1)
+    }
+
+    /// The reason that a node gave for its refusal.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Refused { reason, .. } if !reason.is_empty() => Some(reason),
+            _ => None,
+        }
     }
 
     /// What to do about it.

@@ -117,7 +117,7 @@ fn alive(pid: i32) -> bool {
 
 #[expect(clippy::disallowed_methods, reason = "polls other processes; there is no runtime here")]
 fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {
             return found;

@@ -65,7 +65,8 @@ impl ScanBound {
 }
 
 impl Session {
-    /// Sends one lookup request, registering the keys where the cluster asks for them.
+    /// Sends one lookup request, registering the keys where the cluster asks for them. All of it
+    /// ends `within` the time given.
     pub async fn lookup(
         &self,
         within: Duration,
@@ -84,7 +85,7 @@ impl Session {
                 }
                 Err(CallError::UnknownKeys) if !progress.registered => {
                     progress.registered = true;
-                    self.register(within, keys).await?;
+                    self.register(deadline, within, keys).await?;
                     keys_bytes += keys.len() as u64;
                 }
                 Err(error) => return Err(error),
@@ -93,9 +94,15 @@ impl Session {
     }
 
     /// Stores evaluation keys in the cluster, and checks the digest that it stored them under.
-    async fn register(&self, within: Duration, keys: &Bytes) -> Result<(), CallError> {
+    async fn register(
+        &self,
+        deadline: Instant,
+        within: Duration,
+        keys: &Bytes,
+    ) -> Result<(), CallError> {
         let total_bytes = keys.len() as u64;
-        let stored = self.call(within, |mut client: NodeClient| {
+        let mut progress = Progress::default();
+        let stored = self.resume(deadline, within, &mut progress, |mut client: NodeClient| {
             let chunks: Vec<_> = chunks(keys).map(|data| KeyChunk { total_bytes, data }).collect();
             async move { client.register_keys(stream::iter(chunks)).await }
         });

@@ -32,14 +32,18 @@ impl Failure {
         if status.source().is_some() {
             return Self::Transport;
         }
-        let reason = status.metadata().get(REASON).and_then(|value| value.to_str().ok());
-        match (status.code(), reason) {
+        match (status.code(), reason(status)) {
             (Code::FailedPrecondition, Some("unknown-keys")) => Self::UnknownKeys,
             (Code::FailedPrecondition, Some("stale-epoch" | "params")) => Self::Stale,
             (Code::Unavailable | Code::ResourceExhausted, _) => Self::Unavailable,
             _ => Self::Refused,
         }
     }
+}
+
+/// The stable reason that a node gave, if it gave one.
+pub fn reason(status: &Status) -> Option<&str> {
+    status.metadata().get(REASON).and_then(|value| value.to_str().ok())
 }
 
 /// What has been done for one call so far.

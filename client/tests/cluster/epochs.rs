@@ -4,12 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::harness::{Cluster, int, query, rows, words};
+use opaque_pir::table::Value;
+
+use super::harness::{Cluster, int, query, rows, text, wait_until, words};
 
 const SCHEMA: &str = "CREATE TABLE prices (item TEXT KEY, price INT)";
 
 fn csv(price: i64) -> String {
     (0..500).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{price}\n"))
+}
+
+/// As many rows as take the cluster a while.
+fn many(price: i64) -> String {
+    (0..200_000).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{price}\n"))
+}
+
+const THREE: &str = "SELECT price FROM prices WHERE item IN ('item1', 'item250', 'item499')";
+
+/// What [`THREE`] gives where every price is this one.
+fn three(price: i64) -> Vec<Vec<Value>> {
+    vec![vec![int(price)]; 3]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,8 +38,7 @@ async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
         async move {
             let mut prices = Vec::new();
             while !stop.load(Ordering::Relaxed) {
-                let sql = "SELECT price FROM prices WHERE item IN ('item1', 'item250', 'item499')";
-                let answer = rows(&client, sql).await;
+                let answer = rows(&client, THREE).await;
                 assert_eq!(answer.len(), 3);
                 assert!(answer.iter().all(|row| row == &answer[0]), "mixed epochs: {answer:?}");
                 prices.push(answer[0][0].clone());
@@ -61,15 +74,12 @@ async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_killed_during_a_load_leaves_the_old_epoch() {
-    let cluster = Cluster::start(&["--no-restart"]).await;
+    let mut cluster = Cluster::start(&["--no-restart"]).await;
     cluster.load(SCHEMA, &csv(1));
-    let client = cluster.client();
-    rows(&client, "SELECT price FROM prices WHERE item = 'item1'").await;
+    assert_eq!(rows(&cluster.client(), THREE).await, three(1));
     // The client's first endpoint is the node that loads.
     let schema = cluster.file("schema.sql", SCHEMA);
-    let many =
-        (0..200_000).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{i}\n"));
-    let data = cluster.file("many.csv", many);
+    let data = cluster.file("many.csv", many(2));
     let target = cluster.config().endpoints[0].to_string();
     let loading = std::thread::scope(|scope| {
         let load = scope.spawn(|| {
@@ -85,11 +95,74 @@ async fn a_node_killed_during_a_load_leaves_the_old_epoch() {
         load.join().unwrap()
     });
     assert!(!loading.status.success());
-    let said = super::harness::text(&loading.stderr);
-    assert!(said.contains("error: "), "{said}");
+    let said = text(&loading.stderr);
+    assert!(said.contains("error: ") && said.contains("may still complete"), "{said}");
     let epochs = cluster.cli(&["epochs", "prices"]);
-    let epochs = super::harness::text(&epochs.stdout);
+    let epochs = text(&epochs.stdout);
     assert_eq!(epochs.lines().count(), 2, "only the old epoch is complete: {epochs}");
+    // The cluster comes back with the old epoch, and takes the load that was cut off.
+    cluster.stop();
+    cluster.resume();
+    assert_eq!(rows(&cluster.client(), THREE).await, three(1));
+    cluster.ok(&["load", schema.to_str().unwrap(), data.to_str().unwrap()]);
+    assert_eq!(rows(&cluster.client(), THREE).await, three(2));
+    let last = "SELECT price FROM prices WHERE item = 'item199999'";
+    assert_eq!(rows(&cluster.client(), last).await, [[int(2)]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_killed_with_a_proposal_leaves_one_epoch_or_the_other() {
+    let cluster = Cluster::start(&[]).await;
+    let schema = cluster.file("schema.sql", SCHEMA);
+    let nodes = ["shard-0-0", "shard-1-0", "shard-2-0"];
+    // The load goes through a node that stays, then through the leader itself.
+    for through_leader in [false, true] {
+        cluster.load(SCHEMA, &csv(1));
+        cluster.until_whole(3).await;
+        let leader = cluster.client().status().await.unwrap().leader;
+        let node = nodes.into_iter().find(|node| (*node == leader) == through_leader).unwrap();
+        let target = cluster.endpoint(node).to_string();
+        let data = cluster.file("many.csv", many(2));
+        let (loaded, fallen) = tokio::join!(
+            tokio::task::spawn_blocking({
+                let mut load = cluster.command();
+                load.args(["--cluster", &target, "load"]).args([&schema, &data]);
+                move || load.output().unwrap()
+            }),
+            async {
+                wait_until("an epoch is proposed", || {
+                    cluster.coordination("proposed.json").is_some()
+                })
+                .await;
+                cluster.fell(&leader).await
+            }
+        );
+        let down = cluster.risen(fallen).await;
+        let loaded = loaded.unwrap();
+        println!(
+            "{leader} fell during a load through {node}, back after {down:?}; the load said: {} {}",
+            loaded.status,
+            text(&loaded.stderr)
+        );
+        assert!(loaded.status.success() || text(&loaded.stderr).contains("hint: "));
+        wait_until("the proposal is decided", || cluster.coordination("proposed.json").is_none())
+            .await;
+        cluster.until_whole(3).await;
+
+        let client = cluster.client();
+        let answer = rows(&client, THREE).await;
+        let last = rows(&client, "SELECT price FROM prices WHERE item = 'item199999'").await;
+        if answer == three(2) {
+            assert_eq!(last, [[int(2)]]);
+        } else {
+            assert!(!loaded.status.success(), "it was said to be published");
+            assert_eq!((answer, last.len()), (three(1), 0));
+        }
+        cluster.load(SCHEMA, &csv(3));
+        // A client that knows the epoch before may be answered from it once more.
+        assert_eq!(rows(&cluster.client(), THREE).await, three(3));
+    }
+    assert!(!cluster.logs().contains("panicked"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,9 +221,9 @@ async fn values_survive_the_round_trip() {
     );
     let client = cluster.client();
     let sql = "SELECT k, r FROM odd WHERE i = 9223372036854775807";
-    assert_eq!(rows(&client, sql).await, [[words("plain"), opaque_pir::table::Value::Real(1e300)]]);
+    assert_eq!(rows(&client, sql).await, [[words("plain"), Value::Real(1e300)]]);
     let (nulls, _) = query(&client, "SELECT * FROM odd WHERE k = 'nulls'").await.unwrap();
-    assert!(nulls.rows[0][1..].iter().all(|v| *v == opaque_pir::table::Value::Null));
+    assert!(nulls.rows[0][1..].iter().all(|v| *v == Value::Null));
     let csv = cluster.ok(&["query", "--format", "csv", "SELECT * FROM odd WHERE k = 'nulls'"]);
     assert_eq!(csv, "k,i,r,j,b,t\nnulls,,,,,\n");
 }

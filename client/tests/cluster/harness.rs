@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use opaque_client::profile::Home;
+use opaque_client::profile::{Home, NodeUrl};
 use opaque_client::sql::ResultSet;
 use opaque_client::{Client, ClientConfig, Error, QueryOptions, Timing};
 use opaque_pir::table::Value;
@@ -46,8 +46,15 @@ impl Cluster {
         cluster
     }
 
-    /// Starts `opaque dev` again on the same data.
+    /// Starts `opaque dev` again on the same data, and waits until every shard serves.
     pub(crate) fn resume(&mut self) {
+        self.resume_unserved();
+        let status = self.cli(&["status", "--wait", "120s"]);
+        assert!(status.status.success(), "{}\n{}", text(&status.stderr), self.logs());
+    }
+
+    /// Starts `opaque dev` again on the same data.
+    pub(crate) fn resume_unserved(&mut self) {
         assert!(self.dev.is_none(), "it runs already");
         let mut dev = self.command();
         dev.arg("dev").arg("--data-dir").arg(self.data()).args(&self.arguments);
@@ -55,8 +62,6 @@ impl Cluster {
         let log = std::fs::File::create(self.directory.path().join("dev.log")).unwrap();
         dev.stdout(log.try_clone().unwrap()).stderr(log);
         self.dev = Some(dev.spawn().unwrap());
-        let status = self.cli(&["status", "--wait", "120s"]);
-        assert!(status.status.success(), "{}\n{}", text(&status.stderr), self.logs());
     }
 
     /// Ctrl-C, and waits for the end.
@@ -103,10 +108,85 @@ impl Cluster {
         signal(self.pid(node), "KILL");
     }
 
+    /// Kills a node's process and waits until it is gone; `opaque dev` starts another after a pause.
+    pub(crate) async fn fell(&self, node: &str) -> Fallen {
+        let pid = self.pid(node);
+        let killed = Instant::now();
+        signal(pid, "KILL");
+        wait_until("the node is gone", || self.running(node) != Some(pid)).await;
+        Fallen { node: node.to_owned(), pid, killed, gone: unix_millis() }
+    }
+
+    /// Waits until another process stands in for a killed one and serves what is active, by its own
+    /// word: the record of the old one stays fresh for some seconds. Gives the time since the kill.
+    pub(crate) async fn risen(&self, fallen: Fallen) -> Duration {
+        let Fallen { node, pid, killed, gone } = fallen;
+        wait_until("another process serves", || {
+            let Some(member) = self.member(&node) else { return false };
+            let number = |key: &str| member[key].as_u64().unwrap();
+            self.running(&node).is_some_and(|running| running != pid)
+                && number("heartbeat") > gone
+                && number("active_generation") == self.active_generation()
+        })
+        .await;
+        let down = killed.elapsed();
+        self.until("the others know", |status| {
+            let mut replicas = status.shards.iter().flat_map(|shard| &shard.replicas);
+            replicas.any(|replica| {
+                replica.node == node
+                    && replica.alive
+                    && replica.active_generation == status.generation
+            })
+        })
+        .await;
+        down
+    }
+
+    /// Kills a node and waits until another process has taken its place.
+    pub(crate) async fn kill_and_await(&self, node: &str) -> Duration {
+        let fallen = self.fell(node).await;
+        self.risen(fallen).await
+    }
+
     /// The process of a node.
     pub(crate) fn pid(&self, node: &str) -> u32 {
+        self.running(node).unwrap()
+    }
+
+    /// The process of a node, unless it is gone.
+    fn running(&self, node: &str) -> Option<u32> {
         let file = self.data().join("run").join(format!("{node}.pid"));
-        std::fs::read_to_string(file).unwrap().trim().parse().unwrap()
+        // Between its making and its writing the file is empty.
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    }
+
+    /// What a node says of itself, if it has said anything.
+    pub(crate) fn member(&self, node: &str) -> Option<serde_json::Value> {
+        self.coordination(&format!("members/{node}.json"))
+    }
+
+    /// Number of the map that is active.
+    fn active_generation(&self) -> u64 {
+        self.coordination("active.json").unwrap()["generation"].as_u64().unwrap()
+    }
+
+    /// A record of the coordination directory; each is replaced whole.
+    pub(crate) fn coordination(&self, file: &str) -> Option<serde_json::Value> {
+        let bytes = std::fs::read(self.data().join("coordination").join(file)).ok()?;
+        let document: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        Some(document["record"].clone())
+    }
+
+    /// A client that knows one node alone.
+    pub(crate) fn client_of(&self, node: &str) -> Client {
+        Client::connect(ClientConfig { endpoints: vec![self.endpoint(node)], ..self.config() })
+            .unwrap()
+    }
+
+    /// Where clients reach a node.
+    pub(crate) fn endpoint(&self, node: &str) -> NodeUrl {
+        let member = self.member(node).unwrap();
+        format!("https://{}", member["client_address"].as_str().unwrap()).parse().unwrap()
     }
 
     /// Waits until the cluster's status satisfies a condition.
@@ -133,7 +213,10 @@ impl Cluster {
             let serves = |replica: &&opaque_proto::v1::ReplicaStatus| {
                 replica.alive && replica.active_generation == status.generation
             };
-            replicas.len() == nodes && replicas.iter().all(serves)
+            // What a node says may be a moment behind what was decided.
+            status.generation == self.active_generation()
+                && replicas.len() == nodes
+                && replicas.iter().all(serves)
         })
         .await;
     }
@@ -176,7 +259,8 @@ impl Cluster {
         self.directory.path().join("home")
     }
 
-    fn command(&self) -> Command {
+    /// The `opaque` command, with this cluster's profile.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_opaque"));
         command.env("OPAQUE_HOME", self.home()).env_remove("RUST_LOG");
         command
@@ -186,6 +270,29 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A node whose process was killed.
+pub(crate) struct Fallen {
+    node: String,
+    pid: u32,
+    killed: Instant,
+    /// When it was seen to be gone, in milliseconds since 1970.
+    gone: u64,
+}
+
+fn unix_millis() -> u64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+    since.as_millis().try_into().unwrap()
+}
+
+/// Looks until something is so.
+pub(crate) async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

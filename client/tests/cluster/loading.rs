@@ -1,6 +1,8 @@
 //! Files that cannot be loaded: the error names line and column, and nothing is loaded.
 
-use super::harness::{Cluster, path};
+use opaque_client::{csv_source::Reader, ddl};
+
+use super::harness::{Cluster, example, path, rows};
 
 const SCHEMA: &str = "CREATE TABLE people (id INT KEY, name TEXT INDEX NOT NULL, age INT)";
 
@@ -54,6 +56,19 @@ async fn bad_files_name_line_and_column_and_load_nothing() {
     }
     let gone = cluster.fails(&["load", "nowhere.sql", "nowhere.csv"]);
     assert!(gone.contains("nowhere.sql"), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_an_order_come_as_they_were_loaded() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.load_example("cities", "cities.csv.zst");
+    let folder = example("cities");
+    let schema = ddl::parse(&std::fs::read_to_string(folder.join("schema.sql")).unwrap()).unwrap();
+    let file = Reader::open(&folder.join("cities.csv.zst"), &schema, "").unwrap();
+    let first: Vec<_> = file.take(10).map(Result::unwrap).collect();
+    let client = cluster.client();
+    assert_eq!(rows(&client, "SELECT * FROM cities LIMIT 5").await, first[..5]);
+    assert_eq!(rows(&client, "SELECT * FROM cities LIMIT 5 OFFSET 5").await, first[5..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,9 @@
-//! Nothing of a query in the nodes' logs, not even at trace level.
+//! Nothing of a query in the nodes' logs, not even at trace level; nor who asked.
 
 use opaque_pir::layout::page_bucket;
 use opaque_pir::table::Value;
 
-use super::harness::{Cluster, rows};
+use super::harness::{Cluster, int, query, rows};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_trace_log_of_a_query_holds_neither_value_nor_bucket() {
@@ -44,4 +44,52 @@ async fn the_trace_log_of_a_query_holds_neither_value_nor_bucket() {
         let line = logs.lines().max_by_key(|line| line.len()).unwrap();
         line.chars().take(300).collect::<String>()
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trace_log_does_not_name_keys_that_cannot_be_read() {
+    let mut cluster = Cluster::start_logging(&[], "trace").await;
+    cluster.load_example("weather", "weather.csv");
+    let sql = "SELECT temperature FROM weather WHERE city = 'Cairo'";
+    assert_eq!(rows(&cluster.client(), sql).await, [[int(33)]]);
+    let folder = cluster.data().join("store/keys");
+    let mut stored = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let (object, more) = (stored.next().unwrap(), stored.next());
+    assert_eq!(more, None, "one client has one key object");
+    // An object is named by its digest: 32 bytes in hexadecimal.
+    let digest = object.file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+
+    // Gone: the client registers again.
+    cluster.stop();
+    std::fs::remove_file(&object).unwrap();
+    cluster.resume();
+    let (answer, timing) = query(&cluster.client(), sql).await.unwrap();
+    assert_eq!(answer.rows, [[int(33)]]);
+    assert!(timing.keys_bytes > 0 && object.is_file(), "{timing:?}");
+
+    // Damaged: it is put in place again.
+    cluster.stop();
+    std::fs::write(&object, b"no keys").unwrap();
+    cluster.resume();
+    let (answer, timing) = query(&cluster.client(), sql).await.unwrap();
+    assert_eq!(answer.rows, [[int(33)]]);
+    assert!(timing.keys_bytes > 0, "{timing:?}");
+
+    // Neither to be read nor to be replaced: the query fails, and nothing names the keys.
+    cluster.stop();
+    std::fs::remove_file(&object).unwrap();
+    std::fs::create_dir(&object).unwrap();
+    std::fs::write(object.join("in the way"), b"").unwrap();
+    cluster.resume();
+    let said = cluster.fails(&["query", sql]);
+    cluster.stop();
+    // Half of it would identify the client as well.
+    let name = &digest[..16];
+    assert!(!said.contains(name), "{said}");
+    let logs = cluster.logs();
+    assert!(logs.contains("TRACE"));
+    if let Some(line) = logs.lines().find(|line| line.to_ascii_lowercase().contains(name)) {
+        panic!("the keys' digest is in the log: {line}");
+    }
 }

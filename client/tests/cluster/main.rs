@@ -18,6 +18,7 @@ mod logs;
 #[path = "../support/oracle.rs"]
 mod oracle;
 mod peers;
+mod repair;
 mod replicas;
 #[path = "../support/statements.rs"]
 mod statements;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::harness::{Cluster, int, query, rows, words};
+use opaque_client::Client;
+
+use super::harness::{Cluster, int, query, rows, signal, words};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_replica_of_each_shard_fails_no_query() {
@@ -36,15 +38,24 @@ async fn a_dead_replica_of_each_shard_fails_no_query() {
         }
     };
     progress(2).await;
+    let mut while_down = 0;
     for shard in 0..3 {
         for replica in 0..2 {
-            let started = Instant::now();
-            cluster.kill(&format!("shard-{shard}-{replica}"));
-            progress(3).await;
+            // One replica at a time: the one before is back when the next one falls.
             cluster.until_whole(6).await;
-            println!("shard-{shard}-{replica}: whole again after {:?}", started.elapsed());
+            let node = format!("shard-{shard}-{replica}");
+            let fallen = cluster.fell(&node).await;
+            let before = answered.load(Ordering::Relaxed);
+            let down = cluster.risen(fallen).await;
+            // The first may have begun before the node fell.
+            let rounds = (answered.load(Ordering::Relaxed) - before).saturating_sub(1);
+            while_down += rounds;
+            println!("{node}: {rounds} rounds answered without it, back after {down:?}");
+            assert!(!asking.is_finished(), "a query failed or was answered wrongly");
+            progress(2).await;
         }
     }
+    assert!(while_down >= 6, "{while_down} rounds while a replica was down");
     stop.store(true, Ordering::Relaxed);
     asking.await.unwrap();
     println!("{} rounds answered, none failed", answered.load(Ordering::Relaxed));
@@ -78,11 +89,15 @@ async fn a_late_joiner_answers_with_keys_that_it_never_saw_registered() {
     assert!(first.keys_bytes > 0 && first.keys_bytes <= 500_000, "{first:?}");
     let (_, second) = query(&client, "SELECT * FROM weather WHERE city = 'Tokyo'").await.unwrap();
     assert_eq!(second.keys_bytes, 0);
-    // One node comes back without memory of any key, then every node at once.
-    cluster.kill("shard-2-0");
-    cluster.until_whole(3).await;
-    for sql in ["SELECT * FROM weather WHERE city = 'Oslo'", "SELECT COUNT(*) FROM weather"] {
-        assert_eq!(query(&client, sql).await.unwrap().1.keys_bytes, 0);
+    // One node comes back without memory of any key, then every node at once. It answers both as the
+    // node that the client asks and as a shard that another node asks.
+    cluster.kill_and_await("shard-2-0").await;
+    for client in [cluster.client_of("shard-2-0"), cluster.client_of("shard-0-0")] {
+        for (city, country) in [("Cairo", "EG"), ("Santiago", "CL"), ("Tokyo", "JP")] {
+            let sql = format!("SELECT country FROM weather WHERE city = '{city}'");
+            let (answer, timing) = query(&client, &sql).await.unwrap();
+            assert_eq!((answer.rows, timing.keys_bytes), (vec![vec![words(country)]], 0), "{sql}");
+        }
     }
     cluster.stop();
     cluster.resume();
@@ -92,6 +107,64 @@ async fn a_late_joiner_answers_with_keys_that_it_never_saw_registered() {
     assert_eq!((answer.rows, timing.keys_bytes), (vec![vec![words("EG")]], 0));
 }
 
+/// A process that is stopped until this is dropped.
+struct Stopped(u32);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        signal(pid, "STOP");
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // Not `signal`: a failed test ends here as well, and must not panic twice.
+        let pid = self.0.to_string();
+        let _ = std::process::Command::new("kill").args(["-CONT", &pid]).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_hangs_delays_queries_and_fails_none() {
+    let cluster = Cluster::start(&["--replicas", "2"]).await;
+    cluster.load_example("weather", "weather.csv");
+    cluster.until_whole(6).await;
+    let sql = "SELECT country FROM weather WHERE city = 'Cairo'";
+    let client = cluster.client_of("shard-0-0");
+    let warm = query(&client, sql).await.unwrap();
+    assert_eq!(warm.0.rows, [[words("EG")]]);
+    let ask = async |client: &Client, what: &str| {
+        let started = Instant::now();
+        let (answer, timing) = query(client, sql).await.unwrap();
+        assert_eq!((answer.rows, timing.keys_bytes), (vec![vec![words("EG")]], 0), "{what}");
+        println!("{what}: {:?}", started.elapsed());
+        assert!(started.elapsed() < cluster.config().deadline, "{what}");
+        started.elapsed()
+    };
+    let hung = Stopped::new(cluster.pid("shard-1-1"));
+    // Its record is fresh for 5 s more, and replicas take turns: some of these queries ask it first.
+    let started = Instant::now();
+    let mut slowest = Duration::ZERO;
+    while started.elapsed() < Duration::from_secs(4) {
+        slowest = slowest.max(ask(&client, "a replica of another shard hangs").await);
+    }
+    assert!(slowest > Duration::from_secs(1), "nobody asked it: {slowest:?}");
+    ask(&cluster.client_of("shard-0-1"), "and another node is asked").await;
+    drop(hung);
+
+    // The node that clients ask first hangs: for one that is connected and for one that is not.
+    let connected = cluster.client();
+    ask(&connected, "all is well").await;
+    let hung = Stopped::new(cluster.pid("shard-0-0"));
+    ask(&connected, "the node that answered before hangs").await;
+    ask(&cluster.client(), "the first node that is tried hangs").await;
+    drop(hung);
+    cluster.until_whole(6).await;
+    ask(&client, "it goes on").await;
+    assert!(!cluster.logs().contains("panicked"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_told_to_stop_drains() {
     let cluster = Cluster::start(&["--replicas", "2"]).await;
@@ -99,7 +172,7 @@ async fn a_node_that_is_told_to_stop_drains() {
     cluster.until_whole(6).await;
     let client = cluster.client();
     for node in ["shard-0-0", "shard-1-0", "shard-2-0"] {
-        super::harness::signal(cluster.pid(node), "TERM");
+        signal(cluster.pid(node), "TERM");
         for _ in 0..3 {
             let cairo = rows(&client, "SELECT country FROM weather WHERE city = 'Cairo'").await;
             assert_eq!(cairo, [[words("EG")]]);

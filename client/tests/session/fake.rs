@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ use tonic::{
 pub(crate) enum Reply {
     /// A status, with its reason.
     Refuse(Code, &'static str),
+    /// The same after a while.
+    RefuseLate(Duration, Code, &'static str),
     /// A header that announces `total` bytes, then chunks of these sizes.
     Answer { total: u64, chunks: Vec<usize> },
     /// A header, then these bytes.
@@ -44,12 +47,15 @@ pub(crate) struct Seen {
     pub(crate) scans: Vec<ScanRequest>,
     pub(crate) describes: usize,
     pub(crate) loads: usize,
+    pub(crate) rollbacks: usize,
 }
 
 #[derive(Default)]
 pub(crate) struct Node {
     pub(crate) script: Mutex<VecDeque<Reply>>,
     pub(crate) seen: Mutex<Seen>,
+    /// Whether it takes keys and says nothing, for ever.
+    pub(crate) keys_hang: bool,
     /// Said to each `describe`, the last one for ever.
     pub(crate) tables: Mutex<VecDeque<TableDescription>>,
 }
@@ -129,6 +135,10 @@ impl Query for Handle {
         let chunk = |size| lookup_response::Part::Chunk(Bytes::from(vec![7; size]));
         let parts = match self.0.next() {
             Reply::Refuse(code, reason) => return Err(refuse(code, reason)),
+            Reply::RefuseLate(pause, code, reason) => {
+                tokio::time::sleep(pause).await;
+                return Err(refuse(code, reason));
+            }
             Reply::Answer { total, chunks } => {
                 let header = AnswerHeader { total_bytes: Some(total), ..AnswerHeader::default() };
                 let mut parts = vec![lookup_response::Part::Header(header)];
@@ -159,6 +169,9 @@ impl Query for Handle {
         }
         let digest = opaque_pir::codec::KeyDigest::of(&keys).as_bytes().to_vec().into();
         self.0.seen.lock().unwrap().keys.push(keys);
+        if self.0.keys_hang {
+            return std::future::pending().await;
+        }
         Ok(Response::new(RegisterKeysResponse { digest }))
     }
 
@@ -173,9 +186,11 @@ impl Query for Handle {
                 let response = ScanResponse { rows, next_bucket };
                 Ok(Response::new(stream::iter([Ok(response)]).boxed()))
             }
-            Reply::Answer { .. } | Reply::Bytes(_) | Reply::Headless | Reply::Hang => {
-                std::future::pending().await
-            }
+            Reply::RefuseLate(..)
+            | Reply::Answer { .. }
+            | Reply::Bytes(_)
+            | Reply::Headless
+            | Reply::Hang => std::future::pending().await,
         }
     }
 
@@ -219,6 +234,7 @@ impl Query for Handle {
         &self,
         _: Request<RollbackRequest>,
     ) -> Result<Response<RollbackResponse>, Status> {
-        Err(Status::unimplemented(""))
+        self.0.seen.lock().unwrap().rollbacks += 1;
+        Err(refuse(Code::Unavailable, "draining"))
     }
 }

@@ -149,6 +149,52 @@ async fn a_node_that_hangs_ends_with_the_deadline() {
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
+/// A node whose process is stopped: the kernel accepts connections, and nothing comes back.
+async fn silence() -> (tokio::net::TcpListener, SocketAddr) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn a_node_that_accepts_and_stays_silent_is_passed_over() {
+    let authority = Authority::new();
+    let node = Node::new([good()]);
+    let (_hung, address) = silence().await;
+    let urls = [url(address), url(authority.serve(&node).await)];
+    let session = Session::new(&urls, Some(&authority.pem())).unwrap();
+    ask(&session, QUICK).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_deadline_the_next_call_starts_at_another_node() {
+    let authority = Authority::new();
+    let node = Node::new([good()]);
+    let (_hung, address) = silence().await;
+    let urls = [url(address), url(authority.serve(&node).await)];
+    let session = Session::new(&urls, Some(&authority.pem())).unwrap();
+    let within = Duration::from_millis(500);
+    assert_eq!(ask(&session, within).await.err(), Some(CallError::Deadline { within }));
+    ask(&session, QUICK).await.unwrap();
+    assert_eq!(node.seen.lock().unwrap().lookups.len(), 1);
+}
+
+#[tokio::test]
+async fn registering_keys_takes_from_the_lookups_own_time() {
+    let authority = Authority::new();
+    let late = Duration::from_secs(2);
+    let unknown = Reply::RefuseLate(late, Code::FailedPrecondition, "unknown-keys");
+    let script = std::sync::Mutex::new([unknown].into());
+    let node = Arc::new(Node { script, keys_hang: true, ..Node::default() });
+    let session =
+        Session::new(&[url(authority.serve(&node).await)], Some(&authority.pem())).unwrap();
+    let within = Duration::from_secs(3);
+    let begun = std::time::Instant::now();
+    assert_eq!(ask(&session, within).await.err(), Some(CallError::Deadline { within }));
+    assert!(begun.elapsed() < within + late / 2, "{:?}", begun.elapsed());
+    assert_eq!(node.seen.lock().unwrap().keys.len(), 1);
+}
+
 #[tokio::test]
 async fn a_nodes_words_outlive_the_failure_of_others() {
     let authority = Authority::new();

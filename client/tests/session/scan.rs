@@ -10,7 +10,7 @@ use opaque_pir::{
 use opaque_proto::v1::{Index, ScannedRow, TableDescription};
 use tonic::Code;
 
-use super::{QUICK, fake::Authority, fake::Node, fake::Reply, url};
+use super::{QUICK, fake::Authority, fake::Node, fake::Reply, nowhere, url};
 
 fn schema() -> Schema {
     let column = Column {
@@ -188,4 +188,25 @@ async fn a_load_is_not_sent_twice() {
     let error = client.load(rows, Arc::new(|_| {})).await.unwrap_err();
     assert!(error.to_string().contains("not-ready"), "{error}");
     assert_eq!(node.seen.lock().unwrap().loads, 1);
+}
+
+#[tokio::test]
+async fn a_rollback_is_sent_once_and_to_a_node_that_answers() {
+    let authority = Authority::new();
+    let nodes = [Node::new([]), Node::new([])];
+    let mut endpoints = vec![url(nowhere().await)];
+    for node in &nodes {
+        endpoints.push(url(authority.serve(node).await));
+    }
+    let config = ClientConfig {
+        endpoints,
+        ca_pem: Some(authority.pem()),
+        keys_dir: std::env::temp_dir().join("opaque-no-keys"),
+        deadline: QUICK,
+    };
+    let error = Client::connect(config).unwrap().rollback("t", 3).await.unwrap_err();
+    assert!(error.to_string().contains("the rollback failed"), "{error}");
+    assert!(error.hint().unwrap().contains("may still complete"), "{error}");
+    let sent = nodes.map(|node| node.seen.lock().unwrap().rollbacks);
+    assert_eq!(sent, [1, 0]);
 }
