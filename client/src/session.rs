@@ -2,7 +2,7 @@
 //!
 //! **Guarantees.** A call sends one byte string, the same to every node that it tries; what is tried
 //! next depends on the kind of failure alone ([`retry`]); every call ends by its deadline. A call that
-//! must not be repeated asks [`Session::reachable`] for a node and is made there once.
+//! must not be repeated asks `reachable` for a node and is made there once.
 //! **Assumptions.** Any node answers for the whole cluster.
 
 pub mod calls;
