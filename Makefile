@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools build demo test bench fmt lint docs clean
+.PHONY: help setup tools kubernetes build demo crds test bench fmt lint docs clean
 
 # Outside the clone, so that every clone finds its dependencies built.
 CACHE := $(HOME)/.cache/opaque
@@ -15,13 +15,16 @@ export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
 WORKSPACE := --locked --release --workspace --features opaque-seal/secrets
 
 help: ## list these targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing to build (compilers, CMake, libclang, Rust)
 	@scripts/setup.sh
 
 tools: setup
 	@scripts/setup.sh --tools
+
+kubernetes: setup ## get etcd and build kube-apiserver for the tests, outside the clone
+	@scripts/setup.sh --kubernetes
 
 # One package at a time: built together with the client, a node would be linked against an
 # opaque-seal that has the client's feature `secrets` (ADR 005).
@@ -32,7 +35,10 @@ build: setup ## build `opaque` and `opaque-node`
 demo: build ## start a cluster of three shards, ask it private questions, check the answers
 	scripts/demo.sh
 
-test: lint docs build ## everything that must hold: lint, docs, all tests, a bounded fuzz run
+crds: setup ## generate charts/opaque-crds from crate opaque-crds
+	cargo run --locked --release --package opaque-crds --example crdgen
+
+test: lint docs build kubernetes ## everything that must hold: lint, docs, all tests, a bounded fuzz run
 	cargo test $(WORKSPACE)
 	scripts/fuzz.sh
 

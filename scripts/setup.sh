@@ -4,6 +4,9 @@
 #
 #   scripts/setup.sh           C++ compiler, CMake, libclang, OpenSSL's headers, Rust
 #   scripts/setup.sh --tools   cargo-deny and cargo-fuzz, built into ~/.cache/opaque/tools
+#   scripts/setup.sh --kubernetes
+#                              etcd and kube-apiserver for the tests of e2e/, put into
+#                              ~/.cache/opaque/kubernetes/VERSION/bin; no daemon is installed or started
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,23 +47,28 @@ missing_packages() {
     have rustup || have cargo || echo curl ca-certificates
 }
 
+# as_root WHY COMMAND...
+as_root() {
+    local why=$1 sudo=()
+    shift
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || fail "run as root: $why"
+        sudo=(sudo)
+    fi
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive "$@"
+}
+
 install_packages() {
-    local packages as_root=()
+    local packages
     packages=$(missing_packages | xargs)
     [ -n "$packages" ] || return 0
     have apt-get || fail "needs these, under Debian's names: $packages"
-    if [ "$(id -u)" -ne 0 ]; then
-        have sudo || fail "run as root: apt-get install $packages"
-        as_root=(sudo)
-    fi
     say "installing $packages"
+    as_root "apt-get install $packages" apt-get update --quiet --quiet
     # One line for all: the list is split into words on purpose.
     # shellcheck disable=SC2086
-    {
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update --quiet --quiet
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install --yes --quiet --no-install-recommends $packages
-    }
+    as_root "apt-get install $packages" \
+        apt-get install --yes --quiet --no-install-recommends $packages
 }
 
 install_rust() {
@@ -91,6 +99,56 @@ install_tool() {
     rm -rf "$tools/target"
 }
 
+# Debian's package unpacked, not installed: its installation would start a daemon.
+# get_etcd FOLDER
+get_etcd() {
+    [ ! -x "$1/etcd" ] || return 0
+    have apt-get || fail "needs etcd as $1/etcd"
+    say "unpacking etcd from Debian's etcd-server"
+    local work
+    work=$(mktemp -d "$1/etcd.XXXXXX")
+    (
+        cd "$work"
+        chmod 755 .
+        apt-get download --quiet --quiet etcd-server 2>/dev/null || {
+            as_root "apt-get update" apt-get update --quiet --quiet
+            apt-get download --quiet --quiet etcd-server
+        }
+        dpkg-deb --extract etcd-server_*.deb unpacked
+        mv unpacked/usr/bin/etcd ../etcd
+    )
+    rm -rf "$work"
+}
+
+# build_server FOLDER VERSION NAME: no release has it for every platform, and `go install` refuses a
+# module with `replace` lines, so that e2e/servers is a module around it.
+build_server() {
+    [ ! -x "$1/$3" ] || return 0
+    have go || fail "needs Go $(sed -n 's/^go //p' e2e/servers/go.mod) or newer, from https://go.dev/dl"
+    say "building $3 $2, once; four minutes or so on two cores"
+    local minor version=k8s.io/component-base/version
+    minor=${2#*.}
+    (
+        cd e2e/servers
+        CGO_ENABLED=0 go build -trimpath -mod=readonly -o "$1/$3.new" -ldflags "-s -w \
+            -X $version.gitVersion=v$2 -X $version.gitMajor=${2%%.*} -X $version.gitMinor=${minor%%.*}" \
+            "k8s.io/kubernetes/cmd/$3"
+    )
+    mv "$1/$3.new" "$1/$3"
+}
+
+get_kubernetes() {
+    local version bin
+    version=$(sed -n 's|^\t*k8s.io/kubernetes v\([^ ]*\).*|\1|p' e2e/servers/go.mod)
+    bin="$HOME/.cache/opaque/kubernetes/$version/bin"
+    mkdir -p "$bin"
+    # Two clones may come here at once.
+    exec 9>"$bin/.lock"
+    flock 9
+    get_etcd "$bin"
+    build_server "$bin" "$version" kube-apiserver
+}
+
 case "${1:-}" in
 "")
     install_packages
@@ -100,5 +158,6 @@ case "${1:-}" in
     install_tool cargo-deny "$cargo_deny"
     install_tool cargo-fuzz "$cargo_fuzz"
     ;;
-*) fail "usage: scripts/setup.sh [--tools]" ;;
+--kubernetes) get_kubernetes ;;
+*) fail "usage: scripts/setup.sh [--tools | --kubernetes]" ;;
 esac

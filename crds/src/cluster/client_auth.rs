@@ -1,0 +1,44 @@
+//! Who may ask queries.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::reference::LocalReference;
+
+/// Who may ask queries. Clients speak TLS in every mode.
+#[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(self.mode == 'mtls') == has(self.caSecretRef)").message(
+        "caSecretRef must be set with mode mtls, and with no other mode"
+    ),
+    validation = Rule::new("(self.mode == 'token') == has(self.tokenSecretRef)").message(
+        "tokenSecretRef must be set with mode token, and with no other mode"
+    )
+)]
+pub struct ClientAuth {
+    /// How a client proves who it is: `mtls` by a certificate, `token` by a bearer token, `none` not at
+    /// all: whoever reaches the port may query.
+    pub mode: ClientAuthMode,
+
+    /// Secret with key `ca.crt`: authorities whose certificates clients may present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<LocalReference>,
+
+    /// Secret whose keys are clients' names and whose values are their tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_secret_ref: Option<LocalReference>,
+}
+
+/// How a client proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuthMode {
+    /// By a certificate.
+    Mtls,
+    /// By a bearer token.
+    Token,
+    /// Not at all.
+    None,
+}

@@ -1,0 +1,54 @@
+//! What the operator reports about a cluster.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::status::Operation;
+
+/// State of a cluster as the operator last observed it. What moves fast, or grows with the number of
+/// shards, is in the OpaqueShardMap of the same name.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpaqueClusterStatus {
+    /// `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Available, Progressing, Degraded, CertificatesReady, ShardsBalanced, Paused.
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// What is under way, and what it waits for.
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub operations: Vec<Operation>,
+    /// Shards that exist.
+    #[serde(default)]
+    pub shards: i32,
+    /// Shards with at least one ready replica.
+    #[serde(default)]
+    pub ready_shards: i32,
+    /// Pods that exist.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Pods that are ready: they serve the active generation.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// Label selector of the nodes' pods, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Pod that leads the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// Generation of the shard map that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_generation: Option<i64>,
+    /// Tables that are served.
+    #[serde(default)]
+    pub tables: i32,
+    /// End of the certificate that ends first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates_not_after: Option<Time>,
+}

@@ -1,0 +1,95 @@
+//! Names of the objects that the operator makes.
+//!
+//! Every name must be a DNS label of at most [`MAX_LABEL`] bytes, since it becomes part of a host name
+//! or the value of a label. The longest are
+//! - of a StatefulSet's pods, the label `controller-revision-hash`: the set's name, a `-` and ten
+//!   characters of hash, which bounds a set's name to 52;
+//! - of a Job's pods, the label `job-name`.
+//!
+//! The bounds on names of clusters and tables follow from them, and are rules of their kinds.
+
+/// Longest DNS label and longest value of a label.
+pub const MAX_LABEL: usize = 63;
+/// Longest name of an OpaqueCluster: `-shard-1023` must fit into a StatefulSet's 52.
+pub const MAX_CLUSTER_NAME: usize = 41;
+/// Longest name of an OpaqueTable: `-prepare-` and an epoch of twelve digits must fit into 63.
+pub const MAX_TABLE_NAME: usize = 42;
+/// Most shards of a cluster.
+pub const MAX_SHARDS: i32 = 1024;
+/// Largest epoch that a table may be pinned to.
+pub const MAX_EPOCH: i64 = 999_999_999_999;
+
+/// StatefulSet, PodDisruptionBudget and ServiceAccount of one shard.
+pub fn shard(cluster: &str, shard: i32) -> String {
+    format!("{cluster}-shard-{shard}")
+}
+
+/// A shard's pod.
+pub fn pod(cluster: &str, shard: i32, replica: i32) -> String {
+    format!("{cluster}-shard-{shard}-{replica}")
+}
+
+/// Secret with a shard's certificate and key.
+pub fn shard_certificate(cluster: &str, shard: i32) -> String {
+    format!("{cluster}-shard-{shard}-tls")
+}
+
+/// Secret with the cluster's certificate authority.
+pub fn authority(cluster: &str) -> String {
+    format!("{cluster}-ca")
+}
+
+/// Service that clients talk to.
+pub fn client_service(cluster: &str) -> String {
+    format!("{cluster}-query")
+}
+
+/// Headless Service that gives each pod its host name.
+pub fn peer_service(cluster: &str) -> String {
+    format!("{cluster}-peers")
+}
+
+/// Lease of the node that leads the cluster.
+pub fn leader_lease(cluster: &str) -> String {
+    format!("{cluster}-leader")
+}
+
+/// Job that prepares one epoch of a table.
+pub fn prepare_job(table: &str, epoch: i64) -> String {
+    format!("{table}-prepare-{epoch}")
+}
+
+/// The table's name in SQL. Kubernetes' names have no `_` and SQL's no `-`, so one stands for the
+/// other, and two tables of a namespace never share a name.
+pub fn sql_table(object: &str) -> String {
+    object.replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_names_still_fit() {
+        let cluster = "c".repeat(MAX_CLUSTER_NAME);
+        let table = "t".repeat(MAX_TABLE_NAME);
+        let last = MAX_SHARDS - 1;
+        assert_eq!(shard(&cluster, last).len() + "-0123456789".len(), MAX_LABEL);
+        assert_eq!(prepare_job(&table, MAX_EPOCH).len(), MAX_LABEL);
+        for name in [
+            pod(&cluster, last, 31),
+            shard_certificate(&cluster, last),
+            authority(&cluster),
+            client_service(&cluster),
+            peer_service(&cluster),
+            leader_lease(&cluster),
+        ] {
+            assert!(name.len() <= MAX_LABEL, "{name} is too long");
+        }
+    }
+
+    #[test]
+    fn a_table_is_named_in_sql_without_hyphens() {
+        assert_eq!(sql_table("sales-2026-q3"), "sales_2026_q3");
+    }
+}

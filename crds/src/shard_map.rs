@@ -1,0 +1,153 @@
+//! `OpaqueShardMap`: where a cluster's nodes and the operator agree who serves what.
+//!
+//! Whoever changes the map writes `spec.map` with a higher generation; the leader copies it to
+//! `status.active` once it may serve. Both are kept, since nodes serve the active generation while they
+//! prepare the next. Writers use `resourceVersion`, and rules refuse what a stale writer could break:
+//! generations and fencing tokens never fall.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::reference::LocalReference;
+
+/// The shard map of one OpaqueCluster.
+#[derive(Debug, Clone, PartialEq, Eq, CustomResource, KubeSchema, Serialize, Deserialize)]
+#[kube(
+    group = "opaque.dev",
+    version = "v1alpha1",
+    kind = "OpaqueShardMap",
+    namespaced,
+    cel,
+    derive = "PartialEq",
+    status = "OpaqueShardMapStatus",
+    shortname = "oqm",
+    category = "opaque",
+    doc = "The shard map of one OpaqueCluster, written by the operator and the cluster's nodes; not for people to write.",
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
+    printcolumn(name = "Proposed", type_ = "integer", json_path = ".spec.map.generation"),
+    printcolumn(name = "Active", type_ = "integer", json_path = ".status.active.generation"),
+    printcolumn(name = "Leader", type_ = "string", json_path = ".status.leader"),
+    printcolumn(name = "Token", type_ = "integer", json_path = ".status.fencingToken", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name == self.spec.clusterRef.name").message(
+        "an OpaqueShardMap has the name of its OpaqueCluster"
+    ),
+    validation = Rule::new("!has(self.status) || !has(self.status.active) || self.status.active.generation <= self.spec.map.generation").message(
+        "a generation cannot be active that was never proposed"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct OpaqueShardMapSpec {
+    /// The OpaqueCluster that the map belongs to. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
+    pub cluster_ref: LocalReference,
+
+    /// The newest map: the active one, or the one that shall follow it.
+    #[x_kube(validation = Rule::new("self == oldSelf || self.generation > oldSelf.generation").message(
+        "a changed map must have a higher generation"
+    ))]
+    pub map: ShardMap,
+}
+
+/// One generation of the map.
+#[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardMap {
+    /// Version of the map.
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 9007199254740991").message(
+        "must be between 1 and 2^53-1"
+    ))]
+    pub generation: i64,
+    /// Version of the rule that gives each partition its shard. Nodes with another rule refuse the map.
+    #[x_kube(validation = Rule::new("self >= 1").message("must be at least 1"))]
+    pub placement_version: i32,
+    /// Points of each shard on the hash ring.
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 1024").message("must be between 1 and 1024"))]
+    pub virtual_nodes: i32,
+    /// The shards.
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["id".into()]),
+        validation = Rule::new("self.all(s, s.id >= 0 && s.id < size(self))").message(
+            "shards must be numbered 0, 1, 2 and so on, without gaps"
+        )
+    )]
+    pub shards: Vec<ShardWeight>,
+    /// The epoch of each table.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["table".into()]))]
+    pub tables: Vec<TableEpoch>,
+    /// When the map was proposed.
+    pub proposed_at: Time,
+}
+
+/// A shard and its speed.
+#[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardWeight {
+    /// Number of the shard.
+    pub id: i32,
+    /// Its share of the load is its weight over the sum of all.
+    #[x_kube(validation = Rule::new("self >= 1").message("must be at least 1"))]
+    pub weight: i32,
+}
+
+/// The epoch of a table that a map serves.
+#[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TableEpoch {
+    /// Name of the table in SQL.
+    #[schemars(length(min = 1, max = 63))]
+    pub table: String,
+    /// Its epoch.
+    #[x_kube(validation = Rule::new("self >= 1").message("must be at least 1"))]
+    pub epoch: i64,
+}
+
+/// What the leader has made of the map.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(oldSelf.fencingToken) || (has(self.fencingToken) && self.fencingToken >= oldSelf.fencingToken)").message(
+    "fencingToken fell: another node leads since"
+))]
+pub struct OpaqueShardMapStatus {
+    /// `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The map that queries use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf || self.generation > oldSelf.generation").message(
+        "another map can be active only with a higher generation"
+    ))]
+    pub active: Option<ShardMap>,
+    /// Node that wrote this status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// How often the lead had changed hands when that node acquired it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fencing_token: Option<i64>,
+    /// Generations that were given up, newest last.
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["generation".into()]))]
+    pub rejected: Vec<Rejection>,
+    /// Progressing, Degraded.
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A generation that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// Its number.
+    pub generation: i64,
+    /// Why.
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+}

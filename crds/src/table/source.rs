@@ -1,0 +1,85 @@
+//! Where the rows of a table come from.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::reference::{ConfigMapKeyReference, LocalReference};
+
+/// Where the rows come from: exactly one of `url` and `configMapRef`.
+#[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.url) != has(self.configMapRef)").message(
+        "exactly one of url and configMapRef must be set"
+    ),
+    validation = Rule::new("!has(self.secretRef) || has(self.url)").message(
+        "secretRef applies to url only"
+    ),
+    validation = Rule::new("self.format != 'parquet' || self.compression == 'none'").message(
+        "parquet compresses its columns itself: compression must be none"
+    )
+)]
+pub struct Source {
+    /// A file: `https://`, `http://`, `s3://`, `gs://` or `az://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^(https?|s3|gs|az)://[^/]+/[^ ]+$')").message(
+            "must be the address of a file: https://, http://, s3://, gs:// or az://, a host or bucket, and a path"
+        ),
+        validation = Rule::new("!self.matches('^[a-z0-9]+://[^/]*@')").message(
+            "must not hold a user or password: credentials belong in secretRef"
+        )
+    )]
+    pub url: Option<String>,
+
+    /// A key of a ConfigMap, for small tables. A change of it makes a new epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<ConfigMapKeyReference>,
+
+    /// Secret with the credentials for `url`: the keys of `storage.secretRef` for a bucket, `username`
+    /// and `password` or `token` for https.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalReference>,
+
+    /// Format of the file.
+    #[serde(default)]
+    pub format: Format,
+
+    /// Compression of the file.
+    #[serde(default)]
+    pub compression: Compression,
+
+    /// Any text. A change of it reads the source again and makes a new epoch, also if nothing else has
+    /// changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub revision: Option<String>,
+}
+
+/// Format of a source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Comma-separated values with a header line.
+    #[default]
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// Compression of a source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Plain.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}

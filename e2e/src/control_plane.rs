@@ -1,0 +1,211 @@
+//! etcd and kube-apiserver on loopback.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::config::{AuthInfo, Config};
+use kube::{Api, Client, ResourceExt};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::authority::Authority;
+use crate::cache;
+use crate::process::Process;
+
+/// How long a server may take to be ready on a busy machine.
+const START: Duration = Duration::from_secs(120);
+/// How long the API server may take to serve a new kind.
+const ESTABLISH: Duration = Duration::from_secs(60);
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often a start is tried: a port that was free may be taken a moment later.
+const ATTEMPTS: usize = 3;
+/// Who applies in the tests.
+pub const FIELD_MANAGER: &str = "opaque-e2e";
+
+/// A control plane without controllers and nodes. Fields are dropped in this order: first the servers,
+/// then the folder that they write to.
+#[derive(Debug)]
+pub struct ControlPlane {
+    apiserver: Process,
+    etcd: Process,
+    config: Config,
+    _folder: TempDir,
+}
+
+impl ControlPlane {
+    /// Starts both servers and waits until the API is ready.
+    pub async fn start() -> Result<Self> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match Self::attempt().await {
+                Ok(control_plane) => return Ok(control_plane),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("nothing was tried")))
+    }
+
+    /// A client with all rights.
+    pub fn client(&self) -> Result<Client> {
+        Ok(Client::try_from(self.config.clone())?)
+    }
+
+    /// Process ids of the servers.
+    pub fn processes(&self) -> [u32; 2] {
+        [self.etcd.id(), self.apiserver.id()]
+    }
+
+    /// Applies definitions and waits until their kinds are served.
+    pub async fn establish(&self, definitions: &[CustomResourceDefinition]) -> Result<()> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client()?);
+        let params = PatchParams::apply(FIELD_MANAGER);
+        for definition in definitions {
+            let name = definition.name_any();
+            let patch = Patch::Apply(definition);
+            api.patch(&name, &params, &patch).await.with_context(|| format!("applying {name}"))?;
+        }
+        for definition in definitions {
+            let name = definition.name_any();
+            let limit = Instant::now() + ESTABLISH;
+            while !is_established(&api.get(&name).await?) {
+                if Instant::now() > limit {
+                    bail!("{name} was not established within {ESTABLISH:?}");
+                }
+                sleep(LOOK).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempt() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("opaque-e2e-").tempdir()?;
+        let [etcd_port, peer_port, api_port] = free_ports()?;
+        let mut etcd = start_etcd(folder.path(), etcd_port, peer_port)?;
+        wait_for_port(&mut etcd, etcd_port).await?;
+
+        let authority = Authority::new()?;
+        write_certificates(&authority, folder.path())?;
+        let apiserver = start_apiserver(folder.path(), etcd_port, api_port)?;
+        let config = config(&authority, folder.path(), api_port)?;
+        let mut control_plane = Self { apiserver, etcd, config, _folder: folder };
+        control_plane.wait_until_ready().await?;
+        Ok(control_plane)
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let client = self.client()?;
+        let limit = Instant::now() + START;
+        loop {
+            self.etcd.check()?;
+            self.apiserver.check()?;
+            // Refused until it listens, and then 500 until its own start-up tasks are done.
+            if let Ok(Ok(_)) = timeout(Duration::from_secs(5), ready(&client)).await {
+                return Ok(());
+            }
+            if Instant::now() > limit {
+                bail!("kube-apiserver is not ready after {START:?}:\n{}", self.apiserver.log());
+            }
+            sleep(LOOK).await;
+        }
+    }
+}
+
+async fn ready(client: &Client) -> Result<String> {
+    let request = http::Request::get("/readyz").body(Vec::new())?;
+    Ok(client.request_text(request).await?)
+}
+
+fn is_established(definition: &CustomResourceDefinition) -> bool {
+    let conditions = definition.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|c| c.type_ == "Established" && c.status == "True")
+}
+
+fn start_etcd(folder: &Path, port: u16, peer_port: u16) -> Result<Process> {
+    let (client, peer) = (local(port), local(peer_port));
+    let arguments = [
+        format!("--data-dir={}", folder.join("etcd").display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        // Nobody reads this data after the test.
+        "--unsafe-no-fsync".into(),
+        "--log-level=warn".into(),
+    ];
+    Process::start("etcd", &cache::server("etcd")?, arguments, folder)
+}
+
+fn start_apiserver(folder: &Path, etcd_port: u16, port: u16) -> Result<Process> {
+    let arguments = [
+        format!("--etcd-servers={}", local(etcd_port)),
+        "--bind-address=127.0.0.1".into(),
+        format!("--secure-port={port}"),
+        "--service-cluster-ip-range=10.96.0.0/16".into(),
+        "--authorization-mode=RBAC".into(),
+        "--client-ca-file=ca.crt".into(),
+        "--tls-cert-file=apiserver.crt".into(),
+        "--tls-private-key-file=apiserver.key".into(),
+        "--service-account-key-file=accounts.key".into(),
+        "--service-account-signing-key-file=accounts.key".into(),
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
+        // A loopback address cannot be an endpoint of the Service `kubernetes`; nobody here needs one.
+        "--endpoint-reconciler-type=none".into(),
+    ];
+    Process::start("kube-apiserver", &cache::server("kube-apiserver")?, arguments, folder)
+}
+
+/// Writes what the API server reads, and the identity of its administrator.
+fn write_certificates(authority: &Authority, folder: &Path) -> Result<()> {
+    std::fs::write(folder.join("ca.crt"), authority.pem())?;
+    authority.server(&["127.0.0.1", "localhost"])?.write(folder, "apiserver")?;
+    // Only its key is used, to sign tokens of service accounts.
+    authority.user("accounts", "accounts")?.write(folder, "accounts")?;
+    authority.user("admin", "system:masters")?.write(folder, "admin")
+}
+
+fn config(authority: &Authority, folder: &Path, port: u16) -> Result<Config> {
+    let path = |file| folder.join(file).display().to_string();
+    let mut config = Config::new(format!("https://127.0.0.1:{port}").parse()?);
+    config.root_cert = Some(vec![authority.der()]);
+    config.auth_info = AuthInfo {
+        client_certificate: Some(path("admin.crt")),
+        client_key: Some(path("admin.key")),
+        ..AuthInfo::default()
+    };
+    Ok(config)
+}
+
+async fn wait_for_port(process: &mut Process, port: u16) -> Result<()> {
+    let limit = Instant::now() + START;
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+        process.check()?;
+        if Instant::now() > limit {
+            bail!("nothing listens on port {port} after {START:?}:\n{}", process.log());
+        }
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Ports that were free a moment ago, all different since all are held until the last is found.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut ports = [0; N];
+    let mut held = Vec::new();
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+fn local(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
