@@ -63,7 +63,8 @@ impl ControlPlane {
 
     /// Applies definitions and waits until their kinds are served.
     pub async fn establish(&self, definitions: &[CustomResourceDefinition]) -> Result<()> {
-        let api: Api<CustomResourceDefinition> = Api::all(self.client()?);
+        let client = self.client()?;
+        let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         let params = PatchParams::apply(FIELD_MANAGER);
         for definition in definitions {
             let name = definition.name_any();
@@ -73,7 +74,7 @@ impl ControlPlane {
         for definition in definitions {
             let name = definition.name_any();
             let limit = Instant::now() + ESTABLISH;
-            while !is_established(&api.get(&name).await?) {
+            while !is_established(&api.get(&name).await?) || !is_served(&client, definition).await {
                 if Instant::now() > limit {
                     bail!("{name} was not established within {ESTABLISH:?}");
                 }
@@ -121,6 +122,24 @@ async fn ready(client: &Client) -> Result<String> {
     Ok(client.request_text(request).await?)
 }
 
+/// Whether objects can be listed: the handlers of an established kind come a moment later.
+async fn is_served(client: &Client, definition: &CustomResourceDefinition) -> bool {
+    let (group, plural) = (&definition.spec.group, &definition.spec.names.plural);
+    for version in &definition.spec.versions {
+        let path = format!("/apis/{group}/{}/{plural}?limit=1", version.name);
+        let Ok(request) = http::Request::get(path).body(Vec::new()) else { return false };
+        if client.request_text(request).await.is_err() {
+            return false;
+        }
+    }
+    let discovery = format!("/apis/{group}");
+    let request = http::Request::get(discovery).body(Vec::new());
+    match request {
+        Ok(request) => client.request_text(request).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
 fn is_established(definition: &CustomResourceDefinition) -> bool {
     let conditions = definition.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|c| c.type_ == "Established" && c.status == "True")
@@ -152,7 +171,7 @@ fn start_apiserver(folder: &Path, etcd_port: u16, port: u16) -> Result<Process> 
         "--client-ca-file=ca.crt".into(),
         "--tls-cert-file=apiserver.crt".into(),
         "--tls-private-key-file=apiserver.key".into(),
-        "--service-account-key-file=accounts.key".into(),
+        "--service-account-key-file=accounts.crt".into(),
         "--service-account-signing-key-file=accounts.key".into(),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
         // A loopback address cannot be an endpoint of the Service `kubernetes`; nobody here needs one.
@@ -165,7 +184,7 @@ fn start_apiserver(folder: &Path, etcd_port: u16, port: u16) -> Result<Process> 
 fn write_certificates(authority: &Authority, folder: &Path) -> Result<()> {
     std::fs::write(folder.join("ca.crt"), authority.pem())?;
     authority.server(&["127.0.0.1", "localhost"])?.write(folder, "apiserver")?;
-    // Only its key is used, to sign tokens of service accounts.
+    // Signs tokens of service accounts; the certificate is read for the public key alone.
     authority.user("accounts", "accounts")?.write(folder, "accounts")?;
     authority.user("admin", "system:masters")?.write(folder, "admin")
 }

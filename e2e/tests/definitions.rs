@@ -6,6 +6,7 @@
 )]
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -122,8 +123,16 @@ async fn assert_table_of_clusters(client: &Client) -> Result<()> {
 
 /// What `kubectl explain opaquecluster.spec.shards` reads.
 async fn assert_explained(client: &Client) -> Result<()> {
-    let request = http::Request::get("/openapi/v3/apis/opaque.dev/v1alpha1").body(Vec::new())?;
-    let document: Value = client.request(request).await?;
+    // The server publishes it a moment after it serves the kinds.
+    let limit = Instant::now() + Duration::from_secs(60);
+    let document: Value = loop {
+        let request = http::Request::get("/openapi/v3/apis/opaque.dev/v1alpha1").body(Vec::new())?;
+        match client.request(request).await {
+            Ok(document) => break document,
+            Err(error) if Instant::now() > limit => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
     let cluster = &document["components"]["schemas"]["dev.opaque.v1alpha1.OpaqueCluster"];
     let shards = &cluster["properties"]["spec"]["properties"]["shards"]["description"];
     assert!(shards.as_str().unwrap_or_default().starts_with("How many shards hold the tables."));
