@@ -177,7 +177,9 @@ fn a_node_that_cannot_start_ends_it_with_its_log() {
     let fixture = Fixture::new("echo 'no such kernel' >&2; exit 3");
     let (code, _, err) = fixture.dev(&[]).end();
     assert_eq!(code, Some(1));
-    assert!(err.contains("error: node shard-0-0 stopped (exit status: 3)"), "{err}");
+    // All nodes die; which death counts first is theirs to race for.
+    assert!(err.contains("error: node shard-"), "{err}");
+    assert!(err.contains("stopped (exit status: 3)"), "{err}");
     assert!(err.contains("no such kernel"), "{err}");
 }
 

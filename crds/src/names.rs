@@ -19,7 +19,7 @@ pub const MAX_SHARDS: i32 = 1024;
 /// Largest epoch that a table may be pinned to.
 pub const MAX_EPOCH: i64 = 999_999_999_999;
 
-/// StatefulSet, PodDisruptionBudget and ServiceAccount of one shard.
+/// StatefulSet and PodDisruptionBudget of one shard.
 pub fn shard(cluster: &str, shard: i32) -> String {
     format!("{cluster}-shard-{shard}")
 }
@@ -34,9 +34,29 @@ pub fn shard_certificate(cluster: &str, shard: i32) -> String {
     format!("{cluster}-shard-{shard}-tls")
 }
 
-/// Secret with the cluster's certificate authority.
+/// Secret with the authority that signs the nodes' certificates among each other.
 pub fn authority(cluster: &str) -> String {
     format!("{cluster}-ca")
+}
+
+/// Secret with the authority that signs what clients see.
+pub fn server_authority(cluster: &str) -> String {
+    format!("{cluster}-server-ca")
+}
+
+/// Secret with the certificate that every node shows to clients.
+pub fn server_certificate(cluster: &str) -> String {
+    format!("{cluster}-server-tls")
+}
+
+/// ConfigMap with what nodes and clients trust: authorities and revocations.
+pub fn trust(cluster: &str) -> String {
+    format!("{cluster}-trust")
+}
+
+/// ServiceAccount, Role and RoleBinding of the nodes.
+pub fn node_account(cluster: &str) -> String {
+    format!("{cluster}-node")
 }
 
 /// Service that clients talk to.
@@ -52,6 +72,11 @@ pub fn peer_service(cluster: &str) -> String {
 /// Lease of the node that leads the cluster.
 pub fn leader_lease(cluster: &str) -> String {
     format!("{cluster}-leader")
+}
+
+/// Lease that a table's Jobs report to; their ServiceAccount, Role and RoleBinding.
+pub fn prepare(table: &str) -> String {
+    format!("{table}-prepare")
 }
 
 /// Job that prepares one epoch of a table.
@@ -80,6 +105,10 @@ mod tests {
             pod(&cluster, last, 31),
             shard_certificate(&cluster, last),
             authority(&cluster),
+            server_authority(&cluster),
+            server_certificate(&cluster),
+            trust(&cluster),
+            node_account(&cluster),
             client_service(&cluster),
             peer_service(&cluster),
             leader_lease(&cluster),

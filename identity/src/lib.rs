@@ -1,0 +1,2 @@
+//! Who a node is: its URI and what its certificate allows.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Opaque's operator.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! What Opaque's servers need to be operated: elections, health, metrics.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Rows of a table from a file.
+#![forbid(unsafe_code)]
