@@ -1,0 +1,85 @@
+//! What the holder of a certificate may do.
+
+use std::fmt;
+
+/// One thing that a peer may be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// Answer for its shard's part of a query.
+    Evaluate,
+    /// Have others answer their parts of a query.
+    Coordinate,
+    /// Hand over keys and partitions.
+    Transfer,
+    /// Manage a cluster.
+    Admin,
+}
+
+impl Capability {
+    const ALL: [Self; 4] = [Self::Evaluate, Self::Coordinate, Self::Transfer, Self::Admin];
+
+    /// Bit 0 of a DER bit string is the highest of its first byte.
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Evaluate => 0x80,
+            Self::Coordinate => 0x40,
+            Self::Transfer => 0x20,
+            Self::Admin => 0x10,
+        }
+    }
+
+    /// Its word in documents and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Evaluate => "evaluate",
+            Self::Coordinate => "coordinate",
+            Self::Transfer => "transfer",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of capabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities(u8);
+
+impl Capabilities {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// What a node needs: evaluate, coordinate and transfer.
+    pub const NODE: Self = Self::NONE
+        .with(Capability::Evaluate)
+        .with(Capability::Coordinate)
+        .with(Capability::Transfer);
+
+    /// These and one more.
+    #[must_use]
+    pub const fn with(self, capability: Capability) -> Self {
+        Self(self.0 | capability.bit())
+    }
+
+    /// Whether one is among them.
+    pub const fn has(self, capability: Capability) -> bool {
+        self.0 & capability.bit() != 0
+    }
+
+    /// The set of a bit string's first byte; none when it has a bit without a meaning.
+    pub(super) fn from_bits(bits: u8) -> Option<Self> {
+        let known = Capability::ALL.iter().fold(0, |known, one| known | one.bit());
+        (bits & !known == 0).then_some(Self(bits))
+    }
+
+    /// Gives the unused bits and the bytes of the bit string: DER leaves trailing zeros out.
+    pub(super) fn with_bits<T>(self, write: impl FnOnce(u8, &[u8]) -> T) -> T {
+        match self.0 {
+            0 => write(0, &[]),
+            bits => write(u8::try_from(bits.trailing_zeros()).unwrap_or(0), &[bits]),
+        }
+    }
+}
