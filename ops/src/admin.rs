@@ -1,0 +1,188 @@
+//! What an administrator's machines ask a server: is it alive, is it ready, how is it doing.
+//!
+//! `GET /livez` answers 200 while the runtime turns. `GET /readyz` answers 200, or 503 with the reason.
+//! `GET /metrics` is the registry in the OpenMetrics text format. Plain HTTP, without secrets: who may
+//! connect is the network policy's to say.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::net::TcpListener;
+
+/// What Prometheus expects as the type of the metrics.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whether a server should get work. Clones share one state.
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<Mutex<Option<String>>>);
+
+impl Readiness {
+    /// Not ready, for a reason that people read.
+    pub fn not_yet(reason: impl Into<String>) -> Self {
+        Self(Arc::new(Mutex::new(Some(reason.into()))))
+    }
+
+    /// Ready from now on.
+    pub fn ready(&self) {
+        self.set(None);
+    }
+
+    /// Not ready from now on.
+    pub fn not_ready(&self, reason: impl Into<String>) {
+        self.set(Some(reason.into()));
+    }
+
+    /// Whether it is ready.
+    pub fn is_ready(&self) -> bool {
+        self.reason().is_none()
+    }
+
+    /// Why it is not ready; none when it is.
+    pub fn reason(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, reason: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Admin {
+    /// Listens, without answering yet.
+    ///
+    /// # Errors
+    /// When the address is not to be had.
+    pub async fn bind(address: SocketAddr) -> Result<Self, AdminError> {
+        let failed = |source| AdminError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until dropped, so that a server that drains can still say so.
+    ///
+    /// # Errors
+    /// When the listener breaks.
+    pub async fn serve(
+        self,
+        readiness: Readiness,
+        metrics: Arc<Registry>,
+    ) -> Result<(), AdminError> {
+        let router = Router::new()
+            .route("/livez", get(async || "ok\n"))
+            .route("/readyz", get(readyz).with_state(readiness))
+            .route("/metrics", get(metrics_text).with_state(Metrics(metrics)));
+        axum::serve(self.listener, router).await.map_err(AdminError::Serve)
+    }
+}
+
+async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
+    match readiness.reason() {
+        None => (StatusCode::OK, "ok\n".into()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+    }
+}
+
+#[derive(Clone)]
+struct Metrics(Arc<Registry>);
+
+async fn metrics_text(State(Metrics(registry)): State<Metrics>) -> Response {
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(fmt::Error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "a metric cannot be encoded\n").into_response()
+        }
+    }
+}
+
+/// Why health and metrics cannot be served.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AdminError {
+    /// The address is not to be had.
+    #[error("cannot listen on {address} for health and metrics: {source}")]
+    Bind {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The listener broke.
+    #[error("the listener for health and metrics: {0}")]
+    Serve(#[source] std::io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::counter::Counter;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_server_says_how_it_is() {
+        let readiness = Readiness::not_yet("loading generation 3");
+        let mut registry = Registry::with_prefix("opaque_test");
+        let counter: Counter = Counter::default();
+        registry.register("apples", "Apples seen", counter.clone());
+        let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = admin.address();
+        let serving = tokio::spawn(admin.serve(readiness.clone(), Arc::new(registry)));
+
+        assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
+        let waiting = get(address, "/readyz").await;
+        assert!(waiting.starts_with("HTTP/1.1 503"), "{waiting}");
+        assert!(waiting.contains("not ready: loading generation 3"), "{waiting}");
+        readiness.ready();
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        readiness.not_ready("draining");
+        assert!(get(address, "/readyz").await.contains("not ready: draining"));
+
+        counter.inc_by(7);
+        let metrics = get(address, "/metrics").await;
+        assert!(metrics.contains("application/openmetrics-text; version=1.0.0"), "{metrics}");
+        assert!(metrics.contains("opaque_test_apples_total 7"), "{metrics}");
+        assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+        assert!(get(address, "/").await.starts_with("HTTP/1.1 404"));
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named() {
+        let first = Admin::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let error = Admin::bind(first.address()).await.unwrap_err().to_string();
+        assert!(error.contains(&first.address().to_string()), "{error}");
+    }
+}

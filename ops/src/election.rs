@@ -1,0 +1,287 @@
+//! Elections: one of several processes leads, by a Lease of the Kubernetes API.
+//!
+//! **Flow.** A candidate watches the Lease. It takes over when the Lease has no holder, or when it has
+//! itself seen the same version of it for the lease's duration, on its monotonic clock. It writes over
+//! the version that it saw (`resourceVersion`), so of several candidates one succeeds. The holder renews
+//! and stops leading when it could not for the renewal deadline, which is shorter.
+//!
+//! **Guarantees.** At most one holds at a time, as long as clocks run at similar speeds and no process
+//! is stopped ([`Policy`]). Whatever happens, each lead's [`token`](Held::token) is higher than all
+//! before: whoever is told what to do by a lead refuses lower tokens than it has seen.
+//!
+//! **Assumptions.** An identity belongs to one process: add something random to a pod's name.
+//!
+//! **Caveats.** A Lease that is deleted starts again with the token that
+//! [`acquire_above`](Election::acquire_above) is given.
+//!
+//! **Rights.** `get`, `list`, `watch`, `create` and `update` of the Lease.
+
+mod decision;
+mod held;
+mod lease;
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::PostParams;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use thiserror::Error;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+pub use decision::{Decision, Lead, Policy, PolicyError, Record, View, decide};
+pub use held::Held;
+use lease::{Identity, record};
+
+/// A process that stands for election; see the module.
+#[derive(Debug)]
+pub struct Election {
+    candidate: Candidate,
+    /// What it has seen stays between two attempts.
+    sight: Mutex<Sight>,
+}
+
+impl Election {
+    /// Stands for Lease `namespace/name` as `identity`. `labels` are given to a Lease that this makes.
+    /// The client must not repeat requests by itself: [`crate::api::without_retries`].
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: String,
+        labels: BTreeMap<String, String>,
+        policy: Policy,
+    ) -> Self {
+        let identity = Identity { name: name.to_owned(), holder: identity, labels, owner: None };
+        let candidate = Candidate {
+            api: Api::namespaced(client, namespace),
+            namespace: namespace.into(),
+            identity,
+            policy,
+            start: Instant::now(),
+        };
+        Self { candidate, sight: Mutex::default() }
+    }
+
+    /// A Lease that this makes is deleted with `owner`.
+    #[must_use]
+    pub fn owned_by(mut self, owner: OwnerReference) -> Self {
+        self.candidate.identity.owner = Some(owner);
+        self
+    }
+
+    /// Waits for the lead, for as long as it takes. Failures of the API are logged and waited out. Safe
+    /// to drop at any moment; what was seen of the Lease is kept for the next call.
+    pub async fn acquire(&self) -> Held {
+        self.acquire_above(0).await
+    }
+
+    /// As [`acquire`](Self::acquire), with a token above `floor`: whoever remembers the tokens that it
+    /// has seen gives the highest, so that a deleted Lease does not start again below it.
+    pub async fn acquire_above(&self, floor: u64) -> Held {
+        let candidate = &self.candidate;
+        let mut sight = self.sight.lock().await;
+        let mut changes = pin!(candidate.changes());
+        let mut failing = false;
+        loop {
+            let own = candidate.identity.holder.as_str();
+            let now = candidate.now();
+            let decision = decide(own, &sight.view, None, floor, now, &candidate.policy);
+            let failed = match decision {
+                Decision::Acquire { token } => match candidate.take(&sight, token).await {
+                    Ok(lease) => {
+                        let mut held = Sight::default();
+                        held.see(Some(lease), candidate.now());
+                        sight.forget();
+                        let lead = Lead { token, renewed: now, tried: now };
+                        return Held::keep(candidate.clone(), held, lead);
+                    }
+                    // Another was faster.
+                    Err(error) if error.is_stale() => candidate.look(&mut sight).await.err(),
+                    Err(error) => Some(error),
+                },
+                Decision::Look | Decision::Renew | Decision::Lost => {
+                    candidate.look(&mut sight).await.err()
+                }
+                Decision::Wait { until } => tokio::select! {
+                    Some(change) = changes.next() => match change {
+                        Ok(lease) => {
+                            sight.see(lease, candidate.now());
+                            None
+                        }
+                        Err(source) => Some(candidate.failed(source)),
+                    },
+                    () = sleep_until(candidate.instant(until)) => None,
+                },
+            };
+            if let Some(error) = &failed {
+                if !failing {
+                    tracing::warn!(%error, "standing for election");
+                }
+                // Without a watch, look; after a lost answer, see what became of the write.
+                sleep(candidate.policy.retry().min(LOOK)).await;
+                if let Err(error) = candidate.look(&mut sight).await {
+                    tracing::debug!(%error, "standing for election");
+                }
+            }
+            failing = failed.is_some();
+        }
+    }
+}
+
+/// How often a candidate looks that cannot watch.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The Lease as it was last seen.
+#[derive(Debug, Default)]
+struct Sight {
+    view: View,
+    lease: Option<Lease>,
+}
+
+impl Sight {
+    fn see(&mut self, lease: Option<Lease>, now: Duration) {
+        self.view.observe(lease.as_ref().map(record), now);
+        self.lease = lease;
+    }
+
+    /// The Lease has changed since.
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The requests of a candidate, each bounded in time.
+#[derive(Debug, Clone)]
+struct Candidate {
+    api: Api<Lease>,
+    namespace: Arc<str>,
+    identity: Identity,
+    policy: Policy,
+    /// When its clock started.
+    start: Instant,
+}
+
+impl Candidate {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn instant(&self, time: Duration) -> Instant {
+        self.start + time
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.namespace, self.identity.name)
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.policy.renew_deadline() / 2
+    }
+
+    fn failed(&self, source: impl std::error::Error + Send + Sync + 'static) -> ElectionError {
+        ElectionError::Watch { lease: self.name(), source: Box::new(source) }
+    }
+
+    /// The Lease whenever it changes; fails more and more slowly while it cannot be watched.
+    fn changes(&self) -> impl Stream<Item = Result<Option<Lease>, watcher::Error>> + use<> {
+        watcher::watch_object(self.api.clone(), &self.identity.name).default_backoff()
+    }
+
+    async fn look(&self, sight: &mut Sight) -> Result<(), ElectionError> {
+        let lease = self.read(self.request_timeout()).await?;
+        sight.see(lease, self.now());
+        Ok(())
+    }
+
+    /// Writes this candidate into the Lease, over the version that was seen.
+    async fn take(&self, sight: &Sight, token: u64) -> Result<Lease, ElectionError> {
+        let exists = sight.lease.is_some();
+        let lease = sight.lease.clone().unwrap_or_else(|| self.identity.blank());
+        let seconds = self.policy.lease_duration().as_secs();
+        let lease = self
+            .identity
+            .acquired(lease, token, seconds)
+            .ok_or_else(|| ElectionError::Exhausted { lease: self.name() })?;
+        if exists {
+            return self.replace(lease, self.request_timeout()).await;
+        }
+        let params = PostParams::default();
+        self.bounded(self.api.create(&params, &lease), self.request_timeout()).await
+    }
+
+    async fn read(&self, limit: Duration) -> Result<Option<Lease>, ElectionError> {
+        self.bounded(self.api.get_opt(&self.identity.name), limit).await
+    }
+
+    async fn replace(&self, lease: Lease, limit: Duration) -> Result<Lease, ElectionError> {
+        let params = PostParams::default();
+        self.bounded(self.api.replace(&self.identity.name, &params, &lease), limit).await
+    }
+
+    async fn bounded<T>(
+        &self,
+        request: impl Future<Output = kube::Result<T>>,
+        limit: Duration,
+    ) -> Result<T, ElectionError> {
+        match timeout(limit, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(ElectionError::Api { lease: self.name(), source }),
+            Err(_) => Err(ElectionError::Timeout { lease: self.name() }),
+        }
+    }
+}
+
+/// Why the Lease could not be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ElectionError {
+    /// The API refused, or cannot be reached.
+    #[error("Lease {lease}: {source}")]
+    Api {
+        /// Namespace and name.
+        lease: String,
+        /// What failed.
+        source: kube::Error,
+    },
+    /// The Lease cannot be watched.
+    #[error("Lease {lease} cannot be watched: {source}")]
+    Watch {
+        /// Namespace and name.
+        lease: String,
+        /// What failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The API did not answer in time.
+    #[error("Lease {lease}: the API server did not answer in time")]
+    Timeout {
+        /// Namespace and name.
+        lease: String,
+    },
+    /// The highest token is in use.
+    #[error("Lease {lease} has changed hands 2^31 times: delete it")]
+    Exhausted {
+        /// Namespace and name.
+        lease: String,
+    },
+    /// The runtime is shutting down.
+    #[error("the release was interrupted")]
+    Interrupted,
+}
+
+impl ElectionError {
+    /// Whether another wrote, made or deleted the Lease since it was seen.
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. }
+            if matches!(status.code, 404 | 409))
+    }
+}
+
+#[cfg(test)]
+mod tests;

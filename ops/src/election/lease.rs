@@ -1,0 +1,82 @@
+//! A Lease object, read and written as a [`Record`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+
+use super::decision::Record;
+
+/// What the Lease says. Numbers that make no sense count as absent.
+pub(super) fn record(lease: &Lease) -> Record {
+    let spec = lease.spec.as_ref();
+    let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
+    let transitions = spec.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+    let holder = spec.and_then(|spec| spec.holder_identity.clone());
+    Record {
+        holder: holder.filter(|holder| !holder.is_empty()),
+        duration: Duration::from_secs(seconds.try_into().unwrap_or(0)),
+        transitions: transitions.try_into().unwrap_or(0),
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+    }
+}
+
+/// The name, labels and owner that a new Lease gets.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) holder: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) owner: Option<OwnerReference>,
+}
+
+impl Identity {
+    /// A Lease that nobody has held. The labels are not written into one that is there.
+    pub(super) fn blank(&self) -> Lease {
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                labels: Some(self.labels.clone()),
+                owner_references: self.owner.clone().map(|owner| vec![owner]),
+                ..ObjectMeta::default()
+            },
+            spec: None,
+        }
+    }
+
+    /// `lease`, acquired; none when there are no more tokens.
+    pub(super) fn acquired(&self, lease: Lease, token: u64, seconds: u64) -> Option<Lease> {
+        let now = Some(MicroTime(Timestamp::now()));
+        let spec = LeaseSpec {
+            holder_identity: Some(self.holder.clone()),
+            lease_duration_seconds: Some(seconds.try_into().ok()?),
+            lease_transitions: Some(token.try_into().ok()?),
+            acquire_time: now.clone(),
+            renew_time: now,
+            ..lease.spec.unwrap_or_default()
+        };
+        Some(Lease { spec: Some(spec), ..lease })
+    }
+}
+
+/// `lease`, renewed. The times are for people; nobody decides by them.
+pub(super) fn renewed(lease: Lease) -> Lease {
+    let renew_time = Some(MicroTime(Timestamp::now()));
+    let spec = LeaseSpec { renew_time, ..lease.spec.unwrap_or_default() };
+    Lease { spec: Some(spec), ..lease }
+}
+
+/// `lease` without a holder, as client-go leaves it. Its transitions stay.
+pub(super) fn released(lease: Lease) -> Lease {
+    let now = Some(MicroTime(Timestamp::now()));
+    let spec = LeaseSpec {
+        holder_identity: None,
+        lease_duration_seconds: Some(1),
+        acquire_time: now.clone(),
+        renew_time: now,
+        ..lease.spec.unwrap_or_default()
+    };
+    Lease { spec: Some(spec), ..lease }
+}
