@@ -1,2 +1,46 @@
-//! Opaque's operator.
+//! Opaque's operator: it makes the cluster true that an `OpaqueCluster` describes, and the epochs that an
+//! `OpaqueTable` describes.
+//!
+//! **What.** Controllers that observe → validate → build → apply → report. Build and every decision are pure
+//! functions; writes are server-side applies, sent only if something differs, so that a quiet
+//! cluster costs no write.
+//!
+//! **Why own plumbing around `kube::runtime`.** Two controllers look at the same objects. Watching each kind
+//! once, as untyped objects, halves the watches, lets one bad object be reported
+//! instead of breaking a watch, and gives applies the live object to compare with. Of `kube::runtime` it uses watches, stores and
+//! the scheduler.
+//!
+//! **Map.**
+//! - [`args`], [`run`]: command line, and how the parts are wired: only the holder of the Lease reconciles;
+//! - [`observe`]: one watch of each kind, and what it tells the controllers;
+//! - [`controller`]: runs a reconciler: time limit, backoff, metrics;
+//! - [`context`], [`error`], [`backoff`], [`metrics`]: what all reconcilers share;
+//! - [`apply`], [`compare`], [`status`]: writing objects and status, only if needed;
+//! - [`labels`]: labels and owner references of what is made;
+//! - [`cluster`]: the controller of OpaqueClusters; [`certificates`]: their certificates;
+//! - [`table`]: the controller of OpaqueTables.
+//!
+//! **Limits.** No finalizers: owner references clean up. No admission webhook: rules are CEL. It holds no
+//! query traffic, and no secret of a client.
 #![forbid(unsafe_code)]
+
+pub mod apply;
+pub mod args;
+pub mod backoff;
+pub mod certificates;
+pub mod cluster;
+pub mod compare;
+pub mod context;
+pub mod controller;
+pub mod error;
+pub mod labels;
+pub mod metrics;
+pub mod observe;
+pub mod run;
+pub mod status;
+pub mod table;
+
+pub use error::{Category, Error};
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

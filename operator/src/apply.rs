@@ -1,0 +1,207 @@
+//! Writing objects, only if needed.
+
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+};
+use kube::core::{NamespaceResourceScope, Resource};
+use kube::{Api, ResourceExt};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::compare;
+use crate::context::Context;
+use crate::error::Error;
+use crate::labels::{FIELD_MANAGER, STATUS_MANAGER, controller_of};
+
+/// Whether something was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It was as desired.
+    Unchanged,
+    /// It was written.
+    Written,
+}
+
+impl Context {
+    /// Makes the object as desired, by a server-side apply, if it is not. Fields that are not in it and
+    /// that earlier applies set are removed.
+    ///
+    /// # Errors
+    /// When an object of the name belongs to somebody else, or the API server refuses.
+    pub async fn apply<K>(&self, desired: &K) -> Result<Applied, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        self.apply_raw(&resource, serde_json::to_value(desired).map_err(internal)?).await
+    }
+
+    /// [`apply`](Self::apply) for an object that is not of a known type.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn apply_raw(
+        &self,
+        resource: &ApiResource,
+        desired: Value,
+    ) -> Result<Applied, Error> {
+        let object: DynamicObject = serde_json::from_value(desired.clone()).map_err(internal)?;
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let api = self.api(resource, &namespace);
+        let live = match self.observed.raw(&resource.kind, &namespace, &name) {
+            Some(live) => Some(live),
+            // Perhaps it is there and not ours, or of a kind that is not watched.
+            None => self.read_live(&api, resource, &name).await?,
+        };
+        if let Some(live) = &live {
+            check_owner(&resource.kind, &object, live)?;
+            if !compare::differs(&desired, live) {
+                return Ok(Applied::Unchanged);
+            }
+        }
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let action = format!("applying {} {name}", resource.kind);
+        let written =
+            api.patch(&name, &params, &Patch::Apply(&desired)).await.map_err(Error::api(action))?;
+        tracing::info!(kind = resource.kind, namespace, name, new = live.is_none(), "applied");
+        self.wrote(resource, written);
+        Ok(Applied::Written)
+    }
+
+    /// Makes the object unless one of its name is there, which is left as it is: for what others go on to
+    /// write, and for keys that must not be made twice.
+    ///
+    /// # Errors
+    /// When one of its name belongs to somebody else, or the API server refuses.
+    pub async fn create<K>(&self, desired: &K) -> Result<Applied, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let object: DynamicObject =
+            serde_json::to_value(desired).and_then(serde_json::from_value).map_err(internal)?;
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let live = self.observed.raw(&resource.kind, &namespace, &name);
+        if let Some(live) = live {
+            check_owner(&resource.kind, &object, &live)?;
+            return Ok(Applied::Unchanged);
+        }
+        let api = self.api(&resource, &namespace);
+        let params =
+            PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        match api.create(&params, &object).await {
+            Ok(written) => {
+                tracing::info!(kind = resource.kind, namespace, name, "created");
+                self.wrote(&resource, written);
+                Ok(Applied::Written)
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                if let Some(live) = self.read_live(&api, &resource, &name).await? {
+                    check_owner(&resource.kind, &object, &live)?;
+                }
+                Ok(Applied::Unchanged)
+            }
+            Err(error) => Err(Error::api(format!("creating {} {name}", resource.kind))(error)),
+        }
+    }
+
+    /// Deletes exactly the object that was seen, with what it owns; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn delete<K>(&self, seen: &K) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
+        let same = Preconditions { uid: seen.uid(), ..Preconditions::default() };
+        let params = DeleteParams::background().preconditions(same);
+        match self.api(&resource, &namespace).delete(&name, &params).await {
+            Ok(_) => {
+                tracing::info!(kind = resource.kind, namespace, name, "deleted");
+                self.metrics.wrote(&resource.kind);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(Error::api(format!("deleting {} {name}", resource.kind))(error)),
+        }
+    }
+
+    /// Writes the status of `object` if it differs from `previous`.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn write_status<K, S>(
+        &self,
+        object: &K,
+        previous: Option<&S>,
+        status: &S,
+    ) -> Result<Applied, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        S: Serialize + PartialEq,
+    {
+        if previous == Some(status) {
+            return Ok(Applied::Unchanged);
+        }
+        let resource = ApiResource::erase::<K>(&());
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let body = serde_json::json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            // Not the status of another object that was made under the same name since.
+            "metadata": {"name": name, "uid": object.uid()},
+            "status": status,
+        });
+        let params = PatchParams::apply(STATUS_MANAGER).force();
+        let action = format!("writing the status of {} {name}", resource.kind);
+        let api = self.api(&resource, &namespace);
+        let written = api
+            .patch_status(&name, &params, &Patch::Apply(&body))
+            .await
+            .map_err(Error::api(action))?;
+        self.wrote(&resource, written);
+        Ok(Applied::Written)
+    }
+
+    fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, resource)
+    }
+
+    async fn read_live(
+        &self,
+        api: &Api<DynamicObject>,
+        resource: &ApiResource,
+        name: &str,
+    ) -> Result<Option<std::sync::Arc<DynamicObject>>, Error> {
+        let action = format!("reading {} {name}", resource.kind);
+        Ok(api.get_opt(name).await.map_err(Error::api(action))?.map(std::sync::Arc::new))
+    }
+
+    /// Counts a write and remembers its answer.
+    pub(crate) fn wrote(&self, resource: &ApiResource, written: DynamicObject) {
+        self.metrics.wrote(&resource.kind);
+        if self.observed.watches(&resource.kind) {
+            self.observed.note_written(&resource.kind, written);
+        }
+    }
+}
+
+/// Whether the live object is of the same owner as the desired one.
+fn check_owner(kind: &str, desired: &DynamicObject, live: &DynamicObject) -> Result<(), Error> {
+    let Some(owner) = controller_of(&desired.metadata) else { return Ok(()) };
+    let (kind, name) = (kind.to_owned(), desired.name_any());
+    let words = format!("{} {}", owner.kind, owner.name);
+    match controller_of(&live.metadata) {
+        Some(found) if found.uid == owner.uid => Ok(()),
+        Some(found) if found.kind == owner.kind && found.name == owner.name => {
+            Err(Error::Leaving { kind, name, owner: words })
+        }
+        _ => Err(Error::Foreign { kind, name, owner: words }),
+    }
+}
+
+fn internal(error: serde_json::Error) -> Error {
+    Error::Internal(format!("an object could not be written as JSON: {error}"))
+}

@@ -1,0 +1,136 @@
+//! What all reconcilers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::DynamicObject;
+use kube::core::Resource;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Config};
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::labels::FIELD_MANAGER;
+use crate::metrics::{CountRequests, Metrics};
+use crate::observe::Observed;
+
+/// How long an event may take: it must not hold up what it tells of.
+const EVENT: Duration = Duration::from_secs(5);
+
+/// What all reconcilers share.
+pub struct Context {
+    /// Requests through it are counted.
+    pub client: Client,
+    /// What the API server holds.
+    pub observed: Arc<Observed>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Image of the nodes of clusters that name none.
+    pub node_image: String,
+    recorder: Recorder,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Context")
+            .field("node_image", &self.node_image)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// A context; `identity` is this process, in events.
+    pub fn new(
+        client: Client,
+        observed: Arc<Observed>,
+        metrics: Metrics,
+        node_image: String,
+        identity: String,
+    ) -> Self {
+        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(identity) };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, observed, metrics, node_image, recorder }
+    }
+
+    /// A live object by name: for what is not watched, above all Secrets and ConfigMaps of people.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked, or refuses.
+    pub async fn read<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let action = format!("reading {} {name}", K::kind(&()));
+        api.get_opt(name).await.map_err(Error::api(action))
+    }
+
+    /// Publishes an event about an object. One that fails is logged: it must not hide what it tells of.
+    pub async fn publish(
+        &self,
+        about: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        note: &str,
+    ) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: (!note.is_empty()).then(|| shorten(note, 1000)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        match tokio::time::timeout(EVENT, self.recorder.publish(&event, about)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, reason, "an event was not published"),
+            Err(_) => tracing::warn!(reason, "an event was not published in time"),
+        }
+    }
+}
+
+/// A client whose requests are counted.
+///
+/// # Errors
+/// When the configuration makes no client.
+pub fn client(config: Config, metrics: &Metrics) -> Result<Client, kube::Error> {
+    let builder = kube::client::ClientBuilder::try_from(config)?;
+    Ok(builder.with_layer(&CountRequests(metrics.clone())).build())
+}
+
+/// The first `limit` bytes or fewer, on a boundary of characters.
+pub fn shorten(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let end = (0..=limit.saturating_sub(3)).rev().find(|at| text.is_char_boundary(*at));
+    format!("{}...", text.get(..end.unwrap_or(0)).unwrap_or_default())
+}
+
+/// Kind, namespace and name of an object, for events.
+pub fn reference(object: &DynamicObject) -> ObjectReference {
+    let types = object.types.clone().unwrap_or_default();
+    ObjectReference {
+        api_version: Some(types.api_version),
+        kind: Some(types.kind),
+        name: object.metadata.name.clone(),
+        namespace: object.metadata.namespace.clone(),
+        uid: object.metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_end_on_a_boundary() {
+        assert_eq!(shorten("short", 10), "short");
+        assert_eq!(shorten("ääääää", 8), "ää...");
+    }
+}

@@ -1,0 +1,211 @@
+//! Runs a reconciler: when, how long, how often again.
+//!
+//! **Flow.** It begins with every root object, and from then on reconciles those that a change concerns
+//! ([`Reconciler::roots`]). Changes within [`DEBOUNCE`] count as one. An object is never reconciled twice at a time.
+//! A reconcile that fails is tried again after its category's pause ([`crate::backoff`]); one that
+//! succeeds, at the time that it asks for, and at the latest after [`RESYNC`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt, stream};
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use kube::core::Resource;
+use kube::runtime::controller::{Action, Config, ReconcileRequest, applier};
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::{ObjectRef, Store};
+use serde::de::DeserializeOwned;
+use tokio::sync::{broadcast, watch};
+
+use crate::backoff::Backoff;
+use crate::context::{self, Context};
+use crate::error::Error;
+use crate::observe::Touched;
+
+/// Changes within this time are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Objects reconciled at a time.
+const CONCURRENCY: u16 = 8;
+/// How long a reconcile may take: no request has a limit of its own.
+const LIMIT: Duration = Duration::from_secs(60);
+/// When an object is looked at again even if nothing was heard of it.
+const RESYNC: Duration = Duration::from_secs(30 * 60);
+
+/// What makes one kind true.
+pub trait Reconciler: Send + Sync + 'static {
+    /// Name in metrics.
+    const NAME: &'static str;
+    /// The kind.
+    type Root: Resource<DynamicType = ()> + DeserializeOwned + Send + 'static;
+
+    /// Namespace and name of each root object that a change concerns.
+    fn roots(&self, context: &Context, touched: &Touched) -> Vec<(String, String)>;
+
+    /// Makes one object true. Returns when it wants to look again, if nothing happens before.
+    fn reconcile(
+        &self,
+        context: &Context,
+        root: Self::Root,
+    ) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
+}
+
+/// Runs until `stop` is true and what is under way is done.
+///
+/// # Errors
+/// When the kind is not one of those that are watched.
+pub async fn run<R: Reconciler>(
+    context: Arc<Context>,
+    reconciler: R,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Error> {
+    let kind = R::Root::kind(&());
+    let changes = context.observed.changes();
+    let (resource, store) = context
+        .observed
+        .roots(&kind)
+        .ok_or_else(|| Error::Internal(format!("{kind} is not watched")))?;
+    let resource = resource.clone();
+    context.observed.ready().await;
+
+    let runner = Arc::new(Runner { reconciler, backoff: Backoff::default() });
+    let reference = move |namespace: &str, name: &str| {
+        ObjectRef::<DynamicObject>::new_with(name, resource.clone()).within(namespace)
+    };
+    let requests =
+        requests(Arc::clone(&runner), Arc::clone(&context), changes, store.clone(), reference);
+    let policy_runner = Arc::clone(&runner);
+    applier(
+        move |object, context| {
+            let runner = Arc::clone(&runner);
+            Box::pin(async move { runner.reconcile(&context, &object).await })
+        },
+        move |object, error: &Error, _| policy_runner.failed(&object, error),
+        context,
+        store,
+        requests.take_until(stopped(stop)).map(Ok::<_, std::convert::Infallible>),
+        Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY),
+    )
+    // Failures were counted and logged by the runner; the rest is a root that was deleted meanwhile.
+    .for_each(|_| std::future::ready(()))
+    .await;
+    Ok(())
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error: the sender is gone, which is the end as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Everything first, then what changes concern; everything again after a backlog was lost.
+fn requests<R: Reconciler>(
+    runner: Arc<Runner<R>>,
+    context: Arc<Context>,
+    changes: broadcast::Receiver<Touched>,
+    store: Store<DynamicObject>,
+    reference: impl Fn(&str, &str) -> ObjectRef<DynamicObject> + Send + 'static,
+) -> impl Stream<Item = ReconcileRequest<DynamicObject>> {
+    let first = everything(&store, &reference);
+    let later = stream::unfold((changes, reference), move |(mut changes, reference)| {
+        let (runner, context, store) = (Arc::clone(&runner), Arc::clone(&context), store.clone());
+        async move {
+            let requests = match changes.recv().await {
+                Ok(touched) => {
+                    let roots = runner.roots(&context, &touched);
+                    roots
+                        .iter()
+                        .map(|(namespace, name)| reference(namespace, name).into())
+                        .collect()
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => everything(&store, &reference),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            };
+            Some((stream::iter(requests), (changes, reference)))
+        }
+    });
+    stream::iter(first).chain(later.flatten())
+}
+
+fn everything(
+    store: &Store<DynamicObject>,
+    reference: &impl Fn(&str, &str) -> ObjectRef<DynamicObject>,
+) -> Vec<ReconcileRequest<DynamicObject>> {
+    let request = |object: Arc<DynamicObject>| {
+        reference(&object.namespace().unwrap_or_default(), &object.name_any()).into()
+    };
+    store.state().into_iter().map(request).collect()
+}
+
+struct Runner<R> {
+    reconciler: R,
+    backoff: Backoff,
+}
+
+impl<R: Reconciler> Runner<R> {
+    fn roots(&self, context: &Context, touched: &Touched) -> Vec<(String, String)> {
+        if touched.kind == R::Root::kind(&()) && touched.deleted {
+            self.backoff.forget(&key(touched.namespace(), touched.name()));
+        }
+        self.reconciler.roots(context, touched)
+    }
+
+    async fn reconcile(&self, context: &Context, object: &DynamicObject) -> Result<Action, Error> {
+        let started = Instant::now();
+        let result = match tokio::time::timeout(LIMIT, self.attempt(context, object)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Timeout(LIMIT)),
+        };
+        let outcome = result.as_ref().map_or_else(|error| error.category().as_str(), |_| "ok");
+        context.metrics.reconciled(R::NAME, outcome, started.elapsed());
+        let again = result?.unwrap_or(RESYNC).min(RESYNC);
+        self.backoff.forget(&key_of(object));
+        Ok(Action::requeue(again))
+    }
+
+    async fn attempt(
+        &self,
+        context: &Context,
+        object: &DynamicObject,
+    ) -> Result<Option<Duration>, Error> {
+        let kind = R::Root::kind(&());
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        // With the status that was written last, which the store may not have yet.
+        match context.observed.get::<R::Root>(&namespace, &name) {
+            Ok(Some(root)) if root.meta().deletion_timestamp.is_some() => Ok(None),
+            Ok(Some(root)) => self.reconciler.reconcile(context, root).await,
+            Ok(None) => Ok(None),
+            Err(error) => {
+                let about = context::reference(object);
+                let reason = format!("Unreadable{kind}");
+                context.publish(&about, EventType::Warning, &reason, &error.to_string()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Says when a failed object is tried again.
+    fn failed(&self, object: &DynamicObject, error: &Error) -> Action {
+        let key = key_of(object);
+        let category = error.category();
+        let pause = self.backoff.failed(&key, category);
+        let (category, controller) = (category.as_str(), R::NAME);
+        match pause {
+            Some(pause) => {
+                tracing::warn!(controller, object = key, category, %error, ?pause, "will try again");
+                Action::requeue(pause)
+            }
+            None => {
+                tracing::warn!(controller, object = key, category, %error, "waits for a change");
+                Action::await_change()
+            }
+        }
+    }
+}
+
+fn key(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+fn key_of(object: &DynamicObject) -> String {
+    key(&object.namespace().unwrap_or_default(), &object.name_any())
+}

@@ -1,0 +1,86 @@
+//! Labels and owner references of what the operator makes.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+
+/// Who applies, in `metadata.managedFields`. Never renamed: fields owned under another name stay for ever.
+pub const FIELD_MANAGER: &str = "opaque-operator";
+/// Who applies status.
+pub const STATUS_MANAGER: &str = "opaque-operator-status";
+
+/// Key of the product's name.
+pub const NAME: &str = "app.kubernetes.io/name";
+/// Key of the part that an object belongs to: `node`, `prepare`.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Key of the instance: the cluster.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// Key of who keeps an object as it is.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`NAME`].
+pub const PRODUCT: &str = "opaque";
+/// Value of [`MANAGED_BY`]. Watches select by it; above all that of Secrets.
+pub const OPERATOR: &str = "opaque-operator";
+/// Key of the OpaqueCluster that an object belongs to.
+pub const CLUSTER: &str = "opaque.dev/cluster";
+/// Key of a shard's number.
+pub const SHARD: &str = "opaque.dev/shard";
+/// Key of the OpaqueTable that an object belongs to.
+pub const TABLE: &str = "opaque.dev/table";
+/// Key of what a Lease is for: `member`, `leader`.
+pub const LEASE: &str = "opaque.dev/lease";
+
+/// Labels of an object that belongs to a cluster as a whole.
+pub fn of_cluster(cluster: &str) -> BTreeMap<String, String> {
+    labels([(NAME, PRODUCT), (INSTANCE, cluster), (MANAGED_BY, OPERATOR), (CLUSTER, cluster)])
+}
+
+/// Labels of an object that belongs to one shard.
+pub fn of_shard(cluster: &str, shard: i32) -> BTreeMap<String, String> {
+    let mut labels = of_cluster(cluster);
+    labels.insert(SHARD.into(), shard.to_string());
+    labels
+}
+
+/// Labels of an object that belongs to a table.
+pub fn of_table(cluster: &str, table: &str) -> BTreeMap<String, String> {
+    let mut labels = of_cluster(cluster);
+    labels.insert(TABLE.into(), table.into());
+    labels
+}
+
+/// Labels that select a cluster's node pods; they are immutable in a StatefulSet.
+pub fn select_nodes(cluster: &str) -> BTreeMap<String, String> {
+    labels([(NAME, PRODUCT), (COMPONENT, "node"), (CLUSTER, cluster)])
+}
+
+/// Labels from pairs.
+pub fn labels<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// A selector in the form that the API's lists take.
+pub fn selector(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
+/// Metadata of an object that `owner` controls: it is removed with it.
+pub fn owned<K>(owner: &K, name: String, labels: BTreeMap<String, String>) -> ObjectMeta
+where
+    K: Resource<DynamicType = ()>,
+{
+    ObjectMeta {
+        name: Some(name),
+        namespace: owner.meta().namespace.clone(),
+        labels: Some(labels),
+        owner_references: owner.controller_owner_ref(&()).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The reference to the controlling owner, if there is one.
+pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}

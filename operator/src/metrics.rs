@@ -1,0 +1,209 @@
+//! What the operator counts. Labels are closed sets: no name of an object is one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tower::{Layer, Service};
+
+/// Bounds of a reconcile's duration, in seconds.
+const SECONDS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+/// A reconcile by its outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    controller: &'static str,
+    /// `ok`, or the category of the error.
+    outcome: &'static str,
+}
+
+/// A controller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Controller {
+    controller: &'static str,
+}
+
+/// A kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: String,
+}
+
+/// A request to the API server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    /// `get`, `watch`, `create`, `update`, `patch` or `delete`.
+    verb: &'static str,
+    /// The HTTP status; 0 when there was no answer.
+    code: u16,
+}
+
+/// Counters of the operator. Clones count into the same.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    reconciles: Family<Outcome, Counter>,
+    durations: Family<Controller, Histogram, fn() -> Histogram>,
+    writes: Family<Kind, Counter>,
+    watch_errors: Family<Kind, Counter>,
+    unreadable: Family<Kind, Counter>,
+    requests: Family<Request, Counter>,
+    leading: Gauge,
+    totals: std::sync::Arc<Totals>,
+}
+
+/// The same requests, to be read by tests and the log.
+#[derive(Debug, Default)]
+struct Totals {
+    reads: AtomicU64,
+    writes: AtomicU64,
+    reconciles: AtomicU64,
+}
+
+impl Metrics {
+    /// Counters at zero, registered.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            reconciles: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            writes: Family::default(),
+            watch_errors: Family::default(),
+            unreadable: Family::default(),
+            requests: Family::default(),
+            leading: Gauge::default(),
+            totals: std::sync::Arc::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("opaque_operator");
+        registry.register("reconciles", "Reconciles by outcome", metrics.reconciles.clone());
+        registry.register(
+            "reconcile_seconds",
+            "Duration of a reconcile",
+            metrics.durations.clone(),
+        );
+        registry.register("writes", "Objects written, by kind", metrics.writes.clone());
+        registry.register("watch_errors", "Failures of watches", metrics.watch_errors.clone());
+        registry.register(
+            "unreadable_objects",
+            "Times a stored object could not be read as its kind",
+            metrics.unreadable.clone(),
+        );
+        registry.register("api_requests", "Requests to the API server", metrics.requests.clone());
+        registry.register(
+            "leading",
+            "Whether this operator is the active one",
+            metrics.leading.clone(),
+        );
+        metrics
+    }
+
+    /// Counts a reconcile; `outcome` is `ok` or the category of its error.
+    pub fn reconciled(&self, controller: &'static str, outcome: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&Outcome { controller, outcome }).inc();
+        self.durations.get_or_create(&Controller { controller }).observe(took.as_secs_f64());
+        self.totals.reconciles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an object that was written.
+    pub fn wrote(&self, kind: &str) {
+        self.writes.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+    }
+
+    /// Counts a failure of a watch.
+    pub fn watch_failed(&self, kind: &str) {
+        self.watch_errors.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+    }
+
+    /// Counts an object that could not be read.
+    pub fn unreadable(&self, kind: &str) {
+        self.unreadable.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+    }
+
+    /// Notes whether this operator is the active one.
+    pub fn leads(&self, leads: bool) {
+        self.leading.set(i64::from(leads));
+    }
+
+    /// Reconciles so far.
+    pub fn reconciles(&self) -> u64 {
+        self.totals.reconciles.load(Ordering::Relaxed)
+    }
+
+    /// Requests so far that read, and that write.
+    pub fn requests(&self) -> (u64, u64) {
+        (self.totals.reads.load(Ordering::Relaxed), self.totals.writes.load(Ordering::Relaxed))
+    }
+
+    fn requested(&self, verb: &'static str, code: u16) {
+        self.requests.get_or_create(&Request { verb, code }).inc();
+        let total = match verb {
+            "get" | "watch" => &self.totals.reads,
+            _ => &self.totals.writes,
+        };
+        total.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts what a client asks: a layer around its transport.
+#[derive(Debug, Clone)]
+pub struct CountRequests(pub Metrics);
+
+impl<S> Layer<S> for CountRequests {
+    type Service = Counted<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Counted { inner, metrics: self.0.clone() }
+    }
+}
+
+/// A transport whose requests are counted.
+#[derive(Debug, Clone)]
+pub struct Counted<S> {
+    inner: S,
+    metrics: Metrics,
+}
+
+impl<S, B, R> Service<http::Request<B>> for Counted<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let verb = verb(&request);
+        let metrics = self.metrics.clone();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+            metrics.requested(verb, code);
+            answer
+        })
+    }
+}
+
+fn verb<B>(request: &http::Request<B>) -> &'static str {
+    let query = request.uri().query().unwrap_or_default();
+    match request.method().as_str() {
+        "GET" if query.contains("watch=true") => "watch",
+        "GET" => "get",
+        "POST" => "create",
+        "PUT" => "update",
+        "DELETE" => "delete",
+        _ => "patch",
+    }
+}

@@ -1,0 +1,145 @@
+//! Which kinds are watched, of them which objects, and what of them matters.
+
+use std::hash::{Hash, Hasher};
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::Resource;
+use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable};
+
+/// Name under which changes of ConfigMaps are told of which only metadata is watched.
+pub const FOREIGN_CONFIG_MAP: &str = "ConfigMap (metadata)";
+
+/// Objects that the operator made.
+const MADE_BY_OPERATOR: &str = "app.kubernetes.io/managed-by=opaque-operator";
+/// Leases are also made by nodes.
+const OF_OPAQUE: &str = "app.kubernetes.io/name=opaque";
+
+/// A kind that is watched.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) resource: ApiResource,
+    /// Labels that objects must have to be seen.
+    pub(super) selector: Option<&'static str>,
+    /// A digest of what controllers react to.
+    pub(super) digest: fn(&DynamicObject) -> u64,
+}
+
+impl Kind {
+    fn new<K: Resource<DynamicType = ()>>(
+        name: &'static str,
+        selector: Option<&'static str>,
+        digest: fn(&DynamicObject) -> u64,
+    ) -> Self {
+        Self { name, resource: ApiResource::erase::<K>(&()), selector, digest }
+    }
+}
+
+/// Every kind that is watched as a whole.
+pub(super) fn all() -> Vec<Kind> {
+    let made = Some(MADE_BY_OPERATOR);
+    vec![
+        Kind::new::<OpaqueCluster>("OpaqueCluster", None, of_spec),
+        Kind::new::<OpaqueTable>("OpaqueTable", None, of_spec),
+        Kind::new::<OpaqueShardMap>("OpaqueShardMap", None, of_version),
+        Kind::new::<StatefulSet>("StatefulSet", made, of_version),
+        Kind::new::<Pod>("Pod", made, of_version),
+        Kind::new::<Job>("Job", made, of_version),
+        Kind::new::<Service>("Service", made, of_version),
+        Kind::new::<ServiceAccount>("ServiceAccount", made, of_version),
+        Kind::new::<Role>("Role", made, of_version),
+        Kind::new::<RoleBinding>("RoleBinding", made, of_version),
+        Kind::new::<PodDisruptionBudget>("PodDisruptionBudget", made, of_version),
+        Kind::new::<NetworkPolicy>("NetworkPolicy", made, of_version),
+        Kind::new::<ConfigMap>("ConfigMap", made, of_version),
+        Kind::new::<Secret>("Secret", made, of_version),
+        Kind::new::<Lease>("Lease", Some(OF_OPAQUE), of_lease),
+    ]
+}
+
+/// What people write: not status.
+fn of_spec(object: &DynamicObject) -> u64 {
+    let meta = &object.metadata;
+    digest(|hasher| {
+        (&meta.uid, meta.generation, &meta.labels, &meta.annotations).hash(hasher);
+        meta.deletion_timestamp.is_some().hash(hasher);
+    })
+}
+
+/// Everything.
+fn of_version(object: &DynamicObject) -> u64 {
+    let meta = &object.metadata;
+    digest(|hasher| (&meta.uid, &meta.resource_version).hash(hasher))
+}
+
+/// Who holds it and what is said in it: not that it was renewed.
+fn of_lease(object: &DynamicObject) -> u64 {
+    let meta = &object.metadata;
+    let spec = object.data.get("spec");
+    let field = |name: &str| spec.and_then(|spec| spec.get(name)).map(ToString::to_string);
+    digest(|hasher| {
+        (&meta.uid, &meta.labels, &meta.annotations).hash(hasher);
+        (field("holderIdentity"), field("leaseTransitions")).hash(hasher);
+    })
+}
+
+/// Within one process only: the hash is not stable.
+pub(super) fn digest(feed: impl FnOnce(&mut std::hash::DefaultHasher)) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    feed(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn lease(version: &str, renewed: &str, holder: &str) -> DynamicObject {
+        serde_json::from_value(json!({
+            "metadata": {"name": "a", "uid": "1", "resourceVersion": version},
+            "spec": {"holderIdentity": holder, "renewTime": renewed, "leaseTransitions": 1},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_renewal_of_a_lease_does_not_matter_but_its_holder_does() {
+        let before = of_lease(&lease("1", "2026-01-01T00:00:00.000000Z", "a"));
+        assert_eq!(before, of_lease(&lease("2", "2026-01-01T00:00:02.000000Z", "a")));
+        assert_ne!(before, of_lease(&lease("3", "2026-01-01T00:00:02.000000Z", "b")));
+    }
+
+    #[test]
+    fn a_status_does_not_matter_but_a_spec_and_an_annotation_do() {
+        let object = |generation: i64, version: &str, value: &str| -> DynamicObject {
+            serde_json::from_value(json!({"metadata": {
+                "name": "a", "uid": "1", "generation": generation, "resourceVersion": version,
+                "annotations": {"opaque.dev/rotate-ca": value},
+            }}))
+            .unwrap()
+        };
+        let before = of_spec(&object(1, "1", "x"));
+        assert_eq!(before, of_spec(&object(1, "2", "x")));
+        assert_ne!(before, of_spec(&object(2, "3", "x")));
+        assert_ne!(before, of_spec(&object(1, "3", "y")));
+    }
+
+    #[test]
+    fn secrets_are_selected_by_the_operators_label() {
+        let kinds = all();
+        let secret = kinds.iter().find(|kind| kind.name == "Secret").unwrap();
+        assert_eq!(secret.selector, Some("app.kubernetes.io/managed-by=opaque-operator"));
+        for kind in &kinds {
+            assert_eq!(kind.name, kind.resource.kind);
+        }
+    }
+}

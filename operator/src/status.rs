@@ -1,0 +1,216 @@
+//! Conditions and operations, changed only when they change.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::runtime::events::EventType;
+use opaque_crds::status::{ConditionType, Operation};
+
+use crate::context::{Context, shorten};
+
+/// Longest message of a condition.
+const MESSAGE: usize = 2048;
+/// Longest `blockedBy`.
+const BLOCKED_BY: usize = 1000;
+
+/// Status of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Truth {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// The conditions of an object as they shall be next.
+///
+/// The time of a transition is kept unless the status flips; conditions that were not set, such as
+/// those of other writers, are kept as they are.
+#[derive(Debug)]
+pub struct Conditions {
+    conditions: Vec<Condition>,
+    generation: Option<i64>,
+    now: Time,
+    transitions: Vec<Transition>,
+}
+
+/// A condition whose status or reason changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Which.
+    pub type_: ConditionType,
+    /// Its new status.
+    pub status: Truth,
+    /// Its new reason.
+    pub reason: String,
+    /// Its new message.
+    pub message: String,
+}
+
+impl Conditions {
+    /// Begins with what was reported before. `generation` is that of the spec that was looked at.
+    pub fn new(previous: &[Condition], generation: Option<i64>, now: Time) -> Self {
+        Self { conditions: previous.to_vec(), generation, now, transitions: Vec::new() }
+    }
+
+    /// Sets a condition. `reason` is one word in CamelCase, `message` is for people.
+    pub fn set(
+        &mut self,
+        type_: ConditionType,
+        status: impl Into<Truth>,
+        reason: &str,
+        message: impl AsRef<str>,
+    ) {
+        let status = status.into();
+        let found = self.conditions.iter().position(|one| one.type_ == type_.as_str());
+        let previous = found.and_then(|at| self.conditions.get(at));
+        let flipped = previous.is_none_or(|one| one.status != status.as_str());
+        let since = match previous {
+            Some(previous) if !flipped => previous.last_transition_time.clone(),
+            _ => self.now.clone(),
+        };
+        let next = Condition {
+            type_: type_.as_str().into(),
+            status: status.as_str().into(),
+            reason: reason.into(),
+            message: shorten(message.as_ref(), MESSAGE),
+            observed_generation: self.generation,
+            last_transition_time: since,
+        };
+        if flipped || previous.is_some_and(|one| one.reason != next.reason) {
+            let (reason, message) = (next.reason.clone(), next.message.clone());
+            self.transitions.push(Transition { type_, status, reason, message });
+        }
+        match found.and_then(|at| self.conditions.get_mut(at)) {
+            Some(condition) => *condition = next,
+            None => self.conditions.push(next),
+        }
+    }
+
+    /// The conditions, and what changed about them.
+    pub fn finish(self) -> (Vec<Condition>, Vec<Transition>) {
+        (self.conditions, self.transitions)
+    }
+}
+
+/// Something under way, before it is known since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What is being done; unique among those of an object.
+    pub name: &'static str,
+    /// The step that it has reached.
+    pub step: String,
+    /// Why it does not go on.
+    pub blocked_by: Option<String>,
+}
+
+impl Step {
+    /// Something that advances.
+    pub fn going(name: &'static str, step: impl Into<String>) -> Self {
+        Self { name, step: step.into(), blocked_by: None }
+    }
+
+    /// Something that waits.
+    pub fn blocked(name: &'static str, step: impl Into<String>, by: impl AsRef<str>) -> Self {
+        Self { name, step: step.into(), blocked_by: Some(shorten(by.as_ref(), BLOCKED_BY)) }
+    }
+}
+
+/// The operations to report: what stands still keeps its `since`.
+pub fn operations(previous: &[Operation], steps: Vec<Step>, now: &Time) -> Vec<Operation> {
+    let report = |Step { name, step, blocked_by }: Step| {
+        let step = shorten(&step, 63);
+        let known = previous.iter().find(|operation| {
+            operation.name == name && operation.step == step && operation.blocked_by == blocked_by
+        });
+        let since = known.map_or_else(|| now.clone(), |operation| operation.since.clone());
+        Operation { name: name.into(), step, blocked_by, since }
+    };
+    steps.into_iter().map(report).collect()
+}
+
+/// Publishes one event for each transition: warnings for what a person should look at.
+pub async fn announce(context: &Context, about: &ObjectReference, transitions: &[Transition]) {
+    for transition in transitions {
+        let Transition { type_, status, reason, message } = transition;
+        let bad = match type_ {
+            ConditionType::Degraded => *status == Truth::True,
+            ConditionType::Available | ConditionType::CertificatesReady => *status != Truth::True,
+            ConditionType::Progressing | ConditionType::ShardsBalanced | ConditionType::Paused => {
+                false
+            }
+        };
+        let type_of_event = if bad { EventType::Warning } else { EventType::Normal };
+        let note = format!("{} is {}: {message}", type_.as_str(), status.as_str());
+        context.publish(about, type_of_event, reason, &note).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(second: i64) -> Time {
+        Time(k8s_openapi::jiff::Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn a_transition_has_the_time_at_which_the_status_flipped() {
+        let mut first = Conditions::new(&[], Some(1), time(10));
+        first.set(ConditionType::Available, false, "Starting", "no pod");
+        let (first, transitions) = first.finish();
+        assert_eq!(transitions.len(), 1);
+
+        let mut second = Conditions::new(&first, Some(2), time(20));
+        second.set(ConditionType::Available, false, "Starting", "one pod");
+        let (second, transitions) = second.finish();
+        assert_eq!(transitions, []);
+        assert_eq!(second[0].last_transition_time, time(10));
+        assert_eq!(
+            (second[0].observed_generation, second[0].message.as_str()),
+            (Some(2), "one pod")
+        );
+
+        let mut third = Conditions::new(&second, Some(2), time(30));
+        third.set(ConditionType::Available, true, "Serving", "");
+        let (third, transitions) = third.finish();
+        assert_eq!(third[0].last_transition_time, time(30));
+        assert_eq!(transitions[0].reason, "Serving");
+    }
+
+    #[test]
+    fn nothing_new_gives_the_same_conditions() {
+        let build = |previous: &[Condition], now| {
+            let mut conditions = Conditions::new(previous, Some(1), time(now));
+            conditions.set(ConditionType::Paused, Truth::Unknown, "A", "b");
+            conditions.finish().0
+        };
+        let first = build(&[], 1);
+        assert_eq!(build(&first, 2), first);
+    }
+
+    #[test]
+    fn an_operation_that_stands_still_keeps_its_time() {
+        let blocked = |by: &str| vec![Step::blocked("Rollout", "Starting", by)];
+        let first = operations(&[], blocked("no node fits"), &time(1));
+        assert_eq!(operations(&first, blocked("no node fits"), &time(2)), first);
+        assert_eq!(operations(&first, blocked("image"), &time(3))[0].since, time(3));
+    }
+}
