@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use opaque_pir::{layout::MAX_ROW_BYTES, table::RowError};
+use opaque_source::SourceError;
 use thiserror::Error;
 
 use crate::{
-    csv_source::CsvError, ddl::DdlError, description::DescriptionError, keys::KeysError,
-    lookup::LookupError, profile::ProfileError, session::CallError, sql::SqlError,
+    ddl::DdlError, description::DescriptionError, keys::KeysError, lookup::LookupError,
+    profile::ProfileError, session::CallError, sql::SqlError,
 };
 
 /// Why an operation of [`crate::Client`] failed.
@@ -62,39 +62,11 @@ pub enum Error {
     },
     /// The data file is wrong.
     #[error("{}", located(path, source))]
-    Csv {
+    Source {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        source: Box<CsvError>,
-    },
-    /// A row is larger than the largest bucket.
-    #[error(
-        "{}: line {line}: the row takes {bytes} bytes; a row may take at most {MAX_ROW_BYTES}",
-        path.display()
-    )]
-    RowTooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Line of the row.
-        line: u64,
-        /// Its bytes, encoded.
-        bytes: usize,
-    },
-    /// A value of a KEY column comes twice.
-    #[error(
-        "{}: line {line}, column {column}: the value of line {first_line} again, but {column} is a KEY",
-        path.display()
-    )]
-    DuplicateKey {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: String,
-        /// Line of the second row.
-        line: u64,
-        /// Line of the first row.
-        first_line: u64,
+        source: Box<SourceError>,
     },
     /// The cluster refused a load, or the call broke.
     #[error("the load failed: {0}")]
@@ -102,16 +74,6 @@ pub enum Error {
     /// The cluster refused a rollback, or the call broke.
     #[error("the rollback failed: {0}")]
     Rollback(#[source] CallError),
-    /// A row does not fit the schema.
-    #[error("{}: line {line}: {source}", path.display())]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// Line of the row.
-        line: u64,
-        /// Why.
-        source: RowError,
-    },
     /// The system gives no randomness.
     #[error("the operating system gives no randomness: {0}")]
     Randomness(#[source] io::Error),
@@ -121,7 +83,7 @@ pub enum Error {
 }
 
 /// The error with its file in front, unless it names the file itself.
-fn located(path: &Path, source: &CsvError) -> String {
+fn located(path: &Path, source: &SourceError) -> String {
     let (path, text) = (path.display().to_string(), source.to_string());
     if text.contains(&path) { text } else { format!("{path}: {text}") }
 }
@@ -162,10 +124,7 @@ impl Error {
                         .to_owned(),
                 ),
             },
-            Self::Csv { .. }
-            | Self::Row { .. }
-            | Self::RowTooLarge { .. }
-            | Self::DuplicateKey { .. } => Some("nothing was loaded".to_owned()),
+            Self::Source { .. } => Some("nothing was loaded".to_owned()),
             Self::Profile(_)
             | Self::Read { .. }
             | Self::Description(_)

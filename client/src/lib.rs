@@ -11,7 +11,7 @@
 //! - a query: [`sql`] says what to fetch and what the answer is, [`execute`] runs it,
 //!   [`lookup`] and [`lwe`] turn values into requests and answers into rows, [`session`] calls nodes,
 //!   [`description`] checks what they say of a table;
-//! - a load: [`ddl`] and [`csv_source`] read, [`load`] sends;
+//! - a load: [`ddl`] and [`opaque_source`] read, [`load`] sends;
 //! - [`present`] writes answers.
 //!
 //! **Limits.** A query's size depends on table, column and number of lookups; those, LIMIT and
@@ -20,7 +20,6 @@
 #![deny(unsafe_code)]
 
 pub mod client;
-pub mod csv_source;
 pub mod ddl;
 pub mod description;
 pub mod error;

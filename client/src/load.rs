@@ -5,21 +5,20 @@
 //! the cluster says about it. A stream that breaks before its commit publishes nothing. One that
 //! breaks after it may still be published, so it is not sent again by itself.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use bytes::Bytes;
-use opaque_pir::layout::MAX_ROW_BYTES;
-use opaque_pir::table::{Role, RowError, Schema, Value, encode_row};
+use opaque_pir::table::{RowError, Schema, Value, encode_row};
 use opaque_proto::v1::{
     LoadCommit, LoadHeader, LoadRequest, LoadResponse, LoadStage, Loaded, RowBatch, load_request,
     load_response,
 };
+use opaque_source::{Encoded, Reader};
 use tokio::time::timeout;
 use tonic::Status;
 
 use crate::{
     client::{Client, Event, OnEvent},
-    csv_source::Reader,
     ddl,
     description::{Table, schema_to_wire},
     error::Error,
@@ -57,22 +56,13 @@ impl Rows {
         null: &str,
         mut on_bytes: impl FnMut(u64, Option<u64>),
     ) -> Result<Self, Error> {
-        let fault = |source| Error::Csv { path: path.to_owned(), source: Box::new(source) };
-        let mut reader = Reader::open(path, &schema, null).map_err(fault)?;
-        let mut keys = UniqueKeys::new(&schema);
+        let fault = |source| Error::Source { path: path.to_owned(), source: Box::new(source) };
+        let reader = Reader::open(path, &schema, null).map_err(fault)?;
+        let mut encoded = Encoded::new(reader);
         let mut rows = RowsBuilder::new(schema);
-        while let Some(row) = reader.next() {
-            let values = row.map_err(fault)?;
-            let line = reader.line();
-            let refused = |source| Error::Row { path: path.to_owned(), line, source };
-            let bytes = rows.push(&values).map_err(refused)?;
-            if bytes > MAX_ROW_BYTES {
-                return Err(Error::RowTooLarge { path: path.to_owned(), line, bytes });
-            }
-            if let Some((column, first_line)) = keys.insert(&values, line) {
-                let (path, column) = (path.to_owned(), column.to_owned());
-                return Err(Error::DuplicateKey { path, column, line, first_line });
-            }
+        while let Some(row) = encoded.next() {
+            rows.add(row.map_err(fault)?);
+            let reader = encoded.reader();
             on_bytes(reader.bytes_read(), reader.total_bytes());
         }
         Ok(rows.finish())
@@ -91,37 +81,6 @@ impl Rows {
     /// Bytes of all encoded rows.
     pub fn bytes(&self) -> u64 {
         self.bytes
-    }
-}
-
-/// What the KEY columns held so far. The cluster refuses a value that comes twice too, but only
-/// once it has all rows, and it knows no lines.
-struct UniqueKeys {
-    /// Position and name of each KEY column, and the line of each value's digest.
-    columns: Vec<(usize, String, HashMap<[u8; 16], u64>)>,
-}
-
-impl UniqueKeys {
-    fn new(schema: &Schema) -> Self {
-        let columns = schema.columns().iter().enumerate();
-        let keys = columns.filter(|(_, column)| column.role == Role::Key);
-        let keys = keys.map(|(position, column)| (position, column.name.clone(), HashMap::new()));
-        Self { columns: keys.collect() }
-    }
-
-    /// Adds a row; the column whose value came before, and the line where it did.
-    fn insert(&mut self, values: &[Value], line: u64) -> Option<(&str, u64)> {
-        for (position, name, lines) in &mut self.columns {
-            let key = values.get(*position).map(Value::search_key).unwrap_or_default();
-            // Half of BLAKE3: two values of one digest are not to be found.
-            let Some(digest) = blake3::hash(&key).as_bytes().first_chunk().copied() else {
-                continue;
-            };
-            if let Some(first) = lines.insert(digest, line) {
-                return Some((name, first));
-            }
-        }
-        None
     }
 }
 
@@ -146,14 +105,7 @@ impl RowsBuilder {
     pub fn push(&mut self, values: &[Value]) -> Result<usize, RowError> {
         let row = encode_row(&self.done.schema, values)?;
         let bytes = row.len();
-        self.done.rows += 1;
-        self.done.bytes += row.len() as u64;
-        self.batch_bytes += row.len();
-        self.batch.rows.push(Bytes::from(row));
-        if self.batch_bytes >= BATCH_BYTES {
-            self.done.batches.push(std::mem::take(&mut self.batch));
-            self.batch_bytes = 0;
-        }
+        self.add(row);
         Ok(bytes)
     }
 
@@ -164,6 +116,18 @@ impl RowsBuilder {
             done.batches.push(batch);
         }
         done
+    }
+
+    /// Adds an encoded row.
+    fn add(&mut self, row: Vec<u8>) {
+        self.done.rows += 1;
+        self.done.bytes += row.len() as u64;
+        self.batch_bytes += row.len();
+        self.batch.rows.push(Bytes::from(row));
+        if self.batch_bytes >= BATCH_BYTES {
+            self.done.batches.push(std::mem::take(&mut self.batch));
+            self.batch_bytes = 0;
+        }
     }
 }
 

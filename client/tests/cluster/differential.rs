@@ -1,6 +1,5 @@
 //! At least 500 random statements through a real cluster, each compared with SQLite row for row.
 
-use opaque_client::csv_source;
 use opaque_client::ddl;
 use opaque_client::sql::{self, Options, Parameters, ResultSet, Source, SqlError};
 use opaque_client::{Client, Error, QueryOptions};
@@ -130,7 +129,7 @@ fn most_matches(sqlite: &rusqlite::Connection, sql: &str) -> u64 {
 fn read_example(name: &str, data: &str) -> Table {
     let folder = example(name);
     let schema = ddl::parse(&std::fs::read_to_string(folder.join("schema.sql")).unwrap()).unwrap();
-    let rows = csv_source::Reader::open(&folder.join(data), &schema, "").unwrap();
+    let rows = opaque_source::Reader::open(&folder.join(data), &schema, "").unwrap();
     let rows = rows.collect::<Result<_, _>>().unwrap();
     Table { schema, rows }
 }

@@ -1,6 +1,7 @@
 //! Files that cannot be loaded: the error names line and column, and nothing is loaded.
 
-use opaque_client::{csv_source::Reader, ddl};
+use opaque_client::ddl;
+use opaque_source::Reader;
 
 use super::harness::{Cluster, example, path, rows};
 

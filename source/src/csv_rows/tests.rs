@@ -1,10 +1,10 @@
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use opaque_pir::table::ColumnType;
+use opaque_pir::table::{Column, ColumnType, Role, Schema, Value};
 use tempfile::TempDir;
 
-use super::*;
+use crate::{MAX_RECORD_BYTES, Reader, SourceError};
 
 fn schema() -> Schema {
     let column = |name: &str, column_type, role, nullable| Column {
@@ -28,7 +28,7 @@ fn file(directory: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-fn rows_of(name: &str, bytes: &[u8], null: &str) -> Result<Vec<Vec<Value>>, CsvError> {
+fn rows_of(name: &str, bytes: &[u8], null: &str) -> Result<Vec<Vec<Value>>, SourceError> {
     let directory = TempDir::new().unwrap();
     Reader::open(&file(&directory, name, bytes), &schema(), null)?.collect()
 }
@@ -94,8 +94,8 @@ fn reads_plain_and_compressed() {
 fn null_is_what_the_caller_says() {
     let text = "city,temp,note,ok\nA,,,1\nB,\\N,\\N,0\n";
     let numbers = |text: &str, null| rows_of("w.csv", text.as_bytes(), null);
-    assert!(matches!(numbers(text, ""), Err(CsvError::Value { line: 3, .. })));
-    assert!(matches!(numbers(text, "\\N"), Err(CsvError::Value { line: 2, .. })));
+    assert!(matches!(numbers(text, ""), Err(SourceError::Value { line: 3, .. })));
+    assert!(matches!(numbers(text, "\\N"), Err(SourceError::Value { line: 2, .. })));
     let text = "city,temp,note,ok\nA,1,,1\nB,\\N,\\N,0\n";
     let expected = vec![row("A", Some(1), Some(""), true), row("B", None, None, false)];
     assert_eq!(numbers(text, "\\N").unwrap(), expected);
@@ -200,4 +200,17 @@ fn nothing_follows_an_error() {
 fn a_missing_file_is_named() {
     let error = Reader::open(Path::new("no/such.csv"), &schema(), "").err().unwrap();
     assert!(error.to_string().starts_with("cannot open no/such.csv: "), "{error}");
+}
+
+#[test]
+fn an_unclosed_quote_is_found_before_the_file_is_in_memory() {
+    let directory = TempDir::new().unwrap();
+    let mut text = b"city,temp,note,ok\nA,1,x,1\nB,1,\"x".to_vec();
+    text.resize(text.len() + 2 * usize::try_from(MAX_RECORD_BYTES).unwrap(), b'x');
+    let path = file(&directory, "w.csv", &text);
+    let mut reader = Reader::open(&path, &schema(), "").unwrap();
+    reader.next().unwrap().unwrap();
+    let error = reader.next().unwrap().unwrap_err();
+    assert!(matches!(error, SourceError::TooLong { line: 3, .. }), "{error}");
+    assert!(reader.bytes_read() < MAX_RECORD_BYTES + (1 << 20), "{}", reader.bytes_read());
 }

@@ -1,13 +1,15 @@
-//! Why a CSV file was refused: where, what, and what to do.
+//! Why a file was refused: where, what, and what to do.
 
 use std::{fmt, io};
 
+use opaque_pir::layout::MAX_ROW_BYTES;
+use opaque_pir::table::RowError;
 use thiserror::Error;
 
-/// Why a CSV file was refused; lines count from 1, the header's included.
+/// Why a file was refused; lines count from 1, the header's included.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum CsvError {
+pub enum SourceError {
     /// The file cannot be opened.
     #[error("cannot open {path}: {source}")]
     Open {
@@ -23,6 +25,18 @@ pub enum CsvError {
         path: String,
         /// What its name says.
         format: &'static str,
+    },
+    /// The file is compressed otherwise than was said.
+    #[error(
+        "{path} is {found}, but its compression was declared as {declared}: correct one of them"
+    )]
+    Compression {
+        /// The file.
+        path: String,
+        /// What was said.
+        declared: &'static str,
+        /// What the first bytes say.
+        found: &'static str,
     },
     /// The file ends early, cannot be decompressed, or cannot be read.
     #[error("cannot read {path} beyond line {line}: {source}")]
@@ -71,9 +85,7 @@ pub enum CsvError {
         column: String,
     },
     /// A field is NULL where that is not allowed.
-    #[error(
-        "line {line}, column {column}: NULL, but the column is {declared}; fill it in, or name another text for NULL by --null"
-    )]
+    #[error("line {line}, column {column}: NULL, but the column is {declared}; {remedy}")]
     Null {
         /// Where the field begins.
         line: u64,
@@ -81,6 +93,8 @@ pub enum CsvError {
         column: String,
         /// `a KEY` or `NOT NULL`.
         declared: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A field is no value of its column.
     #[error("line {line}, column {column}: expected {expected}, found {found:?}")]
@@ -93,6 +107,72 @@ pub enum CsvError {
         expected: &'static str,
         /// The field's beginning.
         found: String,
+    },
+    /// A record is so long that it was not read.
+    #[error(
+        "line {line}: the record that begins here has more than {limit} bytes; check for an unclosed quote, and that the file is of its format"
+    )]
+    TooLong {
+        /// Where it begins.
+        line: u64,
+        /// The bound, bytes.
+        limit: u64,
+    },
+    /// A line is no JSON object.
+    #[error("line {line}: expected a JSON object on one line: {reason}")]
+    Json {
+        /// The line.
+        line: u64,
+        /// Where and why.
+        reason: String,
+    },
+    /// An object has keys that are no columns.
+    #[error("line {line}: unknown keys: {}; the schema has {}", unknown.join(", "), expected.join(", "))]
+    Keys {
+        /// The line.
+        line: u64,
+        /// Keys that are no columns.
+        unknown: Vec<String>,
+        /// Columns of the schema.
+        expected: Vec<String>,
+    },
+    /// An object has two keys for one column.
+    #[error(
+        "line {line}, column {column}: the key comes twice; keys differ by more than their case"
+    )]
+    Repeated {
+        /// The line.
+        line: u64,
+        /// The column.
+        column: String,
+    },
+    /// A row does not fit the schema.
+    #[error("line {line}: {source}")]
+    Row {
+        /// Line of the row.
+        line: u64,
+        /// Why.
+        source: RowError,
+    },
+    /// A row is larger than the largest bucket.
+    #[error("line {line}: the row takes {bytes} bytes; a row may take at most {MAX_ROW_BYTES}")]
+    RowTooLarge {
+        /// Line of the row.
+        line: u64,
+        /// Its bytes, encoded.
+        bytes: usize,
+    },
+    /// A value of a KEY column comes twice.
+    #[error(
+        "line {line}, column {column}: the value of line {first_line} again, but {column} is a KEY"
+    )]
+    DuplicateKey {
+        /// The column.
+        column: String,
+        /// Line of the second row.
+        line: u64,
+        /// Line of the first row.
+        first_line: u64,
     },
 }
 

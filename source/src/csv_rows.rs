@@ -3,96 +3,72 @@
 //! Columns are matched by the header, without regard to ASCII case. Lines in errors are those an
 //! editor shows, whatever the line ends and however many lines a quoted field spans.
 
-mod error;
-mod input;
-
-use std::path::Path;
+mod lines;
 
 use csv::ByteRecord;
-use opaque_pir::table::{Column, Role, Schema, Value};
+use opaque_pir::table::{Column, Schema, Value};
 
-pub use self::error::{CsvError, HeaderMismatch};
-use self::input::{Input, Lines};
+use self::lines::Lines;
+use crate::input::Bytes;
+use crate::reader::{Null, declared, shortened};
+use crate::{HeaderMismatch, MAX_RECORD_BYTES, SourceError};
 
-/// Typed rows of a CSV file, in file order. Ends after the first error.
-pub struct Reader {
+/// Typed rows of a CSV file, in file order.
+pub(crate) struct CsvRows {
     csv: csv::Reader<Lines>,
     path: String,
     columns: Vec<Column>,
     /// For each column of the schema, its field in a record.
     fields: Vec<usize>,
-    null: String,
+    null: Null,
     record: ByteRecord,
-    input: Input,
     /// Where the last record began.
     line: u64,
-    failed: bool,
 }
 
-impl Reader {
-    /// Opens a file, or standard input for `-`, and checks its header. gzip and zstd are recognised
-    /// by their first bytes. A field that equals `null` is NULL.
-    pub fn open(path: &Path, schema: &Schema, null: &str) -> Result<Self, CsvError> {
-        let (input, bytes) = Input::open(path)?;
-        let path = path.display().to_string();
+impl CsvRows {
+    /// Reads the header and checks it.
+    pub(crate) fn open(
+        path: String,
+        bytes: Bytes,
+        schema: &Schema,
+        null: Null,
+    ) -> Result<Self, SourceError> {
         let mut csv = csv::ReaderBuilder::new()
             .has_headers(false)
             // Lengths are compared here, for an error with the right line.
             .flexible(true)
             .from_reader(Lines::new(bytes));
+        csv.get_mut().read_until(MAX_RECORD_BYTES);
         let mut header = ByteRecord::new();
         match csv.read_byte_record(&mut header) {
             Ok(true) => {}
-            Ok(false) => return Err(CsvError::Empty { path }),
-            Err(source) => return Err(CsvError::Read { path, line: 1, source: source.into() }),
+            Ok(false) => return Err(SourceError::Empty { path }),
+            Err(source) => return Err(unread(&mut csv, &path, 0, source)),
         }
         let fields = matched(schema, &header, &path)?;
-        Ok(Self {
-            csv,
-            path,
-            columns: schema.columns().to_vec(),
-            fields,
-            null: null.to_owned(),
-            record: ByteRecord::new(),
-            input,
-            line: 1,
-            failed: false,
-        })
-    }
-
-    /// Bytes of the file (of its compressed form, if it is compressed) read so far.
-    pub fn bytes_read(&self) -> u64 {
-        self.input.bytes_read()
-    }
-
-    /// Size of the file in the same bytes, unless it is a stream.
-    pub fn total_bytes(&self) -> Option<u64> {
-        self.input.total_bytes()
+        let (columns, record) = (schema.columns().to_vec(), ByteRecord::new());
+        Ok(Self { csv, path, columns, fields, null, record, line: 1 })
     }
 
     /// The line on which the row returned last begins.
-    pub fn line(&self) -> u64 {
+    pub(crate) fn line(&self) -> u64 {
         self.line
     }
 
-    fn read(&mut self) -> Result<Option<Vec<Value>>, CsvError> {
+    pub(crate) fn read(&mut self) -> Result<Option<Vec<Value>>, SourceError> {
+        let before = self.csv.position().byte();
+        self.csv.get_mut().read_until(before.saturating_add(MAX_RECORD_BYTES));
         match self.csv.read_byte_record(&mut self.record) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
-            Err(source) => {
-                let line = self.csv.get_mut().line_of(u64::MAX);
-                return Err(CsvError::Read {
-                    path: self.path.clone(),
-                    line,
-                    source: source.into(),
-                });
-            }
+            Err(source) => return Err(unread(&mut self.csv, &self.path, before, source)),
         }
         let start = self.record.position().map_or(0, csv::Position::byte);
         let line = self.csv.get_mut().line_of(start);
         self.line = line;
         if self.record.len() != self.fields.len() {
-            return Err(CsvError::Fields {
+            return Err(SourceError::Fields {
                 line,
                 expected: self.fields.len(),
                 found: self.record.len(),
@@ -105,7 +81,7 @@ impl Reader {
             .map(Some)
     }
 
-    fn value(&self, column: &Column, field: usize, line: u64) -> Result<Value, CsvError> {
+    fn value(&self, column: &Column, field: usize, line: u64) -> Result<Value, SourceError> {
         let bytes = self.record.get(field).unwrap_or_default();
         // A field may begin some lines below its record, after quoted line breaks.
         let line_of_field = || {
@@ -114,17 +90,18 @@ impl Reader {
         };
         let name = || column.name.clone();
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return Err(CsvError::Utf8 { line: line_of_field(), column: name() });
+            return Err(SourceError::Utf8 { line: line_of_field(), column: name() });
         };
-        if text == self.null {
+        if text == self.null.text() {
             return if column.nullable {
                 Ok(Value::Null)
             } else {
-                let declared = if column.role == Role::Key { "a KEY" } else { "NOT NULL" };
-                Err(CsvError::Null { line: line_of_field(), column: name(), declared })
+                let (declared, remedy) = (declared(column), self.null.remedy());
+                let line = line_of_field();
+                Err(SourceError::Null { line, column: name(), declared, remedy })
             };
         }
-        Value::parse(column.column_type, text).map_err(|error| CsvError::Value {
+        Value::parse(column.column_type, text).map_err(|error| SourceError::Value {
             line: line_of_field(),
             column: name(),
             expected: error.expected,
@@ -133,21 +110,18 @@ impl Reader {
     }
 }
 
-impl Iterator for Reader {
-    type Item = Result<Vec<Value>, CsvError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let row = self.read().transpose();
-        self.failed = !matches!(row, Some(Ok(_)));
-        row
+/// Why a record could not be read; it began at byte `start`.
+fn unread(csv: &mut csv::Reader<Lines>, path: &str, start: u64, source: csv::Error) -> SourceError {
+    if csv.get_ref().is_at_end() {
+        let line = csv.get_mut().line_of(start);
+        return SourceError::TooLong { line, limit: MAX_RECORD_BYTES };
     }
+    let line = csv.get_mut().line_of(u64::MAX);
+    SourceError::Read { path: path.to_owned(), line, source: source.into() }
 }
 
 /// For each column of the schema, the position of its name in the header.
-fn matched(schema: &Schema, header: &ByteRecord, path: &str) -> Result<Vec<usize>, CsvError> {
+fn matched(schema: &Schema, header: &ByteRecord, path: &str) -> Result<Vec<usize>, SourceError> {
     let names: Vec<_> =
         header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
     let position = |name: &str| names.iter().position(|found| found.eq_ignore_ascii_case(name));
@@ -168,16 +142,7 @@ fn matched(schema: &Schema, header: &ByteRecord, path: &str) -> Result<Vec<usize
     let fields: Option<Vec<_>> = columns.iter().map(|column| position(&column.name)).collect();
     fields
         .filter(|fields| fields.len() == names.len())
-        .ok_or_else(|| CsvError::Header { path: path.to_owned(), mismatch })
-}
-
-/// The beginning of a field, for an error.
-fn shortened(text: &str) -> String {
-    const CHARS: usize = 40;
-    match text.char_indices().nth(CHARS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+        .ok_or_else(|| SourceError::Header { path: path.to_owned(), mismatch })
 }
 
 #[cfg(test)]

@@ -1,0 +1,141 @@
+//! Rows of a table from JSON lines: one object a line, its keys the columns.
+//!
+//! Keys are matched without regard to ASCII case. A value must be of its column's type: no number is
+//! read from a string. `null` and a key that is not there are NULL. A JSON column keeps the text of
+//! its value as it stands, which is why objects are not parsed into maps.
+
+mod members;
+
+use std::io::{BufRead, BufReader, Read};
+
+use opaque_pir::table::{Column, ColumnType, Schema, Value};
+use serde::de::IgnoredAny;
+
+use self::members::members;
+use crate::input::Bytes;
+use crate::reader::{declared, shortened};
+use crate::{MAX_RECORD_BYTES, SourceError};
+
+/// Typed rows of a file with JSON lines, in file order.
+pub(crate) struct JsonRows {
+    bytes: BufReader<Bytes>,
+    path: String,
+    schema: Schema,
+    text: Vec<u8>,
+    /// The line that was read last.
+    line: u64,
+}
+
+impl JsonRows {
+    pub(crate) fn new(path: String, bytes: Bytes, schema: &Schema) -> Self {
+        let bytes = BufReader::with_capacity(1 << 16, bytes);
+        Self { bytes, path, schema: schema.clone(), text: Vec::new(), line: 0 }
+    }
+
+    /// The line of the row returned last.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
+    pub(crate) fn read(&mut self) -> Result<Option<Vec<Value>>, SourceError> {
+        while self.next_line()? {
+            let line = self.line;
+            let text = self.text.strip_prefix(b"\xef\xbb\xbf").filter(|_| line == 1);
+            let text = text.unwrap_or(&self.text).trim_ascii();
+            if !text.is_empty() {
+                return row(&self.schema, text, line).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a line; `false` at the end of the file.
+    fn next_line(&mut self) -> Result<bool, SourceError> {
+        self.text.clear();
+        let mut bounded = self.bytes.by_ref().take(MAX_RECORD_BYTES);
+        let length = bounded.read_until(b'\n', &mut self.text).map_err(|source| {
+            SourceError::Read { path: self.path.clone(), line: self.line, source }
+        })?;
+        if length == 0 {
+            return Ok(false);
+        }
+        self.line += 1;
+        if length as u64 == MAX_RECORD_BYTES {
+            return Err(SourceError::TooLong { line: self.line, limit: MAX_RECORD_BYTES });
+        }
+        Ok(true)
+    }
+}
+
+/// The values of one object.
+fn row(schema: &Schema, text: &[u8], line: u64) -> Result<Vec<Value>, SourceError> {
+    let malformed = |reason: String| SourceError::Json { line, reason };
+    let text = std::str::from_utf8(text).map_err(|error| malformed(error.to_string()))?;
+    if !text.starts_with('{') {
+        return Err(malformed(format!("it begins with {:?}", shortened(text))));
+    }
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
+        // The parser sees one line, and calls it the first.
+        let (column, text) = (error.column(), error.to_string());
+        let reason = text.split(" at line ").next().unwrap_or_default();
+        malformed(format!("{reason} at character {column}"))
+    })?;
+    let members = members(text).ok_or_else(|| malformed("it cannot be split".to_owned()))?;
+    let columns = schema.columns();
+    let mut cells: Vec<Option<&str>> = vec![None; columns.len()];
+    let mut unknown = Vec::new();
+    for (key, value) in members {
+        let position = schema.column(&key).map(|(position, _)| position);
+        match position.and_then(|position| cells.get_mut(position)) {
+            None => unknown.push(shortened(&key)),
+            Some(cell @ None) => *cell = Some(value),
+            Some(Some(_)) => return Err(SourceError::Repeated { line, column: shortened(&key) }),
+        }
+    }
+    if !unknown.is_empty() {
+        let expected = columns.iter().map(|column| column.name.clone()).collect();
+        return Err(SourceError::Keys { line, unknown, expected });
+    }
+    let cells = columns.iter().zip(cells);
+    cells.map(|(column, cell)| value(column, cell.unwrap_or("null"), line)).collect()
+}
+
+/// The value of a cell, from the text of a valid JSON value.
+fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
+    let name = || column.name.clone();
+    let refused =
+        |expected| SourceError::Value { line, column: name(), expected, found: shortened(text) };
+    if text == "null" {
+        if column.nullable {
+            return Ok(Value::Null);
+        }
+        let (declared, remedy) = (declared(column), "fill it in, or make the column nullable");
+        return Err(SourceError::Null { line, column: name(), declared, remedy });
+    }
+    let number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    let string = || serde_json::from_str::<String>(text).ok();
+    let of_type = |text: &str| Value::parse(column.column_type, text).ok();
+    let (parsed, expected) = match column.column_type {
+        ColumnType::Int => {
+            (Some(text).filter(|_| number).and_then(of_type), "a whole number of 64 bits")
+        }
+        ColumnType::Real => {
+            let real = text.parse().ok().filter(|real: &f64| number && real.is_finite());
+            (real.and_then(Value::real), "a number")
+        }
+        ColumnType::Bool => (
+            Some(text).filter(|_| text == "true" || text == "false").and_then(of_type),
+            "true or false",
+        ),
+        ColumnType::Text => (string().map(Value::Text), "a string"),
+        ColumnType::Json => (Some(Value::Json(text.to_owned())), "a JSON document"),
+        ColumnType::Timestamp => (
+            string().and_then(|text| of_type(&text)),
+            "a string with an RFC 3339 time such as 2026-11-21T09:30:00Z",
+        ),
+    };
+    parsed.ok_or_else(|| refused(expected))
+}
+
+#[cfg(test)]
+mod tests;

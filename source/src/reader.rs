@@ -1,0 +1,134 @@
+//! Typed rows of a file of either format.
+
+use std::path::Path;
+
+use opaque_pir::table::{Column, Role, Schema, Value};
+
+use crate::SourceError;
+use crate::csv_rows::CsvRows;
+use crate::input::{Input, Progress};
+use crate::json_rows::JsonRows;
+
+/// Format of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values with a header line.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// What is NULL in a CSV file. JSON has its own `null`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Null {
+    /// An empty field.
+    Empty,
+    /// A field with this text, as the caller's `--null` says.
+    Text(String),
+}
+
+impl Null {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Empty => "",
+            Self::Text(text) => text,
+        }
+    }
+
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Empty => "fill it in, or make the column nullable",
+            Self::Text(_) => "fill it in, or name another text for NULL by --null",
+        }
+    }
+}
+
+/// Typed rows of a file, in file order. Ends after the first error.
+pub struct Reader {
+    rows: Rows,
+    progress: Progress,
+    schema: Schema,
+    failed: bool,
+}
+
+enum Rows {
+    Csv(CsvRows),
+    Json(JsonRows),
+}
+
+impl Reader {
+    /// Opens a CSV file, or standard input for `-`, and checks its header. gzip and zstd are
+    /// recognised by their first bytes. A field that equals `null` is NULL.
+    pub fn open(path: &Path, schema: &Schema, null: &str) -> Result<Self, SourceError> {
+        Self::new(Input::open(path)?, Format::Csv, schema, Null::Text(null.to_owned()))
+    }
+
+    /// Reads rows of `format`; checks the header where the format has one.
+    pub fn new(
+        input: Input,
+        format: Format,
+        schema: &Schema,
+        null: Null,
+    ) -> Result<Self, SourceError> {
+        let (path, bytes, progress) = input.into_parts();
+        let rows = match format {
+            Format::Csv => Rows::Csv(CsvRows::open(path, bytes, schema, null)?),
+            Format::Jsonl => Rows::Json(JsonRows::new(path, bytes, schema)),
+        };
+        Ok(Self { rows, progress, schema: schema.clone(), failed: false })
+    }
+
+    /// Bytes of the file (of its compressed form, if it is compressed) read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.progress.bytes_read()
+    }
+
+    /// Size of the file in the same bytes, unless it is a stream of unknown length.
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.progress.total_bytes()
+    }
+
+    /// The line on which the row returned last begins.
+    pub fn line(&self) -> u64 {
+        match &self.rows {
+            Rows::Csv(rows) => rows.line(),
+            Rows::Json(rows) => rows.line(),
+        }
+    }
+
+    /// The table.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Vec<Value>, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let row = match &mut self.rows {
+            Rows::Csv(rows) => rows.read(),
+            Rows::Json(rows) => rows.read(),
+        };
+        let row = row.transpose();
+        self.failed = !matches!(row, Some(Ok(_)));
+        row
+    }
+}
+
+/// Why a column takes no NULL.
+pub(crate) fn declared(column: &Column) -> &'static str {
+    if column.role == Role::Key { "a KEY" } else { "NOT NULL" }
+}
+
+/// The beginning of a field, for an error.
+pub(crate) fn shortened(text: &str) -> String {
+    const CHARS: usize = 40;
+    match text.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
