@@ -12,7 +12,7 @@
 pub const MAX_LABEL: usize = 63;
 /// Longest name of an OpaqueCluster: `-shard-1023` must fit into a StatefulSet's 52.
 pub const MAX_CLUSTER_NAME: usize = 41;
-/// Longest name of an OpaqueTable: `-prepare-` and an epoch of twelve digits must fit into 63.
+/// Longest name of an OpaqueTable: `-prepare-` and a number of twelve digits must fit into 63.
 pub const MAX_TABLE_NAME: usize = 42;
 /// Most shards of a cluster.
 pub const MAX_SHARDS: i32 = 1024;
@@ -79,9 +79,9 @@ pub fn prepare(table: &str) -> String {
     format!("{table}-prepare")
 }
 
-/// Job that prepares one epoch of a table.
-pub fn prepare_job(table: &str, epoch: i64) -> String {
-    format!("{table}-prepare-{epoch}")
+/// Job that prepares an epoch of a table. Jobs have numbers of their own: one that failed made no epoch.
+pub fn prepare_job(table: &str, number: i64) -> String {
+    format!("{table}-prepare-{number}")
 }
 
 /// The table's name in SQL. Kubernetes' names have no `_` and SQL's no `-`, so one stands for the

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 pub use schema::{Column, ColumnType, Role, Schema};
 pub use source::{Compression, Format, Source};
-pub use state::{Epoch, IndexGeometry, OpaqueTableStatus, QueryCost};
+pub use state::{
+    Epoch, IndexGeometry, OpaqueTableStatus, Preparation, PreparationFailure, QueryCost,
+    RejectedEpoch,
+};
 
 use crate::names;
 use crate::reference::LocalReference;
@@ -65,7 +68,8 @@ pub struct OpaqueTableSpec {
     ))]
     pub epoch: Option<i64>,
 
-    /// How many epochs are kept in the store, the one that is served included. 1 to 100.
+    /// How many epochs are kept in the store, besides those in use. Older ones are removed when the next
+    /// epoch is made. 1 to 100.
     #[serde(default = "default_retain_epochs")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 100").message("must be between 1 and 100"))]
     pub retain_epochs: i32,

@@ -36,6 +36,9 @@ pub struct OpaqueTableStatus {
     /// Identity of the source that the newest epoch was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_digest: Option<String>,
+    /// The Job that prepares the next epoch, or the last that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preparation: Option<Preparation>,
     /// The epochs in the store, newest first.
     #[schemars(length(max = 128))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -62,6 +65,54 @@ pub struct Epoch {
     pub bytes: i64,
     /// When it was published.
     pub published: Time,
+    /// The nodes' refusal to serve it. It is not proposed again until the table's spec changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<RejectedEpoch>,
+}
+
+/// Why the nodes do not serve an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectedEpoch {
+    /// Generation of the shard map that proposed the epoch.
+    pub map_generation: i64,
+    /// The table's `metadata.generation` at that time: a later one may be tried again.
+    pub observed_generation: i64,
+    /// Why, in the words of the node that leads.
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+}
+
+/// A Job that prepares an epoch, and how often that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preparation {
+    /// Identity of the source that it reads.
+    #[schemars(length(max = 128))]
+    pub run: String,
+    /// Number of the Job, `<table>-prepare-<number>`.
+    pub job: i64,
+    /// How many Jobs in a row failed for this source.
+    #[serde(default)]
+    pub failures: i32,
+    /// Why that Job failed; absent while it runs, and once it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<PreparationFailure>,
+}
+
+/// Why a Job failed, and when the next is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreparationFailure {
+    /// One word, such as `SourceNotFound`.
+    #[schemars(length(max = 63))]
+    pub reason: String,
+    /// What happened.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// When it is tried again; absent if only a change of the source or the spec can help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Time>,
 }
 
 /// A searchable column's matrix.
