@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kubernetes build demo crds test bench fmt lint docs clean
+.PHONY: help setup tools kubernetes build images demo crds test bench fmt lint docs clean
 
 # Outside the clone, so that every clone finds its dependencies built.
 CACHE := $(HOME)/.cache/opaque
@@ -23,7 +23,7 @@ setup: ## install what is missing to build (compilers, CMake, libclang, Rust)
 tools: setup
 	@scripts/setup.sh --tools
 
-kubernetes: setup ## get etcd and build kube-apiserver for the tests, outside the clone
+kubernetes: setup ## get what the tests' Kubernetes needs, outside the clone
 	@scripts/setup.sh --kubernetes
 
 # One package at a time: built together with the client, a node would be linked against an
@@ -31,6 +31,11 @@ kubernetes: setup ## get etcd and build kube-apiserver for the tests, outside th
 build: setup ## build `opaque` and `opaque-node`
 	cargo build --locked --release --package opaque-node --bins
 	cargo build --locked --release --package opaque-client --bins
+
+# As OCI archives in $(CARGO_TARGET_DIR)/images: docker, podman and containerd import them.
+images: build ## write container images, without a container engine
+	cargo build --locked --release --package opaque-e2e --bins
+	$(CARGO_TARGET_DIR)/release/e2e-images
 
 demo: build ## start a cluster of three shards, ask it private questions, check the answers
 	scripts/demo.sh

@@ -1,6 +1,7 @@
 //! Where the servers' binaries are.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -17,13 +18,30 @@ pub fn version() -> Result<&'static str> {
         .context("e2e/servers/go.mod requires no k8s.io/kubernetes")
 }
 
+/// Folder of everything about Kubernetes, of all versions.
+pub fn root() -> Result<PathBuf> {
+    let home = env::var_os("HOME").context("HOME is not set")?;
+    Ok(Path::new(&home).join(".cache/opaque/kubernetes"))
+}
+
+/// Folder of the servers and tools of [`version`].
+pub fn folder() -> Result<PathBuf> {
+    Ok(root()?.join(version()?).join("bin"))
+}
+
 /// Path of a server that `scripts/setup.sh --kubernetes` (`make kubernetes`) has put into the cache.
 pub fn server(name: &str) -> Result<PathBuf> {
-    let home = env::var_os("HOME").context("HOME is not set")?;
-    let folder = Path::new(&home).join(".cache/opaque/kubernetes").join(version()?).join("bin");
-    let path = folder.join(name);
+    let path = folder()?.join(name);
     if !path.is_file() {
         bail!("{} is missing: run `make kubernetes`", path.display());
     }
     Ok(path)
+}
+
+/// `PATH` for whatever uses them: they come first, and administrators' folders are in it.
+pub fn path() -> Result<OsString> {
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let folders = [folder()?].into_iter().chain(env::split_paths(&inherited)).chain(system);
+    Ok(env::join_paths(folders)?)
 }

@@ -1,0 +1,43 @@
+//! Writes container images: `e2e-images [NAME...]`; `make images` builds their programs first.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use opaque_e2e::image::{IMAGES, reference};
+
+/// Writes container images of this workspace's programs, without a container engine.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Which images; all when none is named
+    names: Vec<String>,
+    /// Folder of the programs; the folder of this one by default
+    #[arg(long)]
+    binaries: Option<PathBuf>,
+    /// Where to write NAME.tar; `images` beside the folder of the programs by default
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let own = std::env::current_exe()?;
+    let binaries = arguments.binaries.as_deref().or_else(|| own.parent()).context("no folder")?;
+    let beside = || binaries.parent().unwrap_or(Path::new(".")).join("images");
+    let out = arguments.out.clone().unwrap_or_else(beside);
+    for name in &arguments.names {
+        if !IMAGES.iter().any(|image| image.name == name) {
+            bail!("there is no image {name}; there are {:?}", IMAGES.map(|image| image.name));
+        }
+    }
+    std::fs::create_dir_all(&out)?;
+    for image in IMAGES {
+        if arguments.names.is_empty() || arguments.names.iter().any(|name| name == image.name) {
+            let to = out.join(format!("{}.tar", image.name));
+            image.write(binaries, &to)?;
+            let size = std::fs::metadata(&to)?.len() / 1_000_000;
+            println!("{} ({size} MB) in {}", reference(image.name), to.display());
+        }
+    }
+    Ok(())
+}

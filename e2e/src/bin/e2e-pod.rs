@@ -1,0 +1,101 @@
+//! What the harness' own pods run: `pause` holds a sandbox, `serve` answers, `get` asks.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+/// How long one exchange may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Longest request that is read.
+const REQUEST: usize = 4096;
+
+#[derive(Debug, Parser)]
+enum Arguments {
+    /// Waits for SIGTERM
+    Pause,
+    /// Answers every HTTP request with a text
+    Serve {
+        /// Port
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// What to answer
+        #[arg(long, env = "POD_NAME", default_value = "e2e-pod")]
+        text: String,
+    },
+    /// Prints the first line that an HTTP server answers: `get minio.minio:9000 /minio/health/live`
+    Get {
+        /// HOST:PORT
+        host: String,
+        /// Path
+        path: String,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    // Process 1 of a container gets only the signals that it handles.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        result = run(Arguments::parse()) => result,
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    match arguments {
+        Arguments::Pause => std::future::pending().await,
+        Arguments::Serve { port, text } => serve(port, &text).await,
+        Arguments::Get { host, path } => {
+            let answer = timeout(LIMIT, get(&host, &path)).await.context("no answer in time")??;
+            println!("{answer}");
+            Ok(())
+        }
+    }
+}
+
+async fn serve(port: u16, text: &str) -> Result<()> {
+    let listener = TcpListener::bind(("0.0.0.0", port)).await?;
+    println!("serving on port {port}");
+    loop {
+        let (stream, _) = listener.accept().await?;
+        // One after another: a probe now and then.
+        if let Err(error) = timeout(LIMIT, answer(stream, text)).await {
+            println!("a client was slow: {error}");
+        }
+    }
+}
+
+async fn answer(mut stream: TcpStream, text: &str) -> Result<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") && request.len() < REQUEST {
+        if stream.read_buf(&mut request).await? == 0 {
+            break;
+        }
+    }
+    let length = text.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(text.as_bytes()).await?;
+    Ok(stream.shutdown().await?)
+}
+
+async fn get(host: &str, path: &str) -> Result<String> {
+    let mut stream =
+        TcpStream::connect(host).await.with_context(|| format!("connecting to {host}"))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    match answer.lines().next() {
+        Some(line) => Ok(line.to_owned()),
+        None => bail!("{host} closed without an answer"),
+    }
+}
