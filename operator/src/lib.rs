@@ -17,6 +17,7 @@
 //! - [`context`], [`error`], [`backoff`], [`metrics`]: what all reconcilers share;
 //! - [`apply`], [`compare`], [`status`]: writing objects and status, only if needed;
 //! - [`labels`]: labels and owner references of what is made;
+//! - [`pod`]: what all pods have in common, and the overlay of `podTemplate`;
 //! - [`cluster`]: the controller of OpaqueClusters; [`certificates`]: their certificates;
 //! - [`table`]: the controller of OpaqueTables.
 //!
@@ -36,6 +37,7 @@ pub mod error;
 pub mod labels;
 pub mod metrics;
 pub mod observe;
+pub mod pod;
 pub mod run;
 pub mod status;
 pub mod table;

@@ -1,0 +1,200 @@
+//! What the pods of nodes and of prepare Jobs have in common.
+//!
+//! Every pod meets the level *restricted* of Kubernetes' pod security standards: no root, no
+//! capability, no privilege to gain, the default seccomp filter; beyond it, nothing of its file system can be written but
+//! `/tmp`, and no token of the API is mounted unless the program needs one.
+
+mod overlay;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile,
+    EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, KeyToPath, ObjectFieldSelector,
+    PodSecurityContext, ProjectedVolumeSource, SeccompProfile, SecretEnvSource, SecurityContext,
+    ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use opaque_crds::cluster::{ImagePullPolicy, OpaqueClusterSpec, Storage};
+
+pub use overlay::{OverlayError, merge_pod};
+
+/// User and group of every program in Opaque's images.
+const USER: i64 = 65532;
+/// Where the kubelet puts the token of a ServiceAccount.
+const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// How long a token is valid; the kubelet renews it long before.
+const TOKEN_SECONDS: i64 = 3607;
+
+/// Security of a pod.
+pub fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        // Volumes of people may be large; what has the right owner is left as it is.
+        fs_group_change_policy: Some("OnRootMismatch".into()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".into(),
+            ..SeccompProfile::default()
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// Security of a container.
+pub fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
+        privileged: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        ..SecurityContext::default()
+    }
+}
+
+/// The image of a cluster's pods, its nodes' and its prepare Jobs': its own, or the one that the
+/// operator was installed with.
+pub fn image(spec: &OpaqueClusterSpec, installed: &str) -> String {
+    spec.image.clone().unwrap_or_else(|| installed.to_owned())
+}
+
+/// `imagePullPolicy` as Kubernetes writes it; none leaves it to Kubernetes.
+pub fn pull_policy(spec: &OpaqueClusterSpec) -> Option<String> {
+    spec.image_pull_policy.map(|policy| {
+        match policy {
+            ImagePullPolicy::Always => "Always",
+            ImagePullPolicy::IfNotPresent => "IfNotPresent",
+            ImagePullPolicy::Never => "Never",
+        }
+        .to_owned()
+    })
+}
+
+/// Environment that tells `object_store` where the store is; its credentials are [`store_credentials`].
+pub fn store_environment(storage: &Storage) -> Vec<EnvVar> {
+    let mut environment = Vec::new();
+    if let Some(endpoint) = &storage.endpoint {
+        environment.push(variable("AWS_ENDPOINT_URL", endpoint));
+        if endpoint.starts_with("http://") {
+            environment.push(variable("AWS_ALLOW_HTTP", "true"));
+        }
+    }
+    if let Some(region) = &storage.region {
+        environment.push(variable("AWS_REGION", region));
+    }
+    environment
+}
+
+/// The store's credentials: each key of the Secret is a variable.
+pub fn store_credentials(storage: &Storage) -> Option<Vec<EnvFromSource>> {
+    storage.secret_ref.as_ref().map(|secret| {
+        vec![EnvFromSource {
+            secret_ref: Some(SecretEnvSource { name: secret.name.clone(), optional: Some(false) }),
+            ..EnvFromSource::default()
+        }]
+    })
+}
+
+/// A variable with a value.
+pub fn variable(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
+}
+
+/// A variable from a field of the pod.
+pub fn variable_of_pod(name: &str, path: &str) -> EnvVar {
+    let field = ObjectFieldSelector { field_path: path.into(), ..ObjectFieldSelector::default() };
+    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
+    EnvVar { name: name.into(), value: None, value_from: Some(source) }
+}
+
+/// Volume and mount of the token by which a program uses the API. It is projected by hand since
+/// `automountServiceAccountToken` would give it to every container of the pod.
+pub fn api_token() -> (Volume, VolumeMount) {
+    let token = VolumeProjection {
+        service_account_token: Some(ServiceAccountTokenProjection {
+            expiration_seconds: Some(TOKEN_SECONDS),
+            path: "token".into(),
+            ..ServiceAccountTokenProjection::default()
+        }),
+        ..VolumeProjection::default()
+    };
+    let authority = VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            name: "kube-root-ca.crt".into(),
+            items: Some(vec![file("ca.crt", "ca.crt")]),
+            optional: None,
+        }),
+        ..VolumeProjection::default()
+    };
+    let field = ObjectFieldSelector {
+        api_version: Some("v1".into()),
+        field_path: "metadata.namespace".into(),
+    };
+    let namespace = VolumeProjection {
+        downward_api: Some(DownwardAPIProjection {
+            items: Some(vec![DownwardAPIVolumeFile {
+                path: "namespace".into(),
+                field_ref: Some(field),
+                ..DownwardAPIVolumeFile::default()
+            }]),
+        }),
+        ..VolumeProjection::default()
+    };
+    let volume = projected("api-token", vec![token, authority, namespace]);
+    (volume, mount("api-token", TOKEN_PATH))
+}
+
+/// Volume and mount of the only folder that can be written.
+pub fn scratch() -> (Volume, VolumeMount) {
+    let volume = Volume {
+        name: "tmp".into(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity("1Gi".into())),
+            medium: None,
+        }),
+        ..Volume::default()
+    };
+    let mount = VolumeMount { read_only: None, ..mount("tmp", "/tmp") };
+    (volume, mount)
+}
+
+/// A volume of several sources, readable by the programs' group.
+pub fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
+    Volume {
+        name: name.into(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o440),
+            sources: Some(sources),
+        }),
+        ..Volume::default()
+    }
+}
+
+/// A mount that cannot be written to.
+pub fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
+}
+
+/// One key of a Secret or ConfigMap as a file.
+pub fn file(key: &str, path: &str) -> KeyToPath {
+    KeyToPath { key: key.into(), path: path.into(), mode: None }
+}
+
+/// A container with the security of all.
+pub fn container(name: &str, image: String, pull_policy: Option<String>) -> Container {
+    Container {
+        name: name.into(),
+        image: Some(image),
+        image_pull_policy: pull_policy,
+        security_context: Some(container_security()),
+        // Shown by `kubectl describe` even when the log is gone.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        ..Container::default()
+    }
+}
