@@ -53,10 +53,11 @@ bench: setup ## measure the kernels
 fmt: setup ## format the code
 	cargo fmt --all
 
-lint: tools ## check format, clippy, and dependencies (licenses, bans, sources)
+lint: tools kubernetes ## check format, clippy, dependencies (licenses, bans, sources), charts
 	cargo fmt --all --check
 	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
 	cargo deny --locked check licenses bans sources
+	scripts/check-charts.sh
 
 docs: setup ## build the API documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc $(WORKSPACE) --no-deps

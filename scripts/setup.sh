@@ -3,7 +3,7 @@
 # it again costs nothing.
 #
 #   scripts/setup.sh           C++ compiler, CMake, libclang, OpenSSL's headers, Rust
-#   scripts/setup.sh --tools   cargo-deny and cargo-fuzz, built into ~/.cache/opaque/tools
+#   scripts/setup.sh --tools   cargo-deny, cargo-fuzz and checkov, put into ~/.cache/opaque/tools
 #   scripts/setup.sh --kubernetes
 #                              etcd and kube-apiserver for the tests of e2e/, put into
 #                              ~/.cache/opaque/kubernetes/VERSION/bin; no daemon is installed or started
@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 tools="$HOME/.cache/opaque/tools"
 cargo_deny=0.20.2
 cargo_fuzz=0.13.2
+checkov=3.3.30
 export PATH="$tools/bin:$HOME/.cargo/bin:$PATH"
 
 say() { echo "setup: $*"; }
@@ -99,6 +100,22 @@ install_tool() {
     rm -rf "$tools/target"
 }
 
+# A Python program in a virtual environment of its own; it scans what the charts render.
+install_checkov() {
+    local folder="$tools/checkov"
+    [ "$("$folder/bin/checkov" --version 2>/dev/null)" = "$checkov" ] && return
+    say "installing checkov $checkov, once; a minute or so"
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        have apt-get || fail "needs python3 with its modules venv and ensurepip"
+        as_root "apt-get install python3-venv" apt-get update --quiet --quiet
+        as_root "apt-get install python3-venv" \
+            apt-get install --yes --quiet --no-install-recommends python3-venv
+    fi
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "checkov==$checkov"
+}
+
 # Debian's package unpacked, not installed: its installation would start a daemon.
 # get_etcd FOLDER
 get_etcd() {
@@ -157,6 +174,7 @@ case "${1:-}" in
 --tools)
     install_tool cargo-deny "$cargo_deny"
     install_tool cargo-fuzz "$cargo_fuzz"
+    install_checkov
     ;;
 --kubernetes) get_kubernetes ;;
 *) fail "usage: scripts/setup.sh [--tools | --kubernetes]" ;;

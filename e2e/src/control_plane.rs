@@ -56,6 +56,18 @@ impl ControlPlane {
         Ok(Client::try_from(self.config.clone())?)
     }
 
+    /// A client with the rights of a service account, by impersonation.
+    pub fn client_as(&self, namespace: &str, account: &str) -> Result<Client> {
+        let mut config = self.config.clone();
+        config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{account}"));
+        config.auth_info.impersonate_groups = Some(vec![
+            "system:serviceaccounts".into(),
+            format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated".into(),
+        ]);
+        Ok(Client::try_from(config)?)
+    }
+
     /// Process ids of the servers.
     pub fn processes(&self) -> [u32; 2] {
         [self.etcd.id(), self.apiserver.id()]

@@ -21,6 +21,9 @@ pub(crate) enum Failure {
     /// Standard input or output.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The answer is not the one of `opaque query --expect`. It is on standard output.
+    #[error("the answer is not the expected one")]
+    UnexpectedAnswer,
     /// Not every shard serves.
     #[error("{0}")]
     NotServing(String),
@@ -48,6 +51,9 @@ impl Failure {
             Self::Dev(error) => error.hint(),
             Self::NotServing(_) => {
                 Some("the nodes' logs say why; those of `opaque dev` are in DATA/logs".to_owned())
+            }
+            Self::UnexpectedAnswer => {
+                Some("compare it with --expect, headers included: --format decides them".to_owned())
             }
             Self::Io(_) => None,
         }

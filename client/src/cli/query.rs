@@ -49,10 +49,13 @@ pub(crate) struct Arguments {
     /// Value of a `:name` placeholder; repeat it for others
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
+    /// Fail unless the answer, as --format writes it, is this text; line breaks at the ends aside
+    #[arg(long, value_name = "TEXT")]
+    expect: Option<String>,
 }
 
 pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { sql, format, timing, pages, allow_public_scan, parameters } = arguments;
+    let Arguments { sql, format, timing, pages, allow_public_scan, parameters, expect } = arguments;
     let sql = if sql == "-" { read_statement()? } else { sql };
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
@@ -64,13 +67,24 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     let answered = client.query(&sql, &options).await;
     bar.finish_and_clear();
     let (answer, cost) = answered?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    present::write(&answer, format, &mut out)?;
+    let mut text = Vec::new();
+    present::write(&answer, format, &mut text)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&text)?;
     out.flush()?;
     if timing {
         io::stderr().write_all(describe(&cost).as_bytes())?;
     }
-    Ok(())
+    match expect {
+        Some(expected) if !is_expected(&text, &expected) => Err(Failure::UnexpectedAnswer),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether two texts are equal but for line breaks at their ends, which shells and YAML add and drop.
+fn is_expected(answer: &[u8], expected: &str) -> bool {
+    let answer = String::from_utf8_lossy(answer);
+    answer.trim_end_matches(['\r', '\n']) == expected.trim_end_matches(['\r', '\n'])
 }
 
 /// A public scan's progress, drawn only where standard error is a terminal.
@@ -147,6 +161,15 @@ mod tests {
         assert_eq!(parameter(":a="), pair("a", ""));
         assert!(parameter("a").is_err());
         assert!(parameter("=b").is_err());
+    }
+
+    #[test]
+    fn only_line_breaks_at_the_end_may_differ_from_what_is_expected() {
+        assert!(is_expected(b"a,b\n1,2\n", "a,b\n1,2"));
+        assert!(is_expected(b"a,b\n", "a,b\n"));
+        for other in ["a,b", "a,b\n1,3", "a,b\n1,2\n3,4", "a,b\n\n1,2", ""] {
+            assert!(!is_expected(b"a,b\n1,2\n", other), "{other:?}");
+        }
     }
 
     #[test]

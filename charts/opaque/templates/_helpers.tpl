@@ -1,0 +1,82 @@
+{{/* Name of the Deployment, and first part of all names. */}}
+{{- define "opaque.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- printf "%s-operator" ($full | trunc 31 | trimSuffix "-") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "opaque.serviceAccount" -}}
+{{- default (ternary (include "opaque.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{/* What selects the operator's pods. Not `app.kubernetes.io/name: opaque`: that is a cluster's pods. */}}
+{{- define "opaque.selector" -}}
+app.kubernetes.io/name: opaque-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "opaque.labels" -}}
+{{ include "opaque.selector" . }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/part-of: opaque
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
+{{- end -}}
+
+{{/* list ROOT IMAGE: registry/repository:tag or @digest. */}}
+{{- define "opaque.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $name := list $root.Values.images.registry $image.repository | compact | join "/" -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $name $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (default $root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The watched namespaces as JSON: {"namespaces": [...]}; with watch.all one entry, "". */}}
+{{- define "opaque.watched" -}}
+{{- if .Values.watch.all -}}
+{{- dict "namespaces" (list "") | toJson -}}
+{{- else -}}
+{{- dict "namespaces" (default (list .Release.Namespace) .Values.watch.namespaces | uniq | sortAlpha) | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* list ROOT NAMESPACE: name of the Deployment that watches it. A long one ends in a digest. */}}
+{{- define "opaque.deployment" -}}
+{{- $root := index . 0 -}}
+{{- $namespace := index . 1 -}}
+{{- $base := include "opaque.fullname" $root -}}
+{{- if or (not $namespace) (eq $namespace $root.Release.Namespace) -}}
+{{- $base -}}
+{{- else -}}
+{{- $full := printf "%s-%s" $base $namespace -}}
+{{- if gt (len $full) 52 -}}
+{{- $full = printf "%s-%s" ($full | trunc 43 | trimSuffix "-") (sha256sum $namespace | trunc 8) -}}
+{{- end -}}
+{{- $full -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Restricted pod security, for a pod. */}}
+{{- define "opaque.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* Restricted pod security, for a container. */}}
+{{- define "opaque.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
