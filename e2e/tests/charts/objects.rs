@@ -54,6 +54,7 @@ async fn every_example_is_valid() -> Result<()> {
     control_plane.establish(&opaque_crds::definitions()).await?;
     let client = control_plane.client()?;
     namespace(&client, "default").await?;
+    namespace(&client, "minio").await?;
     let folder = published_schemas(&client).await?;
     for example in std::fs::read_dir(root().join("examples/kubernetes"))? {
         let path = example?.path();
