@@ -11,9 +11,9 @@
 //! **Map.** [`control_plane`] and [`cluster`] start and stop; [`image`] makes container images without an
 //! engine; [`process`] is a server that dies with us, [`processes`] what runs, [`command`] a program run
 //! to its end, [`poll`] waiting with a limit; [`authority`] makes certificates; [`cache`] knows where
-//! `scripts/setup.sh --kubernetes` puts binaries;
-//! [`schemas`] makes JSON schemas of what a server publishes. Programs: `e2e-cluster` runs a command with a cluster,
-//! `e2e-images` writes images, `e2e-pod` is what the harness' own pods run.
+//! `scripts/setup.sh --kubernetes` puts binaries; [`schemas`] makes JSON schemas of what a server
+//! publishes. Programs: `e2e-cluster` runs a command with a cluster, `e2e-images` writes images, `e2e-pod`
+//! is what the harness' own pods run.
 #![forbid(unsafe_code)]
 
 pub mod authority;
