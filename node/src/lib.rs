@@ -17,7 +17,8 @@
 //! - [`lifecycle`], [`loader`], [`replica`], [`coordination`]: loading generations, self-test,
 //!   leading;
 //! - [`placement`], [`assignment`]: who serves what;
-//! - [`store`], [`prepare`], [`keys`]: epochs and evaluation keys.
+//! - [`store`], [`prepare`], [`keys`]: epochs and evaluation keys;
+//! - [`job`]: `opaque-prepare`, the program of a prepare Job.
 //!
 //! **Privacy.** Work, sizes, logs and retries depend on public geometry alone; no secret of a client
 //! ever reaches this crate, and `opaque-client` is banned from its dependencies.
@@ -32,6 +33,7 @@ pub mod convert;
 pub mod coordination;
 pub mod coordinator;
 pub mod error;
+pub mod job;
 pub mod keys;
 pub mod lifecycle;
 pub mod loader;

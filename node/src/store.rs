@@ -18,8 +18,10 @@
 //! **Reading trusts nothing.** Marker, version, size, checksum and the manifest's digest are checked
 //! before a byte is used; errors name the object and what is wrong with it.
 
+mod bucket;
 mod digest;
 mod epochs;
+pub(crate) mod error;
 mod keys;
 mod leftovers;
 mod manifest;
@@ -34,13 +36,15 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{
     Error as ObjectError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
-use thiserror::Error;
 
+pub use bucket::{Location, Settings};
 pub use digest::{Digest, DigestError};
 pub use epochs::Writer;
+pub use error::StoreError;
 pub use manifest::{IndexManifest, Manifest, SegmentRef};
 pub use writer::EpochWriter;
 
@@ -53,16 +57,37 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at a URL: a path, absolute or not, or `file:///path`. The directory is made
-    /// if it is not there.
+    /// Opens the store at a URL: a path, absolute or not, or `file:///path`, whose directory is made if
+    /// it is not there; or `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`, with
+    /// credentials and endpoint from the environment.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`]. A bucket that cannot be used is found by the first request.
     pub fn open(url: &str) -> Result<Self, StoreError> {
+        Self::open_with(url, &Settings::from_env())
+    }
+
+    /// As [`open`](Self::open), with settings of the caller's.
+    pub fn open_with(url: &str, settings: &Settings) -> Result<Self, StoreError> {
+        if let Some(location) = Location::parse(url) {
+            let shown = if url.contains('@') { "<redacted>" } else { url };
+            let refused = |reason| StoreError::Url { url: shown.to_owned(), reason };
+            let location = location.map_err(refused)?;
+            let bucket = location.open(settings).map_err(refused)?;
+            return Ok(Self::new(match location.path().as_ref() {
+                "" => bucket,
+                prefix => Arc::new(PrefixStore::new(bucket, prefix)),
+            }));
+        }
         let refused = |reason: String| StoreError::Url { url: url.to_owned(), reason };
         let path = match url.split_once("://") {
             None => url,
             Some(("file", path)) if path.starts_with('/') => path,
             Some(("file", _)) => return Err(refused("write file:///path".to_owned())),
             Some((scheme, _)) => {
-                let reason = format!("{scheme}:// is not supported; use a path or file:///path");
+                let reason = format!(
+                    "{scheme}:// is not supported; use s3://, gs://, az://, a path or file:///path"
+                );
                 return Err(refused(reason));
             }
         };
@@ -89,6 +114,16 @@ impl Store {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let put = self.objects.put_opts(path, parts, options).await;
         put.map(drop).map_err(|error| StoreError::of(path, error))
+    }
+
+    /// Whether an object has exactly these bytes.
+    async fn holds(&self, path: &Path, parts: &PutPayload) -> Result<bool, StoreError> {
+        match self.read(path, parts.content_length() as u64).await {
+            Ok(found) => Ok(found.len() == parts.content_length()
+                && found.iter().eq(parts.iter().flat_map(|part| part.iter()))),
+            Err(StoreError::NotFound { .. } | StoreError::Corrupt { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Creates an object or replaces it.
@@ -151,112 +186,6 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Store({})", self.objects)
     }
-}
-
-/// Why the store refused.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The URL names no store that this node can open.
-    #[error("store {url:?}: {reason}")]
-    Url {
-        /// The URL as given.
-        url: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// There is no such object.
-    #[error("store: {object} does not exist")]
-    NotFound {
-        /// Path of the object.
-        object: String,
-    },
-    /// An object that is created once is there already.
-    #[error("store: {object} exists already")]
-    Exists {
-        /// Path of the object.
-        object: String,
-    },
-    /// No space is left.
-    #[error("store: no space left to write {object}: {source}")]
-    Full {
-        /// Path of the object.
-        object: String,
-        /// What the backend said.
-        source: ObjectError,
-    },
-    /// The backend failed.
-    #[error("store: {object}: {source}")]
-    Io {
-        /// Path of the object.
-        object: String,
-        /// What the backend said.
-        source: ObjectError,
-    },
-    /// An object is damaged, or was written by a version that this node does not know.
-    #[error("store: {object} is damaged: {reason}")]
-    Corrupt {
-        /// Path of the object.
-        object: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An epoch was given up, by its writer or because its writer was taken for dead.
-    #[error("epoch {epoch} of table {table:?} was given up before it was complete")]
-    Abandoned {
-        /// The table.
-        table: String,
-        /// The epoch.
-        epoch: u64,
-    },
-    /// What was to be published does not fit together; a mistake of the caller.
-    #[error("manifest of epoch {epoch} of table {table:?}: {reason}")]
-    Inconsistent {
-        /// The table.
-        table: String,
-        /// The epoch.
-        epoch: u64,
-        /// What does not fit.
-        reason: String,
-    },
-    /// The task that read or wrote an object panicked, or its runtime is shutting down.
-    #[error("store: interrupted at {object}")]
-    Interrupted {
-        /// Path of the object.
-        object: String,
-    },
-}
-
-impl StoreError {
-    fn of(path: &Path, source: ObjectError) -> Self {
-        let object = path.to_string();
-        if let ObjectError::NotFound { .. } = source {
-            return Self::NotFound { object };
-        }
-        if let ObjectError::AlreadyExists { .. } = source {
-            return Self::Exists { object };
-        }
-        if is_full(&source) { Self::Full { object, source } } else { Self::Io { object, source } }
-    }
-
-    fn corrupt(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Corrupt { object: path.to_string(), reason: reason.into() }
-    }
-}
-
-/// Whether a full disk or quota is at the bottom of an error.
-fn is_full(error: &ObjectError) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && matches!(io.kind(), StorageFull | QuotaExceeded)
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

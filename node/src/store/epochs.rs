@@ -78,6 +78,15 @@ impl Store {
         Ok(manifest)
     }
 
+    /// Who wrote an epoch; none if its claim is gone.
+    pub async fn writer(&self, table: &str, epoch: u64) -> Result<Option<Writer>, StoreError> {
+        match self.read(&claim_path(table, epoch), MAX_CLAIM_BYTES).await {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().map(|Claim { writer, .. }| writer)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The whitened bytes of a partition, row-major, `geometry.partition_bytes()` of them.
     pub async fn partition(
         &self,
@@ -194,12 +203,7 @@ impl Store {
         now: UnixMillis,
         idle: Duration,
     ) -> Result<bool, StoreError> {
-        let claim = match self.read(&claim_path(table, epoch), MAX_CLAIM_BYTES).await {
-            Ok(bytes) => serde_json::from_slice::<Claim>(&bytes).ok(),
-            Err(StoreError::NotFound { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let predecessor = claim.is_some_and(|Claim { writer, .. }| {
+        let predecessor = self.writer(table, epoch).await?.is_some_and(|writer| {
             writer.node == caller.node && writer.incarnation != caller.incarnation
         });
         if predecessor {

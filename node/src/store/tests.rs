@@ -109,7 +109,8 @@ async fn a_store_is_opened_by_path_or_url() {
     Store::open(&format!("file://{path}")).unwrap().keys(&digest).await.unwrap();
 
     for (url, reason) in [
-        ("s3://bucket/prefix", "s3:// is not supported"),
+        ("ftp://bucket/prefix", "ftp:// is not supported"),
+        ("s3://key:hunter2@bucket/prefix", "\"<redacted>\": credentials belong"),
         ("file://host/path", "write file:///path"),
         ("", "is empty"),
         ("/tmp/a#1", "contains %, # or ?"),

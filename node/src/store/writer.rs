@@ -119,7 +119,13 @@ impl EpochWriter {
         let under_way = Arc::clone(&self.puts).read_owned().await;
         let object = path.to_string();
         let put = tokio::spawn(async move {
-            let created = store.create(&path, parts).await;
+            let mut created = store.create(&path, parts.clone()).await;
+            // A request whose answer was lost is sent again, and then finds its own object.
+            if let Err(StoreError::Exists { .. }) = created
+                && store.holds(&path, &parts).await?
+            {
+                created = Ok(());
+            }
             drop(under_way);
             created
         });

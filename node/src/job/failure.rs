@@ -1,0 +1,89 @@
+//! Why a run failed, and whose fault it is.
+
+use opaque_pir::index::PlanError;
+use opaque_pir::table::SchemaError;
+use opaque_source::SourceError;
+use thiserror::Error;
+
+use super::report::Reason;
+use super::source::SourceFault;
+use crate::prepare::PrepareError;
+use crate::store::StoreError;
+
+/// Why a run failed. Nothing was published.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    /// The source's bytes cannot be had.
+    #[error(transparent)]
+    Source(#[from] SourceFault),
+    /// The bytes are no rows of the schema.
+    #[error("{source_name}: {source}")]
+    Rows {
+        /// The source, as it is shown.
+        source_name: String,
+        source: Box<SourceError>,
+    },
+    /// The rows need more memory than the run may take.
+    #[error(
+        "the rows take more than {limit_mib} MiB of memory: split the table, or give the Job more memory"
+    )]
+    Memory { limit_mib: u64 },
+    /// The schema makes no table.
+    #[error("the schema makes no table: {0}")]
+    Schema(#[from] SchemaError),
+    /// The rows make no epoch.
+    #[error(transparent)]
+    Prepare(PrepareError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A signal came.
+    #[error("the run was stopped before its end; nothing was published")]
+    Stopped,
+    /// Another run reports to the same Lease.
+    #[error("another run of this table has begun")]
+    Superseded,
+    /// A mistake of this program.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl From<PrepareError> for Failure {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Store(error) => Self::Store(error),
+            error => Self::Prepare(error),
+        }
+    }
+}
+
+impl Failure {
+    /// Whose fault it is.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Source(fault) => fault.reason(),
+            Self::Rows { source, .. } => match **source {
+                SourceError::Open { .. }
+                | SourceError::Read { .. }
+                | SourceError::NotCompressed { .. }
+                | SourceError::Compression { .. } => Reason::SourceUnreadable,
+                SourceError::RowTooLarge { .. } => Reason::TooLarge,
+                _ => Reason::SchemaMismatch,
+            },
+            Self::Memory { .. } => Reason::TooLarge,
+            Self::Schema(_) => Reason::SchemaMismatch,
+            Self::Prepare(PrepareError::Plan(
+                PlanError::DuplicateKey { .. } | PlanError::Row { .. },
+            )) => Reason::SchemaMismatch,
+            Self::Prepare(PrepareError::Plan(_)) => Reason::TooLarge,
+            // Given up by another run, or a mistake of this program: the store does what it is told.
+            Self::Store(StoreError::Abandoned { .. } | StoreError::Inconsistent { .. }) => {
+                Reason::Internal
+            }
+            Self::Store(_) => Reason::StoreUnavailable,
+            Self::Prepare(_) | Self::Stopped | Self::Superseded | Self::Internal(_) => {
+                Reason::Internal
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Why the store refused, and what to do about it.
+
+use std::error::Error;
+
+use object_store::Error as ObjectError;
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::path::Path;
+use thiserror::Error;
+
+/// Why the store refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The URL names no store that this node can open.
+    #[error("store {url:?}: {reason}")]
+    Url {
+        /// The URL as given, unless credentials stand in it.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is no such object.
+    #[error("store: {object} does not exist")]
+    NotFound {
+        /// Path of the object.
+        object: String,
+    },
+    /// An object that is created once is there already.
+    #[error("store: {object} exists already")]
+    Exists {
+        /// Path of the object.
+        object: String,
+    },
+    /// No space is left.
+    #[error("store: no space left to write {object}: {detail}")]
+    Full {
+        /// Path of the object.
+        object: String,
+        /// What the backend said.
+        detail: String,
+    },
+    /// The credentials are missing, wrong, or not for this.
+    #[error(
+        "store: access to {object} was refused ({detail}): check the credentials, and that they may read, write, list and delete there"
+    )]
+    Refused {
+        /// Path of the object.
+        object: String,
+        /// What the backend said.
+        detail: String,
+    },
+    /// The bucket is not there.
+    #[error("store: the bucket does not exist ({detail}): create it, or correct the store's URL")]
+    NoBucket {
+        /// What the backend said.
+        detail: String,
+    },
+    /// Nobody answers.
+    #[error(
+        "store: it cannot be reached ({detail}): check the endpoint (AWS_ENDPOINT_URL) and the network"
+    )]
+    Unreachable {
+        /// Where, and what happened.
+        detail: String,
+    },
+    /// The backend in the network failed.
+    #[error("store: {object}: {detail}")]
+    Remote {
+        /// Path of the object.
+        object: String,
+        /// What the backend said.
+        detail: String,
+    },
+    /// The backend failed.
+    #[error("store: {object}: {source}")]
+    Io {
+        /// Path of the object.
+        object: String,
+        /// What the backend said.
+        source: ObjectError,
+    },
+    /// An object is damaged, or was written by a version that this node does not know.
+    #[error("store: {object} is damaged: {reason}")]
+    Corrupt {
+        /// Path of the object.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An epoch was given up, by its writer or because its writer was taken for dead.
+    #[error("epoch {epoch} of table {table:?} was given up before it was complete")]
+    Abandoned {
+        /// The table.
+        table: String,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// What was to be published does not fit together; a mistake of the caller.
+    #[error("manifest of epoch {epoch} of table {table:?}: {reason}")]
+    Inconsistent {
+        /// The table.
+        table: String,
+        /// The epoch.
+        epoch: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The task that read or wrote an object panicked, or its runtime is shutting down.
+    #[error("store: interrupted at {object}")]
+    Interrupted {
+        /// Path of the object.
+        object: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn of(path: &Path, source: ObjectError) -> Self {
+        let object = path.to_string();
+        let failure = Failure::of(&source);
+        let detail = failure.detail.clone();
+        match failure.kind {
+            FailureKind::NoBucket => Self::NoBucket { detail },
+            FailureKind::Refused => Self::Refused { object, detail },
+            FailureKind::Unreachable => Self::Unreachable { detail },
+            FailureKind::Full => Self::Full { object, detail },
+            FailureKind::NotFound => Self::NotFound { object },
+            FailureKind::Other if matches!(source, ObjectError::AlreadyExists { .. }) => {
+                Self::Exists { object }
+            }
+            FailureKind::Other if failure.remote => Self::Remote { object, detail },
+            FailureKind::Other => Self::Io { object, source },
+        }
+    }
+
+    pub(super) fn corrupt(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Corrupt { object: path.to_string(), reason: reason.into() }
+    }
+}
+
+/// What is at the bottom of an error of `object_store`.
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// In one line, without what servers repeat of the request: headers, signatures, credentials.
+    pub(crate) detail: String,
+    /// Whether a server in the network is involved.
+    remote: bool,
+}
+
+/// A class of failures that is handled the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    NoBucket,
+    Refused,
+    Unreachable,
+    Full,
+    NotFound,
+    Other,
+}
+
+impl Failure {
+    pub(crate) fn of(error: &ObjectError) -> Self {
+        // The types that hold status and body are private to object_store; its text has both.
+        let text = error.to_string();
+        let http = causes(error).find_map(|cause| cause.downcast_ref::<HttpError>());
+        let status = between(&text, "status code: ", ": ");
+        let code = between(&text, "<Code>", "</Code>").or_else(|| between(&text, "(code: ", ")"));
+        let remote = http.is_some() || status.is_some() || text.contains("Error performing ");
+        let full =
+            causes(error).any(is_full) || code.is_some_and(|code| code.contains("StorageFull"));
+        let missing_bucket = ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"];
+        let kind = if full || code.is_some_and(|code| code.contains("QuotaExceeded")) {
+            FailureKind::Full
+        } else if missing_bucket.iter().any(|sign| text.contains(sign)) {
+            FailureKind::NoBucket
+        } else if let ObjectError::NotFound { .. } = error {
+            FailureKind::NotFound
+        } else if let ObjectError::PermissionDenied { .. } | ObjectError::Unauthenticated { .. } =
+            error
+            && remote
+        {
+            FailureKind::Refused
+        } else if status
+            .is_some_and(|status| status.starts_with("401") || status.starts_with("403"))
+            || code == Some("AccessDenied")
+        {
+            FailureKind::Refused
+        } else if http.is_some_and(|http| http.kind() == HttpErrorKind::Connect) {
+            FailureKind::Unreachable
+        } else {
+            FailureKind::Other
+        };
+        let message = between(&text, "<Message>", "</Message>");
+        let said: Vec<&str> = [status, code, message].into_iter().flatten().collect();
+        let detail = if said.is_empty() {
+            let deepest = causes(error).last().map(ToString::to_string).unwrap_or_default();
+            match server(&text) {
+                Some(server) => format!("{server}: {deepest}"),
+                None => deepest,
+            }
+        } else {
+            said.join(", ")
+        };
+        Self { kind, detail, remote }
+    }
+}
+
+/// An error and everything below it.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+/// Scheme, host and port of the URL in a text.
+fn server(text: &str) -> Option<&str> {
+    let start = text.find("http://").or_else(|| text.find("https://"))?;
+    let url = text.get(start..)?.split([' ', '?']).next()?;
+    let host = url.find("://")?.checked_add(3)?;
+    let end = url.get(host..)?.find('/').map_or(url.len(), |slash| host + slash);
+    url.get(..end)
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(start)?;
+    rest.split_once(end).map(|(found, _)| found.trim())
+}
+
+/// Whether a full disk or quota is what happened.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded))
+}
