@@ -49,6 +49,11 @@ pub fn server_certificate(cluster: &str) -> String {
     format!("{cluster}-server-tls")
 }
 
+/// Certificate of cert-manager, and its Secret, that tells which authority an issuer signs with.
+pub fn issuer_probe(cluster: &str) -> String {
+    format!("{cluster}-issuer-probe")
+}
+
 /// ConfigMap with what nodes and clients trust: authorities and revocations.
 pub fn trust(cluster: &str) -> String {
     format!("{cluster}-trust")
@@ -107,6 +112,7 @@ mod tests {
             authority(&cluster),
             server_authority(&cluster),
             server_certificate(&cluster),
+            issuer_probe(&cluster),
             trust(&cluster),
             node_account(&cluster),
             client_service(&cluster),

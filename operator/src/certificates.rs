@@ -1,59 +1,37 @@
-//! Certificates of a cluster.
+//! Certificates of a cluster: authorities, what they sign, what is trusted and what is revoked.
+//!
+//! **What.** From the spec, the Secrets that are there, what nodes report and the time, [`plan`](plan::plan)
+//! decides which Secrets to write and what the trust ConfigMap says. Every pass plans anew: there is
+//! no state beside the objects themselves, so a crash between two writes, a deleted Secret and an
+//! operator that was away until everything expired are ordinary cases.
+//!
+//! **Why not cert-manager alone.** A cluster must start without anything else installed, and
+//! cert-manager writes neither the node extension nor revocation lists, and changes authorities without asking
+//! whether nodes trust the new one. With `spec.tls.issuerRef` it signs all the same.
+//!
+//! **Map.** `plan` has the types; `own` plans for the cluster's own authorities, `foreign` for cert-manager;
+//! `authorities` is the change of authorities, `authority` one of them; `leaf` what a certificate says;
+//! `revocation` the lists; `schedule` the times; `x509` reads; `entropy` is randomness as an argument.
+//! `shell` observes and writes, `issuance` speaks of cert-manager's kind: only these two know the API.
+//!
+//! **Limits.** Private keys are in Secrets alone: types that hold one have no `Debug`.
 
-use std::time::Duration;
+mod authorities;
+mod authority;
+mod entropy;
+mod error;
+mod foreign;
+mod issuance;
+mod leaf;
+mod own;
+mod plan;
+mod revocation;
+mod schedule;
+mod shell;
+#[cfg(test)]
+mod tests;
+mod x509;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use opaque_crds::OpaqueCluster;
-
-use crate::context::Context;
-use crate::error::Error;
-use crate::status::Step;
-
-/// What a cluster needs of certificates.
-#[derive(Debug, Clone)]
-pub struct CertificateRequest<'a> {
-    /// The cluster.
-    pub cluster: &'a OpaqueCluster,
-    /// Shards that it has: not always what its spec says, since scaling may be refused.
-    pub shards: i32,
-    /// Replicas that each has, likewise.
-    pub replicas: i32,
-}
-
-/// How a cluster's certificates are.
-#[derive(Debug, Clone)]
-pub struct CertificateState {
-    /// Whether every certificate is there, valid, and not due: condition CertificatesReady.
-    pub ready: bool,
-    /// Reason of the condition, in CamelCase.
-    pub reason: &'static str,
-    /// Message of the condition.
-    pub message: String,
-    /// Whether pods can start: every Secret and the trust ConfigMap are there.
-    pub usable: bool,
-    /// End of the certificate that ends first.
-    pub not_after: Option<Time>,
-    /// When to look again.
-    pub next: Option<Duration>,
-    /// What is under way.
-    pub operations: Vec<Step>,
-}
-
-/// Issues and renews what is due, and says how it stands.
-///
-/// # Errors
-/// When a write fails; a certificate that cannot be issued is in the state instead.
-pub async fn reconcile(
-    _context: &Context,
-    _request: &CertificateRequest<'_>,
-) -> Result<CertificateState, Error> {
-    Ok(CertificateState {
-        ready: false,
-        reason: "NotIssued",
-        message: "certificates are not issued yet".into(),
-        usable: false,
-        not_after: None,
-        next: None,
-        operations: Vec::new(),
-    })
-}
+pub use error::CertificateError;
+pub use plan::{ROTATE, digest as trust_digest};
+pub use shell::{CertificateRequest, CertificateState, reconcile};

@@ -1,0 +1,290 @@
+//! The authorities of one domain: the newest, those before it that are still trusted, and the steps by
+//! which one replaces the other.
+//!
+//! A change of the peers' authority, each step one write of its Secret:
+//! 1. **announced**: both are trusted; the old one goes on signing;
+//! 2. **issuing**, once every member has reported the bundle with both: the new one signs;
+//! 3. the old one is dropped, once every member has reported a certificate of the new one.
+//!
+//! So any two members that talk to each other trust what the other shows, whatever each has reloaded.
+//! The step is kept in the Secret beside the keys: no crash can separate them.
+//!
+//! Clients do not report what they trust. The server's new authority is therefore also signed by
+//! the old one, and the server shows that signature with its certificate: a client that trusts
+//! either follows.
+
+use time::OffsetDateTime;
+
+use super::authority::{Authority, Domain};
+use super::entropy::Entropy;
+use super::error::CertificateError;
+use super::plan::{Contents, Member, Progress, ROTATE, STEP, Wanted, digest, waiting};
+use super::x509::{Certificate, bundle};
+
+const ANNOUNCED: &str = "Announced";
+const ISSUING: &str = "Issuing";
+
+/// Where a change of authorities stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// No change is under way.
+    Settled,
+    /// Both are trusted, the old one signs.
+    Announced,
+    /// Both are trusted, the new one signs.
+    Issuing,
+}
+
+/// The authorities of one domain.
+#[derive(Clone)]
+pub(crate) struct Authorities {
+    newest: Authority,
+    /// Still trusted, oldest first.
+    previous: Vec<Authority>,
+    /// The newest's certificate signed by the one before it.
+    cross: Option<Certificate>,
+    step: Step,
+    rotated: Option<String>,
+}
+
+/// What a step is decided from.
+pub(crate) struct Situation<'a> {
+    /// What is wanted.
+    pub wanted: &'a Wanted,
+    /// Now.
+    pub now: OffsetDateTime,
+    /// What the nodes report.
+    pub members: &'a [Member],
+    /// Authorities that are trusted at present and must stay so if the Secret does not know them.
+    pub adopt: Vec<Certificate>,
+    /// Whether a member's certificate is one that the newest authority has signed for its shard.
+    pub follows: &'a dyn Fn(&Member, &Authorities) -> bool,
+}
+
+impl Authorities {
+    /// What a Secret says; none when it has no authority that could sign. The certificates that were
+    /// trusted come along in any case.
+    fn read(stored: &Contents, now: OffsetDateTime) -> (Option<Authority>, Vec<Authority>) {
+        let mut previous = Vec::new();
+        for certificate in Certificate::all(stored.text("previous.crt")) {
+            let key = stored.get("previous.key");
+            let usable = key.and_then(|key| Authority::usable(&certificate, key));
+            previous.push(usable.unwrap_or_else(|| Authority::trusted(certificate)));
+        }
+        let certificate = stored.certificate();
+        let key = stored.get("tls.key");
+        let newest = certificate
+            .as_ref()
+            .zip(key)
+            .and_then(|(certificate, key)| Authority::usable(certificate, key));
+        let newest = newest.filter(|authority| authority.is_alive(now));
+        if newest.is_none() {
+            previous.extend(certificate.map(Authority::trusted));
+        }
+        (newest, previous)
+    }
+
+    /// The authorities after at most one step, and whether that differs from what is stored.
+    pub(crate) fn advance(
+        domain: Domain,
+        stored: Option<&Contents>,
+        situation: &Situation<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Self, bool), CertificateError> {
+        let Situation { wanted, now, adopt, .. } = situation;
+        let (newest, mut previous) =
+            stored.map_or_else(|| (None, Vec::new()), |stored| Self::read(stored, *now));
+        let kept = previous.len();
+        let is_newest = |certificate: &Certificate| {
+            newest.as_ref().is_some_and(|newest| newest.certificate() == certificate)
+        };
+        let adopt = adopt
+            .iter()
+            .filter(|certificate| certificate.is_authority() && *now < certificate.not_after());
+        for certificate in adopt {
+            let known = previous.iter().any(|authority| authority.certificate() == certificate);
+            if !known && !is_newest(certificate) {
+                previous.push(Authority::trusted(certificate.clone()));
+            }
+        }
+        let adopted = previous.len() != kept;
+        let before = previous.len();
+        previous
+            .retain(|authority| authority.is_alive(*now) && authority.certificate().is_authority());
+        let mut changed = adopted || previous.len() != before;
+
+        let annotation = |key| stored.and_then(|stored| stored.annotations.get(key));
+        let (newest, cross, rotated) = match newest {
+            Some(newest) => {
+                let cross = stored.and_then(|stored| Certificate::first(stored.text("cross.crt")));
+                (newest, cross, annotation(ROTATE).cloned())
+            }
+            None => {
+                changed = true;
+                let (newest, _) = Authority::create(domain, wanted, *now, None, entropy)?;
+                (newest, None, wanted.rotate.clone())
+            }
+        };
+        let issuing = annotation(STEP).is_some_and(|step| step == ISSUING);
+        let step = match domain {
+            Domain::Server => Step::Settled,
+            Domain::Peers if previous.is_empty() => Step::Settled,
+            Domain::Peers if issuing && !adopted => Step::Issuing,
+            Domain::Peers => Step::Announced,
+        };
+        let mut authorities = Self { newest, previous, cross, step, rotated };
+        if !changed {
+            changed = match domain {
+                Domain::Peers => authorities.advance_peers(situation, entropy)?,
+                Domain::Server => authorities.advance_server(situation, entropy)?,
+            };
+        }
+        Ok((authorities, changed))
+    }
+
+    fn advance_peers(
+        &mut self,
+        situation: &Situation<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<bool, CertificateError> {
+        match self.step {
+            Step::Announced if self.unaware(situation.members).is_empty() => {
+                self.step = Step::Issuing;
+            }
+            Step::Issuing if self.behind(situation).is_empty() => {
+                self.previous.clear();
+                self.step = Step::Settled;
+            }
+            Step::Settled if self.is_to_be_replaced(situation) => {
+                let Situation { wanted, now, .. } = situation;
+                let (newest, _) = Authority::create(Domain::Peers, wanted, *now, None, entropy)?;
+                self.previous = vec![std::mem::replace(&mut self.newest, newest)];
+                self.rotated.clone_from(&wanted.rotate);
+                self.step = Step::Announced;
+            }
+            Step::Settled | Step::Announced | Step::Issuing => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The server's authority is replaced in one step; the one before it stays trusted until it ends or the next change.
+    fn advance_server(
+        &mut self,
+        situation: &Situation<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<bool, CertificateError> {
+        if !self.is_to_be_replaced(situation) {
+            return Ok(false);
+        }
+        let Situation { wanted, now, .. } = situation;
+        let before = Some(&self.newest);
+        let (newest, cross) = Authority::create(Domain::Server, wanted, *now, before, entropy)?;
+        let before = std::mem::replace(&mut self.newest, newest);
+        // Its key has signed its successor and signs nothing more.
+        self.previous = vec![Authority::trusted(before.certificate().clone())];
+        self.cross = cross;
+        self.rotated.clone_from(&wanted.rotate);
+        Ok(true)
+    }
+
+    fn is_to_be_replaced(&self, situation: &Situation<'_>) -> bool {
+        let wanted = situation.wanted;
+        let asked = wanted.rotate.is_some() && wanted.rotate != self.rotated;
+        asked || situation.now >= wanted.schedule.replace_at(self.newest.certificate())
+    }
+
+    /// Members that have not reported the present bundle.
+    fn unaware<'a>(&self, members: &'a [Member]) -> Vec<&'a Member> {
+        let digest = digest(&self.bundle());
+        members.iter().filter(|member| member.trust.as_ref() != Some(&digest)).collect()
+    }
+
+    /// Members whose certificate the newest authority has not signed.
+    fn behind<'a>(&self, situation: &Situation<'a>) -> Vec<&'a Member> {
+        let follows = situation.follows;
+        situation.members.iter().filter(|member| !follows(member, self)).collect()
+    }
+
+    /// What the Secret is to contain.
+    pub(crate) fn contents(&self) -> Contents {
+        let mut contents = Contents::default();
+        contents.set("tls.crt", self.newest.certificate().pem().into());
+        if let Some(key) = self.newest.key() {
+            contents.set("tls.key", key.clone());
+        }
+        contents.set("ca.crt", self.bundle().as_str().into());
+        if !self.previous.is_empty() {
+            let previous = bundle(self.previous.iter().map(Authority::certificate));
+            contents.set("previous.crt", previous.as_str().into());
+        }
+        if let Some(key) = self.previous.iter().find_map(Authority::key) {
+            contents.set("previous.key", key.clone());
+        }
+        if let Some(cross) = &self.cross {
+            contents.set("cross.crt", cross.pem().into());
+        }
+        let step = match self.step {
+            Step::Settled => None,
+            Step::Announced => Some(ANNOUNCED),
+            Step::Issuing => Some(ISSUING),
+        };
+        let annotations = &mut contents.annotations;
+        annotations.extend(step.map(|step| (STEP.to_owned(), step.to_owned())));
+        annotations.extend(self.rotated.clone().map(|value| (ROTATE.to_owned(), value)));
+        contents
+    }
+
+    /// All that are trusted, oldest first: the order does not change with the step, so neither does the
+    /// digest that members report.
+    pub(crate) fn trusted(&self) -> impl Iterator<Item = &Authority> {
+        self.previous.iter().chain([&self.newest])
+    }
+
+    /// PEM of all that are trusted.
+    pub(crate) fn bundle(&self) -> String {
+        bundle(self.trusted().map(Authority::certificate))
+    }
+
+    /// The newest.
+    pub(crate) fn newest(&self) -> &Authority {
+        &self.newest
+    }
+
+    /// The newest, signed by the one before, while that is of use.
+    pub(crate) fn cross(&self, now: OffsetDateTime) -> Option<&Certificate> {
+        self.cross.as_ref().filter(|cross| now < cross.not_after())
+    }
+
+    /// Where a change stands.
+    pub(crate) fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Who signs among the peers, and whether every member trusts it. Nobody does if the only authority
+    /// that everybody trusts has lost its key.
+    pub(crate) fn signer(&self) -> (&Authority, bool) {
+        let old = || self.previous.iter().find(|authority| authority.key().is_some());
+        match self.step {
+            Step::Settled | Step::Issuing => (&self.newest, true),
+            Step::Announced => old().map_or((&self.newest, false), |old| (old, true)),
+        }
+    }
+
+    /// How a change of the peers' authority stands.
+    pub(crate) fn progress(&self, situation: &Situation<'_>) -> Option<Progress> {
+        let (step, members, what) = match self.step {
+            Step::Settled => return None,
+            Step::Announced => (
+                "TrustBoth",
+                self.unaware(situation.members),
+                "not yet reported to trust the new authority; a node reloads it within two minutes",
+            ),
+            Step::Issuing => (
+                "Reissue",
+                self.behind(situation),
+                "not yet reported to run on a certificate of the new authority; a node reloads it within two minutes",
+            ),
+        };
+        Some(Progress { step, blocked_by: waiting(&members, what) })
+    }
+}

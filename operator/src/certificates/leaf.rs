@@ -1,0 +1,200 @@
+//! Certificates of shards and of the server: what they must say, and whether one says it.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use opaque_crds::names;
+use opaque_identity::{Extension, OID, ShardUri, shard_name};
+use rcgen::{
+    CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    KeyUsagePurpose, SanType,
+};
+use time::OffsetDateTime;
+
+use super::authority::Authority;
+use super::entropy::Entropy;
+use super::error::CertificateError;
+use super::plan::{Contents, DOMAIN, SERIALS, Wanted};
+use super::x509::{Certificate, Sensitive, serial};
+
+/// How many serial numbers of one issuer a Secret remembers: a node may lag behind by several renewals.
+const REMEMBERED: usize = 8;
+
+/// What a certificate has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// Secret that keeps it.
+    pub secret: String,
+    /// DNS names.
+    pub names: BTreeSet<String>,
+    /// IP addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Identity of a node.
+    pub uri: Option<String>,
+    /// What a node may do.
+    pub extension: Option<Extension>,
+    common_name: String,
+}
+
+impl Request {
+    /// The certificate that a shard's nodes show to each other.
+    pub(crate) fn shard(wanted: &Wanted, shard: i32) -> Result<Self, CertificateError> {
+        let refuse = |reason: String| CertificateError::Name { shard, reason };
+        let Wanted { namespace, cluster, replicas, .. } = wanted;
+        let number = u32::try_from(shard).map_err(|error| refuse(error.to_string()))?;
+        let uri = ShardUri::new(DOMAIN, namespace, cluster, number)
+            .map_err(|error| refuse(error.to_string()))?;
+        let extension =
+            Extension::node(number, "", "").map_err(|error| refuse(error.to_string()))?;
+        let service = names::peer_service(cluster);
+        let pods = (0..*replicas).map(|replica| {
+            let pod = names::pod(cluster, shard, replica);
+            format!("{pod}.{service}.{namespace}.svc.cluster.local")
+        });
+        Ok(Self {
+            secret: names::shard_certificate(cluster, shard),
+            names: pods.chain([shard_name(number)]).collect(),
+            addresses: Vec::new(),
+            uri: Some(uri.to_string()),
+            extension: Some(extension),
+            common_name: format!("opaque shard {shard}"),
+        })
+    }
+
+    /// The certificate that every node shows to clients.
+    pub(crate) fn server(wanted: &Wanted) -> Self {
+        let Wanted { namespace, cluster, .. } = wanted;
+        let (query, peers) = (names::client_service(cluster), names::peer_service(cluster));
+        let names = [
+            format!("{query}.{namespace}"),
+            format!("{query}.{namespace}.svc"),
+            format!("{query}.{namespace}.svc.cluster.local"),
+            format!("*.{peers}.{namespace}.svc.cluster.local"),
+            "localhost".into(),
+            query,
+        ];
+        Self {
+            secret: names::server_certificate(cluster),
+            names: names.into(),
+            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            uri: None,
+            extension: None,
+            common_name: "opaque server".into(),
+        }
+    }
+
+    /// Whether a certificate says all of this and nothing else.
+    pub(crate) fn is_said_by(&self, certificate: &Certificate) -> bool {
+        let leaf = certificate.leaf();
+        let names: BTreeSet<&String> = leaf.dns_names.iter().collect();
+        names == self.names.iter().collect()
+            && leaf.uris.iter().eq(self.uri.iter())
+            && leaf.extension().is_ok_and(|extension| extension == self.extension)
+            && certificate.addresses() == self.addresses
+            && certificate.purposes() == (true, self.is_client())
+    }
+
+    /// Whether its holder also dials others with it.
+    pub(crate) fn is_client(&self) -> bool {
+        self.uri.is_some()
+    }
+
+    /// Issues it: what its Secret is to contain. `chain` follows the certificate in `tls.crt`.
+    pub(crate) fn issue(
+        &self,
+        wanted: &Wanted,
+        authority: &Authority,
+        chain: Option<&Certificate>,
+        before: Option<&Contents>,
+        now: OffsetDateTime,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Contents, CertificateError> {
+        let key = entropy.key()?;
+        let mut params = self.params()?;
+        params.serial_number = Some(entropy.serial()?);
+        let end = authority.certificate().not_after();
+        (params.not_before, params.not_after) = wanted.schedule.leaf(now, end);
+        let make = CertificateError::make("a certificate");
+        let pem = params.signed_by(&key, &authority.issuer()?).map_err(make)?.pem();
+        let certificate = Certificate::first(&pem).ok_or(CertificateError::NoKey)?;
+
+        let mut serials = vec![certificate.serial()];
+        let earlier = before.filter(|before| {
+            before.certificate().is_some_and(|c| c.is_signed_by(authority.certificate()))
+        });
+        serials.extend(earlier.map(Contents::serials).unwrap_or_default());
+        serials.truncate(REMEMBERED);
+
+        let mut contents = Contents::default();
+        let chain = chain.map(Certificate::pem).unwrap_or_default();
+        contents.set("tls.crt", format!("{}{chain}", certificate.pem()).as_str().into());
+        contents.set("tls.key", Sensitive::new(key.serialize_pem().into_bytes()));
+        contents.set("ca.crt", authority.certificate().pem().into());
+        contents.annotations.insert(SERIALS.into(), serials.join(","));
+        Ok(contents)
+    }
+
+    fn params(&self) -> Result<CertificateParams, CertificateError> {
+        let make = || CertificateError::make("a certificate");
+        let names: Vec<String> = self.names.iter().cloned().collect();
+        let mut params = CertificateParams::new(names).map_err(make())?;
+        for address in &self.addresses {
+            params.subject_alt_names.push(SanType::IpAddress(*address));
+        }
+        if let Some(uri) = &self.uri {
+            let uri = uri.as_str().try_into().map_err(make())?;
+            params.subject_alt_names.push(SanType::URI(uri));
+        }
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, self.common_name.as_str());
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        if self.is_client() {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        }
+        params.use_authority_key_identifier_extension = true;
+        if let Some(extension) = &self.extension {
+            let extension = CustomExtension::from_oid_content(OID, extension.to_der());
+            params.custom_extensions.push(extension);
+        }
+        Ok(params)
+    }
+}
+
+/// What is wrong with a stored certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It cannot be used: absent, unreadable, not of its key, expired, revoked, or of an authority that
+    /// is not trusted. Nothing is lost by replacing it at once.
+    Dead,
+    /// It works but says something else than it has to, or lasts longer than it may.
+    Stale,
+    /// It works and is to be renewed.
+    Due,
+}
+
+/// What is wrong with the certificate in a Secret, if anything.
+pub(crate) fn examine(
+    request: &Request,
+    stored: Option<&Contents>,
+    wanted: &Wanted,
+    trusted: &[&Certificate],
+    now: OffsetDateTime,
+) -> Result<Certificate, Fault> {
+    let stored = stored.ok_or(Fault::Dead)?;
+    let certificate = stored.certificate().ok_or(Fault::Dead)?;
+    let key = stored.get("tls.key").and_then(Sensitive::key).ok_or(Fault::Dead)?;
+    let valid = certificate.not_before() <= now && now < certificate.not_after();
+    let revoked = wanted.revoked.contains(&serial(&certificate.leaf().serial));
+    let known = trusted.iter().any(|authority| certificate.is_signed_by(authority));
+    if !valid || revoked || !known || !certificate.belongs_to(&key) {
+        return Err(Fault::Dead);
+    }
+    if !request.is_said_by(&certificate) || wanted.schedule.is_too_long(&certificate, now) {
+        return Err(Fault::Stale);
+    }
+    if now >= wanted.schedule.renew_at(&certificate, &request.secret) {
+        return Err(Fault::Due);
+    }
+    Ok(certificate)
+}

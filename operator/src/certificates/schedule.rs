@@ -1,0 +1,132 @@
+//! How long certificates and revocation lists last, and when they are renewed.
+
+use time::{Duration, OffsetDateTime};
+
+use super::x509::Certificate;
+
+/// Clocks of machines differ: what is issued holds a little before now.
+const SKEW: Duration = Duration::minutes(5);
+/// An authority lives this many times as long as what it signs.
+const AUTHORITY_FACTOR: i32 = 40;
+/// Bounds of an authority's life.
+const AUTHORITY_LIFE: (Duration, Duration) = (Duration::days(1), Duration::days(3653));
+/// Bounds of a revocation list's life.
+const REVOCATIONS_LIFE: (Duration, Duration) = (Duration::hours(1), Duration::days(45));
+
+/// `spec.tls`'s durations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    /// How long a certificate is valid.
+    pub duration: Duration,
+    /// How long before its end it is renewed.
+    pub renew_before: Duration,
+}
+
+impl Schedule {
+    /// How far back the start of something issued lies: little of a short life.
+    pub(crate) fn skew(&self) -> Duration {
+        SKEW.min(self.duration / 10_i32)
+    }
+
+    /// Start and end of a certificate issued now by an authority that ends at `end`.
+    pub(crate) fn leaf(
+        &self,
+        now: OffsetDateTime,
+        end: OffsetDateTime,
+    ) -> (OffsetDateTime, OffsetDateTime) {
+        (now - self.skew(), (now + self.duration).min(end))
+    }
+
+    /// When a certificate is renewed. Shards renew at different times: each a little earlier, by a share
+    /// of its time that follows from its name and serial number.
+    pub(crate) fn renew_at(&self, certificate: &Certificate, name: &str) -> OffsetDateTime {
+        let life = certificate.not_after() - certificate.not_before();
+        // One cut short by its authority's end would be due as soon as it was issued.
+        let before = if life < self.duration {
+            self.renew_before.min(life / 3_i32)
+        } else {
+            self.renew_before
+        };
+        let hash = blake3::hash(format!("{name}/{}", certificate.serial()).as_bytes());
+        let [share, ..] = *hash.as_bytes();
+        let early = (life - before).max(Duration::ZERO) / 10_i32 * i32::from(share) / 256_i32;
+        certificate.not_after() - before - early
+    }
+
+    /// Whether a certificate lasts longer than one issued now would: the spec has become shorter.
+    pub(crate) fn is_too_long(&self, certificate: &Certificate, now: OffsetDateTime) -> bool {
+        certificate.not_after() - now > self.duration + SKEW
+    }
+
+    /// How long a new authority is valid: ten years for the default duration.
+    pub(crate) fn authority(&self) -> Duration {
+        let (shortest, longest) = AUTHORITY_LIFE;
+        let longest = longest.max(self.duration * 2_i32);
+        (self.duration * AUTHORITY_FACTOR).clamp(shortest, longest)
+    }
+
+    /// When an authority is replaced: while it can still sign certificates of full length, and early
+    /// enough that a blocked change has time.
+    pub(crate) fn replace_at(&self, authority: &Certificate) -> OffsetDateTime {
+        let life = authority.not_after() - authority.not_before();
+        authority.not_after() - (life / 4_i32).max(self.duration)
+    }
+
+    /// How long a revocation list is valid. It is renewed after a third of that, so nodes hold one that
+    /// lasts `renew_before` longer at least: when the operator is down, lists end no sooner than
+    /// certificates do.
+    pub(crate) fn revocations(&self) -> Duration {
+        let (shortest, longest) = REVOCATIONS_LIFE;
+        (self.renew_before * 3_i32 / 2_i32).clamp(shortest, longest)
+    }
+}
+
+/// Reads a duration as the spec has it: hours, minutes and seconds, `1h30m`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut number = String::new();
+    for character in text.chars() {
+        if character.is_ascii_digit() {
+            number.push(character);
+            continue;
+        }
+        let count: i64 = number.parse().ok()?;
+        number.clear();
+        let seconds = match character {
+            'h' => count.checked_mul(3600)?,
+            'm' => count.checked_mul(60)?,
+            's' => count,
+            _ => return None,
+        };
+        total = total.checked_add(Duration::seconds(seconds))?;
+    }
+    (number.is_empty() && total > Duration::ZERO).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_the_spec_writes_them() {
+        assert_eq!(duration("2160h"), Some(Duration::days(90)));
+        assert_eq!(duration("1h30m15s"), Some(Duration::seconds(5415)));
+        for refused in ["", "h", "12", "1d", "1h2", "-1h", "99999999999999999999h"] {
+            assert_eq!(duration(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_authority_outlives_what_it_signs() {
+        for (hours, years) in [(2160, 9), (87_600, 19)] {
+            let duration = Duration::hours(hours);
+            let schedule = Schedule { duration, renew_before: duration / 3 };
+            assert!(schedule.authority() > Duration::days(365 * years));
+        }
+        let duration = Duration::minutes(2);
+        let schedule = Schedule { duration, renew_before: Duration::seconds(30) };
+        assert_eq!(schedule.authority(), Duration::days(1));
+        assert_eq!(schedule.revocations(), Duration::hours(1));
+        assert_eq!(schedule.skew(), Duration::seconds(12));
+    }
+}

@@ -1,0 +1,309 @@
+//! Reads what is there, lets it be planned, and writes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::core::{ApiResource, NamespaceResourceScope, Resource};
+use opaque_crds::{OpaqueCluster, names};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+use super::CertificateError;
+use super::entropy::System;
+use super::issuance;
+use super::plan::{Contents, Member, Observed, Plan, ROTATE, SERIALS, STEP, Wanted, Write, plan};
+use super::x509::Sensitive;
+use crate::context::Context;
+use crate::error::Error;
+use crate::labels::{self, FIELD_MANAGER};
+use crate::status::Step;
+
+/// Type of every Secret here.
+const TLS: &str = "kubernetes.io/tls";
+/// Annotation of a member's Lease with its record.
+const MEMBER: &str = "opaque.dev/member";
+/// How soon something that nothing tells of is looked at again: `Certificate`s are not watched.
+const POLL: Duration = Duration::from_secs(5);
+
+/// What a cluster needs of certificates.
+#[derive(Debug, Clone)]
+pub struct CertificateRequest<'a> {
+    /// The cluster.
+    pub cluster: &'a OpaqueCluster,
+    /// Shards that it has: not always what its spec says, since scaling may be refused.
+    pub shards: i32,
+    /// Replicas that each has, likewise.
+    pub replicas: i32,
+}
+
+/// How a cluster's certificates are.
+#[derive(Debug, Clone)]
+pub struct CertificateState {
+    /// Whether every certificate is there, valid, and not due: condition CertificatesReady.
+    pub ready: bool,
+    /// Reason of the condition, in CamelCase.
+    pub reason: &'static str,
+    /// Message of the condition.
+    pub message: String,
+    /// Whether pods can start: every Secret and the trust ConfigMap are there.
+    pub usable: bool,
+    /// Whether nodes are to demand a revocation list of every authority: `--revocation required`.
+    pub revocation: bool,
+    /// End of the certificate that ends first.
+    pub not_after: Option<Time>,
+    /// When to look again.
+    pub next: Option<Duration>,
+    /// What is under way.
+    pub operations: Vec<Step>,
+}
+
+/// Issues and renews what is due, and says how it stands.
+///
+/// # Errors
+/// When a write fails; a certificate that cannot be issued is in the state instead.
+pub async fn reconcile(
+    context: &Context,
+    request: &CertificateRequest<'_>,
+) -> Result<CertificateState, Error> {
+    let CertificateRequest { cluster, shards, replicas } = *request;
+    let wanted = match Wanted::new(cluster, shards, replicas) {
+        Ok(wanted) => wanted,
+        Err(error) => return Ok(refused(&error)),
+    };
+    let mut observed = observe(context, &wanted)?;
+    observed.issuances = issuance::list(context, &wanted).await?;
+    let now = OffsetDateTime::now_utc();
+    let plan = match plan(&wanted, &observed, now, &mut System) {
+        Ok(plan) => plan,
+        Err(error) => return Ok(refused(&error)),
+    };
+    for write in &plan.writes {
+        perform(context, cluster, &wanted, write).await?;
+    }
+    // What cert-manager has yet to write is not there now.
+    let observed = observe(context, &wanted)?;
+    Ok(state(plan, &wanted, &observed, now))
+}
+
+fn state(
+    plan: Plan,
+    wanted: &Wanted,
+    observed: &Observed,
+    now: OffsetDateTime,
+) -> CertificateState {
+    let Plan { writes: _, next, ready, reason, message, not_after, progress, revocation } = plan;
+    let mut needed: Vec<String> =
+        (0..wanted.shards).map(|shard| names::shard_certificate(&wanted.cluster, shard)).collect();
+    needed.push(names::server_certificate(&wanted.cluster));
+    let usable =
+        !observed.trust.is_empty() && needed.iter().all(|name| observed.secrets.contains_key(name));
+    let until = Duration::try_from(next - now).unwrap_or_default();
+    let next = if ready { until } else { until.min(POLL) };
+    let operations = progress.into_iter().map(|progress| Step {
+        name: "CertificateAuthority",
+        step: progress.step.into(),
+        blocked_by: progress.blocked_by,
+    });
+    CertificateState {
+        ready,
+        reason,
+        message,
+        usable,
+        revocation,
+        not_after: not_after.and_then(timestamp),
+        next: Some(next.max(Duration::from_secs(1))),
+        operations: operations.collect(),
+    }
+}
+
+fn refused(error: &CertificateError) -> CertificateState {
+    CertificateState {
+        ready: false,
+        reason: "CannotIssue",
+        message: error.to_string(),
+        usable: false,
+        revocation: true,
+        not_after: None,
+        next: Some(Duration::from_secs(60)),
+        operations: Vec::new(),
+    }
+}
+
+/// Reads what the operator watches: its own Secrets and trust ConfigMap, and what the nodes report.
+fn observe(context: &Context, wanted: &Wanted) -> Result<Observed, Error> {
+    let Wanted { namespace, cluster, .. } = wanted;
+    let mut observed = Observed::default();
+    for secret in context.observed.list::<Secret>(namespace, labels::CLUSTER, cluster) {
+        observed.secrets.insert(secret.name_any(), contents(secret));
+    }
+    let trust = context.observed.get::<ConfigMap>(namespace, &names::trust(cluster))?;
+    observed.trust = trust.and_then(|trust| trust.data).unwrap_or_default();
+    let pods = context.observed.list::<Pod>(namespace, labels::CLUSTER, cluster);
+    let leases = context.observed.list::<Lease>(namespace, labels::CLUSTER, cluster);
+    observed.members = leases.iter().filter_map(|lease| member(lease, &pods)).collect();
+    Ok(observed)
+}
+
+fn contents(secret: Secret) -> Contents {
+    let mut contents = Contents::default();
+    for (key, ByteString(bytes)) in secret.data.into_iter().flatten() {
+        contents.set(&key, Sensitive::new(bytes));
+    }
+    let annotations = secret.metadata.annotations.into_iter().flatten();
+    contents.annotations.extend(annotations.filter(|(key, _)| is_ours(key)));
+    contents
+}
+
+fn is_ours(annotation: &str) -> bool {
+    [ROTATE, STEP, SERIALS].contains(&annotation)
+}
+
+/// A member whose pod exists; its Lease outlives a pod by the time that the garbage collector takes.
+fn member(lease: &Lease, pods: &[Pod]) -> Option<Member> {
+    if lease.labels().get(labels::LEASE).is_none_or(|role| role != "member") {
+        return None;
+    }
+    let name = lease.name_any();
+    let owner = lease.owner_references().iter().find(|owner| owner.kind == "Pod");
+    let pod = pods.iter().find(|pod| {
+        pod.name_any() == name && owner.is_none_or(|owner| pod.uid().as_ref() == Some(&owner.uid))
+    })?;
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Failed" | "Succeeded")) {
+        return None;
+    }
+    let record = lease.annotations().get(MEMBER).map(String::as_str).unwrap_or_default();
+    let record: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
+    let text = |field| record.get(field).and_then(serde_json::Value::as_str).map(str::to_owned);
+    let shard = record.get("shard").and_then(serde_json::Value::as_i64);
+    Some(Member {
+        pod: name,
+        shard: shard.and_then(|shard| i32::try_from(shard).ok()),
+        trust: text("trust"),
+        certificate: text("certificate"),
+        revocation: demands_lists(pod),
+    })
+}
+
+/// Whether a pod's node runs with `--revocation required`, which is also what it does without the option.
+fn demands_lists(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut arguments =
+        containers.filter(|container| container.name == "node").flat_map(|container| {
+            container.command.iter().flatten().chain(container.args.iter().flatten())
+        });
+    while let Some(argument) = arguments.next() {
+        match argument.strip_prefix("--revocation") {
+            Some("") => return arguments.next().is_none_or(|value| value != "none"),
+            Some(value) if value.starts_with('=') => return value != "=none",
+            _ => {}
+        }
+    }
+    true
+}
+
+async fn perform(
+    context: &Context,
+    cluster: &OpaqueCluster,
+    wanted: &Wanted,
+    write: &Write,
+) -> Result<(), Error> {
+    match write {
+        Write::Secret { name, contents } => {
+            let data = contents.data().iter();
+            let data = data.map(|(key, value)| (key.clone(), ByteString(value.bytes().to_vec())));
+            let data: BTreeMap<_, _> = data.collect();
+            let secret = |metadata| Secret {
+                metadata,
+                type_: Some(TLS.into()),
+                data: Some(data),
+                ..Secret::default()
+            };
+            store(context, cluster, name, &contents.annotations, secret).await
+        }
+        Write::Trust(data) => {
+            let name = names::trust(&wanted.cluster);
+            let map =
+                |metadata| ConfigMap { metadata, data: Some(data.clone()), ..ConfigMap::default() };
+            store(context, cluster, &name, &BTreeMap::new(), map).await
+        }
+        Write::Issuance { name, spec } => issuance::apply(context, cluster, name, spec).await,
+        Write::DeleteIssuance(name) => issuance::delete(context, &wanted.namespace, name).await,
+        Write::DeleteSecret(name) => {
+            let api: Api<Secret> = Api::namespaced(context.client.clone(), &wanted.namespace);
+            match api.delete(name, &DeleteParams::default()).await {
+                Ok(_) => Ok(()),
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                Err(error) => Err(Error::api(format!("deleting Secret {name}"))(error)),
+            }
+        }
+    }
+}
+
+/// Makes or replaces an object as a whole.
+///
+/// Not by a server-side apply: a plan was made for what was seen, and a key must not be made twice. A
+/// create fails if there is one by now, and a replacement if it is not the one that was seen.
+async fn store<K>(
+    context: &Context,
+    cluster: &OpaqueCluster,
+    name: &str,
+    annotations: &BTreeMap<String, String>,
+    build: impl FnOnce(ObjectMeta) -> K,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug,
+{
+    let namespace = cluster.metadata.namespace.clone().unwrap_or_default();
+    let mut metadata =
+        labels::owned(cluster, name.to_owned(), labels::of_cluster(&cluster.name_any()));
+    let live = context.observed.get::<K>(&namespace, name)?;
+    let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let kind = K::kind(&());
+    metadata.annotations = Some(annotations.clone()).filter(|all| !all.is_empty());
+    let written = match live {
+        None => api.create(&params, &build(metadata)).await.map_err(|error| match error {
+            kube::Error::Api(status) if status.is_already_exists() => Error::Foreign {
+                kind: kind.to_string(),
+                name: name.to_owned(),
+                owner: format!("OpaqueCluster {}", cluster.name_any()),
+            },
+            error => Error::api(format!("creating {kind} {name}"))(error),
+        })?,
+        Some(live) => {
+            let (old, new) = (live.meta().clone(), &mut metadata);
+            let mut labels = old.labels.unwrap_or_default();
+            labels.extend(new.labels.take().unwrap_or_default());
+            let mut kept = old.annotations.unwrap_or_default();
+            kept.retain(|key, _| !is_ours(key));
+            kept.extend(annotations.clone());
+            new.labels = Some(labels);
+            new.annotations = Some(kept);
+            new.resource_version = old.resource_version;
+            new.finalizers = old.finalizers;
+            let action = format!("replacing {kind} {name}");
+            api.replace(name, &params, &build(metadata)).await.map_err(Error::api(action))?
+        }
+    };
+    tracing::info!(kind = %kind, namespace, name, "stored");
+    let written = serde_json::to_value(&written).and_then(serde_json::from_value);
+    let written = written.map_err(|error| Error::Internal(error.to_string()))?;
+    context.wrote(&ApiResource::erase::<K>(&()), written);
+    Ok(())
+}
+
+fn timestamp(instant: OffsetDateTime) -> Option<Time> {
+    jiff::Timestamp::from_second(instant.unix_timestamp()).ok().map(Time)
+}

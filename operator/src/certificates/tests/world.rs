@@ -1,0 +1,373 @@
+//! A model: Secrets and the ConfigMap in memory, nodes that load them when told, and verification as nodes
+//! do it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use opaque_crds::cluster::IssuerReference;
+use opaque_crds::names;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use time::{Duration, OffsetDateTime};
+
+use crate::certificates::CertificateError;
+use crate::certificates::entropy::{Entropy, System};
+use crate::certificates::plan::{
+    Contents, Issuance, Member, Observed, PEER_CA, PEER_CRL, Plan, SERVER_CA, Wanted, Write,
+    digest, plan,
+};
+use crate::certificates::schedule::Schedule;
+use crate::certificates::x509::{Certificate, Sensitive};
+
+/// Counts instead of drawing, so that a failure repeats; keys are real.
+pub(super) struct Counter(u128);
+
+impl Entropy for Counter {
+    fn key(&mut self) -> Result<KeyPair, CertificateError> {
+        System.key()
+    }
+
+    fn bytes(&mut self) -> Result<[u8; 16], CertificateError> {
+        self.0 += 1;
+        Ok(*blake3::hash(&self.0.to_be_bytes()).as_bytes().first_chunk().unwrap())
+    }
+}
+
+/// What a node runs on.
+#[derive(Clone)]
+pub(super) struct Loaded {
+    pub bundle: String,
+    pub lists: String,
+    pub chain: String,
+}
+
+impl Loaded {
+    pub(super) fn certificate(&self) -> Certificate {
+        Certificate::first(&self.chain).unwrap()
+    }
+}
+
+/// A node.
+pub(super) struct Node {
+    pub shard: i32,
+    pub loaded: Option<Loaded>,
+    pub revocation: bool,
+}
+
+/// Everything.
+pub(super) struct World {
+    pub wanted: Wanted,
+    pub observed: Observed,
+    pub now: OffsetDateTime,
+    pub nodes: Vec<Node>,
+    pub issued: BTreeSet<String>,
+    entropy: Counter,
+    issuer: Option<(String, Issuer<'static, KeyPair>)>,
+}
+
+impl World {
+    /// Two shards of two nodes that are not there yet; certificates live an hour.
+    pub(super) fn new() -> Self {
+        let node = |shard| Node { shard, loaded: None, revocation: true };
+        Self {
+            wanted: Wanted {
+                namespace: "tests".into(),
+                cluster: "demo".into(),
+                shards: 2,
+                replicas: 2,
+                schedule: Schedule {
+                    duration: Duration::HOUR,
+                    renew_before: Duration::minutes(20),
+                },
+                revoked: BTreeSet::new(),
+                rotate: None,
+                issuer: None,
+            },
+            observed: Observed::default(),
+            now: OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap(),
+            nodes: vec![node(0), node(0), node(1), node(1)],
+            issued: BTreeSet::new(),
+            entropy: Counter(0),
+            issuer: None,
+        }
+    }
+
+    /// One that has settled and whose nodes run.
+    pub(super) fn running() -> Self {
+        let mut world = Self::new();
+        world.settle();
+        world
+    }
+
+    pub(super) fn plan(&mut self) -> Plan {
+        let members = self.nodes.iter().enumerate().filter_map(|(index, node)| {
+            let loaded = node.loaded.as_ref()?;
+            Some(Member {
+                pod: format!("demo-shard-{}-{}", node.shard, index % 2),
+                shard: Some(node.shard),
+                trust: Some(digest(&loaded.bundle)),
+                certificate: Some(loaded.certificate().serial()),
+                revocation: node.revocation,
+            })
+        });
+        self.observed.members = members.collect();
+        plan(&self.wanted, &self.observed, self.now, &mut self.entropy).unwrap()
+    }
+
+    /// Plans and writes, at most `limit` writes.
+    pub(super) fn reconcile_until(&mut self, limit: usize) -> Plan {
+        let plan = self.plan();
+        for write in plan.writes.iter().take(limit) {
+            self.perform(write);
+        }
+        plan
+    }
+
+    pub(super) fn reconcile(&mut self) -> Plan {
+        self.reconcile_until(usize::MAX)
+    }
+
+    /// Plans until nothing is left to write, with nodes that load at once.
+    pub(super) fn settle(&mut self) -> Plan {
+        for _ in 0..20 {
+            let plan = self.reconcile();
+            let strict = self.wanted.issuer.is_none() || plan.revocation;
+            self.sync_all();
+            self.nodes.iter_mut().for_each(|node| node.revocation = strict);
+            if plan.writes.is_empty() && plan.progress.is_none() {
+                return plan;
+            }
+        }
+        panic!("it does not settle");
+    }
+
+    pub(super) fn sync(&mut self, index: usize) {
+        let shard = self.nodes[index].shard;
+        let secret = self.observed.secrets.get(&names::shard_certificate("demo", shard));
+        let Some(chain) = secret.map(|secret| secret.text("tls.crt").to_owned()) else { return };
+        // As a node does: what cannot be used is not loaded.
+        let key = secret.and_then(|secret| secret.get("tls.key")?.key());
+        let fits =
+            key.zip(Certificate::first(&chain)).is_some_and(|(key, leaf)| leaf.belongs_to(&key));
+        if !fits || self.observed.trust.is_empty() {
+            return;
+        }
+        self.nodes[index].loaded = Some(Loaded {
+            bundle: self.observed.trusted(PEER_CA).into(),
+            lists: self.observed.trusted(PEER_CRL).into(),
+            chain,
+        });
+    }
+
+    pub(super) fn sync_all(&mut self) {
+        (0..self.nodes.len()).for_each(|index| self.sync(index));
+    }
+
+    pub(super) fn leaf(&self, shard: i32) -> Certificate {
+        self.secret(&names::shard_certificate("demo", shard)).certificate().unwrap()
+    }
+
+    pub(super) fn secret(&self, name: &str) -> &Contents {
+        &self.observed.secrets[name]
+    }
+
+    pub(super) fn authorities(&self) -> Vec<Certificate> {
+        Certificate::all(self.observed.trusted(PEER_CA))
+    }
+
+    fn perform(&mut self, write: &Write) {
+        match write {
+            Write::Secret { name, contents } => {
+                if name.contains("-shard-") {
+                    let serial = contents.certificate().unwrap().serial();
+                    assert!(self.issued.insert(serial), "a serial number was given twice");
+                }
+                self.observed.secrets.insert(name.clone(), contents.clone());
+            }
+            Write::Trust(data) => {
+                if self.wanted.issuer.is_none() {
+                    self.check_trust(data);
+                }
+                self.observed.trust = data.clone();
+            }
+            Write::Issuance { name, spec } => self.issue(name, spec),
+            Write::DeleteIssuance(name) => {
+                self.observed.issuances.as_mut().unwrap().remove(name).unwrap();
+            }
+            Write::DeleteSecret(name) => {
+                self.observed.secrets.remove(name).unwrap();
+            }
+        }
+    }
+
+    /// What is published must never be empty, and lists must not go back.
+    fn check_trust(&self, data: &BTreeMap<String, String>) {
+        assert!(!Certificate::all(&data[PEER_CA]).is_empty());
+        assert!(!Certificate::all(&data[SERVER_CA]).is_empty());
+        let before = numbers(self.observed.trusted(PEER_CRL));
+        for (issuer, number) in numbers(&data[PEER_CRL]) {
+            assert!(before.get(&issuer).is_none_or(|before| *before <= number));
+        }
+    }
+
+    /// Installs cert-manager with an issuer of a new authority.
+    pub(super) fn install_issuer(&mut self, name: &str) {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = self.now - Duration::HOUR;
+        params.not_after = self.now + Duration::days(3650);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        self.issuer = Some((certificate.pem(), Issuer::new(params, key)));
+        self.observed.issuances.get_or_insert_default();
+    }
+
+    pub(super) fn use_issuer(&mut self) {
+        self.wanted.issuer = Some(IssuerReference {
+            name: "ca".into(),
+            kind: "Issuer".into(),
+            group: "cert-manager.io".into(),
+        });
+    }
+
+    /// What cert-manager does with a `Certificate`.
+    pub(super) fn issue(&mut self, name: &str, spec: &serde_json::Value) {
+        let (authority, issuer) = self.issuer.as_ref().unwrap();
+        let texts = |field: &str| -> Vec<String> {
+            let items = spec.get(field).and_then(|items| items.as_array());
+            items.into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect()
+        };
+        let mut params = CertificateParams::new(texts("dnsNames")).unwrap();
+        for uri in texts("uris") {
+            params.subject_alt_names.push(rcgen::SanType::URI(uri.try_into().unwrap()));
+        }
+        let purpose = |usage: &String| match usage.as_str() {
+            "server auth" => Some(rcgen::ExtendedKeyUsagePurpose::ServerAuth),
+            "client auth" => Some(rcgen::ExtendedKeyUsagePurpose::ClientAuth),
+            _ => None,
+        };
+        params.extended_key_usages = texts("usages").iter().filter_map(purpose).collect();
+        params.not_before = self.now - Duration::MINUTE;
+        params.not_after = self.now + self.wanted.schedule.duration;
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&key, issuer).unwrap();
+        let mut contents = Contents::default();
+        contents.set("tls.crt", leaf.pem().as_str().into());
+        contents.set("tls.key", Sensitive::new(key.serialize_pem().into_bytes()));
+        contents.set("ca.crt", authority.as_str().into());
+        let secret = spec["secretName"].as_str().unwrap();
+        self.observed.secrets.insert(secret.into(), contents);
+        let issuance = Issuance { spec: spec.clone(), ready: true, message: String::new() };
+        self.observed.issuances.as_mut().unwrap().insert(name.into(), issuance);
+    }
+
+    /// Every pair of running nodes whose certificates are in force talks.
+    pub(super) fn check_pairs(&self) {
+        let running =
+            self.nodes.iter().filter_map(|node| Some((node.revocation, node.loaded.as_ref()?)));
+        let running: Vec<(bool, &Loaded)> = running
+            .filter(|(_, loaded)| {
+                let certificate = loaded.certificate();
+                self.now < certificate.not_after()
+                    && !self.wanted.revoked.contains(&certificate.serial())
+            })
+            .collect();
+        for (strict, one) in &running {
+            // A list that has run out refuses everybody, which is what it is for.
+            let lists = numbers_in_force(&one.lists, self.now);
+            let strict = *strict && lists == Certificate::all(&one.bundle).len();
+            for (_, other) in &running {
+                verify(&other.chain, &one.bundle, strict.then_some(one.lists.as_str()), self.now)
+                    .unwrap_or_else(|error| panic!("a node refuses another: {error}"));
+            }
+        }
+    }
+}
+
+/// Verifies a node's certificate as its peer does, with revocation lists or without.
+pub(super) fn verify(
+    chain: &str,
+    bundle: &str,
+    lists: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<(), String> {
+    let (leaf, rest) = split(chain);
+    let lists: Vec<CertificateRevocationListDer<'static>> = lists.map(parse).unwrap_or_default();
+    let mut builder = WebPkiClientVerifier::builder_with_provider(roots(bundle), provider());
+    if !lists.is_empty() {
+        builder = builder.with_crls(lists).enforce_revocation_expiration();
+    }
+    let verifier = builder.build().map_err(|error| error.to_string())?;
+    let verified = verifier.verify_client_cert(&leaf, &rest, unix(now));
+    verified.map(drop).map_err(|error| error.to_string())
+}
+
+/// Verifies the server's certificate as a client does.
+pub(super) fn verify_server(
+    chain: &str,
+    bundle: &str,
+    name: &str,
+    now: OffsetDateTime,
+) -> Result<(), String> {
+    let (leaf, rest) = split(chain);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots(bundle), provider()).build();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let verifier = verifier.map_err(|error| error.to_string())?;
+    let verified = verifier.verify_server_cert(&leaf, &rest, &name, &[], unix(now));
+    verified.map(drop).map_err(|error| error.to_string())
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn roots(bundle: &str) -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for root in parse::<CertificateDer<'static>>(bundle) {
+        roots.add(root).unwrap();
+    }
+    Arc::new(roots)
+}
+
+fn split(chain: &str) -> (CertificateDer<'static>, Vec<CertificateDer<'static>>) {
+    let mut chain = parse::<CertificateDer<'static>>(chain);
+    (chain.remove(0), chain)
+}
+
+fn parse<T: PemObject>(text: &str) -> Vec<T> {
+    T::pem_slice_iter(text.as_bytes()).map(|item| item.ok().unwrap()).collect()
+}
+
+fn unix(now: OffsetDateTime) -> UnixTime {
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+        now.unix_timestamp().try_into().unwrap(),
+    ))
+}
+
+/// Number of each list by its issuer.
+fn numbers(lists: &str) -> BTreeMap<Vec<u8>, u64> {
+    let mut numbers = BTreeMap::new();
+    for list in parse::<CertificateRevocationListDer<'static>>(lists) {
+        let (_, list) = x509_parser::parse_x509_crl(&list).unwrap();
+        let number = u64::try_from(list.crl_number().unwrap()).unwrap();
+        numbers.insert(list.issuer().as_raw().to_vec(), number);
+    }
+    numbers
+}
+
+fn numbers_in_force(lists: &str, now: OffsetDateTime) -> usize {
+    let lists = parse::<CertificateRevocationListDer<'static>>(lists);
+    let in_force = lists.iter().filter(|list| {
+        let (_, list) = x509_parser::parse_x509_crl(list).unwrap();
+        list.next_update().unwrap().timestamp() > now.unix_timestamp()
+    });
+    in_force.count()
+}
