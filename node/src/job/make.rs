@@ -200,6 +200,7 @@ fn entry(manifest: &Manifest) -> Result<Epoch, Failure> {
         rows: signed(manifest.rows),
         bytes: signed(manifest.stored_bytes()),
         published: Time(Timestamp::from_millisecond(created).unwrap_or(Timestamp::MAX)),
+        rejected: None,
     })
 }
 
