@@ -68,6 +68,11 @@ impl ControlPlane {
         Ok(Client::try_from(config)?)
     }
 
+    /// How to reach the API with all rights.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Process ids of the servers.
     pub fn processes(&self) -> [u32; 2] {
         [self.etcd.id(), self.apiserver.id()]

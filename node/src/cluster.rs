@@ -16,8 +16,6 @@ use crate::local::LocalShard;
 use crate::replica::{Directory, member_to_proto};
 use crate::served::{ServedIndex, ServedTable, Serving};
 
-/// How long to wait between looks at a change that others decide.
-const LOOK: Duration = Duration::from_millis(50);
 /// How much longer than the leader's own deadline to wait for its decision.
 const DECISION: Duration = Duration::from_secs(15);
 
@@ -35,8 +33,8 @@ impl Cluster {
         coordination: Arc<dyn Coordination>,
         local: Arc<LocalShard>,
         own_name: String,
-        member_ttl: Duration,
     ) -> Self {
+        let member_ttl = coordination.rhythm().member_ttl;
         let directory = Directory::new(own_name, member_ttl);
         Self { coordination, local, directory, member_ttl }
     }
@@ -121,7 +119,9 @@ impl Cluster {
                 .generation;
             match self.coordination.propose(change.clone(), expected, UnixMillis::now()).await {
                 Ok(map) => return Ok(map.generation),
-                Err(CoordinationError::Conflict { .. }) => sleep(LOOK).await,
+                Err(CoordinationError::Conflict { .. }) => {
+                    sleep(self.coordination.rhythm().look).await;
+                }
                 Err(error @ CoordinationError::NameTaken { .. }) => {
                     return Err(NodeError::Refused(error.to_string()));
                 }
@@ -143,7 +143,7 @@ impl Cluster {
                 Outcome::Rejected { reason } => return Err(NodeError::Refused(reason)),
                 Outcome::Pending | Outcome::Unknown => {}
             }
-            sleep(LOOK).await;
+            sleep(self.coordination.rhythm().look).await;
         }
     }
 

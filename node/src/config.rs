@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
@@ -38,9 +39,19 @@ pub struct Args {
     /// Object store: a directory or a file:// URL.
     #[arg(long, value_name = "DIR|URL")]
     pub store: String,
-    /// Directory of the file-backed coordination.
-    #[arg(long, value_name = "DIR")]
-    pub coordination: PathBuf,
+    /// What the nodes agree through: a directory, or kubernetes://NAMESPACE/CLUSTER.
+    #[arg(long, value_name = "DIR|URL")]
+    pub coordination: String,
+    /// Where health, readiness and metrics are served over plain HTTP; nowhere when absent.
+    #[arg(long, value_name = "ADDR")]
+    pub admin_listen: Option<SocketAddr>,
+    /// How long new connections are still accepted after SIGTERM, in seconds: until whoever sends
+    /// clients here has heard that this node is not ready.
+    #[arg(long, default_value_t = 0)]
+    pub drain_delay_s: u64,
+    /// Uid of the pod that this node is, with --coordination kubernetes://; it owns the node's Lease.
+    #[arg(long, env = "POD_UID")]
+    pub pod_uid: Option<String>,
     /// Directory with client.crt, client.key, peer.crt, peer.key and peer-ca.crt.
     #[arg(long, value_name = "DIR")]
     pub tls_dir: PathBuf,
@@ -70,6 +81,40 @@ pub struct Args {
     pub keys_in_memory: usize,
 }
 
+/// What the nodes agree through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// A directory that all nodes of a machine share.
+    Directory(PathBuf),
+    /// The API of the Kubernetes that this node runs in, or of the current context of a kubeconfig.
+    Kubernetes {
+        /// Namespace of the OpaqueCluster.
+        namespace: String,
+        /// Its name.
+        cluster: String,
+    },
+}
+
+impl FromStr for Backend {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let Some(place) = text.strip_prefix("kubernetes://") else {
+            return Ok(Self::Directory(text.into()));
+        };
+        let label = |name: &str| {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            (1..=63).contains(&name.len()) && name.chars().all(plain)
+        };
+        match place.split_once('/') {
+            Some((namespace, cluster)) if label(namespace) && label(cluster) => {
+                Ok(Self::Kubernetes { namespace: namespace.into(), cluster: cluster.into() })
+            }
+            Some(_) | None => Err(ConfigError::Coordination(text.into())),
+        }
+    }
+}
+
 /// Settings of a running node, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -89,8 +134,14 @@ pub struct Config {
     pub peer_address: String,
     /// Object store.
     pub store: String,
-    /// Coordination directory.
-    pub coordination: PathBuf,
+    /// What the nodes agree through.
+    pub coordination: Backend,
+    /// Where health, readiness and metrics are served.
+    pub admin_listen: Option<SocketAddr>,
+    /// How long new connections are accepted after the drain began.
+    pub drain_delay: Duration,
+    /// Uid of the pod that this node is.
+    pub pod_uid: Option<String>,
     /// TLS material.
     pub tls_dir: PathBuf,
     /// CPU threads.
@@ -125,6 +176,9 @@ impl TryFrom<Args> for Config {
             peer_address,
             store,
             coordination,
+            admin_listen,
+            drain_delay_s,
+            pod_uid,
             tls_dir,
             threads,
             kernel,
@@ -156,7 +210,10 @@ impl TryFrom<Args> for Config {
             client_address: client_address.unwrap_or_else(|| client_listen.to_string()),
             peer_address: peer_address.unwrap_or_else(|| peer_listen.to_string()),
             store,
-            coordination,
+            coordination: coordination.parse()?,
+            admin_listen,
+            drain_delay: Duration::from_secs(drain_delay_s),
+            pod_uid: pod_uid.filter(|uid| !uid.is_empty()),
             tls_dir,
             threads: threads.filter(|threads| *threads > 0).unwrap_or_else(cores),
             kernel,
@@ -185,7 +242,27 @@ pub enum ConfigError {
     /// The name cannot name a file or a Lease.
     #[error("--name {0:?}: use letters, digits, - and ., at most 253")]
     Name(String),
+    /// The coordination names no cluster.
+    #[error("--coordination {0:?}: use a directory, or kubernetes://NAMESPACE/CLUSTER")]
+    Coordination(String),
     /// No such kernel, or not on this CPU.
     #[error("no scan kernel {0:?} on this CPU: use `scalar`, or leave the choice to the node")]
     Kernel(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coordination_is_a_directory_or_a_cluster() {
+        let kubernetes = Backend::Kubernetes { namespace: "prod".into(), cluster: "demo-1".into() };
+        assert_eq!("kubernetes://prod/demo-1".parse(), Ok(kubernetes));
+        assert_eq!("/var/x".parse(), Ok(Backend::Directory("/var/x".into())));
+        for bad in
+            ["kubernetes://", "kubernetes://prod", "kubernetes://prod/", "kubernetes://a/b/c"]
+        {
+            assert_eq!(bad.parse::<Backend>(), Err(ConfigError::Coordination(bad.into())));
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod directory;
 mod error;
 mod file;
 mod files;
+mod kubernetes;
 mod map;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use crate::placement::{ShardId, Shards};
 pub use decision::{Policy, Step, alive, next_step, serving};
 pub use error::CoordinationError;
 pub use file::FileCoordination;
+pub use kubernetes::{KubernetesCoordination, Pod};
 pub use map::{Change, Map};
 
 /// Agreement of a cluster's nodes.
@@ -41,6 +43,11 @@ pub use map::{Change, Map};
 /// the lead. A [`watch`](Self::watch) may skip states between two looks; it never goes back.
 #[async_trait]
 pub trait Coordination: Send + Sync + 'static {
+    /// How often nodes renew their records here.
+    fn rhythm(&self) -> Rhythm {
+        Rhythm::default()
+    }
+
     /// Publishes this node's record: joins the cluster, or renews its life there.
     async fn heartbeat(&self, member: &MemberRecord) -> Result<(), CoordinationError>;
 
@@ -50,7 +57,7 @@ pub trait Coordination: Send + Sync + 'static {
     /// Every record, also of nodes that no longer renew theirs (see [`alive`]), ordered by name.
     async fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError>;
 
-    /// Acquires the lead if nobody holds it.
+    /// Acquires the lead if nobody holds it; may wait for it for a while. None when another holds it.
     async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError>;
 
     /// The last node that acquired the lead.
@@ -62,7 +69,11 @@ pub trait Coordination: Send + Sync + 'static {
     /// The map that waits to become active.
     async fn proposed(&self) -> Result<Option<Map>, CoordinationError>;
 
-    /// Makes a first map without tables active if there is none, and gives the active one.
+    /// Makes a first map active if none is, and gives the active one. Where nobody else makes the first
+    /// map, it has these shards and no tables.
+    ///
+    /// # Errors
+    /// [`CoordinationError::NotInitialized`] while somebody else has yet to make the first map.
     async fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError>;
 
     /// Proposes a change to the active map of generation `expected`.
@@ -130,9 +141,31 @@ impl UnixMillis {
     }
 }
 
-/// What one node tells the others.
+/// How often nodes renew their records, and what follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Pause between two renewals.
+    pub heartbeat: Duration,
+    /// A member whose record is older counts as dead: at least four heartbeats.
+    pub member_ttl: Duration,
+    /// Pause between two looks at what became of a proposal.
+    pub look: Duration,
+}
+
+impl Default for Rhythm {
+    /// 1 s, 5 s, 50 ms.
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(1),
+            member_ttl: Duration::from_secs(5),
+            look: Duration::from_millis(50),
+        }
+    }
+}
+
+/// What one node tells the others. Unknown fields are passed over, so that nodes of two versions
+/// understand each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct MemberRecord {
     /// Its name, unique in the cluster: letters, digits, `-`, `_` and `.`.
     pub node: String,
@@ -152,13 +185,18 @@ pub struct MemberRecord {
     pub message: String,
     /// Bytes of partitions and hint tables in its memory.
     pub resident_bytes: u64,
-    /// When the record was written.
+    /// When the record was written; on Kubernetes, when the reader saw it change.
     pub heartbeat: UnixMillis,
+    /// Digest of the peer authorities that the node trusts, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
+    /// Serial number of the certificate that it shows to its peers, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Why a node cannot serve a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Failure {
     /// The generation that failed.
     pub generation: u64,
@@ -166,18 +204,37 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// The lead, held until this value is dropped or its process dies.
+/// Whatever keeps the lead in a backend, until it is dropped.
+#[async_trait]
+pub trait Hold: Send + Sync + 'static {
+    /// Resolves when the lead is lost, before another may acquire it; never where it cannot be lost.
+    async fn lost(&self);
+
+    /// Lets another acquire the lead at once.
+    async fn release(self: Box<Self>);
+}
+
+/// The lead, held until this value is dropped, its process dies, or it is [lost](Self::lost).
 pub struct Leadership {
     node: String,
     token: u64,
-    /// Whatever keeps the lead in this backend.
-    _hold: Box<dyn Send + Sync>,
+    hold: Box<dyn Hold>,
 }
 
 impl Leadership {
     /// A lead that lasts as long as `hold`.
-    pub(crate) fn new(node: String, token: u64, hold: Box<dyn Send + Sync>) -> Self {
-        Self { node, token, _hold: hold }
+    pub(crate) fn new(node: String, token: u64, hold: Box<dyn Hold>) -> Self {
+        Self { node, token, hold }
+    }
+
+    /// Resolves when the lead is lost.
+    pub async fn lost(&self) {
+        self.hold.lost().await;
+    }
+
+    /// Lets another acquire the lead at once.
+    pub async fn release(self) {
+        self.hold.release().await;
     }
 
     /// The node that leads.

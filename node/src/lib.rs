@@ -16,6 +16,7 @@
 //! - [`local`], [`served`], [`registry`], [`pool`]: answering for this shard;
 //! - [`lifecycle`], [`loader`], [`replica`], [`coordination`]: loading generations, self-test,
 //!   leading;
+//! - [`metrics`]: what is counted;
 //! - [`placement`], [`assignment`]: who serves what;
 //! - [`store`], [`prepare`], [`keys`]: epochs and evaluation keys;
 //! - [`job`]: `opaque-prepare`, the program of a prepare Job.
@@ -38,6 +39,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod loader;
 pub mod local;
+pub mod metrics;
 pub mod peers;
 pub mod placement;
 pub mod pool;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use opaque_ops::admin::Readiness;
 use tokio::sync::watch;
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -21,9 +22,13 @@ use crate::coordination::{Coordination, Map, Policy, Snapshot, UnixMillis};
 use crate::coordinator::Coordinator;
 use crate::loader::Loader;
 use crate::local::LocalShard;
+use crate::placement::ShardId;
 use crate::replica::ReplicaState;
 
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Shortest pause between two renewals of the record, however much changes.
+const BETWEEN: Duration = Duration::from_millis(200);
+/// Why a node that is on its way out is not ready.
+pub const DRAINING: &str = "draining";
 /// Pause after a step that failed for a passing reason.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -43,6 +48,10 @@ pub struct Lifecycle {
     pub coordinator: Arc<Coordinator>,
     /// What health checks see.
     pub health: HealthReporter,
+    /// What probes see.
+    pub readiness: Readiness,
+    /// True from the moment at which this node gives up its lead and its readiness.
+    pub retiring: watch::Receiver<bool>,
     /// The newest active generation that this node has heard of; 0 before the first.
     pub seen: AtomicU64,
 }
@@ -50,7 +59,9 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// How long the leader waits for what.
     pub fn policy(&self) -> Policy {
-        Policy { prepare_deadline: self.config.activation_deadline, ..Policy::default() }
+        let member_ttl = self.coordination.rhythm().member_ttl;
+        let prepare_deadline = self.config.activation_deadline;
+        Policy { prepare_deadline, member_ttl, ..Policy::default() }
     }
 
     /// How long a superseded generation stays: as long as a query that began under it may take,
@@ -59,30 +70,42 @@ impl Lifecycle {
         self.config.query_deadline * 2
     }
 
-    /// Lives until `stop` turns true.
+    /// Lives until `stop` turns true, and leads until `retiring` does.
     pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
         tokio::join!(
             self.heartbeat(stop.clone()),
             self.follow(stop.clone()),
-            self.lead(stop.clone()),
+            self.lead(self.retiring.clone()),
         );
         if let Err(error) = self.coordination.leave(&self.config.name).await {
             tracing::warn!(%error, "could not leave the cluster");
         }
     }
 
-    /// Renews this node's record, at once after a change and otherwise every second.
+    /// Renews this node's record, at once after a change and otherwise in the backend's rhythm.
     async fn heartbeat(&self, mut stop: watch::Receiver<bool>) {
-        let mut tick = interval(HEARTBEAT);
+        let mut tick = interval(self.coordination.rhythm().heartbeat);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing = false;
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
-                () = self.state.changed() => {}
+                () = self.state.changed() => tick.reset(),
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             let record = self.state.record(UnixMillis::now(), self.local.resident_bytes());
-            if let Err(error) = self.coordination.heartbeat(&record).await {
-                tracing::warn!(%error, "could not renew the member record");
+            let failed = self.coordination.heartbeat(&record).await.err();
+            match &failed {
+                None if failing => tracing::info!("the member record is renewed again"),
+                Some(error) if !failing => {
+                    tracing::warn!(%error, "could not renew the member record; trying on");
+                }
+                Some(_) | None => {}
+            }
+            failing = failed.is_some();
+            tokio::select! {
+                () = sleep(BETWEEN) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }
@@ -112,9 +135,16 @@ impl Lifecycle {
     /// epoch is how a damaged one is repaired.
     async fn catch_up(&self, snapshot: &Snapshot) -> bool {
         let Some(active) = &snapshot.active else {
-            self.state.doing("waiting for the first shard map");
-            return true;
+            return self.waits("waiting for the first shard map").await;
         };
+        if !active.shards.contains(ShardId(self.config.shard)) {
+            let (shard, count) = (self.config.shard, active.shards.count());
+            let reason = format!(
+                "waiting: shard {shard} is not in the map of generation {}, which has {count} shards",
+                active.generation
+            );
+            return self.waits(&reason).await;
+        }
         let settled = self.catch_up_with(active).await;
         let proposed = snapshot.proposed.as_ref();
         for held in self.local.generations() {
@@ -132,6 +162,28 @@ impl Lifecycle {
         settled
     }
 
+    /// Waits for another map, and says so.
+    async fn waits(&self, reason: &str) -> bool {
+        self.state.doing(reason);
+        self.readiness.not_ready(reason);
+        self.health.set_service_status("", ServingStatus::NotServing).await;
+        true
+    }
+
+    /// Lets clients in, unless this node is on its way out.
+    async fn serves(&self) {
+        if *self.retiring.borrow() {
+            return;
+        }
+        self.readiness.ready();
+        self.health.set_service_status("", ServingStatus::Serving).await;
+        // Whoever retires this node may have come between.
+        if *self.retiring.borrow() {
+            self.readiness.not_ready(DRAINING);
+            self.health.set_service_status("", ServingStatus::NotServing).await;
+        }
+    }
+
     /// Loads the active generation, or as many of its tables as can be loaded, and serves it.
     async fn catch_up_with(&self, active: &Map) -> bool {
         let generation = active.generation;
@@ -141,6 +193,9 @@ impl Lifecycle {
         let held = self.local.generation(generation);
         if held.is_none_or(|serving| !serving.is_whole()) {
             self.state.doing(format!("loading generation {generation}"));
+            if !self.readiness.is_ready() && !*self.retiring.borrow() {
+                self.readiness.not_ready(format!("loading generation {generation}"));
+            }
             let serving = self.loader.load_what_can_be(active, &self.local.generations()).await;
             let failure = serving
                 .missing
@@ -150,12 +205,15 @@ impl Lifecycle {
             self.local.install(serving);
             if let Some(reason) = failure {
                 tracing::warn!(generation, %reason, "serving without a table");
+                if !self.readiness.is_ready() && !*self.retiring.borrow() {
+                    self.readiness.not_ready(reason.clone());
+                }
                 self.state.failed(generation, reason);
                 return false;
             }
         }
         if self.state.active(generation) {
-            self.health.set_service_status("", ServingStatus::Serving).await;
+            self.serves().await;
             tracing::info!(generation, tables = active.tables.len(), "serving");
         }
         true
@@ -165,10 +223,12 @@ impl Lifecycle {
     /// peers no longer hold them, so that nothing could be answered from them.
     fn retire_later(&self, generation: u64) {
         let (local, health, grace) = (Arc::clone(&self.local), self.health.clone(), self.grace());
+        let readiness = self.readiness.clone();
         tokio::spawn(async move {
             sleep(grace).await;
             local.retire_below(generation);
             if local.generations().is_empty() {
+                readiness.not_ready(format!("loading generation {generation}"));
                 health.set_service_status("", ServingStatus::NotServing).await;
             }
         });

@@ -33,6 +33,8 @@ impl ReplicaState {
             message: "starting".into(),
             resident_bytes: 0,
             heartbeat: UnixMillis::default(),
+            trust: None,
+            certificate: None,
         };
         Self { record: Mutex::new(record), changed: Notify::new() }
     }
@@ -85,6 +87,16 @@ impl ReplicaState {
         let mut record = self.lock();
         if record.failed.take().is_some() {
             record.message.clear();
+            drop(record);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Notes what this node's TLS runs on: digest of the trusted authorities, serial of its certificate.
+    pub fn runs_on(&self, trust: Option<String>, certificate: Option<String>) {
+        let mut record = self.lock();
+        if (&record.trust, &record.certificate) != (&trust, &certificate) {
+            (record.trust, record.certificate) = (trust, certificate);
             drop(record);
             self.changed.notify_one();
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
+use opaque_ops::admin::{Admin, Readiness};
 use opaque_proto::v1::query_server::QueryServer;
 use opaque_proto::v1::shard_server::ShardServer;
 use opaque_seal::Bfv;
@@ -18,14 +19,16 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
+use crate::call::ShardCaller;
 use crate::cluster::Cluster;
-use crate::config::Config;
-use crate::coordination::{Coordination, FileCoordination, Policy};
+use crate::config::{Backend, Config};
+use crate::coordination::{Coordination, FileCoordination, KubernetesCoordination, Pod};
 use crate::coordinator::Coordinator;
 use crate::keys::KeyCache;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{DRAINING, Lifecycle};
 use crate::loader::Loader;
 use crate::local::LocalShard;
+use crate::metrics::{Counted, Metrics};
 use crate::peers::Peers;
 use crate::pool::CpuPool;
 use crate::registry::Registry;
@@ -67,8 +70,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let incarnation = format!("{:016x}", u64::from_le_bytes(incarnation));
     let writer = Writer { node: config.name.clone(), incarnation };
     let store = Store::open(&config.store)?;
-    let coordination: Arc<dyn Coordination> =
-        Arc::new(FileCoordination::open(&config.coordination).await?);
+    let coordination = open_coordination(&config).await?;
 
     let registry = Arc::new(Registry::new(
         KeyCache::new(
@@ -93,17 +95,14 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         config.peer_address.clone(),
     ));
     let peers = Arc::new(Peers::new(config.name.clone(), Arc::clone(&local), peer_tls.clone()));
+    let metrics = Metrics::default();
     let coordinator = Arc::new(Coordinator::new(
-        Arc::clone(&peers) as Arc<dyn crate::call::ShardCaller>,
+        Arc::new(Counted::new(Arc::clone(&peers) as Arc<dyn ShardCaller>, metrics.clone())),
         pool.clone(),
         config.query_deadline,
     ));
-    let cluster = Arc::new(Cluster::new(
-        Arc::clone(&coordination),
-        Arc::clone(&local),
-        config.name.clone(),
-        Policy::default().member_ttl,
-    ));
+    let cluster =
+        Arc::new(Cluster::new(Arc::clone(&coordination), Arc::clone(&local), config.name.clone()));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::NotServing).await;
@@ -118,6 +117,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         builders: Arc::new(builders),
         writer,
         loads: Arc::new(Semaphore::new(LOADS)),
+        metrics: metrics.clone(),
     });
     let shard = ShardServer::new(ShardService {
         local: Arc::clone(&local),
@@ -140,6 +140,19 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     );
     let expiring = registry;
     let (stop, stopped) = watch::channel(false);
+    let (retire, retiring) = watch::channel(false);
+    let readiness = Readiness::not_yet("starting");
+    let admin = match config.admin_listen {
+        Some(address) => {
+            let registry =
+                metrics.registry(Arc::clone(&state), Arc::clone(&local), readiness.clone());
+            let admin = Admin::bind(address).await?;
+            tracing::info!(address = %admin.address(), "health and metrics");
+            Some(tokio::spawn(admin.serve(readiness.clone(), Arc::new(registry))))
+        }
+        None => None,
+    };
+    let drain_delay = config.drain_delay;
     let stopping = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which stops as well.
         let _ = stopped.wait_for(|stop| *stop).await;
@@ -162,6 +175,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         state,
         coordinator,
         health: health.clone(),
+        readiness: readiness.clone(),
+        retiring,
         seen: AtomicU64::new(0),
     });
     let mut life = tokio::spawn(lifecycle.run(stopped));
@@ -186,8 +201,11 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         }
     }
     expiry.abort();
-    tracing::info!("draining");
+    tracing::info!(delay = ?drain_delay, "draining");
+    retire.send(true).context("the life of the node has ended already")?;
+    readiness.not_ready(DRAINING);
     health.set_service_status("", ServingStatus::NotServing).await;
+    tokio::time::sleep(drain_delay).await;
     stop.send(true).context("both listeners have gone already")?;
     match tokio::time::timeout(DRAIN, &mut servers).await {
         Ok(ended) => {
@@ -196,9 +214,30 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         Err(_) => tracing::warn!("connections were still open after the drain"),
     }
     match tokio::time::timeout(LEAVE, life).await {
-        Ok(ended) => ended.context("the life of the node panicked"),
+        Ok(ended) => ended.context("the life of the node panicked")?,
         Err(_) => anyhow::bail!("the node could not leave the cluster in time"),
     }
+    // It answers to the last, so that a probe hears of the drain.
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    Ok(())
+}
+
+/// What the nodes agree through, opened.
+async fn open_coordination(config: &Config) -> anyhow::Result<Arc<dyn Coordination>> {
+    let (namespace, cluster) = match &config.coordination {
+        Backend::Directory(directory) => {
+            return Ok(Arc::new(FileCoordination::open(directory).await?));
+        }
+        Backend::Kubernetes { namespace, cluster } => (namespace, cluster),
+    };
+    let api = kube::Config::infer().await.context(
+        "no Kubernetes API: run in a pod with a token of its service account, or set KUBECONFIG",
+    )?;
+    let pod = config.pod_uid.clone().map(|uid| Pod { name: config.name.clone(), uid });
+    let process = SysRng.try_next_u64()?;
+    Ok(Arc::new(KubernetesCoordination::open(&api, namespace, cluster, pod, process)?))
 }
 
 /// Connections that notice a peer which has gone, with a bounded number of calls each.

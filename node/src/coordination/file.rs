@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use super::directory::{Directory, check_name};
 use super::files::{self, Durability, io_error};
 use super::{
-    Change, Coordination, CoordinationError, Leader, Leadership, Map, MemberRecord, Outcome,
+    Change, Coordination, CoordinationError, Hold, Leader, Leadership, Map, MemberRecord, Outcome,
     Snapshot, UnixMillis,
 };
 use crate::placement::Shards;
@@ -181,6 +181,16 @@ impl Coordination for FileCoordination {
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
     }
+}
+
+/// A locked file: only the end of its process takes it away.
+#[async_trait]
+impl Hold for File {
+    async fn lost(&self) {
+        std::future::pending().await
+    }
+
+    async fn release(self: Box<Self>) {}
 }
 
 /// Looks at the directory until nobody listens. A failed look keeps the last state and is logged

@@ -31,6 +31,8 @@ fn member(node: &str) -> MemberRecord {
         message: "loading".to_owned(),
         resident_bytes: 1 << 40,
         heartbeat: UnixMillis(77),
+        trust: Some("ab".to_owned()),
+        certificate: None,
     }
 }
 
@@ -158,7 +160,8 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() {
     assert!(one.try_lead("one").await.unwrap().is_none());
 
     // A lead that only thinks that it is one: same token, no lock.
-    let stale = Leadership::new("one".to_owned(), lead.token(), Box::new(()));
+    let stale =
+        Leadership::new("one".to_owned(), lead.token(), Box::new(tempfile::tempfile().unwrap()));
     drop(lead);
     let next = two.try_lead("two").await.unwrap().unwrap();
     assert_eq!(next.token(), 2);

@@ -35,33 +35,67 @@ enum Rule {
     StepDown,
 }
 
+/// What a leader remembers of the proposal before it.
+#[derive(Default)]
+struct Progress {
+    generation: u64,
+    /// When this leader first saw it.
+    since: UnixMillis,
+    /// Self-tests that failed.
+    failures: u32,
+}
+
+impl Progress {
+    /// The proposal as of the moment at which this leader first saw it: the proposer's clock may be
+    /// another machine's.
+    fn of(&mut self, map: &Map) -> Map {
+        if self.generation != map.generation {
+            let (generation, since) = (map.generation, UnixMillis::now());
+            *self = Self { generation, since, failures: 0 };
+        }
+        Map { proposed_at: self.since, ..map.clone() }
+    }
+}
+
 impl Lifecycle {
-    /// Leads whenever nobody else does.
-    pub(super) async fn lead(&self, mut stop: watch::Receiver<bool>) {
+    /// Leads whenever nobody else does, until `retiring`; then gives the lead to another at once.
+    pub(super) async fn lead(&self, mut retiring: watch::Receiver<bool>) {
+        let mut failing = false;
         loop {
             let leadership = tokio::select! {
                 leadership = self.coordination.try_lead(&self.config.name) => leadership,
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = retiring.wait_for(|retiring| *retiring) => return,
             };
+            let failed = leadership.as_ref().is_err();
             match leadership {
                 Ok(Some(leadership)) => {
                     tracing::info!(token = leadership.token(), "leading");
-                    tokio::select! {
-                        () = self.rule(&leadership) => {}
-                        _ = stop.wait_for(|stop| *stop) => return,
+                    let retires = tokio::select! {
+                        () = self.rule(&leadership) => false,
+                        () = leadership.lost() => {
+                            tracing::warn!(token = leadership.token(), "another may lead now");
+                            false
+                        }
+                        _ = retiring.wait_for(|retiring| *retiring) => true,
+                    };
+                    leadership.release().await;
+                    if retires {
+                        tracing::info!("gave up the lead");
+                        return;
                     }
-                    drop(leadership);
                     tokio::select! {
                         () = sleep(STAND_BACK) => {}
-                        _ = stop.wait_for(|stop| *stop) => return,
+                        _ = retiring.wait_for(|retiring| *retiring) => return,
                     }
                 }
                 Ok(None) => {}
+                Err(error) if failing => tracing::debug!(%error, "could not try to lead"),
                 Err(error) => tracing::warn!(%error, "could not try to lead"),
             }
+            failing = failed;
             tokio::select! {
                 () = sleep(TRY_LEAD) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = retiring.wait_for(|retiring| *retiring) => return,
             }
         }
     }
@@ -69,13 +103,13 @@ impl Lifecycle {
     /// Decides on proposals until the lead is lost.
     async fn rule(&self, leadership: &Leadership) {
         let mut snapshots = self.coordination.watch();
-        let mut failed_tests = (0, 0);
+        let mut progress = Progress::default();
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             let outcome = if snapshot.active.is_none() {
                 self.first_map().await
             } else {
-                self.decide(leadership, &snapshot, &mut failed_tests).await
+                self.decide(leadership, &snapshot, &mut progress).await
             };
             match outcome {
                 Ok(Rule::GoOn) => {}
@@ -94,19 +128,23 @@ impl Lifecycle {
 
     async fn first_map(&self) -> Result<Rule, NodeError> {
         let shards = Shards::equal(self.config.shards).map_err(NodeError::internal)?;
-        self.coordination.initialize(shards).await.map_err(NodeError::internal)?;
-        Ok(Rule::GoOn)
+        match self.coordination.initialize(shards).await {
+            // Whoever makes the first map has not made it yet; this node says that it waits.
+            Ok(_) | Err(CoordinationError::NotInitialized) => Ok(Rule::GoOn),
+            Err(error) => Err(NodeError::internal(error)),
+        }
     }
 
     async fn decide(
         &self,
         leadership: &Leadership,
         snapshot: &Snapshot,
-        (tested, failures): &mut (u64, u32),
+        progress: &mut Progress,
     ) -> Result<Rule, NodeError> {
         let policy = self.policy();
         let proposed = snapshot.proposed.as_ref();
-        let step = next_step(proposed, &snapshot.members, UnixMillis::now(), &policy);
+        let waiting = proposed.map(|map| progress.of(map));
+        let step = next_step(waiting.as_ref(), &snapshot.members, UnixMillis::now(), &policy);
         let (Step::Test { generation }, Some(map)) = (&step, proposed) else {
             if let Step::Reject { generation, reason } = step {
                 return self.reject(leadership, generation, &reason).await;
@@ -119,9 +157,6 @@ impl Lifecycle {
             tracing::warn!(generation, "stepping down: the proposed generation is not loaded here");
             return Ok(Rule::StepDown);
         }
-        if *tested != generation {
-            (*tested, *failures) = (generation, 0);
-        }
         match self.self_test(snapshot, map).await {
             Ok(()) => {
                 match self.coordination.activate(leadership, generation).await {
@@ -133,8 +168,8 @@ impl Lifecycle {
             }
             Err(NodeError::Refused(reason)) => self.reject(leadership, generation, &reason).await,
             Err(error) => {
-                *failures += 1;
-                if *failures < TESTS {
+                progress.failures += 1;
+                if progress.failures < TESTS {
                     return Err(error);
                 }
                 self.reject(leadership, generation, &format!("self-test: {error}")).await

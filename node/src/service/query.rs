@@ -4,7 +4,7 @@ mod load;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use futures::stream::try_unfold;
@@ -33,6 +33,7 @@ use crate::coordination::Change;
 use crate::coordinator::Coordinator;
 use crate::error::NodeError;
 use crate::local::LocalShard;
+use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::registry::{Registry, store_error};
 use crate::store::{Store, StoreError, Writer};
@@ -62,6 +63,8 @@ pub struct QueryService {
     pub writer: Writer,
     /// Loads in progress.
     pub loads: Arc<Semaphore>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -118,10 +121,12 @@ impl Query for QueryService {
         &self,
         request: Request<Streaming<LookupRequest>>,
     ) -> Result<Response<Self::LookupStream>, Status> {
+        let observed = self.metrics.query();
         let answering = self.answer(request.into_inner());
         let answered = timeout(self.config.query_deadline * 2, answering).await;
-        let parts = answered.map_err(|_| NodeError::Deadline("answering"))??;
-        Ok(Response::new(Box::pin(tokio_stream::iter(parts.into_iter().map(Ok)))))
+        let answered = answered.unwrap_or_else(|_| Err(NodeError::Deadline("answering").into()));
+        observed.end(&answered);
+        Ok(Response::new(Box::pin(tokio_stream::iter(answered?.into_iter().map(Ok)))))
     }
 
     async fn scan(
@@ -243,6 +248,7 @@ impl QueryService {
         &self,
         mut stream: Streaming<LookupRequest>,
     ) -> Result<Vec<LookupResponse>, Status> {
+        let started = Instant::now();
         let malformed = |what: &str| NodeError::Malformed(format!("malformed query: {what}"));
         let first = stream.message().await?.and_then(|request| request.part);
         let Some(lookup_request::Part::Header(header)) = first else {
@@ -277,6 +283,7 @@ impl QueryService {
             .lookup(&serving, &table, &index, &replicas, &self.registry, body)
             .await?;
         drop(memory);
+        self.metrics.answered(&answered, started);
         let name = table.manifest.schema.table();
         tracing::debug!(
             table = name,

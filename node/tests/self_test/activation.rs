@@ -12,6 +12,7 @@ use opaque_node::lifecycle::Lifecycle;
 use opaque_node::loader::Loader;
 use opaque_node::placement::Shards;
 use opaque_node::replica::ReplicaState;
+use opaque_ops::admin::Readiness;
 use tokio::sync::watch;
 
 use super::faults::Fault;
@@ -70,6 +71,8 @@ async fn propose(cluster: Cluster) -> (Outcome, u64) {
             )),
             coordinator: Arc::new(coordinator),
             health: tonic_health::server::health_reporter().0,
+            readiness: Readiness::not_yet("starting"),
+            retiring: stopped.clone(),
             seen: AtomicU64::new(0),
             config,
         };

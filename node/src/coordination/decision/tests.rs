@@ -28,6 +28,8 @@ fn member(node: &str, shard: u32, prepared: u64) -> MemberRecord {
         message: String::new(),
         resident_bytes: 0,
         heartbeat: NOW,
+        trust: None,
+        certificate: None,
     }
 }
 

@@ -53,18 +53,22 @@ impl QueryService {
             responses: responses.clone(),
         };
         let place = Arc::clone(&self.loads).try_acquire_owned();
+        let observed = self.metrics.load();
         tokio::spawn(async move {
             let Ok(_place) = place else {
                 let busy = NodeError::Refused(
                     "other loads are in progress on this node: try again, or load through another"
                         .into(),
                 );
+                let refused = Err(busy.into());
+                observed.end(&refused);
                 // Nobody is left to tell if this fails.
-                let _ = responses.send(Err(busy.into())).await;
+                let _ = responses.send(refused).await;
                 return;
             };
             tokio::select! {
                 outcome = load.run(requests) => {
+                    observed.end(&outcome);
                     let last = outcome.map(|loaded| LoadResponse {
                         part: Some(load_response::Part::Loaded(loaded)),
                     });

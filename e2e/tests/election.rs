@@ -1,0 +1,139 @@
+//! Elections against a real API server.
+#![expect(clippy::unwrap_used, reason = "a panic of a helper is a failed test")]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use opaque_e2e::ControlPlane;
+use opaque_ops::api::without_retries;
+use opaque_ops::election::{Election, Policy};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+const LEASE: &str = "leader";
+/// Longest that anything here may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// 4 s, 3 s, 500 ms: short, so that the test is.
+fn policy() -> Policy {
+    let seconds = Duration::from_secs;
+    Policy::new(seconds(4), seconds(3), Duration::from_millis(500)).unwrap()
+}
+
+fn candidate(control_plane: &ControlPlane, identity: &str) -> Result<Election> {
+    let client = without_retries(control_plane.config())?;
+    let labels = BTreeMap::from([("tested".to_owned(), "yes".to_owned())]);
+    Ok(Election::new(client, "default", LEASE, identity.into(), labels, policy()))
+}
+
+fn leases(control_plane: &ControlPlane) -> Result<Api<Lease>> {
+    Ok(Api::namespaced(control_plane.client()?, "default"))
+}
+
+#[tokio::test]
+async fn the_lead_passes_on_by_release_by_death_and_by_force() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let (one, two) = (candidate(&control_plane, "one")?, candidate(&control_plane, "two")?);
+    let held = timeout(LIMIT, one.acquire()).await?;
+    assert_eq!(held.token(), 1);
+    assert!(held.is_held());
+    let lease = leases(&control_plane)?.get(LEASE).await?;
+    assert_eq!(lease.spec.context("no spec")?.holder_identity.as_deref(), Some("one"));
+    assert_eq!(lease.metadata.labels.context("no labels")?.get("tested").unwrap(), "yes");
+
+    // Renewed, it outlasts its duration.
+    let waits = timeout(policy().lease_duration() * 2, two.acquire()).await;
+    assert!(waits.is_err() && held.is_held(), "two lead");
+
+    // Released while another waits, it passes on long before its duration.
+    let (released, next) = tokio::join!(
+        async {
+            tokio::time::sleep(policy().retry()).await;
+            held.release().await.map(|()| Instant::now())
+        },
+        async { (two.acquire().await, Instant::now()) }
+    );
+    let (held, acquired) = next;
+    let took = acquired.saturating_duration_since(released?);
+    assert_eq!(held.token(), 2);
+    assert!(took < Duration::from_secs(3), "the hand-over took {took:?}");
+    println!("hand-over by release: {took:?}");
+
+    // A holder that dies is followed after the lease's duration, and not before its own deadline.
+    let died = Instant::now();
+    drop(held);
+    let held = timeout(LIMIT, one.acquire()).await?;
+    assert_eq!(held.token(), 3);
+    assert!(died.elapsed() > policy().renew_deadline() - policy().retry());
+    println!("hand-over by death: {:?}", died.elapsed());
+
+    // Whoever takes the Lease by force has it, and a deleted one starts above what was seen.
+    let forced = json!({"spec": {"holderIdentity": "somebody", "leaseTransitions": 9}});
+    let api = leases(&control_plane)?;
+    api.patch(LEASE, &PatchParams::default(), &Patch::Merge(forced)).await?;
+    timeout(LIMIT, held.lost()).await?;
+    assert!(!held.is_held());
+    api.delete(LEASE, &Default::default()).await?;
+    let held = timeout(LIMIT, two.acquire_above(9)).await?;
+    assert_eq!(held.token(), 10);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stale_version_loses() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let api = leases(&control_plane)?;
+    let held = timeout(LIMIT, candidate(&control_plane, "one")?.acquire()).await?;
+    let mut stale = api.get(LEASE).await?;
+    // The next renewal makes it so.
+    let seen = stale.metadata.resource_version.clone();
+    let limit = Instant::now() + LIMIT;
+    while api.get(LEASE).await?.metadata.resource_version == seen {
+        assert!(Instant::now() < limit, "the lead is not renewed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stale.spec.as_mut().context("no spec")?.holder_identity = Some("thief".into());
+    let refused = api.replace(LEASE, &PostParams::default(), &stale).await;
+    assert!(matches!(refused, Err(kube::Error::Api(status)) if status.is_conflict()));
+    // Of many that want a free Lease, one gets it.
+    held.release().await?;
+    let mut racers = tokio::task::JoinSet::new();
+    for racer in 0..6 {
+        let candidate = candidate(&control_plane, &format!("racer-{racer}"))?;
+        racers.spawn(async move { timeout(Duration::from_secs(2), candidate.acquire()).await });
+    }
+    let results = racers.join_all().await;
+    let won: Vec<_> = results.iter().flatten().collect();
+    assert_eq!(won.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_holder_that_cannot_renew_stops_in_time() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let held = timeout(LIMIT, candidate(&control_plane, "one")?.acquire()).await?;
+    let [_, apiserver] = control_plane.processes();
+    signal(apiserver, "STOP")?;
+    let stopped = Instant::now();
+    let lost = timeout(LIMIT, held.lost()).await;
+    let after = stopped.elapsed();
+    signal(apiserver, "CONT")?;
+    lost?;
+    assert!(!held.is_held());
+    assert!(after < policy().lease_duration(), "held for {after:?} without the API");
+    // And leads again when it can, with a higher token.
+    let again = timeout(LIMIT, candidate(&control_plane, "two")?.acquire()).await?;
+    assert!(again.token() > held.token());
+    Ok(())
+}
+
+fn signal(process: u32, name: &str) -> Result<()> {
+    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status()?;
+    anyhow::ensure!(status.success(), "kill -{name} failed");
+    Ok(())
+}

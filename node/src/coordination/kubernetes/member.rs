@@ -1,0 +1,131 @@
+//! A member's Lease: its record as an annotation, its life as seen by this node alone.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{LABEL_CLUSTER, LABEL_LEASE, MEMBER};
+use crate::coordination::{CoordinationError, MemberRecord};
+
+/// Annotation with the JSON of a [`MemberRecord`].
+pub(super) const ANNOTATION: &str = "opaque.dev/member";
+
+/// The record in a Lease.
+pub(super) fn read(lease: &Lease) -> Result<MemberRecord, CoordinationError> {
+    let metadata = &lease.metadata;
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let corrupt = |reason: String| CoordinationError::Corrupt {
+        object: format!("Lease {}/{name}", metadata.namespace.as_deref().unwrap_or_default()),
+        reason,
+    };
+    let text = metadata.annotations.as_ref().and_then(|annotations| annotations.get(ANNOTATION));
+    let text = text.ok_or_else(|| corrupt(format!("it has no annotation {ANNOTATION}")))?;
+    let record: MemberRecord =
+        serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))?;
+    if record.node != name {
+        return Err(corrupt(format!("it is the record of node {:?}", record.node)));
+    }
+    Ok(record)
+}
+
+/// What a renewal changes.
+pub(super) fn renewal(
+    record: &MemberRecord,
+    lifetime: Duration,
+) -> Result<Value, serde_json::Error> {
+    let text = serde_json::to_string(record)?;
+    Ok(json!({
+        "metadata": {"annotations": {ANNOTATION: text}},
+        "spec": {
+            "holderIdentity": record.node,
+            "leaseDurationSeconds": lifetime.as_secs(),
+            "renewTime": MicroTime(Timestamp::now()),
+        },
+    }))
+}
+
+/// A new Lease of a member.
+pub(super) fn lease(
+    record: &MemberRecord,
+    cluster: &str,
+    owner: Option<&OwnerReference>,
+    lifetime: Duration,
+) -> Result<Lease, serde_json::Error> {
+    let text = serde_json::to_string(record)?;
+    let label = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    let labels = [
+        ("app.kubernetes.io/name", "opaque"),
+        ("app.kubernetes.io/managed-by", "opaque-node"),
+        (LABEL_CLUSTER, cluster),
+        (LABEL_LEASE, MEMBER),
+    ];
+    let now = MicroTime(Timestamp::now());
+    Ok(Lease {
+        metadata: ObjectMeta {
+            name: Some(record.node.clone()),
+            labels: Some(labels.map(label).into()),
+            annotations: Some([(ANNOTATION.to_owned(), text)].into()),
+            owner_references: owner.cloned().map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(record.node.clone()),
+            lease_duration_seconds: i32::try_from(lifetime.as_secs()).ok(),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            ..LeaseSpec::default()
+        }),
+    })
+}
+
+/// Time during which something was heard of the Leases.
+///
+/// It goes on for at most `limit` after each event. A member is silent for as long as this clock went
+/// on since its last sign of life: when the API is out of reach, or stalls, nobody grows silent, since
+/// nobody could be heard. This node's own renewals are events too, so that the clock goes on as long as
+/// the API works.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    heard: Duration,
+    last: Instant,
+    limit: Duration,
+}
+
+impl Hearing {
+    pub(super) fn new(now: Instant, limit: Duration) -> Self {
+        Self { heard: Duration::ZERO, last: now, limit }
+    }
+
+    /// The time at `now`.
+    pub(super) fn time(&self, now: Instant) -> Duration {
+        self.heard + now.saturating_duration_since(self.last).min(self.limit)
+    }
+
+    /// Notes an event.
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.heard = self.time(now);
+        self.last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_grows_silent_while_nothing_is_heard() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut hearing = Hearing::new(start, 3 * second);
+        hearing.hear(start + 2 * second);
+        assert_eq!(hearing.time(start + 4 * second), 4 * second);
+        // A minute of silence counts for three seconds, also when it ends.
+        assert_eq!(hearing.time(start + 62 * second), 5 * second);
+        hearing.hear(start + 62 * second);
+        assert_eq!(hearing.time(start + 63 * second), 6 * second);
+    }
+}

@@ -1,0 +1,242 @@
+//! What this node sees of the cluster: watches of the Leases and of the map, as one [`Snapshot`].
+//!
+//! A watch that breaks is opened again; what was seen stays. Damaged objects are logged once for each
+//! version and otherwise as if they had not changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, Stream, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher as watch_all;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, ResourceExt};
+use opaque_crds::OpaqueShardMap;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::map::Maps;
+use super::member::{self, Hearing};
+use super::{HEARTBEAT, LABEL_LEASE, LEADER, MEMBER};
+use crate::coordination::{CoordinationError, Leader, MemberRecord, Snapshot, UnixMillis};
+
+/// How long after an event the API is taken to be within reach.
+const HEARS: Duration = HEARTBEAT.saturating_add(Duration::from_secs(1));
+/// How often members' times are brought in line with what was heard.
+const LOOK: Duration = Duration::from_secs(1);
+/// How far they may be off.
+const SLACK: Duration = Duration::from_millis(500);
+
+pub(super) type LeaseEvent = Result<Event<Lease>, watcher::Error>;
+pub(super) type MapEvent = Result<DeserializeGuard<OpaqueShardMap>, watcher::Error>;
+
+/// Follows both watches until nobody listens.
+pub(super) async fn follow(
+    leases: impl Stream<Item = LeaseEvent> + Send,
+    maps: impl Stream<Item = MapEvent> + Send,
+    sender: watch::Sender<Arc<Snapshot>>,
+) {
+    let (mut leases, mut maps) = (pin!(leases), pin!(maps));
+    let mut seen = Seen::new(Instant::now());
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            Some(event) = leases.next() => seen.lease(event),
+            Some(event) = maps.next() => seen.map(event),
+            _ = look.tick() => seen.restamp(Instant::now(), UnixMillis::now()),
+            () = sender.closed() => return,
+        }
+        // One snapshot for all that has come.
+        while let Some(Some(event)) = leases.next().now_or_never() {
+            seen.lease(event);
+        }
+        sender.send_if_modified(|last| {
+            let snapshot = seen.snapshot();
+            let changed = **last != snapshot;
+            if changed {
+                *last = Arc::new(snapshot);
+            }
+            changed
+        });
+    }
+}
+
+/// A member and when it last gave a sign of life.
+#[derive(Debug)]
+struct Seated {
+    record: MemberRecord,
+    version: String,
+    /// By [`Hearing`].
+    at: Duration,
+}
+
+#[derive(Debug)]
+struct Seen {
+    hearing: Hearing,
+    members: BTreeMap<String, Seated>,
+    leader: Option<Leader>,
+    maps: Option<Maps>,
+    /// Leases named so far in a list that is being read.
+    listed: BTreeSet<String>,
+    /// Versions of damaged objects that were logged.
+    damaged: BTreeMap<String, String>,
+    failing: bool,
+}
+
+impl Seen {
+    fn new(now: Instant) -> Self {
+        Self {
+            hearing: Hearing::new(now, HEARS),
+            members: BTreeMap::new(),
+            leader: None,
+            maps: None,
+            listed: BTreeSet::new(),
+            damaged: BTreeMap::new(),
+            failing: false,
+        }
+    }
+
+    fn lease(&mut self, event: LeaseEvent) {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => return self.fails("the Leases", &error),
+        };
+        self.failing = false;
+        let now = Instant::now();
+        self.hearing.hear(now);
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(lease) => {
+                self.listed.insert(lease.name_any());
+                self.apply(&lease, now);
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                self.members.retain(|name, _| listed.contains(name));
+                self.damaged.retain(|name, _| listed.contains(name));
+            }
+            Event::Apply(lease) => self.apply(&lease, now),
+            Event::Delete(lease) => {
+                if lease.labels().get(LABEL_LEASE).is_some_and(|kind| kind == LEADER) {
+                    self.leader = None;
+                }
+                self.members.remove(&lease.name_any());
+            }
+        }
+    }
+
+    fn apply(&mut self, lease: &Lease, now: Instant) {
+        let version = lease.resource_version().unwrap_or_default();
+        match lease.labels().get(LABEL_LEASE).map(String::as_str) {
+            Some(LEADER) => self.leader = super::lead::leader(lease),
+            Some(MEMBER) => match member::read(lease) {
+                Ok(record) => self.seat(record, version, now),
+                Err(error) => self.damage(lease.name_any(), version, &error),
+            },
+            Some(_) | None => {}
+        }
+    }
+
+    fn seat(&mut self, record: MemberRecord, version: String, now: Instant) {
+        let known = self.members.get(&record.node);
+        if known.is_some_and(|known| known.version == version) {
+            return;
+        }
+        let heartbeat = UnixMillis::now();
+        let at = self.hearing.time(now);
+        let name = record.node.clone();
+        let record = MemberRecord { heartbeat, ..record };
+        self.members.insert(name, Seated { record, version, at });
+    }
+
+    fn map(&mut self, event: MapEvent) {
+        let object = match event {
+            Ok(DeserializeGuard(Ok(object))) => object,
+            Ok(DeserializeGuard(Err(invalid))) => {
+                let name = invalid.metadata.name.clone().unwrap_or_default();
+                let version = invalid.metadata.resource_version.clone().unwrap_or_default();
+                return self.damage(format!("OpaqueShardMap {name}"), version, &invalid);
+            }
+            Err(error) => return self.fails("the shard map", &error),
+        };
+        match Maps::read(&object) {
+            Ok(maps) => self.maps = Some(maps),
+            Err(error) => {
+                let version = object.resource_version().unwrap_or_default();
+                self.damage(format!("OpaqueShardMap {}", object.name_any()), version, &error);
+            }
+        }
+    }
+
+    /// Brings the times of members in line with what was heard, and with a wall clock that was set.
+    fn restamp(&mut self, now: Instant, wall: UnixMillis) {
+        let time = self.hearing.time(now);
+        for member in self.members.values_mut() {
+            let age = u64::try_from(time.saturating_sub(member.at).as_millis()).unwrap_or(u64::MAX);
+            let stamp = UnixMillis(wall.0.saturating_sub(age));
+            let off = stamp.0.abs_diff(member.record.heartbeat.0);
+            if Duration::from_millis(off) > SLACK {
+                member.record.heartbeat = stamp;
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            active: self.maps.as_ref().and_then(|maps| maps.active.clone()),
+            proposed: self.maps.as_ref().and_then(|maps| maps.proposed().cloned()),
+            leader: self.leader.clone(),
+            members: self.members.values().map(|member| member.record.clone()).collect(),
+        }
+    }
+
+    fn fails(&mut self, what: &str, error: &watcher::Error) {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(%error, "cannot watch {what}; going on with what was seen");
+        }
+    }
+
+    fn damage(&mut self, object: String, version: String, error: &dyn std::error::Error) {
+        if self.damaged.get(&object) != Some(&version) {
+            tracing::warn!(%object, %error, "a damaged object is passed over");
+            self.damaged.insert(object, version);
+        }
+    }
+}
+
+/// The records of a list of Leases, in order of their names, with the times at which they were heard
+/// of; now for one that was not yet.
+pub(super) fn records(
+    leases: &[Lease],
+    snapshot: &Snapshot,
+) -> Result<Vec<MemberRecord>, CoordinationError> {
+    let record = |lease: &Lease| {
+        let record = member::read(lease)?;
+        let known = snapshot.members.iter().find(|known| known.node == record.node);
+        let heartbeat = known.map_or_else(UnixMillis::now, |known| known.heartbeat);
+        Ok(MemberRecord { heartbeat, ..record })
+    };
+    let mut members: Vec<MemberRecord> = leases.iter().map(record).collect::<Result<_, _>>()?;
+    members.sort_by(|one, other| one.node.cmp(&other.node));
+    Ok(members)
+}
+
+/// The map's object whenever it changes; none while there is none.
+pub(super) fn one(
+    api: Api<DeserializeGuard<OpaqueShardMap>>,
+    name: &str,
+    seconds: u32,
+) -> impl Stream<Item = MapEvent> + Send + use<> {
+    let config =
+        watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(seconds);
+    watch_all(api, config).filter_map(async |event| match event {
+        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(Ok(object)),
+        // It is gone with its cluster: until then the last one stands.
+        Ok(Event::Init | Event::InitDone | Event::Delete(_)) => None,
+        Err(error) => Some(Err(error)),
+    })
+}

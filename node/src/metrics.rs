@@ -1,0 +1,291 @@
+//! What a node counts: `opaque_node_*` at `/metrics`.
+//!
+//! Labels are closed sets of codes. Nothing here depends on what is looked up, in which table, or by
+//! whom: a query is counted by its outcome and its durations, which public geometry fixes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use opaque_ops::admin::Readiness;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tonic::{Code, Status};
+
+use crate::call::{
+    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+};
+use crate::coordination::UnixMillis;
+use crate::coordinator::Answered;
+use crate::error::reason;
+use crate::local::LocalShard;
+use crate::replica::ReplicaState;
+
+/// Upper bounds of the durations, in seconds.
+const SECONDS: [f64; 13] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stage {
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failure {
+    kind: &'static str,
+}
+
+/// Everything that is counted while requests run. Clones share the counts.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    queries: Family<Outcome, Counter>,
+    seconds: Family<Stage, Histogram>,
+    loads: Family<Outcome, Counter>,
+    peer_failures: Family<Failure, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            queries: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            loads: Family::default(),
+            peer_failures: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A registry with these counts and with the state of the node.
+    pub fn registry(
+        &self,
+        state: Arc<ReplicaState>,
+        local: Arc<LocalShard>,
+        readiness: Readiness,
+    ) -> Registry {
+        let Self { queries, seconds, loads, peer_failures } = self.clone();
+        let mut registry = Registry::with_prefix("opaque_node");
+        registry.register("queries", "Private lookups by outcome", queries);
+        registry.register_with_unit(
+            "query_duration",
+            "Duration of answered lookups by stage; scan and hint are those of the slowest shard",
+            Unit::Seconds,
+            seconds,
+        );
+        registry.register("loads", "Loads by outcome", loads);
+        registry.register(
+            "peer_failures",
+            "Calls to replicas that failed, by kind; another replica is asked then",
+            peer_failures,
+        );
+        registry.register_collector(Box::new(Now { state, local, readiness }));
+        registry
+    }
+
+    /// Observes a lookup until it is [told](Observed::end) how it ended; one that is not was cancelled.
+    pub fn query(&self) -> Observed {
+        Observed { counts: self.queries.clone(), outcome: "cancelled" }
+    }
+
+    /// As [`query`](Self::query), for a load.
+    pub fn load(&self) -> Observed {
+        Observed { counts: self.loads.clone(), outcome: "cancelled" }
+    }
+
+    /// Notes what an answered lookup took, from its first byte on.
+    pub fn answered(&self, answered: &Answered, started: Instant) {
+        let stages = [
+            ("scan", answered.scan),
+            ("hint", answered.hint),
+            ("answer", answered.total),
+            ("total", started.elapsed()),
+        ];
+        for (stage, duration) in stages {
+            self.seconds.get_or_create(&Stage { stage }).observe(Duration::as_secs_f64(&duration));
+        }
+    }
+}
+
+/// One request, counted when this is dropped.
+#[derive(Debug)]
+pub struct Observed {
+    counts: Family<Outcome, Counter>,
+    outcome: &'static str,
+}
+
+impl Observed {
+    /// How it ended.
+    pub fn end<T>(mut self, result: &Result<T, Status>) {
+        self.outcome = match result {
+            Ok(_) => "ok",
+            Err(status) => code(status),
+        };
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.counts.get_or_create(&Outcome { outcome: self.outcome }).inc();
+    }
+}
+
+/// A status as a label.
+fn code(status: &Status) -> &'static str {
+    match status.code() {
+        Code::Ok => "ok",
+        Code::Cancelled => "cancelled",
+        Code::InvalidArgument => "invalid_argument",
+        Code::DeadlineExceeded => "deadline_exceeded",
+        Code::NotFound => "not_found",
+        Code::PermissionDenied => "permission_denied",
+        Code::ResourceExhausted => "resource_exhausted",
+        Code::FailedPrecondition => match reason(status) {
+            Some("unknown-keys") => "unknown_keys",
+            Some("stale-epoch") => "stale_epoch",
+            Some(_) | None => "failed_precondition",
+        },
+        Code::Aborted => "aborted",
+        Code::Unavailable => "unavailable",
+        Code::Unauthenticated => "unauthenticated",
+        Code::Internal => "internal",
+        Code::Unknown
+        | Code::AlreadyExists
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::DataLoss => "other",
+    }
+}
+
+/// The node's state at the moment of a scrape.
+struct Now {
+    state: Arc<ReplicaState>,
+    local: Arc<LocalShard>,
+    readiness: Readiness,
+}
+
+impl fmt::Debug for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Now")
+    }
+}
+
+impl Collector for Now {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let bytes = self.local.resident_bytes();
+        let record = self.state.record(UnixMillis::now(), bytes);
+        let gauges = [
+            ("generation", "Generation of the shard map that is served", record.active_generation),
+            (
+                "prepared_generation",
+                "Newest generation that is ready to be served",
+                record.prepared_generation,
+            ),
+            ("ready", "Whether the node is ready", u64::from(self.readiness.is_ready())),
+            ("resident_bytes", "Bytes of partitions and hint tables in memory", bytes),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+/// A [`ShardCaller`] whose failures are counted.
+pub struct Counted {
+    inner: Arc<dyn ShardCaller>,
+    metrics: Metrics,
+}
+
+impl Counted {
+    /// Counts what `inner` fails in.
+    pub fn new(inner: Arc<dyn ShardCaller>, metrics: Metrics) -> Self {
+        Self { inner, metrics }
+    }
+
+    fn count<T>(&self, result: &Result<T, CallError>) {
+        let kind = match result {
+            Ok(_) => return,
+            Err(CallError::TryAnother(why)) if why == "unreachable" => "unreachable",
+            Err(CallError::TryAnother(_)) => "refused",
+            Err(CallError::UnknownKeys) => "unknown_keys",
+            Err(CallError::Malformed) => "malformed",
+        };
+        self.metrics.peer_failures.get_or_create(&Failure { kind }).inc();
+    }
+}
+
+#[async_trait]
+impl ShardCaller for Counted {
+    async fn evaluate(
+        &self,
+        replica: &Replica,
+        call: &EvaluateCall,
+    ) -> Result<EvaluateReply, CallError> {
+        let result = self.inner.evaluate(replica, call).await;
+        self.count(&result);
+        result
+    }
+
+    async fn read_rows(
+        &self,
+        replica: &Replica,
+        call: &RowsCall,
+    ) -> Result<Vec<NumberedRow>, CallError> {
+        let result = self.inner.read_rows(replica, call).await;
+        self.count(&result);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+    use crate::error::NodeError;
+
+    #[test]
+    fn a_query_is_counted_by_its_outcome_alone_and_a_dropped_one_as_cancelled() {
+        let metrics = Metrics::default();
+        metrics.query().end(&Ok(()));
+        let stale = NodeError::StaleEpoch { table: "weather".into(), epoch: 4 };
+        metrics.query().end::<()>(&Err(stale.into()));
+        drop(metrics.query());
+        let answered = Answered {
+            answer: bytes::Bytes::new(),
+            scan: Duration::from_millis(7),
+            hint: Duration::from_millis(3),
+            total: Duration::from_millis(12),
+        };
+        metrics.answered(&answered, Instant::now());
+
+        let mut registry = Registry::with_prefix("opaque_node");
+        registry.register("queries", "", metrics.queries.clone());
+        registry.register_with_unit("query_duration", "", Unit::Seconds, metrics.seconds.clone());
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            "opaque_node_queries_total{outcome=\"ok\"} 1",
+            "opaque_node_queries_total{outcome=\"stale_epoch\"} 1",
+            "opaque_node_queries_total{outcome=\"cancelled\"} 1",
+            "opaque_node_query_duration_seconds_bucket{le=\"0.01\",stage=\"scan\"} 1",
+            "opaque_node_query_duration_seconds_bucket{le=\"0.005\",stage=\"scan\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("weather"));
+    }
+}
