@@ -1,10 +1,6 @@
 //! The nodes' agreement through a real API server: what `node/src/coordination/tests.rs` demands of the
 //! backend of files, and what can only go wrong with an API.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a panic of a helper is a failed test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic of a helper is a failed test")]
 
 use std::process::Command;
 use std::sync::Arc;
