@@ -1,16 +1,50 @@
 //! The controller of OpaqueClusters.
+//!
+//! **Flow.** [`facts`] observes → [`validate`] → [`shape`] says how many shards there are → [`build`] makes the
+//! objects → [`rollout`] says which may change now → they are applied → [`report`] says how it stands.
+//!
+//! **Guarantees.**
+//! - What cannot be done does not hold up the rest: with a bad Secret or a refused write, everything else is
+//!   still made, and status names what is wrong.
+//! - An invalid spec changes nothing. The cluster goes on as it is.
+//! - Nothing is written when nothing differs.
+
+mod build;
+mod facts;
+mod report;
+mod rollout;
+mod shape;
+mod validate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::ApiResource;
+use kube::core::Resource;
+use kube::{ResourceExt, discovery};
 use opaque_crds::OpaqueCluster;
+use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::certificates::{self, CertificateRequest};
 use crate::context::Context;
 use crate::controller::{self, Reconciler};
-use crate::error::Error;
+use crate::error::{Category, Error};
 use crate::labels;
 use crate::observe::Touched;
+use crate::status::announce;
+use build::Plan;
+use facts::Facts;
+use report::Findings;
+use rollout::{ShardState, Verdict};
+use shape::Shape;
+
+/// When Secrets of people are looked at again that were missing: they are not watched.
+const MISSING: Duration = Duration::from_secs(10);
+/// When it is looked again whether kinds of the Prometheus operator exist.
+const KINDS: Duration = Duration::from_secs(300);
 
 /// Runs until `stop` is true.
 ///
@@ -39,9 +73,148 @@ impl Reconciler for Clusters {
 
     async fn reconcile(
         &self,
-        _context: &Context,
-        _cluster: OpaqueCluster,
+        context: &Context,
+        cluster: OpaqueCluster,
     ) -> Result<Option<Duration>, Error> {
-        Ok(None)
+        let facts = Facts::observe(&context.observed, &cluster)?;
+        let shape = Shape::accepted(&cluster.spec, facts.map.as_ref(), &facts.sets);
+        // As the nodes are, until their certificates say otherwise.
+        let revocation = facts.sets.iter().find_map(build::demands_revocation);
+        let plan = Plan {
+            cluster: &cluster,
+            shape,
+            installed_image: &context.node_image,
+            revocation: revocation.unwrap_or(cluster.spec.tls.issuer_ref.is_none()),
+        };
+        let sets = validate::rules(&cluster).and_then(|()| sets(&plan));
+        let mut found = Findings {
+            cluster: &cluster,
+            facts: &facts,
+            shape,
+            shards: Vec::new(),
+            verdicts: Vec::new(),
+            invalid: None,
+            secrets: Vec::new(),
+            failed: None,
+            certificates: None,
+        };
+        let outcome = match sets {
+            Ok(sets) => change(context, plan, &facts, sets, &mut found).await,
+            Err(error) => {
+                found.invalid = Some(error.to_string());
+                found.shards = states(&plan, &facts, &[]);
+                Err(error)
+            }
+        };
+        if let Err(error) = &outcome
+            && found.invalid.is_none()
+            && matches!(error.category(), Category::Invalid | Category::Missing)
+        {
+            found.failed = Some(error.to_string());
+        }
+        let previous = cluster.status.clone().unwrap_or_default();
+        let (status, transitions) = report::status(&found, &previous, &Time(Timestamp::now()));
+        let missing = !found.secrets.is_empty();
+        context.write_status(&cluster, cluster.status.as_ref(), &status).await?;
+        announce(context, &cluster.object_ref(&()), &transitions).await;
+        let next = outcome?;
+        Ok(if missing { Some(next.map_or(MISSING, |next| next.min(MISSING))) } else { next })
     }
+}
+
+/// Makes everything that may be made, and returns the first error after the rest was tried.
+async fn change(
+    context: &Context,
+    mut plan: Plan<'_>,
+    facts: &Facts,
+    mut wanted: Vec<Value>,
+    found: &mut Findings<'_>,
+) -> Result<Option<Duration>, Error> {
+    let cluster = plan.cluster;
+    found.shards = states(&plan, facts, &wanted);
+    found.secrets = validate::secrets(context, cluster).await?;
+    if cluster.spec.paused {
+        return Ok(None);
+    }
+    // First: it is where the accepted numbers are written down.
+    context.create(&build::shard_map(&plan, Time(Timestamp::now()))).await?;
+    let shape = plan.shape;
+    let request = CertificateRequest { cluster, shards: shape.shards, replicas: shape.replicas };
+    let issued = certificates::reconcile(context, &request).await;
+    if let Ok(state) = &issued
+        && state.revocation != plan.revocation
+    {
+        plan.revocation = state.revocation;
+        wanted = sets(&plan)?;
+        found.shards = states(&plan, facts, &wanted);
+    }
+    let plan = &plan;
+    let mut results = vec![
+        context.apply(&build::account(plan)).await,
+        context.apply(&build::role(plan)).await,
+        context.apply(&build::role_binding(plan)).await,
+        context.apply(&build::peer_service(plan)).await,
+        context.apply(&build::client_service(plan)).await,
+        context.apply(&build::policy(plan)).await,
+    ];
+    let usable = issued.as_ref().is_ok_and(|state| state.usable);
+    found.verdicts = rollout::plan(&found.shards);
+    let resource = ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&());
+    for ((shard, set), verdict) in (0..shape.shards).zip(wanted).zip(&found.verdicts) {
+        results.push(context.apply(&build::disruption_budget(plan, shard)).await);
+        // A pod that lacks a file only waits, but a running one would be replaced by one that waits.
+        let possible = usable && found.secrets.is_empty();
+        if *verdict == Verdict::Apply && possible {
+            results.push(context.apply_raw(&resource, set).await);
+        }
+    }
+    let mut next = None;
+    if cluster.spec.monitoring.enabled {
+        match monitoring(context, plan).await {
+            Ok(all) => next = (!all).then_some(KINDS),
+            Err(error) => results.push(Err(error)),
+        }
+    }
+    let state = issued?;
+    next = [next, state.next].into_iter().flatten().min();
+    found.certificates = Some(state);
+    results.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(next)
+}
+
+/// Makes the objects of the Prometheus operator whose kinds exist; whether all do.
+async fn monitoring(context: &Context, plan: &Plan<'_>) -> Result<bool, Error> {
+    let mut all = true;
+    for (resource, body) in [build::service_monitor(plan), build::rule(plan)] {
+        let kind =
+            kube::core::GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
+        match discovery::pinned_kind(&context.client, &kind).await {
+            Ok(_) => {
+                context.apply_raw(&resource, body).await?;
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => all = false,
+            Err(kube::Error::Discovery(_)) => all = false,
+            Err(error) => return Err(Error::api(format!("looking for {}", resource.kind))(error)),
+        }
+    }
+    Ok(all)
+}
+
+/// The set of each shard as it shall be.
+fn sets(plan: &Plan<'_>) -> Result<Vec<Value>, Error> {
+    (0..plan.shape.shards).map(|shard| build::set(plan, shard)).collect()
+}
+
+fn states(plan: &Plan<'_>, facts: &Facts, sets: &[Value]) -> Vec<ShardState> {
+    let name = plan.cluster.name_any();
+    (0..plan.shape.shards)
+        .map(|shard| {
+            let set = usize::try_from(shard).ok().and_then(|shard| sets.get(shard));
+            let digest = set
+                .and_then(|set| set.pointer("/metadata/annotations"))
+                .and_then(|annotations| annotations.get(build::TEMPLATE)?.as_str())
+                .unwrap_or_default();
+            facts.shard(&name, plan.shape, shard, digest)
+        })
+        .collect()
 }

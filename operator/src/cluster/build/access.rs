@@ -1,0 +1,90 @@
+//! What nodes may do with the API: their Leases, and their cluster's shard map.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use opaque_crds::names;
+
+use super::Plan;
+use crate::labels;
+
+/// Most names that are listed in a rule; beyond, the object would grow too large for etcd.
+const MAX_NAMES: i32 = 1000;
+
+/// Who the nodes are.
+pub(in crate::cluster) fn account(plan: &Plan<'_>) -> ServiceAccount {
+    ServiceAccount {
+        metadata: metadata(plan),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+/// What they may do. By name: the Lease of each pod, that of the leader, and the map. A name cannot bound
+/// `create`, nor a list or watch by label.
+pub(in crate::cluster) fn role(plan: &Plan<'_>) -> Role {
+    let leases = ["coordination.k8s.io"];
+    let own = ["opaque.dev"];
+    let map = Some(vec![plan.name()]);
+    let rules = vec![
+        rule(leases, &["leases"], &["list", "watch", "create"], None),
+        rule(leases, &["leases"], &["get", "update", "patch", "delete"], lease_names(plan)),
+        rule(own, &["opaqueshardmaps"], &["list", "watch"], None),
+        rule(own, &["opaqueshardmaps", "opaqueshardmaps/status"], &["get", "update", "patch"], map),
+    ];
+    Role { metadata: metadata(plan), rules: Some(rules) }
+}
+
+/// Gives it to them.
+pub(in crate::cluster) fn role_binding(plan: &Plan<'_>) -> RoleBinding {
+    let name = names::node_account(&plan.name());
+    RoleBinding {
+        metadata: metadata(plan),
+        role_ref: RoleRef {
+            api_group: "rbac.authorization.k8s.io".into(),
+            kind: "Role".into(),
+            name: name.clone(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".into(),
+            name,
+            namespace: Some(plan.namespace()),
+            api_group: None,
+        }]),
+    }
+}
+
+fn metadata(plan: &Plan<'_>) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+    let labels: BTreeMap<_, _> = labels::of_cluster(&plan.name());
+    labels::owned(plan.cluster, names::node_account(&plan.name()), labels)
+}
+
+fn lease_names(plan: &Plan<'_>) -> Option<Vec<String>> {
+    let shape = plan.shape;
+    if shape.shards.saturating_mul(shape.replicas) > MAX_NAMES {
+        return None;
+    }
+    let name = plan.name();
+    let mut leases = vec![names::leader_lease(&name)];
+    for shard in 0..shape.shards {
+        leases.extend((0..shape.replicas).map(|replica| names::pod(&name, shard, replica)));
+    }
+    Some(leases)
+}
+
+fn rule(
+    groups: [&str; 1],
+    resources: &[&str],
+    verbs: &[&str],
+    names: Option<Vec<String>>,
+) -> PolicyRule {
+    let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    PolicyRule {
+        api_groups: Some(own(&groups)),
+        resources: Some(own(resources)),
+        verbs: own(verbs),
+        resource_names: names,
+        ..PolicyRule::default()
+    }
+}

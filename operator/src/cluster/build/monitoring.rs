@@ -1,0 +1,134 @@
+//! Objects of the Prometheus operator, made if `monitoring.enabled` and if its kinds exist.
+
+use kube::api::ApiResource;
+use kube::core::GroupVersionKind;
+use opaque_crds::names;
+use serde_json::{Value, json};
+
+use super::Plan;
+use crate::labels;
+
+/// Their group and version.
+const GROUP_VERSION: (&str, &str) = ("monitoring.coreos.com", "v1");
+/// Where the runbooks are, in Opaque's repository.
+const RUNBOOKS: &str = "docs/runbooks";
+
+/// How the API server names a kind.
+fn resource(kind: &str) -> ApiResource {
+    let (group, version) = GROUP_VERSION;
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+/// Tells Prometheus where to scrape.
+pub(in crate::cluster) fn service_monitor(plan: &Plan<'_>) -> (ApiResource, Value) {
+    let cluster = plan.name();
+    let body = json!({
+        "spec": {
+            "selector": {"matchLabels": {
+                labels::CLUSTER: cluster,
+                labels::COMPONENT: "peers",
+            }},
+            "endpoints": [{
+                "port": "admin",
+                "interval": "15s",
+                "relabelings": [{
+                    "sourceLabels": ["__meta_kubernetes_pod_label_opaque_dev_cluster"],
+                    "targetLabel": "cluster",
+                }],
+            }],
+        },
+    });
+    finish(plan, "ServiceMonitor", names::peer_service(&cluster), body)
+}
+
+/// Alerts, each with a runbook in docs/runbooks.
+pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
+    let (cluster, namespace) = (plan.name(), plan.namespace());
+    let of = format!("cluster=\"{cluster}\",namespace=\"{namespace}\"");
+    let alerts = vec![
+        alert(
+            "OpaqueNodeDown",
+            format!("up{{{of}}} == 0"),
+            "5m",
+            "warning",
+            "Pod {{ $labels.pod }} has not been reachable for 5 minutes.",
+        ),
+        alert(
+            "OpaqueNodeNotReady",
+            format!("opaque_node_ready{{{of}}} == 0"),
+            "10m",
+            "warning",
+            "Pod {{ $labels.pod }} has not served the active generation for 10 minutes.",
+        ),
+        alert(
+            "OpaqueCertificateExpires",
+            format!(
+                "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",
+                remaining(&plan.cluster.spec.tls.renew_before),
+            ),
+            "5m",
+            "critical",
+            "A certificate of pod {{ $labels.pod }} should have been renewed.",
+        ),
+    ];
+    let body =
+        json!({"spec": {"groups": [{"name": format!("opaque-{cluster}"), "rules": alerts}]}});
+    finish(plan, "PrometheusRule", cluster, body)
+}
+
+fn alert(name: &str, expression: String, lasting: &str, severity: &str, summary: &str) -> Value {
+    json!({
+        "alert": name,
+        "expr": expression,
+        "for": lasting,
+        "labels": {"severity": severity},
+        "annotations": {"summary": summary, "runbook": format!("{RUNBOOKS}/{name}.md")},
+    })
+}
+
+/// Half of the time before a certificate's end at which it is renewed, in seconds.
+fn remaining(renew_before: &str) -> u64 {
+    let mut seconds = 0;
+    let mut number = 0;
+    for character in renew_before.chars() {
+        match (character.to_digit(10), character) {
+            (Some(digit), _) => number = number * 10 + u64::from(digit),
+            (None, unit) => {
+                seconds += number
+                    * match unit {
+                        'h' => 3600,
+                        'm' => 60,
+                        _ => 1,
+                    };
+                number = 0;
+            }
+        }
+    }
+    seconds / 2
+}
+
+/// Adds what every object has, and the labels by which people's Prometheus selects.
+fn finish(plan: &Plan<'_>, kind: &str, name: String, mut body: Value) -> (ApiResource, Value) {
+    let resource = resource(kind);
+    let mut all = plan.cluster.spec.monitoring.labels.clone();
+    all.extend(labels::of_cluster(&plan.name()));
+    let metadata = labels::owned(plan.cluster, name, all);
+    if let Value::Object(fields) = &mut body {
+        fields.insert("apiVersion".into(), json!(resource.api_version));
+        fields.insert("kind".into(), json!(kind));
+        fields.insert("metadata".into(), json!(metadata));
+    }
+    (resource, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read() {
+        assert_eq!(remaining("720h"), 360 * 3600);
+        assert_eq!(remaining("1h30m"), 45 * 60);
+        assert_eq!(remaining("30s"), 15);
+    }
+}

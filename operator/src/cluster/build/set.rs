@@ -1,0 +1,311 @@
+//! The StatefulSet of one shard.
+
+use k8s_openapi::api::apps::v1::{
+    RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{
+    ConfigMapProjection, Container, ContainerPort, HTTPGetAction, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SecretProjection, SecretVolumeSource, TopologySpreadConstraint, Volume,
+    VolumeMount, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use opaque_crds::cluster::ClientAuthMode;
+use opaque_crds::names;
+use serde_json::Value;
+
+use super::network::select_shard;
+use super::{ADMIN_PORT, CLIENT_PORT, PEER_PORT, Plan};
+use crate::error::Error;
+use crate::labels;
+use crate::pod::{self, file, merge_pod, mount, projected, variable_of_pod};
+
+/// Annotation of the set: digest of its pods' template. A changed template is rolled out shard by shard.
+pub(in crate::cluster) const TEMPLATE: &str = "opaque.dev/template";
+/// How long a pod may drain its queries.
+const GRACE_SECONDS: i64 = 60;
+/// For how long a pod that shall stop still accepts connections: until every proxy has heard of it.
+const DRAIN_SECONDS: u32 = 5;
+/// Value of `--revocation` with lists.
+const REVOCATION_REQUIRED: &str = "required";
+/// Where the files of [`tls_volume`] lie.
+const TLS_DIR: &str = "/etc/opaque/tls";
+/// Where clients' tokens lie.
+const TOKENS_DIR: &str = "/etc/opaque/tokens";
+
+/// The set as JSON, since `podTemplate` may have fields that this operator does not know.
+///
+/// # Errors
+/// When `podTemplate` cannot be laid over the pods.
+pub(in crate::cluster) fn set(plan: &Plan<'_>, shard: i32) -> Result<Value, Error> {
+    let cluster = plan.name();
+    let template = template(plan, shard)?;
+    let text = serde_json::to_vec(&template).map_err(internal)?;
+    let digest = blake3::hash(&text).to_hex();
+    let digest = digest.get(..16).unwrap_or_default();
+    let mut metadata = labels::owned(
+        plan.cluster,
+        names::shard(&cluster, shard),
+        labels::of_shard(&cluster, shard),
+    );
+    metadata.annotations = Some([(TEMPLATE.to_owned(), digest.to_owned())].into_iter().collect());
+    let set = StatefulSet {
+        metadata,
+        spec: Some(StatefulSetSpec {
+            replicas: Some(plan.shape.replicas),
+            service_name: Some(names::peer_service(&cluster)),
+            // Pods are alike and keep nothing: none has to wait for another to start.
+            pod_management_policy: Some("Parallel".into()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateStatefulSetStrategy {
+                    partition: Some(0),
+                    max_unavailable: None,
+                }),
+            }),
+            revision_history_limit: Some(3),
+            selector: LabelSelector {
+                match_labels: Some(select_shard(&cluster, shard)),
+                ..LabelSelector::default()
+            },
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    };
+    let mut set = serde_json::to_value(set).map_err(internal)?;
+    if let Some(Value::Object(spec)) = set.get_mut("spec") {
+        spec.insert("template".into(), template);
+    }
+    Ok(set)
+}
+
+/// Whether the nodes of a set that exists demand revocation lists.
+pub(in crate::cluster) fn demands_revocation(set: &StatefulSet) -> Option<bool> {
+    let pod = set.spec.as_ref()?.template.spec.as_ref()?;
+    let node = pod.containers.iter().find(|container| container.name == "node")?;
+    let arguments = node.args.as_ref()?;
+    let flag = arguments.iter().position(|argument| argument == "--revocation")?;
+    arguments.get(flag + 1).map(|value| value == REVOCATION_REQUIRED)
+}
+
+/// The pods' template with the overlay.
+fn template(plan: &Plan<'_>, shard: i32) -> Result<Value, Error> {
+    let cluster = plan.name();
+    let overlay = plan.cluster.spec.pod_template.as_ref();
+    let mut metadata = ObjectMeta::default();
+    let mut all = overlay.and_then(|o| o.metadata.as_ref()).map(|m| m.labels.clone());
+    let labels = all.get_or_insert_default();
+    // Last, so that they win: pods are selected by them.
+    labels.extend(labels::of_shard(&cluster, shard));
+    labels.extend(select_shard(&cluster, shard));
+    metadata.labels = all;
+    let annotations = overlay.and_then(|o| o.metadata.as_ref()).map(|m| m.annotations.clone());
+    metadata.annotations = annotations.filter(|annotations| !annotations.is_empty());
+    let spec = pod_spec(plan, shard);
+    let template = PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) };
+    let mut template = serde_json::to_value(template).map_err(internal)?;
+    if let (Some(overlay), Some(spec)) =
+        (overlay.and_then(|overlay| overlay.spec.as_ref()), template.get_mut("spec"))
+    {
+        let overlay = serde_json::to_value(overlay).map_err(internal)?;
+        merge_pod(spec, &overlay).map_err(|error| Error::Invalid(error.to_string()))?;
+    }
+    Ok(template)
+}
+
+fn pod_spec(plan: &Plan<'_>, shard: i32) -> PodSpec {
+    let cluster = plan.name();
+    let (token, token_mount) = pod::api_token();
+    let (scratch, scratch_mount) = pod::scratch();
+    let mut volumes = vec![tls_volume(plan, shard), token, scratch];
+    let mut mounts = vec![mount("tls", TLS_DIR), token_mount, scratch_mount];
+    if let Some((volume, mount)) = tokens(plan) {
+        volumes.push(volume);
+        mounts.push(mount);
+    }
+    PodSpec {
+        service_account_name: Some(names::node_account(&cluster)),
+        automount_service_account_token: Some(false),
+        // Dozens of variables that nobody reads.
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        security_context: Some(pod::pod_security()),
+        topology_spread_constraints: Some(vec![
+            spread(&cluster, shard, "topology.kubernetes.io/zone"),
+            spread(&cluster, shard, "kubernetes.io/hostname"),
+        ]),
+        containers: vec![container(plan, shard, mounts)],
+        volumes: Some(volumes),
+        ..PodSpec::default()
+    }
+}
+
+fn container(plan: &Plan<'_>, shard: i32, mounts: Vec<VolumeMount>) -> Container {
+    let spec = &plan.cluster.spec;
+    let mut environment = vec![
+        variable_of_pod("POD_NAME", "metadata.name"),
+        variable_of_pod("POD_IP", "status.podIP"),
+        variable_of_pod("POD_UID", "metadata.uid"),
+    ];
+    environment.extend(pod::store_environment(&spec.storage));
+    Container {
+        args: Some(arguments(plan, shard)),
+        env: Some(environment),
+        env_from: pod::store_credentials(&spec.storage),
+        ports: Some(vec![
+            named_port("query", CLIENT_PORT),
+            named_port("peer", PEER_PORT),
+            named_port("admin", ADMIN_PORT),
+        ]),
+        // A start may take a while on a busy machine; after it, a node that hangs is restarted late, since
+        // a restart costs a load of its partitions, but gets no more queries soon.
+        startup_probe: Some(probe("/livez", 1, 120)),
+        readiness_probe: Some(probe("/readyz", 1, 2)),
+        liveness_probe: Some(probe("/livez", 20, 6)),
+        resources: Some(ResourceRequirements {
+            requests: Some(
+                [("cpu", "250m"), ("memory", "512Mi")]
+                    .map(|(name, quantity)| (name.to_owned(), Quantity(quantity.to_owned())))
+                    .into_iter()
+                    .collect(),
+            ),
+            ..ResourceRequirements::default()
+        }),
+        volume_mounts: Some(mounts),
+        ..pod::container("node", pod::image(spec, plan.installed_image), pod::pull_policy(spec))
+    }
+}
+
+fn arguments(plan: &Plan<'_>, shard: i32) -> Vec<String> {
+    let spec = &plan.cluster.spec;
+    let (cluster, namespace) = (plan.name(), plan.namespace());
+    // An issuer of cert-manager publishes its revocations itself, if at all.
+    let revocation = if plan.revocation { REVOCATION_REQUIRED } else { "none" };
+    let mode = match spec.client_auth.mode {
+        ClientAuthMode::Mtls => "mtls",
+        ClientAuthMode::Token => "token",
+        ClientAuthMode::None => "none",
+    };
+    let mut arguments: Vec<String> = Vec::new();
+    let mut add = |flag: &str, value: String| arguments.extend([format!("--{flag}"), value]);
+    add("name", "$(POD_NAME)".into());
+    add("shard", shard.to_string());
+    add("shards", plan.shape.shards.to_string());
+    add("client-listen", format!("0.0.0.0:{CLIENT_PORT}"));
+    add("peer-listen", format!("0.0.0.0:{PEER_PORT}"));
+    add("admin-listen", format!("0.0.0.0:{ADMIN_PORT}"));
+    add("client-address", format!("$(POD_IP):{CLIENT_PORT}"));
+    add("peer-address", format!("$(POD_IP):{PEER_PORT}"));
+    add("store", spec.storage.url.clone());
+    add("coordination", format!("kubernetes://{namespace}/{cluster}"));
+    add("tls-dir", TLS_DIR.into());
+    add("revocation", revocation.into());
+    add("client-auth", mode.into());
+    if spec.client_auth.mode == ClientAuthMode::Token {
+        add("tokens-dir", TOKENS_DIR.into());
+    }
+    add("drain-delay-s", DRAIN_SECONDS.to_string());
+    arguments
+}
+
+/// Decision 009, "Files of a pod". One volume, so that all files of a change appear at once.
+fn tls_volume(plan: &Plan<'_>, shard: i32) -> Volume {
+    let cluster = plan.name();
+    let spec = &plan.cluster.spec;
+    let mut trust = vec![file("peer-ca.crt", "peer-ca.crt")];
+    if plan.revocation {
+        trust.push(file("peer-ca.crl", "peer-ca.crl"));
+    }
+    let mut sources = vec![
+        secret(
+            names::shard_certificate(&cluster, shard),
+            vec![file("tls.crt", "peer.crt"), file("tls.key", "peer.key")],
+        ),
+        secret(
+            names::server_certificate(&cluster),
+            vec![file("tls.crt", "client.crt"), file("tls.key", "client.key")],
+        ),
+        VolumeProjection {
+            config_map: Some(ConfigMapProjection {
+                name: names::trust(&cluster),
+                items: Some(trust),
+                optional: None,
+            }),
+            ..VolumeProjection::default()
+        },
+    ];
+    if let (ClientAuthMode::Mtls, Some(reference)) =
+        (spec.client_auth.mode, &spec.client_auth.ca_secret_ref)
+    {
+        sources.push(secret(reference.name.clone(), vec![file("ca.crt", "clients-ca.crt")]));
+    }
+    projected("tls", sources)
+}
+
+fn tokens(plan: &Plan<'_>) -> Option<(Volume, VolumeMount)> {
+    let auth = &plan.cluster.spec.client_auth;
+    let reference = auth.token_secret_ref.as_ref()?;
+    if auth.mode != ClientAuthMode::Token {
+        return None;
+    }
+    let volume = Volume {
+        name: "tokens".into(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(reference.name.clone()),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    Some((volume, mount("tokens", TOKENS_DIR)))
+}
+
+fn secret(name: String, items: Vec<k8s_openapi::api::core::v1::KeyToPath>) -> VolumeProjection {
+    VolumeProjection {
+        secret: Some(SecretProjection { name, items: Some(items), optional: None }),
+        ..VolumeProjection::default()
+    }
+}
+
+/// Replicas of a shard are spread, as far as there are nodes, and anew with each revision.
+fn spread(cluster: &str, shard: i32, key: &str) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: key.into(),
+        when_unsatisfiable: "ScheduleAnyway".into(),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(select_shard(cluster, shard)),
+            ..LabelSelector::default()
+        }),
+        match_label_keys: Some(vec!["controller-revision-hash".into()]),
+        ..TopologySpreadConstraint::default()
+    }
+}
+
+fn named_port(name: &str, port: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        container_port: port,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String("admin".into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(2),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}
+
+fn internal(error: serde_json::Error) -> Error {
+    Error::Internal(format!("a pod could not be written as JSON: {error}"))
+}

@@ -1,0 +1,195 @@
+//! Golden manifests, and what holds of every cluster.
+
+use std::path::Path;
+
+use kube::api::DynamicObject;
+use opaque_crds::names::{MAX_CLUSTER_NAME, MAX_LABEL};
+use proptest::prelude::*;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::labels;
+
+/// Every object of a cluster, in the order in which they are made.
+fn all(cluster: &OpaqueCluster) -> Vec<Value> {
+    let plan = Plan {
+        cluster,
+        shape: Shape::wanted(&cluster.spec),
+        installed_image: "node:1",
+        revocation: cluster.spec.tls.issuer_ref.is_none(),
+    };
+    let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+        k8s_openapi::jiff::Timestamp::from_second(1_767_225_600).unwrap(),
+    );
+    let mut objects = vec![
+        value(&shard_map(&plan, now)),
+        value(&account(&plan)),
+        value(&role(&plan)),
+        value(&role_binding(&plan)),
+        value(&peer_service(&plan)),
+        value(&client_service(&plan)),
+        value(&policy(&plan)),
+    ];
+    for shard in 0..plan.shape.shards {
+        objects.push(value(&disruption_budget(&plan, shard)));
+        objects.push(set(&plan, shard).unwrap());
+    }
+    if cluster.spec.monitoring.enabled {
+        objects.extend([service_monitor(&plan).1, rule(&plan).1]);
+    }
+    objects
+}
+
+fn value(object: &impl Serialize) -> Value {
+    serde_json::to_value(object).unwrap()
+}
+
+fn cluster(name: &str, spec: &Value) -> OpaqueCluster {
+    serde_json::from_value(json!({
+        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
+        "metadata": {"name": name, "namespace": "lab", "uid": "0a1b", "generation": 1},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn small() -> Value {
+    json!({
+        "shards": 1, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
+        "storage": {
+            "url": "s3://opaque/demo", "endpoint": "http://minio:9000", "region": "eu",
+            "secretRef": {"name": "store"},
+        },
+    })
+}
+
+fn rich() -> Value {
+    json!({
+        "shards": 2, "replicasPerShard": 1, "image": "registry.example/node@sha256:01",
+        "imagePullPolicy": "Always",
+        "clientAuth": {"mode": "token", "tokenSecretRef": {"name": "tokens"}},
+        "storage": {"url": "file:///data/opaque"},
+        "tls": {"issuerRef": {"name": "ca"}, "duration": "24h", "renewBefore": "8h"},
+        "monitoring": {"enabled": true, "labels": {"release": "prometheus"}},
+        "podTemplate": {
+            "metadata": {"labels": {"team": "data"}, "annotations": {"example.com/a": "b"}},
+            "spec": {
+                "nodeSelector": {"disk": "fast"},
+                "containers": [{
+                    "name": "node",
+                    "resources": {"limits": {"memory": "2Gi"}},
+                    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                    "env": [{"name": "RUST_LOG", "value": "debug"}],
+                }],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+                "fieldOfTheFuture": true,
+            },
+        },
+    })
+}
+
+/// A changed pod restarts every cluster when the operator is upgraded: it must not go unnoticed.
+/// `OPAQUE_GOLDEN=write cargo test -p opaque-operator golden` writes the files anew.
+#[test]
+fn manifests_are_as_in_the_golden_files() {
+    for (name, spec) in [("small", small()), ("rich", rich())] {
+        let objects = all(&cluster("demo", &spec));
+        let documents: Vec<_> =
+            objects.iter().map(|object| serde_saphyr::to_string(object).unwrap()).collect();
+        let text = documents.join("---\n");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src/cluster/build/golden")
+            .join(format!("{name}.yaml"));
+        if std::env::var("OPAQUE_GOLDEN").is_ok_and(|mode| mode == "write") {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(golden == text, "{} differs; it would be:\n{text}", path.display());
+    }
+}
+
+#[test]
+fn the_overlay_reaches_the_pods_and_the_operators_labels_win() {
+    let mut spec = rich();
+    spec["podTemplate"]["metadata"]["labels"] = json!({"opaque.dev/shard": "7", "team": "data"});
+    let objects = all(&cluster("demo", &spec));
+    let set = objects.iter().find(|object| object["kind"] == "StatefulSet").unwrap();
+    let template = &set["spec"]["template"];
+    assert_eq!(template["metadata"]["labels"]["team"], "data");
+    assert_eq!(template["metadata"]["labels"]["opaque.dev/shard"], "0");
+    assert_eq!(template["spec"]["fieldOfTheFuture"], true);
+    assert_eq!(template["spec"]["containers"][0]["volumeMounts"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn a_changed_template_has_another_digest_and_the_same_has_the_same() {
+    let digest = |spec: &Value| {
+        let objects = all(&cluster("demo", spec));
+        let set = objects.into_iter().find(|object| object["kind"] == "StatefulSet").unwrap();
+        set["metadata"]["annotations"][TEMPLATE].clone()
+    };
+    let mut changed = small();
+    changed["image"] = json!("node:2");
+    assert_eq!(digest(&small()), digest(&small()));
+    assert_ne!(digest(&small()), digest(&changed));
+}
+
+/// Restricted, as Kubernetes defines it, and what is stricter here.
+fn assert_restricted(pod: &Value) {
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    let container = &pod["containers"][0]["securityContext"];
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert!(pod.get(field).is_none());
+    }
+    for volume in pod["volumes"].as_array().unwrap() {
+        assert!(volume.get("hostPath").is_none());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn every_object_is_owned_labelled_and_named_within_limits(
+        name in "[a-z][a-z0-9]{0,40}",
+        shards in prop_oneof![1..4_i32, Just(1024)],
+        replicas in 1..33_i32,
+        mode in 0..3_usize,
+    ) {
+        let mut spec = small();
+        spec["shards"] = json!(shards);
+        spec["replicasPerShard"] = json!(replicas);
+        spec["clientAuth"] = [
+            json!({"mode": "none"}),
+            json!({"mode": "token", "tokenSecretRef": {"name": "t"}}),
+            json!({"mode": "mtls", "caSecretRef": {"name": "c"}}),
+        ][mode].clone();
+        prop_assert!(name.len() <= MAX_CLUSTER_NAME);
+        for object in all(&cluster(&name, &spec)) {
+            let kind = object["kind"].as_str().unwrap().to_owned();
+            let bytes = object.to_string().len();
+            prop_assert!(bytes < 1_000_000, "{} has {} bytes", kind, bytes);
+            let object: DynamicObject = serde_json::from_value(object).unwrap();
+            prop_assert!(object.name_any().len() <= MAX_LABEL);
+            prop_assert_eq!(object.namespace(), Some("lab".to_owned()));
+            prop_assert_eq!(&labels::controller_of(&object.metadata).unwrap().uid, "0a1b");
+            prop_assert_eq!(&object.labels()[labels::MANAGED_BY], labels::OPERATOR);
+            prop_assert!(object.labels().values().all(|value| value.len() <= MAX_LABEL));
+            if kind == "StatefulSet" {
+                prop_assert!(object.name_any().len() <= 52);
+                assert_restricted(&object.data["spec"]["template"]["spec"]);
+                let selector = &object.data["spec"]["selector"]["matchLabels"];
+                let labels = &object.data["spec"]["template"]["metadata"]["labels"];
+                for (key, value) in selector.as_object().unwrap() {
+                    prop_assert_eq!(&labels[key], value);
+                }
+            }
+        }
+    }
+}

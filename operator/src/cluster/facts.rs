@@ -1,0 +1,221 @@
+//! What is there of a cluster: sets, pods, members, map.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
+use serde::Deserialize;
+
+use super::build::TEMPLATE;
+use super::rollout::ShardState;
+use super::shape::{Shape, shard_of};
+use crate::error::Error;
+use crate::labels;
+use crate::observe::Observed;
+
+/// Annotation of a member's Lease: what the node says of itself.
+const MEMBER: &str = "opaque.dev/member";
+
+/// What a node says of itself, as far as the operator cares.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Member {
+    pub(super) node: String,
+    pub(super) shard: i64,
+    pub(super) failed: Option<Failure>,
+    pub(super) message: String,
+    pub(super) resident_bytes: u64,
+}
+
+/// A generation that a node could not prepare.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Failure {
+    pub(super) generation: i64,
+    pub(super) reason: String,
+}
+
+/// What is there of a cluster.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    pub(super) sets: Vec<StatefulSet>,
+    pub(super) pods: BTreeMap<String, Pod>,
+    pub(super) map: Option<OpaqueShardMap>,
+    /// Records of members whose pod exists.
+    pub(super) members: Vec<Member>,
+    pub(super) leader: Option<String>,
+}
+
+impl Facts {
+    /// Reads the stores.
+    ///
+    /// # Errors
+    /// When the cluster's map does not fit its kind.
+    pub(super) fn observe(observed: &Observed, cluster: &OpaqueCluster) -> Result<Self, Error> {
+        let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+        let nodes = |pod: &Pod| pod.labels().get(labels::COMPONENT).is_some_and(|c| c == "node");
+        let pods: BTreeMap<_, _> = observed
+            .list::<Pod>(&namespace, labels::CLUSTER, &name)
+            .into_iter()
+            .filter(nodes)
+            .map(|pod| (pod.name_any(), pod))
+            .collect();
+        let leases = observed.list::<Lease>(&namespace, labels::CLUSTER, &name);
+        let leader = leases
+            .iter()
+            .find(|lease| lease.name_any() == names::leader_lease(&name))
+            .and_then(|lease| lease.spec.as_ref()?.holder_identity.clone())
+            .and_then(|holder| pod_of_holder(&holder, &pods));
+        let members = leases
+            .iter()
+            .filter(|lease| pods.contains_key(&lease.name_any()))
+            .filter_map(member)
+            .collect();
+        let map = observed.get(&namespace, &name)?;
+        let sets = observed.list(&namespace, labels::CLUSTER, &name);
+        Ok(Self { sets, pods, map, members, leader })
+    }
+
+    /// The set of a shard.
+    pub(super) fn set(&self, shard: i32) -> Option<&StatefulSet> {
+        self.sets.iter().find(|set| shard_of(set) == Some(shard))
+    }
+
+    /// A shard's pods, against the digest of the template that they shall have.
+    pub(super) fn shard(
+        &self,
+        cluster: &str,
+        shape: Shape,
+        shard: i32,
+        digest: &str,
+    ) -> ShardState {
+        let set = self.set(shard);
+        let ready = (0..shape.replicas)
+            .map(|replica| {
+                self.pods.get(&names::pod(cluster, shard, replica)).is_some_and(is_ready)
+            })
+            .collect();
+        ShardState {
+            exists: set.is_some(),
+            current: set.is_some_and(|set| {
+                set.annotations().get(TEMPLATE).is_some_and(|found| found == digest)
+            }),
+            settled: set.is_some_and(|set| is_settled(set, shape.replicas)),
+            ready,
+        }
+    }
+}
+
+/// A holder's identity begins with its pod's name; what follows tells apart two lives of it.
+fn pod_of_holder(holder: &str, pods: &BTreeMap<String, Pod>) -> Option<String> {
+    let begins = |pod: &&String| {
+        holder.strip_prefix(pod.as_str()).is_some_and(|rest| {
+            rest.chars().next().is_none_or(|next| !next.is_ascii_alphanumeric() && next != '-')
+        })
+    };
+    pods.keys().find(begins).cloned()
+}
+
+fn member(lease: &Lease) -> Option<Member> {
+    let text = lease.annotations().get(MEMBER)?;
+    match serde_json::from_str(text) {
+        Ok(member) => Some(member),
+        Err(error) => {
+            tracing::warn!(lease = lease.name_any(), %error, "a member's record cannot be read");
+            None
+        }
+    }
+}
+
+fn is_settled(set: &StatefulSet, replicas: i32) -> bool {
+    let Some(status) = &set.status else { return false };
+    status.observed_generation >= set.metadata.generation
+        && status.updated_replicas == Some(replicas)
+        && status.replicas == replicas
+}
+
+/// Whether a pod is ready and stays.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// Why a pod does not get going, in Kubernetes' own words; none while nothing is known to be wrong.
+pub(super) fn trouble(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    if let Some(condition) = unscheduled {
+        let message = condition.message.as_deref().unwrap_or("no node was found for it");
+        return Some(format!("cannot be scheduled: {message}"));
+    }
+    let init = status.init_container_statuses.iter().flatten();
+    init.chain(status.container_statuses.iter().flatten()).find_map(trouble_of_container)
+}
+
+fn trouble_of_container(status: &ContainerStatus) -> Option<String> {
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or_default();
+    if matches!(reason, "ContainerCreating" | "PodInitializing" | "") {
+        return None;
+    }
+    // What a crashed program said last is worth more than that it will be started again.
+    let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let said = last.and_then(|terminated| terminated.message.as_deref()).and_then(last_line);
+    let message = said.or(waiting.message.as_deref()).unwrap_or_default();
+    Some(format!("container {}: {reason}: {message}", status.name))
+}
+
+fn last_line(text: &str) -> Option<&str> {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(status: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "demo-shard-0-1"}, "status": status}))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_pod_says_why_it_waits() {
+        let unscheduled = pod(json!({"conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient cpu.",
+        }]}));
+        assert!(trouble(&unscheduled).unwrap().contains("Insufficient cpu"));
+        let crashed = pod(json!({"containerStatuses": [{
+            "name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+            "lastState": {"terminated": {"exitCode": 1, "message": "starting\nerror: no store\n"}},
+        }]}));
+        let words = trouble(&crashed).unwrap();
+        assert_eq!(words, "container node: CrashLoopBackOff: error: no store");
+        let starting = pod(json!({"containerStatuses": [{
+            "name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ContainerCreating"}},
+        }]}));
+        assert_eq!(trouble(&starting), None);
+    }
+
+    #[test]
+    fn the_leader_is_a_pod() {
+        let pods: BTreeMap<_, _> = ["demo-shard-0-1", "demo-shard-0-11"]
+            .map(|name| (name.to_owned(), Pod::default()))
+            .into_iter()
+            .collect();
+        assert_eq!(pod_of_holder("demo-shard-0-11_ab", &pods).as_deref(), Some("demo-shard-0-11"));
+        assert_eq!(pod_of_holder("demo-shard-0-1", &pods).as_deref(), Some("demo-shard-0-1"));
+        assert_eq!(pod_of_holder("", &pods), None);
+    }
+}

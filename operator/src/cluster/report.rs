@@ -1,0 +1,296 @@
+//! From what was found to status: a pure function.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use opaque_crds::OpaqueCluster;
+use opaque_crds::cluster::OpaqueClusterStatus;
+use opaque_crds::status::ConditionType;
+
+use super::facts::{Facts, is_ready, trouble};
+use super::rollout::{ShardState, Verdict};
+use super::shape::Shape;
+use crate::certificates::CertificateState;
+use crate::labels;
+use crate::status::{Conditions, Step, Transition, Truth, operations};
+
+/// Most pods or nodes that a message names.
+const NAMED: usize = 3;
+
+/// What a reconcile found out, as far as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Findings<'a> {
+    pub(super) cluster: &'a OpaqueCluster,
+    pub(super) facts: &'a Facts,
+    pub(super) shape: Shape,
+    pub(super) shards: Vec<ShardState>,
+    /// Empty while paused.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Why the spec was not taken over.
+    pub(super) invalid: Option<String>,
+    /// What is wrong with Secrets.
+    pub(super) secrets: Vec<String>,
+    /// The first write that failed.
+    pub(super) failed: Option<String>,
+    /// None while paused or invalid.
+    pub(super) certificates: Option<CertificateState>,
+}
+
+/// The status to report, and what changed about its conditions.
+pub(super) fn status(
+    found: &Findings<'_>,
+    previous: &OpaqueClusterStatus,
+    now: &Time,
+) -> (OpaqueClusterStatus, Vec<Transition>) {
+    let Findings { cluster, facts, shape, shards, .. } = found;
+    let name = cluster.name_any();
+    let generation = cluster.metadata.generation;
+    let mut conditions = Conditions::new(&previous.conditions, generation, now.clone());
+    let troubles = troubles(found);
+    available(found, &mut conditions);
+    progressing(found, &mut conditions);
+    degraded(found, &troubles, &mut conditions);
+    certificates(found, &mut conditions);
+    balanced(found, &mut conditions);
+    let paused = cluster.spec.paused;
+    let (reason, message) = if paused {
+        ("SpecPaused", "spec.paused is set: nothing is changed, queries and failover go on")
+    } else {
+        ("Reconciling", "")
+    };
+    conditions.set(ConditionType::Paused, paused, reason, message);
+    let (conditions, transitions) = conditions.finish();
+    let active = facts.map.as_ref().and_then(|map| map.status.as_ref()?.active.as_ref());
+    let not_after = found.certificates.as_ref().map(|state| state.not_after.clone());
+    let status = OpaqueClusterStatus {
+        observed_generation: generation,
+        conditions,
+        operations: operations(&previous.operations, steps(found, &troubles), now),
+        shards: shape.shards,
+        ready_shards: count(shards.iter().filter(|shard| shard.serves())),
+        replicas: count(facts.pods.values()),
+        ready_replicas: count(facts.pods.values().filter(|pod| is_ready(pod))),
+        selector: Some(labels::selector(&labels::select_nodes(&name))),
+        leader: facts.leader.clone(),
+        active_generation: active.map(|map| map.generation),
+        tables: active.map_or(0, |map| count(map.tables.iter())),
+        certificates_not_after: not_after
+            .unwrap_or_else(|| previous.certificates_not_after.clone()),
+    };
+    (status, transitions)
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> i32 {
+    i32::try_from(items.count()).unwrap_or(i32::MAX)
+}
+
+fn available(found: &Findings<'_>, conditions: &mut Conditions) {
+    let type_ = ConditionType::Available;
+    let map = found.facts.map.as_ref();
+    let active = map.and_then(|map| map.status.as_ref()?.active.as_ref());
+    let down: Vec<_> = numbers(&found.shards, |shard| !shard.serves());
+    match active {
+        _ if !down.is_empty() => {
+            let message = format!("no pod is ready of {}", some(&down));
+            conditions.set(type_, false, "ShardsNotReady", message);
+        }
+        None => {
+            let message =
+                "no generation of the shard map is active yet: its leader activates the first";
+            conditions.set(type_, false, "NoActiveGeneration", message);
+        }
+        Some(map) if map.tables.is_empty() => {
+            conditions.set(type_, true, "Serving", "every shard serves; there is no table yet");
+        }
+        Some(_) => conditions.set(type_, true, "Serving", "every shard serves"),
+    }
+}
+
+fn progressing(found: &Findings<'_>, conditions: &mut Conditions) {
+    let type_ = ConditionType::Progressing;
+    let spec = &found.cluster.spec;
+    if found.invalid.is_some() {
+        let message = "the spec is not taken over: see condition Degraded";
+        return conditions.set(type_, false, "InvalidSpec", message);
+    }
+    if let Some(refusal) = found.shape.refusal(spec) {
+        return conditions.set(type_, false, "ScalingNotSupported", refusal);
+    }
+    if spec.paused {
+        return conditions.set(type_, false, "Paused", "spec.paused is set");
+    }
+    let unfinished: Vec<_> = numbers(&found.shards, |shard| !shard.current || !shard.whole());
+    let proposed = proposal(found.facts);
+    match (unfinished.is_empty(), proposed) {
+        (false, _) => {
+            let message = format!("waiting for {}", some(&unfinished));
+            conditions.set(type_, true, "RollingOut", message);
+        }
+        (true, Some(generation)) => {
+            let message = format!("generation {generation} is being prepared");
+            conditions.set(type_, true, "Activating", message);
+        }
+        (true, None) => conditions.set(type_, false, "Complete", "everything is as the spec says"),
+    }
+}
+
+fn degraded(found: &Findings<'_>, troubles: &[String], conditions: &mut Conditions) {
+    let type_ = ConditionType::Degraded;
+    if let Some(message) = &found.invalid {
+        conditions.set(type_, true, "InvalidSpec", message);
+    } else if !found.secrets.is_empty() {
+        conditions.set(type_, true, "SecretNotUsable", found.secrets.join("; "));
+    } else if let Some(message) = &found.failed {
+        conditions.set(type_, true, "WriteRefused", message);
+    } else if !troubles.is_empty() {
+        conditions.set(type_, true, "PodsNotStarting", some(troubles));
+    } else if let Some(message) = node_failure(found.facts) {
+        conditions.set(type_, true, "NodesNotServing", message);
+    } else {
+        conditions.set(type_, false, "AsExpected", "");
+    }
+}
+
+fn certificates(found: &Findings<'_>, conditions: &mut Conditions) {
+    if let Some(state) = &found.certificates {
+        let type_ = ConditionType::CertificatesReady;
+        conditions.set(type_, state.ready, state.reason, &state.message);
+    }
+}
+
+/// Whether no shard holds more bytes than its share by more than the threshold. Shares are equal.
+fn balanced(found: &Findings<'_>, conditions: &mut Conditions) {
+    let type_ = ConditionType::ShardsBalanced;
+    let mut held = vec![0_u64; found.shards.len()];
+    for member in &found.facts.members {
+        let shard = usize::try_from(member.shard).ok().and_then(|shard| held.get_mut(shard));
+        if let Some(bytes) = shard {
+            *bytes = member.resident_bytes.max(*bytes);
+        }
+    }
+    let total: u128 = held.iter().map(|bytes| u128::from(*bytes)).sum();
+    let Some(percent) = found.cluster.spec.placement.threshold_percent() else { return };
+    if total == 0 || held.contains(&0) {
+        return conditions.set(type_, Truth::Unknown, "NoData", "not every shard holds data");
+    }
+    let percent = u128::try_from(percent).unwrap_or_default() + 100;
+    let shards = held.len() as u128;
+    // bytes > total / shards * percent / 100
+    let full = |bytes: u64| u128::from(bytes) * shards * 100 > total * percent;
+    let over: Vec<_> = held
+        .iter()
+        .enumerate()
+        .filter(|(_, bytes)| full(**bytes))
+        .map(|(shard, _)| format!("shard {shard}"))
+        .collect();
+    if over.is_empty() {
+        conditions.set(type_, true, "Balanced", "");
+    } else {
+        let threshold = &found.cluster.spec.placement.imbalance_threshold;
+        let message = format!("more than {threshold} above its share: {}", some(&over));
+        conditions.set(type_, false, "Unbalanced", message);
+    }
+}
+
+/// What is under way, and what it waits for.
+fn steps(found: &Findings<'_>, troubles: &[String]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if !found.secrets.is_empty() {
+        steps.push(Step::blocked("Secrets", "Reading", found.secrets.join("; ")));
+    }
+    if let Some(step) = rollout(found, troubles) {
+        steps.push(step);
+    }
+    if let Some(generation) = proposal(found.facts) {
+        let step = format!("Generation {generation}");
+        steps.push(match node_words(found.facts) {
+            Some(words) => Step::blocked("Activation", step, words),
+            None => Step::going("Activation", step),
+        });
+    }
+    if let Some(state) = &found.certificates {
+        steps.extend(state.operations.clone());
+    }
+    steps
+}
+
+fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Step> {
+    let total = found.shards.len();
+    let done = found.shards.iter().filter(|shard| shard.current && shard.whole()).count();
+    if done == total || found.verdicts.is_empty() {
+        return None;
+    }
+    let step = format!("{done} of {total} shards");
+    let last = found.verdicts.iter().position(|verdict| *verdict == Verdict::WouldTakeLast);
+    let blocked = if !troubles.is_empty() {
+        Some(some(troubles))
+    } else if let Some(shard) = last {
+        Some(format!(
+            "the update of shard {shard} would take its last ready pod: repair its other pods, or delete the ready one to update at once"
+        ))
+    } else {
+        node_words(found.facts)
+    };
+    Some(match blocked {
+        Some(by) => Step::blocked("Rollout", step, by),
+        None => Step::going("Rollout", step),
+    })
+}
+
+/// Pods that do not get going, with the reason.
+fn troubles(found: &Findings<'_>) -> Vec<String> {
+    let pods = found.facts.pods.iter().filter(|(_, pod)| !is_ready(pod));
+    pods.filter_map(|(name, pod)| Some(format!("pod {name} {}", trouble(pod)?))).collect()
+}
+
+/// The generation that waits to be active.
+fn proposal(facts: &Facts) -> Option<i64> {
+    let map = facts.map.as_ref()?;
+    let generation = map.spec.map.generation;
+    let status = map.status.as_ref();
+    let active = status.and_then(|status| status.active.as_ref()).map_or(0, |map| map.generation);
+    let rejected =
+        status.is_some_and(|status| status.rejected.iter().any(|r| r.generation == generation));
+    (generation > active && !rejected).then_some(generation)
+}
+
+/// What nodes could not prepare.
+fn node_failure(facts: &Facts) -> Option<String> {
+    let proposed = proposal(facts);
+    let fails: Vec<_> = facts
+        .members
+        .iter()
+        .filter_map(|member| {
+            let failure = member.failed.as_ref()?;
+            (Some(failure.generation) == proposed)
+                .then(|| format!("pod {}: {}", member.node, failure.reason))
+        })
+        .collect();
+    (!fails.is_empty()).then(|| some(&fails))
+}
+
+/// What nodes that are not ready say of themselves.
+fn node_words(facts: &Facts) -> Option<String> {
+    node_failure(facts).or_else(|| {
+        let waiting: Vec<_> = facts
+            .members
+            .iter()
+            .filter(|member| !member.message.is_empty())
+            .filter(|member| !facts.pods.get(&member.node).is_some_and(is_ready))
+            .map(|member| format!("pod {}: {}", member.node, member.message))
+            .collect();
+        (!waiting.is_empty()).then(|| some(&waiting))
+    })
+}
+
+fn numbers(shards: &[ShardState], matches: impl Fn(&ShardState) -> bool) -> Vec<String> {
+    let found = shards.iter().enumerate().filter(|(_, shard)| matches(shard));
+    found.map(|(number, _)| format!("shard {number}")).collect()
+}
+
+/// The first few, and how many more.
+fn some(items: &[String]) -> String {
+    let shown: Vec<_> = items.iter().take(NAMED).map(String::as_str).collect();
+    let more = items.len().saturating_sub(NAMED);
+    let shown = shown.join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
