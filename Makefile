@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kubernetes build images demo crds test bench fmt lint docs clean
+.PHONY: help setup tools kubernetes build images demo crds test e2e bench fmt lint docs clean
 
 # Outside the clone, so that every clone finds its dependencies built.
 CACHE := $(HOME)/.cache/opaque
@@ -46,6 +46,14 @@ crds: setup ## generate charts/opaque-crds from crate opaque-crds
 test: lint docs build kubernetes ## everything that must hold: lint, docs, all tests, a bounded fuzz run
 	cargo test $(WORKSPACE)
 	scripts/fuzz.sh
+
+# The tests' program is built before the cluster starts: `cargo test` finds it fresh.
+E2E_TEST := cargo test $(WORKSPACE) --test
+e2e: images kubernetes ## test in a real Kubernetes that it starts (root); KUBECONFIG=... EXISTING=1: in yours
+	$(E2E_TEST) kubernetes --test cluster --no-run
+	$(if $(EXISTING),,$(E2E_TEST) cluster -- --ignored --nocapture)
+	$(CARGO_TARGET_DIR)/release/e2e-cluster $(if $(EXISTING),--existing) --logs $(CARGO_TARGET_DIR)/e2e-logs -- \
+		$(E2E_TEST) kubernetes -- --ignored --nocapture --test-threads 2 $(TESTS)
 
 bench: setup ## measure the kernels
 	cargo bench --locked --workspace --features opaque-seal/secrets

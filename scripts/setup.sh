@@ -5,8 +5,9 @@
 #   scripts/setup.sh           C++ compiler, CMake, libclang, OpenSSL's headers, Rust
 #   scripts/setup.sh --tools   cargo-deny, cargo-fuzz and checkov, put into ~/.cache/opaque/tools
 #   scripts/setup.sh --kubernetes
-#                              etcd and kube-apiserver for the tests of e2e/, put into
-#                              ~/.cache/opaque/kubernetes/VERSION/bin; no daemon is installed or started
+#                              what the tests of e2e/ run on: Debian's containerd, runc and network
+#                              tools (no daemon is started), and servers and tools built with Go into
+#                              ~/.cache/opaque/kubernetes/VERSION/bin; 25 minutes or so the first time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +15,14 @@ tools="$HOME/.cache/opaque/tools"
 cargo_deny=0.20.2
 cargo_fuzz=0.13.2
 checkov=3.3.30
+helm=v3.20.2
+coredns=v1.14.7
+minio=v0.0.0-20260212201848-7aac2a2c5b7c
+kubeconform=v0.8.0
+# Builds all of them; fetched where no Go, or an older one, is installed.
+go=1.26.8
+go_sha256_amd64=30c2b1bf7dcc88d3eb0a1364e47ddd9128edb3110a30e8a0ef61cd5856b31de7
+go_sha256_arm64=02b36b6787b3ac767668f630e2998df45a3b1f9ffee08d1bf3ef6487cd658d99
 export PATH="$tools/bin:$HOME/.cargo/bin:$PATH"
 
 say() { echo "setup: $*"; }
@@ -137,33 +146,150 @@ get_etcd() {
     rm -rf "$work"
 }
 
-# build_server FOLDER VERSION NAME: no release has it for every platform, and `go install` refuses a
+# What a cluster's node needs: containerd and what it starts, and what kube-proxy and CNI call.
+# One line for each program or file, and the package that has it.
+node_packages() {
+    local program package
+    while read -r program package; do
+        have "$program" || [ -e "$program" ] || echo "$package"
+    done <<'PACKAGES'
+containerd containerd
+runc runc
+/usr/lib/cni/bridge containernetworking-plugins
+iptables iptables
+nft nftables
+conntrack conntrack
+ip iproute2
+socat socat
+unshare util-linux
+strip binutils
+curl curl
+unzip unzip
+/etc/ssl/certs/ca-certificates.crt ca-certificates
+PACKAGES
+}
+
+install_node_packages() {
+    local packages policy=/usr/sbin/policy-rc.d
+    packages=$(PATH="$PATH:/usr/sbin:/sbin" node_packages | xargs)
+    [ -n "$packages" ] || return 0
+    have apt-get || fail "needs these, under Debian's names: $packages"
+    say "installing $packages; no daemon is started"
+    as_root "apt-get install $packages" apt-get update --quiet --quiet
+    # A package of a daemon starts it, unless this file says no. One that is there is left alone.
+    # The list is split into words on purpose; the script's own words are expanded by its own Bash.
+    # shellcheck disable=SC2016,SC2086
+    as_root "apt-get install $packages" bash -c '
+        set -euo pipefail
+        policy=$1
+        shift
+        if [ ! -e "$policy" ]; then
+            trap "rm -f $policy" EXIT
+            printf "#!/bin/sh\nexit 101\n" >"$policy"
+            chmod 755 "$policy"
+        fi
+        apt-get install --yes --quiet --no-install-recommends "$@"
+    ' bash "$policy" $packages
+}
+
+# Puts a Go that is new enough first in PATH: the one that is installed, or one fetched from the Go
+# module proxy, where toolchains are kept as modules.
+need_go() {
+    local wanted found arch sum name folder proxy
+    wanted=$(sed -n 's/^go //p' e2e/servers/go.mod)
+    if have go; then
+        found=$(GOTOOLCHAIN=local go env GOVERSION | sed 's/^go//')
+        [ "$(printf '%s\n' "$wanted" "$found" | sort --version-sort | head -n 1)" != "$wanted" ] || return 0
+    fi
+    case $(uname -m) in
+    x86_64) arch=amd64 sum=$go_sha256_amd64 ;;
+    aarch64) arch=arm64 sum=$go_sha256_arm64 ;;
+    *) fail "needs Go $wanted or newer, from https://go.dev/dl" ;;
+    esac
+    folder="$HOME/.cache/opaque/go/$go"
+    if [ ! -x "$folder/bin/go" ]; then
+        say "fetching Go $go"
+        name="golang.org/toolchain@v0.0.1-go$go.linux-$arch"
+        # The first of the list; `direct` and `off` have no toolchains.
+        proxy=${GOPROXY:-https://proxy.golang.org}
+        proxy=${proxy%%[,|]*}
+        case $proxy in direct | off) proxy=https://proxy.golang.org ;; esac
+        mkdir -p "$HOME/.cache/opaque/go"
+        (
+            work=$(mktemp -d "$HOME/.cache/opaque/go/fetch.XXXXXX")
+            trap 'rm -rf "$work"' EXIT
+            curl --silent --show-error --fail --location --retry 3 --output "$work/go.zip" \
+                "$proxy/golang.org/toolchain/@v/${name#*@}.zip"
+            echo "$sum  $work/go.zip" | sha256sum --check --quiet || fail "Go $go from $proxy is not what was expected"
+            unzip -q "$work/go.zip" -d "$work"
+            # A module's files are not executable.
+            chmod -R u+x "$work/$name/bin" "$work/$name/pkg/tool"
+            mv "$work/$name" "$folder"
+        )
+    fi
+    export PATH="$folder/bin:$PATH"
+}
+
+# build FOLDER NAME VERSION COMMAND...: runs COMMAND, which leaves FOLDER/NAME, unless the stamp beside
+# it says that this version is there.
+build() {
+    local folder=$1 name=$2 version=$3
+    shift 3
+    [ ! -x "$folder/$name" ] || [ ! -e "$folder/.$name-$version" ] || return 0
+    need_go
+    say "building $name $version, once"
+    CGO_ENABLED=0 GOBIN="$folder" GOFLAGS=-buildvcs=false "$@"
+    rm -f "$folder/.$name"-*
+    touch "$folder/.$name-$version"
+}
+
+# build_kubernetes FOLDER VERSION NAME: no release has it for every platform, and `go install` refuses a
 # module with `replace` lines, so that e2e/servers is a module around it.
-build_server() {
-    [ ! -x "$1/$3" ] || return 0
-    have go || fail "needs Go $(sed -n 's/^go //p' e2e/servers/go.mod) or newer, from https://go.dev/dl"
-    say "building $3 $2, once; four minutes or so on two cores"
+build_kubernetes() {
     local minor version=k8s.io/component-base/version
     minor=${2#*.}
     (
         cd e2e/servers
-        CGO_ENABLED=0 go build -trimpath -mod=readonly -o "$1/$3.new" -ldflags "-s -w \
+        go build -trimpath -mod=readonly -o "$1/$3" -ldflags "-s -w \
             -X $version.gitVersion=v$2 -X $version.gitMajor=${2%%.*} -X $version.gitMinor=${minor%%.*}" \
             "k8s.io/kubernetes/cmd/$3"
     )
-    mv "$1/$3.new" "$1/$3"
+}
+
+build_cert_manager() {
+    (
+        cd e2e/servers/cert-manager
+        go build -trimpath -mod=readonly -ldflags "-s -w" -o "$1/cert-manager" .
+        # The kinds that it serves come with its module.
+        rm -rf "$1/../cert-manager-crds"
+        cp -r "$(go list -m -f '{{.Dir}}' github.com/cert-manager/cert-manager)/deploy/crds" \
+            "$1/../cert-manager-crds"
+        chmod -R u+w "$1/../cert-manager-crds"
+        rm -f "$1/../cert-manager-crds/README.md"
+    )
 }
 
 get_kubernetes() {
-    local version bin
+    local version cert_manager bin name
     version=$(sed -n 's|^\t*k8s.io/kubernetes v\([^ ]*\).*|\1|p' e2e/servers/go.mod)
+    cert_manager=$(sed -n 's|^\t*github.com/cert-manager/cert-manager \(v[^ ]*\).*|\1|p' \
+        e2e/servers/cert-manager/go.mod)
     bin="$HOME/.cache/opaque/kubernetes/$version/bin"
     mkdir -p "$bin"
     # Two clones may come here at once.
     exec 9>"$bin/.lock"
     flock 9
+    install_node_packages
     get_etcd "$bin"
-    build_server "$bin" "$version" kube-apiserver
+    for name in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
+        build "$bin" "$name" "$version" build_kubernetes "$bin" "$version" "$name"
+    done
+    local install=(go install -trimpath -ldflags "-s -w")
+    build "$bin" helm "$helm" "${install[@]}" "helm.sh/helm/v3/cmd/helm@$helm"
+    build "$bin" coredns "$coredns" "${install[@]}" "github.com/coredns/coredns@$coredns"
+    build "$bin" minio "$minio" "${install[@]}" "github.com/minio/minio@$minio"
+    build "$bin" kubeconform "$kubeconform" "${install[@]}" "github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform"
+    build "$bin" cert-manager "$cert_manager" build_cert_manager "$bin"
 }
 
 case "${1:-}" in

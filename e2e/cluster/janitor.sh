@@ -64,6 +64,8 @@ while kill -0 "$holder" 2>/dev/null; do
     read -r -t 1
     [ $? -ne 1 ] || break
 done
-kill -KILL "$holder" 2>/dev/null
-wait "$holder" 2>/dev/null
+# Bash would tell that its child was killed.
+exec 2>/dev/null
+kill -KILL "$holder"
+wait "$holder"
 clean

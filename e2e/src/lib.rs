@@ -9,7 +9,7 @@
 //! columns are code of the API server; only that code tells whether it takes ours.
 //!
 //! **Map.** [`control_plane`] and [`cluster`] start and stop; [`image`] makes container images without an
-//! engine; [`process`] is a server that dies with us, [`processes`] what runs, [`command`] a program run
+//! engine; [`harness`] is what tests in a cluster use; [`process`] is a server that dies with us, [`processes`] what runs, [`command`] a program run
 //! to its end, [`poll`] waiting with a limit; [`authority`] makes certificates; [`cache`] knows where
 //! `scripts/setup.sh --kubernetes` puts binaries; [`schemas`] makes JSON schemas of what a server
 //! publishes. Programs: `e2e-cluster` runs a command with a cluster, `e2e-images` writes images, `e2e-pod`
@@ -21,6 +21,7 @@ pub mod cache;
 pub mod cluster;
 pub mod command;
 pub mod control_plane;
+pub mod harness;
 pub mod image;
 pub mod poll;
 pub mod process;

@@ -83,15 +83,14 @@ async fn run(
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot run {program}"))?;
-    tokio::select! {
+    let passed_on = tokio::select! {
         status = child.wait() => return Ok(status?),
-        // A terminal sends it to the command, too.
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {
-            if let Some(id) = child.id() {
-                opaque_e2e::processes::signal(id, "TERM").await?;
-            }
-        }
+        // A terminal has sent it to the command, too; twice does no harm.
+        _ = interrupt.recv() => "INT",
+        _ = terminate.recv() => "TERM",
+    };
+    if let Some(id) = child.id() {
+        opaque_e2e::processes::signal(id, passed_on).await?;
     }
     eprintln!("e2e: interrupted; waiting for the command's end");
     match timeout(GRACE, child.wait()).await {

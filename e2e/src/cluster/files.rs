@@ -56,7 +56,7 @@ pub fn write(folder: &Path) -> Result<()> {
     }
     // A bucket of MinIO is a folder.
     fs::create_dir_all(folder.join("lib/minio").join(BUCKET))?;
-    fs::write(folder.join("resolv.conf"), format!("nameserver {NODE}\n"))?;
+    fs::write(folder.join("resolv.conf"), format!("nameserver {NODE}\noptions ndots:1\n"))?;
     for (name, template) in CONFIGURATION {
         fs::write(folder.join(name), render(template, folder)?)?;
     }

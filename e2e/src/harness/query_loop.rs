@@ -1,0 +1,213 @@
+//! Private questions, one after another, while something else happens.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::Faults;
+use crate::command;
+
+/// How long one query may take, from the start of the program to its end.
+const QUERY: Duration = Duration::from_secs(60);
+/// How many failures are kept word for word.
+const KEPT: usize = 5;
+/// How many results may wait for a reader.
+const RESULTS: usize = 4096;
+
+/// Where to ask, and what.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// `https://demo-query.NAMESPACE.svc.cluster.local:7100`
+    pub url: String,
+    /// File with the authority of the servers' certificates.
+    pub ca: PathBuf,
+    /// `OPAQUE_HOME`: a folder of its own, kept between queries, since the keys lie in it.
+    pub home: PathBuf,
+    /// The statement.
+    pub sql: String,
+    /// Answers that are right, as CSV: more than one while a table changes from an epoch to the next.
+    pub right: Vec<String>,
+}
+
+/// What a loop has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Queries that were answered right.
+    pub right: usize,
+    /// Answers that were none of the right ones: the first few.
+    pub wrong: Vec<String>,
+    /// Queries without an answer: the first few, with what the program said.
+    pub failed: Vec<String>,
+    /// How many were wrong or failed.
+    pub bad: usize,
+    /// Which of the right answers came, in order, without repetitions.
+    pub order: Vec<usize>,
+    /// The slowest query.
+    pub slowest: Duration,
+    /// Longest time between two right answers.
+    pub gap: Duration,
+}
+
+/// A running loop. Dropping it ends it.
+#[derive(Debug)]
+pub struct QueryLoop {
+    stop: watch::Sender<bool>,
+    results: mpsc::Receiver<Outcome>,
+    task: JoinHandle<Result<()>>,
+    question: Question,
+    summary: Summary,
+    last: Instant,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    answer: Result<String>,
+    time: Duration,
+    end: Instant,
+}
+
+impl Question {
+    /// Asks once.
+    pub async fn ask(&self, faults: &Faults) -> Result<String> {
+        command::success(self.command(faults)?, QUERY).await
+    }
+
+    /// `opaque`, as a user in the cluster runs it.
+    fn command(&self, faults: &Faults) -> Result<Command> {
+        let mut command = faults.inside(&super::binary("opaque")?);
+        command
+            .arg("--cluster")
+            .arg(&self.url)
+            .arg("--ca")
+            .arg(&self.ca)
+            .args(["query", "--format", "csv", &self.sql])
+            .env("OPAQUE_HOME", &self.home);
+        Ok(command)
+    }
+}
+
+impl QueryLoop {
+    /// Starts to ask, and waits for the first right answer.
+    pub async fn start(faults: &Faults, question: Question) -> Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let (sender, results) = mpsc::channel(RESULTS);
+        let task = tokio::spawn(ask(faults.clone(), question.clone(), sender, stopped));
+        let summary = Summary::default();
+        let mut this = Self { stop, results, task, question, summary, last: Instant::now() };
+        this.answers(1, QUERY).await?;
+        this.summary.gap = Duration::ZERO;
+        Ok(this)
+    }
+
+    /// Waits for `count` more right answers.
+    pub async fn answers(&mut self, count: usize, limit: Duration) -> Result<()> {
+        let (end, wanted) = (Instant::now() + limit, self.summary.right + count);
+        while self.summary.right < wanted {
+            let left = end.saturating_duration_since(Instant::now());
+            match timeout(left, self.results.recv()).await {
+                Ok(Some(outcome)) => self.note(outcome),
+                Ok(None) => bail!("the loop has ended: {:?}", self.summary),
+                Err(_) => bail!("no {count} right answers within {limit:?}: {:?}", self.summary),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the answer is the right one with this index, as of a new epoch.
+    pub async fn until_answer(&mut self, index: usize, limit: Duration) -> Result<Duration> {
+        let start = Instant::now();
+        while self.summary.order.last() != Some(&index) {
+            let left = limit.saturating_sub(start.elapsed());
+            self.answers(1, left).await.with_context(|| format!("waiting for answer {index}"))?;
+        }
+        Ok(start.elapsed())
+    }
+
+    /// Stops after the query that is under way, and tells what was seen.
+    pub async fn stop(mut self) -> Result<Summary> {
+        self.stop.send_replace(true);
+        while let Some(outcome) = self.results.recv().await {
+            self.note(outcome);
+        }
+        let task = std::mem::replace(&mut self.task, tokio::spawn(async { Ok(()) }));
+        task.await??;
+        Ok(self.summary.clone())
+    }
+
+    fn note(&mut self, outcome: Outcome) {
+        let Outcome { answer, time, end } = outcome;
+        let Summary { right, wrong, failed, bad, order, slowest, gap } = &mut self.summary;
+        *slowest = time.max(*slowest);
+        let text = match answer {
+            Ok(text) => text,
+            Err(error) => {
+                *bad += 1;
+                if failed.len() < KEPT {
+                    failed.push(format!("{error:#}"));
+                }
+                return;
+            }
+        };
+        let Some(index) = self.question.right.iter().position(|right| *right == text) else {
+            *bad += 1;
+            if wrong.len() < KEPT {
+                wrong.push(text);
+            }
+            return;
+        };
+        *right += 1;
+        if order.last() != Some(&index) {
+            order.push(index);
+        }
+        *gap = end.duration_since(self.last).max(*gap);
+        self.last = end;
+    }
+}
+
+impl Summary {
+    /// Fails unless every query was answered, and right.
+    pub fn check(&self) -> Result<()> {
+        if self.bad > 0 || self.right == 0 {
+            bail!(
+                "{} of {} queries were wrong or failed: {self:#?}",
+                self.bad,
+                self.bad + self.right
+            );
+        }
+        println!(
+            "measured: {} queries, all right; slowest {:.2} s, longest wait between two {:.2} s",
+            self.right,
+            self.slowest.as_secs_f64(),
+            self.gap.as_secs_f64()
+        );
+        Ok(())
+    }
+}
+
+impl Drop for QueryLoop {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn ask(
+    faults: Faults,
+    question: Question,
+    results: mpsc::Sender<Outcome>,
+    stopped: watch::Receiver<bool>,
+) -> Result<()> {
+    while !*stopped.borrow() {
+        let start = Instant::now();
+        let answer = question.ask(&faults).await;
+        let end = Instant::now();
+        if results.send(Outcome { answer, time: end - start, end }).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
