@@ -15,7 +15,7 @@ export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
 WORKSPACE := --locked --release --workspace --features opaque-seal/secrets
 
 help: ## list these targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing to build (compilers, CMake, libclang, Rust)
 	@scripts/setup.sh
@@ -28,9 +28,10 @@ kubernetes: setup ## get what the tests' Kubernetes needs, outside the clone
 
 # One package at a time: built together with the client, a node would be linked against an
 # opaque-seal that has the client's feature `secrets` (ADR 005).
-build: setup ## build `opaque` and `opaque-node`
+build: setup ## build `opaque`, the nodes' programs and `opaque-operator`
 	cargo build --locked --release --package opaque-node --bins
 	cargo build --locked --release --package opaque-client --bins
+	cargo build --locked --release --package opaque-operator --bins
 
 # As OCI archives in $(CARGO_TARGET_DIR)/images: docker, podman and containerd import them.
 images: build ## write container images, without a container engine

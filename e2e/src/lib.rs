@@ -8,12 +8,12 @@
 //! **Why not a fake API server.** Rules in CEL, structural schemas, server-side apply and printer
 //! columns are code of the API server; only that code tells whether it takes ours.
 //!
-//! **Map.** [`control_plane`] and [`cluster`] start and stop; [`image`] makes container images without an
-//! engine; [`harness`] is what tests in a cluster use; [`process`] is a server that dies with us, [`processes`] what runs, [`command`] a program run
-//! to its end, [`poll`] waiting with a limit; [`authority`] makes certificates; [`cache`] knows where
-//! `scripts/setup.sh --kubernetes` puts binaries; [`schemas`] makes JSON schemas of what a server
-//! publishes. Programs: `e2e-cluster` runs a command with a cluster, `e2e-images` writes images, `e2e-pod`
-//! is what the harness' own pods run.
+//! **Map.** [`control_plane`] and [`cluster`] start and stop; [`harness`] is what tests in a cluster
+//! use; [`image`] makes container images without an engine; [`process`] is a server that dies with us,
+//! [`processes`] what runs, [`command`] a program run to its end, [`poll`] waiting with a limit;
+//! [`authority`] makes certificates; [`schemas`] makes JSON schemas of what a server publishes; [`cache`]
+//! knows where `scripts/setup.sh --kubernetes` puts binaries. Programs: `e2e-cluster` runs a command with
+//! a cluster, `e2e-images` writes images, `e2e-pod` is what the harness' own pods run.
 #![forbid(unsafe_code)]
 
 pub mod authority;
