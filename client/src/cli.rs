@@ -10,7 +10,7 @@ mod text;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use opaque_client::{Client, ClientConfig, profile::Home};
+use opaque_client::{Client, ClientConfig, Overrides, profile::Home};
 
 use crate::dev;
 use failure::Failure;
@@ -44,6 +44,18 @@ pub(crate) struct Connection {
     /// The CA that signed the nodes' certificates (PEM), in place of the profile's
     #[arg(long, global = true, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// File with the token that the cluster asks for
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificate that the cluster asks for (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+    /// Key of --client-cert (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    client_key: Option<PathBuf>,
+    /// Name that the nodes' certificates must have, in place of the address; for port forwards
+    #[arg(long, global = true, value_name = "NAME")]
+    server_name: Option<String>,
 }
 
 impl Connection {
@@ -53,8 +65,16 @@ impl Connection {
     }
 
     fn client(&self) -> Result<Client, Failure> {
-        let config = ClientConfig::new(&Self::home()?, &self.cluster, self.ca.as_deref())?;
-        Ok(Client::connect(config)?)
+        let Self { cluster, ca, token_file, client_cert, client_key, server_name } = self;
+        let overrides = Overrides {
+            cluster: cluster.clone(),
+            ca_file: ca.clone(),
+            token_file: token_file.clone(),
+            client_cert: client_cert.clone(),
+            client_key: client_key.clone(),
+            server_name: server_name.clone(),
+        };
+        Ok(Client::connect(ClientConfig::with(&Self::home()?, overrides)?)?)
     }
 }
 

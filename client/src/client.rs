@@ -17,6 +17,7 @@ use rand::rngs::{StdRng, SysRng};
 use tokio::{sync::OnceCell, task::spawn_blocking, time::timeout};
 
 use crate::{
+    credentials::Credentials,
     description::Table,
     error::Error,
     keys::{Keys, KeysError},
@@ -38,27 +39,74 @@ pub struct ClientConfig {
     pub endpoints: Vec<NodeUrl>,
     /// The trusted CA in PEM; the system's roots where there is none.
     pub ca_pem: Option<Vec<u8>>,
+    /// What the client shows to nodes.
+    pub credentials: Credentials,
     /// Directory of the secret keys; made on first use.
     pub keys_dir: PathBuf,
     /// Time that one call may take, failover included.
     pub deadline: Duration,
 }
 
+/// What replaces a profile's settings.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Nodes to ask, as [`parse_endpoints`] reads them.
+    pub cluster: Vec<String>,
+    /// The trusted CA.
+    pub ca_file: Option<PathBuf>,
+    /// A file with the client's token.
+    pub token_file: Option<PathBuf>,
+    /// The client's certificate.
+    pub client_cert: Option<PathBuf>,
+    /// Its key.
+    pub client_key: Option<PathBuf>,
+    /// The name that nodes' certificates must have.
+    pub server_name: Option<String>,
+}
+
 impl ClientConfig {
     /// The profile of `home`, with `--cluster` and `--ca` values in place of its own where given.
     pub fn new(home: &Home, cluster: &[String], ca: Option<&Path>) -> Result<Self, Error> {
-        let given = parse_endpoints(cluster)?;
-        let profile = Profile::read(home)?;
-        // Other addresses are, as a rule, other nodes of the profile's cluster: its CA serves both.
-        let (endpoints, profile_ca) = match (given.is_empty(), profile) {
-            (false, profile) => (given, profile.and_then(|profile| profile.ca_file)),
-            (true, Some(profile)) => (profile.endpoints, profile.ca_file),
-            (true, None) => return Err(Error::NoCluster { profile: home.profile_file() }),
+        let overrides = Overrides {
+            cluster: cluster.to_vec(),
+            ca_file: ca.map(Path::to_owned),
+            ..Overrides::default()
         };
-        let ca_file = ca.map(Path::to_owned).or(profile_ca);
+        Self::with(home, overrides)
+    }
+
+    /// The profile of `home`, with `overrides` in place of its own settings.
+    ///
+    /// # Errors
+    /// No cluster is known, or a file that is named cannot be used.
+    pub fn with(home: &Home, overrides: Overrides) -> Result<Self, Error> {
+        let Overrides { cluster, ca_file, token_file, client_cert, client_key, server_name } =
+            overrides;
+        let given = parse_endpoints(&cluster)?;
+        let profile = Profile::read(home)?;
+        if given.is_empty() && profile.is_none() {
+            return Err(Error::NoCluster { profile: home.profile_file() });
+        }
+        // Other addresses are, as a rule, other nodes of the profile's cluster: its CA serves both.
+        // Another CA as well means another cluster, which must not see this one's token.
+        let elsewhere = !given.is_empty() && ca_file.is_some();
+        let profile = profile.filter(|_| !elsewhere).unwrap_or_default();
+        let Profile { endpoints, ca_file: profile_ca, written_by_dev: _, .. } = &profile;
+        let endpoints = if given.is_empty() { endpoints.clone() } else { given };
         let read = |path: PathBuf| fs::read(&path).map_err(|source| Error::Read { path, source });
-        let ca_pem = ca_file.map(read).transpose()?;
-        Ok(Self { endpoints, ca_pem, keys_dir: home.keys_dir(), deadline: DEADLINE })
+        let ca_pem = ca_file.or_else(|| profile_ca.clone()).map(read).transpose()?;
+        // A certificate and its key come from one place.
+        let (certificate, key) = match (client_cert, client_key) {
+            (None, None) => (profile.client_cert, profile.client_key),
+            given => given,
+        };
+        let credentials = Credentials::read(
+            token_file.or(profile.token_file).as_deref(),
+            certificate.as_deref(),
+            key.as_deref(),
+            server_name.or(profile.server_name).as_deref(),
+        )?;
+        Ok(Self { endpoints, ca_pem, credentials, keys_dir: home.keys_dir(), deadline: DEADLINE })
     }
 }
 
@@ -133,7 +181,8 @@ impl Client {
     }
 
     fn new(config: ClientConfig, rng: Option<Mutex<StdRng>>) -> Result<Self, Error> {
-        let session = Session::new(&config.endpoints, config.ca_pem.as_deref())?;
+        let (ca_pem, credentials) = (config.ca_pem.as_deref(), &config.credentials);
+        let session = Session::with_credentials(&config.endpoints, ca_pem, credentials)?;
         Ok(Self { session, config, secrets: OnceCell::new(), tables: Mutex::default(), rng })
     }
 

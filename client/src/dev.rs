@@ -26,7 +26,7 @@ use std::{io::Write, path::PathBuf, pin::pin, time::Duration};
 
 use clap::Args;
 use opaque_client::{
-    Client, ClientConfig,
+    Client, ClientConfig, Credentials,
     profile::{Home, NodeUrl, Profile},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -106,6 +106,7 @@ async fn serve(
     let client = Client::connect(ClientConfig {
         endpoints: endpoints.clone(),
         ca_pem: Some(authorities.client_ca_pem().as_bytes().to_vec()),
+        credentials: Credentials::default(),
         keys_dir: home.keys_dir(),
         deadline: LOOK,
     })
@@ -151,6 +152,7 @@ fn announce(layout: &Layout, home: &Home, endpoints: &[NodeUrl]) -> Result<(), D
             endpoints: endpoints.to_vec(),
             ca_file: Some(ca_file),
             written_by_dev: Some(layout.data().to_owned()),
+            ..Profile::default()
         };
         profile.write(home).map_err(|error| DevError::Client(error.into()))?;
         say(&format!("profile written: {}", home.profile_file().display()));

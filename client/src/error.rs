@@ -34,6 +34,15 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file holds no token.
+    #[error("{} holds no token: one word of visible ASCII letters", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate without its key, or the other way round.
+    #[error("a client certificate and its key go together")]
+    HalfIdentity,
     /// The keys are missing or wrong.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -99,6 +108,13 @@ impl Error {
             ),
             Self::Keys(error) => error.hint(),
             Self::Call(error) => error.hint().map(str::to_owned),
+            Self::HalfIdentity => Some("give both --client-cert and --client-key".to_owned()),
+            // The call was not begun.
+            Self::Load(error) | Self::Rollback(error)
+                if matches!(error.reason(), Some("unauthenticated" | "forbidden" | "limit")) =>
+            {
+                error.hint().map(str::to_owned)
+            }
             Self::Description(DescriptionError::Params { .. }) => {
                 Some("use an `opaque` of the cluster's version".to_owned())
             }
@@ -127,6 +143,7 @@ impl Error {
             Self::Source { .. } => Some("nothing was loaded".to_owned()),
             Self::Profile(_)
             | Self::Read { .. }
+            | Self::Token { .. }
             | Self::Description(_)
             | Self::Sql(_)
             | Self::Ddl { .. }

@@ -20,6 +20,7 @@
 #![deny(unsafe_code)]
 
 pub mod client;
+pub mod credentials;
 pub mod ddl;
 pub mod description;
 pub mod error;
@@ -34,7 +35,8 @@ pub mod profile;
 pub mod session;
 pub mod sql;
 
-pub use client::{Client, ClientConfig, Event, OnEvent};
+pub use client::{Client, ClientConfig, Event, OnEvent, Overrides};
+pub use credentials::Credentials;
 pub use error::Error;
 pub use execute::{QueryOptions, Timing};
 pub use load::{Published, Rows};

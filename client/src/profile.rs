@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $OPAQUE_HOME (default ~/.opaque)      0700
-//!   profile.toml                        0600   endpoints, CA file
+//!   profile.toml                        0600   endpoints, CA file, credentials
 //!   keys/                               0700   see `keys`
 //! ```
 
@@ -123,7 +123,7 @@ pub fn parse_endpoints(values: &[String]) -> Result<Vec<NodeUrl>, ProfileError> 
 }
 
 /// What `profile.toml` holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Nodes to ask, in any order; any of them answers for the whole cluster.
@@ -132,6 +132,19 @@ pub struct Profile {
     /// path counts from the profile's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// A file with the token that the cluster asks for. Relative paths as above, here and below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// The client's certificate in PEM, for a cluster that asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<PathBuf>,
+    /// The certificate's key in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<PathBuf>,
+    /// The name that nodes' certificates must have, in place of the address; for nodes that are
+    /// reached through a port forward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
     /// The data directory of the `opaque dev` that wrote this file; absent when a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_by_dev: Option<PathBuf>,
@@ -150,7 +163,15 @@ impl Profile {
             path: path.clone(),
             source: Box::new(source),
         })?;
-        profile.ca_file = profile.ca_file.map(|file| home.path().join(file));
+        let files = [
+            &mut profile.ca_file,
+            &mut profile.token_file,
+            &mut profile.client_cert,
+            &mut profile.client_key,
+        ];
+        for file in files.into_iter().flatten() {
+            *file = home.path().join(&*file);
+        }
         if profile.endpoints.is_empty() {
             return Err(ProfileError::NoEndpoint { path });
         }
@@ -255,12 +276,16 @@ mod tests {
         let profile = Profile {
             endpoints: vec![url("https://127.0.0.1:7000"), url("https://localhost:7001")],
             ca_file: Some("ca.crt".into()),
-            written_by_dev: None,
+            token_file: Some("token".into()),
+            server_name: Some("dev-query".into()),
+            ..Profile::default()
         };
         profile.write(&home).unwrap();
         let read = Profile::read(&home).unwrap().unwrap();
         assert_eq!(read.endpoints, profile.endpoints);
         assert_eq!(read.ca_file, Some(home.path().join("ca.crt")));
+        assert_eq!(read.token_file, Some(home.path().join("token")));
+        assert_eq!(read.server_name.as_deref(), Some("dev-query"));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&home.profile_file()), 0o600);
         assert_eq!(mode(home.path()), 0o700);

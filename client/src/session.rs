@@ -23,9 +23,11 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
     Code, Status,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    service::interceptor::InterceptedService,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
+use crate::credentials::{Bearer, Credentials};
 use crate::profile::NodeUrl;
 use retry::{Failure, Progress, Step, decide};
 
@@ -39,7 +41,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 const STREAM_WINDOW: u32 = 4 << 20;
 
 /// A client of one node.
-pub type NodeClient = QueryClient<Channel>;
+pub type NodeClient = QueryClient<InterceptedService<Channel, Bearer>>;
 
 /// Channels to the nodes of one cluster. Cheap to clone; connects on first use.
 #[derive(Clone)]
@@ -58,10 +60,27 @@ impl Session {
     /// Prepares channels to `endpoints`, trusting the CA in `ca_pem`, else the system's roots.
     /// Must be called within a tokio runtime.
     pub fn new(endpoints: &[NodeUrl], ca_pem: Option<&[u8]>) -> Result<Self, CallError> {
+        Self::with_credentials(endpoints, ca_pem, &Credentials::default())
+    }
+
+    /// As [`Session::new`], showing `credentials` to every node.
+    pub fn with_credentials(
+        endpoints: &[NodeUrl],
+        ca_pem: Option<&[u8]>,
+        credentials: &Credentials,
+    ) -> Result<Self, CallError> {
         let setup = |error: tonic::transport::Error| CallError::Setup { reason: chain(&error) };
         let tls = match ca_pem {
             Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
             None => ClientTlsConfig::new().with_native_roots(),
+        };
+        let tls = match credentials.identity() {
+            Some((chain, key)) => tls.identity(Identity::from_pem(chain, key)),
+            None => tls,
+        };
+        let tls = match credentials.server_name() {
+            Some(name) => tls.domain_name(name),
+            None => tls,
         };
         let mut nodes = Vec::with_capacity(endpoints.len());
         for url in endpoints {
@@ -78,7 +97,8 @@ impl Session {
             let mut tcp = HttpConnector::new();
             tcp.enforce_http(false);
             tcp.set_nodelay(true);
-            let client = QueryClient::new(endpoint.connect_with_connector_lazy(tcp));
+            let channel = endpoint.connect_with_connector_lazy(tcp);
+            let client = QueryClient::with_interceptor(channel, credentials.bearer());
             let client = client.max_decoding_message_size(MAX_MESSAGE);
             nodes.push(Node { url: url.clone(), client });
         }
@@ -159,6 +179,12 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a failure looks like a node that does not accept the client's certificate. TLS 1.3 tells
+/// the client only after its own handshake is done, and often the connection has gone by then.
+fn refused_us(reason: &str) -> bool {
+    reason.contains("received fatal alert") || reason.contains("connection closed")
 }
 
 /// An error and its causes in one line.
@@ -260,6 +286,24 @@ impl CallError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Unreachable { reason, .. } if reason.contains("NotValidForName") => Some(
+                "the certificate has other names: --server-name NAME expects one of them, for \
+                 example behind a port forward",
+            ),
+            Self::Unreachable { reason, .. } if reason.contains("UnknownIssuer") => {
+                Some("the certificate is of another CA: --ca FILE names the cluster's")
+            }
+            Self::Unreachable { reason, .. } if refused_us(reason) => Some(
+                "the node ended the connection at once: if the cluster asks for certificates, those of \
+                 --client-cert and --client-key must be of the CA that it trusts, and valid",
+            ),
+            Self::Refused { code: Code::Unauthenticated, .. } => Some(
+                "prove who you are: --token-file FILE, or --client-cert FILE and --client-key FILE, \
+                 or the same in profile.toml; whoever runs the cluster gives them out",
+            ),
+            Self::Refused { code: Code::PermissionDenied, .. } => {
+                Some("whoever runs the cluster decides what a client may do")
+            }
             Self::Unreachable { .. } => Some(
                 "is the cluster up? `opaque dev` starts one; --cluster and --ca name another and its CA",
             ),

@@ -20,6 +20,10 @@ pub struct Leaf {
     pub uris: Vec<String>,
     /// DNS names among its names, in their order.
     pub dns_names: Vec<String>,
+    /// Whether its extended key usage names authentication as a server.
+    pub server_auth: bool,
+    /// Whether its extended key usage names authentication as a client.
+    pub client_auth: bool,
     /// The first common name of its subject.
     pub common_name: Option<String>,
     /// The node extension's content, if there is one.
@@ -48,6 +52,8 @@ impl Leaf {
                 dns_names.push((*name).to_owned());
             }
         }
+        let usage = certificate.extended_key_usage().map_err(|_| malformed)?;
+        let usage = usage.as_ref().map(|usage| usage.value);
         let oid = Oid::from(OID).map_err(|_| malformed)?;
         let extension =
             certificate.get_extension_unique(&oid).map_err(|_| CertificateError::Twice)?;
@@ -58,6 +64,8 @@ impl Leaf {
             not_after: certificate.validity().not_after.timestamp(),
             uris,
             dns_names,
+            server_auth: usage.is_some_and(|usage| usage.server_auth),
+            client_auth: usage.is_some_and(|usage| usage.client_auth),
             common_name: common_name.and_then(|name| name.as_str().ok()).map(str::to_owned),
             extension: extension.map(|extension| extension.value.to_vec()),
         })

@@ -31,6 +31,10 @@ pub struct EvaluateCall {
     pub epoch: u64,
     /// Lookups in the slice.
     pub lookups: u16,
+    /// Partitions that are asked for; a certificate must cover them.
+    pub partitions: Arc<[u32]>,
+    /// Planes that are asked for; likewise.
+    pub planes: Arc<[u16]>,
     /// The encoded slice.
     pub body: Bytes,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use opaque_pir::scan::Kernel;
 use thiserror::Error;
 
@@ -52,9 +52,25 @@ pub struct Args {
     /// Uid of the pod that this node is, with --coordination kubernetes://; it owns the node's Lease.
     #[arg(long, env = "POD_UID")]
     pub pod_uid: Option<String>,
-    /// Directory with client.crt, client.key, peer.crt, peer.key and peer-ca.crt.
+    /// Directory with client.crt, client.key, peer.crt, peer.key and peer-ca.crt; peer-ca.crl and
+    /// clients-ca.crt where they are needed. Read again whenever it changes.
     #[arg(long, value_name = "DIR")]
     pub tls_dir: PathBuf,
+    /// Whether a peer is refused unless a valid revocation list covers its certificate.
+    #[arg(long, value_enum, default_value_t = Revocation::None)]
+    pub revocation: Revocation,
+    /// How clients prove who they are.
+    #[arg(long, value_enum, default_value_t = ClientAuth::None)]
+    pub client_auth: ClientAuth,
+    /// Directory of tokens, one file per client, named as the client.
+    #[arg(long, value_name = "DIR")]
+    pub tokens_dir: Option<PathBuf>,
+    /// Requests in progress per client that has proved who it is.
+    #[arg(long, default_value_t = 64)]
+    pub client_concurrency: u32,
+    /// Requests per second and client that has proved who it is; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    pub client_rate: u32,
     /// Threads for scans and hint products; all cores when absent.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -144,6 +160,16 @@ pub struct Config {
     pub pod_uid: Option<String>,
     /// TLS material.
     pub tls_dir: PathBuf,
+    /// Whether revocation lists are required.
+    pub revocation: Revocation,
+    /// How clients prove who they are.
+    pub client_auth: ClientAuth,
+    /// Clients' tokens; there in mode `token`.
+    pub tokens_dir: Option<PathBuf>,
+    /// Requests in progress per client.
+    pub client_concurrency: u32,
+    /// Requests per second and client; 0 for no limit.
+    pub client_rate: u32,
     /// CPU threads.
     pub threads: usize,
     /// Scan kernel.
@@ -180,6 +206,11 @@ impl TryFrom<Args> for Config {
             drain_delay_s,
             pod_uid,
             tls_dir,
+            revocation,
+            client_auth,
+            tokens_dir,
+            client_concurrency,
+            client_rate,
             threads,
             kernel,
             request_memory_mib,
@@ -191,6 +222,9 @@ impl TryFrom<Args> for Config {
         } = args;
         if shard >= shards {
             return Err(ConfigError::Shard { shard, shards });
+        }
+        if (client_auth == ClientAuth::Token) != tokens_dir.is_some() {
+            return Err(ConfigError::Tokens);
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         if name.is_empty() || name.len() > 253 || !name.chars().all(plain) {
@@ -215,6 +249,11 @@ impl TryFrom<Args> for Config {
             drain_delay: Duration::from_secs(drain_delay_s),
             pod_uid: pod_uid.filter(|uid| !uid.is_empty()),
             tls_dir,
+            revocation,
+            client_auth,
+            tokens_dir,
+            client_concurrency: client_concurrency.max(1),
+            client_rate,
             threads: threads.filter(|threads| *threads > 0).unwrap_or_else(cores),
             kernel,
             request_memory: (request_memory_mib as usize) << 20,
@@ -225,6 +264,26 @@ impl TryFrom<Args> for Config {
             keys_in_memory: keys_in_memory.max(1),
         })
     }
+}
+
+/// Whether peers must be covered by a valid revocation list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Revocation {
+    /// A certificate that no valid list covers is refused.
+    Required,
+    /// Lists are not looked at.
+    None,
+}
+
+/// How clients prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ClientAuth {
+    /// By a certificate of clients-ca.crt.
+    Mtls,
+    /// By a token of --tokens-dir.
+    Token,
+    /// Not at all: whoever reaches the port may ask.
+    None,
 }
 
 /// A command line that makes no node.
@@ -239,6 +298,9 @@ pub enum ConfigError {
         /// As given.
         shards: u32,
     },
+    /// Tokens and their directory go together.
+    #[error("--client-auth token and --tokens-dir DIR go together")]
+    Tokens,
     /// The name cannot name a file or a Lease.
     #[error("--name {0:?}: use letters, digits, - and ., at most 253")]
     Name(String),

@@ -221,6 +221,8 @@ impl Coordinator {
         let name: Arc<str> = table.manifest.schema.table().into();
         let call = |(shard, body)| {
             let call = EvaluateCall {
+                partitions: index.assignment.partitions(shard).into(),
+                planes: index.assignment.planes(shard).into(),
                 generation: serving.map.generation,
                 table: Arc::clone(&name),
                 column: index.column,

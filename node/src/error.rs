@@ -48,6 +48,15 @@ pub enum NodeError {
     /// The evaluation keys named by the query are stored nowhere.
     #[error("the evaluation keys named by the query are not registered")]
     UnknownKeys,
+    /// The caller has not proved who it is.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// The caller is known and may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The caller has too many requests in progress, or sends them too fast.
+    #[error("too many requests of {0}: send fewer at a time")]
+    TooMany(String),
     /// Memory or CPU permits ran out.
     #[error("the node is busy: try again")]
     Busy,
@@ -96,6 +105,9 @@ impl NodeError {
             Self::UnknownGeneration(_) => (Code::FailedPrecondition, "unknown-generation"),
             Self::WrongPartitions(_) => (Code::FailedPrecondition, "wrong-partitions"),
             Self::UnknownKeys => (Code::FailedPrecondition, "unknown-keys"),
+            Self::Unauthenticated(_) => (Code::Unauthenticated, "unauthenticated"),
+            Self::Forbidden(_) => (Code::PermissionDenied, "forbidden"),
+            Self::TooMany(_) => (Code::ResourceExhausted, "limit"),
             Self::Busy => (Code::ResourceExhausted, "busy"),
             Self::Draining => (Code::Unavailable, "draining"),
             Self::NotReady(_) => (Code::Unavailable, "not-ready"),

@@ -11,6 +11,7 @@
 //!
 //! **Map.**
 //! - [`config`], [`server`]: the command line, and a node put together;
+//! - [`tls`], [`access`]: who is at the other end of a connection, and who may call;
 //! - [`service`], [`convert`], [`error`]: the wire;
 //! - [`cluster`], [`coordinator`], [`call`], [`peers`]: answering for the whole cluster;
 //! - [`local`], [`served`], [`registry`], [`pool`]: answering for this shard;
@@ -25,6 +26,7 @@
 //! ever reaches this crate, and `opaque-client` is banned from its dependencies.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod assignment;
 pub mod call;
 mod chunks;

@@ -1,17 +1,19 @@
 //! Calls to other nodes over mutual TLS, and to this one without the detour.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use opaque_identity::Identity;
+use opaque_pir::geometry::Geometry;
 use opaque_proto::v1::shard_client::ShardClient;
 use opaque_proto::v1::{
     EvaluateHeader, EvaluateRequest, PartialHeader, ReadRowsRequest, RegisterPeerKeysRequest,
     evaluate_request, evaluate_response,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::call::{
@@ -20,27 +22,24 @@ use crate::call::{
 use crate::chunks::{Collector, cut};
 use crate::error::{NodeError, reason};
 use crate::local::LocalShard;
-use crate::tls::PeerTls;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+use crate::placement::{Key, Kind, position};
+use crate::tls::{Line, PeerError, Tls};
 
 /// The other replicas of the cluster, and this node itself.
 pub struct Peers {
     own_name: String,
     local: Arc<LocalShard>,
-    tls: PeerTls,
+    tls: Arc<Tls>,
     /// Largest partial that a peer may announce; a partial is a few MiB at most.
     largest_reply: usize,
-    channels: Mutex<HashMap<(u32, String), Channel>>,
+    lines: Mutex<HashMap<(u32, String), Line>>,
 }
 
 impl Peers {
     /// Calls to `own_name` are answered by `local` in this process.
-    pub fn new(own_name: String, local: Arc<LocalShard>, tls: PeerTls) -> Self {
+    pub fn new(own_name: String, local: Arc<LocalShard>, tls: Arc<Tls>) -> Self {
         let largest_reply = 64 << 20;
-        Self { own_name, local, tls, largest_reply, channels: Mutex::default() }
+        Self { own_name, local, tls, largest_reply, lines: Mutex::default() }
     }
 
     /// Tells one replica of keys that this node has just stored. Best effort: a replica that
@@ -55,27 +54,47 @@ impl Peers {
             return Ok(());
         }
         let request = RegisterPeerKeysRequest { digest, keys };
-        self.client(replica)?.register_keys(request).await.map_err(call_error)?;
-        Ok(())
+        let line = self.line(replica)?;
+        client(&line).register_keys(request).await.map_err(call_error)?;
+        self.check(replica, &line, |_| true)
     }
 
-    /// A connection to a replica; opened at the first call and again after it broke.
-    fn client(&self, replica: &Replica) -> Result<ShardClient<Channel>, CallError> {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A line to a replica. Kept until the material changes or it is old; calls that are in
+    /// progress then end on the old one.
+    fn line(&self, replica: &Replica) -> Result<Line, CallError> {
+        let mut lines = self.lines();
         let key = (replica.shard, replica.address.clone());
-        if let Some(channel) = channels.get(&key) {
-            return Ok(ShardClient::new(channel.clone()));
+        if let Some(line) = lines.get(&key).filter(|line| line.is_current(&self.tls)) {
+            return Ok(line.clone());
         }
-        let channel = Endpoint::from_shared(format!("https://{}", replica.address))
-            .and_then(|endpoint| endpoint.tls_config(self.tls.dialer(replica.shard)))
-            .map_err(|error| CallError::TryAnother(error.to_string()))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        channels.insert(key, channel.clone());
-        Ok(ShardClient::new(channel))
+        // Members that have gone, too: nobody else would let their lines go.
+        lines.retain(|_, line| line.is_current(&self.tls));
+        let line = Line::new(&self.tls, replica.shard, &replica.address)
+            .map_err(|error| CallError::TryAnother(error.to_string()))?;
+        lines.insert(key, line.clone());
+        Ok(line)
+    }
+
+    /// Whether the certificate that answers on a line still holds, is of the replica's shard, may
+    /// evaluate, and satisfies `covers`. A line where it does not is given up.
+    fn check(
+        &self,
+        replica: &Replica,
+        line: &Line,
+        covers: impl FnOnce(&Identity) -> bool,
+    ) -> Result<(), CallError> {
+        let answering = line.answering(&self.tls);
+        let checked = answering
+            .and_then(|identity| if covers(&identity) { Ok(()) } else { Err(PeerError::Range) });
+        checked.map_err(|error| {
+            tracing::warn!(node = %replica.node, shard = replica.shard, %error, "peer refused");
+            self.lines().remove(&(replica.shard, replica.address.clone()));
+            CallError::TryAnother(error.to_string())
+        })
+    }
+
+    fn lines(&self) -> MutexGuard<'_, HashMap<(u32, String), Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,7 +120,9 @@ impl ShardCaller for Peers {
             .chain(cut(call.body.clone()).map(evaluate_request::Part::Chunk))
             .map(|part| EvaluateRequest { part: Some(part) });
         let requests = tokio_stream::iter(parts.collect::<Vec<_>>());
-        let response = self.client(replica)?.evaluate(requests).await.map_err(call_error)?;
+        let line = self.line(replica)?;
+        let response = client(&line).evaluate(requests).await.map_err(call_error)?;
+        self.check(replica, &line, |identity| covers_slice(identity, call))?;
         let mut stream = response.into_inner();
         let bad = || CallError::TryAnother("a malformed partial".into());
         let first = stream.message().await.map_err(call_error)?.and_then(|reply| reply.part);
@@ -140,7 +161,12 @@ impl ShardCaller for Peers {
             end_bucket: call.end,
             rows_below: call.below,
         };
-        let response = self.client(replica)?.read_rows(request).await.map_err(call_error)?;
+        let line = self.line(replica)?;
+        let response = client(&line).read_rows(request).await.map_err(call_error)?;
+        self.check(replica, &line, |identity| {
+            let partition = Geometry::partition_of(call.first);
+            covers(identity, &call.table, call.column, Kind::Partitions, [partition])
+        })?;
         let mut stream = response.into_inner();
         let mut rows = Vec::new();
         while let Some(reply) = stream.message().await.map_err(call_error)? {
@@ -148,6 +174,31 @@ impl ShardCaller for Peers {
         }
         Ok(rows)
     }
+}
+
+fn client(line: &Line) -> ShardClient<Channel> {
+    ShardClient::new(line.channel())
+}
+
+/// Whether a certificate covers every partition and plane of a slice.
+fn covers_slice(identity: &Identity, call: &EvaluateCall) -> bool {
+    let EvaluateCall { table, column, partitions, planes, .. } = call;
+    let planes = planes.iter().map(|plane| u32::from(*plane));
+    covers(identity, table, *column, Kind::Partitions, partitions.iter().copied())
+        && covers(identity, table, *column, Kind::Planes, planes)
+}
+
+/// Whether a certificate covers some partitions or planes, by their positions on the ring.
+fn covers(
+    identity: &Identity,
+    table: &str,
+    column: u32,
+    kind: Kind,
+    numbers: impl IntoIterator<Item = u32>,
+) -> bool {
+    let key = Key { table, column, kind };
+    identity.ranges.is_whole()
+        || numbers.into_iter().all(|number| identity.ranges.covers(position(&key, number)))
 }
 
 /// What a peer's status means for the query that asked it.

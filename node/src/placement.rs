@@ -188,6 +188,11 @@ pub fn place(key: &Key<'_>, count: u32, shards: &Shards) -> Vec<ShardId> {
     placed.into_iter().map(|(_, shard)| shard).collect()
 }
 
+/// Where partition or plane number `index` stands on the ring.
+pub fn position(key: &Key<'_>, index: u32) -> u64 {
+    Hasher::new(key).position(index)
+}
+
 /// A shard that has joined, and the keys that it now owns.
 struct Member {
     shard: ShardId,

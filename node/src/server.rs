@@ -16,9 +16,9 @@ use rand::rngs::SysRng;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
+use crate::access::{Access, Guard};
 use crate::call::ShardCaller;
 use crate::cluster::Cluster;
 use crate::config::{Backend, Config};
@@ -35,8 +35,14 @@ use crate::registry::Registry;
 use crate::replica::ReplicaState;
 use crate::service::{QueryService, ShardService};
 use crate::store::{Store, Writer};
-use crate::tls::{PeerTls, client_listener};
+use crate::tls::{self, Material, Settings, Tls, accept};
 
+/// Age from which a connection of a peer takes no more calls.
+const PEER_AGE: Duration = Duration::from_secs(5 * 60);
+/// The same of a client's.
+const CLIENT_AGE: Duration = Duration::from_secs(30 * 60);
+/// How long calls in progress may then go on: longer than the longest load.
+const AGE_GRACE: Duration = Duration::from_secs(30 * 60);
 /// Loads at a time.
 const LOADS: usize = 2;
 /// Jobs that may wait for a CPU.
@@ -57,8 +63,13 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// Runs a node until `shutdown` resolves, then drains it: health turns to not serving, no new
 /// connection is accepted, requests in flight end.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let peer_tls = PeerTls::load(&config.tls_dir)?;
-    let client_tls = client_listener(&config.tls_dir)?;
+    let tls = Tls::open(Settings {
+        dir: config.tls_dir.clone(),
+        shard: config.shard,
+        revocation: config.revocation,
+        client_auth: config.client_auth,
+    })?;
+    let access = Access::open(&config, &tls)?;
     let bfv = Bfv::new().context("SEAL refuses the parameter set")?;
     let pool = CpuPool::new(config.threads, WAITING_JOBS)?;
     let builders = rayon::ThreadPoolBuilder::new()
@@ -94,7 +105,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         config.client_address.clone(),
         config.peer_address.clone(),
     ));
-    let peers = Arc::new(Peers::new(config.name.clone(), Arc::clone(&local), peer_tls.clone()));
+    let peers = Arc::new(Peers::new(config.name.clone(), Arc::clone(&local), Arc::clone(&tls)));
     let metrics = Metrics::default();
     let coordinator = Arc::new(Coordinator::new(
         Arc::new(Counted::new(Arc::clone(&peers) as Arc<dyn ShardCaller>, metrics.clone())),
@@ -123,7 +134,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         local: Arc::clone(&local),
         registry: Arc::clone(&registry),
         state: Arc::clone(&state),
-        tls: peer_tls.clone(),
+        tls: Arc::clone(&tls),
         deadline: config.query_deadline,
     });
 
@@ -144,8 +155,9 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let readiness = Readiness::not_yet("starting");
     let admin = match config.admin_listen {
         Some(address) => {
-            let registry =
+            let mut registry =
                 metrics.registry(Arc::clone(&state), Arc::clone(&local), readiness.clone());
+            registry.register_collector(Box::new(tls::Lives(Arc::clone(&tls))));
             let admin = Admin::bind(address).await?;
             tracing::info!(address = %admin.address(), "health and metrics");
             Some(tokio::spawn(admin.serve(readiness.clone(), Arc::new(registry))))
@@ -157,15 +169,23 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         // An error means that the sender is gone, which stops as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let clients = bounded_server()
-        .tls_config(client_tls)?
+    let of_clients = Arc::clone(&tls);
+    let client_connections =
+        accept(client_listener, of_clients, Material::client_listener, stopped.clone());
+    let clients = bounded_server(CLIENT_AGE)
         .add_service(health_service)
-        .add_service(query)
-        .serve_with_incoming_shutdown(client_listener, stopping(stopped.clone()));
-    let peers = bounded_server()
-        .tls_config(peer_tls.listener())?
+        .add_service(Guard::new(query, Arc::clone(&access)))
+        .serve_with_incoming_shutdown(client_connections, stopping(stopped.clone()));
+    let of_peers = Arc::clone(&tls);
+    let peer_connections =
+        accept(peer_listener, of_peers, Material::peer_listener, stopped.clone());
+    let peers = bounded_server(PEER_AGE)
         .add_service(shard)
-        .serve_with_incoming_shutdown(peer_listener, stopping(stopped.clone()));
+        .serve_with_incoming_shutdown(peer_connections, stopping(stopped.clone()));
+    let telling = Arc::clone(&state);
+    let reloading = tokio::spawn(async move {
+        tokio::join!(Arc::clone(&tls).follow(), access.follow(), tell(&tls, &telling))
+    });
     let loader = Loader { shard: config.shard, store, bfv, pool };
     let lifecycle = Arc::new(Lifecycle {
         config,
@@ -217,11 +237,26 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         Ok(ended) => ended.context("the life of the node panicked")?,
         Err(_) => anyhow::bail!("the node could not leave the cluster in time"),
     }
+    reloading.abort();
     // It answers to the last, so that a probe hears of the drain.
     if let Some(admin) = admin {
         admin.abort();
     }
     Ok(())
+}
+
+/// Keeps in this node's record what its TLS runs on.
+async fn tell(tls: &Tls, state: &ReplicaState) {
+    let mut changes = tls.changes();
+    loop {
+        changes.mark_unchanged();
+        let material = tls.material();
+        state.runs_on(Some(material.trust.clone()), Some(material.serial.clone()));
+        // The sender lives as long as `tls`.
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// What the nodes agree through, opened.
@@ -240,18 +275,19 @@ async fn open_coordination(config: &Config) -> anyhow::Result<Arc<dyn Coordinati
     Ok(Arc::new(KubernetesCoordination::open(&api, namespace, cluster, pod, process)?))
 }
 
-/// Connections that notice a peer which has gone, with a bounded number of calls each.
-fn bounded_server() -> Server {
+/// Connections that notice a peer which has gone, with a bounded number of calls each. From some
+/// `age` on they take no more calls, so that certificates are seen anew; calls in progress end.
+fn bounded_server(age: Duration) -> Server {
     Server::builder()
+        .max_connection_age(age)
+        .max_connection_age_grace(AGE_GRACE)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(MAX_STREAMS)
 }
 
-async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpIncoming> {
-    let listener = TcpListener::bind(address)
+async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address}: is another node using it?"))?;
-    // Answers are many small frames: without this the last one waits for the peer's delayed ACK.
-    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
+        .with_context(|| format!("cannot listen on {address}: is another node using it?"))
 }

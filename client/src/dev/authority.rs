@@ -6,9 +6,10 @@
 use std::{fs, io, path::Path};
 
 use opaque_client::files;
+use opaque_identity::{Extension, OID, ShardUri, shard_name};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -50,9 +51,11 @@ impl Authorities {
             CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(str::to_owned))?;
         client.distinguished_name.push(DnType::CommonName, format!("opaque dev shard {shard}"));
         client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let mut peer = CertificateParams::new([format!("shard-{shard}.peers.opaque.internal")])?;
-        let uri = format!("spiffe://opaque.dev/ns/default/opaque/dev/shard/{shard}");
-        peer.subject_alt_names.push(SanType::URI(uri.try_into()?));
+        let mut peer = CertificateParams::new([shard_name(shard)])?;
+        let uri = ShardUri::new("opaque.dev", "default", "dev", shard)?;
+        peer.subject_alt_names.push(SanType::URI(uri.to_string().try_into()?));
+        let extension = Extension::node(shard, "", "")?.to_der();
+        peer.custom_extensions.push(CustomExtension::from_oid_content(OID, extension));
         peer.distinguished_name.push(DnType::CommonName, format!("opaque dev shard {shard}"));
         peer.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

@@ -28,6 +28,12 @@ pub(crate) enum DevError {
     /// A certificate could not be made.
     #[error("cannot make certificates: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A node could not be named.
+    #[error("cannot make certificates: {0}")]
+    Name(#[from] opaque_identity::UriError),
+    /// What a node may do could not be written.
+    #[error("cannot make certificates: {0}")]
+    Extension(#[from] opaque_identity::ExtensionError),
     /// A process could not be started.
     #[error("cannot start {}: {source}", binary.display())]
     Spawn { binary: PathBuf, source: io::Error },
@@ -66,6 +72,8 @@ impl DevError {
             Self::Client(error) => error.hint(),
             Self::Files { .. }
             | Self::Certificate(_)
+            | Self::Name(_)
+            | Self::Extension(_)
             | Self::Spawn { .. }
             | Self::NodeFailed { .. }
             | Self::Signals(_) => None,

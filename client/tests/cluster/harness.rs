@@ -17,6 +17,11 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 /// How long anything may take before a test gives up; no test depends on less.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
+/// Waits until no other cluster runs, for as long as the value is held.
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().await
+}
+
 /// A running cluster; stopped when dropped.
 pub(crate) struct Cluster {
     directory: TempDir,
@@ -34,7 +39,7 @@ impl Cluster {
 
     /// As [`Cluster::start`], with a `RUST_LOG` of the nodes.
     pub(crate) async fn start_logging(arguments: &[&str], log_filter: &str) -> Self {
-        let turn = ONE_AT_A_TIME.lock().await;
+        let turn = turn().await;
         let mut cluster = Self {
             directory: tempfile::tempdir().unwrap(),
             dev: None,

@@ -9,6 +9,8 @@
     reason = "tests"
 )]
 
+mod bare;
+mod certificates;
 mod differential;
 mod epochs;
 mod harness;

@@ -44,8 +44,8 @@ async fn only_nodes_of_this_cluster_reach_the_peer_port() {
     let (ca_cert, ca_key) = peer_ca;
     let elsewhere = "spiffe://opaque.dev/ns/default/opaque/elsewhere/shard/0";
     let cousin = certificate(&ca_cert, ca_key.clone(), elsewhere);
-    let refused = status(port, Some(base().identity(cousin))).await.unwrap_err();
-    assert!(refused.contains("not a node's of this cluster"), "{refused}");
+    let refused = status(port, Some(base().identity(cousin))).await;
+    assert!(refused.is_err(), "a node of another cluster was accepted");
     let sibling = certificate(&ca_cert, ca_key, &format!("{CLUSTER}/shard/1"));
     status(port, Some(base().identity(sibling))).await.expect("a sibling is a peer");
 

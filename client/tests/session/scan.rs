@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
-use opaque_client::{Client, ClientConfig, Error, QueryOptions, description::schema_to_wire};
+use opaque_client::{
+    Client, ClientConfig, Credentials, Error, QueryOptions, description::schema_to_wire,
+};
 use opaque_pir::{
     geometry::Geometry,
     table::{Column, ColumnType, Role, Schema, Value, encode_row},
@@ -76,7 +78,8 @@ pub(crate) async fn config(
     *node.tables.lock().unwrap() = VecDeque::from(tables);
     let endpoints = vec![url(authority.serve(&node).await)];
     let ca_pem = Some(authority.pem());
-    (ClientConfig { endpoints, ca_pem, keys_dir, deadline: QUICK }, node)
+    let credentials = Credentials::default();
+    (ClientConfig { endpoints, ca_pem, credentials, keys_dir, deadline: QUICK }, node)
 }
 
 pub(crate) async fn numbers(client: &Client, sql: &str) -> Result<Vec<Value>, Error> {
@@ -201,6 +204,7 @@ async fn a_rollback_is_sent_once_and_to_a_node_that_answers() {
     let config = ClientConfig {
         endpoints,
         ca_pem: Some(authority.pem()),
+        credentials: Credentials::default(),
         keys_dir: std::env::temp_dir().join("opaque-no-keys"),
         deadline: QUICK,
     };

@@ -13,6 +13,7 @@ fn certificate(uris: &[&str], extensions: &[Vec<u8>]) -> Vec<u8> {
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "somebody");
     params.serial_number = Some(SerialNumber::from_slice(&[0x80, 0x0a, 0xff]));
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     params.not_before = rcgen::date_time_ymd(2026, 1, 1);
     params.not_after = rcgen::date_time_ymd(2026, 1, 2);
     for uri in uris {
@@ -34,6 +35,7 @@ fn a_certificate_tells_its_names_serial_and_life() {
         (leaf.uris.as_slice(), leaf.dns_names.as_slice()),
         ([URI.to_owned()].as_slice(), ["a.example".to_owned()].as_slice(),)
     );
+    assert_eq!((leaf.server_auth, leaf.client_auth), (false, true));
     assert_eq!(leaf.common_name.as_deref(), Some("somebody"));
     assert_eq!(leaf.extension(), Ok(None));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use opaque_identity::Capability;
 use opaque_pir::codec::KeyDigest;
 use opaque_proto::v1::shard_server::Shard;
 use opaque_proto::v1::{
@@ -22,7 +23,7 @@ use crate::error::NodeError;
 use crate::local::LocalShard;
 use crate::registry::Registry;
 use crate::replica::ReplicaState;
-use crate::tls::PeerTls;
+use crate::tls::{Caller, PeerError, Tls};
 
 /// Answers peers.
 pub struct ShardService {
@@ -33,7 +34,7 @@ pub struct ShardService {
     /// What this node is doing.
     pub state: Arc<ReplicaState>,
     /// Whom to believe.
-    pub tls: PeerTls,
+    pub tls: Arc<Tls>,
     /// How long a peer may take to send a slice.
     pub deadline: Duration,
 }
@@ -49,7 +50,7 @@ impl Shard for ShardService {
         &self,
         request: Request<Streaming<EvaluateRequest>>,
     ) -> Result<Response<Self::EvaluateStream>, Status> {
-        self.check_peer(&request)?;
+        self.check_peer(&request, &[Capability::Coordinate])?;
         let mut stream = request.into_inner();
         let malformed = || NodeError::Malformed("malformed slice".into());
         let first = stream.message().await?.and_then(|request| request.part);
@@ -73,7 +74,10 @@ impl Shard for ShardService {
         let body = body.map_err(|_| NodeError::Deadline("reading a slice"))??;
         let lookups = u16::try_from(lookups).map_err(|_| malformed())?;
         let table = table.into();
-        let call = EvaluateCall { generation, table, column, epoch, lookups, body };
+        // What was asked is in the slice itself, which is checked against what this node holds.
+        let (partitions, planes) = (Arc::default(), Arc::default());
+        let call =
+            EvaluateCall { generation, table, column, epoch, lookups, partitions, planes, body };
         let reply = self.local.evaluate(&call).await?;
         drop(memory);
         let header = PartialHeader {
@@ -93,7 +97,8 @@ impl Shard for ShardService {
         &self,
         request: Request<RegisterPeerKeysRequest>,
     ) -> Result<Response<RegisterPeerKeysResponse>, Status> {
-        self.check_peer(&request)?;
+        // Whoever coordinates has keys of its clients to forward.
+        self.check_peer(&request, &[Capability::Transfer, Capability::Coordinate])?;
         let RegisterPeerKeysRequest { digest, keys } = request.into_inner();
         let digest = <[u8; 32]>::try_from(digest.as_ref())
             .map_err(|_| NodeError::Malformed("malformed digest".into()))?;
@@ -105,7 +110,7 @@ impl Shard for ShardService {
         &self,
         request: Request<ReadRowsRequest>,
     ) -> Result<Response<Self::ReadRowsStream>, Status> {
-        self.check_peer(&request)?;
+        self.check_peer(&request, &[Capability::Coordinate])?;
         let request = request.into_inner();
         let call = RowsCall {
             generation: request.generation,
@@ -132,21 +137,29 @@ impl Shard for ShardService {
         &self,
         request: Request<ShardStatusRequest>,
     ) -> Result<Response<ReplicaStatus>, Status> {
-        self.check_peer(&request)?;
+        self.check_peer(&request, &[])?;
         Ok(Response::new(self.state.to_proto(self.local.resident_bytes())))
     }
 }
 
 impl ShardService {
-    /// The connection is already proven to hold a certificate of the peer CA; this asks whether it
-    /// is a node of this cluster.
-    fn check_peer<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let certificates = request.peer_certs();
-        let leaf = certificates.as_ref().and_then(|chain| chain.first());
-        if leaf.is_some_and(|leaf| self.tls.check_peer(leaf)) {
-            Ok(())
-        } else {
-            Err(Status::permission_denied("the certificate is not a node's of this cluster"))
+    /// Whether the certificate of the connection still holds, and grants one of `needed`; every
+    /// node of the cluster may do what needs nothing.
+    fn check_peer<T>(&self, request: &Request<T>, needed: &[Capability]) -> Result<(), Status> {
+        let refuse = |error: PeerError| {
+            tracing::debug!(%error, "peer refused");
+            Status::from(NodeError::Forbidden(error.to_string()))
+        };
+        let caller = request.extensions().get::<Caller>();
+        let presented = caller.and_then(|caller| caller.presented.as_deref());
+        let presented = presented.ok_or_else(|| refuse(PeerError::Anonymous))?;
+        let identity = self.tls.material().caller(presented).map_err(refuse)?;
+        match needed {
+            [] => Ok(()),
+            [first, ..] if !needed.iter().any(|one| identity.capabilities.has(*one)) => {
+                Err(refuse(PeerError::Capability(first.name())))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -1,0 +1,136 @@
+//! How a client proves who it is, and which name it expects of nodes.
+
+use std::{fmt, fs, path::Path};
+
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::Interceptor,
+};
+
+use crate::error::Error;
+
+/// What a client shows to nodes; nothing by default.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    token: Option<MetadataValue<Ascii>>,
+    /// Certificate chain and key, in PEM.
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+    server_name: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("token", &self.token.is_some())
+            .field("certificate", &self.identity.is_some())
+            .field("server_name", &self.server_name)
+            .finish()
+    }
+}
+
+impl Credentials {
+    /// Reads a token, and a certificate with its key, where files are given.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a token that is none, a certificate without a key.
+    pub fn read(
+        token: Option<&Path>,
+        certificate: Option<&Path>,
+        key: Option<&Path>,
+        server_name: Option<&str>,
+    ) -> Result<Self, Error> {
+        let read = |path: &Path| {
+            fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+        };
+        let token = match token {
+            None => None,
+            Some(path) => {
+                let refused = || Error::Token { path: path.to_owned() };
+                let content = read(path)?;
+                let token = content.trim_ascii();
+                if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+                    return Err(refused());
+                }
+                let value = [b"Bearer ", token].concat();
+                let value = MetadataValue::try_from(value.as_slice()).map_err(|_| refused())?;
+                Some(value)
+            }
+        };
+        let identity = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+            (None, None) => None,
+            _ => return Err(Error::HalfIdentity),
+        };
+        Ok(Self { token, identity, server_name: server_name.map(str::to_owned) })
+    }
+
+    /// Certificate chain and key, in PEM.
+    pub(crate) fn identity(&self) -> Option<(&[u8], &[u8])> {
+        self.identity.as_ref().map(|(chain, key)| (chain.as_slice(), key.as_slice()))
+    }
+
+    /// The name that nodes' certificates must have, in place of the address dialled.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// Adds the token to every call.
+    pub(crate) fn bearer(&self) -> Bearer {
+        let token = self.token.clone().map(|mut token| {
+            token.set_sensitive(true);
+            token
+        });
+        Bearer(token)
+    }
+}
+
+/// Puts a token into the metadata of every call.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bearer").finish_non_exhaustive()
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_without_its_line_end_and_shown_to_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        fs::write(&file, "0123456789abcdef\n").unwrap();
+        let credentials = Credentials::read(Some(&file), None, None, None).unwrap();
+        let request = credentials.bearer().call(Request::new(())).unwrap();
+        let sent = request.metadata().get("authorization").unwrap();
+        assert_eq!(sent.to_str().unwrap(), "Bearer 0123456789abcdef");
+        let shown = format!("{credentials:?} {:?} {sent:?}", credentials.bearer());
+        assert!(!shown.contains("0123456789abcdef"), "{shown}");
+        for bad in ["", "two words", "line\nline", "\u{e9}"] {
+            fs::write(&file, bad).unwrap();
+            let refused = Credentials::read(Some(&file), None, None, None);
+            assert!(matches!(refused, Err(Error::Token { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let missing = Credentials::read(None, Some(Path::new("/c")), None, None);
+        assert!(matches!(missing, Err(Error::HalfIdentity)));
+        let unread = Credentials::read(None, Some(Path::new("/none")), Some(Path::new("/k")), None);
+        assert!(matches!(unread, Err(Error::Read { .. })));
+    }
+}

@@ -1,0 +1,318 @@
+//! One set of keys, certificates, authorities and revocation lists, checked and made ready.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use opaque_identity::{Capability, Identity, Leaf, ShardUri, shard_name};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
+};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use super::files::{Files, content};
+use super::verify::{AnswererVerifier, CallerVerifier, Presented, answerer, caller};
+use super::{PeerError, TlsError};
+use crate::config::{ClientAuth, Revocation};
+
+/// What is expected of a directory.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the files are.
+    pub dir: PathBuf,
+    /// The shard that this node serves.
+    pub shard: u32,
+    /// Whether peers must be covered by a valid revocation list.
+    pub revocation: Revocation,
+    /// How clients prove who they are.
+    pub client_auth: ClientAuth,
+}
+
+/// A set of TLS material that holds together.
+pub struct Material {
+    /// Grows with each set that is taken; 0 is the first.
+    pub version: u64,
+    /// Who this node is.
+    pub own: ShardUri,
+    /// Serial number of this node's peer certificate: lower-case hexadecimal.
+    pub serial: String,
+    /// The same of the certificate that clients see.
+    pub server_serial: String,
+    /// BLAKE3 of the authorities' file, in hexadecimal.
+    pub trust: String,
+    /// End of the peer certificate's life, in seconds since 1970.
+    pub peer_not_after: i64,
+    /// The same of what clients see.
+    pub client_not_after: i64,
+    pub(super) digest: blake3::Hash,
+    peers: Arc<ServerConfig>,
+    clients: Arc<ServerConfig>,
+    client_certificates: Option<Arc<dyn ClientCertVerifier>>,
+    key: Arc<CertifiedKey>,
+    callers: Arc<CallerVerifier>,
+    answerers: Arc<WebPkiServerVerifier>,
+}
+
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Material")
+            .field("version", &self.version)
+            .field("own", &self.own.to_string())
+            .field("serial", &self.serial)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Material {
+    /// Checks that everything fits together: keys with certificates, this node's chain with the
+    /// authorities, its URI with its shard.
+    pub(super) fn new(settings: &Settings, files: &Files, version: u64) -> Result<Self, TlsError> {
+        let Settings { dir, shard, revocation, client_auth } = settings;
+        let path = |name: &str| dir.join(name);
+        let provider = Arc::new(ring::default_provider());
+        let (key, leaf) = pair(settings, &provider, "peer", &files.peer_chain, &files.peer_key)?;
+        let (client_key, client_leaf) =
+            pair(settings, &provider, "client", &files.client_chain, &files.client_key)?;
+        let own = Identity::from_leaf(&leaf).map_err(|error| content(path("peer.crt"), error))?.uri;
+        if own.shard() != *shard {
+            return Err(TlsError::Own {
+                path: path("peer.crt"),
+                expected: format!("--shard {shard}"),
+                found: own.to_string(),
+            });
+        }
+
+        let roots = authorities(settings, "peer-ca.crt", &files.peer_ca)?;
+        let lists = match (revocation, &files.peer_crl) {
+            (Revocation::None, _) => None,
+            (Revocation::Required, Some(pem)) => {
+                let lists = CertificateRevocationListDer::pem_slice_iter(pem)
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(|error| content(path("peer-ca.crl"), error))?;
+                if lists.is_empty() {
+                    return Err(content(path("peer-ca.crl"), "there is no list in it"));
+                }
+                Some(lists)
+            }
+            (Revocation::Required, None) => {
+                let why = "--revocation required refuses peers without a valid list";
+                return Err(TlsError::Missing { path: path("peer-ca.crl"), why });
+            }
+        };
+        let (plain, _) = verifiers(&roots, None, &provider)
+            .map_err(|error| content(path("peer-ca.crt"), error))?;
+        check_own(&key, plain.as_ref(), &own).map_err(|error| {
+            content(path("peer.crt"), format!("peers would refuse it: {error}"))
+        })?;
+        let (chain, answerers) = verifiers(&roots, lists, &provider)
+            .map_err(|error| content(path("peer-ca.crl"), error))?;
+        let callers = Arc::new(CallerVerifier { chain, own: own.clone() });
+        let peers = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])
+            .map_err(|error| content(path("peer.crt"), error))?
+            .with_client_cert_verifier(Arc::clone(&callers) as Arc<dyn ClientCertVerifier>)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&key))));
+
+        let client_certificates = match (client_auth, &files.clients_ca) {
+            (ClientAuth::Mtls, Some(pem)) => {
+                let roots = authorities(settings, "clients-ca.crt", pem)?;
+                // Health checks come without a certificate; every other call needs one.
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                        .allow_unauthenticated()
+                        .build();
+                Some(verifier.map_err(|error| content(path("clients-ca.crt"), error))?)
+            }
+            (ClientAuth::Mtls, None) => {
+                let why = "--client-auth mtls verifies clients with it";
+                return Err(TlsError::Missing { path: path("clients-ca.crt"), why });
+            }
+            (ClientAuth::None | ClientAuth::Token, _) => None,
+        };
+        let clients = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| content(path("client.crt"), error))?;
+        let clients = match &client_certificates {
+            Some(verifier) => clients.with_client_cert_verifier(Arc::clone(verifier)),
+            None => clients.with_no_client_auth(),
+        };
+        let clients = clients.with_cert_resolver(Arc::new(SingleCertAndKey::from(client_key)));
+        Ok(Self {
+            version,
+            own,
+            serial: leaf.serial,
+            server_serial: client_leaf.serial,
+            trust: blake3::hash(&files.peer_ca).to_hex().to_string(),
+            peer_not_after: leaf.not_after,
+            client_not_after: client_leaf.not_after,
+            digest: files.digest(),
+            peers: Arc::new(without_resumption(peers)),
+            clients: Arc::new(without_resumption(clients)),
+            client_certificates,
+            key,
+            callers,
+            answerers,
+        })
+    }
+
+    /// Of the listener for peers.
+    pub fn peer_listener(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.peers)
+    }
+
+    /// Of the listener for clients.
+    pub fn client_listener(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.clients)
+    }
+
+    /// Of a connection to a replica of `shard`, and the name to dial it by.
+    pub(super) fn dial(
+        &self,
+        shard: u32,
+    ) -> Result<(ClientConfig, ServerName<'static>), rustls::Error> {
+        let verifier = AnswererVerifier {
+            chain: Arc::clone(&self.answerers),
+            dialled: self.own.with_shard(shard),
+        };
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.key))));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = Resumption::disabled();
+        Ok((config, name(shard)?))
+    }
+
+    /// Who calls on a connection, if its certificate still holds.
+    pub fn caller(&self, presented: &Presented) -> Result<Identity, PeerError> {
+        presented.hold(self.version, |leaf, intermediates, now| {
+            self.callers.verify_client_cert(leaf, intermediates, now).map(drop)
+        })?;
+        caller(presented.leaf(), &self.own)
+    }
+
+    /// Who answers for `shard` on a connection, if its certificate still holds.
+    pub fn answerer(&self, presented: &Presented, shard: u32) -> Result<Identity, PeerError> {
+        use rustls::client::danger::ServerCertVerifier;
+        presented.hold(self.version, |leaf, intermediates, now| {
+            let name = name(shard)?;
+            self.answerers.verify_server_cert(leaf, intermediates, &name, &[], now).map(drop)
+        })?;
+        answerer(presented.leaf(), &self.own.with_shard(shard))
+    }
+
+    /// What a client's certificate says, if it still holds.
+    pub fn client(&self, presented: &Presented) -> Result<Leaf, PeerError> {
+        let verifier = self.client_certificates.as_ref().ok_or(PeerError::Anonymous)?;
+        presented.hold(self.version, |leaf, intermediates, now| {
+            verifier.verify_client_cert(leaf, intermediates, now).map(drop)
+        })?;
+        Ok(Leaf::from_der(presented.leaf())?)
+    }
+}
+
+fn name(shard: u32) -> Result<ServerName<'static>, rustls::Error> {
+    ServerName::try_from(shard_name(shard))
+        .map_err(|_| rustls::Error::General("a shard's name is no DNS name".into()))
+}
+
+/// A key and its chain from PEM, and the leaf of it. They must fit.
+fn pair(
+    settings: &Settings,
+    provider: &CryptoProvider,
+    name: &str,
+    chain: &[u8],
+    key: &[u8],
+) -> Result<(Arc<CertifiedKey>, Leaf), TlsError> {
+    let path = |kind: &str| settings.dir.join(format!("{name}.{kind}"));
+    let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| content(path("crt"), error))?;
+    let first =
+        chain.first().ok_or_else(|| content(path("crt"), "there is no certificate in it"))?;
+    let leaf = Leaf::from_der(first).map_err(|error| content(path("crt"), error))?;
+    // What the parser says of a damaged key is left out: it might quote it.
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| content(path("key"), "there is no private key in it"))?;
+    let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+        content(path("key"), format!("it does not fit the certificate: {error}"))
+    })?;
+    Ok((Arc::new(key), leaf))
+}
+
+fn authorities(
+    settings: &Settings,
+    name: &str,
+    pem: &[u8],
+) -> Result<Arc<RootCertStore>, TlsError> {
+    let path = || settings.dir.join(name);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| content(path(), error))?;
+        roots.add(certificate).map_err(|error| content(path(), error))?;
+    }
+    if roots.is_empty() {
+        return Err(content(path(), "there is no certificate in it"));
+    }
+    Ok(Arc::new(roots))
+}
+
+type Verifiers = (Arc<dyn ClientCertVerifier>, Arc<WebPkiServerVerifier>);
+
+/// Verifiers of chains. With lists, a certificate that no valid list covers is refused.
+fn verifiers(
+    roots: &Arc<RootCertStore>,
+    lists: Option<Vec<CertificateRevocationListDer<'static>>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Verifiers, rustls::server::VerifierBuilderError> {
+    let provider = || Arc::clone(provider);
+    let callers = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider());
+    let answerers = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), provider());
+    match lists {
+        None => Ok((callers.build()?, answerers.build()?)),
+        Some(lists) => Ok((
+            callers.with_crls(lists.clone()).enforce_revocation_expiration().build()?,
+            answerers.with_crls(lists).enforce_revocation_expiration().build()?,
+        )),
+    }
+}
+
+/// Whether this node's own certificate would be accepted at both ends, revocation aside: a node
+/// that was revoked must still learn of it.
+fn check_own(
+    key: &CertifiedKey,
+    callers: &dyn ClientCertVerifier,
+    own: &ShardUri,
+) -> Result<(), PeerError> {
+    let (leaf, intermediates) = key.cert.split_first().ok_or(PeerError::Anonymous)?;
+    callers
+        .verify_client_cert(leaf, intermediates, UnixTime::now())
+        .map_err(|error| PeerError::Chain(error.to_string()))?;
+    let identity = caller(leaf, own)?;
+    let parsed = Leaf::from_der(leaf)?;
+    if !parsed.server_auth {
+        return Err(PeerError::Purpose("server"));
+    }
+    if !parsed.dns_names.contains(&shard_name(own.shard())) {
+        return Err(PeerError::Chain(format!("it lacks the name {}", shard_name(own.shard()))));
+    }
+    if !identity.capabilities.has(Capability::Evaluate) {
+        return Err(PeerError::Capability(Capability::Evaluate.name()));
+    }
+    Ok(())
+}
+
+/// HTTP/2, and every connection verified anew: a resumed session would skip it.
+fn without_resumption(mut config: ServerConfig) -> ServerConfig {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config
+}

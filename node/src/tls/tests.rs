@@ -1,0 +1,449 @@
+//! Material that holds and material that does not; peers over real connections.
+
+use std::path::Path;
+use std::time::Duration;
+
+use opaque_identity::{
+    Capabilities, Capability, Extension, OID, Ranges, Role, TokenRange, shard_name,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
+use rustls::pki_types::ServerName;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_stream::StreamExt;
+use tonic::transport::Server;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::*;
+use crate::config::{ClientAuth, Revocation};
+
+const CLUSTER: &str = "spiffe://opaque.dev/ns/default/opaque/dev";
+
+struct Authority(Issuer<'static, KeyPair>, String);
+
+/// What a certificate says, if not what a node's should.
+struct Leaf {
+    uri: String,
+    name: u32,
+    serial: u8,
+    usages: Vec<ExtendedKeyUsagePurpose>,
+    extension: Option<Extension>,
+}
+
+impl Leaf {
+    fn node(shard: u32) -> Self {
+        Self {
+            uri: format!("{CLUSTER}/shard/{shard}"),
+            name: shard,
+            serial: 10 + shard as u8,
+            usages: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            extension: Some(Extension::node(shard, "", "").unwrap()),
+        }
+    }
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self(Issuer::new(params, key), pem)
+    }
+
+    fn issue(&self, leaf: &Leaf) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![shard_name(leaf.name)]).unwrap();
+        params.subject_alt_names.push(SanType::URI(leaf.uri.as_str().try_into().unwrap()));
+        params.extended_key_usages = leaf.usages.clone();
+        params.serial_number = Some(SerialNumber::from_slice(&[leaf.serial]));
+        params.use_authority_key_identifier_extension = true;
+        if let Some(extension) = &leaf.extension {
+            let extension = CustomExtension::from_oid_content(OID, extension.to_der());
+            params.custom_extensions.push(extension);
+        }
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// A list of revoked serial numbers, good until the first day of a year.
+    fn list(&self, revoked: &[u8], until: i32) -> String {
+        let revoked = revoked.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&[*serial]),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.0).unwrap().pem().unwrap()
+    }
+}
+
+/// A node's directory.
+struct Dir(TempDir);
+
+impl Dir {
+    fn new(authority: &Authority, leaf: &Leaf) -> Self {
+        let dir = Self(tempfile::tempdir().unwrap());
+        dir.leaf(authority, leaf);
+        dir.write("peer-ca.crt", &authority.1);
+        let (certificate, key) = authority.issue(leaf);
+        dir.write("client.crt", &certificate);
+        dir.write("client.key", &key);
+        dir
+    }
+
+    fn leaf(&self, authority: &Authority, leaf: &Leaf) {
+        let (certificate, key) = authority.issue(leaf);
+        self.write("peer.crt", &certificate);
+        self.write("peer.key", &key);
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.path().join(name), content).unwrap();
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn settings(&self, shard: u32, revocation: Revocation) -> Settings {
+        let dir = self.path().to_owned();
+        Settings { dir, shard, revocation, client_auth: ClientAuth::None }
+    }
+
+    fn open(&self, shard: u32) -> Result<std::sync::Arc<Tls>, TlsError> {
+        Tls::open(self.settings(shard, Revocation::None))
+    }
+
+    fn strict(&self, shard: u32) -> Result<std::sync::Arc<Tls>, TlsError> {
+        Tls::open(self.settings(shard, Revocation::Required))
+    }
+}
+
+#[test]
+fn a_node_does_not_start_without_material_that_holds_together() {
+    let (authority, other) = (Authority::new("one"), Authority::new("other"));
+    let fresh = || Dir::new(&authority, &Leaf::node(1));
+    let material = fresh().open(1).unwrap().material();
+    assert_eq!(material.own.to_string(), format!("{CLUSTER}/shard/1"));
+    assert_eq!((material.serial.as_str(), material.version), ("0b", 0));
+    assert_eq!(material.trust, blake3::hash(authority.1.as_bytes()).to_hex().to_string());
+
+    let refused = |change: &dyn Fn(&Dir), words: &str| {
+        let dir = fresh();
+        change(&dir);
+        let error = dir.open(1).expect_err(words).to_string();
+        assert!(error.contains(words), "{error} should name {words:?}");
+    };
+    for name in ["client.crt", "client.key", "peer.crt", "peer.key", "peer-ca.crt"] {
+        refused(&|dir| std::fs::remove_file(dir.path().join(name)).unwrap(), name);
+        refused(&|dir| dir.write(name, "nothing"), name);
+    }
+    let (stray, stray_key) = authority.issue(&Leaf::node(1));
+    refused(&|dir| dir.write("peer.crt", &stray), "does not fit the certificate");
+    refused(&|dir| dir.write("client.key", &stray_key), "does not fit the certificate");
+    refused(&|dir| dir.write("peer-ca.crt", &other.1), "peers would refuse it");
+    refused(&|dir| dir.leaf(&authority, &Leaf::node(2)), "this node is --shard 1");
+    let odd = |change: fn(&mut Leaf), words: &str| {
+        let mut leaf = Leaf::node(1);
+        change(&mut leaf);
+        refused(&|dir| dir.leaf(&authority, &leaf), words);
+    };
+    odd(|leaf| leaf.uri = "spiffe://a/b".into(), "a shard's URI is");
+    odd(|leaf| leaf.name = 2, "it lacks the name shard-1");
+    odd(|leaf| leaf.usages = vec![ExtendedKeyUsagePurpose::ClientAuth], "as a server");
+    odd(|leaf| leaf.usages = vec![ExtendedKeyUsagePurpose::ServerAuth], "peers would refuse it");
+    odd(|leaf| leaf.extension = Some(Extension::node(2, "", "").unwrap()), "extension of shard 2");
+
+    let missing = fresh().strict(1).unwrap_err().to_string();
+    assert!(missing.contains("peer-ca.crl is missing"), "{missing}");
+}
+
+#[test]
+fn another_set_is_taken_whole_or_not_at_all() {
+    let (authority, next) = (Authority::new("one"), Authority::new("next"));
+    let dir = Dir::new(&authority, &Leaf::node(1));
+    let tls = dir.open(1).unwrap();
+    assert_eq!(tls.look(), Outcome::Unchanged);
+
+    // A certificate without its key, as between two writes.
+    let (certificate, key) = authority.issue(&Leaf { serial: 99, ..Leaf::node(1) });
+    dir.write("peer.crt", &certificate);
+    assert_eq!((tls.look(), tls.look()), (Outcome::Refused, Outcome::Refused));
+    assert_eq!((tls.material().serial.as_str(), tls.reloads()), ("0b", (0, 1)));
+    dir.write("peer.key", &key);
+    assert_eq!(tls.look(), Outcome::Reloaded);
+    assert_eq!((tls.material().serial.as_str(), tls.reloads()), ("63", (1, 1)));
+    assert_eq!((tls.material().version, *tls.changes().borrow()), (1, 1));
+
+    // Another cluster's name, and an authority that did not sign the certificate.
+    let uri = "spiffe://opaque.dev/ns/default/opaque/other/shard/1".to_owned();
+    dir.leaf(&authority, &Leaf { uri, ..Leaf::node(1) });
+    assert_eq!(tls.look(), Outcome::Refused);
+    dir.leaf(&authority, &Leaf::node(1));
+    assert_eq!(tls.look(), Outcome::Reloaded);
+    dir.write("peer-ca.crt", &next.1);
+    assert_eq!(tls.look(), Outcome::Refused);
+    // A change of authority: both, then a certificate of the new one, then the new one alone.
+    dir.write("peer-ca.crt", &format!("{}{}", authority.1, next.1));
+    assert_eq!(tls.look(), Outcome::Reloaded);
+    dir.leaf(&next, &Leaf::node(1));
+    assert_eq!(tls.look(), Outcome::Reloaded);
+    dir.write("peer-ca.crt", &next.1);
+    assert_eq!(tls.look(), Outcome::Reloaded);
+    assert_eq!(tls.reloads(), (5, 3));
+}
+
+#[test]
+fn files_are_read_of_one_moment_where_kubernetes_swaps_them() {
+    let authority = Authority::new("one");
+    let volume = tempfile::tempdir().unwrap();
+    let moment = |name: &str, serial| {
+        let dir = Dir::new(&authority, &Leaf { serial, ..Leaf::node(1) });
+        std::fs::rename(dir.0.keep(), volume.path().join(name)).unwrap();
+    };
+    let link = |to: &str| {
+        std::os::unix::fs::symlink(to, volume.path().join("..tmp")).unwrap();
+        std::fs::rename(volume.path().join("..tmp"), volume.path().join("..data")).unwrap();
+    };
+    moment("..1", 1);
+    link("..1");
+    let settings = Settings {
+        dir: volume.path().to_owned(),
+        shard: 1,
+        revocation: Revocation::None,
+        client_auth: ClientAuth::None,
+    };
+    let tls = Tls::open(settings).unwrap();
+    assert_eq!(tls.material().serial, "01");
+    moment("..2", 2);
+    assert_eq!(tls.look(), Outcome::Unchanged);
+    link("..2");
+    assert_eq!((tls.look(), tls.material().serial.as_str()), (Outcome::Reloaded, "02"));
+}
+
+/// A peer listener that answers health checks.
+async fn serve(tls: &std::sync::Arc<Tls>) -> (String, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (stop, stopped) = watch::channel(false);
+    let connections = accept(listener, tls.clone(), Material::peer_listener, stopped);
+    let (_, health) = tonic_health::server::health_reporter();
+    tokio::spawn(Server::builder().add_service(health).serve_with_incoming(connections));
+    (address, stop)
+}
+
+async fn call(line: &Line) -> Result<(), String> {
+    let request = HealthCheckRequest { service: String::new() };
+    let mut client = HealthClient::new(line.channel());
+    let call = client.check(request);
+    let answer = tokio::time::timeout(Duration::from_secs(60), call).await.unwrap();
+    answer.map(drop).map_err(|status| format!("{status:?}"))
+}
+
+/// A call from a node with one material to a node with another, dialled as `shard`.
+async fn dial(
+    from: &std::sync::Arc<Tls>,
+    to: &std::sync::Arc<Tls>,
+    shard: u32,
+) -> Result<opaque_identity::Identity, String> {
+    let (address, _stop) = serve(to).await;
+    let line = Line::new(from, shard, &address).unwrap();
+    call(&line).await?;
+    line.answering(from).map_err(|error| error.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_are_refused_for_each_thing_that_is_wrong_with_them() {
+    let (authority, other) = (Authority::new("one"), Authority::new("other"));
+    let zero = Dir::new(&authority, &Leaf::node(0)).open(0).unwrap();
+    let one = Dir::new(&authority, &Leaf::node(1)).open(1).unwrap();
+    let identity = dial(&zero, &one, 1).await.unwrap();
+    assert_eq!(identity.uri.shard(), 1);
+    assert!(dial(&zero, &one, 0).await.is_err(), "a shard answered for another");
+
+    let stranger = Dir::new(&other, &Leaf::node(1)).open(1).unwrap();
+    assert!(dial(&zero, &stranger, 1).await.is_err(), "another CA's node answered");
+    assert!(dial(&stranger, &one, 1).await.is_err(), "another CA's node was answered");
+
+    let uri = "spiffe://opaque.dev/ns/default/opaque/other/shard/1".to_owned();
+    let cousin = Dir::new(&authority, &Leaf { uri, ..Leaf::node(1) }).open(1).unwrap();
+    assert!(dial(&zero, &cousin, 1).await.is_err(), "another cluster's node answered");
+    assert!(dial(&cousin, &one, 1).await.is_err(), "another cluster's node was answered");
+
+    // The right name in DNS, but another shard in the URI: checked on the certificate alone.
+    let twisted = Leaf { uri: format!("{CLUSTER}/shard/2"), name: 1, ..Leaf::node(2) };
+    let (pem, _) = authority.issue(&twisted);
+    let der = rustls_der(&pem);
+    let refused = verify::answerer(&der, &zero.material().own.with_shard(1)).unwrap_err();
+    assert_eq!(refused, PeerError::Shard { expected: 1, found: 2 });
+
+    let limited = |capabilities, ranges| {
+        let extension = Extension::new(1, "", "", ranges, capabilities, Role::Node).unwrap();
+        let leaf = Leaf { extension: Some(extension), ..Leaf::node(1) };
+        rustls_der(&authority.issue(&leaf).0)
+    };
+    let mute = limited(Capabilities::NONE.with(Capability::Coordinate), Ranges::whole());
+    let refused = verify::answerer(&mute, &one.material().own).unwrap_err();
+    assert_eq!(refused, PeerError::Capability("evaluate"));
+    let half = Ranges::new(vec![TokenRange::new(0, 9).unwrap()]).unwrap();
+    let narrow = verify::answerer(&limited(Capabilities::NODE, half), &one.material().own).unwrap();
+    assert!(narrow.ranges.covers(9) && !narrow.ranges.covers(10));
+}
+
+fn rustls_der(pem: &str) -> rustls::pki_types::CertificateDer<'static> {
+    use rustls::pki_types::pem::PemObject;
+    rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_valid_list_a_peer_is_refused_both_ways() {
+    let (authority, other) = (Authority::new("one"), Authority::new("other"));
+    let with = |shard, list: &str| {
+        let dir = Dir::new(&authority, &Leaf::node(shard));
+        dir.write("peer-ca.crl", list);
+        dir.strict(shard).unwrap()
+    };
+    let good = authority.list(&[77], 2200);
+    let (zero, one) = (with(0, &good), with(1, &good));
+    dial(&zero, &one, 1).await.unwrap();
+    for (list, what) in [
+        (authority.list(&[10, 11], 2200), "revoked"),
+        (authority.list(&[], 2021), "a list that ran out"),
+        (other.list(&[], 2200), "another authority's list"),
+    ] {
+        let strict = with(0, &list);
+        assert!(dial(&strict, &one, 1).await.is_err(), "{what}: dialled");
+        assert!(dial(&one, &strict, 0).await.is_err(), "{what}: was dialled");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_peer_is_refused_on_connections_that_are_open() {
+    let authority = Authority::new("one");
+    let dir = |shard| {
+        let dir = Dir::new(&authority, &Leaf::node(shard));
+        dir.write("peer-ca.crl", &authority.list(&[], 2200));
+        dir
+    };
+    let (zero_dir, one_dir) = (dir(0), dir(1));
+    let (zero, one) = (zero_dir.strict(0).unwrap(), one_dir.strict(1).unwrap());
+
+    // Shard 0 dials; the listener of shard 1 keeps whom it has seen.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (_stop, stopped) = watch::channel(false);
+    let mut connections = accept(listener, one.clone(), Material::peer_listener, stopped);
+    let (config, name) = zero.material().dial(1).unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let tcp = TcpStream::connect(&address).await.unwrap();
+    let (dialled, accepted) = tokio::join!(connector.connect(name, tcp), connections.next());
+    let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap().unwrap());
+    use tonic::transport::server::Connected;
+    let caller = accepted.connect_info().presented.unwrap();
+    let answering = Presented::new(dialled.get_ref().1.peer_certificates(), 0).unwrap();
+    assert_eq!(one.material().caller(&caller).unwrap().uri.shard(), 0);
+    assert_eq!(zero.material().answerer(&answering, 1).unwrap().uri.shard(), 1);
+
+    one_dir.write("peer-ca.crl", &authority.list(&[10], 2200));
+    assert_eq!(one.look(), Outcome::Reloaded);
+    assert!(matches!(one.material().caller(&caller), Err(PeerError::Chain(_))));
+    zero_dir.write("peer-ca.crl", &authority.list(&[11], 2200));
+    assert_eq!(zero.look(), Outcome::Reloaded);
+    assert!(matches!(zero.material().answerer(&answering, 1), Err(PeerError::Chain(_))));
+    // A node that is revoked itself goes on: it learns of its next certificate that way.
+    one_dir.write("peer-ca.crl", &authority.list(&[11], 2200));
+    assert_eq!(one.look(), Outcome::Reloaded);
+    assert!(one.material().caller(&caller).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_made_anew_when_the_material_changes() {
+    let authority = Authority::new("one");
+    let (zero_dir, one_dir) =
+        (Dir::new(&authority, &Leaf::node(0)), Dir::new(&authority, &Leaf::node(1)));
+    let (zero, one) = (zero_dir.open(0).unwrap(), one_dir.open(1).unwrap());
+    let (address, _stop) = serve(&one).await;
+    let line = Line::new(&zero, 1, &address).unwrap();
+    assert_eq!(line.answering(&zero), Err(PeerError::Anonymous));
+    call(&line).await.unwrap();
+    assert!(line.is_current(&zero));
+    zero_dir.leaf(&authority, &Leaf { serial: 50, ..Leaf::node(0) });
+    assert_eq!(zero.look(), Outcome::Reloaded);
+    assert!(!line.is_current(&zero));
+    // What is in progress on it may end.
+    call(&line).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_never_resumed_and_old_tls_and_plaintext_are_refused() {
+    let authority = Authority::new("one");
+    let one = Dir::new(&authority, &Leaf::node(1)).open(1).unwrap();
+    let zero = Dir::new(&authority, &Leaf::node(0)).open(0).unwrap();
+    let (address, _stop) = serve(&one).await;
+    // A peer that would resume if it could.
+    let (mut config, _) = zero.material().dial(1).unwrap();
+    config.resumption = rustls::client::Resumption::in_memory_sessions(16);
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    for _ in 0..3 {
+        let tcp = TcpStream::connect(&address).await.unwrap();
+        let name = ServerName::try_from(shard_name(1)).unwrap();
+        let mut stream = connector.connect(name, tcp).await.unwrap();
+        // The server's settings frame: everything that follows the handshake has come by then.
+        let mut frame = [0; 9];
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        stream.read_exact(&mut frame).await.unwrap();
+        let kind = stream.get_ref().1.handshake_kind();
+        assert_eq!(kind, Some(rustls::HandshakeKind::Full));
+        assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
+        let version = stream.get_ref().1.protocol_version();
+        assert_eq!(version, Some(rustls::ProtocolVersion::TLSv1_3));
+    }
+
+    let mut plain = TcpStream::connect(&address).await.unwrap();
+    plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), plain.read_to_end(&mut answer)).await;
+    // An alert at most, and the end; a reset is as good.
+    if read.unwrap().is_ok() {
+        assert!(answer.first().is_none_or(|first| *first == 21), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_scrape_tells_when_certificates_end_and_what_became_of_reloads() {
+    let authority = Authority::new("one");
+    let dir = Dir::new(&authority, &Leaf::node(1));
+    let tls = dir.open(1).unwrap();
+    dir.write("peer.crt", "nothing");
+    tls.look();
+    let mut registry = prometheus_client::registry::Registry::with_prefix("opaque_node");
+    registry.register_collector(Box::new(Lives(tls.clone())));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let end = tls.material().peer_not_after;
+    for line in [
+        format!("opaque_node_certificate_not_after_seconds{{kind=\"peer\"}} {end}"),
+        "opaque_node_tls_reloads_total{outcome=\"reloaded\"} 0".to_owned(),
+        "opaque_node_tls_reloads_total{outcome=\"refused\"} 1".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line} is not in\n{text}");
+    }
+}

@@ -1,0 +1,195 @@
+//! Who may be a peer: checks beside the chain, and certificates that stay verified.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use opaque_identity::{Capability, Identity, Leaf, ShardUri};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use super::PeerError;
+
+/// How long a verification is believed while nothing changes: certificates and lists run out.
+const RECHECK: Duration = Duration::from_secs(5);
+
+/// The identity in a certificate whose chain holds, if it is of the cluster of `own`.
+fn member(leaf: &Leaf, own: &ShardUri) -> Result<Identity, PeerError> {
+    let identity = Identity::from_leaf(leaf)?;
+    if identity.uri.same_cluster(own) {
+        Ok(identity)
+    } else {
+        Err(PeerError::Cluster(identity.uri.to_string()))
+    }
+}
+
+/// Who calls, by a certificate whose chain holds.
+pub(super) fn caller(der: &CertificateDer<'_>, own: &ShardUri) -> Result<Identity, PeerError> {
+    let leaf = Leaf::from_der(der)?;
+    if !leaf.client_auth {
+        return Err(PeerError::Purpose("client"));
+    }
+    member(&leaf, own)
+}
+
+/// Who answers, by a certificate whose chain holds: `dialled` itself, and able to evaluate.
+pub(super) fn answerer(
+    der: &CertificateDer<'_>,
+    dialled: &ShardUri,
+) -> Result<Identity, PeerError> {
+    let leaf = Leaf::from_der(der)?;
+    if !leaf.server_auth {
+        return Err(PeerError::Purpose("server"));
+    }
+    let identity = member(&leaf, dialled)?;
+    let (expected, found) = (dialled.shard(), identity.uri.shard());
+    if expected != found {
+        return Err(PeerError::Shard { expected, found });
+    }
+    if !identity.capabilities.has(Capability::Evaluate) {
+        return Err(PeerError::Capability(Capability::Evaluate.name()));
+    }
+    Ok(identity)
+}
+
+/// Demands a certificate of a node of this cluster.
+#[derive(Debug)]
+pub(super) struct CallerVerifier {
+    pub(super) chain: Arc<dyn ClientCertVerifier>,
+    pub(super) own: ShardUri,
+}
+
+impl ClientCertVerifier for CallerVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.chain.verify_client_cert(leaf, intermediates, now)?;
+        caller(leaf, &self.own)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// Demands the certificate of one shard of this cluster.
+#[derive(Debug)]
+pub(super) struct AnswererVerifier {
+    pub(super) chain: Arc<WebPkiServerVerifier>,
+    pub(super) dialled: ShardUri,
+}
+
+impl ServerCertVerifier for AnswererVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.chain.verify_server_cert(leaf, intermediates, name, ocsp, now)?;
+        answerer(leaf, &self.dialled)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// The certificates that the other end of a connection presented and that held then.
+///
+/// Invariant, held by the listeners and [`super::Line`]: made only after a handshake in which the
+/// chain was verified and the other end proved to have its key.
+#[derive(Debug)]
+pub struct Presented {
+    leaf: CertificateDer<'static>,
+    intermediates: Vec<CertificateDer<'static>>,
+    /// Version of the material that it was verified with, and when.
+    verified: Mutex<(u64, Instant)>,
+}
+
+impl Presented {
+    /// The certificates of a connection, verified with the material of `version`; none without any.
+    pub(super) fn new(chain: Option<&[CertificateDer<'_>]>, version: u64) -> Option<Self> {
+        let (leaf, intermediates) = chain?.split_first()?;
+        Some(Self {
+            leaf: leaf.clone().into_owned(),
+            intermediates: intermediates.iter().map(|der| der.clone().into_owned()).collect(),
+            verified: Mutex::new((version, Instant::now())),
+        })
+    }
+
+    /// The certificate of the other end itself, in DER.
+    pub fn leaf(&self) -> &CertificateDer<'static> {
+        &self.leaf
+    }
+
+    /// Verifies again what was verified with other material or some time ago.
+    pub(super) fn hold(
+        &self,
+        version: u64,
+        verify: impl FnOnce(
+            &CertificateDer<'static>,
+            &[CertificateDer<'static>],
+            UnixTime,
+        ) -> Result<(), Error>,
+    ) -> Result<(), PeerError> {
+        let (with, at) = *self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if with == version && at.elapsed() < RECHECK {
+            return Ok(());
+        }
+        verify(&self.leaf, &self.intermediates, UnixTime::now())
+            .map_err(|error| PeerError::Chain(error.to_string()))?;
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        *verified = (version, Instant::now());
+        Ok(())
+    }
+}
