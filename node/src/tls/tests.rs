@@ -42,7 +42,7 @@ impl Leaf {
         Self {
             uri: format!("{CLUSTER}/shard/{shard}"),
             name: shard,
-            serial: 10 + shard as u8,
+            serial: 10 + u8::try_from(shard).unwrap(),
             usages: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
             extension: Some(Extension::node(shard, "", "").unwrap()),
         }
