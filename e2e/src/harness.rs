@@ -1,7 +1,7 @@
 //! What a test in a cluster uses.
 //!
 //! **Map.** [`namespace`] gives each test a place of its own, and tells what was in it when the test
-//! fails; [`faults`] kills, stops and restarts; [`audit`] counts calls of the API; [`query_loop`] asks
+//! fails; [`faults`] kills, stops and restarts; [`audit`] counts calls of the API; [`product`] installs Opaque as a user does; [`query_loop`] asks
 //! private questions all the time and checks the answers.
 //!
 //! **Flow.** A test is `harness::run("name", async |namespace| ...)`: it makes the namespace, runs the
@@ -23,6 +23,7 @@ pub use self::query_loop::{QueryLoop, Question, Summary};
 pub mod audit;
 pub mod faults;
 pub mod namespace;
+pub mod product;
 pub mod query_loop;
 
 /// Held for writing by a test that disturbs all others.

@@ -3,6 +3,7 @@
 //! They are ignored in `make test`, which has no cluster.
 
 mod api_server;
+mod first_answer;
 mod killed_container;
 mod object_store;
 mod pods;

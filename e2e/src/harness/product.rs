@@ -1,0 +1,116 @@
+//! Opaque in a test's namespace, installed as a user installs it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use super::query_loop::Question;
+use super::{Faults, Namespace};
+use crate::cluster::{BUCKET, S3_PASSWORD, S3_USER};
+use crate::poll;
+
+/// The release of the kinds: once for all tests, since kinds are in no namespace.
+static KINDS: OnceCell<()> = OnceCell::const_new();
+/// The port for clients (docs/decisions/009).
+const PORT: u16 = 7100;
+
+/// Folder of this clone.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Installs both charts: the kinds once, the operator in this namespace. Returns when Helm does, before
+/// the operator's pods are Ready.
+pub async fn install(namespace: &Namespace, values: &[&str]) -> Result<()> {
+    let charts = root().join("charts");
+    let (kinds, operator) = (path(&charts.join("opaque-crds"))?, path(&charts.join("opaque"))?);
+    let release = ["upgrade", "--install", "opaque-crds", &kinds, "--create-namespace"];
+    let release = [&release[..], &["--namespace", "opaque-crds"]].concat();
+    KINDS.get_or_try_init(async || namespace.helm(&release).await.map(drop)).await?;
+    let mut arguments = vec!["install", "opaque", &operator];
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
+    namespace.helm(&arguments).await?;
+    Ok(())
+}
+
+/// Applies the Secret of the object store, and `examples/kubernetes/cluster.yaml` with this test's
+/// folder in the store and requests that fit into this machine.
+pub async fn apply_cluster(namespace: &Namespace) -> Result<()> {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-storage"},
+        "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
+    });
+    namespace.apply(&secret.to_string()).await?;
+    let manifest = fs::read_to_string(root().join("examples/kubernetes/cluster.yaml"))?;
+    let url = format!("s3://{BUCKET}/{}", namespace.name());
+    namespace
+        .apply(&manifest.replace("s3://opaque/demo", &url).replace("cpu: 500m", "cpu: 50m"))
+        .await?;
+    Ok(())
+}
+
+/// Applies `examples/kubernetes/weather.yaml`.
+pub async fn apply_weather(namespace: &Namespace) -> Result<()> {
+    namespace.apply(&fs::read_to_string(root().join("examples/kubernetes/weather.yaml"))?).await?;
+    Ok(())
+}
+
+/// Waits until a condition of an object, such as `opaquetable/weather`, has a status.
+pub async fn condition(
+    namespace: &Namespace,
+    object: &str,
+    condition: &str,
+    status: &str,
+    limit: Duration,
+) -> Result<Duration> {
+    let find = || async {
+        let text = namespace.kubectl(&["get", object, "--output=json"]).await?;
+        let object: Value = serde_json::from_str(&text)?;
+        let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+        let text = |c: &Value, field| c.get(field).and_then(Value::as_str).map(str::to_owned);
+        let found = conditions.into_iter().flatten().any(|c| {
+            text(c, "type").as_deref() == Some(condition)
+                && text(c, "status").as_deref() == Some(status)
+        });
+        Ok(found.then_some(()))
+    };
+    let what = format!("{object} is {condition}={status}");
+    Ok(poll::until(&what, limit, find).await?.1)
+}
+
+/// A question to cluster `demo` through its Service. The folder holds the client's keys and the file
+/// with the authority that it trusts.
+pub async fn question(
+    namespace: &Namespace,
+    sql: &str,
+    right: &[&str],
+) -> Result<(Question, TempDir)> {
+    let trust = namespace.api::<ConfigMap>().get("demo-trust").await?;
+    let authority = trust.data.and_then(|mut data| data.remove("server-ca.crt"));
+    let folder = tempfile::tempdir()?;
+    let ca = folder.path().join("server-ca.crt");
+    fs::write(&ca, authority.context("ConfigMap demo-trust has no server-ca.crt")?)?;
+    let url = format!("https://demo-query.{}.svc.cluster.local:{PORT}", namespace.name());
+    let home = folder.path().join("home");
+    let right = right.iter().map(|&answer| answer.into()).collect();
+    Ok((Question { url, ca, home, sql: sql.into(), right }, folder))
+}
+
+/// Asks once and compares.
+pub async fn ask(question: &Question) -> Result<()> {
+    let answer = question.ask(&Faults::new()?).await?;
+    anyhow::ensure!(question.right.contains(&answer), "wrong answer: {answer}");
+    Ok(())
+}
+
+fn path(path: &Path) -> Result<String> {
+    Ok(path.to_str().context("the clone's path is not text")?.to_owned())
+}
