@@ -68,8 +68,8 @@ pub struct OpaqueTableSpec {
     ))]
     pub epoch: Option<i64>,
 
-    /// How many epochs are kept in the store, besides those in use. Older ones are removed when the next
-    /// epoch is made. 1 to 100.
+    /// How many of the newest epochs are kept in the store. Those in use are kept in any case; older ones
+    /// go when the next epoch is made. 1 to 100.
     #[serde(default = "default_retain_epochs")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 100").message("must be between 1 and 100"))]
     pub retain_epochs: i32,

@@ -171,6 +171,11 @@ impl Observed {
         self.written.newest(kind, namespace, name, store.get(&key))
     }
 
+    /// The objects of a kind in `namespace` as they are stored, by name: also those that do not fit it.
+    pub(crate) fn raw_in(&self, kind: &str, namespace: &str) -> Vec<Arc<DynamicObject>> {
+        self.raw_list(kind, |object| object.metadata.namespace.as_deref() == Some(namespace))
+    }
+
     /// Whether the kind is watched.
     pub fn watches(&self, kind: &str) -> bool {
         self.kinds.contains_key(kind)

@@ -12,6 +12,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::Resource;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable};
+use serde_json::Value;
 
 /// Name under which changes of ConfigMaps are told of which only metadata is watched.
 pub const FOREIGN_CONFIG_MAP: &str = "ConfigMap (metadata)";
@@ -46,8 +47,8 @@ impl Kind {
 pub(super) fn all() -> Vec<Kind> {
     let made = Some(MADE_BY_OPERATOR);
     vec![
-        Kind::new::<OpaqueCluster>("OpaqueCluster", None, of_spec),
-        Kind::new::<OpaqueTable>("OpaqueTable", None, of_spec),
+        Kind::new::<OpaqueCluster>("OpaqueCluster", None, of_cluster),
+        Kind::new::<OpaqueTable>("OpaqueTable", None, of_table),
         Kind::new::<OpaqueShardMap>("OpaqueShardMap", None, of_version),
         Kind::new::<StatefulSet>("StatefulSet", made, of_version),
         Kind::new::<Pod>("Pod", made, of_version),
@@ -71,6 +72,23 @@ fn of_spec(object: &DynamicObject) -> u64 {
         (&meta.uid, meta.generation, &meta.labels, &meta.annotations).hash(hasher);
         meta.deletion_timestamp.is_some().hash(hasher);
     })
+}
+
+/// A cluster as its tables see it: what people write, and whether it serves.
+fn of_cluster(object: &DynamicObject) -> u64 {
+    let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
+    let available = conditions
+        .into_iter()
+        .flatten()
+        .find(|one| one.get("type").is_some_and(|it| it == "Available"));
+    let word = |name: &str| available.and_then(|one| one.get(name)).map(ToString::to_string);
+    digest(|hasher| (of_spec(object), word("status"), word("reason"), word("message")).hash(hasher))
+}
+
+/// A table as its cluster's shard map sees it: what people write, and its epochs.
+fn of_table(object: &DynamicObject) -> u64 {
+    let epochs = object.data.pointer("/status/epochs").map(ToString::to_string);
+    digest(|hasher| (of_spec(object), epochs).hash(hasher))
 }
 
 /// Everything.

@@ -1,0 +1,269 @@
+//! The pod of a prepare Job.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use kube::ResourceExt;
+use opaque_crds::cluster::{ImagePullPolicy, PodTemplate};
+use opaque_crds::table::{Compression, Format};
+use opaque_crds::{OpaqueCluster, OpaqueTable, names};
+use serde_json::{Map, Value, json};
+
+use super::of_table;
+use crate::Error;
+use crate::table::plan::Start;
+
+/// Name of the Job's container.
+const CONTAINER: &str = "prepare";
+/// Folder of a ConfigMap's file.
+const SOURCE: &str = "/etc/opaque/source";
+/// Where pods find their token.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// User and group of our images.
+const USER: i64 = 65532;
+/// Fields of `podTemplate.spec` that say where a pod may run and what it mounts; the rest of it is about
+/// serving.
+const TAKEN: [&str; 12] = [
+    "affinity",
+    "dnsConfig",
+    "dnsPolicy",
+    "hostAliases",
+    "imagePullSecrets",
+    "nodeSelector",
+    "preemptionPolicy",
+    "priorityClassName",
+    "runtimeClassName",
+    "schedulerName",
+    "tolerations",
+    "volumes",
+];
+
+/// The pod's template.
+pub(super) fn template(
+    table: &OpaqueTable,
+    cluster: &OpaqueCluster,
+    start: &Start,
+    image: &str,
+) -> Result<PodTemplateSpec, Error> {
+    let overlay = cluster.spec.pod_template.clone().unwrap_or_default();
+    let PodTemplate { metadata, spec: pod } = overlay;
+    let mut pod = pod.unwrap_or_default();
+    let node = pod.containers.into_iter().find(|container| container.name == "node");
+    let mut node = node.unwrap_or_default().other;
+    pod.other.retain(|field, _| TAKEN.contains(&field.as_str()));
+
+    let volumes = array(pod.other.remove("volumes"));
+    let mounted: BTreeSet<&str> = volumes.iter().filter_map(|volume| name(volume)).collect();
+    let mut mounts = array(node.remove("volumeMounts"));
+    // A mount of a volume that only the nodes have would make the pod invalid.
+    mounts.retain(|mount| name(mount).is_some_and(|name| mounted.contains(name)));
+
+    let mut env = array(node.remove("env"));
+    let ours = environment(table, cluster)?;
+    env.retain(|one| !ours.iter().any(|other| name(other) == name(one)));
+    env.extend(ours);
+    let mut env_from = array(node.remove("envFrom"));
+    env_from.extend(credentials(table, cluster));
+    let mut resources = node.remove("resources").unwrap_or_else(|| json!({}));
+    // Limits of a node are about its share of the tables, and a Job holds the whole of one.
+    resources.as_object_mut().map(|resources| resources.remove("limits"));
+    merge(&mut resources, "requests", json!({"cpu": "100m", "memory": "256Mi"}));
+
+    let mut spec: Map<String, Value> = pod.other.into_iter().collect();
+    let container = json!({
+        "name": CONTAINER,
+        "image": cluster.spec.image.as_deref().unwrap_or(image),
+        "imagePullPolicy": cluster.spec.image_pull_policy.map(pull_policy),
+        "command": ["/usr/bin/opaque-prepare"],
+        "args": arguments(table, cluster, start),
+        "env": env,
+        "envFrom": env_from,
+        "resources": resources,
+        "volumeMounts": all([mounts, our_mounts(table)]),
+        // What it says last is what `kubectl describe` shows of it.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    });
+    let ours = json!({
+        "restartPolicy": "Never",
+        "serviceAccountName": names::prepare(&table.name_any()),
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": all([volumes, our_volumes(table)]),
+    });
+    if let Value::Object(ours) = ours {
+        spec.extend(ours);
+    }
+    let metadata = metadata.unwrap_or_default();
+    let mut labels = metadata.labels;
+    labels.extend(of_table(&table.name_any()));
+    let template = json!({
+        "metadata": {"labels": labels, "annotations": metadata.annotations},
+        "spec": spec,
+    });
+    let of = cluster.name_any();
+    serde_json::from_value(template).map_err(|error| {
+        Error::Invalid(format!("spec.podTemplate of OpaqueCluster {of} makes no pod: {error}"))
+    })
+}
+
+/// The command line, as decision 009 has it.
+fn arguments(table: &OpaqueTable, cluster: &OpaqueCluster, start: &Start) -> Vec<String> {
+    let (spec, table_name) = (&table.spec, table.name_any());
+    let namespace = table.namespace().unwrap_or_default();
+    let source = match (&spec.source.url, &spec.source.config_map_ref) {
+        // Kubernetes would expand `$(NAME)`.
+        (Some(url), _) => url.replace('$', "$$"),
+        (None, Some(reference)) => format!("{SOURCE}/{}", reference.key),
+        (None, None) => String::new(),
+    };
+    let format = match spec.source.format {
+        Format::Csv => "csv",
+        Format::Jsonl => "jsonl",
+        Format::Parquet => "parquet",
+    };
+    let compression = match spec.source.compression {
+        Compression::None => "none",
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+    };
+    let mut arguments = vec![
+        format!("--store={}", cluster.spec.storage.url),
+        format!("--table={}", table.sql_name()),
+        format!("--source={source}"),
+        format!("--format={format}"),
+        format!("--compression={compression}"),
+        format!("--retain={}", spec.retain_epochs),
+        format!("--report=kubernetes://{namespace}/{}", names::prepare(&table_name)),
+        format!("--run={}", start.run),
+    ];
+    if !start.keep.is_empty() {
+        let keep: Vec<String> = start.keep.iter().map(ToString::to_string).collect();
+        arguments.push(format!("--keep={}", keep.join(",")));
+    }
+    arguments
+}
+
+/// The schema, the store's address, and credentials for a source that is not a bucket.
+fn environment(table: &OpaqueTable, cluster: &OpaqueCluster) -> Result<Vec<Value>, Error> {
+    let schema = serde_json::to_string(&table.spec.schema)
+        .map_err(|error| Error::Internal(format!("a schema is not JSON: {error}")))?;
+    // `$(NAME)` would be expanded; names of columns have no `$`, but a schema is not ours to trust.
+    let schema = schema.replace('$', "$$");
+    let mut environment = vec![json!({"name": "OPAQUE_SCHEMA", "value": schema})];
+    let storage = &cluster.spec.storage;
+    if let Some(endpoint) = &storage.endpoint {
+        environment.push(json!({"name": "AWS_ENDPOINT_URL", "value": endpoint}));
+        if endpoint.starts_with("http://") {
+            environment.push(json!({"name": "AWS_ALLOW_HTTP", "value": "true"}));
+        }
+    }
+    if let Some(region) = &storage.region {
+        environment.push(json!({"name": "AWS_REGION", "value": region}));
+    }
+    let source = &table.spec.source;
+    if let (Some(url), Some(secret)) = (&source.url, &source.secret_ref)
+        && url.starts_with("http")
+    {
+        for (name, key) in [
+            ("SOURCE_TOKEN", "token"),
+            ("SOURCE_USERNAME", "username"),
+            ("SOURCE_PASSWORD", "password"),
+        ] {
+            let reference = json!({"name": secret.name, "key": key, "optional": true});
+            environment.push(json!({"name": name, "valueFrom": {"secretKeyRef": reference}}));
+        }
+    }
+    Ok(environment)
+}
+
+/// Secrets whose keys become variables: the store's, and those of a source that is a bucket.
+fn credentials(table: &OpaqueTable, cluster: &OpaqueCluster) -> Vec<Value> {
+    let mut secrets = Vec::new();
+    if let Some(secret) = &cluster.spec.storage.secret_ref {
+        secrets.push(json!({"secretRef": {"name": secret.name}}));
+    }
+    let source = &table.spec.source;
+    if let (Some(url), Some(secret)) = (&source.url, &source.secret_ref)
+        && !url.starts_with("http")
+    {
+        secrets.push(json!({"prefix": "SOURCE_", "secretRef": {"name": secret.name}}));
+    }
+    secrets
+}
+
+fn our_volumes(table: &OpaqueTable) -> Vec<Value> {
+    let token = json!({"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}});
+    let authority = json!({"configMap": {
+        "name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}],
+    }});
+    let field = json!({"apiVersion": "v1", "fieldPath": "metadata.namespace"});
+    let namespace = json!({"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}});
+    let mut volumes = vec![
+        json!({"name": "prepare-api", "projected": {"sources": [token, authority, namespace]}}),
+        json!({"name": "prepare-tmp", "emptyDir": {}}),
+    ];
+    if let Some(reference) = &table.spec.source.config_map_ref {
+        let items = json!([{"key": reference.key, "path": reference.key}]);
+        let config_map = json!({"name": reference.name, "items": items});
+        volumes.push(json!({"name": "prepare-source", "configMap": config_map}));
+    }
+    volumes
+}
+
+fn our_mounts(table: &OpaqueTable) -> Vec<Value> {
+    let mut mounts = vec![
+        json!({"name": "prepare-api", "mountPath": TOKEN, "readOnly": true}),
+        json!({"name": "prepare-tmp", "mountPath": "/tmp"}),
+    ];
+    if table.spec.source.config_map_ref.is_some() {
+        mounts.push(json!({"name": "prepare-source", "mountPath": SOURCE, "readOnly": true}));
+    }
+    mounts
+}
+
+fn pull_policy(policy: ImagePullPolicy) -> &'static str {
+    match policy {
+        ImagePullPolicy::Always => "Always",
+        ImagePullPolicy::IfNotPresent => "IfNotPresent",
+        ImagePullPolicy::Never => "Never",
+    }
+}
+
+fn name(value: &Value) -> Option<&str> {
+    value.get("name").and_then(Value::as_str)
+}
+
+fn array(value: Option<Value>) -> Vec<Value> {
+    match value {
+        Some(Value::Array(values)) => values,
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn all<const N: usize>(lists: [Vec<Value>; N]) -> Vec<Value> {
+    lists.into_iter().flatten().collect()
+}
+
+/// Sets those fields of `defaults` that `value` lacks under `key`.
+fn merge(value: &mut Value, key: &str, defaults: Value) {
+    let Some(fields) = value.as_object_mut() else { return };
+    let target = fields.entry(key).or_insert_with(|| json!({}));
+    if let (Some(target), Value::Object(defaults)) = (target.as_object_mut(), defaults) {
+        for (name, value) in defaults {
+            target.entry(name).or_insert(value);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The epochs of a table: what is in the store, which one is to be served, which ones are in use.
+
+use std::collections::BTreeSet;
+
+use opaque_crds::OpaqueTable;
+use opaque_crds::table::{Epoch, OpaqueTableStatus, Preparation, RejectedEpoch};
+
+use super::report::{Report, Stage};
+use super::shard_map::View;
+use super::text::clip;
+
+/// Most epochs that a status lists, see its schema.
+const MOST_EPOCHS: usize = 128;
+/// Most searchable columns that a status lists, see its schema.
+const MOST_COLUMNS: usize = 256;
+
+/// Which epoch is to be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The epoch; none to leave it as it is.
+    pub epoch: Option<i64>,
+    /// Why it is not the one that the spec asks for.
+    pub problem: Option<Problem>,
+}
+
+/// Why the epoch that the spec asks for cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// `spec.epoch` is not in the store.
+    Unknown {
+        /// The epoch that is asked for.
+        epoch: i64,
+        /// Those that are there, newest first.
+        known: Vec<i64>,
+    },
+    /// The nodes rejected it.
+    Rejected {
+        /// The epoch.
+        epoch: i64,
+        /// The leader's words.
+        reason: String,
+    },
+}
+
+/// Chooses the pinned epoch, or else the newest that was not rejected. A rejection counts until the spec
+/// changes.
+pub fn choose(table: &OpaqueTable, status: &OpaqueTableStatus) -> Choice {
+    let generation = table.metadata.generation.unwrap_or(0);
+    let rejected = |epoch: &Epoch| {
+        epoch.rejected.clone().filter(|rejected| rejected.observed_generation >= generation)
+    };
+    let wanted = match table.spec.epoch {
+        None => status.epochs.iter().max_by_key(|epoch| epoch.epoch),
+        Some(pin) => status.epochs.iter().find(|epoch| epoch.epoch == pin),
+    };
+    let Some(wanted) = wanted else {
+        let known: Vec<i64> = status.epochs.iter().map(|epoch| epoch.epoch).collect();
+        let unknown = table.spec.epoch.filter(|_| !known.is_empty());
+        let problem = unknown.map(|epoch| Problem::Unknown { epoch, known });
+        return Choice { epoch: None, problem };
+    };
+    let Some(rejection) = rejected(wanted) else {
+        return Choice { epoch: Some(wanted.epoch), problem: None };
+    };
+    let others = status.epochs.iter().filter(|epoch| rejected(epoch).is_none());
+    let fallback = match table.spec.epoch {
+        Some(_) => None,
+        None => others.map(|epoch| epoch.epoch).max(),
+    };
+    let problem = Problem::Rejected { epoch: wanted.epoch, reason: rejection.reason };
+    Choice { epoch: fallback, problem: Some(problem) }
+}
+
+/// Takes the result of a Job into the status, if it is news. What is known of rejections stays.
+pub fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) {
+    let Some(report) = report.filter(|report| report.stage == Stage::Done) else { return };
+    if status.source_digest.as_deref() == Some(report.run.as_str()) {
+        return;
+    }
+    let mut epochs = report.epochs.clone();
+    epochs.sort_by_key(|epoch| std::cmp::Reverse(epoch.epoch));
+    epochs.dedup_by_key(|epoch| epoch.epoch);
+    epochs.truncate(MOST_EPOCHS);
+    for epoch in &mut epochs {
+        let same = |old: &&Epoch| old.epoch == epoch.epoch && old.digest == epoch.digest;
+        epoch.rejected = status.epochs.iter().find(same).and_then(|old| old.rejected.clone());
+    }
+    let mut geometry = report.geometry.clone();
+    geometry.truncate(MOST_COLUMNS);
+    status.epochs = epochs;
+    status.geometry = geometry;
+    status.source_digest = Some(report.run.clone());
+    if let Some(Preparation { run, failures, failure, job: _ }) = &mut status.preparation
+        && *run == report.run
+    {
+        *failures = 0;
+        *failure = None;
+    }
+}
+
+/// Remembers that the nodes rejected an epoch of the table. It is not proposed again before that is
+/// remembered, see [`super::shard_map::propose`].
+pub fn remember_rejection(
+    table: &OpaqueTable,
+    status: &mut OpaqueTableStatus,
+    map: Option<&View<'_>>,
+) {
+    let Some((map, rejection)) = map.and_then(|map| Some((map, map.rejection?))) else { return };
+    let name = table.sql_name();
+    let Some(epoch) = map.proposed_epoch(&name) else { return };
+    if map.active_epoch(&name) == Some(epoch) {
+        return;
+    }
+    let Some(entry) = status.epochs.iter_mut().find(|entry| entry.epoch == epoch) else { return };
+    if entry.rejected.as_ref().is_some_and(|old| old.map_generation >= rejection.generation) {
+        return;
+    }
+    entry.rejected = Some(RejectedEpoch {
+        map_generation: rejection.generation,
+        observed_generation: table.metadata.generation.unwrap_or(0),
+        reason: clip(&rejection.reason, 1024),
+    });
+}
+
+/// The epochs that must stay in the store: served, proposed, pinned, about to be proposed, and the one
+/// before the served, which queries that began earlier still use.
+pub fn in_use(
+    table: &OpaqueTable,
+    status: &OpaqueTableStatus,
+    map: Option<&View<'_>>,
+) -> BTreeSet<i64> {
+    let name = table.sql_name();
+    let active = map.and_then(|map| map.active_epoch(&name));
+    let proposed = map.and_then(|map| map.proposed_epoch(&name));
+    let numbers = || status.epochs.iter().map(|epoch| epoch.epoch);
+    let before = active.and_then(|active| numbers().filter(|epoch| *epoch < active).max());
+    let chosen = choose(table, status).epoch;
+    let all = [active, proposed, before, table.spec.epoch, chosen];
+    all.into_iter().flatten().collect()
+}

@@ -1,0 +1,163 @@
+//! Reads what a table's plan depends on.
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::ResourceExt;
+use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
+
+use super::build::RUN;
+use super::facts::{Facts, JobFacts, JobState, SourceFacts};
+use super::report::{ANNOTATION, Report};
+use super::text::clip;
+use super::validate::missing_credentials;
+use crate::context::Context;
+use crate::error::Error;
+use crate::labels::{TABLE, controller_of};
+
+/// Longest reason of a pod or Job that is shown.
+const REASON: usize = 512;
+
+/// Everything that the plan of `table` depends on.
+///
+/// # Errors
+/// When an object cannot be read.
+pub async fn facts(context: &Context, table: OpaqueTable) -> Result<Facts, Error> {
+    let namespace = table.namespace().unwrap_or_default();
+    let name = table.name_any();
+    let cluster_name = &table.spec.cluster_ref.name;
+    let observed = &context.observed;
+    let cluster: Option<OpaqueCluster> = observed.get(&namespace, cluster_name)?;
+    let cluster = cluster.filter(|cluster| cluster.metadata.deletion_timestamp.is_none());
+    let source = source(context, &table, &namespace).await?;
+    let secrets = match &cluster {
+        Some(cluster) => secrets(context, &table, cluster, &namespace).await?,
+        None => Vec::new(),
+    };
+    let jobs: Vec<Job> = observed.list(&namespace, TABLE, &name);
+    let jobs: Vec<JobFacts> = jobs.iter().filter_map(|job| job_facts(&table, job)).collect();
+    let pods: Vec<Pod> = observed.list(&namespace, TABLE, &name);
+    let blocked =
+        |job: &JobFacts| pods.iter().filter(|pod| is_of(pod, &job.name)).find_map(blocked);
+    let pod = jobs.iter().filter(|job| job.is_live()).find_map(blocked);
+    let lease: Option<Lease> = observed.get(&namespace, &names::prepare(&name))?;
+    // One of a deleted table of the same name speaks of epochs that this table never asked for.
+    let lease = lease.filter(|lease| is_owned(&table, lease));
+    let annotation = lease.as_ref().and_then(|lease| lease.annotations().get(ANNOTATION));
+    let report = annotation.and_then(|text| Report::parse(text));
+    let map: Option<OpaqueShardMap> = observed.get(&namespace, cluster_name)?;
+    let map = map.filter(|map| map.metadata.deletion_timestamp.is_none());
+    Ok(Facts { table, cluster, source, secrets, jobs, pod, report, map, now: Timestamp::now() })
+}
+
+async fn source(
+    context: &Context,
+    table: &OpaqueTable,
+    namespace: &str,
+) -> Result<SourceFacts, Error> {
+    let Some(reference) = &table.spec.source.config_map_ref else {
+        return Ok(SourceFacts::Address);
+    };
+    let (name, key) = (&reference.name, &reference.key);
+    // Of ConfigMaps of people only metadata is watched: their data may be large.
+    let Some(map) = context.read::<ConfigMap>(namespace, name).await? else {
+        let missing =
+            format!("ConfigMap {name} of spec.source.configMapRef does not exist: make it");
+        return Ok(SourceFacts::Missing(missing));
+    };
+    let text = map.data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
+    let binary = map.binary_data.as_ref().and_then(|data| data.get(key)).map(|data| &*data.0);
+    Ok(match text.or(binary) {
+        Some(data) => SourceFacts::Data(data.to_vec()),
+        None => SourceFacts::Missing(format!("ConfigMap {name} has no key {key}: add it")),
+    })
+}
+
+/// What is wrong with the Secrets that a Job would use.
+async fn secrets(
+    context: &Context,
+    table: &OpaqueTable,
+    cluster: &OpaqueCluster,
+    namespace: &str,
+) -> Result<Vec<String>, Error> {
+    let (storage, source) = (&cluster.spec.storage, &table.spec.source);
+    let of_store = format!("spec.storage of OpaqueCluster {}", cluster.name_any());
+    let mut used = Vec::new();
+    used.extend(
+        storage.secret_ref.as_ref().map(|secret| (&storage.url, secret, of_store.as_str())),
+    );
+    let source = source.secret_ref.as_ref().zip(source.url.as_ref());
+    used.extend(source.map(|(secret, url)| (url, secret, "spec.source")));
+    let mut wrong = Vec::new();
+    for (url, secret, of) in used {
+        let name = &secret.name;
+        let Some(secret) = context.read::<Secret>(namespace, name).await? else {
+            wrong.push(format!("Secret {name}, the secretRef of {of}, does not exist: make it"));
+            continue;
+        };
+        let keys = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
+        if let Some(lacks) = missing_credentials(url, &keys) {
+            wrong.push(format!("Secret {name}, the secretRef of {of}, {lacks}"));
+        }
+    }
+    Ok(wrong)
+}
+
+fn is_owned<K: kube::Resource>(table: &OpaqueTable, object: &K) -> bool {
+    let owner = controller_of(object.meta());
+    owner.is_some_and(|owner| Some(&owner.uid) == table.metadata.uid.as_ref())
+}
+
+/// A Job of the table; none if it is not named as its Jobs are, or ended for a deleted table of its name.
+fn job_facts(table: &OpaqueTable, job: &Job) -> Option<JobFacts> {
+    let name = job.name_any();
+    let prefix = names::prepare(&table.name_any());
+    let number = name.strip_prefix(&prefix)?.strip_prefix('-')?.parse().ok()?;
+    let run = job.annotations().get(RUN).cloned().unwrap_or_default();
+    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut ended = conditions.filter(|condition| condition.status == "True");
+    let ended = ended.find(|condition| matches!(condition.type_.as_str(), "Complete" | "Failed"));
+    let state = match ended {
+        // A Job of a deleted table of the same name: its pods end with it, but until then they write.
+        None if !is_owned(table, job) => JobState::Leaving,
+        _ if !is_owned(table, job) => return None,
+        _ if job.metadata.deletion_timestamp.is_some() => JobState::Leaving,
+        None => JobState::Active,
+        Some(condition) if condition.type_ == "Complete" => JobState::Complete,
+        Some(condition) => {
+            let message = condition.message.as_deref().or(condition.reason.as_deref());
+            JobState::Failed(clip(message.unwrap_or("no reason given"), REASON))
+        }
+    };
+    Some(JobFacts { name, number, run, state })
+}
+
+fn is_of(pod: &Pod, job: &str) -> bool {
+    controller_of(&pod.metadata).is_some_and(|owner| owner.name == job)
+}
+
+/// Why a pod does not run, in words; none while nothing is wrong.
+fn blocked(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let name = pod.name_any();
+    let mut conditions = status.conditions.iter().flatten();
+    let unscheduled = conditions
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    if let Some(condition) = unscheduled {
+        let why = condition.message.as_deref().unwrap_or("no reason given");
+        return Some(clip(&format!("pod {name} finds no node: {why}"), REASON));
+    }
+    let of_init = status.init_container_statuses.iter().flatten();
+    for container in of_init.chain(status.container_statuses.iter().flatten()) {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        let Some(waiting) = waiting else { continue };
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        if matches!(reason, "" | "ContainerCreating" | "PodInitializing") {
+            continue;
+        }
+        let why = waiting.message.as_deref().unwrap_or_default();
+        return Some(clip(&format!("pod {name}: {reason}: {why}"), REASON));
+    }
+    None
+}

@@ -1,0 +1,125 @@
+//! From what is observed to what is done: a function without I/O.
+//!
+//! **Guarantees.** The same facts give the same plan, and once a plan is carried out and nothing else happens,
+//! the next plan does nothing: the status is equal and there is no step.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opaque_crds::table::OpaqueTableStatus;
+
+use super::attempt::{Attempts, Step};
+use super::conditions::{self, State};
+use super::facts::{Facts, SourceFacts};
+use super::retry::Retry;
+use super::shard_map::View;
+use super::{epochs, run, validate};
+use crate::status::Transition;
+
+/// How often what is not watched is looked at while it blocks.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What is to be done about a table.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The status to report, before anything else is done.
+    pub status: OpaqueTableStatus,
+    /// What changed about its conditions.
+    pub transitions: Vec<Transition>,
+    /// What to do about Jobs.
+    pub action: Action,
+    /// When to look again if nothing happens.
+    pub again: Option<Duration>,
+}
+
+/// What to do about Jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    None,
+    /// Delete this Job with its pods.
+    Stop(String),
+    /// Make a Job.
+    Start(Start),
+}
+
+/// A Job to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Its number.
+    pub number: i64,
+    /// Its run.
+    pub run: String,
+    /// Epochs that it must leave in the store.
+    pub keep: BTreeSet<i64>,
+}
+
+/// Plans what is to be done about a table.
+pub fn plan(facts: &Facts, retry: &Retry) -> Plan {
+    let table = &facts.table;
+    let map = facts.map.as_ref().map(View::new);
+    let map = map.as_ref();
+    let mut status = table.status.clone().unwrap_or_default();
+
+    epochs::record(&mut status, facts.report.as_ref());
+    epochs::remember_rejection(table, &mut status, map);
+
+    let mut blocker = validate::check(facts, map);
+    let (mut step, mut action) = (Step::Idle, Action::None);
+    if let (None, Some(run)) = (&blocker, wanted(facts)) {
+        let attempts = Attempts {
+            run: &run,
+            done: status.source_digest.as_deref() == Some(run.as_str()),
+            watched: matches!(facts.source, SourceFacts::Data(_)),
+            jobs: &facts.jobs,
+            report: facts.report.as_ref(),
+        };
+        step = attempts.step(&mut status.preparation, retry, facts.now);
+        if matches!(step, Step::Start { .. }) {
+            blocker = validate::check_secrets(facts);
+        }
+        action = match &step {
+            Step::Idle | Step::Running | Step::Stopping { .. } | Step::Pause => Action::None,
+            Step::Stop { name } => Action::Stop(name.clone()),
+            Step::Start { .. } if blocker.is_some() => Action::None,
+            Step::Start { number } => {
+                let keep = epochs::in_use(table, &status, map);
+                Action::Start(Start { number: *number, run, keep })
+            }
+        };
+    }
+    let again = again(&status, &step, blocker.as_ref(), facts.now);
+    let choice = epochs::choose(table, &status);
+    let state = State { facts, map, blocker: blocker.as_ref(), step: &step, choice: &choice };
+    let transitions = conditions::report(&state, &mut status);
+    Plan { status, transitions, action, again }
+}
+
+/// The run that makes the epoch that the spec describes.
+fn wanted(facts: &Facts) -> Option<String> {
+    let data = match &facts.source {
+        SourceFacts::Missing(_) => return None,
+        SourceFacts::Address => None,
+        SourceFacts::Data(data) => Some(data.as_slice()),
+    };
+    Some(run::id(&facts.table, facts.cluster.as_ref()?, data))
+}
+
+fn again(
+    status: &OpaqueTableStatus,
+    step: &Step,
+    blocker: Option<&validate::Blocker>,
+    now: Timestamp,
+) -> Option<Duration> {
+    if blocker.is_some_and(|blocker| blocker.unwatched) {
+        return Some(LOOK_AGAIN);
+    }
+    if !matches!(step, Step::Pause) {
+        return None;
+    }
+    let failure = status.preparation.as_ref()?.failure.as_ref()?;
+    let pause = failure.retry_at.as_ref()?.0.duration_since(now);
+    // Not zero: the time has to have passed when it is looked at.
+    Some(Duration::try_from(pause).unwrap_or_default().max(Duration::from_millis(10)))
+}

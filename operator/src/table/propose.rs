@@ -1,0 +1,119 @@
+//! Proposes maps to a cluster's nodes.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::{Api, ResourceExt};
+use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
+
+use super::shard_map::{Outcome, Proposal, TABLES, Tables, View, propose};
+use crate::context::Context;
+use crate::controller::Reconciler;
+use crate::error::Error;
+use crate::labels::FIELD_MANAGER;
+use crate::observe::Touched;
+
+/// The reconciler of OpaqueShardMaps.
+#[derive(Debug)]
+pub struct Maps;
+
+impl Reconciler for Maps {
+    const NAME: &'static str = "map";
+    type Root = OpaqueShardMap;
+
+    fn roots(&self, context: &Context, touched: &Touched) -> Vec<(String, String)> {
+        let namespace = touched.namespace();
+        match touched.kind {
+            "OpaqueShardMap" | "OpaqueCluster" => {
+                vec![(namespace.to_owned(), touched.name().to_owned())]
+            }
+            // Also of a deleted table, whose cluster is no longer known: there are few maps.
+            "OpaqueTable" => {
+                let maps = context.observed.raw_in("OpaqueShardMap", namespace);
+                maps.iter().map(|map| (namespace.to_owned(), map.name_any())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    async fn reconcile(
+        &self,
+        context: &Context,
+        root: OpaqueShardMap,
+    ) -> Result<Option<Duration>, Error> {
+        let namespace = root.namespace().unwrap_or_default();
+        let cluster = &root.spec.cluster_ref.name;
+        let Some(cluster) = context.observed.get::<OpaqueCluster>(&namespace, cluster)? else {
+            return Ok(None);
+        };
+        if cluster.spec.paused || cluster.metadata.deletion_timestamp.is_some() {
+            return Ok(None);
+        }
+        let tables = tables(context, &namespace, &cluster.name_any());
+        let now = Timestamp::now();
+        match propose(&View::new(&root), &tables, now) {
+            Outcome::Settled => Ok(None),
+            Outcome::Later(at) => {
+                Ok(Some(Duration::try_from(at.duration_since(now)).unwrap_or_default()))
+            }
+            Outcome::Propose(proposal) => {
+                write(context, root, proposal).await?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The tables of a cluster. Those that cannot be read count as its own, so that none is dropped from the
+/// map because of a field that nobody can read.
+fn tables(context: &Context, namespace: &str, cluster: &str) -> Tables {
+    let mut tables = Tables::default();
+    for object in context.observed.raw_in("OpaqueTable", namespace) {
+        if object.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let name = object.name_any();
+        match context.observed.get::<OpaqueTable>(namespace, &name) {
+            Ok(Some(table)) if table.spec.cluster_ref.name == cluster => {
+                tables.readable.push(table);
+            }
+            Ok(_) => {}
+            Err(_) => {
+                tables.unreadable.insert(names::sql_table(&name));
+            }
+        }
+    }
+    tables
+}
+
+/// Replaces the map that was looked at; one that has changed since is a conflict.
+async fn write(
+    context: &Context,
+    mut map: OpaqueShardMap,
+    proposal: Proposal,
+) -> Result<(), Error> {
+    let (namespace, name) = (map.namespace().unwrap_or_default(), map.name_any());
+    let Proposal { map: proposed, owned } = proposal;
+    let owned = serde_json::to_string(&owned).map_err(not_json)?;
+    map.annotations_mut().insert(TABLES.to_owned(), owned);
+    if let Some(proposed) = proposed {
+        let (generation, tables) = (proposed.generation, proposed.tables.len());
+        tracing::info!(namespace, name, generation, tables, "proposing a shard map");
+        map.spec.map = proposed;
+    }
+    let resource = ApiResource::erase::<OpaqueShardMap>(&());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &namespace, &resource);
+    let body: DynamicObject =
+        serde_json::to_value(&map).and_then(serde_json::from_value).map_err(not_json)?;
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let action = format!("proposing generation {} of shard map {name}", map.spec.map.generation);
+    let written = api.replace(&name, &params, &body).await.map_err(Error::api(action))?;
+    context.wrote(&resource, written);
+    Ok(())
+}
+
+fn not_json(error: serde_json::Error) -> Error {
+    Error::Internal(format!("a shard map is not JSON: {error}"))
+}

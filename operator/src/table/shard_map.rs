@@ -1,0 +1,217 @@
+//! The tables of a cluster's shard map: what is proposed to the nodes, and when.
+//!
+//! **Guarantees.** [`propose`] changes nothing of a map but its tables, and of those only tables that are the
+//! operator's. A map is proposed only when no other waits. One table changes at a time, so that
+//! the rejection of a map is the rejection of one epoch, and an epoch that was rejected
+//! is proposed again only when its table's spec has changed.
+//!
+//! **Fairness.** Of several tables the one goes first whose epoch was published first: a table that gets
+//! epochs faster than they can be served cannot hold back the others.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use opaque_crds::shard_map::{Rejection, ShardMap, TableEpoch};
+use opaque_crds::{OpaqueShardMap, OpaqueTable};
+
+use super::epochs;
+
+/// Annotation of the map with the SQL names of the tables that are the operator's, as a JSON array.
+pub const TABLES: &str = "opaque.dev/tables";
+/// How long the removal of tables rests after the nodes rejected it.
+const REMOVAL_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// A shard map, read.
+#[derive(Debug, Clone)]
+pub struct View<'a> {
+    /// The map that is proposed, or was last.
+    pub proposed: &'a ShardMap,
+    /// The map that serves.
+    pub active: Option<&'a ShardMap>,
+    /// The rejection of `proposed`.
+    pub rejection: Option<&'a Rejection>,
+    /// SQL names of the tables that are the operator's.
+    pub owned: BTreeSet<String>,
+    /// The highest generation that was ever proposed.
+    last: i64,
+}
+
+impl<'a> View<'a> {
+    /// Reads a map.
+    pub fn new(map: &'a OpaqueShardMap) -> Self {
+        let status = map.status.as_ref();
+        let proposed = &map.spec.map;
+        let active = status.and_then(|status| status.active.as_ref());
+        let rejected = status.map_or(&[][..], |status| &status.rejected);
+        let rejection =
+            rejected.iter().find(|rejection| rejection.generation == proposed.generation);
+        let generations = rejected.iter().map(|rejection| rejection.generation);
+        let last = generations.chain(active.map(|active| active.generation)).max().unwrap_or(0);
+        let annotations = map.metadata.annotations.as_ref();
+        let owned = annotations.and_then(|all| all.get(TABLES)).map(|names| owned(names));
+        Self {
+            proposed,
+            active,
+            rejection,
+            owned: owned.unwrap_or_default(),
+            last: last.max(proposed.generation),
+        }
+    }
+
+    /// Whether the nodes have yet to make up their mind about the proposed map.
+    pub fn is_waiting(&self) -> bool {
+        let active = self.active.map_or(0, |active| active.generation);
+        self.proposed.generation > active && self.rejection.is_none()
+    }
+
+    /// The epoch of a table that is served.
+    pub fn active_epoch(&self, table: &str) -> Option<i64> {
+        self.active.and_then(|map| epoch(map, table))
+    }
+
+    /// The epoch of a table in the proposed map.
+    pub fn proposed_epoch(&self, table: &str) -> Option<i64> {
+        epoch(self.proposed, table)
+    }
+
+    /// A table of the map that SQL could not tell from `table`, and that is not the operator's.
+    pub fn foreign(&self, table: &str) -> Option<&'a str> {
+        let maps = self.active.into_iter().chain([self.proposed]);
+        let mut names = maps.flat_map(|map| &map.tables).map(|entry| entry.table.as_str());
+        names.find(|name| name.eq_ignore_ascii_case(table) && !self.owned.contains(*name))
+    }
+}
+
+fn owned(annotation: &str) -> BTreeSet<String> {
+    serde_json::from_str(annotation).unwrap_or_else(|error| {
+        // Without the list nothing is dropped; tables are added to it again as they change.
+        tracing::warn!(%error, "annotation {TABLES} of the shard map cannot be read");
+        BTreeSet::new()
+    })
+}
+
+fn epoch(map: &ShardMap, table: &str) -> Option<i64> {
+    map.tables.iter().find(|entry| entry.table == table).map(|entry| entry.epoch)
+}
+
+/// The tables of a namespace that belong to a map's cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    /// Those that exist and are not being deleted.
+    pub readable: Vec<OpaqueTable>,
+    /// SQL names of those that exist and cannot be read: they stay in the map as they are.
+    pub unreadable: BTreeSet<String>,
+}
+
+/// A change of the map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// The map to propose; none if only the annotation changes.
+    pub map: Option<ShardMap>,
+    /// The tables that are the operator's from now on.
+    pub owned: BTreeSet<String>,
+}
+
+/// What comes of looking at a map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing is to be changed until something else does.
+    Settled,
+    /// Nothing is to be changed before this time.
+    Later(Timestamp),
+    /// A change is to be written.
+    Propose(Proposal),
+}
+
+/// The next change of a map, if its turn has come.
+pub fn propose(map: &View<'_>, tables: &Tables, now: Timestamp) -> Outcome {
+    let Some(active) = map.active else { return Outcome::Settled };
+    if map.is_waiting() || is_unheard(map, tables) {
+        return Outcome::Settled;
+    }
+    let gone: BTreeSet<&String> = map.owned.iter().filter(|name| !tables.has(name)).collect();
+    let served = |name: &str| map.active_epoch(name).is_some();
+    let mut owned = map.owned.clone();
+    owned.retain(|name| !gone.contains(name) || served(name));
+    owned.extend(tables.served(map));
+
+    let mut changed = active.clone();
+    let pause = removal_pause(map, &gone);
+    if gone.iter().any(|name| served(name)) && pause.is_none_or(|until| until <= now) {
+        // They stay the operator's until the nodes have dropped them: the proposal may be rejected.
+        changed.tables.retain(|entry| !gone.contains(&entry.table));
+    } else if let Some(next) = tables.next(map) {
+        owned.insert(next.table.clone());
+        changed.tables.retain(|entry| entry.table != next.table);
+        changed.tables.push(next);
+        changed.tables.sort_by(|one, other| one.table.cmp(&other.table));
+    } else if owned != map.owned {
+        return Outcome::Propose(Proposal { map: None, owned });
+    } else {
+        return pause.map_or(Outcome::Settled, Outcome::Later);
+    }
+    changed.generation = map.last + 1;
+    changed.proposed_at = Time(now);
+    Outcome::Propose(Proposal { map: Some(changed), owned })
+}
+
+/// Whether the proposed map was rejected, and a table does not remember that its epoch was meant.
+fn is_unheard(map: &View<'_>, tables: &Tables) -> bool {
+    let Some(rejection) = map.rejection else { return false };
+    tables.readable.iter().any(|table| {
+        let name = table.sql_name();
+        let proposed = map.proposed_epoch(&name);
+        if proposed == map.active_epoch(&name) {
+            return false;
+        }
+        let epochs = table.status.iter().flat_map(|status| &status.epochs);
+        let entry = epochs.into_iter().find(|entry| Some(entry.epoch) == proposed);
+        entry.is_some_and(|entry| {
+            let heard = entry.rejected.as_ref().map(|rejected| rejected.map_generation);
+            heard.is_none_or(|heard| heard < rejection.generation)
+        })
+    })
+}
+
+/// Until when the removal of tables rests: for a while after the nodes rejected it.
+fn removal_pause(map: &View<'_>, gone: &BTreeSet<&String>) -> Option<Timestamp> {
+    map.rejection?;
+    let mut removed = gone.iter().filter(|name| map.active_epoch(name).is_some());
+    removed.find(|name| map.proposed_epoch(name).is_none())?;
+    map.proposed.proposed_at.0.checked_add(REMOVAL_PAUSE).ok()
+}
+
+impl Tables {
+    /// Whether a table of this name exists.
+    fn has(&self, name: &str) -> bool {
+        self.unreadable.contains(name) || self.readable.iter().any(|table| table.sql_name() == name)
+    }
+
+    /// The tables whose epochs the map serves: the operator's, whatever the annotation says.
+    fn served(&self, map: &View<'_>) -> Vec<String> {
+        let made = |table: &&OpaqueTable| {
+            let epochs = table.status.iter().flat_map(|status| &status.epochs);
+            let active = map.active_epoch(&table.sql_name());
+            active.is_some_and(|active| epochs.into_iter().any(|entry| entry.epoch == active))
+        };
+        self.readable.iter().filter(made).map(OpaqueTable::sql_name).collect()
+    }
+
+    /// The table whose turn it is, and its epoch.
+    fn next(&self, map: &View<'_>) -> Option<TableEpoch> {
+        let mut waiting = Vec::new();
+        for table in &self.readable {
+            let Some(status) = &table.status else { continue };
+            let Some(epoch) = epochs::choose(table, status).epoch else { continue };
+            let name = table.sql_name();
+            if map.active_epoch(&name) != Some(epoch) {
+                let entry = status.epochs.iter().find(|entry| entry.epoch == epoch);
+                waiting.push((entry.map(|entry| entry.published.0), name, epoch));
+            }
+        }
+        let (_, table, epoch) = waiting.into_iter().min()?;
+        Some(TableEpoch { table, epoch })
+    }
+}

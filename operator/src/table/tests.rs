@@ -1,0 +1,339 @@
+//! Plans of single situations; `model` plays whole lives of tables.
+
+mod model;
+mod objects;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opaque_crds::OpaqueTable;
+use opaque_crds::status::ConditionType;
+use opaque_crds::table::{Format, OpaqueTableStatus};
+
+use super::facts::{Facts, JobFacts, JobState, SourceFacts};
+use super::fixtures::{cluster, epoch, facts, map, table, table_from_url};
+use super::plan::{Action, Plan, plan};
+use super::report::{Reason, Report, Stage};
+use super::retry::Retry;
+use super::run;
+
+fn decide(facts: &Facts) -> Plan {
+    plan(facts, &Retry::default())
+}
+
+fn condition(status: &OpaqueTableStatus, type_: ConditionType) -> (String, String, String) {
+    let found = status.conditions.iter().find(|one| one.type_ == type_.as_str()).unwrap();
+    (found.status.clone(), found.reason.clone(), found.message.clone())
+}
+
+fn reason(status: &OpaqueTableStatus, type_: ConditionType) -> String {
+    condition(status, type_).1
+}
+
+fn blocked_by(plan: &Plan) -> String {
+    let operations = plan.status.operations.iter();
+    operations.filter_map(|operation| operation.blocked_by.clone()).collect()
+}
+
+fn wanted(facts: &Facts) -> String {
+    let data = match &facts.source {
+        SourceFacts::Data(data) => Some(data.as_slice()),
+        SourceFacts::Address | SourceFacts::Missing(_) => None,
+    };
+    run::id(&facts.table, &cluster(), data)
+}
+
+fn report(run: &str, stage: Stage) -> Report {
+    let (reason, message, epochs, geometry) = (None, None, Vec::new(), Vec::new());
+    Report { run: run.into(), stage, done: 9, total: 20, reason, message, epochs, geometry }
+}
+
+fn job(facts: &Facts, number: i64, state: JobState) -> JobFacts {
+    JobFacts { name: format!("weather-prepare-{number}"), number, run: wanted(facts), state }
+}
+
+/// The table with its epochs 1 to `count` made from its present source.
+fn made(count: i64) -> Facts {
+    let mut facts = facts(table("weather"));
+    let status = OpaqueTableStatus {
+        source_digest: Some(wanted(&facts)),
+        epochs: (1..=count).rev().map(epoch).collect(),
+        ..OpaqueTableStatus::default()
+    };
+    facts.table.status = Some(status);
+    facts.map = Some(map(3, &[("weather", count)], &["weather"]));
+    facts
+}
+
+#[test]
+fn a_new_table_gets_its_first_job() {
+    let plan = decide(&facts(table("weather")));
+    let Action::Start(start) = &plan.action else { panic!("{:?}", plan.action) };
+    assert_eq!((start.number, start.keep.len()), (1, 0));
+    assert_eq!(reason(&plan.status, ConditionType::Available), "Preparing");
+    assert_eq!(condition(&plan.status, ConditionType::Degraded).0, "False");
+}
+
+#[test]
+fn progress_of_the_job_is_shown() {
+    let mut facts = facts(table("weather"));
+    facts.jobs = vec![job(&facts, 1, JobState::Active)];
+    facts.report = Some(report(&wanted(&facts), Stage::Building));
+    let plan = decide(&facts);
+    assert_eq!(plan.action, Action::None);
+    assert_eq!(plan.status.operations[0].step, "building 45%");
+    assert_eq!(plan.status.operations[0].blocked_by, None);
+}
+
+#[test]
+fn a_pod_that_finds_no_node_is_shown() {
+    let mut facts = facts(table("weather"));
+    facts.jobs = vec![job(&facts, 1, JobState::Active)];
+    facts.pod = Some("pod weather-prepare-1-x finds no node: 0/3 nodes".into());
+    assert!(blocked_by(&decide(&facts)).contains("0/3 nodes"));
+}
+
+#[test]
+fn what_is_done_is_recorded_and_then_activated() {
+    let mut facts = facts(table("weather"));
+    facts.jobs = vec![job(&facts, 1, JobState::Complete)];
+    let mut done = report(&wanted(&facts), Stage::Done);
+    done.epochs = vec![epoch(1)];
+    facts.report = Some(done);
+    let plan = decide(&facts);
+    assert_eq!(plan.action, Action::None);
+    assert_eq!(plan.status.source_digest, Some(wanted(&facts)));
+    assert_eq!(plan.status.epochs, [epoch(1)]);
+    assert_eq!(reason(&plan.status, ConditionType::Available), "Activating");
+
+    facts.table.status = Some(plan.status);
+    facts.map = Some(map(2, &[("weather", 1)], &["weather"]));
+    let plan = decide(&facts);
+    assert_eq!(condition(&plan.status, ConditionType::Available).0, "True");
+    assert_eq!(reason(&plan.status, ConditionType::Progressing), "UpToDate");
+    assert_eq!((plan.status.active_epoch, plan.status.rows), (Some(1), Some(10)));
+    assert!(plan.status.operations.is_empty());
+}
+
+#[test]
+fn an_unchanged_table_is_left_alone() {
+    let mut facts = made(2);
+    facts.table.status = Some(decide(&facts).status);
+    facts.now += jiff::SignedDuration::from_hours(30);
+    let plan = decide(&facts);
+    assert_eq!(Some(&plan.status), facts.table.status.as_ref());
+    assert_eq!((plan.action, plan.again, plan.transitions), (Action::None, None, vec![]));
+}
+
+#[test]
+fn a_changed_config_map_makes_an_epoch_and_keeps_those_in_use() {
+    let mut facts = made(4);
+    facts.table.spec.epoch = Some(2);
+    facts.source = SourceFacts::Data(b"other".to_vec());
+    let plan = decide(&facts);
+    let Action::Start(start) = plan.action else { panic!("{:?}", plan.action) };
+    assert_eq!(Vec::from_iter(start.keep), [2, 3, 4]);
+}
+
+#[test]
+fn a_job_of_an_earlier_source_is_stopped_and_waited_for() {
+    let mut facts = facts(table("weather"));
+    facts.jobs = vec![job(&facts, 7, JobState::Active)];
+    facts.source = SourceFacts::Data(b"other".to_vec());
+    assert_eq!(decide(&facts).action, Action::Stop("weather-prepare-7".into()));
+    facts.jobs[0].state = JobState::Leaving;
+    let plan = decide(&facts);
+    assert_eq!(plan.action, Action::None);
+    assert!(blocked_by(&plan).contains("weather-prepare-7"));
+    facts.jobs.clear();
+    assert!(matches!(decide(&facts).action, Action::Start(_)));
+}
+
+#[test]
+fn a_source_that_is_not_found_says_so_and_is_tried_again_ever_more_slowly() {
+    let mut facts = facts(table_from_url("weather"));
+    let mut failed = report(&wanted(&facts), Stage::Failed);
+    failed.reason = Some(Reason::SourceNotFound);
+    failed.message = Some("https://example.com/weather.csv answered 404 Not Found".into());
+    let mut pauses = Vec::new();
+    for number in 1..=3 {
+        facts.jobs = vec![job(&facts, number, JobState::Complete)];
+        facts.report = Some(failed.clone());
+        let plan = decide(&facts);
+        assert_eq!(plan.action, Action::None);
+        assert_eq!(reason(&plan.status, ConditionType::Available), "SourceNotFound");
+        assert_eq!(condition(&plan.status, ConditionType::Degraded).0, "True");
+        let by = blocked_by(&plan);
+        assert!(by.contains("404 Not Found: check spec.source; tried again at 1970-"), "{by}");
+        pauses.push(plan.again.unwrap());
+
+        facts.table.status = Some(plan.status);
+        let plan = decide(&facts);
+        assert_eq!(Some(&plan.status), facts.table.status.as_ref(), "counted twice");
+        facts.now += jiff::SignedDuration::try_from(plan.again.unwrap()).unwrap();
+        let plan = decide(&facts);
+        let Action::Start(start) = &plan.action else { panic!("{:?}", plan.action) };
+        assert_eq!(start.number, number + 1);
+        facts.table.status = Some(plan.status);
+    }
+    assert_eq!(pauses, [300, 600, 1200].map(Duration::from_secs));
+}
+
+#[test]
+fn a_failed_table_is_tried_at_once_when_its_spec_changes() {
+    let mut facts = facts(table_from_url("weather"));
+    facts.jobs = vec![job(&facts, 1, JobState::Complete)];
+    let mut failed = report(&wanted(&facts), Stage::Failed);
+    failed.reason = Some(Reason::SourceNotFound);
+    facts.report = Some(failed);
+    facts.table.status = Some(decide(&facts).status);
+    facts.table.spec.source.url = Some("https://example.com/other.csv".into());
+    let plan = decide(&facts);
+    assert!(matches!(plan.action, Action::Start(start) if start.number == 2));
+}
+
+#[test]
+fn rows_of_a_config_map_that_do_not_fit_wait_for_a_change() {
+    let mut facts = facts(table("weather"));
+    facts.jobs = vec![job(&facts, 1, JobState::Complete)];
+    let mut failed = report(&wanted(&facts), Stage::Failed);
+    failed.reason = Some(Reason::SchemaMismatch);
+    failed.message = Some("line 3: temperature: 'warm' is not an INT".into());
+    facts.report = Some(failed);
+    let plan = decide(&facts);
+    assert_eq!((plan.action.clone(), plan.again), (Action::None, None));
+    assert!(blocked_by(&plan).contains("tried again once spec or source change"));
+}
+
+#[test]
+fn a_job_that_crashes_or_vanishes_is_replaced_after_a_pause() {
+    let mut facts = facts(table("weather"));
+    facts.jobs = vec![job(&facts, 1, JobState::Failed("BackoffLimitExceeded".into()))];
+    let plan = decide(&facts);
+    assert_eq!(plan.again, Some(Duration::from_secs(10)));
+    assert!(blocked_by(&plan).contains("BackoffLimitExceeded"));
+
+    facts.table.status = Some(plan.status);
+    facts.now += jiff::SignedDuration::from_secs(10);
+    facts.jobs.push(job(&facts, 2, JobState::Active));
+    facts.table.status = Some(decide(&facts).status);
+    facts.jobs.clear();
+    let plan = decide(&facts);
+    assert_eq!((plan.action.clone(), plan.again), (Action::None, Some(Duration::from_secs(20))));
+    assert!(blocked_by(&plan).contains("deleted before it had a result"));
+}
+
+#[test]
+fn a_source_that_goes_back_to_an_earlier_one_is_not_taken_for_a_failure() {
+    let mut facts = made(2);
+    // Job 1 made epoch 1 from the present data; Job 2 made epoch 2 from other data.
+    let status = facts.table.status.as_mut().unwrap();
+    status.source_digest = Some("other".into());
+    status.preparation = Some(opaque_crds::table::Preparation {
+        run: "other".into(),
+        job: 2,
+        failures: 0,
+        failure: None,
+    });
+    facts.jobs = vec![job(&facts, 1, JobState::Complete)];
+    let plan = decide(&facts);
+    assert!(matches!(plan.action, Action::Start(start) if start.number == 3));
+}
+
+#[test]
+fn whatever_blocks_a_table_is_named() {
+    type Break = fn(&mut Facts);
+    let cases: [(&str, &str, Break); 8] = [
+        ("ClusterMissing", "OpaqueCluster demo", |facts| facts.cluster = None),
+        ("ClusterPaused", "spec.paused", |facts| {
+            facts.cluster.as_mut().unwrap().spec.paused = true
+        }),
+        ("SourceFormatUnsupported", "convert", |facts| {
+            facts.table.spec.source.format = Format::Parquet;
+        }),
+        ("InvalidSpec", "must be between 1 and 100", |facts| facts.table.spec.retain_epochs = 0),
+        ("SourceMissing", "no key", |facts| {
+            facts.source = SourceFacts::Missing("ConfigMap a has no key b".into());
+        }),
+        ("SecretMissing", "Secret s", |facts| facts.secrets = vec!["Secret s is missing".into()]),
+        ("NameTaken", "opaque load", |facts| facts.map = Some(map(2, &[("Weather", 1)], &[]))),
+        ("SecretMissing", "a; b", |facts| facts.secrets = vec!["a".into(), "b".into()]),
+    ];
+    for (expected, words, break_it) in cases {
+        let mut facts = facts(table("weather"));
+        break_it(&mut facts);
+        let plan = decide(&facts);
+        assert_eq!(plan.action, Action::None, "{expected}");
+        assert_eq!(reason(&plan.status, ConditionType::Available), expected);
+        assert!(blocked_by(&plan).contains(words), "{expected}: {}", blocked_by(&plan));
+        let degraded = condition(&plan.status, ConditionType::Degraded).0;
+        assert_eq!(degraded == "True", expected != "ClusterPaused", "{expected}");
+        // Secrets are not watched; everything else is.
+        assert_eq!(plan.again.is_some(), expected == "SecretMissing", "{expected}");
+        facts.table.status = Some(plan.status.clone());
+        assert_eq!(decide(&facts).status, plan.status, "{expected}");
+    }
+}
+
+#[test]
+fn a_served_table_whose_source_goes_missing_is_still_available() {
+    let mut facts = made(1);
+    facts.source = SourceFacts::Missing("ConfigMap weather does not exist".into());
+    let plan = decide(&facts);
+    assert_eq!(condition(&plan.status, ConditionType::Available).0, "True");
+    assert_eq!(reason(&plan.status, ConditionType::Degraded), "SourceMissing");
+}
+
+#[test]
+fn a_table_of_a_cluster_that_serves_nothing_is_not_available() {
+    let mut facts = made(1);
+    let cluster = facts.cluster.as_mut().unwrap();
+    let mut conditions = crate::status::Conditions::new(
+        &[],
+        None,
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
+    );
+    conditions.set(ConditionType::Available, false, "ShardsDown", "shard 1 has no ready replica");
+    cluster.status.get_or_insert_default().conditions = conditions.finish().0;
+    let plan = decide(&facts);
+    let (status, reason, message) = condition(&plan.status, ConditionType::Available);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "ClusterUnavailable"));
+    assert!(message.contains("shard 1"));
+}
+
+#[test]
+fn a_pin_to_an_unknown_epoch_lists_the_known_ones() {
+    let mut facts = made(3);
+    facts.table.spec.epoch = Some(9);
+    let plan = decide(&facts);
+    let (_, reason, message) = condition(&plan.status, ConditionType::Degraded);
+    assert_eq!(reason, "EpochUnknown");
+    assert!(message.contains("known epochs: 3, 2, 1"), "{message}");
+    assert_eq!(condition(&plan.status, ConditionType::Available).0, "True");
+}
+
+#[test]
+fn a_rejected_epoch_is_remembered_with_the_leaders_words() {
+    let mut facts = made(2);
+    let mut proposed = map(3, &[("weather", 1)], &["weather"]);
+    proposed.spec.map.generation = 4;
+    proposed.spec.map.tables[0].epoch = 2;
+    let rejection = serde_json::from_value(
+        serde_json::json!({"generation": 4, "reason": "the self-test failed"}),
+    );
+    proposed.status.as_mut().unwrap().rejected = vec![rejection.unwrap()];
+    facts.map = Some(proposed);
+    let plan = decide(&facts);
+    assert_eq!(plan.status.epochs[0].rejected.as_ref().unwrap().map_generation, 4);
+    let (_, reason, message) = condition(&plan.status, ConditionType::Degraded);
+    assert_eq!(reason, "EpochRejected");
+    assert!(message.contains("the self-test failed"));
+    // Epoch 1 is served, and stays so.
+    assert_eq!(condition(&plan.status, ConditionType::Available).0, "True");
+    assert!(plan.status.operations.is_empty());
+
+    let choose = |table: &OpaqueTable| super::epochs::choose(table, &plan.status).epoch;
+    assert_eq!(choose(&facts.table), Some(1));
+    facts.table.metadata.generation = Some(2);
+    assert_eq!(choose(&facts.table), Some(2), "an edited spec is tried again");
+}

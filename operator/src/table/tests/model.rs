@@ -1,0 +1,383 @@
+//! Whole lives of tables: the decisions of the operator against a model of Jobs, nodes, people and
+//! restarts, in any order.
+//!
+//! Every event carries out one decision, or half of it, so that an operator that is killed between two
+//! writes is one of the interleavings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use opaque_crds::shard_map::{Rejection, ShardMap};
+use opaque_crds::table::Epoch;
+use opaque_crds::{OpaqueShardMap, OpaqueTable};
+use proptest::prelude::*;
+
+use crate::table::facts::{Facts, JobFacts, JobState, SourceFacts};
+use crate::table::fixtures;
+use crate::table::plan::{Action, plan};
+use crate::table::report::{Reason, Report, Stage};
+use crate::table::retry::Retry;
+use crate::table::run;
+use crate::table::shard_map::{Outcome, Proposal, TABLES, Tables, View, propose};
+
+/// Something that happens. The first number chooses a table.
+#[derive(Debug, Clone)]
+enum Event {
+    /// The operator looks at a table; with `false` it is killed once the status is written.
+    Reconcile(usize, bool),
+    /// The operator looks at the map.
+    Propose,
+    /// A Job ends well.
+    Succeed(usize),
+    /// A Job reports a failure.
+    Fail(usize),
+    /// A Job ends without a word.
+    Crash(usize),
+    /// What ended is removed: its time is over, or somebody deletes it.
+    Remove(usize),
+    /// The nodes take the proposed map.
+    Activate,
+    /// They refuse it.
+    Reject,
+    /// Data of the ConfigMap changes.
+    Edit(usize, u8),
+    /// `spec.epoch` changes.
+    Pin(usize, Option<i64>),
+    /// Minutes pass.
+    Pass(i64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let table = || 0..2_usize;
+    prop_oneof![
+        6 => (table(), any::<bool>()).prop_map(|(at, whole)| Event::Reconcile(at, whole)),
+        4 => Just(Event::Propose),
+        3 => table().prop_map(Event::Succeed),
+        1 => table().prop_map(Event::Fail),
+        1 => table().prop_map(Event::Crash),
+        1 => table().prop_map(Event::Remove),
+        3 => Just(Event::Activate),
+        1 => Just(Event::Reject),
+        1 => (table(), 0..3_u8).prop_map(|(at, data)| Event::Edit(at, data)),
+        1 => (table(), prop::option::of(1..5_i64)).prop_map(|(at, pin)| Event::Pin(at, pin)),
+        2 => (1..20_i64).prop_map(Event::Pass),
+    ]
+}
+
+/// A table and what belongs to it.
+struct Life {
+    table: OpaqueTable,
+    data: Vec<u8>,
+    jobs: Vec<JobFacts>,
+    report: Option<Report>,
+    /// Epochs in the store, newest first.
+    store: Vec<Epoch>,
+}
+
+impl Life {
+    fn new(name: &str) -> Self {
+        let table = fixtures::table(name);
+        Self { table, data: vec![0], jobs: Vec::new(), report: None, store: Vec::new() }
+    }
+
+    /// Ends the running Job; gives its run.
+    fn end(&mut self, state: JobState) -> Option<String> {
+        let job = self.jobs.iter_mut().find(|job| job.state == JobState::Active)?;
+        job.state = state;
+        Some(job.run.clone())
+    }
+
+    fn succeed(&mut self, now: Timestamp) {
+        let Some(run) = self.end(JobState::Complete) else { return };
+        let mut made = fixtures::epoch(self.store.first().map_or(1, |newest| newest.epoch + 1));
+        made.published = Time(now);
+        self.store.insert(0, made);
+        self.report = Some(report(run, Stage::Done, self.store.clone()));
+    }
+
+    fn fail(&mut self) {
+        let Some(run) = self.end(JobState::Complete) else { return };
+        let mut failed = report(run, Stage::Failed, Vec::new());
+        failed.reason = Some(Reason::StoreUnavailable);
+        self.report = Some(failed);
+    }
+}
+
+fn report(run: String, stage: Stage, epochs: Vec<Epoch>) -> Report {
+    let (reason, message, geometry) = (None, None, Vec::new());
+    Report { run, stage, done: 0, total: 0, reason, message, epochs, geometry }
+}
+
+/// Two tables of the operator, one of somebody else, and their map.
+struct World {
+    lives: Vec<Life>,
+    map: OpaqueShardMap,
+    now: Timestamp,
+    /// How often an epoch was proposed: table, epoch, generation of the table's spec.
+    proposals: BTreeMap<(String, i64, i64), usize>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            lives: vec![Life::new("one"), Life::new("two")],
+            map: fixtures::map(1, &[("loaded", 5)], &[]),
+            now: Timestamp::from_second(1_000_000).unwrap(),
+            proposals: BTreeMap::new(),
+        }
+    }
+
+    fn happen(&mut self, event: &Event) {
+        match event {
+            Event::Reconcile(at, whole) => {
+                self.reconcile(*at, *whole);
+            }
+            Event::Propose => {
+                self.propose();
+            }
+            Event::Succeed(at) => self.lives[*at].succeed(self.now),
+            Event::Fail(at) => self.lives[*at].fail(),
+            Event::Crash(at) => {
+                self.lives[*at].end(JobState::Failed("crashed".into()));
+            }
+            Event::Remove(at) => {
+                self.lives[*at].jobs.retain(|job| job.state == JobState::Active);
+            }
+            Event::Activate => self.activate(),
+            Event::Reject => self.reject(),
+            Event::Edit(at, data) => self.lives[*at].data = vec![*data],
+            Event::Pin(at, pin) => {
+                let table = &mut self.lives[*at].table;
+                if table.spec.epoch != *pin {
+                    table.spec.epoch = *pin;
+                    table.metadata.generation = table.metadata.generation.map(|one| one + 1);
+                }
+            }
+            Event::Pass(minutes) => self.now += SignedDuration::from_mins(*minutes),
+        }
+    }
+
+    fn facts(&self, at: usize) -> Facts {
+        let life = &self.lives[at];
+        let mut facts = fixtures::facts(life.table.clone());
+        facts.source = SourceFacts::Data(life.data.clone());
+        facts.jobs = life.jobs.clone();
+        facts.report = life.report.clone();
+        facts.map = Some(self.map.clone());
+        facts.now = self.now;
+        facts
+    }
+
+    /// Whether it changed anything.
+    fn reconcile(&mut self, at: usize, whole: bool) -> bool {
+        let plan = plan(&self.facts(at), &Retry::default());
+        let life = &mut self.lives[at];
+        let changed = life.table.status.as_ref() != Some(&plan.status);
+        life.table.status = Some(plan.status);
+        match plan.action {
+            Action::Stop(name) if whole => {
+                let job = life.jobs.iter_mut().find(|job| job.name == name).unwrap();
+                job.state = JobState::Leaving;
+            }
+            Action::Start(start) if whole => {
+                let number = start.number;
+                assert!(!life.jobs.iter().any(JobFacts::is_live), "two Jobs at once");
+                assert!(life.jobs.iter().all(|job| job.number < number), "a number twice");
+                life.report = None;
+                let name = format!("job-{number}");
+                life.jobs.push(JobFacts { name, number, run: start.run, state: JobState::Active });
+            }
+            Action::None => return changed,
+            Action::Stop(_) | Action::Start(_) => {}
+        }
+        true
+    }
+
+    fn proposal(&self) -> Outcome {
+        let readable = self.lives.iter().map(|life| life.table.clone()).collect();
+        let tables = Tables { readable, ..Tables::default() };
+        propose(&View::new(&self.map), &tables, self.now)
+    }
+
+    /// Whether it changed anything.
+    fn propose(&mut self) -> bool {
+        let Outcome::Propose(Proposal { map, owned }) = self.proposal() else { return false };
+        let owned = serde_json::to_string(&owned).unwrap();
+        self.map.metadata.annotations.get_or_insert_default().insert(TABLES.into(), owned);
+        if let Some(next) = map {
+            self.check(&next);
+            self.map.spec.map = next;
+        }
+        true
+    }
+
+    /// What must hold for every proposal.
+    fn check(&mut self, next: &ShardMap) {
+        assert!(!self.waits(), "a proposal while another waits");
+        assert!(next.generation > self.map.spec.map.generation, "the generation fell");
+        let active = self.map.status.as_ref().unwrap().active.as_ref().unwrap();
+        assert_eq!((&next.shards, next.virtual_nodes), (&active.shards, active.virtual_nodes));
+        assert_eq!(epoch_in(next, "loaded"), Some(5), "a table of somebody else was touched");
+        let differs = |life: &&Life| {
+            let name = life.table.sql_name();
+            epoch_in(next, &name) != epoch_in(active, &name)
+        };
+        let changed: Vec<&Life> = self.lives.iter().filter(differs).collect();
+        assert!(changed.len() <= 1, "two tables at a time");
+        let Some(life) = changed.first() else { return };
+        let name = life.table.sql_name();
+        let epoch = epoch_in(next, &name).unwrap();
+        assert!(life.store.iter().any(|one| one.epoch == epoch), "it is not in the store");
+        let key = (name, epoch, life.table.metadata.generation.unwrap());
+        *self.proposals.entry(key).or_default() += 1;
+    }
+
+    fn waits(&self) -> bool {
+        View::new(&self.map).is_waiting()
+    }
+
+    fn activate(&mut self) {
+        if self.waits() {
+            let proposed = self.map.spec.map.clone();
+            self.map.status.as_mut().unwrap().active = Some(proposed);
+        }
+    }
+
+    fn reject(&mut self) {
+        if self.waits() {
+            let generation = self.map.spec.map.generation;
+            let rejected = &mut self.map.status.as_mut().unwrap().rejected;
+            rejected.push(Rejection { generation, reason: "no".into() });
+            let surplus = rejected.len().saturating_sub(16);
+            rejected.drain(..surplus);
+        }
+    }
+
+    /// From here on everything goes well, until nothing changes.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            // Longer than any pause.
+            self.now += SignedDuration::from_hours(2);
+            let mut busy = false;
+            for at in 0..self.lives.len() {
+                busy |= self.reconcile(at, true);
+                let life = &mut self.lives[at];
+                busy |= life.jobs.iter().any(JobFacts::is_live);
+                life.jobs.retain(|job| job.state != JobState::Leaving);
+                life.succeed(self.now);
+            }
+            busy |= self.propose() || self.waits();
+            self.activate();
+            if !busy {
+                return;
+            }
+        }
+        panic!("it does not settle");
+    }
+}
+
+fn epoch_in(map: &ShardMap, table: &str) -> Option<i64> {
+    map.tables.iter().find(|entry| entry.table == table).map(|entry| entry.epoch)
+}
+
+proptest! {
+    // Each decision evaluates all rules of the kind, which takes a while.
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_life_of_two_tables_settles_on_what_their_specs_say(
+        events in prop::collection::vec(event(), 0..80)
+    ) {
+        let mut world = World::new();
+        for event in &events {
+            world.happen(event);
+        }
+        world.settle();
+        for life in &world.lives {
+            let status = life.table.status.as_ref().unwrap();
+            let run = run::id(&life.table, &fixtures::cluster(), Some(&life.data));
+            prop_assert_eq!(status.source_digest.as_ref(), Some(&run));
+            let generation = life.table.metadata.generation.unwrap();
+            let refused = |epoch: &&Epoch| {
+                epoch.rejected.as_ref().is_some_and(|one| one.observed_generation == generation)
+            };
+            let wanted = match life.table.spec.epoch {
+                Some(pin) => status.epochs.iter().find(|one| one.epoch == pin),
+                None => status.epochs.iter().max_by_key(|one| one.epoch),
+            };
+            // An unknown pin, or an epoch that the nodes refuse, leaves what was.
+            if let Some(wanted) = wanted.filter(|wanted| !refused(wanted)) {
+                prop_assert_eq!(status.active_epoch, Some(wanted.epoch));
+            }
+        }
+    }
+
+    /// While a spec stays as it is, an epoch that was refused is not proposed again.
+    #[test]
+    fn an_epoch_is_proposed_once(events in prop::collection::vec(event(), 0..120)) {
+        let mut world = World::new();
+        for event in &events {
+            world.happen(event);
+        }
+        for (proposal, times) in &world.proposals {
+            prop_assert!(*times == 1, "{:?} was proposed {} times", proposal, times);
+        }
+    }
+}
+
+#[test]
+fn a_table_that_never_rests_does_not_hold_back_the_others() {
+    let mut world = World::new();
+    for round in 0_u8..20 {
+        world.now += SignedDuration::from_mins(1);
+        // The first table gets an epoch each round; the nodes take one map a round.
+        world.lives[0].data = vec![round];
+        for at in 0..2 {
+            world.reconcile(at, true);
+            world.lives[at].succeed(world.now);
+            world.reconcile(at, true);
+        }
+        world.propose();
+        world.activate();
+        let served = View::new(&world.map).active_epoch("two");
+        assert!(round < 2 || served.is_some(), "held back in round {round}");
+    }
+}
+
+#[test]
+fn a_deleted_table_goes_from_the_map_and_others_stay() {
+    let mut world = World::new();
+    world.settle();
+    world.lives.remove(0);
+    assert!(world.propose());
+    world.activate();
+    assert!(world.propose(), "its name is still in the annotation");
+    let view = View::new(&world.map);
+    assert_eq!(view.active_epoch("one"), None);
+    assert_eq!(view.active_epoch("two"), Some(1));
+    assert_eq!(view.owned, BTreeSet::from(["two".to_owned()]));
+    assert_eq!(world.proposal(), Outcome::Settled);
+}
+
+#[test]
+fn a_rejected_removal_rests_for_a_while() {
+    let mut world = World::new();
+    world.settle();
+    world.lives.remove(0);
+    assert!(world.propose());
+    assert_eq!(world.proposal(), Outcome::Settled, "it waits");
+    world.reject();
+    assert!(matches!(world.proposal(), Outcome::Later(at) if at > world.now));
+    world.now += SignedDuration::from_mins(6);
+    assert!(matches!(world.proposal(), Outcome::Propose(_)));
+}
+
+#[test]
+fn a_table_that_cannot_be_read_stays_in_the_map() {
+    let mut world = World::new();
+    world.settle();
+    let readable = vec![world.lives[1].table.clone()];
+    let tables = Tables { readable, unreadable: BTreeSet::from(["one".to_owned()]) };
+    assert_eq!(propose(&View::new(&world.map), &tables, world.now), Outcome::Settled);
+}

@@ -1,0 +1,129 @@
+//! Objects of a Job.
+
+use opaque_crds::reference::LocalReference;
+use opaque_crds::{OpaqueCluster, OpaqueTable};
+use serde_json::{Value, json};
+
+use crate::labels;
+use crate::table::build::{Objects, objects};
+use crate::table::fixtures::{cluster, table, table_from_url};
+use crate::table::plan::Start;
+
+fn build(table: &OpaqueTable, cluster: &OpaqueCluster) -> Objects {
+    let start = Start { number: 7, run: "abc".into(), keep: [3, 4].into() };
+    objects(table, cluster, &start, "registry.example/opaque-node:1").unwrap()
+}
+
+fn pod(objects: &Objects) -> Value {
+    serde_json::to_value(objects.job.spec.clone().unwrap().template).unwrap()
+}
+
+fn container(objects: &Objects) -> Value {
+    pod(objects)["spec"]["containers"][0].clone()
+}
+
+#[test]
+fn the_command_line_is_that_of_the_decision() {
+    let objects = build(&table("weather"), &cluster());
+    assert_eq!(objects.job.metadata.name.as_deref(), Some("weather-prepare-7"));
+    let container = container(&objects);
+    assert_eq!(container["image"], "registry.example/opaque-node:1");
+    assert_eq!(container["command"], json!(["/usr/bin/opaque-prepare"]));
+    let arguments = json!([
+        "--store=s3://opaque/demo",
+        "--table=weather",
+        "--source=/etc/opaque/source/weather.csv",
+        "--format=csv",
+        "--compression=none",
+        "--retain=3",
+        "--report=kubernetes://ns/weather-prepare",
+        "--run=abc",
+        "--keep=3,4",
+    ]);
+    assert_eq!(container["args"], arguments);
+}
+
+#[test]
+fn credentials_come_from_secrets_and_never_stand_in_the_job() {
+    let mut table = table_from_url("weather");
+    table.spec.source.secret_ref = Some(LocalReference::new("web"));
+    let web = container(&build(&table, &cluster()));
+    assert_eq!(web["envFrom"], json!([{"secretRef": {"name": "demo-storage"}}]));
+    let reference = json!({"name": "web", "key": "token", "optional": true});
+    let token = json!({"name": "SOURCE_TOKEN", "valueFrom": {"secretKeyRef": reference}});
+    assert!(web["env"].as_array().unwrap().contains(&token), "{}", web["env"]);
+
+    table.spec.source.url = Some("s3://other/weather.csv".into());
+    let bucket = container(&build(&table, &cluster()));
+    let source = json!({"prefix": "SOURCE_", "secretRef": {"name": "web"}});
+    assert_eq!(bucket["envFrom"][1], source);
+    assert!(!bucket["env"].to_string().contains("SOURCE_"));
+}
+
+#[test]
+fn the_account_may_touch_one_lease() {
+    let objects = build(&table("weather"), &cluster());
+    let rules = serde_json::to_value(objects.role.rules).unwrap();
+    let only = json!({
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": ["weather-prepare"],
+        "verbs": ["get", "patch"],
+    });
+    assert_eq!(rules, json!([only]));
+}
+
+#[test]
+fn the_pod_is_restricted_and_not_taken_for_a_node() {
+    let pod = pod(&build(&table("weather"), &cluster()));
+    let spec = &pod["spec"];
+    assert_eq!(spec["restartPolicy"], "Never");
+    assert_eq!(spec["automountServiceAccountToken"], false);
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let context = &spec["containers"][0]["securityContext"];
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
+    let found = pod["metadata"]["labels"].as_object().unwrap();
+    let selected = |(key, value): (String, String)| found.get(&key) == Some(&value.into());
+    assert!(!labels::select_nodes("demo").into_iter().all(selected));
+    assert!(!found.contains_key(labels::CLUSTER));
+}
+
+#[test]
+fn where_nodes_may_run_and_what_they_mount_holds_for_jobs() {
+    let mut cluster = cluster();
+    cluster.spec.storage = serde_json::from_value(json!({"url": "file:///data"})).unwrap();
+    let node = json!({
+        "name": "node",
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/data"},
+            {"name": "tls", "mountPath": "/more"},
+        ],
+        "env": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
+        "resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "2Gi"}},
+    });
+    let template = json!({
+        "metadata": {"annotations": {"sidecar.istio.io/inject": "false"}},
+        "spec": {
+            "nodeSelector": {"disk": "fast"},
+            "terminationGracePeriodSeconds": 600,
+            "volumes": [{"name": "data", "hostPath": {"path": "/data"}}],
+            "containers": [node, {"name": "other", "image": "sidecar"}],
+        },
+    });
+    cluster.spec.pod_template = serde_json::from_value(template).unwrap();
+    let pod = pod(&build(&table("weather"), &cluster));
+    let (spec, container) = (&pod["spec"], &pod["spec"]["containers"][0]);
+    assert_eq!(spec["nodeSelector"], json!({"disk": "fast"}));
+    assert_eq!(spec["volumes"][0]["hostPath"]["path"], "/data");
+    assert!(spec.get("terminationGracePeriodSeconds").is_none());
+    assert_eq!(spec["containers"].as_array().unwrap().len(), 1);
+    assert_eq!(pod["metadata"]["annotations"]["sidecar.istio.io/inject"], "false");
+    let mounts = container["volumeMounts"].as_array().unwrap().iter();
+    let names: Vec<_> = mounts.map(|mount| mount["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["data", "prepare-api", "prepare-tmp", "prepare-source"]);
+    assert_eq!(container["resources"], json!({"requests": {"memory": "2Gi", "cpu": "100m"}}));
+    assert!(container["env"].to_string().contains("HTTPS_PROXY"));
+}
