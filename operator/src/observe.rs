@@ -28,7 +28,7 @@ use kube::core::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::broadcast;
+use tokio::sync::{OnceCell, broadcast};
 
 use crate::args::Scope;
 use crate::error::Error;
@@ -73,6 +73,7 @@ impl Touched {
 pub struct Observed {
     kinds: HashMap<&'static str, (Kind, Store<DynamicObject>)>,
     config_maps: Store<PartialObjectMeta<ConfigMap>>,
+    listed: OnceCell<()>,
     written: Written,
     touched: broadcast::Sender<Touched>,
     metrics: Metrics,
@@ -105,7 +106,8 @@ impl Observed {
             watch::Bus::new(FOREIGN_CONFIG_MAP, touched.clone(), written.clone(), metrics.clone());
         let config_maps = watch::config_maps(client, scope, bus, &mut tasks);
         let metrics = metrics.clone();
-        (Arc::new(Self { kinds, config_maps, written, touched, metrics }), tasks)
+        let listed = OnceCell::new();
+        (Arc::new(Self { kinds, config_maps, listed, written, touched, metrics }), tasks)
     }
 
     /// Changes from now on.
@@ -115,11 +117,15 @@ impl Observed {
 
     /// Waits until every kind was listed once.
     pub async fn ready(&self) {
-        for (_, store) in self.kinds.values() {
-            // It fails only when the watches have ended, and with them the process.
-            let _ = store.wait_until_ready().await;
-        }
-        let _ = self.config_maps.wait_until_ready().await;
+        // One waits on behalf of all: a store wakes only the last of several tasks that wait for it.
+        let all = async || {
+            for (_, store) in self.kinds.values() {
+                // It fails only when the watches have ended, and with them the process.
+                let _ = store.wait_until_ready().await;
+            }
+            let _ = self.config_maps.wait_until_ready().await;
+        };
+        self.listed.get_or_init(all).await;
     }
 
     /// The object `namespace/name` of kind `K`; none when it is not there, or the kind is not watched.

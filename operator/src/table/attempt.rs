@@ -85,9 +85,13 @@ impl Attempts<'_> {
         }
         let newest = live().map(|job| job.number).max()?;
         for job in live() {
-            if self.done || job.run != self.run || job.number < newest {
+            if job.run != self.run || job.number < newest {
                 return Some(Step::Stop { name: job.name.clone() });
             }
+        }
+        // It has reported its epoch and is about to end; its log stays for whoever wants to read it.
+        if self.done {
+            return Some(Step::Idle);
         }
         let failures = memory.as_ref().filter(|memory| memory.run == self.run);
         let failures = failures.map_or(0, |memory| memory.failures);
