@@ -44,10 +44,11 @@ pub const NODE: &str = "10.250.0.1";
 pub const NODE_NAME: &str = "node1";
 /// Root of the pods' control groups.
 pub const CGROUP: &str = "opaque-e2e";
-/// Who may use the object store: these are no secrets.
-pub const S3_USER: &str = "opaque-e2e";
+/// Who may use the object store: no secrets, and the same as in `examples/kubernetes/minio.yaml`, so that
+/// tests need not know whose store it is.
+pub const S3_USER: &str = "demo-access-key";
 /// See [`S3_USER`].
-pub const S3_PASSWORD: &str = "opaque-e2e-password";
+pub const S3_PASSWORD: &str = "demo-secret-key";
 /// The bucket that is there from the start.
 pub const BUCKET: &str = "opaque";
 /// Variable with a cluster's folder; also how the janitor knows what a run has started.
@@ -259,4 +260,21 @@ fn check_machine() -> Result<()> {
 /// Name of the image that holds a pod's sandbox, and that harness tests run.
 pub fn pod_image() -> String {
     image::reference("opaque-e2e-pod")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_like_that_of_the_examples() {
+        let example = include_str!("../../examples/kubernetes/minio.yaml");
+        for expected in [
+            format!("MINIO_ROOT_USER, value: {S3_USER}}}"),
+            format!("MINIO_ROOT_PASSWORD, value: {S3_PASSWORD}}}"),
+            format!("mkdir -p /data/{BUCKET} "),
+        ] {
+            assert!(example.contains(&expected), "{expected}");
+        }
+    }
 }
