@@ -1,7 +1,7 @@
 //! What a test in a cluster uses.
 //!
 //! **Map.** [`namespace`] gives each test a place of its own, and tells what was in it when the test
-//! fails; [`faults`] kills, stops and restarts; [`audit`] counts calls of the API; [`product`] installs Opaque as a user does; [`query_loop`] asks
+//! fails; [`faults`] kills, stops and restarts; [`lead`] tells who holds a Lease; [`audit`] counts calls of the API; [`product`] installs Opaque as a user does; [`query_loop`] asks
 //! private questions all the time and checks the answers.
 //!
 //! **Flow.** A test is `harness::run("name", async |namespace| ...)`: it makes the namespace, runs the
@@ -16,12 +16,14 @@ use kube::Client;
 use tokio::sync::RwLock;
 
 pub use self::audit::Audit;
-pub use self::faults::Faults;
+pub use self::faults::{Faults, Paused};
+pub use self::lead::Lead;
 pub use self::namespace::Namespace;
 pub use self::query_loop::{QueryLoop, Question, Summary};
 
 pub mod audit;
 pub mod faults;
+pub mod lead;
 pub mod namespace;
 pub mod product;
 pub mod query_loop;

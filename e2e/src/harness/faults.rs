@@ -66,6 +66,13 @@ impl Faults {
         Ok(time)
     }
 
+    /// Hangs a server, such as `kube-apiserver`: connections to it stay, and nothing answers.
+    pub async fn pause(&self, name: &str) -> Result<Paused> {
+        let paused = Paused { process: self.server(name)? };
+        processes::signal(paused.process, "STOP").await?;
+        Ok(paused)
+    }
+
     /// Process id of a server of the cluster, such as `kubelet`.
     pub fn server(&self, name: &str) -> Result<u32> {
         let mut found = processes::below(self.init)?.into_iter().filter(|p| p.program() == name);
@@ -93,5 +100,21 @@ impl Faults {
         // Without the namespace of process ids, nsenter becomes the program: it can be killed.
         command.args(["--target", &self.init.to_string(), "--net", "--mount", "--"]).arg(program);
         command
+    }
+}
+
+/// A server that hangs. Dropping it lets it go on, whatever becomes of the test.
+#[derive(Debug)]
+pub struct Paused {
+    process: u32,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        let process = self.process.to_string();
+        let status = std::process::Command::new("kill").args(["-s", "CONT", &process]).status();
+        if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            eprintln!("process {process} still hangs: {status:?}");
+        }
     }
 }

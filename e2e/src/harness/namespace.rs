@@ -183,6 +183,12 @@ pub(super) fn container_id(pod: &Pod, container: &str) -> Result<String> {
     Ok(id.to_owned())
 }
 
+/// How often containers of a pod were started again.
+pub fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.iter().flat_map(|status| &status.container_statuses).flatten();
+    statuses.map(|status| status.restart_count).sum()
+}
+
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()

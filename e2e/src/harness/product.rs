@@ -19,6 +19,8 @@ use crate::poll;
 static KINDS: OnceCell<()> = OnceCell::const_new();
 /// The port for clients (docs/decisions/009).
 const PORT: u16 = 7100;
+/// How long a cluster may take from its manifests to its first answer, on a busy machine.
+const SERVES: Duration = Duration::from_secs(240);
 
 /// Folder of this clone.
 pub fn root() -> PathBuf {
@@ -44,6 +46,11 @@ pub async fn install(namespace: &Namespace, values: &[&str]) -> Result<()> {
 /// Applies the Secret of the object store, and `examples/kubernetes/cluster.yaml` with this test's
 /// folder in the store and requests that fit into this machine.
 pub async fn apply_cluster(namespace: &Namespace) -> Result<()> {
+    apply_cluster_of(namespace, 3, 2).await
+}
+
+/// As [`apply_cluster`], of another size than the example's.
+pub async fn apply_cluster_of(namespace: &Namespace, shards: u32, replicas: u32) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-storage"},
         "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
@@ -51,15 +58,34 @@ pub async fn apply_cluster(namespace: &Namespace) -> Result<()> {
     namespace.apply(&secret.to_string()).await?;
     let manifest = fs::read_to_string(root().join("examples/kubernetes/cluster.yaml"))?;
     let url = format!("s3://{BUCKET}/{}", namespace.name());
-    namespace
-        .apply(&manifest.replace("s3://opaque/demo", &url).replace("cpu: 500m", "cpu: 50m"))
-        .await?;
+    let manifest = manifest
+        .replace("s3://opaque/demo", &url)
+        .replace("cpu: 500m", "cpu: 50m")
+        .replace("shards: 3", &format!("shards: {shards}"))
+        .replace("replicasPerShard: 2", &format!("replicasPerShard: {replicas}"));
+    namespace.apply(&manifest).await?;
     Ok(())
 }
 
 /// Applies `examples/kubernetes/weather.yaml`.
 pub async fn apply_weather(namespace: &Namespace) -> Result<()> {
     namespace.apply(&fs::read_to_string(root().join("examples/kubernetes/weather.yaml"))?).await?;
+    Ok(())
+}
+
+/// Installs Opaque, and waits until cluster `demo` of this size answers questions about `weather`.
+pub async fn serve(
+    namespace: &Namespace,
+    shards: u32,
+    replicas: u32,
+    values: &[&str],
+) -> Result<()> {
+    install(namespace, values).await?;
+    apply_cluster_of(namespace, shards, replicas).await?;
+    apply_weather(namespace).await?;
+    for object in ["opaquecluster/demo", "opaquetable/weather"] {
+        condition(namespace, object, "Available", "True", SERVES).await?;
+    }
     Ok(())
 }
 

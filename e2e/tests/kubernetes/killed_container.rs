@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
+use opaque_e2e::harness::namespace::restarts;
 use opaque_e2e::harness::{self, Faults, measured};
 use opaque_e2e::poll;
 
@@ -38,9 +39,4 @@ async fn a_killed_container_comes_back() -> Result<()> {
         Ok(())
     })
     .await
-}
-
-fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.iter().flat_map(|status| &status.container_statuses).flatten();
-    statuses.map(|status| status.restart_count).sum()
 }
