@@ -156,7 +156,8 @@ impl Namespace {
         Ok(())
     }
 
-    fn tool(&self, program: &str, arguments: &[&str]) -> Result<Command> {
+    /// A tool with this namespace as its own.
+    pub(super) fn tool(&self, program: &str, arguments: &[&str]) -> Result<Command> {
         let program = match cache::server(program) {
             Ok(path) => path.into_os_string(),
             // With a cluster of somebody else there may be no cache.
@@ -189,7 +190,8 @@ pub fn restarts(pod: &Pod) -> i32 {
     statuses.map(|status| status.restart_count).sum()
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether a pod is Ready, and not about to be deleted.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")

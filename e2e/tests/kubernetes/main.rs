@@ -3,8 +3,13 @@
 //! They are ignored in `make test`, which has no cluster.
 
 mod api_server;
+mod api_server_away;
+mod drain;
 mod first_answer;
 mod killed_container;
+mod killed_node;
+mod leader_handover;
 mod object_store;
+mod operator_failover;
 mod pods;
 mod support;

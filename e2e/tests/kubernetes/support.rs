@@ -1,6 +1,11 @@
-//! Manifests of the harness' own pods.
+//! Manifests of the harness' own pods, and what most tests ask.
 
 use opaque_e2e::cluster::pod_image;
+
+/// A private question to table `weather`.
+pub(crate) const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
+/// The whole answer.
+pub(crate) const ANSWER: &str = "country,temperature\nCL,21\n";
 
 /// A StatefulSet `web` that serves its pods' names, with a headless Service and one with an address.
 pub(crate) fn web(replicas: u32) -> String {

@@ -1,0 +1,83 @@
+//! The disruption budgets let a drain go on, one pod of a shard at a time.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::EvictParams;
+use opaque_e2e::cluster::BUCKET;
+use opaque_e2e::harness::namespace::is_ready;
+use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::poll;
+use tokio::time::Instant;
+
+use crate::support::{ANSWER, SQL};
+
+const LIMIT: Duration = Duration::from_secs(90);
+const FIRST: &str = "demo-shard-0-0";
+const SECOND: &str = "demo-shard-0-1";
+const ONLY: &str = "single-shard-0-0";
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
+    harness::run("drain", async |namespace| {
+        let faults = Faults::new()?;
+        product::serve(namespace, 1, 2, &["replicas=1"]).await?;
+        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
+        let mut queries = QueryLoop::start(&faults, question).await?;
+
+        let first = uid(namespace, FIRST).await?;
+        let second = uid(namespace, SECOND).await?;
+        let start = Instant::now();
+        allowed(namespace, FIRST).await?;
+        ensure!(!evict(namespace, SECOND).await?, "both pods of a shard may be evicted at a time");
+
+        // As `kubectl drain` does: again and again, until it is allowed.
+        allowed(namespace, SECOND).await?;
+        let now = namespace.api::<Pod>().get(FIRST).await?;
+        ensure!(
+            now.metadata.uid != first && is_ready(&now),
+            "{SECOND} may be evicted while {FIRST} is not Ready: {now:?}"
+        );
+        measured("first pod evicted to the second allowed", start.elapsed());
+        namespace.ready_as(SECOND, LIMIT, |pod| pod.metadata.uid != second).await?;
+        measured("both pods of a shard drained, one after the other", start.elapsed());
+        queries.answers(5, LIMIT).await?;
+        queries.stop().await?.check()?;
+
+        // With one replica a drain costs answers; but it ends.
+        let url = format!("s3://{BUCKET}/{}", namespace.name());
+        let other = format!("{url}/single");
+        let changes = [("name: demo\n", "name: single\n"), (&url, &other)];
+        product::apply_cluster_with(namespace, 1, 1, &changes).await?;
+        product::condition(namespace, "opaquecluster/single", "Available", "True", LIMIT).await?;
+        let only = uid(namespace, ONLY).await?;
+        let start = Instant::now();
+        allowed(namespace, ONLY).await?;
+        namespace.ready_as(ONLY, LIMIT, |pod| pod.metadata.uid != only).await?;
+        measured("the only pod of a shard evicted to its successor Ready", start.elapsed());
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until a pod may be evicted, and evicts it.
+async fn allowed(namespace: &Namespace, pod: &str) -> Result<()> {
+    let look = || async { Ok(evict(namespace, pod).await?.then_some(())) };
+    poll::until(&format!("pod {pod} may be evicted"), LIMIT, look).await?;
+    Ok(())
+}
+
+/// Asks once to evict a pod; false when its disruption budget refuses.
+async fn evict(namespace: &Namespace, pod: &str) -> Result<bool> {
+    match namespace.api::<Pod>().evict(pod, &EvictParams::default()).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 429 => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn uid(namespace: &Namespace, pod: &str) -> Result<Option<String>> {
+    Ok(namespace.api::<Pod>().get(pod).await?.metadata.uid)
+}

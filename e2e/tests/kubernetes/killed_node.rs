@@ -1,0 +1,71 @@
+//! A node that crashes, the leader that crashes, and a pod that is deleted cost no answer.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use opaque_e2e::harness::namespace::restarts;
+use opaque_e2e::harness::{self, Faults, Lead, Namespace, QueryLoop, lead, measured, product};
+use tokio::time::Instant;
+
+use crate::support::{ANSWER, SQL};
+
+const LIMIT: Duration = Duration::from_secs(90);
+const PODS: [&str; 4] = ["demo-shard-0-0", "demo-shard-0-1", "demo-shard-1-0", "demo-shard-1-1"];
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn no_query_fails_when_a_node_dies() -> Result<()> {
+    harness::run("kill-node", async |namespace| {
+        let faults = Faults::new()?;
+        product::serve(namespace, 2, 2, &["replicas=1"]).await?;
+        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
+        let mut queries = QueryLoop::start(&faults, question).await?;
+
+        let before = Lead::of(namespace, lead::NODES).await?;
+        let follower = PODS.into_iter().find(|pod| *pod != before.pod).context("one pod alone")?;
+        let time = killed_to_ready(namespace, &faults, follower).await?;
+        measured("node killed to Ready", time);
+
+        let start = Instant::now();
+        let (ready, led) = tokio::try_join!(
+            killed_to_ready(namespace, &faults, &before.pod),
+            Lead::until(namespace, lead::NODES, LIMIT, |lead| lead.token > before.token),
+        )?;
+        measured("leader killed to Ready", ready);
+        measured("leader killed to the next leader", led.1);
+        println!("led by {} before and by {} after", before.pod, led.0.pod);
+        all_ready(namespace).await?;
+        queries.answers(1, LIMIT.saturating_sub(start.elapsed())).await?;
+
+        let time = deleted_to_ready(namespace, follower).await?;
+        measured("pod deleted to its successor Ready", time);
+        // The successor has another address, which clients and peers have to learn.
+        queries.answers(5, LIMIT).await?;
+        queries.stop().await?.check()
+    })
+    .await
+}
+
+/// Crashes a node; returns the time until its pod has started again and is Ready.
+async fn killed_to_ready(namespace: &Namespace, faults: &Faults, name: &str) -> Result<Duration> {
+    let before = restarts(&namespace.api::<Pod>().get(name).await?);
+    faults.signal(namespace, name, "node", "KILL").await?;
+    namespace.ready_as(name, LIMIT, |pod| restarts(pod) > before).await
+}
+
+/// Deletes a pod as a person does; returns the time until another of its name is Ready.
+async fn deleted_to_ready(namespace: &Namespace, name: &str) -> Result<Duration> {
+    let before = namespace.api::<Pod>().get(name).await?.metadata.uid;
+    let start = Instant::now();
+    namespace.kubectl(&["delete", "pod", name, "--wait=false"]).await?;
+    namespace.ready_as(name, LIMIT, |pod| pod.metadata.uid != before).await?;
+    Ok(start.elapsed())
+}
+
+async fn all_ready(namespace: &Namespace) -> Result<()> {
+    for pod in PODS {
+        namespace.ready(pod, LIMIT).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The second operator goes on where the active one ends, and no query hears of it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
+use opaque_e2e::harness::{self, Faults, Lead, Namespace, QueryLoop, lead, measured, product};
+use opaque_e2e::poll;
+use tokio::time::Instant;
+
+use crate::support::{ANSWER, SQL};
+
+const LIMIT: Duration = Duration::from_secs(90);
+/// What the Lease may take from an operator that is told to end to the other.
+const HANDOVER: Duration = Duration::from_secs(3);
+/// What the operator is to make again: queries do not go through it.
+const SERVICE: &str = "demo-peers";
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn the_second_operator_takes_over() -> Result<()> {
+    harness::run("operators", async |namespace| {
+        let faults = Faults::new()?;
+        product::serve(namespace, 1, 2, &["replicas=2"]).await?;
+        two_operators(namespace).await?;
+        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
+        let mut queries = QueryLoop::start(&faults, question).await?;
+
+        let first = Lead::of(namespace, lead::OPERATOR).await?;
+        faults.signal(namespace, &first.pod, "operator", "KILL").await?;
+        let (second, _) = follows(namespace, &first, "operator killed").await?;
+        two_operators(namespace).await?;
+
+        namespace.kubectl(&["delete", "pod", &second.pod, "--wait=false"]).await?;
+        let (third, time) = follows(namespace, &second, "operator told to end").await?;
+        ensure!(time < HANDOVER, "{} took {time:?} to follow {}", third.pod, second.pod);
+        queries.answers(1, LIMIT).await?;
+        queries.stop().await?.check()
+    })
+    .await
+}
+
+/// Waits until another operator holds the Lease and does its work; returns it, and the time until it
+/// held the Lease.
+async fn follows(namespace: &Namespace, before: &Lead, what: &str) -> Result<(Lead, Duration)> {
+    let start = Instant::now();
+    let services = namespace.api::<Service>();
+    let deleted = services.get(SERVICE).await?.metadata.uid;
+    services.delete(SERVICE, &DeleteParams::default()).await?;
+    let other = |lead: &Lead| lead.pod != before.pod && lead.token > before.token;
+    let (after, _) = Lead::until(namespace, lead::OPERATOR, LIMIT, other).await?;
+    let time = start.elapsed();
+    measured(&format!("{what} to the other active"), time);
+    let back = || async {
+        let found = services.get_opt(SERVICE).await?;
+        Ok(found.filter(|service| service.metadata.uid != deleted))
+    };
+    poll::until("the deleted Service is back", LIMIT, back).await?;
+    measured(&format!("{what} to a deleted Service made again"), start.elapsed());
+    Ok((after, time))
+}
+
+/// Waits until both operators are Ready: an active one, and one that waits.
+async fn two_operators(namespace: &Namespace) -> Result<()> {
+    let pods = namespace.api::<Pod>();
+    let params = ListParams::default().labels("app.kubernetes.io/component=operator");
+    let two = || async {
+        let found: Vec<_> = pods.list(&params).await?.into_iter().collect();
+        let present = found.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let names: Vec<String> = present.map(ResourceExt::name_any).collect();
+        Ok((names.len() == 2).then_some(names))
+    };
+    let (names, _) = poll::until("there are two operators", LIMIT, two).await?;
+    for name in names {
+        namespace.ready(&name, LIMIT).await?;
+    }
+    Ok(())
+}
