@@ -2,12 +2,23 @@
 //!
 //! **Map.** [`namespace`] gives each test a place of its own, and tells what was in it when the test
 //! fails; [`faults`] kills, stops and restarts; [`lead`] tells who holds a Lease; [`audit`] counts calls of the API; [`product`] installs Opaque as a user does; [`query_loop`] asks
-//! private questions all the time and checks the answers.
+//! private questions all the time and checks the answers; [`way`] is how those questions get into the cluster.
 //!
 //! **Flow.** A test is `harness::run("name", async |namespace| ...)`: it makes the namespace, runs the
 //! body, shows pods, logs, events and our objects if the body failed, and deletes the namespace.
+//!
+//! | | beside others of `run` | beside one of `run_alone` |
+//! |---|---|---|
+//! | [`run`] | yes | no |
+//! | [`run_alone`] | no | no |
+//! | [`run_beside_all`] | yes | yes |
+//!
+//! **Any cluster.** With a cluster of somebody else (`make e2e EXISTING=1`) there is nothing to kill, and no
+//! audit log: [`Faults::new`] and [`Audit::new`] fail with [`NotOurCluster`], and the test is skipped. A test
+//! that needs them asks for them first.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +31,7 @@ pub use self::faults::{Faults, Paused};
 pub use self::lead::Lead;
 pub use self::namespace::Namespace;
 pub use self::query_loop::{QueryLoop, Question, Summary};
+pub use self::way::Way;
 
 pub mod audit;
 pub mod faults;
@@ -27,6 +39,7 @@ pub mod lead;
 pub mod namespace;
 pub mod product;
 pub mod query_loop;
+pub mod way;
 
 /// Held for writing by a test that disturbs all others.
 static ALONE: RwLock<()> = RwLock::const_new(());
@@ -50,6 +63,15 @@ where
     in_namespace(name, body).await
 }
 
+/// Like [`run`], and also beside a test that runs alone: for one that lasts so long that no other can wait
+/// for it. It has to bear that the API server is restarted.
+pub async fn run_beside_all<B>(name: &str, body: B) -> Result<()>
+where
+    B: AsyncFnOnce(&Namespace) -> Result<()>,
+{
+    in_namespace(name, body).await
+}
+
 async fn in_namespace<B>(name: &str, body: B) -> Result<()>
 where
     B: AsyncFnOnce(&Namespace) -> Result<()>,
@@ -59,7 +81,11 @@ where
     }
     let client = Client::try_default().await.context("cannot read KUBECONFIG")?;
     let namespace = Namespace::create(client, name).await?;
-    let result = body(&namespace).await;
+    let mut result = body(&namespace).await;
+    if result.as_ref().is_err_and(|error| error.is::<NotOurCluster>()) {
+        println!("skipped: {name} needs the cluster of `make e2e`");
+        result = Ok(());
+    }
     if result.is_err() {
         eprintln!("{}", namespace.dump().await);
     }
@@ -86,7 +112,18 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 }
 
 /// A variable that `e2e-cluster` sets.
-fn variable(name: &str) -> Result<OsString> {
-    std::env::var_os(name)
-        .with_context(|| format!("{name} is not set: this test needs the cluster of `make e2e`"))
+fn variable(name: &'static str) -> Result<OsString, NotOurCluster> {
+    std::env::var_os(name).ok_or(NotOurCluster(name))
 }
+
+/// The cluster is somebody else's: this variable, which `e2e-cluster` sets, is not there.
+#[derive(Debug)]
+pub struct NotOurCluster(&'static str);
+
+impl fmt::Display for NotOurCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not set: this needs the cluster of `make e2e`", self.0)
+    }
+}
+
+impl std::error::Error for NotOurCluster {}

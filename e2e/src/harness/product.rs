@@ -10,15 +10,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::query_loop::Question;
-use super::{Faults, Namespace};
+use super::{Namespace, Question, Way};
 use crate::cluster::{BUCKET, S3_PASSWORD, S3_USER};
 use crate::poll;
 
 /// The release of the kinds: once for all tests, since kinds are in no namespace.
 static KINDS: OnceCell<()> = OnceCell::const_new();
 /// The port for clients (docs/decisions/009).
-const PORT: u16 = 7100;
+pub(super) const PORT: u16 = 7100;
 /// How long a cluster may take from its manifests to its first answer, on a busy machine.
 const SERVES: Duration = Duration::from_secs(240);
 
@@ -127,12 +126,13 @@ pub async fn question(
     let url = format!("https://demo-query.{}.svc.cluster.local:{PORT}", namespace.name());
     let home = folder.path().join("home");
     let right = right.iter().map(|&answer| answer.into()).collect();
-    Ok((Question { url, ca, home, sql: sql.into(), right }, folder))
+    let way = Way::to(namespace)?;
+    Ok((Question { way, url, ca, home, sql: sql.into(), right }, folder))
 }
 
 /// Asks once and compares.
 pub async fn ask(question: &Question) -> Result<()> {
-    let answer = question.ask(&Faults::new()?).await?;
+    let answer = question.ask().await?;
     anyhow::ensure!(question.right.contains(&answer), "wrong answer: {answer}");
     Ok(())
 }

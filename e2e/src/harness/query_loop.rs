@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::Faults;
+use super::way::{Forward, Way};
 use crate::command;
 
 /// How long one query may take, from the start of the program to its end.
@@ -22,6 +22,8 @@ const RESULTS: usize = 4096;
 /// Where to ask, and what.
 #[derive(Clone, Debug)]
 pub struct Question {
+    /// How to get there.
+    pub way: Way,
     /// `https://demo-query.NAMESPACE.svc.cluster.local:7100`
     pub url: String,
     /// File with the authority of the servers' certificates.
@@ -73,30 +75,36 @@ struct Outcome {
 
 impl Question {
     /// Asks once.
-    pub async fn ask(&self, faults: &Faults) -> Result<String> {
-        command::success(self.command(faults)?, QUERY).await
+    pub async fn ask(&self) -> Result<String> {
+        let opaque = super::binary("opaque")?;
+        match &self.way {
+            Way::Inside(faults) => self.run(faults.inside(&opaque), &self.url).await,
+            Way::Forwarded(namespace) => {
+                let forward = Forward::start(namespace).await?;
+                self.run(Command::new(&opaque), &forward.url()).await
+            }
+        }
     }
 
-    /// `opaque`, as a user in the cluster runs it.
-    fn command(&self, faults: &Faults) -> Result<Command> {
-        let mut command = faults.inside(&super::binary("opaque")?);
-        command
+    /// Runs `opaque`, as a user does.
+    async fn run(&self, mut opaque: Command, url: &str) -> Result<String> {
+        opaque
             .arg("--cluster")
-            .arg(&self.url)
+            .arg(url)
             .arg("--ca")
             .arg(&self.ca)
             .args(["query", "--format", "csv", &self.sql])
             .env("OPAQUE_HOME", &self.home);
-        Ok(command)
+        command::success(opaque, QUERY).await
     }
 }
 
 impl QueryLoop {
     /// Starts to ask, and waits for the first right answer.
-    pub async fn start(faults: &Faults, question: Question) -> Result<Self> {
+    pub async fn start(question: Question) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let (sender, results) = mpsc::channel(RESULTS);
-        let task = tokio::spawn(ask(faults.clone(), question.clone(), sender, stopped));
+        let task = tokio::spawn(ask(question.clone(), sender, stopped));
         let summary = Summary::default();
         let mut this = Self { stop, results, task, question, summary, last: Instant::now() };
         this.answers(1, QUERY).await?;
@@ -196,14 +204,13 @@ impl Drop for QueryLoop {
 }
 
 async fn ask(
-    faults: Faults,
     question: Question,
     results: mpsc::Sender<Outcome>,
     stopped: watch::Receiver<bool>,
 ) -> Result<()> {
     while !*stopped.borrow() {
         let start = Instant::now();
-        let answer = question.ask(&faults).await;
+        let answer = question.ask().await;
         let end = Instant::now();
         if results.send(Outcome { answer, time: end - start, end }).await.is_err() {
             break;
