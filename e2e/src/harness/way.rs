@@ -59,7 +59,8 @@ impl Forward {
             .context("cannot run kubectl")?;
         let stdout = kubectl.stdout.take().context("no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
-        let line = timeout(LISTEN, lines.next_line()).await.context("kubectl does not forward")??;
+        let line =
+            timeout(LISTEN, lines.next_line()).await.context("kubectl does not forward")??;
         let line = line.context("kubectl port-forward has ended")?;
         let port = port(&line).with_context(|| format!("kubectl said: {line}"))?;
         Ok(Self { port, _kubectl: kubectl, _lines: lines })

@@ -24,7 +24,7 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &[]).await?;
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(&faults, question).await?;
+        let mut queries = QueryLoop::start(question).await?;
 
         let away = faults.restart_api_server(namespace).await?;
         measured("API server killed to ready", away);

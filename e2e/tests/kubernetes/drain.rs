@@ -25,7 +25,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(&faults, question).await?;
+        let mut queries = QueryLoop::start(question).await?;
 
         let first = uid(namespace, FIRST).await?;
         let second = uid(namespace, SECOND).await?;

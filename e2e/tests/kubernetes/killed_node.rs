@@ -20,7 +20,7 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
         let faults = Faults::new()?;
         product::serve(namespace, 2, 2, &["replicas=1"]).await?;
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(&faults, question).await?;
+        let mut queries = QueryLoop::start(question).await?;
 
         let before = Lead::of(namespace, lead::NODES).await?;
         let follower = PODS.into_iter().find(|pod| *pod != before.pod).context("one pod alone")?;

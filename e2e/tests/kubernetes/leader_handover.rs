@@ -19,7 +19,7 @@ async fn the_lead_passes_on_at_once_when_its_node_is_told_to_end() -> Result<()>
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(&faults, question).await?;
+        let mut queries = QueryLoop::start(question).await?;
 
         let before = Lead::of(namespace, lead::NODES).await?;
         let uid = namespace.api::<Pod>().get(&before.pod).await?.metadata.uid;

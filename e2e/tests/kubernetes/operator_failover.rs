@@ -26,7 +26,7 @@ async fn the_second_operator_takes_over() -> Result<()> {
         product::serve(namespace, 1, 2, &["replicas=2"]).await?;
         two_operators(namespace).await?;
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(&faults, question).await?;
+        let mut queries = QueryLoop::start(question).await?;
 
         let first = Lead::of(namespace, lead::OPERATOR).await?;
         faults.signal(namespace, &first.pod, "operator", "KILL").await?;
