@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -50,18 +50,34 @@ pub async fn apply_cluster(namespace: &Namespace) -> Result<()> {
 
 /// As [`apply_cluster`], of another size than the example's.
 pub async fn apply_cluster_of(namespace: &Namespace, shards: u32, replicas: u32) -> Result<()> {
+    apply_cluster_with(namespace, shards, replicas, &[]).await
+}
+
+/// As [`apply_cluster_of`], with texts of the manifest replaced, such as `("mode: none", "mode: token")`.
+pub async fn apply_cluster_with(
+    namespace: &Namespace,
+    shards: u32,
+    replicas: u32,
+    changes: &[(&str, &str)],
+) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-storage"},
         "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
     });
     namespace.apply(&secret.to_string()).await?;
-    let manifest = fs::read_to_string(root().join("examples/kubernetes/cluster.yaml"))?;
+    let mut manifest = fs::read_to_string(root().join("examples/kubernetes/cluster.yaml"))?;
     let url = format!("s3://{BUCKET}/{}", namespace.name());
-    let manifest = manifest
-        .replace("s3://opaque/demo", &url)
-        .replace("cpu: 500m", "cpu: 50m")
-        .replace("shards: 3", &format!("shards: {shards}"))
-        .replace("replicasPerShard: 2", &format!("replicasPerShard: {replicas}"));
+    let (shards, replicas) = (format!("shards: {shards}"), format!("replicasPerShard: {replicas}"));
+    let always = [
+        ("s3://opaque/demo", url.as_str()),
+        ("cpu: 500m", "cpu: 50m"),
+        ("shards: 3", &shards),
+        ("replicasPerShard: 2", &replicas),
+    ];
+    for (from, to) in always.iter().chain(changes) {
+        ensure!(manifest.contains(from), "the example's manifest has no {from:?}");
+        manifest = manifest.replace(from, to);
+    }
     namespace.apply(&manifest).await?;
     Ok(())
 }
@@ -81,6 +97,11 @@ pub async fn serve(
 ) -> Result<()> {
     install(namespace, values).await?;
     apply_cluster_of(namespace, shards, replicas).await?;
+    serves_weather(namespace).await
+}
+
+/// Applies table `weather` to a cluster that was applied, and waits until both are Available.
+pub async fn serves_weather(namespace: &Namespace) -> Result<()> {
     apply_weather(namespace).await?;
     for object in ["opaquecluster/demo", "opaquetable/weather"] {
         condition(namespace, object, "Available", "True", SERVES).await?;
@@ -133,7 +154,7 @@ pub async fn question(
 /// Asks once and compares.
 pub async fn ask(question: &Question) -> Result<()> {
     let answer = question.ask().await?;
-    anyhow::ensure!(question.right.contains(&answer), "wrong answer: {answer}");
+    ensure!(question.right.contains(&answer), "wrong answer: {answer}");
     Ok(())
 }
 
