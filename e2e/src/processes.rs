@@ -25,9 +25,18 @@ impl Seen {
 
     /// Process id in the innermost namespace that it is in: 1 for the first of a container.
     pub fn inner_id(&self) -> Option<u32> {
+        self.status("NSpid:")?.split_whitespace().next_back()?.parse().ok()
+    }
+
+    /// Memory that it holds, in KiB.
+    pub fn resident(&self) -> Option<u64> {
+        self.status("VmRSS:")?.split_whitespace().next()?.parse().ok()
+    }
+
+    /// A line of `/proc/ID/status`, such as `VmRSS:`.
+    fn status(&self, name: &str) -> Option<String> {
         let status = fs::read_to_string(folder(self.id).join("status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-        line.split_whitespace().next_back()?.parse().ok()
+        status.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
     }
 
     /// Whether one of its control groups has `part` in its path.

@@ -33,11 +33,24 @@ pub struct Call {
     pub namespace: String,
     /// Empty for lists.
     pub name: String,
+    /// Path and query, which tell what a list selects.
+    pub uri: String,
     /// HTTP status.
     pub code: u64,
 }
 
 impl Call {
+    /// Whether a service account of this namespace asked: an operator, a node or a Job in it.
+    pub fn is_by_accounts_of(&self, namespace: &str) -> bool {
+        let name = self.user.strip_prefix("system:serviceaccount:");
+        name.and_then(|name| name.split_once(':')).is_some_and(|(of, _)| of == namespace)
+    }
+
+    /// Whether it renews a Lease: what goes on for ever, also where nothing happens.
+    pub fn is_renewal(&self) -> bool {
+        self.resource == "leases" && matches!(self.verb.as_str(), "update" | "patch")
+    }
+
     /// Whether it changes something.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
@@ -57,13 +70,20 @@ impl Audit {
     }
 
     /// All calls after a mark.
-    pub fn since(&self, mark: Mark) -> Result<Vec<Call>> {
+    pub fn since(&self, mut mark: Mark) -> Result<Vec<Call>> {
+        self.next(&mut mark)
+    }
+
+    /// All calls after a mark, which moves to their end.
+    pub fn next(&self, mark: &mut Mark) -> Result<Vec<Call>> {
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(mark.0))?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         // The last line may be half written.
-        let complete = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
+        let end = text.rfind('\n').map_or(0, |end| end + 1);
+        let complete = text.get(..end).unwrap_or_default();
+        mark.0 += complete.len() as u64;
         complete.lines().map(|line| Ok(call(&serde_json::from_str(line)?))).collect()
     }
 }
@@ -81,6 +101,7 @@ fn call(event: &Value) -> Call {
         resource,
         namespace: text("/objectRef/namespace").into(),
         name: text("/objectRef/name").into(),
+        uri: text("/requestURI").into(),
         code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default(),
     }
 }

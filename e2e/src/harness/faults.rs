@@ -41,13 +41,16 @@ impl Faults {
         container: &str,
         signal: &str,
     ) -> Result<()> {
+        processes::signal(self.process(namespace, pod, container).await?.id, signal).await
+    }
+
+    /// The first process of a pod's container.
+    pub async fn process(&self, namespace: &Namespace, pod: &str, container: &str) -> Result<Seen> {
         let pods: Api<Pod> = namespace.api();
         let id = container_id(&pods.get(pod).await?, container)?;
-        let is_first = |process: &&Seen| process.is_in_group(&id) && process.inner_id() == Some(1);
-        let all = processes::below(self.init)?;
-        let process = all.iter().find(is_first);
-        let process = process.with_context(|| format!("no process of pod {pod} runs"))?;
-        processes::signal(process.id, signal).await
+        let is_first = |process: &Seen| process.is_in_group(&id) && process.inner_id() == Some(1);
+        let process = processes::below(self.init)?.into_iter().find(is_first);
+        process.with_context(|| format!("no process of pod {pod} runs"))
     }
 
     /// Crashes the API server; returns how long it was away.
