@@ -2,6 +2,7 @@
 //!
 //! They are ignored in `make test`, which has no cluster.
 
+mod all_quiet;
 mod api_server;
 mod api_server_away;
 mod drain;

@@ -1,0 +1,217 @@
+//! A cluster in steady state writes nothing but renewals of Leases, an invalid object is not tried again and
+//! again, and an operator needs no more memory for Secrets that are not its own.
+//!
+//! It lasts ten minutes, beside all others (`harness::run_beside_all`): a restart of the API server is no
+//! reason to write either. Its name has it start first, since tests start in the order of their names:
+//! so it ends with the others.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
+use opaque_e2e::cluster::BUCKET;
+use opaque_e2e::harness::audit::{Call, Mark};
+use opaque_e2e::harness::{self, Audit, Faults, Lead, Namespace, lead, product};
+use opaque_e2e::poll;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{ANSWER, SQL};
+
+const LIMIT: Duration = Duration::from_secs(120);
+/// Variable with the seconds of steady state.
+const STEADY: &str = "OPAQUE_E2E_STEADY_S";
+/// Without the variable.
+const TEN_MINUTES: u64 = 600;
+/// For how long nothing must be written before the steady state begins.
+const SETTLED: Duration = Duration::from_secs(10);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Secrets that are nobody's business here.
+const FOREIGN: usize = 2000;
+/// Bytes of each. Kept all, they would take much more than [`GROWTH`].
+const FOREIGN_BYTES: usize = 6000;
+/// Secrets made at a time.
+const AT_A_TIME: usize = 16;
+/// By how much an operator may grow, in KiB.
+const GROWTH: u64 = 10 << 10;
+
+/// What an operator may ask in a minute beside renewals: it follows sixteen kinds, and after a restart of
+/// the API server begins with each anew. A loop would ask thousands of times.
+const CALLS: usize = 150;
+/// How every list and watch of Secrets has to select.
+const OWN_SECRETS: &str = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dopaque-operator";
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn in_steady_state_only_leases_are_written() -> Result<()> {
+    harness::run_beside_all("quiet", async |namespace| {
+        let (audit, faults) = (Audit::new()?, Faults::new()?);
+        let start = audit.mark()?;
+        product::serve(namespace, 2, 2, &[]).await?;
+        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
+        product::ask(&question).await?;
+        an_invalid_cluster(namespace).await?;
+        let mark = settled(namespace, &audit).await?;
+
+        let operator = Operator::active(namespace).await?;
+        let before = operator.memory(namespace, &faults).await?;
+        foreign_secrets(namespace).await?;
+        let after = operator.memory(namespace, &faults).await?;
+        steady(namespace, &audit, mark).await?;
+        let end = operator.memory(namespace, &faults).await?;
+
+        println!(
+            "measured: resident memory of the operator: {before} KiB, with {FOREIGN} foreign Secrets {after} KiB, at the end {end} KiB"
+        );
+        ensure!(after.max(end) <= before + GROWTH, "the operator keeps foreign Secrets");
+        reads_only_own_secrets(namespace, &audit.since(start)?)?;
+        product::ask(&question).await
+    })
+    .await
+}
+
+/// Applies a cluster with an old name of a protected field, which no CEL rule knows.
+async fn an_invalid_cluster(namespace: &Namespace) -> Result<()> {
+    let url = format!("s3://{BUCKET}/{}", namespace.name());
+    let other = format!("{url}/invalid");
+    let changes = [
+        ("name: demo\n", "name: invalid\n"),
+        (&url, &other),
+        ("      containers:", "      serviceAccount: admin\n      containers:"),
+    ];
+    product::apply_cluster_with(namespace, 1, 1, &changes).await?;
+    product::condition(namespace, "opaquecluster/invalid", "Degraded", "True", LIMIT).await?;
+    let reason = "--output=jsonpath={.status.conditions[?(@.type=='Degraded')].reason}";
+    let reason = namespace.kubectl(&["get", "opaquecluster/invalid", reason]).await?;
+    ensure!(reason == "InvalidSpec", "{reason}");
+    Ok(())
+}
+
+/// Waits until nothing was written for a while.
+async fn settled(namespace: &Namespace, audit: &Audit) -> Result<Mark> {
+    let mut mark = audit.mark()?;
+    let mut quiet = Instant::now();
+    let look = || {
+        let calls = audit.next(&mut mark);
+        if calls.as_ref().is_ok_and(|calls| !writes(namespace, calls).is_empty()) {
+            quiet = Instant::now();
+        }
+        let settled = quiet.elapsed() > SETTLED;
+        async move { Ok(calls.map(|_| settled.then_some(()))?) }
+    };
+    poll::until("nothing is written any more", LIMIT, look).await?;
+    Ok(mark)
+}
+
+/// Watches for the whole time; fails at the first write.
+async fn steady(namespace: &Namespace, audit: &Audit, mut mark: Mark) -> Result<()> {
+    let seconds = std::env::var(STEADY).map_or(Ok(TEN_MINUTES), |text| text.parse());
+    let duration = Duration::from_secs(seconds.with_context(|| format!("{STEADY} is no number"))?);
+    let start = Instant::now();
+    let mut renewals: BTreeMap<String, usize> = BTreeMap::new();
+    let mut most = 0;
+    while start.elapsed() < duration {
+        // Time is what this is about: there is nothing to wait for.
+        sleep(MINUTE.min(duration - start.elapsed())).await;
+        let calls = audit.next(&mut mark)?;
+        let written = writes(namespace, &calls);
+        ensure!(
+            written.is_empty(),
+            "{} writes within {:?}: {written:#?}",
+            written.len(),
+            start.elapsed()
+        );
+        let ours = |call: &&Call| call.is_by_accounts_of(namespace.name());
+        for call in calls.iter().filter(ours).filter(|call| call.is_renewal()) {
+            *renewals.entry(call.user.clone()).or_default() += 1;
+        }
+        let asked = |call: &&Call| call.user == operator(namespace) && !call.is_renewal();
+        let asked = calls.iter().filter(asked).count();
+        ensure!(asked <= CALLS, "the operator has asked {asked} times within a minute");
+        most = most.max(asked);
+    }
+    println!(
+        "measured: no write in {:.0} s, but renewals of Leases:",
+        start.elapsed().as_secs_f64()
+    );
+    for (account, count) in &renewals {
+        println!("measured:   {count} by {account}");
+    }
+    println!("measured: requests of the operator in its busiest minute, beside renewals: {most}");
+    // Without them nothing would have been seen at all.
+    for account in [operator(namespace), account(namespace, "demo-node")] {
+        ensure!(renewals.contains_key(&account), "no renewal by {account}: {renewals:?}");
+    }
+    Ok(())
+}
+
+/// Writes by what we run in this namespace, without renewals.
+fn writes<'a>(namespace: &Namespace, calls: &'a [Call]) -> Vec<&'a Call> {
+    let ours = |call: &&Call| {
+        call.is_by_accounts_of(namespace.name()) && call.is_write() && !call.is_renewal()
+    };
+    calls.iter().filter(ours).collect()
+}
+
+fn account(namespace: &Namespace, name: &str) -> String {
+    format!("system:serviceaccount:{}:{name}", namespace.name())
+}
+
+fn operator(namespace: &Namespace) -> String {
+    account(namespace, "opaque-operator")
+}
+
+/// Makes Secrets that have nothing to do with us.
+async fn foreign_secrets(namespace: &Namespace) -> Result<()> {
+    let api = namespace.api::<Secret>();
+    let text = "x".repeat(FOREIGN_BYTES);
+    let make = |number: usize| {
+        let (api, text) = (api.clone(), text.clone());
+        async move {
+            let secret: Secret = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": format!("foreign-{number}")}, "stringData": {"text": text},
+            }))?;
+            api.create(&PostParams::default(), &secret).await?;
+            anyhow::Ok(())
+        }
+    };
+    stream::iter(0..FOREIGN).map(make).buffer_unordered(AT_A_TIME).try_collect().await
+}
+
+/// The process of the operator that is the active one.
+struct Operator(Lead);
+
+impl Operator {
+    async fn active(namespace: &Namespace) -> Result<Self> {
+        Ok(Self(Lead::of(namespace, lead::OPERATOR).await?))
+    }
+
+    /// Resident memory, in KiB; fails if another has become the active one.
+    async fn memory(&self, namespace: &Namespace, faults: &Faults) -> Result<u64> {
+        let now = Lead::of(namespace, lead::OPERATOR).await?;
+        ensure!(now.identity == self.0.identity, "{now:?} took over from {:?}", self.0);
+        let process = faults.process(namespace, &self.0.pod, "operator").await?;
+        process.resident().context("the operator has ended")
+    }
+}
+
+/// Every list of Secrets selects the operator's own, and no foreign one is read by its name.
+fn reads_only_own_secrets(namespace: &Namespace, calls: &[Call]) -> Result<()> {
+    let read = |call: &&Call| {
+        call.user == operator(namespace) && call.resource == "secrets" && !call.is_write()
+    };
+    let reads: Vec<_> = calls.iter().filter(read).collect();
+    for call in &reads {
+        let own = match call.verb.as_str() {
+            "get" => !call.name.starts_with("foreign-"),
+            _ => call.uri.contains(OWN_SECRETS),
+        };
+        ensure!(own, "the operator reads foreign Secrets: {call:?}");
+    }
+    ensure!(reads.iter().any(|call| call.verb == "watch"), "no watch of Secrets: {reads:?}");
+    println!("measured: {} reads of Secrets by the operator, all of its own", reads.len());
+    Ok(())
+}
