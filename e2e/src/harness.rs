@@ -27,7 +27,7 @@ use kube::Client;
 use tokio::sync::RwLock;
 
 pub use self::audit::Audit;
-pub use self::faults::{Faults, Paused};
+pub use self::faults::{Cut, Faults};
 pub use self::lead::Lead;
 pub use self::namespace::Namespace;
 pub use self::query_loop::{QueryLoop, Question, Summary};

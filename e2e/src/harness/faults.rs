@@ -1,20 +1,25 @@
 //! Things that go wrong, on purpose.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use kube::api::ListParams;
 
 use super::namespace::{Namespace, container_id};
 use super::variable;
 use crate::cluster::{FOLDER_VARIABLE, INIT_VARIABLE};
 use crate::processes::{self, Seen};
-use crate::{cluster, poll};
+use crate::{cluster, command, poll};
 
 /// How long a server may take to come back.
 const BACK: Duration = Duration::from_secs(120);
+/// How long one tool may take.
+const TOOL: Duration = Duration::from_secs(30);
+/// Where the API server listens, also behind its Service.
+const API_PORT: u16 = 6443;
 
 /// Reaches into the cluster that `e2e-cluster` has started.
 #[derive(Clone, Debug)]
@@ -69,11 +74,28 @@ impl Faults {
         Ok(time)
     }
 
-    /// Hangs a server, such as `kube-apiserver`: connections to it stay, and nothing answers.
-    pub async fn pause(&self, name: &str) -> Result<Paused> {
-        let paused = Paused { process: self.server(name)? };
-        processes::signal(paused.process, "STOP").await?;
-        Ok(paused)
+    /// Cuts the pods of a namespace off from the API server: connections to it stay, and nothing answers.
+    /// Nobody else notices.
+    pub async fn cut_from_api(&self, namespace: &Namespace) -> Result<Cut> {
+        let pods = namespace.api::<Pod>().list(&ListParams::default()).await?;
+        let addresses: Vec<_> = pods
+            .into_iter()
+            .filter_map(|pod| pod.status.and_then(|status| status.pod_ip))
+            .collect();
+        if addresses.is_empty() {
+            bail!("no pod has an address yet");
+        }
+        let cut = Cut { faults: self.clone(), table: namespace.name().to_owned() };
+        let rules = format!(
+            "table inet {} {{ chain input {{ type filter hook input priority -10; \
+             ip saddr {{ {} }} tcp dport {API_PORT} drop; }} }}",
+            cut.table,
+            addresses.join(", ")
+        );
+        let mut nft = self.inside(Path::new("nft"));
+        nft.arg(rules);
+        command::success(nft, TOOL).await?;
+        Ok(cut)
     }
 
     /// Process id of a server of the cluster, such as `kubelet`.
@@ -98,7 +120,7 @@ impl Faults {
     }
 
     /// A command that runs with the cluster's network and DNS, as a program of a user in it would.
-    pub fn inside(&self, program: &std::path::Path) -> tokio::process::Command {
+    pub fn inside(&self, program: &Path) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("nsenter");
         // Without the namespace of process ids, nsenter becomes the program: it can be killed.
         command.args(["--target", &self.init.to_string(), "--net", "--mount", "--"]).arg(program);
@@ -106,18 +128,19 @@ impl Faults {
     }
 }
 
-/// A server that hangs. Dropping it lets it go on, whatever becomes of the test.
+/// Pods that do not reach the API server. Dropping it heals that, whatever becomes of the test.
 #[derive(Debug)]
-pub struct Paused {
-    process: u32,
+pub struct Cut {
+    faults: Faults,
+    table: String,
 }
 
-impl Drop for Paused {
+impl Drop for Cut {
     fn drop(&mut self) {
-        let process = self.process.to_string();
-        let status = std::process::Command::new("kill").args(["-s", "CONT", &process]).status();
+        let mut nft = self.faults.inside(Path::new("nft")).into_std();
+        let status = nft.args(["delete", "table", "inet", &self.table]).status();
         if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
-            eprintln!("process {process} still hangs: {status:?}");
+            eprintln!("pods of {} still do not reach the API server: {status:?}", self.table);
         }
     }
 }
