@@ -51,7 +51,7 @@ test: lint docs build kubernetes ## everything that must hold: lint, docs, all t
 # The tests' program is built before the cluster starts: `cargo test` finds it fresh.
 # Three tests at a time: one waits for ten minutes, all of them (e2e/tests/kubernetes/all_quiet.rs).
 E2E_TEST := cargo test $(WORKSPACE) --test
-e2e: images kubernetes ## test in a real Kubernetes that it starts (root); KUBECONFIG=... EXISTING=1: in yours
+e2e: images $(if $(EXISTING),,kubernetes) ## test in a real Kubernetes that it starts (root); KUBECONFIG=... EXISTING=1: in yours
 	$(E2E_TEST) kubernetes --test cluster --no-run
 	$(if $(EXISTING),,$(E2E_TEST) cluster -- --ignored --nocapture)
 	$(CARGO_TARGET_DIR)/release/e2e-cluster $(if $(EXISTING),--existing) --logs $(CARGO_TARGET_DIR)/e2e-logs -- \
