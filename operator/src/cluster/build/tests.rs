@@ -110,6 +110,20 @@ fn manifests_are_as_in_the_golden_files() {
 }
 
 #[test]
+fn every_alert_has_its_runbook() {
+    let objects = all(&cluster("demo", &rich()));
+    let rule = objects.iter().find(|object| object["kind"] == "PrometheusRule").unwrap();
+    let alerts = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        let runbook = alert["annotations"]["runbook"].as_str().unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(runbook);
+        let title = format!("# {}\n", alert["alert"].as_str().unwrap());
+        assert!(std::fs::read_to_string(path).unwrap().starts_with(&title), "{runbook}");
+    }
+}
+
+#[test]
 fn the_overlay_reaches_the_pods_and_the_operators_labels_win() {
     let mut spec = rich();
     spec["podTemplate"]["metadata"]["labels"] = json!({"opaque.dev/shard": "7", "team": "data"});
