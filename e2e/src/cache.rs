@@ -38,6 +38,15 @@ pub fn server(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Folder with the kinds of cert-manager, put there with its binary.
+pub fn kinds_of_cert_manager() -> Result<PathBuf> {
+    let path = root()?.join(version()?).join("cert-manager-crds");
+    if !path.is_dir() {
+        bail!("{} is missing: run `make kubernetes`", path.display());
+    }
+    Ok(path)
+}
+
 /// `PATH` for whatever uses them: they come first, and administrators' folders are in it.
 pub fn path() -> Result<OsString> {
     let inherited = env::var_os("PATH").unwrap_or_default();

@@ -5,6 +5,10 @@
 mod all_quiet;
 mod api_server;
 mod api_server_away;
+mod cert_manager;
+mod certificate_authority_change;
+mod certificate_renewal;
+mod certificate_revocation;
 mod drain;
 mod first_answer;
 mod killed_container;
@@ -14,3 +18,4 @@ mod object_store;
 mod operator_failover;
 mod pods;
 mod support;
+mod tls;
