@@ -6,6 +6,7 @@
 //! **Assumptions.** Any node answers for the whole cluster.
 
 pub mod calls;
+mod node;
 pub mod retry;
 
 use std::{
@@ -17,31 +18,19 @@ use std::{
     time::Duration,
 };
 
-use hyper_util::client::legacy::connect::HttpConnector;
-use opaque_proto::v1::{StatusRequest, query_client::QueryClient};
+use opaque_proto::v1::StatusRequest;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
     Code, Status,
-    service::interceptor::InterceptedService,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    transport::{Certificate, ClientTlsConfig, Identity},
 };
 
-use crate::credentials::{Bearer, Credentials};
+use crate::credentials::Credentials;
 use crate::profile::NodeUrl;
+use node::Node;
+pub use node::NodeClient;
 use retry::{Failure, Progress, Step, decide};
-
-/// A node that has not accepted a connection within this time, TLS included, is passed over.
-const CONNECT: Duration = Duration::from_secs(3);
-/// A node that answers no ping for this long, while a call runs, is given up.
-const PING: Duration = Duration::from_secs(5);
-/// Largest message accepted; nodes send far smaller ones.
-const MAX_MESSAGE: usize = 16 << 20;
-/// Window of a stream: an answer or a page of rows in flight.
-const STREAM_WINDOW: u32 = 4 << 20;
-
-/// A client of one node.
-pub type NodeClient = QueryClient<InterceptedService<Channel, Bearer>>;
 
 /// Channels to the nodes of one cluster. Cheap to clone; connects on first use.
 #[derive(Clone)]
@@ -49,11 +38,6 @@ pub struct Session {
     nodes: Arc<[Node]>,
     /// The node that answered last, where the next call starts.
     current: Arc<AtomicUsize>,
-}
-
-struct Node {
-    url: NodeUrl,
-    client: NodeClient,
 }
 
 impl Session {
@@ -82,26 +66,8 @@ impl Session {
             Some(name) => tls.domain_name(name),
             None => tls,
         };
-        let mut nodes = Vec::with_capacity(endpoints.len());
-        for url in endpoints {
-            let endpoint = Endpoint::from(url.uri().clone())
-                .tls_config(tls.clone())
-                .map_err(setup)?
-                .connect_timeout(CONNECT)
-                .http2_keep_alive_interval(PING)
-                .keep_alive_timeout(PING)
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(2 * STREAM_WINDOW);
-            // With tonic's own connector the timeout would end with TCP, and the kernel of a node
-            // that hangs still accepts. Around a given one it covers the TLS handshake too.
-            let mut tcp = HttpConnector::new();
-            tcp.enforce_http(false);
-            tcp.set_nodelay(true);
-            let channel = endpoint.connect_with_connector_lazy(tcp);
-            let client = QueryClient::with_interceptor(channel, credentials.bearer());
-            let client = client.max_decoding_message_size(MAX_MESSAGE);
-            nodes.push(Node { url: url.clone(), client });
-        }
+        let nodes = endpoints.iter().map(|url| Node::new(url, &tls, credentials));
+        let nodes: Vec<Node> = nodes.collect::<Result<_, _>>().map_err(setup)?;
         if nodes.is_empty() {
             return Err(CallError::Setup { reason: "no node's address is known".to_owned() });
         }
@@ -151,7 +117,7 @@ impl Session {
             let Some(node) = self.nodes.get(position) else {
                 return Err(CallError::Setup { reason: "no node's address is known".to_owned() });
             };
-            let Ok(result) = timeout_at(deadline, call(node.client.clone())).await else {
+            let Ok(result) = timeout_at(deadline, call(node.client())).await else {
                 // It may hang: whoever calls next starts elsewhere.
                 self.current.store((position + 1) % count, Ordering::Relaxed);
                 return Err(said.unwrap_or(CallError::Deadline { within }));
@@ -162,12 +128,14 @@ impl Session {
             };
             progress.tries += 1;
             let failure = Failure::of(&status);
-            tracing::debug!(node = %node.url, code = ?status.code(), ?failure, "call failed");
+            tracing::debug!(node = %node.url(), code = ?status.code(), ?failure, "call failed");
             if failure != Failure::Transport || said.is_none() {
                 said = Some(CallError::new(failure, &status, count));
             }
             match decide(u32::try_from(count).unwrap_or(u32::MAX), *progress, failure) {
                 Step::NextNode(pause) => {
+                    // Behind an address of a Service, another connection may be to another node.
+                    node.reconnect();
                     let next = (position + 1) % count;
                     self.current.store(next, Ordering::Relaxed);
                     if timeout_at(deadline, sleep(pause)).await.is_err() {

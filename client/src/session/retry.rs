@@ -68,24 +68,35 @@ pub enum Step {
 
 /// Rounds over all nodes before giving up.
 const ROUNDS: u32 = 3;
+/// Tries, at least. One address may be that of a Service, behind which each try meets one of several
+/// nodes by chance; and some seconds pass until one that died is no longer among them.
+const TRIES: u32 = 8;
 /// Pause after a whole round; doubles with each.
 const PAUSE: Duration = Duration::from_millis(200);
+/// It grows no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Decides after a failure. `progress.tries` counts it already; `nodes` is how many there are.
 pub fn decide(nodes: u32, progress: Progress, failure: Failure) -> Step {
     match failure {
         Failure::Transport | Failure::Unavailable => {
             let nodes = nodes.max(1);
-            if progress.tries >= nodes.saturating_mul(ROUNDS) {
+            if progress.tries >= nodes.saturating_mul(rounds(nodes)) {
                 return Step::Fail;
             }
-            let rounds = progress.tries / nodes;
-            let whole = rounds > 0 && progress.tries.is_multiple_of(nodes);
-            Step::NextNode(if whole { PAUSE * (1 << (rounds - 1)) } else { Duration::ZERO })
+            let done = progress.tries / nodes;
+            let whole = done > 0 && progress.tries.is_multiple_of(nodes);
+            let pause = || LONGEST_PAUSE.min(PAUSE * (1 << (done - 1)));
+            Step::NextNode(if whole { pause() } else { Duration::ZERO })
         }
         Failure::UnknownKeys if !progress.registered => Step::Register,
         Failure::UnknownKeys | Failure::Stale | Failure::Refused => Step::Fail,
     }
+}
+
+/// Rounds over this many nodes.
+fn rounds(nodes: u32) -> u32 {
+    ROUNDS.max(TRIES.div_ceil(nodes))
 }
 
 /// Plans of one query: the first, and others after the table was republished meanwhile.
@@ -138,10 +149,18 @@ mod tests {
                     Step::Fail => break,
                 }
             }
-            assert_eq!(progress.tries, nodes * ROUNDS);
+            assert_eq!(progress.tries, nodes * rounds(nodes));
             pauses.retain(|pause| !pause.is_zero());
-            assert_eq!(pauses, [PAUSE, PAUSE * 2]);
+            assert_eq!(pauses[..2], [PAUSE, PAUSE * 2]);
+            assert_eq!(pauses.len() + 1, rounds(nodes) as usize);
+            assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE));
+            let patience: Duration = pauses.iter().sum();
+            if nodes == 1 {
+                // Longer than a probe takes to notice that a node of a Service has died.
+                assert!(patience > Duration::from_secs(5), "{patience:?}");
+            }
         }
+        assert_eq!((rounds(1), rounds(2), rounds(3), rounds(100)), (TRIES, 4, ROUNDS, ROUNDS));
     }
 
     #[test]

@@ -195,6 +195,40 @@ async fn registering_keys_takes_from_the_lookups_own_time() {
     assert_eq!(node.seen.lock().unwrap().keys.len(), 1);
 }
 
+/// A Service of Kubernetes: one address, and for each connection the next of its nodes.
+async fn service(nodes: Vec<SocketAddr>) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for node in nodes.into_iter().cycle() {
+            let (mut client, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut node = tokio::net::TcpStream::connect(node).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut node).await
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn behind_one_address_a_node_that_answers_is_found() {
+    let authority = Authority::new();
+    // One that is starting, one that has died, one that serves.
+    let starting = Node::new(vec![Reply::Refuse(Code::Unavailable, "not-ready"); 20]);
+    let serving = Node::new([good()]);
+    let nodes = vec![
+        authority.serve(&starting).await,
+        nowhere().await,
+        nowhere().await,
+        nowhere().await,
+        authority.serve(&serving).await,
+    ];
+    let session = Session::new(&[url(service(nodes).await)], Some(&authority.pem())).unwrap();
+    ask(&session, QUICK).await.unwrap();
+    assert_eq!(starting.seen.lock().unwrap().lookups.len(), 1, "it is not asked twice");
+}
+
 #[tokio::test]
 async fn a_nodes_words_outlive_the_failure_of_others() {
     let authority = Authority::new();
