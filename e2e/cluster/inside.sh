@@ -30,6 +30,9 @@ mount --bind "$folder/resolv.conf" /etc/resolv.conf
 ip link add node0 type bridge
 ip address add @NODE@/24 dev node0
 ip link set node0 up
+# The kernel looks for a route before kube-proxy's rules turn a Service's address into a pod's: pods have
+# one through the node, and what runs on the node itself needs one too.
+ip route add 10.96.0.0/16 dev node0
 echo 1 >/proc/sys/net/ipv4/ip_forward
 
 # supervise NAME: runs servers/NAME again and again, until run/NAME.stopped exists.
