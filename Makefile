@@ -26,16 +26,16 @@ tools: setup
 kubernetes: setup ## get what the tests' Kubernetes needs, outside the clone
 	@scripts/setup.sh --kubernetes
 
-# One package at a time: built together with the client, a node would be linked against an
-# opaque-seal that has the client's feature `secrets` (ADR 005).
+# The servers without the client: built together with it, a node would be linked against an opaque-seal that
+# has the client's feature `secrets` (ADR 005). The client with the features of the tests: so each
+# dependency is compiled twice, not once for each program.
 build: setup ## build `opaque`, the nodes' programs and `opaque-operator`
-	cargo build --locked --release --package opaque-node --bins
-	cargo build --locked --release --package opaque-client --bins
-	cargo build --locked --release --package opaque-operator --bins
+	cargo build --locked --release --package opaque-node --package opaque-operator --bins
+	cargo build $(WORKSPACE) --bin opaque
 
 # As OCI archives in $(CARGO_TARGET_DIR)/images: docker, podman and containerd import them.
 images: build ## write container images, without a container engine
-	cargo build --locked --release --package opaque-e2e --bins
+	cargo build $(WORKSPACE) --bin e2e-images --bin e2e-cluster --bin e2e-pod
 	$(CARGO_TARGET_DIR)/release/e2e-images
 
 demo: build ## start a cluster of three shards, ask it private questions, check the answers
