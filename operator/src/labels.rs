@@ -31,6 +31,9 @@ pub const TABLE: &str = "opaque.dev/table";
 /// Key of what a Lease is for: `member`, `leader`.
 pub const LEASE: &str = "opaque.dev/lease";
 
+/// Annotation of a member's Lease: what the node says of itself, as JSON.
+pub const MEMBER: &str = "opaque.dev/member";
+
 /// Labels of an object that belongs to a cluster as a whole.
 pub fn of_cluster(cluster: &str) -> BTreeMap<String, String> {
     labels([(NAME, PRODUCT), (INSTANCE, cluster), (MANAGED_BY, OPERATOR), (CLUSTER, cluster)])

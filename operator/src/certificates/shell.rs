@@ -27,8 +27,6 @@ use crate::status::Step;
 
 /// Type of every Secret here.
 const TLS: &str = "kubernetes.io/tls";
-/// Annotation of a member's Lease with its record.
-const MEMBER: &str = "opaque.dev/member";
 /// How soon something that nothing tells of is looked at again: `Certificate`s are not watched.
 const POLL: Duration = Duration::from_secs(5);
 
@@ -179,7 +177,7 @@ fn member(lease: &Lease, pods: &[Pod]) -> Option<Member> {
     if matches!(phase, Some("Failed" | "Succeeded")) {
         return None;
     }
-    let record = lease.annotations().get(MEMBER).map(String::as_str).unwrap_or_default();
+    let record = lease.annotations().get(labels::MEMBER).map(String::as_str).unwrap_or_default();
     let record: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
     let text = |field| record.get(field).and_then(serde_json::Value::as_str).map(str::to_owned);
     let shard = record.get("shard").and_then(serde_json::Value::as_i64);

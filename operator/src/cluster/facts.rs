@@ -16,9 +16,6 @@ use crate::error::Error;
 use crate::labels;
 use crate::observe::Observed;
 
-/// Annotation of a member's Lease: what the node says of itself.
-const MEMBER: &str = "opaque.dev/member";
-
 /// What a node says of itself, as far as the operator cares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -119,7 +116,7 @@ fn pod_of_holder(holder: &str, pods: &BTreeMap<String, Pod>) -> Option<String> {
 }
 
 fn member(lease: &Lease) -> Option<Member> {
-    let text = lease.annotations().get(MEMBER)?;
+    let text = lease.annotations().get(labels::MEMBER)?;
     match serde_json::from_str(text) {
         Ok(member) => Some(member),
         Err(error) => {

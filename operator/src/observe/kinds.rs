@@ -14,6 +14,8 @@ use kube::core::Resource;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable};
 use serde_json::Value;
 
+use crate::labels;
+
 /// Name under which changes of ConfigMaps are told of which only metadata is watched.
 pub const FOREIGN_CONFIG_MAP: &str = "ConfigMap (metadata)";
 
@@ -102,10 +104,23 @@ fn of_lease(object: &DynamicObject) -> u64 {
     let meta = &object.metadata;
     let spec = object.data.get("spec");
     let field = |name: &str| spec.and_then(|spec| spec.get(name)).map(ToString::to_string);
+    let mut annotations = meta.annotations.clone();
+    if let Some(member) = annotations.iter_mut().find_map(|all| all.get_mut(labels::MEMBER)) {
+        *member = without_heartbeat(member);
+    }
     digest(|hasher| {
-        (&meta.uid, &meta.labels, &meta.annotations).hash(hasher);
+        (&meta.uid, &meta.labels, annotations).hash(hasher);
         (field("holderIdentity"), field("leaseTransitions")).hash(hasher);
     })
+}
+
+/// A member's record without the time of its renewal; one that is no record, as it is.
+fn without_heartbeat(member: &str) -> String {
+    let Ok(mut record) = serde_json::from_str::<Value>(member) else { return member.into() };
+    if let Some(fields) = record.as_object_mut() {
+        fields.remove("heartbeat");
+    }
+    record.to_string()
 }
 
 /// Within one process only: the hash is not stable.
@@ -134,6 +149,21 @@ mod tests {
         let before = of_lease(&lease("1", "2026-01-01T00:00:00.000000Z", "a"));
         assert_eq!(before, of_lease(&lease("2", "2026-01-01T00:00:02.000000Z", "a")));
         assert_ne!(before, of_lease(&lease("3", "2026-01-01T00:00:02.000000Z", "b")));
+    }
+
+    #[test]
+    fn a_members_heartbeat_does_not_matter_but_what_it_says_does() {
+        let record = |text: &str| -> u64 {
+            let lease: DynamicObject = serde_json::from_value(json!({"metadata": {
+                "name": "a", "uid": "1", "annotations": {"opaque.dev/member": text},
+            }}))
+            .unwrap();
+            of_lease(&lease)
+        };
+        let before = record(r#"{"node":"a","trust":"x","heartbeat":1}"#);
+        assert_eq!(before, record(r#"{"node":"a","trust":"x","heartbeat":2}"#));
+        assert_ne!(before, record(r#"{"node":"a","trust":"y","heartbeat":1}"#));
+        assert_ne!(record("{damaged"), record("{damaged too"));
     }
 
     #[test]
