@@ -11,6 +11,7 @@ mod certificate_renewal;
 mod certificate_revocation;
 mod drain;
 mod first_answer;
+mod helm_test;
 mod killed_container;
 mod killed_node;
 mod leader_handover;
