@@ -88,7 +88,7 @@ impl Faults {
         let cut = Cut { faults: self.clone(), table: namespace.name().to_owned() };
         let rules = format!(
             "table inet {} {{ chain input {{ type filter hook input priority -10; \
-             ip saddr {{ {} }} tcp dport {API_PORT} drop; }} }}",
+             ip saddr {{ {} }} tcp dport {API_PORT} drop; }}; }}",
             cut.table,
             addresses.join(", ")
         );

@@ -5,10 +5,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::EvictParams;
+use kube::{Api, Config};
 use opaque_e2e::cluster::BUCKET;
 use opaque_e2e::harness::namespace::is_ready;
 use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
 use opaque_e2e::poll;
+use opaque_ops::api::without_retries;
 use tokio::time::Instant;
 
 use crate::support::{ANSWER, SQL};
@@ -72,7 +74,10 @@ async fn allowed(namespace: &Namespace, pod: &str) -> Result<()> {
 
 /// Asks once to evict a pod; false when its disruption budget refuses.
 async fn evict(namespace: &Namespace, pod: &str) -> Result<bool> {
-    match namespace.api::<Pod>().evict(pod, &EvictParams::default()).await {
+    // The usual client would ask again and again by itself.
+    let client = without_retries(&Config::infer().await?)?;
+    let pods: Api<Pod> = Api::namespaced(client, namespace.name());
+    match pods.evict(pod, &EvictParams::default()).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 429 => Ok(false),
         Err(error) => Err(error.into()),

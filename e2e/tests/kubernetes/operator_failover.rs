@@ -29,12 +29,14 @@ async fn the_second_operator_takes_over() -> Result<()> {
         let mut queries = QueryLoop::start(question).await?;
 
         let first = Lead::of(namespace, lead::OPERATOR).await?;
+        let start = Instant::now();
         faults.signal(namespace, &first.pod, "operator", "KILL").await?;
-        let (second, _) = follows(namespace, &first, "operator killed").await?;
+        let (second, _) = follows(namespace, &first, start, "operator killed").await?;
         two_operators(namespace).await?;
 
+        let start = Instant::now();
         namespace.kubectl(&["delete", "pod", &second.pod, "--wait=false"]).await?;
-        let (third, time) = follows(namespace, &second, "operator told to end").await?;
+        let (third, time) = follows(namespace, &second, start, "operator told to end").await?;
         ensure!(time < HANDOVER, "{} took {time:?} to follow {}", third.pod, second.pod);
         queries.answers(1, LIMIT).await?;
         queries.stop().await?.check()
@@ -42,10 +44,14 @@ async fn the_second_operator_takes_over() -> Result<()> {
     .await
 }
 
-/// Waits until another operator holds the Lease and does its work; returns it, and the time until it
-/// held the Lease.
-async fn follows(namespace: &Namespace, before: &Lead, what: &str) -> Result<(Lead, Duration)> {
-    let start = Instant::now();
+/// Waits until another operator holds the Lease and does its work; returns it, and the time from
+/// `start` until it held the Lease.
+async fn follows(
+    namespace: &Namespace,
+    before: &Lead,
+    start: Instant,
+    what: &str,
+) -> Result<(Lead, Duration)> {
     let services = namespace.api::<Service>();
     let deleted = services.get(SERVICE).await?.metadata.uid;
     services.delete(SERVICE, &DeleteParams::default()).await?;
