@@ -138,7 +138,8 @@ impl Namespace {
         text
     }
 
-    /// Deletes it and waits until its pods are gone.
+    /// Deletes it and waits until its pods are gone. The rest goes by itself half a minute later: Kubernetes
+    /// looks again only when pods have had their whole time to end.
     pub async fn delete(&self) -> Result<()> {
         let api: Api<Object> = Api::all(self.client.clone());
         let delete = || async {
@@ -151,8 +152,14 @@ impl Namespace {
             }
         };
         poll::until("the namespace is being deleted", DELETE, delete).await?;
-        let gone = || async { Ok(api.get_opt(&self.name).await?.is_none().then_some(())) };
-        poll::until("the namespace is gone", DELETE, gone).await?;
+        let pods: Api<Pod> = self.api();
+        // Nobody waits for what they have under way.
+        let (soon, all) = (DeleteParams::default().grace_period(1), ListParams::default());
+        let end =
+            || async { pods.delete_collection(&soon, &all).await.map(Some).map_err(Into::into) };
+        poll::until("the namespace's pods are being deleted", DELETE, end).await?;
+        let gone = || async { Ok(pods.list(&all).await?.items.is_empty().then_some(())) };
+        poll::until("the namespace's pods are gone", DELETE, gone).await?;
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::tls::{Node, PEERS, Pair, Reception, text};
 
 const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
 const ANSWER: &str = "country,temperature\nCL,21\n";
+/// Within which a node loads what has changed (docs/runbooks/certificates.md).
 const LIMIT: Duration = Duration::from_secs(120);
 const REVOKED: Reception = Reception::Refused(AlertDescription::CertificateRevoked);
 
