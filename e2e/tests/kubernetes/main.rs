@@ -5,11 +5,14 @@
 mod all_quiet;
 mod api_server;
 mod api_server_away;
+mod bucket;
 mod cert_manager;
 mod certificate_authority_change;
 mod certificate_renewal;
 mod certificate_revocation;
+mod deletion;
 mod drain;
+mod epochs;
 mod first_answer;
 mod helm_test;
 mod killed_container;

@@ -1,0 +1,66 @@
+//! A deleted table is no longer served; a deleted cluster takes everything with it that was made for it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use opaque_crds::{OpaqueCluster, OpaqueShardMap};
+use opaque_e2e::harness::{self, Namespace, measured, product};
+use opaque_e2e::poll;
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn what_is_deleted_goes_with_all_that_was_made_for_it() -> Result<()> {
+    harness::run("deletion", async |namespace| {
+        product::serve(namespace, 2, 1, &[]).await?;
+        let sql = "SELECT country FROM weather WHERE city = 'Santiago'";
+        let (question, _folder) = product::question(namespace, sql, &["country\nCL\n"]).await?;
+        product::ask(&question).await?;
+        let cluster = namespace.api::<OpaqueCluster>().get("demo").await?;
+        ensure!(cluster.metadata.finalizers.is_none(), "{:?}", cluster.metadata.finalizers);
+
+        namespace.kubectl(&["delete", "opaquetable", "weather"]).await?;
+        let refused = || async { Ok(question.ask().await.err().map(|error| format!("{error:#}"))) };
+        let (words, time) = poll::until("the question is refused", LIMIT, refused).await?;
+        measured("table deleted to a question about it refused", time);
+        // The very first refusal: no question in between broke off in some other way.
+        ensure!(words.contains("error: no table \"weather\" in this cluster"), "{words}");
+        ensure!(words.contains("`opaque tables` lists them"), "{words}");
+        let map = namespace.api::<OpaqueShardMap>().get("demo").await?;
+        let active = map.status.and_then(|status| status.active).context("no active map")?;
+        ensure!(active.tables.is_empty(), "{active:?}");
+        gone(namespace, "weather", &["configmap/weather"]).await?;
+
+        namespace.kubectl(&["delete", "opaquecluster", "demo", "--wait=false"]).await?;
+        let time = gone(namespace, "demo", &["secret/demo-storage"]).await?;
+        measured("cluster deleted to its last object gone", time);
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until no object of any kind is left whose name begins with `name`, except those of the person.
+async fn gone(namespace: &Namespace, name: &str, except: &[&str]) -> Result<Duration> {
+    let kinds = ["api-resources", "--namespaced", "--verbs=list", "--output=name"];
+    let kinds = namespace.kubectl(&kinds).await?;
+    // Events tell of what is gone, too.
+    let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
+    let kinds = kinds.join(",");
+    let look = || async {
+        let all = namespace.kubectl(&["get", &kinds, "--output=name"]).await?;
+        let left = all.lines().filter(|object| {
+            let of_name = object.split_once('/').is_some_and(|(_, of)| {
+                of.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            });
+            of_name && !except.contains(object)
+        });
+        let left: Vec<&str> = left.collect();
+        ensure!(left.is_empty(), "{left:?}");
+        for object in except {
+            ensure!(all.lines().any(|line| line == *object), "{object} is gone");
+        }
+        Ok(Some(()))
+    };
+    Ok(poll::until(&format!("everything of {name} is gone"), LIMIT, look).await?.1)
+}
