@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | [`run`] | yes | no |
 //! | [`run_alone`] | no | no |
-//! | [`run_beside_all`] | yes | yes |
+//! | [`run_beside_all`] | yes | once it is prepared |
 //!
 //! **Any cluster.** With a cluster of somebody else (`make e2e EXISTING=1`) there is nothing to kill, and no
 //! audit log: [`Faults::new`] and [`Audit::new`] fail with [`NotOurCluster`], and the test is skipped. A test
@@ -63,13 +63,20 @@ where
     in_namespace(name, body).await
 }
 
-/// Like [`run`], and also beside a test that runs alone: for one that lasts so long that no other can wait
-/// for it. It has to bear that the API server is restarted.
-pub async fn run_beside_all<B>(name: &str, body: B) -> Result<()>
+/// Like [`run`], and once it is prepared also beside a test that runs alone: for one that lasts so long that
+/// no other can wait for it. Its body has to bear that the API server is restarted.
+pub async fn run_beside_all<P, T, B>(name: &str, prepare: P, body: B) -> Result<()>
 where
-    B: AsyncFnOnce(&Namespace) -> Result<()>,
+    P: AsyncFnOnce(&Namespace) -> Result<T>,
+    B: AsyncFnOnce(&Namespace, T) -> Result<()>,
 {
-    in_namespace(name, body).await
+    let others = ALONE.read().await;
+    let both = async move |namespace: &Namespace| {
+        let prepared = prepare(namespace).await?;
+        drop(others);
+        body(namespace, prepared).await
+    };
+    in_namespace(name, both).await
 }
 
 async fn in_namespace<B>(name: &str, body: B) -> Result<()>
