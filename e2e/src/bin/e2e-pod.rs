@@ -1,5 +1,6 @@
-//! What the harness' own pods run: `pause` holds a sandbox, `serve` answers, `get` asks.
+//! What the harness' own pods run: `pause` holds a sandbox, `serve` and `files` answer, `get` asks.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -27,6 +28,14 @@ enum Arguments {
         #[arg(long, env = "POD_NAME", default_value = "e2e-pod")]
         text: String,
     },
+    /// Answers HTTP requests with the files of a folder, or with 404
+    Files {
+        /// Port
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// Folder
+        folder: PathBuf,
+    },
     /// Prints the first line that an HTTP server answers: `get minio.minio:9000 /minio/health/live`
     Get {
         /// HOST:PORT
@@ -51,7 +60,8 @@ async fn main() -> Result<()> {
 async fn run(arguments: Arguments) -> Result<()> {
     match arguments {
         Arguments::Pause => std::future::pending().await,
-        Arguments::Serve { port, text } => serve(port, &text).await,
+        Arguments::Serve { port, text } => serve(port, |_| ok(text.as_bytes())).await,
+        Arguments::Files { port, folder } => serve(port, |path| file(&folder, path)).await,
         Arguments::Get { host, path } => {
             let answer = timeout(LIMIT, get(&host, &path)).await.context("no answer in time")??;
             println!("{answer}");
@@ -60,30 +70,50 @@ async fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
-async fn serve(port: u16, text: &str) -> Result<()> {
+async fn serve(port: u16, respond: impl Fn(&str) -> Vec<u8>) -> Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port)).await?;
     println!("serving on port {port}");
     loop {
         let (stream, _) = listener.accept().await?;
         // One after another: a probe now and then.
-        if let Err(error) = timeout(LIMIT, answer(stream, text)).await {
+        if let Err(error) = timeout(LIMIT, answer(stream, &respond)).await {
             println!("a client was slow: {error}");
         }
     }
 }
 
-async fn answer(mut stream: TcpStream, text: &str) -> Result<()> {
+async fn answer(mut stream: TcpStream, respond: impl Fn(&str) -> Vec<u8>) -> Result<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") && request.len() < REQUEST {
         if stream.read_buf(&mut request).await? == 0 {
             break;
         }
     }
-    let length = text.len();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(text.as_bytes()).await?;
+    let request = String::from_utf8_lossy(&request);
+    let path = request.split(' ').nth(1).unwrap_or("/");
+    stream.write_all(&respond(path)).await?;
     Ok(stream.shutdown().await?)
+}
+
+/// The answer for a path that is the name of a file in the folder.
+fn file(folder: &Path, path: &str) -> Vec<u8> {
+    let name = path.trim_start_matches('/');
+    let content = match name.contains('/') || name.starts_with('.') {
+        true => None,
+        false => std::fs::read(folder.join(name)).ok(),
+    };
+    content.map_or_else(|| response("404 Not Found", b""), |content| ok(&content))
+}
+
+fn ok(body: &[u8]) -> Vec<u8> {
+    response("200 OK", body)
+}
+
+fn response(status: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    [head.as_bytes(), body].concat()
 }
 
 async fn get(host: &str, path: &str) -> Result<String> {

@@ -22,4 +22,6 @@ mod object_store;
 mod operator_failover;
 mod pods;
 mod support;
+mod tables;
 mod tls;
+mod waiting;

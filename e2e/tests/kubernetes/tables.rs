@@ -1,0 +1,60 @@
+//! Tables beside the example, and a web server that their rows come from.
+
+use opaque_e2e::cluster::pod_image;
+use serde_json::{Value, json};
+
+/// A pod `files` and its Service, which serve `weather.csv` of this content; any other path is not found.
+pub(crate) fn file_server(weather: &str) -> String {
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"},
+        "data": {"weather.csv": weather},
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "files"},
+        "spec": {"selector": {"app": "files"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "files", "labels": {"app": "files"}},
+        "spec": {
+            "terminationGracePeriodSeconds": 2,
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "files",
+                "image": pod_image(),
+                "args": ["files", "--port", "8080", "/files"],
+                "readinessProbe": {
+                    "httpGet": {"path": "/weather.csv", "port": 8080}, "periodSeconds": 1,
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [{"name": "files", "mountPath": "/files"}],
+            }],
+            "volumes": [{"name": "files", "configMap": {"name": "files"}}],
+        },
+    });
+    json!({"apiVersion": "v1", "kind": "List", "items": [map, service, pod]}).to_string()
+}
+
+/// A table with the columns of `examples/kubernetes/weather.yaml`, of another name and source.
+pub(crate) fn weather_table(name: &str, cluster: &str, source: &Value) -> String {
+    json!({
+        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable", "metadata": {"name": name},
+        "spec": {
+            "clusterRef": {"name": cluster},
+            "schema": {"columns": [
+                {"name": "id", "type": "INT"},
+                {"name": "city", "type": "TEXT", "role": "key"},
+                {"name": "country", "type": "TEXT"},
+                {"name": "conditions", "type": "TEXT", "role": "index"},
+                {"name": "temperature", "type": "INT"},
+                {"name": "humidity", "type": "INT"},
+            ]},
+            "source": source,
+        },
+    })
+    .to_string()
+}
