@@ -46,9 +46,11 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
         };
         let (new, time) = poll::until("only the new authority is left", LIMIT, changed).await?;
         measured("opaque.dev/rotate-ca set to the old authority gone", time);
-        let Seen { steps, reasons, authorities } = seen;
-        let (steps, reasons) = (steps.into_inner(), reasons.into_inner());
+        let Seen { steps, waits, reasons, authorities } = seen;
+        let (steps, waits, reasons) =
+            (steps.into_inner(), waits.into_inner(), reasons.into_inner());
         ensure!(steps == ["TrustBoth", "Reissue"], "status.operations showed {steps:?}");
+        ensure!(waits.iter().any(|wait| wait.contains("demo-shard-")), "blockedBy was {waits:?}");
         ensure!(reasons.contains(&"AuthorityChanging".to_owned()), "reasons were {reasons:?}");
         let authorities = authorities.into_inner();
         ensure!(authorities == [1, 2, 1], "of so many authorities at a time: {authorities:?}");
@@ -84,6 +86,7 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
 #[derive(Default)]
 struct Seen {
     steps: RefCell<Vec<String>>,
+    waits: RefCell<Vec<String>>,
     reasons: RefCell<Vec<String>>,
     authorities: RefCell<Vec<usize>>,
 }
@@ -95,8 +98,9 @@ impl Seen {
         let status = cluster.status.context("a cluster without status")?;
         let mut operations = status.operations.into_iter();
         let change = operations.find(|operation| operation.name == "CertificateAuthority");
-        let step = change.map(|operation| operation.step);
+        let (step, wait) = change.map(|change| (change.step, change.blocked_by)).unzip();
         append(&self.steps, step.clone());
+        append(&self.waits, wait.flatten());
         let condition = status.conditions.into_iter().find(|c| c.type_ == "CertificatesReady");
         append(&self.reasons, condition.map(|condition| condition.reason));
         append(&self.authorities, Some(bundle.matches(CERTIFICATE).count()));
