@@ -1,0 +1,79 @@
+//! A changed template goes through all pods, shard by shard, while queries go on.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::poll;
+
+const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
+const ANSWER: &str = "country,temperature\nCL,21\n";
+const LIMIT: Duration = Duration::from_secs(240);
+/// An annotation of pods changes nothing but them.
+const CHANGE: &str =
+    r#"{"spec": {"podTemplate": {"metadata": {"annotations": {"example.com/change": "1"}}}}}"#;
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
+    harness::run("rolling", async |namespace| {
+        // Only in our own cluster, where the test reaches every pod.
+        Faults::new()?;
+        product::install(namespace, &[]).await?;
+        product::apply_cluster(namespace).await?;
+        product::apply_weather(namespace).await?;
+        product::condition(namespace, "opaquetable/weather", "Available", "True", LIMIT).await?;
+        let before = pods(namespace).await?;
+        ensure!(before.len() == 6, "{before:?}");
+        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
+        let queries = QueryLoop::start(question).await?;
+
+        let patch = ["patch", "opaquecluster", "demo", "--type=merge", "--patch", CHANGE];
+        namespace.kubectl(&patch).await?;
+        let alone = RefCell::new(BTreeSet::new());
+        let replaced = || async {
+            let now = pods(namespace).await?;
+            alone.borrow_mut().extend(shards_without_ready(&now));
+            let all = now.iter().all(|(name, pod)| {
+                pod.ready && before.get(name).is_some_and(|old| old.uid != pod.uid)
+            });
+            Ok((all && now.len() == before.len()).then_some(()))
+        };
+        let (_, time) = poll::until("every pod is replaced and Ready", LIMIT, replaced).await?;
+        measured("template changed to all of 6 pods replaced", time);
+        ensure!(alone.borrow().is_empty(), "no pod was ready of shards {alone:?}");
+        product::condition(namespace, "opaquecluster/demo", "Progressing", "False", LIMIT).await?;
+        queries.stop().await?.check()
+    })
+    .await
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Node {
+    uid: Option<String>,
+    shard: String,
+    ready: bool,
+}
+
+async fn pods(namespace: &Namespace) -> Result<BTreeMap<String, Node>> {
+    let nodes = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
+    let pods = namespace.api::<Pod>().list(&nodes).await?;
+    let node = |pod: &Pod| Node {
+        uid: pod.uid(),
+        shard: pod.labels().get("opaque.dev/shard").cloned().unwrap_or_default(),
+        ready: harness::namespace::is_ready(pod),
+    };
+    Ok(pods.iter().map(|pod| (pod.name_any(), node(pod))).collect())
+}
+
+fn shards_without_ready(pods: &BTreeMap<String, Node>) -> BTreeSet<String> {
+    let shards = |of: fn(&&Node) -> bool| -> BTreeSet<String> {
+        pods.values().filter(of).map(|pod| pod.shard.clone()).collect()
+    };
+    &shards(|_| true) - &shards(|pod| pod.ready)
+}
