@@ -41,7 +41,7 @@ const GROWTH: u64 = 10 << 10;
 
 /// What an operator may ask in a minute beside renewals: nothing, but its watches of sixteen kinds end now and
 /// then, and all at once when the API server is restarted. A loop would ask thousands of times.
-const CALLS: usize = 100;
+const CALLS: usize = 150;
 /// How every list and watch of Secrets has to select.
 const OWN_SECRETS: &str = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dopaque-operator";
 
