@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use opaque_e2e::cluster::{FOLDER_VARIABLE, NODE, S3_PASSWORD, S3_USER};
-use opaque_e2e::harness::{self, Namespace, measured, product};
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ const WHERE: &str = "id,city,country,conditions,temperature,humidity\n1,Oslo,NO,
 #[ignore = "needs a cluster: make e2e"]
 async fn whatever_waits_says_why_and_goes_on_once_that_is_mended() -> Result<()> {
     harness::run("waiting", async |namespace| {
+        // Only in our own cluster: the store's folder is looked into, and an address is where nobody listens.
+        Faults::new()?;
         product::install(namespace, &[]).await?;
         namespace.apply(&file_server(WHERE)).await?;
         let bucket = format!("late-{}", namespace.name());
