@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::DeleteParams;
 use opaque_e2e::harness::{self, Faults, Lead, Namespace, QueryLoop, lead, measured, product};
@@ -28,8 +29,11 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
 
         let away = faults.restart_api_server(namespace).await?;
         measured("API server killed to ready", away);
-        recovers(namespace, "restart of the API server").await?;
+        recovers(namespace, Instant::now(), "API server ready").await?;
 
+        let leads = [lead::NODES, lead::OPERATOR];
+        let before = leads.map(|lease| Lead::of(namespace, lease));
+        let before = try_join_all(before).await?;
         let start = Instant::now();
         let cut = faults.cut_from_api(namespace).await?;
         while start.elapsed() < OUTAGE {
@@ -37,16 +41,20 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
         }
         measured("API server out of reach, while queries were answered", start.elapsed());
         drop(cut);
-        recovers(namespace, "outage of the API server").await?;
+        let start = Instant::now();
+        // They were lost, or there was no outage.
+        for (lease, before) in leads.into_iter().zip(before) {
+            Lead::until(namespace, lease, LIMIT, |lead| lead.token > before.token).await?;
+        }
+        recovers(namespace, start, "API server in reach").await?;
         queries.answers(1, LIMIT).await?;
         queries.stop().await?.check()
     })
     .await
 }
 
-/// Waits until an operator works and a node leads, and renews its lead.
-async fn recovers(namespace: &Namespace, what: &str) -> Result<()> {
-    let start = Instant::now();
+/// Waits until an operator works and a node leads, and renews its lead; tells the times from `start`.
+async fn recovers(namespace: &Namespace, start: Instant, what: &str) -> Result<()> {
     let services = namespace.api::<Service>();
     let found = || async { Ok(Some(services.get(SERVICE).await?)) };
     let (service, _) = poll::until("the API server answers", LIMIT, found).await?;
@@ -59,12 +67,12 @@ async fn recovers(namespace: &Namespace, what: &str) -> Result<()> {
     poll::until("the deleted Service is back", LIMIT, back).await?;
     measured(&format!("{what} to a deleted Service made again"), start.elapsed());
 
-    let (lead, _) = Lead::until(namespace, lead::NODES, LIMIT, |_| true).await?;
-    // Twice: the first may have been on its way before.
-    let renewed = |now: &Lead| now.identity == lead.identity && now.version != lead.version;
-    let (next, _) = Lead::until(namespace, lead::NODES, LIMIT, renewed).await?;
-    let renewed = |now: &Lead| now.identity == next.identity && now.version != next.version;
-    Lead::until(namespace, lead::NODES, LIMIT, renewed).await?;
-    measured(&format!("{what} to a node leading, with two renewals"), start.elapsed());
+    // A new leader's first write, and a renewal.
+    let (mut lead, _) = Lead::until(namespace, lead::NODES, LIMIT, |_| true).await?;
+    for _ in 0..2 {
+        let written = |now: &Lead| now.version != lead.version;
+        lead = Lead::until(namespace, lead::NODES, LIMIT, written).await?.0;
+    }
+    measured(&format!("{what} to a node leading, with a renewal"), start.elapsed());
     Ok(())
 }

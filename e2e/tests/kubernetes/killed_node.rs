@@ -27,7 +27,6 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
         let time = killed_to_ready(namespace, &faults, follower).await?;
         measured("node killed to Ready", time);
 
-        let start = Instant::now();
         let (ready, led) = tokio::try_join!(
             killed_to_ready(namespace, &faults, &before.pod),
             Lead::until(namespace, lead::NODES, LIMIT, |lead| lead.token > before.token),
@@ -36,7 +35,6 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
         measured("leader killed to the next leader", led.1);
         println!("led by {} before and by {} after", before.pod, led.0.pod);
         all_ready(namespace).await?;
-        queries.answers(1, LIMIT.saturating_sub(start.elapsed())).await?;
 
         let time = deleted_to_ready(namespace, follower).await?;
         measured("pod deleted to its successor Ready", time);
