@@ -1,0 +1,86 @@
+//! Rows come from a ConfigMap, a web server and an object, compressed or not.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use opaque_e2e::cluster::{BUCKET, S3_PASSWORD, S3_USER};
+use opaque_e2e::harness::{self, measured, product};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::bucket::Bucket;
+use crate::tables::{file_server, weather_table};
+
+const LIMIT: Duration = Duration::from_secs(240);
+/// Of 135,233 cities.
+const CITY: &str = "SELECT name, population FROM cities WHERE id = 3413829";
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn rows_come_from_a_config_map_a_web_server_and_an_object() -> Result<()> {
+    harness::run("sources", async |namespace| {
+        let examples = product::root().join("examples");
+        let weather = std::fs::read_to_string(examples.join("weather/weather.csv"))?;
+        namespace.apply(&file_server(&weather)).await?;
+        let cities = format!("{}-files/cities.csv.zst", namespace.name());
+        Bucket::new()?.put(&cities, std::fs::read(examples.join("cities/cities.csv.zst"))?).await?;
+        // Credentials of its own, as a bucket that is not the cluster's needs.
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "files"},
+            "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
+        });
+        namespace.apply(&secret.to_string()).await?;
+        namespace.ready("files", LIMIT).await?;
+
+        // With table `weather`, whose rows are in a ConfigMap.
+        product::serve(namespace, 1, 1, &[]).await?;
+        let start = Instant::now();
+        let url = json!({"url": "http://files/weather.csv"});
+        namespace.apply(&weather_table("remote", "demo", &url)).await?;
+        namespace.apply(&cities_table(&format!("s3://{BUCKET}/{cities}"))).await?;
+        for (table, city) in [("weather", "Santiago"), ("remote", "Cairo")] {
+            let object = format!("opaquetable/{table}");
+            product::condition(namespace, &object, "Available", "True", LIMIT).await?;
+            let sql = format!("SELECT country FROM {table} WHERE city = '{city}'");
+            let right = if table == "weather" { "country\nCL\n" } else { "country\nEG\n" };
+            let (question, _folder) = product::question(namespace, &sql, &[right]).await?;
+            product::ask(&question).await?;
+        }
+        product::condition(namespace, "opaquetable/cities", "Available", "True", LIMIT).await?;
+        measured("a table of 9 rows and one of 135,233 applied to both Available", start.elapsed());
+        let right = "name,population\nReykjavík,118918\n";
+        let (question, _folder) = product::question(namespace, CITY, &[right]).await?;
+        product::ask(&question).await
+    })
+    .await
+}
+
+/// `examples/cities/schema.sql`, with one searchable column.
+fn cities_table(url: &str) -> String {
+    let payload = [
+        ("name", "TEXT", false),
+        ("country", "TEXT", false),
+        ("admin1", "TEXT", true),
+        ("feature", "TEXT", false),
+        ("population", "INT", false),
+        ("elevation", "INT", true),
+        ("latitude", "REAL", false),
+        ("longitude", "REAL", false),
+        ("timezone", "TEXT", false),
+    ];
+    let mut columns = vec![json!({"name": "id", "type": "INT", "role": "key"})];
+    columns.extend(
+        payload.map(|(name, of, nulls)| json!({"name": name, "type": of, "nullable": nulls})),
+    );
+    json!({
+        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable", "metadata": {"name": "cities"},
+        "spec": {
+            "clusterRef": {"name": "demo"},
+            "schema": {"columns": columns},
+            "source": {
+                "url": url, "secretRef": {"name": "files"}, "format": "csv", "compression": "zstd",
+            },
+        },
+    })
+    .to_string()
+}
