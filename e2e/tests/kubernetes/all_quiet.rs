@@ -122,7 +122,7 @@ async fn settled(namespace: &Namespace, audit: &Audit) -> Result<(Instant, Mark)
             quiet = Instant::now();
         }
         let settled = quiet.elapsed() > SETTLED;
-        async move { Ok(calls.map(|_| settled.then_some(()))?) }
+        async move { calls.map(|_| settled.then_some(())) }
     };
     poll::until("nothing is written any more", LIMIT, look).await?;
     Ok((quiet, mark))
