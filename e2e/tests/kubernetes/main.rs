@@ -21,6 +21,7 @@ mod leader_handover;
 mod object_store;
 mod operator_failover;
 mod pods;
+mod rolling_update;
 mod sources;
 mod support;
 mod tables;
