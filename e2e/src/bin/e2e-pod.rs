@@ -98,10 +98,8 @@ async fn answer(mut stream: TcpStream, respond: impl Fn(&str) -> Vec<u8>) -> Res
 /// The answer for a path that is the name of a file in the folder.
 fn file(folder: &Path, path: &str) -> Vec<u8> {
     let name = path.trim_start_matches('/');
-    let content = match name.contains('/') || name.starts_with('.') {
-        true => None,
-        false => std::fs::read(folder.join(name)).ok(),
-    };
+    let is_plain = !name.contains('/') && !name.starts_with('.');
+    let content = is_plain.then(|| std::fs::read(folder.join(name)).ok()).flatten();
     content.map_or_else(|| response("404 Not Found", b""), |content| ok(&content))
 }
 

@@ -123,20 +123,18 @@ impl Attempts<'_> {
         let retry_at = (!hopeless).then(|| Time(retry.at(reason, failures, now)));
         let failure = PreparationFailure {
             reason: reason.as_str().to_owned(),
-            message: clip(&format!("{message}: {}", reason.advice()), 1024),
+            message: clip(&message, 1024),
             retry_at,
         };
         let run = self.run.to_owned();
         *memory = Some(Preparation { run, job: number, failures, failure: Some(failure) });
     }
 
-    /// Why the last Job failed: in its own words, or else in those of Kubernetes.
+    /// Why the last Job failed: in its own words, or else in those of Kubernetes. And what can be done.
     fn cause(&self, last: Option<&JobFacts>) -> (Reason, String) {
         let report = self.report.filter(|report| report.run == self.run);
         if let Some(report) = report.filter(|report| report.stage == Stage::Failed) {
-            let reason = report.reason.unwrap_or(Reason::Internal);
-            let message = report.message.as_deref().map(str::trim).filter(|text| !text.is_empty());
-            return (reason, message.unwrap_or("it did not say why").to_owned());
+            return report.cause();
         }
         let message = match last {
             Some(JobFacts { name, state: JobState::Failed(message), .. }) => {
@@ -145,6 +143,7 @@ impl Attempts<'_> {
             Some(JobFacts { name, .. }) => format!("Job {name} ended without a result"),
             None => "the Job was deleted before it had a result".to_owned(),
         };
-        (Reason::Internal, message)
+        let reason = Reason::Internal;
+        (reason, format!("{message}: {}", reason.advice()))
     }
 }

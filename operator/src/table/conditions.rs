@@ -7,7 +7,9 @@ use opaque_crds::table::{OpaqueTableStatus, PreparationFailure};
 use super::attempt::Step;
 use super::epochs::{Choice, Problem};
 use super::facts::Facts;
+use super::report::Stage;
 use super::shard_map::View;
+use super::text::clip;
 use super::validate::Blocker;
 use crate::status::{Conditions, Step as Operation, Transition, Truth, operations};
 
@@ -106,6 +108,9 @@ impl State<'_> {
             Step::Running => Some(match (&self.facts.pod, report()) {
                 (Some(pod), _) => Operation::blocked(PREPARATION, "starting", pod),
                 (None, None) => Operation::going(PREPARATION, "starting"),
+                (None, Some(report)) if report.stage == Stage::Failed => {
+                    Operation::blocked(PREPARATION, "trying again", clip(&report.cause().1, 1024))
+                }
                 (None, Some(report)) => Operation::going(PREPARATION, report.step()),
             }),
         }

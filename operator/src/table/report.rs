@@ -137,6 +137,14 @@ impl Report {
         }
     }
 
+    /// Why it failed, and in words with what a person can do about it.
+    pub fn cause(&self) -> (Reason, String) {
+        let reason = self.reason.unwrap_or(Reason::Internal);
+        let message = self.message.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        let message = message.unwrap_or("it did not say why");
+        (reason, format!("{message}: {}", reason.advice()))
+    }
+
     /// The stage in words with its progress in percent, such as `building 45%`.
     pub fn step(&self) -> String {
         let stage = match self.stage {

@@ -86,6 +86,24 @@ fn progress_of_the_job_is_shown() {
 }
 
 #[test]
+fn a_job_that_kubernetes_tries_again_says_why_at_once() {
+    let mut facts = facts(table("weather"));
+    facts.jobs = vec![job(&facts, 1, JobState::Active)];
+    let mut failed = report(&wanted(&facts), Stage::Failed);
+    failed.reason = Some(Reason::StoreUnavailable);
+    failed.message = Some("store: the bucket does not exist".into());
+    facts.report = Some(failed);
+    let plan = decide(&facts);
+    assert_eq!(plan.action, Action::None);
+    assert_eq!(
+        blocked_by(&plan),
+        "store: the bucket does not exist: check spec.storage of the OpaqueCluster and its Secret"
+    );
+    // Only once Kubernetes gives up is it a failure: until then conditions would flip with each pod.
+    assert_eq!(reason(&plan.status, ConditionType::Available), "Preparing");
+}
+
+#[test]
 fn a_pod_that_finds_no_node_is_shown() {
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
