@@ -149,6 +149,11 @@ impl Session {
     }
 }
 
+/// Whether the certificate is of another CA, or of one of the same name with another key.
+fn of_another_ca(reason: &str) -> bool {
+    reason.contains("UnknownIssuer") || reason.contains("BadSignature")
+}
+
 /// Whether a failure looks like a node that does not accept the client's certificate. TLS 1.3 tells
 /// the client only after its own handshake is done, and often the connection has gone by then.
 fn refused_us(reason: &str) -> bool {
@@ -224,7 +229,7 @@ impl CallError {
     fn new(failure: Failure, status: &Status, nodes: usize) -> Self {
         let message = status.message().to_owned();
         match failure {
-            Failure::Transport => {
+            Failure::Transport | Failure::Untrusted => {
                 let reason = status.source().map_or(message, chain);
                 Self::Unreachable { nodes, reason }
             }
@@ -258,7 +263,7 @@ impl CallError {
                 "the certificate has other names: --server-name NAME expects one of them, for \
                  example behind a port forward",
             ),
-            Self::Unreachable { reason, .. } if reason.contains("UnknownIssuer") => {
+            Self::Unreachable { reason, .. } if of_another_ca(reason) => {
                 Some("the certificate is of another CA: --ca FILE names the cluster's")
             }
             Self::Unreachable { reason, .. } if refused_us(reason) => Some(

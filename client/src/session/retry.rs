@@ -3,8 +3,9 @@
 //! Nothing here sees a request's or an answer's content: only which kind of failure it was, and how
 //! often something has been tried. So a server learns nothing from what a client repeats.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, io, time::Duration};
 
+use rustls::CertificateError;
 use tonic::{Code, Status};
 
 /// Metadata key under which a node says why it refused.
@@ -15,6 +16,8 @@ const REASON: &str = "opaque-reason";
 pub enum Failure {
     /// No answer came from the node: refused connection, TLS, a cut stream.
     Transport,
+    /// The node showed a certificate of an authority or for a name that this client does not trust.
+    Untrusted,
     /// The node answered that it, or the cluster behind it, cannot now.
     Unavailable,
     /// The node does not know the evaluation keys.
@@ -29,8 +32,8 @@ impl Failure {
     /// The kind of a failure, from its code, its origin and its declared reason alone.
     pub fn of(status: &Status) -> Self {
         // A status that came over the wire has no source; one that this side made has.
-        if status.source().is_some() {
-            return Self::Transport;
+        if let Some(source) = status.source() {
+            return if is_untrusted(source) { Self::Untrusted } else { Self::Transport };
         }
         match (status.code(), reason(status)) {
             (Code::FailedPrecondition, Some("unknown-keys")) => Self::UnknownKeys,
@@ -39,6 +42,31 @@ impl Failure {
             _ => Self::Refused,
         }
     }
+}
+
+/// Whether a certificate was refused for what no other moment will mend, as an expired one might be.
+fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // `source` of an I/O error passes over what it wraps.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = match wrapped {
+            Some(wrapped) => wrapped.downcast_ref(),
+            None => error.downcast_ref(),
+        };
+        if let Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+            // Of an authority that has the same name, and another key.
+            | CertificateError::BadSignature
+            | CertificateError::NotValidForName
+            | CertificateError::NotValidForNameContext { .. },
+        )) = tls
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The stable reason that a node gave, if it gave one.
@@ -78,9 +106,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Decides after a failure. `progress.tries` counts it already; `nodes` is how many there are.
 pub fn decide(nodes: u32, progress: Progress, failure: Failure) -> Step {
+    let nodes = nodes.max(1);
     match failure {
         Failure::Transport | Failure::Unavailable => {
-            let nodes = nodes.max(1);
             if progress.tries >= nodes.saturating_mul(rounds(nodes)) {
                 return Step::Fail;
             }
@@ -89,6 +117,9 @@ pub fn decide(nodes: u32, progress: Progress, failure: Failure) -> Step {
             let pause = || LONGEST_PAUSE.min(PAUSE * (1 << (done - 1)));
             Step::NextNode(if whole { pause() } else { Duration::ZERO })
         }
+        // The other nodes may still be whom they should be; a second look would see the same.
+        Failure::Untrusted if progress.tries < nodes => Step::NextNode(Duration::ZERO),
+        Failure::Untrusted => Step::Fail,
         Failure::UnknownKeys if !progress.registered => Step::Register,
         Failure::UnknownKeys | Failure::Stale | Failure::Refused => Step::Fail,
     }
@@ -127,6 +158,16 @@ mod tests {
         let mut local = Status::internal("h2");
         local.set_source(Arc::new(std::io::Error::other("reset")));
         assert_eq!(Failure::of(&local), Failure::Transport);
+        for (cause, failure) in [
+            (CertificateError::UnknownIssuer, Failure::Untrusted),
+            (CertificateError::BadSignature, Failure::Untrusted),
+            (CertificateError::NotValidForName, Failure::Untrusted),
+            (CertificateError::Expired, Failure::Transport),
+        ] {
+            let tls = rustls::Error::InvalidCertificate(cause);
+            local.set_source(Arc::new(std::io::Error::other(tls)));
+            assert_eq!(Failure::of(&local), failure);
+        }
         assert_eq!(Failure::of(&Status::unavailable("shard 1")), Failure::Unavailable);
         assert_eq!(Failure::of(&Status::internal("bug")), Failure::Refused);
         assert_eq!(Failure::of(&Status::deadline_exceeded("slow")), Failure::Refused);
@@ -161,6 +202,14 @@ mod tests {
             }
         }
         assert_eq!((rounds(1), rounds(2), rounds(3), rounds(100)), (TRIES, 4, ROUNDS, ROUNDS));
+    }
+
+    #[test]
+    fn whom_nobody_trusts_is_asked_once() {
+        let tried = |tries| Progress { tries, registered: false };
+        assert_eq!(decide(1, tried(1), Failure::Untrusted), Step::Fail);
+        assert_eq!(decide(2, tried(1), Failure::Untrusted), Step::NextNode(Duration::ZERO));
+        assert_eq!(decide(2, tried(2), Failure::Untrusted), Step::Fail);
     }
 
     #[test]

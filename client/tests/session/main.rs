@@ -230,6 +230,18 @@ async fn behind_one_address_a_node_that_answers_is_found() {
 }
 
 #[tokio::test]
+async fn whom_the_client_does_not_trust_is_not_asked_again() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let node = Node::new([good()]);
+    // The second connection would be to a node that is trusted.
+    let nodes = vec![other.serve(&node).await, authority.serve(&node).await];
+    let session = Session::new(&[url(service(nodes).await)], Some(&authority.pem())).unwrap();
+    let error = ask(&session, QUICK).await.err().unwrap();
+    assert!(error.hint().is_some_and(|hint| hint.contains("another CA")), "{error}");
+    assert!(node.seen.lock().unwrap().lookups.is_empty());
+}
+
+#[tokio::test]
 async fn a_nodes_words_outlive_the_failure_of_others() {
     let authority = Authority::new();
     let refuse = Reply::Refuse(Code::Unavailable, "shard-unavailable");
