@@ -1,6 +1,6 @@
 //! One run of `opaque-prepare`: a source in, a published epoch out, and a report of it.
 //!
-//! **Flow.** [`config`] → [`source`] (bytes from a file, a web server or a bucket) → rows, checked
+//! **Flow.** [`config`] → `source` (bytes from a file, a web server or a bucket) → rows, checked
 //! and encoded in memory → [`crate::prepare`] → old epochs removed → [`report`] on a Lease, or on
 //! standard error when the program is run by hand.
 //!

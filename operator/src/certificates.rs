@@ -1,6 +1,6 @@
 //! Certificates of a cluster: authorities, what they sign, what is trusted and what is revoked.
 //!
-//! **What.** From the spec, the Secrets that are there, what nodes report and the time, [`plan`](plan::plan)
+//! **What.** From the spec, the Secrets that are there, what nodes report and the time, `plan`
 //! decides which Secrets to write and what the trust ConfigMap says. Every pass plans anew: there is
 //! no state beside the objects themselves, so a crash between two writes, a deleted Secret and an
 //! operator that was away until everything expired are ordinary cases.

@@ -1,7 +1,7 @@
 //! The controller of OpaqueClusters.
 //!
-//! **Flow.** [`facts`] observes → [`validate`] → [`shape`] says how many shards there are → [`build`] makes the
-//! objects → [`rollout`] says which may change now → they are applied → [`report`] says how it stands.
+//! **Flow.** `facts` observes → `validate` → `shape` says how many shards there are → `build` makes the
+//! objects → `rollout` says which may change now → they are applied → `report` says how it stands.
 //!
 //! **Guarantees.**
 //! - What cannot be done does not hold up the rest: with a bad Secret or a refused write, everything else is

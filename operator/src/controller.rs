@@ -1,9 +1,9 @@
 //! Runs a reconciler: when, how long, how often again.
 //!
 //! **Flow.** It begins with every root object, and from then on reconciles those that a change concerns
-//! ([`Reconciler::roots`]). Changes within [`DEBOUNCE`] count as one. An object is never reconciled twice at a time.
+//! ([`Reconciler::roots`]). Changes within `DEBOUNCE` count as one. An object is never reconciled twice at a time.
 //! A reconcile that fails is tried again after its category's pause ([`crate::backoff`]); one that
-//! succeeds, at the time that it asks for, and at the latest after [`RESYNC`].
+//! succeeds, at the time that it asks for, and at the latest after `RESYNC`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! What a run tells: its progress, and its end.
 //!
 //! With a Lease, annotation [`ANNOTATION`] of it holds the report as JSON, written at most every
-//! [`PAUSE`]. The Lease is read before it is written and must not have changed between, so that a run
+//! `PAUSE`. The Lease is read before it is written and must not have changed between, so that a run
 //! which another has followed neither hides the other's report nor goes on.
 
 mod lease;
