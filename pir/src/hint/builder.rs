@@ -2,36 +2,71 @@
 
 use rayon::prelude::*;
 
+use super::kernel::{Kernel, Transform};
+use super::transform::{self, Factor, Line, ROWS, SUM_LINES, Scratch};
 use super::{Hint, HintError, PLANE_WORDS};
 use crate::geometry::Geometry;
 use crate::layout::Salt;
-use crate::params::{PARTITION_BUCKETS, RING_DEGREE};
-use crate::ring::{Factor, NTT, lift, public_element, signed_residue};
+use crate::params::{PARTITION_BUCKETS, PLANE_ROWS, RING_DEGREE};
+use crate::ring::public_element;
+
+/// Groups of 16 rows in a plane.
+const GROUPS: usize = PLANE_ROWS / ROWS;
+/// Groups that a task takes at least: a fraction of a millisecond of work.
+const TASK_GROUPS: usize = 4;
+
+const _: () = assert!(GROUPS * ROWS == PLANE_ROWS);
 
 /// Accumulates a hint over the partitions of an index.
 ///
 /// Memory: R × 8 KiB (64 MiB at R = 8192), whatever the table's size; [`finish`](Self::finish) needs
 /// half of that again. Runs on the current rayon pool, in parallel over rows; the result depends
-/// neither on the order of the partitions nor on the number of threads.
+/// neither on the order of the partitions nor on the number of threads nor on the kernel.
 pub struct HintBuilder {
     salt: Salt,
     column: u32,
     geometry: Geometry,
     added: Vec<bool>,
-    /// Per plane, the rows' sums in NTT form, below 2p.
-    sums: Vec<Vec<u64>>,
+    code: &'static dyn Transform,
+    /// Per plane, the sums of [`GROUPS`] groups of rows.
+    sums: Vec<Vec<Line>>,
 }
 
 impl HintBuilder {
-    /// A hint of no partitions yet.
+    /// A hint of no partitions yet, made by the fastest kernel.
     pub fn new(salt: Salt, column: u32, geometry: &Geometry) -> Self {
+        let code = Kernel::best().code().unwrap_or(Kernel::PORTABLE);
+        Self::with_code(code, salt, column, geometry)
+    }
+
+    /// A hint of no partitions yet, made by this kernel.
+    ///
+    /// # Errors
+    /// When this machine does not run it.
+    pub fn with_kernel(
+        kernel: Kernel,
+        salt: Salt,
+        column: u32,
+        geometry: &Geometry,
+    ) -> Result<Self, HintError> {
+        let code = kernel.code().ok_or(HintError::Kernel { kernel: kernel.name() })?;
+        Ok(Self::with_code(code, salt, column, geometry))
+    }
+
+    fn with_code(
+        code: &'static dyn Transform,
+        salt: Salt,
+        column: u32,
+        geometry: &Geometry,
+    ) -> Self {
         let planes = 0..geometry.planes();
         Self {
             salt,
             column,
             geometry: *geometry,
             added: vec![false; geometry.partitions() as usize],
-            sums: planes.map(|_| vec![0; PLANE_WORDS]).collect(),
+            code,
+            sums: planes.map(|_| vec![Line::ZERO; GROUPS * SUM_LINES]).collect(),
         }
     }
 
@@ -52,16 +87,14 @@ impl HintBuilder {
         if std::mem::replace(added, true) {
             return Err(HintError::PartitionTwice { partition });
         }
-        let element = public_element(&self.salt, self.column, partition);
-        let element = Factor::new(element.iter().map(|a| i64::from(a.cast_signed())));
+        let factor = Factor::new(&public_element(&self.salt, self.column, partition));
+        let code = self.code;
         self.sums.par_iter_mut().zip(bytes.par_chunks(PLANE_WORDS)).for_each(|(sums, bytes)| {
-            let (sums, _) = sums.as_chunks_mut::<RING_DEGREE>();
             let (rows, _) = bytes.as_chunks::<PARTITION_BUCKETS>();
-            let scratch = || Box::new([0; RING_DEGREE]);
-            sums.par_iter_mut().zip(rows).for_each_init(scratch, |polynomial, (sums, row)| {
-                reversed_polynomial(row, polynomial);
-                NTT.forward(polynomial);
-                element.multiply_add(polynomial, sums);
+            let (groups, _) = rows.as_chunks::<ROWS>();
+            let sums = transform::sums(sums).par_iter_mut().with_min_len(TASK_GROUPS);
+            sums.zip(groups).for_each_init(Scratch::new, |scratch, (sums, group)| {
+                code.add(group, &factor, scratch, sums);
             });
         });
         Ok(())
@@ -72,38 +105,24 @@ impl HintBuilder {
     /// # Errors
     /// When a partition was not added.
     pub fn finish(self) -> Result<Hint, HintError> {
-        let Self { salt: _, column: _, geometry, added, sums } = self;
+        let Self { salt: _, column: _, geometry, added, code, sums } = self;
         if let Some(partition) = (0..).zip(&added).find_map(|(j, added)| (!added).then_some(j)) {
             return Err(HintError::PartitionMissing { partition });
         }
         // One plane after the other, so that each plane's sums are freed before the next is read.
-        Hint::from_planes(&geometry, sums.into_iter().map(read_plane).collect())
+        Hint::from_planes(&geometry, sums.into_iter().map(|sums| read_plane(code, sums)).collect())
     }
 }
 
-/// Σ_k D\[k\]·x^-k as a polynomial of degree below n: x^-k = −x^(n−k).
-fn reversed_polynomial(row: &[u8; PARTITION_BUCKETS], polynomial: &mut [u64; RING_DEGREE]) {
-    let [first, rest @ ..] = row;
-    let [constant, others @ ..] = polynomial;
-    *constant = lift(i64::from(first.cast_signed()));
-    for (coefficient, byte) in others.iter_mut().rev().zip(rest) {
-        *coefficient = lift(-i64::from(byte.cast_signed()));
-    }
-}
-
-/// Sums in NTT form to rows of the hint: H\[i\] stands at x^-i.
-fn read_plane(mut sums: Vec<u64>) -> Vec<u32> {
+/// A plane's sums to its rows of the hint.
+fn read_plane(code: &dyn Transform, mut sums: Vec<Line>) -> Vec<u32> {
     let mut plane = vec![0; PLANE_WORDS];
     let (rows, _) = plane.as_chunks_mut::<RING_DEGREE>();
-    rows.par_iter_mut().zip(sums.as_chunks_mut::<RING_DEGREE>().0).for_each(|(row, sums)| {
-        NTT.inverse(sums);
-        let [constant, others @ ..] = sums;
-        let [first, rest @ ..] = row;
-        *first = signed_residue(*constant);
-        for (word, residue) in rest.iter_mut().rev().zip(others) {
-            *word = signed_residue(*residue).wrapping_neg();
-        }
-    });
+    let (groups, _) = rows.as_chunks_mut::<ROWS>();
+    groups
+        .par_iter_mut()
+        .zip(transform::sums(&mut sums))
+        .for_each(|(rows, sums)| code.read(sums, rows));
     plane
 }
 
