@@ -6,11 +6,12 @@
 //!
 //! so that `c − H·s` is the selected bucket plus noise. Row `r`'s bytes of one partition, read as a
 //! polynomial in x^-1, times a_j has `H[r][i]` at x^-i = −x^(n−i); the products are summed in NTT form
-//! over all partitions, exactly (see `transform` for the bound), and read back once. The machine code
+//! over all partitions, exactly (see `kernel::scalar` and `transform` for the bounds), and read back once. The machine code
 //! that does it is chosen at run time ([`Kernel`]).
 
 mod builder;
 mod kernel;
+mod planes;
 #[cfg(test)]
 mod tests;
 mod transform;

@@ -1,24 +1,27 @@
 //! Polynomials modulo x^1024 + 1 with coefficients modulo 2^32, and their exact products.
 //!
 //! A product is computed over one 61-bit prime (that of `ntt::Ntt`) and read back modulo 2^32, which is
-//! exact as long as the integer result stays below half the prime:
+//! exact as long as the integer result stays below half the prime. The bounds are stated where
+//! they are used, and here once for all of them:
 //!
 //! ```text
 //! p > 2^60, so |result| < 2^59 is exact.
-//! |s| <= 2^17, |a| <= 2^31, 2^10 terms: 2^17 · 2^31 · 2^10 = 2^58
+//! hint:  |D| <= 2^7,  |a| <= 2^31, 2^10 terms, 2^10 partitions: 2^7 · 2^31 · 2^20 = 2^58
+//! query: |s| <= 2^17, |a| <= 2^31, 2^10 terms:                  2^17 · 2^31 · 2^10 = 2^58
 //! ```
 //!
-//! The hint's products are taken elsewhere (`hint::transform`): many rows meet one element there.
+//! So the hint of the largest matrix needs no reduction modulo 2^32 on the way.
 
 mod multiplier;
 mod ntt;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 
-use ntt::{Factor, NTT, lift, signed_residue};
+pub(crate) use ntt::{Factor, NTT, lift, signed_residue};
 
 pub use multiplier::{Multiplier, Transformed};
 

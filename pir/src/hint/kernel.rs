@@ -1,22 +1,28 @@
 //! Which machine code builds a hint: chosen at run time, one enum, the portable code always there.
 //!
-//! One algorithm ([`super::transform`]) is compiled for each set of instructions, so that every kernel
-//! gives the same sums, bit for bit. No build flag names a processor: vector code is compiled always
-//! and entered only after its features were detected.
+//! Portable code transforms a row at a time over the 61-bit prime of [`crate::ring`], for which
+//! processors have wide multiplications; vectors transform sixteen over two 30-bit primes
+//! (`super::transform`), compiled for each set of instructions. All are exact, so all give the same
+//! hint, bit for bit. No build flag names a processor: vector code is compiled always and entered
+//! only after its features were detected.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod scalar;
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
+mod tests;
 
-use super::transform::{self, Bytes, Factor, Portable, ROWS, Scratch, Sums};
-use crate::ring::Poly;
+use super::planes::{Accumulate, Planes};
+use crate::geometry::Geometry;
 
 /// A way to build a hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kernel {
-    /// Portable code in the shape that compilers vectorise.
+    /// Portable code.
     Scalar,
     /// Eight 32-bit numbers at a time.
     Avx2,
@@ -27,9 +33,6 @@ pub enum Kernel {
 impl Kernel {
     /// Every kernel there is, slowest first.
     pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
-
-    /// The scalar kernel's code.
-    pub(super) const PORTABLE: &'static dyn Transform = &Portable::<4>;
 
     /// The kernels that this machine runs, slowest first; the scalar one is always among them.
     pub fn available() -> impl DoubleEndedIterator<Item = Self> {
@@ -52,38 +55,32 @@ impl Kernel {
 
     /// Whether the processor has the instructions.
     pub fn is_available(self) -> bool {
-        self.code().is_some()
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::Avx2::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::Avx512::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => false,
+        }
     }
 
-    /// The kernel's code; `None` where this machine does not run it.
-    pub(super) fn code(self) -> Option<&'static dyn Transform> {
+    /// Sums of nothing yet; `None` where this machine does not run the kernel.
+    pub(super) fn planes(self, geometry: &Geometry) -> Option<Box<dyn Accumulate>> {
         match self {
-            Self::Scalar => Some(Self::PORTABLE),
+            Self::Scalar => Some(Self::portable(geometry)),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::Avx2::detect().map(|code| code as &dyn Transform),
+            Self::Avx2 => Some(Box::new(Planes::new(avx2::Avx2::detect()?, geometry))),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::Avx512::detect().map(|code| code as &dyn Transform),
+            Self::Avx512 => Some(Box::new(Planes::new(avx512::Avx512::detect()?, geometry))),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512 => None,
         }
     }
-}
 
-/// The transforms, compiled for some instructions.
-pub(super) trait Transform: Send + Sync {
-    /// Adds the product of some rows and a ring element to the rows' sums.
-    fn add(&self, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums);
-
-    /// The rows of the hint. Spoils the sums.
-    fn read(&self, sums: &mut Sums, rows: &mut [Poly; ROWS]);
-}
-
-impl Transform for Portable<4> {
-    fn add(&self, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums) {
-        transform::add(*self, bytes, factor, scratch, sums);
-    }
-
-    fn read(&self, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
-        transform::read(*self, sums, rows);
+    /// [`Self::planes`] of the scalar kernel.
+    pub(super) fn portable(geometry: &Geometry) -> Box<dyn Accumulate> {
+        Box::new(Planes::new(scalar::Scalar, geometry))
     }
 }

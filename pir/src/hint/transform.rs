@@ -26,14 +26,15 @@ mod tests;
 use tables::{Half, PRIMES, TABLES, Tables};
 
 pub(super) use factor::Factor;
-pub(super) use lanes::{Lanes, Portable};
+pub(super) use lanes::Lanes;
+#[cfg(test)]
+pub(super) use lanes::Portable;
 pub(super) use tables::Twiddle;
 
+use super::planes::{Bytes, ROWS};
 use crate::params::{PARTITION_BUCKETS, RING_DEGREE};
 use crate::ring::Poly;
 
-/// Rows that are transformed together.
-pub(super) const ROWS: usize = 16;
 /// Both halves of the transform have 32 = √1024 points.
 const SIDE: usize = 32;
 
@@ -54,19 +55,12 @@ impl Line {
     pub(super) const ZERO: Self = Self([0; ROWS]);
 }
 
-/// The rows' bytes of one partition, as stored.
-pub(super) type Bytes = [[u8; PARTITION_BUCKETS]; ROWS];
 /// The rows' polynomials modulo one prime.
 type Polynomials = [Line; RING_DEGREE];
 /// The rows' sums in NTT form, below 2p.
 pub(super) type Sums = [Polynomials; PRIMES.len()];
-/// Lines of [`Sums`].
-pub(super) const SUM_LINES: usize = PRIMES.len() * RING_DEGREE;
 
-/// Lines, as sums of one group of rows after the other.
-pub(super) fn sums(lines: &mut [Line]) -> &mut [Sums] {
-    lines.as_chunks_mut().0.as_chunks_mut().0
-}
+pub(super) const ZERO_SUMS: &Sums = &[[Line::ZERO; RING_DEGREE]; PRIMES.len()];
 
 /// What [`add`] works in.
 pub(super) struct Scratch {

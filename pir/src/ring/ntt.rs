@@ -26,6 +26,12 @@ const DEGREE: usize = RING_DEGREE;
 
 // The bounds of the parent module, and room for values below 4p.
 const _: () = assert!(PRIME > 1 << 60 && PRIME < 1 << 61 && PRIME % (2 * DEGREE as u64) == 1);
+// |D| · |a| · n · partitions < p/2
+const _: () = assert!(
+    (1u128 << 7) * (1 << 31) * (crate::params::MAX_BUCKETS as u128) < PRIME as u128 / 2,
+    "the hint of the largest matrix must be exact over the prime"
+);
+
 /// The tables, made once per process.
 pub(crate) static NTT: LazyLock<Ntt> = LazyLock::new(Ntt::new);
 

@@ -69,6 +69,25 @@ fn the_largest_products_are_exact() {
     }
 }
 
+/// The hint's bound: 2^10 partitions of bytes −128 against coefficients −2^31.
+#[test]
+fn the_largest_hint_is_exact() {
+    let element = Factor::new([i64::from(i32::MIN); RING_DEGREE].into_iter());
+    let mut row = [lift(-128); RING_DEGREE];
+    NTT.forward(&mut row);
+    let mut sums = [0; RING_DEGREE];
+    for _ in 0..crate::params::MAX_BUCKETS / 1024 {
+        element.multiply_add(&row, &mut sums);
+    }
+    NTT.inverse(&mut sums);
+    for (k, residue) in sums.iter().enumerate() {
+        // k+1 terms count, n−1−k wrap around with the other sign; each is 2^38, 2^10 times over.
+        let exact = (2 * (k as i64 + 1) - 1024) << 48;
+        assert_eq!(*residue, exact.rem_euclid(2_305_843_009_213_683_713).cast_unsigned());
+        assert_eq!(signed_residue(*residue), exact as u32);
+    }
+}
+
 #[test]
 fn one_and_x_multiply_as_they_should() {
     let a = public_element(&Salt([3; 32]), 0, 0);

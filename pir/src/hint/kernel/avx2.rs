@@ -7,8 +7,8 @@ use std::arch::x86_64::{
     _mm256_srli_epi64, _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
-use super::Transform;
-use crate::hint::transform::{self, Bytes, Factor, Lanes, Line, ROWS, Scratch, Sums, Twiddle};
+use crate::hint::planes::{Bytes, ROWS, Rows};
+use crate::hint::transform::{self, Factor, Lanes, Line, Scratch, Sums, Twiddle};
 use crate::ring::Poly;
 
 /// Numbers of a register.
@@ -21,20 +21,36 @@ pub(super) struct Avx2(());
 
 impl Avx2 {
     /// `None` where this machine lacks the instructions.
-    pub(super) fn detect() -> Option<&'static Self> {
-        (is_x86_feature_detected!("avx2")).then_some(&Self(()))
+    pub(super) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2")).then_some(Self(()))
     }
 }
 
-impl Transform for Avx2 {
-    fn add(&self, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums) {
-        // SAFETY: the invariant of `self`.
-        unsafe { add(*self, bytes, factor, scratch, sums) }
+impl Rows for Avx2 {
+    type Factor = Factor;
+    type Scratch = Scratch;
+    type Sums = Sums;
+
+    fn factor(self, a: &Poly) -> Factor {
+        Factor::new(a)
     }
 
-    fn read(&self, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
+    fn scratch(self) -> Box<Scratch> {
+        Scratch::new()
+    }
+
+    fn zero(self, groups: usize) -> Vec<Sums> {
+        vec![*transform::ZERO_SUMS; groups]
+    }
+
+    fn add(self, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums) {
         // SAFETY: the invariant of `self`.
-        unsafe { read(*self, sums, rows) }
+        unsafe { add(self, bytes, factor, scratch, sums) }
+    }
+
+    fn read(self, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
+        // SAFETY: the invariant of `self`.
+        unsafe { read(self, sums, rows) }
     }
 }
 

@@ -7,8 +7,8 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
-use super::Transform;
-use crate::hint::transform::{self, Bytes, Factor, Lanes, Line, ROWS, Scratch, Sums, Twiddle};
+use crate::hint::planes::{Bytes, ROWS, Rows};
+use crate::hint::transform::{self, Factor, Lanes, Line, Scratch, Sums, Twiddle};
 use crate::ring::Poly;
 
 /// The instructions. **Invariant:** a value exists only where they were detected, since
@@ -18,24 +18,40 @@ pub(super) struct Avx512(());
 
 impl Avx512 {
     /// `None` where this machine lacks the instructions.
-    pub(super) fn detect() -> Option<&'static Self> {
+    pub(super) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl"))
-        .then_some(&Self(()))
+        .then_some(Self(()))
     }
 }
 
-impl Transform for Avx512 {
-    fn add(&self, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums) {
-        // SAFETY: the invariant of `self`.
-        unsafe { add(*self, bytes, factor, scratch, sums) }
+impl Rows for Avx512 {
+    type Factor = Factor;
+    type Scratch = Scratch;
+    type Sums = Sums;
+
+    fn factor(self, a: &Poly) -> Factor {
+        Factor::new(a)
     }
 
-    fn read(&self, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
+    fn scratch(self) -> Box<Scratch> {
+        Scratch::new()
+    }
+
+    fn zero(self, groups: usize) -> Vec<Sums> {
+        vec![*transform::ZERO_SUMS; groups]
+    }
+
+    fn add(self, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums) {
         // SAFETY: the invariant of `self`.
-        unsafe { read(*self, sums, rows) }
+        unsafe { add(self, bytes, factor, scratch, sums) }
+    }
+
+    fn read(self, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
+        // SAFETY: the invariant of `self`.
+        unsafe { read(self, sums, rows) }
     }
 }
 

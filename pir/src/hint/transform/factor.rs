@@ -1,7 +1,8 @@
 //! Ring elements as factors.
 
+use super::lanes::Portable;
 use super::tables::{PRIMES, TABLES, Tables, Twiddle};
-use super::{Modulo, Portable, SIDE};
+use super::{Modulo, SIDE};
 use crate::params::RING_DEGREE;
 use crate::ring::Poly;
 
@@ -34,15 +35,15 @@ fn reversed(a: &Poly, prime: u32) -> [u32; RING_DEGREE] {
 /// The transform of one polynomial, in the order of [`super::add`]: below p in, below 4p out.
 #[expect(clippy::indexing_slicing, reason = "u and v run to array lengths")]
 fn evaluate(values: &mut [u32; RING_DEGREE], tables: &Tables) {
-    let modulo = Modulo::new(Portable::<1>, tables);
+    let modulo = Modulo::new(Portable, tables);
     for v in 0..SIDE {
-        let mut points = std::array::from_fn(|u| [values[SIDE * u + v]]);
+        let mut points = std::array::from_fn(|u| values[SIDE * u + v]);
         modulo.forward_half(&mut points, &tables.forward.outer);
-        for (u, [point]) in points.into_iter().enumerate() {
+        for (u, point) in points.into_iter().enumerate() {
             values[SIDE * u + v] = point;
         }
     }
-    let (blocks, _) = values.as_chunks_mut::<1>().0.as_chunks_mut::<SIDE>();
+    let (blocks, _) = values.as_chunks_mut::<SIDE>();
     for (block, half) in blocks.iter_mut().zip(&tables.forward.inner) {
         modulo.forward_half(block, half);
     }

@@ -1,6 +1,7 @@
 //! The arithmetic of a kernel, and the portable one.
 
-use super::{Line, ROWS, Twiddle};
+use super::{Line, Twiddle};
+use crate::hint::planes::ROWS;
 
 /// Arithmetic on some of a line's numbers at a time, modulo 2^32. A value of such a type is the proof
 /// that this machine has its instructions.
@@ -30,52 +31,52 @@ pub(in crate::hint) trait Lanes: Copy {
     fn times(self, x: Self::Vector, w: Twiddle, prime: Self::Vector) -> Self::Vector;
 }
 
-/// Plain numbers, N at a time, in the shape that compilers vectorise.
+/// Plain numbers, one at a time: for single polynomials, and what vectors are tested against.
 #[derive(Clone, Copy)]
-pub(in crate::hint) struct Portable<const N: usize>;
+pub(in crate::hint) struct Portable;
 
 #[expect(clippy::indexing_slicing, reason = "part < PARTS")]
-impl<const N: usize> Lanes for Portable<N> {
-    type Vector = [u32; N];
-    const PARTS: usize = ROWS / N;
+impl Lanes for Portable {
+    type Vector = u32;
+    const PARTS: usize = ROWS;
 
     #[inline(always)]
-    fn load(self, line: &Line, part: usize) -> [u32; N] {
-        line.0.as_chunks().0[part]
+    fn load(self, line: &Line, part: usize) -> u32 {
+        line.0[part]
     }
 
     #[inline(always)]
-    fn widen(self, bytes: &[i8; ROWS], part: usize) -> [u32; N] {
-        bytes.as_chunks().0[part].map(|byte| i32::from(byte).cast_unsigned())
+    fn widen(self, bytes: &[i8; ROWS], part: usize) -> u32 {
+        i32::from(bytes[part]).cast_unsigned()
     }
 
     #[inline(always)]
-    fn store(self, vector: [u32; N], line: &mut Line, part: usize) {
-        line.0.as_chunks_mut().0[part] = vector;
+    fn store(self, vector: u32, line: &mut Line, part: usize) {
+        line.0[part] = vector;
     }
 
     #[inline(always)]
-    fn splat(self, number: u32) -> [u32; N] {
-        [number; N]
+    fn splat(self, number: u32) -> u32 {
+        number
     }
 
     #[inline(always)]
-    fn add(self, x: [u32; N], y: [u32; N]) -> [u32; N] {
-        std::array::from_fn(|i| x[i].wrapping_add(y[i]))
+    fn add(self, x: u32, y: u32) -> u32 {
+        x.wrapping_add(y)
     }
 
     #[inline(always)]
-    fn subtract(self, x: [u32; N], y: [u32; N]) -> [u32; N] {
-        std::array::from_fn(|i| x[i].wrapping_sub(y[i]))
+    fn subtract(self, x: u32, y: u32) -> u32 {
+        x.wrapping_sub(y)
     }
 
     #[inline(always)]
-    fn min(self, x: [u32; N], y: [u32; N]) -> [u32; N] {
-        std::array::from_fn(|i| x[i].min(y[i]))
+    fn min(self, x: u32, y: u32) -> u32 {
+        x.min(y)
     }
 
     #[inline(always)]
-    fn times(self, x: [u32; N], w: Twiddle, prime: [u32; N]) -> [u32; N] {
-        std::array::from_fn(|i| w.times(x[i], prime[i]))
+    fn times(self, x: u32, w: Twiddle, prime: u32) -> u32 {
+        w.times(x, prime)
     }
 }
