@@ -193,8 +193,7 @@ fn ratios() {
     println!("load at the end {}", load());
 }
 
-/// Preprocessing by each kernel, then a change of one bucket, beside the plain 61-bit transform of as many
-/// bytes: what preprocessing did before, short of its products.
+/// Preprocessing by each kernel beside the scalar one, then a change of one bucket.
 fn hint_ratio(
     threads: usize,
     pool: &rayon::ThreadPool,
@@ -202,21 +201,8 @@ fn hint_ratio(
     partitions: &[&Partition],
 ) {
     const PART: usize = 4;
-    const PLAIN: usize = 2048;
-    let element = public_element(&SALT, 0, 0);
-    let rates = |seconds: f64, bytes: usize| bytes as f64 / 1e6 / seconds;
-    let best = |pass: &mut (dyn FnMut() -> Duration + Send)| {
-        let times = (0..PASSES).map(|_| pool.install(&mut *pass));
-        times.min().unwrap_or_default().as_secs_f64()
-    };
-    let plain = best(&mut || {
-        let start = Instant::now();
-        (0..PLAIN).into_par_iter().for_each(|_| drop(black_box(Transformed::new(&element))));
-        start.elapsed()
-    });
-    let plain = rates(plain, PLAIN * 1024);
-    println!("{threads} thread(s)  hint, 61-bit transform alone  {plain:>8.2} MB/s");
     let bytes = PART * geometry.partition_bytes();
+    let mut scalar = None;
     for kernel in hint::Kernel::available() {
         let build = || {
             let builder = HintBuilder::with_kernel(kernel, SALT, 0, geometry);
@@ -227,11 +213,15 @@ fn hint_ratio(
             }
             start.elapsed()
         };
-        let rate = rates(best(&mut { build }), bytes);
+        let times = (0..PASSES).map(|_| pool.install(build));
+        let seconds = times.min().unwrap_or_default().as_secs_f64();
+        let rate = bytes as f64 / 1e6 / seconds;
+        // The scalar kernel comes first.
+        let scalar = *scalar.get_or_insert(rate);
         println!(
-            "{threads} thread(s)  hint, {:<22} {rate:>8.2} MB/s  {:>6.1}x",
+            "{threads} thread(s)  hint {:<8} {rate:>8.2} MB/s  {:>6.2}x",
             kernel.name(),
-            rate / plain
+            rate / scalar
         );
         if kernel == hint::Kernel::best() {
             update_ratio(threads, pool, geometry, geometry.matrix_bytes() as f64 / 1e6 / rate);
