@@ -14,6 +14,8 @@ mod kernel;
 mod planes;
 #[cfg(test)]
 mod tests;
+// The scalar kernel has its own.
+#[cfg(any(target_arch = "x86_64", test))]
 mod transform;
 
 use rayon::prelude::*;
