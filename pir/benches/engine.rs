@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group};
 use opaque_pir::geometry::Geometry;
-use opaque_pir::hint::HintBuilder;
+use opaque_pir::hint::{self, HintBuilder};
 use opaque_pir::layout::Salt;
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, Transformed, public_element};
@@ -48,22 +48,36 @@ fn ring(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// On one thread, so that the rates are a core's.
 fn hint(criterion: &mut Criterion) {
     let geometry = Geometry::new(4096, 1024, 1).expect("a geometry");
     let bytes = random_bytes(geometry.partition_bytes());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
     let mut group = criterion.benchmark_group("hint");
-    group.throughput(Throughput::Bytes(bytes.len() as u64)).sample_size(10);
-    let empty = || HintBuilder::new(SALT, 0, &geometry);
-    let add = |mut builder: HintBuilder| {
-        builder.add(0, &bytes).expect("a first partition");
-        builder
-    };
-    group.bench_function("add a partition", |b| {
-        b.iter_batched(empty, add, criterion::BatchSize::PerIteration);
-    });
-    group.bench_function("finish a plane", |b| {
-        let ready = || add(empty());
-        b.iter_batched(ready, HintBuilder::finish, criterion::BatchSize::PerIteration);
+    group.sample_size(10);
+    for kernel in hint::Kernel::available() {
+        let empty = || HintBuilder::with_kernel(kernel, SALT, 0, &geometry).expect("available");
+        let add = |mut builder: HintBuilder| {
+            pool.install(|| builder.add(0, &bytes)).expect("a first partition");
+            builder
+        };
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function(format!("add a partition, {}", kernel.name()), |b| {
+            b.iter_batched(empty, add, criterion::BatchSize::PerIteration);
+        });
+        group.bench_function(format!("finish a plane, {}", kernel.name()), |b| {
+            let finish = |builder: HintBuilder| pool.install(|| builder.finish());
+            b.iter_batched(|| add(empty()), finish, criterion::BatchSize::PerIteration);
+        });
+    }
+    let mut builder = HintBuilder::new(SALT, 0, &geometry);
+    builder.add(0, &bytes).expect("a first partition");
+    let mut hint = builder.finish().expect("all partitions");
+    let (old, new) = bytes.split_at(geometry.bucket_bytes());
+    let new = &new[..geometry.bucket_bytes()];
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("update a bucket, one plane", |b| {
+        b.iter(|| pool.install(|| hint.update_bucket(&SALT, 0, 7, old, new)));
     });
     group.finish();
 }
@@ -179,6 +193,7 @@ fn ratios() {
     println!("load at the end {}", load());
 }
 
+/// Preprocessing by each kernel beside the scalar one, then a change of one bucket.
 fn hint_ratio(
     threads: usize,
     pool: &rayon::ThreadPool,
@@ -186,17 +201,52 @@ fn hint_ratio(
     partitions: &[&Partition],
 ) {
     const PART: usize = 4;
-    let start = Instant::now();
-    pool.install(|| {
-        let mut builder = HintBuilder::new(SALT, 0, geometry);
-        for (j, partition) in (0..).zip(partitions.iter().take(PART)) {
-            builder.add(j, partition.bytes()).expect("each once");
-        }
-        black_box(&builder);
-    });
     let bytes = PART * geometry.partition_bytes();
-    let rate = bytes as f64 / 1e6 / start.elapsed().as_secs_f64();
-    println!("{threads} thread(s)  hint         {rate:>8.2} MB/s");
+    let mut scalar = None;
+    for kernel in hint::Kernel::available() {
+        let build = || {
+            let builder = HintBuilder::with_kernel(kernel, SALT, 0, geometry);
+            let mut builder = builder.expect("available");
+            let start = Instant::now();
+            for (j, partition) in (0..).zip(partitions.iter().take(PART)) {
+                builder.add(j, partition.bytes()).expect("each once");
+            }
+            start.elapsed()
+        };
+        let times = (0..PASSES).map(|_| pool.install(build));
+        let seconds = times.min().unwrap_or_default().as_secs_f64();
+        let rate = bytes as f64 / 1e6 / seconds;
+        // The scalar kernel comes first.
+        let scalar = *scalar.get_or_insert(rate);
+        println!(
+            "{threads} thread(s)  hint {:<8} {rate:>8.2} MB/s  {:>6.2}x",
+            kernel.name(),
+            rate / scalar
+        );
+        if kernel == hint::Kernel::best() {
+            update_ratio(threads, pool, geometry, geometry.matrix_bytes() as f64 / 1e6 / rate);
+        }
+    }
+}
+
+/// A change of one bucket against the preprocessing of all, which takes `rebuild` seconds.
+fn update_ratio(threads: usize, pool: &rayon::ThreadPool, geometry: &Geometry, rebuild: f64) {
+    let planes = vec![vec![1; hint::PLANE_WORDS]; geometry.planes()];
+    let mut hint = hint::Hint::from_planes(geometry, planes).expect("its size");
+    let bytes = random_bytes(2 * geometry.bucket_bytes());
+    let (old, new) = bytes.split_at(geometry.bucket_bytes());
+    let pass = |_| {
+        let start = Instant::now();
+        pool.install(|| hint.update_bucket(&SALT, 0, 77, old, new)).expect("its size");
+        start.elapsed()
+    };
+    let update = (0..PASSES).map(pass).min().unwrap_or_default().as_secs_f64();
+    println!(
+        "{threads} thread(s)  hint, update a bucket {:>8.2} ms, a rebuild {:.2} s: {:.0}x",
+        update * 1e3,
+        rebuild,
+        rebuild / update
+    );
 }
 
 criterion_group!(benches, ring, hint);

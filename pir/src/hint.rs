@@ -6,16 +6,23 @@
 //!
 //! so that `c − H·s` is the selected bucket plus noise. Row `r`'s bytes of one partition, read as a
 //! polynomial in x^-1, times a_j has `H[r][i]` at x^-i = −x^(n−i); the products are summed in NTT form
-//! over all partitions, exactly (see [`crate::ring`] for the bound), and read back once.
+//! over all partitions, exactly (see `kernel::scalar` and `transform` for the bounds), and read back once. The machine code
+//! that does it is chosen at run time ([`Kernel`]).
 
 mod builder;
+mod kernel;
+mod planes;
 #[cfg(test)]
 mod tests;
+// The scalar kernel has its own.
+#[cfg(any(target_arch = "x86_64", test))]
+mod transform;
 
 use rayon::prelude::*;
 use thiserror::Error;
 
 pub use builder::HintBuilder;
+pub use kernel::Kernel;
 
 use crate::geometry::Geometry;
 use crate::layout::Salt;
@@ -196,5 +203,11 @@ pub enum HintError {
         expected: usize,
         /// Bytes given.
         found: usize,
+    },
+    /// The kernel needs instructions that this machine lacks.
+    #[error("this machine does not run the {kernel} kernel")]
+    Kernel {
+        /// Its name.
+        kernel: &'static str,
     },
 }

@@ -18,7 +18,7 @@
 //!
 //! **Limits.** No secret key type exists here, no async runtime, no network, no Kubernetes, no
 //! SEAL: secrets live in `opaque-client`, BFV in `opaque-seal`.
-// Allowed only in the scan's kernels and its memory, each file with its reason.
+// Allowed only in the kernels of scan and hint and in the scan's memory, each file with its reason.
 #![deny(unsafe_code)]
 
 pub mod codec;

@@ -65,7 +65,7 @@ fn extreme_bytes_agree_with_the_definition() {
 }
 
 #[test]
-fn order_and_threads_change_nothing() {
+fn order_threads_and_kernels_change_nothing() {
     let geometry = geometry(4096, 3);
     let data = partitions(&geometry, 7);
     let in_order = build(0, &geometry, &data);
@@ -78,6 +78,30 @@ fn order_and_threads_change_nothing() {
         builder.finish().unwrap()
     });
     assert!(shuffled == in_order);
+    for kernel in Kernel::available() {
+        let mut builder = HintBuilder::with_kernel(kernel, SALT, 0, &geometry).unwrap();
+        for (j, bytes) in (0..).zip(&data) {
+            builder.add(j, bytes).unwrap();
+        }
+        assert!(builder.finish().unwrap() == in_order, "{}", kernel.name());
+    }
+}
+
+/// Says which kernels the tests compared (`-- --nocapture`).
+#[test]
+fn kernels_that_do_not_run_here_are_refused() {
+    let names: Vec<_> = Kernel::available().map(Kernel::name).collect();
+    println!("kernels that run here: {}; best: {}", names.join(", "), Kernel::best().name());
+    assert_eq!(names.first(), Some(&"scalar"));
+    assert_eq!(names.last(), Some(&Kernel::best().name()));
+    for kernel in Kernel::ALL {
+        let result = HintBuilder::with_kernel(kernel, SALT, 0, &geometry(4096, 1));
+        if kernel.is_available() {
+            assert!(result.is_ok());
+        } else {
+            assert_eq!(result.unwrap_err(), HintError::Kernel { kernel: kernel.name() });
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! The sums of all rows, for any kernel: the loops over rows, on the current rayon pool.
+
+use rayon::prelude::*;
+
+use super::PLANE_WORDS;
+use crate::geometry::Geometry;
+use crate::params::{PARTITION_BUCKETS, PLANE_ROWS, RING_DEGREE};
+use crate::ring::Poly;
+
+/// Rows that a kernel is given together.
+pub(super) const ROWS: usize = 16;
+/// Groups of rows in a plane.
+const GROUPS: usize = PLANE_ROWS / ROWS;
+/// Groups that a task takes at least: a fraction of a millisecond of work.
+const TASK_GROUPS: usize = 4;
+
+const _: () = assert!(GROUPS * ROWS == PLANE_ROWS);
+
+/// A group's bytes of one partition, as stored.
+pub(super) type Bytes = [[u8; PARTITION_BUCKETS]; ROWS];
+
+/// What a kernel does with a group of rows.
+pub(super) trait Rows: Copy + Send + Sync {
+    /// A ring element that many rows are multiplied by.
+    type Factor: Sync;
+    /// Memory to work in.
+    type Scratch: Send;
+    /// A group's sums.
+    type Sums: Send;
+
+    /// Transforms a_j; its coefficients count as numbers from −2^31 to 2^31 − 1.
+    fn factor(self, a: &Poly) -> Self::Factor;
+    fn scratch(self) -> Box<Self::Scratch>;
+    fn zero(self, groups: usize) -> Vec<Self::Sums>;
+
+    /// Adds the product of the rows and a ring element to the rows' sums.
+    fn add(
+        self,
+        bytes: &Bytes,
+        factor: &Self::Factor,
+        scratch: &mut Self::Scratch,
+        sums: &mut Self::Sums,
+    );
+
+    /// The rows of the hint. Spoils the sums.
+    fn read(self, sums: &mut Self::Sums, rows: &mut [Poly; ROWS]);
+}
+
+/// Sums of all rows, whatever the kernel.
+pub(super) trait Accumulate: Send + Sync {
+    /// Adds a partition: R·1024 bytes, and its ring element.
+    fn add(&mut self, a: &Poly, bytes: &[u8]);
+
+    /// The planes of the hint.
+    fn finish(self: Box<Self>) -> Vec<Vec<u32>>;
+}
+
+/// Per plane, the sums of each group of rows.
+pub(super) struct Planes<K: Rows> {
+    kernel: K,
+    planes: Vec<Vec<K::Sums>>,
+}
+
+impl<K: Rows> Planes<K> {
+    pub(super) fn new(kernel: K, geometry: &Geometry) -> Self {
+        Self { kernel, planes: (0..geometry.planes()).map(|_| kernel.zero(GROUPS)).collect() }
+    }
+}
+
+impl<K: Rows> Accumulate for Planes<K>
+where
+    K::Sums: Sync,
+{
+    fn add(&mut self, a: &Poly, bytes: &[u8]) {
+        let Self { kernel, planes } = self;
+        let factor = kernel.factor(a);
+        planes.par_iter_mut().zip(bytes.par_chunks(PLANE_WORDS)).for_each(|(sums, bytes)| {
+            let (rows, _) = bytes.as_chunks::<PARTITION_BUCKETS>();
+            let (groups, _) = rows.as_chunks::<ROWS>();
+            let sums = sums.par_iter_mut().with_min_len(TASK_GROUPS);
+            sums.zip(groups).for_each_init(
+                || kernel.scratch(),
+                |scratch, (sums, bytes)| kernel.add(bytes, &factor, scratch, sums),
+            );
+        });
+    }
+
+    fn finish(self: Box<Self>) -> Vec<Vec<u32>> {
+        let Self { kernel, planes } = *self;
+        // One plane after the other, so that each plane's sums are freed before the next is read.
+        let read = |mut sums: Vec<K::Sums>| {
+            let mut plane = vec![0; PLANE_WORDS];
+            let (rows, _) = plane.as_chunks_mut::<RING_DEGREE>();
+            let (groups, _) = rows.as_chunks_mut::<ROWS>();
+            groups.par_iter_mut().zip(&mut sums).for_each(|(rows, sums)| kernel.read(sums, rows));
+            plane
+        };
+        planes.into_iter().map(read).collect()
+    }
+}
