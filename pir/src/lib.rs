@@ -25,6 +25,7 @@ pub mod codec;
 pub mod geometry;
 pub mod hint;
 pub mod index;
+pub mod inline;
 pub mod layout;
 pub mod params;
 pub mod probe;
