@@ -1,6 +1,6 @@
 //! The streaming inner product, in machine code that is chosen at run time.
 //!
-//! For one block of 16 slots, lane l, and one prime:
+//! For a block of 16 slots, lane l, and one prime:
 //!
 //! ```text
 //! out[l] = Σ_g Σ_w line_{g,w}[l] · operand_w[start + l + B·g]     mod m
@@ -92,7 +92,7 @@ impl Kernel {
     /// The code of this kernel for lines of `W`; `None` where this machine does not run it.
     pub(super) fn code<const W: usize>(self) -> Option<Code<W>> {
         match self {
-            Self::Scalar => Some(scalar::block),
+            Self::Scalar => Some(scalar::pair),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::code(),
             #[cfg(target_arch = "x86_64")]
@@ -103,23 +103,29 @@ impl Kernel {
     }
 }
 
-/// Adds one block up: one row of `out` for each of the block's queries.
-pub(super) type Code<const W: usize> = fn(&Block<'_, W>, &mut [[u32; LANES]]);
+/// Adds two neighbouring blocks up: for each of them, one row of `out` for each query.
+pub(super) type Code<const W: usize> = fn(&Pair<'_, W>, [&mut [[u32; LANES]]; 2]);
 
-/// One block of 16 slots, `W` lines a giant step, and what it meets.
-pub(super) struct Block<'a, const W: usize> {
-    /// All lines of the block, step by step.
-    pub(super) lines: &'a [[Line; W]],
-    /// For each query the operands of the block's half.
+/// Two neighbouring blocks of 16 slots, `W` lines a giant step, and what they meet.
+pub(super) struct Pair<'a, const W: usize> {
+    /// All lines of each block, step by step, as many in both.
+    pub(super) lines: [&'a [[Line; W]]; 2],
+    /// For each query the operands of the blocks' half.
     pub(super) queries: &'a [&'a [Operand; W]],
-    /// The block's first slot in its half, below 2048.
+    /// The first block's first slot in its half, below 2048 − 16.
     pub(super) start: usize,
-    /// B: how far operands rotate from one giant step to the next.
+    /// B: how far operands rotate from one giant step to the next; it divides 16.
     pub(super) step: usize,
     pub(super) modulus: Modulus,
 }
 
-impl<const W: usize> Block<'_, W> {
+impl<const W: usize> Pair<'_, W> {
+    /// Each block's lines and first slot.
+    fn blocks(&self) -> [(&[[Line; W]], usize); 2] {
+        let [first, second] = self.lines;
+        [(first, self.start), (second, self.start + LANES)]
+    }
+
     /// 2^32 mod m.
     fn fold_factor(&self) -> u32 {
         self.modulus.reduce(1 << 32)

@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 
 use super::chain::divide_by_special;
-use super::kernel::{Block, Code, HALF, Kernel, Operand};
+use super::kernel::{Code, HALF, Kernel, Operand, Pair};
 use super::modulus::Modulus;
 use super::params::{ANSWER_BITS, N, PLANE_BYTES, Variant};
 use super::rings::{self, PLAINTEXT, Q, Q_BASIS, SPECIAL, SPECIAL_BASIS};
@@ -22,8 +22,9 @@ use crate::params::PLAINTEXT_MODULUS;
 
 /// Queries that share a pass over the tables; more take several passes.
 pub const MAX_PASS: usize = 8;
-/// Blocks of a task.
+/// Blocks of a task: pairs, which do not cross from one half of slots to the other.
 const TASK_BLOCKS: usize = 4;
+const _: () = assert!(TASK_BLOCKS.is_multiple_of(2) && (HALF / LANES).is_multiple_of(TASK_BLOCKS));
 
 /// One plane's product for one lookup: the b half of `Enc(H'·s)`, `round(2^32·b/q)` modulo 2^32 for each
 /// coefficient. What a shard hands its coordinator, as words that add up like a scan's.
@@ -144,11 +145,13 @@ fn stream<const W: usize>(
     let tasks = sums.par_chunks_mut(TASK_BLOCKS * count.max(1));
     tasks.zip(lines.par_chunks(TASK_BLOCKS * block_lines)).enumerate().for_each(
         |(task, (sums, lines))| {
-            let blocks = sums.chunks_mut(count).zip(lines.chunks(block_lines));
-            for (block, (sums, lines)) in (task * TASK_BLOCKS..).zip(blocks) {
-                let slot = block * LANES;
+            let pairs = sums.chunks_mut(2 * count).zip(lines.chunks(2 * block_lines));
+            for (pair, (sums, lines)) in (task * TASK_BLOCKS / 2..).zip(pairs) {
+                let slot = pair * 2 * LANES;
                 let queries = if slot < HALF { &low } else { &high };
-                code(&Block { lines, queries, start: slot % HALF, step, modulus }, sums);
+                let lines = lines.split_at(lines.len() / 2).into();
+                let sums = sums.split_at_mut(count).into();
+                code(&Pair { lines, queries, start: slot % HALF, step, modulus }, sums);
             }
         },
     );

@@ -10,7 +10,7 @@ use std::arch::x86_64::{
     _mm256_set1_epi64x, _mm256_setzero_si256, _mm256_srli_epi64, _mm256_storeu_si256,
 };
 
-use super::{Block, Code, FOLD, HALF, Kernel, Line, Operand};
+use super::{Code, FOLD, HALF, Kernel, Line, Operand, Pair};
 use crate::inline::modulus::Modulus;
 use crate::inline::table::{LANES, LINE};
 
@@ -21,36 +21,39 @@ const PARTS: usize = LANES / WORDS;
 
 /// The kernel, where this machine runs it.
 pub(super) fn code<const W: usize>() -> Option<Code<W>> {
-    Kernel::Avx2.is_available().then_some(block::<W> as Code<W>)
+    Kernel::Avx2.is_available().then_some(pair::<W> as Code<W>)
 }
 
 /// Handed out by [`code`] only.
-fn block<const W: usize>(block: &Block<'_, W>, out: &mut [[u32; LANES]]) {
-    let (mut queries, mut out) = (block.queries, out);
-    while let Some((head, rest)) = queries.split_first_chunk::<2>() {
-        // SAFETY: `code`, the only way here, has found avx2.
-        out = unsafe { add_up(block, head, out) };
-        queries = rest;
-    }
-    if let Some(head) = queries.first_chunk::<1>() {
-        // SAFETY: as above.
-        unsafe { add_up(block, head, out) };
+fn pair<const W: usize>(pair: &Pair<'_, W>, out: [&mut [[u32; LANES]]; 2]) {
+    for (block, mut out) in pair.blocks().into_iter().zip(out) {
+        let mut queries = pair.queries;
+        while let Some((head, rest)) = queries.split_first_chunk::<2>() {
+            // SAFETY: `code`, the only way here, has found avx2.
+            out = unsafe { add_up(pair, block, head, out) };
+            queries = rest;
+        }
+        if let Some(head) = queries.first_chunk::<1>() {
+            // SAFETY: as above.
+            unsafe { add_up(pair, block, head, out) };
+        }
     }
 }
 
-/// Adds up for `Q` queries, and returns the rows of `out` that are left.
+/// Adds one block up for `Q` queries, and returns the rows of `out` that are left.
 #[target_feature(enable = "avx2")]
 #[expect(clippy::indexing_slicing, reason = "all indices run to array lengths")]
 fn add_up<'o, const W: usize, const Q: usize>(
-    block: &Block<'_, W>,
+    pair: &Pair<'_, W>,
+    (lines, start): (&[[Line; W]], usize),
     queries: &[&[Operand; W]; Q],
     out: &'o mut [[u32; LANES]],
 ) -> &'o mut [[u32; LANES]] {
-    let fold = _mm256_set1_epi64x(i64::from(block.fold_factor()));
+    let fold = _mm256_set1_epi64x(i64::from(pair.fold_factor()));
     let mut even = [[_mm256_setzero_si256(); PARTS]; Q];
     let mut odd = [[_mm256_setzero_si256(); PARTS]; Q];
-    let mut at = block.start % HALF;
-    for steps in block.lines.chunks(FOLD / W) {
+    let mut at = start % HALF;
+    for steps in lines.chunks(FOLD / W) {
         for lines in steps {
             for w in 0..W {
                 for part in 0..PARTS {
@@ -66,7 +69,7 @@ fn add_up<'o, const W: usize, const Q: usize>(
                     }
                 }
             }
-            at = (at + block.step) % HALF;
+            at = (at + pair.step) % HALF;
         }
         for sum in even.as_flattened_mut().iter_mut().chain(odd.as_flattened_mut()) {
             *sum = folded(*sum, fold);
@@ -76,7 +79,7 @@ fn add_up<'o, const W: usize, const Q: usize>(
     for (out, (even, odd)) in head.iter_mut().zip(even.into_iter().zip(odd)) {
         let parts = even.into_iter().zip(odd);
         for (out, (even, odd)) in out.as_chunks_mut().0.iter_mut().zip(parts) {
-            reduce(even, odd, block.modulus, out);
+            reduce(even, odd, pair.modulus, out);
         }
     }
     rest

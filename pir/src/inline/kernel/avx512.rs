@@ -1,9 +1,11 @@
 //! AVX-512: eight products of 32 bits an instruction.
 //!
 //! `vpmuludq` multiplies the even words of two registers. A line's odd words are shifted down once for
-//! all queries, an operand's once a load; so a line and an operand give two multiplications, two
-//! additions and one shift of their own. Up to eight queries share each loaded line: 16 sums in
-//! registers.
+//! all queries, an operand's once a load.
+//!
+//! An operand's window at slot j + 16 and giant step g is the one at slot j and step g + 16/B. So two
+//! neighbouring blocks, the second 16/B steps behind, share every load of an operand, of which most
+//! straddle two cache lines. Up to four queries share each line: 16 sums in registers.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -11,74 +13,102 @@ use std::arch::x86_64::{
     _mm512_set1_epi64, _mm512_setzero_si512, _mm512_srli_epi64, _mm512_storeu_si512,
 };
 
-use super::{Block, Code, FOLD, HALF, Kernel, Line, Operand};
+use super::{Code, FOLD, HALF, Kernel, Line, Operand, Pair};
 use crate::inline::modulus::Modulus;
 use crate::inline::table::LANES;
 
 /// The kernel, where this machine runs it.
 pub(super) fn code<const W: usize>() -> Option<Code<W>> {
-    Kernel::Avx512.is_available().then_some(block::<W> as Code<W>)
+    Kernel::Avx512.is_available().then_some(pair::<W> as Code<W>)
 }
 
 /// Handed out by [`code`] only.
-fn block<const W: usize>(block: &Block<'_, W>, out: &mut [[u32; LANES]]) {
-    let (mut queries, mut out) = (block.queries, out);
-    while let Some((head, rest)) = queries.split_first_chunk::<8>() {
+fn pair<const W: usize>(pair: &Pair<'_, W>, [mut first, mut second]: [&mut [[u32; LANES]]; 2]) {
+    let mut queries = pair.queries;
+    while let Some((head, rest)) = queries.split_first_chunk::<4>() {
         // SAFETY: `code`, the only way here, has found avx512f.
-        out = unsafe { add_up(block, head, out) };
-        queries = rest;
-    }
-    if let Some((head, rest)) = queries.split_first_chunk::<4>() {
-        // SAFETY: as above.
-        out = unsafe { add_up(block, head, out) };
+        [first, second] = unsafe { add_up(pair, head, [first, second]) };
         queries = rest;
     }
     if let Some((head, rest)) = queries.split_first_chunk::<2>() {
         // SAFETY: as above.
-        out = unsafe { add_up(block, head, out) };
+        [first, second] = unsafe { add_up(pair, head, [first, second]) };
         queries = rest;
     }
     if let Some(head) = queries.first_chunk::<1>() {
         // SAFETY: as above.
-        unsafe { add_up(block, head, out) };
+        unsafe { add_up(pair, head, [first, second]) };
     }
 }
 
-/// Adds up for `Q` queries, and returns the rows of `out` that are left.
+/// Sums of two blocks for `Q` queries: even slots, then odd ones.
+type Sums<const Q: usize> = [[[__m512i; 2]; Q]; 2];
+
+/// Adds both blocks up for `Q` queries, and returns the rows of `out` that are left.
+#[target_feature(enable = "avx512f")]
+fn add_up<'o, const W: usize, const Q: usize>(
+    pair: &Pair<'_, W>,
+    queries: &[&[Operand; W]; Q],
+    out: [&'o mut [[u32; LANES]]; 2],
+) -> [&'o mut [[u32; LANES]]; 2] {
+    let mut sums = [[[_mm512_setzero_si512(); 2]; Q]; 2];
+    // The second block lags so many steps behind.
+    let [first, second] = pair.lines;
+    let (alone, first) = first.split_at((LANES / pair.step).min(first.len()));
+    let (both, last) = second.split_at(first.len());
+    add_steps::<W, Q, true, false>(pair, queries, pair.start, [alone, alone], &mut sums);
+    let at = pair.start + alone.len() * pair.step;
+    add_steps::<W, Q, true, true>(pair, queries, at, [first, both], &mut sums);
+    let at = at + first.len() * pair.step;
+    add_steps::<W, Q, false, true>(pair, queries, at, [last, last], &mut sums);
+    let mut rest = sums.into_iter().zip(out).map(|(sums, out)| {
+        let (head, rest) = out.split_at_mut(Q.min(out.len()));
+        for (out, [even, odd]) in head.iter_mut().zip(sums) {
+            reduce(even, odd, pair.modulus, out);
+        }
+        rest
+    });
+    [rest.next().unwrap_or_default(), rest.next().unwrap_or_default()]
+}
+
+/// Adds some steps of the `FIRST` and the `SECOND` block, whose operands begin at `at`.
 #[target_feature(enable = "avx512f")]
 #[expect(clippy::indexing_slicing, reason = "all indices run to array lengths")]
-fn add_up<'o, const W: usize, const Q: usize>(
-    block: &Block<'_, W>,
+fn add_steps<const W: usize, const Q: usize, const FIRST: bool, const SECOND: bool>(
+    pair: &Pair<'_, W>,
     queries: &[&[Operand; W]; Q],
-    out: &'o mut [[u32; LANES]],
-) -> &'o mut [[u32; LANES]] {
-    let fold = _mm512_set1_epi64(i64::from(block.fold_factor()));
-    let mut even = [_mm512_setzero_si512(); Q];
-    let mut odd = [_mm512_setzero_si512(); Q];
-    let mut at = block.start % HALF;
-    for steps in block.lines.chunks(FOLD / W) {
-        for lines in steps {
+    at: usize,
+    [first, second]: [&[[Line; W]]; 2],
+    sums: &mut Sums<Q>,
+) {
+    let fold = _mm512_set1_epi64(i64::from(pair.fold_factor()));
+    let mut lanes = *sums;
+    let mut at = at % HALF;
+    for (first, second) in first.chunks(FOLD / W).zip(second.chunks(FOLD / W)) {
+        for (first, second) in first.iter().zip(second) {
             for w in 0..W {
-                let line = load_line(&lines[w]);
-                let line_odd = _mm512_srli_epi64::<32>(line);
+                let lines = [load_line(&first[w]), load_line(&second[w])];
+                let lines_odd = lines.map(|line| _mm512_srli_epi64::<32>(line));
                 for q in 0..Q {
                     let x = load_operand(&queries[q][w], at);
                     let x_odd = _mm512_srli_epi64::<32>(x);
-                    even[q] = _mm512_add_epi64(even[q], _mm512_mul_epu32(line, x));
-                    odd[q] = _mm512_add_epi64(odd[q], _mm512_mul_epu32(line_odd, x_odd));
+                    for (block, counts) in [FIRST, SECOND].into_iter().enumerate() {
+                        if counts {
+                            let [even, odd] = &mut lanes[block][q];
+                            *even = _mm512_add_epi64(*even, _mm512_mul_epu32(lines[block], x));
+                            let products = _mm512_mul_epu32(lines_odd[block], x_odd);
+                            *odd = _mm512_add_epi64(*odd, products);
+                        }
+                    }
                 }
             }
-            at = (at + block.step) % HALF;
+            at = (at + pair.step) % HALF;
         }
-        for sum in even.iter_mut().chain(&mut odd) {
+        for sum in lanes.as_flattened_mut().as_flattened_mut() {
             *sum = folded(*sum, fold);
         }
     }
-    let (head, rest) = out.split_at_mut(Q.min(out.len()));
-    for (out, (even, odd)) in head.iter_mut().zip(even.into_iter().zip(odd)) {
-        reduce(even, odd, block.modulus, out);
-    }
-    rest
+    *sums = lanes;
 }
 
 /// `(sum >> 32)·fold + (sum mod 2^32)`.
@@ -116,7 +146,7 @@ fn load_line(line: &Line) -> __m512i {
 #[target_feature(enable = "avx512f")]
 fn load_operand(operand: &Operand, at: usize) -> __m512i {
     debug_assert!(at < HALF);
-    // SAFETY: both callers' `at` is a remainder by HALF, and an operand has HALF + 16 words: words
+    // SAFETY: the only caller's `at` is a remainder by HALF, and an operand has HALF + 16 words: words
     // at..at + 16 are inside, initialised, and the load needs no alignment.
     unsafe { _mm512_loadu_si512(operand.as_ptr().add(at).cast()) }
 }

@@ -11,19 +11,22 @@ fn words(seed: u64, length: usize, bound: u32, extreme: bool) -> Vec<u32> {
     words.map(|word| if extreme { bound - 1 } else { word % bound }).collect()
 }
 
-fn naive<const W: usize>(block: &Block<'_, W>, out: &mut [[u32; LANES]]) {
-    let m = u128::from(block.modulus.value);
-    for (out, operands) in out.iter_mut().zip(block.queries) {
-        for (lane, out) in out.iter_mut().enumerate() {
-            let mut sum = 0u128;
-            for (g, lines) in block.lines.iter().enumerate() {
-                for (line, operand) in lines.iter().zip(operands.iter()) {
-                    let word = u32::from_le_bytes(line.as_chunks().0[lane]);
-                    let x = operand[(block.start + lane + block.step * g) % HALF];
-                    sum += u128::from(word) * u128::from(x);
+fn naive<const W: usize>(pair: &Pair<'_, W>, out: [&mut [[u32; LANES]]; 2]) {
+    let m = u128::from(pair.modulus.value);
+    for (block, out) in out.into_iter().enumerate() {
+        for (out, operands) in out.iter_mut().zip(pair.queries) {
+            for (lane, out) in out.iter_mut().enumerate() {
+                let mut sum = 0u128;
+                for (g, lines) in pair.lines[block].iter().enumerate() {
+                    for (line, operand) in lines.iter().zip(operands.iter()) {
+                        let word = u32::from_le_bytes(line.as_chunks().0[lane]);
+                        let slot = pair.start + block * LANES + lane;
+                        sum +=
+                            u128::from(word) * u128::from(operand[(slot + pair.step * g) % HALF]);
+                    }
                 }
+                *out = (sum % m) as u32;
             }
-            *out = (sum % m) as u32;
         }
     }
 }
@@ -40,7 +43,7 @@ struct Case {
 
 fn check<const W: usize>(case: &Case) {
     let modulus = rings::all()[case.prime].modulus;
-    let table = words(case.seed, case.steps * W * LANES, modulus.value, case.extreme);
+    let table = words(case.seed, 2 * case.steps * W * LANES, modulus.value, case.extreme);
     let bytes: Vec<u8> = table.iter().flat_map(|word| word.to_le_bytes()).collect();
     let lines: &[[Line; W]] = bytes.as_chunks().0.as_chunks().0;
     let operands: Vec<[Operand; W]> = (0..case.queries as u64)
@@ -54,12 +57,13 @@ fn check<const W: usize>(case: &Case) {
         .collect();
     let queries: Vec<&[Operand; W]> = operands.iter().collect();
     let (start, step) = (case.start, case.step);
-    let block = Block { lines, queries: &queries, start, step, modulus };
-    let mut expected = vec![[0; LANES]; case.queries];
-    naive(&block, &mut expected);
+    let lines = lines.split_at(case.steps).into();
+    let pair = Pair { lines, queries: &queries, start, step, modulus };
+    let mut expected = vec![[0; LANES]; 2 * case.queries];
+    naive(&pair, expected.split_at_mut(case.queries).into());
     for kernel in Kernel::available() {
-        let mut found = vec![[7; LANES]; case.queries];
-        kernel.code::<W>().unwrap()(&block, &mut found);
+        let mut found = vec![[7; LANES]; 2 * case.queries];
+        kernel.code::<W>().unwrap()(&pair, found.split_at_mut(case.queries).into());
         assert_eq!(found, expected, "{}, {} queries", kernel.name(), case.queries);
     }
 }
@@ -70,7 +74,7 @@ proptest! {
     #[test]
     fn kernels_agree_with_the_definition(
         seed in any::<u64>(), prime in 0..4usize, steps in 0..200usize, queries in 0..20usize,
-        start in (0..HALF / LANES).prop_map(|block| block * LANES),
+        start in (0..HALF / LANES - 1).prop_map(|block| block * LANES),
         step in prop_oneof![Just(2usize), Just(4)], extreme in any::<bool>(),
     ) {
         let case = Case { seed, prime, steps, queries, start, step, extreme };
@@ -84,7 +88,7 @@ proptest! {
 #[test]
 fn the_largest_sums_are_exact() {
     for (steps, step) in [(512, 2), (256, 4)] {
-        let case = Case { seed: 0, prime: 0, steps, queries: 9, start: 2032, step, extreme: true };
+        let case = Case { seed: 0, prime: 0, steps, queries: 9, start: 2016, step, extreme: true };
         if step == 2 {
             check::<3>(&case)
         } else {
