@@ -2,13 +2,15 @@
 //! run.
 //!
 //! `cargo bench -p opaque-pir --bench inline` prints criterion's times of the parts, then a table of
-//! ratios: medians of several passes over more planes than any cache holds.
+//! ratios: medians of several passes over more planes than any cache holds. With `OPAQUE_RATIOS` set,
+//! only the table.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 
 #[path = "support/read.rs"]
 mod read;
 
 use std::hint::black_box;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group};
@@ -105,6 +107,16 @@ fn plain_read(tables: &[PlaneTables]) -> u64 {
     chunks.map(read::sum).reduce(|| 0, u64::wrapping_add)
 }
 
+/// The time that this thread has spent on a processor, in milliseconds: what a neighbour's turn does
+/// not count towards. From the clock where the system does not tell.
+fn processor_ms() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|number| number.parse::<f64>().ok());
+    let start = START.get_or_init(Instant::now);
+    nanoseconds.unwrap_or_else(|| start.elapsed().as_secs_f64() * 1e9) / 1e6
+}
+
 /// Milliseconds a plane: the median, and the fastest and slowest.
 fn summary(mut times: Vec<f64>) -> (f64, String) {
     times.sort_by(f64::total_cmp);
@@ -119,11 +131,11 @@ fn ratios(variant: Variant) {
         (0..PLANES as u64).map(|seed| chain.tables(&plane(seed)).expect("its size")).collect();
     pool(1).install(|| {
         let plane = plane(9);
-        let start = read::processor_ms();
+        let start = processor_ms();
         black_box(chain.tables(&plane).expect("its size"));
         println!(
             "\nchain and tables of a plane: {:.0} ms of one processor",
-            read::processor_ms() - start
+            processor_ms() - start
         );
     });
     let queries: Vec<InlineQuery> = (0..8).map(|fill| query(variant, 0x11 * fill)).collect();
@@ -149,12 +161,12 @@ fn ratios(variant: Variant) {
             for count in BATCHES {
                 let (mut reads, mut products) = (Vec::new(), Vec::new());
                 for _ in 0..PASSES {
-                    let mut timed = |pass: &(dyn Fn() + Sync)| {
+                    let timed = |pass: &(dyn Fn() + Sync)| {
                         let start = Instant::now();
                         let on_processor = pool.install(|| {
-                            let start = read::processor_ms();
+                            let start = processor_ms();
                             pass();
-                            read::processor_ms() - start
+                            processor_ms() - start
                         });
                         let clock = start.elapsed().as_secs_f64() * 1e3;
                         (if threads == 1 { on_processor } else { clock }) / PLANES as f64

@@ -37,16 +37,6 @@ pub(crate) fn sum(chunk: &[u8]) -> u64 {
     plain(chunk)
 }
 
-/// The time that this thread has spent on a processor, in milliseconds: what a neighbour's turn does
-/// not count towards. From the clock where the system does not tell.
-pub(crate) fn processor_ms() -> f64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanoseconds = text.split(' ').next().and_then(|number| number.parse::<f64>().ok());
-    let start = START.get_or_init(std::time::Instant::now);
-    nanoseconds.unwrap_or_else(|| start.elapsed().as_secs_f64() * 1e9) / 1e6
-}
-
 /// The load average, which says how far to trust the figures.
 pub(crate) fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -69,7 +69,7 @@ pub struct LookupKey {
     key: [SecretPoly; 2],
 }
 
-/// Encrypts the secret of one lookup's scan: [`Variant::query_bytes`] bytes to send, and what opens
+/// Encrypts the secret of one lookup's scan: [`query_bytes`](super::Variant::query_bytes) bytes to send, and what opens
 /// the answer.
 ///
 /// # Errors

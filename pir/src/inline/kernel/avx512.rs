@@ -57,7 +57,7 @@ fn add_up<'o, const W: usize, const Q: usize>(
     let (alone, first) = first.split_at((LANES / pair.step).min(first.len()));
     let (both, last) = second.split_at(first.len());
     add_steps::<W, Q, true, false>(pair, queries, pair.start, [alone, alone], &mut sums);
-    let at = pair.start + alone.len() * pair.step;
+    let at = pair.start + LANES;
     add_steps::<W, Q, true, true>(pair, queries, at, [first, both], &mut sums);
     let at = at + first.len() * pair.step;
     add_steps::<W, Q, false, true>(pair, queries, at, [last, last], &mut sums);

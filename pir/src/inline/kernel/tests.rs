@@ -98,6 +98,19 @@ fn the_largest_sums_are_exact() {
     }
 }
 
+/// Fewer steps than the second of two blocks lags behind the first, and about as many.
+#[test]
+fn a_few_steps_are_exact() {
+    for steps in 0..=10 {
+        for step in [2, 4] {
+            let case =
+                Case { seed: 1, prime: 1, steps, queries: 7, start: 32, step, extreme: false };
+            check::<1>(&case);
+            check::<3>(&case);
+        }
+    }
+}
+
 #[test]
 fn names_are_found_again() {
     for kernel in Kernel::ALL {
