@@ -33,6 +33,8 @@ use crate::scan::pages::Pages;
 
 /// Diagonals that are encoded, and steps' digits that are kept, before they are written to the tables.
 const BATCH: usize = 64;
+/// Blocks that a task writes side by side.
+const WRITTEN_BLOCKS: usize = 8;
 
 /// The public elements of an index's epoch, ready for the chains of its planes.
 pub struct Chain {
@@ -205,31 +207,35 @@ fn write(
 ) {
     let Some(modulus) = rings::all().get(prime).map(|ntt| ntt.modulus) else { return };
     let special = modulus.factor(modulus.reduce(SPECIAL_BASIS.product));
+    let one = modulus.factor(1);
     let (width, baby) = (width(variant, prime), variant.baby_steps());
     let block_bytes = variant.giant_steps() * width * LINE;
-    table.par_chunks_exact_mut(block_bytes).enumerate().with_min_len(16).for_each(
-        |(block, lines)| {
-            let lines = lines.chunks_exact_mut(width * LINE).skip(first);
-            let diagonals = diagonals.chunks_exact(baby);
-            for ((lines, digit), diagonals) in lines.zip(digits).zip(diagonals) {
-                let mut lines = lines.as_chunks_mut::<LINE>().0.iter_mut();
-                if let (Some(line), Some(digit)) = (lines.next(), digit.get(prime)) {
-                    put(line, digit, block, |word| word);
-                }
-                let diagonals = diagonals.iter().filter_map(|residues| residues.get(prime));
-                for (line, diagonal) in lines.zip(diagonals) {
-                    put(line, diagonal, block, |word| special.times(word, modulus));
+    let steps = digits.iter().zip(diagonals.chunks_exact(baby)).flat_map(|(digit, diagonals)| {
+        let digit = digit.get(prime).into_iter().map(|poly| (poly, one));
+        let diagonals = diagonals.iter().filter_map(|residues| residues.get(prime));
+        digit.chain(diagonals.map(|poly| (poly, special)))
+    });
+    let lines: Vec<(&Box<Poly>, Factor)> = steps.collect();
+    table.par_chunks_exact_mut(WRITTEN_BLOCKS * block_bytes).enumerate().for_each(
+        |(group, blocks)| {
+            // A polynomial's neighbouring blocks one after the other: memory is read in runs.
+            for (line, (poly, factor)) in (first * width..).zip(&lines) {
+                let words = poly.as_chunks().0.chunks_exact(WRITTEN_BLOCKS).nth(group);
+                let blocks = blocks.chunks_exact_mut(block_bytes).zip(words.unwrap_or_default());
+                for (block, words) in blocks {
+                    if let Some(line) = block.as_chunks_mut().0.get_mut(line) {
+                        put(line, *words, *factor, modulus);
+                    }
                 }
             }
         },
     );
 }
 
-/// One block's words of a polynomial as a line.
-fn put(line: &mut [u8; LINE], poly: &Poly, block: usize, change: impl Fn(u32) -> u32) {
-    let words = poly.as_chunks::<LANES>().0.get(block).into_iter().flatten();
+/// A line of words times a factor.
+fn put(line: &mut [u8; LINE], words: [u32; LANES], factor: Factor, modulus: Modulus) {
     for (bytes, word) in line.as_chunks_mut().0.iter_mut().zip(words) {
-        *bytes = change(*word).to_le_bytes();
+        *bytes = factor.times(word, modulus).to_le_bytes();
     }
 }
 

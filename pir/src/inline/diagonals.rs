@@ -40,20 +40,48 @@ pub(super) fn encode(plane: &[u32], first: usize, count: usize) -> Vec<[Box<Poly
 
 /// Entries of 16 diagonals, row by row of the hint, turned to slots of each.
 fn gather(plane: &[u32], first: usize, slots: &mut [Box<Poly>]) {
-    let mut tile = [[0; GROUP]; TILE];
     for (number, rows) in plane.chunks_exact(TILE * RING_DEGREE).enumerate() {
-        let start = number * TILE;
-        for ((r, row), entries) in (start..).zip(rows.chunks_exact(RING_DEGREE)).zip(&mut tile) {
-            let (head, tail) = row.split_at((r + first) % RING_DEGREE);
-            for (entry, word) in entries.iter_mut().zip(tail.iter().chain(head)) {
-                *entry = switch_modulus(*word);
+        let mut tile = [[0; GROUP]; TILE];
+        let start = number * TILE + first;
+        for ((row, start), entries) in rows.chunks_exact(RING_DEGREE).zip(start..).zip(&mut tile) {
+            let (head, tail) = row.split_at(start % RING_DEGREE);
+            match tail.first_chunk() {
+                Some(words) => *entries = *words,
+                None => {
+                    for (entry, word) in entries.iter_mut().zip(tail.iter().chain(head)) {
+                        *entry = *word;
+                    }
+                }
             }
         }
-        for (diagonal, slots) in slots.iter_mut().enumerate() {
-            for (slot, entries) in slots.iter_mut().skip(start).zip(&tile) {
-                *slot = entries.get(diagonal).copied().unwrap_or_default();
+        let turned = vectorise(Turn { tile: &tile });
+        for (slots, line) in slots.iter_mut().zip(turned) {
+            if let Some(slots) = slots.as_chunks_mut().0.get_mut(number) {
+                *slots = line;
             }
         }
+    }
+}
+
+/// A tile of entries, switched to modulus t and transposed.
+struct Turn<'a> {
+    tile: &'a [[u32; GROUP]; TILE],
+}
+
+impl Vectorised for Turn<'_> {
+    type Output = [[u32; TILE]; GROUP];
+
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "indices run over array lengths")]
+    fn run(self) -> Self::Output {
+        let switched = self.tile.map(|row| row.map(switch_modulus));
+        let mut turned = [[0; TILE]; GROUP];
+        for (diagonal, line) in turned.iter_mut().enumerate() {
+            for (row, slot) in line.iter_mut().enumerate() {
+                *slot = switched[row][diagonal];
+            }
+        }
+        turned
     }
 }
 
