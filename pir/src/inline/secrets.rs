@@ -69,8 +69,8 @@ pub struct LookupKey {
     key: [SecretPoly; 2],
 }
 
-/// Encrypts the secret of one lookup's scan: [`query_bytes`](super::Variant::query_bytes) bytes to send, and what opens
-/// the answer.
+/// Encrypts the secret of one lookup's scan: [`query_bytes`](super::Variant::query_bytes) bytes to
+/// send, and what opens the answer.
 ///
 /// # Errors
 /// A coefficient of `s` outside ±t/2, of which the scan's secrets are far.

@@ -11,9 +11,10 @@
 //! access depends on u. [`TAILS`]' entries were computed with 120 digits; the tests compute them
 //! again by another way.
 
-use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use zeroize::{Zeroize, Zeroizing};
+use chacha20::variants::Ietf;
+use chacha20::{ChaCha20, ChaChaCore, R20};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::inline::N;
 
@@ -23,6 +24,13 @@ const SAMPLE_BYTES: usize = 9;
 /// buffer.
 const SAMPLES: usize = 64;
 const _: () = assert!((SAMPLES * SAMPLE_BYTES).is_multiple_of(64) && N.is_multiple_of(SAMPLES));
+
+/// The cipher's state holds the seed and must be cleared when dropped, which only a feature of its
+/// crate makes it do: without it, this does not compile.
+const _: fn() = || {
+    fn cleared<T: ZeroizeOnDrop>() {}
+    cleared::<ChaChaCore<R20, Ietf>>();
+};
 
 /// The stream of the key; errors have small numbers.
 const KEY_LANE: u32 = u32::MAX;
