@@ -112,6 +112,21 @@ fn extremes_survive() {
     }
 }
 
+/// As the build's target compiles it, and as this machine runs it.
+#[test]
+fn wide_registers_change_nothing() {
+    for (seed, ntt) in (50..).zip(rings()) {
+        let a = poly(seed, ntt.modulus.value);
+        let (mut plain, mut wide) = (a.clone(), a);
+        Forward { ntt, values: &mut plain }.run();
+        ntt.forward(&mut wide);
+        assert_eq!(plain, wide);
+        Inverse { ntt, values: &mut plain }.run();
+        ntt.inverse(&mut wide);
+        assert_eq!(plain, wide);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
