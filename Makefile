@@ -11,8 +11,8 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
 
 # Everything is built with the release profile: docs/decisions/002-one-profile.md.
-# `secrets` is the client's half of BFV, which opaque-seal's own tests need too.
-WORKSPACE := --locked --release --workspace --features opaque-seal/secrets
+# `secrets` is the client's half, which the tests of opaque-seal and opaque-pir need too.
+WORKSPACE := --locked --release --workspace --features opaque-seal/secrets,opaque-pir/secrets
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ e2e: images $(if $(EXISTING),,kubernetes) ## test in a real Kubernetes that it s
 		$(E2E_TEST) kubernetes -- --ignored --nocapture --test-threads 3 $(TESTS)
 
 bench: setup ## measure the kernels
-	cargo bench --locked --workspace --features opaque-seal/secrets
+	cargo bench --locked --workspace --features opaque-seal/secrets,opaque-pir/secrets
 
 fmt: setup ## format the code
 	cargo fmt --all

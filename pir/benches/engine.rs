@@ -4,6 +4,9 @@
 //! passes, on one thread and on all.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 
+#[path = "support/read.rs"]
+mod read;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -88,52 +91,6 @@ fn plain_read(partitions: &[&Partition]) -> u64 {
     chunks.map(read::sum).reduce(|| 0, u64::wrapping_add)
 }
 
-/// A read without arithmetic worth mentioning: what the memory can do.
-mod read {
-    #![expect(unsafe_code, reason = "wide loads behind a run-time check")]
-
-    fn plain(chunk: &[u8]) -> u64 {
-        let mut sums = [0u64; 64];
-        for line in chunk.as_chunks::<512>().0 {
-            for (sum, word) in sums.iter_mut().zip(line.as_chunks().0) {
-                *sum = sum.wrapping_add(u64::from_le_bytes(*word));
-            }
-        }
-        sums.into_iter().fold(0, u64::wrapping_add)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f")]
-    fn wide(chunk: &[u8]) -> u64 {
-        use std::arch::x86_64::{
-            _mm512_add_epi64, _mm512_loadu_si512, _mm512_reduce_add_epi64, _mm512_setzero_si512,
-        };
-        let mut sums = [_mm512_setzero_si512(); 8];
-        for lines in chunk.as_chunks::<64>().0.as_chunks::<8>().0 {
-            for (sum, line) in sums.iter_mut().zip(lines) {
-                // SAFETY: the reference covers 64 bytes; the load needs no alignment.
-                *sum = _mm512_add_epi64(*sum, unsafe { _mm512_loadu_si512(line.as_ptr().cast()) });
-            }
-        }
-        sums.into_iter().map(|sum| _mm512_reduce_add_epi64(sum)).fold(0, i64::wrapping_add) as u64
-    }
-
-    pub(super) fn sum(chunk: &[u8]) -> u64 {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            // SAFETY: the line above.
-            return unsafe { wide(chunk) };
-        }
-        plain(chunk)
-    }
-}
-
-/// The load average, which says how far to trust the figures.
-fn load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or("unknown").to_owned()
-}
-
 /// Each figure beside the plain read of its round, round after round: a disturbance hits both.
 fn ratios() {
     let geometry = Geometry::new(ROWS, PARTITIONS * 1024, 1).expect("a geometry");
@@ -148,7 +105,7 @@ fn ratios() {
     let gigabytes = geometry.matrix_bytes() as f64 / 1e9;
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     let large = partitions.iter().all(|partition| partition.large_pages());
-    println!("\n{gigabytes:.2} GB, large pages {large}, load {}; best of {PASSES}", load());
+    println!("\n{gigabytes:.2} GB, large pages {large}, load {}; best of {PASSES}", read::load());
     println!("GB/s count the table once per query; the last column is time against a plain read");
     let timed = |pool: &rayon::ThreadPool, pass: &mut (dyn FnMut() + Send)| {
         let start = Instant::now();
@@ -190,7 +147,7 @@ fn ratios() {
         }
         hint_ratio(threads, &pool, &geometry, &partitions);
     }
-    println!("load at the end {}", load());
+    println!("load at the end {}", read::load());
 }
 
 /// Preprocessing by each kernel beside the scalar one, then a change of one bucket.

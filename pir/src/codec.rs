@@ -27,6 +27,7 @@ mod slice;
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
 
+pub(crate) use answer::switch_modulus;
 pub use answer::{AnswerView, answer_bytes, recover_byte};
 pub use combine::{CombineError, Combiner};
 pub use error::CodecError;

@@ -14,17 +14,21 @@
 //! - [`table`]: schema, values, rows;
 //! - [`geometry`], [`layout`], [`index`]: from rows to buckets to a whitened matrix;
 //! - [`ring`], [`scan`], [`hint`], [`probe`]: the arithmetic;
+//! - [`inline`]: the hint's product with keys that travel with the query;
 //! - [`codec`]: what travels.
 //!
-//! **Limits.** No secret key type exists here, no async runtime, no network, no Kubernetes, no
-//! SEAL: secrets live in `opaque-client`, BFV in `opaque-seal`.
-// Allowed only in the kernels of scan and hint and in the scan's memory, each file with its reason.
+//! **Features.** `secrets`: the client's half of [`inline`]. Only `opaque-client` may turn it on.
+//!
+//! **Limits.** No secret key type exists here without that feature, no async runtime, no network, no
+//! Kubernetes, no SEAL: secrets live in `opaque-client`, SEAL's BFV in `opaque-seal`.
+// Allowed only in kernels, what chooses them, and the memory they read, each file with its reason.
 #![deny(unsafe_code)]
 
 pub mod codec;
 pub mod geometry;
 pub mod hint;
 pub mod index;
+pub mod inline;
 pub mod layout;
 pub mod params;
 pub mod probe;

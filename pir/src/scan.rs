@@ -15,7 +15,7 @@
 //! all kernels read the one layout of [`Partition`] and give the same sums.
 
 mod kernel;
-mod pages;
+pub(crate) mod pages;
 mod partition;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]

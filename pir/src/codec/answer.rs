@@ -35,7 +35,8 @@ pub(super) fn encode_answer(
 }
 
 /// c' = round(c·t/2^32) modulo t.
-fn switch_modulus(c: u32) -> u32 {
+#[inline]
+pub(crate) fn switch_modulus(c: u32) -> u32 {
     let rounded = (u64::from(c) * u64::from(PLAINTEXT_MODULUS) + (1 << 31)) >> 32;
     // c near 2^32 rounds up to t itself, which is 0.
     (rounded as u32) % PLAINTEXT_MODULUS

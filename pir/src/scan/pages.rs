@@ -4,9 +4,9 @@
 //! translation, and the processor's prefetching would stop at each page's end.
 #![expect(unsafe_code, reason = "aligned allocation, and advice to the system about it")]
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 
 /// A large page of x86-64 and of most ARM systems.
@@ -14,30 +14,26 @@ const LARGE_PAGE: usize = 2 << 20;
 /// Bytes of a cache line, and of the widest vector load.
 const CACHE_LINE: usize = 64;
 
-/// Bytes that never change, on addresses that suit their length.
+/// Bytes on addresses that suit their length, which whoever owns them alone may change.
 ///
 /// Invariants: `start` is the start of an allocation of `layout`, all of whose bytes (one at least)
 /// are initialised, owned by this value alone.
-pub(super) struct Pages {
+pub(crate) struct Pages {
     start: NonNull<u8>,
     layout: Layout,
     large: bool,
 }
 
-// SAFETY: the allocation has one owner and is never written after `Pages::copy`.
+// SAFETY: the allocation has one owner, and is written through an exclusive reference only.
 unsafe impl Send for Pages {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Pages {}
 
 impl Pages {
     /// Copies bytes, at least one; `None` for none, or for more than half the address space.
-    pub(super) fn copy(bytes: &[u8]) -> Option<Self> {
-        let large = bytes.len() >= LARGE_PAGE;
-        let alignment = if large { LARGE_PAGE } else { CACHE_LINE };
-        let layout = Layout::from_size_align(bytes.len(), alignment).ok()?;
-        if layout.size() == 0 {
-            return None;
-        }
+    pub(crate) fn copy(bytes: &[u8]) -> Option<Self> {
+        let layout = layout(bytes.len())?;
+        let large = layout.align() == LARGE_PAGE;
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
@@ -48,11 +44,27 @@ impl Pages {
         Some(Self { start, layout, large })
     }
 
+    /// Zeros, at least one; `None` as for [`copy`](Self::copy).
+    pub(crate) fn zeroed(length: usize) -> Option<Self> {
+        let layout = layout(length)?;
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        let large = layout.align() == LARGE_PAGE && advise(start, layout.size());
+        Some(Self { start, layout, large })
+    }
+
     /// Whether the system took the request for large pages. It may still give small ones when its
     /// memory is in pieces.
-    pub(super) fn large(&self) -> bool {
+    pub(crate) fn large(&self) -> bool {
         self.large
     }
+}
+
+/// Where so many bytes go; `None` for none, or for more than half the address space.
+fn layout(length: usize) -> Option<Layout> {
+    let alignment = if length >= LARGE_PAGE { LARGE_PAGE } else { CACHE_LINE };
+    Layout::from_size_align(length, alignment).ok().filter(|layout| layout.size() > 0)
 }
 
 #[cfg(target_os = "linux")]
@@ -73,6 +85,13 @@ impl Deref for Pages {
     fn deref(&self) -> &[u8] {
         // SAFETY: by the invariants that many bytes are initialised, and live as long as `self`.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.layout.size()) }
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for `deref`, and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) }
     }
 }
 

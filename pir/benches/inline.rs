@@ -1,0 +1,216 @@
+//! The hint product with inline keys, each figure beside a plain read of the same tables in the same
+//! run.
+//!
+//! `cargo bench -p opaque-pir --bench inline` prints criterion's times of the parts, then a table of
+//! ratios: medians of several passes over more planes than any cache holds. With `OPAQUE_RATIOS` set,
+//! only the table.
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
+
+#[path = "support/read.rs"]
+mod read;
+
+use std::hint::black_box;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use criterion::{Criterion, criterion_group};
+use opaque_pir::hint::PLANE_WORDS;
+use opaque_pir::inline::{
+    Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, answer, multiply,
+};
+use opaque_pir::layout::Salt;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rayon::prelude::*;
+
+const SALT: Salt = Salt([1; 32]);
+/// 192 to 256 MiB of tables: beyond any cache.
+const PLANES: usize = 4;
+/// Rounds, and passes of a round: the processor's time is told in steps of 4 ms.
+const PASSES: usize = 7;
+const REPEATS: usize = 4;
+const BATCHES: [usize; 4] = [1, 2, 4, 8];
+
+fn plane(seed: u64) -> Vec<u32> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..PLANE_WORDS).map(|_| rng.next_u32()).collect()
+}
+
+/// Some query; no time depends on which.
+fn query(variant: Variant, fill: u8) -> InlineQuery {
+    InlineQuery::from_bytes(variant, &vec![fill; variant.query_bytes()]).expect("small values")
+}
+
+fn pool(threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool")
+}
+
+fn parts(criterion: &mut Criterion) {
+    let variant = Variant::Two;
+    let elements = PublicElements::new(&SALT, 0, variant);
+    let chain = Chain::new(&elements);
+    let plane = plane(1);
+    let mut group = criterion.benchmark_group("inline");
+    group.bench_function("public elements", |b| {
+        b.iter(|| PublicElements::new(&SALT, black_box(0), variant));
+    });
+    group.bench_function("query from bytes", |b| {
+        let bytes = vec![0x35; variant.query_bytes()];
+        b.iter(|| InlineQuery::from_bytes(variant, black_box(&bytes)));
+    });
+    let tables = chain.tables(&plane).expect("its size");
+    let products = multiply(Kernel::best(), &tables, &[&query(variant, 1)]).expect("its variant");
+    group.bench_function("answer", |b| {
+        b.iter(|| answer(black_box(&plane[..4096]), &products[0]));
+    });
+    group.sample_size(10);
+    group.bench_function("chain and tables of a plane, all threads", |b| {
+        b.iter(|| chain.tables(black_box(&plane)));
+    });
+    let one = pool(1);
+    group.bench_function("chain and tables of a plane, one thread", |b| {
+        b.iter(|| one.install(|| chain.tables(black_box(&plane))));
+    });
+    group.finish();
+}
+
+#[cfg(feature = "secrets")]
+fn client(criterion: &mut Criterion) {
+    use opaque_pir::inline::PLANE_BYTES;
+    use opaque_pir::inline::secrets::{Seed, encrypt};
+
+    let mut rng = StdRng::seed_from_u64(2);
+    let mut group = criterion.benchmark_group("client");
+    for variant in Variant::ALL {
+        let elements = PublicElements::new(&SALT, 0, variant);
+        let mut seed = || Seed::draw(&mut rng).expect("no end");
+        group.bench_function(format!("encrypt, {}", variant.name()), |b| {
+            b.iter(|| encrypt(&elements, seed(), &[3; 1024]));
+        });
+    }
+    let elements = PublicElements::new(&SALT, 0, Variant::Two);
+    let tables = Chain::new(&elements).tables(&plane(1)).expect("its size");
+    let seed = Seed::draw(&mut rng).expect("no end");
+    let (_, key) = encrypt(&elements, seed, &[3; 1024]).expect("a small secret");
+    let answer = vec![0x5a; PLANE_BYTES];
+    group.bench_function("open a plane", |b| {
+        b.iter(|| key.open(tables.public(), black_box(&answer)));
+    });
+    group.finish();
+}
+
+#[cfg(not(feature = "secrets"))]
+fn client(_criterion: &mut Criterion) {}
+
+/// Adds up all bytes of the tables.
+fn plain_read(tables: &[PlaneTables]) -> u64 {
+    let chunks = tables.iter().flat_map(PlaneTables::as_bytes).collect::<Vec<_>>();
+    let chunks = chunks.par_iter().flat_map(|table| table.par_chunks(1 << 20));
+    chunks.map(read::sum).reduce(|| 0, u64::wrapping_add)
+}
+
+/// The time that this thread has spent on a processor, in milliseconds: what a neighbour's turn does
+/// not count towards. From the clock where the system does not tell.
+fn processor_ms() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|number| number.parse::<f64>().ok());
+    let start = START.get_or_init(Instant::now);
+    nanoseconds.unwrap_or_else(|| start.elapsed().as_secs_f64() * 1e9) / 1e6
+}
+
+/// Milliseconds a plane: the median, and the fastest and slowest.
+fn summary(mut times: Vec<f64>) -> (f64, String) {
+    times.sort_by(f64::total_cmp);
+    let median = times[times.len() / 2];
+    (median, format!("{median:>7.2} ms ({:.2}-{:.2})", times[0], times[times.len() - 1]))
+}
+
+/// Products beside the plain read of their round, round after round: a disturbance hits both.
+fn ratios(variant: Variant) {
+    let chain = Chain::new(&PublicElements::new(&SALT, 0, variant));
+    let tables: Vec<PlaneTables> =
+        (0..PLANES as u64).map(|seed| chain.tables(&plane(seed)).expect("its size")).collect();
+    pool(1).install(|| {
+        let plane = plane(9);
+        let start = processor_ms();
+        black_box(chain.tables(&plane).expect("its size"));
+        println!(
+            "\nchain and tables of a plane: {:.0} ms of one processor",
+            processor_ms() - start
+        );
+    });
+    let queries: Vec<InlineQuery> = (0..8).map(|fill| query(variant, 0x11 * fill)).collect();
+    let queries: Vec<&InlineQuery> = queries.iter().collect();
+    let megabytes = tables[0].bytes() as f64 / 1e6;
+    println!(
+        "\n{}: {megabytes:.1} MB of tables a plane, large pages {}, load {}; medians of {PASSES} \
+         rounds over {PLANES} planes",
+        variant.name(),
+        tables.iter().all(PlaneTables::large_pages),
+        read::load()
+    );
+    println!(
+        "times are for one plane and all queries of the batch, of the processor with one thread, of"
+    );
+    println!("the clock with several (a busy machine spoils those); the last columns are the time");
+    println!("against a plain read of the tables, and the time of one query against a batch of 1");
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    for threads in if all > 1 { vec![1, all] } else { vec![1] } {
+        let pool = pool(threads);
+        for kernel in Kernel::available() {
+            let mut alone = None;
+            // The scalar kernel has nothing to show in batches.
+            for count in BATCHES.into_iter().filter(|count| *count == 1 || kernel != Kernel::Scalar)
+            {
+                let (mut reads, mut products) = (Vec::new(), Vec::new());
+                for _ in 0..PASSES {
+                    let timed = |pass: &(dyn Fn() + Sync)| {
+                        let start = Instant::now();
+                        let on_processor = pool.install(|| {
+                            let start = processor_ms();
+                            (0..REPEATS).for_each(|_| pass());
+                            processor_ms() - start
+                        });
+                        let clock = start.elapsed().as_secs_f64() * 1e3;
+                        (if threads == 1 { on_processor } else { clock })
+                            / (REPEATS * PLANES) as f64
+                    };
+                    reads.push(timed(&|| {
+                        black_box(plain_read(&tables));
+                    }));
+                    products.push(timed(&|| {
+                        for tables in &tables {
+                            let products = multiply(kernel, tables, &queries[..count]);
+                            drop(black_box(products.expect("its variant")));
+                        }
+                    }));
+                }
+                let (read, reads) = summary(reads);
+                let (product, products) = summary(products);
+                let alone = *alone.get_or_insert(product);
+                println!(
+                    "{threads} thread(s)  {:<7} batch {count}  {products}  read {reads} {:>6.2} GB/s  {:>5.2}x  {:>5.2}",
+                    kernel.name(),
+                    megabytes / read,
+                    product / read,
+                    product / count as f64 / alone,
+                );
+            }
+        }
+    }
+    println!("load at the end {}", read::load());
+}
+
+criterion_group!(benches, parts, client);
+
+fn main() {
+    if std::env::var_os("OPAQUE_RATIOS").is_none() {
+        benches();
+    }
+    // `cargo test` and a filtered run want no tables.
+    if std::env::args().any(|arg| arg == "--bench") {
+        Variant::ALL.into_iter().for_each(ratios);
+    }
+    Criterion::default().configure_from_args().final_summary();
+}

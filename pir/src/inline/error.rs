@@ -1,0 +1,50 @@
+//! Why something was refused.
+
+use thiserror::Error;
+
+/// Why an input was refused. Carries nothing of its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InlineError {
+    /// Something has not the size that the parameter set fixes.
+    #[error("{what}: {found} instead of {expected}")]
+    Size {
+        /// What was given.
+        what: &'static str,
+        /// The right size.
+        expected: usize,
+        /// The size given.
+        found: usize,
+    },
+    /// A value is not below its modulus.
+    #[error("{what}: a value is out of range")]
+    Range {
+        /// What was given.
+        what: &'static str,
+    },
+    /// Two things of different variants of the parameter set were brought together.
+    #[error("{found} meets {expected}")]
+    Variant {
+        /// The variant's name that was expected.
+        expected: &'static str,
+        /// The other's name.
+        found: &'static str,
+    },
+    /// The kernel needs instructions that this machine lacks.
+    #[error("this machine does not run the {kernel} kernel")]
+    Kernel {
+        /// Its name.
+        kernel: &'static str,
+    },
+}
+
+impl InlineError {
+    /// Refuses a size that is not the expected one.
+    pub(super) fn check_size(
+        what: &'static str,
+        expected: usize,
+        found: usize,
+    ) -> Result<(), Self> {
+        if found == expected { Ok(()) } else { Err(Self::Size { what, expected, found }) }
+    }
+}

@@ -1,0 +1,250 @@
+//! Inline keys from outside: known answers, and bytes that nobody should send.
+//!
+//! A digest changes only with a format or the mathematics, and then every deployed client and epoch
+//! is affected.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test, helpers included")]
+
+use opaque_pir::inline::{
+    Chain, InlineError, InlineQuery, Kernel, PLANE_BYTES, PlaneProduct, PlaneTables,
+    PublicElements, PublicPart, Variant, answer, multiply,
+};
+use opaque_pir::layout::Salt;
+use proptest::prelude::*;
+
+const SALT: Salt = Salt(*b"opaque known-answer vectors salt");
+const COLUMN: u32 = 7;
+
+fn stream(name: &str, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn words(name: &str, length: usize) -> Vec<u32> {
+    stream(name, 4 * length).as_chunks().0.iter().map(|w| u32::from_le_bytes(*w)).collect()
+}
+
+fn tables(variant: Variant) -> PlaneTables {
+    let chain = Chain::new(&PublicElements::new(&SALT, COLUMN, variant));
+    chain.tables(&words("hint", 4096 * 1024)).unwrap()
+}
+
+/// Every value is below every prime: the top bit of each is clear.
+fn query_bytes(variant: Variant) -> Vec<u8> {
+    let mut bytes = stream("query", variant.query_bytes());
+    // Slots of 28 bits are pairs of 7 bytes, those of 20 bits pairs of 5.
+    let (q, rest) = bytes.split_at_mut(28_672);
+    let (special, encryptions) = rest.split_at_mut(20_480);
+    for pair in q.as_chunks_mut::<7>().0.iter_mut().chain(encryptions.as_chunks_mut().0) {
+        pair[3] &= 0xf7;
+        pair[6] &= 0x7f;
+    }
+    for pair in special.as_chunks_mut::<5>().0 {
+        pair[2] &= 0xf7;
+        pair[4] &= 0x7f;
+    }
+    bytes
+}
+
+#[track_caller]
+fn check<'a>(bytes: impl IntoIterator<Item = &'a [u8]>, digest: &str) {
+    let mut hash = blake3::Hasher::new();
+    for bytes in bytes {
+        hash.update(bytes);
+    }
+    assert_eq!(hash.finalize().to_hex().as_str(), digest);
+}
+
+#[track_caller]
+fn check_variant(variant: Variant, [tables_digest, public, product, sent]: [&str; 4]) {
+    let tables = tables(variant);
+    assert_eq!(tables.variant(), variant);
+    check(tables.as_bytes(), tables_digest);
+    check([tables.public().to_bytes().as_slice()], public);
+    let query = InlineQuery::from_bytes(variant, &query_bytes(variant)).unwrap();
+    for kernel in Kernel::available() {
+        let products = multiply(kernel, &tables, &[&query]).unwrap();
+        let [found] = products.as_slice() else { panic!("one query, one product") };
+        let bytes: Vec<u8> = found.words().iter().flat_map(|word| word.to_le_bytes()).collect();
+        check([bytes.as_slice()], product);
+        check([answer(&words("scan", 4096), found).unwrap().as_slice()], sent);
+    }
+}
+
+#[test]
+fn variant_two() {
+    check_variant(
+        Variant::Two,
+        [
+            "286217e31493cb7a4a67ab504fc121b284406c9998ab098eee373c43e9bd45ef",
+            "ee804ce42e6ba3b11d780c71e98b9cddad1e866acd624bc1add3370bc27cabf1",
+            "1306052db2510fda3c55b6c48898018e50e2918382985cc1c9d6fc2f2d20f48b",
+            "6f60115798e297937418ad83f9bd71ac04132d585da524d31459ab990e512bea",
+        ],
+    );
+}
+
+#[test]
+fn variant_four() {
+    check_variant(
+        Variant::Four,
+        [
+            "8725f90108408087d36279192118b6ee7de50b5811cc054c777d1ac069e688e9",
+            "31f5d45c8a15151f7d6b0b5bf95a5f2eb55fb8bd6e531614983d2ee771b88f15",
+            "75eb5f9f46f4be45a90e27ff1240dc7c7c04eaa33927939d50762d2972382e83",
+            "a469cfc5c1f446419e2993820ec267b8f1bbb19c24e785e4160c6f5a44980f8e",
+        ],
+    );
+}
+
+#[cfg(feature = "secrets")]
+mod secrets {
+    use std::convert::Infallible;
+
+    use opaque_pir::inline::secrets::{Seed, encrypt};
+    use rand::{TryCryptoRng, TryRng};
+
+    use super::*;
+
+    /// Bytes that count up.
+    struct Counter(u8);
+
+    impl TryRng for Counter {
+        type Error = Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            let mut bytes = [0; 4];
+            self.try_fill_bytes(&mut bytes).map(|()| u32::from_le_bytes(bytes))
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            let mut bytes = [0; 8];
+            self.try_fill_bytes(&mut bytes).map(|()| u64::from_le_bytes(bytes))
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+            for byte in bytes {
+                *byte = self.0;
+                self.0 = self.0.wrapping_add(1);
+            }
+            Ok(())
+        }
+    }
+
+    /// For a test only, whose secrets are no secrets.
+    impl TryCryptoRng for Counter {}
+
+    #[track_caller]
+    fn check_client(variant: Variant, [sent, opened]: [&str; 2]) {
+        let elements = PublicElements::new(&SALT, COLUMN, variant);
+        let seed = Seed::draw(&mut Counter(0)).unwrap();
+        let mut secret = [0; 1024];
+        for (coefficient, byte) in secret.iter_mut().zip(stream("small secret", 1024)) {
+            *coefficient = i32::from(byte.cast_signed());
+        }
+        let (bytes, key) = encrypt(&elements, seed, &secret).unwrap();
+        check([bytes.as_slice()], sent);
+        let public = PublicPart::from_bytes(&stream("public part", PLANE_BYTES)).unwrap();
+        let values = key.open(&public, &stream("answer", PLANE_BYTES)).unwrap();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        check([bytes.as_slice()], opened);
+    }
+
+    #[test]
+    fn client_of_variant_two() {
+        check_client(
+            Variant::Two,
+            [
+                "502380cf4b08ae2422cff4555259397173f038419e014f056a6ecf724ce23aa9",
+                "3c7856511e82ce8b0ffd81b6f76bd8faeabefab938146662f365f1c87dade542",
+            ],
+        );
+    }
+
+    #[test]
+    fn client_of_variant_four() {
+        check_client(
+            Variant::Four,
+            [
+                "127841f2060735a179d187e9074eab8a2c0c24b44060d29b0c04c46a0d3c34f4",
+                "3c7856511e82ce8b0ffd81b6f76bd8faeabefab938146662f365f1c87dade542",
+            ],
+        );
+    }
+}
+
+#[test]
+fn public_parts_come_back() {
+    let bytes = stream("public part", PLANE_BYTES);
+    let part = PublicPart::from_bytes(&bytes).unwrap();
+    assert_eq!(part.to_bytes(), bytes);
+    assert_ne!(PublicPart::digest(&bytes), PublicPart::digest(&bytes[1..]));
+    for length in [0, PLANE_BYTES - 1, PLANE_BYTES + 1] {
+        let refused = PublicPart::from_bytes(&vec![0; length]).unwrap_err();
+        let what = "public part";
+        assert_eq!(refused, InlineError::Size { what, expected: PLANE_BYTES, found: length });
+    }
+}
+
+#[test]
+fn misuse_is_refused() {
+    let elements = PublicElements::new(&SALT, COLUMN, Variant::Two);
+    let short = Chain::new(&elements).tables(&[0; 4096]).unwrap_err();
+    let expected = 4096 * 1024;
+    assert_eq!(short, InlineError::Size { what: "words of a plane", expected, found: 4096 });
+    let tables = tables(Variant::Two);
+    let query = InlineQuery::from_bytes(Variant::Four, &query_bytes(Variant::Four)).unwrap();
+    let (expected, found) = (Variant::Two.name(), Variant::Four.name());
+    let mixed = multiply(Kernel::best(), &tables, &[&query]).unwrap_err();
+    assert_eq!(mixed, InlineError::Variant { expected, found });
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| !kernel.is_available()) {
+        let query = InlineQuery::from_bytes(Variant::Two, &query_bytes(Variant::Two)).unwrap();
+        let refused = multiply(kernel, &tables, &[&query]).unwrap_err();
+        assert_eq!(refused, InlineError::Kernel { kernel: kernel.name() });
+    }
+    let product = PlaneProduct::from_words(&[0; 4096]).unwrap();
+    assert!(matches!(answer(&[0; 4095], &product), Err(InlineError::Size { .. })));
+    assert!(matches!(PlaneProduct::from_words(&[0; 1]), Err(InlineError::Size { .. })));
+}
+
+#[test]
+fn the_last_value_out_of_range_is_refused() {
+    for variant in Variant::ALL {
+        let good = query_bytes(variant);
+        assert!(InlineQuery::from_bytes(variant, &good).is_ok());
+        // The ends of the key modulo each prime, and of each encryption.
+        let ends = [14_336, 28_672, 38_912, 49_152, 63_488, variant.query_bytes()];
+        for end in ends {
+            let mut bad = good.clone();
+            bad[end - 3..end].fill(0xff);
+            let refused = InlineQuery::from_bytes(variant, &bad).unwrap_err();
+            assert_eq!(refused, InlineError::Range { what: "query with inline keys" });
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the bytes: an error or a query, never a panic; the size alone decides on most.
+    #[test]
+    fn hostile_bytes_are_read_or_refused(
+        seed in any::<u64>(),
+        length in prop_oneof![0..200_000usize, Just(106_496), Just(163_840), Just(106_495)],
+        four in any::<bool>(),
+        fill in prop_oneof![Just(None), any::<u8>().prop_map(Some)],
+    ) {
+        let variant = if four { Variant::Four } else { Variant::Two };
+        let bytes = fill.map_or_else(|| stream(&seed.to_string(), length), |fill| vec![fill; length]);
+        match InlineQuery::from_bytes(variant, &bytes) {
+            Ok(query) => {
+                prop_assert_eq!(length, variant.query_bytes());
+                prop_assert_eq!(query.variant(), variant);
+            }
+            Err(InlineError::Size { .. }) => prop_assert_ne!(length, variant.query_bytes()),
+            Err(error) => prop_assert_eq!(
+                error, InlineError::Range { what: "query with inline keys" }
+            ),
+        }
+    }
+}
