@@ -155,9 +155,13 @@ fn of_another_ca(reason: &str) -> bool {
 }
 
 /// Whether a failure looks like a node that does not accept the client's certificate. TLS 1.3 tells
-/// the client only after its own handshake is done, and often the connection has gone by then.
+/// the client only after its own handshake is done, and often the connection has gone by then, in a way
+/// that depends on which of the two wrote last.
 fn refused_us(reason: &str) -> bool {
-    reason.contains("received fatal alert") || reason.contains("connection closed")
+    let reason = reason.to_lowercase();
+    ["received fatal alert", "connection closed", "broken pipe", "connection reset"]
+        .iter()
+        .any(|end| reason.contains(end))
 }
 
 /// An error and its causes in one line.

@@ -229,6 +229,20 @@ async fn behind_one_address_a_node_that_answers_is_found() {
     assert_eq!(starting.seen.lock().unwrap().lookups.len(), 1, "it is not asked twice");
 }
 
+#[test]
+fn a_connection_that_ends_at_once_may_be_for_want_of_a_certificate() {
+    for (reason, certificate) in [
+        ("transport error: received fatal alert: CertificateRequired", true),
+        ("connection error: stream closed because of a broken pipe", true),
+        ("connection error: Connection reset by peer (os error 104)", true),
+        ("tcp connect error: Connection refused (os error 111)", false),
+    ] {
+        let error = CallError::Unreachable { nodes: 1, reason: reason.to_owned() };
+        let hint = error.hint().unwrap();
+        assert_eq!(hint.contains("--client-cert"), certificate, "{reason}: {hint}");
+    }
+}
+
 #[tokio::test]
 async fn whom_the_client_does_not_trust_is_not_asked_again() {
     let (authority, other) = (Authority::new(), Authority::new());
