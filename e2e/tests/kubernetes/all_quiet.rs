@@ -39,9 +39,12 @@ const AT_A_TIME: usize = 16;
 /// By how much an operator may grow, in KiB.
 const GROWTH: u64 = 10 << 10;
 
-/// What an operator may ask in a minute beside renewals: nothing, but its watches of sixteen kinds end now and
-/// then, and all at once when the API server is restarted. A loop would ask thousands of times.
-const CALLS: usize = 150;
+/// What an operator may ask beside renewals in an ordinary minute: of the sixteen kinds that it follows,
+/// each watch ends every five minutes or so and is begun anew.
+const CALLS: usize = 40;
+/// What it may ask in a minute in which the API server is restarted twice, as other tests do: with each
+/// restart it lists and watches all kinds again, after some tries. A loop would ask thousands of times.
+const CALLS_AFTER_RESTARTS: usize = 400;
 /// How every list and watch of Secrets has to select.
 const OWN_SECRETS: &str = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dopaque-operator";
 
@@ -137,7 +140,7 @@ async fn steady(
     let seconds = std::env::var(STEADY).map_or(Ok(TEN_MINUTES), |text| text.parse());
     let duration = Duration::from_secs(seconds.with_context(|| format!("{STEADY} is no number"))?);
     let mut renewals: BTreeMap<String, usize> = BTreeMap::new();
-    let mut most = 0;
+    let mut minutes = Vec::new();
     while start.elapsed() < duration {
         // Time is what this is about: there is nothing to wait for.
         sleep(MINUTE.min(duration.saturating_sub(start.elapsed()))).await;
@@ -155,8 +158,11 @@ async fn steady(
         }
         let asked = |call: &&Call| call.user == operator(namespace) && !call.is_renewal();
         let asked = calls.iter().filter(asked).count();
-        ensure!(asked <= CALLS, "the operator has asked {asked} times within a minute");
-        most = most.max(asked);
+        ensure!(
+            asked <= CALLS_AFTER_RESTARTS,
+            "the operator has asked {asked} times within a minute"
+        );
+        minutes.push(asked);
     }
     println!(
         "measured: no write in {:.0} s, but renewals of Leases:",
@@ -165,7 +171,13 @@ async fn steady(
     for (account, count) in &renewals {
         println!("measured:   {count} by {account}");
     }
-    println!("measured: requests of the operator in its busiest minute, beside renewals: {most}");
+    println!("measured: requests of the operator beside renewals, minute by minute: {minutes:?}");
+    minutes.sort_unstable();
+    let ordinary = minutes.get(minutes.len() / 2).copied().context("no minute")?;
+    ensure!(
+        ordinary <= CALLS || minutes.len() < 3,
+        "the operator asks {ordinary} times in an ordinary minute"
+    );
     // Without them nothing would have been seen at all.
     for account in [operator(namespace), account(namespace, "demo-node")] {
         ensure!(renewals.contains_key(&account), "no renewal by {account}: {renewals:?}");
