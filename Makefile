@@ -44,14 +44,21 @@ demo: build ## start a cluster of three shards, ask it private questions, check 
 crds: setup ## generate charts/opaque-crds from crate opaque-crds
 	cargo run --locked --release --package opaque-crds --example crdgen
 
-test: lint docs build kubernetes ## everything that must hold: lint, docs, all tests, a bounded fuzz run
+# With empty caches, Go's servers are fetched and built beside the Rust ones: each waits for the network where the
+# other computes.
+beside_servers = scripts/setup.sh --kubernetes & servers=$$!; trap 'kill $$servers' EXIT; $(MAKE) $(1); trap - EXIT; wait $$servers
+
+test: setup ## everything that must hold: lint, docs, all tests, a bounded fuzz run
+	$(call beside_servers,build docs)
+	$(MAKE) lint
 	cargo test $(WORKSPACE)
 	scripts/fuzz.sh
 
 # The tests' program is built before the cluster starts: `cargo test` finds it fresh.
 # Three tests at a time: one waits for ten minutes, all of them (e2e/tests/kubernetes/all_quiet.rs).
 E2E_TEST := cargo test $(WORKSPACE) --test
-e2e: images $(if $(EXISTING),,kubernetes) ## test in a real Kubernetes that it starts (root); KUBECONFIG=... EXISTING=1: in yours
+e2e: $(if $(EXISTING),images,setup) ## test in a real Kubernetes that it starts (root); KUBECONFIG=... EXISTING=1: in yours
+	$(if $(EXISTING),,$(call beside_servers,images))
 	$(E2E_TEST) kubernetes --test cluster --no-run
 	$(if $(EXISTING),,$(E2E_TEST) cluster -- --ignored --nocapture)
 	$(CARGO_TARGET_DIR)/release/e2e-cluster $(if $(EXISTING),--existing) --logs $(CARGO_TARGET_DIR)/e2e-logs -- \
@@ -63,9 +70,10 @@ bench: setup ## measure the kernels
 fmt: setup ## format the code
 	cargo fmt --all
 
-lint: tools kubernetes ## check format, clippy, dependencies (licenses, bans, sources), charts
+lint: tools kubernetes ## check format, clippy, the client for WebAssembly, dependencies, charts
 	cargo fmt --all --check
 	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
+	cargo check --locked --release --package opaque-client --lib --no-default-features --target wasm32-unknown-unknown
 	cargo deny --locked check licenses bans sources
 	scripts/check-charts.sh
 

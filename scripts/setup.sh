@@ -101,6 +101,13 @@ install_rust() {
     fi
 }
 
+# The standard library for WebAssembly, which the client's core is checked with.
+install_wasm() {
+    [ ! -d "$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ] || return 0
+    have rustup || fail "needs Rust's standard library for wasm32-unknown-unknown, and rustup is not there to install it"
+    rustup target add wasm32-unknown-unknown
+}
+
 # install_tool NAME VERSION
 install_tool() {
     [ "$("$1" --version 2>/dev/null)" = "$1 $2" ] && return
@@ -300,6 +307,7 @@ case "${1:-}" in
 --tools)
     install_tool cargo-deny "$cargo_deny"
     install_tool cargo-fuzz "$cargo_fuzz"
+    install_wasm
     install_checkov
     ;;
 --kubernetes) get_kubernetes ;;

@@ -10,7 +10,7 @@ mod text;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use opaque_client::{Client, ClientConfig, Overrides, profile::Home};
+use opaque_client::{Client, ClientConfig, KeyMode, Overrides, profile::Home};
 
 use crate::dev;
 use failure::Failure;
@@ -56,6 +56,10 @@ pub(crate) struct Connection {
     /// Name that the nodes' certificates must have, in place of the address; for port forwards
     #[arg(long, global = true, value_name = "NAME")]
     server_name: Option<String>,
+    /// Keys that lookups use: fresh ones in each, or ones that the cluster keeps, in place of the
+    /// profile's choice
+    #[arg(long, global = true, value_enum, env = "OPAQUE_KEYS")]
+    keys: Option<KeyMode>,
 }
 
 impl Connection {
@@ -65,7 +69,7 @@ impl Connection {
     }
 
     fn client(&self) -> Result<Client, Failure> {
-        let Self { cluster, ca, token_file, client_cert, client_key, server_name } = self;
+        let Self { cluster, ca, token_file, client_cert, client_key, server_name, keys } = self;
         let overrides = Overrides {
             cluster: cluster.clone(),
             ca_file: ca.clone(),
@@ -73,6 +77,7 @@ impl Connection {
             client_cert: client_cert.clone(),
             client_key: client_key.clone(),
             server_name: server_name.clone(),
+            keys: *keys,
         };
         Ok(Client::connect(ClientConfig::with(&Self::home()?, overrides)?)?)
     }

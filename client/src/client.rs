@@ -8,21 +8,22 @@ use std::{
     time::Duration,
 };
 
+use opaque_pir::layout::Salt;
 use opaque_proto::v1::{
     DescribeTableRequest, Epoch, ListEpochsRequest, ListTablesRequest, RollbackRequest,
     StatusRequest, StatusResponse,
 };
-use opaque_seal::Bfv;
 use rand::rngs::{StdRng, SysRng};
-use tokio::{sync::OnceCell, task::spawn_blocking, time::timeout};
+use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     credentials::Credentials,
     description::Table,
     error::Error,
-    keys::{Keys, KeysError},
-    lwe::Seed,
-    profile::{Home, NodeUrl, Profile, parse_endpoints},
+    index_keys::IndexKeys,
+    lookup::{LookupError, Seeds},
+    profile::{Home, KeyMode, NodeUrl, Profile, parse_endpoints},
+    public_parts::PublicParts,
     session::{CallError, NodeClient, Session},
 };
 
@@ -31,6 +32,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Longest silence of a load, and longest rollback: an epoch is built, loaded and tested by every
 /// node meanwhile.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Indexes whose inline keys are kept in memory: a megabyte each, at most.
+const INLINE_KEPT: usize = 64;
 
 /// How to reach a cluster and where the keys lie.
 #[derive(Debug, Clone)]
@@ -41,8 +45,12 @@ pub struct ClientConfig {
     pub ca_pem: Option<Vec<u8>>,
     /// What the client shows to nodes.
     pub credentials: Credentials,
-    /// Directory of the secret keys; made on first use.
+    /// The keys that lookups use.
+    pub keys: KeyMode,
+    /// Directory of registered secret keys; made on first use.
     pub keys_dir: PathBuf,
+    /// Directory of inline keys' public parts; made on first use.
+    pub public_dir: PathBuf,
     /// Time that one call may take, failover included.
     pub deadline: Duration,
 }
@@ -62,9 +70,24 @@ pub struct Overrides {
     pub client_key: Option<PathBuf>,
     /// The name that nodes' certificates must have.
     pub server_name: Option<String>,
+    /// The keys that lookups use.
+    pub keys: Option<KeyMode>,
 }
 
 impl ClientConfig {
+    /// These nodes, trusted by the system's roots, with everything else as a new profile has it.
+    pub fn of(home: &Home, endpoints: Vec<NodeUrl>) -> Self {
+        Self {
+            endpoints,
+            ca_pem: None,
+            credentials: Credentials::default(),
+            keys: KeyMode::default(),
+            keys_dir: home.keys_dir(),
+            public_dir: home.public_dir(),
+            deadline: DEADLINE,
+        }
+    }
+
     /// The profile of `home`, with `--cluster` and `--ca` values in place of its own where given.
     pub fn new(home: &Home, cluster: &[String], ca: Option<&Path>) -> Result<Self, Error> {
         let overrides = Overrides {
@@ -80,7 +103,7 @@ impl ClientConfig {
     /// # Errors
     /// No cluster is known, or a file that is named cannot be used.
     pub fn with(home: &Home, overrides: Overrides) -> Result<Self, Error> {
-        let Overrides { cluster, ca_file, token_file, client_cert, client_key, server_name } =
+        let Overrides { cluster, ca_file, token_file, client_cert, client_key, server_name, keys } =
             overrides;
         let given = parse_endpoints(&cluster)?;
         let profile = Profile::read(home)?;
@@ -106,7 +129,8 @@ impl ClientConfig {
             key.as_deref(),
             server_name.or(profile.server_name).as_deref(),
         )?;
-        Ok(Self { endpoints, ca_pem, credentials, keys_dir: home.keys_dir(), deadline: DEADLINE })
+        let keys = keys.or(profile.keys).unwrap_or_default();
+        Ok(Self { ca_pem, credentials, keys, ..Self::of(home, endpoints) })
     }
 }
 
@@ -143,17 +167,14 @@ pub enum Event {
 /// Receives [`Event`]s; called from any thread and expected to return at once.
 pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// BFV's context and the client's keys.
-pub(crate) struct Secrets {
-    pub(crate) bfv: Arc<Bfv>,
-    pub(crate) keys: Keys,
-}
-
 /// A client of one cluster. Share it by reference: everything takes `&self`.
 pub struct Client {
     session: Session,
     config: ClientConfig,
-    secrets: OnceCell<Arc<Secrets>>,
+    #[cfg(feature = "registered")]
+    registered: tokio::sync::OnceCell<Arc<crate::keys::Registered>>,
+    /// Inline keys of the indexes that were asked, by salt and column.
+    inline: Mutex<HashMap<(Salt, u32), Arc<IndexKeys>>>,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     /// The operating system's randomness where there is none.
     rng: Option<Mutex<StdRng>>,
@@ -173,9 +194,9 @@ impl Client {
         Self::new(config, None)
     }
 
-    /// A client that draws the seed of each lookup's scan (its secret and errors) from `rng`, for
-    /// tests that must be repeatable. SEAL draws its own randomness from the system: keys, and what
-    /// encrypts a scan's secret.
+    /// A client that draws the seeds of each lookup from `rng`, for tests that must be repeatable. For
+    /// registered keys SEAL draws its own randomness from the system: keys, and what encrypts a scan's
+    /// secret.
     pub fn with_randomness(config: ClientConfig, rng: StdRng) -> Result<Self, Error> {
         Self::new(config, Some(Mutex::new(rng)))
     }
@@ -183,7 +204,15 @@ impl Client {
     fn new(config: ClientConfig, rng: Option<Mutex<StdRng>>) -> Result<Self, Error> {
         let (ca_pem, credentials) = (config.ca_pem.as_deref(), &config.credentials);
         let session = Session::with_credentials(&config.endpoints, ca_pem, credentials)?;
-        Ok(Self { session, config, secrets: OnceCell::new(), tables: Mutex::default(), rng })
+        Ok(Self {
+            session,
+            config,
+            #[cfg(feature = "registered")]
+            registered: tokio::sync::OnceCell::new(),
+            inline: Mutex::default(),
+            tables: Mutex::default(),
+            rng,
+        })
     }
 
     /// Every table of the cluster.
@@ -268,29 +297,79 @@ impl Client {
         PUBLISH_DEADLINE.max(self.config.deadline)
     }
 
-    /// The keys, read or made on first use.
-    pub(crate) async fn secrets(&self) -> Result<Arc<Secrets>, Error> {
-        let dir = self.config.keys_dir.clone();
-        let make = || async {
-            let made = spawn_blocking(move || {
-                let bfv = Bfv::new().map_err(KeysError::Seal)?;
-                let keys = Keys::load_or_create(&dir, &bfv)?;
-                Ok::<_, KeysError>(Arc::new(Secrets { bfv, keys }))
-            });
-            Ok(made.await.map_err(|_| Error::Worker)??)
-        };
-        self.secrets.get_or_try_init(make).await.cloned()
+    /// The keys to ask one index with, and the bytes that had to be fetched for them.
+    pub(crate) async fn index_keys(
+        &self,
+        table: &Arc<Table>,
+        column: usize,
+    ) -> Result<(Arc<IndexKeys>, u64), Error> {
+        match self.config.keys {
+            KeyMode::Inline => self.inline_keys(table, column).await,
+            #[cfg(feature = "registered")]
+            KeyMode::Registered => {
+                let dir = self.config.keys_dir.clone();
+                let load = || async {
+                    let load = move || crate::keys::Registered::load_or_create(&dir);
+                    let loaded = spawn_blocking(load).await.map_err(|_| Error::Worker)??;
+                    Ok::<_, Error>(Arc::new(loaded))
+                };
+                let registered = self.registered.get_or_try_init(load).await?;
+                Ok((Arc::new(IndexKeys::Registered(Arc::clone(registered))), 0))
+            }
+        }
     }
 
-    /// A fresh seed for each of `count` lookups.
-    pub(crate) fn seeds(&self, count: usize) -> Result<Vec<Seed>, Error> {
+    /// Inline keys of one index: kept from before, else with public parts from files or a node.
+    async fn inline_keys(
+        &self,
+        table: &Arc<Table>,
+        column: usize,
+    ) -> Result<(Arc<IndexKeys>, u64), Error> {
+        let meta = table.inline(column).ok_or(LookupError::NoIndex)?.clone();
+        let number = u32::try_from(column).map_err(|_| LookupError::TooMany)?;
+        let salt = table.salt;
+        let kept = |keys: &Mutex<HashMap<_, Arc<IndexKeys>>>| {
+            keys.lock().unwrap_or_else(PoisonError::into_inner).get(&(salt, number)).cloned()
+        };
+        if let Some(keys) = kept(&self.inline) {
+            return Ok((keys, 0));
+        }
+        let files = PublicParts::new(self.config.public_dir.clone());
+        let digests = meta.public_parts.clone();
+        let find = {
+            let (files, digests) = (files.clone(), digests.clone());
+            move || files.find(&digests)
+        };
+        let mut fetched = 0;
+        let parts = match spawn_blocking(find).await.map_err(|_| Error::Worker)? {
+            Some(parts) => parts,
+            None => {
+                let parts = self.session.public_parts(self.config.deadline, table, number).await?;
+                fetched = parts.iter().map(|part| part.len() as u64).sum();
+                let accept = move || files.accept(&digests, &parts);
+                let accepted = spawn_blocking(accept).await.map_err(|_| Error::Worker)?;
+                accepted.ok_or(CallError::Answer("a public part is not the one described"))?
+            }
+        };
+        let expand = move || IndexKeys::inline(&salt, number, meta.variant, parts);
+        let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);
+        let mut all = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= INLINE_KEPT {
+            all.clear();
+        }
+        all.insert((salt, number), Arc::clone(&keys));
+        Ok((keys, fetched))
+    }
+
+    /// Fresh seeds for each of `count` lookups.
+    pub(crate) fn seeds(&self, count: usize) -> Result<Vec<Seeds>, Error> {
         let Some(rng) = &self.rng else {
-            let drawn = (0..count).map(|_| Seed::draw(&mut SysRng)).collect::<Result<_, _>>();
+            let drawn = (0..count).map(|_| Seeds::draw(&mut SysRng)).collect::<Result<_, _>>();
             return drawn.map_err(|error| Error::Randomness(io::Error::other(error)));
         };
         let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((0..count)
-            .map(|_| Seed::draw(&mut *rng).unwrap_or_else(|never| match never {}))
+            .map(|_| Seeds::draw(&mut *rng).unwrap_or_else(|never| match never {}))
             .collect())
     }
 }

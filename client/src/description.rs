@@ -1,19 +1,17 @@
 //! A table's public description: from the wire, checked, to the types that queries use.
 
-use opaque_pir::{
-    geometry::{Geometry, GeometryError},
-    layout::Salt,
-    params::ParamsId,
-    table::{Column, ColumnType, Role, Schema, SchemaError},
-};
-use opaque_proto::v1;
-use thiserror::Error;
+#[cfg(not(target_family = "wasm"))]
+mod wire;
 
+use opaque_pir::{inline::Variant, layout::Salt, table::Schema};
+
+#[cfg(not(target_family = "wasm"))]
+pub use self::wire::{DescriptionError, schema_to_wire};
 use crate::sql::{IndexMeta, TableMeta};
 
 /// One epoch of a table, as a client needs it. All of it is public.
 ///
-/// Invariant, held by `TryFrom`: there is exactly one index for each searchable column, in the
+/// Invariant, held by `TryFrom` of a message: there is exactly one index for each searchable column, in the
 /// schema's order, of a geometry whose identity both ends agree on.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -29,6 +27,17 @@ pub struct Table {
     pub salt: Salt,
     /// One per searchable column.
     pub indexes: Vec<IndexMeta>,
+    /// For each of them what inline keys need, in the same order.
+    pub inline: Vec<InlineMeta>,
+}
+
+/// What lookups with inline keys need to know of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InlineMeta {
+    /// The variant that the cluster serves.
+    pub variant: Variant,
+    /// Digests of the public parts, plane by plane.
+    pub public_parts: Vec<[u8; 32]>,
 }
 
 impl Table {
@@ -41,196 +50,10 @@ impl Table {
     pub fn index(&self, column: usize) -> Option<&IndexMeta> {
         self.indexes.iter().find(|index| index.column == column)
     }
-}
 
-impl TryFrom<v1::TableDescription> for Table {
-    type Error = DescriptionError;
-
-    fn try_from(wire: v1::TableDescription) -> Result<Self, DescriptionError> {
-        let v1::TableDescription { schema, epoch, generation, rows, salt, indexes } = wire;
-        let schema = schema_from_wire(schema.ok_or(DescriptionError::Missing("schema"))?)?;
-        let salt = <[u8; 32]>::try_from(salt.as_ref()).map_err(|_| DescriptionError::Salt)?;
-        let expected: Vec<usize> = schema.searchable().collect();
-        if expected.len() != indexes.len() {
-            return Err(DescriptionError::Indexes);
-        }
-        let check = |(column, index): (usize, v1::Index)| {
-            if index.column as usize != column || index.non_null_rows > rows {
-                return Err(DescriptionError::Indexes);
-            }
-            let geometry = Geometry::new(index.bucket_bytes, index.buckets, index.page_rows)?;
-            let (ours, theirs) = (geometry.params_id(), params_id(&index.params_id)?);
-            if ours != theirs {
-                return Err(DescriptionError::Params { ours, theirs });
-            }
-            Ok(IndexMeta { column, non_null_rows: index.non_null_rows, geometry })
-        };
-        let indexes = expected.into_iter().zip(indexes).map(check).collect::<Result<_, _>>()?;
-        Ok(Self { schema, epoch, generation, rows, salt: Salt(salt), indexes })
-    }
-}
-
-fn params_id(bytes: &[u8]) -> Result<ParamsId, DescriptionError> {
-    bytes
-        .try_into()
-        .map(ParamsId::from_bytes)
-        .map_err(|_| DescriptionError::Missing("parameter digest"))
-}
-
-fn schema_from_wire(wire: v1::Schema) -> Result<Schema, DescriptionError> {
-    let v1::Schema { table, columns } = wire;
-    let column = |wire: v1::Column| {
-        Ok(Column {
-            column_type: column_type(wire.r#type())?,
-            role: role(wire.role())?,
-            nullable: wire.nullable,
-            name: wire.name,
-        })
-    };
-    let columns = columns.into_iter().map(column).collect::<Result<_, DescriptionError>>()?;
-    Ok(Schema::new(table, columns)?)
-}
-
-fn column_type(wire: v1::ColumnType) -> Result<ColumnType, DescriptionError> {
-    match wire {
-        v1::ColumnType::Unspecified => Err(DescriptionError::Missing("column type")),
-        v1::ColumnType::Int => Ok(ColumnType::Int),
-        v1::ColumnType::Real => Ok(ColumnType::Real),
-        v1::ColumnType::Text => Ok(ColumnType::Text),
-        v1::ColumnType::Json => Ok(ColumnType::Json),
-        v1::ColumnType::Bool => Ok(ColumnType::Bool),
-        v1::ColumnType::Timestamp => Ok(ColumnType::Timestamp),
-    }
-}
-
-fn role(wire: v1::ColumnRole) -> Result<Role, DescriptionError> {
-    match wire {
-        v1::ColumnRole::Unspecified => Err(DescriptionError::Missing("column role")),
-        v1::ColumnRole::Key => Ok(Role::Key),
-        v1::ColumnRole::Index => Ok(Role::Index),
-        v1::ColumnRole::Payload => Ok(Role::Payload),
-    }
-}
-
-/// A schema as it is sent.
-pub fn schema_to_wire(schema: &Schema) -> v1::Schema {
-    let column = |column: &Column| v1::Column {
-        name: column.name.clone(),
-        r#type: match column.column_type {
-            ColumnType::Int => v1::ColumnType::Int,
-            ColumnType::Real => v1::ColumnType::Real,
-            ColumnType::Text => v1::ColumnType::Text,
-            ColumnType::Json => v1::ColumnType::Json,
-            ColumnType::Bool => v1::ColumnType::Bool,
-            ColumnType::Timestamp => v1::ColumnType::Timestamp,
-        }
-        .into(),
-        role: match column.role {
-            Role::Key => v1::ColumnRole::Key,
-            Role::Index => v1::ColumnRole::Index,
-            Role::Payload => v1::ColumnRole::Payload,
-        }
-        .into(),
-        nullable: column.nullable,
-    };
-    let columns = schema.columns().iter().map(column).collect();
-    v1::Schema { table: schema.table().to_owned(), columns }
-}
-
-/// Why a description was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum DescriptionError {
-    /// A field is absent or unknown.
-    #[error("the table's description has no known {0}")]
-    Missing(&'static str),
-    /// The salt is not 32 bytes.
-    #[error("the table's description has no salt of 32 bytes")]
-    Salt,
-    /// Indexes and searchable columns differ.
-    #[error("the table's description does not have one index for each searchable column")]
-    Indexes,
-    /// The two sides would not compute the same thing.
-    #[error("the cluster uses parameters {theirs}, this client {ours}")]
-    Params {
-        /// Computed here.
-        ours: ParamsId,
-        /// As described.
-        theirs: ParamsId,
-    },
-    /// The columns are no schema.
-    #[error("the table's description has no valid schema: {0}")]
-    Schema(#[from] SchemaError),
-    /// An index has no valid shape.
-    #[error("the table's description is not valid: {0}")]
-    Geometry(#[from] GeometryError),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn described() -> v1::TableDescription {
-        let column = |name: &str, column_type, role, nullable| Column {
-            name: name.to_owned(),
-            column_type,
-            role,
-            nullable,
-        };
-        let columns = vec![
-            column("city", ColumnType::Text, Role::Key, false),
-            column("at", ColumnType::Timestamp, Role::Payload, true),
-            column("sky", ColumnType::Json, Role::Index, true),
-        ];
-        let schema = Schema::new("weather".to_owned(), columns).unwrap();
-        let geometry = Geometry::new(4096, 1024, 3).unwrap();
-        let index = |column| v1::Index {
-            column,
-            bucket_bytes: 4096,
-            buckets: 1024,
-            page_rows: 3,
-            non_null_rows: 5,
-            params_id: geometry.params_id().as_bytes().to_vec().into(),
-        };
-        v1::TableDescription {
-            schema: Some(schema_to_wire(&schema)),
-            epoch: 4,
-            generation: 9,
-            rows: 5,
-            salt: vec![7; 32].into(),
-            indexes: vec![index(0), index(2)],
-        }
-    }
-
-    #[test]
-    fn a_description_survives_the_round_trip() {
-        let table = Table::try_from(described()).unwrap();
-        assert_eq!((table.epoch, table.generation, table.rows), (4, 9, 5));
-        assert_eq!(schema_to_wire(&table.schema), described().schema.unwrap());
-        assert_eq!(table.salt, Salt([7; 32]));
-        let columns: Vec<usize> = table.indexes.iter().map(|index| index.column).collect();
-        assert_eq!(columns, [0, 2]);
-        assert!(table.index(1).is_none() && table.index(2).is_some());
-    }
-
-    #[test]
-    fn what_does_not_fit_together_is_refused() {
-        let refused = |change: fn(&mut v1::TableDescription)| {
-            let mut wire = described();
-            change(&mut wire);
-            Table::try_from(wire).unwrap_err()
-        };
-        use DescriptionError as E;
-        assert_eq!(refused(|wire| wire.schema = None), E::Missing("schema"));
-        assert_eq!(refused(|wire| wire.salt = vec![7; 31].into()), E::Salt);
-        assert_eq!(refused(|wire| wire.indexes.truncate(1)), E::Indexes);
-        assert_eq!(refused(|wire| wire.indexes[1].column = 1), E::Indexes);
-        assert_eq!(refused(|wire| wire.indexes[1].non_null_rows = 6), E::Indexes);
-        assert!(matches!(refused(|wire| wire.indexes[0].page_rows = 4), E::Params { .. }));
-        assert!(matches!(refused(|wire| wire.indexes[0].buckets = 1000), E::Geometry(_)));
-        let unknown = |wire: &mut v1::TableDescription| {
-            wire.schema.as_mut().unwrap().columns[0].r#type = 99;
-        };
-        assert_eq!(refused(unknown), E::Missing("column type"));
+    /// What inline keys need for a column, by the column's position.
+    pub fn inline(&self, column: usize) -> Option<&InlineMeta> {
+        let mut both = self.indexes.iter().zip(&self.inline);
+        both.find_map(|(index, inline)| (index.column == column).then_some(inline))
     }
 }

@@ -26,7 +26,7 @@ use std::{io::Write, path::PathBuf, pin::pin, time::Duration};
 
 use clap::Args;
 use opaque_client::{
-    Client, ClientConfig, Credentials,
+    Client, ClientConfig,
     profile::{Home, NodeUrl, Profile},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -104,11 +104,9 @@ async fn serve(
     supervisor.start_all()?;
     let endpoints = layout.nodes().iter().map(Node::url).collect::<Result<Vec<_>, _>>()?;
     let client = Client::connect(ClientConfig {
-        endpoints: endpoints.clone(),
         ca_pem: Some(authorities.client_ca_pem().as_bytes().to_vec()),
-        credentials: Credentials::default(),
-        keys_dir: home.keys_dir(),
         deadline: LOOK,
+        ..ClientConfig::of(home, endpoints.clone())
     })
     .map_err(DevError::Client)?;
     let mut ticks = tokio::time::interval(TICK);

@@ -9,8 +9,8 @@ use opaque_source::SourceError;
 use thiserror::Error;
 
 use crate::{
-    ddl::DdlError, description::DescriptionError, keys::KeysError, lookup::LookupError,
-    profile::ProfileError, session::CallError, sql::SqlError,
+    ddl::DdlError, description::DescriptionError, lookup::LookupError, profile::ProfileError,
+    session::CallError, sql::SqlError,
 };
 
 /// Why an operation of [`crate::Client`] failed.
@@ -44,8 +44,9 @@ pub enum Error {
     #[error("a client certificate and its key go together")]
     HalfIdentity,
     /// The keys are missing or wrong.
+    #[cfg(feature = "registered")]
     #[error(transparent)]
-    Keys(#[from] KeysError),
+    Keys(#[from] crate::keys::KeysError),
     /// A node cannot be reached or refused.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -106,6 +107,7 @@ impl Error {
                  https://HOST:PORT and --ca FILE"
                     .to_owned(),
             ),
+            #[cfg(feature = "registered")]
             Self::Keys(error) => error.hint(),
             Self::Call(error) => error.hint().map(str::to_owned),
             Self::HalfIdentity => Some("give both --client-cert and --client-key".to_owned()),

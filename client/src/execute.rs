@@ -20,9 +20,10 @@ use opaque_proto::v1::{LookupHeader, ScanRequest};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
-    client::{Client, Event, OnEvent, Secrets},
+    client::{Client, Event, OnEvent},
     description::Table,
     error::Error,
+    index_keys::IndexKeys,
     lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError, Sealed},
     session::{
         CallError,
@@ -57,7 +58,8 @@ pub struct Timing {
     pub bytes_up: u64,
     /// Bytes of answers, or of scanned rows.
     pub bytes_down: u64,
-    /// Bytes of evaluation keys; 0 when the cluster knew them.
+    /// Bytes that were exchanged first, once: public parts of inline keys, or evaluation keys of
+    /// registered ones; 0 when they were known.
     pub keys_bytes: u64,
     /// Description of the table, plan, connection and keys.
     pub setup: Duration,
@@ -156,9 +158,10 @@ impl Client {
         if values.is_empty() {
             return Ok(Vec::new());
         }
-        let secrets = self.secrets().await?;
         let index = *table.index(column).ok_or(LookupError::NoIndex)?;
-        let work = Arc::new(Work { secrets, table: Arc::clone(table), index });
+        let (keys, fetched) = self.index_keys(table, column).await?;
+        timing.keys_bytes += fetched;
+        let work = Arc::new(Work { keys, table: Arc::clone(table), index });
         let asked: Arc<[Value]> = values.into();
         let looked_up = Arc::clone(&asked);
         let buckets = work.run(move |asker| asker.buckets(&looked_up, pages)).await?;
@@ -200,8 +203,8 @@ impl Client {
         let lookup = Lookup {
             header,
             query,
-            answer_bytes: answer_bytes(&work.index.geometry, lookups),
-            keys: work.secrets.keys.evaluation(),
+            answer_bytes: answer_bytes(&work.index.geometry, work.keys.kind(), lookups),
+            keys: work.keys.evaluation(),
         };
         let answered = self.session().lookup(self.deadline(), lookup).await?;
         let micros = |micros: Option<u32>| Duration::from_micros(micros.unwrap_or(0).into());
@@ -271,15 +274,15 @@ impl Client {
 
 /// What the CPU-bound steps of one query share.
 struct Work {
-    secrets: Arc<Secrets>,
+    keys: Arc<IndexKeys>,
     table: Arc<Table>,
     index: IndexMeta,
 }
 
 impl Work {
     fn asker(&self) -> Asker<'_> {
-        let Self { secrets, table, index } = self;
-        Asker { bfv: &secrets.bfv, keys: &secrets.keys, table, index }
+        let Self { keys, table, index } = self;
+        Asker { keys, table, index }
     }
 
     /// Runs a step off the runtime's threads.

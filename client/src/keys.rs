@@ -14,6 +14,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -29,6 +30,23 @@ const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 32;
 /// Larger files are not ours.
 const MAX_BYTES: u64 = 8 << 20;
+
+/// BFV's context and a client's keys.
+pub struct Registered {
+    /// The context.
+    pub bfv: Arc<Bfv>,
+    /// The keys.
+    pub keys: Keys,
+}
+
+impl Registered {
+    /// The keys of a profile, made on first use. `dir` is [`crate::profile::Home::keys_dir`].
+    pub fn load_or_create(dir: &Path) -> Result<Self, KeysError> {
+        let bfv = Bfv::new()?;
+        let keys = Keys::load_or_create(dir, &bfv)?;
+        Ok(Self { bfv, keys })
+    }
+}
 
 /// A client's keys.
 pub struct Keys {

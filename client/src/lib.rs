@@ -7,36 +7,66 @@
 //! plan, the keys and the filtering of rows all stay on this side.
 //!
 //! **Map**
-//! - before a query: [`profile`] (where the cluster is), [`keys`] (the long-lived secret);
+//! - before a query: [`profile`] (where the cluster is), `keys` (the long-lived secret of registered keys);
 //! - a query: [`sql`] says what to fetch and what the answer is, [`execute`] runs it,
-//!   [`lookup`] and [`lwe`] turn values into requests and answers into rows, [`session`] calls nodes,
-//!   [`description`] checks what they say of a table;
+//!   [`lookup`], [`lwe`] and [`index_keys`] turn values into requests and answers into rows, [`session`]
+//!   calls nodes, [`description`] checks what they say of a table, [`public_parts`] keeps what opens answers;
 //! - a load: [`ddl`] and [`opaque_source`] read, [`load`] sends;
 //! - [`present`] writes answers.
 //!
 //! **Limits.** A query's size depends on table, column and number of lookups; those, LIMIT and
 //! OFFSET are not hidden. The seeds of lookups come from the system, or from
 //! what [`Client::with_randomness`] is given; SEAL draws its own randomness.
+//!
+//! **Features.** `registered` (default): keys that the cluster keeps, through SEAL; without it lookups bring
+//! their keys along, which is what a client does unless told otherwise. Compiled to WebAssembly, without that
+//! feature, what needs an operating system is left out: [`sql`], [`lookup`] and what they need remain.
 #![deny(unsafe_code)]
 
+// SEAL brings a zstd of its own. What is named first is linked last, so that everybody finds the
+// symbols of the newer one, of crate zstd, and no linker finds some in either.
+#[cfg(feature = "registered")]
+use opaque_seal as _;
+
+#[cfg(not(target_family = "wasm"))]
 pub mod client;
+#[cfg(not(target_family = "wasm"))]
 pub mod credentials;
+#[cfg(not(target_family = "wasm"))]
 pub mod ddl;
 pub mod description;
+#[cfg(not(target_family = "wasm"))]
 pub mod error;
+#[cfg(not(target_family = "wasm"))]
 pub mod execute;
+#[cfg(not(target_family = "wasm"))]
 pub mod files;
+pub mod index_keys;
+#[cfg(feature = "registered")]
 pub mod keys;
+#[cfg(not(target_family = "wasm"))]
 pub mod load;
 pub mod lookup;
 pub mod lwe;
+#[cfg(not(target_family = "wasm"))]
 pub mod present;
+#[cfg(not(target_family = "wasm"))]
 pub mod profile;
+#[cfg(not(target_family = "wasm"))]
+pub mod public_parts;
+#[cfg(not(target_family = "wasm"))]
 pub mod session;
 pub mod sql;
 
+#[cfg(not(target_family = "wasm"))]
 pub use client::{Client, ClientConfig, Event, OnEvent, Overrides};
+#[cfg(not(target_family = "wasm"))]
 pub use credentials::Credentials;
+#[cfg(not(target_family = "wasm"))]
 pub use error::Error;
+#[cfg(not(target_family = "wasm"))]
 pub use execute::{QueryOptions, Timing};
+#[cfg(not(target_family = "wasm"))]
 pub use load::{Published, Rows};
+#[cfg(not(target_family = "wasm"))]
+pub use profile::KeyMode;

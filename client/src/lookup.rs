@@ -2,18 +2,20 @@
 
 use bytes::Bytes;
 use opaque_pir::{
-    codec::{AnswerView, CodecError, Material, QueryWriter},
+    codec::{AnswerView, CodecError, QueryWriter},
+    inline::secrets::Seed as KeySeed,
     layout::{LayoutError, Page, decode_bucket, mask, page_bucket},
     table::{RowError, Value, decode_row},
 };
-use opaque_seal::{Bfv, SealError};
+use rand::TryCryptoRng;
 use rayon::prelude::*;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::{
     description::Table,
-    keys::Keys,
-    lwe::{self, DecryptError, LookupSecret, Seed, Target},
+    index_keys::{DecryptError, EncryptError, IndexKeys, Opener},
+    lwe::{self, Target},
     sql::{Found, IndexMeta},
 };
 
@@ -24,14 +26,34 @@ pub const LOOKUPS_PER_REQUEST: usize = 16;
 /// One index of one epoch, and the keys to ask it with.
 #[derive(Clone, Copy)]
 pub struct Asker<'a> {
-    /// BFV's context.
-    pub bfv: &'a Bfv,
-    /// The client's keys.
-    pub keys: &'a Keys,
+    /// What lookups are encrypted with.
+    pub keys: &'a IndexKeys,
     /// The table.
     pub table: &'a Table,
     /// The searched column's index.
     pub index: &'a IndexMeta,
+}
+
+/// The randomness of one lookup, used once.
+pub struct Seeds {
+    scan: lwe::Seed,
+    keys: KeySeed,
+}
+
+impl Seeds {
+    /// Draws the seeds of one lookup. Whatever `rng` is, what it keeps of its state is as secret.
+    ///
+    /// # Errors
+    /// Those of `rng`.
+    pub fn draw<R: TryCryptoRng>(rng: &mut R) -> Result<Self, R::Error> {
+        Ok(Self { scan: lwe::Seed::draw(rng)?, keys: KeySeed::draw(rng)? })
+    }
+}
+
+/// What opens one answer, once.
+pub struct LookupSecret {
+    bucket: Zeroizing<u32>,
+    opener: Opener,
 }
 
 /// A request's bytes and what opens its answer.
@@ -65,21 +87,22 @@ impl Asker<'_> {
     }
 
     /// Encrypts one request of at most [`LOOKUPS_PER_REQUEST`] lookups, with a seed for each.
-    pub fn request(&self, buckets: &[u32], seeds: Vec<Seed>) -> Result<Request, LookupError> {
+    pub fn request(&self, buckets: &[u32], seeds: Vec<Seeds>) -> Result<Request, LookupError> {
         let geometry = &self.index.geometry;
         let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;
-        let material = Material::Registered(*self.keys.digest());
+        let material = self.keys.material();
         let mut writer = QueryWriter::new(geometry, self.table.epoch, material, lookups)?;
         if seeds.len() != buckets.len() {
             return Err(LookupError::Seeds);
         }
         let mut secrets = Vec::with_capacity(buckets.len());
-        for (&bucket, seed) in buckets.iter().zip(seeds) {
+        for (&bucket, Seeds { scan, keys }) in buckets.iter().zip(seeds) {
             let target =
                 Target { salt: &self.table.salt, column: self.column()?, geometry, bucket };
-            let (lookup, secret) = lwe::encrypt(self.bfv, self.keys.secret(), target, seed)?;
-            writer.lookup(&lookup.lwe, &lookup.encrypted_secret)?;
-            secrets.push(secret);
+            let query = lwe::encrypt(target, scan);
+            let (encrypted_secret, opener) = self.keys.encrypt(keys, &query.secret)?;
+            writer.lookup(&query.lwe, &encrypted_secret)?;
+            secrets.push(LookupSecret { bucket: Zeroizing::new(bucket), opener });
         }
         Ok(Request { bytes: writer.finish()?.into(), secrets })
     }
@@ -92,11 +115,11 @@ impl Asker<'_> {
     ) -> Result<Vec<Vec<Page>>, LookupError> {
         let (geometry, column) = (&self.index.geometry, self.column()?);
         let lookups = u16::try_from(secrets.len()).map_err(|_| LookupError::TooMany)?;
-        let answer = AnswerView::decode(answer, geometry, self.table.epoch, lookups)?;
-        let open = |(lookup, secret): (u16, LookupSecret)| {
-            let bucket = secret.bucket();
-            let mut bytes =
-                secret.decrypt(self.bfv, self.keys.secret(), geometry, &answer, lookup)?;
+        let answer =
+            AnswerView::decode(answer, geometry, self.keys.kind(), self.table.epoch, lookups)?;
+        let open = |(lookup, LookupSecret { bucket, opener }): (u16, LookupSecret)| {
+            let bucket = *bucket;
+            let mut bytes = self.keys.open(&opener, geometry, &answer, lookup)?;
             mask(&self.table.salt, column, bucket, &mut bytes);
             Ok(decode_bucket(&self.table.salt, column, bucket, &bytes)?)
         };
@@ -214,7 +237,7 @@ pub enum LookupError {
     Decrypt(#[from] DecryptError),
     /// Encryption was refused.
     #[error("the lookup could not be encrypted: {0}")]
-    Encrypt(#[from] SealError),
+    Encrypt(#[from] EncryptError),
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Encryption of one lookup and decryption of its answer.
+//! Encryption of one lookup's scan.
 //!
 //! With a fresh secret `s` and errors `e_j`, both rounded Gaussians of deviation 11 (SimplePIR,
 //! Henzinger et al., USENIX Security 2023, in its ring form), a lookup of bucket `k*` is
@@ -7,22 +7,19 @@
 //! b_j[k] = (a_j·s)[k] + e_j[k] + (1024j + k = k*)·Δ    mod 2^32, for every partition j
 //! ```
 //!
-//! together with `Enc_BFV(s)`. Δ is added everywhere, times a bit that says where: neither a branch
-//! nor an address depends on `k*`. From the answer, `byte[r] = round((c'[r] − H'·s[r] mod t)·p/t)`.
+//! together with an encryption of `s` ([`index_keys`](crate::index_keys)). Δ is added everywhere,
+//! times a bit that says where: neither a branch nor an address depends on `k*`.
 
 mod gaussian;
 
 use opaque_pir::{
-    codec::{AnswerView, recover_byte},
     geometry::Geometry,
     layout::Salt,
-    params::{DELTA, PARTITION_BUCKETS, PLANE_ROWS, RING_DEGREE},
+    params::{DELTA, PARTITION_BUCKETS, RING_DEGREE},
     ring::{Multiplier, Poly, public_element},
 };
-use opaque_seal::{Bfv, SealError, secrets::SecretKey};
 use rand::TryCryptoRng;
 use rayon::prelude::*;
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 use gaussian::Gaussian;
@@ -61,31 +58,18 @@ impl Seed {
     }
 }
 
-/// What leaves the client for one lookup: C numbers and the encrypted secret.
-pub struct EncryptedLookup {
-    /// `b_0, b_1, …`: one number per bucket.
+/// One lookup's scan, encrypted.
+pub struct ScanQuery {
+    /// `b_0, b_1, …`: one number per bucket, for the servers.
     pub lwe: Vec<u32>,
-    /// `Enc_BFV(s)`, seeded.
-    pub encrypted_secret: Vec<u8>,
+    /// `s`, to be encrypted for the hint's product, and then forgotten.
+    pub secret: Box<Zeroizing<[i32; RING_DEGREE]>>,
 }
 
-/// What opens one answer, once: [`LookupSecret::decrypt`] consumes it.
-pub struct LookupSecret {
-    bucket: Zeroizing<u32>,
-}
-
-/// Encrypts one lookup.
-///
-/// # Errors
-/// When SEAL refuses to encrypt; never for a reason that depends on the bucket.
-pub fn encrypt(
-    bfv: &Bfv,
-    key: &SecretKey,
-    target: Target<'_>,
-    seed: Seed,
-) -> Result<(EncryptedLookup, LookupSecret), SealError> {
+/// Encrypts one lookup's scan.
+pub fn encrypt(target: Target<'_>, seed: Seed) -> ScanQuery {
     let Seed(seed) = seed;
-    let mut secret = Zeroizing::new([0i32; RING_DEGREE]);
+    let mut secret = Box::new(Zeroizing::new([0i32; RING_DEGREE]));
     // Lane u32::MAX is the secret's: there are at most 2^10 partitions.
     Gaussian::new(&seed, u32::MAX).fill(secret.as_mut_slice(), |coefficient, sample| {
         *coefficient = sample;
@@ -107,56 +91,13 @@ pub fn encrypt(
             }
         },
     );
-    let encrypted_secret = key.encrypt(bfv, &secret)?;
-    let open = LookupSecret { bucket: Zeroizing::new(target.bucket) };
-    Ok((EncryptedLookup { lwe, encrypted_secret }, open))
-}
-
-impl LookupSecret {
-    /// Which bucket the answer holds.
-    pub fn bucket(&self) -> u32 {
-        *self.bucket
-    }
-
-    /// The bucket's R whitened bytes from the answer to lookup number `lookup`.
-    pub fn decrypt(
-        self,
-        bfv: &Bfv,
-        key: &SecretKey,
-        geometry: &Geometry,
-        answer: &AnswerView<'_>,
-        lookup: u16,
-    ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(geometry.bucket_bytes()));
-        for plane in 0..geometry.planes() {
-            let parts = answer.scan(lookup, plane).zip(answer.ciphertext(lookup, plane));
-            let (scan, product) = parts.ok_or(DecryptError::Rows)?;
-            let product = key.decrypt(bfv, product)?;
-            if scan.len() != PLANE_ROWS || product.len() != PLANE_ROWS {
-                return Err(DecryptError::Rows);
-            }
-            bytes.extend(scan.iter().zip(product.iter()).map(|(&c, &hs)| recover_byte(c, hs)));
-        }
-        Ok(bytes)
-    }
+    ScanQuery { lwe, secret }
 }
 
 /// 1 where the numbers are equal, else 0, without a branch.
 fn equal(a: u32, b: u32) -> u32 {
     let difference = a ^ b;
     1 ^ ((difference | difference.wrapping_neg()) >> 31)
-}
-
-/// Why an answer did not decrypt.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DecryptError {
-    /// A plane has another number of rows than the parameter set's.
-    #[error("a plane of the answer has too few or too many rows")]
-    Rows,
-    /// SEAL refused the ciphertext.
-    #[error(transparent)]
-    Seal(#[from] SealError),
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! $OPAQUE_HOME (default ~/.opaque)      0700
 //!   profile.toml                        0600   endpoints, CA file, credentials
 //!   keys/                               0700   see `keys`
+//!   public/                             0700   see `public_parts`
 //! ```
 
 use std::{
@@ -55,6 +56,11 @@ impl Home {
     /// Where secret keys are.
     pub fn keys_dir(&self) -> PathBuf {
         self.0.join("keys")
+    }
+
+    /// Where public parts of inline keys are kept.
+    pub fn public_dir(&self) -> PathBuf {
+        self.0.join("public")
     }
 
     /// Where `opaque dev` keeps its cluster unless told otherwise.
@@ -122,6 +128,18 @@ pub fn parse_endpoints(values: &[String]) -> Result<Vec<NodeUrl>, ProfileError> 
     split.filter(|part| !part.trim().is_empty()).map(str::parse).collect()
 }
 
+/// The keys that lookups use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyMode {
+    /// Fresh ones that travel with each lookup; the cluster keeps nothing
+    #[default]
+    Inline,
+    /// One long-lived pair whose public half the cluster keeps: it links all queries of a profile
+    #[cfg(feature = "registered")]
+    Registered,
+}
+
 /// What `profile.toml` holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,6 +163,9 @@ pub struct Profile {
     /// reached through a port forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
+    /// The keys that lookups use; inline ones when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeyMode>,
     /// The data directory of the `opaque dev` that wrote this file; absent when a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_by_dev: Option<PathBuf>,
@@ -278,6 +299,7 @@ mod tests {
             ca_file: Some("ca.crt".into()),
             token_file: Some("token".into()),
             server_name: Some("dev-query".into()),
+            keys: Some(KeyMode::Inline),
             ..Profile::default()
         };
         profile.write(&home).unwrap();
@@ -286,6 +308,7 @@ mod tests {
         assert_eq!(read.ca_file, Some(home.path().join("ca.crt")));
         assert_eq!(read.token_file, Some(home.path().join("token")));
         assert_eq!(read.server_name.as_deref(), Some("dev-query"));
+        assert_eq!(read.keys, Some(KeyMode::Inline));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&home.profile_file()), 0o600);
         assert_eq!(mode(home.path()), 0o700);

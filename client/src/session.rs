@@ -212,7 +212,9 @@ pub enum CallError {
     #[error("the table keeps being republished")]
     Stale,
     /// The node does not know the client's keys.
-    #[error("the cluster does not know this client's keys, though they were just registered")]
+    #[error(
+        "the cluster does not know this client's keys, though they came with the query or before"
+    )]
     UnknownKeys,
     /// A node refused.
     #[error("{message}")]

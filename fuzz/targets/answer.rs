@@ -3,23 +3,29 @@
 
 use libfuzzer_sys::fuzz_target;
 use opaque_fuzz::{EPOCH, expand, geometry};
-use opaque_pir::codec::{AnswerView, answer_bytes};
+use opaque_pir::codec::{AnswerView, Kind, Share, answer_bytes};
+use opaque_pir::inline::{PLANE_BYTES, Variant};
 use opaque_pir::params::{PLAINTEXT_MODULUS, PLANE_CIPHERTEXT_BYTES, PLANE_ROWS};
 
 fuzz_target!(|input: &[u8]| {
     let (geometry, bytes) = (geometry(), expand(input));
-    for lookups in [1, 2] {
-        let Ok(answer) = AnswerView::decode(&bytes, &geometry, EPOCH, lookups) else { continue };
-        assert_eq!(bytes.len(), answer_bytes(&geometry, lookups));
+    let kinds = [Kind::Registered, Kind::Inline(Variant::Two)];
+    for (lookups, kind) in [1, 2].into_iter().flat_map(|lookups| kinds.map(|kind| (lookups, kind))) {
+        let answer = AnswerView::decode(&bytes, &geometry, kind, EPOCH, lookups);
+        let Ok(answer) = answer else { continue };
+        assert_eq!(bytes.len(), answer_bytes(&geometry, kind, lookups));
         for lookup in 0..lookups {
             for plane in 0..geometry.planes() {
-                let scan = answer.scan(lookup, plane).expect("a plane's sums");
-                assert_eq!(scan.len(), PLANE_ROWS);
-                assert!(scan.iter().all(|sum| *sum < PLAINTEXT_MODULUS));
-                let ciphertext = answer.ciphertext(lookup, plane).expect("a plane's product");
-                assert_eq!(ciphertext.len(), PLANE_CIPHERTEXT_BYTES);
+                match answer.share(lookup, plane).expect("a plane's share") {
+                    Share::Registered { sums, product } => {
+                        assert_eq!(sums.len(), PLANE_ROWS);
+                        assert!(sums.iter().all(|sum| *sum < PLAINTEXT_MODULUS));
+                        assert_eq!(product.len(), PLANE_CIPHERTEXT_BYTES);
+                    }
+                    Share::Inline(share) => assert_eq!(share.len(), PLANE_BYTES),
+                }
             }
         }
-        assert!(answer.scan(lookups, 0).is_none());
+        assert!(answer.share(lookups, 0).is_none());
     }
 });

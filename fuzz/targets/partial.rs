@@ -3,12 +3,15 @@
 
 use libfuzzer_sys::fuzz_target;
 use opaque_fuzz::{expand, geometry};
-use opaque_pir::codec::{Partial, partial_max_bytes};
+use opaque_pir::codec::{Kind, Partial, partial_max_bytes};
+use opaque_pir::inline::Variant;
 
 fuzz_target!(|input: &[u8]| {
     let (geometry, bytes) = (geometry(), expand(input));
-    for (lookups, probe) in [(1, false), (2, false), (4, true)] {
-        if let Ok(partial) = Partial::decode(&bytes, &geometry, lookups, probe) {
+    let inline = Kind::Inline(Variant::Two);
+    let registered = Kind::Registered;
+    for (lookups, kind) in [(1, registered), (2, registered), (2, inline), (4, Kind::Probe)] {
+        if let Ok(partial) = Partial::decode(&bytes, &geometry, lookups, kind) {
             assert!(bytes.len() <= partial_max_bytes(&geometry, lookups));
             assert_eq!(partial.encode(&geometry).expect("a partial"), bytes);
         }

@@ -9,7 +9,8 @@ fuzz_target!(|input: &[u8]| {
     let (geometry, bytes) = (geometry(), expand(input));
     let Ok(query) = QueryView::decode(&bytes, &geometry, EPOCH) else { return };
     assert!((1..=MAX_LOOKUPS).contains(&query.lookups()));
-    assert_eq!(query_bytes(&geometry, query.lookups()), bytes.len());
+    let kind = query.material().kind();
+    assert_eq!(query_bytes(&geometry, kind, query.lookups()), bytes.len());
     for partitions in [&[0, 1][..], &[1], &[]] {
         for with_secret in [false, true] {
             let bytes = slice(&query, partitions, with_secret).expect("parts of the geometry");

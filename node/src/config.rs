@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use opaque_pir::scan::Kernel;
+use opaque_pir::kernels::Kernels;
 use thiserror::Error;
 
 /// One node of an Opaque cluster: scans its shard, and coordinates queries for clients.
@@ -74,7 +74,8 @@ pub struct Args {
     /// Threads for scans and hint products; all cores when absent.
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Scan kernel; the fastest that this CPU has when absent.
+    /// Machine code for scan and hint: scalar, avx2, avx512-vnni or amx; the fastest that this CPU
+    /// has when absent.
     #[arg(long, env = "OPAQUE_KERNEL")]
     pub kernel: Option<String>,
     /// Memory for requests in flight, in MiB.
@@ -172,8 +173,8 @@ pub struct Config {
     pub client_rate: u32,
     /// CPU threads.
     pub threads: usize,
-    /// Scan kernel.
-    pub kernel: Kernel,
+    /// Machine code for scan and hint.
+    pub kernels: Kernels,
     /// Bytes of requests in flight.
     pub request_memory: usize,
     /// Deadline of one query.
@@ -230,9 +231,9 @@ impl TryFrom<Args> for Config {
         if name.is_empty() || name.len() > 253 || !name.chars().all(plain) {
             return Err(ConfigError::Name(name));
         }
-        let kernel = match kernel {
-            None => Kernel::best(),
-            Some(wanted) => Kernel::from_name(&wanted).ok_or(ConfigError::Kernel(wanted))?,
+        let kernels = match kernel {
+            None => Kernels::best(),
+            Some(wanted) => Kernels::from_name(&wanted).ok_or(ConfigError::Kernel(wanted))?,
         };
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
@@ -255,7 +256,7 @@ impl TryFrom<Args> for Config {
             client_concurrency: client_concurrency.max(1),
             client_rate,
             threads: threads.filter(|threads| *threads > 0).unwrap_or_else(cores),
-            kernel,
+            kernels,
             request_memory: (request_memory_mib as usize) << 20,
             query_deadline: Duration::from_secs(query_deadline_s.max(1)),
             load_memory: load_memory_mib << 20,
@@ -308,7 +309,7 @@ pub enum ConfigError {
     #[error("--coordination {0:?}: use a directory, or kubernetes://NAMESPACE/CLUSTER")]
     Coordination(String),
     /// No such kernel, or not on this CPU.
-    #[error("no scan kernel {0:?} on this CPU: use `scalar`, or leave the choice to the node")]
+    #[error("no kernel {0:?} on this CPU: use `scalar`, or leave the choice to the node")]
     Kernel(String),
 }
 

@@ -15,6 +15,8 @@ pub fn description(manifest: &Manifest, generation: u64) -> v1::TableDescription
         page_rows: index.geometry.page_rows(),
         non_null_rows: index.non_null_rows,
         params_id: index.geometry.params_id().as_bytes().to_vec().into(),
+        variant: index.variant.name().to_owned(),
+        public_parts: index.public_parts.iter().map(|digest| digest.0.to_vec().into()).collect(),
     };
     v1::TableDescription {
         schema: Some(schema_to_proto(&manifest.schema)),

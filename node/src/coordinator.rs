@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use opaque_pir::codec::{Combiner, Material, Partial, QueryView, probe_slice, slice};
+use opaque_pir::codec::{Combiner, Kind, Material, Partial, QueryView, probe_slice, slice};
 use opaque_pir::geometry::Geometry;
+use opaque_pir::inline::InlineQuery;
 use opaque_pir::probe::Probe;
 use opaque_seal::EncryptedSecret;
 use tokio::time::Instant as Deadline;
@@ -20,9 +21,10 @@ use crate::call::{
     CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
 };
 use crate::error::NodeError;
+use crate::pass::Evaluated;
 use crate::pool::CpuPool;
 use crate::registry::Registry;
-use crate::served::{Evaluated, ServedIndex, ServedTable, Serving};
+use crate::served::{ServedIndex, ServedTable, Serving};
 
 /// An answer and what it cost.
 #[derive(Debug)]
@@ -84,17 +86,12 @@ impl Coordinator {
         let (geometry, epoch) = (index.geometry, table.manifest.epoch);
         let view = QueryView::decode(&body, &geometry, epoch).map_err(query_error)?;
         let lookups = view.lookups();
-        // Early, so that a client that must register first costs nobody a scan.
-        for lookup in 0..lookups {
-            let secret = view.encrypted_secret(lookup).unwrap_or_default();
-            EncryptedSecret::check(secret)
-                .map_err(|_| NodeError::Malformed("malformed query: encrypted secret".into()))?;
+        // Early, so that a client that must register first, or sends nonsense, costs nobody a scan.
+        let kind = view.material().kind();
+        check_secrets(&view, index)?;
+        if let Material::Registered(digest) = view.material() {
+            registry.keys(&digest).await?;
         }
-        let material = view.material();
-        let Material::Registered(digest) = material else {
-            return Err(NodeError::Malformed("malformed query: unknown key material".into()));
-        };
-        registry.keys(&digest).await?;
 
         let cut = self.slices(index, {
             let (body, index) = (body.clone(), Arc::clone(index));
@@ -106,7 +103,7 @@ impl Coordinator {
             }
         });
         let calls = self.calls(serving, table, index, lookups, cut.await?);
-        let replies = self.evaluate(calls, geometry, false, replicas, patience).await?;
+        let replies = self.evaluate(calls, geometry, kind, replicas, patience).await?;
 
         let slowest = |cost: fn(&Evaluated) -> Duration| {
             replies.iter().map(|(_, reply)| cost(reply)).max().unwrap_or_default()
@@ -116,7 +113,7 @@ impl Coordinator {
         let answer = self
             .pool
             .run(move || {
-                combine(replies, &geometry, generation, epoch, lookups)?
+                combine(replies, &geometry, kind, generation, epoch, lookups)?
                     .finish()
                     .map_err(NodeError::internal)
             })
@@ -149,7 +146,8 @@ impl Coordinator {
             }
         });
         let calls = self.calls(serving, table, index, lookups, cut.await?);
-        let replies = self.evaluate(calls, geometry, true, replicas, self.patience()).await?;
+        let replies =
+            self.evaluate(calls, geometry, Kind::Probe, replicas, self.patience()).await?;
         let generation = serving.map.generation;
         let column = index.column;
         self.pool
@@ -157,7 +155,7 @@ impl Coordinator {
                 let refuse = |error: &dyn std::fmt::Display| {
                     NodeError::Refused(format!("the self-test of column {column} failed: {error}"))
                 };
-                let sums = combine(replies, &geometry, generation, epoch, lookups)
+                let sums = combine(replies, &geometry, Kind::Probe, generation, epoch, lookups)
                     .map_err(|error| refuse(&error))?;
                 let (scans, hints) = sums.finish_probe().map_err(|error| refuse(&error))?;
                 Probe::check(&geometry, &scans, &hints).map_err(|error| refuse(&error))
@@ -241,7 +239,7 @@ impl Coordinator {
         &self,
         calls: BTreeMap<u32, EvaluateCall>,
         geometry: Geometry,
-        probe: bool,
+        kind: Kind,
         replicas: &Replicas,
         patience: Patience,
     ) -> Result<Vec<(u32, Evaluated)>, NodeError> {
@@ -253,7 +251,7 @@ impl Coordinator {
             async move {
                 let call = call.ok_or_else(|| CallError::TryAnother("no slice".into()))?;
                 let EvaluateReply { body, scan, hint } = caller.evaluate(&replica, &call).await?;
-                let decode = move || Partial::decode(&body, &geometry, call.lookups, probe);
+                let decode = move || Partial::decode(&body, &geometry, call.lookups, kind);
                 match self.pool.run(decode).await {
                     Ok(Ok(partial)) => Ok(Evaluated { partial, scan, hint }),
                     Ok(Err(_)) => Err(CallError::TryAnother("a malformed partial".into())),
@@ -269,18 +267,37 @@ impl Coordinator {
 fn combine(
     replies: Vec<(u32, Evaluated)>,
     geometry: &Geometry,
+    kind: Kind,
     generation: u64,
     epoch: u64,
     lookups: u16,
 ) -> Result<Combiner, NodeError> {
     let mut combiner =
-        Combiner::new(geometry, generation, epoch, lookups).map_err(NodeError::internal)?;
+        Combiner::new(geometry, kind, generation, epoch, lookups).map_err(NodeError::internal)?;
     for (shard, Evaluated { partial, .. }) in replies {
         combiner
             .add(partial)
             .map_err(|error| NodeError::ShardUnavailable { shard, reason: error.to_string() })?;
     }
     Ok(combiner)
+}
+
+/// Refuses material that the index does not serve, and secrets with a value out of range.
+fn check_secrets(view: &QueryView<'_>, index: &ServedIndex) -> Result<(), NodeError> {
+    let malformed = |what: &str| NodeError::Malformed(format!("malformed query: {what}"));
+    for lookup in 0..view.lookups() {
+        let secret = view.encrypted_secret(lookup).unwrap_or_default();
+        match view.material() {
+            Material::Registered(_) => {
+                EncryptedSecret::check(secret).map_err(|_| malformed("encrypted secret"))?
+            }
+            Material::Inline(variant) if variant == index.variant => {
+                InlineQuery::from_bytes(variant, secret).map_err(|_| malformed("inline keys"))?;
+            }
+            _ => return Err(malformed("unknown key material")),
+        }
+    }
+    Ok(())
 }
 
 /// What a client is told of a query that does not decode.

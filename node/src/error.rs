@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 pub const REASON: &str = "opaque-reason";
 
 /// A request that a node could not answer.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum NodeError {
     /// No such table in the active generation.

@@ -14,7 +14,7 @@
 //! - [`tls`], [`access`]: who is at the other end of a connection, and who may call;
 //! - [`service`], [`convert`], [`error`]: the wire;
 //! - [`cluster`], [`coordinator`], [`call`], [`peers`]: answering for the whole cluster;
-//! - [`local`], [`served`], [`registry`], [`pool`]: answering for this shard;
+//! - [`local`], [`served`], [`batch`], [`pass`], [`registry`], [`pool`]: answering for this shard;
 //! - [`lifecycle`], [`loader`], [`replica`], [`coordination`]: loading generations, self-test,
 //!   leading;
 //! - [`metrics`]: what is counted;
@@ -28,6 +28,7 @@
 
 pub mod access;
 pub mod assignment;
+pub mod batch;
 pub mod call;
 mod chunks;
 pub mod cluster;
@@ -42,6 +43,7 @@ pub mod lifecycle;
 pub mod loader;
 pub mod local;
 pub mod metrics;
+pub mod pass;
 pub mod peers;
 pub mod placement;
 pub mod pool;

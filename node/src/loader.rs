@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use opaque_pir::inline::{Chain, InlineError, PlaneTables, PublicElements, PublicPart};
 use opaque_pir::scan::Partition;
-use opaque_seal::{Bfv, PlaneTable};
+use tokio::sync::OnceCell;
 
 use crate::assignment::Assignment;
+use crate::batch::Batcher;
 use crate::coordination::Map;
 use crate::error::NodeError;
 use crate::placement::{Key, Kind, Shards, place};
@@ -21,9 +23,7 @@ pub struct Loader {
     pub shard: u32,
     /// Where epochs are.
     pub store: Store,
-    /// Encodes hint planes.
-    pub bfv: Arc<Bfv>,
-    /// Where they are encoded.
+    /// Where the hint's planes are encoded.
     pub pool: CpuPool,
 }
 
@@ -94,18 +94,57 @@ impl Loader {
             let partition = Partition::try_from((bytes, &geometry)).map_err(NodeError::internal)?;
             partitions.push((number, partition));
         }
-        let mut planes = Vec::new();
-        for &number in assignment.planes(self.shard) {
-            let plane = self.store.plane(manifest, column, usize::from(number)).await;
-            let hint = plane.map_err(store_error)?;
-            let bfv = Arc::clone(&self.bfv);
-            let build = move || PlaneTable::build(&bfv, &hint).map(|table| (hint, table));
-            let (hint, table) = self.pool.run(build).await?.map_err(NodeError::internal)?;
-            planes.push(ServedPlane { plane: number, hint, table });
+        let (salt, variant) = (manifest.salt, index.variant);
+        let mut public_parts = Vec::with_capacity(geometry.planes());
+        for plane in 0..geometry.planes() {
+            let part = self.store.public_part(manifest, column, plane).await;
+            public_parts.push(part.map_err(store_error)?);
         }
-        let salt = manifest.salt;
-        Ok(ServedIndex { column, geometry, salt, assignment, partitions, planes })
+        let mut planes = Vec::new();
+        let own = assignment.planes(self.shard);
+        // 1 MiB of factors, which a shard without planes need not compute.
+        let elements = move || Chain::new(&PublicElements::new(&salt, column, variant));
+        let chain = match own {
+            [] => None,
+            _ => Some(Arc::new(self.pool.run(elements).await?)),
+        };
+        for (&number, chain) in own.iter().zip(chain.iter().cycle()) {
+            let plane = usize::from(number);
+            let hint = self.store.plane(manifest, column, plane).await.map_err(store_error)?;
+            let (chain, public_part) = (Arc::clone(chain), public_parts.get(plane).cloned());
+            let encode = move || encode(&chain, hint, &public_part.unwrap_or_default());
+            let (hint, tables) = self.pool.run(encode).await?.map_err(NodeError::internal)?;
+            let tables = tables.ok_or_else(|| {
+                NodeError::Store(format!(
+                    "plane {plane} of column {column} and its public part do not belong together"
+                ))
+            })?;
+            planes.push(ServedPlane { plane: number, hint, tables, registered: OnceCell::new() });
+        }
+        Ok(ServedIndex {
+            column,
+            geometry,
+            salt,
+            assignment,
+            partitions,
+            planes,
+            variant,
+            public_parts,
+            batcher: Batcher::default(),
+        })
     }
+}
+
+/// A plane's tables, unless they belong to another public part than the one that clients get: their
+/// answers would not open.
+fn encode(
+    chain: &Chain,
+    hint: Vec<u32>,
+    public_part: &[u8],
+) -> Result<(Vec<u32>, Option<PlaneTables>), InlineError> {
+    let tables = chain.tables(&hint)?;
+    let fits = *tables.public() == PublicPart::from_bytes(public_part)?;
+    Ok((hint, fits.then_some(tables)))
 }
 
 fn find_held(held: &[Arc<Serving>], map: &Map, name: &str, epoch: u64) -> Option<Arc<ServedTable>> {

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opaque_pir::codec::{Slice, SliceMaterial};
-use opaque_pir::scan::Kernel;
+use opaque_pir::kernels::Kernels;
 use opaque_seal::{Bfv, EvaluationKeys};
+use rayon::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::call::{EvaluateCall, EvaluateReply, NumberedRow, RowsCall};
 use crate::error::NodeError;
+use crate::pass::{Evaluated, Request};
 use crate::pool::CpuPool;
 use crate::registry::Registry;
-use crate::served::{ServedIndex, Serving};
+use crate::served::{ServedIndex, ServedTable, Serving};
 
 /// The unit in which request memory is granted.
 const MEMORY_UNIT: usize = 64 << 10;
@@ -28,9 +31,17 @@ pub struct LocalShard {
     registry: Arc<Registry>,
     bfv: Arc<Bfv>,
     pool: CpuPool,
-    kernel: Kernel,
+    kernels: Kernels,
     memory: Arc<Semaphore>,
     memory_units: u32,
+    passes: Arc<Passes>,
+}
+
+/// What has been computed since the node started.
+#[derive(Default)]
+struct Passes {
+    passes: AtomicU64,
+    lookups: AtomicU64,
 }
 
 impl LocalShard {
@@ -39,12 +50,21 @@ impl LocalShard {
         registry: Arc<Registry>,
         bfv: Arc<Bfv>,
         pool: CpuPool,
-        kernel: Kernel,
+        kernels: Kernels,
         memory: usize,
     ) -> Self {
         let memory_units = u32::try_from(memory.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
         let memory = Arc::new(Semaphore::new(memory_units as usize));
-        Self { generations: ArcSwap::default(), registry, bfv, pool, kernel, memory, memory_units }
+        Self {
+            generations: ArcSwap::default(),
+            registry,
+            bfv,
+            pool,
+            kernels,
+            memory,
+            memory_units,
+            passes: Arc::default(),
+        }
     }
 
     /// Memory for a request of `bytes`, taken before its body is read.
@@ -100,15 +120,32 @@ impl LocalShard {
 
     /// Bytes of tables in memory, shared ones once.
     pub fn resident_bytes(&self) -> u64 {
-        let held = self.generations.load();
-        let mut tables: Vec<_> =
-            held.values().flat_map(|serving| serving.tables.values()).collect();
-        tables.sort_by_key(|table| Arc::as_ptr(table));
-        tables.dedup_by_key(|table| Arc::as_ptr(table));
-        tables.into_iter().map(|table| table.resident_bytes()).sum()
+        self.resident_tables().iter().map(|table| table.resident_bytes()).sum()
     }
 
-    /// Evaluates one slice.
+    /// The tables in memory, shared ones once.
+    fn resident_tables(&self) -> Vec<Arc<ServedTable>> {
+        let held = self.generations.load();
+        let tables = held.values().flat_map(|serving| serving.tables.values().cloned());
+        let mut tables: Vec<_> = tables.collect();
+        tables.sort_by_key(Arc::as_ptr);
+        tables.dedup_by_key(|table| Arc::as_ptr(table));
+        tables
+    }
+
+    /// Those of [`resident_bytes`](Self::resident_bytes) that lie in large pages, as far as the system
+    /// accepted the request.
+    pub fn large_page_bytes(&self) -> u64 {
+        self.resident_tables().iter().map(|table| table.large_page_bytes()).sum()
+    }
+
+    /// Passes since the node started, and the lookups that they answered.
+    pub fn passes(&self) -> (u64, u64) {
+        let Passes { passes, lookups } = &*self.passes;
+        (passes.load(Ordering::Relaxed), lookups.load(Ordering::Relaxed))
+    }
+
+    /// Evaluates one slice, in a pass with others that ask the same index.
     ///
     /// # Errors
     /// Before any work: an unknown generation, table or column, a malformed slice, a slice of
@@ -120,26 +157,18 @@ impl LocalShard {
             self.pool.run(move || decode(&call, &index)).await??
         };
         let keys = self.keys_of(&slice, &index).await?;
-        let (bfv, kernel, call) = (Arc::clone(&self.bfv), self.kernel, call.clone());
-        self.pool
-            .run(move || {
-                let evaluated = index.evaluate(
-                    call.generation,
-                    call.epoch,
-                    &slice,
-                    kernel,
-                    &bfv,
-                    keys.as_deref(),
-                )?;
-                let body =
-                    evaluated.partial.encode(&index.geometry).map_err(NodeError::internal)?;
-                Ok(EvaluateReply {
-                    body: Bytes::from(body),
-                    scan: evaluated.scan,
-                    hint: evaluated.hint,
-                })
-            })
-            .await?
+        let lookups = usize::from(slice.lookups());
+        let request = Request { generation: call.generation, epoch: call.epoch, slice, keys };
+        let (shared, kernels, bfv) = (Arc::clone(&index), self.kernels, Arc::clone(&self.bfv));
+        let passes = Arc::clone(&self.passes);
+        let pass = move |requests: Vec<Request>| {
+            let lookups = requests.iter().map(|request| u64::from(request.slice.lookups())).sum();
+            passes.passes.fetch_add(1, Ordering::Relaxed);
+            passes.lookups.fetch_add(lookups, Ordering::Relaxed);
+            let evaluated = shared.pass(&requests, kernels, &bfv);
+            evaluated.into_par_iter().map(|one| encode(one?, &shared)).collect()
+        };
+        index.batcher.run(&self.pool, request, lookups, pass).await?
     }
 
     /// Bytes of a partition of the index that a call reads: the most that its rows can take.
@@ -160,15 +189,18 @@ impl LocalShard {
         self.pool.run(read).await?
     }
 
-    /// The evaluation keys that a slice names; none where there is nothing to evaluate with them.
+    /// The evaluation keys that a slice names, with the index ready for them; none where there is
+    /// nothing to evaluate with them.
     async fn keys_of(
         &self,
         slice: &Slice,
-        index: &ServedIndex,
+        index: &Arc<ServedIndex>,
     ) -> Result<Option<Arc<EvaluationKeys>>, NodeError> {
         match slice.material() {
             SliceMaterial::Registered(digest) if !index.planes.is_empty() => {
-                self.registry.keys(digest).await.map(Some)
+                let keys = self.registry.keys(digest).await?;
+                index.serve_registered(&self.bfv, &self.pool).await?;
+                Ok(Some(keys))
             }
             _ => Ok(None),
         }
@@ -194,11 +226,20 @@ impl LocalShard {
 }
 
 fn decode(call: &EvaluateCall, index: &ServedIndex) -> Result<Slice, NodeError> {
-    let slice = Slice::decode(&call.body, &index.geometry, call.epoch)
-        .map_err(|_| NodeError::Malformed("malformed slice".into()))?;
-    if slice.lookups() == call.lookups {
-        Ok(slice)
-    } else {
-        Err(NodeError::Malformed("malformed slice".into()))
+    let malformed = || NodeError::Malformed("malformed slice".into());
+    let slice = Slice::decode(&call.body, &index.geometry, call.epoch).map_err(|_| malformed())?;
+    let variant = slice.material().kind().variant();
+    if variant.is_some_and(|variant| variant != index.variant) || slice.lookups() != call.lookups {
+        return Err(malformed());
     }
+    match index.partition_numbers().eq(slice.partitions().iter().copied()) {
+        true => Ok(slice),
+        false => Err(NodeError::WrongPartitions(call.generation)),
+    }
+}
+
+fn encode(evaluated: Evaluated, index: &ServedIndex) -> Result<EvaluateReply, NodeError> {
+    let Evaluated { partial, scan, hint } = evaluated;
+    let body = partial.encode(&index.geometry).map_err(NodeError::internal)?;
+    Ok(EvaluateReply { body: Bytes::from(body), scan, hint })
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use opaque_ops::admin::Readiness;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -193,11 +193,26 @@ impl Collector for Now {
             ),
             ("ready", "Whether the node is ready", u64::from(self.readiness.is_ready())),
             ("resident_bytes", "Bytes of partitions and hint tables in memory", bytes),
+            (
+                "large_page_bytes",
+                "Those of them that the system was asked to keep in pages of 2 MiB, and agreed",
+                self.local.large_page_bytes(),
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
+        }
+        let (passes, lookups) = self.local.passes();
+        let counters = [
+            ("passes", "Passes over this shard's part of an index", passes),
+            ("pass_lookups", "Lookups that they answered: several requests share a pass", lookups),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
         }
         Ok(())
     }

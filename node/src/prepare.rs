@@ -19,6 +19,7 @@ use opaque_pir::hint::{HintBuilder, HintError};
 use opaque_pir::index::{
     IndexPlan, PartitionError, PlanError, PlannedIndex, TablePlan, plan_table,
 };
+use opaque_pir::inline::{Chain, InlineError, PublicElements, PublicPart, Variant};
 use opaque_pir::layout::Salt;
 use opaque_pir::table::Schema;
 use rand::Rng;
@@ -32,6 +33,9 @@ use crate::store::{EpochWriter, IndexManifest, Manifest, Store, StoreError, Writ
 /// A load of another node that has written nothing for so long is taken for dead. Far more than
 /// the time between two segments.
 const IDLE: Duration = Duration::from_secs(60 * 60);
+
+/// The variant of inline keys that new epochs serve: the one with less to send.
+const VARIANT: Variant = Variant::Two;
 
 /// What is loaded.
 pub struct Load {
@@ -114,6 +118,8 @@ pub async fn prepare(
             non_null_rows,
             partitions: Vec::with_capacity(geometry.partitions() as usize),
             planes: Vec::with_capacity(geometry.planes()),
+            variant: VARIANT,
+            public_parts: Vec::with_capacity(geometry.planes()),
         };
         write(&epoch, &geometry, pieces, &mut index, built).await?;
         worked(building).await??;
@@ -129,7 +135,7 @@ pub async fn prepare(
 /// What the pool has computed.
 enum Piece {
     Partition(u32, Vec<u8>),
-    Plane(usize, Vec<u32>),
+    Plane(usize, Vec<u32>, PublicPart),
 }
 
 /// Computes an index piece by piece, until the end or until nobody takes the pieces any more.
@@ -149,8 +155,10 @@ fn build(
             return Ok(());
         }
     }
+    let chain = Chain::new(&PublicElements::new(&salt, column, VARIANT));
     for (plane, numbers) in hint.finish()?.into_planes().into_iter().enumerate() {
-        if pieces.blocking_send(Piece::Plane(plane, numbers)).is_err() {
+        let public = chain.tables(&numbers)?.public().clone();
+        if pieces.blocking_send(Piece::Plane(plane, numbers, public)).is_err() {
             return Ok(());
         }
     }
@@ -173,8 +181,10 @@ async fn write(
                 index.partitions.push(segment);
                 built(size);
             }
-            Piece::Plane(plane, numbers) => {
+            Piece::Plane(plane, numbers, public) => {
                 index.planes.push(epoch.put_plane(index.column, plane, &numbers).await?);
+                let digest = epoch.put_public_part(index.column, plane, &public).await?;
+                index.public_parts.push(digest);
             }
         }
     }
@@ -217,6 +227,10 @@ pub enum PrepareError {
     /// The hint cannot be built; a mistake of this program.
     #[error("hint: {0}")]
     Hint(#[from] HintError),
+    /// The public part of inline keys cannot be computed; a mistake of this program, or too little
+    /// memory.
+    #[error("inline keys: {0}")]
+    Inline(#[from] InlineError),
     /// The epoch cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use opaque_pir::codec::{Partial, Slice, SliceMaterial};
+use bytes::Bytes;
 use opaque_pir::geometry::Geometry;
-use opaque_pir::hint::multiply_plane;
 use opaque_pir::index::read_buckets;
+use opaque_pir::inline::{PlaneTables, Variant};
 use opaque_pir::layout::{Salt, decode_bucket, mask};
-use opaque_pir::scan::{Kernel, Partition, scan};
-use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
-use rayon::prelude::*;
+use opaque_pir::scan::Partition;
+use opaque_seal::{Bfv, PlaneTable};
+use tokio::sync::OnceCell;
 
 use crate::assignment::Assignment;
+use crate::batch::Batcher;
+use crate::call::EvaluateReply;
 use crate::coordination::Map;
 use crate::error::NodeError;
+use crate::pass::Request;
+use crate::pool::CpuPool;
 use crate::store::Manifest;
 
 /// One generation as this node serves it.
@@ -50,12 +53,17 @@ impl ServedTable {
     pub fn resident_bytes(&self) -> u64 {
         self.indexes.values().map(|index| index.resident_bytes()).sum()
     }
+
+    /// Those of them that lie in large pages, as far as the system accepted the request.
+    pub fn large_page_bytes(&self) -> u64 {
+        self.indexes.values().map(|index| index.large_page_bytes()).sum()
+    }
 }
 
 /// This shard's part of one index.
 ///
 /// Invariant: `partitions` is sorted by number and `planes` by plane, and both are exactly what
-/// placement gives this shard; [`ServedIndex::evaluate`] refuses slices for anything else.
+/// placement gives this shard; [`LocalShard`](crate::local::LocalShard) refuses slices for anything else.
 #[derive(Debug)]
 pub struct ServedIndex {
     /// Position of the column in the schema.
@@ -70,33 +78,30 @@ pub struct ServedIndex {
     pub partitions: Vec<(u32, Partition)>,
     /// Planes of the hint that this shard multiplies.
     pub planes: Vec<ServedPlane>,
+    /// The variant of inline keys that the planes' tables are made for.
+    pub variant: Variant,
+    /// The public parts of every plane of the index, for clients.
+    pub public_parts: Vec<Bytes>,
+    /// Requests that share passes.
+    pub batcher: Batcher<Request, Result<EvaluateReply, NodeError>>,
 }
 
-/// One plane of the hint, twice: ready for encrypted products, and plain for the self-test.
+/// One plane of the hint: ready for products with inline keys, and plain for the self-test.
 pub struct ServedPlane {
     /// Number of the plane in its index.
     pub plane: u16,
     /// 4096 × 1024 values of H, row-major.
     pub hint: Vec<u32>,
-    /// Its diagonals, encoded for BFV.
-    pub table: PlaneTable,
+    /// What the offline chain makes of it.
+    pub tables: PlaneTables,
+    /// Its diagonals, encoded for BFV with registered keys; made when the first of those comes.
+    pub registered: OnceCell<PlaneTable>,
 }
 
 impl std::fmt::Debug for ServedPlane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServedPlane").field("plane", &self.plane).finish_non_exhaustive()
     }
-}
-
-/// One shard's contribution and what it cost.
-#[derive(Debug)]
-pub struct Evaluated {
-    /// Sums over this shard's partitions, products of this shard's planes.
-    pub partial: Partial,
-    /// Time of the scan.
-    pub scan: Duration,
-    /// Time of the hint products.
-    pub hint: Duration,
 }
 
 impl ServedIndex {
@@ -108,81 +113,42 @@ impl ServedIndex {
     /// Bytes of memory: matrix, tables, plain hint.
     pub fn resident_bytes(&self) -> u64 {
         let matrix: usize = self.partitions.iter().map(|(_, data)| data.bytes().len()).sum();
-        let plane = |plane: &ServedPlane| plane.table.bytes() + plane.hint.len() * 4;
+        let plane = |plane: &ServedPlane| {
+            let registered = plane.registered.get().map_or(0, PlaneTable::bytes);
+            plane.tables.bytes() + registered + plane.hint.len() * 4
+        };
         (matrix + self.planes.iter().map(plane).sum::<usize>()) as u64
     }
 
-    /// Scans every partition for every lookup of the slice in one pass, and multiplies every plane.
-    ///
-    /// The work depends on the geometry and the number of lookups alone. CPU-bound: runs on the
-    /// current rayon pool.
-    ///
-    /// # Errors
-    /// When the slice names other partitions than these, or its ciphertexts are not of this
-    /// parameter set. `keys` is required unless the slice is a probe.
-    pub fn evaluate(
-        &self,
-        generation: u64,
-        epoch: u64,
-        slice: &Slice,
-        kernel: Kernel,
-        bfv: &Bfv,
-        keys: Option<&EvaluationKeys>,
-    ) -> Result<Evaluated, NodeError> {
-        if !self.partition_numbers().eq(slice.partitions().iter().copied()) {
-            return Err(NodeError::WrongPartitions(generation));
-        }
-        let started = Instant::now();
-        let queries = slice.scan_queries(&self.salt, self.column);
-        let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
-        let partitions: Vec<&Partition> = self.partitions.iter().map(|(_, data)| data).collect();
-        let scans =
-            scan(kernel, &self.geometry, &partitions, &queries).map_err(NodeError::internal)?;
-        let scan_time = started.elapsed();
-
-        let started = Instant::now();
-        let planes = match slice.material() {
-            SliceMaterial::Probe(probe) => self
-                .planes
-                .iter()
-                .map(|plane| {
-                    let product = |secret| le_bytes(&multiply_plane(&plane.hint, secret));
-                    (plane.plane, probe.secrets().iter().map(product).collect())
-                })
-                .collect(),
-            _ => self.hint_products(slice, bfv, keys)?,
-        };
-        let partitions = self.partition_numbers().collect();
-        let partial = Partial { generation, epoch, partitions, scans, planes };
-        Ok(Evaluated { partial, scan: scan_time, hint: started.elapsed() })
+    fn large_page_bytes(&self) -> u64 {
+        let partitions = self.partitions.iter().map(|(_, data)| data);
+        let matrix = partitions.filter(|data| data.large_pages()).map(|data| data.bytes().len());
+        let tables = self.planes.iter().map(|plane| &plane.tables);
+        let tables = tables.filter(|tables| tables.large_pages()).map(PlaneTables::bytes);
+        matrix.chain(tables).sum::<usize>() as u64
     }
 
-    /// One ciphertext per plane and lookup.
-    fn hint_products(
-        &self,
-        slice: &Slice,
-        bfv: &Bfv,
-        keys: Option<&EvaluationKeys>,
-    ) -> Result<PlaneProducts, NodeError> {
-        if self.planes.is_empty() {
-            return Ok(Vec::new());
+    /// Makes what registered keys need, once: 64 MiB a plane that nobody pays for who does not use them.
+    ///
+    /// # Errors
+    /// Too many jobs waiting for `pool`.
+    pub async fn serve_registered(
+        self: &Arc<Self>,
+        bfv: &Arc<Bfv>,
+        pool: &CpuPool,
+    ) -> Result<(), NodeError> {
+        for (position, plane) in self.planes.iter().enumerate() {
+            let make = async || {
+                let (index, bfv) = (Arc::clone(self), Arc::clone(bfv));
+                let build = move || {
+                    let hint = index.planes.get(position).map(|plane| plane.hint.as_slice());
+                    PlaneTable::build(&bfv, hint.unwrap_or_default())
+                };
+                pool.run(build).await?.map_err(NodeError::internal)
+            };
+            plane.registered.get_or_try_init(make).await?;
         }
-        let keys = keys.ok_or(NodeError::UnknownKeys)?;
-        let tables: Vec<&PlaneTable> = self.planes.iter().map(|plane| &plane.table).collect();
-        let malformed = || NodeError::Malformed("malformed encrypted secret".into());
-        let per_lookup: Vec<Vec<Vec<u8>>> = (0..slice.lookups())
-            .into_par_iter()
-            .map(|lookup| {
-                let bytes = slice.encrypted_secret(lookup).ok_or_else(malformed)?;
-                let secret = EncryptedSecret::from_bytes(bfv, bytes).map_err(|_| malformed())?;
-                hint_product(bfv, keys, &secret, &tables).map_err(|_| malformed())
-            })
-            .collect::<Result<_, NodeError>>()?;
-        let mut columns: Vec<_> = per_lookup.into_iter().map(Vec::into_iter).collect();
-        let of_plane = |plane: &ServedPlane| {
-            (plane.plane, columns.iter_mut().filter_map(Iterator::next).collect())
-        };
-        Ok(self.planes.iter().map(of_plane).collect())
+        Ok(())
     }
 
     /// The rows of buckets `first..end`, which must lie in one partition of this shard.
@@ -209,11 +175,4 @@ impl ServedIndex {
         }
         Ok(rows)
     }
-}
-
-/// Per plane, one ciphertext per lookup.
-type PlaneProducts = Vec<(u16, Vec<Vec<u8>>)>;
-
-fn le_bytes(values: &[u32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }

@@ -94,9 +94,9 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     ));
     let local = Arc::new(LocalShard::new(
         Arc::clone(&registry),
-        Arc::clone(&bfv),
+        bfv,
         pool.clone(),
-        config.kernel,
+        config.kernels,
         config.request_memory,
     ));
     let state = Arc::new(ReplicaState::new(
@@ -145,7 +145,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         shard = config.shard,
         clients = %config.client_listen,
         peers = %config.peer_listen,
-        kernel = config.kernel.name(),
+        kernel = config.kernels.name(),
         threads = config.threads,
         "listening"
     );
@@ -186,7 +186,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let reloading = tokio::spawn(async move {
         tokio::join!(Arc::clone(&tls).follow(), access.follow(), tell(&tls, &telling))
     });
-    let loader = Loader { shard: config.shard, store, bfv, pool };
+    let loader = Loader { shard: config.shard, store, pool };
     let lifecycle = Arc::new(Lifecycle {
         config,
         coordination,

@@ -2,7 +2,7 @@
 //! size that the geometry fixes.
 //!
 //! Every message starts with a marker byte, a version byte, the 32-byte [`ParamsId`] of its index and
-//! the epoch (8 bytes); all numbers are little endian. Decoding reads every byte, never panics, and
+//! [`Kind`], and the epoch (8 bytes); all numbers are little endian. Decoding reads every byte, never panics, and
 //! refuses what no encoder writes. Errors carry header fields only, nothing of a query's content.
 //!
 //! | message | from → to | content after the header |
@@ -10,7 +10,7 @@
 //! | [`QueryView`] | client → coordinator | lookups, material, per lookup C words and the encrypted secret |
 //! | [`Slice`] | coordinator → shard | lookups, material, partitions, per lookup their words and, for owners of planes, the secret |
 //! | [`Partial`] | shard → coordinator | generation, lookups, partitions, sums of R words, hint products of some planes |
-//! | [`AnswerView`] | coordinator → client | lookups, per lookup and plane 4096 sums modulo t and the hint product |
+//! | [`AnswerView`] | coordinator → client | lookups, per lookup and plane a [`Share`]: sums modulo t and the hint product, or both in one |
 //!
 //! [`ParamsId`]: crate::params::ParamsId
 
@@ -19,6 +19,7 @@ mod bits;
 mod combine;
 mod error;
 mod header;
+mod kind;
 mod partial;
 mod query;
 mod reader;
@@ -28,11 +29,12 @@ mod slice;
 mod tests;
 
 pub(crate) use answer::switch_modulus;
-pub use answer::{AnswerView, answer_bytes, recover_byte};
+pub use answer::{AnswerView, Share, answer_bytes, recover_byte};
 pub use combine::{CombineError, Combiner};
 pub use error::CodecError;
 pub use header::{KeyDigest, MAX_LOOKUPS, Material};
-pub use partial::{PROBE_PLANE_BYTES, Partial, partial_max_bytes};
+pub use kind::Kind;
+pub use partial::{Partial, partial_max_bytes};
 pub use query::{QueryView, QueryWriter, query_bytes};
 pub use reader::{ReadError, Reader, write_varint};
 pub use slice::{Slice, SliceMaterial, probe_slice, slice, slice_max_bytes};

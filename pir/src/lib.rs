@@ -15,6 +15,7 @@
 //! - [`geometry`], [`layout`], [`index`]: from rows to buckets to a whitened matrix;
 //! - [`ring`], [`scan`], [`hint`], [`probe`]: the arithmetic;
 //! - [`inline`]: the hint's product with keys that travel with the query;
+//! - [`kernels`]: one choice of machine code for all of it;
 //! - [`codec`]: what travels.
 //!
 //! **Features.** `secrets`: the client's half of [`inline`]. Only `opaque-client` may turn it on.
@@ -29,6 +30,7 @@ pub mod geometry;
 pub mod hint;
 pub mod index;
 pub mod inline;
+pub mod kernels;
 pub mod layout;
 pub mod params;
 pub mod probe;

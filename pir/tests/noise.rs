@@ -11,7 +11,7 @@
 mod lwe;
 
 use opaque_pir::codec::{
-    AnswerView, Combiner, KeyDigest, Material, Partial, QueryView, QueryWriter, Slice,
+    AnswerView, Combiner, KeyDigest, Material, Partial, QueryView, QueryWriter, Share, Slice,
     answer_bytes, query_bytes, recover_byte, slice,
 };
 use opaque_pir::geometry::Geometry;
@@ -144,10 +144,11 @@ fn a_lookup_s_error_is_as_computed() {
         secrets.push(secret);
     }
     let query = writer.finish().unwrap();
-    assert_eq!(query.len(), query_bytes(geometry, lookups));
+    let kind = material.kind();
+    assert_eq!(query.len(), query_bytes(geometry, kind, lookups));
 
     let view = QueryView::decode(&query, geometry, EPOCH).unwrap();
-    let mut combiner = Combiner::new(geometry, 1, EPOCH, lookups).unwrap();
+    let mut combiner = Combiner::new(geometry, kind, 1, EPOCH, lookups).unwrap();
     for (partitions, plane) in [([0, 3], 1), ([1, 2], 0)] {
         let bytes = slice(&view, &partitions, true).unwrap();
         let slice = Slice::decode(&bytes, geometry, EPOCH).unwrap();
@@ -158,17 +159,21 @@ fn a_lookup_s_error_is_as_computed() {
         let scans = scan(Kernel::best(), geometry, &served, &queries).unwrap();
         let products = vec![vec![0; PLANE_CIPHERTEXT_BYTES]; wanted.len()];
         let planes = vec![(plane, products)];
-        let partial =
-            Partial { generation: 1, epoch: EPOCH, partitions: partitions.to_vec(), scans, planes };
+        let partitions = partitions.to_vec();
+        let partial = Partial { generation: 1, epoch: EPOCH, kind, partitions, scans, planes };
         let bytes = partial.encode(geometry).unwrap();
-        combiner.add(Partial::decode(&bytes, geometry, lookups, false).unwrap()).unwrap();
+        combiner.add(Partial::decode(&bytes, geometry, lookups, kind).unwrap()).unwrap();
     }
     let answer = combiner.finish().unwrap();
-    assert_eq!(answer.len(), answer_bytes(geometry, lookups));
+    assert_eq!(answer.len(), answer_bytes(geometry, kind, lookups));
 
-    let view = AnswerView::decode(&answer, geometry, EPOCH, lookups).unwrap();
+    let view = AnswerView::decode(&answer, geometry, kind, EPOCH, lookups).unwrap();
     for (lookup, (bucket, secret)) in (0..).zip(wanted.iter().zip(&secrets)) {
-        let scans = [0, 1].map(|plane| view.scan(lookup, plane).unwrap()).concat();
+        let sums = |plane| match view.share(lookup, plane).unwrap() {
+            Share::Registered { sums, .. } => sums,
+            Share::Inline(_) => panic!("another kind of keys"),
+        };
+        let scans = [0, 1].map(sums).concat();
         let mut errors = Vec::new();
         for (row, (c, hs)) in scans.iter().zip(index.rounded_products(secret)).enumerate() {
             let byte = index.byte(row, *bucket);

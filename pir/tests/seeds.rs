@@ -13,12 +13,12 @@ use std::fs;
 use std::path::Path;
 
 use opaque_pir::codec::{
-    KeyDigest, Material, PROBE_PLANE_BYTES, Partial, QueryView, QueryWriter, answer_bytes,
-    probe_slice, slice,
+    KeyDigest, Kind, Material, Partial, QueryView, QueryWriter, answer_bytes, probe_slice, slice,
 };
 use opaque_pir::geometry::Geometry;
+use opaque_pir::inline::Variant;
 use opaque_pir::layout::{Page, Salt, encode_bucket};
-use opaque_pir::params::{ENCRYPTED_SECRET_BYTES, PLANE_CIPHERTEXT_BYTES};
+use opaque_pir::params::ENCRYPTED_SECRET_BYTES;
 use opaque_pir::probe::Probe;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 
@@ -103,26 +103,35 @@ fn buckets() {
     check_seed("bucket", "pages", &bucket(&pages));
 }
 
-fn query(lookups: u16) -> Vec<u8> {
-    let material = Material::Registered(KeyDigest::of(b"keys"));
+const INLINE: Material = Material::Inline(Variant::Two);
+
+fn registered() -> Material {
+    Material::Registered(KeyDigest::of(b"keys"))
+}
+
+fn query(material: Material, lookups: u16) -> Vec<u8> {
+    let secret = vec![0; material.kind().secret_bytes()];
     let mut query = QueryWriter::new(&geometry(), EPOCH, material, lookups).unwrap();
     for _ in 0..lookups {
-        query.lookup(&[0; 2048], &[0; ENCRYPTED_SECRET_BYTES]).unwrap();
+        query.lookup(&[0; 2048], &secret).unwrap();
     }
     query.finish().unwrap()
 }
 
 #[test]
 fn queries_and_slices() {
-    check_seed("query", "one", &compress(&query(1)));
-    check_seed("query", "three", &compress(&query(3)));
-    let bytes = query(2);
-    let view = QueryView::decode(&bytes, &geometry(), EPOCH).unwrap();
-    let cut =
-        |partitions: &[u32], with_secret| compress(&slice(&view, partitions, with_secret).unwrap());
-    check_seed("slice", "owner", &cut(&[0, 1], true));
-    check_seed("slice", "words", &cut(&[1], false));
-    check_seed("slice", "secret", &cut(&[], true));
+    check_seed("query", "one", &compress(&query(registered(), 1)));
+    check_seed("query", "three", &compress(&query(registered(), 3)));
+    check_seed("query", "inline", &compress(&query(INLINE, 2)));
+    let cut = |material, partitions: &[u32], with_secret| {
+        let bytes = query(material, 2);
+        let view = QueryView::decode(&bytes, &geometry(), EPOCH).unwrap();
+        compress(&slice(&view, partitions, with_secret).unwrap())
+    };
+    check_seed("slice", "owner", &cut(registered(), &[0, 1], true));
+    check_seed("slice", "words", &cut(registered(), &[1], false));
+    check_seed("slice", "secret", &cut(registered(), &[], true));
+    check_seed("slice", "inline", &cut(INLINE, &[1], true));
     let probe = Probe::from_secrets(Box::new([[0; 1024]; 4]));
     let bytes = probe_slice(&geometry(), EPOCH, &probe, &[0], true).unwrap();
     check_seed("slice", "probe", &compress(&bytes));
@@ -130,25 +139,30 @@ fn queries_and_slices() {
 
 #[test]
 fn partials_and_answers() {
-    let partial = |lookups: usize, planes: &[u16], product_bytes| {
+    let partial = |lookups: usize, planes: &[u16], kind: Kind| {
+        let product_bytes = kind.product_bytes(&geometry());
         let planes = planes.iter().map(|plane| (*plane, vec![vec![0; product_bytes]; lookups]));
         let partial = Partial {
             generation: 3,
             epoch: EPOCH,
+            kind,
             partitions: vec![1],
             scans: vec![vec![0; 4096]; lookups],
             planes: planes.collect(),
         };
         compress(&partial.encode(&geometry()).unwrap())
     };
-    check_seed("partial", "owner", &partial(1, &[0], PLANE_CIPHERTEXT_BYTES));
-    check_seed("partial", "scans", &partial(2, &[], 0));
-    check_seed("partial", "probe", &partial(4, &[0], PROBE_PLANE_BYTES));
+    check_seed("partial", "owner", &partial(1, &[0], Kind::Registered));
+    check_seed("partial", "scans", &partial(2, &[], Kind::Registered));
+    check_seed("partial", "inline", &partial(2, &[0], INLINE.kind()));
+    check_seed("partial", "probe", &partial(4, &[0], Kind::Probe));
     // An answer starts as a query does but for its marker, and has no material.
-    for (name, lookups) in [("one", 1), ("two", 2)] {
-        let mut answer = query(lookups)[..44].to_vec();
+    for (name, material, lookups) in
+        [("one", registered(), 1), ("two", registered(), 2), ("inline", INLINE, 2)]
+    {
+        let mut answer = query(material, lookups)[..44].to_vec();
         answer[0] = b'A';
-        answer.resize(answer_bytes(&geometry(), lookups), 0);
+        answer.resize(answer_bytes(&geometry(), material.kind(), lookups), 0);
         check_seed("answer", name, &compress(&answer));
     }
 }
@@ -159,4 +173,12 @@ fn seal() {
     let keys = [b"OEK\x01".to_vec(), vec![0; 217_344]].concat();
     check_seed("evaluation_keys", "zeros", &compress(&keys));
     check_seed("encrypted_secret", "zeros", &compress(&[0; ENCRYPTED_SECRET_BYTES]));
+}
+
+#[test]
+fn inline_queries() {
+    for variant in Variant::ALL {
+        let zeros = vec![0; variant.query_bytes()];
+        check_seed("inline_query", variant.name(), &compress(&zeros));
+    }
 }

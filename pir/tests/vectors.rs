@@ -7,8 +7,8 @@ use opaque_pir::codec::{
 };
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::HintBuilder;
+use opaque_pir::inline::Variant;
 use opaque_pir::layout::Salt;
-use opaque_pir::params::{ENCRYPTED_SECRET_BYTES, PLANE_CIPHERTEXT_BYTES};
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, public_element};
 use opaque_pir::scan::{Kernel, Partition, scan};
@@ -52,21 +52,27 @@ fn probe() -> Probe {
     Probe::from_secrets(secrets)
 }
 
-fn query() -> Vec<u8> {
-    let material = Material::Registered(KeyDigest::of(b"evaluation keys"));
+fn registered() -> Material {
+    Material::Registered(KeyDigest::of(b"evaluation keys"))
+}
+
+fn query(material: Material) -> Vec<u8> {
     let mut writer = QueryWriter::new(&geometry(), EPOCH, material, 2).unwrap();
     for lookup in 0..2 {
-        let secret = stream(&format!("secret {lookup}"), ENCRYPTED_SECRET_BYTES);
+        let secret = stream(&format!("secret {lookup}"), material.kind().secret_bytes());
         writer.lookup(&words(&format!("query {lookup}"), 2048), &secret).unwrap();
     }
     writer.finish().unwrap()
 }
 
-fn partial(partitions: &[u32], with_plane: bool) -> Partial {
-    let product = |lookup| stream(&format!("product {lookup}"), PLANE_CIPHERTEXT_BYTES);
+fn partial(material: Material, partitions: &[u32], with_plane: bool) -> Partial {
+    let kind = material.kind();
+    let bytes = kind.product_bytes(&geometry());
+    let product = |lookup| stream(&format!("product {lookup}"), bytes);
     Partial {
         generation: GENERATION,
         epoch: EPOCH,
+        kind,
         partitions: partitions.to_vec(),
         scans: (0..2).map(|l| words(&format!("scan {partitions:?} {l}"), 4096)).collect(),
         planes: if with_plane { vec![(0, vec![product(0), product(1)])] } else { Vec::new() },
@@ -121,26 +127,41 @@ fn hints() {
 
 #[test]
 fn messages() {
-    let query = query();
-    check(&query, "db27c24fcc3d2a3513bb824616645e38cad096b5a69c6bbfaabd4060fb6eb281");
-    let view = QueryView::decode(&query, &geometry(), EPOCH).unwrap();
-    check(
-        &slice(&view, &[1], true).unwrap(),
-        "2eec2a040322956578d15ceaf7da0b4f833c639a50cbc5f0ec5f8ad186b139a2",
-    );
     check(
         &probe_slice(&geometry(), EPOCH, &probe(), &[0, 1], true).unwrap(),
         "5d07301cad006c8e9d8025fb13f4863bf0772d45dec703e885acf01aeee6f506",
     );
-    check(
-        &partial(&[1], true).encode(&geometry()).unwrap(),
-        "f42bcdb58425f81e2ef33140ce4290b39db0f37fb5098627a9aa40c497c3166b",
+    check_messages(
+        registered(),
+        [
+            "db27c24fcc3d2a3513bb824616645e38cad096b5a69c6bbfaabd4060fb6eb281",
+            "2eec2a040322956578d15ceaf7da0b4f833c639a50cbc5f0ec5f8ad186b139a2",
+            "f42bcdb58425f81e2ef33140ce4290b39db0f37fb5098627a9aa40c497c3166b",
+            "280a0813260eb256abb40bf7899f5e17b906b735422cf7e8a956220ed36f6869",
+        ],
     );
-    let mut combiner = Combiner::new(&geometry(), GENERATION, EPOCH, 2).unwrap();
-    combiner.add(partial(&[1], true)).unwrap();
-    combiner.add(partial(&[0], false)).unwrap();
-    check(
-        &combiner.finish().unwrap(),
-        "280a0813260eb256abb40bf7899f5e17b906b735422cf7e8a956220ed36f6869",
+    check_messages(
+        Material::Inline(Variant::Two),
+        [
+            "54a5dd7ef0e4b611fd8997a4ff8a216540754cb20cb9d702291640935227782a",
+            "960b5e35997a477442faf63d1d29fac51b1fa2edebdf0bf8a1f153e05ef0f29a",
+            "0c1138defdb1c748ed4d1cfa95638c591abc53efca4f2860c21dc57679c72b12",
+            "bfa9132895f3e36d497d8bcb38dbe8ff44da15957e63d77f9d675515f3129e6e",
+        ],
     );
+}
+
+/// Query, slice, partial, answer.
+#[track_caller]
+fn check_messages(material: Material, digests: [&str; 4]) {
+    let query = query(material);
+    let view = QueryView::decode(&query, &geometry(), EPOCH).unwrap();
+    let cut = slice(&view, &[1], true).unwrap();
+    let partials = [partial(material, &[1], true), partial(material, &[0], false)];
+    let encoded = partials[0].encode(&geometry()).unwrap();
+    let mut combiner = Combiner::new(&geometry(), material.kind(), GENERATION, EPOCH, 2).unwrap();
+    partials.into_iter().for_each(|partial| combiner.add(partial).unwrap());
+    let answer = combiner.finish().unwrap();
+    let found = [query, cut, encoded, answer].map(|bytes| blake3::hash(&bytes).to_hex());
+    assert_eq!(found.each_ref().map(|digest| digest.as_str()), digests);
 }

@@ -1,22 +1,27 @@
 use opaque_pir::{
+    codec::{answer_bytes, query_bytes},
     geometry::Geometry,
+    inline::{PLANE_BYTES, PublicPart, Variant},
     layout::Salt,
     table::{Column, ColumnType, Role, Schema, encode_row},
 };
 
 use super::*;
+use crate::description::InlineMeta;
 
 /// Column 1 of the schema is searched; pages hold two rows.
 struct Fixture {
-    bfv: std::sync::Arc<Bfv>,
-    keys: Keys,
+    keys: IndexKeys,
     table: Table,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let bfv = Bfv::new().unwrap();
-        let keys = Keys::generate(&bfv).unwrap();
+        let salt = Salt([1; 32]);
+        // Of a plane that there is not: nothing here is opened to what it was.
+        let part = PublicPart::from_bytes(&[0; PLANE_BYTES]).unwrap();
+        let keys = IndexKeys::inline(&salt, 1, Variant::Two, vec![part]);
+        let inline = InlineMeta { variant: Variant::Two, public_parts: vec![[0; 32]] };
         let column = |name: &str, role| Column {
             name: name.to_owned(),
             column_type: ColumnType::Text,
@@ -31,15 +36,16 @@ impl Fixture {
             epoch: 1,
             generation: 1,
             rows: 10,
-            salt: Salt([1; 32]),
+            salt,
             indexes: vec![index(0), index(1)],
+            inline: vec![inline.clone(), inline],
         };
-        Self { bfv, keys, table }
+        Self { keys, table }
     }
 
     fn asker(&self) -> Asker<'_> {
-        let Self { bfv, keys, table } = self;
-        Asker { bfv, keys, table, index: &table.indexes[1] }
+        let Self { keys, table } = self;
+        Asker { keys, table, index: &table.indexes[1] }
     }
 
     fn page(&self, total_rows: u64, page: u32, rows: &[(u64, &str)]) -> Page {
@@ -127,13 +133,13 @@ fn a_request_and_only_its_own_answer_fit() {
     let fixture = Fixture::new();
     let asker = fixture.asker();
     let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(1);
-    let mut seeds = |n: usize| (0..n).map(|_| Seed::draw(&mut rng).unwrap()).collect::<Vec<_>>();
+    let mut seeds = |n: usize| (0..n).map(|_| Seeds::draw(&mut rng).unwrap()).collect::<Vec<_>>();
     let geometry = &asker.index.geometry;
     let request = asker.request(&[5, 6, 5], seeds(3)).unwrap();
-    assert_eq!(request.bytes.len(), opaque_pir::codec::query_bytes(geometry, 3));
+    assert_eq!(request.bytes.len(), query_bytes(geometry, fixture.keys.kind(), 3));
     assert_eq!(request.secrets.len(), 3);
     // An answer of zeros is of the right size but no bucket: the check catches it.
-    let zeros = vec![0; opaque_pir::codec::answer_bytes(geometry, 3)];
+    let zeros = vec![0; answer_bytes(geometry, fixture.keys.kind(), 3)];
     assert!(asker.open(request.secrets, &zeros).is_err());
     assert!(asker.request(&[0; 65], seeds(65)).is_err());
     assert!(matches!(asker.request(&[5, 6], seeds(1)), Err(LookupError::Seeds)));

@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::stream;
 use opaque_proto::v1::{
-    AnswerHeader, KeyChunk, LookupHeader, LookupRequest, LookupResponse, ScanRequest, ScannedRow,
-    lookup_request, lookup_response,
+    AnswerHeader, KeyChunk, LookupHeader, LookupRequest, LookupResponse, PublicPartsRequest,
+    ScanRequest, ScannedRow, lookup_request, lookup_response,
 };
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::{CallError, NodeClient, Session, retry::Progress};
+use crate::description::Table;
 
 /// Bytes of one message of a stream.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -24,8 +25,8 @@ pub struct Lookup<'a> {
     pub query: Bytes,
     /// Size that the answer must have.
     pub answer_bytes: usize,
-    /// The client's evaluation keys, sent only to a cluster that does not know them.
-    pub keys: &'a Bytes,
+    /// The client's evaluation keys, if it uses any; sent only to a cluster that does not know them.
+    pub keys: Option<&'a Bytes>,
 }
 
 /// One answer and what it cost.
@@ -84,6 +85,7 @@ impl Session {
                     return Ok(Answered { answer, header, wall, keys_bytes });
                 }
                 Err(CallError::UnknownKeys) if !progress.registered => {
+                    let keys = keys.ok_or(CallError::UnknownKeys)?;
                     progress.registered = true;
                     self.register(deadline, within, keys).await?;
                     keys_bytes += keys.len() as u64;
@@ -112,6 +114,25 @@ impl Session {
             return Err(CallError::Answer("the keys were stored under another digest"));
         }
         Ok(())
+    }
+
+    /// The public parts of one index, unchecked.
+    pub async fn public_parts(
+        &self,
+        within: Duration,
+        table: &Table,
+        column: u32,
+    ) -> Result<Vec<Bytes>, CallError> {
+        let request = PublicPartsRequest {
+            table: table.schema.table().to_owned(),
+            epoch: table.epoch,
+            column,
+        };
+        let fetched = self.call(within, |mut client: NodeClient| {
+            let request = request.clone();
+            async move { client.public_parts(request).await }
+        });
+        Ok(fetched.await?.into_inner().parts)
     }
 
     /// Rows of some buckets, in the clear. Public: the cluster learns which. A node that sends more

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use opaque_client::profile::{Home, NodeUrl};
 use opaque_client::sql::ResultSet;
-use opaque_client::{Client, ClientConfig, Error, QueryOptions, Timing};
+use opaque_client::{Client, ClientConfig, Error, KeyMode, Overrides, QueryOptions, Timing};
 use opaque_pir::table::Value;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -103,9 +103,21 @@ impl Cluster {
         Client::connect(self.config()).unwrap()
     }
 
+    /// A client with the cluster's profile and this way of keys.
+    pub(crate) fn client_with(&self, keys: KeyMode) -> Client {
+        Client::connect(ClientConfig { keys, ..self.config() }).unwrap()
+    }
+
     /// The profile that `opaque dev` wrote.
     pub(crate) fn config(&self) -> ClientConfig {
-        ClientConfig::new(&Home::new(self.home()), &[], None).unwrap()
+        // The variable of the CLI, which the commands of these tests inherit.
+        let keys = std::env::var("OPAQUE_KEYS").ok().map(|keys| match keys.as_str() {
+            "inline" => KeyMode::Inline,
+            "registered" => KeyMode::Registered,
+            other => panic!("OPAQUE_KEYS={other}"),
+        });
+        let overrides = Overrides { keys, ..Overrides::default() };
+        ClientConfig::with(&Home::new(self.home()), overrides).unwrap()
     }
 
     /// Kills a node's process without a chance to clean up.
@@ -260,7 +272,7 @@ impl Cluster {
         self.directory.path().join("data")
     }
 
-    fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.directory.path().join("home")
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use opaque_client::description::Table;
 use opaque_pir::codec::{KeyDigest, Material, QueryWriter, query_bytes};
-use opaque_pir::params::ENCRYPTED_SECRET_BYTES;
+use opaque_pir::inline::Variant;
 use opaque_proto::v1::query_client::QueryClient;
 use opaque_proto::v1::{
     KeyChunk, LoadCommit, LoadHeader, LoadRequest, LookupHeader, LookupRequest, RowBatch,
@@ -43,14 +43,14 @@ async fn queries(node: &mut Node, table: &Table) {
     let geometry = &index.geometry;
     let column = u32::try_from(column).unwrap();
     let unknown = Material::Registered(KeyDigest::of(b"nobody's keys"));
-    let query = |material| {
+    let query = |material: Material, fill| {
         let mut writer = QueryWriter::new(geometry, table.epoch, material, 1).unwrap();
         let words = vec![7; geometry.buckets() as usize];
-        writer.lookup(&words, &[0; ENCRYPTED_SECRET_BYTES]).unwrap();
+        writer.lookup(&words, &vec![fill; material.kind().secret_bytes()]).unwrap();
         writer.finish().unwrap()
     };
-    let good = query(unknown);
-    assert_eq!(good.len(), query_bytes(geometry, 1));
+    let good = query(unknown, 0);
+    assert_eq!(good.len(), query_bytes(geometry, unknown.kind(), 1));
     let header = LookupHeader {
         table: "weather".to_owned(),
         column,
@@ -69,6 +69,19 @@ async fn queries(node: &mut Node, table: &Table) {
         bytes
     };
 
+    let inline = |variant, fill| {
+        let bytes = query(Material::Inline(variant), fill);
+        (with(&|h| h.total_bytes = Some(bytes.len() as u64)), bytes)
+    };
+    // Keys that are no keys but of their form are answered, as nobody could tell.
+    let (zeros, body) = inline(Variant::Two, 0);
+    lookup(node, zeros, body).await.unwrap();
+    let (beyond, beyond_primes) = inline(Variant::Two, 0xff);
+    let (four, other_variant) = inline(Variant::Four, 0);
+    // Of the size of one kind, and the tag of the other.
+    let (tagged, mut wrong_tag) = inline(Variant::Two, 0);
+    wrong_tag[44] = 0;
+
     // (what, header, body, code, reason)
     let cases: Vec<(&str, LookupHeader, Vec<u8>, Code, &str)> = vec![
         ("unknown keys", header.clone(), good.clone(), Code::FailedPrecondition, "unknown-keys"),
@@ -80,6 +93,9 @@ async fn queries(node: &mut Node, table: &Table) {
             "malformed",
         ),
         ("no body", header.clone(), Vec::new(), Code::InvalidArgument, "malformed"),
+        ("inline values out of range", beyond, beyond_primes, Code::InvalidArgument, "malformed"),
+        ("a variant not served", four, other_variant, Code::InvalidArgument, "malformed"),
+        ("another kind's tag", tagged, wrong_tag, Code::InvalidArgument, "malformed"),
         (
             "oversized body",
             header.clone(),

@@ -1,5 +1,6 @@
 //! Nothing of a query in the nodes' logs, not even at trace level; nor who asked.
 
+use opaque_client::KeyMode;
 use opaque_pir::layout::page_bucket;
 use opaque_pir::table::Value;
 
@@ -51,7 +52,7 @@ async fn the_trace_log_does_not_name_keys_that_cannot_be_read() {
     let mut cluster = Cluster::start_logging(&[], "trace").await;
     cluster.load_example("weather", "weather.csv");
     let sql = "SELECT temperature FROM weather WHERE city = 'Cairo'";
-    assert_eq!(rows(&cluster.client(), sql).await, [[int(33)]]);
+    assert_eq!(rows(&cluster.client_with(KeyMode::Registered), sql).await, [[int(33)]]);
     let folder = cluster.data().join("store/keys");
     let mut stored = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let (object, more) = (stored.next().unwrap(), stored.next());
@@ -64,7 +65,7 @@ async fn the_trace_log_does_not_name_keys_that_cannot_be_read() {
     cluster.stop();
     std::fs::remove_file(&object).unwrap();
     cluster.resume();
-    let (answer, timing) = query(&cluster.client(), sql).await.unwrap();
+    let (answer, timing) = query(&cluster.client_with(KeyMode::Registered), sql).await.unwrap();
     assert_eq!(answer.rows, [[int(33)]]);
     assert!(timing.keys_bytes > 0 && object.is_file(), "{timing:?}");
 
@@ -72,7 +73,7 @@ async fn the_trace_log_does_not_name_keys_that_cannot_be_read() {
     cluster.stop();
     std::fs::write(&object, b"no keys").unwrap();
     cluster.resume();
-    let (answer, timing) = query(&cluster.client(), sql).await.unwrap();
+    let (answer, timing) = query(&cluster.client_with(KeyMode::Registered), sql).await.unwrap();
     assert_eq!(answer.rows, [[int(33)]]);
     assert!(timing.keys_bytes > 0, "{timing:?}");
 
@@ -82,7 +83,7 @@ async fn the_trace_log_does_not_name_keys_that_cannot_be_read() {
     std::fs::create_dir(&object).unwrap();
     std::fs::write(object.join("in the way"), b"").unwrap();
     cluster.resume();
-    let said = cluster.fails(&["query", sql]);
+    let said = cluster.fails(&["query", "--keys", "registered", sql]);
     cluster.stop();
     // Half of it would identify the client as well.
     let name = &digest[..16];

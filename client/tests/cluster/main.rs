@@ -15,6 +15,7 @@ mod differential;
 mod epochs;
 mod harness;
 mod hostile;
+mod keys;
 mod loading;
 mod logs;
 #[path = "../support/oracle.rs"]

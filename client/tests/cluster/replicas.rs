@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use opaque_client::Client;
+use opaque_client::{Client, ClientConfig, KeyMode};
 
 use super::harness::{Cluster, int, query, rows, signal, words};
 
@@ -84,7 +84,8 @@ async fn a_lost_shard_is_named_within_the_deadline_and_comes_back() {
 async fn a_late_joiner_answers_with_keys_that_it_never_saw_registered() {
     let mut cluster = Cluster::start(&[]).await;
     cluster.load_example("weather", "weather.csv");
-    let client = cluster.client();
+    let registered = ClientConfig { keys: KeyMode::Registered, ..cluster.config() };
+    let client = Client::connect(registered.clone()).unwrap();
     let (_, first) = query(&client, "SELECT * FROM weather WHERE city = 'Cairo'").await.unwrap();
     assert!(first.keys_bytes > 0 && first.keys_bytes <= 500_000, "{first:?}");
     let (_, second) = query(&client, "SELECT * FROM weather WHERE city = 'Tokyo'").await.unwrap();
@@ -92,7 +93,9 @@ async fn a_late_joiner_answers_with_keys_that_it_never_saw_registered() {
     // One node comes back without memory of any key, then every node at once. It answers both as the
     // node that the client asks and as a shard that another node asks.
     cluster.kill_and_await("shard-2-0").await;
-    for client in [cluster.client_of("shard-2-0"), cluster.client_of("shard-0-0")] {
+    for node in ["shard-2-0", "shard-0-0"] {
+        let endpoints = vec![cluster.endpoint(node)];
+        let client = Client::connect(ClientConfig { endpoints, ..registered.clone() }).unwrap();
         for (city, country) in [("Cairo", "EG"), ("Santiago", "CL"), ("Tokyo", "JP")] {
             let sql = format!("SELECT country FROM weather WHERE city = '{city}'");
             let (answer, timing) = query(&client, &sql).await.unwrap();
@@ -101,7 +104,7 @@ async fn a_late_joiner_answers_with_keys_that_it_never_saw_registered() {
     }
     cluster.stop();
     cluster.resume();
-    let client = cluster.client();
+    let client = cluster.client_with(KeyMode::Registered);
     let (answer, timing) =
         query(&client, "SELECT country FROM weather WHERE city = 'Cairo'").await.unwrap();
     assert_eq!((answer.rows, timing.keys_bytes), (vec![vec![words("EG")]], 0));

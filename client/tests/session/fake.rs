@@ -44,6 +44,7 @@ pub(crate) enum Reply {
 pub(crate) struct Seen {
     pub(crate) lookups: Vec<(LookupHeader, Vec<u8>)>,
     pub(crate) keys: Vec<Vec<u8>>,
+    pub(crate) public_parts: Vec<(String, u64, u32)>,
     pub(crate) scans: Vec<ScanRequest>,
     pub(crate) describes: usize,
     pub(crate) loads: usize,
@@ -56,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) seen: Mutex<Seen>,
     /// Whether it takes keys and says nothing, for ever.
     pub(crate) keys_hang: bool,
+    /// Said to whoever asks for public parts.
+    pub(crate) public_parts: Mutex<Vec<Bytes>>,
     /// Said to each `describe`, the last one for ever.
     pub(crate) tables: Mutex<VecDeque<TableDescription>>,
 }
@@ -156,6 +159,17 @@ impl Query for Handle {
         };
         let parts = parts.into_iter().map(|part| Ok(LookupResponse { part: Some(part) }));
         Ok(Response::new(stream::iter(parts).boxed()))
+    }
+
+    async fn public_parts(
+        &self,
+        request: Request<PublicPartsRequest>,
+    ) -> Result<Response<PublicPartsResponse>, Status> {
+        let request = request.into_inner();
+        let mut seen = self.0.seen.lock().unwrap();
+        seen.public_parts.push((request.table, request.epoch, request.column));
+        let parts = self.0.public_parts.lock().unwrap().clone();
+        Ok(Response::new(PublicPartsResponse { parts }))
     }
 
     async fn register_keys(

@@ -1,30 +1,32 @@
 //! Lookups of several requests, against a node that spoils what is in the answers.
 
-use opaque_client::Client;
+use opaque_client::{Client, ClientConfig, KeyMode};
 use opaque_pir::{
-    codec::{Combiner, Partial, QueryView},
+    codec::{Combiner, Kind, Partial, QueryView},
     geometry::Geometry,
-    params::PLANE_CIPHERTEXT_BYTES,
+    inline::Variant,
 };
+use tonic::Code;
 
 use super::{
     fake::Reply,
-    scan::{client_with_keys, config, described, numbers},
+    scan::{config, described, numbers, public_part},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
 /// An answer that is right in every outward respect, and whose buckets decrypt to nothing valid.
-fn spoiled(lookups: u16) -> Reply {
+fn spoiled(kind: Kind, lookups: u16) -> Reply {
     let geometry = Geometry::new(4096, 2048, 1).unwrap();
     let of_lookups = usize::from(lookups);
     let partial = Partial {
         generation: 1,
         epoch: 1,
+        kind,
         partitions: (0..geometry.partitions()).collect(),
         scans: vec![vec![0; geometry.bucket_bytes()]; of_lookups],
-        planes: vec![(0, vec![vec![0; PLANE_CIPHERTEXT_BYTES]; of_lookups])],
+        planes: vec![(0, vec![vec![0; kind.product_bytes(&geometry)]; of_lookups])],
     };
-    let mut combiner = Combiner::new(&geometry, 1, 1, lookups).unwrap();
+    let mut combiner = Combiner::new(&geometry, kind, 1, 1, lookups).unwrap();
     combiner.add(partial).unwrap();
     Reply::Bytes(combiner.finish().unwrap())
 }
@@ -34,25 +36,71 @@ fn spoiled(lookups: u16) -> Reply {
 async fn every_request_is_sent_before_an_answer_is_opened() {
     let literals: Vec<String> = (0..20).map(|literal| literal.to_string()).collect();
     let sql = format!("SELECT * FROM t WHERE id IN ({})", literals.join(", "));
-    let keys = tempfile::tempdir().unwrap();
-    let script = vec![spoiled(16), spoiled(4)];
-    let (client, node) =
-        client_with_keys(vec![described(1, 100)], script, keys.path().join("keys")).await;
-    let error = numbers(&client, &sql).await.unwrap_err();
-    assert!(error.to_string().contains("failed its check"), "{error}");
+    for (keys, kind) in modes() {
+        let home = tempfile::tempdir().unwrap();
+        let script = vec![spoiled(kind, 16), spoiled(kind, 4)];
+        let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
+        let client = Client::connect(ClientConfig { keys, ..config }).unwrap();
+        let error = numbers(&client, &sql).await.unwrap_err();
+        assert!(error.to_string().contains("failed its check"), "{error}");
+        let seen = node.seen.lock().unwrap();
+        let lookups: Vec<_> = seen.lookups.iter().map(|(header, _)| header.lookups).collect();
+        assert_eq!(lookups, [Some(16), Some(4)]);
+        assert_eq!(seen.describes, 1);
+    }
+}
+
+/// Both ways of keys, and the kind of message that they make.
+fn modes() -> [(KeyMode, Kind); 2] {
+    [(KeyMode::Inline, INLINE), (KeyMode::Registered, Kind::Registered)]
+}
+
+const INLINE: Kind = Kind::Inline(Variant::Two);
+
+/// Public parts are fetched once for all lookups of an index, and by another process not at all.
+#[tokio::test]
+async fn public_parts_are_fetched_once_and_checked() {
+    const SQL: &str = "SELECT * FROM t WHERE id = 5";
+    let home = tempfile::tempdir().unwrap();
+    let script = (0..4).map(|_| spoiled(INLINE, 1)).collect();
+    let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
+    *node.public_parts.lock().unwrap() = vec![vec![2; public_part().len()].into()];
+    let client = Client::connect(config.clone()).unwrap();
+    let error = numbers(&client, SQL).await.unwrap_err();
+    assert!(error.to_string().contains("public part"), "{error}");
+    assert!(node.seen.lock().unwrap().lookups.is_empty(), "nothing was asked");
+
+    *node.public_parts.lock().unwrap() = vec![public_part().into()];
+    for client in [&client, &client, &Client::connect(config).unwrap()] {
+        numbers(client, SQL).await.unwrap_err();
+    }
     let seen = node.seen.lock().unwrap();
-    let lookups: Vec<_> = seen.lookups.iter().map(|(header, _)| header.lookups).collect();
-    assert_eq!(lookups, [Some(16), Some(4)]);
-    assert_eq!(seen.describes, 1);
+    assert_eq!(seen.public_parts, vec![("t".to_owned(), 1, 0); 2]);
+    assert_eq!((seen.lookups.len(), seen.keys.len()), (3, 0));
+}
+
+/// Nothing can be registered with keys that travel with the query: a node that asks for it gets
+/// neither keys nor the query again.
+#[tokio::test]
+async fn a_node_that_wants_keys_registered_gets_none_with_inline_keys() {
+    let home = tempfile::tempdir().unwrap();
+    let script = vec![Reply::Refuse(Code::FailedPrecondition, "unknown-keys"), spoiled(INLINE, 1)];
+    let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
+    let client = Client::connect(config).unwrap();
+    let error = numbers(&client, "SELECT * FROM t WHERE id = 5").await.unwrap_err();
+    assert!(error.to_string().contains("does not know this client's keys"), "{error}");
+    let seen = node.seen.lock().unwrap();
+    assert_eq!((seen.lookups.len(), seen.keys.len()), (1, 0));
+    assert!(!home.path().join("keys").exists(), "no long-lived secret is made");
 }
 
 /// The scan's part of a query is a function of the client's randomness, and of nothing that repeats
 /// unless a test injects it.
 #[tokio::test]
 async fn seeds_come_from_the_system_unless_they_are_injected() {
-    let keys = tempfile::tempdir().unwrap();
-    let script = (0..3).map(|_| spoiled(2)).collect();
-    let (config, node) = config(vec![described(1, 100)], script, keys.path().join("keys")).await;
+    let home = tempfile::tempdir().unwrap();
+    let script = (0..3).map(|_| spoiled(INLINE, 2)).collect();
+    let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
     let injected = || Client::with_randomness(config.clone(), StdRng::seed_from_u64(1)).unwrap();
     for client in [injected(), injected(), Client::connect(config.clone()).unwrap()] {
         numbers(&client, "SELECT * FROM t WHERE id IN (5, 5)").await.unwrap_err();
@@ -69,4 +117,6 @@ async fn seeds_come_from_the_system_unless_they_are_injected() {
     assert_ne!(scan(0, 0), scan(0, 1), "one value, two lookups");
     assert_ne!(scan(0, 0), scan(2, 0));
     assert_ne!(scan(2, 0), scan(2, 1));
+    // So are the keys, of which nothing else is in a query.
+    assert!(seen.lookups[0].1 == seen.lookups[1].1 && seen.lookups[0].1 != seen.lookups[2].1);
 }

@@ -51,7 +51,7 @@ async fn cluster(scripts: Vec<Vec<Reply>>) -> (Session, Vec<Arc<Node>>) {
 async fn ask(session: &Session, within: Duration) -> Result<Answered, CallError> {
     let keys = Bytes::from(vec![3; 300_000]);
     let header = LookupHeader { table: "t".to_owned(), column: 1, ..LookupHeader::default() };
-    let lookup = Lookup { header, query: query(), answer_bytes: ANSWER_BYTES, keys: &keys };
+    let lookup = Lookup { header, query: query(), answer_bytes: ANSWER_BYTES, keys: Some(&keys) };
     session.lookup(within, lookup).await
 }
 

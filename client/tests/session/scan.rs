@@ -3,10 +3,13 @@
 use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use opaque_client::{
-    Client, ClientConfig, Credentials, Error, QueryOptions, description::schema_to_wire,
+    Client, ClientConfig, Error, QueryOptions,
+    description::schema_to_wire,
+    profile::{Home, NodeUrl},
 };
 use opaque_pir::{
     geometry::Geometry,
+    inline::{PLANE_BYTES, PublicPart, Variant},
     table::{Column, ColumnType, Role, Schema, Value, encode_row},
 };
 use opaque_proto::v1::{Index, ScannedRow, TableDescription};
@@ -24,6 +27,11 @@ fn schema() -> Schema {
     Schema::new("t".to_owned(), vec![column]).unwrap()
 }
 
+/// What opens answers; of no plane there is, but any bytes are some public part.
+pub(crate) fn public_part() -> Vec<u8> {
+    vec![1; PLANE_BYTES]
+}
+
 /// Two partitions.
 pub(crate) fn described(epoch: u64, rows: u64) -> TableDescription {
     let geometry = Geometry::new(4096, 2048, 1).unwrap();
@@ -34,6 +42,8 @@ pub(crate) fn described(epoch: u64, rows: u64) -> TableDescription {
         page_rows: 1,
         non_null_rows: rows,
         params_id: geometry.params_id().as_bytes().to_vec().into(),
+        variant: Variant::Two.name().to_owned(),
+        public_parts: vec![PublicPart::digest(&public_part()).to_vec().into()],
     };
     TableDescription {
         schema: Some(schema_to_wire(&schema())),
@@ -56,30 +66,34 @@ fn page(rows: &[u64], next: u32) -> Reply {
 }
 
 async fn client(tables: Vec<TableDescription>, script: Vec<Reply>) -> (Client, Arc<Node>) {
-    client_with_keys(tables, script, std::env::temp_dir().join("opaque-no-keys")).await
+    client_at(tables, script, std::env::temp_dir().join("opaque-no-home")).await
 }
 
-pub(crate) async fn client_with_keys(
+pub(crate) async fn client_at(
     tables: Vec<TableDescription>,
     script: Vec<Reply>,
-    keys_dir: PathBuf,
+    home: PathBuf,
 ) -> (Client, Arc<Node>) {
-    let (config, node) = config(tables, script, keys_dir).await;
+    let (config, node) = config(tables, script, home).await;
     (Client::connect(config).unwrap(), node)
 }
 
 pub(crate) async fn config(
     tables: Vec<TableDescription>,
     script: Vec<Reply>,
-    keys_dir: PathBuf,
+    home: PathBuf,
 ) -> (ClientConfig, Arc<Node>) {
     let authority = Authority::new();
     let node = Node::new(script);
     *node.tables.lock().unwrap() = VecDeque::from(tables);
+    *node.public_parts.lock().unwrap() = vec![public_part().into()];
     let endpoints = vec![url(authority.serve(&node).await)];
+    (client_config(endpoints, &authority, home), node)
+}
+
+fn client_config(endpoints: Vec<NodeUrl>, authority: &Authority, home: PathBuf) -> ClientConfig {
     let ca_pem = Some(authority.pem());
-    let credentials = Credentials::default();
-    (ClientConfig { endpoints, ca_pem, credentials, keys_dir, deadline: QUICK }, node)
+    ClientConfig { ca_pem, deadline: QUICK, ..ClientConfig::of(&Home::new(home), endpoints) }
 }
 
 pub(crate) async fn numbers(client: &Client, sql: &str) -> Result<Vec<Value>, Error> {
@@ -201,13 +215,7 @@ async fn a_rollback_is_sent_once_and_to_a_node_that_answers() {
     for node in &nodes {
         endpoints.push(url(authority.serve(node).await));
     }
-    let config = ClientConfig {
-        endpoints,
-        ca_pem: Some(authority.pem()),
-        credentials: Credentials::default(),
-        keys_dir: std::env::temp_dir().join("opaque-no-keys"),
-        deadline: QUICK,
-    };
+    let config = client_config(endpoints, &authority, std::env::temp_dir().join("opaque-no-home"));
     let error = Client::connect(config).unwrap().rollback("t", 3).await.unwrap_err();
     assert!(error.to_string().contains("the rollback failed"), "{error}");
     assert!(error.hint().unwrap().contains("may still complete"), "{error}");

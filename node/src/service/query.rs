@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use futures::Stream;
 use futures::stream::try_unfold;
-use opaque_pir::codec::{MAX_LOOKUPS, query_bytes};
+use opaque_pir::codec::{Kind, MAX_LOOKUPS, query_bytes};
 use opaque_pir::geometry::Geometry;
 use opaque_proto::v1::query_server::Query;
 use opaque_proto::v1::{
     AnswerHeader, DescribeTableRequest, Epoch, KeyChunk, ListEpochsRequest, ListEpochsResponse,
     ListTablesRequest, ListTablesResponse, LoadRequest, LoadResponse, LookupHeader, LookupRequest,
-    LookupResponse, RegisterKeysResponse, RollbackRequest, RollbackResponse, ScanRequest,
-    ScanResponse, ScannedRow, StatusRequest, StatusResponse, TableDescription, lookup_request,
-    lookup_response,
+    LookupResponse, PublicPartsRequest, PublicPartsResponse, RegisterKeysResponse, RollbackRequest,
+    RollbackResponse, ScanRequest, ScanResponse, ScannedRow, StatusRequest, StatusResponse,
+    TableDescription, lookup_request, lookup_response,
 };
 use opaque_seal::EVALUATION_KEYS_BYTES;
 use rayon::ThreadPool;
@@ -92,6 +92,16 @@ impl Query for QueryService {
     ) -> Result<Response<TableDescription>, Status> {
         let (serving, table) = self.cluster.table(&request.into_inner().table)?;
         Ok(Response::new(description(&table.manifest, serving.map.generation)))
+    }
+
+    async fn public_parts(
+        &self,
+        request: Request<PublicPartsRequest>,
+    ) -> Result<Response<PublicPartsResponse>, Status> {
+        let PublicPartsRequest { table, epoch, column } = request.into_inner();
+        let (_, table) = self.cluster.table_at(&table, epoch)?;
+        let parts = index_of(&table, column)?.public_parts.clone();
+        Ok(Response::new(PublicPartsResponse { parts }))
     }
 
     async fn register_keys(
@@ -263,10 +273,13 @@ impl QueryService {
         let lookups = u16::try_from(lookups).ok().filter(|n| (1..=MAX_LOOKUPS).contains(n));
         let lookups =
             lookups.ok_or_else(|| malformed(&format!("1 to {MAX_LOOKUPS} lookups a request")))?;
-        let expected = query_bytes(&index.geometry, lookups);
-        if total != expected as u64 {
-            return Err(malformed(&format!("{total} bytes instead of {expected}")).into());
-        }
+        // Of either kind of keys; which it is, the query says itself.
+        let sizes = [Kind::Inline(index.variant), Kind::Registered]
+            .map(|kind| query_bytes(&index.geometry, kind, lookups));
+        let expected = sizes.into_iter().find(|size| total == *size as u64).ok_or_else(|| {
+            let [inline, registered] = sizes;
+            malformed(&format!("{total} bytes instead of {inline} or {registered}"))
+        })?;
         // The query, its slices and the partials: three times its size covers them.
         let memory = self.local.reserve(expected.saturating_mul(3))?;
         let mut collector = Collector::new(expected);

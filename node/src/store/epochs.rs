@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::PutPayload;
 use object_store::path::Path;
+use opaque_pir::inline::{self, PublicPart};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{self, Manifest, PLANE_BYTES, SegmentRef, TOMBSTONE};
@@ -113,6 +114,26 @@ impl Store {
         let bytes = self.segment(manifest, segment, object, Kind::Plane, PLANE_BYTES).await?;
         let (numbers, _) = bytes.as_chunks();
         Ok(numbers.iter().copied().map(u32::from_le_bytes).collect())
+    }
+
+    /// The public part of a plane, [`inline::PLANE_BYTES`] of them, as its digest names it.
+    pub async fn public_part(
+        &self,
+        manifest: &Manifest,
+        column: u32,
+        plane: usize,
+    ) -> Result<Bytes, StoreError> {
+        let object = manifest::public_part_object(column, plane);
+        let path = within(manifest.schema.table(), manifest.epoch, &object);
+        let digest = manifest.index(column).and_then(|index| index.public_parts.get(plane));
+        let Some(digest) = digest else {
+            return Err(StoreError::NotFound { object: path.to_string() });
+        };
+        let bytes = self.read(&path, inline::PLANE_BYTES as u64).await?;
+        if PublicPart::digest(&bytes) != digest.0 {
+            return Err(StoreError::corrupt(&path, "the checksum does not hold".to_owned()));
+        }
+        Ok(bytes.into())
     }
 
     /// Takes the table's next epoch number. Concurrent callers get different ones.

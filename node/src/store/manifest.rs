@@ -1,6 +1,7 @@
 //! A manifest: everything about one epoch of a table, and the list of its segments.
 
 use opaque_pir::geometry::Geometry;
+use opaque_pir::inline::{self, Variant};
 use opaque_pir::layout::Salt;
 use opaque_pir::params::{PARTITION_BUCKETS, PLANE_ROWS};
 use opaque_pir::table::Schema;
@@ -18,7 +19,7 @@ pub(super) const TOMBSTONE: &[u8] = br#"{"format":"opaque-manifest","version":1,
 pub(super) const PLANE_BYTES: usize = PLANE_ROWS * PARTITION_BUCKETS * 4;
 
 const FORMAT: &str = "opaque-manifest";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// One epoch of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,10 @@ pub struct IndexManifest {
     pub partitions: Vec<SegmentRef>,
     /// The segments of the hint's planes, in order.
     pub planes: Vec<SegmentRef>,
+    /// The variant of inline keys that is served.
+    pub variant: Variant,
+    /// The digests of the public parts that belong to it, plane by plane; each is an object.
+    pub public_parts: Vec<Digest>,
 }
 
 /// One segment.
@@ -99,7 +104,8 @@ impl Manifest {
         let segments = |index: &IndexManifest| -> u64 {
             index.partitions.iter().chain(&index.planes).map(|segment| segment.bytes).sum()
         };
-        self.indexes.iter().map(segments).sum()
+        let public_parts = |index: &IndexManifest| index.public_parts.len() * inline::PLANE_BYTES;
+        self.indexes.iter().map(|index| segments(index) + public_parts(index) as u64).sum()
     }
 
     /// Identity of the epoch's content: of the manifest, and so of every segment.
@@ -127,7 +133,10 @@ impl Manifest {
             return Err("it is not a manifest".to_owned());
         }
         if marker.version != VERSION {
-            return Err(format!("manifest version {}; this node knows {VERSION}", marker.version));
+            return Err(format!(
+                "manifest version {}; this node knows {VERSION}: load the table again",
+                marker.version
+            ));
         }
         let envelope: Envelope<Self> = serde_json::from_slice(bytes).map_err(text)?;
         let Envelope { format: _, version: _, digest, manifest } = envelope;
@@ -149,7 +158,7 @@ impl Manifest {
             return Err("its indexes are not the searchable columns".to_owned());
         }
         for index in indexes {
-            let IndexManifest { column, geometry, non_null_rows, partitions, planes } = index;
+            let IndexManifest { column, geometry, non_null_rows, partitions, planes, .. } = index;
             if non_null_rows > rows {
                 return Err(format!("index {column} has more rows than the table"));
             }
@@ -158,6 +167,10 @@ impl Manifest {
             check_segments(partitions, names, geometry.partition_bytes())?;
             let names = (0..geometry.planes()).map(|i| plane_object(*column, i));
             check_segments(planes, names, PLANE_BYTES)?;
+            let (found, expected) = (index.public_parts.len(), geometry.planes());
+            if found != expected {
+                return Err(format!("{found} public parts where {expected} belong"));
+            }
         }
         Ok(())
     }
@@ -191,4 +204,9 @@ pub(super) fn partition_object(column: u32, partition: u32) -> String {
 /// Path of a plane's segment in its epoch's folder.
 pub(super) fn plane_object(column: u32, plane: usize) -> String {
     format!("index-{column}/plane-{plane}")
+}
+
+/// Path of a plane's public part in its epoch's folder.
+pub(super) fn public_part_object(column: u32, plane: usize) -> String {
+    format!("index-{column}/public-{plane}")
 }

@@ -2,6 +2,7 @@ mod epochs;
 pub(crate) mod faults;
 
 use opaque_pir::geometry::Geometry;
+use opaque_pir::inline::{PLANE_BYTES, PublicPart, Variant};
 use opaque_pir::layout::Salt;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
 use tempfile::TempDir;
@@ -35,9 +36,21 @@ fn numbers(seed: u8) -> Vec<u32> {
     (0..4096 * 1024u32).map(|i| i.wrapping_mul(u32::from(seed) + 77_777)).collect()
 }
 
+fn public_part(seed: u8) -> PublicPart {
+    PublicPart::from_bytes(&[seed; PLANE_BYTES]).unwrap()
+}
+
 fn manifest(epoch: u64, partitions: Vec<SegmentRef>, planes: Vec<SegmentRef>) -> Manifest {
-    let (geometry, non_null_rows) = (geometry(), 3);
-    let index = IndexManifest { column: 1, geometry, non_null_rows, partitions, planes };
+    let public_part = Digest(PublicPart::digest(&public_part(epoch as u8).to_bytes()));
+    let index = IndexManifest {
+        column: 1,
+        geometry: geometry(),
+        non_null_rows: 3,
+        partitions,
+        planes,
+        variant: Variant::Two,
+        public_parts: vec![public_part],
+    };
     let (salt, created) = (Salt([7; 32]), UnixMillis(1234));
     Manifest { epoch, schema: schema(), rows: 3, salt, created, indexes: vec![index] }
 }
@@ -51,6 +64,7 @@ async fn write(epoch: &EpochWriter) -> Manifest {
         partitions.push(epoch.put_partition(1, &geometry(), j, content).await.unwrap());
     }
     let plane = epoch.put_plane(1, 0, &numbers(seed)).await.unwrap();
+    epoch.put_public_part(1, 0, &public_part(seed)).await.unwrap();
     manifest(epoch.epoch(), partitions, vec![plane])
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use object_store::PutPayload;
 use object_store::path::Path;
 use opaque_pir::geometry::Geometry;
+use opaque_pir::inline::PublicPart;
 use tokio::sync::RwLock;
 
 use super::epochs::{encode, manifest_path, within};
@@ -57,6 +58,20 @@ impl EpochWriter {
     ) -> Result<SegmentRef, StoreError> {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         self.put(manifest::plane_object(column, plane), Kind::Plane, PLANE_BYTES, bytes).await
+    }
+
+    /// Writes the public part of a plane.
+    pub async fn put_public_part(
+        &self,
+        column: u32,
+        plane: usize,
+        part: &PublicPart,
+    ) -> Result<Digest, StoreError> {
+        let bytes = part.to_bytes();
+        let digest = Digest(PublicPart::digest(&bytes));
+        let object = manifest::public_part_object(column, plane);
+        self.create(within(&self.table, self.epoch, &object), bytes.into()).await?;
+        Ok(digest)
     }
 
     /// Makes the epoch visible, all of it at once. Cancelled while the manifest is being written, it

@@ -57,12 +57,7 @@ async fn propose(cluster: Cluster) -> (Outcome, u64) {
         let lifecycle = Lifecycle {
             coordination: Arc::new(FileCoordination::open(&folder).await.unwrap()),
             local,
-            loader: Loader {
-                shard,
-                store: store.clone(),
-                bfv: Arc::clone(&bfv),
-                pool: pool.clone(),
-            },
+            loader: Loader { shard, store: store.clone(), pool: pool.clone() },
             state: Arc::new(ReplicaState::new(
                 config.name.clone(),
                 shard,

@@ -21,8 +21,8 @@ use opaque_node::prepare::{self, Load};
 use opaque_node::registry::Registry;
 use opaque_node::served::{ServedIndex, ServedTable, Serving};
 use opaque_node::store::{Store, Writer};
+use opaque_pir::kernels::Kernels;
 use opaque_pir::probe::Probe;
-use opaque_pir::scan::Kernel;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 use opaque_seal::Bfv;
 use rand::SeedableRng;
@@ -66,8 +66,8 @@ impl Cluster {
         };
         let mut loaded = Vec::new();
         for shard in 0..SHARDS {
-            let (store, bfv) = (self.store.clone(), Arc::clone(&self.bfv));
-            let loader = Loader { shard, store, bfv, pool: self.pool.clone() };
+            let (store, pool) = (self.store.clone(), self.pool.clone());
+            let loader = Loader { shard, store, pool };
             loaded.push(loader.load(&map, &[]).await.unwrap());
         }
         loaded
@@ -114,7 +114,7 @@ impl Cluster {
 pub(crate) fn local(store: &Store, bfv: &Arc<Bfv>, pool: &CpuPool) -> LocalShard {
     let cache = KeyCache::new(NonZeroUsize::MIN, Duration::from_secs(1));
     let registry = Registry::new(cache, store.clone(), Arc::clone(bfv), pool.clone());
-    LocalShard::new(Arc::new(registry), Arc::clone(bfv), pool.clone(), Kernel::best(), 1 << 30)
+    LocalShard::new(Arc::new(registry), Arc::clone(bfv), pool.clone(), Kernels::best(), 1 << 30)
 }
 
 /// Calls without a network.

@@ -10,3 +10,4 @@
 mod activation;
 mod faults;
 mod harness;
+mod passes;

@@ -1,37 +1,49 @@
 //! The answer: what a client gets back.
 
-use super::bits::{read_residues, residues_are_reduced, write_residues};
-use super::header::{HEADER_BYTES, Marker, read_header_of_epoch, read_known_lookups, write_header};
-use super::{CodecError, Reader};
+use super::bits::{read_residues, read_words, residues_are_reduced, write_residues};
+use super::header::{HEADER_BYTES, Marker, read_header, read_known_lookups, write_header};
+use super::kind::scan_bytes;
+use super::{CodecError, Kind, Reader};
 use crate::geometry::Geometry;
-use crate::params::{
-    BYTE_VALUES, PLAINTEXT_MODULUS, PLANE_CIPHERTEXT_BYTES, PLANE_ROWS, PLANE_SCAN_BYTES,
-};
+use crate::inline::{self, InlineError, PlaneProduct};
+use crate::params::{BYTE_VALUES, PLAINTEXT_MODULUS, PLANE_ROWS};
 
-/// Bytes of an answer: depends on geometry and number of lookups only.
-pub fn answer_bytes(geometry: &Geometry, lookups: u16) -> usize {
-    HEADER_BYTES + 2 + usize::from(lookups) * geometry.answer_bytes()
+/// Bytes of an answer: depends on geometry, kind of keys and number of lookups only.
+pub fn answer_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {
+    HEADER_BYTES + 2 + usize::from(lookups) * geometry.planes() * kind.share_bytes(geometry)
 }
 
-/// Writes an answer from whole scans `[lookup][row]` and products `[plane][lookup]`.
+/// Writes an answer to a client's query from whole scans `[lookup][row]` and products
+/// `[plane][lookup]`.
+///
+/// # Errors
+/// Products of another size than the kind's.
 pub(super) fn encode_answer(
     geometry: &Geometry,
+    kind: Kind,
     epoch: u64,
-    lookups: u16,
     scans: &[Vec<u32>],
     products: &[Vec<Vec<u8>>],
-) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(answer_bytes(geometry, lookups));
-    write_header(&mut bytes, Marker::Answer, geometry, epoch);
+) -> Result<Vec<u8>, InlineError> {
+    // A combiner has at most 64.
+    let lookups = u16::try_from(scans.len()).unwrap_or(u16::MAX);
+    let mut bytes = Vec::with_capacity(answer_bytes(geometry, kind, lookups));
+    write_header(&mut bytes, Marker::Answer, kind, geometry, epoch);
     bytes.extend_from_slice(&lookups.to_le_bytes());
     for (lookup, scan) in scans.iter().enumerate() {
         for (rows, products) in scan.chunks(PLANE_ROWS).zip(products) {
-            let residues: Vec<u32> = rows.iter().map(|c| switch_modulus(*c)).collect();
-            write_residues(&mut bytes, &residues);
-            bytes.extend(products.get(lookup).into_iter().flatten());
+            let product = products.get(lookup).map(Vec::as_slice).unwrap_or_default();
+            if kind == Kind::Registered {
+                let residues: Vec<u32> = rows.iter().map(|c| switch_modulus(*c)).collect();
+                write_residues(&mut bytes, &residues);
+                bytes.extend_from_slice(product);
+            } else {
+                let product = PlaneProduct::from_words(&read_words(product))?;
+                bytes.extend(inline::answer(rows, &product)?);
+            }
         }
     }
-    bytes
+    Ok(bytes)
 }
 
 /// c' = round(c·t/2^32) modulo t.
@@ -45,51 +57,70 @@ pub(crate) fn switch_modulus(c: u32) -> u32 {
 /// An answer as a client reads it, in place.
 #[derive(Debug, Clone)]
 pub struct AnswerView<'a> {
-    /// `[lookup * planes + plane]`: sums modulo t, then the product.
-    parts: Vec<(&'a [u8], &'a [u8])>,
+    /// `[lookup * planes + plane]`.
+    shares: Vec<&'a [u8]>,
+    kind: Kind,
     planes: usize,
+    scan_bytes: usize,
+}
+
+/// One plane's share of the answer to one lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Share<'a> {
+    /// With registered keys.
+    Registered {
+        /// c' modulo t, one value for each of the plane's rows.
+        sums: Vec<u32>,
+        /// The plane's hint product, a ciphertext of
+        /// [`PLANE_CIPHERTEXT_BYTES`](crate::params::PLANE_CIPHERTEXT_BYTES).
+        product: &'a [u8],
+    },
+    /// With inline keys: both in one, for [`open`](crate::inline), of
+    /// [`PLANE_BYTES`](crate::inline::PLANE_BYTES).
+    Inline(&'a [u8]),
 }
 
 impl<'a> AnswerView<'a> {
-    /// Reads the answer to a query of this geometry, epoch and number of lookups.
+    /// Reads the answer to a query of this geometry, kind, epoch and number of lookups.
     ///
     /// # Errors
     /// When the bytes are no such answer.
     pub fn decode(
         bytes: &'a [u8],
         geometry: &Geometry,
+        kind: Kind,
         epoch: u64,
         lookups: u16,
     ) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
-        read_header_of_epoch(&mut reader, Marker::Answer, geometry, epoch)?;
+        let found = read_header(&mut reader, Marker::Answer, kind, geometry)?;
+        if found != epoch {
+            return Err(CodecError::Epoch { expected: epoch, found });
+        }
         read_known_lookups(&mut reader, lookups)?;
-        let planes = geometry.planes();
-        let mut parts = Vec::with_capacity(usize::from(lookups) * planes);
+        let (planes, scan_bytes) = (geometry.planes(), scan_bytes(geometry));
+        let mut shares = Vec::with_capacity(usize::from(lookups) * planes);
         for _ in 0..usize::from(lookups) * planes {
-            let scan = reader.take(PLANE_SCAN_BYTES)?;
-            if !residues_are_reduced(scan) {
+            let share = reader.take(kind.share_bytes(geometry))?;
+            let sums = share.get(..scan_bytes).unwrap_or_default();
+            if kind == Kind::Registered && !residues_are_reduced(sums) {
                 return Err(CodecError::Invalid { field: "residue modulo t" });
             }
-            parts.push((scan, reader.take(PLANE_CIPHERTEXT_BYTES)?));
+            shares.push(share);
         }
         reader.finish()?;
-        Ok(Self { parts, planes })
+        Ok(Self { shares, kind, planes, scan_bytes })
     }
 
-    /// c' modulo t, one value for each of the plane's 4096 rows; `None` beyond the answer's end.
-    pub fn scan(&self, lookup: u16, plane: usize) -> Option<Vec<u32>> {
-        self.part(lookup, plane).map(|(scan, _)| read_residues(scan).collect())
-    }
-
-    /// The plane's hint product, [`PLANE_CIPHERTEXT_BYTES`]; `None` beyond the answer's end.
-    pub fn ciphertext(&self, lookup: u16, plane: usize) -> Option<&'a [u8]> {
-        self.part(lookup, plane).map(|(_, ciphertext)| ciphertext)
-    }
-
-    fn part(&self, lookup: u16, plane: usize) -> Option<(&'a [u8], &'a [u8])> {
-        let parts = self.parts.chunks_exact(self.planes).nth(usize::from(lookup))?;
-        parts.get(plane).copied()
+    /// One plane's share; `None` beyond the answer's end.
+    pub fn share(&self, lookup: u16, plane: usize) -> Option<Share<'a>> {
+        let shares = self.shares.chunks_exact(self.planes).nth(usize::from(lookup))?;
+        let share = *shares.get(plane)?;
+        if self.kind != Kind::Registered {
+            return Some(Share::Inline(share));
+        }
+        let (sums, product) = share.split_at_checked(self.scan_bytes)?;
+        Some(Share::Registered { sums: read_residues(sums).collect(), product })
     }
 }
 

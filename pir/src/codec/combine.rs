@@ -5,9 +5,9 @@ use thiserror::Error;
 use super::answer::encode_answer;
 use super::bits::read_words;
 use super::header::check_lookups;
-use super::{CodecError, PROBE_PLANE_BYTES, Partial};
+use super::{CodecError, Kind, Partial};
 use crate::geometry::Geometry;
-use crate::params::PLANE_CIPHERTEXT_BYTES;
+use crate::inline::InlineError;
 
 /// Adds up the partials of one query, one shard at a time.
 ///
@@ -16,6 +16,7 @@ use crate::params::PLANE_CIPHERTEXT_BYTES;
 #[derive(Debug)]
 pub struct Combiner {
     geometry: Geometry,
+    kind: Kind,
     generation: u64,
     epoch: u64,
     lookups: u16,
@@ -34,6 +35,7 @@ impl Combiner {
     /// When the number of lookups is out of range.
     pub fn new(
         geometry: &Geometry,
+        kind: Kind,
         generation: u64,
         epoch: u64,
         lookups: u16,
@@ -41,6 +43,7 @@ impl Combiner {
         check_lookups(lookups)?;
         Ok(Self {
             geometry: *geometry,
+            kind,
             generation,
             epoch,
             lookups,
@@ -56,7 +59,7 @@ impl Combiner {
     /// When it belongs to another query, or repeats a partition or plane.
     pub fn add(&mut self, partial: Partial) -> Result<(), CombineError> {
         self.check(&partial)?;
-        let Partial { generation: _, epoch: _, partitions, scans, planes } = partial;
+        let Partial { generation: _, epoch: _, kind: _, partitions, scans, planes } = partial;
         for partition in partitions {
             if let Some(scanned) = self.scanned.get_mut(partition as usize) {
                 *scanned = true;
@@ -80,9 +83,12 @@ impl Combiner {
     /// # Errors
     /// When a partition or plane is missing, or the partials were a self-test's.
     pub fn finish(self) -> Result<Vec<u8>, CombineError> {
-        let (geometry, epoch, lookups) = (self.geometry, self.epoch, self.lookups);
-        let (scans, products) = self.complete(PLANE_CIPHERTEXT_BYTES)?;
-        Ok(encode_answer(&geometry, epoch, lookups, &scans, &products))
+        let (geometry, kind, epoch) = (self.geometry, self.kind, self.epoch);
+        if kind == Kind::Probe {
+            return Err(CombineError::Kind);
+        }
+        let (scans, products) = self.complete()?;
+        Ok(encode_answer(&geometry, kind, epoch, &scans, &products)?)
     }
 
     /// A self-test's two sides, for [`Probe::check`](crate::probe::Probe::check): the scans and the
@@ -92,7 +98,10 @@ impl Combiner {
     /// When a partition or plane is missing, or the partials were a client's.
     #[expect(clippy::type_complexity, reason = "two of the same shape, which the text names")]
     pub fn finish_probe(self) -> Result<(Vec<Vec<u32>>, Vec<Vec<u32>>), CombineError> {
-        let (scans, products) = self.complete(PROBE_PLANE_BYTES)?;
+        if self.kind != Kind::Probe {
+            return Err(CombineError::Kind);
+        }
+        let (scans, products) = self.complete()?;
         let mut hint = vec![Vec::new(); scans.len()];
         for plane in products {
             for (hint, product) in hint.iter_mut().zip(plane) {
@@ -103,6 +112,9 @@ impl Combiner {
     }
 
     fn check(&self, partial: &Partial) -> Result<(), CombineError> {
+        if partial.kind != self.kind {
+            return Err(CombineError::Kind);
+        }
         let (expected, found) = (self.generation, partial.generation);
         if found != expected {
             return Err(CombineError::Generation { expected, found });
@@ -129,24 +141,16 @@ impl Combiner {
     }
 
     #[expect(clippy::type_complexity, reason = "the fields of the same names, complete")]
-    fn complete(
-        self,
-        product_bytes: usize,
-    ) -> Result<(Vec<Vec<u32>>, Vec<Vec<Vec<u8>>>), CombineError> {
-        let Self { geometry: _, generation: _, epoch: _, lookups: _, scans, scanned, products } =
-            self;
+    fn complete(self) -> Result<(Vec<Vec<u32>>, Vec<Vec<Vec<u8>>>), CombineError> {
+        let Self { scans, scanned, products, .. } = self;
         if let Some(partition) = (0..).zip(scanned).find_map(|(i, done)| (!done).then_some(i)) {
             return Err(CombineError::PartitionMissing { partition });
         }
-        let mut complete = Vec::with_capacity(products.len());
-        for (plane, products) in (0..).zip(products) {
-            let products = products.ok_or(CombineError::PlaneMissing { plane })?;
-            if products.iter().any(|product| product.len() != product_bytes) {
-                return Err(CombineError::Kind);
-            }
-            complete.push(products);
-        }
-        Ok((scans, complete))
+        let complete = |(plane, products): (u16, Option<_>)| {
+            products.ok_or(CombineError::PlaneMissing { plane })
+        };
+        let products = (0..).zip(products).map(complete).collect::<Result<_, _>>()?;
+        Ok((scans, products))
     }
 }
 
@@ -157,6 +161,9 @@ pub enum CombineError {
     /// A partial does not fit the query.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// A product with inline keys does not fit its plane.
+    #[error(transparent)]
+    Inline(#[from] InlineError),
     /// A partial was made under another shard map.
     #[error("partial of generation {found} instead of {expected}")]
     Generation {
@@ -189,7 +196,8 @@ pub enum CombineError {
         /// The first such plane.
         plane: u16,
     },
-    /// A self-test's products where a client's were wanted, or the other way round.
-    #[error("a self-test's products and a client's are not the same")]
+    /// Products that were made with another kind of keys, or a self-test's where a client's were
+    /// wanted.
+    #[error("products of another kind than was asked for")]
     Kind,
 }

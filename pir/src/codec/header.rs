@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{CodecError, Reader};
+use super::{CodecError, Kind, Reader};
 use crate::geometry::Geometry;
+use crate::inline::Variant;
 use crate::params::ParamsId;
 
 /// Most lookups of one request.
@@ -12,10 +13,9 @@ pub const MAX_LOOKUPS: u16 = 64;
 pub(super) const VERSION: u8 = 1;
 /// Marker, version, parameters, epoch.
 pub(super) const HEADER_BYTES: usize = 1 + 1 + 32 + 8;
-/// Tag and digest of registered material.
-pub(super) const REGISTERED_BYTES: usize = 1 + 32;
-/// Tags of evaluation material. 1 is reserved for keys sent with the query (engine.md §9).
+/// Tags of evaluation material: a digest follows, nothing, a probe's secrets.
 pub(super) const REGISTERED_TAG: u8 = 0;
+pub(super) const INLINE_TAG: u8 = 1;
 pub(super) const PROBE_TAG: u8 = 2;
 
 /// The kinds of message, by their first byte.
@@ -28,19 +28,54 @@ pub(super) enum Marker {
     Answer = b'A',
 }
 
-pub(super) fn write_header(bytes: &mut Vec<u8>, marker: Marker, geometry: &Geometry, epoch: u64) {
+pub(super) fn write_header(
+    bytes: &mut Vec<u8>,
+    marker: Marker,
+    kind: Kind,
+    geometry: &Geometry,
+    epoch: u64,
+) {
     bytes.push(marker as u8);
     bytes.push(VERSION);
-    bytes.extend_from_slice(geometry.params_id().as_bytes());
+    bytes.extend_from_slice(kind.params_id(geometry).as_bytes());
     bytes.extend_from_slice(&epoch.to_le_bytes());
 }
 
-/// Checks marker, version and parameters, and returns the epoch.
+/// Checks marker, version and the parameters of a known kind, and returns the epoch.
 pub(super) fn read_header(
     reader: &mut Reader<'_>,
     marker: Marker,
+    kind: Kind,
     geometry: &Geometry,
 ) -> Result<u64, CodecError> {
+    let (expected, found) = (kind.params_id(geometry), read_start(reader, marker)?);
+    if found != expected {
+        return Err(CodecError::Params { expected, found });
+    }
+    Ok(reader.u64()?)
+}
+
+/// As [`read_header`] for a message that says later of which kind it is, and for a known epoch: the
+/// variant that its parameters name, none for those without inline keys.
+pub(super) fn read_open_header(
+    reader: &mut Reader<'_>,
+    marker: Marker,
+    geometry: &Geometry,
+    expected: u64,
+) -> Result<Option<Variant>, CodecError> {
+    let found = read_start(reader, marker)?;
+    let variant = Variant::ALL.into_iter().find(|variant| variant.params_id(geometry) == found);
+    let base = geometry.params_id();
+    if variant.is_none() && found != base {
+        return Err(CodecError::Params { expected: base, found });
+    }
+    match reader.u64()? {
+        found if found == expected => Ok(variant),
+        found => Err(CodecError::Epoch { expected, found }),
+    }
+}
+
+fn read_start(reader: &mut Reader<'_>, marker: Marker) -> Result<ParamsId, CodecError> {
     let (expected, found) = (marker as u8, reader.u8()?);
     if found != expected {
         return Err(CodecError::Marker { expected, found });
@@ -49,24 +84,7 @@ pub(super) fn read_header(
     if found != expected {
         return Err(CodecError::Version { expected, found });
     }
-    let (expected, found) = (geometry.params_id(), ParamsId::from_bytes(reader.array()?));
-    if found != expected {
-        return Err(CodecError::Params { expected, found });
-    }
-    Ok(reader.u64()?)
-}
-
-/// [`read_header`] for a known epoch.
-pub(super) fn read_header_of_epoch(
-    reader: &mut Reader<'_>,
-    marker: Marker,
-    geometry: &Geometry,
-    expected: u64,
-) -> Result<(), CodecError> {
-    match read_header(reader, marker, geometry)? {
-        found if found == expected => Ok(()),
-        found => Err(CodecError::Epoch { expected, found }),
-    }
+    Ok(ParamsId::from_bytes(reader.array()?))
 }
 
 /// The number of lookups, within its limit.
@@ -132,28 +150,45 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// What a query's hint is evaluated with. Keys sent inline have a reserved tag.
+/// What a query's hint is evaluated with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Material {
     /// Keys that were registered before.
     Registered(KeyDigest),
+    /// Keys that each lookup brings along.
+    Inline(Variant),
 }
 
 impl Material {
+    /// Its kind.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Registered(_) => Kind::Registered,
+            Self::Inline(variant) => Kind::Inline(variant),
+        }
+    }
+
+    /// Its tag, and a digest where it has one.
     pub(super) fn write(self, bytes: &mut Vec<u8>) {
         match self {
             Self::Registered(digest) => {
                 bytes.push(REGISTERED_TAG);
                 bytes.extend_from_slice(digest.as_bytes());
             }
+            Self::Inline(_) => bytes.push(INLINE_TAG),
         }
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
-        match reader.u8()? {
-            REGISTERED_TAG => Ok(Self::Registered(KeyDigest(reader.array()?))),
-            tag => Err(CodecError::Material { tag }),
+    /// Reads what must agree with the variant that the header names.
+    pub(super) fn read(
+        reader: &mut Reader<'_>,
+        variant: Option<Variant>,
+    ) -> Result<Self, CodecError> {
+        match (reader.u8()?, variant) {
+            (REGISTERED_TAG, None) => Ok(Self::Registered(KeyDigest(reader.array()?))),
+            (INLINE_TAG, Some(variant)) => Ok(Self::Inline(variant)),
+            (tag, _) => Err(CodecError::Material { tag }),
         }
     }
 }

@@ -5,12 +5,9 @@ use super::header::{
     HEADER_BYTES, Marker, check_lookups, check_sorted_set, read_header, read_known_lookups,
     write_header,
 };
-use super::{CodecError, Reader};
+use super::{CodecError, Kind, Reader};
 use crate::geometry::Geometry;
 use crate::params::{PLANE_CIPHERTEXT_BYTES, PLANE_ROWS};
-
-/// Bytes of one plane's product in a self-test: 4096 words, little endian.
-pub const PROBE_PLANE_BYTES: usize = PLANE_ROWS * 4;
 
 /// One shard's scans and hint products.
 ///
@@ -23,12 +20,14 @@ pub struct Partial {
     pub generation: u64,
     /// The table's epoch.
     pub epoch: u64,
+    /// What the products were made with; not written, but the header's parameters and the products'
+    /// size follow from it.
+    pub kind: Kind,
     /// The partitions that were scanned, sorted.
     pub partitions: Vec<u32>,
     /// `[lookup][row]`: wrapping sums over those partitions.
     pub scans: Vec<Vec<u32>>,
-    /// The shard's planes, sorted, each with one product per lookup: a ciphertext of
-    /// [`PLANE_CIPHERTEXT_BYTES`], or [`PROBE_PLANE_BYTES`] in a self-test.
+    /// The shard's planes, sorted, each with one product per lookup of [`Kind::product_bytes`].
     pub planes: Vec<(u16, Vec<Vec<u8>>)>,
 }
 
@@ -38,10 +37,10 @@ impl Partial {
     /// # Errors
     /// When its parts do not fit the geometry or each other.
     pub fn encode(&self, geometry: &Geometry) -> Result<Vec<u8>, CodecError> {
-        let Self { generation, epoch, partitions, scans, planes } = self;
+        let Self { generation, epoch, kind, partitions, scans, planes } = self;
         let lookups = self.check(geometry)?;
         let mut bytes = Vec::with_capacity(partial_max_bytes(geometry, lookups));
-        write_header(&mut bytes, Marker::Partial, geometry, *epoch);
+        write_header(&mut bytes, Marker::Partial, *kind, geometry, *epoch);
         bytes.extend_from_slice(&generation.to_le_bytes());
         bytes.extend_from_slice(&lookups.to_le_bytes());
         write_count(&mut bytes, partitions.len());
@@ -55,7 +54,7 @@ impl Partial {
         Ok(bytes)
     }
 
-    /// Reads a partial of a known number of lookups, of a self-test (`probe`) or a client's query.
+    /// Reads a partial of a known kind and number of lookups.
     /// Generation and epoch are compared where partials meet, by [`Combiner`](super::Combiner).
     ///
     /// # Errors
@@ -64,10 +63,10 @@ impl Partial {
         bytes: &[u8],
         geometry: &Geometry,
         lookups: u16,
-        probe: bool,
+        kind: Kind,
     ) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
-        let epoch = read_header(&mut reader, Marker::Partial, geometry)?;
+        let epoch = read_header(&mut reader, Marker::Partial, kind, geometry)?;
         let generation = reader.u64()?;
         read_known_lookups(&mut reader, lookups)?;
         let count = reader.u32()?;
@@ -84,14 +83,14 @@ impl Partial {
         check_sorted_set(&numbers, plane_count(geometry.planes()), CodecError::Planes)?;
         let scans = (0..lookups).map(|_| Ok(read_words(reader.take(geometry.bucket_bytes() * 4)?)));
         let scans = scans.collect::<Result<_, CodecError>>()?;
-        let product_bytes = if probe { PROBE_PLANE_BYTES } else { PLANE_CIPHERTEXT_BYTES };
+        let product_bytes = kind.product_bytes(geometry);
         let mut planes = Vec::with_capacity(count);
         for plane in numbers {
             let products = (0..lookups).map(|_| Ok(reader.take(product_bytes)?.to_vec()));
             planes.push((plane, products.collect::<Result<_, CodecError>>()?));
         }
         reader.finish()?;
-        Ok(Self { generation, epoch, partitions, scans, planes })
+        Ok(Self { generation, epoch, kind, partitions, scans, planes })
     }
 
     /// Checks all shapes and returns the number of lookups.
@@ -107,10 +106,7 @@ impl Partial {
         for scan in &self.scans {
             shape("words of a scan", geometry.bucket_bytes(), scan.len())?;
         }
-        let product_bytes = match self.product_bytes() {
-            Some(PROBE_PLANE_BYTES) => PROBE_PLANE_BYTES,
-            _ => PLANE_CIPHERTEXT_BYTES,
-        };
+        let product_bytes = self.kind.product_bytes(geometry);
         for (_, products) in &self.planes {
             shape("products of a plane", self.scans.len(), products.len())?;
             for product in products {
@@ -119,16 +115,11 @@ impl Partial {
         }
         Ok(lookups)
     }
-
-    /// Size of the first product, if there are any.
-    pub(super) fn product_bytes(&self) -> Option<usize> {
-        self.planes.first()?.1.first().map(Vec::len)
-    }
 }
 
 /// Largest partial of an index: one shard with all partitions and planes.
 pub fn partial_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
-    let per_plane = PROBE_PLANE_BYTES.max(PLANE_CIPHERTEXT_BYTES);
+    let per_plane = PLANE_CIPHERTEXT_BYTES.max(PLANE_ROWS * 4);
     HEADER_BYTES
         + 8
         + 2

@@ -2,19 +2,24 @@
 
 use super::bits::write_words;
 use super::header::{
-    HEADER_BYTES, Marker, REGISTERED_BYTES, check_lookups, read_header_of_epoch, read_lookups,
-    write_header,
+    HEADER_BYTES, Marker, check_lookups, read_lookups, read_open_header, write_header,
 };
-use super::{CodecError, Material, Reader};
+use super::{CodecError, Kind, Material, Reader};
 use crate::geometry::Geometry;
-use crate::params::{ENCRYPTED_SECRET_BYTES, PARTITION_BUCKETS};
+use crate::params::PARTITION_BUCKETS;
 
 /// Bytes of one partition's block of a query.
 pub(super) const BLOCK_BYTES: usize = PARTITION_BUCKETS * 4;
 
-/// Bytes of a query with registered keys: depends on geometry and number of lookups only.
-pub fn query_bytes(geometry: &Geometry, lookups: u16) -> usize {
-    HEADER_BYTES + 2 + REGISTERED_BYTES + usize::from(lookups) * geometry.lookup_bytes()
+/// Bytes of a query: depends on geometry, kind of keys and number of lookups only.
+pub fn query_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {
+    let digest = if kind == Kind::Registered { 32 } else { 0 };
+    HEADER_BYTES + 2 + 1 + digest + usize::from(lookups) * lookup_bytes(geometry, kind)
+}
+
+/// Bytes that one lookup adds: C words and the encrypted secret.
+pub(super) fn lookup_bytes(geometry: &Geometry, kind: Kind) -> usize {
+    geometry.partitions() as usize * BLOCK_BYTES + kind.secret_bytes()
 }
 
 /// Writes a query, lookup by lookup.
@@ -22,6 +27,7 @@ pub fn query_bytes(geometry: &Geometry, lookups: u16) -> usize {
 pub struct QueryWriter {
     bytes: Vec<u8>,
     geometry: Geometry,
+    kind: Kind,
     lookups: u16,
     written: u16,
 }
@@ -38,11 +44,12 @@ impl QueryWriter {
         lookups: u16,
     ) -> Result<Self, CodecError> {
         check_lookups(lookups)?;
-        let mut bytes = Vec::with_capacity(query_bytes(geometry, lookups));
-        write_header(&mut bytes, Marker::Query, geometry, epoch);
+        let kind = material.kind();
+        let mut bytes = Vec::with_capacity(query_bytes(geometry, kind, lookups));
+        write_header(&mut bytes, Marker::Query, kind, geometry, epoch);
         bytes.extend_from_slice(&lookups.to_le_bytes());
         material.write(&mut bytes);
-        Ok(Self { bytes, geometry: *geometry, lookups, written: 0 })
+        Ok(Self { bytes, geometry: *geometry, kind, lookups, written: 0 })
     }
 
     /// Appends one lookup: C words of the scan's ciphertext and the encrypted secret.
@@ -57,7 +64,7 @@ impl QueryWriter {
         let buckets = self.geometry.buckets() as usize;
         for (what, expected, found) in [
             ("words of a lookup", buckets, lwe.len()),
-            ("bytes of an encrypted secret", ENCRYPTED_SECRET_BYTES, encrypted_secret.len()),
+            ("bytes of an encrypted secret", self.kind.secret_bytes(), encrypted_secret.len()),
         ] {
             if found != expected {
                 return Err(CodecError::Shape { what, expected, found });
@@ -74,7 +81,7 @@ impl QueryWriter {
     /// # Errors
     /// When lookups are missing.
     pub fn finish(self) -> Result<Vec<u8>, CodecError> {
-        let Self { bytes, geometry: _, lookups, written } = self;
+        let Self { bytes, geometry: _, kind: _, lookups, written } = self;
         if written == lookups {
             Ok(bytes)
         } else {
@@ -89,7 +96,7 @@ pub struct QueryView<'a> {
     geometry: Geometry,
     epoch: u64,
     material: Material,
-    /// One per lookup, each of [`Geometry::lookup_bytes`].
+    /// One per lookup: its words, then its encrypted secret.
     lookups: Vec<&'a [u8]>,
 }
 
@@ -100,10 +107,11 @@ impl<'a> QueryView<'a> {
     /// When the bytes are no such query.
     pub fn decode(bytes: &'a [u8], geometry: &Geometry, epoch: u64) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
-        read_header_of_epoch(&mut reader, Marker::Query, geometry, epoch)?;
+        let variant = read_open_header(&mut reader, Marker::Query, geometry, epoch)?;
         let lookups = read_lookups(&mut reader)?;
-        let material = Material::read(&mut reader)?;
-        let lookups = (0..lookups).map(|_| reader.take(geometry.lookup_bytes()));
+        let material = Material::read(&mut reader, variant)?;
+        let bytes = lookup_bytes(geometry, material.kind());
+        let lookups = (0..lookups).map(|_| reader.take(bytes));
         let lookups = lookups.collect::<Result<_, _>>()?;
         reader.finish()?;
         Ok(Self { geometry: *geometry, epoch, material, lookups })

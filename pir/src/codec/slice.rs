@@ -6,14 +6,15 @@ use rayon::prelude::*;
 
 use super::bits::{read_words, write_count, write_words};
 use super::header::{
-    HEADER_BYTES, Marker, PROBE_TAG, REGISTERED_TAG, check_sorted_set, read_header_of_epoch,
-    read_lookups, write_header,
+    HEADER_BYTES, INLINE_TAG, Marker, PROBE_TAG, REGISTERED_TAG, check_sorted_set, read_lookups,
+    read_open_header, write_header,
 };
-use super::query::BLOCK_BYTES;
-use super::{CodecError, KeyDigest, Material, QueryView, Reader};
+use super::query::{BLOCK_BYTES, lookup_bytes};
+use super::{CodecError, KeyDigest, Kind, Material, QueryView, Reader};
 use crate::geometry::Geometry;
+use crate::inline::Variant;
 use crate::layout::Salt;
-use crate::params::{ENCRYPTED_SECRET_BYTES, RING_DEGREE};
+use crate::params::RING_DEGREE;
 use crate::probe::{Probe, SECRETS};
 use crate::ring::Poly;
 
@@ -23,9 +24,31 @@ use crate::ring::Poly;
 pub enum SliceMaterial {
     /// A client's keys, by name.
     Registered(KeyDigest),
+    /// Keys that each lookup brings along.
+    Inline(Variant),
     /// The public secrets of a self-test, which has [`SECRETS`] lookups and sends no words: whoever
     /// scans computes them.
     Probe(Probe),
+}
+
+impl SliceMaterial {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Registered(_) => Kind::Registered,
+            Self::Inline(variant) => Kind::Inline(*variant),
+            Self::Probe(_) => Kind::Probe,
+        }
+    }
+}
+
+impl From<Material> for SliceMaterial {
+    fn from(material: Material) -> Self {
+        match material {
+            Material::Registered(digest) => Self::Registered(digest),
+            Material::Inline(variant) => Self::Inline(variant),
+        }
+    }
 }
 
 /// Cuts a query down to some partitions (sorted, without repetition), with the encrypted secrets for
@@ -38,19 +61,14 @@ pub fn slice(
     partitions: &[u32],
     with_secret: bool,
 ) -> Result<Vec<u8>, CodecError> {
-    let geometry = view.geometry();
-    let mut bytes = Vec::with_capacity(
-        PREFIX_BYTES
-            + 32
-            + partitions.len() * 4
-            + usize::from(view.lookups())
-                * (partitions.len() * BLOCK_BYTES
-                    + ENCRYPTED_SECRET_BYTES * usize::from(with_secret)),
-    );
-    write_prefix(&mut bytes, geometry, view.epoch(), view.lookups(), with_secret, partitions)?;
-    let Material::Registered(digest) = view.material();
-    bytes.push(REGISTERED_TAG);
-    bytes.extend_from_slice(digest.as_bytes());
+    let (geometry, kind) = (view.geometry(), view.material().kind());
+    let secret = if with_secret { kind.secret_bytes() } else { 0 };
+    let per_lookup = partitions.len() * BLOCK_BYTES + secret;
+    let head = PREFIX_BYTES + 32 + partitions.len() * 4;
+    let mut bytes = Vec::with_capacity(head + usize::from(view.lookups()) * per_lookup);
+    let lookups = view.lookups();
+    write_prefix(&mut bytes, geometry, kind, view.epoch(), lookups, with_secret, partitions)?;
+    view.material().write(&mut bytes);
     for lookup in 0..view.lookups() {
         for partition in partitions {
             let block = view.lwe_partition(lookup, *partition).ok_or(CodecError::Partitions)?;
@@ -76,7 +94,8 @@ pub fn probe_slice(
     with_hint: bool,
 ) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::new();
-    write_prefix(&mut bytes, geometry, epoch, PROBE_LOOKUPS, with_hint, partitions)?;
+    let kind = Kind::Probe;
+    write_prefix(&mut bytes, geometry, kind, epoch, PROBE_LOOKUPS, with_hint, partitions)?;
     bytes.push(PROBE_TAG);
     write_words(&mut bytes, probe.secrets().as_flattened());
     Ok(bytes)
@@ -85,10 +104,10 @@ pub fn probe_slice(
 /// Largest slice of an index: what a shard with all partitions and planes is sent.
 pub fn slice_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
     let material = (SECRETS * RING_DEGREE * 4).max(32);
-    PREFIX_BYTES
-        + material
-        + geometry.partitions() as usize * 4
-        + usize::from(lookups) * geometry.lookup_bytes()
+    let kinds = Variant::ALL.map(Kind::Inline).into_iter().chain([Kind::Registered]);
+    let lookup = kinds.map(|kind| lookup_bytes(geometry, kind)).max().unwrap_or_default();
+    let partitions = geometry.partitions() as usize * 4;
+    PREFIX_BYTES + material + partitions + usize::from(lookups) * lookup
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "four")]
@@ -101,13 +120,14 @@ const PREFIX_BYTES: usize = HEADER_BYTES + 2 + 1 + 4 + 1;
 fn write_prefix(
     bytes: &mut Vec<u8>,
     geometry: &Geometry,
+    kind: Kind,
     epoch: u64,
     lookups: u16,
     with_hint: bool,
     partitions: &[u32],
 ) -> Result<(), CodecError> {
     check_sorted_set(partitions, geometry.partitions(), CodecError::Partitions)?;
-    write_header(bytes, Marker::Slice, geometry, epoch);
+    write_header(bytes, Marker::Slice, kind, geometry, epoch);
     bytes.extend_from_slice(&lookups.to_le_bytes());
     bytes.push(u8::from(with_hint));
     write_count(bytes, partitions.len());
@@ -135,7 +155,7 @@ impl Slice {
     /// When the bytes are no such slice.
     pub fn decode(bytes: &[u8], geometry: &Geometry, epoch: u64) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
-        read_header_of_epoch(&mut reader, Marker::Slice, geometry, epoch)?;
+        let variant = read_open_header(&mut reader, Marker::Slice, geometry, epoch)?;
         let lookups = read_lookups(&mut reader)?;
         let with_hint = match reader.u8()? {
             0 => false,
@@ -149,26 +169,29 @@ impl Slice {
         let partitions = read_words(reader.take(count as usize * 4)?);
         check_sorted_set(&partitions, geometry.partitions(), CodecError::Partitions)?;
         let (mut lwe, mut secrets) = (Vec::new(), Vec::new());
-        let material = match reader.u8()? {
-            REGISTERED_TAG => {
-                let digest = KeyDigest::from_bytes(reader.array()?);
-                for _ in 0..lookups {
-                    lwe.push(read_words(reader.take(count as usize * BLOCK_BYTES)?));
-                    if with_hint {
-                        secrets.push(reader.take(ENCRYPTED_SECRET_BYTES)?.to_vec());
-                    }
-                }
-                SliceMaterial::Registered(digest)
+        let material = match (reader.u8()?, variant) {
+            (REGISTERED_TAG, None) => {
+                SliceMaterial::Registered(KeyDigest::from_bytes(reader.array()?))
             }
-            PROBE_TAG => {
-                if usize::from(lookups) != SECRETS {
-                    let expected = Some(PROBE_LOOKUPS);
-                    return Err(CodecError::Lookups { expected, found: lookups });
-                }
+            (INLINE_TAG, Some(variant)) => SliceMaterial::Inline(variant),
+            (PROBE_TAG, None) if usize::from(lookups) == SECRETS => {
                 SliceMaterial::Probe(read_probe(&mut reader)?)
             }
-            tag => return Err(CodecError::Material { tag }),
+            (PROBE_TAG, None) => {
+                let expected = Some(PROBE_LOOKUPS);
+                return Err(CodecError::Lookups { expected, found: lookups });
+            }
+            (tag, _) => return Err(CodecError::Material { tag }),
         };
+        let kind = material.kind();
+        if kind != Kind::Probe {
+            for _ in 0..lookups {
+                lwe.push(read_words(reader.take(count as usize * BLOCK_BYTES)?));
+                if with_hint {
+                    secrets.push(reader.take(kind.secret_bytes())?.to_vec());
+                }
+            }
+        }
         reader.finish()?;
         Ok(Self { lookups, with_hint, partitions, material, lwe, secrets })
     }

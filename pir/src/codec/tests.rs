@@ -3,8 +3,9 @@ use proptest::prelude::*;
 use super::bits::{read_residues, write_residues};
 use super::*;
 use crate::geometry::Geometry;
+use crate::inline::{self, PlaneProduct, Variant};
 use crate::layout::Salt;
-use crate::params::{ENCRYPTED_SECRET_BYTES, PLAINTEXT_MODULUS, PLANE_CIPHERTEXT_BYTES, ParamsId};
+use crate::params::{PLAINTEXT_MODULUS, ParamsId};
 use crate::probe::{Probe, SECRETS};
 
 const EPOCH: u64 = 0x0102_0304_0506_0708;
@@ -25,28 +26,37 @@ fn words(seed: u64, length: usize) -> Vec<u32> {
     bytes(seed, 4 * length).as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }
 
-fn material() -> Material {
-    Material::Registered(KeyDigest::of(b"keys"))
+/// What clients use.
+const KINDS: [Kind; 3] =
+    [Kind::Registered, Kind::Inline(Variant::Two), Kind::Inline(Variant::Four)];
+
+fn material(kind: Kind) -> Material {
+    match kind {
+        Kind::Inline(variant) => Material::Inline(variant),
+        _ => Material::Registered(KeyDigest::of(b"keys")),
+    }
 }
 
-fn lookup(seed: u64) -> (Vec<u32>, Vec<u8>) {
-    (words(seed, 3072), bytes(!seed, ENCRYPTED_SECRET_BYTES))
+fn lookup(kind: Kind, seed: u64) -> (Vec<u32>, Vec<u8>) {
+    (words(seed, 3072), bytes(!seed, kind.secret_bytes()))
 }
 
-fn query(lookups: u16) -> Vec<u8> {
-    let mut writer = QueryWriter::new(&geometry(), EPOCH, material(), lookups).unwrap();
+fn query(kind: Kind, lookups: u16) -> Vec<u8> {
+    let mut writer = QueryWriter::new(&geometry(), EPOCH, material(kind), lookups).unwrap();
     for seed in 0..u64::from(lookups) {
-        let (lwe, secret) = lookup(seed);
+        let (lwe, secret) = lookup(kind, seed);
         writer.lookup(&lwe, &secret).unwrap();
     }
     writer.finish().unwrap()
 }
 
-fn partial(partitions: &[u32], planes: &[u16], lookups: u16, product_bytes: usize) -> Partial {
+fn partial(partitions: &[u32], planes: &[u16], lookups: u16, kind: Kind) -> Partial {
+    let product_bytes = kind.product_bytes(&geometry());
     let seed = |a: usize, b: u64| 100 * a as u64 + b;
     Partial {
         generation: GENERATION,
         epoch: EPOCH,
+        kind,
         partitions: partitions.to_vec(),
         scans: (0..u64::from(lookups)).map(|l| words(seed(partitions.len(), l), 8192)).collect(),
         planes: planes
@@ -60,14 +70,14 @@ fn partial(partitions: &[u32], planes: &[u16], lookups: u16, product_bytes: usiz
     }
 }
 
-fn combiner(lookups: u16) -> Combiner {
-    Combiner::new(&geometry(), GENERATION, EPOCH, lookups).unwrap()
+fn combiner(kind: Kind, lookups: u16) -> Combiner {
+    Combiner::new(&geometry(), kind, GENERATION, EPOCH, lookups).unwrap()
 }
 
-fn answer(lookups: u16) -> Vec<u8> {
-    let mut combiner = combiner(lookups);
-    combiner.add(partial(&[0, 2], &[1], lookups, PLANE_CIPHERTEXT_BYTES)).unwrap();
-    combiner.add(partial(&[1], &[0], lookups, PLANE_CIPHERTEXT_BYTES)).unwrap();
+fn answer(kind: Kind, lookups: u16) -> Vec<u8> {
+    let mut combiner = combiner(kind, lookups);
+    combiner.add(partial(&[0, 2], &[1], lookups, kind)).unwrap();
+    combiner.add(partial(&[1], &[0], lookups, kind)).unwrap();
     combiner.finish().unwrap()
 }
 
@@ -77,8 +87,8 @@ fn probe() -> Probe {
     Probe::from_secrets(secrets)
 }
 
-fn client_slice(partitions: &[u32], with_secret: bool) -> Vec<u8> {
-    let query = query(2);
+fn client_slice(kind: Kind, partitions: &[u32], with_secret: bool) -> Vec<u8> {
+    let query = query(kind, 2);
     let view = QueryView::decode(&query, &geometry(), EPOCH).unwrap();
     slice(&view, partitions, with_secret).unwrap()
 }
@@ -86,66 +96,81 @@ fn client_slice(partitions: &[u32], with_secret: bool) -> Vec<u8> {
 /// One valid message of each kind and a decoder for it.
 #[expect(clippy::type_complexity, reason = "a table of messages and their decoders")]
 fn messages() -> Vec<(&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>)> {
+    const INLINE: Kind = Kind::Inline(Variant::Two);
+    let registered = Kind::Registered;
+    let decode_query: fn(&[u8]) -> _ = |b| QueryView::decode(b, &geometry(), EPOCH).map(drop);
+    let decode_slice: fn(&[u8]) -> _ = |b| Slice::decode(b, &geometry(), EPOCH).map(drop);
+    let encoded = |partial: Partial| partial.encode(&geometry()).unwrap();
+    let probe_slice = probe_slice(&geometry(), EPOCH, &probe(), &[1], true).unwrap();
     vec![
-        ("query", query(2), |b| QueryView::decode(b, &geometry(), EPOCH).map(drop)),
-        ("slice", client_slice(&[0, 2], true), |b| Slice::decode(b, &geometry(), EPOCH).map(drop)),
-        ("probe slice", probe_slice(&geometry(), EPOCH, &probe(), &[1], true).unwrap(), |b| {
-            Slice::decode(b, &geometry(), EPOCH).map(drop)
+        ("query", query(registered, 2), decode_query),
+        ("inline query", query(INLINE, 2), decode_query),
+        ("slice", client_slice(registered, &[0, 2], true), decode_slice),
+        ("inline slice", client_slice(INLINE, &[0, 2], true), decode_slice),
+        ("probe slice", probe_slice, decode_slice),
+        ("partial", encoded(partial(&[0, 1], &[0, 1], 2, registered)), |b| {
+            Partial::decode(b, &geometry(), 2, Kind::Registered).map(drop)
         }),
-        (
-            "partial",
-            partial(&[0, 1], &[0, 1], 2, PLANE_CIPHERTEXT_BYTES).encode(&geometry()).unwrap(),
-            |b| Partial::decode(b, &geometry(), 2, false).map(drop),
-        ),
-        (
-            "probe partial",
-            partial(&[0, 1], &[1], 4, PROBE_PLANE_BYTES).encode(&geometry()).unwrap(),
-            |b| Partial::decode(b, &geometry(), 4, true).map(drop),
-        ),
-        ("answer", answer(2), |b| AnswerView::decode(b, &geometry(), EPOCH, 2).map(drop)),
+        ("inline partial", encoded(partial(&[0, 1], &[0, 1], 2, INLINE)), |b| {
+            Partial::decode(b, &geometry(), 2, INLINE).map(drop)
+        }),
+        ("probe partial", encoded(partial(&[0, 1], &[1], 4, Kind::Probe)), |b| {
+            Partial::decode(b, &geometry(), 4, Kind::Probe).map(drop)
+        }),
+        ("answer", answer(registered, 2), |b| {
+            AnswerView::decode(b, &geometry(), Kind::Registered, EPOCH, 2).map(drop)
+        }),
+        ("inline answer", answer(INLINE, 2), |b| {
+            AnswerView::decode(b, &geometry(), INLINE, EPOCH, 2).map(drop)
+        }),
     ]
 }
 
 #[test]
 fn a_query_returns_as_it_was_written() {
-    let query = query(3);
-    assert_eq!(query.len(), query_bytes(&geometry(), 3));
-    let view = QueryView::decode(&query, &geometry(), EPOCH).unwrap();
-    assert_eq!((view.lookups(), view.epoch(), view.material()), (3, EPOCH, material()));
-    for l in 0..3 {
-        let (lwe, secret) = lookup(u64::from(l));
-        for j in 0..3 {
-            let block = view.lwe_partition(l, j).unwrap();
-            assert_eq!(bits::read_words(block), lwe[j as usize * 1024..][..1024]);
+    for kind in KINDS {
+        let query = query(kind, 3);
+        assert_eq!(query.len(), query_bytes(&geometry(), kind, 3));
+        let view = QueryView::decode(&query, &geometry(), EPOCH).unwrap();
+        assert_eq!((view.lookups(), view.epoch(), view.material()), (3, EPOCH, material(kind)));
+        for l in 0..3 {
+            let (lwe, secret) = lookup(kind, u64::from(l));
+            for j in 0..3 {
+                let block = view.lwe_partition(l, j).unwrap();
+                assert_eq!(bits::read_words(block), lwe[j as usize * 1024..][..1024]);
+            }
+            assert_eq!(view.encrypted_secret(l).unwrap(), secret);
         }
-        assert_eq!(view.encrypted_secret(l).unwrap(), secret);
+        assert!(view.lwe_partition(3, 0).is_none() && view.lwe_partition(0, 3).is_none());
+        assert!(view.lwe_partition(0, u32::MAX).is_none() && view.encrypted_secret(3).is_none());
     }
-    assert!(view.lwe_partition(3, 0).is_none() && view.lwe_partition(0, 3).is_none());
-    assert!(view.lwe_partition(0, u32::MAX).is_none() && view.encrypted_secret(3).is_none());
 }
 
 #[test]
 fn a_slice_holds_its_partitions_only() {
-    for (partitions, with_secret) in [(&[0u32, 2][..], true), (&[1], false), (&[], true)] {
-        let bytes = client_slice(partitions, with_secret);
-        assert!(bytes.len() <= slice_max_bytes(&geometry(), 2));
-        let slice = Slice::decode(&bytes, &geometry(), EPOCH).unwrap();
-        assert_eq!(slice.partitions(), partitions);
-        assert_eq!((slice.lookups(), slice.with_hint()), (2, with_secret));
-        assert_eq!(*slice.material(), SliceMaterial::Registered(KeyDigest::of(b"keys")));
-        let queries = slice.scan_queries(&Salt([0; 32]), 0);
-        for l in 0..2 {
-            let (lwe, secret) = lookup(u64::from(l));
-            let blocks = partitions.iter().map(|j| &lwe[*j as usize * 1024..][..1024]);
-            assert_eq!(slice.lwe(l).unwrap(), blocks.collect::<Vec<_>>().concat());
-            assert_eq!(queries[usize::from(l)], slice.lwe(l).unwrap());
-            assert_eq!(slice.encrypted_secret(l), with_secret.then_some(secret.as_slice()));
+    for kind in KINDS {
+        for (partitions, with_secret) in [(&[0u32, 2][..], true), (&[1], false), (&[], true)] {
+            let bytes = client_slice(kind, partitions, with_secret);
+            assert!(bytes.len() <= slice_max_bytes(&geometry(), 2));
+            let slice = Slice::decode(&bytes, &geometry(), EPOCH).unwrap();
+            assert_eq!(slice.partitions(), partitions);
+            assert_eq!((slice.lookups(), slice.with_hint()), (2, with_secret));
+            assert_eq!(*slice.material(), material(kind).into());
+            let queries = slice.scan_queries(&Salt([0; 32]), 0);
+            for l in 0..2 {
+                let (lwe, secret) = lookup(kind, u64::from(l));
+                let blocks = partitions.iter().map(|j| &lwe[*j as usize * 1024..][..1024]);
+                assert_eq!(slice.lwe(l).unwrap(), blocks.collect::<Vec<_>>().concat());
+                assert_eq!(queries[usize::from(l)], slice.lwe(l).unwrap());
+                assert_eq!(slice.encrypted_secret(l), with_secret.then_some(secret.as_slice()));
+            }
+            assert!(slice.lwe(2).is_none() && slice.encrypted_secret(2).is_none());
         }
-        assert!(slice.lwe(2).is_none() && slice.encrypted_secret(2).is_none());
     }
     // The largest slice is as large as was said.
-    let whole = client_slice(&[0, 1, 2], true);
-    assert!(slice_max_bytes(&geometry(), 2) - whole.len() <= SECRETS * 4096);
+    let largest = KINDS.map(|kind| client_slice(kind, &[0, 1, 2], true).len());
+    let largest = largest.into_iter().max().unwrap();
+    assert!(slice_max_bytes(&geometry(), 2) - largest <= SECRETS * 4096);
 }
 
 #[test]
@@ -167,17 +192,18 @@ fn a_probe_slice_makes_the_probe_s_queries() {
 
 #[test]
 fn partitions_must_be_a_sorted_set_of_the_geometry() {
-    let query = query(1);
+    let kind = Kind::Registered;
+    let query = query(kind, 1);
     let view = QueryView::decode(&query, &geometry(), EPOCH).unwrap();
     for bad in [&[1u32, 0][..], &[1, 1], &[3], &[0, 1, 2, 3], &[u32::MAX]] {
         assert_eq!(slice(&view, bad, false).unwrap_err(), CodecError::Partitions);
         let probe = probe_slice(&geometry(), EPOCH, &probe(), bad, false);
         assert_eq!(probe.unwrap_err(), CodecError::Partitions);
-        let partial = partial(bad, &[0], 1, PLANE_CIPHERTEXT_BYTES);
+        let partial = partial(bad, &[0], 1, kind);
         assert_eq!(partial.encode(&geometry()).unwrap_err(), CodecError::Partitions);
     }
     // The same on the way in: partitions start after header, lookups, flag and count.
-    let mut bytes = client_slice(&[0, 2], false);
+    let mut bytes = client_slice(kind, &[0, 2], false);
     for (at, byte) in [(49, 2), (49, 3), (53, 0), (53, 3), (45, 4), (46, 1)] {
         let good = std::mem::replace(&mut bytes[at], byte);
         let error = Slice::decode(&bytes, &geometry(), EPOCH).unwrap_err();
@@ -189,74 +215,87 @@ fn partitions_must_be_a_sorted_set_of_the_geometry() {
 
 #[test]
 fn a_partial_returns_as_it_was_written() {
-    for (partial, probe) in [
-        (partial(&[0, 1, 2], &[0, 1], 3, PLANE_CIPHERTEXT_BYTES), false),
-        (partial(&[1], &[], 2, 0), false),
-        (partial(&[], &[1], 1, PLANE_CIPHERTEXT_BYTES), false),
-        (partial(&[2], &[0], 4, PROBE_PLANE_BYTES), true),
-    ] {
-        let lookups = partial.scans.len() as u16;
-        let bytes = partial.encode(&geometry()).unwrap();
-        assert!(bytes.len() <= partial_max_bytes(&geometry(), lookups));
-        assert_eq!(Partial::decode(&bytes, &geometry(), lookups, probe).unwrap(), partial);
-        if !partial.planes.is_empty() {
-            assert!(Partial::decode(&bytes, &geometry(), lookups, !probe).is_err());
+    let mut kinds = KINDS.to_vec();
+    kinds.push(Kind::Probe);
+    for kind in &kinds {
+        for partial in [
+            partial(&[0, 1, 2], &[0, 1], 3, *kind),
+            partial(&[1], &[], 2, *kind),
+            partial(&[], &[1], 1, *kind),
+        ] {
+            let lookups = partial.scans.len() as u16;
+            let bytes = partial.encode(&geometry()).unwrap();
+            assert!(bytes.len() <= partial_max_bytes(&geometry(), lookups));
+            assert_eq!(Partial::decode(&bytes, &geometry(), lookups, *kind).unwrap(), partial);
+            for other in kinds.iter().filter(|other| *other != kind) {
+                let decoded = Partial::decode(&bytes, &geometry(), lookups, *other);
+                // A self-test and registered keys have the same parameters and other sizes.
+                assert!(decoded.is_err() || partial.planes.is_empty(), "{kind:?} as {other:?}");
+            }
+            let other = Partial::decode(&bytes, &geometry(), lookups + 1, *kind).unwrap_err();
+            let expected = CodecError::Lookups { expected: Some(lookups + 1), found: lookups };
+            assert_eq!(other, expected);
         }
-        let other = Partial::decode(&bytes, &geometry(), lookups + 1, probe).unwrap_err();
-        let expected = CodecError::Lookups { expected: Some(lookups + 1), found: lookups };
-        assert_eq!(other, expected);
     }
 }
 
 #[test]
 fn a_partial_of_another_shape_is_not_written() {
-    let good = || partial(&[0], &[0, 1], 2, PLANE_CIPHERTEXT_BYTES);
-    let error = |change: fn(&mut Partial)| {
-        let mut partial = good();
-        change(&mut partial);
-        let error = partial.encode(&geometry()).unwrap_err();
-        assert_eq!(combiner(2).add(partial), Err(CombineError::Codec(error.clone())));
-        error
-    };
-    assert!(matches!(error(|p| p.scans[1].truncate(5)), CodecError::Shape { found: 5, .. }));
-    assert!(matches!(error(|p| drop(p.planes[1].1.pop())), CodecError::Shape { found: 1, .. }));
-    assert!(matches!(error(|p| p.planes[1].1[0].push(0)), CodecError::Shape { .. }));
-    assert_eq!(error(|p| p.planes.swap(0, 1)), CodecError::Planes);
-    assert_eq!(error(|p| p.planes[1].0 = 2), CodecError::Planes);
-    assert_eq!(error(|p| p.scans.clear()), CodecError::Lookups { expected: None, found: 0 });
+    for kind in KINDS {
+        let error = |change: fn(&mut Partial)| {
+            let mut partial = partial(&[0], &[0, 1], 2, kind);
+            change(&mut partial);
+            let error = partial.encode(&geometry()).unwrap_err();
+            let added = combiner(kind, 2).add(partial);
+            assert_eq!(added, Err(CombineError::Codec(error.clone())));
+            error
+        };
+        assert!(matches!(error(|p| p.scans[1].truncate(5)), CodecError::Shape { found: 5, .. }));
+        let one = error(|p| drop(p.planes[1].1.pop()));
+        assert!(matches!(one, CodecError::Shape { found: 1, .. }));
+        assert!(matches!(error(|p| p.planes[1].1[0].push(0)), CodecError::Shape { .. }));
+        assert_eq!(error(|p| p.planes.swap(0, 1)), CodecError::Planes);
+        assert_eq!(error(|p| p.planes[1].0 = 2), CodecError::Planes);
+        let none = CodecError::Lookups { expected: None, found: 0 };
+        assert_eq!(error(|p| p.scans.clear()), none);
+    }
 }
 
 #[test]
 fn an_answer_is_the_sum_of_its_partials() {
-    let bytes = answer(2);
-    assert_eq!(bytes.len(), answer_bytes(&geometry(), 2));
-    let view = AnswerView::decode(&bytes, &geometry(), EPOCH, 2).unwrap();
-    let parts = [
-        partial(&[0, 2], &[1], 2, PLANE_CIPHERTEXT_BYTES),
-        partial(&[1], &[0], 2, PLANE_CIPHERTEXT_BYTES),
-    ];
-    for l in 0..2u16 {
-        for plane in 0..2 {
-            let scan = view.scan(l, plane).unwrap();
-            assert_eq!(scan.len(), 4096);
-            for (r, found) in scan.iter().enumerate() {
-                let row = |part: &Partial| part.scans[usize::from(l)][plane * 4096 + r];
-                let sum = row(&parts[0]).wrapping_add(row(&parts[1]));
-                let exact = f64::from(sum) * f64::from(PLAINTEXT_MODULUS) / 4_294_967_296.0;
-                assert_eq!(*found, (exact + 0.5).floor() as u32 % PLAINTEXT_MODULUS);
-            }
+    for kind in KINDS {
+        let bytes = answer(kind, 2);
+        assert_eq!(bytes.len(), answer_bytes(&geometry(), kind, 2));
+        let view = AnswerView::decode(&bytes, &geometry(), kind, EPOCH, 2).unwrap();
+        let parts = [partial(&[0, 2], &[1], 2, kind), partial(&[1], &[0], 2, kind)];
+        for (l, plane) in [(0u16, 0), (0, 1), (1, 0), (1, 1)] {
+            let row = |part: &Partial, r: usize| part.scans[usize::from(l)][plane * 4096 + r];
+            let sums: Vec<u32> =
+                (0..4096).map(|r| row(&parts[0], r).wrapping_add(row(&parts[1], r))).collect();
             let product = &parts[1 - plane].planes[0].1[usize::from(l)];
-            assert_eq!(view.ciphertext(l, plane).unwrap(), product);
+            match view.share(l, plane).unwrap() {
+                Share::Registered { sums: found, product: ciphertext } => {
+                    let exact =
+                        |c: u32| f64::from(c) * f64::from(PLAINTEXT_MODULUS) / 4_294_967_296.0;
+                    let rounded = |c: &u32| (exact(*c) + 0.5).floor() as u32 % PLAINTEXT_MODULUS;
+                    assert_eq!(found, sums.iter().map(rounded).collect::<Vec<_>>());
+                    assert_eq!(ciphertext, product);
+                }
+                Share::Inline(share) => {
+                    let product = PlaneProduct::from_words(&bits::read_words(product)).unwrap();
+                    assert_eq!(share, inline::answer(&sums, &product).unwrap());
+                }
+            }
         }
+        assert!(view.share(2, 0).is_none() && view.share(0, 2).is_none());
     }
-    assert!(view.scan(2, 0).is_none() && view.ciphertext(0, 2).is_none());
 }
 
 #[test]
 fn a_combiner_takes_everything_once_or_nothing() {
-    let ciphertexts =
-        |partitions: &[u32], planes: &[u16]| partial(partitions, planes, 2, PLANE_CIPHERTEXT_BYTES);
-    let mut combiner = combiner(2);
+    let kind = Kind::Registered;
+    let ciphertexts = |partitions: &[u32], planes: &[u16]| partial(partitions, planes, 2, kind);
+    let mut combiner = combiner(kind, 2);
     let mut other = ciphertexts(&[0, 1], &[0]);
     other.generation += 1;
     assert_eq!(
@@ -267,19 +306,17 @@ fn a_combiner_takes_everything_once_or_nothing() {
     other.epoch -= 1;
     let epoch = CodecError::Epoch { expected: EPOCH, found: EPOCH - 1 };
     assert_eq!(combiner.add(other), Err(epoch.into()));
-    let other = partial(&[0], &[0], 1, PLANE_CIPHERTEXT_BYTES);
+    let other = partial(&[0], &[0], 1, kind);
     let lookups = CodecError::Lookups { expected: Some(2), found: 1 };
     assert_eq!(combiner.add(other), Err(lookups.into()));
-
     combiner.add(ciphertexts(&[0, 1], &[0])).unwrap();
     assert_eq!(
         combiner.add(ciphertexts(&[1, 2], &[1])),
         Err(CombineError::PartitionTwice { partition: 1 })
     );
     assert_eq!(combiner.add(ciphertexts(&[2], &[0])), Err(CombineError::PlaneTwice { plane: 0 }));
-
     let finish_after = |partials: &[(&[u32], &[u16])]| {
-        let mut combiner = self::combiner(2);
+        let mut combiner = self::combiner(kind, 2);
         for (partitions, planes) in partials {
             combiner.add(ciphertexts(partitions, planes)).unwrap();
         }
@@ -296,16 +333,23 @@ fn a_combiner_takes_everything_once_or_nothing() {
 }
 
 #[test]
-fn a_self_test_and_a_query_are_not_mixed() {
-    let whole = |product_bytes| {
-        let mut combiner = combiner(4);
-        combiner.add(partial(&[0, 1, 2], &[0, 1], 4, product_bytes)).unwrap();
+fn kinds_are_not_mixed() {
+    let kinds = KINDS.into_iter().chain([Kind::Probe]);
+    for (a, b) in kinds.clone().flat_map(|a| kinds.clone().map(move |b| (a, b))) {
+        let added = combiner(a, 4).add(partial(&[0, 1, 2], &[0, 1], 4, b));
+        assert_eq!(added, if a == b { Ok(()) } else { Err(CombineError::Kind) });
+    }
+    let whole = |kind| {
+        let mut combiner = combiner(kind, 4);
+        combiner.add(partial(&[0, 1, 2], &[0, 1], 4, kind)).unwrap();
         combiner
     };
-    assert_eq!(whole(PROBE_PLANE_BYTES).finish(), Err(CombineError::Kind));
-    assert_eq!(whole(PLANE_CIPHERTEXT_BYTES).finish_probe(), Err(CombineError::Kind));
-    let (scans, hint) = whole(PROBE_PLANE_BYTES).finish_probe().unwrap();
-    let partial = partial(&[0, 1, 2], &[0, 1], 4, PROBE_PLANE_BYTES);
+    assert_eq!(whole(Kind::Probe).finish(), Err(CombineError::Kind));
+    for kind in KINDS {
+        assert_eq!(whole(kind).finish_probe(), Err(CombineError::Kind));
+    }
+    let (scans, hint) = whole(Kind::Probe).finish_probe().unwrap();
+    let partial = partial(&[0, 1, 2], &[0, 1], 4, Kind::Probe);
     assert_eq!(scans, partial.scans);
     for (l, hint) in hint.iter().enumerate() {
         let planes = [0, 1].map(|plane: usize| bits::read_words(&partial.planes[plane].1[l]));
@@ -317,11 +361,12 @@ fn a_self_test_and_a_query_are_not_mixed() {
 fn lookups_have_limits() {
     for found in [0, MAX_LOOKUPS + 1, u16::MAX] {
         let error = CodecError::Lookups { expected: None, found };
-        let writer = QueryWriter::new(&geometry(), EPOCH, material(), found);
+        let kind = Kind::Registered;
+        let writer = QueryWriter::new(&geometry(), EPOCH, material(kind), found);
         assert_eq!(writer.unwrap_err(), error);
-        let combiner = Combiner::new(&geometry(), GENERATION, EPOCH, found).unwrap_err();
+        let combiner = Combiner::new(&geometry(), kind, GENERATION, EPOCH, found).unwrap_err();
         assert_eq!(combiner, error.clone().into());
-        let mut bytes = query(1);
+        let mut bytes = query(kind, 1);
         bytes[42..44].copy_from_slice(&found.to_le_bytes());
         assert_eq!(QueryView::decode(&bytes, &geometry(), EPOCH).unwrap_err(), error);
     }
@@ -329,18 +374,21 @@ fn lookups_have_limits() {
 
 #[test]
 fn a_query_is_not_written_with_other_sizes() {
-    let mut writer = QueryWriter::new(&geometry(), EPOCH, material(), 1).unwrap();
-    let (lwe, secret) = lookup(0);
-    assert!(matches!(
-        writer.lookup(&lwe[1..], &secret),
-        Err(CodecError::Shape { expected: 3072, found: 3071, .. })
-    ));
-    assert!(matches!(writer.lookup(&lwe, &secret[1..]), Err(CodecError::Shape { .. })));
-    writer.lookup(&lwe, &secret).unwrap();
-    let one_more = CodecError::Lookups { expected: Some(1), found: 2 };
-    assert_eq!(writer.lookup(&lwe, &secret).unwrap_err(), one_more);
-    let missing = QueryWriter::new(&geometry(), EPOCH, material(), 1).unwrap().finish();
-    assert_eq!(missing.unwrap_err(), CodecError::Lookups { expected: Some(1), found: 0 });
+    for kind in KINDS {
+        let writer = || QueryWriter::new(&geometry(), EPOCH, material(kind), 1).unwrap();
+        let (lwe, secret) = lookup(kind, 0);
+        let mut begun = writer();
+        assert!(matches!(
+            begun.lookup(&lwe[1..], &secret),
+            Err(CodecError::Shape { expected: 3072, found: 3071, .. })
+        ));
+        assert!(matches!(begun.lookup(&lwe, &secret[1..]), Err(CodecError::Shape { .. })));
+        begun.lookup(&lwe, &secret).unwrap();
+        let one_more = CodecError::Lookups { expected: Some(1), found: 2 };
+        assert_eq!(begun.lookup(&lwe, &secret).unwrap_err(), one_more);
+        let missing = writer().finish();
+        assert_eq!(missing.unwrap_err(), CodecError::Lookups { expected: Some(1), found: 0 });
+    }
 }
 
 #[test]
@@ -374,33 +422,43 @@ fn every_header_field_is_checked() {
         assert_eq!(with(0, b"X"), Err(marker), "{name}");
         let version = CodecError::Version { expected: 1, found: 2 };
         assert_eq!(with(1, &[2]), Err(version), "{name}");
-        let params = CodecError::Params { expected: geometry().params_id(), found: other };
-        assert_eq!(with(2, other.as_bytes()), Err(params), "{name}");
+        let Err(CodecError::Params { expected, found }) = with(2, other.as_bytes()) else {
+            panic!("{name} with other parameters");
+        };
+        let kinds = [Kind::Registered, Kind::Inline(Variant::Two)];
+        assert!(kinds.iter().any(|kind| kind.params_id(&geometry()) == expected), "{name}");
+        assert_eq!(found, other, "{name}");
         if !name.contains("partial") {
             let epoch = CodecError::Epoch { expected: EPOCH, found: 1 };
             assert_eq!(with(34, &1u64.to_le_bytes()), Err(epoch), "{name}");
         }
     }
     // The other way round: a whole message of one kind is no other kind.
-    let query = query(1);
+    let query = query(Kind::Registered, 1);
     let marker = CodecError::Marker { expected: b'S', found: b'Q' };
     assert_eq!(Slice::decode(&query, &geometry(), EPOCH).unwrap_err(), marker);
 }
 
 #[test]
-fn reserved_and_unknown_material_is_refused() {
-    let mut query = query(1);
-    for tag in [1, 2, 0xff] {
-        query[44] = tag;
-        let error = QueryView::decode(&query, &geometry(), EPOCH).unwrap_err();
-        assert_eq!(error, CodecError::Material { tag });
+fn material_that_is_unknown_or_of_other_parameters_is_refused() {
+    for (kind, others) in
+        [(Kind::Registered, [1, 2, 0xff]), (Kind::Inline(Variant::Two), [0, 2, 0xff])]
+    {
+        let mut query = query(kind, 1);
+        let mut slice = client_slice(kind, &[0], false);
+        for tag in others {
+            query[44] = tag;
+            let error = QueryView::decode(&query, &geometry(), EPOCH).unwrap_err();
+            assert_eq!(error, CodecError::Material { tag });
+            slice[53] = tag;
+            let error = Slice::decode(&slice, &geometry(), EPOCH).unwrap_err();
+            // A slice may be a self-test's, but only of four lookups.
+            let probe = CodecError::Lookups { expected: Some(4), found: 2 };
+            let probe = ((tag, kind) == (2, Kind::Registered)).then_some(probe);
+            assert_eq!(error, probe.unwrap_or(CodecError::Material { tag }));
+        }
     }
-    let mut slice = client_slice(&[0], false);
-    for tag in [1, 3, 0xff] {
-        slice[53] = tag;
-        let error = Slice::decode(&slice, &geometry(), EPOCH).unwrap_err();
-        assert_eq!(error, CodecError::Material { tag });
-    }
+    let mut slice = client_slice(Kind::Registered, &[0], false);
     slice[44] = 2;
     let error = Slice::decode(&slice, &geometry(), EPOCH).unwrap_err();
     assert_eq!(error, CodecError::Invalid { field: "hint flag" });
@@ -408,9 +466,10 @@ fn reserved_and_unknown_material_is_refused() {
 
 #[test]
 fn a_residue_beyond_t_is_refused() {
-    let mut bytes = answer(1);
+    let kind = Kind::Registered;
+    let mut bytes = answer(kind, 1);
     bytes[44..47].copy_from_slice(&[0xff; 3]);
-    let error = AnswerView::decode(&bytes, &geometry(), EPOCH, 1).unwrap_err();
+    let error = AnswerView::decode(&bytes, &geometry(), kind, EPOCH, 1).unwrap_err();
     assert_eq!(error, CodecError::Invalid { field: "residue modulo t" });
 }
 

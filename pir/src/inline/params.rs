@@ -1,5 +1,7 @@
 //! The closed parameter set of inline keys, in two variants.
 
+use serde::{Deserialize, Serialize};
+
 use crate::geometry::Geometry;
 use crate::params::{PLAINTEXT_MODULUS, ParamsId, RING_DEGREE};
 
@@ -43,11 +45,13 @@ const _: () = assert!(KEY_BYTES == 49_152 && ENCRYPTION_BYTES == 28_672 && PLANE
 /// | [`Four`](Self::Four) | 163,840 bytes | 48 MiB |
 ///
 /// Both have the same security and the same noise up to a thousandth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Variant {
     /// B = 2: two encryptions, 512 giant steps.
+    #[serde(rename = "opaque-128-v1-inline-2")]
     Two,
     /// B = 4: four encryptions, 256 giant steps.
+    #[serde(rename = "opaque-128-v1-inline-4")]
     Four,
 }
 
@@ -61,6 +65,11 @@ impl Variant {
             Self::Two => "opaque-128-v1-inline-2",
             Self::Four => "opaque-128-v1-inline-4",
         }
+    }
+
+    /// The variant of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|variant| variant.name() == name)
     }
 
     /// B: encryptions a client sends, diagonals of a giant step, and the step of the one rotation.
@@ -140,6 +149,16 @@ mod tests {
         for (i, id) in ids.iter().enumerate() {
             assert!(!ids[i + 1..].contains(id));
         }
+    }
+
+    #[test]
+    fn names_are_those_that_manifests_have() {
+        for variant in Variant::ALL {
+            let written = serde_json::to_string(&variant).unwrap();
+            assert_eq!(written, format!("\"{}\"", variant.name()));
+            assert_eq!(Variant::from_name(variant.name()), Some(variant));
+        }
+        assert_eq!(Variant::from_name("opaque-128-v1"), None);
     }
 
     #[test]

@@ -39,11 +39,16 @@ async fn an_epoch_is_read_as_it_was_written() {
     assert_eq!(manifest, published);
     assert_eq!(manifest.digest().unwrap(), published.digest().unwrap());
     assert_eq!(manifest.matrix_bytes(), 2 * 4096 * 1024);
-    assert_eq!(manifest.stored_bytes(), 2 * (4096 * 1024 + 56) + 4 * 4096 * 1024 + 56);
+    assert_eq!(manifest.stored_bytes(), 2 * (4096 * 1024 + 56) + 4 * 4096 * 1024 + 56 + 14_848);
     for j in 0..2 {
         assert!(store.partition(&manifest, 1, j).await.unwrap() == bytes(1 + j as u8));
     }
     assert!(store.plane(&manifest, 1, 0).await.unwrap() == numbers(1));
+    assert_eq!(store.public_part(&manifest, 1, 0).await.unwrap(), public_part(1).to_bytes());
+    for (column, plane) in [(1, 1), (0, 0)] {
+        let error = store.public_part(&manifest, column, plane).await.unwrap_err();
+        assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
+    }
     for (column, j) in [(1, 2), (0, 0), (9, 0)] {
         let error = store.partition(&manifest, column, j).await.unwrap_err();
         assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
@@ -124,7 +129,7 @@ async fn a_later_load_cleans_up_after_a_crash() {
     for caller in [writer("n", "1"), writer("m", "2")] {
         assert!(store.sweep("t", &caller, now, HOUR).await.unwrap().is_empty());
     }
-    assert_eq!(files(&folder).len(), 6);
+    assert_eq!(files(&folder).len(), 7);
     // The same node, started again.
     assert_eq!(store.sweep("t", &writer("n", "2"), now, HOUR).await.unwrap(), [1]);
     assert_eq!(files(&folder), ["manifest.json"]);

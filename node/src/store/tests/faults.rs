@@ -71,9 +71,9 @@ async fn every_damaged_byte_of_a_manifest_is_found() {
     std::fs::write(&path, &good[..good.len() / 2]).unwrap();
     assert!(matches!(store.manifest("t", 1).await, Err(StoreError::Corrupt { .. })));
     let text = String::from_utf8(good.clone()).unwrap();
-    std::fs::write(&path, text.replacen("\"version\":1", "\"version\":2", 1)).unwrap();
+    std::fs::write(&path, text.replacen("\"version\":2", "\"version\":1", 1)).unwrap();
     let error = store.manifest("t", 1).await.unwrap_err();
-    assert!(error.to_string().contains("manifest version 2; this node knows 1"), "{error}");
+    assert!(error.to_string().contains("manifest version 1; this node knows 2: load"), "{error}");
 
     // One epoch's manifest in another's place, and one table's in another's.
     let second = directory.path().join("tables/t/epochs/00000000000000000002");
@@ -88,6 +88,21 @@ async fn every_damaged_byte_of_a_manifest_is_found() {
     }
     std::fs::write(&path, &good).unwrap();
     assert_eq!(store.manifest("t", 1).await.unwrap(), published);
+}
+
+#[tokio::test]
+async fn a_damaged_public_part_is_found() {
+    let (directory, store) = local();
+    let manifest = publish(&store).await;
+    let path = epoch_folder(&directory, 1).join("index-1/public-0");
+    let good = std::fs::read(&path).unwrap();
+    for (position, bytes) in [(0, good.len()), (good.len() - 1, good.len()), (7, good.len() - 1)] {
+        let mut damaged = good.clone();
+        damaged[position] ^= 1;
+        std::fs::write(&path, &damaged[..bytes]).unwrap();
+        let error = store.public_part(&manifest, 1, 0).await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{position}: {error}");
+    }
 }
 
 #[tokio::test]

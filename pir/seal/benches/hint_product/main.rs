@@ -1,4 +1,5 @@
-//! The hint product, beside the same thing through SEAL's calls alone; tables, keys, encryption.
+//! The hint product, beside the same thing through SEAL's calls alone and with inline keys; tables, keys,
+//! encryption.
 //!
 //! `cargo bench -p opaque-seal --features secrets`
 
@@ -7,6 +8,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use opaque_pir::inline::{
+    Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, multiply,
+};
+use opaque_pir::layout::Salt;
 use opaque_pir::params::{PLANE_ROWS, RING_DEGREE};
 use opaque_seal::secrets::SecretKey;
 use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
@@ -47,6 +52,19 @@ fn hint_products(c: &mut Criterion) {
     }
     let seal = seal_calls::SealCalls::new(&mut rng);
     group.bench_function("1 planes, one core, SEAL's calls alone", |b| b.iter(|| seal.product()));
+    let variant = Variant::Two;
+    let chain = Chain::new(&PublicElements::new(&Salt([1; 32]), 0, variant));
+    let inline: Vec<PlaneTables> =
+        planes.iter().map(|plane| chain.tables(plane).unwrap()).collect();
+    let query = InlineQuery::from_bytes(variant, &vec![0x35; variant.query_bytes()]).unwrap();
+    // Each plane in turn: what the other left in the cache is of no use.
+    let mut turn = inline.iter().cycle();
+    group.bench_function("1 planes, one core, inline keys", |b| {
+        b.iter(|| {
+            let tables = turn.next().unwrap();
+            one_core.install(|| multiply(Kernel::best(), tables, &[black_box(&query)]).unwrap())
+        });
+    });
     group.finish();
 
     let mut group = c.benchmark_group("plane table");

@@ -1,0 +1,180 @@
+//! What the lookups of one index are encrypted and opened with: keys that travel with each lookup, or
+//! keys that the cluster keeps.
+//!
+//! ```text
+//! inline       a fresh secret per lookup; nothing of it outlives the answer        opaque_pir::inline
+//! registered   one BFV secret per profile; its evaluation keys link all queries    opaque_seal
+//! ```
+
+#[cfg(feature = "registered")]
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opaque_pir::{
+    codec::{AnswerView, Kind, Material, Share, recover_byte},
+    geometry::Geometry,
+    inline::{
+        InlineError, PublicElements, PublicPart, Variant,
+        secrets::{self, LookupKey, Seed},
+    },
+    layout::Salt,
+    params::RING_DEGREE,
+};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+#[cfg(feature = "registered")]
+use crate::keys::Registered;
+
+/// Keys for lookups of one index of one epoch.
+pub enum IndexKeys {
+    /// Public elements and parts; the secret is each lookup's own.
+    Inline {
+        /// The `a` halves of what lookups send.
+        elements: PublicElements,
+        /// What opens answers, plane by plane.
+        public_parts: Vec<PublicPart>,
+    },
+    /// The profile's BFV keys.
+    #[cfg(feature = "registered")]
+    Registered(Arc<Registered>),
+}
+
+/// What opens one answer beside the index's keys; used once.
+pub struct Opener(Option<LookupKey>);
+
+impl IndexKeys {
+    /// Inline keys with these public parts, one for each plane of the index.
+    pub fn inline(
+        salt: &Salt,
+        column: u32,
+        variant: Variant,
+        public_parts: Vec<PublicPart>,
+    ) -> Self {
+        Self::Inline { elements: PublicElements::new(salt, column, variant), public_parts }
+    }
+
+    /// What a query says of them.
+    pub fn material(&self) -> Material {
+        match self {
+            Self::Inline { elements, .. } => Material::Inline(elements.variant()),
+            #[cfg(feature = "registered")]
+            Self::Registered(registered) => Material::Registered(*registered.keys.digest()),
+        }
+    }
+
+    /// Their kind, which decides sizes.
+    pub fn kind(&self) -> Kind {
+        self.material().kind()
+    }
+
+    /// What must be registered with the cluster first.
+    pub fn evaluation(&self) -> Option<&Bytes> {
+        match self {
+            Self::Inline { .. } => None,
+            #[cfg(feature = "registered")]
+            Self::Registered(registered) => Some(registered.keys.evaluation()),
+        }
+    }
+
+    /// Encrypts the secret of one lookup's scan: [`Kind::secret_bytes`] bytes, and what opens the
+    /// answer.
+    ///
+    /// # Errors
+    /// A coefficient that is out of range, or a refusal of SEAL's; never for a reason that depends on
+    /// the bucket.
+    pub fn encrypt(
+        &self,
+        seed: Seed,
+        secret: &[i32; RING_DEGREE],
+    ) -> Result<(Vec<u8>, Opener), EncryptError> {
+        match self {
+            Self::Inline { elements, .. } => {
+                let (bytes, key) = secrets::encrypt(elements, seed, secret)?;
+                Ok((bytes, Opener(Some(key))))
+            }
+            // SEAL draws its own randomness.
+            #[cfg(feature = "registered")]
+            Self::Registered(registered) => {
+                let bytes = registered.keys.secret().encrypt(&registered.bfv, secret)?;
+                Ok((bytes, Opener(None)))
+            }
+        }
+    }
+
+    /// The R whitened bytes of the bucket, from the answer to lookup number `lookup`.
+    ///
+    /// # Errors
+    /// An answer of another kind or shape.
+    pub fn open(
+        &self,
+        opener: &Opener,
+        geometry: &Geometry,
+        answer: &AnswerView<'_>,
+        lookup: u16,
+    ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(geometry.bucket_bytes()));
+        for plane in 0..geometry.planes() {
+            let share = answer.share(lookup, plane).ok_or(DecryptError::Rows)?;
+            match (self, &opener.0, share) {
+                (Self::Inline { public_parts, .. }, Some(key), Share::Inline(share)) => {
+                    let part = public_parts.get(plane).ok_or(DecryptError::Rows)?;
+                    let values = key.open(part, share)?;
+                    bytes.extend(values.iter().map(|value| recover_byte(*value, 0)));
+                }
+                #[cfg(feature = "registered")]
+                (Self::Registered(registered), None, Share::Registered { sums, product }) => {
+                    let product = registered.keys.secret().decrypt(&registered.bfv, product)?;
+                    let rows = sums.iter().zip(product.iter());
+                    bytes.extend(rows.map(|(&c, &hs)| recover_byte(c, hs)));
+                }
+                _ => return Err(DecryptError::Kind),
+            }
+        }
+        match bytes.len() == geometry.bucket_bytes() {
+            true => Ok(bytes),
+            false => Err(DecryptError::Rows),
+        }
+    }
+}
+
+impl std::fmt::Debug for IndexKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IndexKeys").field("kind", &self.kind()).finish_non_exhaustive()
+    }
+}
+
+/// Why a secret could not be encrypted.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EncryptError {
+    /// Inline keys refused it.
+    #[error(transparent)]
+    Inline(#[from] InlineError),
+    /// SEAL refused it.
+    #[cfg(feature = "registered")]
+    #[error(transparent)]
+    Seal(#[from] opaque_seal::SealError),
+}
+
+/// Why an answer did not decrypt.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DecryptError {
+    /// A plane has another number of rows than the parameter set's.
+    #[error("the answer has too few or too many rows")]
+    Rows,
+    /// The answer was made with another kind of keys.
+    #[error("the answer belongs to another kind of keys")]
+    Kind,
+    /// Inline keys refused a share.
+    #[error(transparent)]
+    Inline(#[from] InlineError),
+    /// SEAL refused the ciphertext.
+    #[cfg(feature = "registered")]
+    #[error(transparent)]
+    Seal(#[from] opaque_seal::SealError),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+use opaque_pir::{
+    codec::{Combiner, Partial, QueryView, QueryWriter},
+    hint::{Hint, HintBuilder},
+    inline::{self, Chain, InlineQuery},
+    params::STANDARD_DEVIATION,
+    scan::{Kernel, Partition, scan},
+};
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+
+use super::*;
+use crate::lwe::{self, Target};
+
+const SALT: Salt = Salt([9; 32]);
+const COLUMN: u32 = 2;
+const EPOCH: u64 = 1;
+const GENERATION: u64 = 7;
+
+/// A matrix of two partitions and two planes, with its hint.
+struct Index {
+    geometry: Geometry,
+    matrix: Vec<Vec<u8>>,
+    hint: Hint,
+}
+
+impl Index {
+    fn random(rng: &mut StdRng) -> Self {
+        let geometry = Geometry::new(8192, 2048, 1).unwrap();
+        let mut hint = HintBuilder::new(SALT, COLUMN, &geometry);
+        let mut matrix = Vec::new();
+        for j in 0..geometry.partitions() {
+            let mut bytes = vec![0u8; geometry.partition_bytes()];
+            rng.fill_bytes(&mut bytes);
+            hint.add(j, &bytes).unwrap();
+            matrix.push(bytes);
+        }
+        Self { geometry, matrix, hint: hint.finish().unwrap() }
+    }
+
+    fn bucket(&self, bucket: u32) -> Vec<u8> {
+        let (j, k) = (bucket as usize / 1024, bucket as usize % 1024);
+        self.matrix[j].chunks(1024).map(|row| row[k]).collect()
+    }
+
+    fn planes(&self) -> impl Iterator<Item = &[u32]> {
+        self.hint.planes().iter().map(Vec::as_slice)
+    }
+
+    fn inline(&self, variant: Variant) -> IndexKeys {
+        let chain = Chain::new(&PublicElements::new(&SALT, COLUMN, variant));
+        let public = self.planes().map(|plane| chain.tables(plane).unwrap().public().clone());
+        IndexKeys::inline(&SALT, COLUMN, variant, public.collect())
+    }
+
+    /// The servers' half, on public bytes alone: two shards, each with a partition and a plane.
+    fn answer(&self, query: &[u8], evaluation: Option<&Bytes>) -> Vec<u8> {
+        let view = QueryView::decode(query, &self.geometry, EPOCH).unwrap();
+        let (kind, lookups) = (view.material().kind(), view.lookups());
+        let products = self.products(&view, evaluation);
+        let mut combiner = Combiner::new(&self.geometry, kind, GENERATION, EPOCH, lookups).unwrap();
+        for ((j, bytes), plane) in (0u16..).zip(&self.matrix).zip(products) {
+            let partition = Partition::try_from((bytes.clone(), &self.geometry)).unwrap();
+            let words = |lookup| words(view.lwe_partition(lookup, j.into()).unwrap());
+            let slices: Vec<Vec<u32>> = (0..lookups).map(words).collect();
+            let slices: Vec<&[u32]> = slices.iter().map(Vec::as_slice).collect();
+            let scans = scan(Kernel::Scalar, &self.geometry, &[&partition], &slices).unwrap();
+            let partial = Partial {
+                generation: GENERATION,
+                epoch: EPOCH,
+                kind,
+                partitions: vec![j.into()],
+                scans,
+                planes: vec![(j, plane)],
+            };
+            combiner.add(partial).unwrap();
+        }
+        combiner.finish().unwrap()
+    }
+
+    /// `[plane][lookup]`.
+    fn products(&self, view: &QueryView<'_>, evaluation: Option<&Bytes>) -> Vec<Vec<Vec<u8>>> {
+        let secrets = (0..view.lookups()).map(|lookup| view.encrypted_secret(lookup).unwrap());
+        match view.material() {
+            Material::Inline(variant) => {
+                let queries: Vec<InlineQuery> =
+                    secrets.map(|s| InlineQuery::from_bytes(variant, s).unwrap()).collect();
+                let queries: Vec<&InlineQuery> = queries.iter().collect();
+                let chain = Chain::new(&PublicElements::new(&SALT, COLUMN, variant));
+                let product = |plane: &[u32]| {
+                    let tables = chain.tables(plane).unwrap();
+                    let kernel = inline::Kernel::best();
+                    let products = inline::multiply(kernel, &tables, &queries).unwrap();
+                    products.iter().map(|p| le_bytes(p.words())).collect()
+                };
+                self.planes().map(product).collect()
+            }
+            #[cfg(feature = "registered")]
+            _ => seal::products(self, secrets, evaluation.unwrap()),
+            #[cfg(not(feature = "registered"))]
+            _ => unreachable!("{evaluation:?}"),
+        }
+    }
+}
+
+#[cfg(feature = "registered")]
+mod seal {
+    use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
+
+    use super::*;
+    use crate::keys::Keys;
+
+    pub(super) fn keys() -> IndexKeys {
+        let bfv = Bfv::new().unwrap();
+        let keys = Keys::generate(&bfv).unwrap();
+        IndexKeys::Registered(Arc::new(Registered { bfv, keys }))
+    }
+
+    pub(super) fn products<'a>(
+        index: &Index,
+        secrets: impl Iterator<Item = &'a [u8]>,
+        evaluation: &Bytes,
+    ) -> Vec<Vec<Vec<u8>>> {
+        let bfv = Bfv::new().unwrap();
+        let keys = EvaluationKeys::from_bytes(&bfv, evaluation).unwrap();
+        let tables: Vec<PlaneTable> =
+            index.planes().map(|plane| PlaneTable::build(&bfv, plane).unwrap()).collect();
+        let tables: Vec<&PlaneTable> = tables.iter().collect();
+        let per_lookup: Vec<Vec<Vec<u8>>> = secrets
+            .map(|secret| {
+                let secret = EncryptedSecret::from_bytes(&bfv, secret).unwrap();
+                hint_product(&bfv, &keys, &secret, &tables).unwrap()
+            })
+            .collect();
+        let of_plane = |plane: usize| per_lookup.iter().map(|l| l[plane].clone()).collect();
+        (0..tables.len()).map(of_plane).collect()
+    }
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+}
+
+fn le_bytes(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Every way of keys that this build has.
+fn all_keys(index: &Index) -> Vec<IndexKeys> {
+    let mut all: Vec<IndexKeys> =
+        Variant::ALL.into_iter().map(|variant| index.inline(variant)).collect();
+    #[cfg(feature = "registered")]
+    all.push(seal::keys());
+    all
+}
+
+/// The whole path without a network, for the same lookups with every way of keys: every byte of each
+/// bucket comes back, whoever does the product, SEAL or this project.
+#[test]
+fn every_way_of_keys_brings_the_same_buckets() {
+    let mut rng = StdRng::seed_from_u64(5);
+    let index = Index::random(&mut rng);
+    let geometry = &index.geometry;
+    let buckets = [0, 1023, 1024, rng.random_range(0..2048)];
+    for keys in all_keys(&index) {
+        let mut writer = QueryWriter::new(geometry, EPOCH, keys.material(), 4).unwrap();
+        let mut openers = Vec::new();
+        for bucket in buckets {
+            let target = Target { salt: &SALT, column: COLUMN, geometry, bucket };
+            let query = lwe::encrypt(target, lwe::Seed::draw(&mut rng).unwrap());
+            let seed = Seed::draw(&mut rng).unwrap();
+            let (secret, opener) = keys.encrypt(seed, &query.secret).unwrap();
+            writer.lookup(&query.lwe, &secret).unwrap();
+            openers.push(opener);
+        }
+        let answer = index.answer(&writer.finish().unwrap(), keys.evaluation());
+        let kind = keys.kind();
+        let view = AnswerView::decode(&answer, geometry, kind, EPOCH, 4).unwrap();
+        for (lookup, (opener, bucket)) in (0..).zip(openers.iter().zip(buckets)) {
+            let found = keys.open(opener, geometry, &view, lookup).unwrap();
+            assert!(*found == index.bucket(bucket), "bucket {bucket} with {kind:?}");
+            // Another lookup's secret opens nothing, and nothing tells.
+            let other = keys.open(&openers[usize::from(lookup) ^ 1], geometry, &view, lookup);
+            let linked = keys.evaluation().is_some();
+            assert_eq!(*other.unwrap() == index.bucket(bucket), linked, "{kind:?}");
+        }
+        assert!(keys.open(&openers[0], geometry, &view, 4).is_err(), "there is no such lookup");
+    }
+}
+
+/// A lookup's encryptions differ, have the size of their kind, and refuse what is no scan's secret.
+#[test]
+fn secrets_are_encrypted_afresh_and_in_one_size() {
+    let mut rng = StdRng::seed_from_u64(6);
+    let index = Index::random(&mut rng);
+    for keys in all_keys(&index) {
+        let mut encrypt = |secret: &[i32; RING_DEGREE]| {
+            keys.encrypt(Seed::draw(&mut rng).unwrap(), secret).map(|(bytes, _)| bytes)
+        };
+        let (zero, wide) = ([0; RING_DEGREE], [STANDARD_DEVIATION as i32 * 9; RING_DEGREE]);
+        let all = [&zero, &zero, &wide].map(|secret| encrypt(secret).unwrap());
+        assert!(all.iter().all(|bytes| bytes.len() == keys.kind().secret_bytes()));
+        assert!(all[0] != all[1] && all[1] != all[2]);
+        assert!(encrypt(&[1 << 20; RING_DEGREE]).is_err());
+    }
+}

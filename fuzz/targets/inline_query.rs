@@ -1,0 +1,30 @@
+//! A query with inline keys is refused, or it multiplies with a plane like any other.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use opaque_fuzz::{SALT, expand};
+use opaque_pir::hint::PLANE_WORDS;
+use opaque_pir::inline::{
+    Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, multiply,
+};
+
+/// Tables of any plane will do.
+static TABLES: LazyLock<PlaneTables> = LazyLock::new(|| {
+    let plane: Vec<u32> = (0u32..).map(|i| i.wrapping_mul(2_654_435_761)).take(PLANE_WORDS).collect();
+    let chain = Chain::new(&PublicElements::new(&SALT, 1, Variant::Two));
+    chain.tables(&plane).expect("a whole plane")
+});
+
+fuzz_target!(|input: &[u8]| {
+    let bytes = expand(input);
+    for variant in Variant::ALL {
+        let Ok(query) = InlineQuery::from_bytes(variant, &bytes) else { continue };
+        assert_eq!(bytes.len(), variant.query_bytes());
+        let products = multiply(Kernel::best(), &TABLES, &[&query]);
+        assert_eq!(products.is_ok(), variant == Variant::Two);
+        let scalar = multiply(Kernel::Scalar, &TABLES, &[&query]);
+        assert!(products.ok() == scalar.ok());
+    }
+});

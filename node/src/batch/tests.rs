@@ -1,0 +1,139 @@
+use std::sync::mpsc;
+
+use futures::future::join_all;
+
+use super::*;
+
+/// Runs jobs that are numbers, tells of each pass, and holds the first until it is let go.
+struct Fixture {
+    batcher: Batcher<u32, u32>,
+    pool: CpuPool,
+    passes: Arc<Mutex<Vec<Vec<u32>>>>,
+    gate: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+impl Fixture {
+    fn new() -> (Self, mpsc::Sender<()>) {
+        let (open, gate) = mpsc::channel();
+        let fixture = Self {
+            batcher: Batcher::default(),
+            pool: CpuPool::new(2, 16).unwrap(),
+            passes: Arc::default(),
+            gate: Arc::new(Mutex::new(gate)),
+        };
+        (fixture, open)
+    }
+
+    /// Submits at once, in order; the result is ten times the number. Zero panics.
+    fn submit(&self, job: u32, lookups: usize) -> impl Future<Output = Result<u32, NodeError>> {
+        let (passes, gate) = (Arc::clone(&self.passes), Arc::clone(&self.gate));
+        self.batcher.run(&self.pool, job, lookups, move |jobs: Vec<u32>| {
+            passes.lock().unwrap().push(jobs.clone());
+            if passes.lock().unwrap().len() == 1 {
+                gate.lock().unwrap().recv().unwrap();
+            }
+            jobs.iter().map(|job| if *job == 0 { panic!("on purpose") } else { job * 10 }).collect()
+        })
+    }
+
+    fn passes(&self) -> Vec<Vec<u32>> {
+        self.passes.lock().unwrap().clone()
+    }
+
+    /// Until the first pass runs: from then on others must wait.
+    async fn until_first_runs(&self) {
+        while self.passes().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        lock(&self.batcher.queue).waiting.len()
+    }
+}
+
+async fn polled<F: Future + Unpin>(futures: &mut [F]) {
+    for future in futures {
+        assert!(futures::poll!(future).is_pending());
+    }
+}
+
+#[tokio::test]
+async fn what_comes_during_a_pass_shares_the_next_in_order() {
+    let (fixture, open) = Fixture::new();
+    let mut first = Box::pin(fixture.submit(1, 1));
+    polled(&mut [&mut first]).await;
+    fixture.until_first_runs().await;
+    let mut others: Vec<_> = (2..=5).map(|job| Box::pin(fixture.submit(job, 1))).collect();
+    polled(&mut others).await;
+    open.send(()).unwrap();
+    assert_eq!(first.await.unwrap(), 10);
+    let results: Vec<u32> = join_all(others).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results, [20, 30, 40, 50]);
+    assert_eq!(fixture.passes(), [vec![1], vec![2, 3, 4, 5]]);
+    // Idle again: the next one starts by itself.
+    assert_eq!(fixture.submit(6, 1).await.unwrap(), 60);
+    assert_eq!(fixture.passes().len(), 3);
+}
+
+#[tokio::test]
+async fn passes_are_bounded_and_nobody_overtakes() {
+    let (fixture, open) = Fixture::new();
+    let mut first = Box::pin(fixture.submit(1, 1));
+    polled(&mut [&mut first]).await;
+    fixture.until_first_runs().await;
+    // 20 + 20 are too many for a pass; the small one behind must not slip in before.
+    let sizes = [(2, 20), (3, 20), (4, 1), (5, 64), (6, 1)];
+    let mut others: Vec<_> =
+        sizes.into_iter().map(|(job, size)| Box::pin(fixture.submit(job, size))).collect();
+    polled(&mut others).await;
+    open.send(()).unwrap();
+    first.await.unwrap();
+    join_all(others).await;
+    assert_eq!(fixture.passes(), [vec![1], vec![2], vec![3, 4], vec![5], vec![6]]);
+}
+
+#[tokio::test]
+async fn whoever_goes_away_costs_nothing_and_harms_nobody() {
+    let (fixture, open) = Fixture::new();
+    let mut first = Box::pin(fixture.submit(1, 1));
+    polled(&mut [&mut first]).await;
+    fixture.until_first_runs().await;
+    let mut others: Vec<_> = (2..=4).map(|job| Box::pin(fixture.submit(job, 1))).collect();
+    polled(&mut others).await;
+    // The one that started the work goes, and one that waits.
+    drop(first);
+    drop(others.remove(1));
+    open.send(()).unwrap();
+    let results: Vec<u32> = join_all(others).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results, [20, 40]);
+    assert_eq!(fixture.passes(), [vec![1], vec![2, 4]]);
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_pass_and_no_other() {
+    let (fixture, open) = Fixture::new();
+    let mut first = Box::pin(fixture.submit(0, 1));
+    polled(&mut [&mut first]).await;
+    fixture.until_first_runs().await;
+    let mut second = Box::pin(fixture.submit(2, 1));
+    polled(&mut [&mut second]).await;
+    open.send(()).unwrap();
+    assert!(matches!(first.await, Err(NodeError::Internal(_))));
+    assert_eq!(second.await.unwrap(), 20);
+    assert_eq!(fixture.submit(3, 1).await.unwrap(), 30);
+}
+
+#[tokio::test]
+async fn those_who_wait_are_bounded() {
+    let (fixture, open) = Fixture::new();
+    let mut first = Box::pin(fixture.submit(1, 1));
+    polled(&mut [&mut first]).await;
+    fixture.until_first_runs().await;
+    let mut others: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(fixture.submit(2, 1))).collect();
+    polled(&mut others).await;
+    assert_eq!(fixture.waiting(), MOST_WAITING);
+    assert!(matches!(fixture.submit(3, 1).await, Err(NodeError::Busy)));
+    open.send(()).unwrap();
+    assert!(join_all(others).await.into_iter().all(|result| result.is_ok_and(|ten| ten == 20)));
+}

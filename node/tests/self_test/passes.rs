@@ -1,0 +1,130 @@
+//! Requests that share a pass get what each would get alone.
+
+use opaque_node::pass::{Evaluated, Request};
+use opaque_node::served::{ServedIndex, Serving};
+use opaque_pir::codec::{Material, Partial, QueryView, QueryWriter, Slice, probe_slice, slice};
+use opaque_pir::kernels::Kernels;
+use opaque_pir::probe::Probe;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::harness::Cluster;
+
+const GENERATION: u64 = 3;
+const EPOCH: u64 = 1;
+
+fn index(serving: &Serving) -> &ServedIndex {
+    &serving.tables["numbers"].indexes[&0]
+}
+
+/// A query of `lookups` lookups, cut for this shard; its keys are bytes that repeat, all in range
+/// for a fill of 0x35.
+fn inline(index: &ServedIndex, lookups: u16, word: u32, fill: u8) -> Slice {
+    let (geometry, material) = (&index.geometry, Material::Inline(index.variant));
+    let mut writer = QueryWriter::new(geometry, EPOCH, material, lookups).unwrap();
+    for lookup in 0..lookups {
+        let words = (0..geometry.buckets()).map(|k| word.wrapping_mul(k + u32::from(lookup)));
+        let secret = vec![fill; index.variant.query_bytes()];
+        writer.lookup(&words.collect::<Vec<_>>(), &secret).unwrap();
+    }
+    let query = writer.finish().unwrap();
+    let view = QueryView::decode(&query, geometry, EPOCH).unwrap();
+    let partitions: Vec<u32> = index.partition_numbers().collect();
+    let bytes = slice(&view, &partitions, !index.planes.is_empty()).unwrap();
+    Slice::decode(&bytes, geometry, EPOCH).unwrap()
+}
+
+fn probe(index: &ServedIndex) -> Slice {
+    let probe = Probe::random(&mut StdRng::seed_from_u64(8));
+    let partitions: Vec<u32> = index.partition_numbers().collect();
+    let planes = !index.planes.is_empty();
+    let bytes = probe_slice(&index.geometry, EPOCH, &probe, &partitions, planes).unwrap();
+    Slice::decode(&bytes, &index.geometry, EPOCH).unwrap()
+}
+
+#[tokio::test]
+async fn a_shared_pass_gives_each_request_what_it_would_get_alone() {
+    let cluster = Cluster::start(GENERATION).await;
+    for serving in &cluster.loaded {
+        let index = index(serving);
+        let makers: [&dyn Fn() -> Slice; 5] = [
+            &|| inline(index, 1, 77, 0x35),
+            &|| probe(index),
+            &|| inline(index, 11, 12_345, 0x21),
+            // Out of range: it fails alone, and where there is no plane nobody looks.
+            &|| inline(index, 2, 5, 0xff),
+            &|| inline(index, 3, 0x0102_0304, 0),
+        ];
+        // Of different generations, as while one follows another.
+        let request = |(generation, make): (u64, &&dyn Fn() -> Slice)| Request {
+            generation,
+            epoch: EPOCH,
+            slice: make(),
+            keys: None,
+        };
+        let run = |requests: &[Request]| -> Vec<Option<Partial>> {
+            let evaluated = index.pass(requests, Kernels::best(), &cluster.bfv);
+            evaluated
+                .into_iter()
+                .map(|one| one.ok().map(|Evaluated { partial, .. }| partial))
+                .collect()
+        };
+        let together = run(&(0..).zip(&makers).map(request).collect::<Vec<_>>());
+        let alone: Vec<_> = (0..).zip(&makers).flat_map(|one| run(&[request(one)])).collect();
+        assert!(together == alone);
+        let failed: Vec<bool> = together.iter().map(Option::is_none).collect();
+        assert_eq!(failed, [false, false, false, !index.planes.is_empty(), false]);
+        let encoded = together[2].as_ref().unwrap().encode(&index.geometry);
+        assert!(encoded.is_ok(), "it fits its geometry");
+    }
+    let planes = cluster.loaded.iter().map(|serving| index(serving).planes.len());
+    assert_eq!(planes.sum::<usize>(), index(&cluster.loaded[0]).geometry.planes());
+}
+
+/// Through the node's own door: many at once, each with the answer to its own question.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_at_once_get_their_own_answers() {
+    use bytes::Bytes;
+    use opaque_node::call::EvaluateCall;
+    let cluster = Cluster::start(GENERATION).await;
+    let serving = cluster.loaded.iter().find(|serving| !index(serving).planes.is_empty()).unwrap();
+    let served = index(serving);
+    let material = Material::Inline(served.variant);
+    let partitions: Vec<u32> = served.partition_numbers().collect();
+    let body = |number: u32| {
+        let mut writer = QueryWriter::new(&served.geometry, EPOCH, material, 1).unwrap();
+        let words = vec![number + 1; served.geometry.buckets() as usize];
+        writer.lookup(&words, &vec![0; served.variant.query_bytes()]).unwrap();
+        let query = writer.finish().unwrap();
+        let view = QueryView::decode(&query, &served.geometry, EPOCH).unwrap();
+        Bytes::from(slice(&view, &partitions, true).unwrap())
+    };
+    let bodies: Vec<Bytes> = (0..40).map(body).collect();
+    let (geometry, kind) = (served.geometry, material.kind());
+    let shard = cluster.loaded.iter().position(|one| std::ptr::eq(one, serving)).unwrap();
+    let caller = cluster.into_caller();
+    let local = &caller.shards[&(shard as u32)];
+    let ask = |body: &Bytes| {
+        let call = EvaluateCall {
+            generation: GENERATION,
+            table: "numbers".into(),
+            column: 0,
+            epoch: EPOCH,
+            lookups: 1,
+            partitions: partitions.clone().into(),
+            planes: [].into(),
+            body: body.clone(),
+        };
+        async move {
+            let reply = local.evaluate(&call).await.unwrap();
+            Partial::decode(&reply.body, &geometry, 1, kind).unwrap()
+        }
+    };
+    let answers = futures::future::join_all(bodies.iter().map(ask)).await;
+    // The scan is linear: the sum for words of n is n times the sum for words of one.
+    for (n, answer) in (1u32..).zip(&answers) {
+        for (row, one) in answer.scans[0].iter().zip(&answers[0].scans[0]) {
+            assert_eq!(*row, one.wrapping_mul(n));
+        }
+    }
+}
