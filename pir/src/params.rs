@@ -34,7 +34,7 @@ pub const STANDARD_DEVIATION: f64 = 11.0;
 pub const DELTA: u32 = 1 << 24;
 /// p: values of a matrix entry.
 pub const BYTE_VALUES: u32 = 1 << 8;
-/// N: BFV's ring degree, and rows of the hint per plane.
+/// N: BFV's ring degree, and rows of the hint per whole plane.
 pub const PLANE_ROWS: usize = 4096;
 /// t: BFV's plaintext modulus, a 20-bit batching prime.
 pub const PLAINTEXT_MODULUS: u32 = 1_032_193;

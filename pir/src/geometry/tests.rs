@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn shapes_are_checked() {
     for (bucket_bytes, buckets, page_rows) in
-        [(4096, 1024, 1), (16_384, 1 << 20, 1024), (8192, 131_072, u32::MAX)]
+        [(256, 1024, 1), (2048, 1 << 20, 7), (16_384, 1 << 20, 1024), (8192, 131_072, u32::MAX)]
     {
         let geometry = Geometry::new(bucket_bytes, buckets, page_rows).unwrap();
         let json = serde_json::to_string(&geometry).unwrap();
@@ -19,6 +19,10 @@ fn shapes_are_checked() {
         (4096, 1024, 0),
         (4095, 1024, 1),
         (20_480, 1024, 1),
+        (128, 1024, 1),
+        (768, 1024, 1),
+        (3072, 1024, 1),
+        (6144, 1024, 1),
         (4096, 1025, 1),
         (4096, (1 << 20) + 1024, 1),
     ] {
@@ -28,6 +32,26 @@ fn shapes_are_checked() {
             r#"{{"bucket_bytes":{bucket_bytes},"buckets":{buckets},"page_rows":{page_rows}}}"#
         );
         assert!(serde_json::from_str::<Geometry>(&json).is_err());
+    }
+}
+
+#[test]
+fn rows_fill_planes_or_fold_into_one() {
+    for (rows, planes, plane_rows, factor) in [
+        (256, 1, 256, 16),
+        (512, 1, 512, 8),
+        (1024, 1, 1024, 4),
+        (2048, 1, 2048, 2),
+        (4096, 1, 4096, 1),
+        (8192, 2, 4096, 1),
+        (12_288, 3, 4096, 1),
+        (16_384, 4, 4096, 1),
+    ] {
+        let geometry = Geometry::new(rows, 1024, 1).unwrap();
+        let shape = (geometry.planes(), geometry.plane_rows(), geometry.fold().factor());
+        assert_eq!(shape, (planes, plane_rows, factor));
+        assert_eq!(planes * plane_rows, geometry.bucket_bytes());
+        assert_eq!(geometry.plane_words(), geometry.fold().words());
     }
 }
 
@@ -54,7 +78,8 @@ fn one_gibibyte_costs_what_the_design_says() {
 
 #[test]
 fn each_number_changes_the_identity() {
-    let shapes = [(4096, 1024, 1), (8192, 1024, 1), (4096, 2048, 1), (4096, 1024, 2)];
+    let shapes =
+        [(4096, 1024, 1), (8192, 1024, 1), (4096, 2048, 1), (4096, 1024, 2), (256, 1024, 1)];
     let ids: HashSet<_> =
         shapes.iter().map(|(r, c, p)| Geometry::new(*r, *c, *p).unwrap().params_id()).collect();
     assert_eq!(ids.len(), shapes.len());

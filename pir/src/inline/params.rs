@@ -1,7 +1,7 @@
 //! The closed parameter set of inline keys, in two variants.
 
-use crate::geometry::Geometry;
-use crate::params::{PLAINTEXT_MODULUS, ParamsId, RING_DEGREE};
+use crate::geometry::{Fold, Geometry};
+use crate::params::{PLAINTEXT_MODULUS, ParamsId};
 
 /// N: degree of the ring, and rows of the hint per plane.
 pub const N: usize = crate::params::PLANE_ROWS;
@@ -37,7 +37,7 @@ const _: () = assert!(KEY_BYTES == 49_152 && ENCRYPTION_BYTES == 28_672 && PLANE
 
 /// How many rotations of the secret a client sends: fewer bytes up, or smaller tables.
 ///
-/// | | up | tables per plane |
+/// | | up | tables of a whole plane |
 /// |---|---|---|
 /// | [`Two`](Self::Two) | 106,496 bytes | 64 MiB |
 /// | [`Four`](Self::Four) | 163,840 bytes | 48 MiB |
@@ -45,7 +45,7 @@ const _: () = assert!(KEY_BYTES == 49_152 && ENCRYPTION_BYTES == 28_672 && PLANE
 /// Both have the same security and the same noise up to a thousandth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Variant {
-    /// B = 2: two encryptions, 512 giant steps.
+    /// B = 2: two encryptions, 512 giant steps. The default.
     Two,
     /// B = 4: four encryptions, 256 giant steps.
     Four,
@@ -71,9 +71,9 @@ impl Variant {
         }
     }
 
-    /// G = 1024/B.
-    pub const fn giant_steps(self) -> usize {
-        RING_DEGREE / self.baby_steps()
+    /// G = D/B = 1024/(f·B).
+    pub const fn giant_steps(self, fold: Fold) -> usize {
+        fold.diagonals() / self.baby_steps()
     }
 
     /// Bytes of what a client sends for one lookup beside the scan's ciphertext.
@@ -82,9 +82,9 @@ impl Variant {
     }
 
     /// Memory of one plane's tables.
-    pub const fn table_bytes(self) -> usize {
+    pub const fn table_bytes(self, fold: Fold) -> usize {
         // Four residues of each giant step's digit, two of each diagonal.
-        size_of::<u32>() * N * (4 * self.giant_steps() + 2 * RING_DEGREE)
+        size_of::<u32>() * N * (4 * self.giant_steps(fold) + 2 * fold.diagonals())
     }
 
     /// Identity of the parameter set in this variant, with layout version and geometry: what every
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn identities_differ_by_variant_and_geometry() {
-        let geometries = [4096, 8192].map(|rows| Geometry::new(rows, 1024, 1).unwrap());
+        let geometries = [256, 4096, 8192].map(|rows| Geometry::new(rows, 1024, 1).unwrap());
         let ids: Vec<ParamsId> = geometries
             .iter()
             .flat_map(|g| [g.params_id(), Variant::Two.params_id(g), Variant::Four.params_id(g)])
@@ -145,6 +145,10 @@ mod tests {
     #[test]
     fn sizes_are_those_of_the_design() {
         assert_eq!(Variant::ALL.map(Variant::query_bytes), [106_496, 163_840]);
-        assert_eq!(Variant::ALL.map(Variant::table_bytes), [64 << 20, 48 << 20]);
+        for fold in Fold::ALL {
+            let (f, sizes) = (fold.factor(), Variant::ALL.map(|v| v.table_bytes(fold)));
+            assert_eq!(sizes, [(64 << 20) / f, (48 << 20) / f]);
+            assert_eq!(Variant::ALL.map(|v| v.giant_steps(fold)), [512 / f, 256 / f]);
+        }
     }
 }
