@@ -2,6 +2,7 @@
 
 mod cost;
 mod fold;
+mod rounding;
 
 use std::ops::Range;
 
@@ -13,6 +14,7 @@ pub use cost::{
     SCAN_BYTES_PER_SECOND,
 };
 pub use fold::Fold;
+pub use rounding::{FEWEST_BUCKET_BITS, round_word};
 
 use crate::params::{
     ENCRYPTED_SECRET_BYTES, MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS,
@@ -120,6 +122,12 @@ impl Geometry {
     /// How the rows of a plane share its slots.
     pub fn fold(&self) -> Fold {
         Fold::of_rows(self.plane_rows()).unwrap_or(Fold::NONE)
+    }
+
+    /// k: bits of each bucket's number that a query keeps, from 24 to 29, so that 1024 of them are
+    /// whole bytes. See [`round_word`], and `geometry/rounding.rs` for why so many.
+    pub fn bucket_bits(&self) -> u32 {
+        rounding::bucket_bits(self.buckets)
     }
 
     /// Bytes of one partition of the matrix.

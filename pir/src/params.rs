@@ -15,7 +15,8 @@
 //! ```
 //!
 //! [`MAX_BUCKETS`] keeps the margin at 8.8 σ_total or more, a failure below 2^-40 for all 2^14 rows
-//! of an answer together.
+//! of an answer together. A client sends only as many bits of each number as leave 8.6:
+//! [`Geometry::bucket_bits`](crate::geometry::Geometry::bucket_bits).
 //!
 //! Sets are never assembled from loose numbers: both sides name one, and its digest together with
 //! the geometry is the [`ParamsId`] that every message carries.

@@ -91,8 +91,9 @@ impl Variant {
     /// message of a lookup with inline keys carries.
     pub fn params_id(self, geometry: &Geometry) -> ParamsId {
         let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 ParamsId of inline keys");
-        // The scan's own parameters, layout and geometry.
+        // The scan's own parameters, layout and geometry; what a client rounds its numbers to.
         hash.update(geometry.params_id().as_bytes());
+        hash.update(&geometry.bucket_bits().to_le_bytes());
         hash.update(self.name().as_bytes());
         let numbers = [N as u64, u64::from(PLAINTEXT_MODULUS), u64::from(ANSWER_BITS)];
         for number in numbers.into_iter().chain([ERROR_DEVIATION.to_bits()]) {
