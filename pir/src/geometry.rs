@@ -1,6 +1,7 @@
 //! The shape of an index's matrix, and what it costs. [`index`](crate::index) picks it.
 
 mod cost;
+mod explain;
 mod fold;
 mod rounding;
 
@@ -13,6 +14,7 @@ pub use cost::{
     Cost, HINT_MICROS_PER_PLANE, LINK_BITS_PER_SECOND, PLANE_RAW_BYTES, PLANE_TABLE_BYTES,
     SCAN_BYTES_PER_SECOND,
 };
+pub use explain::Explanation;
 pub use fold::Fold;
 pub use rounding::{FEWEST_BUCKET_BITS, round_word};
 
@@ -27,8 +29,8 @@ pub(crate) const BUCKETS_PER_PARTITION: u32 = PARTITION_BUCKETS as u32;
 /// Every R there is: the rows of one plane, folded 16, 8, 4 or 2 times, or of one to four whole planes.
 pub const BUCKET_SIZES: [u32; 8] = [256, 512, 1024, 2048, 4096, 8192, 12_288, 16_384];
 const _: () = assert!(matches!(BUCKET_SIZES, [.., MAX_BUCKET_BYTES]));
-#[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
-pub(crate) const BYTES_PER_PLANE: u32 = PLANE_ROWS as u32;
+/// Partitions that an index of some rows has at least, for the shards of a cluster to share.
+pub(crate) const SHARED_PARTITIONS: u32 = 4;
 
 /// [`PARTITION_BUCKETS`] in the type that counts buckets.
 #[expect(clippy::cast_possible_truncation, reason = "a constant of 11 bits")]
