@@ -119,12 +119,13 @@ impl IndexKeys {
             match (self, &opener.0, share) {
                 (Self::Inline { public_parts, .. }, Some(key), Share::Inline(share)) => {
                     let part = public_parts.get(plane).ok_or(DecryptError::Rows)?;
-                    let values = key.open(part, share)?;
+                    let values = key.open(part, share, geometry.fold())?;
                     bytes.extend(values.iter().map(|value| recover_byte(*value, 0)));
                 }
                 #[cfg(feature = "registered")]
                 (Self::Registered(registered), None, Share::Registered { sums, product }) => {
                     let product = registered.keys.secret().decrypt(&registered.bfv, product)?;
+                    // Of a small matrix's plane the first slots have rows.
                     let rows = sums.iter().zip(product.iter());
                     bytes.extend(rows.map(|(&c, &hs)| recover_byte(c, hs)));
                 }

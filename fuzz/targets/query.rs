@@ -17,12 +17,7 @@ fuzz_target!(|input: &[u8]| {
             let slice = Slice::decode(&bytes, &geometry, EPOCH).expect("a slice of a query");
             assert_eq!(slice.partitions(), partitions);
             for lookup in 0..query.lookups() {
-                let words: Vec<u8> = slice
-                    .lwe(lookup)
-                    .expect("a client's words")
-                    .iter()
-                    .flat_map(|word| word.to_le_bytes())
-                    .collect();
+                let words = slice.lwe(lookup).expect("a client's words");
                 let blocks = partitions
                     .iter()
                     .map(|partition| query.lwe_partition(lookup, *partition).expect("a block"));

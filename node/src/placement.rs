@@ -147,7 +147,7 @@ pub enum ShardsError {
 pub enum Kind {
     /// Runs of 1024 buckets.
     Partitions,
-    /// Runs of 4096 rows of the hint.
+    /// Runs of at most 4096 rows of the hint.
     Planes,
 }
 

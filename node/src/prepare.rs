@@ -182,7 +182,7 @@ async fn write(
                 built(size);
             }
             Piece::Plane(plane, numbers, public) => {
-                index.planes.push(epoch.put_plane(index.column, plane, &numbers).await?);
+                index.planes.push(epoch.put_plane(index.column, geometry, plane, &numbers).await?);
                 let digest = epoch.put_public_part(index.column, plane, &public).await?;
                 index.public_parts.push(digest);
             }

@@ -90,7 +90,7 @@ pub struct ServedIndex {
 pub struct ServedPlane {
     /// Number of the plane in its index.
     pub plane: u16,
-    /// 4096 × 1024 values of H, row-major.
+    /// 1024 values of H for each of its rows, row-major.
     pub hint: Vec<u32>,
     /// What the offline chain makes of it.
     pub tables: PlaneTables,

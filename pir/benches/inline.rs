@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group};
-use opaque_pir::hint::PLANE_WORDS;
+use opaque_pir::geometry::Fold;
 use opaque_pir::inline::{
     Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, answer, multiply,
 };
@@ -24,16 +24,16 @@ use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
 const SALT: Salt = Salt([1; 32]);
-/// 192 to 256 MiB of tables: beyond any cache.
+/// Whole planes' worth of tables, 192 to 256 MiB: beyond any cache. Of folded planes as many more.
 const PLANES: usize = 4;
 /// Rounds, and passes of a round: the processor's time is told in steps of 4 ms.
 const PASSES: usize = 7;
 const REPEATS: usize = 4;
 const BATCHES: [usize; 4] = [1, 2, 4, 8];
 
-fn plane(seed: u64) -> Vec<u32> {
+fn plane(fold: Fold, seed: u64) -> Vec<u32> {
     let mut rng = StdRng::seed_from_u64(seed);
-    (0..PLANE_WORDS).map(|_| rng.next_u32()).collect()
+    (0..fold.words()).map(|_| rng.next_u32()).collect()
 }
 
 /// Some query; no time depends on which.
@@ -49,7 +49,7 @@ fn parts(criterion: &mut Criterion) {
     let variant = Variant::Two;
     let elements = PublicElements::new(&SALT, 0, variant);
     let chain = Chain::new(&elements);
-    let plane = plane(1);
+    let plane = plane(Fold::NONE, 1);
     let mut group = criterion.benchmark_group("inline");
     group.bench_function("public elements", |b| {
         b.iter(|| PublicElements::new(&SALT, black_box(0), variant));
@@ -89,12 +89,12 @@ fn client(criterion: &mut Criterion) {
         });
     }
     let elements = PublicElements::new(&SALT, 0, Variant::Two);
-    let tables = Chain::new(&elements).tables(&plane(1)).expect("its size");
+    let tables = Chain::new(&elements).tables(&plane(Fold::NONE, 1)).expect("its size");
     let seed = Seed::draw(&mut rng).expect("no end");
     let (_, key) = encrypt(&elements, seed, &[3; 1024]).expect("a small secret");
     let answer = vec![0x5a; PLANE_BYTES];
     group.bench_function("open a plane", |b| {
-        b.iter(|| key.open(tables.public(), black_box(&answer)));
+        b.iter(|| key.open(tables.public(), black_box(&answer), Fold::NONE));
     });
     group.finish();
 }
@@ -127,12 +127,13 @@ fn summary(mut times: Vec<f64>) -> (f64, String) {
 }
 
 /// Products beside the plain read of their round, round after round: a disturbance hits both.
-fn ratios(variant: Variant) {
+fn ratios(variant: Variant, fold: Fold) {
     let chain = Chain::new(&PublicElements::new(&SALT, 0, variant));
-    let tables: Vec<PlaneTables> =
-        (0..PLANES as u64).map(|seed| chain.tables(&plane(seed)).expect("its size")).collect();
+    let planes = PLANES * fold.factor();
+    let tables = |seed| chain.tables(&plane(fold, seed)).expect("its size");
+    let tables: Vec<PlaneTables> = (0..planes as u64).map(tables).collect();
     pool(1).install(|| {
-        let plane = plane(9);
+        let plane = plane(fold, 9);
         let start = processor_ms();
         black_box(chain.tables(&plane).expect("its size"));
         println!(
@@ -144,9 +145,10 @@ fn ratios(variant: Variant) {
     let queries: Vec<&InlineQuery> = queries.iter().collect();
     let megabytes = tables[0].bytes() as f64 / 1e6;
     println!(
-        "\n{}: {megabytes:.1} MB of tables a plane, large pages {}, load {}; medians of {PASSES} \
-         rounds over {PLANES} planes",
+        "\n{}, {} rows: {megabytes:.1} MB of tables a plane, large pages {}, load {}; medians of \
+         {PASSES} rounds over {planes} planes",
         variant.name(),
+        fold.rows(),
         tables.iter().all(PlaneTables::large_pages),
         read::load()
     );
@@ -174,7 +176,7 @@ fn ratios(variant: Variant) {
                         });
                         let clock = start.elapsed().as_secs_f64() * 1e3;
                         (if threads == 1 { on_processor } else { clock })
-                            / (REPEATS * PLANES) as f64
+                            / (REPEATS * planes) as f64
                     };
                     reads.push(timed(&|| {
                         black_box(plain_read(&tables));
@@ -210,7 +212,10 @@ fn main() {
     }
     // `cargo test` and a filtered run want no tables.
     if std::env::args().any(|arg| arg == "--bench") {
-        Variant::ALL.into_iter().for_each(ratios);
+        Variant::ALL.into_iter().for_each(|variant| ratios(variant, Fold::NONE));
+        // The most folded, where what a product costs whatever its tables weighs most, and one between.
+        let [_, _, quarter, _, smallest] = Fold::ALL;
+        [quarter, smallest].into_iter().for_each(|fold| ratios(Variant::Two, fold));
     }
     Criterion::default().configure_from_args().final_summary();
 }

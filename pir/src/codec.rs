@@ -7,12 +7,13 @@
 //!
 //! | message | from → to | content after the header |
 //! |---|---|---|
-//! | [`QueryView`] | client → coordinator | lookups, material, per lookup C words and the encrypted secret |
-//! | [`Slice`] | coordinator → shard | lookups, material, partitions, per lookup their words and, for owners of planes, the secret |
+//! | [`QueryView`] | client → coordinator | lookups, material, per lookup C numbers of [`Geometry::bucket_bits`] each and the encrypted secret |
+//! | [`Slice`] | coordinator → shard | lookups, material, partitions, per lookup their numbers and, for owners of planes, the secret |
 //! | [`Partial`] | shard → coordinator | generation, lookups, partitions, sums of R words, hint products of some planes |
 //! | [`AnswerView`] | coordinator → client | lookups, per lookup and plane a [`Share`]: sums modulo t and the hint product, or both in one |
 //!
 //! [`ParamsId`]: crate::params::ParamsId
+//! [`Geometry::bucket_bits`]: crate::geometry::Geometry::bucket_bits
 
 mod answer;
 mod bits;

@@ -1,6 +1,9 @@
 //! The shape of an index's matrix, and what it costs. [`index`](crate::index) picks it.
 
 mod cost;
+mod explain;
+mod fold;
+mod rounding;
 
 use std::ops::Range;
 
@@ -11,16 +14,22 @@ pub use cost::{
     Cost, HINT_MICROS_PER_PLANE, LINK_BITS_PER_SECOND, PLANE_RAW_BYTES, PLANE_TABLE_BYTES,
     SCAN_BYTES_PER_SECOND,
 };
+pub use explain::Explanation;
+pub use fold::Fold;
+pub use rounding::{FEWEST_BUCKET_BITS, round_word};
 
 use crate::params::{
-    ENCRYPTED_SECRET_BYTES, MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS,
-    PLANE_CIPHERTEXT_BYTES, PLANE_ROWS, PLANE_SCAN_BYTES, ParamsId,
+    MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS, PLANE_ROWS, ParamsId, RING_DEGREE,
 };
 
 #[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
 pub(crate) const BUCKETS_PER_PARTITION: u32 = PARTITION_BUCKETS as u32;
-#[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
-pub(crate) const BYTES_PER_PLANE: u32 = PLANE_ROWS as u32;
+
+/// Every R there is: the rows of one plane, folded 16, 8, 4 or 2 times, or of one to four whole planes.
+pub const BUCKET_SIZES: [u32; 8] = [256, 512, 1024, 2048, 4096, 8192, 12_288, 16_384];
+const _: () = assert!(matches!(BUCKET_SIZES, [.., MAX_BUCKET_BYTES]));
+/// Partitions that an index of some rows has at least, for the shards of a cluster to share.
+pub(crate) const SHARED_PARTITIONS: u32 = 4;
 
 /// [`PARTITION_BUCKETS`] in the type that counts buckets.
 #[expect(clippy::cast_possible_truncation, reason = "a constant of 11 bits")]
@@ -28,9 +37,8 @@ const WIDTH: u32 = PARTITION_BUCKETS as u32;
 
 /// The shape of one index's matrix: R rows of bytes by C buckets.
 ///
-/// Invariants, held by [`Geometry::new`]: R is a multiple of 4096 of at most
-/// [`MAX_BUCKET_BYTES`], C a multiple of 1024 of at most [`MAX_BUCKETS`], and a page has at
-/// least one row.
+/// Invariants, held by [`Geometry::new`]: R is one of [`BUCKET_SIZES`], C a multiple of 1024 of at most
+/// [`MAX_BUCKETS`], and a page has at least one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "RawGeometry")]
 pub struct Geometry {
@@ -57,13 +65,9 @@ impl TryFrom<RawGeometry> for Geometry {
 impl Geometry {
     /// Checks every invariant of the type.
     pub fn new(bucket_bytes: u32, buckets: u32, page_rows: u32) -> Result<Self, GeometryError> {
-        let whole = |number: u32, unit: usize, most: u32| {
-            number > 0 && number <= most && (number as usize).is_multiple_of(unit)
-        };
-        if whole(bucket_bytes, PLANE_ROWS, MAX_BUCKET_BYTES)
-            && whole(buckets, PARTITION_BUCKETS, MAX_BUCKETS)
-            && page_rows > 0
-        {
+        let whole_partitions =
+            (1..=MAX_BUCKETS).contains(&buckets) && buckets.is_multiple_of(BUCKETS_PER_PARTITION);
+        if BUCKET_SIZES.contains(&bucket_bytes) && whole_partitions && page_rows > 0 {
             Ok(Self { bucket_bytes, buckets, page_rows })
         } else {
             Err(GeometryError::Shape { bucket_bytes, buckets, page_rows })
@@ -101,9 +105,30 @@ impl Geometry {
         first..first.saturating_add(WIDTH)
     }
 
-    /// Planes of 4096 rows of the hint.
+    /// Planes of the hint: R/4096, or one of fewer rows.
     pub fn planes(&self) -> usize {
-        self.bucket_bytes() / PLANE_ROWS
+        self.bucket_bytes().div_ceil(PLANE_ROWS)
+    }
+
+    /// Rows of each plane of the hint: 4096, or R where that is less.
+    pub fn plane_rows(&self) -> usize {
+        self.bucket_bytes().min(PLANE_ROWS)
+    }
+
+    /// Words of each plane of the hint, 1024 a row.
+    pub fn plane_words(&self) -> usize {
+        self.plane_rows() * RING_DEGREE
+    }
+
+    /// How the rows of a plane share its slots.
+    pub fn fold(&self) -> Fold {
+        Fold::of_rows(self.plane_rows()).unwrap_or(Fold::NONE)
+    }
+
+    /// k: bits of each bucket's number that a query keeps, from 24 to 29, so that 1024 of them are
+    /// whole bytes. See [`round_word`], and `geometry/rounding.rs` for why so many.
+    pub fn bucket_bits(&self) -> u32 {
+        rounding::bucket_bits(self.buckets)
     }
 
     /// Bytes of one partition of the matrix.
@@ -114,17 +139,6 @@ impl Geometry {
     /// Bytes of the whole matrix.
     pub fn matrix_bytes(&self) -> u64 {
         self.partition_bytes() as u64 * u64::from(self.partitions())
-    }
-
-    /// Bytes that one lookup adds to a query: a ciphertext of 4 bytes per bucket and the encrypted
-    /// secret.
-    pub fn lookup_bytes(&self) -> usize {
-        self.buckets as usize * 4 + ENCRYPTED_SECRET_BYTES
-    }
-
-    /// Bytes that one lookup adds to an answer.
-    pub fn answer_bytes(&self) -> usize {
-        self.planes() * (PLANE_SCAN_BYTES + PLANE_CIPHERTEXT_BYTES)
     }
 
     /// Pages to fetch for the rows `offset..offset + limit` of a value; at least one. Depends on

@@ -31,14 +31,15 @@ use crate::ring::{Poly, matrix_row, public_element};
 
 #[expect(clippy::cast_possible_truncation, reason = "1024")]
 const BUCKETS: u32 = PARTITION_BUCKETS as u32;
-/// Words of one plane: 4096 rows of 1024.
+/// Words of one whole plane: 4096 rows of 1024. That of a matrix of fewer rows has as many fewer
+/// ([`Geometry::plane_words`]).
 pub const PLANE_WORDS: usize = PLANE_ROWS * RING_DEGREE;
 
 /// The hint of a whole index, plane by plane.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hint {
     geometry: Geometry,
-    /// As many as the geometry has, each of [`PLANE_WORDS`].
+    /// As many as the geometry has, each of [`Geometry::plane_words`].
     planes: Vec<Vec<u32>>,
 }
 
@@ -52,9 +53,10 @@ impl Hint {
             let (expected, found) = (geometry.planes(), planes.len());
             return Err(HintError::Planes { expected, found });
         }
+        let expected = geometry.plane_words();
         for plane in &planes {
-            if plane.len() != PLANE_WORDS {
-                return Err(HintError::Plane { expected: PLANE_WORDS, found: plane.len() });
+            if plane.len() != expected {
+                return Err(HintError::Plane { expected, found: plane.len() });
             }
         }
         Ok(Self { geometry: *geometry, planes })
@@ -65,7 +67,7 @@ impl Hint {
         &self.geometry
     }
 
-    /// 4096 rows of 1024 words, row by row; `None` past the last plane.
+    /// Rows of 1024 words, row by row ([`Geometry::plane_rows`]); `None` past the last plane.
     pub fn plane(&self, plane: usize) -> Option<&[u32]> {
         self.planes.get(plane).map(Vec::as_slice)
     }
@@ -105,7 +107,8 @@ impl Hint {
         let partition = bucket / BUCKETS;
         let element = public_element(salt, column, partition);
         let matrix_row = matrix_row(&element, (bucket % BUCKETS) as usize);
-        let changes = old.par_chunks(PLANE_ROWS).zip(new.par_chunks(PLANE_ROWS));
+        let rows = self.geometry.plane_rows();
+        let changes = old.par_chunks(rows).zip(new.par_chunks(rows));
         self.planes.par_iter_mut().zip(changes).for_each(|(plane, (old, new))| {
             let changes = old.par_iter().zip(new);
             plane.par_chunks_exact_mut(RING_DEGREE).zip(changes).for_each(|(row, (old, new))| {
@@ -180,10 +183,10 @@ pub enum HintError {
         /// Planes given.
         found: usize,
     },
-    /// A plane has not 4096 · 1024 words.
+    /// A plane has not 1024 words for each of its rows.
     #[error("a plane has {found} words instead of {expected}")]
     Plane {
-        /// 4096 · 1024.
+        /// [`Geometry::plane_words`].
         expected: usize,
         /// Words given.
         found: usize,

@@ -1,6 +1,6 @@
 //! The hint product with keys that travel with the query (engine.md §9, ADR 010).
 //!
-//! **What.** `Enc(H'·s)` for planes of 4096 rows of `H' = round(H·t/2^32)`, as in HintlessPIR (Li et al.,
+//! **What.** `Enc(H'·s)` for planes of 4096 rows, or fewer, of `H' = round(H·t/2^32)`, as in HintlessPIR (Li et al.,
 //! CRYPTO 2024), but without a key that servers keep. The `a` halves of all that a client sends come
 //! from public randomness of the epoch, so whatever depends on `a` alone, key switches included, is
 //! computed once per epoch. A client draws a fresh ternary secret `k` for each lookup and sends `b`
@@ -8,12 +8,17 @@
 //!
 //! ```text
 //! client   key = P·rot_B(k) − a_key·k + e,   Enc_b = round(q/t·encode(rot_b(s))) − a_b·k + e_b,   b < B
-//! offline  Horner over G = 1024/B giant steps, on the a halves:          Chain -> PlaneTables, PublicPart
+//! offline  Horner over G = D/B giant steps, D = 1024/f, on the a halves: Chain -> PlaneTables, PublicPart
 //!          acc ← KS(rot_B(acc)) + Σ_b diag'_{g,b} ⊙ a_b
 //! online   b = ⌊Σ_g rot_{Bg}(key)·D_g / P⌉ + Σ_g Σ_b rot_{Bg}(Enc_b)·diag_{Bg+b}                multiply
 //!          round(2^29·(encode(c')/t − b/q))                                                       answer
 //! client   b' + a'·k = 2^29/t·encode(c' − H'·s) + noise modulo 2^29              secrets::LookupKey::open
 //! ```
+//!
+//! **Folding.** The secret fills the slots with period 1024, so a slot that meets D diagonals only still
+//! meets D columns, and which ones depends on where it is. A matrix of R = 4096/f rows gives each row f slots,
+//! which share its columns ([`Fold`](crate::geometry::Fold)); c' stands in the first of them, and the client
+//! adds the f up. Tables, preprocessing and product shrink by f; nothing that travels changes.
 //!
 //! **Why not something simpler.** SEAL's calls with two registered keys take tens of times as long
 //! for a plane, and the keys link all queries of a client; downloading the hint costs tens of megabytes.
@@ -34,12 +39,13 @@
 //! key switches a digit uniform modulo q against an error, plus the rounding of the division by P:
 //!
 //! ```text
-//! product  V = 1024·N·t²/12·(σ² + 1/12) + G·(N·q²/12·σ²/P² + (1 + 2N/3)/12)             √V = 2^30.88
+//! product  V = D·N·t²/12·(σ² + 1/12) + G·(N·q²/12·σ²/P² + (1 + 2N/3)/12)       D = 1024: √V = 2^30.88
 //! answer   W = V·(2^29/q)² + (1 + 2N/3)/12 + 2/(12·64)                                    √W = 21.06
 //! margin   2^29/2t = 260.1 = 12.3·√W
 //! ```
 //!
-//! The first term of V outweighs the rest by 2^9; in W, what rounding `a` and `b` to 29 bits adds is as
+//! A folded plane has less: D = 64 leaves √V = 2^28.88 and a margin of 16.8·√W. Its slots are 4096 all the
+//! same, each rounded exactly, so that the sum of a row's f slots is exact modulo t too. The first term of V outweighs the rest by 2^9; in W, what rounding `a` and `b` to 29 bits adds is as
 //! large as all noise before it (28 bits would leave 7.5 deviations). Given H' and `a`, the noise is
 //! linear in independent subgaussian errors and ternary coefficients, so that a coefficient is off
 //! with probability at most 2·exp(−12.3²/2), and any of 4 planes' 4096 with less than 2^-90. That adds up

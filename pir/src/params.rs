@@ -15,7 +15,8 @@
 //! ```
 //!
 //! [`MAX_BUCKETS`] keeps the margin at 8.8 σ_total or more, a failure below 2^-40 for all 2^14 rows
-//! of an answer together.
+//! of an answer together. A client sends only as many bits of each number as leave 8.6:
+//! [`Geometry::bucket_bits`](crate::geometry::Geometry::bucket_bits).
 //!
 //! Sets are never assembled from loose numbers: both sides name one, and its digest together with
 //! the geometry is the [`ParamsId`] that every message carries.
@@ -34,7 +35,7 @@ pub const STANDARD_DEVIATION: f64 = 11.0;
 pub const DELTA: u32 = 1 << 24;
 /// p: values of a matrix entry.
 pub const BYTE_VALUES: u32 = 1 << 8;
-/// N: BFV's ring degree, and rows of the hint per plane.
+/// N: BFV's ring degree, and rows of the hint per whole plane.
 pub const PLANE_ROWS: usize = 4096;
 /// t: BFV's plaintext modulus, a 20-bit batching prime.
 pub const PLAINTEXT_MODULUS: u32 = 1_032_193;

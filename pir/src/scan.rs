@@ -90,7 +90,8 @@ fn pass(
 
 /// Rows of a task: what the kernel prefers, or less to give every thread two tasks.
 ///
-/// R is a multiple of 4096, the preference a power of two below it, so bands divide the rows evenly.
+/// R is a power of two from 256 to 4096, or a multiple of 4096. The preference is a power of two of at
+/// most 512, and a band is no more than half of R, so bands divide the rows evenly.
 fn band_rows(rows: usize, preferred: usize, threads: usize) -> usize {
     let share = (rows / (2 * threads.max(1))).max(kernel::ROW_UNIT);
     preferred.min(1 << share.ilog2())

@@ -4,6 +4,7 @@
 //! is affected.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, helpers included")]
 
+use opaque_pir::geometry::Fold;
 use opaque_pir::inline::{
     Chain, InlineError, InlineQuery, Kernel, PLANE_BYTES, PlaneProduct, PlaneTables,
     PublicElements, PublicPart, Variant, answer, multiply,
@@ -24,9 +25,14 @@ fn words(name: &str, length: usize) -> Vec<u32> {
     stream(name, 4 * length).as_chunks().0.iter().map(|w| u32::from_le_bytes(*w)).collect()
 }
 
-fn tables(variant: Variant) -> PlaneTables {
+fn tables(variant: Variant, fold: Fold) -> PlaneTables {
     let chain = Chain::new(&PublicElements::new(&SALT, COLUMN, variant));
-    chain.tables(&words("hint", 4096 * 1024)).unwrap()
+    chain.tables(&words("hint", fold.words())).unwrap()
+}
+
+/// Planes of 512 rows.
+fn folded() -> Fold {
+    Fold::of_rows(512).unwrap()
 }
 
 /// Every value is below every prime: the top bit of each is clear.
@@ -56,9 +62,9 @@ fn check<'a>(bytes: impl IntoIterator<Item = &'a [u8]>, digest: &str) {
 }
 
 #[track_caller]
-fn check_variant(variant: Variant, [tables_digest, public, product, sent]: [&str; 4]) {
-    let tables = tables(variant);
-    assert_eq!(tables.variant(), variant);
+fn check_variant(variant: Variant, fold: Fold, [tables_digest, public, product, sent]: [&str; 4]) {
+    let tables = tables(variant, fold);
+    assert_eq!((tables.variant(), tables.fold()), (variant, fold));
     check(tables.as_bytes(), tables_digest);
     check([tables.public().to_bytes().as_slice()], public);
     let query = InlineQuery::from_bytes(variant, &query_bytes(variant)).unwrap();
@@ -67,7 +73,7 @@ fn check_variant(variant: Variant, [tables_digest, public, product, sent]: [&str
         let [found] = products.as_slice() else { panic!("one query, one product") };
         let bytes: Vec<u8> = found.words().iter().flat_map(|word| word.to_le_bytes()).collect();
         check([bytes.as_slice()], product);
-        check([answer(&words("scan", 4096), found).unwrap().as_slice()], sent);
+        check([answer(&words("scan", fold.rows()), found).unwrap().as_slice()], sent);
     }
 }
 
@@ -75,6 +81,7 @@ fn check_variant(variant: Variant, [tables_digest, public, product, sent]: [&str
 fn variant_two() {
     check_variant(
         Variant::Two,
+        Fold::NONE,
         [
             "286217e31493cb7a4a67ab504fc121b284406c9998ab098eee373c43e9bd45ef",
             "ee804ce42e6ba3b11d780c71e98b9cddad1e866acd624bc1add3370bc27cabf1",
@@ -88,6 +95,7 @@ fn variant_two() {
 fn variant_four() {
     check_variant(
         Variant::Four,
+        Fold::NONE,
         [
             "8725f90108408087d36279192118b6ee7de50b5811cc054c777d1ac069e688e9",
             "31f5d45c8a15151f7d6b0b5bf95a5f2eb55fb8bd6e531614983d2ee771b88f15",
@@ -97,11 +105,50 @@ fn variant_four() {
     );
 }
 
+#[test]
+fn a_folded_plane() {
+    check_variant(
+        Variant::Two,
+        folded(),
+        [
+            "c53396204d758facfe8fb5e9e01312c23efffbe5575477f804b9aa550a692758",
+            "a5e57f6d576f7b5e80a0d607cc268c7ce2ee377a5f3c0715ecf03b253153af66",
+            "1ff9168b862bd4b3fe08ec5d4aeae1172670b238f45553bb0cf10fc04c50e7f6",
+            "be22c670001c6a50d04f1c57bdd3153e6836538fdc8b956952d896c7085c94c2",
+        ],
+    );
+}
+
+/// Replicas must agree on the public part, whatever their threads and instructions.
+#[test]
+fn threads_and_kernels_change_nothing() {
+    for (variant, fold) in Variant::ALL.into_iter().flat_map(|v| Fold::ALL.map(|fold| (v, fold))) {
+        let query = InlineQuery::from_bytes(variant, &query_bytes(variant)).unwrap();
+        let made = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let tables = tables(variant, fold);
+                let products = |kernel| multiply(kernel, &tables, &[&query, &query]).unwrap();
+                let products: Vec<_> = Kernel::available().flat_map(products).collect();
+                assert!(products.iter().all(|product| *product == products[0]));
+                let mut hash = blake3::Hasher::new();
+                for bytes in tables.as_bytes() {
+                    hash.update(bytes);
+                }
+                (hash.finalize(), tables.public().to_bytes(), products[0].clone())
+            })
+        };
+        let alone = made(1);
+        assert!([2, 5].into_iter().all(|threads| made(threads) == alone), "{fold:?}");
+    }
+}
+
 #[cfg(feature = "secrets")]
 mod secrets {
     use std::convert::Infallible;
 
     use opaque_pir::inline::secrets::{Seed, encrypt};
+    use opaque_pir::params::PLAINTEXT_MODULUS;
     use rand::{TryCryptoRng, TryRng};
 
     use super::*;
@@ -135,6 +182,7 @@ mod secrets {
     impl TryCryptoRng for Counter {}
 
     #[track_caller]
+    #[expect(clippy::indexing_slicing, reason = "4096 slots")]
     fn check_client(variant: Variant, [sent, opened]: [&str; 2]) {
         let elements = PublicElements::new(&SALT, COLUMN, variant);
         let seed = Seed::draw(&mut Counter(0)).unwrap();
@@ -145,9 +193,17 @@ mod secrets {
         let (bytes, key) = encrypt(&elements, seed, &secret).unwrap();
         check([bytes.as_slice()], sent);
         let public = PublicPart::from_bytes(&stream("public part", PLANE_BYTES)).unwrap();
-        let values = key.open(&public, &stream("answer", PLANE_BYTES)).unwrap();
+        let answer = stream("answer", PLANE_BYTES);
+        let values = key.open(&public, &answer, Fold::NONE).unwrap();
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         check([bytes.as_slice()], opened);
+        // Row r of a folded plane is the sum of its eight slots.
+        let sums = key.open(&public, &answer, folded()).unwrap();
+        assert_eq!(sums.len(), 512);
+        for (r, sum) in sums.iter().enumerate() {
+            let slots = (0..8).map(|g| values[r / 128 * 1024 + r % 128 + 128 * g]);
+            assert_eq!(*sum, slots.sum::<u32>() % PLAINTEXT_MODULUS);
+        }
     }
 
     #[test]
@@ -192,7 +248,12 @@ fn misuse_is_refused() {
     let short = Chain::new(&elements).tables(&[0; 4096]).unwrap_err();
     let expected = 4096 * 1024;
     assert_eq!(short, InlineError::Size { what: "words of a plane", expected, found: 4096 });
-    let tables = tables(Variant::Two);
+    for rows in [0, 128, 255, 768, 4095, 8192] {
+        let refused = Chain::new(&elements).tables(&vec![0; rows * 1024]).unwrap_err();
+        let found = rows * 1024;
+        assert_eq!(refused, InlineError::Size { what: "words of a plane", expected, found });
+    }
+    let tables = tables(Variant::Two, folded());
     let query = InlineQuery::from_bytes(Variant::Four, &query_bytes(Variant::Four)).unwrap();
     let (expected, found) = (Variant::Two.name(), Variant::Four.name());
     let mixed = multiply(Kernel::best(), &tables, &[&query]).unwrap_err();
@@ -203,7 +264,9 @@ fn misuse_is_refused() {
         assert_eq!(refused, InlineError::Kernel { kernel: kernel.name() });
     }
     let product = PlaneProduct::from_words(&[0; 4096]).unwrap();
-    assert!(matches!(answer(&[0; 4095], &product), Err(InlineError::Size { .. })));
+    for rows in [0, 255, 768, 4095, 8192] {
+        assert!(matches!(answer(&vec![0; rows], &product), Err(InlineError::Size { .. })));
+    }
     assert!(matches!(PlaneProduct::from_words(&[0; 1]), Err(InlineError::Size { .. })));
 }
 

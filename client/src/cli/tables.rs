@@ -84,7 +84,18 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
     ];
     let right: Vec<usize> = (1..header.len()).collect();
     let rows = table.indexes.iter().map(|index| index_row(&table, index));
-    Ok(columns(&mut out, &header, &right, rows)?)
+    columns(&mut out, &header, &right, rows)?;
+    for index in &table.indexes {
+        writeln!(out, "\n{}:", index_name(&table, index))?;
+        for line in index.geometry.explanation().to_string().lines() {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn index_name<'a>(table: &'a Table, index: &IndexMeta) -> &'a str {
+    table.schema.columns().get(index.column).map_or("?", |column| &column.name)
 }
 
 fn column(column: &Column) -> Vec<String> {
@@ -107,10 +118,9 @@ fn column(column: &Column) -> Vec<String> {
 
 fn index_row(table: &Table, index: &IndexMeta) -> Vec<String> {
     let (geometry, cost) = (&index.geometry, index.geometry.cost());
-    let name = table.schema.columns().get(index.column).map_or("?", |column| &column.name);
     let millis = |micros: u64| format!("{:.1} ms", micros as f64 / 1e3);
     vec![
-        name.to_owned(),
+        index_name(table, index).to_owned(),
         count(index.non_null_rows),
         count(geometry.buckets().into()),
         count(geometry.bucket_bytes() as u64),

@@ -59,7 +59,7 @@ impl Index {
         let mut combiner = Combiner::new(&self.geometry, kind, GENERATION, EPOCH, lookups).unwrap();
         for ((j, bytes), plane) in (0u16..).zip(&self.matrix).zip(products) {
             let partition = Partition::try_from((bytes.clone(), &self.geometry)).unwrap();
-            let words = |lookup| words(view.lwe_partition(lookup, j.into()).unwrap());
+            let words = |lookup| view.lwe_partition(lookup, j.into()).unwrap();
             let slices: Vec<Vec<u32>> = (0..lookups).map(words).collect();
             let slices: Vec<&[u32]> = slices.iter().map(Vec::as_slice).collect();
             let scans = scan(Kernel::Scalar, &self.geometry, &[&partition], &slices).unwrap();
@@ -133,10 +133,6 @@ mod seal {
         let of_plane = |plane: usize| per_lookup.iter().map(|l| l[plane].clone()).collect();
         (0..tables.len()).map(of_plane).collect()
     }
-}
-
-fn words(bytes: &[u8]) -> Vec<u32> {
-    bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }
 
 fn le_bytes(words: &[u32]) -> Vec<u8> {

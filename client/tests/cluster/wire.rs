@@ -247,9 +247,9 @@ async fn bytes_of_a_lookup_in_cities_are_those_of_the_geometry() {
         assert_eq!((timing.keys_bytes, timing.lookups), (0, 1), "{sql}");
         let (secret, share) = match cluster.config().keys {
             KeyMode::Inline => (106_496, 14_848),
-            KeyMode::Registered => (35_904, 10_240 + 35_840),
+            KeyMode::Registered => (35_904, geometry.plane_rows() as u64 * 20 / 8 + 35_840),
         };
-        let up = 4 * u64::from(geometry.buckets()) + secret;
+        let up = u64::from(geometry.buckets() * geometry.bucket_bits() / 8) + secret;
         let down = geometry.planes() as u64 * share;
         assert!((up..up + HEADERS).contains(&timing.bytes_up), "{sql}: {timing:?}, {up}");
         assert!((down..down + HEADERS).contains(&timing.bytes_down), "{sql}: {timing:?}, {down}");

@@ -9,7 +9,7 @@ use object_store::path::Path;
 use opaque_pir::inline::{self, PublicPart};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{self, Manifest, PLANE_BYTES, SegmentRef, TOMBSTONE};
+use super::manifest::{self, Manifest, SegmentRef, TOMBSTONE, plane_bytes};
 use super::segment::{self, Kind};
 use super::{EpochWriter, Store, StoreError, leftovers};
 use crate::coordination::UnixMillis;
@@ -102,16 +102,18 @@ impl Store {
         self.segment(manifest, segment, object, Kind::Partition, bytes).await
     }
 
-    /// A plane of the hint: 4096 rows of 1024 numbers, row-major.
+    /// A plane of the hint: its geometry's rows of 1024 numbers, row-major.
     pub async fn plane(
         &self,
         manifest: &Manifest,
         column: u32,
         plane: usize,
     ) -> Result<Vec<u32>, StoreError> {
-        let segment = manifest.index(column).and_then(|index| index.planes.get(plane));
+        let index = manifest.index(column);
+        let bytes = index.map_or(0, |index| plane_bytes(&index.geometry));
+        let segment = index.and_then(|index| index.planes.get(plane));
         let object = manifest::plane_object(column, plane);
-        let bytes = self.segment(manifest, segment, object, Kind::Plane, PLANE_BYTES).await?;
+        let bytes = self.segment(manifest, segment, object, Kind::Plane, bytes).await?;
         let (numbers, _) = bytes.as_chunks();
         Ok(numbers.iter().copied().map(u32::from_le_bytes).collect())
     }

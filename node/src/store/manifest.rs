@@ -3,7 +3,6 @@
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{self, Variant};
 use opaque_pir::layout::Salt;
-use opaque_pir::params::{PARTITION_BUCKETS, PLANE_ROWS};
 use opaque_pir::table::Schema;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +15,9 @@ pub(super) const MAX_BYTES: u64 = 64 << 20;
 /// Stands in the place of the manifest of an epoch that was given up; no manifest is as short.
 pub(super) const TOMBSTONE: &[u8] = br#"{"format":"opaque-manifest","version":1,"abandoned":true}"#;
 /// Bytes of a plane as a payload.
-pub(super) const PLANE_BYTES: usize = PLANE_ROWS * PARTITION_BUCKETS * 4;
+pub(super) fn plane_bytes(geometry: &Geometry) -> usize {
+    geometry.plane_words() * 4
+}
 
 const FORMAT: &str = "opaque-manifest";
 const VERSION: u32 = 2;
@@ -166,7 +167,7 @@ impl Manifest {
             let names = (0..geometry.partitions()).map(partition);
             check_segments(partitions, names, geometry.partition_bytes())?;
             let names = (0..geometry.planes()).map(|i| plane_object(*column, i));
-            check_segments(planes, names, PLANE_BYTES)?;
+            check_segments(planes, names, plane_bytes(geometry))?;
             let (found, expected) = (index.public_parts.len(), geometry.planes());
             if found != expected {
                 return Err(format!("{found} public parts where {expected} belong"));

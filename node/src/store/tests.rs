@@ -63,7 +63,7 @@ async fn write(epoch: &EpochWriter) -> Manifest {
         let content = bytes(seed + j as u8);
         partitions.push(epoch.put_partition(1, &geometry(), j, content).await.unwrap());
     }
-    let plane = epoch.put_plane(1, 0, &numbers(seed)).await.unwrap();
+    let plane = epoch.put_plane(1, &geometry(), 0, &numbers(seed)).await.unwrap();
     epoch.put_public_part(1, 0, &public_part(seed)).await.unwrap();
     manifest(epoch.epoch(), partitions, vec![plane])
 }

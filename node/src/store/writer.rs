@@ -10,7 +10,7 @@ use opaque_pir::inline::PublicPart;
 use tokio::sync::RwLock;
 
 use super::epochs::{encode, manifest_path, within};
-use super::manifest::{self, Manifest, PLANE_BYTES, SegmentRef};
+use super::manifest::{self, Manifest, SegmentRef, plane_bytes};
 use super::segment::{self, HEADER_BYTES, Kind};
 use super::{Digest, Store, StoreError};
 
@@ -49,15 +49,17 @@ impl EpochWriter {
         self.put(object, Kind::Partition, geometry.partition_bytes(), bytes).await
     }
 
-    /// Writes a plane of the hint: 4096 rows of 1024 numbers, row-major.
+    /// Writes a plane of the hint: its geometry's rows of 1024 numbers, row-major.
     pub async fn put_plane(
         &self,
         column: u32,
+        geometry: &Geometry,
         plane: usize,
         numbers: &[u32],
     ) -> Result<SegmentRef, StoreError> {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-        self.put(manifest::plane_object(column, plane), Kind::Plane, PLANE_BYTES, bytes).await
+        self.put(manifest::plane_object(column, plane), Kind::Plane, plane_bytes(geometry), bytes)
+            .await
     }
 
     /// Writes the public part of a plane.

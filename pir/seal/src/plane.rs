@@ -1,5 +1,6 @@
 //! A plane of the hint as the 1024 diagonals that the product needs, in NTT form.
 
+use opaque_pir::geometry::Fold;
 use opaque_pir::params::{PLAINTEXT_MODULUS, PLANE_ROWS, RING_DEGREE};
 use rayon::prelude::*;
 use seal_fhe::Plaintext;
@@ -16,7 +17,7 @@ pub(crate) const BLOCKS: usize = DATA_PRIMES * PLANE_ROWS / LANES;
 /// Slots of one of the two rows in which rotations are cyclic.
 const SLOT_ROW: usize = PLANE_ROWS / 2;
 
-/// One plane (4096 rows) of the hint, ready for [`hint_product`](crate::hint_product).
+/// One plane of the hint, 4096 rows, ready for [`hint_product`](crate::hint_product).
 ///
 /// Diagonal `i` of `H'` has in slot `k` the entry `H'[k][(k + i) mod 1024]`. Diagonal `32g + b` is stored
 /// rotated to the right by `32g`, because the product rotates it back after `g` giant steps.
@@ -31,13 +32,14 @@ pub struct PlaneTable {
 
 impl PlaneTable {
     /// Prepares 4096 x 1024 entries of `H`, row-major: about 0.3 s on two cores, parallel on the current
-    /// rayon pool.
+    /// rayon pool. The plane of a matrix of fewer rows ([`Fold`]) is not folded here: rows of zeros follow
+    /// it, and the product has 0 in their slots.
     ///
     /// # Errors
     /// A plane of another size.
     pub fn build(bfv: &Bfv, plane: &[u32]) -> Result<Self, SealError> {
         let expected = PLANE_ROWS * RING_DEGREE;
-        if plane.len() != expected {
+        if Fold::of_words(plane.len()).is_none() {
             return Err(SealError::Size {
                 what: "entries of a plane",
                 expected,

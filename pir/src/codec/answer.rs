@@ -6,7 +6,7 @@ use super::kind::scan_bytes;
 use super::{CodecError, Kind, Reader};
 use crate::geometry::Geometry;
 use crate::inline::{self, InlineError, PlaneProduct};
-use crate::params::{BYTE_VALUES, PLAINTEXT_MODULUS, PLANE_ROWS};
+use crate::params::{BYTE_VALUES, PLAINTEXT_MODULUS};
 
 /// Bytes of an answer: depends on geometry, kind of keys and number of lookups only.
 pub fn answer_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {
@@ -31,7 +31,7 @@ pub(super) fn encode_answer(
     write_header(&mut bytes, Marker::Answer, kind, geometry, epoch);
     bytes.extend_from_slice(&lookups.to_le_bytes());
     for (lookup, scan) in scans.iter().enumerate() {
-        for (rows, products) in scan.chunks(PLANE_ROWS).zip(products) {
+        for (rows, products) in scan.chunks(geometry.plane_rows()).zip(products) {
             let product = products.get(lookup).map(Vec::as_slice).unwrap_or_default();
             if kind == Kind::Registered {
                 let residues: Vec<u32> = rows.iter().map(|c| switch_modulus(*c)).collect();

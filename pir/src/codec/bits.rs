@@ -1,6 +1,7 @@
 //! Words and bit-packed numbers.
 
-use crate::params::{PLAINTEXT_BITS, PLAINTEXT_MODULUS};
+use crate::geometry::{Geometry, round_word};
+use crate::params::{PARTITION_BUCKETS, PLAINTEXT_BITS, PLAINTEXT_MODULUS};
 
 /// Two values of 20 bits fill five bytes, the first value in the low bits.
 const PAIR_BYTES: usize = 2 * PLAINTEXT_BITS / 8;
@@ -20,6 +21,47 @@ pub(super) fn write_count(bytes: &mut Vec<u8>, count: usize) {
 /// Words from whole groups of four bytes.
 pub(super) fn read_words(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+}
+
+/// Bytes of one partition's buckets in a query.
+pub(super) fn block_bytes(geometry: &Geometry) -> usize {
+    PARTITION_BUCKETS * geometry.bucket_bits() as usize / 8
+}
+
+/// Appends a query's numbers, each rounded to its geometry's bits and without the rest, the first one
+/// in the low bits. Whole partitions fill whole groups of four bytes.
+#[expect(clippy::cast_possible_truncation, reason = "32 bits at a time")]
+pub(super) fn write_buckets(bytes: &mut Vec<u8>, words: &[u32], geometry: &Geometry) {
+    let bits = geometry.bucket_bits();
+    let (mut pending, mut filled) = (0u64, 0);
+    for word in words {
+        pending |= u64::from(round_word(*word, bits) >> (32 - bits)) << filled;
+        filled += bits;
+        if filled >= 32 {
+            bytes.extend_from_slice(&(pending as u32).to_le_bytes());
+            pending >>= 32;
+            filled -= 32;
+        }
+    }
+}
+
+/// The numbers of [`write_buckets`], their lowest bits zero.
+#[expect(clippy::cast_possible_truncation, reason = "the mask is of 32 bits at most")]
+pub(super) fn read_buckets(bytes: &[u8], geometry: &Geometry) -> Vec<u32> {
+    let bits = geometry.bucket_bits();
+    let mut words = Vec::with_capacity(bytes.len() * 8 / bits as usize);
+    let (mut pending, mut filled) = (0u64, 0);
+    for group in bytes.as_chunks().0 {
+        pending |= u64::from(u32::from_le_bytes(*group)) << filled;
+        filled += 32;
+        while filled >= bits {
+            let value = pending & ((1 << bits) - 1);
+            words.push((value << (32 - bits)) as u32);
+            pending >>= bits;
+            filled -= bits;
+        }
+    }
+    words
 }
 
 /// Appends values below 2^20, an even number of them.

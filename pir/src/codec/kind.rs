@@ -50,7 +50,7 @@ impl Kind {
         match self {
             Self::Registered => PLANE_CIPHERTEXT_BYTES,
             Self::Inline(_) => PLANE_ROWS * 4,
-            Self::Probe => plane_rows(geometry) * 4,
+            Self::Probe => geometry.plane_rows() * 4,
         }
     }
 
@@ -65,12 +65,7 @@ impl Kind {
     }
 }
 
-/// Rows of a plane: all of a matrix that has fewer than 4096.
-pub(super) fn plane_rows(geometry: &Geometry) -> usize {
-    geometry.bucket_bytes().min(PLANE_ROWS)
-}
-
 /// Bytes of one plane's rows of the scan, bit-packed.
 pub(super) fn scan_bytes(geometry: &Geometry) -> usize {
-    plane_rows(geometry) * PLAINTEXT_BITS / 8
+    geometry.plane_rows() * PLAINTEXT_BITS / 8
 }

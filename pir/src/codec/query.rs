@@ -1,15 +1,11 @@
 //! The query: what a client sends.
 
-use super::bits::write_words;
+use super::bits::{block_bytes, read_buckets, write_buckets};
 use super::header::{
     HEADER_BYTES, Marker, check_lookups, read_lookups, read_open_header, write_header,
 };
 use super::{CodecError, Kind, Material, Reader};
 use crate::geometry::Geometry;
-use crate::params::PARTITION_BUCKETS;
-
-/// Bytes of one partition's block of a query.
-pub(super) const BLOCK_BYTES: usize = PARTITION_BUCKETS * 4;
 
 /// Bytes of a query: depends on geometry, kind of keys and number of lookups only.
 pub fn query_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {
@@ -17,9 +13,9 @@ pub fn query_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {
     HEADER_BYTES + 2 + 1 + digest + usize::from(lookups) * lookup_bytes(geometry, kind)
 }
 
-/// Bytes that one lookup adds: C words and the encrypted secret.
+/// Bytes that one lookup adds: C numbers and the encrypted secret.
 pub(super) fn lookup_bytes(geometry: &Geometry, kind: Kind) -> usize {
-    geometry.partitions() as usize * BLOCK_BYTES + kind.secret_bytes()
+    geometry.partitions() as usize * block_bytes(geometry) + kind.secret_bytes()
 }
 
 /// Writes a query, lookup by lookup.
@@ -52,7 +48,8 @@ impl QueryWriter {
         Ok(Self { bytes, geometry: *geometry, kind, lookups, written: 0 })
     }
 
-    /// Appends one lookup: C words of the scan's ciphertext and the encrypted secret.
+    /// Appends one lookup: C words of the scan's ciphertext, which are rounded to
+    /// [`Geometry::bucket_bits`] here, and the encrypted secret.
     ///
     /// # Errors
     /// When a size is not the geometry's, or all lookups are written.
@@ -70,7 +67,7 @@ impl QueryWriter {
                 return Err(CodecError::Shape { what, expected, found });
             }
         }
-        write_words(&mut self.bytes, lwe);
+        write_buckets(&mut self.bytes, lwe, &self.geometry);
         self.bytes.extend_from_slice(encrypted_secret);
         self.written += 1;
         Ok(())
@@ -96,7 +93,7 @@ pub struct QueryView<'a> {
     geometry: Geometry,
     epoch: u64,
     material: Material,
-    /// One per lookup: its words, then its encrypted secret.
+    /// One per lookup: its numbers, then its encrypted secret.
     lookups: Vec<&'a [u8]>,
 }
 
@@ -138,11 +135,15 @@ impl<'a> QueryView<'a> {
         self.lookups.len() as u16
     }
 
-    /// One partition's block of a lookup: 1024 words, little endian. `None` beyond either's end.
-    pub fn lwe_partition(&self, lookup: u16, partition: u32) -> Option<&'a [u8]> {
-        let (words, _) = self.split(lookup)?;
-        let start = usize::try_from(partition).ok()?.checked_mul(BLOCK_BYTES)?;
-        words.get(start..start.checked_add(BLOCK_BYTES)?)
+    /// One partition's words of a lookup, 1024 of them. `None` beyond either's end.
+    pub fn lwe_partition(&self, lookup: u16, partition: u32) -> Option<Vec<u32>> {
+        self.block(lookup, partition).map(|block| read_buckets(block, &self.geometry))
+    }
+
+    /// The same as it was sent.
+    pub(super) fn block(&self, lookup: u16, partition: u32) -> Option<&'a [u8]> {
+        let (blocks, _) = self.split(lookup)?;
+        blocks.chunks_exact(block_bytes(&self.geometry)).nth(usize::try_from(partition).ok()?)
     }
 
     /// A lookup's encrypted secret; `None` beyond the last lookup.
@@ -153,6 +154,6 @@ impl<'a> QueryView<'a> {
     fn split(&self, lookup: u16) -> Option<(&'a [u8], &'a [u8])> {
         self.lookups
             .get(usize::from(lookup))?
-            .split_at_checked(self.geometry.buckets() as usize * 4)
+            .split_at_checked(self.geometry.partitions() as usize * block_bytes(&self.geometry))
     }
 }

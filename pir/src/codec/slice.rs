@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::bits::{read_words, write_count, write_words};
+use super::bits::{block_bytes, read_buckets, read_words, write_count, write_words};
 use super::header::{
     HEADER_BYTES, INLINE_TAG, Marker, PROBE_TAG, REGISTERED_TAG, check_sorted_set, read_lookups,
     read_open_header, write_header,
 };
-use super::query::{BLOCK_BYTES, lookup_bytes};
+use super::query::lookup_bytes;
 use super::{CodecError, KeyDigest, Kind, Material, QueryView, Reader};
 use crate::geometry::Geometry;
 use crate::inline::Variant;
@@ -63,7 +63,7 @@ pub fn slice(
 ) -> Result<Vec<u8>, CodecError> {
     let (geometry, kind) = (view.geometry(), view.material().kind());
     let secret = if with_secret { kind.secret_bytes() } else { 0 };
-    let per_lookup = partitions.len() * BLOCK_BYTES + secret;
+    let per_lookup = partitions.len() * block_bytes(geometry) + secret;
     let head = PREFIX_BYTES + 32 + partitions.len() * 4;
     let mut bytes = Vec::with_capacity(head + usize::from(view.lookups()) * per_lookup);
     let lookups = view.lookups();
@@ -71,7 +71,7 @@ pub fn slice(
     view.material().write(&mut bytes);
     for lookup in 0..view.lookups() {
         for partition in partitions {
-            let block = view.lwe_partition(lookup, *partition).ok_or(CodecError::Partitions)?;
+            let block = view.block(lookup, *partition).ok_or(CodecError::Partitions)?;
             bytes.extend_from_slice(block);
         }
         if with_secret {
@@ -186,7 +186,8 @@ impl Slice {
         let kind = material.kind();
         if kind != Kind::Probe {
             for _ in 0..lookups {
-                lwe.push(read_words(reader.take(count as usize * BLOCK_BYTES)?));
+                let blocks = reader.take(count as usize * block_bytes(geometry))?;
+                lwe.push(read_buckets(blocks, geometry));
                 if with_hint {
                     secrets.push(reader.take(kind.secret_bytes())?.to_vec());
                 }

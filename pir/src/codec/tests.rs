@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::bits::{read_residues, write_residues};
+use super::bits::{block_bytes, read_buckets, read_residues, write_buckets, write_residues};
 use super::*;
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, round_word};
 use crate::inline::{self, PlaneProduct, Variant};
 use crate::layout::Salt;
 use crate::params::{PLAINTEXT_MODULUS, ParamsId};
@@ -24,6 +24,11 @@ fn bytes(seed: u64, length: usize) -> Vec<u8> {
 
 fn words(seed: u64, length: usize) -> Vec<u32> {
     bytes(seed, 4 * length).as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+}
+
+/// Words as they come out of a query.
+fn rounded(words: &[u32]) -> Vec<u32> {
+    words.iter().map(|word| round_word(*word, geometry().bucket_bits())).collect()
 }
 
 /// What clients use.
@@ -137,7 +142,7 @@ fn a_query_returns_as_it_was_written() {
             let (lwe, secret) = lookup(kind, u64::from(l));
             for j in 0..3 {
                 let block = view.lwe_partition(l, j).unwrap();
-                assert_eq!(bits::read_words(block), lwe[j as usize * 1024..][..1024]);
+                assert_eq!(block, rounded(&lwe[j as usize * 1024..][..1024]));
             }
             assert_eq!(view.encrypted_secret(l).unwrap(), secret);
         }
@@ -160,7 +165,7 @@ fn a_slice_holds_its_partitions_only() {
             for l in 0..2 {
                 let (lwe, secret) = lookup(kind, u64::from(l));
                 let blocks = partitions.iter().map(|j| &lwe[*j as usize * 1024..][..1024]);
-                assert_eq!(slice.lwe(l).unwrap(), blocks.collect::<Vec<_>>().concat());
+                assert_eq!(slice.lwe(l).unwrap(), rounded(&blocks.collect::<Vec<_>>().concat()));
                 assert_eq!(queries[usize::from(l)], slice.lwe(l).unwrap());
                 assert_eq!(slice.encrypted_secret(l), with_secret.then_some(secret.as_slice()));
             }
@@ -497,6 +502,31 @@ fn digests_are_told_apart_and_printed_whole() {
     let digest = KeyDigest::from_bytes([0xab; 32]);
     assert_eq!(digest.to_string(), "ab".repeat(32));
     assert_eq!(ParamsId::from_bytes(*digest.as_bytes()).as_bytes(), &[0xab; 32]);
+}
+
+/// Every number of bits that a geometry has.
+#[test]
+fn buckets_return_rounded_to_their_geometry_s_bits() {
+    let mut seen = Vec::new();
+    for buckets in [1024, 24_576, 25_600, 98_304, 306_176, 685_056, 686_080, 992_256, 1 << 20] {
+        let geometry = Geometry::new(256, buckets, 1).unwrap();
+        let bits = geometry.bucket_bits();
+        let mut words = words(u64::from(buckets), 2048);
+        words[..4].copy_from_slice(&[0, u32::MAX, 1 << 31, u32::MAX >> 1]);
+        let mut bytes = vec![0xaa];
+        write_buckets(&mut bytes, &words, &geometry);
+        assert_eq!(bytes.len(), 1 + 2 * block_bytes(&geometry));
+        // Bit by bit.
+        let bit = |at: usize| u32::from(bytes[1 + at / 8] >> (at % 8) & 1);
+        for (i, word) in words.iter().enumerate() {
+            let sent = (0..bits).map(|b| bit(i * bits as usize + b as usize) << b).sum::<u32>();
+            assert_eq!(sent << (32 - bits), round_word(*word, bits), "{bits} bits, word {i}");
+        }
+        let expected: Vec<u32> = words.iter().map(|word| round_word(*word, bits)).collect();
+        assert_eq!(read_buckets(&bytes[1..], &geometry), expected);
+        seen.push(bits);
+    }
+    assert_eq!(seen, [24, 24, 25, 26, 27, 27, 28, 28, 29]);
 }
 
 proptest! {

@@ -1,25 +1,33 @@
 //! What a geometry costs: memory, bytes on the wire, time.
+//!
+//! With inline keys of two rotations ([`Variant::Two`]), the default (ADR 010, ADR 012).
 
 use std::fmt;
 
-use super::Geometry;
+use super::{Fold, Geometry};
+use crate::inline::{PLANE_BYTES, Variant};
 
 /// Bytes of table that one core scans in a second (engine.md §4: 14.7 to 15.1 GB/s measured with
 /// AVX-512 on memory that reads at 17.2).
 pub const SCAN_BYTES_PER_SECOND: u64 = 15_000_000_000;
-/// Time of the hint product of one plane on one core, microseconds (engine.md §5, measured).
-pub const HINT_MICROS_PER_PLANE: u64 = 125_000;
-/// The link that transfer times are estimated for, bits per second.
+/// Time of the hint product of one whole plane on one core, microseconds (docs/performance.md: 5.5 ms on
+/// a quiet Sapphire Rapids). A folded plane takes as much less as its tables are smaller.
+pub const HINT_MICROS_PER_PLANE: u64 = 5_500;
+/// The link that transfer times are estimated for, bits per second: what a byte more to send is
+/// weighed by against a microsecond more to compute.
 pub const LINK_BITS_PER_SECOND: u64 = 100_000_000;
-/// Memory of one plane of the hint in the form that is multiplied with, NTT residues.
-pub const PLANE_TABLE_BYTES: u64 = 64 << 20;
-/// Memory of one plane of the hint as it is stored: 4096 x 1024 numbers of 32 bits.
-pub const PLANE_RAW_BYTES: u64 = 16 << 20;
+/// Memory of one whole plane of the hint in the form that is multiplied with, NTT residues.
+pub const PLANE_TABLE_BYTES: u64 = Variant::Two.table_bytes(Fold::NONE) as u64;
+/// Memory of one whole plane of the hint as it is stored: 4096 x 1024 numbers of 32 bits.
+pub const PLANE_RAW_BYTES: u64 = (Fold::NONE.words() * size_of::<u32>()) as u64;
+
+const _: () = assert!(PLANE_TABLE_BYTES == 64 << 20 && PLANE_RAW_BYTES == 16 << 20);
 
 /// What an index of some geometry costs the cluster, and one lookup of one page.
 ///
 /// Times are estimates for one core of the servers, from the constants of this module; a cluster
-/// splits them over its cores and shards. Bytes are exact.
+/// splits them over its cores and shards. Bytes are exact but for the messages' heads of less than 100
+/// bytes, and for the public part of each plane ([`PLANE_BYTES`]), which a client fetches once an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// Bytes of the matrix: what every lookup reads, over all shards together.
@@ -52,13 +60,16 @@ impl Geometry {
     /// What an index of this geometry costs.
     pub fn cost(&self) -> Cost {
         let (matrix_bytes, planes) = (self.matrix_bytes(), self.planes() as u64);
+        let folded = self.fold().factor() as u64;
+        let words = u64::from(self.buckets()) * u64::from(self.bucket_bits());
         Cost {
             matrix_bytes,
-            server_ram_bytes: matrix_bytes + planes * (PLANE_TABLE_BYTES + PLANE_RAW_BYTES),
+            server_ram_bytes: matrix_bytes
+                + planes * (PLANE_TABLE_BYTES + PLANE_RAW_BYTES) / folded,
             scan_micros: matrix_bytes / (SCAN_BYTES_PER_SECOND / 1_000_000),
-            hint_micros: planes * HINT_MICROS_PER_PLANE,
-            upload_bytes: self.lookup_bytes() as u64,
-            download_bytes: self.answer_bytes() as u64,
+            hint_micros: planes * HINT_MICROS_PER_PLANE / folded,
+            upload_bytes: words / 8 + Variant::Two.query_bytes() as u64,
+            download_bytes: planes * PLANE_BYTES as u64,
         }
     }
 }
@@ -80,7 +91,7 @@ impl fmt::Display for Cost {
         )?;
         write!(
             f,
-            "time    {:.1} ms scan + {:.0} ms hint on one core, {:.0} ms transfer at {} Mbit/s (estimated)",
+            "time    {:.1} ms scan + {:.1} ms hint on one core, {:.0} ms transfer at {} Mbit/s (estimated)",
             millis(self.scan_micros),
             millis(self.hint_micros),
             millis(self.transfer_micros()),
@@ -89,12 +100,12 @@ impl fmt::Display for Cost {
     }
 }
 
-fn millis(micros: u64) -> f64 {
+pub(super) fn millis(micros: u64) -> f64 {
     micros as f64 / 1e3
 }
 
 /// A size for people: binary units, three digits.
-struct Bytes(u64);
+pub(super) struct Bytes(pub(super) u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,19 +2,19 @@
 
 use rayon::prelude::*;
 
-use super::PLANE_WORDS;
-use crate::geometry::Geometry;
-use crate::params::{PARTITION_BUCKETS, PLANE_ROWS, RING_DEGREE};
+use crate::geometry::{BUCKET_SIZES, Geometry};
+use crate::params::{PARTITION_BUCKETS, RING_DEGREE};
 use crate::ring::Poly;
 
 /// Rows that a kernel is given together.
 pub(super) const ROWS: usize = 16;
-/// Groups of rows in a plane.
-const GROUPS: usize = PLANE_ROWS / ROWS;
 /// Groups that a task takes at least: a fraction of a millisecond of work.
 const TASK_GROUPS: usize = 4;
+/// Rows of the smallest plane.
+const FEWEST_ROWS: usize = BUCKET_SIZES[0] as usize;
 
-const _: () = assert!(GROUPS * ROWS == PLANE_ROWS);
+// A plane is whole groups.
+const _: () = assert!(FEWEST_ROWS.is_multiple_of(ROWS));
 
 /// A group's bytes of one partition, as stored.
 pub(super) type Bytes = [[u8; PARTITION_BUCKETS]; ROWS];
@@ -58,12 +58,16 @@ pub(super) trait Accumulate: Send + Sync {
 /// Per plane, the sums of each group of rows.
 pub(super) struct Planes<K: Rows> {
     kernel: K,
+    /// Rows of each plane.
+    rows: usize,
     planes: Vec<Vec<K::Sums>>,
 }
 
 impl<K: Rows> Planes<K> {
     pub(super) fn new(kernel: K, geometry: &Geometry) -> Self {
-        Self { kernel, planes: (0..geometry.planes()).map(|_| kernel.zero(GROUPS)).collect() }
+        let rows = geometry.plane_rows();
+        let planes = (0..geometry.planes()).map(|_| kernel.zero(rows / ROWS)).collect();
+        Self { kernel, rows, planes }
     }
 }
 
@@ -72,9 +76,10 @@ where
     K::Sums: Sync,
 {
     fn add(&mut self, a: &Poly, bytes: &[u8]) {
-        let Self { kernel, planes } = self;
+        let Self { kernel, rows, planes } = self;
+        let bytes = bytes.par_chunks(*rows * PARTITION_BUCKETS);
         let factor = kernel.factor(a);
-        planes.par_iter_mut().zip(bytes.par_chunks(PLANE_WORDS)).for_each(|(sums, bytes)| {
+        planes.par_iter_mut().zip(bytes).for_each(|(sums, bytes)| {
             let (rows, _) = bytes.as_chunks::<PARTITION_BUCKETS>();
             let (groups, _) = rows.as_chunks::<ROWS>();
             let sums = sums.par_iter_mut().with_min_len(TASK_GROUPS);
@@ -86,10 +91,10 @@ where
     }
 
     fn finish(self: Box<Self>) -> Vec<Vec<u32>> {
-        let Self { kernel, planes } = *self;
+        let Self { kernel, rows, planes } = *self;
         // One plane after the other, so that each plane's sums are freed before the next is read.
         let read = |mut sums: Vec<K::Sums>| {
-            let mut plane = vec![0; PLANE_WORDS];
+            let mut plane = vec![0; rows * RING_DEGREE];
             let (rows, _) = plane.as_chunks_mut::<RING_DEGREE>();
             let (groups, _) = rows.as_chunks_mut::<ROWS>();
             groups.par_iter_mut().zip(&mut sums).for_each(|(rows, sums)| kernel.read(sums, rows));

@@ -54,6 +54,24 @@ fn agrees_with_the_definition() {
     assert!(hint.plane(2).is_none());
 }
 
+/// Every row of the small planes that a matrix of few rows has.
+#[test]
+fn few_rows_agree_with_the_definition() {
+    for rows in [256, 512, 1024, 2048] {
+        let geometry = geometry(rows, 2);
+        let data = partitions(&geometry, 3);
+        let hint = build(4, &geometry, &data);
+        assert_eq!(hint.planes().len(), 1);
+        let plane = hint.plane(0).unwrap();
+        assert_eq!(plane.len(), rows as usize * 1024);
+        for (r, row) in plane.chunks_exact(1024).enumerate() {
+            for i in [r % 1024, 1023 - r % 1024] {
+                assert_eq!(row[i], naive(4, &data, r, i), "{rows} rows, row {r}, coefficient {i}");
+            }
+        }
+    }
+}
+
 #[test]
 fn extreme_bytes_agree_with_the_definition() {
     let geometry = geometry(4096, 2);
@@ -66,7 +84,13 @@ fn extreme_bytes_agree_with_the_definition() {
 
 #[test]
 fn order_threads_and_kernels_change_nothing() {
-    let geometry = geometry(4096, 3);
+    for rows in [256, 1024, 4096] {
+        order_threads_and_kernels(rows);
+    }
+}
+
+fn order_threads_and_kernels(rows: u32) {
+    let geometry = geometry(rows, 3);
     let data = partitions(&geometry, 7);
     let in_order = build(0, &geometry, &data);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(5).build().unwrap();
@@ -106,13 +130,20 @@ fn kernels_that_do_not_run_here_are_refused() {
 
 #[test]
 fn a_changed_bucket_equals_a_rebuild() {
-    let geometry = geometry(8192, 2);
+    for rows in [256, 2048, 8192] {
+        change_buckets(rows);
+    }
+}
+
+fn change_buckets(rows: u32) {
+    let geometry = geometry(rows, 2);
+    let rows = rows as usize;
     let mut data = partitions(&geometry, 20);
     let mut hint = build(1, &geometry, &data);
     for bucket in [0u32, 1023, 1024, 1500, 2047] {
         let (j, k) = (bucket as usize / 1024, bucket as usize % 1024);
-        let old: Vec<u8> = (0..8192).map(|r| data[j][r * 1024 + k]).collect();
-        let new = bytes(u64::from(bucket), 8192);
+        let old: Vec<u8> = (0..rows).map(|r| data[j][r * 1024 + k]).collect();
+        let new = bytes(u64::from(bucket), rows);
         hint.update_bucket(&SALT, 1, bucket, &old, &new).unwrap();
         for (r, byte) in new.iter().enumerate() {
             data[j][r * 1024 + k] = *byte;
@@ -156,6 +187,11 @@ fn misuse_is_refused() {
     assert_eq!(two, HintError::Planes { expected: 1, found: 2 });
     let short = Hint::from_planes(&geometry, vec![plane[1..].to_vec()]).unwrap_err();
     assert_eq!(short, HintError::Plane { expected: PLANE_WORDS, found: PLANE_WORDS - 1 });
+    // A plane of another geometry.
+    let small = Geometry::new(512, 1024, 1).unwrap();
+    let whole = Hint::from_planes(&small, vec![plane.clone()]).unwrap_err();
+    assert_eq!(whole, HintError::Plane { expected: 512 * 1024, found: PLANE_WORDS });
+    assert!(Hint::from_planes(&small, vec![plane[..512 * 1024].to_vec()]).is_ok());
     let mut hint = Hint::from_planes(&geometry, vec![plane]).unwrap();
     let bucket = vec![0; 4096];
     assert_eq!(

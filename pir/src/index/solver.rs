@@ -1,38 +1,39 @@
 //! The search for a geometry in which no bucket overflows.
 //!
-//! Candidates are every R of four, every `page_rows` that is a power of two up to 1024, and every
+//! Candidates are every R of [`BUCKET_SIZES`], every `page_rows` that is a power of two up to 1024, and every
 //! C. Which bucket a page falls into is a hash modulo C, so that each C is a fresh throw of all
 //! pages: the search hashes each page once per salt and then throws, for growing C, until
 //! everything fits.
 //!
 //! **Aim.** The least estimated time of looking up a typical value: [`Cost::lookup_micros`] times
 //! the pages of the value, averaged over all values; of a value's rows the first 64 count, because
-//! queries have a LIMIT or want a count.
+//! queries have a LIMIT or want a count. That time weighs a byte to send or receive (80 ns on the link
+//! of [`LINK_BITS_PER_SECOND`]) against the servers' work: small buckets make a long query and a cheap
+//! hint product, large ones the reverse.
 //!
 //! **Limits.** A matrix takes at most 16 MiB or 4 times the rows, whichever is more; only where no
 //! geometry does that, up to 1 GiB or 64 times. A few large rows would otherwise be spread over
 //! buckets that are nearly all empty. An index of 4 rows or more has at least 4 partitions, so that
-//! a cluster's shards have something to share; this costs 16 MiB at most for a tiny table.
+//! a cluster's shards have something to share; with buckets of 256 bytes that is 1 MiB, and 9 KiB more
+//! to send. Only a page of more than 2 KiB makes a tiny table take the 16 MiB that 4 partitions of
+//! whole planes are, which the first limit leaves room for.
 //!
 //! [`Cost::lookup_micros`]: crate::geometry::Cost::lookup_micros
+//! [`LINK_BITS_PER_SECOND`]: crate::geometry::LINK_BITS_PER_SECOND
 
 use rayon::prelude::*;
 
 use super::groups::Groups;
 use super::{PlanError, RowRef};
-use crate::geometry::{BUCKETS_PER_PARTITION, BYTES_PER_PLANE, Geometry};
+use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, SHARED_PARTITIONS};
 use crate::layout::{HEADER_BYTES, Keys, MAX_ROW_BYTES, framed_row_bytes, page_bytes, reduce};
 use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
-/// R candidates in planes: one to four.
-const MOST_PLANES: u32 = MAX_BUCKET_BYTES / BYTES_PER_PLANE;
 /// Most rows per page that is tried.
 const MOST_PAGE_ROWS: u32 = 1024;
 /// Rows of a value that a typical query wants.
 const WANTED_ROWS: u32 = 64;
-/// Partitions that an index of [`SHARED_FROM_ROWS`] rows has at least.
-const SHARED_PARTITIONS: u32 = 4;
-/// See [`SHARED_PARTITIONS`].
+/// Rows from which on an index has [`SHARED_PARTITIONS`].
 const SHARED_FROM_ROWS: usize = 4;
 /// Matrix sizes allowed, the next only where nothing fits the one before: a floor in bytes, and a
 /// multiple of the rows' bytes.
@@ -108,7 +109,7 @@ pub(super) fn geometry(groups: &Groups, keys: &Keys, rows: &[RowRef<'_>]) -> Opt
 fn cheapest(cuts: &[Cut], fewest: u32, most_bytes: u64) -> Option<Geometry> {
     let mut candidates: Vec<_> = cuts
         .iter()
-        .flat_map(|cut| (1..=MOST_PLANES).map(move |planes| (cut, planes * BYTES_PER_PLANE)))
+        .flat_map(|cut| BUCKET_SIZES.map(|bucket_bytes| (cut, bucket_bytes)))
         .filter(|(cut, bucket_bytes)| cut.largest <= capacity(*bucket_bytes as usize))
         .filter_map(|(cut, bucket_bytes)| Candidate::new(cut, bucket_bytes, fewest))
         .collect();

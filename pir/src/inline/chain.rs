@@ -1,6 +1,6 @@
 //! Offline: everything that the public halves decide, once per plane and epoch.
 //!
-//! Horner's rule over the giant steps, from the last to the first, on the `a` halves alone:
+//! Horner's rule over the G = 1024/(f·B) giant steps, from the last to the first, on the `a` halves alone:
 //!
 //! ```text
 //! acc ← KS(rot_B(acc)) + Σ_b diag'_{g,b} ⊙ a_b        diag'_{g,b}: diagonal Bg + b rotated right by Bg
@@ -25,14 +25,21 @@ use super::diagonals;
 use super::modulus::{Factor, Factors, Modulus};
 use super::params::{ANSWER_BITS, N, Variant};
 use super::rings::{self, Q, Q_BASIS, SPECIAL, SPECIAL_BASIS};
-use super::table::{LANES, LINE, PlaneTables, PublicPart, width};
+use super::table::{BLOCKS, LANES, LINE, PlaneTables, PublicPart, width};
 use super::vector::{Vectorised, vectorise};
 use super::{InlineError, Poly, PublicElements, scale};
+use crate::geometry::Fold;
 use crate::hint::PLANE_WORDS;
 use crate::scan::pages::Pages;
 
-/// Diagonals that are encoded, and steps' digits that are kept, before they are written to the tables.
+/// Diagonals that are encoded, and steps' digits that are kept, before they are written to the tables:
+/// all that the most folded plane has.
 const BATCH: usize = 64;
+const _: () = {
+    // Powers of two all of them, so that the others are whole batches too.
+    let [.., smallest] = Fold::ALL;
+    assert!(smallest.diagonals().is_multiple_of(BATCH));
+};
 /// Blocks that a task writes side by side.
 const WRITTEN_BLOCKS: usize = 8;
 
@@ -63,7 +70,8 @@ impl Chain {
         }
     }
 
-    /// Makes one plane's tables from its 4096 × 1024 words of the hint, row by row.
+    /// Makes one plane's tables from its words of the hint, 1024 a row, row by row. Their number says how
+    /// the plane is folded: 4096 rows, or 2048, 1024, 512 or 256.
     ///
     /// Runs on the current rayon pool: the chain itself is one thread's work, the encoding of the
     /// diagonals and the writing of the tables are everyone's.
@@ -76,8 +84,12 @@ impl Chain {
 
     /// The tables, and A_0 exactly, in slots.
     pub(super) fn run(&self, plane: &[u32]) -> Result<(PlaneTables, [Box<Poly>; 2]), InlineError> {
-        InlineError::check_size("words of a plane", PLANE_WORDS, plane.len())?;
-        let (giant, baby) = (self.variant.giant_steps(), self.variant.baby_steps());
+        let fold = Fold::of_words(plane.len()).ok_or(InlineError::Size {
+            what: "words of a plane",
+            expected: PLANE_WORDS,
+            found: plane.len(),
+        })?;
+        let (giant, baby) = (self.variant.giant_steps(fold), self.variant.baby_steps());
         let mut tables = Vec::with_capacity(4);
         for prime in 0..4 {
             let bytes = giant * width(self.variant, prime) * N / LANES * LINE;
@@ -86,10 +98,10 @@ impl Chain {
         }
         let steps = BATCH / baby;
         let mut sums = [rings::zero(), rings::zero()];
-        let mut encoded = diagonals::encode(plane, (giant - steps) * baby, BATCH);
+        let mut encoded = diagonals::encode(plane, fold, (giant - steps) * baby, BATCH);
         for first in (0..giant).step_by(steps).rev() {
             let encode_next = || match first.checked_sub(steps) {
-                Some(next) => diagonals::encode(plane, next * baby, BATCH),
+                Some(next) => diagonals::encode(plane, fold, next * baby, BATCH),
                 None => Vec::new(),
             };
             let (digits, next) =
@@ -106,7 +118,7 @@ impl Chain {
             expected: 4,
             found: tables.len(),
         })?;
-        Ok((PlaneTables { variant: self.variant, tables, public }, sums))
+        Ok((PlaneTables { variant: self.variant, fold, tables, public }, sums))
     }
 
     /// Steps `first..` of a batch, from the last down: from A_{g+1} to A_g, and the digits D_g in the
@@ -209,7 +221,7 @@ fn write(
     let special = modulus.factor(modulus.reduce(SPECIAL_BASIS.product));
     let one = modulus.factor(1);
     let (width, baby) = (width(variant, prime), variant.baby_steps());
-    let block_bytes = variant.giant_steps() * width * LINE;
+    let block_bytes = table.len() / BLOCKS;
     let steps = digits.iter().zip(diagonals.chunks_exact(baby)).flat_map(|(digit, diagonals)| {
         let digit = digit.get(prime).into_iter().map(|poly| (poly, one));
         let diagonals = diagonals.iter().filter_map(|residues| residues.get(prime));

@@ -7,6 +7,7 @@ use super::rings::{self, PLAINTEXT, Q};
 use super::vector::{Vectorised, vectorise};
 use super::{N, Poly};
 use crate::codec::switch_modulus;
+use crate::geometry::Fold;
 use crate::params::RING_DEGREE;
 
 /// Diagonals that are gathered together: their entries in a row of the hint are neighbours.
@@ -16,12 +17,12 @@ const TILE: usize = 16;
 
 /// Diagonals `first..first + count` (a multiple of 16 each) in NTT form modulo q's primes.
 ///
-/// Diagonal k of `H' = round(H·t/2^32)` has `H'[r][(r + k) mod 1024]` in slot r. Runs on the current
-/// rayon pool. `plane` has 4096 rows of 1024 words.
-pub(super) fn encode(plane: &[u32], first: usize, count: usize) -> Vec<[Box<Poly>; 2]> {
+/// Diagonal k of `H' = round(H·t/2^32)` has `H'[r][(j + k) mod 1024]` in slot j, where r is the slot's row
+/// ([`Fold::row_of`]). Runs on the current rayon pool. `plane` has the fold's rows of 1024 words.
+pub(super) fn encode(plane: &[u32], fold: Fold, first: usize, count: usize) -> Vec<[Box<Poly>; 2]> {
     let group = |group: usize| {
         let mut slots: Vec<Box<Poly>> = (0..GROUP).map(|_| rings::zero()).collect();
-        gather(plane, first + group * GROUP, &mut slots);
+        gather(plane, fold, first + group * GROUP, &mut slots);
         slots
     };
     let slots = (0..count / GROUP).into_par_iter().flat_map(group);
@@ -38,9 +39,11 @@ pub(super) fn encode(plane: &[u32], first: usize, count: usize) -> Vec<[Box<Poly
         .collect()
 }
 
-/// Entries of 16 diagonals, row by row of the hint, turned to slots of each.
-fn gather(plane: &[u32], first: usize, slots: &mut [Box<Poly>]) {
-    for (number, rows) in plane.chunks_exact(TILE * RING_DEGREE).enumerate() {
+/// Entries of 16 diagonals, row by row of the hint, turned to slots of each. Neighbouring slots of a tile
+/// have neighbouring rows, since D is a multiple of 16 in any fold.
+fn gather(plane: &[u32], fold: Fold, first: usize, slots: &mut [Box<Poly>]) {
+    for number in 0..N / TILE {
+        let rows = plane.get(fold.row_of(number * TILE) * RING_DEGREE..).unwrap_or_default();
         let mut tile = [[0; GROUP]; TILE];
         let start = number * TILE + first;
         for ((row, start), entries) in rows.chunks_exact(RING_DEGREE).zip(start..).zip(&mut tile) {
@@ -122,8 +125,10 @@ mod tests {
             .take(N * RING_DEGREE)
             .collect();
         let t = i64::from(PLAINTEXT.modulus.value);
-        for first in [0, 1008] {
-            for (k, [first, second]) in (first..).zip(encode(&words, first, 16)) {
+        let cases = Fold::ALL.map(|fold| [(fold, 0), (fold, fold.diagonals() - 16)]);
+        for (fold, first) in cases.into_iter().flatten() {
+            let words = &words[..fold.words()];
+            for (k, [first, second]) in (first..).zip(encode(words, fold, first, 16)) {
                 let [mut first, mut second] = [first, second];
                 Q[0].inverse(&mut first);
                 Q[1].inverse(&mut second);
@@ -134,9 +139,11 @@ mod tests {
                     *plain = value.rem_euclid(t) as u32;
                 }
                 PLAINTEXT.forward(&mut plain);
-                for r in [0, 1, 1023, 1024, 2047, 2048, 4000, 4095] {
-                    let entry = words[r * RING_DEGREE + (r + k) % RING_DEGREE];
-                    assert_eq!(plain[r], switch_modulus(entry));
+                for (j, slot) in plain.iter().enumerate() {
+                    // Written out once more: block by block of 1024 slots, D rows a block.
+                    let row = j / 1024 * fold.diagonals() + j % fold.diagonals();
+                    let entry = words[row * RING_DEGREE + (j + k) % RING_DEGREE];
+                    assert_eq!(*slot, switch_modulus(entry), "{fold:?}, diagonal {k}, slot {j}");
                 }
             }
         }

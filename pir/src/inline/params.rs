@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::Geometry;
-use crate::params::{PLAINTEXT_MODULUS, ParamsId, RING_DEGREE};
+use crate::geometry::{Fold, Geometry};
+use crate::params::{PLAINTEXT_MODULUS, ParamsId};
 
 /// N: degree of the ring, and rows of the hint per plane.
 pub const N: usize = crate::params::PLANE_ROWS;
@@ -39,7 +39,7 @@ const _: () = assert!(KEY_BYTES == 49_152 && ENCRYPTION_BYTES == 28_672 && PLANE
 
 /// How many rotations of the secret a client sends: fewer bytes up, or smaller tables.
 ///
-/// | | up | tables per plane |
+/// | | up | tables of a whole plane |
 /// |---|---|---|
 /// | [`Two`](Self::Two) | 106,496 bytes | 64 MiB |
 /// | [`Four`](Self::Four) | 163,840 bytes | 48 MiB |
@@ -47,7 +47,7 @@ const _: () = assert!(KEY_BYTES == 49_152 && ENCRYPTION_BYTES == 28_672 && PLANE
 /// Both have the same security and the same noise up to a thousandth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Variant {
-    /// B = 2: two encryptions, 512 giant steps.
+    /// B = 2: two encryptions, 512 giant steps. The default.
     #[serde(rename = "opaque-128-v1-inline-2")]
     Two,
     /// B = 4: four encryptions, 256 giant steps.
@@ -80,9 +80,9 @@ impl Variant {
         }
     }
 
-    /// G = 1024/B.
-    pub const fn giant_steps(self) -> usize {
-        RING_DEGREE / self.baby_steps()
+    /// G = D/B = 1024/(f·B).
+    pub const fn giant_steps(self, fold: Fold) -> usize {
+        fold.diagonals() / self.baby_steps()
     }
 
     /// Bytes of what a client sends for one lookup beside the scan's ciphertext.
@@ -91,17 +91,18 @@ impl Variant {
     }
 
     /// Memory of one plane's tables.
-    pub const fn table_bytes(self) -> usize {
+    pub const fn table_bytes(self, fold: Fold) -> usize {
         // Four residues of each giant step's digit, two of each diagonal.
-        size_of::<u32>() * N * (4 * self.giant_steps() + 2 * RING_DEGREE)
+        size_of::<u32>() * N * (4 * self.giant_steps(fold) + 2 * fold.diagonals())
     }
 
     /// Identity of the parameter set in this variant, with layout version and geometry: what every
     /// message of a lookup with inline keys carries.
     pub fn params_id(self, geometry: &Geometry) -> ParamsId {
         let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 ParamsId of inline keys");
-        // The scan's own parameters, layout and geometry.
+        // The scan's own parameters, layout and geometry; what a client rounds its numbers to.
         hash.update(geometry.params_id().as_bytes());
+        hash.update(&geometry.bucket_bits().to_le_bytes());
         hash.update(self.name().as_bytes());
         let numbers = [N as u64, u64::from(PLAINTEXT_MODULUS), u64::from(ANSWER_BITS)];
         for number in numbers.into_iter().chain([ERROR_DEVIATION.to_bits()]) {
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn identities_differ_by_variant_and_geometry() {
-        let geometries = [4096, 8192].map(|rows| Geometry::new(rows, 1024, 1).unwrap());
+        let geometries = [256, 4096, 8192].map(|rows| Geometry::new(rows, 1024, 1).unwrap());
         let ids: Vec<ParamsId> = geometries
             .iter()
             .flat_map(|g| [g.params_id(), Variant::Two.params_id(g), Variant::Four.params_id(g)])
@@ -164,6 +165,10 @@ mod tests {
     #[test]
     fn sizes_are_those_of_the_design() {
         assert_eq!(Variant::ALL.map(Variant::query_bytes), [106_496, 163_840]);
-        assert_eq!(Variant::ALL.map(Variant::table_bytes), [64 << 20, 48 << 20]);
+        for fold in Fold::ALL {
+            let (f, sizes) = (fold.factor(), Variant::ALL.map(|v| v.table_bytes(fold)));
+            assert_eq!(sizes, [(64 << 20) / f, (48 << 20) / f]);
+            assert_eq!(Variant::ALL.map(|v| v.giant_steps(fold)), [512 / f, 256 / f]);
+        }
     }
 }

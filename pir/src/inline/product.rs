@@ -18,7 +18,8 @@ use super::rings::{self, PLAINTEXT, Q, Q_BASIS, SPECIAL, SPECIAL_BASIS};
 use super::table::{BLOCKS, LANES, PlaneTables};
 use super::{InlineError, InlineQuery, Poly, bits, scale};
 use crate::codec::switch_modulus;
-use crate::params::PLAINTEXT_MODULUS;
+use crate::geometry::Fold;
+use crate::params::{PLAINTEXT_MODULUS, RING_DEGREE};
 
 /// Queries that share a pass over the tables; more take several passes.
 pub const MAX_PASS: usize = 8;
@@ -181,19 +182,24 @@ fn finish(sums: [Box<Poly>; 4]) -> [Box<Poly>; 2] {
     [x0, x1]
 }
 
-/// One plane's share of an answer from the summed scans of its 4096 rows and its product:
-/// `round(2^29·(encode(c')/t − b/q))`, [`PLANE_BYTES`] bytes.
+/// One plane's share of an answer from the summed scans of its rows and its product:
+/// `round(2^29·(encode(c')/t − b/q))`, [`PLANE_BYTES`] bytes. The number of rows, 4096 or of a folded plane
+/// 2048, 1024, 512 or 256, says which of a row's slots has its `c'`: the first, the others have 0.
 ///
 /// With the plane's [`PublicPart`](super::PublicPart) and the lookup's secret it opens to
-/// `c'[r] − (H'·s)[r]` modulo t in slot r.
+/// `c'[r] − (H'·s)[r]` modulo t, the sum over the slots of row r.
 ///
 /// # Errors
-/// When there are not 4096 sums.
+/// When there are as many sums as no plane has rows.
 pub fn answer(scan: &[u32], product: &PlaneProduct) -> Result<Vec<u8>, InlineError> {
-    InlineError::check_size("sums of a plane", N, scan.len())?;
+    let (what, found) = ("sums of a plane", scan.len());
+    let fold = Fold::of_rows(found).ok_or(InlineError::Size { what, expected: N, found })?;
     let mut values = rings::zero();
-    for (value, c) in values.iter_mut().zip(scan) {
-        *value = switch_modulus(*c);
+    let blocks = values.chunks_exact_mut(RING_DEGREE);
+    for (slots, rows) in blocks.zip(scan.chunks_exact(fold.diagonals())) {
+        for (slot, c) in slots.iter_mut().zip(rows) {
+            *slot = switch_modulus(*c);
+        }
     }
     PLAINTEXT.inverse(&mut values);
     for (value, b) in values.iter_mut().zip(product.words()) {

@@ -28,6 +28,7 @@ use super::ntt::Ntt;
 use super::params::{ANSWER_BITS, N, Q_BITS, SPECIAL_BITS};
 use super::rings::{self, PLAINTEXT, Q, Q_BASIS, SPECIAL_BASIS};
 use super::{InlineError, Poly, PublicElements, PublicPart};
+use crate::geometry::Fold;
 use crate::params::{PLAINTEXT_MODULUS, RING_DEGREE};
 
 const HALF: usize = N / 2;
@@ -122,7 +123,8 @@ pub fn encrypt(
 }
 
 impl LookupKey {
-    /// Opens one plane's share of an answer: `c'[r] − (H'·s)[r]` modulo t for each of its 4096 rows.
+    /// Opens one plane's share of an answer: `c'[r] − (H'·s)[r]` modulo t for each of its rows, as many
+    /// as `fold` (of the index's geometry) says.
     ///
     /// Made with another key or public part, an answer opens to noise; nothing in it tells. What comes
     /// out gives bytes of the table away, and with them the bucket, so it is cleared on drop.
@@ -133,7 +135,25 @@ impl LookupKey {
         &self,
         public: &PublicPart,
         answer: &[u8],
+        fold: Fold,
     ) -> Result<Zeroizing<Vec<u32>>, InlineError> {
+        let slots = self.slots(public, answer)?;
+        let mut rows = Zeroizing::new(vec![0; fold.rows()]);
+        let (t, diagonals) = (PLAINTEXT.modulus, fold.diagonals());
+        let blocks = slots.chunks_exact(RING_DEGREE);
+        for (rows, slots) in rows.chunks_exact_mut(diagonals).zip(blocks) {
+            // Each is exact, and so is their sum modulo t.
+            for slots in slots.chunks_exact(diagonals) {
+                for (sum, slot) in rows.iter_mut().zip(slots) {
+                    *sum = t.add(*sum, *slot);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The plaintext's slots modulo t.
+    fn slots(&self, public: &PublicPart, answer: &[u8]) -> Result<SecretPoly, InlineError> {
         let mut values = self.phase(public, answer)?;
         let t = PLAINTEXT.modulus;
         for value in values.iter_mut() {
@@ -142,7 +162,7 @@ impl LookupKey {
             *value = t.reduce(scaled >> ANSWER_BITS);
         }
         PLAINTEXT.forward(&mut values);
-        Ok(Zeroizing::new(values.to_vec()))
+        Ok(values)
     }
 
     /// `b + a·k` modulo 2^29: 2^29/t times the coefficients of the plaintext, plus noise.

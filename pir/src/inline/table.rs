@@ -3,6 +3,7 @@
 use super::bits::{pack, unpack};
 use super::params::{ANSWER_BITS, N, PLANE_BYTES, Variant};
 use super::{InlineError, Poly};
+use crate::geometry::Fold;
 use crate::scan::pages::Pages;
 
 /// Slots of a line of the tables, and of a block.
@@ -18,10 +19,11 @@ pub(super) const LINE: usize = LANES * 4;
 /// the step's digit `D` and, modulo q's primes, one line of each of its B diagonals `E`. So a block's
 /// terms are contiguous, and a product reads every table once from start to end.
 ///
-/// 1. `tables[i]` has `BLOCKS · G · width(i)` lines of 16 little-endian words.
+/// 1. `tables[i]` has `BLOCKS · G · width(i)` lines of 16 little-endian words, where G = 1024/(f·B).
 /// 2. Every word is below its prime.
 pub struct PlaneTables {
     pub(super) variant: Variant,
+    pub(super) fold: Fold,
     pub(super) tables: [Pages; 4],
     pub(super) public: PublicPart,
 }
@@ -35,6 +37,11 @@ impl PlaneTables {
     /// The variant of the parameter set that they belong to.
     pub fn variant(&self) -> Variant {
         self.variant
+    }
+
+    /// How the plane's rows share its slots.
+    pub fn fold(&self) -> Fold {
+        self.fold
     }
 
     /// Memory that the tables take.
@@ -62,6 +69,7 @@ impl std::fmt::Debug for PlaneTables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PlaneTables")
             .field("variant", &self.variant)
+            .field("fold", &self.fold)
             .field("bytes", &self.bytes())
             .finish_non_exhaustive()
     }

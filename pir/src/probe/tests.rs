@@ -9,7 +9,7 @@ use crate::scan::{Kernel, Partition, scan};
 const SALT: Salt = Salt([8; 32]);
 const COLUMN: u32 = 3;
 
-/// An index of two planes and three partitions with its hint.
+/// An index of three partitions with its hint.
 struct Index {
     geometry: Geometry,
     partitions: Vec<Vec<u8>>,
@@ -17,8 +17,13 @@ struct Index {
 }
 
 impl Index {
+    /// Of two planes.
     fn new(seed: u8) -> Self {
-        let geometry = Geometry::new(8192, 3072, 1).unwrap();
+        Self::of_rows(8192, seed)
+    }
+
+    fn of_rows(rows: u32, seed: u8) -> Self {
+        let geometry = Geometry::new(rows, 3072, 1).unwrap();
         let mut builder = HintBuilder::new(SALT, COLUMN, &geometry);
         let mut partitions = Vec::new();
         for j in 0..3 {
@@ -32,7 +37,7 @@ impl Index {
 
     /// The sum of the scans of some partitions, each `(number, bytes)`.
     fn scanned(&self, probe: &Probe, served: &[(u32, &[u8])]) -> Vec<Vec<u32>> {
-        let mut sums = vec![vec![0u32; 8192]; SECRETS];
+        let mut sums = vec![vec![0u32; self.geometry.bucket_bytes()]; SECRETS];
         for (number, bytes) in served {
             let partition = Partition::try_from((bytes.to_vec(), &self.geometry)).unwrap();
             let query = probe.query(&SALT, COLUMN, *number);
@@ -74,6 +79,26 @@ fn holds_on_honest_data_in_any_order() {
     assert_eq!(index.check(&served, &index.hint), Ok(()));
     served.rotate_left(1);
     assert_eq!(index.check(&served, &index.hint), Ok(()));
+}
+
+/// Few rows: one plane, smaller than others. One flipped bit, and one wrong word.
+#[test]
+fn holds_for_few_rows_and_catches_a_fault() {
+    for rows in [256, 512, 1024, 2048] {
+        let index = Index::of_rows(rows, 3);
+        let mut served = index.served();
+        assert_eq!(index.check(&served, &index.hint), Ok(()));
+        let rows = rows as usize;
+        let fault = Err(ProbeError::Mismatch { mismatched_rows: 1, rows });
+        let mut planes = index.hint.planes().to_vec();
+        *planes[0].last_mut().unwrap() ^= 1;
+        let hint = Hint::from_planes(&index.geometry, planes).unwrap();
+        assert_eq!(index.check(&served, &hint), fault);
+        let mut flipped = index.partitions[2].clone();
+        flipped[1024 * (rows - 1)] ^= 0x40;
+        served[2].1 = &flipped;
+        assert_eq!(index.check(&served, &index.hint), fault);
+    }
 }
 
 #[test]

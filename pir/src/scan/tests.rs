@@ -126,7 +126,7 @@ fn tiles_take_a_single_query() {
 
 #[test]
 fn every_row_agrees_with_the_definition() {
-    for rows in [4096, 12288, 16384] {
+    for rows in crate::geometry::BUCKET_SIZES {
         let geometry = Geometry::new(rows, 1024, 1).unwrap();
         let data = [bytes(1, geometry.partition_bytes())];
         let queries: Vec<_> = (2..5).map(|seed| words(seed, 1024)).collect();
@@ -218,7 +218,7 @@ fn memory_needs_no_large_page() {
 
 #[test]
 fn bands_cut_the_rows_evenly() {
-    for rows in [4096, 8192, 12288, 65536] {
+    for rows in crate::geometry::BUCKET_SIZES.map(|rows| rows as usize) {
         for preferred in [128, 256, 512] {
             for threads in [1, 2, 3, 7, 64, 1000] {
                 let band = band_rows(rows, preferred, threads);

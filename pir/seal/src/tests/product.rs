@@ -33,6 +33,25 @@ fn planes_keep_their_order() {
     assert!(fixture.answer(&s, &[]).is_empty());
 }
 
+/// The plane of a matrix of few rows: the others are zero. It is not folded.
+#[test]
+fn planes_of_few_rows() {
+    let fixture = &*FIXTURE;
+    let s = random_secret(&mut StdRng::seed_from_u64(16));
+    for rows in [256, 2048] {
+        let plane = &fixture.plane[..rows * RING_DEGREE];
+        let mut padded = plane.to_vec();
+        padded.resize(PLANE_ROWS * RING_DEGREE, 0);
+        let table = PlaneTable::build(&fixture.bfv, plane).unwrap();
+        let answers = fixture.answer(&s, &[&table]);
+        let found = fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap();
+        assert_eq!(*found, naive_product(&padded, &s));
+    }
+    for rows in [0, 255, 257, 768, 8192] {
+        assert!(PlaneTable::build(&fixture.bfv, &vec![0; rows * RING_DEGREE]).is_err());
+    }
+}
+
 /// Zero planes and planes with zero diagonals: no transparent ciphertext may stop a query.
 #[test]
 fn sparse_planes() {

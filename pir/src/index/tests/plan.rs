@@ -1,5 +1,6 @@
 use super::*;
-use crate::layout::MAX_ROW_BYTES;
+use crate::geometry::BUCKET_SIZES;
+use crate::layout::{MAX_ROW_BYTES, encode_bucket};
 
 /// Row bytes that a plan can tell apart: the number, then as many bytes as asked for.
 fn row(number: usize, bytes: usize) -> Vec<u8> {
@@ -55,6 +56,65 @@ proptest! {
     }
 }
 
+/// Whether every bucket holds its pages: by writing them.
+fn fits(geometry: &Geometry, salt: Salt, groups: &HashMap<&[u8], Vec<(u64, Vec<u8>)>>) -> bool {
+    let mut buckets: HashMap<u32, Vec<Page>> = HashMap::new();
+    for (key, group) in groups {
+        let total_rows = group.len() as u64;
+        for (page, rows) in (0..).zip(group.chunks(geometry.page_rows() as usize)) {
+            let bucket = page_bucket(&salt, 0, key, page, geometry.buckets());
+            let page = Page { total_rows, page, rows: rows.to_vec() };
+            buckets.entry(bucket).or_default().push(page);
+        }
+    }
+    let mut buckets = buckets.iter();
+    buckets.all(|(k, pages)| encode_bucket(&salt, 0, *k, geometry.bucket_bytes(), pages).is_ok())
+}
+
+/// Estimated time of a typical value's lookups.
+fn micros(geometry: &Geometry, groups: &HashMap<&[u8], Vec<(u64, Vec<u8>)>>) -> f64 {
+    let pages = |rows: usize| (rows.min(64) as u64).div_ceil(u64::from(geometry.page_rows()));
+    let pages = groups.values().map(|group| pages(group.len())).sum::<u64>();
+    geometry.cost().lookup_micros() as f64 * (pages as f64 / groups.len() as f64)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10))]
+
+    /// Every geometry of at most 16 MiB is tried: none that fits is cheaper than what was chosen.
+    #[test]
+    fn no_geometry_that_fits_is_cheaper(
+        seed: u8, bytes in prop::collection::vec(4usize..500, 5..60),
+        spread in prop::sample::select(vec![1usize, 4, 20, 60]),
+    ) {
+        let rows: Rows = bytes
+            .iter()
+            .enumerate()
+            .map(|(i, bytes)| (vec![3, (i / spread) as u8], row(i, *bytes)))
+            .collect();
+        let mut groups: HashMap<&[u8], Vec<(u64, Vec<u8>)>> = HashMap::new();
+        for (number, (key, row)) in (0..).zip(&rows) {
+            groups.entry(key).or_default().push((number, row.clone()));
+        }
+        let salt = salt(seed);
+        let mut best = f64::INFINITY;
+        for page_rows in [1, 2, 4, 8, 16, 32, 64] {
+            for bucket_bytes in BUCKET_SIZES {
+                for partitions in 4..=(16 << 20) / 1024 / bucket_bytes {
+                    let geometry = Geometry::new(bucket_bytes, partitions * 1024, page_rows).unwrap();
+                    if fits(&geometry, salt, &groups) {
+                        best = best.min(micros(&geometry, &groups));
+                        break;
+                    }
+                }
+            }
+        }
+        let plan = IndexPlan::solve(salt, 0, &refs(&rows)).unwrap();
+        let chosen = micros(plan.geometry(), &groups);
+        prop_assert!((chosen - best).abs() < 1e-6, "{:?}: {} for {}", plan, chosen, best);
+    }
+}
+
 #[test]
 fn the_limit_of_a_row_is_exact() {
     let plan = |bytes| {
@@ -75,7 +135,7 @@ fn the_limit_of_a_row_is_exact() {
 #[test]
 fn no_rows_make_one_partition() {
     let plan = IndexPlan::solve(salt(0), 0, &[]).unwrap();
-    assert_eq!(*plan.geometry(), Geometry::new(4096, 1024, 1).unwrap());
+    assert_eq!(*plan.geometry(), Geometry::new(256, 1024, 1).unwrap());
     check_plan(&plan, salt(0), 0, &Vec::new());
 }
 
@@ -83,7 +143,9 @@ fn no_rows_make_one_partition() {
 fn a_small_table_gives_every_shard_something() {
     let rows: Rows = (0..9).map(|i| (vec![i as u8], row(i, 20))).collect();
     let plan = IndexPlan::solve(salt(0), 0, &refs(&rows)).unwrap();
-    assert_eq!(*plan.geometry(), Geometry::new(4096, 4096, 1).unwrap());
+    assert_eq!(*plan.geometry(), Geometry::new(256, 4096, 1).unwrap());
+    let cost = plan.cost();
+    assert!(cost.server_ram_bytes == 6 << 20 && cost.lookup_micros() < 12_000, "{cost}");
 }
 
 #[test]
@@ -122,11 +184,11 @@ fn a_tiny_plan_keeps_its_bytes() {
         (vec![3, b'a'], vec![0, 1, b'a', 9]),
     ];
     let plan = IndexPlan::solve(salt(5), 2, &refs(&rows)).unwrap();
-    assert_eq!(*plan.geometry(), Geometry::new(4096, 1024, 2).unwrap());
+    assert_eq!(*plan.geometry(), Geometry::new(256, 1024, 2).unwrap());
     let bytes = plan.partition(&refs(&rows), 0).unwrap();
     assert_eq!(
         blake3::hash(&bytes).to_hex().as_str(),
-        "777990683070ac0d1c409df07ed2e1d80f6a83f224710dadb49fa748b335b02d"
+        "650d80ee6e18b29234bd6e5d4bd255f0f0d4d8099c6ca2fb24e39baadaf96ce0"
     );
     // The bytes of the rows alone give the same partition.
     let alone: Vec<_> = rows.iter().map(|(_, row)| row.clone()).collect();

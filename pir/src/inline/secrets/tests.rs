@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -9,7 +10,6 @@ use super::super::{
 };
 use super::*;
 use crate::codec::switch_modulus;
-use crate::hint::PLANE_WORDS;
 use crate::layout::Salt;
 use crate::params::STANDARD_DEVIATION;
 
@@ -26,13 +26,39 @@ fn random_secret(rng: &mut StdRng) -> [i32; RING_DEGREE] {
     std::array::from_fn(|_| (normal() * STANDARD_DEVIATION).round() as i32)
 }
 
-/// H'·s modulo t, the definition.
-fn naive(plane: &[u32], s: &[i32; RING_DEGREE]) -> Box<Poly> {
+/// H'·s modulo t, the definition: row by row.
+fn naive(plane: &[u32], s: &[i32; RING_DEGREE]) -> Vec<u32> {
     let row = |row: &[u32]| {
         let term = |(h, s): (&u32, &i32)| i64::from(switch_modulus(*h)) * i64::from(*s);
         row.iter().zip(s).map(term).sum::<i64>().rem_euclid(i64::from(T)) as u32
     };
-    plane.chunks_exact(RING_DEGREE).map(row).collect::<Vec<_>>().try_into().unwrap()
+    plane.chunks_exact(RING_DEGREE).map(row).collect()
+}
+
+/// What each slot of a product holds: D columns of its row, from its own number on.
+fn naive_slots(plane: &[u32], s: &[i32; RING_DEGREE]) -> Box<Poly> {
+    let rows = plane.len() / RING_DEGREE;
+    let (d, mut slots) = (rows / 4, rings::zero());
+    for (j, slot) in slots.iter_mut().enumerate() {
+        let row = &plane[(j / RING_DEGREE * d + j % d) * RING_DEGREE..][..RING_DEGREE];
+        let columns = (j..j + d).map(|column| column % RING_DEGREE);
+        let term = |i: usize| i64::from(switch_modulus(row[i])) * i64::from(s[i]);
+        *slot = columns.map(term).sum::<i64>().rem_euclid(i64::from(T)) as u32;
+    }
+    slots
+}
+
+/// The slots of c': that of row r in the r-th slot that is the first of a row.
+fn scan_slots(scan: &[u32]) -> Box<Poly> {
+    let (d, mut slots) = (scan.len() / 4, rings::zero());
+    for (r, c) in scan.iter().enumerate() {
+        slots[r / d * RING_DEGREE + r % d] = switch_modulus(*c);
+    }
+    slots
+}
+
+fn cases() -> impl Iterator<Item = (Variant, Fold)> {
+    Variant::ALL.into_iter().flat_map(|variant| Fold::ALL.map(|fold| (variant, fold)))
 }
 
 struct Setup {
@@ -45,12 +71,13 @@ struct Setup {
 }
 
 impl Setup {
-    fn new(variant: Variant, seed: u64) -> Self {
+    fn new(variant: Variant, fold: Fold, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let elements = PublicElements::new(&SALT, 3, variant);
-        let plane = random_words(&mut rng, PLANE_WORDS);
+        let plane = random_words(&mut rng, fold.words());
         let (tables, exact) = Chain::new(&elements).run(&plane).unwrap();
-        assert_eq!(tables.bytes(), variant.table_bytes());
+        assert_eq!(tables.bytes(), variant.table_bytes(fold));
+        assert_eq!(tables.fold(), fold);
         Self { elements, tables, exact, plane, rng }
     }
 
@@ -63,12 +90,12 @@ impl Setup {
     }
 }
 
-/// For random H, s and c, every slot of every answer is c' − H'·s; all kernels and groupings give
-/// the same products.
+/// For random H, s and c, every slot of every answer is what it should be and every row c' − H'·s; all
+/// kernels and groupings give the same products.
 #[test]
 fn answers_open_to_the_scan_less_the_product() {
-    for variant in Variant::ALL {
-        let mut setup = Setup::new(variant, 1);
+    for (variant, fold) in cases() {
+        let mut setup = Setup::new(variant, fold, 1);
         let lookups: Vec<_> = (0..9).map(|_| setup.lookup()).collect();
         let queries: Vec<&InlineQuery> = lookups.iter().map(|(_, query, _)| query).collect();
         let products = multiply(Kernel::best(), &setup.tables, &queries).unwrap();
@@ -79,17 +106,55 @@ fn answers_open_to_the_scan_less_the_product() {
             assert!(several == products[2..5], "{}", kernel.name());
         }
         for ((s, _, key), product) in lookups.iter().zip(&products) {
-            let scan = random_words(&mut setup.rng, N);
+            let scan = random_words(&mut setup.rng, fold.rows());
             let answer = answer(&scan, product).unwrap();
             assert_eq!(answer.len(), PLANE_BYTES);
-            let opened = key.open(setup.tables.public(), &answer).unwrap();
+            let public = setup.tables.public();
+            let (slots, sums) = (key.slots(public, &answer).unwrap(), scan_slots(&scan));
+            let product = naive_slots(&setup.plane, s);
+            for j in 0..N {
+                let expected = (sums[j] + T - product[j]) % T;
+                assert_eq!(slots[j], expected, "{}, {fold:?}, slot {j}", variant.name());
+            }
+            let opened = key.open(public, &answer, fold).unwrap();
+            assert_eq!(opened.len(), fold.rows());
             let product = naive(&setup.plane, s);
-            for r in 0..N {
+            for r in 0..fold.rows() {
                 let expected = (switch_modulus(scan[r]) + T - product[r]) % T;
-                assert_eq!(opened[r], expected, "{}, row {r}", variant.name());
+                assert_eq!(opened[r], expected, "{}, {fold:?}, row {r}", variant.name());
             }
         }
         assert!(multiply(Kernel::best(), &setup.tables, &[]).unwrap().is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Entries and sums at the ends of their ranges among them: every row opens to c' − H'·s.
+    #[test]
+    fn any_folded_plane_opens_row_by_row(
+        seed: u64, doublings in 1..Fold::ALL.len(), four: bool,
+        extremes in prop::collection::vec(any::<usize>(), 0..2000),
+    ) {
+        let (variant, fold) = (Variant::ALL[usize::from(four)], Fold::ALL[doublings]);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut plane = random_words(&mut rng, fold.words());
+        for place in extremes {
+            plane[place % fold.words()] = [0, 1, 1 << 31, u32::MAX][place % 4];
+        }
+        let elements = PublicElements::new(&SALT, doublings as u32, variant);
+        let tables = Chain::new(&elements).tables(&plane).unwrap();
+        let s = random_secret(&mut rng);
+        let (bytes, key) = encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap();
+        let query = InlineQuery::from_bytes(variant, &bytes).unwrap();
+        let scan = random_words(&mut rng, fold.rows());
+        let products = multiply(Kernel::best(), &tables, &[&query]).unwrap();
+        let answer = answer(&scan, &products[0]).unwrap();
+        let opened = key.open(tables.public(), &answer, fold).unwrap();
+        let expected = scan.iter().zip(naive(&plane, &s));
+        let expected = expected.map(|(c, product)| (switch_modulus(*c) + T - product) % T);
+        prop_assert_eq!(opened.to_vec(), expected.collect::<Vec<_>>());
     }
 }
 
@@ -123,11 +188,10 @@ fn product_noise(setup: &Setup, query: &InlineQuery, key: &LookupKey, plain: &Po
 
 /// Noise of an answer as sent, modulo 2^29.
 fn answer_noise(setup: &mut Setup, query: &InlineQuery, key: &LookupKey, plain: &Poly) -> Vec<f64> {
-    let scan = random_words(&mut setup.rng, N);
+    let scan = random_words(&mut setup.rng, setup.tables.fold().rows());
     let products = multiply(Kernel::best(), &setup.tables, &[query]).unwrap();
     let bytes = answer(&scan, &products[0]).unwrap();
-    let mut sums: Box<Poly> =
-        scan.iter().map(|c| switch_modulus(*c)).collect::<Vec<_>>().try_into().unwrap();
+    let mut sums = scan_slots(&scan);
     PLAINTEXT.inverse(&mut sums);
     let phase = key.phase(setup.tables.public(), &bytes).unwrap();
     let difference = |i: usize| {
@@ -141,22 +205,23 @@ fn answer_noise(setup: &mut Setup, query: &InlineQuery, key: &LookupKey, plain: 
 #[test]
 fn noise_is_as_large_as_the_bound_says() {
     let close = |measured: f64, expected: f64| (measured / expected - 1.0).abs() < 0.04;
-    for variant in Variant::ALL {
-        let mut setup = Setup::new(variant, 2);
+    for (variant, fold) in cases() {
+        let mut setup = Setup::new(variant, fold, 2);
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for _ in 0..4 {
             let (s, query, key) = setup.lookup();
-            let mut plain = naive(&setup.plane, &s);
+            let mut plain = naive_slots(&setup.plane, &s);
             PLAINTEXT.inverse(&mut plain);
             before.extend(product_noise(&setup, &query, &key, &plain));
             after.extend(answer_noise(&mut setup, &query, &key, &plain));
         }
         let q = Q_BASIS.product as f64;
         let (measured, largest) = deviation(&before, q);
-        let (expected, limit) = (product_deviation(variant), q / 2.0 / f64::from(T));
+        let (expected, limit) = (product_deviation(variant, fold), q / 2.0 / f64::from(T));
         println!(
-            "{}: product 2^{:.2}, formula 2^{:.2}, largest 2^{:.2}, limit 2^{:.2}",
+            "{}, {} rows: product 2^{:.2}, formula 2^{:.2}, largest 2^{:.2}, limit 2^{:.2}",
             variant.name(),
+            fold.rows(),
             measured.log2(),
             expected.log2(),
             largest.log2(),
@@ -165,7 +230,7 @@ fn noise_is_as_large_as_the_bound_says() {
         assert!(close(measured, expected), "measured {measured}, formula {expected}");
         let modulus = f64::from(1 << ANSWER_BITS);
         let (measured, largest) = deviation(&after, modulus);
-        let (expected, limit) = (answer_deviation(variant), modulus / 2.0 / f64::from(T));
+        let (expected, limit) = (answer_deviation(variant, fold), modulus / 2.0 / f64::from(T));
         println!(
             "answer {measured:.2}, formula {expected:.2}, largest {largest:.1}, limit {limit:.1}: \
              {:.1} deviations",
@@ -279,7 +344,8 @@ fn misuse_is_refused() {
     let (bytes, key) = encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap();
     let public = PublicPart(rings::zero());
     for length in [0, PLANE_BYTES - 1, PLANE_BYTES + 1] {
-        assert!(matches!(key.open(&public, &vec![0; length]), Err(InlineError::Size { .. })));
+        let opened = key.open(&public, &vec![0; length], Fold::NONE);
+        assert!(matches!(opened, Err(InlineError::Size { .. })));
     }
     let other = InlineQuery::from_bytes(Variant::Four, &bytes);
     assert!(matches!(other, Err(InlineError::Size { .. })));

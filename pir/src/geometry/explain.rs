@@ -1,0 +1,125 @@
+//! Why an index has the geometry it has, in words.
+
+use std::fmt;
+
+use super::cost::{Bytes, millis};
+use super::{
+    BUCKET_SIZES, BUCKETS_PER_PARTITION, Cost, Geometry, LINK_BITS_PER_SECOND, SHARED_PARTITIONS,
+};
+
+/// What was chosen for an index and why, for people to read: a few lines, without a last newline.
+///
+/// The alternatives that it names are matrices of the same size with the next smaller and the next larger
+/// buckets. A geometry does not know its pages: where such a matrix would be faster, they do not fit in.
+#[derive(Debug, Clone, Copy)]
+pub struct Explanation<'a>(&'a Geometry);
+
+impl Geometry {
+    /// What was chosen and why.
+    pub fn explanation(&self) -> Explanation<'_> {
+        Explanation(self)
+    }
+
+    /// The geometry of about this size with the next smaller or the next larger buckets.
+    fn beside(&self, larger: bool) -> Option<Self> {
+        let place = BUCKET_SIZES.iter().position(|size| *size == self.bucket_bytes)?;
+        let place = if larger { place.checked_add(1) } else { place.checked_sub(1) }?;
+        let bucket_bytes = *BUCKET_SIZES.get(place)?;
+        let bytes = u64::from(bucket_bytes) * u64::from(BUCKETS_PER_PARTITION);
+        let partitions = u32::try_from(self.matrix_bytes().div_ceil(bytes)).ok()?;
+        let partitions = partitions.max(self.partitions().min(SHARED_PARTITIONS));
+        let buckets = partitions.checked_mul(BUCKETS_PER_PARTITION)?;
+        Self::new(bucket_bytes, buckets, self.page_rows).ok()
+    }
+}
+
+impl fmt::Display for Explanation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (geometry, cost) = (self.0, self.0.cost());
+        let rows = match geometry.page_rows {
+            1 => "one row".to_owned(),
+            rows => format!("up to {rows} rows"),
+        };
+        writeln!(
+            f,
+            "{} buckets of {} bytes hold pages of {rows} of one value.",
+            geometry.buckets, geometry.bucket_bytes,
+        )?;
+        writeln!(
+            f,
+            "A lookup of one page sends {} ({} bits a bucket, and its keys) and receives {}.",
+            Bytes(cost.upload_bytes),
+            geometry.bucket_bits(),
+            Bytes(cost.download_bytes),
+        )?;
+        let planes = match (geometry.planes(), geometry.fold().factor()) {
+            (1, 1) => "one plane".to_owned(),
+            (planes, 1) => format!("{planes} planes"),
+            (_, factor) => format!("1/{factor} of a plane, as the buckets are short"),
+        };
+        writeln!(
+            f,
+            "It takes about {:.1} ms: {:.1} on a link of {} Mbit/s, {:.1} of one core to read {}, {:.1} for \
+             the hint ({planes}).",
+            millis(cost.lookup_micros()),
+            millis(cost.transfer_micros()),
+            LINK_BITS_PER_SECOND / 1_000_000,
+            millis(cost.scan_micros),
+            Bytes(cost.matrix_bytes),
+            millis(cost.hint_micros),
+        )?;
+        write!(
+            f,
+            "One replica of all its shards takes {} of memory.",
+            Bytes(cost.server_ram_bytes)
+        )?;
+        for (larger, words) in [(false, "smaller"), (true, "larger")] {
+            if let Some(other) = geometry.beside(larger) {
+                write!(f, "\n{}", Beside { words, other, cost, than: other.cost() })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One line about an alternative.
+struct Beside {
+    words: &'static str,
+    other: Geometry,
+    cost: Cost,
+    than: Cost,
+}
+
+impl fmt::Display for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { words, other, cost, than } = self;
+        let sum = |cost: &Cost| cost.upload_bytes + cost.download_bytes;
+        let traffic = Difference(sum(cost), sum(than), |bytes| Bytes(bytes).to_string());
+        let compute = |cost: &Cost| cost.scan_micros + cost.hint_micros;
+        let compute =
+            Difference(compute(cost), compute(than), |micros| format!("{:.1} ms", millis(micros)));
+        write!(
+            f,
+            "With {words} buckets, of {} bytes: {:.1} ms ({traffic} to send and receive, {compute} to \
+             compute)",
+            other.bucket_bytes,
+            millis(than.lookup_micros()),
+        )?;
+        let slower = than.lookup_micros() >= cost.lookup_micros();
+        f.write_str(if slower { "." } else { ", if the pages fitted in." })
+    }
+}
+
+/// How much more the second number is than the first.
+struct Difference(u64, u64, fn(u64) -> String);
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(before, after, show) = self;
+        match after.checked_sub(*before) {
+            Some(0) => f.write_str("as much"),
+            Some(more) => write!(f, "{} more", show(more)),
+            None => write!(f, "{} less", show(before - after)),
+        }
+    }
+}
