@@ -19,6 +19,7 @@
 //! what [`Client::with_randomness`] is given; SEAL draws its own randomness.
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod client;
 pub mod credentials;
 pub mod ddl;

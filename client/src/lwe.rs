@@ -84,6 +84,17 @@ pub fn encrypt(
     target: Target<'_>,
     seed: Seed,
 ) -> Result<(EncryptedLookup, LookupSecret), SealError> {
+    let (lwe, secret) = encrypt_scan(target, seed);
+    let encrypted_secret = key.encrypt(bfv, &secret)?;
+    let open = LookupSecret { bucket: Zeroizing::new(target.bucket) };
+    Ok((EncryptedLookup { lwe, encrypted_secret }, open))
+}
+
+/// The scan's part of a lookup, `b_0, b_1, …`, and its secret `s`.
+pub(crate) fn encrypt_scan(
+    target: Target<'_>,
+    seed: Seed,
+) -> (Vec<u32>, Zeroizing<[i32; RING_DEGREE]>) {
     let Seed(seed) = seed;
     let mut secret = Zeroizing::new([0i32; RING_DEGREE]);
     // Lane u32::MAX is the secret's: there are at most 2^10 partitions.
@@ -107,9 +118,7 @@ pub fn encrypt(
             }
         },
     );
-    let encrypted_secret = key.encrypt(bfv, &secret)?;
-    let open = LookupSecret { bucket: Zeroizing::new(target.bucket) };
-    Ok((EncryptedLookup { lwe, encrypted_secret }, open))
+    (lwe, secret)
 }
 
 impl LookupSecret {
