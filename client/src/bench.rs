@@ -9,7 +9,8 @@
 //!
 //! **How.** Each round reads matrix and tables plainly, then does one batch of lookups; caches are
 //! emptied before whatever is bound by memory. Figures are medians over the rounds, ratios medians of
-//! each round's own ratio, so that a neighbour's load hits both of its sides.
+//! each round's own ratio, so that a neighbour's load hits both of its sides; on one thread they are of
+//! processor time, which a neighbour's turn does not lengthen.
 //!
 //! Shards take turns on one pool of threads. What would run side by side on machines of their own
 //! counts with the slowest; processor time counts with the sum.

@@ -10,7 +10,7 @@ use super::{
     host::{self, Scratch},
     lookup::Intent,
     report::{Samples, millis},
-    shards::{Lap, Shards},
+    shards::{Clock, Lap, ServerLaps, Shards},
 };
 
 /// What rounds share.
@@ -25,15 +25,10 @@ pub(super) struct Bench<'a> {
 
 /// What one round took.
 struct Round {
-    read: Duration,
-    scan: Duration,
-    all_scans: Duration,
-    tables_read: Duration,
-    hint: Duration,
-    all_hints: Duration,
-    server: Duration,
+    read: Lap,
+    tables_read: Lap,
     client: Duration,
-    processor: Duration,
+    server: ServerLaps,
     bytes_up: u64,
     bytes_down: u64,
 }
@@ -64,19 +59,22 @@ impl<'a> Bench<'a> {
             |value: &dyn Fn(&Round) -> f64| Samples::new(rounds.iter().map(value).collect());
         let times =
             |value: &dyn Fn(&Round) -> Duration| samples(&|round: &Round| millis(value(round)));
+        // One thread's time on a processor is not lengthened by a neighbour's turn. Of several it would
+        // count those that wait.
+        let fair: Clock = if self.threads == 1 { |lap| lap.processor } else { |lap| lap.clock };
         let ratio = |above: &dyn Fn(&Round) -> Duration, below: &dyn Fn(&Round) -> Duration| {
             samples(&|round: &Round| above(round).as_secs_f64() / below(round).as_secs_f64())
                 .median()
         };
         let [scan, hint, server, client] = [
-            times(&|round| round.scan),
-            times(&|round| round.hint),
-            times(&|round| round.server),
+            times(&|round| round.server.scan(|lap| lap.clock)),
+            times(&|round| round.server.hint(|lap| lap.clock)),
+            times(&|round| round.server.server(|lap| lap.clock)),
             times(&|round| round.client),
         ];
         let geometry = &self.subject.geometry;
         let bytes = geometry.matrix_bytes() as f64;
-        let bandwidth = samples(&|round| bytes / 1e9 / round.read.as_secs_f64());
+        let bandwidth = samples(&|round| bytes / 1e9 / fair(&round.read).as_secs_f64());
         Ok(Measurement {
             size_bytes: geometry.matrix_bytes(),
             rows: geometry.bucket_bytes(),
@@ -97,14 +95,18 @@ impl<'a> Bench<'a> {
             server_spread_ms: server.spread(),
             client_ms: client.median(),
             client_spread_ms: client.spread(),
-            cpu_ms_per_query: times(&|round| round.processor).median() / batch as f64,
+            cpu_ms_per_query: times(&|round| round.server.processor()).median() / batch as f64,
             bytes_up: rounds.first().map_or(0, |round| round.bytes_up),
             bytes_down: rounds.first().map_or(0, |round| round.bytes_down),
             rss_bytes: host::resident_bytes().saturating_sub(self.scratch.bytes()),
             read_bandwidth_gb_s: bandwidth.median(),
-            scan_to_read: ratio(&|round| round.all_scans, &|round| round.read),
-            hint_to_read: ratio(&|round| round.all_hints, &|round| round.tables_read),
-            server_to_scan: ratio(&|round| round.server, &|round| round.scan),
+            scan_to_read: ratio(&|round| round.server.all_scans(fair), &|round| fair(&round.read)),
+            hint_to_read: ratio(&|round| round.server.all_hints(fair), &|round| {
+                fair(&round.tables_read)
+            }),
+            server_to_scan: ratio(&|round| round.server.server(fair), &|round| {
+                round.server.scan(fair)
+            }),
             query_to_single: None,
             cpu_to_fewest_shards: None,
             large_pages: self.subject.large_pages(),
@@ -130,7 +132,7 @@ impl<'a> Bench<'a> {
         };
         let (encrypted, encrypting) = Lap::of(pool, encrypt);
         let (queries, openers) = encrypted?;
-        let (answers, laps) = servers.answer(pool, *kernels, scratch, &queries)?;
+        let (answers, server) = servers.answer(pool, *kernels, scratch, &queries)?;
         let open = || {
             let opened = openers.par_iter().zip(&answers);
             let opened = opened.map(|(opener, answer)| opener.open(subject, answer));
@@ -142,22 +144,17 @@ impl<'a> Bench<'a> {
         }
         Ok(Round {
             read,
-            scan: laps.scan(),
-            all_scans: laps.all_scans(),
             tables_read,
-            hint: laps.hint(),
-            all_hints: laps.all_hints(),
-            server: laps.server(),
             client: encrypting.clock + opening.clock,
-            processor: laps.processor(),
+            server,
             bytes_up: queries.iter().map(|query| query.bytes() as u64).sum(),
             bytes_down: answers.iter().map(|answer| answer.bytes() as u64).sum(),
         })
     }
 
     /// A plain read, caches cold.
-    fn read(&self, parts: &[&[u8]]) -> Duration {
+    fn read(&self, parts: &[&[u8]]) -> Lap {
         self.pool.install(|| self.scratch.evict());
-        Lap::of(self.pool, || host::read(parts)).1.clock
+        Lap::of(self.pool, || host::read(parts)).1
     }
 }

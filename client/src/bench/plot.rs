@@ -11,6 +11,8 @@ use super::{BenchError, Measurement, Size};
 
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (900, 440);
+/// Where the first series is named, from a panel's corner.
+const LEGEND: (i32, i32) = (768, 64);
 const FONT: &str = "sans-serif";
 /// Colours that people with any kind of sight tell apart (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
@@ -152,10 +154,12 @@ fn draw_panel(
 ) -> Result<(), Fault> {
     let Panel { caption, x_name, y_name, x_label, series } = panel;
     let points = || series.iter().flat_map(|series| series.points.iter().copied());
-    let (x, y) = (range(points().map(|point| point.0)), range(points().map(|point| point.1)));
+    let x = range(points().map(|point| point.0), 2.0);
+    let y = range(points().map(|point| point.1), 4.0);
     let mut chart = ChartBuilder::on(area)
         .caption(caption, (FONT, 20))
         .margin(16)
+        .margin_right(150)
         .x_label_area_size(48)
         .y_label_area_size(72)
         .build_cartesian_2d((x.0..x.1).log_scale().base(2.0), (y.0..y.1).log_scale().base(2.0))?;
@@ -172,34 +176,33 @@ fn draw_panel(
         .x_label_formatter(&|x| x_label(*x))
         .y_label_formatter(&|y| number_label(*y))
         .draw()?;
-    for (Series { name, points }, colour) in series.iter().zip(COLOURS.into_iter().cycle()) {
-        let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
-        chart
-            .draw_series(line)?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
+    let names = (LEGEND.1..).step_by(20);
+    for ((Series { name, points }, colour), y) in series.iter().zip(colours()).zip(names) {
+        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         let dots = points.iter().map(|point| Circle::new(*point, 4, colour.filled()));
         chart.draw_series(dots)?;
+        // Beside the diagram, where no line can be below it.
+        let x = LEGEND.0;
+        area.draw(&PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)))?;
+        area.draw(&Text::new(name.as_str(), (x + 28, y - 6), (FONT, 14).into_font()))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .label_font((FONT, 14))
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.4))
-        .draw()
+    Ok(())
 }
 
-/// Powers of two around positive values, two of them at least.
-fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+fn colours() -> impl Iterator<Item = RGBColor> {
+    COLOURS.into_iter().cycle()
+}
+
+/// Powers of two around positive values, the larger at least `span` times the smaller.
+fn range(values: impl Iterator<Item = f64>, span: f64) -> (f64, f64) {
     let positive = values.filter(|value| value.is_finite() && *value > 0.0);
     let (low, high) =
         positive.fold((f64::INFINITY, 0.0f64), |(low, high), x| (low.min(x), high.max(x)));
     if high == 0.0 {
-        return (1.0, 2.0);
+        return (1.0, span);
     }
     let (low, high) = (low.log2().floor().exp2(), high.log2().ceil().exp2());
-    if low < high { (low, high) } else { (low / 2.0, high * 2.0) }
+    if high / low < span { (low / 2.0, high * 2.0) } else { (low, high) }
 }
 
 /// Bytes, which are whole powers of two here or nearly so.
@@ -218,10 +221,11 @@ mod tests {
 
     #[test]
     fn ranges_are_powers_of_two_around_everything() {
-        assert_eq!(range([3.0, 9.0].into_iter()), (2.0, 16.0));
-        assert_eq!(range([0.3].into_iter()), (0.25, 0.5));
-        assert_eq!(range([4.0].into_iter()), (2.0, 8.0));
-        assert_eq!(range([0.0, f64::NAN].into_iter()), (1.0, 2.0));
+        assert_eq!(range([3.0, 9.0].into_iter(), 4.0), (2.0, 16.0));
+        assert_eq!(range([0.3].into_iter(), 2.0), (0.25, 0.5));
+        assert_eq!(range([0.3].into_iter(), 4.0), (0.125, 1.0));
+        assert_eq!(range([4.0].into_iter(), 2.0), (2.0, 8.0));
+        assert_eq!(range([0.0, f64::NAN].into_iter(), 2.0), (1.0, 2.0));
         assert_eq!((size_label(67_108_864.0), number_label(0.25)), ("64MiB".into(), "0.25".into()));
     }
 }

@@ -54,15 +54,16 @@ pub struct Measurement {
     pub bytes_down: u64,
     /// Memory of the process, matrix and tables included, what empties caches left out.
     pub rss_bytes: u64,
-    /// How fast as many threads read the matrix plainly.
+    /// How fast as many threads read the matrix plainly; as ratios, by processor time on one thread.
     pub read_bandwidth_gb_s: f64,
-    /// All shards' scans against a plain read of the matrix.
+    /// All shards' scans against a plain read of the matrix. Ratios are of processor time on one
+    /// thread, of time by the clock on several.
     pub scan_to_read: f64,
     /// All shards' hint products against a plain read of their tables.
     pub hint_to_read: f64,
     /// The server's time against its scan alone.
     pub server_to_scan: f64,
-    /// One lookup's share of the server's time against a lookup alone, where that was measured too.
+    /// One lookup of the batch against a lookup alone, where that was measured too.
     pub query_to_single: Option<f64>,
     /// Processor time of a lookup against the run's fewest shards.
     pub cpu_to_fewest_shards: Option<f64>,
@@ -81,6 +82,11 @@ impl Measurement {
     }
 }
 
+/// One lookup's time that a neighbour's turn does not lengthen, where there is such a time.
+fn fair_ms_per_query(one: &Measurement) -> f64 {
+    if one.threads == 1 { one.cpu_ms_per_query } else { one.server_ms_per_query() }
+}
+
 /// Fills in what compares measurements of one run with one another.
 pub(super) fn relate(measured: &mut [Measurement]) {
     let all = measured.to_vec();
@@ -89,7 +95,7 @@ pub(super) fn relate(measured: &mut [Measurement]) {
             (other.size_bytes, other.shards, other.batch) == (one.size_bytes, one.shards, 1)
         });
         one.query_to_single =
-            single.map(|single| one.server_ms_per_query() / single.server_ms_per_query());
+            single.map(|single| fair_ms_per_query(one) / fair_ms_per_query(single));
         let alike = all
             .iter()
             .filter(|other| (other.size_bytes, other.batch) == (one.size_bytes, one.batch));

@@ -81,32 +81,35 @@ pub(super) struct ServerLaps {
     coordinator: Vec<Lap>,
 }
 
+/// Which of a lap's times is meant.
+pub(super) type Clock = fn(&Lap) -> Duration;
+
 impl ServerLaps {
     /// The slowest shard's scan.
-    pub(super) fn scan(&self) -> Duration {
-        self.shards.iter().map(|shard| shard.scan.clock).max().unwrap_or_default()
+    pub(super) fn scan(&self, clock: Clock) -> Duration {
+        self.shards.iter().map(|shard| clock(&shard.scan)).max().unwrap_or_default()
     }
 
     /// All shards' scans: the whole matrix.
-    pub(super) fn all_scans(&self) -> Duration {
-        self.shards.iter().map(|shard| shard.scan.clock).sum()
+    pub(super) fn all_scans(&self, clock: Clock) -> Duration {
+        self.shards.iter().map(|shard| clock(&shard.scan)).sum()
     }
 
     /// The slowest shard's hint product.
-    pub(super) fn hint(&self) -> Duration {
-        self.shards.iter().map(|shard| shard.hint.clock).max().unwrap_or_default()
+    pub(super) fn hint(&self, clock: Clock) -> Duration {
+        self.shards.iter().map(|shard| clock(&shard.hint)).max().unwrap_or_default()
     }
 
     /// All shards' hint products: every plane.
-    pub(super) fn all_hints(&self) -> Duration {
-        self.shards.iter().map(|shard| shard.hint.clock).sum()
+    pub(super) fn all_hints(&self, clock: Clock) -> Duration {
+        self.shards.iter().map(|shard| clock(&shard.hint)).sum()
     }
 
     /// The slowest shard and the coordinator: what a batch waits for where shards run side by side.
-    pub(super) fn server(&self) -> Duration {
-        let shard = |shard: &ShardLaps| shard.laps().iter().map(|lap| lap.clock).sum::<Duration>();
+    pub(super) fn server(&self, clock: Clock) -> Duration {
+        let shard = |shard: &ShardLaps| shard.laps().iter().map(clock).sum::<Duration>();
         let slowest = self.shards.iter().map(shard).max().unwrap_or_default();
-        slowest + self.coordinator.iter().map(|lap| lap.clock).sum::<Duration>()
+        slowest + self.coordinator.iter().map(clock).sum::<Duration>()
     }
 
     /// Processor time of everyone.

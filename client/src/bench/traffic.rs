@@ -25,7 +25,7 @@ use crate::{Client, QueryOptions, Rows, Timing, load::RowsBuilder};
 /// The table's name.
 pub const TABLE: &str = "bench";
 /// Bytes of a row's payload.
-const PAYLOAD_BYTES: usize = 1000;
+const PAYLOAD_BYTES: usize = 240;
 
 /// Rows of about `size` bytes in all; `on_bytes` is told how many are made.
 ///
@@ -88,7 +88,7 @@ pub struct Load {
     pub clients: usize,
     /// Lookups in one request.
     pub batch: usize,
-    /// How long they asked.
+    /// How long they asked, until the last answer.
     pub seconds: f64,
     /// Requests answered, all of them rightly.
     pub requests: usize,
@@ -141,13 +141,20 @@ pub async fn drive(
         // An error drops the set, and so stops the others.
         all.push(done.map_err(|_| crate::Error::Worker)??);
     }
-    Ok(summary(&all, traffic))
+    Ok(summary(&all, traffic.batch))
 }
 
 /// One request as its client saw it.
 struct Request {
     wall: Duration,
     timing: Timing,
+}
+
+/// What one client saw.
+struct Asked {
+    requests: Vec<Request>,
+    /// From the first question to the last answer.
+    elapsed: Duration,
 }
 
 /// One client's requests, after one that makes keys and connection and counts for nothing.
@@ -157,8 +164,8 @@ async fn ask(
     traffic: Traffic,
     ready: Arc<Barrier>,
     mut rng: StdRng,
-) -> Result<Vec<Request>, BenchError> {
-    let Some(client) = clients.get(number) else { return Ok(Vec::new()) };
+) -> Result<Asked, BenchError> {
+    let client = clients.get(number).ok_or(BenchError::Nothing)?;
     let first = request(client, traffic, &mut rng).await;
     // The others wait for everyone, those that fail included.
     ready.wait().await;
@@ -168,7 +175,7 @@ async fn ask(
     while begun.elapsed() < traffic.time {
         requests.push(request(client, traffic, &mut rng).await?);
     }
-    Ok(requests)
+    Ok(Asked { requests, elapsed: begun.elapsed() })
 }
 
 /// Asks for random rows and checks the answer.
@@ -197,21 +204,23 @@ async fn request(
     Ok(Request { wall, timing })
 }
 
-fn summary(clients: &[Vec<Request>], traffic: Traffic) -> Load {
-    let Traffic { rows: _, batch, time } = traffic;
-    let all = || clients.iter().flatten();
+fn summary(clients: &[Asked], batch: usize) -> Load {
+    let all = || clients.iter().flat_map(|client| &client.requests);
     let times = |value: &dyn Fn(&Request) -> Duration| {
         Samples::new(all().map(|request| millis(value(request))).collect())
     };
     let wall = times(&|request| request.wall);
-    let counts = || clients.iter().map(Vec::len);
+    let counts = || clients.iter().map(|client| client.requests.len());
+    // The last answers come after the time is over.
+    let elapsed = clients.iter().map(|client| client.elapsed).max().unwrap_or_default();
+    let seconds = elapsed.as_secs_f64();
     let requests: usize = counts().sum();
-    let rate = (requests * batch) as f64 / time.as_secs_f64();
+    let rate = if seconds > 0.0 { (requests * batch) as f64 / seconds } else { 0.0 };
     let first = all().next().map(|request| request.timing).unwrap_or_default();
     Load {
         clients: clients.len(),
         batch,
-        seconds: time.as_secs_f64(),
+        seconds,
         requests,
         lookups: requests * batch,
         p50_ms: wall.median(),
@@ -247,14 +256,15 @@ mod tests {
             wall: Duration::from_millis(millis),
             timing: Timing { bytes_up: 9, ..Timing::default() },
         };
-        let clients = [vec![request(10), request(20)], vec![request(30)]];
-        let traffic = Traffic { rows: 5, batch: 2, time: Duration::from_secs(3) };
-        let load = summary(&clients, traffic);
+        let asked = |requests, seconds| Asked { requests, elapsed: Duration::from_secs(seconds) };
+        let clients = [asked(vec![request(10), request(20)], 3), asked(vec![request(30)], 2)];
+        let load = summary(&clients, 2);
         assert_eq!((load.clients, load.requests, load.lookups), (2, 3, 6));
         assert_eq!((load.fewest_requests, load.most_requests), (1, 2));
         assert!((load.p50_ms - 20.0).abs() < 1e-9 && (load.p99_ms - 30.0).abs() < 1e-9);
         assert!((load.lookups_per_s - 2.0).abs() < 1e-9);
         assert_eq!(load.bytes_up, 9);
-        assert_eq!(summary(&[], traffic).requests, 0);
+        let none = summary(&[], 2);
+        assert_eq!((none.requests, none.lookups_per_s), (0, 0.0));
     }
 }

@@ -33,7 +33,10 @@ pub(super) fn tables(out: &mut impl Write, measured: &[Measurement]) -> io::Resu
     ];
     let right: Vec<usize> = (0..header.len()).collect();
     columns(out, &header, &right, measured.iter().map(figures))?;
-    writeln!(out, "\nThe same against a baseline of this run:")?;
+    writeln!(
+        out,
+        "\nThe same against a baseline of this run (processor time on one thread, the clock on several):"
+    )?;
     let header = [
         "SIZE",
         "BATCH",
