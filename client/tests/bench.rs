@@ -36,6 +36,7 @@ fn what_cannot_be_measured_says_what_can() {
     for (arguments, says) in [
         (&["--size=64MiB", "--shards=16"][..], "use fewer --shards, or a larger --size"),
         (&["--size=63MiB"], "from 64MiB to 4GiB"),
+        (&["--over=cluster", "--size=2GiB"], "tables of up to 1GiB, not 2GiB"),
         (&["--over=cluster", "--plot=x.svg"], "only --over engine is drawn"),
     ] {
         let output = bench(arguments);

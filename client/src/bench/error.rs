@@ -13,6 +13,8 @@ use opaque_pir::{
 use rayon::ThreadPoolBuildError;
 use thiserror::Error;
 
+use super::Size;
+
 /// Why a benchmark stopped.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -75,6 +77,14 @@ pub enum BenchError {
         /// The lookup's.
         found: u8,
     },
+    /// A table that is too large for a cluster on one machine.
+    #[error("a cluster is measured with tables of up to {most}, not {size}")]
+    Table {
+        /// As asked.
+        size: Size,
+        /// The largest.
+        most: Size,
+    },
     /// A row of the loaded table came back different, or not at all.
     #[error("wrong answer: row {id} is not the one that was loaded")]
     WrongRow {
@@ -110,7 +120,7 @@ impl BenchError {
             Self::Client(error) => return error.hint(),
             Self::Buckets { .. } => "use a larger --bucket-bytes, or a smaller --size",
             Self::Shards { .. } => "use fewer --shards, or a larger --size",
-            Self::Memory { .. } => "use a smaller --size",
+            Self::Memory { .. } | Self::Table { .. } => "use a smaller --size",
             Self::Wrong { .. } | Self::WrongRow { .. } => {
                 "nothing was measured: either this machine's memory is faulty or this is a bug; try \
                  --kernel scalar and report what differs"

@@ -24,22 +24,33 @@ use crate::{Client, QueryOptions, Rows, Timing, load::RowsBuilder};
 
 /// The table's name.
 pub const TABLE: &str = "bench";
+/// Largest table: its matrix, in several processes and on disk, may take four times as much.
+const MOST: Size = Size(1 << 30);
 /// Bytes of a row's payload.
 const PAYLOAD_BYTES: usize = 240;
 
 /// Rows of about `size` bytes in all; `on_bytes` is told how many are made.
 ///
 /// # Errors
-/// None that the caller could cause.
-pub fn rows(Size(size): Size, mut on_bytes: impl FnMut(u64)) -> Result<Rows, BenchError> {
+/// A size that one machine is not asked to serve.
+pub fn rows(size: Size, mut on_bytes: impl FnMut(u64)) -> Result<Rows, BenchError> {
+    check(size)?;
     let mut rows = RowsBuilder::new(schema()?);
     let (mut bytes, mut id) = (0, 0);
-    while bytes < size {
+    while bytes < size.0 {
         bytes += rows.push(&[Value::Int(id), Value::Text(payload(id))])? as u64;
         id += 1;
         on_bytes(bytes);
     }
     Ok(rows.finish())
+}
+
+/// Whether a table of that size is made.
+///
+/// # Errors
+/// [`BenchError::Table`].
+pub fn check(size: Size) -> Result<(), BenchError> {
+    if size > MOST { Err(BenchError::Table { size, most: MOST }) } else { Ok(()) }
 }
 
 fn schema() -> Result<Schema, SchemaError> {

@@ -27,9 +27,9 @@ Measures whole lookups of random data in this process: encryption, scan, hint pr
 decryption. Every byte is compared with the data; a wrong one is an error. Figures are medians, caches
 cold, and stand beside a plain read of the same bytes in the same run. Building the hint of each size
 takes longest: some seconds per GiB and core.
-With --over cluster, node processes serve a table of generated rows here while --clients ask for --time;
-every row is checked. That needs about four times --size of memory, and twice of disk in TMPDIR;
---kernel, --bucket-bytes, --repeat and --plot are not for it.
+With --over cluster, node processes serve a table of --size (1GiB at most) of generated rows here while
+--clients ask for --time; every row is checked. Its matrix may take four times --size, in memory and in
+TMPDIR. --kernel, --bucket-bytes, --repeat and --plot are not for it.
 
 Examples:
   opaque bench --size 64MiB
@@ -37,7 +37,7 @@ Examples:
   opaque bench --size 1GiB --kernel avx2 --repeat 9 --format json > avx2.json
   opaque bench --over cluster --size 256MiB --batch 1 --shards 2 --clients 8 --time 30s")]
 pub(crate) struct Arguments {
-    /// Bytes of the matrix, from 64MiB to 4GiB; several separated by commas, as below
+    /// Bytes of the matrix (of a cluster's table), from 64MiB to 4GiB; lists are separated by commas
     #[arg(long, value_name = "SIZE,…", value_delimiter = ',', default_value = "1GiB", value_parser = size)]
     size: Vec<Size>,
     /// Lookups in one request

@@ -53,6 +53,7 @@ pub(super) struct Served {
 
 /// Starts a cluster for every size and number of shards, one after another.
 pub(super) async fn run(plan: &Plan, rng: &mut StdRng, bar: &Bar) -> Result<Vec<Served>, Failure> {
+    plan.sizes.iter().try_for_each(|size| traffic::check(*size))?;
     let mut all = Vec::new();
     for &size in &plan.sizes {
         for &shards in &plan.shards {
