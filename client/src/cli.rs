@@ -1,5 +1,6 @@
 //! The command line: arguments, and one file per group of commands.
 
+mod bench;
 mod failure;
 mod load;
 mod query;
@@ -101,6 +102,8 @@ enum Command {
     Epochs(tables::Name),
     /// Serve another kept epoch of a table
     Rollback(tables::Rollback),
+    /// Measure lookups on this machine
+    Bench(bench::Arguments),
 }
 
 impl Cli {
@@ -115,6 +118,7 @@ impl Cli {
             Command::Describe(name) => tables::describe(&connection.client()?, &name).await,
             Command::Epochs(name) => tables::epochs(&connection.client()?, &name).await,
             Command::Rollback(to) => tables::rollback(&connection.client()?, &to).await,
+            Command::Bench(arguments) => bench::run(arguments).await,
         }
     }
 }

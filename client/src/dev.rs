@@ -21,6 +21,7 @@ mod error;
 mod layout;
 mod process;
 mod supervise;
+mod temporary;
 
 use std::{io::Write, path::PathBuf, pin::pin, time::Duration};
 
@@ -36,6 +37,7 @@ use layout::{Layout, Node};
 use supervise::Supervisor;
 
 pub(crate) use error::DevError;
+pub(crate) use temporary::with_cluster;
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -129,7 +129,7 @@ fn hints() {
 fn messages() {
     check(
         &probe_slice(&geometry(), EPOCH, &probe(), &[0, 1], true).unwrap(),
-        "5d07301cad006c8e9d8025fb13f4863bf0772d45dec703e885acf01aeee6f506",
+        "3af7a3327a06d4c7b0857d5a14c1a5ead8af697252f7ee8f03c3c1808a7d1e70",
     );
     check_messages(
         registered(),

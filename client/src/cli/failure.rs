@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     /// `opaque dev`'s.
     #[error(transparent)]
     Dev(#[from] DevError),
+    /// `opaque bench`'s.
+    #[error(transparent)]
+    Bench(#[from] opaque_client::bench::BenchError),
     /// Standard input or output.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -49,6 +52,7 @@ impl Failure {
         match self {
             Self::Client(error) => error.hint(),
             Self::Dev(error) => error.hint(),
+            Self::Bench(error) => error.hint(),
             Self::NotServing(_) => {
                 Some("the nodes' logs say why; those of `opaque dev` are in DATA/logs".to_owned())
             }

@@ -38,8 +38,11 @@ pub(crate) enum DevError {
     #[error("cannot start {}: {source}", binary.display())]
     Spawn { binary: PathBuf, source: io::Error },
     /// A node keeps dying before the cluster served once.
-    #[error("node {node} stopped ({status}) before the cluster served; its log ends:\n{log}")]
+    #[error("node {node} stopped ({status}); its log ends:\n{log}")]
     NodeFailed { node: String, status: String, log: String },
+    /// A signal came before the work was done.
+    #[error("interrupted: every node was stopped")]
+    Interrupted,
     /// Signals cannot be received.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
@@ -76,6 +79,7 @@ impl DevError {
             | Self::Extension(_)
             | Self::Spawn { .. }
             | Self::NodeFailed { .. }
+            | Self::Interrupted
             | Self::Signals(_) => None,
         }
     }

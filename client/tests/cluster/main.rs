@@ -10,6 +10,7 @@
 )]
 
 mod bare;
+mod bench;
 mod certificates;
 mod differential;
 mod epochs;

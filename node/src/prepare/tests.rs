@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::multiply_plane;
 use opaque_pir::index::read_buckets;
 use opaque_pir::layout::{Page, decode_bucket, mask, page_bucket};

@@ -10,7 +10,7 @@ use crate::params::ParamsId;
 /// Most lookups of one request.
 pub const MAX_LOOKUPS: u16 = 64;
 /// Version of every message.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 /// Marker, version, parameters, epoch.
 pub(super) const HEADER_BYTES: usize = 1 + 1 + 32 + 8;
 /// Tags of evaluation material: a digest follows, nothing, a probe's secrets.

@@ -425,8 +425,8 @@ fn every_header_field_is_checked() {
         };
         let marker = CodecError::Marker { expected: bytes[0], found: b'X' };
         assert_eq!(with(0, b"X"), Err(marker), "{name}");
-        let version = CodecError::Version { expected: 1, found: 2 };
-        assert_eq!(with(1, &[2]), Err(version), "{name}");
+        let version = CodecError::Version { expected: 2, found: 1 };
+        assert_eq!(with(1, &[1]), Err(version), "{name}");
         let Err(CodecError::Params { expected, found }) = with(2, other.as_bytes()) else {
             panic!("{name} with other parameters");
         };

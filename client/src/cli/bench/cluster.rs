@@ -1,0 +1,117 @@
+//! `opaque bench --over cluster`: the same question of processes, TLS and many clients.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use opaque_client::{
+    Client, Rows,
+    bench::{
+        Size, host,
+        traffic::{self, Load, Traffic},
+    },
+    description::Table,
+};
+use rand::rngs::StdRng;
+use serde::Serialize;
+
+use super::{Bar, Failure};
+use crate::dev;
+
+/// What is measured, for every size and number of shards.
+pub(super) struct Plan {
+    pub(super) sizes: Vec<Size>,
+    pub(super) batches: Vec<usize>,
+    pub(super) shards: Vec<u32>,
+    /// Of each node.
+    pub(super) threads: u16,
+    pub(super) clients: u16,
+    pub(super) time: Duration,
+}
+
+/// What clients saw of one table on one cluster.
+#[derive(Serialize)]
+pub(super) struct Served {
+    /// Bytes of the matrix.
+    pub(super) size_bytes: u64,
+    /// R, C and what is in it.
+    pub(super) rows: usize,
+    pub(super) buckets: u32,
+    pub(super) table_rows: u64,
+    pub(super) table_bytes: u64,
+    pub(super) shards: u32,
+    pub(super) threads: u16,
+    pub(super) keys: &'static str,
+    /// From the first row sent to an epoch that serves.
+    pub(super) load_s: f64,
+    pub(super) machine: String,
+    pub(super) load_average: Option<f64>,
+    #[serde(flatten)]
+    pub(super) load: Load,
+}
+
+/// Starts a cluster for every size and number of shards, one after another.
+pub(super) async fn run(plan: &Plan, rng: &mut StdRng, bar: &Bar) -> Result<Vec<Served>, Failure> {
+    plan.sizes.iter().try_for_each(|size| traffic::check(*size))?;
+    let mut all = Vec::new();
+    for &size in &plan.sizes {
+        for &shards in &plan.shards {
+            let dir = tempfile::tempdir()?;
+            let data = dir.path().to_owned();
+            let served = dev::with_cluster(data, shards, plan.threads, async |config| {
+                let clients = (0..plan.clients).map(|_| Client::connect(config.clone()));
+                let clients = clients.collect::<Result<Vec<_>, _>>()?;
+                one(plan, size, shards, clients, rng, bar).await
+            });
+            all.extend(Box::pin(served).await?);
+        }
+    }
+    Ok(all)
+}
+
+/// Loads a table and asks for its rows, batch after batch.
+async fn one(
+    plan: &Plan,
+    size: Size,
+    shards: u32,
+    clients: Vec<Client>,
+    rng: &mut StdRng,
+    bar: &Bar,
+) -> Result<Vec<Served>, Failure> {
+    let rows = tokio::task::block_in_place(|| {
+        traffic::rows(size, |bytes| bar.bytes("rows", bytes.min(size.0), size.0))
+    })?;
+    let (table_rows, table_bytes) = (rows.len(), rows.bytes());
+    let begun = Instant::now();
+    let table = load(&clients, rows, bar).await?;
+    let load_s = begun.elapsed().as_secs_f64();
+    let index = table.indexes.first().ok_or_else(|| io::Error::other("the table has no index"))?;
+    let clients: std::sync::Arc<[Client]> = clients.into();
+    let mut all = Vec::new();
+    for &batch in &plan.batches {
+        bar.wait("asking");
+        let traffic = Traffic { rows: table_rows, batch, time: plan.time };
+        let load = traffic::drive(&clients, traffic, rng).await?;
+        all.push(Served {
+            size_bytes: index.geometry.matrix_bytes(),
+            rows: index.geometry.bucket_bytes(),
+            buckets: index.geometry.buckets(),
+            table_rows,
+            table_bytes,
+            shards,
+            threads: plan.threads,
+            keys: "inline",
+            load_s,
+            machine: host::machine(),
+            load_average: host::load_average(),
+            load,
+        });
+    }
+    Ok(all)
+}
+
+async fn load(clients: &[Client], rows: Rows, bar: &Bar) -> Result<Table, Failure> {
+    let client = clients.first().ok_or_else(|| io::Error::other("no client"))?;
+    Ok(client.load(rows, bar.listener()).await?.table)
+}

@@ -1,0 +1,47 @@
+//! `opaque bench` as its users run it, on the smallest matrix that it takes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy takes for code of its own")]
+
+use std::process::{Command, Output};
+
+fn bench(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_opaque"));
+    command.arg("bench").args(arguments).output().unwrap()
+}
+
+#[test]
+fn figures_are_json_and_a_chart() {
+    let dir = tempfile::tempdir().unwrap();
+    let chart = dir.path().join("chart.svg");
+    let chart_name = chart.to_str().unwrap();
+    let output = bench(&[
+        "--size=64MiB",
+        "--batch=1,2",
+        "--repeat=1",
+        "--threads=2",
+        "--format=json",
+        "--plot",
+        chart_name,
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let measured: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let measured = measured.as_array().unwrap();
+    assert_eq!(measured.len(), 2);
+    assert_eq!(measured[0]["size_bytes"], 64 << 20);
+    assert_eq!((&measured[1]["batch"], &measured[1]["keys"]), (&2.into(), &"inline".into()));
+    assert!(std::fs::read_to_string(chart).unwrap().starts_with("<svg "));
+}
+
+#[test]
+fn what_cannot_be_measured_says_what_can() {
+    for (arguments, says) in [
+        (&["--size=64MiB", "--shards=16"][..], "use fewer --shards, or a larger --size"),
+        (&["--size=63MiB"], "from 64MiB to 4GiB"),
+        (&["--over=cluster", "--size=2GiB"], "tables of up to 1GiB, not 2GiB"),
+        (&["--over=cluster", "--plot=x.svg"], "only --over engine is drawn"),
+    ] {
+        let output = bench(arguments);
+        assert!(!output.status.success() && output.stdout.is_empty());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(says), "{error}");
+    }
+}
