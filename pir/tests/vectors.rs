@@ -134,19 +134,19 @@ fn messages() {
     check_messages(
         registered(),
         [
-            "db27c24fcc3d2a3513bb824616645e38cad096b5a69c6bbfaabd4060fb6eb281",
-            "2eec2a040322956578d15ceaf7da0b4f833c639a50cbc5f0ec5f8ad186b139a2",
-            "f42bcdb58425f81e2ef33140ce4290b39db0f37fb5098627a9aa40c497c3166b",
-            "280a0813260eb256abb40bf7899f5e17b906b735422cf7e8a956220ed36f6869",
+            "f41f53022cddcb3210839d171f3b66f7beef84f80ada4fbb97a5cdb4ba33b7a8",
+            "f562104a3b327a310b9bd42976891d82682fed00837b9141bf67f01cefd86791",
+            "290405e339f6538a14122860ec8d0822d162a83580105643198621cd1d262847",
+            "bd7dd1961f5a81a1d8aa0564dac887b140bd1a179114752ae2d0c9e2dd1d8f99",
         ],
     );
     check_messages(
         Material::Inline(Variant::Two),
         [
-            "54a5dd7ef0e4b611fd8997a4ff8a216540754cb20cb9d702291640935227782a",
-            "960b5e35997a477442faf63d1d29fac51b1fa2edebdf0bf8a1f153e05ef0f29a",
-            "0c1138defdb1c748ed4d1cfa95638c591abc53efca4f2860c21dc57679c72b12",
-            "bfa9132895f3e36d497d8bcb38dbe8ff44da15957e63d77f9d675515f3129e6e",
+            "e4fcf6b94e745b3466efb4d30431b749bdd873a05f0bbd97959741be3ee3e14b",
+            "202ca4aea218483151dc0af245150f7aaafc02fd107b0dfdac2d23d0d1700f36",
+            "4efc670e6662f48fc9bfbab6a84d91cfaae5d2ff22fc9f580c311c4378d164f3",
+            "2d34dcea66e9be2425a095bf2c8a2f2e20bd059522652e4c8186fa9d233ff802",
         ],
     );
 }

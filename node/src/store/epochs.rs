@@ -135,7 +135,7 @@ impl Store {
         if PublicPart::digest(&bytes) != digest.0 {
             return Err(StoreError::corrupt(&path, "the checksum does not hold".to_owned()));
         }
-        Ok(bytes.into())
+        Ok(bytes)
     }
 
     /// Takes the table's next epoch number. Concurrent callers get different ones.
