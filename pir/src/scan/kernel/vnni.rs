@@ -25,15 +25,16 @@ const STEPS: usize = PARTITION_BUCKETS / LINE;
 const ROWS: usize = 4;
 /// Queries whose blocks stay in the first-level cache together.
 const CACHED_QUERIES: usize = 8;
-/// How far ahead of the rows in work memory is asked for.
+/// How far ahead of the rows in work memory is asked for, where the processor does not see by itself what
+/// comes next.
 const AHEAD: usize = 2 * ROWS * PARTITION_BUCKETS;
 
 /// One query's words for one partition: for each line of a row, the four bytes of its words.
 type Block = [[Line<[u8; LINE]>; LIMBS]; STEPS];
 /// Some rows of one partition.
-type Rows = [[[u8; LINE]; STEPS]; ROWS];
+type Rows<const N: usize> = [[[u8; LINE]; STEPS]; N];
 /// Sums of some rows times one query, not yet added up across lanes.
-type Sums = [[Line<[u32; LINE / 4]>; LIMBS]; ROWS];
+type Sums<const N: usize> = [[Line<[u32; LINE / 4]>; LIMBS]; N];
 
 /// Queries split into bytes, all blocks of a partition together. To have one is to know that this
 /// machine runs the kernel.
@@ -112,30 +113,41 @@ fn add_band(
     queries: &[Block],
     group: usize,
     count: usize,
-    sums: &mut [Sums],
+    sums: &mut [Sums<ROWS>],
 ) {
     let band = bands.get(partition).copied().unwrap_or_default();
-    let rows: &[Rows] = band.as_chunks().0.as_chunks().0.as_chunks().0;
+    let rows: &[Rows<ROWS>] = band.as_chunks().0.as_chunks().0.as_chunks().0;
     for (index, (rows, sums)) in rows.iter().zip(sums.chunks_exact_mut(count)).enumerate() {
-        let next = ahead(bands, partition, index * size_of::<Rows>() + AHEAD);
+        let next = ahead(bands, partition, index * size_of::<Rows<ROWS>>() + AHEAD);
         let sums = sums.iter_mut().skip(group * CACHED_QUERIES);
         for (place, (query, sums)) in queries.iter().zip(sums).enumerate() {
             // The first group's queries ask for memory in turn.
-            let part = next.wrapping_add(place * size_of::<Rows>() / ROWS);
+            let part = next.wrapping_add(place * size_of::<Rows<ROWS>>() / ROWS);
             match (group, queries.len(), place) {
-                (0, 1..4, 0) => add_rows::<4>(rows, query, sums, next),
-                (0, 4.., 0..4) => add_rows::<1>(rows, query, sums, part),
-                _ => add_rows::<0>(rows, query, sums, next),
+                // Few queries wait for memory. Read line by line in its order, it comes as fast as it can; rows
+                // side by side are streams that the processor does not follow.
+                (0, 1..4, 0) => {
+                    for (row, sums) in rows.as_chunks().0.iter().zip(sums.as_chunks_mut().0) {
+                        add_rows::<1, 0>(row, query, sums, next);
+                    }
+                }
+                (0, 4.., 0..4) => add_rows::<ROWS, 1>(rows, query, sums, part),
+                _ => add_rows::<ROWS, 0>(rows, query, sums, next),
             }
         }
     }
 }
 
-/// Adds four rows times one query to their sums, and asks for `LINES` lines from `next` on a step.
+/// Adds `N` rows times one query to their sums, and asks for `LINES` lines from `next` on a step.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[expect(clippy::indexing_slicing, reason = "all indices run to array lengths")]
-fn add_rows<const LINES: usize>(rows: &Rows, query: &Block, sums: &mut Sums, next: *const u8) {
-    let mut lanes = [[_mm512_setzero_si512(); LIMBS]; ROWS];
+fn add_rows<const N: usize, const LINES: usize>(
+    rows: &Rows<N>,
+    query: &Block,
+    sums: &mut Sums<N>,
+    next: *const u8,
+) {
+    let mut lanes = [[_mm512_setzero_si512(); LIMBS]; N];
     for (lanes, sums) in lanes.iter_mut().zip(sums.iter()) {
         for (lanes, Line(sums)) in lanes.iter_mut().zip(sums) {
             *lanes = load(sums);
@@ -148,7 +160,7 @@ fn add_rows<const LINES: usize>(rows: &Rows, query: &Block, sums: &mut Sums, nex
             load(&query[step][2].0),
             load(&query[step][3].0),
         ];
-        for row in 0..ROWS {
+        for row in 0..N {
             let entries = load(&rows[row][step]);
             for limb in 0..LIMBS {
                 lanes[row][limb] = _mm512_dpbusd_epi32(lanes[row][limb], words[limb], entries);
