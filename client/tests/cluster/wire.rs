@@ -236,7 +236,7 @@ async fn bytes_of_a_lookup_in_cities_are_those_of_the_geometry() {
     assert!(first.keys_bytes > 0 && first.keys_bytes <= 500_000, "{first:?}");
     for (column, sql) in [
         ("id", "SELECT name FROM cities WHERE id = 3871336"),
-        ("name", "SELECT country FROM cities WHERE name = 'Santiago' LIMIT 3"),
+        ("name", "SELECT country FROM cities WHERE name = 'Santiago' LIMIT 1"),
         ("country", "SELECT COUNT(*) FROM cities WHERE country = 'CL'"),
     ] {
         let (position, _) = table.schema.column(column).unwrap();
