@@ -37,7 +37,7 @@ struct Queue<J, R> {
 struct Waiting<J, R> {
     job: J,
     lookups: usize,
-    reply: oneshot::Sender<R>,
+    reply: oneshot::Sender<Result<R, NodeError>>,
 }
 
 impl<J, R> Default for Batcher<J, R> {
@@ -84,7 +84,7 @@ impl<J: Send + 'static, R: Send + 'static> Batcher<J, R> {
             // A task of its own: whoever waits for this result may go away before the others' are there.
             tokio::spawn(work(Arc::clone(&self.queue), pool.clone(), Arc::new(pass)));
         }
-        result.await.map_err(|_| NodeError::internal("a pass failed"))
+        result.await.unwrap_or_else(|_| Err(NodeError::internal("a pass failed")))
     }
 }
 
@@ -105,12 +105,14 @@ where
             }
             for (reply, result) in replies.into_iter().zip(pass(jobs)) {
                 // The caller may have gone.
-                let _ = reply.send(result);
+                let _ = reply.send(Ok(result));
             }
         });
         if matches!(ran.await, Err(NodeError::Busy)) {
             // The pool refuses: so does whoever waits for it.
-            lock(&queue).waiting.clear();
+            for Waiting { reply, .. } in lock(&queue).waiting.drain(..) {
+                let _ = reply.send(Err(NodeError::Busy));
+            }
         }
         let mut queue = lock(&queue);
         if queue.waiting.is_empty() {
@@ -122,7 +124,7 @@ where
 
 impl<J, R> Queue<J, R> {
     /// The jobs of the next pass.
-    fn take(&mut self) -> Vec<(J, oneshot::Sender<R>)> {
+    fn take(&mut self) -> Vec<(J, oneshot::Sender<Result<R, NodeError>>)> {
         let (mut taken, mut lookups) = (Vec::new(), 0);
         while let Some(next) = self.waiting.front() {
             if !taken.is_empty() && lookups + next.lookups > MOST_LOOKUPS {

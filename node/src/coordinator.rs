@@ -88,7 +88,12 @@ impl Coordinator {
         let lookups = view.lookups();
         // Early, so that a client that must register first, or sends nonsense, costs nobody a scan.
         let kind = view.material().kind();
-        check_secrets(&view, index)?;
+        let (checked, of_index) = (body.clone(), Arc::clone(index));
+        let check = move || {
+            let view = QueryView::decode(&checked, &geometry, epoch).map_err(query_error)?;
+            check_secrets(&view, &of_index)
+        };
+        self.pool.run(check).await??;
         if let Material::Registered(digest) = view.material() {
             registry.keys(&digest).await?;
         }

@@ -131,6 +131,7 @@ impl Loader {
             variant,
             public_parts,
             batcher: Batcher::default(),
+            registered_batcher: Batcher::default(),
         })
     }
 }

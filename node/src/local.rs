@@ -158,6 +158,10 @@ impl LocalShard {
         };
         let keys = self.keys_of(&slice, &index).await?;
         let lookups = usize::from(slice.lookups());
+        let batcher = match slice.material() {
+            SliceMaterial::Registered(_) => &index.registered_batcher,
+            _ => &index.batcher,
+        };
         let request = Request { generation: call.generation, epoch: call.epoch, slice, keys };
         let (shared, kernels, bfv) = (Arc::clone(&index), self.kernels, Arc::clone(&self.bfv));
         let passes = Arc::clone(&self.passes);
@@ -168,7 +172,7 @@ impl LocalShard {
             let evaluated = shared.pass(&requests, kernels, &bfv);
             evaluated.into_par_iter().map(|one| encode(one?, &shared)).collect()
         };
-        index.batcher.run(&self.pool, request, lookups, pass).await?
+        batcher.run(&self.pool, request, lookups, pass).await?
     }
 
     /// Bytes of a partition of the index that a call reads: the most that its rows can take.

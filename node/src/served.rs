@@ -84,6 +84,9 @@ pub struct ServedIndex {
     pub public_parts: Vec<Bytes>,
     /// Requests that share passes.
     pub batcher: Batcher<Request, Result<EvaluateReply, NodeError>>,
+    /// The same for those with registered keys, whose products take tens of times as long and are
+    /// shared with nobody: no other request should wait for them.
+    pub registered_batcher: Batcher<Request, Result<EvaluateReply, NodeError>>,
 }
 
 /// One plane of the hint: ready for products with inline keys, and plain for the self-test.

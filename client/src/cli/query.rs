@@ -137,7 +137,7 @@ fn describe(timing: &Timing) -> String {
         ("lookups", format!("{lookups} in {requests} requests")),
         ("up", bytes(bytes_up)),
         ("down", bytes(bytes_down)),
-        ("keys", format!("{} exchanged once", bytes(keys_bytes))),
+        ("keys", format!("{}, where they were not known yet", bytes(keys_bytes))),
         ("setup", format!("{} (connection, description, keys)", millis(setup))),
         ("encrypt", millis(encrypt)),
         ("scan", format!("{} (slowest shard)", millis(scan))),

@@ -137,3 +137,14 @@ async fn those_who_wait_are_bounded() {
     open.send(()).unwrap();
     assert!(join_all(others).await.into_iter().all(|result| result.is_ok_and(|ten| ten == 20)));
 }
+
+#[tokio::test]
+async fn whom_the_pool_refuses_is_told_that_it_is_busy() {
+    let (mut fixture, _open) = Fixture::new();
+    // A pool on which nothing may wait.
+    fixture.pool = CpuPool::new(1, 0).unwrap();
+    assert!(matches!(fixture.submit(1, 1).await, Err(NodeError::Busy)));
+    let both = futures::future::join(fixture.submit(2, 1), fixture.submit(3, 1)).await;
+    assert!(matches!(both, (Err(NodeError::Busy), Err(NodeError::Busy))));
+    assert_eq!((fixture.passes().len(), fixture.waiting()), (0, 0));
+}
