@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kubernetes build images demo crds test e2e bench fmt lint docs clean
+.PHONY: help setup tools kubernetes build images demo crds test e2e kernels bench fmt lint docs clean
 
 # Outside the clone, so that every clone finds its dependencies built.
 CACHE := $(HOME)/.cache/opaque
@@ -63,6 +63,9 @@ e2e: $(if $(EXISTING),images,setup) ## test in a real Kubernetes that it starts 
 	$(if $(EXISTING),,$(E2E_TEST) cluster -- --ignored --nocapture)
 	$(CARGO_TARGET_DIR)/release/e2e-cluster $(if $(EXISTING),--existing) --logs $(CARGO_TARGET_DIR)/e2e-logs -- \
 		$(E2E_TEST) kubernetes -- --ignored --nocapture --test-threads 3 $(TESTS)
+
+kernels: build ## test whole clusters with every kernel of this machine and both kinds of keys
+	scripts/kernels.sh $(E2E_TEST) cluster
 
 bench: setup ## measure the kernels
 	cargo bench --locked --workspace --features opaque-seal/secrets,opaque-pir/secrets

@@ -70,8 +70,10 @@ pub(crate) struct Arguments {
 
 /// Shards of a new cluster unless told otherwise.
 const SHARDS: u32 = 3;
-/// How often children and the cluster are looked at.
+/// How often children are looked at.
 const TICK: Duration = Duration::from_millis(200);
+/// Pause between two looks at the cluster before it serves.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// Time that one look at the cluster may take: enough to pass over a node that hangs.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -131,7 +133,7 @@ async fn serve(
 /// Asks until some node says that every shard serves.
 async fn every_shard_serves(client: &Client) {
     while !client.status().await.is_ok_and(|status| status.serving) {
-        tokio::time::sleep(TICK).await;
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
 }
 

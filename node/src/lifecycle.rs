@@ -7,9 +7,9 @@
 
 mod lead;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use opaque_ops::admin::Readiness;
 use tokio::sync::watch;
@@ -20,13 +20,15 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::coordination::{Coordination, Map, Policy, Snapshot, UnixMillis};
 use crate::coordinator::Coordinator;
-use crate::loader::Loader;
+use crate::loader::{Loader, Progress};
 use crate::local::LocalShard;
 use crate::placement::ShardId;
 use crate::replica::ReplicaState;
 
 /// Shortest pause between two renewals of the record, however much changes.
 const BETWEEN: Duration = Duration::from_millis(200);
+/// Shortest time between two words about the progress of a load: each is a write to the record.
+const TELLING: Duration = Duration::from_secs(1);
 /// Why a node that is on its way out is not ready.
 pub const DRAINING: &str = "draining";
 /// Pause after a step that failed for a passing reason.
@@ -192,11 +194,9 @@ impl Lifecycle {
         }
         let held = self.local.generation(generation);
         if held.is_none_or(|serving| !serving.is_whole()) {
-            self.state.doing(format!("loading generation {generation}"));
-            if !self.readiness.is_ready() && !*self.retiring.borrow() {
-                self.readiness.not_ready(format!("loading generation {generation}"));
-            }
-            let serving = self.loader.load_what_can_be(active, &self.local.generations()).await;
+            let held = self.local.generations();
+            let told = self.tells(format!("loading generation {generation}"));
+            let serving = self.loader.load_what_can_be(active, &held, &told).await;
             let failure = serving
                 .missing
                 .iter()
@@ -205,9 +205,7 @@ impl Lifecycle {
             self.local.install(serving);
             if let Some(reason) = failure {
                 tracing::warn!(generation, %reason, "serving without a table");
-                if !self.readiness.is_ready() && !*self.retiring.borrow() {
-                    self.readiness.not_ready(reason.clone());
-                }
+                self.not_ready_yet(&reason);
                 self.state.failed(generation, reason);
                 return false;
             }
@@ -217,6 +215,29 @@ impl Lifecycle {
             tracing::info!(generation, tables = active.tables.len(), "serving");
         }
         true
+    }
+
+    /// Says what this node is loading, and from time to time how far it is.
+    fn tells(&self, what: String) -> impl Fn(Progress) + Send + Sync {
+        self.state.doing(what.clone());
+        self.not_ready_yet(&what);
+        let last = Mutex::new(Instant::now());
+        move |progress| {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= TELLING {
+                *last = Instant::now();
+                let said = format!("{what}: {progress}");
+                self.not_ready_yet(&said);
+                self.state.doing(said);
+            }
+        }
+    }
+
+    /// Gives probes the reason why this node does not serve yet, if it does not.
+    fn not_ready_yet(&self, reason: &str) {
+        if !self.readiness.is_ready() && !*self.retiring.borrow() {
+            self.readiness.not_ready(reason);
+        }
     }
 
     /// Lets older generations go after the grace time, whether or not this node has caught up: its
@@ -242,7 +263,9 @@ impl Lifecycle {
         {
             return;
         }
-        match self.loader.load(map, &self.local.generations()).await {
+        let held = self.local.generations();
+        let told = self.tells(format!("preparing generation {generation}"));
+        match self.loader.load(map, &held, &told).await {
             Ok(serving) => {
                 self.local.install(serving);
                 self.state.prepared(generation);

@@ -1,11 +1,21 @@
 //! From the store into memory: this shard's part of every table of a map.
+//!
+//! Everything overlaps: while some segments are fetched, others are checked and placed in large pages, and
+//! the tables of the hint's planes, which take longest, are built on the pool. A bounded number of segments
+//! is under way, so that a load needs little more memory than what it loads; planes are built one at a time,
+//! so that queries, which run on the same pool, wait for one at most.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+use futures::future::{join_all, try_join, try_join_all};
 use opaque_pir::inline::{Chain, InlineError, PlaneTables, PublicElements, PublicPart};
 use opaque_pir::scan::Partition;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::spawn_blocking;
 
 use crate::assignment::Assignment;
 use crate::batch::Batcher;
@@ -17,45 +27,117 @@ use crate::registry::store_error;
 use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving};
 use crate::store::{IndexManifest, Manifest, Store};
 
+/// Segments under way beyond one for each thread: fetched while those are checked and placed.
+const FETCHED_AHEAD: usize = 2;
+
 /// Loads one shard's part of whole generations.
 pub struct Loader {
-    /// The shard.
-    pub shard: u32,
-    /// Where epochs are.
-    pub store: Store,
-    /// Where the hint's planes are encoded.
-    pub pool: CpuPool,
+    shard: u32,
+    store: Store,
+    pool: CpuPool,
+    /// A permit for each segment that is fetched, checked or placed.
+    segments: Semaphore,
+    /// A permit for the plane whose tables are built.
+    building: Semaphore,
+}
+
+/// How much of a load is in memory. Tables that are held already do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of matrices and of the hint that are there.
+    pub done: u64,
+    /// Bytes to load.
+    pub total: u64,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} MiB", self.done >> 20, self.total.div_ceil(1 << 20))
+    }
+}
+
+/// Who is told of progress; called often, and must not block.
+pub type Listener<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// Adds up what is loaded.
+struct Tally<'a> {
+    done: AtomicU64,
+    total: u64,
+    listener: Listener<'a>,
+}
+
+impl Tally<'_> {
+    fn add(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        (self.listener)(Progress { done, total: self.total });
+    }
+}
+
+/// A table of a map: in memory already, or to be loaded.
+enum Found {
+    Held(Arc<ServedTable>),
+    Stored(Arc<Manifest>),
 }
 
 impl Loader {
+    /// Loads what placement gives `shard` from `store`, with the work of `threads` threads beside the
+    /// pool's.
+    pub fn new(shard: u32, store: Store, pool: CpuPool, threads: usize) -> Self {
+        let segments = Semaphore::new(threads.max(1) + FETCHED_AHEAD);
+        Self { shard, store, pool, segments, building: Semaphore::new(1) }
+    }
+
     /// Every table of a map. What a generation of `held` has at the same epoch and the same shards is
     /// shared with it, so that a new epoch of one table costs nothing for the others.
     ///
     /// # Errors
     /// The first table that cannot be loaded, with the object of the store that is missing or damaged.
-    pub async fn load(&self, map: &Map, held: &[Arc<Serving>]) -> Result<Serving, NodeError> {
-        let mut tables = BTreeMap::new();
-        for (name, epoch) in &map.tables {
-            let table = match find_held(held, map, name, *epoch) {
-                // An epoch that is still in memory may be gone from the store: whoever starts next
-                // could not load it.
-                Some(table) => self.store.manifest(name, *epoch).await.map(|_| table),
-                None => Ok(Arc::new(self.load_table(&map.shards, name, *epoch).await?)),
-            };
-            tables.insert(name.clone(), table.map_err(store_error)?);
-        }
+    pub async fn load(
+        &self,
+        map: &Map,
+        held: &[Arc<Serving>],
+        listener: Listener<'_>,
+    ) -> Result<Serving, NodeError> {
+        let found = map.tables.iter().map(async |(name, epoch)| {
+            // An epoch that is still in memory may be gone from the store: whoever starts next could
+            // not load it.
+            let manifest = self.manifest(name, *epoch).await?;
+            let held = find_held(held, map, name, *epoch);
+            Ok::<_, NodeError>((name, held.map_or(Found::Stored(manifest), Found::Held)))
+        });
+        let found = try_join_all(found).await?;
+        let tally = self.tally(map, found.iter().map(|(_, found)| found), listener);
+        let tables = found.into_iter().map(async |(name, found)| {
+            Ok::<_, NodeError>((name.clone(), self.table(map, found, &tally).await?))
+        });
+        let tables = try_join_all(tables).await?.into_iter().collect();
         Ok(Serving { map: map.clone(), tables, missing: BTreeMap::new() })
     }
 
     /// As [`Loader::load`] for a map that is active already: a table that cannot be loaded is left
     /// out and named, so that one damaged table does not take the others with it.
-    pub async fn load_what_can_be(&self, map: &Map, held: &[Arc<Serving>]) -> Serving {
-        let (mut tables, mut missing) = (BTreeMap::new(), BTreeMap::new());
-        for (name, epoch) in &map.tables {
-            let table = match find_held(held, map, name, *epoch) {
-                Some(table) => Ok(table),
-                None => self.load_table(&map.shards, name, *epoch).await.map(Arc::new),
+    pub async fn load_what_can_be(
+        &self,
+        map: &Map,
+        held: &[Arc<Serving>],
+        listener: Listener<'_>,
+    ) -> Serving {
+        let found = map.tables.iter().map(async |(name, epoch)| {
+            let found = match find_held(held, map, name, *epoch) {
+                Some(table) => Ok(Found::Held(table)),
+                None => self.manifest(name, *epoch).await.map(Found::Stored),
             };
+            (name, found)
+        });
+        let found = join_all(found).await;
+        let tally = self.tally(map, found.iter().filter_map(|(_, f)| f.as_ref().ok()), listener);
+        let loaded = found.into_iter().map(async |(name, found)| match found {
+            Ok(found) => (name, self.table(map, found, &tally).await),
+            Err(error) => (name, Err(error)),
+        });
+        let (mut tables, mut missing) = (BTreeMap::new(), BTreeMap::new());
+        for (name, table) in join_all(loaded).await {
             match table {
                 Ok(table) => drop(tables.insert(name.clone(), table)),
                 Err(error) => drop(missing.insert(name.clone(), error.to_string())),
@@ -64,75 +146,162 @@ impl Loader {
         Serving { map: map.clone(), tables, missing }
     }
 
-    async fn load_table(
-        &self,
-        shards: &Shards,
-        name: &str,
-        epoch: u64,
-    ) -> Result<ServedTable, NodeError> {
-        let manifest = Arc::new(self.store.manifest(name, epoch).await.map_err(store_error)?);
-        let mut indexes = BTreeMap::new();
-        for index in &manifest.indexes {
-            let served = self.load_index(shards, &manifest, index).await?;
-            indexes.insert(index.column, Arc::new(served));
-        }
-        Ok(ServedTable { manifest, indexes })
+    async fn manifest(&self, table: &str, epoch: u64) -> Result<Arc<Manifest>, NodeError> {
+        let _turn = self.segments.acquire().await.map_err(NodeError::internal)?;
+        self.store.manifest(table, epoch).await.map(Arc::new).map_err(store_error)
     }
 
-    async fn load_index(
+    /// Counts from zero to the bytes of this shard that are not held.
+    fn tally<'a, 'f>(
+        &self,
+        map: &Map,
+        found: impl Iterator<Item = &'f Found>,
+        listener: Listener<'a>,
+    ) -> Tally<'a> {
+        let manifests = found.filter_map(|found| match found {
+            Found::Held(_) => None,
+            Found::Stored(manifest) => Some(manifest),
+        });
+        let indexes = manifests.flat_map(|manifest| {
+            manifest.indexes.iter().map(|index| (manifest.schema.table(), index))
+        });
+        let bytes = indexes.map(|(table, index)| {
+            let assignment = assign(&map.shards, table, index);
+            let partitions = assignment.partitions(self.shard).len();
+            let planes = assignment.planes(self.shard).len();
+            partitions * index.geometry.partition_bytes()
+                + planes * index.geometry.plane_words() * size_of::<u32>()
+        });
+        Tally { done: AtomicU64::new(0), total: bytes.sum::<usize>() as u64, listener }
+    }
+
+    async fn table(
+        &self,
+        map: &Map,
+        found: Found,
+        tally: &Tally<'_>,
+    ) -> Result<Arc<ServedTable>, NodeError> {
+        let manifest = match found {
+            Found::Held(table) => return Ok(table),
+            Found::Stored(manifest) => manifest,
+        };
+        let indexes = manifest.indexes.iter().map(async |index| {
+            let served = self.index(&map.shards, &manifest, index, tally).await?;
+            Ok::<_, NodeError>((index.column, Arc::new(served)))
+        });
+        let indexes = try_join_all(indexes).await?.into_iter().collect();
+        Ok(Arc::new(ServedTable { manifest: Arc::clone(&manifest), indexes }))
+    }
+
+    async fn index(
         &self,
         shards: &Shards,
         manifest: &Manifest,
         index: &IndexManifest,
+        tally: &Tally<'_>,
     ) -> Result<ServedIndex, NodeError> {
-        let (geometry, column) = (index.geometry, index.column);
         let assignment = assign(shards, manifest.schema.table(), index);
-        let mut partitions = Vec::new();
-        for &number in assignment.partitions(self.shard) {
-            let bytes =
-                self.store.partition(manifest, column, number).await.map_err(store_error)?;
-            let partition = Partition::try_from((bytes, &geometry)).map_err(NodeError::internal)?;
-            partitions.push((number, partition));
-        }
-        let (salt, variant) = (manifest.salt, index.variant);
-        let mut public_parts = Vec::with_capacity(geometry.planes());
-        for plane in 0..geometry.planes() {
-            let part = self.store.public_part(manifest, column, plane).await;
-            public_parts.push(part.map_err(store_error)?);
-        }
-        let mut planes = Vec::new();
-        let own = assignment.planes(self.shard);
-        // 1 MiB of factors, which a shard without planes need not compute.
-        let elements = move || Chain::new(&PublicElements::new(&salt, column, variant));
-        let chain = match own {
-            [] => None,
-            _ => Some(Arc::new(self.pool.run(elements).await?)),
-        };
-        for (&number, chain) in own.iter().zip(chain.iter().cycle()) {
-            let plane = usize::from(number);
-            let hint = self.store.plane(manifest, column, plane).await.map_err(store_error)?;
-            let (chain, public_part) = (Arc::clone(chain), public_parts.get(plane).cloned());
-            let encode = move || encode(&chain, hint, &public_part.unwrap_or_default());
-            let (hint, tables) = self.pool.run(encode).await?.map_err(NodeError::internal)?;
-            let tables = tables.ok_or_else(|| {
-                NodeError::Store(format!(
-                    "plane {plane} of column {column} and its public part do not belong together"
-                ))
-            })?;
-            planes.push(ServedPlane { plane: number, hint, tables, registered: OnceCell::new() });
-        }
+        let partitions = assignment.partitions(self.shard).iter().copied();
+        let partitions = partitions.map(|number| self.partition(manifest, index, number, tally));
+        // Planes first: what takes longest begins at once.
+        let ((public_parts, planes), partitions) = try_join(
+            self.planes(manifest, index, assignment.planes(self.shard), tally),
+            try_join_all(partitions),
+        )
+        .await?;
         Ok(ServedIndex {
-            column,
-            geometry,
-            salt,
+            column: index.column,
+            geometry: index.geometry,
+            salt: manifest.salt,
             assignment,
             partitions,
             planes,
-            variant,
+            variant: index.variant,
             public_parts,
             batcher: Batcher::default(),
             registered_batcher: Batcher::default(),
         })
+    }
+
+    /// One partition, with its number.
+    async fn partition(
+        &self,
+        manifest: &Manifest,
+        index: &IndexManifest,
+        number: u32,
+        tally: &Tally<'_>,
+    ) -> Result<(u32, Partition), NodeError> {
+        let _turn = self.segments.acquire().await.map_err(NodeError::internal)?;
+        let bytes = self.store.partition(manifest, index.column, number).await;
+        let (bytes, geometry) = (bytes.map_err(store_error)?, index.geometry);
+        let placed = spawn_blocking(move || Partition::try_from((&bytes[..], &geometry)));
+        let placed = placed.await.map_err(NodeError::internal)?.map_err(NodeError::internal)?;
+        tally.add(geometry.partition_bytes());
+        Ok((number, placed))
+    }
+
+    /// The public parts of all planes of an index, and `own` planes ready for products.
+    async fn planes(
+        &self,
+        manifest: &Manifest,
+        index: &IndexManifest,
+        own: &[u16],
+        tally: &Tally<'_>,
+    ) -> Result<(Vec<Bytes>, Vec<ServedPlane>), NodeError> {
+        let public_parts = (0..index.geometry.planes()).map(async |plane| {
+            let _turn = self.segments.acquire().await.map_err(NodeError::internal)?;
+            let part = self.store.public_part(manifest, index.column, plane).await;
+            part.map_err(store_error)
+        });
+        let public_parts = try_join_all(public_parts).await?;
+        if own.is_empty() {
+            // 1 MiB of factors that a shard without planes need not compute.
+            return Ok((public_parts, Vec::new()));
+        }
+        let (salt, column, variant) = (manifest.salt, index.column, index.variant);
+        let chain = move || Chain::new(&PublicElements::new(&salt, column, variant));
+        let chain = Arc::new(self.build(chain).await?);
+        let planes = own.iter().map(async |&number| {
+            let part = public_parts.get(usize::from(number)).cloned().unwrap_or_default();
+            self.plane(manifest, index, number, (&chain, part), tally).await
+        });
+        let planes = try_join_all(planes).await?;
+        Ok((public_parts, planes))
+    }
+
+    async fn plane(
+        &self,
+        manifest: &Manifest,
+        index: &IndexManifest,
+        number: u16,
+        (chain, public_part): (&Arc<Chain>, Bytes),
+        tally: &Tally<'_>,
+    ) -> Result<ServedPlane, NodeError> {
+        let plane = usize::from(number);
+        let turn = self.segments.acquire().await.map_err(NodeError::internal)?;
+        let hint = self.store.plane(manifest, index.column, plane).await.map_err(store_error)?;
+        // It may wait for others to be built, while partitions go on.
+        drop(turn);
+        let chain = Arc::clone(chain);
+        let encoded = self.build(move || encode(&chain, hint, &public_part)).await?;
+        let (hint, tables) = encoded.map_err(NodeError::internal)?;
+        let tables = tables.ok_or_else(|| {
+            let column = index.column;
+            NodeError::Store(format!(
+                "plane {plane} of column {column} and its public part do not belong together"
+            ))
+        })?;
+        tally.add(size_of_val(hint.as_slice()));
+        Ok(ServedPlane { plane: number, hint, tables, registered: OnceCell::new() })
+    }
+
+    /// Runs one job at a time on the pool.
+    async fn build<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let _turn = self.building.acquire().await.map_err(NodeError::internal)?;
+        self.pool.run_in_turn(job).await
     }
 }
 
@@ -167,3 +336,6 @@ fn assign(shards: &Shards, table: &str, index: &IndexManifest) -> Assignment {
     let planes = owners(Kind::Planes, index.geometry.planes());
     Assignment::new(owners(Kind::Partitions, index.geometry.partitions() as usize), &planes)
 }
+
+#[cfg(test)]
+mod tests;

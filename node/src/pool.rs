@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::error::NodeError;
@@ -47,6 +47,26 @@ impl CpuPool {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NodeError> {
         let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| NodeError::Busy)?;
+        self.start(job, Some(place)).await
+    }
+
+    /// Runs `job` on the pool, however many jobs wait: for work of the node's own, that nobody would
+    /// ask for again. It takes its turn among the others.
+    ///
+    /// # Errors
+    /// None but that of a panic.
+    pub async fn run_in_turn<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NodeError> {
+        self.start(job, None).await
+    }
+
+    async fn start<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<T, NodeError> {
         let turn = Arc::clone(&self.running).acquire_owned().await.map_err(NodeError::internal)?;
         let threads = Arc::clone(&self.threads);
         let running = spawn_blocking(move || {
@@ -96,10 +116,13 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(matches!(pool.run(|| ()).await, Err(NodeError::Busy)));
+        let mut own = Box::pin(pool.run_in_turn(|| 5));
+        assert!(futures::poll!(&mut own).is_pending());
         abandoned.abort();
         assert!(abandoned.await.unwrap_err().is_cancelled());
         release.send(()).unwrap();
         assert!(blocker.await.unwrap().unwrap());
+        assert_eq!(own.await.unwrap(), 5);
         while pool.waiting.available_permits() < 2 {
             tokio::task::yield_now().await;
         }

@@ -49,6 +49,7 @@ impl ReplicaState {
         let mut record = self.lock();
         record.prepared_generation = generation;
         record.failed = None;
+        record.message.clear();
         drop(record);
         self.changed.notify_one();
     }

@@ -186,7 +186,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let reloading = tokio::spawn(async move {
         tokio::join!(Arc::clone(&tls).follow(), access.follow(), tell(&tls, &telling))
     });
-    let loader = Loader { shard: config.shard, store, pool };
+    let loader = Loader::new(config.shard, store, pool, config.threads);
     let lifecycle = Arc::new(Lifecycle {
         config,
         coordination,

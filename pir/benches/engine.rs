@@ -4,8 +4,8 @@
 //! passes, on one thread and on all.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 
-#[path = "support/read.rs"]
-mod read;
+#[path = "support/load.rs"]
+mod load;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use opaque_pir::hint::{self, HintBuilder};
 use opaque_pir::layout::Salt;
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, Transformed, public_element};
-use opaque_pir::scan::{Kernel, Partition, scan};
+use opaque_pir::scan::{Kernel, Partition, plain_read, scan};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -85,17 +85,17 @@ fn hint(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Adds up all bytes, eight at a time, with the widest registers there are.
-fn plain_read(partitions: &[&Partition]) -> u64 {
+/// Reads all bytes, with no arithmetic worth mentioning.
+fn read_all(partitions: &[&Partition]) -> u64 {
     let chunks = partitions.par_iter().flat_map(|partition| partition.bytes().par_chunks(1 << 21));
-    chunks.map(read::sum).reduce(|| 0, u64::wrapping_add)
+    chunks.map(plain_read).reduce(|| 0, u64::wrapping_add)
 }
 
 /// Each figure beside the plain read of its round, round after round: a disturbance hits both.
 fn ratios() {
     let geometry = Geometry::new(ROWS, PARTITIONS * 1024, 1).expect("a geometry");
     let bytes = random_bytes(geometry.partition_bytes());
-    let partition = |_| Partition::try_from((bytes.clone(), &geometry)).expect("its size");
+    let partition = |_| Partition::try_from((bytes.as_slice(), &geometry)).expect("its size");
     let partitions: Vec<Partition> = (0..PARTITIONS).map(partition).collect();
     let partitions: Vec<&Partition> = partitions.iter().collect();
     let mut rng = StdRng::seed_from_u64(3);
@@ -105,7 +105,10 @@ fn ratios() {
     let gigabytes = geometry.matrix_bytes() as f64 / 1e9;
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     let large = partitions.iter().all(|partition| partition.large_pages());
-    println!("\n{gigabytes:.2} GB, large pages {large}, load {}; best of {PASSES}", read::load());
+    println!(
+        "\n{gigabytes:.2} GB, large pages {large}, load {}; best of {PASSES}",
+        load::average()
+    );
     println!("GB/s count the table once per query; the last column is time against a plain read");
     let timed = |pool: &rayon::ThreadPool, pass: &mut (dyn FnMut() + Send)| {
         let start = Instant::now();
@@ -123,7 +126,7 @@ fn ratios() {
                 let (mut reads, mut scans) = (Vec::new(), Vec::new());
                 for _ in 0..PASSES {
                     reads.push(timed(&pool, &mut || {
-                        black_box(plain_read(&partitions));
+                        black_box(read_all(&partitions));
                     }));
                     scans.push(timed(&pool, &mut || {
                         let sums = scan(kernel, &geometry, &partitions, &queries[..count]);
@@ -147,7 +150,7 @@ fn ratios() {
         }
         hint_ratio(threads, &pool, &geometry, &partitions);
     }
-    println!("load at the end {}", read::load());
+    println!("load at the end {}", load::average());
 }
 
 /// Preprocessing by each kernel beside the scalar one, then a change of one bucket.

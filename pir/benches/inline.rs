@@ -6,8 +6,8 @@
 //! only the table.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 
-#[path = "support/read.rs"]
-mod read;
+#[path = "support/load.rs"]
+mod load;
 
 use std::hint::black_box;
 use std::sync::OnceLock;
@@ -19,6 +19,7 @@ use opaque_pir::inline::{
     Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, answer, multiply,
 };
 use opaque_pir::layout::Salt;
+use opaque_pir::scan::plain_read;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -103,10 +104,10 @@ fn client(criterion: &mut Criterion) {
 fn client(_criterion: &mut Criterion) {}
 
 /// Adds up all bytes of the tables.
-fn plain_read(tables: &[PlaneTables]) -> u64 {
+fn read_all(tables: &[PlaneTables]) -> u64 {
     let chunks = tables.iter().flat_map(PlaneTables::as_bytes).collect::<Vec<_>>();
     let chunks = chunks.par_iter().flat_map(|table| table.par_chunks(1 << 20));
-    chunks.map(read::sum).reduce(|| 0, u64::wrapping_add)
+    chunks.map(plain_read).reduce(|| 0, u64::wrapping_add)
 }
 
 /// The time that this thread has spent on a processor, in milliseconds: what a neighbour's turn does
@@ -150,7 +151,7 @@ fn ratios(variant: Variant, fold: Fold) {
         variant.name(),
         fold.rows(),
         tables.iter().all(PlaneTables::large_pages),
-        read::load()
+        load::average()
     );
     println!(
         "times are for one plane and all queries of the batch, of the processor with one thread, of"
@@ -179,7 +180,7 @@ fn ratios(variant: Variant, fold: Fold) {
                             / (REPEATS * planes) as f64
                     };
                     reads.push(timed(&|| {
-                        black_box(plain_read(&tables));
+                        black_box(read_all(&tables));
                     }));
                     products.push(timed(&|| {
                         for tables in &tables {
@@ -201,7 +202,7 @@ fn ratios(variant: Variant, fold: Fold) {
             }
         }
     }
-    println!("load at the end {}", read::load());
+    println!("load at the end {}", load::average());
 }
 
 criterion_group!(benches, parts, client);

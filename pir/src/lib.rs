@@ -33,6 +33,8 @@ pub mod inline;
 pub mod kernels;
 pub mod layout;
 pub mod params;
+#[cfg(target_arch = "x86_64")]
+mod prefetch;
 pub mod probe;
 pub mod ring;
 pub mod scan;

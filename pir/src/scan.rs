@@ -17,6 +17,7 @@
 mod kernel;
 pub(crate) mod pages;
 mod partition;
+mod read;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
@@ -26,6 +27,7 @@ use thiserror::Error;
 
 pub use kernel::Kernel;
 pub use partition::Partition;
+pub use read::plain_read;
 
 use crate::geometry::Geometry;
 use crate::params::PARTITION_BUCKETS;

@@ -42,7 +42,7 @@ impl Index {
             let mut bytes = vec![0; geometry.partition_bytes()];
             rng.fill_bytes(&mut bytes);
             builder.add(j, &bytes).unwrap();
-            partitions.push(Partition::try_from((bytes, &geometry)).unwrap());
+            partitions.push(Partition::try_from((&bytes[..], &geometry)).unwrap());
         }
         Self { geometry, partitions, hint: builder.finish().unwrap() }
     }

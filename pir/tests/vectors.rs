@@ -107,7 +107,7 @@ fn products() {
 #[test]
 fn scans() {
     let partitions: Vec<Partition> =
-        (0..2).map(|j| Partition::try_from((partition(j), &geometry())).unwrap()).collect();
+        (0..2).map(|j| Partition::try_from((&partition(j)[..], &geometry())).unwrap()).collect();
     let partitions: Vec<&Partition> = partitions.iter().collect();
     let queries: Vec<Vec<u32>> = (0..3).map(|q| words(&format!("query {q}"), 2048)).collect();
     let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();

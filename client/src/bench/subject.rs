@@ -99,7 +99,7 @@ fn fill(
         StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
         let before = filled.fetch_add(part as u64, Ordering::Relaxed);
         on_progress(Progress::Filling { bytes: before, total });
-        Ok(Partition::try_from((bytes, geometry))?)
+        Ok(Partition::try_from((bytes.as_slice(), geometry))?)
     };
     seeds.into_par_iter().map(partition).collect()
 }

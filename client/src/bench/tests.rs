@@ -114,7 +114,7 @@ fn one_wrong_byte_of_the_matrix_ends_a_run() {
     assert!(run_on(&subject, &plan, &mut rng(), &|_| {}).is_ok());
     let mut bytes = subject.partitions[1].bytes().to_vec();
     bytes[77 * PARTITION_BUCKETS + 5] ^= 1;
-    subject.partitions[1] = Partition::try_from((bytes, &geometry)).unwrap();
+    subject.partitions[1] = Partition::try_from((&bytes[..], &geometry)).unwrap();
     let error = run_on(&subject, &plan, &mut rng(), &|_| {}).unwrap_err();
     assert!(matches!(error, BenchError::Wrong { row: 77, .. }), "{error}");
     assert!(error.hint().is_some());

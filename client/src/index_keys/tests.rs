@@ -57,7 +57,7 @@ impl Index {
         let products = self.products(&view, evaluation);
         let mut combiner = Combiner::new(&self.geometry, kind, GENERATION, EPOCH, lookups).unwrap();
         for ((j, bytes), plane) in (0u16..).zip(&self.matrix).zip(products) {
-            let partition = Partition::try_from((bytes.clone(), &self.geometry)).unwrap();
+            let partition = Partition::try_from((bytes.as_slice(), &self.geometry)).unwrap();
             let words = |lookup| view.lwe_partition(lookup, j.into()).unwrap();
             let slices: Vec<Vec<u32>> = (0..lookups).map(words).collect();
             let slices: Vec<&[u32]> = slices.iter().map(Vec::as_slice).collect();

@@ -21,6 +21,7 @@ async fn clients_of_a_temporary_cluster_are_served_and_counted() {
     assert_eq!((&one["shards"], &one["clients"], &one["batch"]), (&2.into(), &2.into(), &2.into()));
     assert!(one["fewest_requests"].as_u64().unwrap() > 0);
     let number = |key: &str| one[key].as_f64().unwrap();
+    assert!(number("cold_start_s") > 0.0 && number("cold_start_mb_s_per_core") > 0.0);
     assert!(number("p50_ms") <= number("p99_ms") && number("lookups_per_s") > 0.0);
     assert!(number("bytes_up") > number("bytes_down"));
     // Neither profile nor keys of the user are touched.

@@ -99,7 +99,7 @@ async fn hint_holds(store: &Store, manifest: &Manifest, column: u32) -> bool {
     let (mut partitions, mut queries) = (Vec::new(), vec![Vec::new(); 4]);
     for j in 0..geometry.partitions() {
         let bytes = store.partition(manifest, column, j).await.unwrap();
-        partitions.push(Partition::try_from((bytes, &geometry)).unwrap());
+        partitions.push(Partition::try_from((&bytes[..], &geometry)).unwrap());
         for (query, block) in queries.iter_mut().zip(probe.query(&manifest.salt, column, j)) {
             query.extend_from_slice(&block[..]);
         }

@@ -94,7 +94,7 @@ impl Store {
         manifest: &Manifest,
         column: u32,
         partition: u32,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<Bytes, StoreError> {
         let index = manifest.index(column);
         let bytes = index.map_or(0, |index| index.geometry.partition_bytes());
         let segment = index.and_then(|index| index.partitions.get(partition as usize));
@@ -321,14 +321,15 @@ impl Store {
         object: String,
         kind: Kind,
         payload_bytes: usize,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<Bytes, StoreError> {
         let path = within(manifest.schema.table(), manifest.epoch, &object);
         let Some(&SegmentRef { object: _, bytes, digest }) = segment else {
             return Err(StoreError::NotFound { object: path.to_string() });
         };
         let read = self.read(&path, bytes).await?;
         let checked = tokio::task::spawn_blocking(move || {
-            segment::payload(&read, kind, payload_bytes, &digest)
+            let payload = segment::payload(&read, kind, payload_bytes, &digest);
+            payload.map(|payload| read.slice_ref(payload))
         });
         match checked.await {
             Ok(payload) => payload.map_err(|reason| StoreError::corrupt(&path, reason)),

@@ -56,12 +56,12 @@ pub(super) fn header(kind: Kind, payload: &[u8]) -> (Vec<u8>, Digest) {
 
 /// The payload of a segment of `kind` with `payload_bytes`, if every byte of it is as it was
 /// written and it is the one that `expected` identifies.
-pub(super) fn payload(
-    bytes: &[u8],
+pub(super) fn payload<'a>(
+    bytes: &'a [u8],
     kind: Kind,
     payload_bytes: usize,
     expected: &Digest,
-) -> Result<Vec<u8>, String> {
+) -> Result<&'a [u8], String> {
     let (covered, _) = bytes.split_at_checked(COVERED).ok_or("truncated")?;
     let header = Header::read(bytes).map_err(|error| error.to_string())?;
     let Header { marker, version, kind: found, codec, reserved, length, digest: written, payload } =
@@ -85,7 +85,7 @@ pub(super) fn payload(
     if expected.0 != written {
         return Err("it is not the segment that the manifest names".to_owned());
     }
-    Ok(payload.to_vec())
+    Ok(payload)
 }
 
 struct Header<'a> {

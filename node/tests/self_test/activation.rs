@@ -57,7 +57,7 @@ async fn propose(cluster: Cluster) -> (Outcome, u64) {
         let lifecycle = Lifecycle {
             coordination: Arc::new(FileCoordination::open(&folder).await.unwrap()),
             local,
-            loader: Loader { shard, store: store.clone(), pool: pool.clone() },
+            loader: Loader::new(shard, store.clone(), pool.clone(), 2),
             state: Arc::new(ReplicaState::new(
                 config.name.clone(),
                 shard,

@@ -40,14 +40,15 @@ impl Fault {
                 let (_, partition) = &mut index.partitions[0];
                 let mut bytes = partition.bytes().to_vec();
                 bytes[123_457] ^= 1;
-                *partition = Partition::try_from((bytes, &index.geometry)).unwrap();
+                *partition = Partition::try_from((&bytes[..], &index.geometry)).unwrap();
             }),
             Self::PartitionOfAnother => {
                 let copies: Vec<_> = cluster.loaded.iter().filter_map(first_partition).collect();
                 assert!(copies.len() > 1, "the partitions lie on several shards");
                 let stolen = copies[1].clone();
                 cluster.plant(owner, |index| {
-                    index.partitions[0].1 = Partition::try_from((stolen, &index.geometry)).unwrap();
+                    index.partitions[0].1 =
+                        Partition::try_from((&stolen[..], &index.geometry)).unwrap();
                 });
             }
             Self::ServedTwice => {
@@ -55,7 +56,7 @@ impl Fault {
                 let thief = (owner + 1) % SHARDS as usize;
                 // It holds the partition too, and says so although it was not asked for it.
                 cluster.plant(thief, |index| {
-                    let copy = Partition::try_from((bytes, &index.geometry)).unwrap();
+                    let copy = Partition::try_from((&bytes[..], &index.geometry)).unwrap();
                     index.partitions.push((number, copy));
                     index.partitions.sort_by_key(|(number, _)| *number);
                 });

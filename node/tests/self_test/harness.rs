@@ -67,8 +67,8 @@ impl Cluster {
         let mut loaded = Vec::new();
         for shard in 0..SHARDS {
             let (store, pool) = (self.store.clone(), self.pool.clone());
-            let loader = Loader { shard, store, pool };
-            loaded.push(loader.load(&map, &[]).await.unwrap());
+            let loader = Loader::new(shard, store, pool, 2);
+            loaded.push(loader.load(&map, &[], &|_| {}).await.unwrap());
         }
         loaded
     }

@@ -39,7 +39,7 @@ impl Index {
     fn scanned(&self, probe: &Probe, served: &[(u32, &[u8])]) -> Vec<Vec<u32>> {
         let mut sums = vec![vec![0u32; self.geometry.bucket_bytes()]; SECRETS];
         for (number, bytes) in served {
-            let partition = Partition::try_from((bytes.to_vec(), &self.geometry)).unwrap();
+            let partition = Partition::try_from((&bytes[..], &self.geometry)).unwrap();
             let query = probe.query(&SALT, COLUMN, *number);
             let query: Vec<&[u32]> = query.iter().map(|block| block.as_slice()).collect();
             let part = scan(Kernel::best(), &self.geometry, &[&partition], &query).unwrap();

@@ -106,6 +106,14 @@ pub(super) fn tiles(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
     Some(Box::new(amx::Queries::new(queries)?))
 }
 
+/// Has tiles work in this test's process, on whatever processor.
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(super) fn emulate_tiles() {
+    if !Kernel::Amx.is_available() {
+        amx::emulation::install();
+    }
+}
+
 /// Queries in a kernel's own form.
 pub(super) trait RowScan: Send + Sync {
     /// Rows that a task had best scan, a power of two: enough to use what it loads of the queries

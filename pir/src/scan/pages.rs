@@ -4,7 +4,7 @@
 //! translation, and the processor's prefetching would stop at each page's end.
 #![expect(unsafe_code, reason = "aligned allocation, and advice to the system about it")]
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
@@ -32,13 +32,7 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// Copies bytes, at least one; `None` for none, or for more than half the address space.
     pub(crate) fn copy(bytes: &[u8]) -> Option<Self> {
-        let layout = layout(bytes.len())?;
-        let large = layout.align() == LARGE_PAGE;
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        // Before the first touch, which is when the system chooses the page.
-        let large = large && advise(start, layout.size());
+        let (start, layout, large) = allocate(bytes.len())?;
         // SAFETY: a new allocation of `bytes.len()` bytes overlaps nothing.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), layout.size()) };
         Some(Self { start, layout, large })
@@ -46,11 +40,9 @@ impl Pages {
 
     /// Zeros, at least one; `None` as for [`copy`](Self::copy).
     pub(crate) fn zeroed(length: usize) -> Option<Self> {
-        let layout = layout(length)?;
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        let large = layout.align() == LARGE_PAGE && advise(start, layout.size());
+        let (start, layout, large) = allocate(length)?;
+        // SAFETY: the allocation has so many bytes, and nothing else refers to them.
+        unsafe { ptr::write_bytes(start.as_ptr(), 0, layout.size()) };
         Some(Self { start, layout, large })
     }
 
@@ -59,6 +51,17 @@ impl Pages {
     pub(crate) fn large(&self) -> bool {
         self.large
     }
+}
+
+/// So many bytes that nobody has touched, and whether the system was told to use large pages for them: it
+/// chooses at the first touch. So not `alloc_zeroed`, which at this alignment writes zeros at once.
+fn allocate(length: usize) -> Option<(NonNull<u8>, Layout, bool)> {
+    let layout = layout(length)?;
+    // SAFETY: the layout's size is not zero.
+    let start = unsafe { alloc(layout) };
+    let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+    let large = layout.align() == LARGE_PAGE && advise(start, layout.size());
+    Some((start, layout, large))
 }
 
 /// Where so many bytes go; `None` for none, or for more than half the address space.

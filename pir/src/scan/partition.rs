@@ -30,16 +30,16 @@ impl Partition {
     }
 }
 
-impl TryFrom<(Vec<u8>, &Geometry)> for Partition {
+impl TryFrom<(&[u8], &Geometry)> for Partition {
     type Error = ScanError;
 
     /// Copies bytes to memory that suits the scan.
-    fn try_from((bytes, geometry): (Vec<u8>, &Geometry)) -> Result<Self, ScanError> {
+    fn try_from((bytes, geometry): (&[u8], &Geometry)) -> Result<Self, ScanError> {
         let wrong =
             ScanError::Partition { expected: geometry.partition_bytes(), found: bytes.len() };
         if bytes.len() != geometry.partition_bytes() {
             return Err(wrong);
         }
-        Pages::copy(&bytes).map(Self).ok_or(wrong)
+        Pages::copy(bytes).map(Self).ok_or(wrong)
     }
 }

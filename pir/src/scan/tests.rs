@@ -35,7 +35,7 @@ fn naive(partitions: &[Vec<u8>], query: &[u32], row: usize) -> u32 {
 fn run(geometry: &Geometry, partitions: &[Vec<u8>], queries: &[Vec<u32>]) -> Vec<Vec<u32>> {
     let partitions: Vec<Partition> = partitions
         .iter()
-        .map(|bytes| Partition::try_from((bytes.clone(), geometry)).unwrap())
+        .map(|bytes| Partition::try_from((bytes.as_slice(), geometry)).unwrap())
         .collect();
     let partitions: Vec<&Partition> = partitions.iter().collect();
     let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
@@ -108,19 +108,34 @@ fn any_number_of_queries_agrees_with_the_definition() {
     }
 }
 
-/// `scan` leaves a single query to VNNI, but tiles must do where only they are there.
-#[cfg(target_arch = "x86_64")]
+/// The machine code for tiles, also where the processor has none: each number of octets with a share of its
+/// own in reading ahead, spare columns, partitions within a span and beyond, and a single query, which `scan`
+/// leaves to VNNI.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
-fn tiles_take_a_single_query() {
-    let (data, query) = (vec![bytes(1, 64 * 1024), bytes(2, 64 * 1024)], words(3, 2048));
-    let Some(tiles) = kernel::tiles(&[&query]) else {
-        assert!(!Kernel::Amx.is_available());
-        return;
-    };
-    let mut sums = vec![7; 64];
-    tiles.scan_rows(&data.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut sums);
-    for (row, sum) in sums.into_iter().enumerate() {
-        assert_eq!(sum, naive(&data, &query, row).wrapping_add(7));
+fn tiles_agree_with_the_definition() {
+    kernel::emulate_tiles();
+    let cases =
+        [(1, 2, 64), (2, 9, 32), (5, 4, 96), (8, 5, 64), (9, 3, 64), (16, 1, 96), (17, 2, 32)];
+    for (count, partitions, rows) in
+        cases.into_iter().chain([(33, 3, 64), (57, 2, 32), (64, 2, 64)])
+    {
+        let data: Vec<_> = (0..partitions as u64).map(|seed| bytes(seed, rows * 1024)).collect();
+        let queries: Vec<_> =
+            (100..100 + count as u64).map(|seed| words(seed, partitions * 1024)).collect();
+        let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
+        let bands: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
+        let mut sums = vec![7; rows * count];
+        kernel::tiles(&queries).unwrap().scan_rows(&bands, &mut sums);
+        for (row, sums) in sums.chunks(count).enumerate() {
+            for (sum, query) in sums.iter().zip(&queries) {
+                assert_eq!(
+                    *sum,
+                    naive(&data, query, row).wrapping_add(7),
+                    "{count} queries, row {row}"
+                );
+            }
+        }
     }
 }
 
@@ -181,10 +196,10 @@ fn wrong_shapes_are_refused() {
     let (one, two) = (geometry(1), Geometry::new(8192, 1024, 1).unwrap());
     let data = vec![0; one.partition_bytes()];
     assert_eq!(
-        Partition::try_from((data.clone(), &two)).unwrap_err(),
+        Partition::try_from((data.as_slice(), &two)).unwrap_err(),
         ScanError::Partition { expected: 8192 * 1024, found: 4096 * 1024 }
     );
-    let partition = Partition::try_from((data, &one)).unwrap();
+    let partition = Partition::try_from((data.as_slice(), &one)).unwrap();
     let query = vec![0; 1024];
     assert_eq!(
         scan(Kernel::Scalar, &two, &[&partition], &[&query]).unwrap_err(),
@@ -200,7 +215,7 @@ fn wrong_shapes_are_refused() {
 fn partitions_are_aligned_and_keep_their_bytes() {
     let geometry = geometry(1);
     let data = bytes(9, geometry.partition_bytes());
-    let partition = Partition::try_from((data.clone(), &geometry)).unwrap();
+    let partition = Partition::try_from((data.as_slice(), &geometry)).unwrap();
     assert_eq!(partition.bytes(), data);
     assert_eq!(partition.bytes().as_ptr().align_offset(2 << 20), 0);
     println!("large pages: {}", partition.large_pages());
@@ -264,7 +279,8 @@ fn detection_agrees_with_the_processor() {
 #[test]
 fn kernels_that_do_not_run_here_are_refused() {
     let geometry = geometry(1);
-    let partition = Partition::try_from((vec![0; geometry.partition_bytes()], &geometry)).unwrap();
+    let partition =
+        Partition::try_from((&vec![0; geometry.partition_bytes()][..], &geometry)).unwrap();
     let query = vec![0; 1024];
     for kernel in Kernel::ALL {
         let result = scan(kernel, &geometry, &[&partition], &[&query]);

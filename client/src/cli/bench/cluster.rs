@@ -45,6 +45,11 @@ pub(super) struct Served {
     pub(super) keys: &'static str,
     /// From the first row sent to an epoch that serves.
     pub(super) load_s: f64,
+    /// From the start of the processes, with the table in their store, to a cluster that serves it; the
+    /// store's files are in the system's memory.
+    pub(super) cold_start_s: f64,
+    /// Bytes of the matrix, in 10^6, that each core of the nodes made ready in a second of it.
+    pub(super) cold_start_mb_s_per_core: f64,
     pub(super) machine: String,
     pub(super) load_average: Option<f64>,
     #[serde(flatten)]
@@ -59,12 +64,24 @@ pub(super) async fn run(plan: &Plan, rng: &mut StdRng, bar: &Bar) -> Result<Vec<
         for &shards in &plan.shards {
             let dir = tempfile::tempdir()?;
             let data = dir.path().to_owned();
-            let served = dev::with_cluster(data, shards, plan.threads, async |config| {
+            let served = dev::with_cluster(data.clone(), shards, plan.threads, async |config| {
                 let clients = (0..plan.clients).map(|_| Client::connect(config.clone()));
                 let clients = clients.collect::<Result<Vec<_>, _>>()?;
                 one(plan, size, shards, clients, rng, bar).await
             });
-            all.extend(Box::pin(served).await?);
+            let mut served = Box::pin(served).await?;
+            bar.wait("starting again");
+            let begun = Instant::now();
+            let started = dev::with_cluster(data, shards, plan.threads, async |_| {
+                Ok::<_, Failure>(begun.elapsed().as_secs_f64())
+            });
+            let seconds = Box::pin(started).await?;
+            for one in &mut served {
+                let cores = f64::from(shards) * f64::from(plan.threads);
+                one.cold_start_s = seconds;
+                one.cold_start_mb_s_per_core = one.size_bytes as f64 / 1e6 / seconds / cores;
+            }
+            all.extend(served);
         }
     }
     Ok(all)
@@ -103,6 +120,8 @@ async fn one(
             threads: plan.threads,
             keys: "inline",
             load_s,
+            cold_start_s: 0.0,
+            cold_start_mb_s_per_core: 0.0,
             machine: host::machine(),
             load_average: host::load_average(),
             load,

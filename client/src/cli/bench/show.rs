@@ -83,6 +83,7 @@ pub(super) fn cluster(out: &mut impl Write, served: &[Served]) -> io::Result<()>
         "UP",
         "DOWN",
         "LOAD",
+        "COLD START",
     ];
     let right: Vec<usize> = (0..header.len()).collect();
     let row = |one: &Served| {
@@ -105,6 +106,7 @@ pub(super) fn cluster(out: &mut impl Write, served: &[Served]) -> io::Result<()>
             count(load.bytes_up),
             count(load.bytes_down),
             format!("{:.1} s", one.load_s),
+            format!("{:.1} s ({:.0} MB/s a core)", one.cold_start_s, one.cold_start_mb_s_per_core),
         ]
     };
     columns(out, &header, &right, served.iter().map(row))?;

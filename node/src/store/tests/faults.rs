@@ -1,6 +1,6 @@
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -8,6 +8,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, PutMultipartOptions,
     PutResult, Result,
 };
+use tokio::sync::Notify;
 
 use super::*;
 
@@ -140,18 +141,27 @@ async fn a_full_disk_is_said_to_be_full_and_is_freed() {
     assert_eq!(publish(&store).await.epoch, 3);
 }
 
-/// Files on a disk that is full until something is deleted.
+/// Files on a disk that is full until something is deleted, and that may be slow to find the first
+/// segments.
 #[derive(Debug)]
 pub(crate) struct Disk {
     files: LocalFileSystem,
     /// Set by a test.
     pub(crate) full: AtomicBool,
+    /// So many segments are read only when all of them are asked for; set by a test.
+    pub(crate) together: AtomicUsize,
+    asked: Notify,
 }
 
 impl Disk {
     pub(crate) fn new(directory: &FilePath) -> Self {
         let files = LocalFileSystem::new_with_prefix(directory).unwrap();
-        Self { files, full: AtomicBool::new(false) }
+        Self {
+            files,
+            full: AtomicBool::new(false),
+            together: AtomicUsize::new(0),
+            asked: Notify::new(),
+        }
     }
 }
 
@@ -180,6 +190,17 @@ impl ObjectStore for Disk {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        let segment = path.as_ref().contains("/partition-");
+        let count = |left: usize| left.checked_sub(1);
+        if segment && self.together.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_ok()
+        {
+            let mut asked = std::pin::pin!(self.asked.notified());
+            asked.as_mut().enable();
+            if self.together.load(Ordering::SeqCst) == 0 {
+                self.asked.notify_waiters();
+            }
+            asked.await;
+        }
         self.files.get_opts(path, options).await
     }
 

@@ -9,18 +9,18 @@
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512,
-    _mm512_mul_epu32, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_srli_epi64,
-    _mm512_storeu_si512,
+    __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512, _mm512_mul_epu32,
+    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_srli_epi64, _mm512_storeu_si512,
 };
 
 use super::{Code, FOLD, HALF, Kernel, Line, Operand, Pair};
 use crate::inline::modulus::Modulus;
 use crate::inline::table::LANES;
+use crate::prefetch::prefetch;
 
 /// How far ahead of the lines in work memory is asked for, and for how many queries at least: with
 /// fewer, the processor's own prefetching keeps up better alone.
-const AHEAD: usize = 1024;
+const AHEAD: usize = 8192;
 const PREFETCH_QUERIES: usize = 4;
 
 /// The kernel, where this machine runs it.
@@ -94,9 +94,11 @@ fn add_steps<const W: usize, const Q: usize, const FIRST: bool, const SECOND: bo
         for (first, second) in first.iter().zip(second) {
             for w in 0..W {
                 let lines = [load_line(&first[w]), load_line(&second[w])];
-                if Q >= PREFETCH_QUERIES {
-                    prefetch(&first[w]);
-                    prefetch(&second[w]);
+                if FIRST && Q >= PREFETCH_QUERIES {
+                    prefetch(first[w].as_ptr().cast(), AHEAD);
+                }
+                if SECOND && Q >= PREFETCH_QUERIES {
+                    prefetch(second[w].as_ptr().cast(), AHEAD);
                 }
                 let lines_odd = lines.map(|line| _mm512_srli_epi64::<32>(line));
                 for q in 0..Q {
@@ -149,14 +151,6 @@ fn reduce(even: __m512i, odd: __m512i, modulus: Modulus, out: &mut [u32; LANES])
 fn load_line(line: &Line) -> __m512i {
     // SAFETY: the reference covers 64 initialised bytes, and the load needs no alignment.
     unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
-}
-
-/// Asks for what comes after a line in its block, or at the end of it in the next one.
-#[inline]
-fn prefetch(line: &Line) {
-    // SAFETY: a prefetch reads nothing and faults nowhere, whatever the address; SSE is part of every
-    // x86-64 processor.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(AHEAD).cast()) }
 }
 
 /// 16 words from `at` on, which must be below [`HALF`].

@@ -5,17 +5,34 @@
 //! columns, the bytes of its words: b = Σ_l 2^(8l)·b_l, so Σ D·b ≡ Σ_l 2^(8l)·(Σ D·b_l) modulo 2^32.
 //!
 //! Two tiles of rows and two of queries make four of sums: eight queries an [`Octet`]; spare columns
-//! are zero. Tiles are loaded from the rows as they lie, 1024 bytes apart. A band passes once for
-//! each octet, whose 32 KiB stay in the first-level cache. In the first pass the next 32 rows are
-//! brought into the second-level cache, line after line in the order of memory: the loads' own order,
-//! a line from each of 16 rows, is one that the processor's prefetching does not follow.
+//! are zero. Tiles are loaded from the rows as they lie, 1024 bytes apart: an order of lines that the
+//! processor's own prefetching does not follow, so the kernel asks for the next 32 rows itself, line after
+//! line in the order of memory, into the second-level cache. Memory must never wait for arithmetic:
+//!
+//! - One octet leaves the tiles idle most of the time; its sums stay in them over [`SPAN`] partitions, as
+//!   each change of sums is a stop.
+//! - Several octets take turns at the same 32 rows, and each asks for its share of the next. One octet after
+//!   the other over a whole band would first wait for memory alone and then leave it idle.
 #![expect(unsafe_code, reason = "tile instructions behind a run-time check")]
 
 use std::arch::asm;
+use std::mem::offset_of;
 
-use super::lines::{LINE, Line, ahead, limb};
+use super::lines::{LINE, Line, limb};
 use super::{ROW_UNIT, RowScan, detect};
 use crate::params::PARTITION_BUCKETS;
+
+#[cfg(all(test, target_os = "linux"))]
+pub(super) mod emulation;
+
+/// Whether the processor and the system have tiles, or a test stands in for them.
+fn tiles_work() -> bool {
+    #[cfg(all(test, target_os = "linux"))]
+    if emulation::installed() {
+        return true;
+    }
+    detect::amx()
+}
 
 /// Rows of a tile, and its columns of words.
 const SIDE: usize = 16;
@@ -27,6 +44,8 @@ const TILE_QUERIES: usize = SIDE / LIMBS;
 const TILES: usize = 2;
 /// Queries of an octet.
 const OCTET: usize = TILES * TILE_QUERIES;
+/// Partitions over which one octet's sums stay in the tiles.
+const SPAN: usize = 4;
 /// Tiles of buckets in a partition's row.
 const STEPS: usize = PARTITION_BUCKETS / LINE;
 /// Eight queries' words for one partition. Tile line k, byte 4m + j is byte m mod 4 of the word of
@@ -73,7 +92,7 @@ pub(super) struct Queries {
 impl Queries {
     /// `None` where this machine lacks the instructions or withholds the registers.
     pub(super) fn new(queries: &[&[u32]]) -> Option<Self> {
-        if !detect::amx() {
+        if !tiles_work() {
             return None;
         }
         let partitions = queries.first().map_or(0, |query| query.len() / PARTITION_BUCKETS);
@@ -118,74 +137,135 @@ impl RowScan for Queries {
     }
 
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]) {
+        let octets = self.octets_per_partition().max(1);
         let blocks = sums.len() / (ROW_UNIT * self.count.max(1));
-        let octets = self.octets_per_partition();
-        let mut tiles = vec![ZERO_SUMS; octets * blocks];
-        for (partition, band) in bands.iter().take(self.partitions).enumerate() {
-            let (rows, _) = band.as_chunks::<{ size_of::<Rows>() }>();
-            let of_partition = self.octets.chunks_exact(octets).nth(partition).unwrap_or_default();
-            let parts = of_partition.iter().zip(tiles.chunks_exact_mut(blocks.max(1)));
-            for (first, (octet, tiles)) in parts.enumerate() {
-                if first > 0 {
-                    // SAFETY: `self` exists, so `Queries::new` has found AMX int8 tiles granted.
-                    unsafe { multiply::<0>(rows, octet, tiles, band.as_ptr()) };
-                    continue;
-                }
-                // The last rows ask for the first ones of the next band.
-                let last = rows.len().saturating_sub(1);
-                let (rows, last_rows) = rows.split_at(last);
-                let (tiles, last_tiles) = tiles.split_at_mut(last.min(tiles.len()));
-                let within = ahead(bands, partition, size_of::<Rows>());
-                let beyond = ahead(bands, partition, band.len());
-                // SAFETY: as above.
-                unsafe {
-                    multiply::<ROW_UNIT>(rows, octet, tiles, within);
-                    multiply::<ROW_UNIT>(last_rows, octet, last_tiles, beyond);
+        let mut tiles = vec![ZERO_SUMS; blocks * octets];
+        let bands: Vec<&[Rows]> = bands.iter().map(|band| band.as_chunks().0).collect();
+        let partitions = self.partitions.min(bands.len());
+        let span = if octets == 1 { SPAN } else { 1 };
+        // Octets that ask for memory: a power of two, so that their shares are whole lines.
+        let shares = 1 << octets.ilog2();
+        // SAFETY: `self` exists, so `Queries::new` has found AMX int8 tiles granted.
+        let _configured = unsafe { Tiles::configure() };
+        let mut parts = Vec::with_capacity(span);
+        for first in (0..partitions).step_by(span) {
+            let group = first..partitions.min(first + span);
+            for (block, tiles) in tiles.chunks_exact_mut(octets).enumerate() {
+                for (octet, sums) in tiles.iter_mut().enumerate() {
+                    parts.clear();
+                    parts.extend(group.clone().filter_map(|partition| {
+                        let rows = bands.get(partition)?.get(block)?;
+                        let following = match partition + 1 {
+                            next if next < group.end => bands.get(next)?.get(block),
+                            next if block + 1 == blocks => bands.get(next).and_then(|b| b.first()),
+                            _ => bands.get(first)?.get(block + 1),
+                        };
+                        // After the last rows these again, which asks for nothing new.
+                        let next = following.unwrap_or(rows).as_ptr();
+                        let next = next.wrapping_add(octet % shares * (size_of::<Rows>() / shares));
+                        let octet = self.octets.get(partition * octets + octet)?;
+                        Some(Part { rows, octet, next })
+                    }));
+                    let asks = if octet < shares { shares } else { 0 };
+                    // SAFETY: the tiles are configured.
+                    unsafe {
+                        match asks {
+                            0 => multiply::<0>(&parts, sums),
+                            1 => multiply::<32>(&parts, sums),
+                            2 => multiply::<16>(&parts, sums),
+                            4 => multiply::<8>(&parts, sums),
+                            _ => multiply::<4>(&parts, sums),
+                        }
+                    }
                 }
             }
         }
-        for (octet, tiles) in tiles.chunks_exact(blocks.max(1)).enumerate() {
-            let rows = tiles.iter().flatten().flat_map(|[left, right]| left.iter().zip(right));
-            for ((Line(left), Line(right)), sums) in rows.zip(sums.chunks_mut(self.count)) {
-                let queries = left.iter().chain(right);
-                for (sum, limbs) in sums.iter_mut().skip(octet * OCTET).zip(queries) {
-                    let total = limbs.iter().rev();
-                    let total = total.fold(0, |total: u32, limb| (total << 8).wrapping_add(*limb));
-                    *sum = sum.wrapping_add(total);
+        for (tiles, sums) in tiles.chunks_exact(octets).zip(sums.chunks_mut(ROW_UNIT * self.count))
+        {
+            for (octet, tiles) in tiles.iter().enumerate() {
+                let rows = tiles.iter().flat_map(|[left, right]| left.iter().zip(right));
+                for ((Line(left), Line(right)), sums) in rows.zip(sums.chunks_mut(self.count)) {
+                    let queries = left.iter().chain(right);
+                    for (sum, limbs) in sums.iter_mut().skip(octet * OCTET).zip(queries) {
+                        let total = limbs.iter().rev();
+                        let total =
+                            total.fold(0, |total: u32, limb| (total << 8).wrapping_add(*limb));
+                        *sum = sum.wrapping_add(total);
+                    }
                 }
             }
         }
     }
 }
 
-/// Adds rows times an octet to their sums, and asks for `LINES` lines from `next` on a step: 32 keep
-/// pace with the rows.
+/// The tiles of this thread, configured; released when dropped, so that the system need not save them.
+struct Tiles;
+
+impl Tiles {
+    /// # Safety
+    /// The processor must have AMX int8 tiles, and the process the right to use them.
+    unsafe fn configure() -> Self {
+        // SAFETY: the caller has the tiles; the block reads `CONFIG` and zeroes all of them. No other
+        // code of this process has a use for tiles, so the configuration stands until `drop`.
+        unsafe {
+            asm!(
+                "ldtilecfg [{config}]",
+                config = in(reg) &raw const CONFIG,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
+        Self
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        // SAFETY: `self` exists, so this thread has configured tiles.
+        unsafe {
+            asm!(
+                "tilerelease",
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, nomem, preserves_flags),
+            );
+        }
+    }
+}
+
+/// One partition's rows of a block, what to multiply them with, and where to read ahead.
+#[repr(C)]
+struct Part<'a> {
+    rows: &'a Rows,
+    octet: &'a Octet,
+    next: *const u8,
+}
+
+/// Adds each part's rows times its octet to their sums, and asks for `LINES` lines, a multiple of four,
+/// from its `next` on a step: 32 keep pace with the rows.
 ///
 /// # Safety
-/// The processor must have AMX int8 tiles, and the process the right to use them.
-unsafe fn multiply<const LINES: usize>(
-    rows: &[Rows],
-    octet: &Octet,
-    sums: &mut [Sums],
-    next: *const u8,
-) {
-    let blocks = rows.len().min(sums.len());
-    if blocks == 0 {
+/// The tiles must be configured ([`Tiles`]).
+unsafe fn multiply<const LINES: usize>(parts: &[Part<'_>], sums: &mut Sums) {
+    const { assert!(LINES.is_multiple_of(4)) };
+    if parts.is_empty() {
         return;
     }
-    // SAFETY: the caller has the tiles; the block configures them first, releases them last and
-    // declares them changed. In each of `blocks` rounds, of which both slices have as many, it
-    // reads one `Rows` (16 steps of 64 bytes from 16 rows 1024 apart, twice), the whole octet (16
-    // steps of two tiles) and one `Sums` (four tiles), and writes that `Sums`, any of whose values
-    // is valid. Prefetches fault nowhere.
+    // SAFETY: the tiles are configured; the block declares them changed. In each of `count` rounds, of
+    // which `parts` has as many, it reads one `Part` and what it refers to: its `Rows` (16 steps of 64
+    // bytes from 16 rows 1024 apart, twice) and its octet (16 steps of two tiles). Before them it reads
+    // `Sums` (four tiles), and writes it after them; any value of it is valid. Prefetches fault nowhere.
     unsafe {
         asm!(
-            "ldtilecfg [{config}]",
-            "2:",
             "tileloadd tmm0, [{sums} + {line}*1]",
             "tileloadd tmm1, [{sums} + {line}*1 + 1024]",
             "tileloadd tmm2, [{sums} + {line}*1 + 2048]",
             "tileloadd tmm3, [{sums} + {line}*1 + 3072]",
+            "2:",
+            "mov {rows}, [{parts} + {rows_at}]",
+            "mov {octet}, [{parts} + {octet_at}]",
+            "mov {next}, [{parts} + {next_at}]",
             "mov {step:e}, {steps}",
             "3:",
             "tileloadd tmm4, [{rows} + {row}*1]",
@@ -196,45 +276,39 @@ unsafe fn multiply<const LINES: usize>(
             "tileloadd tmm7, [{rows} + {row}*1 + 16384]",
             "tdpbsud tmm2, tmm7, tmm5",
             "tdpbsud tmm3, tmm7, tmm6",
-            ".rept {eights}",
-            // The processor's own prefetching stops at pages of 4 KiB: this starts it on the next.
-            "prefetcht2 [{next} + 4096]",
+            ".rept {fours}",
             "prefetcht1 [{next}]",
             "prefetcht1 [{next} + 64]",
             "prefetcht1 [{next} + 128]",
             "prefetcht1 [{next} + 192]",
-            "prefetcht1 [{next} + 256]",
-            "prefetcht1 [{next} + 320]",
-            "prefetcht1 [{next} + 384]",
-            "prefetcht1 [{next} + 448]",
-            "add {next}, 512",
+            "add {next}, 256",
             ".endr",
             "add {rows}, 64",
             "add {octet}, 2048",
             "dec {step:e}",
             "jnz 3b",
+            "add {parts}, {part}",
+            "dec {count}",
+            "jnz 2b",
             "tilestored [{sums} + {line}*1], tmm0",
             "tilestored [{sums} + {line}*1 + 1024], tmm1",
             "tilestored [{sums} + {line}*1 + 2048], tmm2",
             "tilestored [{sums} + {line}*1 + 3072], tmm3",
-            // The steps have moved along the first of 32 rows, and past the octet.
-            "add {rows}, 31744",
-            "sub {octet}, 32768",
-            "add {sums}, 4096",
-            "dec {blocks}",
-            "jnz 2b",
-            "tilerelease",
-            config = in(reg) &raw const CONFIG,
             line = in(reg) LINE,
             row = in(reg) PARTITION_BUCKETS,
+            sums = in(reg) sums.as_mut_ptr(),
             steps = const STEPS,
-            eights = const LINES / 8,
+            fours = const LINES / 4,
+            part = const size_of::<Part<'_>>(),
+            rows_at = const offset_of!(Part<'_>, rows),
+            octet_at = const offset_of!(Part<'_>, octet),
+            next_at = const offset_of!(Part<'_>, next),
+            parts = inout(reg) parts.as_ptr() => _,
+            count = inout(reg) parts.len() => _,
             step = out(reg) _,
-            rows = inout(reg) rows.as_ptr() => _,
-            octet = inout(reg) octet.as_ptr() => _,
-            sums = inout(reg) sums.as_mut_ptr() => _,
-            next = inout(reg) next => _,
-            blocks = inout(reg) blocks => _,
+            rows = out(reg) _,
+            octet = out(reg) _,
+            next = out(reg) _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),

@@ -13,9 +13,10 @@ use std::arch::x86_64::{
     _mm256_madd_epi16, _mm256_setzero_si256, _mm256_storeu_si256,
 };
 
-use super::lines::{LINE, Line, ahead, prefetch};
+use super::lines::{LINE, Line, ahead};
 use super::{RowScan, detect};
 use crate::params::PARTITION_BUCKETS;
+use crate::prefetch::prefetch;
 
 /// Half words of a register.
 const LANES: usize = 16;

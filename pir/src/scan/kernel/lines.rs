@@ -1,7 +1,4 @@
 //! Bytes in cache lines, and where the next ones are.
-#![expect(unsafe_code, reason = "a hint to the processor takes an address")]
-
-use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
 /// Bytes of a cache line, and of the widest vector register.
 pub(super) const LINE: usize = 64;
@@ -11,9 +8,11 @@ pub(super) const LINE: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Line<T>(pub(super) T);
 
-/// Byte `index` of a word, least significant first.
+/// Byte `index` of a word, least significant first. Shifted, so that the compiler takes many words at once.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the lowest byte is what is asked for")]
 pub(super) fn limb(word: u32, index: usize) -> u8 {
-    word.to_le_bytes().get(index).copied().unwrap_or_default()
+    (word >> (8 * index)) as u8
 }
 
 /// Where to read ahead: as many bytes further on, in this band or at the start of the next one.
@@ -27,12 +26,4 @@ pub(super) fn ahead(bands: &[&[u8]], partition: usize, offset: usize) -> *const 
     }
     let next = bands.get(partition + 1).copied().unwrap_or_default();
     next.get(offset.saturating_sub(band.len())..).unwrap_or(band).as_ptr()
-}
-
-/// Asks for the line at `start + offset` in the first-level cache.
-#[inline(always)]
-pub(super) fn prefetch(start: *const u8, offset: usize) {
-    // SAFETY: a prefetch reads nothing and faults nowhere, whatever the address; SSE is part of
-    // every x86-64 processor.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(offset).cast()) }
 }

@@ -5,17 +5,21 @@
 //! they lie, so Σ D·b ≡ Σ_l 2^(8l)·(Σ D·b_l) modulo 2^32 and no lane's overflow matters.
 //!
 //! Four rows times four bytes are 16 sums in registers: each loaded line of the table is used four
-//! times and each line of the query four times. Eight queries of one partition are 32 KiB, which
-//! with the four rows stay in the first-level cache; sums of a band wait in the second.
+//! times and each line of the query four times. Four queries of one partition are 16 KiB, which with the
+//! rows and their sums stay in the first-level cache; sums of a band wait in the second, where the rows are
+//! asked for well before their turn: a few rows ahead, or, where queries pass over a band several times, a
+//! band ahead, each query asking for its share, so that memory and arithmetic never wait for each other.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
-    __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_setzero_si512, _mm512_storeu_si512,
+    __m512i, _mm512_add_epi32, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_reduce_add_epi32,
+    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_si512,
 };
 
-use super::lines::{LINE, Line, ahead, limb, prefetch};
+use super::lines::{LINE, Line, ahead, limb};
 use super::{RowScan, detect};
 use crate::params::PARTITION_BUCKETS;
+use crate::prefetch::prefetch;
 
 /// Bytes of a word.
 const LIMBS: usize = 4;
@@ -24,10 +28,9 @@ const STEPS: usize = PARTITION_BUCKETS / LINE;
 /// Rows that share a loaded line of a query.
 const ROWS: usize = 4;
 /// Queries whose blocks stay in the first-level cache together.
-const CACHED_QUERIES: usize = 8;
-/// How far ahead of the rows in work memory is asked for, where the processor does not see by itself what
-/// comes next.
-const AHEAD: usize = 2 * ROWS * PARTITION_BUCKETS;
+const CACHED_QUERIES: usize = 4;
+/// How far ahead of the rows in work memory is asked for, where queries pass over a band once.
+const AHEAD: usize = 16 * PARTITION_BUCKETS;
 
 /// One query's words for one partition: for each line of a row, the four bytes of its words.
 type Block = [[Line<[u8; LINE]>; LIMBS]; STEPS];
@@ -88,21 +91,27 @@ impl RowScan for Queries {
                 unsafe { add_band(bands, partition, queries, group, self.count, &mut lanes) }
             }
         }
-        let rows = sums.chunks_mut(ROWS * self.count);
-        for (sums, lanes) in rows.zip(lanes.chunks_exact(self.count)) {
-            for (row, sums) in sums.chunks_mut(self.count).enumerate() {
-                for (sum, lanes) in sums.iter_mut().zip(lanes) {
-                    *sum = sum.wrapping_add(lanes.get(row).map_or(0, total));
-                }
-            }
-        }
+        // SAFETY: as above.
+        unsafe { add_totals(&lanes, self.count, sums) }
     }
 }
 
-/// Σ_l 2^(8l)·(sum of the lanes of byte l).
-fn total(limbs: &[Line<[u32; LINE / 4]>; LIMBS]) -> u32 {
-    let lanes = |line: &Line<[u32; LINE / 4]>| line.0.iter().copied().fold(0, u32::wrapping_add);
-    limbs.iter().rev().fold(0, |sum: u32, line| (sum << 8).wrapping_add(lanes(line)))
+/// Adds each row's and query's lanes to their sum, which a shard of few partitions does almost as often as
+/// it reads a line: Σ_l 2^(8l)·(sum of the lanes of byte l).
+#[target_feature(enable = "avx512f")]
+fn add_totals(lanes: &[Sums<ROWS>], count: usize, sums: &mut [u32]) {
+    let rows = sums.chunks_mut(ROWS * count);
+    for (sums, lanes) in rows.zip(lanes.chunks_exact(count)) {
+        for (row, sums) in sums.chunks_mut(count).enumerate() {
+            for (sum, lanes) in sums.iter_mut().zip(lanes.iter().filter_map(|rows| rows.get(row))) {
+                let mut total = _mm512_setzero_si512();
+                for Line(limb) in lanes.iter().rev() {
+                    total = _mm512_add_epi32(_mm512_slli_epi32::<8>(total), load(limb));
+                }
+                *sum = sum.wrapping_add(_mm512_reduce_add_epi32(total).cast_unsigned());
+            }
+        }
+    }
 }
 
 /// Adds one partition's band times some queries (group `group` of `count`) to their sums.
@@ -117,21 +126,27 @@ fn add_band(
 ) {
     let band = bands.get(partition).copied().unwrap_or_default();
     let rows: &[Rows<ROWS>] = band.as_chunks().0.as_chunks().0.as_chunks().0;
+    let distance = if count > CACHED_QUERIES { band.len() } else { AHEAD };
     for (index, (rows, sums)) in rows.iter().zip(sums.chunks_exact_mut(count)).enumerate() {
-        let next = ahead(bands, partition, index * size_of::<Rows<ROWS>>() + AHEAD);
-        let sums = sums.iter_mut().skip(group * CACHED_QUERIES);
-        for (place, (query, sums)) in queries.iter().zip(sums).enumerate() {
-            // The first group's queries ask for memory in turn.
-            let part = next.wrapping_add(place * size_of::<Rows<ROWS>>() / ROWS);
-            match (group, queries.len(), place) {
-                // Few queries wait for memory. Read line by line in its order, it comes as fast as it can; rows
-                // side by side are streams that the processor does not follow.
-                (0, 1..4, 0) => {
-                    for (row, sums) in rows.as_chunks().0.iter().zip(sums.as_chunks_mut().0) {
-                        add_rows::<1, 0>(row, query, sums, next);
+        let next = ahead(bands, partition, index * size_of::<Rows<ROWS>>() + distance);
+        let places = group * CACHED_QUERIES..;
+        let sums = sums.iter_mut().skip(places.start);
+        for (place, (query, sums)) in places.zip(queries.iter().zip(sums)) {
+            // This query's share of the next rows.
+            let first = place * ROWS / count;
+            let asked = (place + 1) * ROWS / count - first;
+            let next = next.wrapping_add(first * PARTITION_BUCKETS);
+            match asked {
+                // A query alone waits for nothing but memory, which comes fastest in its own order.
+                4 => {
+                    let rows = rows.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
+                    for (row, (rows, sums)) in rows.enumerate() {
+                        let next = next.wrapping_add(row * PARTITION_BUCKETS);
+                        add_rows::<1, 1>(rows, query, sums, next);
                     }
                 }
-                (0, 4.., 0..4) => add_rows::<ROWS, 1>(rows, query, sums, part),
+                2 => add_rows::<ROWS, 2>(rows, query, sums, next),
+                1 => add_rows::<ROWS, 1>(rows, query, sums, next),
                 _ => add_rows::<ROWS, 0>(rows, query, sums, next),
             }
         }

@@ -1,0 +1,137 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+
+use super::*;
+use crate::coordination::UnixMillis;
+use crate::placement;
+use crate::prepare::{self, Load};
+use crate::store::Writer;
+use crate::store::tests::faults::Disk;
+
+const TABLES: [&str; 2] = ["cubes", "squares"];
+
+/// Two tables of a few partitions each, their manifests, and where they lie.
+async fn published(directory: &TempDir) -> Vec<Manifest> {
+    let store = Store::open(directory.path().to_str().unwrap()).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let mut manifests = Vec::new();
+    for name in TABLES {
+        let column = |name: &str, role| Column {
+            name: name.to_owned(),
+            column_type: ColumnType::Int,
+            role,
+            nullable: false,
+        };
+        let columns = vec![column("n", Role::Key), column("power", Role::Payload)];
+        let schema = Schema::new(name.to_owned(), columns).unwrap();
+        let row = |n: i64| encode_row(&schema, &[Value::Int(n), Value::Int(n * n)]).unwrap();
+        let load = Load {
+            schema: schema.clone(),
+            rows: (0..20_000).map(row).collect(),
+            created: UnixMillis(0),
+            writer: Writer { node: "test".to_owned(), incarnation: "1".to_owned() },
+        };
+        let rng = StdRng::seed_from_u64(1);
+        manifests.push(prepare::prepare(&store, load, rng, |_| {}, &pool).await.unwrap());
+    }
+    manifests
+}
+
+fn map() -> Map {
+    Map {
+        generation: 1,
+        placement: placement::VERSION,
+        shards: Shards::equal(1).unwrap(),
+        tables: TABLES.map(|name| (name.to_owned(), 1)).into(),
+        proposed_at: UnixMillis(0),
+    }
+}
+
+/// A loader of everything, and the disk below it.
+fn loader(directory: &TempDir) -> (Loader, Arc<Disk>) {
+    let disk = Arc::new(Disk::new(directory.path()));
+    let store = Store::new(Arc::clone(&disk) as _);
+    (Loader::new(0, store, CpuPool::new(2, 0).unwrap(), 2), disk)
+}
+
+fn damage(directory: &TempDir, object: &str) {
+    let path = directory.path().join("tables/cubes/epochs/00000000000000000001").join(object);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_come_side_by_side_in_their_order_and_progress_adds_up() {
+    let directory = TempDir::new().unwrap();
+    let manifests = published(&directory).await;
+    let (loader, disk) = loader(&directory);
+    // One segment after the other would wait here for ever.
+    disk.together.store(3, Ordering::SeqCst);
+    let told = Mutex::new(Vec::new());
+    let listener = |progress| told.lock().unwrap().push(progress);
+    let map = map();
+    let loading = tokio::time::timeout(Duration::from_secs(60), loader.load(&map, &[], &listener));
+    let serving = loading.await.unwrap().unwrap();
+
+    let mut total = 0;
+    for manifest in &manifests {
+        let index = &manifest.indexes[0];
+        let served = &serving.tables[manifest.schema.table()].indexes[&0];
+        assert!(index.geometry.partitions() > 2);
+        assert!(served.partition_numbers().eq(0..index.geometry.partitions()));
+        for (number, partition) in &served.partitions {
+            let stored = loader.store.partition(manifest, 0, *number).await.unwrap();
+            assert!(partition.bytes() == stored, "partition {number}");
+        }
+        assert_eq!(served.planes.len(), index.geometry.planes());
+        assert_eq!(served.public_parts.len(), index.geometry.planes());
+        total += index.geometry.matrix_bytes();
+        total += (index.geometry.planes() * index.geometry.plane_words() * 4) as u64;
+    }
+    let told = told.into_inner().unwrap();
+    assert!(told.is_sorted_by(|a, b| a.done < b.done), "{told:?}");
+    assert!(told.iter().all(|progress| progress.total == total), "{told:?}");
+    assert_eq!(told.last().unwrap().done, total);
+    assert_eq!(Progress { done: 3 << 20, total: 5 << 20 }.to_string(), "3 of 5 MiB");
+}
+
+#[tokio::test]
+async fn a_damaged_segment_is_named_and_the_other_tables_are_loaded() {
+    let directory = TempDir::new().unwrap();
+    published(&directory).await;
+    for object in ["index-0/partition-000001", "index-0/plane-0"] {
+        damage(&directory, object);
+        let (loader, _) = loader(&directory);
+        let error = loader.load(&map(), &[], &|_| {}).await.unwrap_err().to_string();
+        assert!(error.contains(object), "{error}");
+        let serving = loader.load_what_can_be(&map(), &[], &|_| {}).await;
+        assert!(serving.missing["cubes"].contains(object), "{:?}", serving.missing);
+        assert_eq!(serving.tables.keys().collect::<Vec<_>>(), ["squares"]);
+        // What is held is not read again.
+        let held = [Arc::new(serving)];
+        let again = loader.load_what_can_be(&map(), &held, &|_| {}).await;
+        assert!(Arc::ptr_eq(&again.tables["squares"], &held[0].tables["squares"]));
+        damage(&directory, object);
+    }
+}
+
+#[tokio::test]
+async fn a_held_table_that_is_gone_from_the_store_is_no_new_generation() {
+    let directory = TempDir::new().unwrap();
+    published(&directory).await;
+    let (loader, _) = loader(&directory);
+    let told = Mutex::new(Vec::new());
+    let held = [Arc::new(loader.load(&map(), &[], &|_| {}).await.unwrap())];
+    let listener = |progress| told.lock().unwrap().push(progress);
+    loader.load(&map(), &held, &listener).await.unwrap();
+    assert!(told.lock().unwrap().is_empty());
+    std::fs::remove_dir_all(directory.path().join("tables/cubes")).unwrap();
+    let error = loader.load(&map(), &held, &listener).await.unwrap_err();
+    assert!(error.to_string().contains("cubes"), "{error}");
+}
