@@ -8,6 +8,11 @@
 //! **Limits.** For tests. Only the instructions above; tiles as configured must fit the operands, which a
 //! processor checks and this does not; anything else ends the process as it would have without it.
 #![expect(unsafe_code, reason = "a signal handler that reads and writes as a processor would")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "numbers of registers and tiles have as many bits as there are"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "registers have the width of addresses")]
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
