@@ -83,8 +83,12 @@ fn pass(
     // sums[row][query]: the order in which they are made.
     let mut sums = vec![0u32; rows * count];
     sums.par_chunks_mut(band_rows * count).enumerate().for_each(|(band, sums)| {
-        let rows = partitions.iter().map(|partition| partition.rows(band * band_rows, band_rows));
-        prepared.scan_rows(&rows.collect::<Vec<_>>(), sums);
+        let first = band * band_rows;
+        let bands = partitions.iter().map(|partition| partition.rows(first, band_rows));
+        // Likely this thread's next task begins with them.
+        let following = partitions.first().map(|all| all.rows(first + band_rows, band_rows));
+        let bands: Vec<&[u8]> = bands.chain(following).collect();
+        prepared.scan_rows(&bands, sums);
     });
     let column = |query| sums.iter().skip(query).step_by(count).copied().collect();
     Ok((0..count).into_par_iter().map(column).collect())

@@ -123,7 +123,8 @@ pub(super) trait RowScan: Send + Sync {
     /// sums\[row\]\[query\] += row · query, wrapping.
     ///
     /// `bands` holds the same rows of each partition, in the queries' order: whole rows of 1024
-    /// bytes, a multiple of [`ROW_UNIT`].
+    /// bytes, a multiple of [`ROW_UNIT`]. Another may follow, and may be empty, that is not scanned: what
+    /// memory to ask for at the end, without which a shard of two partitions would wait for half of it.
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]);
 }
 

@@ -18,7 +18,7 @@
 use std::arch::asm;
 use std::mem::offset_of;
 
-use super::lines::{LINE, Line, limb};
+use super::lines::{LINE, Line, limb, zeroed};
 use super::{ROW_UNIT, RowScan, detect};
 use crate::params::PARTITION_BUCKETS;
 
@@ -57,8 +57,6 @@ type Rows = [u8; ROW_UNIT * PARTITION_BUCKETS];
 type Tile = [Line<[[u32; LIMBS]; TILE_QUERIES]>; SIDE];
 /// Sums of two tiles' rows times an octet.
 type Sums = [[Tile; TILES]; ROW_UNIT / SIDE];
-
-const ZERO_SUMS: Sums = [[[Line([[0; LIMBS]; TILE_QUERIES]); SIDE]; TILES]; ROW_UNIT / SIDE];
 
 /// What `ldtilecfg` loads (Intel SDM, volume 1, "Tile configuration").
 #[repr(C, align(64))]
@@ -139,7 +137,8 @@ impl RowScan for Queries {
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]) {
         let octets = self.octets_per_partition().max(1);
         let blocks = sums.len() / (ROW_UNIT * self.count.max(1));
-        let mut tiles = vec![ZERO_SUMS; blocks * octets];
+        // SAFETY: sums are numbers.
+        let mut tiles: Box<[Sums]> = unsafe { zeroed(blocks * octets) };
         let bands: Vec<&[Rows]> = bands.iter().map(|band| band.as_chunks().0).collect();
         let partitions = self.partitions.min(bands.len());
         let span = if octets == 1 { SPAN } else { 1 };

@@ -13,7 +13,7 @@ use std::arch::x86_64::{
     _mm256_madd_epi16, _mm256_setzero_si256, _mm256_storeu_si256,
 };
 
-use super::lines::{LINE, Line, ahead};
+use super::lines::{LINE, Line, ahead, zeroed};
 use super::{RowScan, detect};
 use crate::params::PARTITION_BUCKETS;
 use crate::prefetch::prefetch;
@@ -82,7 +82,8 @@ impl RowScan for Queries {
 
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]) {
         let blocks = sums.len() / (ROWS * self.count.max(1));
-        let mut lanes = vec![[Line([[0; LANES / 2]; HALVES]); ROWS]; blocks * self.count];
+        // SAFETY: sums are numbers.
+        let mut lanes: Box<[Sums]> = unsafe { zeroed(blocks * self.count) };
         for (partition, queries) in self.blocks.chunks_exact(self.count).enumerate() {
             // SAFETY: `self` exists, so `Queries::new` has found avx2.
             unsafe { add_band(bands, partition, queries, &mut lanes) }

@@ -1,4 +1,5 @@
 //! Bytes in cache lines, and where the next ones are.
+#![expect(unsafe_code, reason = "memory that the system zeroes")]
 
 /// Bytes of a cache line, and of the widest vector register.
 pub(super) const LINE: usize = 64;
@@ -7,6 +8,16 @@ pub(super) const LINE: usize = 64;
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
 pub(super) struct Line<T>(pub(super) T);
+
+/// Sums that begin at zero: one stroke, where `vec!` would copy element after element, which for a shard of
+/// few partitions takes as long as scanning them.
+///
+/// # Safety
+/// Bytes of zero must be a `T`.
+pub(super) unsafe fn zeroed<T>(count: usize) -> Box<[T]> {
+    // SAFETY: by the condition above.
+    unsafe { Box::new_zeroed_slice(count).assume_init() }
+}
 
 /// Byte `index` of a word, least significant first. Shifted, so that the compiler takes many words at once.
 #[inline(always)]

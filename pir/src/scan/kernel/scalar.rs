@@ -81,7 +81,8 @@ impl RowScan for Queries {
     }
 
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]) {
-        for (partition, rows) in bands.iter().enumerate() {
+        let partitions = self.blocks.len() / self.count.max(1);
+        for (partition, rows) in bands.iter().take(partitions).enumerate() {
             self.accumulate(rows, partition, sums);
         }
     }

@@ -16,7 +16,7 @@ use std::arch::x86_64::{
     _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_si512,
 };
 
-use super::lines::{LINE, Line, ahead, limb};
+use super::lines::{LINE, Line, ahead, limb, zeroed};
 use super::{RowScan, detect};
 use crate::params::PARTITION_BUCKETS;
 use crate::prefetch::prefetch;
@@ -83,7 +83,8 @@ impl RowScan for Queries {
 
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]) {
         let blocks = sums.len() / (ROWS * self.count.max(1));
-        let mut lanes = vec![[[Line([0; LINE / 4]); LIMBS]; ROWS]; blocks * self.count];
+        // SAFETY: sums are numbers.
+        let mut lanes: Box<[Sums<ROWS>]> = unsafe { zeroed(blocks * self.count) };
         for (partition, queries) in self.blocks.chunks_exact(self.count).enumerate() {
             for (group, queries) in queries.chunks(CACHED_QUERIES).enumerate() {
                 // SAFETY: `self` exists, so `Queries::new` has found avx512f, avx512bw and
