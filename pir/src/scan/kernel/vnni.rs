@@ -97,8 +97,8 @@ impl RowScan for Queries {
     }
 }
 
-/// Adds each row's and query's lanes to their sum, which a shard of few partitions does almost as often as
-/// it reads a line: Σ_l 2^(8l)·(sum of the lanes of byte l).
+/// Adds each row's and query's lanes to their sum: Σ_l 2^(8l)·(sum of the lanes of byte l). Vector code,
+/// since every shard does it for all rows, however few its partitions.
 #[target_feature(enable = "avx512f")]
 fn add_totals(lanes: &[Sums<ROWS>], count: usize, sums: &mut [u32]) {
     let rows = sums.chunks_mut(ROWS * count);
