@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kubernetes build images demo crds test e2e kernels bench fmt lint docs clean
+.PHONY: help setup tools kubernetes build images demo crds test e2e kernels arm bench fmt lint docs clean
 
 # Outside the clone, so that every clone finds its dependencies built.
 CACHE := $(HOME)/.cache/opaque
@@ -66,6 +66,11 @@ e2e: $(if $(EXISTING),images,setup) ## test in a real Kubernetes that it starts 
 
 kernels: build ## test whole clusters with every kernel of this machine and both kinds of keys
 	scripts/kernels.sh $(E2E_TEST) cluster
+
+# The crate with the kernels. On another machine its tests run in an emulator, which says nothing about speed.
+arm: setup ## test the engine's kernels for ARM
+	@scripts/setup.sh --arm
+	scripts/arm.sh
 
 bench: setup ## measure the kernels
 	cargo bench --locked --workspace --features opaque-seal/secrets,opaque-pir/secrets

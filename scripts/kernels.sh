@@ -21,8 +21,10 @@ while read -r kernel flag; do
     fi
 done <<'FLAGS'
 avx2 avx2
+avx-vnni avx_vnni
 avx512-vnni avx512_vnni
 amx amx_int8
+neon-dotprod asimddp
 FLAGS
 
 for kernel in "${kernels[@]}"; do

@@ -4,6 +4,7 @@
 #
 #   scripts/setup.sh           C++ compiler, CMake, libclang, OpenSSL's headers, Rust
 #   scripts/setup.sh --tools   cargo-deny, cargo-fuzz and checkov, put into ~/.cache/opaque/tools
+#   scripts/setup.sh --arm     a C compiler, Rust's standard library and an emulator for ARM (`make arm`)
 #   scripts/setup.sh --kubernetes
 #                              what the tests of e2e/ run on: Debian's containerd, runc and network
 #                              tools (no daemon is started), and servers and tools built with Go into
@@ -68,17 +69,13 @@ as_root() {
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive "$@"
 }
 
+# install_packages PACKAGE...: nothing, if there are none.
 install_packages() {
-    local packages
-    packages=$(missing_packages | xargs)
-    [ -n "$packages" ] || return 0
-    have apt-get || fail "needs these, under Debian's names: $packages"
-    say "installing $packages"
-    as_root "apt-get install $packages" apt-get update --quiet --quiet
-    # One line for all: the list is split into words on purpose.
-    # shellcheck disable=SC2086
-    as_root "apt-get install $packages" \
-        apt-get install --yes --quiet --no-install-recommends $packages
+    [ $# -gt 0 ] || return 0
+    have apt-get || fail "needs these, under Debian's names: $*"
+    say "installing $*"
+    as_root "apt-get install $*" apt-get update --quiet --quiet
+    as_root "apt-get install $*" apt-get install --yes --quiet --no-install-recommends "$@"
 }
 
 install_rust() {
@@ -101,11 +98,21 @@ install_rust() {
     fi
 }
 
-# The standard library for WebAssembly, which the client's core is checked with.
-install_wasm() {
-    [ ! -d "$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ] || return 0
-    have rustup || fail "needs Rust's standard library for wasm32-unknown-unknown, and rustup is not there to install it"
-    rustup target add wasm32-unknown-unknown
+# install_target TARGET: its standard library.
+install_target() {
+    [ ! -d "$(rustc --print sysroot)/lib/rustlib/$1" ] || return 0
+    have rustup || fail "needs Rust's standard library for $1, and rustup is not there to install it"
+    rustup target add "$1"
+}
+
+# On an ARM machine nothing is emulated.
+install_arm() {
+    [ "$(uname -m)" != aarch64 ] || return 0
+    local packages=()
+    have qemu-aarch64 || packages+=(qemu-user)
+    have aarch64-linux-gnu-gcc || packages+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+    install_packages "${packages[@]}"
+    install_target aarch64-unknown-linux-gnu
 }
 
 # install_tool NAME VERSION
@@ -301,15 +308,18 @@ get_kubernetes() {
 
 case "${1:-}" in
 "")
-    install_packages
+    # The list is split into words on purpose.
+    # shellcheck disable=SC2046
+    install_packages $(missing_packages)
     install_rust
     ;;
 --tools)
     install_tool cargo-deny "$cargo_deny"
     install_tool cargo-fuzz "$cargo_fuzz"
-    install_wasm
+    install_target wasm32-unknown-unknown
     install_checkov
     ;;
+--arm) install_arm ;;
 --kubernetes) get_kubernetes ;;
-*) fail "usage: scripts/setup.sh [--tools | --kubernetes]" ;;
+*) fail "usage: scripts/setup.sh [--tools | --arm | --kubernetes]" ;;
 esac

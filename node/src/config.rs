@@ -74,7 +74,7 @@ pub struct Args {
     /// Threads for scans and hint products; all cores when absent.
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Machine code for scan and hint: scalar, avx2, avx512-vnni or amx; the fastest that this CPU
+    /// Machine code for scan and hint: scalar, avx2, avx-vnni, avx512-vnni, amx or neon-dotprod; the fastest that this CPU
     /// has when absent.
     #[arg(long, env = "OPAQUE_KERNEL")]
     pub kernel: Option<String>,

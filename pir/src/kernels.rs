@@ -24,8 +24,10 @@ impl Kernels {
         let inline = match scan {
             scan::Kernel::Scalar => inline::Kernel::Scalar,
             // Available where the scan's is.
-            scan::Kernel::Avx2 => inline::Kernel::Avx2,
-            scan::Kernel::Avx512Vnni | scan::Kernel::Amx => inline::Kernel::best(),
+            scan::Kernel::Avx2 | scan::Kernel::AvxVnni => inline::Kernel::Avx2,
+            scan::Kernel::Neon | scan::Kernel::Avx512Vnni | scan::Kernel::Amx => {
+                inline::Kernel::best()
+            }
         };
         Some(Self { scan, inline })
     }

@@ -33,7 +33,7 @@ pub mod inline;
 pub mod kernels;
 pub mod layout;
 pub mod params;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod prefetch;
 pub mod probe;
 pub mod ring;

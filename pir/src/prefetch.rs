@@ -11,10 +11,17 @@ use std::arch::asm;
 #[inline(always)]
 pub(crate) fn prefetch(start: *const u8, offset: usize) {
     // SAFETY: a prefetch changes nothing and faults nowhere, whatever the address; SSE is part of every
-    // x86-64 processor.
+    // x86-64 processor, and `prfm` of every ARM one.
     unsafe {
+        #[cfg(target_arch = "x86_64")]
         asm!(
             "prefetcht1 [{line}]",
+            line = in(reg) start.wrapping_add(offset),
+            options(nostack, preserves_flags),
+        );
+        #[cfg(target_arch = "aarch64")]
+        asm!(
+            "prfm pldl2keep, [{line}]",
             line = in(reg) start.wrapping_add(offset),
             options(nostack, preserves_flags),
         );

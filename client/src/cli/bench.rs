@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// Threads of each shard, and of the client
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
-    /// Machine code: auto, scalar, avx2, avx512-vnni or amx
+    /// Machine code: auto, scalar, avx2, avx-vnni, avx512-vnni, amx or neon-dotprod
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = str::parse::<Kernels>)]
     kernel: Kernels,
     /// R, bytes of a bucket: 4096, 8192, 12288 or 16384

@@ -2,7 +2,10 @@
 //!
 //! The source is safe scalar Rust in a shape that compilers vectorise; only the choice of
 //! instructions differs, so results are the same everywhere.
-#![expect(unsafe_code, reason = "entering code that was compiled for a detected processor")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "entering code that was compiled for a detected processor")
+)]
 
 /// A loop. `run` must be `#[inline(always)]`, or it keeps the instructions of its own definition.
 pub(super) trait Vectorised {

@@ -12,9 +12,15 @@ mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod detect;
+mod avx_vnni;
 #[cfg(target_arch = "x86_64")]
+mod detect;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod limbs;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lines;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -26,6 +32,10 @@ pub enum Kernel {
     Scalar,
     /// 16-bit multiply-adds on 32-byte registers.
     Avx2,
+    /// 8-bit multiply-adds on 16-byte registers (`sdot`), ARM.
+    Neon,
+    /// 8-bit multiply-adds on 32-byte registers (`vpdpbusd`), for processors without AVX-512.
+    AvxVnni,
     /// 8-bit multiply-adds on 64-byte registers (`vpdpbusd`).
     Avx512Vnni,
     /// 8-bit matrix tiles (`tdpbsud`), Sapphire Rapids and later. A tile's 16 strided loads are no
@@ -36,7 +46,8 @@ pub enum Kernel {
 
 impl Kernel {
     /// Every kernel there is, slowest first.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512Vnni, Self::Amx];
+    pub const ALL: [Self; 6] =
+        [Self::Scalar, Self::Avx2, Self::Neon, Self::AvxVnni, Self::Avx512Vnni, Self::Amx];
 
     /// The kernels that this machine runs, slowest first; the scalar one is always among them.
     pub fn available() -> impl DoubleEndedIterator<Item = Self> {
@@ -53,6 +64,8 @@ impl Kernel {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon-dotprod",
+            Self::AvxVnni => "avx-vnni",
             Self::Avx512Vnni => "avx512-vnni",
             Self::Amx => "amx",
         }
@@ -70,11 +83,15 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => detect::avx2(),
             #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => detect::avx_vnni(),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => detect::avx512_vnni(),
             #[cfg(target_arch = "x86_64")]
             Self::Amx => detect::amx(),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512Vnni | Self::Amx => false,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::available(),
+            // Another architecture's.
+            _ => false,
         }
     }
 
@@ -86,16 +103,23 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => Some(Box::new(avx2::Queries::new(queries)?)),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => Some(Box::new(vnni::Queries::new(queries)?)),
+            Self::AvxVnni => Some(Box::new(avx_vnni::prepare(queries)?)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => Some(Box::new(vnni::prepare(queries)?)),
+            // Not left to `tiles`, which a test's emulation lets through.
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx if !self.is_available() => None,
             // Every processor with tiles has VNNI.
             #[cfg(target_arch = "x86_64")]
-            Self::Amx if queries.len() == 1 && Self::Amx.is_available() => {
+            Self::Amx if queries.len() == 1 => {
                 Self::Avx512Vnni.prepare(queries).or_else(|| tiles(queries))
             }
             #[cfg(target_arch = "x86_64")]
             Self::Amx => tiles(queries),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512Vnni | Self::Amx => None,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Some(Box::new(neon::prepare(queries)?)),
+            // Another architecture's.
+            _ => None,
         }
     }
 }
@@ -104,6 +128,12 @@ impl Kernel {
 #[cfg(target_arch = "x86_64")]
 pub(super) fn tiles(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
     Some(Box::new(amx::Queries::new(queries)?))
+}
+
+/// AVX-VNNI's code in AVX-512's encoding; `None` where this machine lacks that.
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(super) fn narrow(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
+    Some(Box::new(avx_vnni::prepare_evex(queries)?))
 }
 
 /// Has tiles work in this test's process, on whatever processor.

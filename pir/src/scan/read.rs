@@ -1,5 +1,8 @@
 //! What every scan is measured against: the same bytes read once, with no arithmetic worth mentioning.
-#![expect(unsafe_code, reason = "vector loads behind a run-time check")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "vector loads behind a run-time check")
+)]
 
 /// Sum of the bytes, taken as numbers of eight bytes, with the widest registers that this machine has; up
 /// to 511 bytes beyond the last multiple of 512 are left out.

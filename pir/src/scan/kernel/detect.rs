@@ -9,10 +9,20 @@ pub(super) fn avx2() -> bool {
     is_x86_feature_detected!("avx2")
 }
 
+pub(super) fn avx_vnni() -> bool {
+    avx2() && is_x86_feature_detected!("avxvnni")
+}
+
 pub(super) fn avx512_vnni() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vnni")
+}
+
+/// AVX-512's instructions on narrower registers.
+#[cfg(test)]
+pub(super) fn avx512_vl() -> bool {
+    is_x86_feature_detected!("avx512vl")
 }
 
 /// Whether the processor has int8 tiles and Linux lets this process use them (both asked once).
