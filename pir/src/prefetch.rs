@@ -10,20 +10,24 @@ use std::arch::asm;
 /// unrolled loop, where so many at once are dropped.
 #[inline(always)]
 pub(crate) fn prefetch(start: *const u8, offset: usize) {
+    let line = start.wrapping_add(offset);
     // SAFETY: a prefetch changes nothing and faults nowhere, whatever the address; SSE is part of every
     // x86-64 processor, and `prfm` of every ARM one.
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        asm!(
-            "prefetcht1 [{line}]",
-            line = in(reg) start.wrapping_add(offset),
-            options(nostack, preserves_flags),
-        );
+        asm!("prefetcht1 [{line}]", line = in(reg) line, options(nostack, preserves_flags));
         #[cfg(target_arch = "aarch64")]
-        asm!(
-            "prfm pldl2keep, [{line}]",
-            line = in(reg) start.wrapping_add(offset),
-            options(nostack, preserves_flags),
-        );
+        asm!("prfm pldl2keep, [{line}]", line = in(reg) line, options(nostack, preserves_flags));
+    }
+}
+
+/// Asks for a line in the first-level cache: soon needed, and likely in the second.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn prefetch_near(start: *const u8, offset: usize) {
+    let line = start.wrapping_add(offset);
+    // SAFETY: as above.
+    unsafe {
+        asm!("prefetcht0 [{line}]", line = in(reg) line, options(nostack, preserves_flags));
     }
 }

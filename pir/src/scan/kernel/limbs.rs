@@ -141,8 +141,10 @@ pub(super) fn signed(word: u32) -> u32 {
 }
 
 impl RowScan for Queries {
+    /// Long bands, as reading starts anew with each, unless queries are to pass over them several times: then they
+    /// must stay in the second-level cache with the next.
     fn task_rows(&self) -> usize {
-        256
+        if self.count <= CACHED_QUERIES { 1024 } else { 256 }
     }
 
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]) {

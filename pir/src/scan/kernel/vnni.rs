@@ -12,7 +12,7 @@ use super::detect;
 use super::limbs::{Block, Code, LIMBS, Lanes, Queries, ROWS, Row, Rows, STEPS, Sums};
 use super::lines::{LINE, Line};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_near};
 
 static CODE: Code = Code {
     alone: add_in_turn,
@@ -20,13 +20,16 @@ static CODE: Code = Code {
     ahead: 16 * PARTITION_BUCKETS,
 };
 
+/// How far ahead a query alone asks for memory once more, in the first-level cache: bytes.
+const NEAR: usize = ROWS * PARTITION_BUCKETS;
+
 /// `None` where this machine lacks the instructions.
 pub(super) fn prepare(queries: &[&[u32]]) -> Option<Queries> {
     // SAFETY: the features of the code below were found.
     detect::avx512_vnni().then(|| unsafe { Queries::new(queries, &CODE, identity) })
 }
 
-/// One row after another, asking for each line a line of the next four: memory comes fastest in its own order.
+/// One row after another: a query alone waits for nothing but memory, which comes fastest in its own order.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn add_in_turn(rows: &Rows, query: &Block, sums: &mut Sums, next: *const u8) {
     let rows = rows.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
@@ -60,6 +63,9 @@ fn add_rows<const N: usize, const LINES: usize>(
         }
         for line in 0..LINES {
             prefetch(next, (step * LINES + line) * LINE);
+        }
+        if N == 1 {
+            prefetch_near(rows.as_ptr().cast(), NEAR + step * LINE);
         }
     }
     for ([first, second, third, fourth], Line(sums)) in lanes.into_iter().zip(sums) {
