@@ -64,7 +64,8 @@ fn add_rows<const N: usize, const LINES: usize>(
         for line in 0..LINES {
             prefetch(next, (step * LINES + line) * LINE);
         }
-        if N == 1 {
+        // Lines come in pairs.
+        if N == 1 && step % 2 == 0 {
             prefetch_near(rows.as_ptr().cast(), NEAR + step * LINE);
         }
     }
