@@ -64,7 +64,7 @@ fn add_rows<const N: usize, const LINES: usize>(
         for line in 0..LINES {
             prefetch(next, (step * LINES + line) * LINE);
         }
-        // Lines come in pairs.
+        // For each second line: for all it took 3 % longer (decision 007).
         if N == 1 && step % 2 == 0 {
             prefetch_near(rows.as_ptr().cast(), NEAR + step * LINE);
         }
