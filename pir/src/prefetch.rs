@@ -20,14 +20,3 @@ pub(crate) fn prefetch(start: *const u8, offset: usize) {
         asm!("prfm pldl2keep, [{line}]", line = in(reg) line, options(nostack, preserves_flags));
     }
 }
-
-/// Asks for a line in the first-level cache: soon needed, and likely in the second.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-pub(crate) fn prefetch_near(start: *const u8, offset: usize) {
-    let line = start.wrapping_add(offset);
-    // SAFETY: as above.
-    unsafe {
-        asm!("prefetcht0 [{line}]", line = in(reg) line, options(nostack, preserves_flags));
-    }
-}

@@ -22,6 +22,8 @@ mod lines;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "x86_64")]
+mod staged;
+#[cfg(target_arch = "x86_64")]
 mod vnni;
 
 /// A way to scan.
@@ -105,7 +107,9 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => Some(Box::new(avx_vnni::prepare(queries)?)),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => Some(Box::new(vnni::prepare(queries)?)),
+            Self::Avx512Vnni if queries.len() == 1 && detect::amd() => staged(queries),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => asking(queries),
             // Not left to `tiles`, which a test's emulation lets through.
             #[cfg(target_arch = "x86_64")]
             Self::Amx if !self.is_available() => None,
@@ -122,6 +126,19 @@ impl Kernel {
             _ => None,
         }
     }
+}
+
+/// AVX-512 VNNI's code for any number of queries, which asks for memory ahead.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn asking(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
+    Some(Box::new(vnni::prepare(queries)?))
+}
+
+/// AVX-512 VNNI's code for a query alone, which copies rows first.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn staged(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
+    let [query] = queries else { return None };
+    Some(Box::new(staged::prepare(query)?))
 }
 
 /// Queries for the tiles, however few.

@@ -115,7 +115,7 @@ fn any_number_of_queries_agrees_with_the_definition() {
 fn code_of_other_processors_agrees_with_the_definition() {
     kernel::emulate_tiles();
     let cases =
-        [(1, 2, 64), (2, 9, 32), (5, 4, 96), (8, 5, 64), (9, 3, 64), (16, 1, 96), (17, 2, 32)];
+        [(1, 2, 64), (1, 5, 96), (2, 9, 32), (5, 4, 96), (8, 5, 64), (9, 3, 64), (16, 1, 96), (17, 2, 32)];
     for (count, partitions, rows) in
         cases.into_iter().chain([(3, 2, 32), (4, 2, 32), (33, 3, 64), (57, 2, 32), (64, 2, 64)])
     {
@@ -125,10 +125,16 @@ fn code_of_other_processors_agrees_with_the_definition() {
         let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
         let bands: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
         // Tiles are emulated, also for a single query, which `scan` leaves to VNNI; AVX-VNNI's code is run in
-        // AVX-512's encoding.
-        let codes = [("tiles", kernel::tiles(&queries)), ("avx-vnni", kernel::narrow(&queries))];
-        assert!(codes[0].1.is_some());
-        assert_eq!(codes[1].1.is_some(), Kernel::Avx512Vnni.is_available());
+        // AVX-512's encoding; a query alone has code for AMD's processors and code for others.
+        let codes = [
+            ("tiles", kernel::tiles(&queries)),
+            ("avx-vnni", kernel::narrow(&queries)),
+            ("avx512-vnni, asking", kernel::asking(&queries)),
+            ("avx512-vnni, staged", kernel::staged(&queries)),
+        ];
+        let vnni = Kernel::Avx512Vnni.is_available();
+        let expected = [true, vnni, vnni, vnni && count == 1];
+        assert_eq!(codes.each_ref().map(|(_, code)| code.is_some()), expected);
         for (name, code) in codes {
             let Some(code) = code else { continue };
             let mut sums = vec![7; rows * count];

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "Linux gives tile registers only to those who ask")]
 
 use std::arch::is_x86_feature_detected;
+use std::arch::x86_64::__cpuid;
 #[cfg(target_os = "linux")]
 use std::sync::OnceLock;
 
@@ -17,6 +18,12 @@ pub(super) fn avx512_vnni() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vnni")
+}
+
+/// Whether AMD made the processor, whose caches like to be asked for memory in another way than Intel's.
+pub(super) fn amd() -> bool {
+    let maker = __cpuid(0);
+    [maker.ebx, maker.edx, maker.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
 }
 
 /// AVX-512's instructions on narrower registers.
@@ -41,7 +48,7 @@ pub(super) fn amx() -> bool {
 /// CPUID leaf 7, EDX: bit 24 is AMX-TILE, bit 25 AMX-INT8 (Intel SDM, volume 2A, CPUID).
 #[cfg(target_os = "linux")]
 fn has_int8_tiles() -> bool {
-    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    use std::arch::x86_64::__cpuid_count;
 
     const TILES: u32 = 1 << 24 | 1 << 25;
     __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES == TILES

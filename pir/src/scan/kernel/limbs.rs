@@ -72,15 +72,7 @@ impl Queries {
         code: &'static Code,
         digits: impl Fn(u32) -> u32,
     ) -> Self {
-        let partitions = queries.first().map_or(0, |query| query.len() / PARTITION_BUCKETS);
-        let mut blocks = Vec::with_capacity(partitions * queries.len());
-        for partition in 0..partitions {
-            for query in queries {
-                let words = query.get(partition * PARTITION_BUCKETS..).unwrap_or_default();
-                blocks.push(block(words, &digits));
-            }
-        }
-        Self { blocks, count: queries.len(), code }
+        Self { blocks: blocks(queries, digits), count: queries.len(), code }
     }
 
     /// Adds one partition's band times some queries (those of `group`) to their sums.
@@ -116,6 +108,19 @@ impl Queries {
             }
         }
     }
+}
+
+/// Splits each word, as `digits` gives it; all blocks of a partition together.
+pub(super) fn blocks(queries: &[&[u32]], digits: impl Fn(u32) -> u32) -> Vec<Block> {
+    let partitions = queries.first().map_or(0, |query| query.len() / PARTITION_BUCKETS);
+    let mut blocks = Vec::with_capacity(partitions * queries.len());
+    for partition in 0..partitions {
+        for query in queries {
+            let words = query.get(partition * PARTITION_BUCKETS..).unwrap_or_default();
+            blocks.push(block(words, &digits));
+        }
+    }
+    blocks
 }
 
 fn block(words: &[u32], digits: impl Fn(u32) -> u32) -> Block {

@@ -12,7 +12,7 @@ use super::detect;
 use super::limbs::{Block, Code, LIMBS, Lanes, Queries, ROWS, Row, Rows, STEPS, Sums};
 use super::lines::{LINE, Line};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::{prefetch, prefetch_near};
+use crate::prefetch::prefetch;
 
 static CODE: Code = Code {
     alone: add_in_turn,
@@ -20,16 +20,14 @@ static CODE: Code = Code {
     ahead: 16 * PARTITION_BUCKETS,
 };
 
-/// How far ahead a query alone asks for memory once more, in the first-level cache: bytes.
-const NEAR: usize = ROWS * PARTITION_BUCKETS;
-
 /// `None` where this machine lacks the instructions.
 pub(super) fn prepare(queries: &[&[u32]]) -> Option<Queries> {
     // SAFETY: the features of the code below were found.
     detect::avx512_vnni().then(|| unsafe { Queries::new(queries, &CODE, identity) })
 }
 
-/// One row after another: a query alone waits for nothing but memory, which comes fastest in its own order.
+/// One row after another: a query alone waits for nothing but memory, which comes fastest in its own order. (On
+/// AMD's processors [`staged`](super::staged) has it.)
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn add_in_turn(rows: &Rows, query: &Block, sums: &mut Sums, next: *const u8) {
     let rows = rows.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
@@ -64,11 +62,14 @@ fn add_rows<const N: usize, const LINES: usize>(
         for line in 0..LINES {
             prefetch(next, (step * LINES + line) * LINE);
         }
-        // For each second line: for all it took 3 % longer (decision 007).
-        if N == 1 && step % 2 == 0 {
-            prefetch_near(rows.as_ptr().cast(), NEAR + step * LINE);
-        }
     }
+    add_joined(lanes, sums);
+}
+
+/// Joins the sums of a word's four bytes, and adds them to those of their rows.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn add_joined<const N: usize>(lanes: [[__m512i; LIMBS]; N], sums: &mut [Lanes; N]) {
     for ([first, second, third, fourth], Line(sums)) in lanes.into_iter().zip(sums) {
         let joined = _mm512_add_epi32(third, _mm512_slli_epi32::<8>(fourth));
         let joined = _mm512_add_epi32(second, _mm512_slli_epi32::<8>(joined));
@@ -80,7 +81,7 @@ fn add_rows<const N: usize, const LINES: usize>(
 /// Any 64 bytes as a register.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load<T: Copy, const N: usize>(line: &[T; N]) -> __m512i {
+pub(super) fn load<T: Copy, const N: usize>(line: &[T; N]) -> __m512i {
     const { assert!(size_of::<[T; N]>() == LINE) };
     // SAFETY: the reference covers 64 initialised bytes, and the load needs no alignment.
     unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
