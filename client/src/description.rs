@@ -6,7 +6,7 @@ mod wire;
 use opaque_pir::{inline::Variant, layout::Salt, table::Schema};
 
 #[cfg(not(target_family = "wasm"))]
-pub use self::wire::{DescriptionError, schema_to_wire};
+pub use self::wire::DescriptionError;
 use crate::sql::{IndexMeta, TableMeta};
 
 /// One epoch of a table, as a client needs it. All of it is public.

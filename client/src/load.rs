@@ -20,7 +20,7 @@ use tonic::Status;
 use crate::{
     client::{Client, Event, OnEvent},
     ddl,
-    description::{Table, schema_to_wire},
+    description::Table,
     error::Error,
     session::{CallError, NodeClient},
 };
@@ -163,7 +163,7 @@ impl Client {
         on_event: &OnEvent,
     ) -> Result<Loaded, CallError> {
         let Rows { schema, batches, rows: total, bytes: _ } = rows;
-        let header = LoadHeader { schema: Some(schema_to_wire(&schema)) };
+        let header = LoadHeader { schema: Some((&schema).into()) };
         let sent = on_event.clone();
         let mut done = 0;
         let batches = batches.into_iter().map(move |batch| {

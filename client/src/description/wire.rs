@@ -1,13 +1,13 @@
-//! Descriptions from the wire, and schemas to it.
+//! Descriptions from the wire.
 
 use opaque_pir::{
     geometry::{Geometry, GeometryError},
     inline::Variant,
     layout::Salt,
     params::ParamsId,
-    table::{Column, ColumnType, Role, Schema, SchemaError},
+    table::Schema,
 };
-use opaque_proto::v1;
+use opaque_proto::{SchemaError, v1};
 use thiserror::Error;
 
 use super::{InlineMeta, Table};
@@ -18,7 +18,7 @@ impl TryFrom<v1::TableDescription> for Table {
 
     fn try_from(wire: v1::TableDescription) -> Result<Self, DescriptionError> {
         let v1::TableDescription { schema, epoch, generation, rows, salt, indexes } = wire;
-        let schema = schema_from_wire(schema.ok_or(DescriptionError::Missing("schema"))?)?;
+        let schema = Schema::try_from(schema.ok_or(DescriptionError::Missing("schema"))?)?;
         let salt = <[u8; 32]>::try_from(salt.as_ref()).map_err(|_| DescriptionError::Salt)?;
         let expected: Vec<usize> = schema.searchable().collect();
         if expected.len() != indexes.len() {
@@ -59,66 +59,6 @@ fn params_id(bytes: &[u8]) -> Result<ParamsId, DescriptionError> {
         .map_err(|_| DescriptionError::Missing("parameter digest"))
 }
 
-fn schema_from_wire(wire: v1::Schema) -> Result<Schema, DescriptionError> {
-    let v1::Schema { table, columns } = wire;
-    let column = |wire: v1::Column| {
-        Ok(Column {
-            column_type: column_type(wire.r#type())?,
-            role: role(wire.role())?,
-            nullable: wire.nullable,
-            name: wire.name,
-        })
-    };
-    let columns = columns.into_iter().map(column).collect::<Result<_, DescriptionError>>()?;
-    Ok(Schema::new(table, columns)?)
-}
-
-fn column_type(wire: v1::ColumnType) -> Result<ColumnType, DescriptionError> {
-    match wire {
-        v1::ColumnType::Unspecified => Err(DescriptionError::Missing("column type")),
-        v1::ColumnType::Int => Ok(ColumnType::Int),
-        v1::ColumnType::Real => Ok(ColumnType::Real),
-        v1::ColumnType::Text => Ok(ColumnType::Text),
-        v1::ColumnType::Json => Ok(ColumnType::Json),
-        v1::ColumnType::Bool => Ok(ColumnType::Bool),
-        v1::ColumnType::Timestamp => Ok(ColumnType::Timestamp),
-    }
-}
-
-fn role(wire: v1::ColumnRole) -> Result<Role, DescriptionError> {
-    match wire {
-        v1::ColumnRole::Unspecified => Err(DescriptionError::Missing("column role")),
-        v1::ColumnRole::Key => Ok(Role::Key),
-        v1::ColumnRole::Index => Ok(Role::Index),
-        v1::ColumnRole::Payload => Ok(Role::Payload),
-    }
-}
-
-/// A schema as it is sent.
-pub fn schema_to_wire(schema: &Schema) -> v1::Schema {
-    let column = |column: &Column| v1::Column {
-        name: column.name.clone(),
-        r#type: match column.column_type {
-            ColumnType::Int => v1::ColumnType::Int,
-            ColumnType::Real => v1::ColumnType::Real,
-            ColumnType::Text => v1::ColumnType::Text,
-            ColumnType::Json => v1::ColumnType::Json,
-            ColumnType::Bool => v1::ColumnType::Bool,
-            ColumnType::Timestamp => v1::ColumnType::Timestamp,
-        }
-        .into(),
-        role: match column.role {
-            Role::Key => v1::ColumnRole::Key,
-            Role::Index => v1::ColumnRole::Index,
-            Role::Payload => v1::ColumnRole::Payload,
-        }
-        .into(),
-        nullable: column.nullable,
-    };
-    let columns = schema.columns().iter().map(column).collect();
-    v1::Schema { table: schema.table().to_owned(), columns }
-}
-
 /// Why a description was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -140,7 +80,7 @@ pub enum DescriptionError {
         /// As described.
         theirs: ParamsId,
     },
-    /// The columns are no schema.
+    /// The columns are no schema, or of a newer version.
     #[error("the table's description has no valid schema: {0}")]
     Schema(#[from] SchemaError),
     /// An index has no valid shape.
@@ -150,6 +90,8 @@ pub enum DescriptionError {
 
 #[cfg(test)]
 mod tests {
+    use opaque_pir::table::{Column, ColumnType, Role};
+
     use super::*;
 
     fn described() -> v1::TableDescription {
@@ -177,7 +119,7 @@ mod tests {
             public_parts: vec![vec![8; 32].into()],
         };
         v1::TableDescription {
-            schema: Some(schema_to_wire(&schema)),
+            schema: Some((&schema).into()),
             epoch: 4,
             generation: 9,
             rows: 5,
@@ -190,7 +132,7 @@ mod tests {
     fn a_description_survives_the_round_trip() {
         let table = Table::try_from(described()).unwrap();
         assert_eq!((table.epoch, table.generation, table.rows), (4, 9, 5));
-        assert_eq!(schema_to_wire(&table.schema), described().schema.unwrap());
+        assert_eq!(v1::Schema::from(&table.schema), described().schema.unwrap());
         assert_eq!(table.salt, Salt([7; 32]));
         let columns: Vec<usize> = table.indexes.iter().map(|index| index.column).collect();
         assert_eq!(columns, [0, 2]);
@@ -223,6 +165,6 @@ mod tests {
         let unknown = |wire: &mut v1::TableDescription| {
             wire.schema.as_mut().unwrap().columns[0].r#type = 99;
         };
-        assert_eq!(refused(unknown), E::Missing("column type"));
+        assert!(matches!(refused(unknown), E::Schema(SchemaError::Unknown { .. })));
     }
 }

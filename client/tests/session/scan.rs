@@ -4,7 +4,6 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use opaque_client::{
     Client, ClientConfig, Error, QueryOptions,
-    description::schema_to_wire,
     profile::{Home, NodeUrl},
 };
 use opaque_pir::{
@@ -46,7 +45,7 @@ pub(crate) fn described(epoch: u64, rows: u64) -> TableDescription {
         public_parts: vec![PublicPart::digest(&public_part()).to_vec().into()],
     };
     TableDescription {
-        schema: Some(schema_to_wire(&schema())),
+        schema: Some((&schema()).into()),
         epoch,
         generation: 1,
         rows,

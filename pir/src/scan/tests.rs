@@ -114,8 +114,16 @@ fn any_number_of_queries_agrees_with_the_definition() {
 #[test]
 fn code_of_other_processors_agrees_with_the_definition() {
     kernel::emulate_tiles();
-    let cases =
-        [(1, 2, 64), (1, 5, 96), (2, 9, 32), (5, 4, 96), (8, 5, 64), (9, 3, 64), (16, 1, 96), (17, 2, 32)];
+    let cases = [
+        (1, 2, 64),
+        (1, 5, 96),
+        (2, 9, 32),
+        (5, 4, 96),
+        (8, 5, 64),
+        (9, 3, 64),
+        (16, 1, 96),
+        (17, 2, 32),
+    ];
     for (count, partitions, rows) in
         cases.into_iter().chain([(3, 2, 32), (4, 2, 32), (33, 3, 64), (57, 2, 32), (64, 2, 64)])
     {

@@ -23,8 +23,8 @@ use tonic::{Status, Streaming};
 use super::QueryService;
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::convert::{description, schema_from_proto};
 use crate::coordination::{Change, UnixMillis};
+use crate::description::description;
 use crate::error::NodeError;
 use crate::prepare::{self, Progress};
 use crate::registry::store_error;
@@ -153,7 +153,7 @@ impl Load {
         let Some(load_request::Part::Header(LoadHeader { schema: Some(schema) })) = first else {
             return Err(malformed("no schema").into());
         };
-        let schema = schema_from_proto(schema)?;
+        let schema = Schema::try_from(schema).map_err(|error| malformed(&error.to_string()))?;
         let mut rows = Vec::new();
         let (mut bytes, mut reported) = (0u64, 0u64);
         while let Some(request) = timeout(SILENCE, requests.message()).await.map_err(silent)?? {

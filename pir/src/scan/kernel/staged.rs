@@ -86,13 +86,7 @@ fn pairs<'bands>(bands: &[&'bands [u8]], partition: usize) -> &'bands [Rows] {
 /// it took up to two fifths longer.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn add_pair(
-    rows: &Rows,
-    query: &Block,
-    sums: &mut [Lanes; PAIR],
-    next: &Rows,
-    stage: &mut Rows,
-) {
+fn add_pair(rows: &Rows, query: &Block, sums: &mut [Lanes; PAIR], next: &Rows, stage: &mut Rows) {
     let mut lanes = [[_mm512_setzero_si512(); LIMBS]; PAIR];
     let [[a0, a1, a2, a3], [b0, b1, b2, b3]] = &mut lanes;
     // SAFETY: 16 steps of 2 lines read all of `next` and write all of `stage`; of 4 lines, all of `query`; of one
