@@ -10,19 +10,16 @@
 //! together with an encryption of `s` ([`index_keys`](crate::index_keys)). Δ is added everywhere,
 //! times a bit that says where: neither a branch nor an address depends on `k*`.
 
-mod gaussian;
-
 use opaque_pir::{
     geometry::Geometry,
     layout::Salt,
     params::{DELTA, PARTITION_BUCKETS, RING_DEGREE},
     ring::{Multiplier, Poly, public_element},
+    sampling::{SCAN_ERRORS, Stream},
 };
 use rand::TryCryptoRng;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
-
-use gaussian::Gaussian;
 
 /// Buckets of a partition, as bucket numbers count them.
 const PARTITION_WIDTH: u32 = 1024;
@@ -71,9 +68,8 @@ pub fn encrypt(target: Target<'_>, seed: Seed) -> ScanQuery {
     let Seed(seed) = seed;
     let mut secret = Box::new(Zeroizing::new([0i32; RING_DEGREE]));
     // Lane u32::MAX is the secret's: there are at most 2^10 partitions.
-    Gaussian::new(&seed, u32::MAX).fill(secret.as_mut_slice(), |coefficient, sample| {
-        *coefficient = sample;
-    });
+    let values = secret.as_mut_slice();
+    Stream::new(&seed, u32::MAX).fill(&SCAN_ERRORS, values, |value, sample| *value = sample);
     let multiplier = Multiplier::new(&secret);
     let mut lwe = vec![0u32; target.geometry.buckets() as usize];
     let partitions = lwe.par_chunks_mut(PARTITION_BUCKETS).zip(0u32..target.geometry.partitions());
@@ -83,7 +79,7 @@ pub fn encrypt(target: Target<'_>, seed: Seed) -> ScanQuery {
             let a = public_element(target.salt, target.column, j);
             multiplier.times(&a, product);
             block.copy_from_slice(product.as_slice());
-            Gaussian::new(&seed, j).fill(block, |b, error| {
+            Stream::new(&seed, j).fill(&SCAN_ERRORS, block, |b, error| {
                 *b = b.wrapping_add(error.cast_unsigned());
             });
             for (b, k) in block.iter_mut().zip(j * PARTITION_WIDTH..) {

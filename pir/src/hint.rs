@@ -21,8 +21,8 @@ mod transform;
 use rayon::prelude::*;
 use thiserror::Error;
 
+pub use crate::vector::Kernel;
 pub use builder::HintBuilder;
-pub use kernel::Kernel;
 
 use crate::geometry::Geometry;
 use crate::layout::Salt;

@@ -73,11 +73,10 @@ mod rings;
 #[cfg(feature = "secrets")]
 pub mod secrets;
 mod table;
-mod vector;
 
+pub use crate::vector::Kernel;
 pub use chain::Chain;
 pub use error::InlineError;
-pub use kernel::Kernel;
 pub use params::{ANSWER_BITS, ERROR_DEVIATION, N, PLANE_BYTES, Q_PRIMES, SPECIAL_PRIMES, Variant};
 pub use product::{MAX_PASS, PlaneProduct, answer, multiply};
 pub use public::PublicElements;

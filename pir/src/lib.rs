@@ -18,7 +18,8 @@
 //! - [`kernels`]: one choice of machine code for all of it;
 //! - [`codec`]: what travels.
 //!
-//! **Features.** `secrets`: the client's half of [`inline`]. Only `opaque-client` may turn it on.
+//! **Features.** `secrets`: the client's half of [`inline`], and the sampling of secrets and errors. Only
+//! `opaque-client` may turn it on.
 //!
 //! **Limits.** No secret key type exists here without that feature, no async runtime, no network, no
 //! Kubernetes, no SEAL: secrets live in `opaque-client`, SEAL's BFV in `opaque-seal`.
@@ -37,5 +38,8 @@ pub mod params;
 mod prefetch;
 pub mod probe;
 pub mod ring;
+#[cfg(feature = "secrets")]
+pub mod sampling;
 pub mod scan;
 pub mod table;
+mod vector;

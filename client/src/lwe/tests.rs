@@ -34,7 +34,7 @@ fn a_lookup_is_an_lwe_encryption_of_its_bucket() {
     let mut seed = [0; 32];
     StdRng::seed_from_u64(3).fill_bytes(&mut seed);
     let mut secret = [0i32; RING_DEGREE];
-    Gaussian::new(&seed, u32::MAX).fill(&mut secret, |to, sample| *to = sample);
+    Stream::new(&seed, u32::MAX).fill(&SCAN_ERRORS, &mut secret, |to, sample| *to = sample);
     let mut rng = StdRng::seed_from_u64(3);
     let lookup = encrypt(target(&geometry, bucket), draw_seed(&mut rng));
     assert_eq!(**lookup.secret, secret);

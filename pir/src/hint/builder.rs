@@ -1,11 +1,11 @@
 //! Builds a hint from partitions that come one at a time.
 
-use super::kernel::Kernel;
 use super::planes::Accumulate;
 use super::{Hint, HintError};
 use crate::geometry::Geometry;
 use crate::layout::Salt;
 use crate::ring::public_element;
+use crate::vector::Kernel;
 
 /// Accumulates a hint over the partitions of an index.
 ///

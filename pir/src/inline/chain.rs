@@ -26,11 +26,11 @@ use super::modulus::{Factor, Factors, Modulus};
 use super::params::{ANSWER_BITS, N, Variant};
 use super::rings::{self, Q, Q_BASIS, SPECIAL, SPECIAL_BASIS};
 use super::table::{BLOCKS, LANES, LINE, PlaneTables, PublicPart, width};
-use super::vector::{Vectorised, vectorise};
 use super::{InlineError, Poly, PublicElements, scale};
 use crate::geometry::Fold;
 use crate::hint::PLANE_WORDS;
 use crate::scan::pages::Pages;
+use crate::vector::{Vectorised, vectorise};
 
 /// Diagonals that are encoded, and steps' digits that are kept, before they are written to the tables:
 /// all that the most folded plane has.

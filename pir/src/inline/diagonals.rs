@@ -4,11 +4,11 @@ use rayon::prelude::*;
 
 use super::modulus::Modulus;
 use super::rings::{self, PLAINTEXT, Q};
-use super::vector::{Vectorised, vectorise};
 use super::{N, Poly};
 use crate::codec::switch_modulus;
 use crate::geometry::Fold;
 use crate::params::RING_DEGREE;
+use crate::vector::{Vectorised, vectorise};
 
 /// Diagonals that are gathered together: their entries in a row of the hint are neighbours.
 const GROUP: usize = 16;

@@ -23,6 +23,7 @@ mod tests;
 use super::modulus::Modulus;
 use super::params::N;
 use super::table::{LANES, LINE};
+use crate::vector::Kernel;
 
 /// Slots of the half in which rotations are cyclic.
 pub(super) const HALF: usize = N / 2;
@@ -36,59 +37,7 @@ pub(super) type Operand = [u32; PADDED];
 /// A line of the tables: 16 little-endian words.
 pub(super) type Line = [u8; LINE];
 
-/// A way to take inner products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kernel {
-    /// Portable code: the reference.
-    Scalar,
-    /// Four products of 32 bits an instruction (`vpmuludq`).
-    Avx2,
-    /// Eight products of 32 bits an instruction.
-    Avx512,
-}
-
 impl Kernel {
-    /// Every kernel there is, slowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
-
-    /// The kernels that this machine runs, slowest first; the scalar one is always among them.
-    pub fn available() -> impl DoubleEndedIterator<Item = Self> {
-        Self::ALL.into_iter().filter(|kernel| kernel.is_available())
-    }
-
-    /// The fastest kernel that this machine runs.
-    pub fn best() -> Self {
-        Self::available().next_back().unwrap_or(Self::Scalar)
-    }
-
-    /// The kernel's name, as configuration spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-        }
-    }
-
-    /// The kernel of that name, if this machine runs it.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::available().find(|kernel| kernel.name() == name)
-    }
-
-    /// Whether the processor has the instructions.
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Scalar => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => std::arch::is_x86_feature_detected!("avx512f"),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
-        }
-    }
-
     /// The code of this kernel for lines of `W`; `None` where this machine does not run it.
     pub(super) fn code<const W: usize>(self) -> Option<Code<W>> {
         match self {

@@ -3,8 +3,8 @@
 //! Constant time: the client's half computes with secrets here. Comparisons become `min`, and
 //! remainders are Barrett's or Shoup's.
 
-use super::vector::{Vectorised, vectorise};
 use super::{N, Poly};
+use crate::vector::{Vectorised, vectorise};
 
 /// A prime of 20 to 28 bits with what reduces modulo it.
 #[derive(Debug, Clone, Copy)]

@@ -18,8 +18,8 @@
 pub(super) mod tests;
 
 use super::modulus::{Factor, Modulus, times_lazy};
-use super::vector::{Vectorised, vectorise};
 use super::{N, Poly};
+use crate::vector::{Vectorised, vectorise};
 
 /// Rows, and columns, of the matrix.
 const SIDE: usize = 64;

@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 
 use super::chain::divide_by_special;
-use super::kernel::{Code, HALF, Kernel, Operand, Pair};
+use super::kernel::{Code, HALF, Operand, Pair};
 use super::modulus::Modulus;
 use super::params::{ANSWER_BITS, N, PLANE_BYTES, Variant};
 use super::rings::{self, PLAINTEXT, Q, Q_BASIS, SPECIAL, SPECIAL_BASIS};
@@ -20,6 +20,7 @@ use super::{InlineError, InlineQuery, Poly, bits, scale};
 use crate::codec::switch_modulus;
 use crate::geometry::Fold;
 use crate::params::{PLAINTEXT_MODULUS, RING_DEGREE};
+use crate::vector::Kernel;
 
 /// Queries that share a pass over the tables; more take several passes.
 pub const MAX_PASS: usize = 8;

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use super::modulus::{Factor, Modulus};
 use super::ntt::Ntt;
 use super::params::{PLAINTEXT_ROOT, Q_PRIMES, Q_ROOTS, SPECIAL_PRIMES, SPECIAL_ROOTS};
-use super::vector::{Vectorised, vectorise};
 use super::{N, Poly};
 use crate::params::PLAINTEXT_MODULUS;
+use crate::vector::{Vectorised, vectorise};
 
 /// Modulo the two primes of q.
 pub(super) static Q: LazyLock<[Ntt; 2]> = LazyLock::new(|| pair(Q_PRIMES, Q_ROOTS));

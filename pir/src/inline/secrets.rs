@@ -12,7 +12,6 @@
 //! Constant time: sampling compares with every entry of a table, arithmetic neither branches nor
 //! divides, and indices are public.
 
-mod sampler;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
@@ -30,9 +29,12 @@ use super::rings::{self, PLAINTEXT, Q, Q_BASIS, SPECIAL_BASIS};
 use super::{InlineError, Poly, PublicElements, PublicPart};
 use crate::geometry::Fold;
 use crate::params::{PLAINTEXT_MODULUS, RING_DEGREE};
+use crate::sampling::{Distribution, RING_ERRORS, Stream, Ternary};
 
 const HALF: usize = N / 2;
 const T: u32 = PLAINTEXT_MODULUS;
+/// The stream of the key; errors have small numbers.
+const KEY_LANE: u32 = u32::MAX;
 
 /// A polynomial that is cleared on drop, boxed so that moving it leaves no copy behind.
 type SecretPoly = Box<Zeroizing<Poly>>;
@@ -86,12 +88,12 @@ pub fn encrypt(
     let Seed(seed) = seed;
     let (rings, step) = (rings::all(), elements.variant.baby_steps());
     let mut ternary = Box::new(Zeroizing::new([0i32; N]));
-    sampler::ternary(&seed, &mut ternary);
+    draw(&seed, KEY_LANE, &Ternary, &mut ternary);
     let key = rings.map(|ntt| slots_of(ntt, &ternary));
 
     let mut bytes = Vec::with_capacity(elements.variant.query_bytes());
     let mut error = Box::new(Zeroizing::new([0i32; N]));
-    sampler::gaussian(&seed, 0, &mut error);
+    draw(&seed, 0, &RING_ERRORS, &mut error);
     let widths = [Q_BITS, Q_BITS, SPECIAL_BITS, SPECIAL_BITS];
     for (((ntt, key), a), width) in rings.iter().zip(&key).zip(&elements.key).zip(widths) {
         let m = ntt.modulus;
@@ -108,7 +110,7 @@ pub fn encrypt(
     }
     for ((rotation, polynomial), a) in (0..).zip(1..).zip(&elements.encryptions) {
         let message = encode(s, rotation);
-        sampler::gaussian(&seed, polynomial, &mut error);
+        draw(&seed, polynomial, &RING_ERRORS, &mut error);
         for ((ntt, key), a) in Q.iter().zip(&key).zip(a) {
             let m = ntt.modulus;
             let mut b = zero();
@@ -120,6 +122,10 @@ pub fn encrypt(
     }
     let [q0, q1, ..] = key;
     Ok((bytes, LookupKey { key: [q0, q1] }))
+}
+
+fn draw(seed: &[u8; 32], lane: u32, distribution: &impl Distribution, values: &mut [i32; N]) {
+    Stream::new(seed, lane).fill(distribution, values, |value, sample| *value = sample);
 }
 
 impl LookupKey {

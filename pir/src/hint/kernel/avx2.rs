@@ -10,6 +10,7 @@ use std::arch::x86_64::{
 use crate::hint::planes::{Bytes, ROWS, Rows};
 use crate::hint::transform::{self, Factor, Lanes, Line, Scratch, Sums, Twiddle};
 use crate::ring::Poly;
+use crate::vector::Kernel;
 
 /// Numbers of a register.
 const LANES: usize = 8;
@@ -22,7 +23,7 @@ pub(super) struct Avx2(());
 impl Avx2 {
     /// `None` where this machine lacks the instructions.
     pub(super) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2")).then_some(Self(()))
+        Kernel::Avx2.is_available().then_some(Self(()))
     }
 }
 

@@ -10,6 +10,7 @@ use std::arch::x86_64::{
 use crate::hint::planes::{Bytes, ROWS, Rows};
 use crate::hint::transform::{self, Factor, Lanes, Line, Scratch, Sums, Twiddle};
 use crate::ring::Poly;
+use crate::vector::Kernel;
 
 /// The instructions. **Invariant:** a value exists only where they were detected, since
 /// [`Self::detect`] alone hands one out.
@@ -19,11 +20,7 @@ pub(super) struct Avx512(());
 impl Avx512 {
     /// `None` where this machine lacks the instructions.
     pub(super) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl"))
-        .then_some(Self(()))
+        Kernel::Avx512.is_available().then_some(Self(()))
     }
 }
 
