@@ -12,7 +12,7 @@
 //! **Map.**
 //! - [`config`], [`server`]: the command line, and a node put together;
 //! - [`tls`], [`access`]: who is at the other end of a connection, and who may call;
-//! - [`service`], [`convert`], [`error`]: the wire;
+//! - [`service`], [`description`], [`error`]: the wire;
 //! - [`cluster`], [`coordinator`], [`call`], [`peers`]: answering for the whole cluster;
 //! - [`local`], [`served`], [`batch`], [`pass`], [`registry`], [`pool`]: answering for this shard;
 //! - [`lifecycle`], [`loader`], [`replica`], [`coordination`]: loading generations, self-test,
