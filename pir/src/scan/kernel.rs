@@ -26,6 +26,10 @@ mod staged;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
+use rayon::prelude::*;
+
+use crate::params::PARTITION_BUCKETS;
+
 /// A way to scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -173,6 +177,27 @@ pub(super) trait RowScan: Send + Sync {
     /// bytes, a multiple of [`ROW_UNIT`]. Another may follow, and may be empty, that is not scanned: what
     /// memory to ask for at the end, without which a shard of two partitions would wait for half of it.
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]);
+}
+
+/// Queries (equal lengths, whole partitions) in a kernel's form: for each partition and each `group` of queries what
+/// `block` makes of their 1024 words, all blocks of a partition together.
+///
+/// On many cores it would take as long as the scan itself, so it is their work too.
+fn blocks<B: Send>(
+    queries: &[&[u32]],
+    group: usize,
+    block: impl Fn(&[&[u32]]) -> B + Sync,
+) -> Vec<B> {
+    let words = queries.first().map_or(0, |query| query.len());
+    let groups: Vec<&[&[u32]]> = queries.chunks(group).collect();
+    let starts = (0..words).step_by(PARTITION_BUCKETS);
+    let places: Vec<_> = starts.flat_map(|start| groups.iter().map(move |g| (start, *g))).collect();
+    let block = |(start, queries): (usize, &[&[u32]])| {
+        let words = start..start + PARTITION_BUCKETS;
+        let words = queries.iter().map(|query| query.get(words.clone()).unwrap_or_default());
+        block(&words.collect::<Vec<_>>())
+    };
+    places.into_par_iter().map(block).collect()
 }
 
 /// Rows come in multiples of this.

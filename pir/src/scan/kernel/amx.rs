@@ -16,10 +16,11 @@
 #![expect(unsafe_code, reason = "tile instructions behind a run-time check")]
 
 use std::arch::asm;
+use std::array;
 use std::mem::offset_of;
 
-use super::lines::{LINE, Line, limb, zeroed};
-use super::{ROW_UNIT, RowScan, detect};
+use super::lines::{LINE, Line, zeroed};
+use super::{ROW_UNIT, RowScan, blocks, detect};
 use crate::params::PARTITION_BUCKETS;
 
 #[cfg(all(test, target_os = "linux"))]
@@ -90,22 +91,12 @@ pub(super) struct Queries {
 impl Queries {
     /// `None` where this machine lacks the instructions or withholds the registers.
     pub(super) fn new(queries: &[&[u32]]) -> Option<Self> {
-        if !tiles_work() {
-            return None;
-        }
         let partitions = queries.first().map_or(0, |query| query.len() / PARTITION_BUCKETS);
-        let mut octets = Vec::with_capacity(partitions * queries.len().div_ceil(OCTET));
-        for partition in 0..partitions {
-            for queries in queries.chunks(OCTET) {
-                octets.push([[[Line([0; LINE]); SIDE]; TILES]; STEPS]);
-                let Some(octet) = octets.last_mut() else { continue };
-                for (query, words) in queries.iter().enumerate() {
-                    let words = words.get(partition * PARTITION_BUCKETS..).unwrap_or_default();
-                    fill(octet, query, words);
-                }
-            }
-        }
-        Some(Self { octets, partitions, count: queries.len() })
+        tiles_work().then(|| Self {
+            octets: blocks(queries, OCTET, octet),
+            partitions,
+            count: queries.len(),
+        })
     }
 
     fn octets_per_partition(&self) -> usize {
@@ -113,18 +104,25 @@ impl Queries {
     }
 }
 
-/// Puts the words of an octet's query in their columns.
+/// Up to eight queries as tiles.
+fn octet(queries: &[&[u32]]) -> Octet {
+    let mut octet = [[[Line([0; LINE]); SIDE]; TILES]; STEPS];
+    for (query, words) in queries.iter().enumerate() {
+        fill(&mut octet, query, words);
+    }
+    octet
+}
+
+/// Puts the words of an octet's query in their columns: in each line for its four bytes, one after another, four words'
+/// byte each.
 #[expect(clippy::indexing_slicing, reason = "indices are remainders of the array lengths")]
 fn fill(octet: &mut Octet, query: usize, words: &[u32]) {
-    for (step, words) in octet.iter_mut().zip(words.chunks(LINE)) {
+    for (step, words) in octet.iter_mut().zip(words.as_chunks().0.as_chunks::<SIDE>().0) {
         let tile = &mut step[query / TILE_QUERIES % TILES];
-        for (line, words) in tile.iter_mut().zip(words.chunks(4)) {
-            for (j, word) in words.iter().enumerate() {
-                for index in 0..LIMBS {
-                    let column = query % TILE_QUERIES * LIMBS + index;
-                    line.0[(4 * column + j) % LINE] = limb(*word, index);
-                }
-            }
+        for (line, words) in tile.iter_mut().zip(words) {
+            let bytes: [[u8; LIMBS]; 4] = words.map(u32::to_le_bytes);
+            let columns = array::from_fn(|place| bytes[place % 4][place / 4]);
+            line.0.as_chunks_mut::<{ 4 * LIMBS }>().0[query % TILE_QUERIES] = columns;
         }
     }
 }

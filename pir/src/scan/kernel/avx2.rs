@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 };
 
 use super::lines::{LINE, Line, ahead, zeroed};
-use super::{RowScan, detect};
+use super::{RowScan, blocks, detect};
 use crate::params::PARTITION_BUCKETS;
 use crate::prefetch::prefetch;
 
@@ -48,23 +48,13 @@ pub(super) struct Queries {
 impl Queries {
     /// `None` where this machine lacks the instructions.
     pub(super) fn new(queries: &[&[u32]]) -> Option<Self> {
-        if !detect::avx2() {
-            return None;
-        }
-        let partitions = queries.first().map_or(0, |query| query.len() / PARTITION_BUCKETS);
-        let mut blocks = Vec::with_capacity(partitions * queries.len());
-        for partition in 0..partitions {
-            for query in queries {
-                let words = query.get(partition * PARTITION_BUCKETS..).unwrap_or_default();
-                blocks.push(block(words));
-            }
-        }
-        Some(Self { blocks, count: queries.len() })
+        detect::avx2().then(|| Self { blocks: blocks(queries, 1, block), count: queries.len() })
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half, then the high half")]
-fn block(words: &[u32]) -> Block {
+fn block(words: &[&[u32]]) -> Block {
+    let words = words.first().copied().unwrap_or_default();
     let mut block = [Line([[0; LANES]; HALVES]); STEPS];
     for (Line([lows, highs]), words) in block.iter_mut().zip(words.chunks(LANES)) {
         for ((low, high), word) in lows.iter_mut().zip(highs).zip(words) {

@@ -70,7 +70,7 @@ impl Queries {
     pub(super) unsafe fn new(
         queries: &[&[u32]],
         code: &'static Code,
-        digits: impl Fn(u32) -> u32,
+        digits: impl Fn(u32) -> u32 + Sync,
     ) -> Self {
         Self { blocks: blocks(queries, digits), count: queries.len(), code }
     }
@@ -111,16 +111,8 @@ impl Queries {
 }
 
 /// Splits each word, as `digits` gives it; all blocks of a partition together.
-pub(super) fn blocks(queries: &[&[u32]], digits: impl Fn(u32) -> u32) -> Vec<Block> {
-    let partitions = queries.first().map_or(0, |query| query.len() / PARTITION_BUCKETS);
-    let mut blocks = Vec::with_capacity(partitions * queries.len());
-    for partition in 0..partitions {
-        for query in queries {
-            let words = query.get(partition * PARTITION_BUCKETS..).unwrap_or_default();
-            blocks.push(block(words, &digits));
-        }
-    }
-    blocks
+pub(super) fn blocks(queries: &[&[u32]], digits: impl Fn(u32) -> u32 + Sync) -> Vec<Block> {
+    super::blocks(queries, 1, |words| block(words.first().copied().unwrap_or_default(), &digits))
 }
 
 fn block(words: &[u32], digits: impl Fn(u32) -> u32) -> Block {

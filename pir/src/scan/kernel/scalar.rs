@@ -5,7 +5,7 @@
 //! (eight products an instruction on any x86-64) and its like. The two sums wrap modulo 2^32, which
 //! the result does too: Σ D·b ≡ Σ D·low + 2^16·Σ D·high.
 
-use super::RowScan;
+use super::{RowScan, blocks};
 use crate::params::PARTITION_BUCKETS;
 
 /// Rows that are widened together and stay in the first-level cache (16 KiB) while every query
@@ -27,7 +27,8 @@ struct Block {
 
 impl Block {
     #[expect(clippy::cast_possible_truncation, reason = "the low half, then the high half")]
-    fn new(words: &[u32]) -> Self {
+    fn new(words: &[&[u32]]) -> Self {
+        let words = words.first().copied().unwrap_or_default();
         let mut block = Self { low: [0; PARTITION_BUCKETS], high: [0; PARTITION_BUCKETS] };
         for ((low, high), word) in block.low.iter_mut().zip(&mut block.high).zip(words) {
             *low = *word as i16;
@@ -45,14 +46,7 @@ pub(super) struct Queries {
 
 impl Queries {
     pub(super) fn new(queries: &[&[u32]]) -> Self {
-        let partitions = queries.first().map_or(0, |query| query.len() / PARTITION_BUCKETS);
-        let mut blocks = Vec::with_capacity(partitions * queries.len());
-        for partition in 0..partitions {
-            let words = partition * PARTITION_BUCKETS..(partition + 1) * PARTITION_BUCKETS;
-            let block = |query: &&[u32]| Block::new(query.get(words.clone()).unwrap_or_default());
-            blocks.extend(queries.iter().map(block));
-        }
-        Self { blocks, count: queries.len() }
+        Self { blocks: blocks(queries, 1, Block::new), count: queries.len() }
     }
 
     fn accumulate(&self, rows: &[u8], partition: usize, sums: &mut [u32]) {
