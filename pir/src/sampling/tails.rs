@@ -1,4 +1,4 @@
-//! Cumulative tables of rounded Gaussians, computed with 120 digits and more; the tests compute them again by
+//! Cumulative tables of rounded Gaussians, computed with 200 bits of precision or more; the tests compute them again by
 //! another way.
 
 use super::Gaussian;

@@ -182,7 +182,7 @@ pub(super) trait RowScan: Send + Sync {
 /// Queries (equal lengths, whole partitions) in a kernel's form: for each partition and each `group` of queries what
 /// `block` makes of their 1024 words, all blocks of a partition together.
 ///
-/// On many cores it would take as long as the scan itself, so it is their work too.
+/// All threads do it: left to one, its share of a scan would grow with their number.
 fn blocks<B: Send>(
     queries: &[&[u32]],
     group: usize,

@@ -113,8 +113,8 @@ fn octet(queries: &[&[u32]]) -> Octet {
     octet
 }
 
-/// Puts the words of an octet's query in their columns: in each line for its four bytes, one after another, four words'
-/// byte each.
+/// Puts the words of an octet's query in their columns. Each line of a tile takes four words of a query: first the lowest
+/// byte of each, then the next of each, and so on.
 #[expect(clippy::indexing_slicing, reason = "indices are remainders of the array lengths")]
 fn fill(octet: &mut Octet, query: usize, words: &[u32]) {
     for (step, words) in octet.iter_mut().zip(words.as_chunks().0.as_chunks::<SIDE>().0) {

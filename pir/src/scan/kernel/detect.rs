@@ -20,7 +20,8 @@ pub(super) fn avx512_vnni() -> bool {
         && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Whether AMD made the processor, whose caches like to be asked for memory in another way than Intel's.
+/// Whether AMD made the processor. Its processors fetch memory ahead by other rules than Intel's, and nothing but the
+/// maker's name (CPUID leaf 0) tells them apart.
 pub(super) fn amd() -> bool {
     let maker = __cpuid(0);
     [maker.ebx, maker.edx, maker.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
@@ -62,4 +63,13 @@ fn tiles_granted() -> bool {
     const XFEATURE_XTILEDATA: libc::c_long = 18;
     // SAFETY: this request takes a number, touches no memory of ours, and only adds a permission.
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #[test]
+    fn the_maker_is_the_one_that_linux_names() {
+        let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+        assert_eq!(super::amd(), cpus.contains("AuthenticAMD"));
+    }
 }

@@ -24,8 +24,11 @@ const PAIR: usize = 2;
 type Rows = [Row; PAIR];
 
 /// Where pairs of rows are copied to in turn.
-#[repr(align(4096))]
-struct Stages([Rows; 2]);
+type Stages = Line<[Rows; 2]>;
+
+// What the machine code below counts on.
+const _: () = assert!(size_of::<Block>() == 16 * 256 && size_of::<Rows>() == 16 * 128);
+const _: () = assert!(size_of::<Row>() == 1024);
 
 /// A query split into bytes, a block for each partition. To have one is to know that this machine runs the code.
 pub(super) struct Query {
@@ -60,7 +63,7 @@ fn add_bands(bands: &[&[u8]], query: &[Block], sums: &mut [Lanes]) {
     let Some(first) = pairs(bands, 0).first() else { return };
     // SAFETY: rows are numbers.
     let mut stages: Box<[Stages]> = unsafe { zeroed(1) };
-    let [Stages([staged, stage])] = &mut *stages else { return };
+    let [Line([staged, stage])] = &mut *stages else { return };
     let (mut staged, mut stage) = (staged, stage);
     *staged = *first;
     for (partition, query) in query.iter().enumerate() {
