@@ -10,6 +10,9 @@ CACHE := $(HOME)/.cache/opaque
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
 
+# An error's backtrace shows only the runtime that polled a test, and hides the error above it. Panics keep theirs.
+export RUST_LIB_BACKTRACE ?= 0
+
 # Everything is built with the release profile: docs/decisions/002-one-profile.md.
 # `secrets` is the client's half, which the tests of opaque-seal and opaque-pir need too.
 WORKSPACE := --locked --release --workspace --features opaque-seal/secrets,opaque-pir/secrets

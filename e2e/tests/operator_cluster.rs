@@ -357,7 +357,7 @@ impl Test {
         let set = self.get::<StatefulSet>(&name).await?;
         let status = json!({"status": {
             "observedGeneration": set.metadata.generation, "replicas": 2, "readyReplicas": 2,
-            "updatedReplicas": 2, "currentReplicas": 2,
+            "availableReplicas": 2, "updatedReplicas": 2, "currentReplicas": 2,
         }});
         self.patch_status::<StatefulSet>(&name, &status).await
     }

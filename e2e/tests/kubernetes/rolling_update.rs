@@ -46,9 +46,11 @@ async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
         };
         let (_, time) = poll::until("every pod is replaced and Ready", LIMIT, replaced).await?;
         measured("template changed to all of 6 pods replaced", time);
-        ensure!(alone.borrow().is_empty(), "no pod was ready of shards {alone:?}");
         product::condition(namespace, "opaquecluster/demo", "Progressing", "False", LIMIT).await?;
-        queries.stop().await?.check()
+        queries.stop().await?.check()?;
+        let alone = alone.into_inner();
+        ensure!(alone.is_empty(), "no pod was ready of shards {alone:?}");
+        Ok(())
     })
     .await
 }

@@ -100,6 +100,7 @@ impl Facts {
                 set.annotations().get(TEMPLATE).is_some_and(|found| found == digest)
             }),
             settled: set.is_some_and(|set| is_settled(set, shape.replicas)),
+            available: set.is_some_and(|set| is_available(set, shape.replicas)),
             ready,
         }
     }
@@ -131,6 +132,11 @@ fn is_settled(set: &StatefulSet, replicas: i32) -> bool {
     status.observed_generation >= set.metadata.generation
         && status.updated_replicas == Some(replicas)
         && status.replicas == replicas
+}
+
+/// Whether the set's controller counts every pod as available: ready, and for long enough.
+fn is_available(set: &StatefulSet, replicas: i32) -> bool {
+    set.status.as_ref().is_some_and(|status| status.available_replicas == Some(replicas))
 }
 
 /// Whether a pod is ready and stays.

@@ -5,7 +5,8 @@
 //! ready pod has nothing to lose: it gets a new template at once, so that a mistake can be corrected.
 //!
 //! Kubernetes replaces pods of a set one at a time, highest number first, and waits for each to be
-//! ready. So a set may be changed if all its pods are ready, or if the first to be replaced is not.
+//! available: ready for some seconds, since a pod that has just become ready may lose it again. So a set may be
+//! changed if all its pods are available, or if the first to be replaced is not ready.
 
 /// A shard's pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,14 +17,16 @@ pub(super) struct ShardState {
     pub(super) current: bool,
     /// Whether its set's controller has seen the template and replaced all pods.
     pub(super) settled: bool,
+    /// Whether its set's controller counts all pods as available. It hears of pods later than `ready` does.
+    pub(super) available: bool,
     /// Whether each pod is ready, by its number; false also if there is none.
     pub(super) ready: Vec<bool>,
 }
 
 impl ShardState {
-    /// Whether all is done and every pod is ready.
+    /// Whether all is done and every pod is available.
     pub(super) fn whole(&self) -> bool {
-        self.exists && self.settled && self.ready.iter().all(|ready| *ready)
+        self.exists && self.settled && self.all_available()
     }
 
     /// Whether any pod serves.
@@ -32,7 +35,15 @@ impl ShardState {
     }
 
     fn may_change(&self) -> bool {
-        self.ready.iter().all(|ready| *ready) || self.ready.last() == Some(&false)
+        self.all_available() || self.ready.last() == Some(&false)
+    }
+
+    fn all_available(&self) -> bool {
+        self.available && self.all_ready()
+    }
+
+    fn all_ready(&self) -> bool {
+        self.ready.iter().all(|ready| *ready)
     }
 }
 
@@ -63,6 +74,8 @@ pub(super) fn plan(shards: &[ShardState]) -> Vec<Verdict> {
         } else if shard.may_change() {
             busy = Some(number);
             Verdict::Apply
+        } else if shard.all_ready() {
+            Verdict::WaitFor(number)
         } else {
             Verdict::WouldTakeLast
         };
@@ -78,13 +91,19 @@ mod tests {
     use super::*;
 
     fn shard(current: bool, ready: &[bool]) -> ShardState {
-        ShardState { exists: true, current, settled: true, ready: ready.to_vec() }
+        let available = ready.iter().all(|ready| *ready);
+        ShardState { exists: true, current, settled: true, available, ready: ready.to_vec() }
     }
 
     #[test]
     fn a_new_cluster_gets_all_its_sets_at_once() {
-        let none =
-            ShardState { exists: false, current: false, settled: false, ready: vec![false; 2] };
+        let none = ShardState {
+            exists: false,
+            current: false,
+            settled: false,
+            available: false,
+            ready: vec![false; 2],
+        };
         assert_eq!(plan(&[none.clone(), none]), [Verdict::Apply, Verdict::Apply]);
     }
 
@@ -119,6 +138,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_has_just_become_ready_is_waited_for() {
+        let whole = shard(false, &[true, true]);
+        let young = ShardState { available: false, ..shard(true, &[true, true]) };
+        assert_eq!(plan(&[young, whole]), [Verdict::Apply, Verdict::WaitFor(0)]);
+        // The pod that would stay is perhaps the one that has just started.
+        let changed = ShardState { available: false, ..shard(false, &[true, true]) };
+        assert_eq!(plan(&[changed]), [Verdict::WaitFor(0)]);
+    }
+
+    #[test]
     fn the_last_ready_pod_is_not_replaced() {
         assert_eq!(plan(&[shard(false, &[false, true])]), [Verdict::WouldTakeLast]);
         // With one replica there is no other way.
@@ -127,11 +156,12 @@ mod tests {
 
     fn any_shard() -> impl Strategy<Value = ShardState> {
         let ready = prop::collection::vec(any::<bool>(), 1..4);
-        (any::<bool>(), any::<bool>(), any::<bool>(), ready).prop_map(
-            |(exists, current, settled, ready)| ShardState {
+        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), ready).prop_map(
+            |(exists, current, settled, available, ready)| ShardState {
                 exists,
                 current: exists && current,
                 settled: exists && settled,
+                available: exists && available,
                 ready: if exists { ready } else { vec![false; ready.len()] },
             },
         )

@@ -23,6 +23,9 @@ use crate::pod::{self, file, merge_pod, mount, projected, variable_of_pod};
 
 /// Annotation of the set: digest of its pods' template. A changed template is rolled out shard by shard.
 pub(in crate::cluster) const TEMPLATE: &str = "opaque.dev/template";
+/// How long a new pod has to stay ready before the next is replaced: the kubelet may call a pod ready that
+/// has just started, take it back a moment later, and find it ready again at its next probe.
+const MIN_READY_SECONDS: i32 = 3;
 /// How long a pod may drain its queries.
 const GRACE_SECONDS: i64 = 60;
 /// For how long a pod that shall stop still accepts connections: until every proxy has heard of it.
@@ -57,6 +60,7 @@ pub(in crate::cluster) fn set(plan: &Plan<'_>, shard: i32) -> Result<Value, Erro
             service_name: Some(names::peer_service(&cluster)),
             // Pods are alike and keep nothing: none has to wait for another to start.
             pod_management_policy: Some("Parallel".into()),
+            min_ready_seconds: Some(MIN_READY_SECONDS),
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("RollingUpdate".into()),
                 rolling_update: Some(RollingUpdateStatefulSetStrategy {
