@@ -13,6 +13,8 @@ use opaque_e2e::poll;
 
 const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
 const ANSWER: &str = "country,temperature\nCL,21\n";
+/// How long a pod has been ready before the other of its shard is replaced.
+const READY_SECONDS: i64 = 3;
 const LIMIT: Duration = Duration::from_secs(240);
 /// An annotation of pods changes nothing but them.
 const CHANGE: &str =
@@ -35,10 +37,11 @@ async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
 
         let patch = ["patch", "opaquecluster", "demo", "--type=merge", "--patch", CHANGE];
         namespace.kubectl(&patch).await?;
-        let alone = RefCell::new(BTreeSet::new());
+        let faults = RefCell::new(BTreeSet::new());
         let replaced = || async {
             let now = pods(namespace).await?;
-            alone.borrow_mut().extend(shards_without_ready(&now));
+            faults.borrow_mut().extend(shards_without_ready(&now));
+            faults.borrow_mut().extend(deleted_too_soon(&now));
             let all = now.iter().all(|(name, pod)| {
                 pod.ready && before.get(name).is_some_and(|old| old.uid != pod.uid)
             });
@@ -48,8 +51,8 @@ async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
         measured("template changed to all of 6 pods replaced", time);
         product::condition(namespace, "opaquecluster/demo", "Progressing", "False", LIMIT).await?;
         queries.stop().await?.check()?;
-        let alone = alone.into_inner();
-        ensure!(alone.is_empty(), "no pod was ready of shards {alone:?}");
+        let faults = faults.into_inner();
+        ensure!(faults.is_empty(), "{faults:#?}");
         Ok(())
     })
     .await
@@ -60,22 +63,52 @@ struct Node {
     uid: Option<String>,
     shard: String,
     ready: bool,
+    /// Second in which it became ready, if it is, even if it ends.
+    ready_since: Option<i64>,
+    /// Second in which it was told to end.
+    deleted: Option<i64>,
 }
 
 async fn pods(namespace: &Namespace) -> Result<BTreeMap<String, Node>> {
     let nodes = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
     let pods = namespace.api::<Pod>().list(&nodes).await?;
-    let node = |pod: &Pod| Node {
+    Ok(pods.iter().map(|pod| (pod.name_any(), node(pod))).collect())
+}
+
+fn node(pod: &Pod) -> Node {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let since = conditions.into_iter().flatten().find(|c| c.type_ == "Ready" && c.status == "True");
+    // It names the end of the time that the pod is given.
+    let end = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0.as_second());
+    Node {
         uid: pod.uid(),
         shard: pod.labels().get("opaque.dev/shard").cloned().unwrap_or_default(),
         ready: harness::namespace::is_ready(pod),
-    };
-    Ok(pods.iter().map(|pod| (pod.name_any(), node(pod))).collect())
+        ready_since: since.and_then(|c| c.last_transition_time.as_ref()).map(|t| t.0.as_second()),
+        deleted: end.map(|end| end - pod.metadata.deletion_grace_period_seconds.unwrap_or(0)),
+    }
 }
 
 fn shards_without_ready(pods: &BTreeMap<String, Node>) -> BTreeSet<String> {
     let shards = |of: fn(&&Node) -> bool| -> BTreeSet<String> {
         pods.values().filter(of).map(|pod| pod.shard.clone()).collect()
     };
-    &shards(|_| true) - &shards(|pod| pod.ready)
+    let without = &shards(|_| true) - &shards(|pod| pod.ready);
+    without.iter().map(|shard| format!("no pod of shard {shard} was ready")).collect()
+}
+
+fn deleted_too_soon(pods: &BTreeMap<String, Node>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (name, pod) in pods {
+        let Some(deleted) = pod.deleted else { continue };
+        for (other, node) in pods.iter().filter(|(o, node)| *o != name && node.shard == pod.shard) {
+            let since = node.ready_since;
+            if since.is_none_or(|since| deleted < since + READY_SECONDS) {
+                let times =
+                    format!("{name} was deleted in {deleted}, {other} ready since {since:?}");
+                found.insert(times);
+            }
+        }
+    }
+    found
 }
