@@ -97,7 +97,7 @@ fn pass(
 /// Rows of a task: what the kernel prefers, or less to give every thread two tasks.
 ///
 /// R is a power of two from 256 to 4096, or a multiple of 4096. The preference is a power of two of at
-/// most 1024, and a band is no more than half of R, so bands divide the rows evenly.
+/// most 4096, and a band is no more than half of R, so bands divide the rows evenly.
 fn band_rows(rows: usize, preferred: usize, threads: usize) -> usize {
     let share = (rows / (2 * threads.max(1))).max(kernel::ROW_UNIT);
     preferred.min(1 << share.ilog2())

@@ -252,7 +252,7 @@ fn memory_needs_no_large_page() {
 #[test]
 fn bands_cut_the_rows_evenly() {
     for rows in crate::geometry::BUCKET_SIZES.map(|rows| rows as usize) {
-        for preferred in [128, 256, 512, 1024] {
+        for preferred in [128, 256, 512, 1024, 4096] {
             for threads in [1, 2, 3, 7, 64, 1000] {
                 let band = band_rows(rows, preferred, threads);
                 assert!(band <= preferred && rows % band == 0);
