@@ -1,6 +1,9 @@
 //! The controller of OpaqueClusters against a real API server. There is no kubelet: the test writes the status
 //! of pods and StatefulSets.
 
+#[path = "operator_cluster/repair.rs"]
+mod repair;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -54,6 +57,10 @@ async fn a_cluster_is_made_kept_and_explained() -> Result<()> {
     test.scaling_is_refused_and_the_rest_goes_on().await?;
     test.a_changed_image_goes_shard_by_shard().await?;
     test.paused_changes_nothing().await?;
+    test.edited_templates_are_put_back_shard_by_shard().await?;
+    test.a_set_scaled_by_hand_does_not_stall_a_rollout().await?;
+    test.a_misspelt_field_is_named().await?;
+    test.monitoring_comes_and_goes(&control_plane).await?;
     test.damaged_records_and_foreign_objects_break_nothing().await?;
     test.an_invalid_object_is_left_alone().await?;
     operator.stop().await;
@@ -63,8 +70,10 @@ async fn a_cluster_is_made_kept_and_explained() -> Result<()> {
     let again = Operator::start(control_plane.config().clone(), settings, test.metrics.clone())?;
     test.settle().await?;
     ensure!(test.versions().await? == before, "a restarted operator has written");
+    test.everything_is_owned().await?;
+    test.a_cluster_made_again_waits_for_the_one_before().await?;
     again.stop().await;
-    test.everything_is_owned().await
+    Ok(())
 }
 
 struct Test {
@@ -150,7 +159,7 @@ impl Test {
                 operation(status, "Rollout").is_some_and(|by| by.contains("Insufficient cpu"))
             })
             .await?;
-        ensure!(truth(&status, "Degraded") == Some(("True", "PodsNotStarting")));
+        ensure!(truth(&status, "Degraded") == Some(("True", "PodsNotStarting")), "{status:?}");
 
         for shard in 0..2 {
             for replica in 0..2 {
@@ -304,6 +313,7 @@ impl Test {
         ensure!(after.1 == before.1, "an invalid object was written to");
         ensure!(after.0 - before.0 <= 2, "{} reads of an invalid object", after.0 - before.0);
         ensure!(self.metrics.reconciles() == reconciles, "an invalid object was tried again");
+        self.an_invalid_object_keeps_its_certificates().await?;
         self.merge::<OpaqueCluster>("demo", &json!({"spec": {"podTemplate": null}})).await?;
         self.status("it is valid again", |status| {
             truth(status, "Degraded") == Some(("False", "AsExpected"))

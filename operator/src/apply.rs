@@ -1,5 +1,6 @@
 //! Writing objects, only if needed.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
 };
@@ -54,7 +55,7 @@ impl Context {
             None => self.read_live(&api, resource, &name).await?,
         };
         if let Some(live) = &live {
-            check_owner(&resource.kind, &object, live)?;
+            check_owner(&resource.kind, &object.metadata, &live.metadata)?;
             if !compare::differs(&desired, live) {
                 return Ok(Applied::Unchanged);
             }
@@ -83,7 +84,7 @@ impl Context {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let live = self.observed.raw(&resource.kind, &namespace, &name);
         if let Some(live) = live {
-            check_owner(&resource.kind, &object, &live)?;
+            check_owner(&resource.kind, &object.metadata, &live.metadata)?;
             return Ok(Applied::Unchanged);
         }
         let api = self.api(&resource, &namespace);
@@ -97,7 +98,7 @@ impl Context {
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 if let Some(live) = self.read_live(&api, &resource, &name).await? {
-                    check_owner(&resource.kind, &object, &live)?;
+                    check_owner(&resource.kind, &object.metadata, &live.metadata)?;
                 }
                 Ok(Applied::Unchanged)
             }
@@ -105,26 +106,33 @@ impl Context {
         }
     }
 
-    /// Deletes exactly the object that was seen, with what it owns; one that is gone already is fine.
+    /// Deletes the object if it is there and has the same owner as `desired`.
     ///
     /// # Errors
     /// When the API server refuses.
-    pub async fn delete<K>(&self, seen: &K) -> Result<(), Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        let resource = ApiResource::erase::<K>(&());
-        let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
-        let same = Preconditions { uid: seen.uid(), ..Preconditions::default() };
+    pub(crate) async fn delete_own(
+        &self,
+        resource: &ApiResource,
+        desired: &ObjectMeta,
+    ) -> Result<(), Error> {
+        let namespace = desired.namespace.clone().unwrap_or_default();
+        let name = desired.name.clone().unwrap_or_default();
+        let (kind, api) = (&resource.kind, self.api(resource, &namespace));
+        let Some(live) = self.read_live(&api, resource, &name).await? else { return Ok(()) };
+        if check_owner(kind, desired, &live.metadata).is_err() {
+            return Ok(());
+        }
+        // Exactly the one that was seen.
+        let same = Preconditions { uid: live.uid(), ..Preconditions::default() };
         let params = DeleteParams::background().preconditions(same);
-        match self.api(&resource, &namespace).delete(&name, &params).await {
+        match api.delete(&name, &params).await {
             Ok(_) => {
-                tracing::info!(kind = resource.kind, namespace, name, "deleted");
-                self.metrics.wrote(&resource.kind);
+                tracing::info!(kind, namespace, name, "deleted");
+                self.metrics.wrote(kind);
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(Error::api(format!("deleting {} {name}", resource.kind))(error)),
+            Err(error) => Err(Error::api(format!("deleting {kind} {name}"))(error)),
         }
     }
 
@@ -189,11 +197,15 @@ impl Context {
 }
 
 /// Whether the live object is of the same owner as the desired one.
-fn check_owner(kind: &str, desired: &DynamicObject, live: &DynamicObject) -> Result<(), Error> {
-    let Some(owner) = controller_of(&desired.metadata) else { return Ok(()) };
-    let (kind, name) = (kind.to_owned(), desired.name_any());
+pub(crate) fn check_owner(
+    kind: &str,
+    desired: &ObjectMeta,
+    live: &ObjectMeta,
+) -> Result<(), Error> {
+    let Some(owner) = controller_of(desired) else { return Ok(()) };
+    let (kind, name) = (kind.to_owned(), desired.name.clone().unwrap_or_default());
     let words = format!("{} {}", owner.kind, owner.name);
-    match controller_of(&live.metadata) {
+    match controller_of(live) {
         Some(found) if found.uid == owner.uid => Ok(()),
         Some(found) if found.kind == owner.kind && found.name == owner.name => {
             Err(Error::Leaving { kind, name, owner: words })

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::error::Category;
 
-/// First pause and longest pause; none: not before the object changes.
+/// First pause and longest pause; none: not before the object changes, or is looked at anyway.
 fn bounds(category: Category) -> Option<(Duration, Duration)> {
     let (first, cap) = match category {
         Category::Conflict => (100, 5_000),
@@ -46,7 +46,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Notes a failure and says when to try again; none: when the object changes.
+    /// Notes a failure and says when to try again; none: not on account of this failure.
     pub fn failed(&self, object: &str, category: Category) -> Option<Duration> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(object.to_owned()).or_default();

@@ -6,11 +6,12 @@
 //! **Guarantees.**
 //! - What cannot be done does not hold up the rest: with a bad Secret or a refused write, everything else is
 //!   still made, and status names what is wrong.
-//! - An invalid spec changes nothing. The cluster goes on as it is.
+//! - An invalid spec changes nothing. The cluster goes on as it is, its certificates are renewed.
 //! - Nothing is written when nothing differs.
 
 mod build;
 mod facts;
+mod monitors;
 mod report;
 mod rollout;
 mod shape;
@@ -21,40 +22,43 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::ApiResource;
 use kube::core::Resource;
-use kube::{ResourceExt, discovery};
-use opaque_crds::OpaqueCluster;
+use opaque_crds::{OpaqueCluster, names};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::certificates::{self, CertificateRequest};
+use crate::certificates::{self, CertificateRequest, CertificateState};
+use crate::compare;
 use crate::context::Context;
 use crate::controller::{self, Reconciler};
-use crate::error::{Category, Error};
+use crate::error::Error;
 use crate::labels;
 use crate::observe::Touched;
 use crate::status::announce;
 use build::Plan;
 use facts::Facts;
+use monitors::Monitors;
 use report::Findings;
 use rollout::{ShardState, Verdict};
 use shape::Shape;
 
 /// When Secrets of people are looked at again that were missing: they are not watched.
 const MISSING: Duration = Duration::from_secs(10);
-/// When it is looked again whether kinds of the Prometheus operator exist.
-const KINDS: Duration = Duration::from_secs(300);
 
 /// Runs until `stop` is true.
 ///
 /// # Errors
 /// When it cannot run at all.
 pub async fn controller(context: Arc<Context>, stop: watch::Receiver<bool>) -> Result<(), Error> {
-    controller::run(context, Clusters, stop).await
+    controller::run(context, Clusters::default(), stop).await
 }
 
-struct Clusters;
+#[derive(Default)]
+struct Clusters {
+    monitors: Monitors,
+}
 
 impl Reconciler for Clusters {
     const NAME: &'static str = "cluster";
@@ -99,16 +103,20 @@ impl Reconciler for Clusters {
             certificates: None,
         };
         let outcome = match sets {
-            Ok(sets) => change(context, plan, &facts, sets, &mut found).await,
+            Ok(sets) => self.change(context, plan, &facts, sets, &mut found).await,
             Err(error) => {
                 found.invalid = Some(error.to_string());
-                found.shards = states(&plan, &facts, &[]);
+                found.shards = states(context, &plan, &facts, &[]);
+                // Certificates end whether the spec is valid or not.
+                if facts.map.is_some() && !cluster.spec.paused {
+                    found.certificates = certificates(context, &plan).await.ok();
+                }
                 Err(error)
             }
         };
         if let Err(error) = &outcome
             && found.invalid.is_none()
-            && matches!(error.category(), Category::Invalid | Category::Missing)
+            && error.lasts()
         {
             found.failed = Some(error.to_string());
         }
@@ -122,82 +130,75 @@ impl Reconciler for Clusters {
     }
 }
 
-/// Makes everything that may be made, and returns the first error after the rest was tried.
-async fn change(
-    context: &Context,
-    mut plan: Plan<'_>,
-    facts: &Facts,
-    mut wanted: Vec<Value>,
-    found: &mut Findings<'_>,
-) -> Result<Option<Duration>, Error> {
-    let cluster = plan.cluster;
-    found.shards = states(&plan, facts, &wanted);
-    found.secrets = validate::secrets(context, cluster).await?;
-    if cluster.spec.paused {
-        return Ok(None);
-    }
-    // First: it is where the accepted numbers are written down.
-    context.create(&build::shard_map(&plan, Time(Timestamp::now()))).await?;
-    let shape = plan.shape;
-    let request = CertificateRequest { cluster, shards: shape.shards, replicas: shape.replicas };
-    let issued = certificates::reconcile(context, &request).await;
-    if let Ok(state) = &issued
-        && state.revocation != plan.revocation
-    {
-        plan.revocation = state.revocation;
-        wanted = sets(&plan)?;
-        found.shards = states(&plan, facts, &wanted);
-    }
-    let plan = &plan;
-    let mut results = vec![
-        context.apply(&build::account(plan)).await,
-        context.apply(&build::role(plan)).await,
-        context.apply(&build::role_binding(plan)).await,
-        context.apply(&build::peer_service(plan)).await,
-        context.apply(&build::client_service(plan)).await,
-        context.apply(&build::policy(plan)).await,
-    ];
-    let usable = issued.as_ref().is_ok_and(|state| state.usable);
-    found.verdicts = rollout::plan(&found.shards);
-    let resource = ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&());
-    for ((shard, set), verdict) in (0..shape.shards).zip(wanted).zip(&found.verdicts) {
-        results.push(context.apply(&build::disruption_budget(plan, shard)).await);
-        // A pod that lacks a file only waits, but a running one would be replaced by one that waits.
-        let possible = usable && found.secrets.is_empty();
-        if *verdict == Verdict::Apply && possible {
-            results.push(context.apply_raw(&resource, set).await);
+impl Clusters {
+    /// Makes everything that may be made, and returns the first error after the rest was tried.
+    async fn change(
+        &self,
+        context: &Context,
+        mut plan: Plan<'_>,
+        facts: &Facts,
+        mut wanted: Vec<Value>,
+        found: &mut Findings<'_>,
+    ) -> Result<Option<Duration>, Error> {
+        let cluster = plan.cluster;
+        found.shards = states(context, &plan, facts, &wanted);
+        found.secrets = validate::secrets(context, cluster).await?;
+        if cluster.spec.paused {
+            return Ok(None);
         }
-    }
-    let mut next = None;
-    if cluster.spec.monitoring.enabled {
-        match monitoring(context, plan).await {
-            Ok(all) => next = (!all).then_some(KINDS),
+        if let Some(name) = &facts.leftover {
+            // Before anything is written down: it would be of the wrong size.
+            let owner = format!("OpaqueCluster {}", cluster.name_any());
+            return Err(Error::Leaving { kind: "StatefulSet".into(), name: name.clone(), owner });
+        }
+        // First: it is where the accepted numbers are written down.
+        context.create(&build::shard_map(&plan, Time(Timestamp::now()))).await?;
+        let shape = plan.shape;
+        let issued = certificates(context, &plan).await;
+        if let Ok(state) = &issued
+            && state.revocation != plan.revocation
+        {
+            plan.revocation = state.revocation;
+            wanted = sets(&plan)?;
+            found.shards = states(context, &plan, facts, &wanted);
+        }
+        let plan = &plan;
+        let mut results = vec![
+            context.apply(&build::account(plan)).await,
+            context.apply(&build::role(plan)).await,
+            context.apply(&build::role_binding(plan)).await,
+            context.apply(&build::peer_service(plan)).await,
+            context.apply(&build::client_service(plan)).await,
+            context.apply(&build::policy(plan)).await,
+        ];
+        let usable = issued.as_ref().is_ok_and(|state| state.usable);
+        found.verdicts = rollout::plan(&found.shards);
+        let resource = ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&());
+        for ((shard, set), verdict) in (0..shape.shards).zip(wanted).zip(&found.verdicts) {
+            results.push(context.apply(&build::disruption_budget(plan, shard)).await);
+            // A pod that lacks a file only waits, but a running one would be replaced by one that waits.
+            let possible = usable && found.secrets.is_empty();
+            if *verdict == Verdict::Apply && possible {
+                results.push(context.apply_raw(&resource, set).await);
+            }
+        }
+        let mut next = None;
+        match self.monitors.reconcile(context, plan).await {
+            Ok(again) => next = again,
             Err(error) => results.push(Err(error)),
         }
+        let state = issued?;
+        next = [next, state.next].into_iter().flatten().min();
+        found.certificates = Some(state);
+        results.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(next)
     }
-    let state = issued?;
-    next = [next, state.next].into_iter().flatten().min();
-    found.certificates = Some(state);
-    results.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(next)
 }
 
-/// Makes the objects of the Prometheus operator whose kinds exist; whether all do.
-async fn monitoring(context: &Context, plan: &Plan<'_>) -> Result<bool, Error> {
-    let mut all = true;
-    for (resource, body) in [build::service_monitor(plan), build::rule(plan)] {
-        let kind =
-            kube::core::GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
-        match discovery::pinned_kind(&context.client, &kind).await {
-            Ok(_) => {
-                context.apply_raw(&resource, body).await?;
-            }
-            Err(kube::Error::Api(status)) if status.is_not_found() => all = false,
-            Err(kube::Error::Discovery(_)) => all = false,
-            Err(error) => return Err(Error::api(format!("looking for {}", resource.kind))(error)),
-        }
-    }
-    Ok(all)
+async fn certificates(context: &Context, plan: &Plan<'_>) -> Result<CertificateState, Error> {
+    let Plan { cluster, shape, .. } = *plan;
+    let request = CertificateRequest { cluster, shards: shape.shards, replicas: shape.replicas };
+    certificates::reconcile(context, &request).await
 }
 
 /// The set of each shard as it shall be.
@@ -205,8 +206,8 @@ fn sets(plan: &Plan<'_>) -> Result<Vec<Value>, Error> {
     (0..plan.shape.shards).map(|shard| build::set(plan, shard)).collect()
 }
 
-fn states(plan: &Plan<'_>, facts: &Facts, sets: &[Value]) -> Vec<ShardState> {
-    let name = plan.cluster.name_any();
+fn states(context: &Context, plan: &Plan<'_>, facts: &Facts, sets: &[Value]) -> Vec<ShardState> {
+    let (namespace, cluster) = (plan.namespace(), plan.name());
     (0..plan.shape.shards)
         .map(|shard| {
             let set = usize::try_from(shard).ok().and_then(|shard| sets.get(shard));
@@ -214,7 +215,12 @@ fn states(plan: &Plan<'_>, facts: &Facts, sets: &[Value]) -> Vec<ShardState> {
                 .and_then(|set| set.pointer("/metadata/annotations"))
                 .and_then(|annotations| annotations.get(build::TEMPLATE)?.as_str())
                 .unwrap_or_default();
-            facts.shard(&name, plan.shape, shard, digest)
+            let live =
+                context.observed.raw("StatefulSet", &namespace, &names::shard(&cluster, shard));
+            let edited = set
+                .zip(live)
+                .is_some_and(|(set, live)| !compare::agrees(set, &live, "/spec/template"));
+            ShardState { edited, ..facts.shard(&cluster, plan.shape, shard, digest) }
         })
         .collect()
 }

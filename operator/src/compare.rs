@@ -25,6 +25,16 @@ pub fn differs(desired: &Value, live: &DynamicObject) -> bool {
     !(covers(&found, desired, false) && only(owned, desired))
 }
 
+/// Whether `live` has every desired field below `pointer`, such as `/spec/template`: an apply would take back
+/// nothing there that somebody else has written.
+pub fn agrees(desired: &Value, live: &DynamicObject, pointer: &str) -> bool {
+    let Ok(found) = serde_json::to_value(live) else { return false };
+    match (found.pointer(pointer), desired.pointer(pointer)) {
+        (Some(found), Some(desired)) => covers(found, desired, false),
+        (found, desired) => found == desired,
+    }
+}
+
 /// The fields that our applies own, in the form of `fieldsV1`.
 fn owned_fields(live: &DynamicObject) -> Option<&Value> {
     let entries = live.metadata.managed_fields.iter().flatten();

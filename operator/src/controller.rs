@@ -196,7 +196,8 @@ impl<R: Reconciler> Runner<R> {
             }
             None => {
                 tracing::warn!(controller, object = key, category, %error, "waits for a change");
-                Action::await_change()
+                // What is not wrong with the object is looked after all the same.
+                Action::requeue(RESYNC)
             }
         }
     }

@@ -103,9 +103,27 @@ impl Error {
         }
     }
 
+    /// Whether it lasts until somebody does something, as far as one failure can tell: then status names it. The
+    /// API server answers 500 to a field that a kind does not have, and for a webhook that does not answer.
+    pub fn lasts(&self) -> bool {
+        let answered_500 = matches!(
+            self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 500
+        );
+        match self.category() {
+            Category::Invalid | Category::Missing | Category::Internal => true,
+            Category::Transient => answered_500,
+            Category::Conflict => false,
+        }
+    }
+
     /// Makes a [`Error::Api`] of what `kube` returns: `.map_err(Error::api("listing pods"))`.
     pub fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Api { action: action.into(), source }
+    }
+
+    /// Whether the API server answered that the operator has no right to it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 403)
     }
 
     /// Whether the API server answered that the object is not there.
@@ -163,6 +181,16 @@ mod tests {
         ] {
             assert_eq!(api(code).category(), category, "{code}");
         }
+    }
+
+    #[test]
+    fn status_names_what_lasts() {
+        for (code, lasts) in
+            [(409, false), (422, true), (403, true), (429, false), (500, true), (503, false)]
+        {
+            assert_eq!(api(code).lasts(), lasts, "{code}");
+        }
+        assert!(!Error::Timeout(std::time::Duration::from_secs(1)).lasts());
     }
 
     #[test]

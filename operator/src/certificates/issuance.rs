@@ -15,6 +15,8 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::labels;
 
+/// How the annotations begin that cert-manager writes on its Secrets.
+pub(super) const ANNOTATIONS: &str = "cert-manager.io/";
 /// cert-manager refuses shorter lives.
 const SHORTEST: Duration = Duration::HOUR;
 
@@ -35,6 +37,8 @@ pub(super) async fn list(
             Ok(Some(found.collect()))
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        // `rbac.certManager=false`: it is gone, and took what could be left with it.
+        Err(kube::Error::Api(status)) if status.code == 403 && wanted.issuer.is_none() => Ok(None),
         Err(error) => Err(Error::api("listing Certificates of cert-manager")(error)),
     }
 }
@@ -72,7 +76,7 @@ fn may_be_left(context: &Context, wanted: &Wanted) -> bool {
     let secrets =
         context.observed.list::<Secret>(&wanted.namespace, labels::CLUSTER, &wanted.cluster);
     secrets.iter().any(|secret| {
-        secret.annotations().keys().any(|annotation| annotation.starts_with("cert-manager.io/"))
+        secret.annotations().keys().any(|annotation| annotation.starts_with(ANNOTATIONS))
     })
 }
 

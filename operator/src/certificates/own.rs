@@ -57,7 +57,7 @@ pub(crate) fn plan(
         draft.writes.push(Write::Trust(trust));
     }
 
-    draft.release(&authorities, observed);
+    draft.release(&authorities, wanted, observed);
     for shard in 0..wanted.shards {
         let request = Request::shard(wanted, shard)?;
         draft.shard(&request, &authorities, wanted, observed, now, entropy)?;
@@ -120,12 +120,20 @@ impl Draft {
     }
 
     /// Takes the Secrets back from cert-manager before they are written.
-    fn release(&mut self, authorities: &Authorities, observed: &Observed) {
+    fn release(&mut self, authorities: &Authorities, wanted: &Wanted, observed: &Observed) {
         let (_, trusted) = authorities.signer();
-        for name in observed.issuances.iter().flatten().map(|(name, _)| name) {
-            if trusted {
-                self.writes.push(Write::DeleteIssuance(name.clone()));
-            }
+        if !trusted {
+            return;
+        }
+        let left = observed.issuances.iter().flatten().map(|(name, _)| name);
+        self.writes.extend(left.cloned().map(Write::DeleteIssuance));
+        // Last, since cert-manager would make it anew.
+        let probe = names::issuer_probe(&wanted.cluster);
+        if wanted.issuer.is_none()
+            && observed.issuances.iter().all(BTreeMap::is_empty)
+            && observed.secrets.contains_key(&probe)
+        {
+            self.writes.push(Write::DeleteSecret(probe));
         }
     }
 

@@ -20,6 +20,7 @@ use super::entropy::System;
 use super::issuance;
 use super::plan::{Contents, Member, Observed, Plan, ROTATE, SERIALS, STEP, Wanted, Write, plan};
 use super::x509::Sensitive;
+use crate::apply::check_owner;
 use crate::context::Context;
 use crate::error::Error;
 use crate::labels::{self, FIELD_MANAGER};
@@ -282,10 +283,15 @@ where
         })?,
         Some(live) => {
             let (old, new) = (live.meta().clone(), &mut metadata);
+            // One that cert-manager wrote has no owner.
+            if labels::controller_of(&old).is_some() {
+                check_owner(&kind, new, &old)?;
+            }
             let mut labels = old.labels.unwrap_or_default();
             labels.extend(new.labels.take().unwrap_or_default());
             let mut kept = old.annotations.unwrap_or_default();
-            kept.retain(|key, _| !is_ours(key));
+            // Those of cert-manager say that it wrote this one: no longer.
+            kept.retain(|key, _| !is_ours(key) && !key.starts_with(issuance::ANNOTATIONS));
             kept.extend(annotations.clone());
             new.labels = Some(labels);
             new.annotations = Some(kept);

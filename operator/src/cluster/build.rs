@@ -43,11 +43,11 @@ pub(super) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.cluster.name_any()
     }
 
-    fn namespace(&self) -> String {
+    pub(super) fn namespace(&self) -> String {
         self.cluster.namespace().unwrap_or_default()
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use super::build::TEMPLATE;
 use super::rollout::ShardState;
 use super::shape::{Shape, shard_of};
 use crate::error::Error;
-use crate::labels;
+use crate::labels::{self, controller_of};
 use crate::observe::Observed;
 
 /// What a node says of itself, as far as the operator cares.
@@ -38,6 +39,8 @@ pub(super) struct Failure {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     pub(super) sets: Vec<StatefulSet>,
+    /// Name of a set of a deleted cluster of the same name, which is still being removed.
+    pub(super) leftover: Option<String>,
     pub(super) pods: BTreeMap<String, Pod>,
     pub(super) map: Option<OpaqueShardMap>,
     /// Records of members whose pod exists.
@@ -70,9 +73,17 @@ impl Facts {
             .filter(|lease| pods.contains_key(&lease.name_any()))
             .filter_map(member)
             .collect();
-        let map = observed.get(&namespace, &name)?;
-        let sets = observed.list(&namespace, labels::CLUSTER, &name);
-        Ok(Self { sets, pods, map, members, leader })
+        let uid = cluster.uid();
+        let of_another = |meta: &ObjectMeta| {
+            controller_of(meta).is_some_and(|owner| Some(&owner.uid) != uid.as_ref())
+        };
+        let map = observed.get::<OpaqueShardMap>(&namespace, &name)?;
+        let map = map.filter(|map| !of_another(&map.metadata));
+        let sets = observed.list::<StatefulSet>(&namespace, labels::CLUSTER, &name);
+        let (others, sets): (Vec<_>, Vec<_>) =
+            sets.into_iter().partition(|set| of_another(&set.metadata));
+        let leftover = others.first().map(ResourceExt::name_any);
+        Ok(Self { sets, leftover, pods, map, members, leader })
     }
 
     /// The set of a shard.
@@ -96,6 +107,7 @@ impl Facts {
             .collect();
         ShardState {
             exists: set.is_some(),
+            edited: false,
             current: set.is_some_and(|set| {
                 set.annotations().get(TEMPLATE).is_some_and(|found| found == digest)
             }),
@@ -134,9 +146,10 @@ fn is_settled(set: &StatefulSet, replicas: i32) -> bool {
         && status.replicas == replicas
 }
 
-/// Whether the set's controller counts every pod as available: ready, and for long enough.
+/// Whether the set's controller counts every pod as available: ready, and for long enough. A set that somebody
+/// has scaled up has more of them; the next apply puts it back.
 fn is_available(set: &StatefulSet, replicas: i32) -> bool {
-    set.status.as_ref().is_some_and(|status| status.available_replicas == Some(replicas))
+    set.status.as_ref().is_some_and(|status| status.available_replicas >= Some(replicas))
 }
 
 /// Whether a pod is ready and stays.

@@ -31,7 +31,7 @@ pub(super) struct Findings<'a> {
     pub(super) secrets: Vec<String>,
     /// The first write that failed.
     pub(super) failed: Option<String>,
-    /// None while paused or invalid.
+    /// None while paused, or before there is a map.
     pub(super) certificates: Option<CertificateState>,
 }
 

@@ -7,6 +7,8 @@
 //! Kubernetes replaces pods of a set one at a time, highest number first, and waits for each to be
 //! available: ready for some seconds, since a pod that has just become ready may lose it again. So a set may be
 //! changed if all its pods are available, or if the first to be replaced is not ready.
+//!
+//! A template that somebody has edited by hand, while the cluster was paused perhaps, is put back by the same rules.
 
 /// A shard's pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(super) struct ShardState {
     pub(super) exists: bool,
     /// Whether its set has the template that it shall have.
     pub(super) current: bool,
+    /// Whether somebody has edited that template since.
+    pub(super) edited: bool,
     /// Whether its set's controller has seen the template and replaced all pods.
     pub(super) settled: bool,
     /// Whether its set's controller counts all pods as available. It hears of pods later than `ready` does.
@@ -32,6 +36,16 @@ impl ShardState {
     /// Whether any pod serves.
     pub(super) fn serves(&self) -> bool {
         self.ready.iter().any(|ready| *ready)
+    }
+
+    /// Whether its set's pods would be replaced by an apply.
+    fn changes(&self) -> bool {
+        self.exists && (!self.current || self.edited)
+    }
+
+    /// Whether it holds up the rest: it was changed, or is being changed.
+    fn underway(&self) -> bool {
+        self.exists && !self.changes() && !self.whole()
     }
 
     fn may_change(&self) -> bool {
@@ -60,16 +74,18 @@ pub(super) enum Verdict {
 
 /// Decides for all shards.
 pub(super) fn plan(shards: &[ShardState]) -> Vec<Verdict> {
-    // A shard that was changed, or is being changed, holds up the rest.
     let mut busy = shards
         .iter()
-        .position(|shard| shard.exists && shard.current && shard.serves() && !shard.whole())
-        .or_else(|| shards.iter().position(|s| s.exists && s.current && !s.whole()));
+        .position(|shard| shard.underway() && shard.serves())
+        .or_else(|| shards.iter().position(ShardState::underway));
+    // First, since what the API server makes of a template may look edited for ever.
+    let changed = shards.iter().position(|s| s.exists && !s.current && s.serves());
     let mut verdicts = Vec::with_capacity(shards.len());
     for (number, shard) in shards.iter().enumerate() {
-        let verdict = if !shard.exists || shard.current || !shard.serves() {
+        let before = busy.or(changed.filter(|_| shard.current));
+        let verdict = if !shard.changes() || !shard.serves() {
             Verdict::Apply
-        } else if let Some(other) = busy {
+        } else if let Some(other) = before {
             Verdict::WaitFor(other)
         } else if shard.may_change() {
             busy = Some(number);
@@ -92,7 +108,8 @@ mod tests {
 
     fn shard(current: bool, ready: &[bool]) -> ShardState {
         let available = ready.iter().all(|ready| *ready);
-        ShardState { exists: true, current, settled: true, available, ready: ready.to_vec() }
+        let (exists, edited, settled) = (true, false, true);
+        ShardState { exists, current, edited, settled, available, ready: ready.to_vec() }
     }
 
     #[test]
@@ -100,6 +117,7 @@ mod tests {
         let none = ShardState {
             exists: false,
             current: false,
+            edited: false,
             settled: false,
             available: false,
             ready: vec![false; 2],
@@ -148,6 +166,24 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_edited_is_put_back_shard_by_shard() {
+        let edited = ShardState { edited: true, ..shard(true, &[true, true]) };
+        let whole = shard(true, &[true, true]);
+        assert_eq!(
+            plan(&[whole, edited.clone(), edited.clone()]),
+            [Verdict::Apply, Verdict::Apply, Verdict::WaitFor(1)]
+        );
+        // The edit does not work: the pod that is replaced first does not.
+        let broken = ShardState { edited: true, ..shard(true, &[true, false]) };
+        assert_eq!(plan(&[broken, edited.clone()]), [Verdict::Apply, Verdict::WaitFor(0)]);
+        let alone = ShardState { edited: true, ..shard(true, &[false, true]) };
+        assert_eq!(plan(&[alone]), [Verdict::WouldTakeLast]);
+        // A changed template goes first, whatever only looks edited.
+        let old = shard(false, &[true, true]);
+        assert_eq!(plan(&[edited, old]), [Verdict::WaitFor(1), Verdict::Apply]);
+    }
+
+    #[test]
     fn the_last_ready_pod_is_not_replaced() {
         assert_eq!(plan(&[shard(false, &[false, true])]), [Verdict::WouldTakeLast]);
         // With one replica there is no other way.
@@ -156,10 +192,11 @@ mod tests {
 
     fn any_shard() -> impl Strategy<Value = ShardState> {
         let ready = prop::collection::vec(any::<bool>(), 1..4);
-        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), ready).prop_map(
-            |(exists, current, settled, available, ready)| ShardState {
+        (any::<bool>(), any::<[bool; 2]>(), any::<bool>(), any::<bool>(), ready).prop_map(
+            |(exists, [current, edited], settled, available, ready)| ShardState {
                 exists,
                 current: exists && current,
+                edited: exists && edited,
                 settled: exists && settled,
                 available: exists && available,
                 ready: if exists { ready } else { vec![false; ready.len()] },
@@ -172,11 +209,11 @@ mod tests {
         fn at_most_one_serving_shard_is_changed(shards in prop::collection::vec(any_shard(), 1..8)) {
             let verdicts = plan(&shards);
             let changed = |(shard, verdict): &(&ShardState, &Verdict)| {
-                **verdict == Verdict::Apply && shard.exists && !shard.current && shard.serves()
+                **verdict == Verdict::Apply && shard.changes() && shard.serves()
             };
             let pairs: Vec<_> = shards.iter().zip(&verdicts).filter(changed).collect();
             prop_assert!(pairs.len() <= 1);
-            let underway = shards.iter().any(|s| s.exists && s.current && !s.whole());
+            let underway = shards.iter().any(|s| s.underway());
             prop_assert!(!underway || pairs.is_empty());
             prop_assert!(pairs.iter().all(|(shard, _)| shard.may_change()));
         }
@@ -184,14 +221,17 @@ mod tests {
         #[test]
         fn whole_shards_all_get_their_turn(replicas in 1..4_usize, count in 1..8_usize) {
             let mut shards = vec![shard(false, &vec![true; replicas]); count];
+            for shard in shards.iter_mut().step_by(2) {
+                (shard.current, shard.edited) = (true, true);
+            }
             for _ in 0..count {
                 for (number, verdict) in plan(&shards).into_iter().enumerate() {
                     if verdict == Verdict::Apply {
-                        shards[number].current = true;
+                        (shards[number].current, shards[number].edited) = (true, false);
                     }
                 }
             }
-            prop_assert!(shards.iter().all(|shard| shard.current));
+            prop_assert!(shards.iter().all(|shard| !shard.changes()));
         }
     }
 }

@@ -92,6 +92,7 @@ fn a_cluster_is_taken_back_without_a_break() {
         }
     }
     assert!(world.observed.issuances.as_ref().unwrap().is_empty());
+    assert!(!world.observed.secrets.contains_key("demo-issuer-probe"), "nobody uses it");
     assert_eq!(world.authorities().len(), 1);
     assert_ne!(world.authorities(), foreign);
     let plan = world.settle();

@@ -5,7 +5,7 @@ use kube::core::GroupVersionKind;
 use opaque_crds::names;
 use serde_json::{Value, json};
 
-use super::Plan;
+use super::{Plan, Shape};
 use crate::labels;
 
 /// Their group and version.
@@ -45,7 +45,27 @@ pub(in crate::cluster) fn service_monitor(plan: &Plan<'_>) -> (ApiResource, Valu
 pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
     let (cluster, namespace) = (plan.name(), plan.namespace());
     let of = format!("cluster=\"{cluster}\",namespace=\"{namespace}\"");
+    let Shape { shards, replicas, .. } = plan.shape;
+    let pods = i64::from(shards) * i64::from(replicas);
+    // A pod that cannot be scheduled is no target of Prometheus: only its absence tells.
+    let count = |series: String| format!("(count({series}) or vector(0))");
+    let shard_of = r#""shard", "$1", "pod", ".*-shard-([0-9]+)-[0-9]+""#;
+    let serving = format!("label_replace(opaque_node_ready{{{of}}} == 1, {shard_of})");
     let alerts = vec![
+        alert(
+            "OpaqueShardDown",
+            format!("{} < {shards}", count(format!("count by (shard) ({serving})"))),
+            "2m",
+            "critical",
+            "A shard has had no ready pod for 2 minutes: every query fails.",
+        ),
+        alert(
+            "OpaquePodsMissing",
+            format!("{} < {pods}", count(format!("up{{{of}}} == 1"))),
+            "15m",
+            "warning",
+            "Fewer pods are reachable than there should be.",
+        ),
         alert(
             "OpaqueNodeDown",
             format!("up{{{of}}} == 0"),

@@ -1,0 +1,205 @@
+//! What goes on, is put back, or is waited for when people or earlier objects stand in the way.
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
+};
+use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
+use opaque_e2e::ControlPlane;
+use opaque_e2e::poll::until;
+use serde_json::json;
+
+use super::{LIMIT, NAMESPACE, Test, truth};
+
+fn definition(kind: &str, plural: &str) -> Result<CustomResourceDefinition> {
+    let name = format!("{plural}.monitoring.coreos.com");
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let definition = json!({
+        "metadata": {"name": name},
+        "spec": {
+            "group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": schema},
+            }],
+        },
+    });
+    Ok(serde_json::from_value(definition)?)
+}
+
+impl Test {
+    /// A hotfix by hand while the cluster was paused.
+    pub(super) async fn edited_templates_are_put_back_shard_by_shard(&self) -> Result<()> {
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": true}})).await?;
+        self.status("it is paused", |status| {
+            truth(status, "Paused").is_some_and(|(status, _)| status == "True")
+        })
+        .await?;
+        let image = json!({"spec": {"template": {"spec": {
+            "containers": [{"name": "node", "image": "hotfix:1"}],
+        }}}});
+        for shard in 0..2 {
+            let name = names::shard("demo", shard);
+            let params = PatchParams::default();
+            self.api::<StatefulSet>().patch(&name, &params, &Patch::Strategic(&image)).await?;
+            self.settle_set(shard).await?;
+        }
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": false}})).await?;
+        self.image_of(0, "node:2").await?;
+        self.settle().await?;
+        ensure!(self.image(1).await? == "hotfix:1", "pods of two shards are replaced at once");
+        self.settle_set(0).await?;
+        self.image_of(1, "node:2").await?;
+        self.settle_set(1).await
+    }
+
+    /// A rollout's turn comes to a set that has more replicas than it should.
+    pub(super) async fn a_set_scaled_by_hand_does_not_stall_a_rollout(&self) -> Result<()> {
+        let scaled = json!({"spec": {"replicas": 3}});
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": true}})).await?;
+        self.status("it is paused", |status| {
+            truth(status, "Paused").is_some_and(|(status, _)| status == "True")
+        })
+        .await?;
+        self.merge::<StatefulSet>("demo-shard-0", &scaled).await?;
+        let more = json!({"status": {"replicas": 3, "readyReplicas": 3, "availableReplicas": 3}});
+        self.patch_status::<StatefulSet>("demo-shard-0", &more).await?;
+        let resumed = json!({"spec": {"paused": false, "image": "node:4"}});
+        self.merge::<OpaqueCluster>("demo", &resumed).await?;
+        for shard in 0..2 {
+            self.image_of(shard, "node:4").await?;
+            self.settle_set(shard).await?;
+        }
+        let set = self.get::<StatefulSet>("demo-shard-0").await?;
+        ensure!(set.spec.and_then(|spec| spec.replicas) == Some(2));
+        self.status("it is complete", |status| {
+            truth(status, "Progressing") == Some(("False", "Complete"))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The kind takes any field of a pod; only applying it shows that there is none of this name. The API server
+    /// then answers 500.
+    pub(super) async fn a_misspelt_field_is_named(&self) -> Result<()> {
+        let misspelt = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": {"a": "b"}}}}});
+        self.merge::<OpaqueCluster>("demo", &misspelt).await?;
+        let status = self
+            .status("the refusal is told", |status| {
+                truth(status, "Degraded") == Some(("True", "WriteRefused"))
+            })
+            .await?;
+        let words = status.conditions.iter().find(|c| c.type_ == "Degraded");
+        let words = words.map(|c| c.message.clone()).unwrap_or_default();
+        ensure!(words.contains("nodeSelectors"), "{words}");
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"podTemplate": null}})).await?;
+        self.status("it is as it should be", |status| {
+            truth(status, "Degraded") == Some(("False", "AsExpected"))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The kinds of the Prometheus operator are installed after this operator has started.
+    pub(super) async fn monitoring_comes_and_goes(&self, plane: &ControlPlane) -> Result<()> {
+        let on = json!({"spec": {"monitoring": {"enabled": true}}});
+        let off = json!({"spec": {"monitoring": {"enabled": false}}});
+        self.merge::<OpaqueCluster>("demo", &on).await?;
+        self.settle().await?;
+        let status =
+            self.status("it is seen", |status| status.observed_generation > Some(1)).await?;
+        ensure!(truth(&status, "Degraded") == Some(("False", "AsExpected")), "{status:?}");
+        self.merge::<OpaqueCluster>("demo", &off).await?;
+        let kinds = [
+            definition("ServiceMonitor", "servicemonitors")?,
+            definition("PrometheusRule", "prometheusrules")?,
+        ];
+        plane.establish(&kinds).await?;
+        self.merge::<OpaqueCluster>("demo", &on).await?;
+        for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
+            let api = self.of_prometheus(kind);
+            until(kind, LIMIT, || async { Ok(api.get_opt(name).await?.map(drop)) }).await?;
+        }
+        self.merge::<OpaqueCluster>("demo", &off).await?;
+        for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
+            let api = self.of_prometheus(kind);
+            let gone = || async { Ok(api.get_opt(name).await?.is_none().then_some(())) };
+            until(&format!("no {kind}"), LIMIT, gone).await?;
+        }
+        Ok(())
+    }
+
+    fn of_prometheus(&self, kind: &str) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
+        let resource = ApiResource::from_gvk(&kind);
+        Api::namespaced_with(self.client.clone(), NAMESPACE, &resource)
+    }
+
+    /// Certificates end whether the spec is valid or not.
+    pub(super) async fn an_invalid_object_keeps_its_certificates(&self) -> Result<()> {
+        let name = names::shard_certificate("demo", 0);
+        self.api::<Secret>().delete(&name, &DeleteParams::default()).await?;
+        until("the certificate is issued anew", LIMIT, || async {
+            Ok(self.api::<Secret>().get_opt(&name).await?.map(drop))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// `kubectl replace --force`: sets of the cluster before are removed in any order, after its map perhaps.
+    pub(super) async fn a_cluster_made_again_waits_for_the_one_before(&self) -> Result<()> {
+        let old: StatefulSet = serde_json::from_value(json!({
+            "metadata": {
+                "name": "again-shard-0",
+                "labels": {
+                    "app.kubernetes.io/name": "opaque",
+                    "opaque.dev/cluster": "again",
+                    "opaque.dev/shard": "0",
+                    "app.kubernetes.io/managed-by": "opaque-operator",
+                },
+                "ownerReferences": [{
+                    "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster", "name": "again",
+                    "uid": "00000000-0000-0000-0000-000000000001", "controller": true,
+                }],
+            },
+            "spec": {
+                "replicas": 1, "serviceName": "again-peers",
+                "selector": {"matchLabels": {"opaque.dev/cluster": "again"}},
+                "template": {
+                    "metadata": {"labels": {"opaque.dev/cluster": "again"}},
+                    "spec": {"containers": [{"name": "node", "image": "node:1"}]},
+                },
+            },
+        }))?;
+        self.api::<StatefulSet>().create(&PostParams::default(), &old).await?;
+        let cluster: OpaqueCluster = serde_json::from_value(json!({
+            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
+            "metadata": {"name": "again"},
+            "spec": {
+                "shards": 3, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
+                "storage": {"url": "s3://opaque/again"},
+            },
+        }))?;
+        self.api::<OpaqueCluster>().create(&PostParams::default(), &cluster).await?;
+        until("it was looked at", LIMIT, || async {
+            let cluster = self.get::<OpaqueCluster>("again").await?;
+            Ok(cluster.status.map(drop))
+        })
+        .await?;
+        self.settle().await?;
+        let map = self.api::<OpaqueShardMap>().get_opt("again").await?;
+        ensure!(map.is_none(), "a size was written down: {map:?}");
+        self.api::<StatefulSet>().delete("again-shard-0", &DeleteParams::default()).await?;
+        until("it has the size of its spec", LIMIT, || async {
+            let map = self.api::<OpaqueShardMap>().get_opt("again").await?;
+            Ok(map.filter(|map| map.spec.map.shards.len() == 3))
+        })
+        .await?;
+        Ok(())
+    }
+}

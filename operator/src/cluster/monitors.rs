@@ -1,0 +1,79 @@
+//! Objects of the Prometheus operator: made where its kinds exist, and removed when nobody wants them any more.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::ApiResource;
+use kube::core::GroupVersionKind;
+use kube::discovery;
+use serde_json::Value;
+
+use super::build::{self, Plan};
+use crate::context::Context;
+use crate::error::Error;
+
+/// When it is looked again whether kinds of the Prometheus operator exist.
+const KINDS: Duration = Duration::from_secs(300);
+
+/// Which clusters have none. They are not watched, so that it is looked once for each cluster that wants none.
+#[derive(Debug, Default)]
+pub(super) struct Monitors {
+    without: Mutex<HashSet<String>>,
+}
+
+impl Monitors {
+    /// Makes them or removes them, as the spec says; when to look again.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(super) async fn reconcile(
+        &self,
+        context: &Context,
+        plan: &Plan<'_>,
+    ) -> Result<Option<Duration>, Error> {
+        let uid = plan.cluster.metadata.uid.clone().unwrap_or_default();
+        let known = || self.without.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = plan.cluster.spec.monitoring.enabled;
+        if wanted {
+            known().remove(&uid);
+        } else if known().contains(&uid) {
+            return Ok(None);
+        }
+        let mut all = true;
+        for (resource, body) in [build::service_monitor(plan), build::rule(plan)] {
+            if !exists(context, &resource).await? {
+                all = false;
+            } else if wanted {
+                context.apply_raw(&resource, body).await?;
+            } else {
+                match context.delete_own(&resource, &metadata(&body)?).await {
+                    // Without the right to it (`rbac.monitoring=false`) it has made none.
+                    Err(error) if !error.is_forbidden() => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        if !wanted {
+            known().insert(uid);
+        }
+        Ok((wanted && !all).then_some(KINDS))
+    }
+}
+
+async fn exists(context: &Context, resource: &ApiResource) -> Result<bool, Error> {
+    let kind = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
+    match discovery::pinned_kind(&context.client, &kind).await {
+        Ok(_) => Ok(true),
+        // Not `is_not_found`: a group that is not there is answered in plain text.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(kube::Error::Discovery(_)) => Ok(false),
+        Err(error) => Err(Error::api(format!("looking for {}", resource.kind))(error)),
+    }
+}
+
+fn metadata(body: &Value) -> Result<ObjectMeta, Error> {
+    let metadata = body.get("metadata").cloned().unwrap_or_default();
+    serde_json::from_value(metadata).map_err(|error| Error::Internal(error.to_string()))
+}
