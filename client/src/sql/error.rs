@@ -57,6 +57,12 @@ pub enum SqlError {
         /// The condition, quoted.
         text: String,
     },
+    /// Double quotes where a literal must be.
+    #[error("{text} names a column, as all in double quotes does: write text in single quotes")]
+    DoubleQuoted {
+        /// As written.
+        text: String,
+    },
     /// A literal that no value of the column can be compared with.
     #[error("column {column:?} is {} and cannot be compared with {literal}: write {write}", type_name(*column_type))]
     Literal {
