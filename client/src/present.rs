@@ -40,6 +40,21 @@ fn instant(micros: i64) -> String {
     // Only instants that were read from text are ever stored, and those are in range.
     Timestamp::from_microsecond(micros).map_or_else(|_| micros.to_string(), |at| at.to_string())
 }
+/// Text that stays on its line and cannot steer a terminal: control characters, and those that
+/// change the direction of text, are escaped.
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let steers = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || steers {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 
 /// A REAL as the shortest text that reads back as the same number; `inf` where it is infinite.
 fn real(number: f64) -> String {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use opaque_client::present::escaped;
 use opaque_proto::v1::{ReplicaStatus, StatusResponse};
 use tokio::time::{Instant, sleep};
 
@@ -59,7 +60,7 @@ fn show(out: &mut impl Write, status: &StatusResponse) -> io::Result<()> {
     });
     let header = ["SHARD", "NODE", "ADDRESS", "STATE", "GENERATION", "MEMORY", "MESSAGE"];
     columns(out, &header, &[4, 5], rows)?;
-    let leader = if status.leader.is_empty() { "none" } else { &status.leader };
+    let leader = if status.leader.is_empty() { "none" } else { &escaped(&status.leader) };
     let state = if status.serving { "serving" } else { "NOT serving" };
     writeln!(
         out,
@@ -83,4 +84,28 @@ fn row(shard: u32, replica: &ReplicaStatus, generation: u64) -> Vec<String> {
         size(replica.resident_bytes),
         replica.message.clone(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use opaque_proto::v1::ShardStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_status_cannot_steer_the_terminal() {
+        let evil = || "\u{1b}[2J\n".to_owned();
+        let replica = ReplicaStatus {
+            node: evil(),
+            address: evil(),
+            message: evil(),
+            ..ReplicaStatus::default()
+        };
+        let shards = vec![ShardStatus { replicas: vec![replica], ..ShardStatus::default() }];
+        let status = StatusResponse { leader: evil(), shards, ..StatusResponse::default() };
+        let mut out = Vec::new();
+        show(&mut out, &status).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains('\u{1b}') && text.lines().count() == 4, "{text:?}");
+    }
 }

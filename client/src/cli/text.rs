@@ -6,8 +6,10 @@ use std::{
 };
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use opaque_client::present::escaped;
 
-/// Writes rows in columns; those named in `right` are aligned to the right.
+/// Writes rows in columns; those named in `right` are aligned to the right. A cell stays on its line
+/// and cannot steer the terminal: it may be what a node says.
 pub(crate) fn columns(
     out: &mut impl Write,
     header: &[&str],
@@ -15,6 +17,7 @@ pub(crate) fn columns(
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> io::Result<()> {
     let mut table = Table::new();
+    let rows = rows.into_iter().map(|row| row.iter().map(|cell| escaped(cell)).collect::<Vec<_>>());
     table.load_style(NOTHING).set_header(header.iter().copied()).add_rows(rows);
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -108,6 +111,13 @@ mod tests {
         for bad in ["", "s", "-1s", "1h", "1.5s", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn cells_cannot_steer_a_terminal() {
+        let mut out = Vec::new();
+        columns(&mut out, &["A"], &[], [vec!["x\u{1b}[2J\ny".to_owned()]]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "A\nx\\u{1b}[2J\\ny\n");
     }
 
     #[test]
