@@ -70,6 +70,10 @@ impl Connection {
     }
 
     fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(self.config()?)?)
+    }
+
+    fn config(&self) -> Result<ClientConfig, Failure> {
         let Self { cluster, ca, token_file, client_cert, client_key, server_name, keys } = self;
         let overrides = Overrides {
             cluster: cluster.clone(),
@@ -80,7 +84,7 @@ impl Connection {
             server_name: server_name.clone(),
             keys: *keys,
         };
-        Ok(Client::connect(ClientConfig::with(&Self::home()?, overrides)?)?)
+        Ok(ClientConfig::with(&Self::home()?, overrides)?)
     }
 }
 
