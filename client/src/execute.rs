@@ -30,7 +30,7 @@ use crate::{
         calls::{Lookup, ScanBound},
         retry::replan,
     },
-    sql::{self, Fetched, Found, IndexMeta, Options, Parameters, ResultSet, Source},
+    sql::{self, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source},
 };
 
 /// Buckets that one call of a public scan reads: a partition.
@@ -104,8 +104,10 @@ impl Client {
                 None => self.describe(statement.table()).await?,
             };
             let plan = sql::plan(&statement, &options.parameters, &table.meta(), &options.plan);
-            // A kept description may be old: neither an error nor a count may come from it.
-            if !fresh && plan.as_ref().map_or(true, |p| matches!(p.source(), Source::Count(_))) {
+            // A kept description may be old: neither an error nor a count may come from it. Nor a
+            // public scan, whose answers do not tell, as those of lookups do, of a newer epoch.
+            let sure = |plan: &Plan| matches!(plan.source(), Source::Lookups { .. });
+            if !fresh && !plan.as_ref().is_ok_and(sure) {
                 continue;
             }
             let plan = plan?;
