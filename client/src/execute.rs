@@ -18,6 +18,7 @@ use opaque_pir::{
 };
 use opaque_proto::v1::{LookupHeader, ScanRequest};
 use tokio::{task::spawn_blocking, time::sleep};
+use zeroize::Zeroizing;
 
 use crate::{
     client::{Client, Event, OnEvent},
@@ -171,7 +172,7 @@ impl Client {
         // see in the requests that follow whether the client noticed.
         let mut answers = Vec::new();
         for batch in buckets.chunks(LOOKUPS_PER_REQUEST) {
-            answers.push(self.ask(&work, batch.to_vec(), timing).await?);
+            answers.push(self.ask(&work, Zeroizing::new(batch.to_vec()), timing).await?);
         }
         let begun = Instant::now();
         let found = work.run(move |asker| asker.open_all(&asked, pages, answers)).await?;
@@ -183,7 +184,7 @@ impl Client {
     async fn ask(
         &self,
         work: &Arc<Work>,
-        buckets: Vec<u32>,
+        buckets: Zeroizing<Vec<u32>>,
         timing: &mut Timing,
     ) -> Result<Sealed, Error> {
         let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;
