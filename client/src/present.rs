@@ -16,8 +16,8 @@ pub enum Format {
     /// Aligned columns and a row count, for people; control characters are escaped.
     #[default]
     Table,
-    /// Comma-separated with a header, quoted as in RFC 4180, lines ended by LF. NULL is an empty
-    /// field, empty text is `""`.
+    /// Comma-separated with a header, quoted as in RFC 4180, lines ended by LF. NULL is what `--null`
+    /// says, an empty field by default.
     Csv,
     /// One array of objects, SQL types kept.
     Json,
@@ -25,21 +25,21 @@ pub enum Format {
     Jsonl,
 }
 
-/// Writes an answer, a line break at its end included.
-pub fn write(answer: &ResultSet, format: Format, out: &mut impl Write) -> io::Result<()> {
+/// Writes an answer, a line break at its end included. `null` is NULL in CSV.
+pub fn write(
+    answer: &ResultSet,
+    format: Format,
+    null: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
     match format {
         Format::Table => table::write(answer, out),
-        Format::Csv => csv::write(answer, out),
+        Format::Csv => csv::write(answer, null, out),
         Format::Json => json::write(answer, out),
         Format::Jsonl => json::write_lines(answer, out),
     }
 }
 
-/// An instant in RFC 3339, with as many digits of its second as it has.
-fn instant(micros: i64) -> String {
-    // Only instants that were read from text are ever stored, and those are in range.
-    Timestamp::from_microsecond(micros).map_or_else(|_| micros.to_string(), |at| at.to_string())
-}
 /// Text that stays on its line and cannot steer a terminal: control characters, and those that
 /// change the direction of text, are escaped.
 pub fn escaped(text: &str) -> String {
@@ -55,6 +55,11 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
+/// An instant in RFC 3339, with as many digits of its second as it has.
+fn instant(micros: i64) -> String {
+    // Only instants that were read from text are ever stored, and those are in range.
+    Timestamp::from_microsecond(micros).map_or_else(|_| micros.to_string(), |at| at.to_string())
+}
 
 /// A REAL as the shortest text that reads back as the same number; `inf` where it is infinite.
 fn real(number: f64) -> String {
