@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,7 +17,7 @@ use rand::rngs::{StdRng, SysRng};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
-    credentials::Credentials,
+    credentials::{Credentials, read_certificates},
     description::Table,
     error::Error,
     index_keys::IndexKeys,
@@ -114,8 +114,8 @@ impl ClientConfig {
         let profile = profile.unwrap_or_default();
         let Profile { endpoints, ca_file: profile_ca, written_by_dev: _, .. } = &profile;
         let endpoints = if given.is_empty() { endpoints.clone() } else { given };
-        let read = |path: PathBuf| fs::read(&path).map_err(|source| Error::Read { path, source });
-        let ca_pem = ca_file.or_else(|| profile_ca.clone()).map(read).transpose()?;
+        let ca_file = ca_file.as_ref().or(profile_ca.as_ref());
+        let ca_pem = ca_file.map(|file| read_certificates(file)).transpose()?;
         // A certificate and its key come from one place.
         let (certificate, key) = match (client_cert, client_key) {
             (None, None) => (profile.client_cert, profile.client_key),

@@ -26,7 +26,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Identity},
 };
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, holds_certificate};
 use crate::present::escaped;
 use crate::profile::NodeUrl;
 use node::Node;
@@ -56,6 +56,11 @@ impl Session {
     ) -> Result<Self, CallError> {
         let setup = |error: tonic::transport::Error| CallError::Setup { reason: chain(&error) };
         let tls = match ca_pem {
+            // An empty list of roots would make every node's certificate one of another CA.
+            Some(pem) if !holds_certificate(pem) => {
+                let reason = "the CA given holds no PEM certificate".to_owned();
+                return Err(CallError::Setup { reason });
+            }
             Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
             None => ClientTlsConfig::new().with_native_roots(),
         };

@@ -27,6 +27,21 @@ fn shows_the_token(pinned: bool, overrides: Overrides) -> bool {
     format!("{:?}", config.credentials).contains("token: true")
 }
 
+#[test]
+fn a_ca_file_without_a_certificate_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ca.der");
+    fs::write(&file, [0x30, 0x82]).unwrap();
+    let home = Home::new(dir.path().join("home"));
+    let error = ClientConfig::new(&home, &["https://a:1".to_owned()], Some(&file)).unwrap_err();
+    assert!(error.to_string().ends_with("ca.der holds no PEM certificate"), "{error}");
+    // A library's caller gives bytes.
+    let endpoints = vec!["https://a:1".parse().unwrap()];
+    let config = ClientConfig { ca_pem: Some(vec![0x30]), ..ClientConfig::of(&home, endpoints) };
+    let error = Client::connect(config).unwrap_err();
+    assert!(error.to_string().contains("holds no PEM certificate"), "{error}");
+}
+
 fn cluster(values: &[&str]) -> Overrides {
     let cluster = values.iter().map(|value| (*value).to_owned()).collect();
     Overrides { cluster, ..Overrides::default() }
