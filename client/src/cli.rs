@@ -70,6 +70,10 @@ impl Connection {
     }
 
     fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(self.config()?)?)
+    }
+
+    fn config(&self) -> Result<ClientConfig, Failure> {
         let Self { cluster, ca, token_file, client_cert, client_key, server_name, keys } = self;
         let overrides = Overrides {
             cluster: cluster.clone(),
@@ -80,7 +84,7 @@ impl Connection {
             server_name: server_name.clone(),
             keys: *keys,
         };
-        Ok(Client::connect(ClientConfig::with(&Self::home()?, overrides)?)?)
+        Ok(ClientConfig::with(&Self::home()?, overrides)?)
     }
 }
 
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn query_takes_every_flag_of_its_help() {
-        let line = "opaque query --format jsonl --timing --pages 3 --allow-public-scan \
+        let line = "opaque query --format csv --null NA --timing --pages 3 --allow-public-scan \
                     --param a=1 --param b=x=y --cluster https://a:1,https://b:2 -";
         assert!(Cli::try_parse_from(line.split_whitespace()).is_ok());
         for bad in ["opaque query --pages 0 x", "opaque query --param a x", "opaque query"] {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,7 +17,7 @@ use rand::rngs::{StdRng, SysRng};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
-    credentials::Credentials,
+    credentials::{Credentials, read_certificates},
     description::Table,
     error::Error,
     index_keys::IndexKeys,
@@ -110,14 +110,12 @@ impl ClientConfig {
         if given.is_empty() && profile.is_none() {
             return Err(Error::NoCluster { profile: home.profile_file() });
         }
-        // Other addresses are, as a rule, other nodes of the profile's cluster: its CA serves both.
-        // Another CA as well means another cluster, which must not see this one's token.
-        let elsewhere = !given.is_empty() && ca_file.is_some();
-        let profile = profile.filter(|_| !elsewhere).unwrap_or_default();
+        let profile = profile.filter(|profile| !elsewhere(profile, &given, ca_file.as_deref()));
+        let profile = profile.unwrap_or_default();
         let Profile { endpoints, ca_file: profile_ca, written_by_dev: _, .. } = &profile;
         let endpoints = if given.is_empty() { endpoints.clone() } else { given };
-        let read = |path: PathBuf| fs::read(&path).map_err(|source| Error::Read { path, source });
-        let ca_pem = ca_file.or_else(|| profile_ca.clone()).map(read).transpose()?;
+        let ca_file = ca_file.as_ref().or(profile_ca.as_ref());
+        let ca_pem = ca_file.map(|file| read_certificates(file)).transpose()?;
         // A certificate and its key come from one place.
         let (certificate, key) = match (client_cert, client_key) {
             (None, None) => (profile.client_cert, profile.client_key),
@@ -132,6 +130,16 @@ impl ClientConfig {
         let keys = keys.or(profile.keys).unwrap_or_default();
         Ok(Self { ca_pem, credentials, keys, ..Self::of(home, endpoints) })
     }
+}
+
+/// Whether the addresses `given` may be of another cluster than the profile's, which must not see this
+/// one's credentials.
+///
+/// Other addresses are, as a rule, other nodes of the profile's cluster: the CA that it names signs for
+/// them alone. Where it names none, the system's roots would vouch for whoever has a domain.
+fn elsewhere(profile: &Profile, given: &[NodeUrl], ca_file: Option<&Path>) -> bool {
+    let known = || given.iter().all(|url| profile.endpoints.contains(url));
+    !given.is_empty() && (ca_file.is_some() || (profile.ca_file.is_none() && !known()))
 }
 
 /// What a long operation is doing.
@@ -373,3 +381,6 @@ impl Client {
             .collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::{fmt, fs, path::Path};
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -33,7 +34,7 @@ impl Credentials {
     /// Reads a token, and a certificate with its key, where files are given.
     ///
     /// # Errors
-    /// A file that cannot be read, a token that is none, a certificate without a key.
+    /// A file that cannot be read, a token that is none, no PEM, a certificate without a key.
     pub fn read(
         token: Option<&Path>,
         certificate: Option<&Path>,
@@ -58,7 +59,14 @@ impl Credentials {
             }
         };
         let identity = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+            (Some(certificate), Some(file)) => {
+                let (chain, key) = (read_certificates(certificate)?, read(file)?);
+                if PrivateKeyDer::from_pem_slice(&key).is_err() {
+                    let (path, what) = (file.to_owned(), "private key");
+                    return Err(Error::NotPem { path, what });
+                }
+                Some((chain, key))
+            }
             (None, None) => None,
             _ => return Err(Error::HalfIdentity),
         };
@@ -83,6 +91,20 @@ impl Credentials {
         });
         Bearer(token)
     }
+}
+
+/// Reads a file of certificates in PEM.
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
+    let pem = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    if holds_certificate(&pem) {
+        Ok(pem)
+    } else {
+        Err(Error::NotPem { path: path.to_owned(), what: "certificate" })
+    }
+}
+
+pub(crate) fn holds_certificate(pem: &[u8]) -> bool {
+    CertificateDer::from_pem_slice(pem).is_ok()
 }
 
 /// Puts a token into the metadata of every call.
@@ -132,5 +154,30 @@ mod tests {
         assert!(matches!(missing, Err(Error::HalfIdentity)));
         let unread = Credentials::read(None, Some(Path::new("/none")), Some(Path::new("/k")), None);
         assert!(matches!(unread, Err(Error::Read { .. })));
+    }
+
+    #[test]
+    fn a_file_without_pem_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let key_pair = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let pem = params.self_signed(&key_pair).unwrap().pem();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let (certificate, key) = (file("c", &pem), file("k", &key_pair.serialize_pem()));
+        assert!(Credentials::read(None, Some(&certificate), Some(&key), None).is_ok());
+        for (certificate, key, what) in [
+            (&file("text", "no PEM"), &key, "text holds no PEM certificate"),
+            (&certificate, &file("empty", ""), "empty holds no PEM private key"),
+            // Exchanged, as is easily done.
+            (&key, &certificate, "k holds no PEM certificate"),
+        ] {
+            let error = Credentials::read(None, Some(certificate), Some(key), None).unwrap_err();
+            assert!(error.to_string().ends_with(what), "{error}");
+            assert!(error.hint().is_some());
+        }
     }
 }

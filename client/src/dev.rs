@@ -46,7 +46,7 @@ Examples:
   opaque dev --shards 2 --replicas 2        two shards, each served twice
   opaque dev --data-dir ./cluster           keep its data here; a second start serves it again
 
-Ctrl-C stops every node. Logs are in DATA/logs; RUST_LOG=debug makes them longer.")]
+Ctrl-C stops every node, a second one at once. Logs are in DATA/logs; RUST_LOG=debug makes them longer.")]
 pub(crate) struct Arguments {
     /// Shards; fixed once the data directory exists
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -93,7 +93,7 @@ pub(crate) async fn run(arguments: Arguments, home: Home) -> Result<(), DevError
     let mut supervisor = Supervisor::new(&layout, binary, threads, !no_restart);
     let outcome = serve(&layout, &authorities, &home, &mut supervisor, &mut signals).await;
     say("stopping every node");
-    supervisor.stop().await;
+    supervisor.stop(signals.next()).await;
     outcome
 }
 
@@ -141,20 +141,22 @@ async fn every_shard_serves(client: &Client) {
 fn announce(layout: &Layout, home: &Home, endpoints: &[NodeUrl]) -> Result<(), DevError> {
     let ca_file = layout.client_ca_file();
     let ours = match Profile::read(home) {
-        Ok(profile) => profile.is_none_or(|profile| profile.written_by_dev.is_some()),
+        Ok(None) => Some(Profile::default()),
+        Ok(Some(profile)) => Some(profile).filter(|profile| profile.written_by_dev.is_some()),
         // Not ours to overwrite: somebody may have been editing it.
-        Err(_) => false,
+        Err(_) => None,
     };
     say("every shard serves:");
     for node in layout.nodes() {
         say(&format!("  {}  https://127.0.0.1:{}", node.name, node.client_port));
     }
-    if ours {
+    if let Some(before) = ours {
+        // What else it says, such as `keys`, its user added.
         let profile = Profile {
             endpoints: endpoints.to_vec(),
             ca_file: Some(ca_file),
             written_by_dev: Some(layout.data().to_owned()),
-            ..Profile::default()
+            ..before
         };
         profile.write(home).map_err(|error| DevError::Client(error.into()))?;
         say(&format!("profile written: {}", home.profile_file().display()));
@@ -196,5 +198,35 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.hang_up.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opaque_client::KeyMode;
+
+    use super::*;
+
+    #[test]
+    fn a_second_start_keeps_what_else_the_profile_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("home"));
+        let layout = Layout::open(dir.path().join("data"), Some(1), 1, 1, None).unwrap();
+        let announce = |url: &str| announce(&layout, &home, &[url.parse().unwrap()]).unwrap();
+        announce("https://127.0.0.1:1");
+        let mut profile = Profile::read(&home).unwrap().unwrap();
+        assert_eq!(profile.ca_file, Some(layout.client_ca_file()));
+        profile.keys = Some(KeyMode::Inline);
+        profile.server_name = Some("dev".to_owned());
+        profile.write(&home).unwrap();
+        announce("https://127.0.0.1:2");
+        let url = "https://127.0.0.1:2".parse().unwrap();
+        let expected = Profile { endpoints: vec![url], ..profile.clone() };
+        assert_eq!(Profile::read(&home).unwrap(), Some(expected));
+
+        profile.written_by_dev = None;
+        profile.write(&home).unwrap();
+        announce("https://127.0.0.1:3");
+        assert_eq!(Profile::read(&home).unwrap(), Some(profile), "a person's stays");
     }
 }

@@ -40,6 +40,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file that should hold a certificate or key does not.
+    #[error("{} holds no PEM {what}", path.display())]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
     /// A certificate without its key, or the other way round.
     #[error("a client certificate and its key go together")]
     HalfIdentity,
@@ -110,6 +118,10 @@ impl Error {
             #[cfg(feature = "registered")]
             Self::Keys(error) => error.hint(),
             Self::Call(error) => error.hint().map(str::to_owned),
+            Self::NotPem { what, .. } => {
+                let what = what.to_uppercase();
+                Some(format!("name a file that has a line `-----BEGIN {what}-----`"))
+            }
             Self::HalfIdentity => Some("give both --client-cert and --client-key".to_owned()),
             // The call was not begun.
             Self::Load(error) | Self::Rollback(error)

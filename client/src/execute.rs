@@ -18,6 +18,7 @@ use opaque_pir::{
 };
 use opaque_proto::v1::{LookupHeader, ScanRequest};
 use tokio::{task::spawn_blocking, time::sleep};
+use zeroize::Zeroizing;
 
 use crate::{
     client::{Client, Event, OnEvent},
@@ -30,7 +31,7 @@ use crate::{
         calls::{Lookup, ScanBound},
         retry::replan,
     },
-    sql::{self, Fetched, Found, IndexMeta, Options, Parameters, ResultSet, Source},
+    sql::{self, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source},
 };
 
 /// Buckets that one call of a public scan reads: a partition.
@@ -104,8 +105,10 @@ impl Client {
                 None => self.describe(statement.table()).await?,
             };
             let plan = sql::plan(&statement, &options.parameters, &table.meta(), &options.plan);
-            // A kept description may be old: neither an error nor a count may come from it.
-            if !fresh && plan.as_ref().map_or(true, |p| matches!(p.source(), Source::Count(_))) {
+            // A kept description may be old: neither an error nor a count may come from it. Nor a
+            // public scan, whose answers do not tell, as those of lookups do, of a newer epoch.
+            let sure = |plan: &Plan| matches!(plan.source(), Source::Lookups { .. });
+            if !fresh && !plan.as_ref().is_ok_and(sure) {
                 continue;
             }
             let plan = plan?;
@@ -169,7 +172,7 @@ impl Client {
         // see in the requests that follow whether the client noticed.
         let mut answers = Vec::new();
         for batch in buckets.chunks(LOOKUPS_PER_REQUEST) {
-            answers.push(self.ask(&work, batch.to_vec(), timing).await?);
+            answers.push(self.ask(&work, Zeroizing::new(batch.to_vec()), timing).await?);
         }
         let begun = Instant::now();
         let found = work.run(move |asker| asker.open_all(&asked, pages, answers)).await?;
@@ -181,7 +184,7 @@ impl Client {
     async fn ask(
         &self,
         work: &Arc<Work>,
-        buckets: Vec<u32>,
+        buckets: Zeroizing<Vec<u32>>,
         timing: &mut Timing,
     ) -> Result<Sealed, Error> {
         let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;

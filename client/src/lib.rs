@@ -18,6 +18,12 @@
 //! OFFSET are not hidden. The seeds of lookups come from the system, or from
 //! what [`Client::with_randomness`] is given; SEAL draws its own randomness.
 //!
+//! **Logs.** This crate logs addresses and kinds of failures, through `tracing`, and no part of a statement
+//! or an answer. **The SQL parser that it uses does**: `sqlparser` gives whole statements, literals included, to
+//! the `log` facade, at level debug and with target `sqlparser`, and has no switch for it. They go nowhere
+//! unless the application installs a `log` logger; one that does (`tracing-log` and most loggers of `log`)
+//! must keep that target off, as `RUST_LOG=debug,sqlparser=off` does. The `opaque` command installs none.
+//!
 //! **Features.** `registered` (default): keys that the cluster keeps, through SEAL; without it lookups bring
 //! their keys along, which is what a client does unless told otherwise. Compiled to WebAssembly, without that
 //! feature, what needs an operating system is left out: [`sql`], [`lookup`] and what they need remain.

@@ -74,10 +74,16 @@ pub struct Sealed {
 
 impl Asker<'_> {
     /// The buckets of every page of every value: page by page, value after value.
-    pub fn buckets(&self, values: &[Value], pages: u32) -> Result<Vec<u32>, LookupError> {
+    pub fn buckets(
+        &self,
+        values: &[Value],
+        pages: u32,
+    ) -> Result<Zeroizing<Vec<u32>>, LookupError> {
         let column = self.column()?;
         let buckets = self.index.geometry.buckets();
-        let mut all = Vec::new();
+        // All at once: a vector that grows leaves copies behind, which nobody clears.
+        let count = values.len().checked_mul(pages as usize).ok_or(LookupError::TooMany)?;
+        let mut all = Zeroizing::new(Vec::with_capacity(count));
         for value in values {
             let key = value.search_key();
             let bucket = |page| page_bucket(&self.table.salt, column, &key, page, buckets);

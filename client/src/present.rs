@@ -16,8 +16,8 @@ pub enum Format {
     /// Aligned columns and a row count, for people; control characters are escaped.
     #[default]
     Table,
-    /// Comma-separated with a header, quoted as in RFC 4180, lines ended by LF. NULL is an empty
-    /// field, empty text is `""`.
+    /// Comma-separated with a header, quoted as in RFC 4180, lines ended by LF. NULL is what `--null`
+    /// says, an empty field by default.
     Csv,
     /// One array of objects, SQL types kept.
     Json,
@@ -25,14 +25,34 @@ pub enum Format {
     Jsonl,
 }
 
-/// Writes an answer, a line break at its end included.
-pub fn write(answer: &ResultSet, format: Format, out: &mut impl Write) -> io::Result<()> {
+/// Writes an answer, a line break at its end included. `null` is NULL in CSV.
+pub fn write(
+    answer: &ResultSet,
+    format: Format,
+    null: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
     match format {
         Format::Table => table::write(answer, out),
-        Format::Csv => csv::write(answer, out),
+        Format::Csv => csv::write(answer, null, out),
         Format::Json => json::write(answer, out),
         Format::Jsonl => json::write_lines(answer, out),
     }
+}
+
+/// Text that stays on its line and cannot steer a terminal: control characters, and those that
+/// change the direction of text, are escaped.
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let steers = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || steers {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// An instant in RFC 3339, with as many digits of its second as it has.

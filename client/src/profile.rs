@@ -122,10 +122,19 @@ impl From<NodeUrl> for String {
     }
 }
 
-/// Reads `--cluster` values: each may hold several addresses, separated by commas.
+/// Reads `--cluster` values: each may hold several addresses, separated by commas, and must hold one. A
+/// script's unset variable must not mean the profile's cluster.
 pub fn parse_endpoints(values: &[String]) -> Result<Vec<NodeUrl>, ProfileError> {
-    let split = values.iter().flat_map(|value| value.split(','));
-    split.filter(|part| !part.trim().is_empty()).map(str::parse).collect()
+    let mut endpoints = Vec::new();
+    for value in values {
+        let parts = value.split(',').filter(|part| !part.trim().is_empty());
+        let parsed: Vec<NodeUrl> = parts.map(str::parse).collect::<Result<_, _>>()?;
+        if parsed.is_empty() {
+            return Err(ProfileError::EmptyCluster);
+        }
+        endpoints.extend(parsed);
+    }
+    Ok(endpoints)
 }
 
 /// The keys that lookups use.
@@ -226,6 +235,11 @@ pub enum ProfileError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// `--cluster` is given and names no node.
+    #[error(
+        "--cluster is empty: write --cluster https://HOST:PORT, or leave it out for the profile's"
+    )]
+    EmptyCluster,
     /// The profile names no node.
     #[error("{} names no endpoint", path.display())]
     NoEndpoint {
@@ -287,6 +301,18 @@ mod tests {
         let list = ["https://a:1,https://b:2".to_owned(), "https://c:3".to_owned()];
         let parsed = parse_endpoints(&list).unwrap();
         assert_eq!(parsed, [url("https://a:1"), url("https://b:2"), url("https://c:3")]);
+    }
+
+    #[test]
+    fn an_empty_cluster_is_not_the_profiles() {
+        assert_eq!(parse_endpoints(&[]).unwrap(), []);
+        for empty in ["", ",", " ", " , "] {
+            for values in [vec![empty], vec!["https://a:1", empty], vec![empty, "https://a:1"]] {
+                let values: Vec<String> = values.into_iter().map(str::to_owned).collect();
+                let error = parse_endpoints(&values).unwrap_err();
+                assert!(error.to_string().starts_with("--cluster is empty"), "{values:?}: {error}");
+            }
+        }
     }
 
     #[test]

@@ -26,7 +26,8 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Identity},
 };
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, holds_certificate};
+use crate::present::escaped;
 use crate::profile::NodeUrl;
 use node::Node;
 pub use node::NodeClient;
@@ -55,6 +56,11 @@ impl Session {
     ) -> Result<Self, CallError> {
         let setup = |error: tonic::transport::Error| CallError::Setup { reason: chain(&error) };
         let tls = match ca_pem {
+            // An empty list of roots would make every node's certificate one of another CA.
+            Some(pem) if !holds_certificate(pem) => {
+                let reason = "the CA given holds no PEM certificate".to_owned();
+                return Err(CallError::Setup { reason });
+            }
             Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
             None => ClientTlsConfig::new().with_native_roots(),
         };
@@ -199,7 +205,7 @@ pub enum CallError {
     /// A node answered that the cluster cannot now.
     #[error("the cluster cannot answer now: {message}")]
     Unavailable {
-        /// The node's words.
+        /// The node's words, as [`Self::Refused`] has them.
         message: String,
     },
     /// The deadline passed.
@@ -223,7 +229,7 @@ pub enum CallError {
         code: Code,
         /// The node's stable reason; empty where it gave none.
         reason: String,
-        /// The node's words.
+        /// The node's words, in one line that cannot steer a terminal.
         message: String,
     },
     /// A node's answer is none.
@@ -233,10 +239,11 @@ pub enum CallError {
 
 impl CallError {
     fn new(failure: Failure, status: &Status, nodes: usize) -> Self {
-        let message = status.message().to_owned();
+        // Whoever answers chose the words, and those of a certificate.
+        let message = escaped(status.message());
         match failure {
             Failure::Transport | Failure::Untrusted => {
-                let reason = status.source().map_or(message, chain);
+                let reason = status.source().map_or(message, |source| escaped(&chain(source)));
                 Self::Unreachable { nodes, reason }
             }
             Failure::Unavailable => Self::Unavailable { message },
@@ -291,6 +298,21 @@ impl CallError {
             Self::Stale => Some("run it again once the load is over"),
             Self::Setup { .. } => Some("check the profile's endpoints and CA file"),
             Self::UnknownKeys | Self::Refused { .. } | Self::Answer(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nodes_words_cannot_steer_a_terminal() {
+        let words = "gone\u{1b}]0;owned\u{7}\nhint: run this\u{202e}";
+        for code in [Code::Unavailable, Code::InvalidArgument, Code::Unauthenticated] {
+            let shown = CallError::once(&Status::new(code, words)).to_string();
+            let safe = r"gone\u{1b}]0;owned\u{7}\nhint: run this\u{202e}";
+            assert!(shown.ends_with(safe), "{shown:?}");
         }
     }
 }

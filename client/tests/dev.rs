@@ -173,6 +173,25 @@ fn a_node_that_ignores_the_request_to_stop_is_killed() {
 }
 
 #[test]
+fn a_second_signal_kills_at_once() {
+    let fixture = Fixture::new("trap '' TERM\nwhile :; do sleep 1; done");
+    let mut dev = fixture.dev(&["--shards", "2"]);
+    let pids = ["shard-0-0", "shard-1-0"].map(|node| fixture.running(node));
+    let begun = Instant::now();
+    // Again and again: those that come before the first is noticed are one with it.
+    wait_for(|| {
+        dev.signal("-INT");
+        dev.0.try_wait().unwrap()
+    });
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    let (code, out, _) = dev.end();
+    assert_eq!(code, Some(0));
+    assert!(out.contains("node shard-0-0 is not waited for; killing it"), "{out}");
+    assert!(!pids.into_iter().any(alive));
+    assert_eq!(fs::read_dir(fixture.data().join("run")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_node_that_cannot_start_ends_it_with_its_log() {
     let fixture = Fixture::new("echo 'no such kernel' >&2; exit 3");
     let (code, _, err) = fixture.dev(&[]).end();

@@ -82,7 +82,7 @@ fn answer(table: &Table, page_rows: u32, sql: &str, seen: &mut Seen, context: &s
     }
     match planned.finish(fetch(table, page_rows, &planned)) {
         Ok(answer) => answer,
-        Err(SqlError::MorePages { matches, fetched, pages }) => {
+        Err(SqlError::MorePages { matches, fetched, pages, .. }) => {
             seen.more_pages += 1;
             assert!(fetched < matches, "{context}");
             options.pages = u32::try_from(pages).unwrap();

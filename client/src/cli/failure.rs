@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use opaque_client::present::escaped;
 use thiserror::Error;
 
 use crate::dev::DevError;
@@ -39,13 +40,19 @@ impl Failure {
         if matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
+        // Nobody is left to tell when standard error is gone.
+        let _ = io::stderr().write_all(self.text().as_bytes());
+        ExitCode::FAILURE
+    }
+
+    /// What is told. Files, logs and names that it quotes may be anybody's: they cannot steer the
+    /// terminal. What a node said is on one line already ([`CallError`](opaque_client::session::CallError)).
+    fn text(&self) -> String {
         let mut text = format!("error: {self}\n");
         if let Some(hint) = self.hint() {
             text.push_str(&format!("hint: {hint}\n"));
         }
-        // Nobody is left to tell when standard error is gone.
-        let _ = io::stderr().write_all(text.as_bytes());
-        ExitCode::FAILURE
+        text.lines().map(|line| escaped(line) + "\n").collect()
     }
 
     fn hint(&self) -> Option<String> {
@@ -61,5 +68,17 @@ impl Failure {
             }
             Self::Io(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_failure_steers_the_terminal() {
+        let failure = Failure::NotServing("two\nlines\u{1b}[2J\r\u{202e}".to_owned());
+        let text = failure.text();
+        assert!(text.starts_with("error: two\nlines\\u{1b}[2J\\r\\u{202e}\nhint: "), "{text:?}");
     }
 }

@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// How the answer is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// The text that means NULL in CSV, as for `opaque load`
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    null: String,
     /// Show on standard error what the query cost
     #[arg(long)]
     timing: bool,
@@ -55,7 +58,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { sql, format, timing, pages, allow_public_scan, parameters, expect } = arguments;
+    let Arguments { sql, format, null, timing, pages, allow_public_scan, parameters, expect } =
+        arguments;
     let sql = if sql == "-" { read_statement()? } else { sql };
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
@@ -68,7 +72,7 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     bar.finish_and_clear();
     let (answer, cost) = answered?;
     let mut text = Vec::new();
-    present::write(&answer, format, &mut text)?;
+    present::write(&answer, format, &null, &mut text)?;
     let mut out = io::stdout().lock();
     out.write_all(&text)?;
     out.flush()?;

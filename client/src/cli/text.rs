@@ -6,8 +6,10 @@ use std::{
 };
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use opaque_client::present::escaped;
 
-/// Writes rows in columns; those named in `right` are aligned to the right.
+/// Writes rows in columns; those named in `right` are aligned to the right. A cell stays on its line
+/// and cannot steer the terminal: it may be what a node says.
 pub(crate) fn columns(
     out: &mut impl Write,
     header: &[&str],
@@ -15,6 +17,7 @@ pub(crate) fn columns(
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> io::Result<()> {
     let mut table = Table::new();
+    let rows = rows.into_iter().map(|row| row.iter().map(|cell| escaped(cell)).collect::<Vec<_>>());
     table.load_style(NOTHING).set_header(header.iter().copied()).add_rows(rows);
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -70,18 +73,25 @@ pub(crate) fn utc(seconds: i64) -> String {
     )
 }
 
+/// The longest time that an argument may be: the clock counts that far from any moment.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// Reads `500ms`, `60s`, `2m` or plain seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let wrong = || format!("{text:?} is not a time: write 500ms, 60s or 2m");
     let number: u64 = number.parse().map_err(|_| wrong())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "" | "s" => Ok(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs).ok_or_else(wrong),
-        _ => Err(wrong()),
+    let time = match unit {
+        "ms" => Duration::from_millis(number),
+        "" | "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        _ => return Err(wrong()),
+    };
+    if time > LONGEST {
+        return Err(format!("{text:?} is longer than a year: write a shorter time"));
     }
+    Ok(time)
 }
 
 #[cfg(test)]
@@ -108,6 +118,18 @@ mod tests {
         for bad in ["", "s", "-1s", "1h", "1.5s", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        let long = u64::MAX.to_string();
+        for long in ["527041m", &long, &format!("{long}m"), &format!("{long}ms")] {
+            let error = duration(long).unwrap_err();
+            assert!(error.contains("longer than a year"), "{error}");
+        }
+    }
+
+    #[test]
+    fn cells_cannot_steer_a_terminal() {
+        let mut out = Vec::new();
+        columns(&mut out, &["A"], &[], [vec!["x\u{1b}[2J\ny".to_owned()]]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "A\nx\\u{1b}[2J\\ny\n");
     }
 
     #[test]

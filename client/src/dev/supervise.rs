@@ -1,10 +1,10 @@
 //! Keeping node processes running, and stopping them.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, pin::pin, time::Duration};
 
 use tokio::{
     process::Child,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -115,9 +115,11 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Lets every node drain, then kills what is left.
-    pub(crate) async fn stop(self) {
-        let deadline = Instant::now() + GRACE;
+    /// Lets every node drain, until their time is over or `at_once` comes; then kills what is left.
+    pub(crate) async fn stop(self, at_once: impl Future<Output = ()>) {
+        let mut at_once = pin!(timeout(GRACE, at_once));
+        // Why nobody is waited for any more.
+        let mut over = None;
         for watched in &self.children {
             if let State::Running { child, .. } = &watched.state {
                 process::terminate(child);
@@ -125,8 +127,17 @@ impl<'a> Supervisor<'a> {
         }
         for watched in self.children {
             let State::Running { mut child, .. } = watched.state else { continue };
-            if timeout_at(deadline, child.wait()).await.is_err() {
-                say(&format!("node {} did not stop in time; killing it", watched.node.name));
+            if over.is_none() {
+                tokio::select! {
+                    _ = child.wait() => {}
+                    told = &mut at_once => {
+                        let late = "did not stop in time";
+                        over = Some(if told.is_ok() { "is not waited for" } else { late });
+                    }
+                }
+            }
+            if let (Some(why), Ok(None)) = (over, child.try_wait()) {
+                say(&format!("node {} {why}; killing it", watched.node.name));
                 // An error means that it ended meanwhile.
                 let _ = child.kill().await;
             }

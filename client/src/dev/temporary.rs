@@ -46,7 +46,7 @@ pub(crate) async fn with_cluster<T, E: From<DevError>>(
         work(config).await
     });
     let outcome = outcome.await;
-    supervisor.stop().await;
+    supervisor.stop(signals.next()).await;
     outcome
 }
 

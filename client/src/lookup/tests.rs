@@ -121,10 +121,11 @@ fn buckets_come_value_by_value_and_page_by_page() {
     let fixture = Fixture::new();
     let asker = fixture.asker();
     let rain = Value::Text("Rain".to_owned());
-    let both = asker.buckets(&[sunny(), rain.clone()], 3).unwrap();
+    let both: Zeroizing<Vec<u32>> = asker.buckets(&[sunny(), rain.clone()], 3).unwrap();
+    assert_eq!(both.capacity(), both.len(), "it never grew");
     let sun_alone = asker.buckets(&[sunny()], 3).unwrap();
     let rain_alone = asker.buckets(&[rain], 3).unwrap();
-    assert_eq!(both, [sun_alone, rain_alone].concat());
+    assert_eq!(*both, [sun_alone.as_slice(), rain_alone.as_slice()].concat());
     assert!(both.iter().all(|bucket| *bucket < 2048));
 }
 

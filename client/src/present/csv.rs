@@ -1,4 +1,8 @@
 //! For spreadsheets and `opaque load`.
+//!
+//! Loaded with the same `--null`, the rows are those of the answer where no text is that mark. With the
+//! default, an empty field, empty text is: it is written as `""`, which other programs tell from NULL,
+//! and which `opaque load` reads as NULL.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -8,10 +12,12 @@ use opaque_pir::table::Value;
 use super::{instant, real};
 use crate::sql::ResultSet;
 
-pub(super) fn write(answer: &ResultSet, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(answer: &ResultSet, null: &str, out: &mut impl Write) -> io::Result<()> {
     record(answer.columns.iter().map(|column| quoted(&column.name)), out)?;
+    // Alone on its line, an empty field would be no row: blank lines are passed over.
+    let null = if null.is_empty() && answer.columns.len() > 1 { "".into() } else { quoted(null) };
     for row in &answer.rows {
-        record(row.iter().map(field), out)?;
+        record(row.iter().map(|value| field(value, &null)), out)?;
     }
     Ok(())
 }
@@ -24,9 +30,9 @@ fn record<'a>(fields: impl Iterator<Item = Cow<'a, str>>, out: &mut impl Write) 
     writeln!(out)
 }
 
-fn field(value: &Value) -> Cow<'_, str> {
+fn field<'a>(value: &'a Value, null: &'a str) -> Cow<'a, str> {
     match value {
-        Value::Null => Cow::Borrowed(""),
+        Value::Null => null.into(),
         Value::Int(number) => number.to_string().into(),
         Value::Real(number) => real(*number).into(),
         Value::Text(text) | Value::Json(text) => quoted(text),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use comfy_table::{Cell, CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
 use opaque_pir::table::{ColumnType, Value};
 
-use super::{instant, real};
+use super::{escaped, instant, real};
 use crate::sql::ResultSet;
 
 /// psql's look: ` a | b `, a rule under the header, no frame.
@@ -42,19 +42,4 @@ fn shown(value: &Value) -> String {
         Value::Bool(truth) => truth.to_string(),
         Value::Timestamp(micros) => instant(*micros),
     }
-}
-
-/// Text that stays on its line and cannot steer a terminal: control characters, and those that
-/// change the direction of text, are escaped.
-fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        let steers = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || steers {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }

@@ -1,4 +1,4 @@
-use opaque_pir::table::{ColumnType, Value};
+use opaque_pir::table::{Column, ColumnType, Role, Schema, Value};
 
 use super::*;
 use crate::sql::OutputColumn;
@@ -12,9 +12,50 @@ fn answer(columns: &[(&str, ColumnType)], rows: Vec<Vec<Value>>) -> ResultSet {
 }
 
 fn written(answer: &ResultSet, format: Format) -> String {
+    marked(answer, format, "")
+}
+
+fn marked(answer: &ResultSet, format: Format, null: &str) -> String {
     let mut bytes = Vec::new();
-    write(answer, format, &mut bytes).unwrap();
+    write(answer, format, null, &mut bytes).unwrap();
     String::from_utf8(bytes).unwrap()
+}
+
+/// What `opaque load --null` makes of an answer in CSV.
+fn loaded(answer: &ResultSet, null: &str) -> Vec<Vec<Value>> {
+    let column = |(position, column): (usize, &OutputColumn)| Column {
+        name: column.name.clone(),
+        column_type: column.column_type,
+        role: if position == 0 { Role::Index } else { Role::Payload },
+        nullable: true,
+    };
+    let columns = answer.columns.iter().enumerate().map(column).collect();
+    let schema = Schema::new("t".to_owned(), columns).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.csv");
+    std::fs::write(&path, marked(answer, Format::Csv, null)).unwrap();
+    let reader = opaque_source::Reader::open(&path, &schema, null).unwrap();
+    reader.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn csv_loads_as_the_rows_that_it_was_written_of() {
+    let mut valid = nasty();
+    // Text that is no JSON is not loaded as JSON.
+    valid.rows[1][3] = Value::Json("{}".to_owned());
+    for null in ["NA", "\\N", "a,\"b", "\n"] {
+        assert_eq!(loaded(&valid, null), valid.rows, "{null:?}");
+    }
+    valid.rows[1][2] = Value::Null;
+    assert_eq!(loaded(&valid, ""), valid.rows);
+    let text = |text: &str| vec![Value::Text(text.to_owned())];
+    let one = |rows| answer(&[("t", ColumnType::Text)], rows);
+    let rows = vec![text("a"), vec![Value::Null], text("b"), vec![Value::Null]];
+    for null in ["", "NA"] {
+        assert_eq!(loaded(&one(rows.clone()), null), rows, "{null:?}");
+    }
+    let rows = vec![text(""), vec![Value::Null], text(" ")];
+    assert_eq!(loaded(&one(rows.clone()), "NA"), rows);
 }
 
 fn nasty() -> ResultSet {
@@ -83,7 +124,7 @@ fn table_without_rows_keeps_its_header() {
 }
 
 #[test]
-fn csv_reads_back_with_null_apart_from_empty_text() {
+fn csv_has_null_apart_from_empty_text() {
     let expected = "n,r,t,j,b,at\n\
         -9223372036854775808,21.5,\"a,\"\"b\"\"\n\u{1b}[31m\",\"{\"\"a\"\":\n[1, 12345678901234567890]}\",true,1970-01-01T00:00:01.5Z\n\
         7,-inf,\"\",no document,false,1970-01-01T00:00:00Z\n\

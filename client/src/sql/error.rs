@@ -57,6 +57,12 @@ pub enum SqlError {
         /// The condition, quoted.
         text: String,
     },
+    /// Double quotes where a literal must be.
+    #[error("{text} names a column, as all in double quotes does: write text in single quotes")]
+    DoubleQuoted {
+        /// As written.
+        text: String,
+    },
     /// A literal that no value of the column can be compared with.
     #[error("column {column:?} is {} and cannot be compared with {literal}: write {write}", type_name(*column_type))]
     Literal {
@@ -115,7 +121,7 @@ pub enum SqlError {
     /// The fetched pages do not hold every row that the answer needs.
     #[error(
         "{matches} rows match the lookup and the fetched pages hold {fetched} of them, too few for \
-         an exact answer: run it again with --pages {pages}"
+         an exact answer: {}", all_pages(*literals, *pages)
     )]
     MorePages {
         /// Rows with the values looked up.
@@ -124,6 +130,8 @@ pub enum SqlError {
         fetched: u64,
         /// Pages that hold all.
         pages: u64,
+        /// Lookups of each page.
+        literals: u64,
     },
     /// What was fetched is not what the plan asked for.
     #[error("the fetched data is not what the plan asked for; this is a bug in the caller")]
@@ -196,6 +204,20 @@ pub enum Refusal {
 
 const PUBLIC: &str = "or add --allow-public-scan to read the whole table publicly (the cluster \
                       then learns that you did, but no literal)";
+
+/// How to get all rows that match, where one lookup of each of `literals` brings a page.
+fn all_pages(literals: u64, pages: u64) -> String {
+    let lookups = literals.saturating_mul(pages);
+    if lookups <= MAX_LOOKUPS {
+        return format!("run it again with --pages {pages}");
+    }
+    // Both flags: alone, the leave for a public scan changes nothing for what has a private plan.
+    format!(
+        "all of them take {lookups} lookups, and a statement may take {MAX_LOOKUPS}; write a LIMIT \
+         and no other condition, ORDER BY or DISTINCT, or add --pages {pages} --allow-public-scan \
+         to read the whole table publicly (the cluster then learns that you did, but no literal)"
+    )
+}
 
 /// A type's name in SQL.
 pub(crate) fn type_name(column_type: ColumnType) -> &'static str {

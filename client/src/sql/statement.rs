@@ -45,7 +45,7 @@ pub(super) enum Item {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Name {
     pub(super) text: String,
-    /// In double quotes. Where no such column exists, SQLite reads `"text"` as a string.
+    /// In double quotes, in which SQLite also reads text: here they name a column, and an error says so.
     pub(super) double_quoted: bool,
 }
 

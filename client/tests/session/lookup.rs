@@ -1,6 +1,11 @@
 //! Lookups of several requests, against a node that spoils what is in the answers.
 
-use opaque_client::{Client, ClientConfig, KeyMode};
+use std::{
+    io::{self, Write},
+    sync::Mutex,
+};
+
+use opaque_client::{Client, ClientConfig, Credentials, KeyMode};
 use opaque_pir::{
     codec::{Combiner, Kind, Partial, QueryView},
     geometry::Geometry,
@@ -13,6 +18,7 @@ use super::{
     scan::{config, described, numbers, public_part},
 };
 use rand::{SeedableRng, rngs::StdRng};
+use tracing::level_filters::LevelFilter;
 
 /// An answer that is right in every outward respect, and whose buckets decrypt to nothing valid.
 fn spoiled(kind: Kind, lookups: u16) -> Reply {
@@ -92,6 +98,44 @@ async fn a_node_that_wants_keys_registered_gets_none_with_inline_keys() {
     let seen = node.seen.lock().unwrap();
     assert_eq!((seen.lookups.len(), seen.keys.len()), (1, 0));
     assert!(!home.path().join("keys").exists(), "no long-lived secret is made");
+}
+
+/// What this process logs through `tracing`, of other tests too.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn neither_a_value_nor_the_token_is_logged_at_any_level() {
+    const VALUE: &str = "8675309867530986753";
+    const TOKEN: &str = "neither-here-nor-there";
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false);
+    log.with_writer(|| Log).init();
+    let home = tempfile::tempdir().unwrap();
+    let token = home.path().join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+    let script = vec![Reply::Refuse(Code::Unavailable, "not-ready"), spoiled(INLINE, 1)];
+    let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
+    let credentials = Credentials::read(Some(&token), None, None, None).unwrap();
+    let client = Client::connect(ClientConfig { credentials, ..config }).unwrap();
+    let sql = format!("SELECT * FROM t WHERE id = {VALUE}");
+    numbers(&client, &sql).await.unwrap_err();
+    assert_eq!(node.seen.lock().unwrap().lookups.len(), 2);
+    let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    assert!(log.contains("call failed"), "the log is read");
+    for secret in [VALUE, TOKEN] {
+        assert!(!log.contains(secret), "{secret}");
+    }
 }
 
 /// The scan's part of a query is a function of the client's randomness, and of nothing that repeats

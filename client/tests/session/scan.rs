@@ -198,6 +198,17 @@ async fn a_count_is_never_an_old_one() {
 }
 
 #[tokio::test]
+async fn a_scan_is_never_of_an_old_epoch() {
+    let script = vec![page(&[0], 1024), page(&[1, 0], 1024)];
+    let (client, node) = client(vec![described(1, 1), described(2, 2)], script).await;
+    assert_eq!(numbers(&client, "SELECT * FROM t").await.unwrap(), ints(&[0]));
+    assert_eq!(numbers(&client, "SELECT * FROM t").await.unwrap(), ints(&[0, 10]));
+    let seen = node.seen.lock().unwrap();
+    let epochs: Vec<u64> = seen.scans.iter().map(|scan| scan.epoch).collect();
+    assert_eq!((epochs, seen.describes), (vec![1, 2], 2));
+}
+
+#[tokio::test]
 async fn a_load_is_not_sent_twice() {
     let (client, node) = client(Vec::new(), Vec::new()).await;
     let rows = opaque_client::load::RowsBuilder::new(schema()).finish();

@@ -305,7 +305,6 @@ impl<R: Rng> Statements<'_, R> {
                     .to_owned()
             }
             (ColumnType::Bool, 0..=2) => (*choose(self.rng, &["0", "1"])).to_owned(),
-            (ColumnType::Text, 0) => "\"double quoted\"".to_owned(),
             (column_type, _) => literal(&value(self.rng, column_type)),
         }
     }

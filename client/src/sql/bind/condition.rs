@@ -30,7 +30,7 @@ impl Binder<'_> {
             Condition::In { operand, list } => {
                 let (position, column) = self.operand_column(operand)?;
                 let literals = list.iter().map(|item| {
-                    let literal = self.operand_literal(item).ok_or_else(|| no_column(item))?;
+                    let literal = operand_literal(item).ok_or_else(|| no_literal(item))?;
                     self.value(column, &literal)
                 });
                 Ok(Predicate::In {
@@ -73,13 +73,14 @@ impl Binder<'_> {
         negate: bool,
     ) -> Result<Predicate, SqlError> {
         let comparison = if negate { comparison.negated() } else { comparison };
-        let text = || SqlError::NoColumn { text: format!("{left} {comparison} {right}") };
-        let (operand, comparison, literal) =
-            match (self.operand_literal(left), self.operand_literal(right)) {
-                (None, Some(literal)) => (left, comparison, literal),
-                (Some(literal), None) => (right, comparison.mirrored(), literal),
-                _ => return Err(text()),
-            };
+        let (operand, comparison, literal) = match (operand_literal(left), operand_literal(right)) {
+            (None, Some(literal)) => (left, comparison, literal),
+            (Some(literal), None) => (right, comparison.mirrored(), literal),
+            _ => {
+                let none = SqlError::NoColumn { text: format!("{left} {comparison} {right}") };
+                return Err(double_quoted(right).or_else(|| double_quoted(left)).unwrap_or(none));
+            }
+        };
         let (position, column) = self.operand_column(operand)?;
         let value = self.value(column, &literal)?;
         Ok(Predicate::Compare { column: position, comparison, value })
@@ -101,7 +102,7 @@ impl Binder<'_> {
                 instead: "compare it by =, <, > or BETWEEN",
             });
         }
-        let literal = self.operand_literal(pattern).ok_or_else(|| no_column(pattern))?;
+        let literal = operand_literal(pattern).ok_or_else(|| no_literal(pattern))?;
         let pattern = match self.value(column, &literal)? {
             Value::Text(text) | Value::Json(text) => Some(Pattern::new(&text, escape)),
             Value::Null | Value::Int(_) | Value::Real(_) | Value::Bool(_) | Value::Timestamp(_) => {
@@ -109,16 +110,6 @@ impl Binder<'_> {
             }
         };
         Ok(Predicate::Like { column: position, pattern, negated })
-    }
-
-    /// An operand as a literal. A name in double quotes that is no column is text, as in SQLite.
-    fn operand_literal(&self, operand: &Operand) -> Option<Literal> {
-        match operand {
-            Operand::Literal(literal) => Some(literal.clone()),
-            Operand::Column(name) => (name.double_quoted
-                && self.schema.column(&name.text).is_none())
-            .then(|| Literal::Text(name.text.clone())),
-        }
     }
 
     fn operand_column(&self, operand: &Operand) -> Result<(usize, &Column), SqlError> {
@@ -158,6 +149,30 @@ fn joined(parts: Vec<Predicate>, all: bool) -> Predicate {
         }
     }
     if all { Predicate::And(flat) } else { Predicate::Or(flat) }
+}
+
+/// An operand as a literal. Where SQLite reads a name in double quotes that is no column as text, it is
+/// a name here: the cluster says which columns there are, and would learn from a lookup that is not
+/// made whether the text is one of the names that it made up.
+fn operand_literal(operand: &Operand) -> Option<Literal> {
+    match operand {
+        Operand::Literal(literal) => Some(literal.clone()),
+        Operand::Column(_) => None,
+    }
+}
+
+/// Where a literal must be: what to write in place of a name.
+fn no_literal(operand: &Operand) -> SqlError {
+    double_quoted(operand).unwrap_or_else(|| no_column(operand))
+}
+
+fn double_quoted(operand: &Operand) -> Option<SqlError> {
+    match operand {
+        Operand::Column(name) if name.double_quoted => {
+            Some(SqlError::DoubleQuoted { text: operand.to_string() })
+        }
+        Operand::Column(_) | Operand::Literal(_) => None,
+    }
 }
 
 fn no_column(operand: &Operand) -> SqlError {

@@ -36,7 +36,7 @@ impl Plan {
             }
             (Method::Rows { counted, geometry }, Fetched::Lookups(found)) => {
                 let found = picked(counted, found)?;
-                let missing = Missing::of(&found, geometry);
+                let missing = Missing::of(&found, geometry, counted.len() as u64);
                 let rows = found.into_iter().flat_map(|found| found.rows);
                 rows_answer(query, rows.collect(), missing)
             }
@@ -69,7 +69,7 @@ struct Missing {
 }
 
 impl Missing {
-    fn of(found: &[Found], geometry: &Geometry) -> Option<Self> {
+    fn of(found: &[Found], geometry: &Geometry, literals: u64) -> Option<Self> {
         let partial = || found.iter().filter(|found| (found.rows.len() as u64) < found.total_rows);
         let complete_to =
             |found: &Found| found.rows.iter().map(|(number, _)| number + 1).max().unwrap_or(0);
@@ -79,6 +79,7 @@ impl Missing {
                 matches: total(found),
                 fetched: found.iter().map(|found| found.rows.len() as u64).sum(),
                 pages: partial().map(|found| geometry.pages_for(0, found.total_rows)).max()?,
+                literals,
             },
         })
     }

@@ -44,12 +44,36 @@ fn pages_that_cannot_be_exact_are_an_error_with_the_count() {
         "SELECT DISTINCT sky FROM weather WHERE sky = 'a' LIMIT 2",
     ] {
         let error = cities(sql, vec![found("a", 0, 10)]).unwrap_err();
-        let expected = SqlError::MorePages { matches: 25, fetched: 10, pages: 3 };
+        let expected = SqlError::MorePages { matches: 25, fetched: 10, pages: 3, literals: 1 };
         assert_eq!(error, expected, "{sql}");
     }
     let two = "SELECT city FROM weather WHERE sky IN ('a', 'b')";
     let error = cities(two, vec![found("a", 0, 25), found("b", 1, 20)]).unwrap_err();
-    assert_eq!(error, SqlError::MorePages { matches: 50, fetched: 45, pages: 3 });
+    assert_eq!(error, SqlError::MorePages { matches: 50, fetched: 45, pages: 3, literals: 2 });
+}
+
+/// The 900 rows that have a sky are 90 pages: of 12 literals, more lookups than a statement may take.
+#[test]
+fn what_is_advised_for_more_pages_works() {
+    let many = |literals: usize| {
+        let sql =
+            format!("SELECT city FROM weather WHERE sky IN ({})", vec!["'a'"; literals].join(", "));
+        let mut came = vec![found("a", 0, 10); literals];
+        came[0].total_rows = 900;
+        (sql.clone(), cities(&sql, came).unwrap_err().to_string())
+    };
+    let again = |sql: &str, allow_public_scan| {
+        planned_with(sql, &[], Options { pages: 90, allow_public_scan })
+    };
+    let (sql, advice) = many(11);
+    assert!(advice.ends_with("run it again with --pages 90"), "{advice}");
+    assert!(!again(&sql, false).unwrap().is_public());
+    let (sql, advice) = many(12);
+    assert!(advice.contains("1080 lookups") && advice.contains("write a LIMIT and no other"));
+    assert!(advice.contains("--pages 90 --allow-public-scan"), "{advice}");
+    assert!(again(&sql, false).is_err());
+    assert!(again(&sql, true).unwrap().is_public());
+    assert!(planned(&format!("{sql} LIMIT 20")).is_ok());
 }
 
 #[test]
@@ -75,7 +99,7 @@ fn rows_beyond_the_first_gap_do_not_count() {
     let fetched = || vec![found("a", 0, 10), found("b", 1, 1)];
     assert_eq!(cities(&sql(2), fetched()).unwrap(), ["c0", "c1"]);
     let error = cities(&sql(3), fetched()).unwrap_err();
-    assert_eq!(error, SqlError::MorePages { matches: 50, fetched: 11, pages: 3 });
+    assert_eq!(error, SqlError::MorePages { matches: 50, fetched: 11, pages: 3, literals: 2 });
 }
 
 #[test]

@@ -86,7 +86,8 @@ fn equalities_on_one_column_are_lookups() {
         ("* FROM weather WHERE (((city) = ('a')))", Look(CITY, &["a"], 1)),
         ("* FROM weather WHERE weather.CITY = 'a';", Look(CITY, &["a"], 1)),
         ("* FROM WEATHER WHERE \"city\" = 'a'", Look(CITY, &["a"], 1)),
-        ("* FROM weather WHERE `city` = \"a\"", Look(CITY, &["a"], 1)),
+        ("* FROM weather WHERE 'a' = \"city\"", Look(CITY, &["a"], 1)),
+        ("* FROM weather WHERE `city` = 'a'", Look(CITY, &["a"], 1)),
         ("* FROM weather WHERE [city] = 'it''s'", Look(CITY, &["it's"], 1)),
         ("* FROM weather WHERE city IN ('a', 'b')", Look(CITY, &["a", "b"], 1)),
         ("* FROM weather WHERE city IN ('a', 'a')", Look(CITY, &["a", "a"], 1)),
@@ -111,6 +112,25 @@ fn equalities_on_one_column_are_lookups() {
         ("* FROM weather WHERE city = 'a' OR sky = 'b'", Refused),
         ("* FROM weather WHERE wind = 2.5", Refused),
     ]);
+}
+
+/// A cluster that names its columns after guesses must not see in what is sent which guess is right.
+#[test]
+fn double_quotes_are_never_a_literal_whatever_the_columns_are() {
+    for quoted in ["\"Tokyo\"", "\"sky\""] {
+        for sql in [
+            format!("SELECT * FROM weather WHERE city = {quoted}"),
+            format!("SELECT * FROM weather WHERE {quoted} = city"),
+            format!("SELECT COUNT(*) FROM weather WHERE city <> {quoted}"),
+            format!("SELECT * FROM weather WHERE city IN ('a', {quoted})"),
+            format!("SELECT * FROM weather WHERE sky = 'a' AND city LIKE {quoted}"),
+            format!("SELECT * FROM weather WHERE sky = 'a' AND city BETWEEN 'a' AND {quoted}"),
+        ] {
+            let allowed = Options { pages: 1, allow_public_scan: true };
+            let error = planned_with(&sql, &[], allowed).unwrap_err();
+            assert_eq!(error, SqlError::DoubleQuoted { text: quoted.to_owned() }, "{sql}");
+        }
+    }
 }
 
 #[test]
