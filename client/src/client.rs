@@ -18,7 +18,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     credentials::{Credentials, read_certificates},
-    description::Table,
+    description::{InlineMeta, Table},
     error::Error,
     index_keys::IndexKeys,
     lookup::{LookupError, Seeds},
@@ -181,8 +181,8 @@ pub struct Client {
     config: ClientConfig,
     #[cfg(feature = "registered")]
     registered: tokio::sync::OnceCell<Arc<crate::keys::Registered>>,
-    /// Inline keys of the indexes that were asked, by salt and column.
-    inline: Mutex<HashMap<(Salt, u32), Arc<IndexKeys>>>,
+    /// Inline keys of the indexes that were asked, by salt and column, and what they were made of.
+    inline: Mutex<HashMap<(Salt, u32), (InlineMeta, Arc<IndexKeys>)>>,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     /// The operating system's randomness where there is none.
     rng: Option<Mutex<StdRng>>,
@@ -336,11 +336,12 @@ impl Client {
         let meta = table.inline(column).ok_or(LookupError::NoIndex)?.clone();
         let number = u32::try_from(column).map_err(|_| LookupError::TooMany)?;
         let salt = table.salt;
-        let kept = |keys: &Mutex<HashMap<_, Arc<IndexKeys>>>| {
-            keys.lock().unwrap_or_else(PoisonError::into_inner).get(&(salt, number)).cloned()
-        };
-        if let Some(keys) = kept(&self.inline) {
-            return Ok((keys, 0));
+        let inline = || self.inline.lock().unwrap_or_else(PoisonError::into_inner);
+        // A node may have described the table wrongly once: not for ever, for one that describes it right.
+        if let Some((of, keys)) = inline().get(&(salt, number))
+            && *of == meta
+        {
+            return Ok((Arc::clone(keys), 0));
         }
         let files = PublicParts::new(self.config.public_dir.clone());
         let digests = meta.public_parts.clone();
@@ -361,11 +362,11 @@ impl Client {
         };
         let expand = move || IndexKeys::inline(&salt, number, meta.variant, parts);
         let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);
-        let mut all = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = inline();
         if all.len() >= INLINE_KEPT {
             all.clear();
         }
-        all.insert((salt, number), Arc::clone(&keys));
+        all.insert((salt, number), (meta, Arc::clone(&keys)));
         Ok((keys, fetched))
     }
 

@@ -168,11 +168,11 @@ mod tests {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let silent = format!("https://{}", silent.local_addr().unwrap());
         for url in ["https://127.0.0.1:1", &silent] {
-            let line = ["--cluster", url, "--ca", file.to_str().unwrap(), "--wait", "1500ms"];
+            let line = ["--cluster", url, "--ca", file.to_str().unwrap(), "--wait", "500ms"];
             let (outcome, took) = status(&line).await;
             assert!(outcome.is_err());
-            assert!(took >= Duration::from_millis(1500), "{took:?}");
-            assert!(took < Duration::from_millis(2500), "{took:?}");
+            assert!(took >= Duration::from_millis(500), "{took:?}");
+            assert!(took < Duration::from_secs(4), "{took:?}");
         }
     }
 
