@@ -56,7 +56,8 @@ impl<J, R> std::fmt::Debug for Batcher<J, R> {
 impl<J: Send + 'static, R: Send + 'static> Batcher<J, R> {
     /// Has `job`, of so many lookups, run in a pass with others. `pass` gets the jobs of one pass in the
     /// order in which they came, on `pool`, and gives their results in the same order; everybody must
-    /// bring the same. A job whose caller has gone by then is left out.
+    /// bring the same. A job whose caller goes away while it waits goes with it: what a caller has reserved
+    /// for it is free again.
     ///
     /// # Errors
     /// [`NodeError::Busy`] when too many wait, here or for the pool; [`NodeError::Internal`] when the
@@ -72,6 +73,7 @@ impl<J: Send + 'static, R: Send + 'static> Batcher<J, R> {
         P: Fn(Vec<J>) -> Vec<R> + Send + Sync + 'static,
     {
         let (reply, result) = oneshot::channel();
+        let mut place = Place { queue: Arc::clone(&self.queue), result, done: false };
         let idle = {
             let mut queue = lock(&self.queue);
             if queue.waiting.len() >= MOST_WAITING {
@@ -84,7 +86,36 @@ impl<J: Send + 'static, R: Send + 'static> Batcher<J, R> {
             // A task of its own: whoever waits for this result may go away before the others' are there.
             tokio::spawn(work(Arc::clone(&self.queue), pool.clone(), Arc::new(pass)));
         }
-        result.await.unwrap_or_else(|_| Err(NodeError::internal("a pass failed")))
+        let result = (&mut place.result).await;
+        place.done = true;
+        result.unwrap_or_else(|_| Err(NodeError::internal("a pass failed")))
+    }
+}
+
+/// A caller's place in the queue.
+struct Place<J, R> {
+    queue: Arc<Mutex<Queue<J, R>>>,
+    result: oneshot::Receiver<Result<R, NodeError>>,
+    done: bool,
+}
+
+impl<J, R> Drop for Place<J, R> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        self.result.close();
+        // Jobs are large: they are dropped without the lock.
+        let mut gone = Vec::new();
+        let mut queue = lock(&self.queue);
+        for waiting in std::mem::take(&mut queue.waiting) {
+            if waiting.reply.is_closed() {
+                gone.push(waiting);
+            } else {
+                queue.waiting.push_back(waiting);
+            }
+        }
+        drop(queue);
     }
 }
 

@@ -111,6 +111,26 @@ async fn whoever_goes_away_costs_nothing_and_harms_nobody() {
 }
 
 #[tokio::test]
+async fn whoever_goes_away_takes_the_job_along() {
+    let (fixture, open) = Fixture::new();
+    let mut first = Box::pin(fixture.submit(1, 1));
+    polled(&mut [&mut first]).await;
+    fixture.until_first_runs().await;
+    let mut others: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(fixture.submit(2, 1))).collect();
+    polled(&mut others).await;
+    let kept = others.split_off(MOST_WAITING - 2);
+    drop(others);
+    assert_eq!(fixture.waiting(), 2, "data of those who went");
+    let mut next = Box::pin(fixture.submit(3, 1));
+    polled(&mut [&mut next]).await;
+    open.send(()).unwrap();
+    first.await.unwrap();
+    join_all(kept).await;
+    assert_eq!(next.await.unwrap(), 30);
+    assert_eq!(fixture.passes(), [vec![1], vec![2, 2, 3]]);
+}
+
+#[tokio::test]
 async fn a_panic_fails_its_pass_and_no_other() {
     let (fixture, open) = Fixture::new();
     let mut first = Box::pin(fixture.submit(0, 1));
