@@ -62,7 +62,7 @@ impl Lifecycle {
     /// How long the leader waits for what.
     pub fn policy(&self) -> Policy {
         let member_ttl = self.coordination.rhythm().member_ttl;
-        let prepare_deadline = self.config.activation_deadline;
+        let prepare_deadline = self.config.prepare_deadline;
         Policy { prepare_deadline, member_ttl, ..Policy::default() }
     }
 
