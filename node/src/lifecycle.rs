@@ -6,15 +6,14 @@
 //! ```
 
 mod lead;
+mod readiness;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opaque_ops::admin::Readiness;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
@@ -54,8 +53,6 @@ pub struct Lifecycle {
     pub readiness: Readiness,
     /// True from the moment at which this node gives up its lead and its readiness.
     pub retiring: watch::Receiver<bool>,
-    /// The newest active generation that this node has heard of; 0 before the first.
-    pub seen: AtomicU64,
 }
 
 impl Lifecycle {
@@ -66,17 +63,12 @@ impl Lifecycle {
         Policy { prepare_deadline, member_ttl, ..Policy::default() }
     }
 
-    /// How long a superseded generation stays: as long as a query that began under it may take,
-    /// reading included.
-    fn grace(&self) -> Duration {
-        self.config.query_deadline * 2
-    }
-
     /// Lives until `stop` turns true, and leads until `retiring` does.
     pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
         tokio::join!(
             self.heartbeat(stop.clone()),
             self.follow(stop.clone()),
+            self.retire(stop.clone()),
             self.lead(self.retiring.clone()),
         );
         if let Err(error) = self.coordination.leave(&self.config.name).await {
@@ -148,6 +140,10 @@ impl Lifecycle {
             return self.waits(&reason).await;
         }
         let settled = self.catch_up_with(active).await;
+        if self.active_now() != Some(active.generation) {
+            // What has become active meanwhile comes first.
+            return settled;
+        }
         let proposed = snapshot.proposed.as_ref();
         for held in self.local.generations() {
             let generation = held.map.generation;
@@ -164,37 +160,12 @@ impl Lifecycle {
         settled
     }
 
-    /// Waits for another map, and says so.
-    async fn waits(&self, reason: &str) -> bool {
-        self.state.doing(reason);
-        self.readiness.not_ready(reason);
-        self.health.set_service_status("", ServingStatus::NotServing).await;
-        true
-    }
-
-    /// Lets clients in, unless this node is on its way out.
-    async fn serves(&self) {
-        if *self.retiring.borrow() {
-            return;
-        }
-        self.readiness.ready();
-        self.health.set_service_status("", ServingStatus::Serving).await;
-        // Whoever retires this node may have come between.
-        if *self.retiring.borrow() {
-            self.readiness.not_ready(DRAINING);
-            self.health.set_service_status("", ServingStatus::NotServing).await;
-        }
-    }
-
     /// Loads the active generation, or as many of its tables as can be loaded, and serves it.
     async fn catch_up_with(&self, active: &Map) -> bool {
         let generation = active.generation;
-        if self.seen.swap(generation, Ordering::Relaxed) != generation {
-            self.retire_later(generation);
-        }
         let held = self.local.generation(generation);
         if held.is_none_or(|serving| !serving.is_whole()) {
-            let held = self.local.generations();
+            let held = self.local.in_memory();
             let told = self.tells(format!("loading generation {generation}"));
             let serving = self.loader.load_what_can_be(active, &held, &told).await;
             let failure = serving
@@ -202,7 +173,10 @@ impl Lifecycle {
                 .iter()
                 .next()
                 .map(|(table, reason)| format!("table {table:?} cannot be loaded: {reason}"));
-            self.local.install(serving);
+            if !self.local.install(serving) {
+                tracing::info!(generation, "loaded too late: its peers have let it go");
+                return true;
+            }
             if let Some(reason) = failure {
                 tracing::warn!(generation, %reason, "serving without a table");
                 self.not_ready_yet(&reason);
@@ -211,7 +185,7 @@ impl Lifecycle {
             }
         }
         if self.state.active(generation) {
-            self.serves().await;
+            self.serves(generation).await;
             tracing::info!(generation, tables = active.tables.len(), "serving");
         }
         true
@@ -233,28 +207,6 @@ impl Lifecycle {
         }
     }
 
-    /// Gives probes the reason why this node does not serve yet, if it does not.
-    fn not_ready_yet(&self, reason: &str) {
-        if !self.readiness.is_ready() && !*self.retiring.borrow() {
-            self.readiness.not_ready(reason);
-        }
-    }
-
-    /// Lets older generations go after the grace time, whether or not this node has caught up: its
-    /// peers no longer hold them, so that nothing could be answered from them.
-    fn retire_later(&self, generation: u64) {
-        let (local, health, grace) = (Arc::clone(&self.local), self.health.clone(), self.grace());
-        let readiness = self.readiness.clone();
-        tokio::spawn(async move {
-            sleep(grace).await;
-            local.retire_below(generation);
-            if local.generations().is_empty() {
-                readiness.not_ready(format!("loading generation {generation}"));
-                health.set_service_status("", ServingStatus::NotServing).await;
-            }
-        });
-    }
-
     /// Loads a proposed generation, once.
     async fn prepare(&self, map: &Map) {
         let generation = map.generation;
@@ -263,12 +215,13 @@ impl Lifecycle {
         {
             return;
         }
-        let held = self.local.generations();
+        let held = self.local.in_memory();
         let told = self.tells(format!("preparing generation {generation}"));
         match self.loader.load(map, &held, &told).await {
             Ok(serving) => {
-                self.local.install(serving);
-                self.state.prepared(generation);
+                if self.local.install(serving) {
+                    self.state.prepared(generation);
+                }
             }
             Err(error) => {
                 tracing::warn!(generation, %error, "cannot prepare");
@@ -277,3 +230,6 @@ impl Lifecycle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

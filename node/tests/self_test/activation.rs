@@ -1,7 +1,6 @@
 //! A leader activates a proposal that its self-test holds for, and rejects one with any fault.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::Parser;
@@ -93,7 +92,6 @@ async fn propose_to(cluster: Cluster, arguments: &[&str], late: Duration) -> (Ou
             health: tonic_health::server::health_reporter().0,
             readiness: Readiness::not_yet("starting"),
             retiring: stopped.clone(),
-            seen: AtomicU64::new(0),
             config,
         };
         lives.push(tokio::spawn(Arc::new(lifecycle).run(stopped.clone())));
