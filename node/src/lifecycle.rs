@@ -19,6 +19,7 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::coordination::{Coordination, Map, Policy, Snapshot, UnixMillis};
 use crate::coordinator::Coordinator;
+use crate::error::NodeError;
 use crate::loader::{Loader, Progress};
 use crate::local::LocalShard;
 use crate::placement::ShardId;
@@ -207,7 +208,8 @@ impl Lifecycle {
         }
     }
 
-    /// Loads a proposed generation, once.
+    /// Loads a proposed generation, once; again only while the store is away and the generation is
+    /// still proposed, which ends with the leader's deadline.
     async fn prepare(&self, map: &Map) {
         let generation = map.generation;
         if self.local.generation(generation).is_some()
@@ -215,17 +217,30 @@ impl Lifecycle {
         {
             return;
         }
-        let held = self.local.in_memory();
         let told = self.tells(format!("preparing generation {generation}"));
-        match self.loader.load(map, &held, &told).await {
-            Ok(serving) => {
-                if self.local.install(serving) {
-                    self.state.prepared(generation);
+        loop {
+            let held = self.local.in_memory();
+            match self.loader.load(map, &held, &told).await {
+                Ok(serving) => {
+                    if self.local.install(serving) {
+                        self.state.prepared(generation);
+                    }
+                    return;
+                }
+                Err(NodeError::StoreAway(reason)) => {
+                    tracing::warn!(generation, %reason, "cannot prepare yet");
+                    self.state.doing(format!("generation {generation}, trying again: {reason}"));
+                }
+                Err(error) => {
+                    tracing::warn!(generation, %error, "cannot prepare");
+                    self.state.failed(generation, error.to_string());
+                    return;
                 }
             }
-            Err(error) => {
-                tracing::warn!(generation, %error, "cannot prepare");
-                self.state.failed(generation, error.to_string());
+            sleep(RETRY).await;
+            let snapshot = self.coordination.watch().borrow().clone();
+            if snapshot.proposed.as_ref().is_none_or(|map| map.generation != generation) {
+                return;
             }
         }
     }

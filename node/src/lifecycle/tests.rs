@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use clap::Parser;
 use tempfile::TempDir;
@@ -199,5 +201,25 @@ async fn a_node_that_still_prepares_what_is_active_turns_clients_away_when_its_p
     node.disk.held_back.send_replace(None);
     node.until("the node is ready again", Node::is_ready).await;
     assert_eq!(node.holds(), [next]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_for_a_while_is_no_failure_to_prepare() {
+    let node = Node::start(None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    node.disk.away.store(true, Ordering::SeqCst);
+    let next = node.propose(2).await;
+    let says = |node: &Node| node.life.state.record(UnixMillis(0), 0);
+    node.until("the node tries again", |node| says(node).message.contains("trying again")).await;
+    assert_eq!(says(&node).failed, None);
+    node.disk.away.store(false, Ordering::SeqCst);
+    node.until("the node has prepared", |node| says(node).prepared_generation == next).await;
+
+    // Damage does not pass.
+    node.activate(next).await;
+    let bad = node.propose(3).await;
+    let failed = |node: &Node| says(node).failed.is_some_and(|failed| failed.generation == bad);
+    node.until("the node has failed", failed).await;
     node.stop().await;
 }

@@ -154,6 +154,8 @@ pub(crate) struct Disk {
     asked: Notify,
     /// Objects with this in their path are read when it is another; set by a test.
     pub(crate) held_back: watch::Sender<Option<&'static str>>,
+    /// Nothing can be read, as from a server that does not answer; set by a test.
+    pub(crate) away: AtomicBool,
     /// Every object that was asked for.
     pub(crate) reads: Mutex<Vec<String>>,
 }
@@ -167,6 +169,7 @@ impl Disk {
             together: AtomicUsize::new(0),
             asked: Notify::new(),
             held_back: watch::Sender::new(None),
+            away: AtomicBool::new(false),
             reads: Mutex::default(),
         }
     }
@@ -198,6 +201,10 @@ impl ObjectStore for Disk {
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         self.reads.lock().unwrap().push(path.to_string());
+        if self.away.load(Ordering::SeqCst) {
+            let source = "Error performing GET http://store:9000: no answer".into();
+            return Err(ObjectError::Generic { store: "disk", source });
+        }
         let passes = |held: &Option<&str>| held.is_none_or(|part| !path.as_ref().contains(part));
         self.held_back.subscribe().wait_for(passes).await.unwrap();
         let segment = path.as_ref().contains("/partition-");
