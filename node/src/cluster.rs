@@ -19,6 +19,11 @@ use crate::served::{ServedIndex, ServedTable, Serving};
 /// How much longer than the leader's own deadline to wait for its decision.
 const DECISION: Duration = Duration::from_secs(15);
 
+/// What a change waited for when its time to be proposed ran out.
+const TURN: &str = "another change was in progress";
+const STATE: &str = "the cluster's state could not be reached";
+const UNHEARD: &str = "proposing, with an answer lost; the change may still come";
+
 /// Reads the active state and changes it.
 pub struct Cluster {
     coordination: Arc<dyn Coordination>,
@@ -95,15 +100,17 @@ impl Cluster {
     }
 
     /// Has the cluster serve another epoch of a table, and waits until it does: `patience` for its
-    /// turn, and as long again and a little more for the leader's decision, which falls by then.
+    /// turn, and as long again and a little more for the leader's decision. Neither ends because the
+    /// cluster's state is out of reach for a while.
     ///
     /// # Errors
     /// [`NodeError::Refused`] with the leader's reason; the old epoch is then still served.
-    /// [`NodeError::Deadline`] when there is no leader to decide; the change may still come.
+    /// [`NodeError::Deadline`] when the time is over before a decision was heard of; once the change
+    /// was proposed it may still come.
     pub async fn change(&self, change: Change, patience: Duration) -> Result<u64, NodeError> {
-        let generation = timeout(patience, self.propose(change))
-            .await
-            .map_err(|_| NodeError::Deadline("another change was in progress"))??;
+        let mut attempts = Attempts { unheard: false, waits: TURN };
+        let proposing = timeout(patience, self.propose(&change, &mut attempts)).await;
+        let generation = proposing.map_err(|_| NodeError::Deadline(attempts.waits))??;
         timeout(patience + DECISION, self.decided(generation)).await.map_err(|_| {
             NodeError::Deadline("waiting for the leader; the change may still come")
         })??;
@@ -111,38 +118,74 @@ impl Cluster {
     }
 
     /// Proposes until no other proposal is in the way.
-    async fn propose(&self, change: Change) -> Result<u64, NodeError> {
+    async fn propose(&self, change: &Change, attempts: &mut Attempts) -> Result<u64, NodeError> {
         loop {
-            let active = self.coordination.active().await.map_err(NodeError::internal)?;
-            let expected = active
-                .ok_or_else(|| NodeError::NotReady("it has no shard map yet".into()))?
-                .generation;
-            match self.coordination.propose(change.clone(), expected, UnixMillis::now()).await {
-                Ok(map) => return Ok(map.generation),
-                Err(CoordinationError::Conflict { .. }) => {
-                    sleep(self.coordination.rhythm().look).await;
+            match self.attempt(change, attempts).await {
+                Ok(generation) => return Ok(generation),
+                Err(CoordinationError::Conflict { .. }) if attempts.unheard => {}
+                Err(CoordinationError::Conflict { .. }) => attempts.waits = TURN,
+                Err(error) if error.is_passing() => {
+                    let waits = if attempts.unheard { UNHEARD } else { STATE };
+                    if attempts.waits != waits {
+                        tracing::warn!(%error, "could not propose a change; trying on");
+                    }
+                    attempts.waits = waits;
+                }
+                Err(CoordinationError::NotInitialized) => {
+                    return Err(NodeError::NotReady("it has no shard map yet".into()));
                 }
                 Err(error @ CoordinationError::NameTaken { .. }) => {
                     return Err(NodeError::Refused(error.to_string()));
                 }
                 Err(error) => return Err(NodeError::internal(error)),
             }
+            sleep(self.coordination.rhythm().look).await;
         }
+    }
+
+    /// Proposes once. After an attempt whose answer was lost the change may be there already: proposed
+    /// again, and refused the second time, it would be told as refused while it is served.
+    async fn attempt(
+        &self,
+        change: &Change,
+        attempts: &mut Attempts,
+    ) -> Result<u64, CoordinationError> {
+        let active = self.coordination.active().await?.ok_or(CoordinationError::NotInitialized)?;
+        if attempts.unheard {
+            let proposed = self.coordination.proposed().await?;
+            let mut maps = [&active].into_iter().chain(&proposed);
+            if let Some(map) = maps.find(|map| change.is_in(map)) {
+                return Ok(map.generation);
+            }
+        }
+        let (change, now) = (change.clone(), UnixMillis::now());
+        let proposed = self.coordination.propose(change, active.generation, now).await;
+        attempts.unheard |= proposed.as_ref().is_err_and(CoordinationError::is_passing);
+        Ok(proposed?.generation)
     }
 
     /// Waits until a generation is active and loaded here.
     async fn decided(&self, generation: u64) -> Result<(), NodeError> {
+        let mut failing = false;
         loop {
-            match self.coordination.outcome(generation).await.map_err(NodeError::internal)? {
-                Outcome::Activated => {
+            let outcome = self.coordination.outcome(generation).await;
+            let failed = outcome.is_err();
+            match outcome {
+                Ok(Outcome::Activated) => {
                     let active = self.active().map(|serving| serving.map.generation);
                     if active.is_ok_and(|active| active >= generation) {
                         return Ok(());
                     }
                 }
-                Outcome::Rejected { reason } => return Err(NodeError::Refused(reason)),
-                Outcome::Pending | Outcome::Unknown => {}
+                Ok(Outcome::Rejected { reason }) => return Err(NodeError::Refused(reason)),
+                Ok(Outcome::Pending | Outcome::Unknown) => {}
+                // The proposal stands, and the leader decides on it, whether or not it can be read here.
+                Err(error) if !failing => {
+                    tracing::warn!(generation, %error, "cannot see what was decided; looking on");
+                }
+                Err(_) => {}
             }
+            failing = failed;
             sleep(self.coordination.rhythm().look).await;
         }
     }
@@ -199,6 +242,14 @@ impl Cluster {
     }
 }
 
+/// How proposing a change went so far.
+struct Attempts {
+    /// Whether the answer to an attempt was lost, so that the change may be proposed already.
+    unheard: bool,
+    /// What it waits for.
+    waits: &'static str,
+}
+
 /// A searchable column of a table.
 pub fn index_of(table: &ServedTable, column: u32) -> Result<Arc<ServedIndex>, NodeError> {
     let name = || table.manifest.schema.table().to_owned();
@@ -223,3 +274,6 @@ fn find_table(serving: &Serving, name: &str) -> Result<Arc<ServedTable>, NodeErr
         None => Err(NodeError::UnknownTable(name.to_owned())),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -90,6 +90,11 @@ pub struct Args {
     /// Longest that a load waits for its epoch to become active, in seconds.
     #[arg(long, default_value_t = 120)]
     pub activation_deadline_s: u64,
+    /// Longest that a proposed epoch may wait for a shard that has not loaded it, in seconds; then the
+    /// leader rejects it for good. Far longer than clients wait: a pod may have to be scheduled first,
+    /// and then load everything.
+    #[arg(long, default_value_t = 1800)]
+    pub prepare_deadline_s: u64,
     /// Epochs of a table that are kept for `opaque rollback`.
     #[arg(long, default_value_t = 8)]
     pub retain_epochs: usize,
@@ -181,8 +186,10 @@ pub struct Config {
     pub query_deadline: Duration,
     /// Bytes of encoded rows that one load may bring.
     pub load_memory: u64,
-    /// Deadline of an activation.
+    /// How long a client waits for an activation.
     pub activation_deadline: Duration,
+    /// How long the leader lets a proposal wait for a shard.
+    pub prepare_deadline: Duration,
     /// Epochs kept per table.
     pub retain_epochs: usize,
     /// Evaluation keys kept in memory.
@@ -218,6 +225,7 @@ impl TryFrom<Args> for Config {
             query_deadline_s,
             load_memory_mib,
             activation_deadline_s,
+            prepare_deadline_s,
             retain_epochs,
             keys_in_memory,
         } = args;
@@ -261,6 +269,7 @@ impl TryFrom<Args> for Config {
             query_deadline: Duration::from_secs(query_deadline_s.max(1)),
             load_memory: load_memory_mib << 20,
             activation_deadline: Duration::from_secs(activation_deadline_s.max(1)),
+            prepare_deadline: Duration::from_secs(prepare_deadline_s.max(1)),
             retain_epochs: retain_epochs.max(1),
             keys_in_memory: keys_in_memory.max(1),
         })

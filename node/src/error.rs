@@ -83,6 +83,9 @@ pub enum NodeError {
     /// The object store failed.
     #[error("object store: {0}")]
     Store(String),
+    /// The object store was out of reach, or failed by itself: the same may work later.
+    #[error("object store: {0}")]
+    StoreAway(String),
     /// Something that should not happen; the text is for the log only.
     #[error("internal error")]
     Internal(String),
@@ -114,7 +117,7 @@ impl NodeError {
             Self::ShardUnavailable { .. } => (Code::Unavailable, "shard-unavailable"),
             Self::Deadline(_) => (Code::DeadlineExceeded, "deadline"),
             Self::Refused(_) => (Code::Aborted, "refused"),
-            Self::Store(_) => (Code::Unavailable, "store"),
+            Self::Store(_) | Self::StoreAway(_) => (Code::Unavailable, "store"),
             Self::Internal(_) => (Code::Internal, "internal"),
         }
     }

@@ -6,20 +6,20 @@
 //! ```
 
 mod lead;
+mod readiness;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opaque_ops::admin::Readiness;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
 use crate::coordination::{Coordination, Map, Policy, Snapshot, UnixMillis};
 use crate::coordinator::Coordinator;
+use crate::error::NodeError;
 use crate::loader::{Loader, Progress};
 use crate::local::LocalShard;
 use crate::placement::ShardId;
@@ -54,22 +54,14 @@ pub struct Lifecycle {
     pub readiness: Readiness,
     /// True from the moment at which this node gives up its lead and its readiness.
     pub retiring: watch::Receiver<bool>,
-    /// The newest active generation that this node has heard of; 0 before the first.
-    pub seen: AtomicU64,
 }
 
 impl Lifecycle {
     /// How long the leader waits for what.
     pub fn policy(&self) -> Policy {
         let member_ttl = self.coordination.rhythm().member_ttl;
-        let prepare_deadline = self.config.activation_deadline;
+        let prepare_deadline = self.config.prepare_deadline;
         Policy { prepare_deadline, member_ttl, ..Policy::default() }
-    }
-
-    /// How long a superseded generation stays: as long as a query that began under it may take,
-    /// reading included.
-    fn grace(&self) -> Duration {
-        self.config.query_deadline * 2
     }
 
     /// Lives until `stop` turns true, and leads until `retiring` does.
@@ -77,6 +69,7 @@ impl Lifecycle {
         tokio::join!(
             self.heartbeat(stop.clone()),
             self.follow(stop.clone()),
+            self.retire(stop.clone()),
             self.lead(self.retiring.clone()),
         );
         if let Err(error) = self.coordination.leave(&self.config.name).await {
@@ -148,6 +141,10 @@ impl Lifecycle {
             return self.waits(&reason).await;
         }
         let settled = self.catch_up_with(active).await;
+        if self.active_now() != Some(active.generation) {
+            // What has become active meanwhile comes first.
+            return settled;
+        }
         let proposed = snapshot.proposed.as_ref();
         for held in self.local.generations() {
             let generation = held.map.generation;
@@ -164,37 +161,12 @@ impl Lifecycle {
         settled
     }
 
-    /// Waits for another map, and says so.
-    async fn waits(&self, reason: &str) -> bool {
-        self.state.doing(reason);
-        self.readiness.not_ready(reason);
-        self.health.set_service_status("", ServingStatus::NotServing).await;
-        true
-    }
-
-    /// Lets clients in, unless this node is on its way out.
-    async fn serves(&self) {
-        if *self.retiring.borrow() {
-            return;
-        }
-        self.readiness.ready();
-        self.health.set_service_status("", ServingStatus::Serving).await;
-        // Whoever retires this node may have come between.
-        if *self.retiring.borrow() {
-            self.readiness.not_ready(DRAINING);
-            self.health.set_service_status("", ServingStatus::NotServing).await;
-        }
-    }
-
     /// Loads the active generation, or as many of its tables as can be loaded, and serves it.
     async fn catch_up_with(&self, active: &Map) -> bool {
         let generation = active.generation;
-        if self.seen.swap(generation, Ordering::Relaxed) != generation {
-            self.retire_later(generation);
-        }
         let held = self.local.generation(generation);
         if held.is_none_or(|serving| !serving.is_whole()) {
-            let held = self.local.generations();
+            let held = self.local.in_memory();
             let told = self.tells(format!("loading generation {generation}"));
             let serving = self.loader.load_what_can_be(active, &held, &told).await;
             let failure = serving
@@ -202,7 +174,10 @@ impl Lifecycle {
                 .iter()
                 .next()
                 .map(|(table, reason)| format!("table {table:?} cannot be loaded: {reason}"));
-            self.local.install(serving);
+            if !self.local.install(serving) {
+                tracing::info!(generation, "loaded too late: its peers have let it go");
+                return true;
+            }
             if let Some(reason) = failure {
                 tracing::warn!(generation, %reason, "serving without a table");
                 self.not_ready_yet(&reason);
@@ -211,7 +186,7 @@ impl Lifecycle {
             }
         }
         if self.state.active(generation) {
-            self.serves().await;
+            self.serves(generation).await;
             tracing::info!(generation, tables = active.tables.len(), "serving");
         }
         true
@@ -233,29 +208,8 @@ impl Lifecycle {
         }
     }
 
-    /// Gives probes the reason why this node does not serve yet, if it does not.
-    fn not_ready_yet(&self, reason: &str) {
-        if !self.readiness.is_ready() && !*self.retiring.borrow() {
-            self.readiness.not_ready(reason);
-        }
-    }
-
-    /// Lets older generations go after the grace time, whether or not this node has caught up: its
-    /// peers no longer hold them, so that nothing could be answered from them.
-    fn retire_later(&self, generation: u64) {
-        let (local, health, grace) = (Arc::clone(&self.local), self.health.clone(), self.grace());
-        let readiness = self.readiness.clone();
-        tokio::spawn(async move {
-            sleep(grace).await;
-            local.retire_below(generation);
-            if local.generations().is_empty() {
-                readiness.not_ready(format!("loading generation {generation}"));
-                health.set_service_status("", ServingStatus::NotServing).await;
-            }
-        });
-    }
-
-    /// Loads a proposed generation, once.
+    /// Loads a proposed generation, once; again only while the store is away and the generation is
+    /// still proposed, which ends with the leader's deadline.
     async fn prepare(&self, map: &Map) {
         let generation = map.generation;
         if self.local.generation(generation).is_some()
@@ -263,17 +217,34 @@ impl Lifecycle {
         {
             return;
         }
-        let held = self.local.generations();
         let told = self.tells(format!("preparing generation {generation}"));
-        match self.loader.load(map, &held, &told).await {
-            Ok(serving) => {
-                self.local.install(serving);
-                self.state.prepared(generation);
+        loop {
+            let held = self.local.in_memory();
+            match self.loader.load(map, &held, &told).await {
+                Ok(serving) => {
+                    if self.local.install(serving) {
+                        self.state.prepared(generation);
+                    }
+                    return;
+                }
+                Err(NodeError::StoreAway(reason)) => {
+                    tracing::warn!(generation, %reason, "cannot prepare yet");
+                    self.state.doing(format!("generation {generation}, trying again: {reason}"));
+                }
+                Err(error) => {
+                    tracing::warn!(generation, %error, "cannot prepare");
+                    self.state.failed(generation, error.to_string());
+                    return;
+                }
             }
-            Err(error) => {
-                tracing::warn!(generation, %error, "cannot prepare");
-                self.state.failed(generation, error.to_string());
+            sleep(RETRY).await;
+            let snapshot = self.coordination.watch().borrow().clone();
+            if snapshot.proposed.as_ref().is_none_or(|map| map.generation != generation) {
+                return;
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -338,4 +338,4 @@ fn assign(shards: &Shards, table: &str, index: &IndexManifest) -> Assignment {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

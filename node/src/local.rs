@@ -1,10 +1,10 @@
 //! This node as a replica: the generations it holds, and what it computes from them.
 
-use std::collections::BTreeMap;
+mod generations;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opaque_pir::codec::{Slice, SliceMaterial};
 use opaque_pir::kernels::Kernels;
@@ -12,6 +12,7 @@ use opaque_seal::{Bfv, EvaluationKeys};
 use rayon::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::generations::Generations;
 use crate::call::{EvaluateCall, EvaluateReply, NumberedRow, RowsCall};
 use crate::error::NodeError;
 use crate::pass::{Evaluated, Request};
@@ -23,11 +24,8 @@ use crate::served::{ServedIndex, ServedTable, Serving};
 const MEMORY_UNIT: usize = 64 << 10;
 
 /// This node's share of the cluster's work.
-///
-/// Invariant: a generation in `generations` is completely loaded. It stays until
-/// [`LocalShard::retire_below`] drops it, so that queries which began under it can end under it.
 pub struct LocalShard {
-    generations: ArcSwap<BTreeMap<u64, Arc<Serving>>>,
+    generations: Generations,
     registry: Arc<Registry>,
     bfv: Arc<Bfv>,
     pool: CpuPool,
@@ -56,7 +54,7 @@ impl LocalShard {
         let memory_units = u32::try_from(memory.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
         let memory = Arc::new(Semaphore::new(memory_units as usize));
         Self {
-            generations: ArcSwap::default(),
+            generations: Generations::default(),
             registry,
             bfv,
             pool,
@@ -86,36 +84,34 @@ impl LocalShard {
 
     /// The generation, if it is loaded here.
     pub fn generation(&self, generation: u64) -> Option<Arc<Serving>> {
-        self.generations.load().get(&generation).cloned()
+        self.generations.find(generation)
     }
 
     /// Every generation that is loaded here, oldest first.
     pub fn generations(&self) -> Vec<Arc<Serving>> {
-        self.generations.load().values().cloned().collect()
+        self.generations.all()
     }
 
-    /// Adds a loaded generation.
-    pub fn install(&self, serving: Serving) {
-        let serving = Arc::new(serving);
-        self.generations.rcu(|held| {
-            let mut held = BTreeMap::clone(held);
-            held.insert(serving.map.generation, Arc::clone(&serving));
-            held
-        });
+    /// Every generation whose tables are in memory, so that the next may share them: also one that was
+    /// loaded too late to be asked for.
+    pub fn in_memory(&self) -> Vec<Arc<Serving>> {
+        self.generations.in_memory()
+    }
+
+    /// Adds a loaded generation; false if it has been retired already, and nothing is answered from it.
+    pub fn install(&self, serving: Serving) -> bool {
+        self.generations.install(serving)
     }
 
     /// Drops one generation, if it is held: one that will never become active.
     pub fn discard(&self, generation: u64) {
-        self.generations.rcu(|held| {
-            let mut held = BTreeMap::clone(held);
-            held.remove(&generation);
-            held
-        });
+        self.generations.discard(generation);
     }
 
-    /// Drops every generation below `oldest`. Queries that hold one still finish.
+    /// Drops every generation below `oldest`, and those of them that are still being loaded as soon as
+    /// they are. Queries that hold one still finish.
     pub fn retire_below(&self, oldest: u64) {
-        self.generations.rcu(|held| BTreeMap::clone(held).split_off(&oldest));
+        self.generations.retire_below(oldest);
     }
 
     /// Bytes of tables in memory, shared ones once.
@@ -125,8 +121,8 @@ impl LocalShard {
 
     /// The tables in memory, shared ones once.
     fn resident_tables(&self) -> Vec<Arc<ServedTable>> {
-        let held = self.generations.load();
-        let tables = held.values().flat_map(|serving| serving.tables.values().cloned());
+        let held = self.in_memory();
+        let tables = held.iter().flat_map(|serving| serving.tables.values().cloned());
         let mut tables: Vec<_> = tables.collect();
         tables.sort_by_key(Arc::as_ptr);
         tables.dedup_by_key(|table| Arc::as_ptr(table));

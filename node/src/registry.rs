@@ -109,5 +109,8 @@ fn key_store_error(error: &StoreError) -> NodeError {
 /// A failure of the object store, as a request sees it.
 pub fn store_error(error: StoreError) -> NodeError {
     tracing::warn!(%error, "object store");
-    NodeError::Store(error.to_string())
+    match error.is_passing() {
+        true => NodeError::StoreAway(error.to_string()),
+        false => NodeError::Store(error.to_string()),
+    }
 }

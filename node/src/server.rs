@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -197,7 +196,6 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         health: health.clone(),
         readiness: readiness.clone(),
         retiring,
-        seen: AtomicU64::new(0),
     });
     let mut life = tokio::spawn(lifecycle.run(stopped));
     let mut servers = tokio::spawn(async move { tokio::try_join!(clients, peers) });

@@ -71,3 +71,20 @@ pub enum CoordinationError {
     #[error("coordination: the operation was interrupted")]
     Interrupted,
 }
+
+impl CoordinationError {
+    /// Whether the state was merely out of reach, so that the same may work a moment later. A change
+    /// that failed so may have been written all the same.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Busy(_) | Self::Interrupted => true,
+            Self::Corrupt { .. }
+            | Self::NotInitialized
+            | Self::Conflict { .. }
+            | Self::NameTaken { .. }
+            | Self::NotProposed { .. }
+            | Self::Fenced { .. }
+            | Self::NodeName(_) => false,
+        }
+    }
+}

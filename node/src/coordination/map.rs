@@ -46,6 +46,14 @@ impl Change {
         names.find(|name| *name != table && name.eq_ignore_ascii_case(table)).cloned()
     }
 
+    /// Whether `map` is as this change would have it.
+    pub(crate) fn is_in(&self, map: &Map) -> bool {
+        match self {
+            Self::Table { table, epoch } => map.tables.get(table) == epoch.as_ref(),
+            Self::Shards(shards) => map.shards == *shards,
+        }
+    }
+
     /// The map after this change.
     pub(super) fn apply(self, map: &Map, generation: u64, proposed_at: UnixMillis) -> Map {
         let Map { generation: _, placement: _, shards, tables, proposed_at: _ } = map.clone();

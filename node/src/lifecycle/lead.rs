@@ -1,7 +1,7 @@
 //! The leader's part: the first map, and the self-test between a proposal and its activation.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opaque_pir::probe::Probe;
 use rand::SeedableRng;
@@ -22,7 +22,8 @@ use crate::replica::prepared;
 const TRY_LEAD: Duration = Duration::from_millis(500);
 /// How often a leader looks again while nothing changes.
 const LOOK: Duration = Duration::from_millis(500);
-/// Self-tests that may fail because a replica went away before the proposal is rejected.
+/// Self-tests that fail before the proposal is rejected; more while a replica does not answer or is
+/// busy, until it would count as dead.
 const TESTS: u32 = 5;
 
 /// How long a leader that stepped down leaves the lead to others.
@@ -36,24 +37,42 @@ enum Rule {
 }
 
 /// What a leader remembers of the proposal before it.
-#[derive(Default)]
 struct Progress {
     generation: u64,
     /// When this leader first saw it.
-    since: UnixMillis,
+    since: Instant,
     /// Self-tests that failed.
     failures: u32,
+    /// Since when self-tests fail because a replica does not answer or is busy.
+    unanswered: Option<Instant>,
 }
 
 impl Progress {
+    fn new(generation: u64, now: Instant) -> Self {
+        Self { generation, since: now, failures: 0, unanswered: None }
+    }
+
     /// The proposal as of the moment at which this leader first saw it: the proposer's clock may be
-    /// another machine's.
-    fn of(&mut self, map: &Map) -> Map {
+    /// another machine's, and this one's may be set.
+    fn of(&mut self, map: &Map, now: Instant, wall: UnixMillis) -> Map {
         if self.generation != map.generation {
-            let (generation, since) = (map.generation, UnixMillis::now());
-            *self = Self { generation, since, failures: 0 };
+            *self = Self::new(map.generation, now);
         }
-        Map { proposed_at: self.since, ..map.clone() }
+        let waited = now.duration_since(self.since).as_millis();
+        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+        Map { proposed_at: UnixMillis(wall.0.saturating_sub(waited)), ..map.clone() }
+    }
+
+    /// Counts a self-test that failed; true if the proposal is to be rejected for it.
+    fn fails(&mut self, error: &NodeError, now: Instant, ttl: Duration) -> bool {
+        self.failures += 1;
+        let borne = match error {
+            NodeError::Busy | NodeError::ShardUnavailable { .. } => {
+                now.duration_since(*self.unanswered.get_or_insert(now)) <= ttl
+            }
+            _ => false,
+        };
+        self.failures >= TESTS && !borne
     }
 }
 
@@ -103,7 +122,7 @@ impl Lifecycle {
     /// Decides on proposals until the lead is lost.
     async fn rule(&self, leadership: &Leadership) {
         let mut snapshots = self.coordination.watch();
-        let mut progress = Progress::default();
+        let mut progress = Progress::new(0, Instant::now());
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             let outcome = if snapshot.active.is_none() {
@@ -143,9 +162,12 @@ impl Lifecycle {
     ) -> Result<Rule, NodeError> {
         let policy = self.policy();
         let proposed = snapshot.proposed.as_ref();
-        let waiting = proposed.map(|map| progress.of(map));
-        let step = next_step(waiting.as_ref(), &snapshot.members, UnixMillis::now(), &policy);
+        let now = UnixMillis::now();
+        let waiting = proposed.map(|map| progress.of(map, Instant::now(), now));
+        let step = next_step(waiting.as_ref(), &snapshot.members, now, &policy);
         let (Step::Test { generation }, Some(map)) = (&step, proposed) else {
+            // Whoever did not answer is waited for, as dead.
+            progress.unanswered = None;
             if let Step::Reject { generation, reason } = step {
                 return self.reject(leadership, generation, &reason).await;
             }
@@ -168,8 +190,7 @@ impl Lifecycle {
             }
             Err(NodeError::Refused(reason)) => self.reject(leadership, generation, &reason).await,
             Err(error) => {
-                progress.failures += 1;
-                if progress.failures < TESTS {
+                if !progress.fails(&error, Instant::now(), policy.member_ttl) {
                     return Err(error);
                 }
                 self.reject(leadership, generation, &format!("self-test: {error}")).await
@@ -227,4 +248,52 @@ fn one_per_shard(replicas: &Replicas, round: usize) -> Replicas {
         (*shard, one)
     };
     replicas.iter().map(pick).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::{self, Shards};
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    fn unavailable() -> NodeError {
+        NodeError::ShardUnavailable { shard: 1, reason: "connection refused".to_owned() }
+    }
+
+    #[test]
+    fn a_replica_that_does_not_answer_is_borne_until_it_would_count_as_dead() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut progress = Progress::new(2, start);
+        assert!((0..10).all(|second| !progress.fails(&unavailable(), at(second), TTL)));
+        assert!(!progress.fails(&NodeError::Busy, at(10), TTL));
+        assert!(progress.fails(&unavailable(), at(11), TTL));
+        // It was dead for a while, and the next one is another matter.
+        progress.unanswered = None;
+        assert!(!progress.fails(&unavailable(), at(60), TTL));
+
+        let mut progress = Progress::new(2, start);
+        let wrong = NodeError::internal("a fault");
+        assert!((1..TESTS).all(|_| !progress.fails(&wrong, start, TTL)));
+        assert!(progress.fails(&wrong, start, TTL));
+    }
+
+    #[test]
+    fn a_proposal_waits_since_this_leader_saw_it_whatever_wall_clocks_say() {
+        let start = Instant::now();
+        let mut progress = Progress::new(0, start);
+        let map = Map {
+            generation: 2,
+            placement: placement::VERSION,
+            shards: Shards::equal(1).unwrap(),
+            tables: [].into(),
+            proposed_at: UnixMillis(5),
+        };
+        let later = start + Duration::from_secs(3);
+        assert_eq!(progress.of(&map, start, UnixMillis(70_000)).proposed_at, UnixMillis(70_000));
+        assert_eq!(progress.of(&map, later, UnixMillis(50_000)).proposed_at, UnixMillis(47_000));
+        let next = Map { generation: 3, ..map };
+        assert_eq!(progress.of(&next, later, UnixMillis(50_000)).proposed_at, UnixMillis(50_000));
+    }
 }

@@ -15,8 +15,8 @@ use crate::store::tests::faults::Disk;
 
 const TABLES: [&str; 2] = ["cubes", "squares"];
 
-/// Two tables of a few partitions each, their manifests, and where they lie.
-async fn published(directory: &TempDir) -> Vec<Manifest> {
+/// Publishes an epoch of two tables of a few partitions each.
+pub(crate) async fn published(directory: &TempDir) -> Vec<Manifest> {
     let store = Store::open(directory.path().to_str().unwrap()).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let mut manifests = Vec::new();

@@ -114,6 +114,23 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store was out of reach or failed by itself, so that the same may work a moment later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Remote { .. } | Self::Interrupted { .. } => true,
+            Self::Url { .. }
+            | Self::NotFound { .. }
+            | Self::Exists { .. }
+            | Self::Full { .. }
+            | Self::Refused { .. }
+            | Self::NoBucket { .. }
+            | Self::Io { .. }
+            | Self::Corrupt { .. }
+            | Self::Abandoned { .. }
+            | Self::Inconsistent { .. } => false,
+        }
+    }
+
     pub(crate) fn of(path: &Path, source: ObjectError) -> Self {
         let object = path.to_string();
         let failure = Failure::of(&source);

@@ -1,7 +1,6 @@
 //! A leader activates a proposal that its self-test holds for, and rejects one with any fault.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::Parser;
@@ -40,17 +39,42 @@ async fn a_proposal_with_any_fault_is_rejected() {
     }
 }
 
-/// Runs three nodes, proposes epoch 1 of the table, and waits for the leader's decision. The nodes
-/// load honestly; what their self-test asks is `cluster`, faults included.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_comes_late_is_waited_for_longer_than_clients_wait() {
+    let late = Duration::from_secs(3);
+    let cluster = Cluster::start(PROPOSED).await;
+    let (outcome, _) = propose_to(cluster, &["--activation-deadline-s", "1"], late).await;
+    assert_eq!(outcome, Outcome::Activated);
+
+    let cluster = Cluster::start(PROPOSED).await;
+    let (outcome, _) = propose_to(cluster, &["--prepare-deadline-s", "1"], late).await;
+    let reason = "no replica prepared it within 1 s on shard 2".to_owned();
+    assert_eq!(outcome, Outcome::Rejected { reason });
+}
+
 async fn propose(cluster: Cluster) -> (Outcome, u64) {
+    propose_to(cluster, &[], Duration::ZERO).await
+}
+
+/// Proposes epoch 1 of the table, runs three nodes with these arguments, the last of them `late`, and
+/// waits for the leader's decision. The nodes load honestly; what their self-test asks is `cluster`,
+/// faults included.
+async fn propose_to(cluster: Cluster, arguments: &[&str], late: Duration) -> (Outcome, u64) {
     let (store, bfv, pool) =
         (cluster.store.clone(), Arc::clone(&cluster.bfv), cluster.pool.clone());
     let caller: Arc<InProcess> = Arc::new(cluster.into_caller());
     let folder = caller.directory.path().join("coordination");
+    let coordination = FileCoordination::open(&folder).await.unwrap();
+    coordination.initialize(Shards::equal(SHARDS).unwrap()).await.unwrap();
+    let change = Change::Table { table: "numbers".to_owned(), epoch: Some(1) };
+    coordination.propose(change, PROPOSED - 1, UnixMillis::now()).await.unwrap();
     let (stop, stopped) = watch::channel(false);
     let mut lives = Vec::new();
     for shard in 0..SHARDS {
-        let config = config(shard);
+        if shard == SHARDS - 1 {
+            tokio::time::sleep(late).await;
+        }
+        let config = config(shard, arguments);
         let local = Arc::new(local(&store, &bfv, &pool));
         let coordinator =
             Coordinator::new(Arc::clone(&caller) as _, pool.clone(), config.query_deadline);
@@ -68,15 +92,10 @@ async fn propose(cluster: Cluster) -> (Outcome, u64) {
             health: tonic_health::server::health_reporter().0,
             readiness: Readiness::not_yet("starting"),
             retiring: stopped.clone(),
-            seen: AtomicU64::new(0),
             config,
         };
         lives.push(tokio::spawn(Arc::new(lifecycle).run(stopped.clone())));
     }
-    let coordination = FileCoordination::open(&folder).await.unwrap();
-    coordination.initialize(Shards::equal(SHARDS).unwrap()).await.unwrap();
-    let change = Change::Table { table: "numbers".to_owned(), epoch: Some(1) };
-    coordination.propose(change, PROPOSED - 1, UnixMillis::now()).await.unwrap();
     let decided = async {
         loop {
             match coordination.outcome(PROPOSED).await.unwrap() {
@@ -94,7 +113,7 @@ async fn propose(cluster: Cluster) -> (Outcome, u64) {
     (outcome, active)
 }
 
-fn config(shard: u32) -> Config {
+fn config(shard: u32, more: &[&str]) -> Config {
     let shard = shard.to_string();
     let name = format!("node-{shard}");
     let shards = SHARDS.to_string();
@@ -117,5 +136,6 @@ fn config(shard: u32) -> Config {
         "--tls-dir",
         "unused",
     ];
+    let arguments = arguments.iter().chain(more);
     Config::try_from(Args::try_parse_from(arguments).unwrap()).unwrap()
 }

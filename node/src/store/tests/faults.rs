@@ -1,5 +1,6 @@
 use std::io;
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, PutMultipartOptions,
     PutResult, Result,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::*;
 
@@ -151,6 +152,12 @@ pub(crate) struct Disk {
     /// So many segments are read only when all of them are asked for; set by a test.
     pub(crate) together: AtomicUsize,
     asked: Notify,
+    /// Objects with this in their path are read when it is another; set by a test.
+    pub(crate) held_back: watch::Sender<Option<&'static str>>,
+    /// Nothing can be read, as from a server that does not answer; set by a test.
+    pub(crate) away: AtomicBool,
+    /// Every object that was asked for.
+    pub(crate) reads: Mutex<Vec<String>>,
 }
 
 impl Disk {
@@ -161,6 +168,9 @@ impl Disk {
             full: AtomicBool::new(false),
             together: AtomicUsize::new(0),
             asked: Notify::new(),
+            held_back: watch::Sender::new(None),
+            away: AtomicBool::new(false),
+            reads: Mutex::default(),
         }
     }
 }
@@ -190,6 +200,13 @@ impl ObjectStore for Disk {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.reads.lock().unwrap().push(path.to_string());
+        if self.away.load(Ordering::SeqCst) {
+            let source = "Error performing GET http://store:9000: no answer".into();
+            return Err(ObjectError::Generic { store: "disk", source });
+        }
+        let passes = |held: &Option<&str>| held.is_none_or(|part| !path.as_ref().contains(part));
+        self.held_back.subscribe().wait_for(passes).await.unwrap();
         let segment = path.as_ref().contains("/partition-");
         let count = |left: usize| left.checked_sub(1);
         if segment && self.together.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_ok()

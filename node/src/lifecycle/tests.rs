@@ -1,0 +1,225 @@
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use clap::Parser;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::call::{
+    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+};
+use crate::cluster::tests::local;
+use crate::config::Args;
+use crate::coordination::{Change, FileCoordination, Leadership};
+use crate::loader::tests::published;
+use crate::placement::Shards;
+use crate::pool::CpuPool;
+use crate::store::Store;
+use crate::store::tests::faults::Disk;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Twice the nodes' --query-deadline-s.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A node without peers, in a cluster of one shard that the test leads.
+struct Node {
+    life: Arc<Lifecycle>,
+    disk: Arc<Disk>,
+    lead: Leadership,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<()>,
+    _directory: TempDir,
+}
+
+impl Node {
+    /// Two epochs of the tables `cubes` and `squares` are in the store, and their first ones active.
+    /// The node starts with a store that holds an object back.
+    async fn start(held_back: Option<&'static str>) -> Self {
+        let directory = TempDir::new().unwrap();
+        published(&directory).await;
+        published(&directory).await;
+        let coordination = FileCoordination::open(directory.path().join("state")).await.unwrap();
+        coordination.initialize(Shards::equal(1).unwrap()).await.unwrap();
+        let lead = coordination.try_lead("test").await.unwrap().unwrap();
+        let disk = Arc::new(Disk::new(directory.path()));
+        disk.held_back.send_replace(held_back);
+        let pool = CpuPool::new(2, 8).unwrap();
+        let loader = Loader::new(0, Store::new(Arc::clone(&disk) as _), pool.clone(), 2);
+        let config = config();
+        let (stop, stopped) = watch::channel(false);
+        let life = Arc::new(Lifecycle {
+            coordination: Arc::new(coordination),
+            local: Arc::new(local(&directory)),
+            loader,
+            state: Arc::new(ReplicaState::new("node".into(), 0, String::new(), String::new())),
+            coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline)),
+            health: tonic_health::server::health_reporter().0,
+            readiness: Readiness::not_yet("starting"),
+            retiring: stopped.clone(),
+            config,
+        });
+        for table in ["cubes", "squares"] {
+            let generation = propose(&life, table, 1).await;
+            life.coordination.activate(&lead, generation).await.unwrap();
+            until_heard(&life, generation).await;
+        }
+        let running = tokio::spawn(Arc::clone(&life).run(stopped));
+        Self { life, disk, lead, stop, running, _directory: directory }
+    }
+
+    /// Proposes another epoch of `squares`.
+    async fn propose(&self, epoch: u64) -> u64 {
+        propose(&self.life, "squares", epoch).await
+    }
+
+    async fn activate(&self, generation: u64) {
+        self.life.coordination.activate(&self.lead, generation).await.unwrap();
+    }
+
+    /// The partitions that were asked for and whose path contains this.
+    fn partitions_read(&self, part: &str) -> Vec<String> {
+        let mut reads = self.disk.reads.lock().unwrap().clone();
+        reads.retain(|path| path.contains("/partition-") && path.contains(part));
+        reads
+    }
+
+    fn is_ready(&self) -> bool {
+        self.life.readiness.is_ready()
+    }
+
+    fn holds(&self) -> Vec<u64> {
+        self.life.local.generations().iter().map(|serving| serving.map.generation).collect()
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let looking = async {
+            while !condition(self) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, looking).await.is_ok(), "waited in vain until {what}");
+    }
+
+    async fn stop(self) {
+        self.stop.send(true).unwrap();
+        self.running.await.unwrap();
+    }
+}
+
+async fn propose(life: &Lifecycle, table: &str, epoch: u64) -> u64 {
+    let active = life.coordination.active().await.unwrap().unwrap().generation;
+    let change = Change::Table { table: table.to_owned(), epoch: Some(epoch) };
+    life.coordination.propose(change, active, UnixMillis::now()).await.unwrap().generation
+}
+
+/// Waits until the node can see that a generation is active.
+async fn until_heard(life: &Lifecycle, generation: u64) {
+    let mut snapshots = life.coordination.watch();
+    let heard = |snapshot: &Arc<Snapshot>| {
+        snapshot.active.as_ref().is_some_and(|map| map.generation == generation)
+    };
+    timeout(PATIENCE, snapshots.wait_for(heard)).await.unwrap().unwrap();
+}
+
+fn config() -> Config {
+    let arguments = "opaque-node --name node --shard 0 --shards 1 --client-listen 127.0.0.1:0 \
+        --peer-listen 127.0.0.1:0 --store unused --coordination unused --tls-dir unused \
+        --query-deadline-s 1";
+    Config::try_from(Args::try_parse_from(arguments.split_whitespace()).unwrap()).unwrap()
+}
+
+/// No peer is asked anything.
+struct Nobody;
+
+#[async_trait]
+impl ShardCaller for Nobody {
+    async fn evaluate(&self, _: &Replica, _: &EvaluateCall) -> Result<EvaluateReply, CallError> {
+        Err(CallError::TryAnother("nobody is there".into()))
+    }
+
+    async fn read_rows(&self, _: &Replica, _: &RowsCall) -> Result<Vec<NumberedRow>, CallError> {
+        Err(CallError::TryAnother("nobody is there".into()))
+    }
+}
+
+const FIRST: &str = "squares/epochs/00000000000000000001/index-0/partition-";
+const SECOND: &str = "squares/epochs/00000000000000000002/index-0/partition-";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_its_peers_have_let_go_when_it_is_loaded_makes_no_node_ready() {
+    let node = Node::start(Some(FIRST)).await;
+    node.until("the node loads", |node| !node.partitions_read(FIRST).is_empty()).await;
+    let next = node.propose(2).await;
+    node.activate(next).await;
+    // As far as the peers hear: this one's load goes on.
+    sleep(GRACE + Duration::from_secs(1)).await;
+    node.disk.held_back.send_replace(Some(SECOND));
+    node.until("the node loads again", |node| !node.partitions_read(SECOND).is_empty()).await;
+    assert!(!node.is_ready());
+    assert_eq!(node.holds(), [0; 0]);
+
+    node.disk.held_back.send_replace(None);
+    node.until("the node is ready", Node::is_ready).await;
+    assert_eq!(node.holds(), [next]);
+    // What both generations have was loaded once.
+    let mut cubes = node.partitions_read("cubes/");
+    let reads = cubes.len();
+    cubes.sort();
+    cubes.dedup();
+    assert_eq!(cubes.len(), reads);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_superseded_generation_makes_no_node_ready_while_its_peers_still_hold_it() {
+    let node = Node::start(Some(FIRST)).await;
+    node.until("the node loads", |node| !node.partitions_read(FIRST).is_empty()).await;
+    let next = node.propose(2).await;
+    node.activate(next).await;
+    until_heard(&node.life, next).await;
+    node.disk.held_back.send_replace(Some(SECOND));
+    node.until("the node loads again", |node| !node.partitions_read(SECOND).is_empty()).await;
+    assert!(!node.is_ready());
+    node.disk.held_back.send_replace(None);
+    node.until("the node is ready", Node::is_ready).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_still_prepares_what_is_active_turns_clients_away_when_its_peers_let_go() {
+    let node = Node::start(None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    node.disk.held_back.send_replace(Some(SECOND));
+    let next = node.propose(2).await;
+    node.until("the node prepares", |node| !node.partitions_read(SECOND).is_empty()).await;
+    assert!(node.is_ready(), "it serves meanwhile");
+    node.activate(next).await;
+    node.until("the node is not ready", |node| !node.is_ready()).await;
+    assert_eq!(node.holds(), [0; 0]);
+    node.disk.held_back.send_replace(None);
+    node.until("the node is ready again", Node::is_ready).await;
+    assert_eq!(node.holds(), [next]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_for_a_while_is_no_failure_to_prepare() {
+    let node = Node::start(None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    node.disk.away.store(true, Ordering::SeqCst);
+    let next = node.propose(2).await;
+    let says = |node: &Node| node.life.state.record(UnixMillis(0), 0);
+    node.until("the node tries again", |node| says(node).message.contains("trying again")).await;
+    assert_eq!(says(&node).failed, None);
+    node.disk.away.store(false, Ordering::SeqCst);
+    node.until("the node has prepared", |node| says(node).prepared_generation == next).await;
+
+    // Damage does not pass.
+    node.activate(next).await;
+    let bad = node.propose(3).await;
+    let failed = |node: &Node| says(node).failed.is_some_and(|failed| failed.generation == bad);
+    node.until("the node has failed", failed).await;
+    node.stop().await;
+}

@@ -1,0 +1,105 @@
+//! Which generations a node holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::served::Serving;
+
+/// The generations in memory, each completely loaded, replaced as a whole by every change.
+#[derive(Default)]
+pub(super) struct Generations(ArcSwap<Held>);
+
+/// Invariant: below `oldest` there is one generation at most, which was loaded too late. Nothing is
+/// answered from it; it stays for its tables, which the next one may share, until that one is there.
+#[derive(Clone, Default)]
+struct Held {
+    oldest: u64,
+    loaded: BTreeMap<u64, Arc<Serving>>,
+}
+
+impl Generations {
+    pub(super) fn find(&self, generation: u64) -> Option<Arc<Serving>> {
+        let held = self.0.load();
+        held.loaded.get(&generation).filter(|_| generation >= held.oldest).cloned()
+    }
+
+    /// Oldest first.
+    pub(super) fn all(&self) -> Vec<Arc<Serving>> {
+        let held = self.0.load();
+        held.loaded.range(held.oldest..).map(|(_, serving)| Arc::clone(serving)).collect()
+    }
+
+    /// [`all`](Self::all), and what was loaded too late.
+    pub(super) fn in_memory(&self) -> Vec<Arc<Serving>> {
+        self.0.load().loaded.values().cloned().collect()
+    }
+
+    /// False if it came too late.
+    pub(super) fn install(&self, serving: Serving) -> bool {
+        let (generation, serving) = (serving.map.generation, Arc::new(serving));
+        let before = self.0.rcu(|held| {
+            let Held { oldest, mut loaded } = Held::clone(held);
+            loaded = loaded.split_off(&oldest);
+            loaded.insert(generation, Arc::clone(&serving));
+            Held { oldest, loaded }
+        });
+        generation >= before.oldest
+    }
+
+    pub(super) fn discard(&self, generation: u64) {
+        self.0.rcu(|held| {
+            let mut held = Held::clone(held);
+            held.loaded.remove(&generation);
+            held
+        });
+    }
+
+    pub(super) fn retire_below(&self, oldest: u64) {
+        self.0.rcu(|held| {
+            let Held { oldest: before, mut loaded } = Held::clone(held);
+            Held { oldest: oldest.max(before), loaded: loaded.split_off(&oldest) }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordination::{Map, UnixMillis};
+    use crate::placement::{self, Shards};
+
+    fn serving(generation: u64) -> Serving {
+        let map = Map {
+            generation,
+            placement: placement::VERSION,
+            shards: Shards::equal(1).unwrap(),
+            tables: BTreeMap::new(),
+            proposed_at: UnixMillis(0),
+        };
+        Serving { map, tables: BTreeMap::new(), missing: BTreeMap::new() }
+    }
+
+    fn numbers(held: &[Arc<Serving>]) -> Vec<u64> {
+        held.iter().map(|serving| serving.map.generation).collect()
+    }
+
+    #[test]
+    fn what_comes_too_late_is_kept_for_its_tables_until_the_next_and_never_asked() {
+        let generations = Generations::default();
+        assert!(generations.install(serving(3)) && generations.install(serving(4)));
+        assert_eq!(numbers(&generations.all()), [3, 4]);
+        generations.retire_below(5);
+        assert!(generations.all().is_empty() && generations.in_memory().is_empty());
+        for late in [3, 4] {
+            assert!(!generations.install(serving(late)));
+            assert!(generations.all().is_empty() && generations.find(late).is_none());
+            assert_eq!(numbers(&generations.in_memory()), [late]);
+        }
+        assert!(generations.install(serving(5)));
+        assert_eq!(numbers(&generations.in_memory()), [5]);
+        generations.retire_below(4);
+        assert!(!generations.install(serving(4)), "what was retired stays so");
+    }
+}
