@@ -60,16 +60,17 @@ pub struct OpaqueTableSpec {
     /// Where the rows come from.
     pub source: Source,
 
-    /// Serves this epoch instead of the newest: a rollback, until it is removed. It must still be
-    /// retained.
+    /// Serves this epoch instead of the newest: a rollback, until it is removed. It must be one of
+    /// status.epochs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 999999999999").message(
         "must be the number of an epoch in status.epochs"
     ))]
     pub epoch: Option<i64>,
 
-    /// How many of the newest epochs are kept in the store. Those in use are kept in any case; older ones
-    /// go when the next epoch is made. 1 to 100.
+    /// How many of the newest epochs are kept when the next one is made, which comes on top of them. Those in
+    /// use are kept in any case; older ones leave status.epochs when its Job starts, and the store when it
+    /// ends. 1 to 100.
     #[serde(default = "default_retain_epochs")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 100").message("must be between 1 and 100"))]
     pub retain_epochs: i32,

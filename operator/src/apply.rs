@@ -136,15 +136,17 @@ impl Context {
         }
     }
 
-    /// Writes the status of `object` if it differs from `previous`.
+    /// Writes the status of `object` if it differs from `previous`; with `version`, only while the object is of
+    /// that version.
     ///
     /// # Errors
-    /// When the API server refuses.
+    /// When the API server refuses; a conflict when the object is of another version.
     pub async fn write_status<K, S>(
         &self,
         object: &K,
         previous: Option<&S>,
         status: &S,
+        version: Option<String>,
     ) -> Result<Applied, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -155,11 +157,17 @@ impl Context {
         }
         let resource = ApiResource::erase::<K>(&());
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            // Not the status of another object that was made under the same name since.
+            uid: object.uid(),
+            resource_version: version,
+            ..ObjectMeta::default()
+        };
         let body = serde_json::json!({
             "apiVersion": resource.api_version,
             "kind": resource.kind,
-            // Not the status of another object that was made under the same name since.
-            "metadata": {"name": name, "uid": object.uid()},
+            "metadata": metadata,
             "status": status,
         });
         let params = PatchParams::apply(STATUS_MANAGER).force();

@@ -123,7 +123,7 @@ impl Reconciler for Clusters {
         let previous = cluster.status.clone().unwrap_or_default();
         let (status, transitions) = report::status(&found, &previous, &Time(Timestamp::now()));
         let missing = !found.secrets.is_empty();
-        context.write_status(&cluster, cluster.status.as_ref(), &status).await?;
+        context.write_status(&cluster, cluster.status.as_ref(), &status, None).await?;
         announce(context, &cluster.object_ref(&()), &transitions).await;
         let next = outcome?;
         Ok(if missing { Some(next.map_or(MISSING, |next| next.min(MISSING))) } else { next })

@@ -39,7 +39,7 @@ pub struct OpaqueTableStatus {
     /// The Job that prepares the next epoch, or the last that did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preparation: Option<Preparation>,
-    /// The epochs in the store, newest first.
+    /// The epochs in the store, newest first, without those that are about to be removed.
     #[schemars(length(max = 128))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["epoch".into()]))]

@@ -121,9 +121,10 @@ async fn retention(namespace: &Namespace) -> Result<()> {
     retained(namespace, &[1, 2]).await?;
     patch(namespace, json!({"epoch": 1, "retainEpochs": 1})).await?;
     shows(namespace, "1").await?;
-    // The newest is kept, and the one that is served since it is pinned.
+    // The newest is kept, and so are the one before, which could be pinned until this one was made, and the
+    // one that is served since it is pinned.
     change(namespace, 200).await?;
-    retained(namespace, &[1, 3]).await?;
+    retained(namespace, &[1, 2, 3]).await?;
     let old = answer(0);
     let (question, _folder) = product::question(namespace, SQL, &[&old]).await?;
     product::ask(&question).await?;
@@ -134,7 +135,7 @@ async fn retention(namespace: &Namespace) -> Result<()> {
     // still be under way.
     change(namespace, 300).await?;
     shows(namespace, "4").await?;
-    retained(namespace, &[1, 3, 4]).await?;
+    retained(namespace, &[2, 3, 4]).await?;
     change(namespace, 400).await?;
     shows(namespace, "5").await?;
     retained(namespace, &[3, 4, 5]).await?;

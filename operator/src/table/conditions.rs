@@ -154,7 +154,7 @@ impl State<'_> {
                 let known: Vec<String> = known.iter().map(ToString::to_string).collect();
                 let known = known.join(", ");
                 let message =
-                    format!("spec.epoch {epoch} is not in the store; known epochs: {known}");
+                    format!("spec.epoch {epoch} is not kept in the store; known epochs: {known}");
                 Some(Words::new("EpochUnknown", message))
             }
             Problem::Rejected { epoch, reason } => {

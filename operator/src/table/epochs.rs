@@ -26,11 +26,11 @@ pub struct Choice {
 /// Why the epoch that the spec asks for cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
-    /// `spec.epoch` is not in the store.
+    /// `spec.epoch` is not among those that are kept.
     Unknown {
         /// The epoch that is asked for.
         epoch: i64,
-        /// Those that are there, newest first.
+        /// Those that are, newest first.
         known: Vec<i64>,
     },
     /// The nodes rejected it.
@@ -122,9 +122,28 @@ pub fn remember_rejection(
     });
 }
 
-/// The epochs that must stay in the store: served, proposed, pinned, about to be proposed, and the one
-/// before the served, which queries that began earlier still use.
-pub fn in_use(
+/// What a Job that is made now must leave in the store: the newest `spec.retainEpochs` epochs of the status,
+/// beside the one that it makes, and those in use. Takes all others off the status.
+///
+/// The map and the pin may change many times until the Job removes old epochs. But only epochs of the status
+/// are proposed, and none comes to them before the Job has reported: once the status is written, the
+/// Job removes nothing that can be served meanwhile, and a rollback need not wait for it.
+pub fn keep(
+    table: &OpaqueTable,
+    status: &mut OpaqueTableStatus,
+    map: Option<&View<'_>>,
+) -> BTreeSet<i64> {
+    let mut keep = in_use(table, status, map);
+    let listed: BTreeSet<i64> = status.epochs.iter().map(|entry| entry.epoch).collect();
+    let newest = usize::try_from(table.spec.retain_epochs).unwrap_or(0);
+    keep.extend(listed.iter().rev().take(newest));
+    status.epochs.retain(|entry| keep.contains(&entry.epoch));
+    keep
+}
+
+/// The epochs in use: served, proposed, pinned, about to be proposed, and the one before the served, which
+/// queries that began earlier still use.
+fn in_use(
     table: &OpaqueTable,
     status: &OpaqueTableStatus,
     map: Option<&View<'_>>,

@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// What is to be done about a table.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The status to report, before anything else is done.
+    /// The status to report, before anything else is done: a Job may remove what is no longer in it.
     pub status: OpaqueTableStatus,
     /// What changed about its conditions.
     pub transitions: Vec<Transition>,
@@ -84,7 +84,7 @@ pub fn plan(facts: &Facts, retry: &Retry) -> Plan {
             Step::Stop { name } => Action::Stop(name.clone()),
             Step::Start { .. } if blocker.is_some() => Action::None,
             Step::Start { number } => {
-                let keep = epochs::in_use(table, &status, map);
+                let keep = epochs::keep(table, &mut status, map);
                 Action::Start(Start { number: *number, run, keep })
             }
         };

@@ -63,8 +63,10 @@ impl Reconciler for Tables {
         let facts = observe::facts(context, root).await?;
         let Plan { status, transitions, action, again } = plan(&facts, &self.retry);
         let table = &facts.table;
-        // First of all what was learnt: a new Job forgets the report of the last.
-        context.write_status(table, table.status.as_ref(), &status).await?;
+        // First of all what was learnt: a new Job forgets the report of the last. Not over a change that came
+        // since: a pin to an epoch that the new Job may remove would count until this is written.
+        let seen = table.resource_version();
+        context.write_status(table, table.status.as_ref(), &status, seen).await?;
         announce(context, &table.object_ref(&()), &transitions).await;
         match action {
             Action::None => {}

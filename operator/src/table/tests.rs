@@ -144,13 +144,34 @@ fn an_unchanged_table_is_left_alone() {
 }
 
 #[test]
-fn a_changed_config_map_makes_an_epoch_and_keeps_those_in_use() {
-    let mut facts = made(4);
+fn a_job_keeps_what_can_be_served_until_it_ends_and_the_rest_leaves_the_status_first() {
+    let mut facts = made(6);
     facts.table.spec.epoch = Some(2);
     facts.source = SourceFacts::Data(b"other".to_vec());
     let plan = decide(&facts);
     let Action::Start(start) = plan.action else { panic!("{:?}", plan.action) };
-    assert_eq!(Vec::from_iter(start.keep), [2, 3, 4]);
+    // The pinned one and the newest three; 1 and 3 can go.
+    assert_eq!(Vec::from_iter(start.keep), [2, 4, 5, 6]);
+    let listed: Vec<i64> = plan.status.epochs.iter().map(|entry| entry.epoch).collect();
+    assert_eq!(listed, [6, 5, 4, 2]);
+    // A pin that comes too late says so, and what is served stays.
+    facts.table.status = Some(plan.status);
+    facts.jobs = vec![job(&facts, 1, JobState::Active)];
+    facts.table.spec.epoch = Some(3);
+    let plan = decide(&facts);
+    let (_, _, message) = condition(&plan.status, ConditionType::Degraded);
+    assert_eq!(message, "spec.epoch 3 is not kept in the store; known epochs: 6, 5, 4, 2");
+    assert_eq!(super::epochs::choose(&facts.table, &plan.status).epoch, None);
+}
+
+#[test]
+fn with_one_retained_epoch_a_job_keeps_the_served_one_and_the_one_before() {
+    let mut facts = made(4);
+    facts.table.spec.retain_epochs = 1;
+    facts.source = SourceFacts::Data(b"other".to_vec());
+    let plan = decide(&facts);
+    let Action::Start(start) = plan.action else { panic!("{:?}", plan.action) };
+    assert_eq!(Vec::from_iter(start.keep), [3, 4]);
 }
 
 #[test]

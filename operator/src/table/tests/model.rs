@@ -2,21 +2,24 @@
 //! restarts, in any order.
 //!
 //! Every event carries out one decision, or half of it, so that an operator that is killed between two
-//! writes is one of the interleavings.
+//! writes is one of the interleavings. After every event, whatever is served, proposed or listed in a status is in
+//! the store.
+
+mod life;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use opaque_crds::OpaqueShardMap;
 use opaque_crds::shard_map::{Rejection, ShardMap};
 use opaque_crds::table::Epoch;
-use opaque_crds::{OpaqueShardMap, OpaqueTable};
 use proptest::prelude::*;
+
+use life::Life;
 
 use crate::table::facts::{Facts, JobFacts, JobState, SourceFacts};
 use crate::table::fixtures;
 use crate::table::plan::{Action, plan};
-use crate::table::report::{Reason, Report, Stage};
 use crate::table::retry::Retry;
 use crate::table::run;
 use crate::table::shard_map::{Outcome, Proposal, TABLES, Tables, View, propose};
@@ -28,6 +31,8 @@ enum Event {
     Reconcile(usize, bool),
     /// The operator looks at the map.
     Propose,
+    /// A Job, perhaps one that is being stopped, publishes its epoch and removes old ones, and says nothing yet.
+    Publish(usize),
     /// A Job ends well.
     Succeed(usize),
     /// A Job reports a failure.
@@ -44,6 +49,8 @@ enum Event {
     Edit(usize, u8),
     /// `spec.epoch` changes.
     Pin(usize, Option<i64>),
+    /// `spec.retainEpochs` changes.
+    Retain(usize, i32),
     /// Minutes pass.
     Pass(i64),
 }
@@ -53,60 +60,18 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => (table(), any::<bool>()).prop_map(|(at, whole)| Event::Reconcile(at, whole)),
         4 => Just(Event::Propose),
+        1 => table().prop_map(Event::Publish),
         3 => table().prop_map(Event::Succeed),
         1 => table().prop_map(Event::Fail),
         1 => table().prop_map(Event::Crash),
         1 => table().prop_map(Event::Remove),
         3 => Just(Event::Activate),
         1 => Just(Event::Reject),
-        1 => (table(), 0..3_u8).prop_map(|(at, data)| Event::Edit(at, data)),
-        1 => (table(), prop::option::of(1..5_i64)).prop_map(|(at, pin)| Event::Pin(at, pin)),
+        2 => (table(), 0..3_u8).prop_map(|(at, data)| Event::Edit(at, data)),
+        1 => (table(), prop::option::of(1..8_i64)).prop_map(|(at, pin)| Event::Pin(at, pin)),
+        1 => (table(), 1..4).prop_map(|(at, retain)| Event::Retain(at, retain)),
         2 => (1..20_i64).prop_map(Event::Pass),
     ]
-}
-
-/// A table and what belongs to it.
-struct Life {
-    table: OpaqueTable,
-    data: Vec<u8>,
-    jobs: Vec<JobFacts>,
-    report: Option<Report>,
-    /// Epochs in the store, newest first.
-    store: Vec<Epoch>,
-}
-
-impl Life {
-    fn new(name: &str) -> Self {
-        let table = fixtures::table(name);
-        Self { table, data: vec![0], jobs: Vec::new(), report: None, store: Vec::new() }
-    }
-
-    /// Ends the running Job; gives its run.
-    fn end(&mut self, state: JobState) -> Option<String> {
-        let job = self.jobs.iter_mut().find(|job| job.state == JobState::Active)?;
-        job.state = state;
-        Some(job.run.clone())
-    }
-
-    fn succeed(&mut self, now: Timestamp) {
-        let Some(run) = self.end(JobState::Complete) else { return };
-        let mut made = fixtures::epoch(self.store.first().map_or(1, |newest| newest.epoch + 1));
-        made.published = Time(now);
-        self.store.insert(0, made);
-        self.report = Some(report(run, Stage::Done, self.store.clone()));
-    }
-
-    fn fail(&mut self) {
-        let Some(run) = self.end(JobState::Complete) else { return };
-        let mut failed = report(run, Stage::Failed, Vec::new());
-        failed.reason = Some(Reason::StoreUnavailable);
-        self.report = Some(failed);
-    }
-}
-
-fn report(run: String, stage: Stage, epochs: Vec<Epoch>) -> Report {
-    let (reason, message, geometry) = (None, None, Vec::new());
-    Report { run, stage, done: 0, total: 0, reason, message, epochs, geometry }
 }
 
 /// Two tables of the operator, one of somebody else, and their map.
@@ -128,6 +93,16 @@ impl World {
         }
     }
 
+    /// The tables have epochs 1 to 4 of earlier sources, and 4 is served.
+    fn aged() -> Self {
+        let mut world = Self::new();
+        for life in &mut world.lives {
+            life.age(4);
+        }
+        world.map = fixtures::map(1, &[("loaded", 5), ("one", 4), ("two", 4)], &["one", "two"]);
+        world
+    }
+
     fn happen(&mut self, event: &Event) {
         match event {
             Event::Reconcile(at, whole) => {
@@ -136,6 +111,7 @@ impl World {
             Event::Propose => {
                 self.propose();
             }
+            Event::Publish(at) => self.lives[*at].publish(self.now),
             Event::Succeed(at) => self.lives[*at].succeed(self.now),
             Event::Fail(at) => self.lives[*at].fail(),
             Event::Crash(at) => {
@@ -154,7 +130,29 @@ impl World {
                     table.metadata.generation = table.metadata.generation.map(|one| one + 1);
                 }
             }
+            Event::Retain(at, retain) => {
+                let table = &mut self.lives[*at].table;
+                if table.spec.retain_epochs != *retain {
+                    table.spec.retain_epochs = *retain;
+                    table.metadata.generation = table.metadata.generation.map(|one| one + 1);
+                }
+            }
             Event::Pass(minutes) => self.now += SignedDuration::from_mins(*minutes),
+        }
+        self.check_store();
+    }
+
+    /// Whatever can be served must be in the store: a pod that starts has to load it.
+    fn check_store(&self) {
+        let map = View::new(&self.map);
+        for life in &self.lives {
+            let name = life.table.sql_name();
+            let lost = |epoch: &i64| !life.holds(*epoch);
+            assert_eq!(map.active_epoch(&name).filter(lost), None, "served, and removed");
+            let proposed = map.proposed_epoch(&name).filter(|_| map.is_waiting());
+            assert_eq!(proposed.filter(lost), None, "proposed, and removed");
+            let listed = life.table.status.iter().flat_map(|status| &status.epochs);
+            assert_eq!(listed.map(|entry| entry.epoch).find(lost), None, "listed, and removed");
         }
     }
 
@@ -180,14 +178,7 @@ impl World {
                 let job = life.jobs.iter_mut().find(|job| job.name == name).unwrap();
                 job.state = JobState::Leaving;
             }
-            Action::Start(start) if whole => {
-                let number = start.number;
-                assert!(!life.jobs.iter().any(JobFacts::is_live), "two Jobs at once");
-                assert!(life.jobs.iter().all(|job| job.number < number), "a number twice");
-                life.report = None;
-                let name = format!("job-{number}");
-                life.jobs.push(JobFacts { name, number, run: start.run, state: JobState::Active });
-            }
+            Action::Start(start) if whole => life.start(start),
             Action::None => return changed,
             Action::Stop(_) | Action::Start(_) => {}
         }
@@ -228,7 +219,7 @@ impl World {
         let Some(life) = changed.first() else { return };
         let name = life.table.sql_name();
         let epoch = epoch_in(next, &name).unwrap();
-        assert!(life.store.iter().any(|one| one.epoch == epoch), "it is not in the store");
+        assert!(life.holds(epoch), "it is not in the store");
         let key = (name, epoch, life.table.metadata.generation.unwrap());
         *self.proposals.entry(key).or_default() += 1;
     }
@@ -269,6 +260,7 @@ impl World {
             }
             busy |= self.propose() || self.waits();
             self.activate();
+            self.check_store();
             if !busy {
                 return;
             }
@@ -289,7 +281,7 @@ proptest! {
     fn any_life_of_two_tables_settles_on_what_their_specs_say(
         events in prop::collection::vec(event(), 0..80)
     ) {
-        let mut world = World::new();
+        let mut world = World::aged();
         for event in &events {
             world.happen(event);
         }
@@ -316,7 +308,7 @@ proptest! {
     /// While a spec stays as it is, an epoch that was refused is not proposed again.
     #[test]
     fn an_epoch_is_proposed_once(events in prop::collection::vec(event(), 0..120)) {
-        let mut world = World::new();
+        let mut world = World::aged();
         for event in &events {
             world.happen(event);
         }
@@ -324,6 +316,30 @@ proptest! {
             prop_assert!(*times == 1, "{:?} was proposed {} times", proposal, times);
         }
     }
+}
+
+/// The rollback at night: the newest epoch is bad, and while its successor is made an old one is pinned.
+#[test]
+fn an_epoch_that_is_pinned_while_a_job_runs_outlives_the_job() {
+    let mut world = World::new();
+    for data in 1..=5 {
+        world.lives[0].data = vec![data];
+        world.settle();
+    }
+    let epochs = |world: &World| -> Vec<i64> {
+        world.lives[0].store.iter().map(|entry| entry.epoch).collect()
+    };
+    assert_eq!(epochs(&world), [5, 4, 3, 2], "three are retained beside the one that was made");
+    world.lives[0].data = vec![6];
+    world.reconcile(0, true);
+    world.happen(&Event::Pin(0, Some(3)));
+    world.reconcile(0, true);
+    assert!(world.propose(), "a rollback does not wait for the Job");
+    world.activate();
+    assert_eq!(View::new(&world.map).active_epoch("one"), Some(3));
+    world.happen(&Event::Succeed(0));
+    assert_eq!(epochs(&world), [6, 5, 4, 3]);
+    world.settle();
 }
 
 #[test]
