@@ -175,14 +175,20 @@ pub enum Event {
 /// Receives [`Event`]s; called from any thread and expected to return at once.
 pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 
+/// Inline keys of an index, and what they were made of.
+struct KeptKeys {
+    of: InlineMeta,
+    keys: Arc<IndexKeys>,
+}
+
 /// A client of one cluster. Share it by reference: everything takes `&self`.
 pub struct Client {
     session: Session,
     config: ClientConfig,
     #[cfg(feature = "registered")]
     registered: tokio::sync::OnceCell<Arc<crate::keys::Registered>>,
-    /// Inline keys of the indexes that were asked, by salt and column, and what they were made of.
-    inline: Mutex<HashMap<(Salt, u32), (InlineMeta, Arc<IndexKeys>)>>,
+    /// Inline keys of the indexes that were asked, by salt and column.
+    inline: Mutex<HashMap<(Salt, u32), KeptKeys>>,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     /// The operating system's randomness where there is none.
     rng: Option<Mutex<StdRng>>,
@@ -338,10 +344,10 @@ impl Client {
         let salt = table.salt;
         let inline = || self.inline.lock().unwrap_or_else(PoisonError::into_inner);
         // A node may have described the table wrongly once: not for ever, for one that describes it right.
-        if let Some((of, keys)) = inline().get(&(salt, number))
-            && *of == meta
+        if let Some(kept) = inline().get(&(salt, number))
+            && kept.of == meta
         {
-            return Ok((Arc::clone(keys), 0));
+            return Ok((Arc::clone(&kept.keys), 0));
         }
         let files = PublicParts::new(self.config.public_dir.clone());
         let digests = meta.public_parts.clone();
@@ -366,7 +372,7 @@ impl Client {
         if all.len() >= INLINE_KEPT {
             all.clear();
         }
-        all.insert((salt, number), (meta, Arc::clone(&keys)));
+        all.insert((salt, number), KeptKeys { of: meta, keys: Arc::clone(&keys) });
         Ok((keys, fetched))
     }
 
