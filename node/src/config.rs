@@ -72,28 +72,28 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     pub client_rate: u32,
     /// Threads for scans and hint products; all cores when absent.
-    #[arg(long)]
+    #[arg(long, env = "OPAQUE_THREADS")]
     pub threads: Option<usize>,
     /// Machine code for scan and hint: scalar, avx2, avx-vnni, avx512-vnni, amx or neon-dotprod; the fastest that this CPU
     /// has when absent.
     #[arg(long, env = "OPAQUE_KERNEL")]
     pub kernel: Option<String>,
     /// Memory for requests in flight, in MiB.
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, env = "OPAQUE_REQUEST_MEMORY_MIB", default_value_t = 512)]
     pub request_memory_mib: u32,
     /// Longest that one query may take, in seconds.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, env = "OPAQUE_QUERY_DEADLINE_S", default_value_t = 30)]
     pub query_deadline_s: u64,
     /// Largest table that one load may bring, in MiB of encoded rows.
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, env = "OPAQUE_LOAD_MEMORY_MIB", default_value_t = 4096)]
     pub load_memory_mib: u64,
     /// Longest that a load waits for its epoch to become active, in seconds.
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, env = "OPAQUE_ACTIVATION_DEADLINE_S", default_value_t = 120)]
     pub activation_deadline_s: u64,
     /// Longest that a proposed epoch may wait for a shard that has not loaded it, in seconds; then the
     /// leader rejects it for good. Far longer than clients wait: a pod may have to be scheduled first,
     /// and then load everything.
-    #[arg(long, default_value_t = 1800)]
+    #[arg(long, env = "OPAQUE_PREPARE_DEADLINE_S", default_value_t = 1800)]
     pub prepare_deadline_s: u64,
     /// Epochs of a table that are kept for `opaque rollback`.
     #[arg(long, default_value_t = 8)]

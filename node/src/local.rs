@@ -74,7 +74,7 @@ impl LocalShard {
         let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
         if units > self.memory_units {
             return Err(NodeError::Malformed(format!(
-                "the request needs {} MiB of this node's {}: send fewer lookups, or start the node with a larger --request-memory-mib",
+                "the request needs {} MiB of this node's {}: send fewer lookups, or start the node with a larger --request-memory-mib (OPAQUE_REQUEST_MEMORY_MIB)",
                 bytes >> 20,
                 (self.memory_units as usize * MEMORY_UNIT) >> 20,
             )));

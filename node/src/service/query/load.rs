@@ -169,7 +169,7 @@ impl Load {
                     if bytes > self.config.load_memory {
                         let limit = self.config.load_memory >> 20;
                         return Err(NodeError::Refused(format!(
-                            "the table has more than {limit} MiB of rows: start the nodes with a larger --load-memory-mib"
+                            "the table has more than {limit} MiB of rows: start the nodes with a larger --load-memory-mib (OPAQUE_LOAD_MEMORY_MIB)"
                         ))
                         .into());
                     }
