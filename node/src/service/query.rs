@@ -1,6 +1,7 @@
 //! The `Query` service: what clients may ask of any node.
 
 mod load;
+mod paced;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ use crate::store::{Store, StoreError, Writer};
 
 /// How long a peer may take to accept forwarded keys.
 const FORWARD: Duration = Duration::from_secs(10);
+/// How long a client may be silent while it sends rows, or take none while it reads them.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Answers clients, for the whole cluster.
 pub struct QueryService {
@@ -179,7 +182,7 @@ impl Query for QueryService {
             }
         });
         use futures::TryStreamExt;
-        Ok(Response::new(Box::pin(partitions.try_flatten())))
+        Ok(Response::new(Box::pin(paced::paced(partitions.try_flatten(), SILENCE))))
     }
 
     async fn load(

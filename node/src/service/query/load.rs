@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::Stream;
 use opaque_pir::table::{Schema, decode_row};
@@ -20,7 +19,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::QueryService;
+use super::{QueryService, SILENCE};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::coordination::{Change, UnixMillis};
@@ -30,8 +29,6 @@ use crate::prepare::{self, Progress};
 use crate::registry::store_error;
 use crate::store::{Store, Writer};
 
-/// How long a client may be silent while it sends rows.
-const SILENCE: Duration = Duration::from_secs(60);
 /// Memory that a row takes beside its bytes.
 const ROW_OVERHEAD: usize = 64;
 /// Rows between two messages of progress while receiving.
