@@ -108,10 +108,18 @@ impl Reconciler for Clusters {
                 found.invalid = Some(error.to_string());
                 found.shards = states(context, &plan, &facts, &[]);
                 // Certificates end whether the spec is valid or not.
-                if facts.map.is_some() && !cluster.spec.paused {
-                    found.certificates = certificates(context, &plan).await.ok();
+                if facts.map.is_none() || cluster.spec.paused {
+                    Err(error)
+                } else {
+                    match certificates(context, &plan).await {
+                        Ok(state) => {
+                            found.certificates = Some(state);
+                            Err(error)
+                        }
+                        // That is tried again, which an invalid spec is not.
+                        Err(failed) => Err(failed),
+                    }
                 }
-                Err(error)
             }
         };
         if let Err(error) = &outcome

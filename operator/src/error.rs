@@ -9,7 +9,7 @@ pub enum Category {
     Transient,
     /// Somebody else wrote at the same time: at once again.
     Conflict,
-    /// The object itself: not before it changes.
+    /// The object itself: not before it changes, or is looked at anyway.
     Invalid,
     /// Something that a person has to make, and that is not watched: again now and then.
     Missing,

@@ -13,7 +13,7 @@ use opaque_e2e::ControlPlane;
 use opaque_e2e::poll::until;
 use serde_json::json;
 
-use super::{LIMIT, NAMESPACE, Test, truth};
+use super::{LIMIT, NAMESPACE, Test, operation, truth};
 
 fn definition(kind: &str, plural: &str) -> Result<CustomResourceDefinition> {
     let name = format!("{plural}.monitoring.coreos.com");
@@ -186,9 +186,10 @@ impl Test {
             },
         }))?;
         self.api::<OpaqueCluster>().create(&PostParams::default(), &cluster).await?;
-        until("it was looked at", LIMIT, || async {
-            let cluster = self.get::<OpaqueCluster>("again").await?;
-            Ok(cluster.status.map(drop))
+        until("it says what it waits for", LIMIT, || async {
+            let status = self.get::<OpaqueCluster>("again").await?.status.unwrap_or_default();
+            let by = operation(&status, "Removal").unwrap_or_default();
+            Ok(by.contains("StatefulSet again-shard-0").then_some(()))
         })
         .await?;
         self.settle().await?;

@@ -194,6 +194,10 @@ fn balanced(found: &Findings<'_>, conditions: &mut Conditions) {
 /// What is under way, and what it waits for.
 fn steps(found: &Findings<'_>, troubles: &[String]) -> Vec<Step> {
     let mut steps = Vec::new();
+    if let Some(set) = &found.facts.leftover {
+        let by = format!("StatefulSet {set} of a deleted OpaqueCluster of the same name");
+        steps.push(Step::blocked("Removal", "Waiting", by));
+    }
     if !found.secrets.is_empty() {
         steps.push(Step::blocked("Secrets", "Reading", found.secrets.join("; ")));
     }

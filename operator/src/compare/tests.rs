@@ -18,6 +18,18 @@ fn live(fields: &Value, owned: &Value) -> DynamicObject {
 }
 
 #[test]
+fn a_template_agrees_until_somebody_takes_something_back() {
+    let desired =
+        json!({"spec": {"replicas": 2, "template": {"image": "a", "limits": {"cpu": "0.5"}}}});
+    let found = json!({"spec": {"replicas": 3, "template": {"image": "a", "limits": {"cpu": "500m"}, "more": 1}}});
+    // What an apply would not take back, and what stands elsewhere, is no matter.
+    assert!(agrees(&desired, &live(&found, &json!({})), "/spec/template"));
+    let edited = json!({"spec": {"template": {"image": "b", "limits": {"cpu": "500m"}}}});
+    assert!(!agrees(&desired, &live(&edited, &json!({})), "/spec/template"));
+    assert!(!agrees(&desired, &live(&json!({"spec": {}}), &json!({})), "/spec/template"));
+}
+
+#[test]
 fn defaults_of_the_server_are_no_difference() {
     let desired = json!({"spec": {"ports": [{"name": "q", "port": 1}], "selector": {"a": "b"}}});
     let found = json!({"spec": {
