@@ -105,6 +105,11 @@ pub struct TableEpoch {
     /// Its epoch.
     #[x_kube(validation = Rule::new("self >= 1").message("must be at least 1"))]
     pub epoch: i64,
+    /// The OpaqueTable that owns the table: it alone decides on the table's epochs. Absent: whoever may
+    /// load does.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// What the leader has made of the map.
@@ -129,6 +134,14 @@ pub struct OpaqueShardMapStatus {
     /// How often the lead had changed hands when that node acquired it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fencing_token: Option<i64>,
+    /// `metadata.uid` of this object when `active` was written. A status that was copied from another
+    /// object names another, and its map is not served.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// How long the proposed map has waited for the nodes, over all leaders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<Waited>,
     /// Generations that were given up, newest last.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -139,6 +152,16 @@ pub struct OpaqueShardMapStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// How long a proposal has waited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Waited {
+    /// Generation of the proposal.
+    pub generation: i64,
+    /// Seconds that leaders have counted since it was proposed.
+    pub seconds: i64,
 }
 
 /// A generation that was given up.

@@ -18,6 +18,7 @@ mod files;
 mod kubernetes;
 mod map;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -193,6 +194,18 @@ pub struct MemberRecord {
     /// Serial number of the certificate that it shows to its peers, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// UID of the OpaqueShardMap that the served generation comes from; none without Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<String>,
+    /// Tables that it serves, with their epochs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, u64>,
+    /// Tables of the active map that it cannot serve, with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<String, String>,
+    /// Shards of which it reaches no replica.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable: Vec<ShardId>,
 }
 
 /// Why a node cannot serve a generation.

@@ -35,6 +35,10 @@ impl ReplicaState {
             heartbeat: UnixMillis::default(),
             trust: None,
             certificate: None,
+            map: None,
+            tables: [].into(),
+            missing: [].into(),
+            unreachable: Vec::new(),
         };
         Self { record: Mutex::new(record), changed: Notify::new() }
     }
@@ -229,6 +233,7 @@ mod tests {
             placement: placement::VERSION,
             shards: Shards::equal(2).unwrap(),
             tables: BTreeMap::new(),
+            owners: [].into(),
             proposed_at: UnixMillis(0),
         }
     }

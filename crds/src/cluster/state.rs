@@ -24,9 +24,12 @@ pub struct OpaqueClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub operations: Vec<Operation>,
-    /// Shards that exist.
+    /// Shards that exist: the accepted number, whatever the spec says.
     #[serde(default)]
     pub shards: i32,
+    /// Pods that each shard has: the accepted number, whatever the spec says; 0 before there are any.
+    #[serde(default)]
+    pub replicas_per_shard: i32,
     /// Shards with at least one ready replica.
     #[serde(default)]
     pub ready_shards: i32,

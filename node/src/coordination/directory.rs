@@ -86,6 +86,7 @@ impl Directory {
             placement: placement::VERSION,
             shards,
             tables: BTreeMap::new(),
+            owners: [].into(),
             proposed_at: UnixMillis(0),
         };
         self.write_map("active.json", &first)?;

@@ -19,6 +19,9 @@ pub struct Map {
     pub shards: Shards,
     /// The epoch of each table, by the table's name.
     pub tables: BTreeMap<String, u64>,
+    /// The OpaqueTable that owns a table, by the table's name: it alone decides on the table's epochs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, String>,
     /// When it was proposed.
     pub proposed_at: UnixMillis,
 }
@@ -56,15 +59,17 @@ impl Change {
 
     /// The map after this change.
     pub(super) fn apply(self, map: &Map, generation: u64, proposed_at: UnixMillis) -> Map {
-        let Map { generation: _, placement: _, shards, tables, proposed_at: _ } = map.clone();
+        let Map { generation: _, placement: _, shards, tables, owners, proposed_at: _ } =
+            map.clone();
         let placement = crate::placement::VERSION;
-        let mut changed = Map { generation, placement, shards, tables, proposed_at };
+        let mut changed = Map { generation, placement, shards, tables, owners, proposed_at };
         match self {
             Self::Table { table, epoch: Some(epoch) } => {
                 changed.tables.insert(table, epoch);
             }
             Self::Table { table, epoch: None } => {
                 changed.tables.remove(&table);
+                changed.owners.remove(&table);
             }
             Self::Shards(shards) => changed.shards = shards,
         }

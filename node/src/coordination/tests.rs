@@ -33,6 +33,10 @@ fn member(node: &str) -> MemberRecord {
         heartbeat: UnixMillis(77),
         trust: Some("ab".to_owned()),
         certificate: None,
+        map: None,
+        tables: [].into(),
+        missing: [].into(),
+        unreachable: Vec::new(),
     }
 }
 

@@ -288,6 +288,7 @@ mod tests {
             placement: placement::VERSION,
             shards: Shards::equal(1).unwrap(),
             tables: [].into(),
+            owners: [].into(),
             proposed_at: UnixMillis(5),
         };
         let later = start + Duration::from_secs(3);

@@ -48,6 +48,7 @@ fn map() -> Map {
         placement: placement::VERSION,
         shards: Shards::equal(1).unwrap(),
         tables: TABLES.map(|name| (name.to_owned(), 1)).into(),
+        owners: [].into(),
         proposed_at: UnixMillis(0),
     }
 }

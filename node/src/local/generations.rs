@@ -76,6 +76,7 @@ mod tests {
             placement: placement::VERSION,
             shards: Shards::equal(1).unwrap(),
             tables: BTreeMap::new(),
+            owners: [].into(),
             proposed_at: UnixMillis(0),
         };
         Serving { map, tables: BTreeMap::new(), missing: BTreeMap::new() }

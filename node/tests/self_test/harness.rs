@@ -62,6 +62,7 @@ impl Cluster {
             placement: placement::VERSION,
             shards: Shards::equal(SHARDS).unwrap(),
             tables: BTreeMap::from([("numbers".to_owned(), epoch)]),
+            owners: [].into(),
             proposed_at: UnixMillis(0),
         };
         let mut loaded = Vec::new();

@@ -66,6 +66,7 @@ pub(super) fn status(
         conditions,
         operations: operations(&previous.operations, steps(found, &troubles), now),
         shards: shape.shards,
+        replicas_per_shard: shape.replicas,
         ready_shards: count(shards.iter().filter(|shard| shard.serves())),
         replicas: count(facts.pods.values()),
         ready_replicas: count(facts.pods.values().filter(|pod| is_ready(pod))),

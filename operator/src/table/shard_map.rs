@@ -212,6 +212,6 @@ impl Tables {
             }
         }
         let (_, table, epoch) = waiting.into_iter().min()?;
-        Some(TableEpoch { table, epoch })
+        Some(TableEpoch { table, epoch, owner: None })
     }
 }

@@ -12,6 +12,7 @@ fn map(shards: u32, age: Duration) -> Map {
         placement: placement::VERSION,
         shards: Shards::equal(shards).unwrap(),
         tables: BTreeMap::new(),
+        owners: [].into(),
         proposed_at: UnixMillis(NOW.0 - age.as_millis() as u64),
     }
 }
@@ -30,6 +31,10 @@ fn member(node: &str, shard: u32, prepared: u64) -> MemberRecord {
         heartbeat: NOW,
         trust: None,
         certificate: None,
+        map: None,
+        tables: [].into(),
+        missing: [].into(),
+        unreachable: Vec::new(),
     }
 }
 

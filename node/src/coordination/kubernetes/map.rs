@@ -1,5 +1,6 @@
 //! The map as an `OpaqueShardMap` has it, and the rules for changing that object. No I/O.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
@@ -156,7 +157,7 @@ pub(super) fn judged(
 /// # Errors
 /// [`CoordinationError::Corrupt`] for numbers that the object cannot hold.
 pub(super) fn write_map(map: &Map) -> Result<shard_map::ShardMap, CoordinationError> {
-    let Map { generation, placement, shards, tables, proposed_at } = map;
+    let Map { generation, placement, shards, tables, owners, proposed_at } = map;
     let refuse = |what: &str| CoordinationError::Corrupt {
         object: "the proposed map".into(),
         reason: format!("an OpaqueShardMap cannot hold {what}"),
@@ -168,7 +169,7 @@ pub(super) fn write_map(map: &Map) -> Result<shard_map::ShardMap, CoordinationEr
     };
     let table = |(table, epoch): (&String, &u64)| {
         let epoch = i64::try_from(*epoch).map_err(|_| refuse("an epoch"))?;
-        Ok(TableEpoch { table: table.clone(), epoch })
+        Ok(TableEpoch { table: table.clone(), epoch, owner: owners.get(table).cloned() })
     };
     let proposed_at = i64::try_from(proposed_at.0)
         .ok()
@@ -209,12 +210,13 @@ fn read_map(map: &shard_map::ShardMap) -> Result<Map, String> {
         weights.push(ShardWeight { shard: ShardId(shard), weight });
     }
     weights.sort_by_key(|weight| weight.shard);
-    let mut epochs = std::collections::BTreeMap::new();
-    for TableEpoch { table, epoch } in tables {
+    let (mut epochs, mut owners) = (BTreeMap::new(), BTreeMap::new());
+    for TableEpoch { table, epoch, owner } in tables {
         let number = unsigned("an epoch", *epoch)?;
         if number == 0 || epochs.insert(table.clone(), number).is_some() {
             return Err(format!("table {table:?} has epoch 0, or is there twice"));
         }
+        owners.extend(owner.clone().map(|owner| (table.clone(), owner)));
     }
     let generation = unsigned("the generation", *generation)?;
     if generation == 0 {
@@ -225,6 +227,7 @@ fn read_map(map: &shard_map::ShardMap) -> Result<Map, String> {
         placement: rule,
         shards: Shards::new(weights).map_err(|error| error.to_string())?,
         tables: epochs,
+        owners,
         proposed_at: UnixMillis(unsigned(
             "the time of the proposal",
             proposed_at.0.as_millisecond(),
