@@ -6,6 +6,10 @@
 //! the self-test against the proposed generation, and activates or rejects it. There is at most one
 //! proposal at a time, and generations only grow: a rejected number is never used again.
 //!
+//! **What the nodes serve is the truth.** The map is written down in a file or an object, which can be
+//! lost or restored from a backup. A written map that is not the one that is served takes nothing away:
+//! the active map never goes back, and the leader writes it again ([`restore`](Coordination::restore)).
+//!
 //! **Why a trait.** Without Kubernetes the state is a directory ([`FileCoordination`]); with it, the
 //! state is Leases and a custom resource. Both give the same guarantees: compare-and-swap on the
 //! generation, and a fencing token, so that a leader that lost its lead cannot activate.
@@ -17,6 +21,8 @@ mod file;
 mod files;
 mod kubernetes;
 mod map;
+mod standing;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,11 +35,12 @@ use tokio::sync::watch;
 
 use crate::placement::{ShardId, Shards};
 
-pub use decision::{Policy, Step, alive, next_step, serving};
+pub use decision::{Policy, Step, Waited, alive, covered, next_step, serving};
 pub use error::CoordinationError;
 pub use file::FileCoordination;
 pub use kubernetes::{KubernetesCoordination, Pod};
 pub use map::{Change, Map};
+pub use standing::{Loss, Losses, Standing};
 
 /// Agreement of a cluster's nodes.
 ///
@@ -41,7 +48,8 @@ pub use map::{Change, Map};
 /// and [`reject`](Self::reject) are linearizable and survive a crash of the caller at any moment.
 ///
 /// **Caveats.** [`leader`](Self::leader) may name a node that has just died, until another acquires
-/// the lead. A [`watch`](Self::watch) may skip states between two looks; it never goes back.
+/// the lead. A [`watch`](Self::watch) may skip states between two looks; its active map never goes back,
+/// whatever happens to where it is written down.
 #[async_trait]
 pub trait Coordination: Send + Sync + 'static {
     /// How often nodes renew their records here.
@@ -70,17 +78,34 @@ pub trait Coordination: Send + Sync + 'static {
     /// The map that waits to become active.
     async fn proposed(&self) -> Result<Option<Map>, CoordinationError>;
 
-    /// Makes a first map active if none is, and gives the active one. Where nobody else makes the first
-    /// map, it has these shards and no tables.
+    /// Makes a first map active if none is and no member serves one, and gives the active one. A first
+    /// map has no tables; where nobody else makes it, it has these shards.
     ///
     /// # Errors
-    /// [`CoordinationError::NotInitialized`] while somebody else has yet to make the first map.
+    /// [`CoordinationError::NotInitialized`] while somebody else has yet to make the first map, and for
+    /// a map with tables, which is a proposal.
     async fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError>;
+
+    /// Writes the map that is served where the written one is another, or is gone
+    /// ([`Standing::Lost`]): marks it as active again, or proposes it above every generation in use.
+    /// Does nothing where a fresh look shows that all is well. `shards` are used where nothing else
+    /// tells them.
+    ///
+    /// # Errors
+    /// [`CoordinationError::Fenced`] when another node has acquired the lead since;
+    /// [`CoordinationError::NotInitialized`] while somebody else has yet to make the map.
+    async fn restore(
+        &self,
+        leadership: &Leadership,
+        shards: Shards,
+        now: UnixMillis,
+    ) -> Result<(), CoordinationError>;
 
     /// Proposes a change to the active map of generation `expected`.
     ///
     /// # Errors
-    /// [`CoordinationError::Conflict`] when another generation is active, or a proposal waits.
+    /// [`CoordinationError::Conflict`] when another generation is active, a proposal waits, or the
+    /// written map is not the one that is served.
     async fn propose(
         &self,
         change: Change,
@@ -259,6 +284,11 @@ impl Leadership {
     pub fn token(&self) -> u64 {
         self.token
     }
+
+    /// As others know it.
+    fn leader(&self) -> Leader {
+        Leader { node: self.node.clone(), token: self.token }
+    }
 }
 
 impl fmt::Debug for Leadership {
@@ -307,6 +337,10 @@ pub struct Snapshot {
     pub leader: Option<Leader>,
     /// As [`Coordination::members`].
     pub members: Vec<MemberRecord>,
+    /// UID of the OpaqueShardMap that `active` was read from; none without Kubernetes.
+    pub map_uid: Option<String>,
+    /// How the written map compares with the one that is served.
+    pub standing: Standing,
 }
 
 #[cfg(test)]

@@ -17,13 +17,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
-use crate::coordination::{Coordination, Map, Policy, Snapshot, UnixMillis};
+use crate::coordination::{Coordination, Map, Policy, Snapshot, Standing, UnixMillis};
 use crate::coordinator::Coordinator;
 use crate::error::NodeError;
 use crate::loader::{Loader, Progress};
 use crate::local::LocalShard;
 use crate::placement::ShardId;
 use crate::replica::ReplicaState;
+use crate::served::Serving;
 
 /// Shortest pause between two renewals of the record, however much changes.
 const BETWEEN: Duration = Duration::from_millis(200);
@@ -130,7 +131,7 @@ impl Lifecycle {
     /// epoch is how a damaged one is repaired.
     async fn catch_up(&self, snapshot: &Snapshot) -> bool {
         let Some(active) = &snapshot.active else {
-            return self.waits("waiting for the first shard map").await;
+            return self.before_the_first(snapshot).await;
         };
         if !active.shards.contains(ShardId(self.config.shard)) {
             let (shard, count) = (self.config.shard, active.shards.count());
@@ -140,7 +141,7 @@ impl Lifecycle {
             );
             return self.waits(&reason).await;
         }
-        let settled = self.catch_up_with(active).await;
+        let settled = self.catch_up_with(active, snapshot.map_uid.as_deref()).await;
         if self.active_now() != Some(active.generation) {
             // What has become active meanwhile comes first.
             return settled;
@@ -148,21 +149,42 @@ impl Lifecycle {
         let proposed = snapshot.proposed.as_ref();
         for held in self.local.generations() {
             let generation = held.map.generation;
-            let wanted = proposed.is_some_and(|map| map.generation == generation);
-            if generation > active.generation && !wanted {
+            let wanted = proposed.is_some_and(|map| is_of(&held, map));
+            // Where the written map was lost, peers may serve a generation that is not known here.
+            if generation > active.generation && !wanted && !snapshot.standing.is_lost() {
                 self.local.discard(generation);
             }
         }
         match proposed {
-            Some(map) => self.prepare(map).await,
+            Some(map) => self.prepare(map, snapshot).await,
             None if settled => self.state.forget_failure(),
             None => {}
         }
         settled
     }
 
+    /// Waits for a map to become active, and prepares one that is proposed: a map that was lost while
+    /// no node served it.
+    async fn before_the_first(&self, snapshot: &Snapshot) -> bool {
+        let reason = match (&snapshot.proposed, &snapshot.standing) {
+            (Some(map), _) if map.shards.contains(ShardId(self.config.shard)) => {
+                self.prepare(map, snapshot).await;
+                if self.state.failed_generation() == Some(map.generation) {
+                    return true;
+                }
+                format!("waiting for generation {} to become active", map.generation)
+            }
+            (_, Standing::Lost(loss)) => {
+                format!("waiting: {loss}; the leader writes again what is served")
+            }
+            _ => "waiting for the first shard map".to_owned(),
+        };
+        self.waits(&reason).await
+    }
+
     /// Loads the active generation, or as many of its tables as can be loaded, and serves it.
-    async fn catch_up_with(&self, active: &Map) -> bool {
+    /// `map_uid` tells which object it was read from.
+    async fn catch_up_with(&self, active: &Map, map_uid: Option<&str>) -> bool {
         let generation = active.generation;
         let held = self.local.generation(generation);
         if held.is_none_or(|serving| !serving.is_whole()) {
@@ -176,7 +198,8 @@ impl Lifecycle {
                 .map(|(table, reason)| format!("table {table:?} cannot be loaded: {reason}"));
             if !self.local.install(serving) {
                 tracing::info!(generation, "loaded too late: its peers have let it go");
-                return true;
+                // There is a newer one to look at.
+                return self.active_now() != Some(generation);
             }
             if let Some(reason) = failure {
                 tracing::warn!(generation, %reason, "serving without a table");
@@ -185,7 +208,8 @@ impl Lifecycle {
                 return false;
             }
         }
-        if self.state.active(generation) {
+        let held = self.local.generation(generation);
+        if held.is_some_and(|serving| self.state.active(&serving, map_uid)) {
             self.serves(generation).await;
             tracing::info!(generation, tables = active.tables.len(), "serving");
         }
@@ -209,10 +233,11 @@ impl Lifecycle {
     }
 
     /// Loads a proposed generation, once; again only while the store is away and the generation is
-    /// still proposed, which ends with the leader's deadline.
-    async fn prepare(&self, map: &Map) {
+    /// still proposed, which ends with the leader's deadline. While nothing is active, what can be loaded
+    /// of it is enough, as at a restart.
+    async fn prepare(&self, map: &Map, snapshot: &Snapshot) {
         let generation = map.generation;
-        if self.local.generation(generation).is_some()
+        if self.local.generation(generation).is_some_and(|held| is_of(&held, map))
             || self.state.failed_generation() == Some(generation)
         {
             return;
@@ -231,6 +256,16 @@ impl Lifecycle {
                     tracing::warn!(generation, %reason, "cannot prepare yet");
                     self.state.doing(format!("generation {generation}, trying again: {reason}"));
                 }
+                Err(error) if snapshot.active.is_none() => {
+                    tracing::warn!(generation, %error, "preparing without a table");
+                    let serving = self.loader.load_what_can_be(map, &held, &told).await;
+                    if serving.tables.is_empty() {
+                        self.state.failed(generation, error.to_string());
+                    } else if self.local.install(serving) {
+                        self.state.prepared(generation);
+                    }
+                    return;
+                }
                 Err(error) => {
                     tracing::warn!(generation, %error, "cannot prepare");
                     self.state.failed(generation, error.to_string());
@@ -244,6 +279,12 @@ impl Lifecycle {
             }
         }
     }
+}
+
+/// Whether a held generation is this map. A number may come again where a map was lost.
+fn is_of(held: &Serving, map: &Map) -> bool {
+    let Map { generation, shards, tables, .. } = map;
+    held.map.generation == *generation && held.map.shards == *shards && held.map.tables == *tables
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What this node tells the others about itself, and which others to ask.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opaque_proto::v1;
@@ -11,6 +11,7 @@ use crate::call::Replica;
 use crate::coordination::{Failure, Map, MemberRecord, Snapshot, UnixMillis, alive};
 use crate::coordinator::Replicas;
 use crate::placement::ShardId;
+use crate::served::{ServedTable, Serving};
 
 /// This node's record, as it changes.
 #[derive(Debug)]
@@ -58,21 +59,32 @@ impl ReplicaState {
         self.changed.notify_one();
     }
 
-    /// Notes that a generation is the one that new queries use; false if it was already.
-    pub fn active(&self, generation: u64) -> bool {
+    /// Notes that a generation is the one that new queries use; false if it was already. `map` is the UID
+    /// of the object that it comes from.
+    pub fn active(&self, serving: &Serving, map: Option<&str>) -> bool {
+        let generation = serving.map.generation;
+        let epoch = |(name, table): (&String, &Arc<ServedTable>)| {
+            (name.clone(), table.manifest.epoch)
+        };
+        let tables = serving.tables.iter().map(epoch).collect();
         let mut record = self.lock();
+        let told = (record.map.as_deref(), &record.tables) == (map, &tables);
         let failed_proposal = record.failed.as_ref().is_some_and(|f| f.generation != generation);
-        let unchanged = record.active_generation == generation;
-        if unchanged && (record.message.is_empty() || failed_proposal) {
+        let unchanged = record.active_generation == generation
+            && (record.message.is_empty() || failed_proposal);
+        if unchanged && told {
             return false;
         }
-        record.failed.take_if(|failure| failure.generation == generation);
-        record.active_generation = generation;
-        record.prepared_generation = record.prepared_generation.max(generation);
-        record.message.clear();
+        (record.map, record.tables) = (map.map(str::to_owned), tables);
+        if !unchanged {
+            record.failed.take_if(|failure| failure.generation == generation);
+            record.active_generation = generation;
+            record.prepared_generation = record.prepared_generation.max(generation);
+            record.message.clear();
+        }
         drop(record);
         self.changed.notify_one();
-        true
+        !unchanged
     }
 
     /// Notes that a generation cannot be loaded.
@@ -223,7 +235,7 @@ mod tests {
 
     fn member(node: &str, shard: u32, generation: u64, heartbeat: u64) -> MemberRecord {
         let state = ReplicaState::new(node.into(), shard, String::new(), format!("{node}:1"));
-        state.active(generation);
+        state.active(&serving(generation), None);
         state.record(UnixMillis(heartbeat), 0)
     }
 
@@ -236,6 +248,10 @@ mod tests {
             owners: [].into(),
             proposed_at: UnixMillis(0),
         }
+    }
+
+    fn serving(generation: u64) -> Serving {
+        Serving { map: map(generation), tables: [].into(), missing: [].into() }
     }
 
     #[test]
@@ -276,11 +292,13 @@ mod tests {
     fn a_record_tells_what_the_node_does() {
         let state = ReplicaState::new("n".into(), 0, String::new(), String::new());
         state.prepared(3);
-        state.active(3);
+        assert!(state.active(&serving(3), Some("uid")));
+        assert!(!state.active(&serving(3), Some("another")), "it serves the same");
         state.failed(4, "plane-0 is damaged".into());
         let record = state.record(UnixMillis(7), 9);
         assert_eq!((record.active_generation, record.prepared_generation), (3, 3));
         assert_eq!((record.heartbeat, record.resident_bytes), (UnixMillis(7), 9));
+        assert_eq!(record.map.as_deref(), Some("another"));
         assert_eq!(state.failed_generation(), Some(4));
         assert!(record.message.contains("generation 4: plane-0 is damaged"));
         state.forget_failure();

@@ -95,6 +95,15 @@ impl Coordination for Flaky {
         self.files.initialize(shards).await
     }
 
+    async fn restore(
+        &self,
+        lead: &Leadership,
+        shards: Shards,
+        now: UnixMillis,
+    ) -> Result<(), CoordinationError> {
+        self.files.restore(lead, shards, now).await
+    }
+
     async fn propose(
         &self,
         change: Change,

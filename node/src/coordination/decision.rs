@@ -11,21 +11,42 @@ use crate::placement::ShardId;
 pub struct Policy {
     /// A member whose record is older counts as dead.
     pub member_ttl: Duration,
-    /// How long a proposal whose every shard has one prepared replica waits for the other live ones.
+    /// How long a proposal whose every shard has one prepared replica waits for the other live ones, at
+    /// least: twice as long as it took to cover every shard, up to
+    /// [`stragglers_limit`](Self::stragglers_limit).
     pub stragglers: Duration,
+    /// How long it waits for them at most.
+    pub stragglers_limit: Duration,
     /// How long a proposal may wait for a shard without a prepared replica.
     pub prepare_deadline: Duration,
 }
 
 impl Default for Policy {
-    /// 5 s of silence, 30 s for stragglers, 30 min to prepare.
+    /// 5 s of silence, 30 s to 30 min for stragglers, 30 min to prepare.
     fn default() -> Self {
         Self {
             member_ttl: Duration::from_secs(5),
             stragglers: Duration::from_secs(30),
+            stragglers_limit: Duration::from_secs(30 * 60),
             prepare_deadline: Duration::from_secs(30 * 60),
         }
     }
+}
+
+impl Policy {
+    /// How long to wait for the other replicas after every shard was covered, which took `cover`.
+    fn patience(&self, cover: Duration) -> Duration {
+        cover.saturating_mul(2).max(self.stragglers).min(self.stragglers_limit)
+    }
+}
+
+/// How long a proposal has waited, by the leader's own clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// Since it was proposed.
+    pub total: Duration,
+    /// Of that, until every shard had a prepared replica for the first time; none before.
+    pub until_cover: Option<Duration>,
 }
 
 /// What the leader does next.
@@ -74,21 +95,31 @@ pub fn serving(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Durati
     map.shards.ids().all(|shard| serving.contains(&shard))
 }
 
-/// What the leader does about the proposed map.
+/// Whether every shard of `map` has a live replica that prepared its generation.
+pub fn covered(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Duration) -> bool {
+    let prepared: BTreeSet<ShardId> = alive(members, now, ttl)
+        .filter(|member| member.prepared_generation == map.generation)
+        .map(|member| member.shard)
+        .collect();
+    map.shards.ids().all(|shard| prepared.contains(&shard))
+}
+
+/// What the leader does about the proposed map, which has [waited](Waited) for so long.
 ///
 /// A generation can be tested once every shard has a live replica that prepared it. The leader then
 /// waits for the other live replicas for a while, so that the switch does not leave a shard with one
-/// replica, but not for ever: a replica that hangs must not block a load. A shard all of whose live
-/// replicas failed to prepare rejects the proposal at once.
+/// replica: in proportion to what the first ones needed, since the others have as much to load. Not for
+/// ever: a replica that hangs must not block a load. A shard all of whose live replicas failed to
+/// prepare rejects the proposal at once.
 pub fn next_step(
     proposed: Option<&Map>,
+    waited: Waited,
     members: &[MemberRecord],
     now: UnixMillis,
     policy: &Policy,
 ) -> Step {
     let Some(map) = proposed else { return Step::Idle };
     let generation = map.generation;
-    let waited = now.since(map.proposed_at);
     let mut missing = Vec::new();
     let mut preparing = Vec::new();
     for shard in map.shards.ids() {
@@ -113,10 +144,13 @@ pub fn next_step(
         }
         preparing.extend(pending);
     }
-    if missing.is_empty() && (preparing.is_empty() || waited > policy.stragglers) {
+    let impatient = waited
+        .until_cover
+        .is_some_and(|cover| waited.total.saturating_sub(cover) > policy.patience(cover));
+    if missing.is_empty() && (preparing.is_empty() || impatient) {
         return Step::Test { generation };
     }
-    if !missing.is_empty() && waited > policy.prepare_deadline {
+    if !missing.is_empty() && waited.total > policy.prepare_deadline {
         let shards: Vec<String> = missing.iter().map(ShardId::to_string).collect();
         let (seconds, shards) = (policy.prepare_deadline.as_secs(), shards.join(", "));
         let reason = format!("no replica prepared it within {seconds} s on shard {shards}");

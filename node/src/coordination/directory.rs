@@ -1,13 +1,15 @@
 //! The files of file-backed coordination and the rules for changing them.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, Durability, io_error};
-use super::{Change, CoordinationError, Leader, Map, MemberRecord, Outcome, Snapshot, UnixMillis};
+use super::written::{LOST_REASON, Mend, Reading, Served, Written};
+use super::{
+    Change, CoordinationError, Leader, Map, MemberRecord, Outcome, Snapshot, Standing, UnixMillis,
+};
 use crate::placement::{self, Shards};
 
 /// The directory's files. The caller holds `state.lock` during each change, and during
@@ -49,76 +51,131 @@ impl Directory {
         files::read(&self.0.join("leader.json"), "opaque-leader")
     }
 
-    pub(super) fn next_leader(&self, node: String) -> Result<Leader, CoordinationError> {
-        let last = self.leader()?.map_or(0, |leader| leader.token);
+    /// `known` is the last leader that this process has seen: the file may be gone.
+    pub(super) fn next_leader(
+        &self,
+        node: String,
+        known: Option<&Leader>,
+    ) -> Result<Leader, CoordinationError> {
+        let written = self.leader()?;
+        let last = written.iter().chain(known).map(|leader| leader.token).max().unwrap_or(0);
         let leader = Leader { node, token: last + 1 };
         let path = self.0.join("leader.json");
         files::write(&path, "opaque-leader", &leader, Durability::Durable)?;
         Ok(leader)
     }
 
-    pub(super) fn active(&self) -> Result<Option<Map>, CoordinationError> {
-        read_map(&self.0.join("active.json"))
-    }
-
-    /// The active and the proposed map. The proposal is read first: if it becomes active in
-    /// between, it is seen as active and no longer as proposed.
-    pub(super) fn maps(&self) -> Result<(Option<Map>, Option<Map>), CoordinationError> {
+    /// Everything that is written down. Members are read first: a generation that one serves is then in
+    /// the maps. The proposal is read before the active map: if it becomes active in between, it is seen
+    /// as active and no longer as proposed.
+    pub(super) fn state(&self) -> Result<State, CoordinationError> {
+        let members = self.members()?;
         let proposed = read_map(&self.0.join("proposed.json"))?;
-        let active = self.active()?;
-        let Some(map) = proposed else { return Ok((active, None)) };
-        let newer = active.as_ref().is_some_and(|active| map.generation > active.generation);
-        let waits = newer && self.rejection(map.generation)?.is_none();
-        Ok((active, waits.then_some(map)))
+        let active = read_map(&self.0.join("active.json"))?;
+        let above = active.as_ref().map_or(0, |map| map.generation);
+        let proposed = proposed.filter(|map| map.generation > above);
+        let rejected = match &proposed {
+            Some(map) => self.rejection(map.generation)?.is_some(),
+            None => false,
+        };
+        let highest_rejected = self.newest_rejected()?;
+        Ok(State { members, active, proposed, rejected, highest_rejected })
     }
 
-    pub(super) fn snapshot(&self) -> Result<Snapshot, CoordinationError> {
-        let (active, proposed) = self.maps()?;
-        Ok(Snapshot { active, proposed, leader: self.leader()?, members: self.members()? })
+    /// The state as one that knows `known` goes by it.
+    pub(super) fn snapshot(&self, known: &Snapshot) -> Result<Snapshot, CoordinationError> {
+        let state = self.state()?;
+        let leader = self.leader()?.or_else(|| known.leader.clone());
+        let Reading { active, uid, proposed, standing } = state.read(known);
+        let members = state.members;
+        Ok(Snapshot { active, proposed, leader, members, map_uid: uid, standing })
     }
 
-    pub(super) fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
-        if let Some(active) = self.active()? {
+    pub(super) fn initialize(
+        &self,
+        shards: Shards,
+        known: &Snapshot,
+    ) -> Result<Map, CoordinationError> {
+        let state = self.state()?;
+        let Reading { active, standing, .. } = state.read(known);
+        if let Some(active) = active {
             return Ok(active);
         }
-        let first = Map {
-            generation: 1,
-            placement: placement::VERSION,
-            shards,
-            tables: BTreeMap::new(),
-            owners: [].into(),
-            proposed_at: UnixMillis(0),
-        };
-        self.write_map("active.json", &first)?;
-        Ok(first)
+        if standing != Standing::First {
+            return Err(CoordinationError::NotInitialized);
+        }
+        let served = Served::new(known, &state.members);
+        match state.written().mend(&served, &shards, UnixMillis(0)) {
+            Mend::Activate(first) => {
+                self.write_map("active.json", &first)?;
+                Ok(first)
+            }
+            Mend::Nothing | Mend::Forget | Mend::Propose(_) => {
+                Err(CoordinationError::NotInitialized)
+            }
+        }
+    }
+
+    /// Writes what is served, step by step.
+    pub(super) fn restore(
+        &self,
+        lead: &Leader,
+        shards: &Shards,
+        known: &Snapshot,
+        now: UnixMillis,
+    ) -> Result<(), CoordinationError> {
+        self.check(lead)?;
+        loop {
+            let state = self.state()?;
+            let (written, served) = (state.written(), Served::new(known, &state.members));
+            let step = written.mend(&served, shards, now);
+            step.log();
+            match step {
+                Mend::Nothing => return Ok(()),
+                Mend::Forget => files::remove(&self.0.join("active.json"))?,
+                Mend::Propose(map) => self.write_map("proposed.json", &map)?,
+                Mend::Activate(map) => {
+                    for generation in written.lost(&served, &map) {
+                        if self.rejection(generation)?.is_none() {
+                            self.write_rejection(generation, LOST_REASON.to_owned())?;
+                        }
+                    }
+                    self.write_map("active.json", &map)?;
+                }
+            }
+        }
     }
 
     pub(super) fn propose(
         &self,
         change: Change,
         expected: u64,
+        known: &Snapshot,
         now: UnixMillis,
     ) -> Result<Map, CoordinationError> {
-        let (active, proposed) = self.maps()?;
-        let active = active.ok_or(CoordinationError::NotInitialized)?;
-        if active.generation != expected || proposed.is_some() {
-            return Err(CoordinationError::Conflict {
-                expected,
-                active: active.generation,
-                proposed: proposed.map(|map| map.generation),
-            });
+        let state = self.state()?;
+        let reading = state.read(known);
+        let active = reading.active.as_ref().ok_or(CoordinationError::NotInitialized)?;
+        let (proposed, lost) = (&reading.proposed, reading.standing.is_lost());
+        if active.generation != expected || proposed.is_some() || lost {
+            return Err(reading.conflict(expected));
         }
-        if let Some(existing) = change.clashes_with(&active) {
+        if let Some(existing) = change.clashes_with(active) {
             return Err(CoordinationError::NameTaken { existing });
         }
-        let newest = self.newest_rejected()?.max(active.generation);
-        let map = change.apply(&active, newest + 1, now);
+        let newest = state.highest_rejected.max(active.generation);
+        let map = change.apply(active, newest + 1, now);
         self.write_map("proposed.json", &map)?;
         Ok(map)
     }
 
-    pub(super) fn activate(&self, token: u64, generation: u64) -> Result<Map, CoordinationError> {
-        let map = self.decide(token, generation)?;
+    pub(super) fn activate(
+        &self,
+        lead: &Leader,
+        generation: u64,
+        known: &Snapshot,
+    ) -> Result<Map, CoordinationError> {
+        let map = self.decide(lead, generation, known)?;
         self.write_map("active.json", &map)?;
         files::remove(&self.0.join("proposed.json"))?;
         Ok(map)
@@ -126,35 +183,52 @@ impl Directory {
 
     pub(super) fn reject(
         &self,
-        token: u64,
+        lead: &Leader,
         generation: u64,
         reason: String,
+        known: &Snapshot,
     ) -> Result<(), CoordinationError> {
-        self.decide(token, generation)?;
-        let rejection = Rejection { generation, reason };
-        let path = self.rejected(generation);
-        files::write(&path, "opaque-rejection", rejection, Durability::Durable)?;
+        self.decide(lead, generation, known)?;
+        self.write_rejection(generation, reason)?;
         files::remove(&self.0.join("proposed.json"))
     }
 
     /// The proposed map, if the caller leads and it is the one that the caller means.
-    fn decide(&self, token: u64, generation: u64) -> Result<Map, CoordinationError> {
-        let current = self.leader()?.map_or(0, |leader| leader.token);
-        if current != token {
-            return Err(CoordinationError::Fenced { token, current });
-        }
-        let proposed = self.maps()?.1;
-        let found = proposed.as_ref().map(|map| map.generation);
+    fn decide(
+        &self,
+        lead: &Leader,
+        generation: u64,
+        known: &Snapshot,
+    ) -> Result<Map, CoordinationError> {
+        self.check(lead)?;
+        let state = self.state()?;
+        let proposed = state.written().proposal(&Served::new(known, &state.members));
+        let found = proposed.map(|map| map.generation);
         proposed
             .filter(|map| map.generation == generation)
+            .cloned()
             .ok_or(CoordinationError::NotProposed { generation, proposed: found })
     }
 
-    pub(super) fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
+    /// Whether the caller still leads. Names count too: where the file was lost, tokens may repeat.
+    fn check(&self, lead: &Leader) -> Result<(), CoordinationError> {
+        let written = self.leader()?;
+        if written.as_ref() == Some(lead) {
+            return Ok(());
+        }
+        let current = written.map_or(0, |leader| leader.token);
+        Err(CoordinationError::Fenced { token: lead.token, current })
+    }
+
+    pub(super) fn outcome(
+        &self,
+        generation: u64,
+        known: &Snapshot,
+    ) -> Result<Outcome, CoordinationError> {
         if let Some(reason) = self.rejection(generation)? {
             return Ok(Outcome::Rejected { reason });
         }
-        let (active, proposed) = self.maps()?;
+        let Reading { active, proposed, .. } = self.state()?.read(known);
         Ok(if active.is_some_and(|map| generation <= map.generation && generation > 0) {
             Outcome::Activated
         } else if proposed.is_some_and(|map| generation == map.generation) {
@@ -180,8 +254,42 @@ impl Directory {
         Ok(number.and_then(|digits| digits.parse().ok()).unwrap_or(0))
     }
 
+    fn write_rejection(&self, generation: u64, reason: String) -> Result<(), CoordinationError> {
+        let rejection = Rejection { generation, reason };
+        let path = self.rejected(generation);
+        files::write(&path, "opaque-rejection", rejection, Durability::Durable)
+    }
+
     fn write_map(&self, name: &str, map: &Map) -> Result<(), CoordinationError> {
         files::write(&self.0.join(name), "opaque-map", map, Durability::Durable)
+    }
+}
+
+/// What is written down, read at one moment.
+pub(super) struct State {
+    pub(super) members: Vec<MemberRecord>,
+    active: Option<Map>,
+    /// Above the active map; it may have been rejected.
+    proposed: Option<Map>,
+    rejected: bool,
+    highest_rejected: u64,
+}
+
+impl State {
+    fn written(&self) -> Written<'_> {
+        Written {
+            active: self.active.as_ref(),
+            newest: self.proposed.as_ref().or(self.active.as_ref()),
+            rejected: self.rejected,
+            highest_rejected: self.highest_rejected,
+            uid: None,
+            active_uid: None,
+        }
+    }
+
+    /// The maps that one that knows `known` goes by.
+    pub(super) fn read(&self, known: &Snapshot) -> Reading {
+        self.written().read(&Served::new(known, &self.members))
     }
 }
 

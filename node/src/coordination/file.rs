@@ -10,8 +10,13 @@
 //! **Crash safety.** A change is one rename: writing `active.json` activates, writing
 //! `rejected/<g>.json` rejects. The `proposed.json` that either leaves behind is void, because its
 //! generation is not above the active one, or is rejected; readers skip it.
+//!
+//! **Lost files.** Records of members are written again with the next heartbeat, and the maps by the
+//! leader, from what is served. `leader.json` carries the leader's name beside its token, since tokens
+//! may repeat where it was lost.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,12 +56,17 @@ impl FileCoordination {
         let opened = Arc::clone(&directory);
         let first = blocking(move || {
             opened.create()?;
-            opened.snapshot()
+            opened.snapshot(&Snapshot::default())
         })
         .await?;
         let (sender, snapshots) = watch::channel(Arc::new(first));
         let poll = tokio::spawn(poll(Arc::clone(&directory), sender)).abort_handle();
         Ok(Self { directory, snapshots, poll })
+    }
+
+    /// The last state that this process has seen.
+    fn known(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
     }
 
     /// Reads outside the executor.
@@ -125,8 +135,10 @@ impl Coordination for FileCoordination {
         if !try_lock(&lock, &path)? {
             return Ok(None);
         }
-        let node = node.to_owned();
-        let leader = self.change(move |directory| directory.next_leader(node)).await?;
+        let (node, known) = (node.to_owned(), self.known());
+        let leader = self
+            .change(move |directory| directory.next_leader(node, known.leader.as_ref()))
+            .await?;
         Ok(Some(Leadership::new(leader.node, leader.token, Box::new(lock))))
     }
 
@@ -135,15 +147,28 @@ impl Coordination for FileCoordination {
     }
 
     async fn active(&self) -> Result<Option<Map>, CoordinationError> {
-        self.read(Directory::active).await
+        let known = self.known();
+        self.read(move |directory| Ok(directory.state()?.read(&known).active)).await
     }
 
     async fn proposed(&self) -> Result<Option<Map>, CoordinationError> {
-        self.read(|directory| Ok(directory.maps()?.1)).await
+        let known = self.known();
+        self.read(move |directory| Ok(directory.state()?.read(&known).proposed)).await
     }
 
     async fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
-        self.change(move |directory| directory.initialize(shards)).await
+        let known = self.known();
+        self.change(move |directory| directory.initialize(shards, &known)).await
+    }
+
+    async fn restore(
+        &self,
+        leadership: &Leadership,
+        shards: Shards,
+        now: UnixMillis,
+    ) -> Result<(), CoordinationError> {
+        let (lead, known) = (leadership.leader(), self.known());
+        self.change(move |directory| directory.restore(&lead, &shards, &known, now)).await
     }
 
     async fn propose(
@@ -152,7 +177,8 @@ impl Coordination for FileCoordination {
         expected: u64,
         now: UnixMillis,
     ) -> Result<Map, CoordinationError> {
-        self.change(move |directory| directory.propose(change, expected, now)).await
+        let known = self.known();
+        self.change(move |directory| directory.propose(change, expected, &known, now)).await
     }
 
     async fn activate(
@@ -160,8 +186,8 @@ impl Coordination for FileCoordination {
         leadership: &Leadership,
         generation: u64,
     ) -> Result<Map, CoordinationError> {
-        let token = leadership.token();
-        self.change(move |directory| directory.activate(token, generation)).await
+        let (lead, known) = (leadership.leader(), self.known());
+        self.change(move |directory| directory.activate(&lead, generation, &known)).await
     }
 
     async fn reject(
@@ -170,12 +196,13 @@ impl Coordination for FileCoordination {
         generation: u64,
         reason: &str,
     ) -> Result<(), CoordinationError> {
-        let (token, reason) = (leadership.token(), reason.to_owned());
-        self.change(move |directory| directory.reject(token, generation, reason)).await
+        let (lead, known, reason) = (leadership.leader(), self.known(), reason.to_owned());
+        self.change(move |directory| directory.reject(&lead, generation, reason, &known)).await
     }
 
     async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
-        self.change(move |directory| directory.outcome(generation)).await
+        let known = self.known();
+        self.change(move |directory| directory.outcome(generation, &known)).await
     }
 
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
@@ -201,8 +228,8 @@ async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>
     let mut failing = false;
     while !snapshots.is_closed() {
         ticks.tick().await;
-        let looked = Arc::clone(&directory);
-        match blocking(move || looked.snapshot()).await {
+        let (looked, known) = (Arc::clone(&directory), Arc::clone(&snapshots.borrow()));
+        match blocking(move || looked.snapshot(&known)).await {
             Ok(snapshot) => {
                 failing = false;
                 snapshots.send_if_modified(|last| {
@@ -224,9 +251,16 @@ async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>
 }
 
 fn open_lock(path: &Path) -> Result<File, CoordinationError> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(false);
-    options.open(path).map_err(|error| io_error(path, error))
+    let open = || File::options().write(true).create(true).truncate(false).open(path);
+    let opened = match open() {
+        // Removed under a running cluster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(directory).and_then(|()| open())
+        }
+        opened => opened,
+    };
+    opened.map_err(|error| io_error(path, error))
 }
 
 /// Whether the lock is now held by this open file; it goes when the file is closed, so also when

@@ -49,16 +49,17 @@ pub(super) fn read<T: DeserializeOwned>(
     };
     let corrupt =
         |reason| CoordinationError::Corrupt { object: path.display().to_string(), reason };
-    let marker: Marker =
-        serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+    let damaged = |error: serde_json::Error| {
+        corrupt(format!("{error}; remove the file while nodes run, and they write it again"))
+    };
+    let marker: Marker = serde_json::from_slice(&bytes).map_err(damaged)?;
     if marker.format != format {
         return Err(corrupt(format!("it is a {:?}, not a {format:?}", marker.format)));
     }
     if marker.version != VERSION {
         return Err(corrupt(format!("version {}; this node knows {VERSION}", marker.version)));
     }
-    let envelope: Envelope<T> =
-        serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+    let envelope: Envelope<T> = serde_json::from_slice(&bytes).map_err(damaged)?;
     Ok(Some(envelope.record))
 }
 
@@ -77,8 +78,15 @@ pub(super) fn write<T: Serialize>(
 
 fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::Builder::new().prefix(".write-").suffix(".tmp").tempfile_in(directory)?;
+    let make = || tempfile::Builder::new().prefix(".write-").suffix(".tmp").tempfile_in(directory);
+    let mut file = match make() {
+        // Removed under a running cluster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(directory)?;
+            make()?
+        }
+        made => made?,
+    };
     file.write_all(bytes)?;
     if durability == Durability::Durable {
         file.as_file().sync_all()?;
@@ -99,11 +107,15 @@ pub(super) fn remove(path: &Path) -> Result<(), CoordinationError> {
     }
 }
 
-/// The records of a directory, by path.
+/// The records of a directory, by path; none if there is no such directory.
 pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, CoordinationError> {
     let failed = |error| io_error(directory, error);
     let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(paths),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
         let path = entry.map_err(failed)?.path();
         if path.extension().is_some_and(|extension| extension == "json") {
             paths.push(path);

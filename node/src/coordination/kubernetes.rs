@@ -9,6 +9,10 @@
 //! **Guarantees.** Every change of the map is one compare-and-swap on its `resourceVersion`. A new
 //! leader writes its token into the status; a status with a higher token than a leader's refuses it.
 //!
+//! **A lost or restored map.** `status.uid` says for which object a map became active: a status that was
+//! copied from another is not believed, and neither is one below what members serve
+//! ([`written`](super::written)). The map of another OpaqueCluster of the same name is passed over.
+//!
 //! **Outages.** Queries need the last [`Snapshot`] alone. While the API is out of reach it stays as it
 //! is, and nobody grows silent ([`member::Hearing`]).
 //!
@@ -18,10 +22,12 @@
 //! **Rights.** Leases: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`. OpaqueShardMaps:
 //! `get`, `list`, `watch`, `update`; their status: `update`.
 
+mod cluster;
 mod lead;
 mod map;
 mod member;
 mod watching;
+mod writing;
 
 use std::io;
 use std::sync::Arc;
@@ -44,10 +50,13 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use self::cluster::Origin;
 use self::map::{Maps, Verdict, judged, write_map};
+use self::writing::Part;
+use super::written::{Reading, Served, Written};
 use super::{
     Change, Coordination, CoordinationError, Leader, Leadership, Map, MemberRecord, Outcome,
-    Rhythm, Snapshot, UnixMillis,
+    Rhythm, Snapshot, Standing, UnixMillis,
 };
 use crate::placement::Shards;
 
@@ -88,17 +97,27 @@ pub struct KubernetesCoordination {
     namespace: String,
     cluster: String,
     owner: Option<OwnerReference>,
+    /// The OpaqueCluster that this node belongs to.
+    origin: Arc<Origin>,
     /// Tells this process from others of the same name.
     process: u64,
     leases: Api<Lease>,
     maps: Api<OpaqueShardMap>,
     /// For elections alone, so that no other request stands in their way.
     electors: Client,
-    election: Mutex<Option<(String, Arc<Election>)>>,
+    election: Mutex<Option<Candidate>>,
     /// The token of this node's last lead.
     token: AtomicU64,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     following: AbortHandle,
+}
+
+/// This node in an election.
+struct Candidate {
+    node: String,
+    /// Of a Lease that it makes.
+    owner: Option<OwnerReference>,
+    election: Arc<Election>,
 }
 
 impl KubernetesCoordination {
@@ -126,11 +145,13 @@ impl KubernetesCoordination {
         let lease_events = watch_all(leases.clone(), lease_config).backoff(Pauses::default());
         let map_events = watching::one(guarded, cluster, WATCH_SECONDS).backoff(Pauses::default());
         let (sender, snapshots) = watch::channel(Arc::default());
-        let following = watching::follow(lease_events, map_events, sender);
+        let origin = Arc::new(Origin::default());
+        let following = watching::follow(lease_events, map_events, Arc::clone(&origin), sender);
         Ok(Self {
             namespace: namespace.to_owned(),
             cluster: cluster.to_owned(),
             owner: pod.map(owned_by_pod),
+            origin,
             process,
             leases,
             maps,
@@ -145,69 +166,22 @@ impl KubernetesCoordination {
     /// The map's object, if the operator has made it.
     async fn object(&self) -> Result<Option<OpaqueShardMap>, CoordinationError> {
         let name = || format!("OpaqueShardMap {}/{}", self.namespace, self.cluster);
-        bounded(name, self.maps.get_opt(&self.cluster)).await
+        let object = bounded(name, self.maps.get_opt(&self.cluster)).await?;
+        Ok(object.filter(|object| self.origin.is_ours(&object.metadata)))
     }
 
-    async fn maps(&self) -> Result<Option<Maps>, CoordinationError> {
-        self.object().await?.as_ref().map(Maps::read).transpose()
+    /// The maps that this node goes by, as of now, and what became of generations.
+    async fn read(&self) -> Result<(Reading, Option<Maps>), CoordinationError> {
+        let known = self.known();
+        let maps = self.object().await?.as_ref().map(Maps::read).transpose()?;
+        let written = maps.as_ref().map_or(Written::nothing(), Maps::written);
+        Ok((written.read(&Served::new(&known, &known.members)), maps))
     }
 
-    /// Changes the object over the version that `change` saw, and again over a newer one. None when
-    /// `change` finds nothing to do.
-    async fn swap(
-        &self,
-        part: Part,
-        change: impl Fn(&OpaqueShardMap, &Maps) -> Result<Option<OpaqueShardMap>, CoordinationError>
-        + Send
-        + Sync,
-    ) -> Result<Maps, CoordinationError> {
-        let name = || format!("OpaqueShardMap {}/{}", self.namespace, self.cluster);
-        let params = PostParams::default();
-        for _ in 0..ATTEMPTS {
-            let object = self.object().await?.ok_or(CoordinationError::NotInitialized)?;
-            let maps = Maps::read(&object)?;
-            let Some(changed) = change(&object, &maps)? else { return Ok(maps) };
-            let written = match part {
-                Part::Spec => {
-                    timeout(REQUEST, self.maps.replace(&self.cluster, &params, &changed)).await
-                }
-                Part::Status => {
-                    timeout(REQUEST, self.maps.replace_status(&self.cluster, &params, &changed))
-                        .await
-                }
-            };
-            match written {
-                Ok(Ok(object)) => return Maps::read(&object),
-                Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {}
-                Ok(Err(error)) => return Err(api_error(name(), error)),
-                Err(_) => return Err(late(name())),
-            }
-        }
-        Err(CoordinationError::Busy(REQUEST))
-    }
-
-    /// A leader's verdict on the proposed generation; `done` tells whether it has been given.
-    async fn judge(
-        &self,
-        leadership: &Leadership,
-        verdict: Verdict<'_>,
-        done: impl Fn(&Maps) -> Result<bool, CoordinationError> + Send + Sync,
-    ) -> Result<Maps, CoordinationError> {
-        let (leader, token) = (leadership.node(), leadership.token());
-        self.check(token, self.lead().await?.as_ref().map_or(0, lead::token))?;
-        self.swap(Part::Status, |object, maps| {
-            self.check(token, maps.fence.max(token))?;
-            if done(maps)? {
-                return Ok(None);
-            }
-            let status = Some(judged(object, leader, token, verdict));
-            Ok(Some(OpaqueShardMap { status, ..object.clone() }))
-        })
-        .await
-    }
-
-    fn check(&self, token: u64, current: u64) -> Result<(), CoordinationError> {
-        if token == current { Ok(()) } else { Err(CoordinationError::Fenced { token, current }) }
+    /// The last state that this node has seen. It is older than what is read afterwards, so that a map
+    /// below what it knows is truly an older one.
+    fn known(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
     }
 
     async fn lead(&self) -> Result<Option<Lease>, CoordinationError> {
@@ -217,11 +191,12 @@ impl KubernetesCoordination {
 
     /// This node as a candidate; what it has seen of the Lease is kept between two attempts.
     async fn candidate(&self, node: &str, map: &OpaqueShardMap) -> Arc<Election> {
+        let owner = cluster::owner(&map.metadata);
         let mut election = self.election.lock().await;
-        if let Some((name, election)) = election.as_ref()
-            && name == node
+        if let Some(known) = election.as_ref()
+            && (known.node == node && known.owner == owner)
         {
-            return Arc::clone(election);
+            return Arc::clone(&known.election);
         }
         let label = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         let labels = [
@@ -238,12 +213,12 @@ impl KubernetesCoordination {
             labels.map(label).into(),
             policy(),
         );
-        // Gone with the cluster, whose map it is about.
-        let made = Arc::new(match map.owner_ref(&()) {
-            Some(owner) => made.owned_by(owner),
+        // Gone with the cluster, but not with its map, which may be made anew.
+        let made = Arc::new(match &owner {
+            Some(owner) => made.owned_by(owner.clone()),
             None => made,
         });
-        *election = Some((node.to_owned(), Arc::clone(&made)));
+        *election = Some(Candidate { node: node.to_owned(), owner, election: Arc::clone(&made) });
         made
     }
 }
@@ -265,14 +240,16 @@ impl Coordination for KubernetesCoordination {
         let object = || format!("Lease {}/{}", self.namespace, member.node);
         let unwritable =
             |error: serde_json::Error| api_error(object(), kube::Error::SerdeError(error));
-        let renewal = member::renewal(member, MEMBER_TTL).map_err(unwritable)?;
+        let origin = self.origin.get();
+        let renewal = member::renewal(member, origin, MEMBER_TTL).map_err(unwritable)?;
         let params = PatchParams::default();
         let patch = Patch::Merge(&renewal);
         let answer = timeout(REQUEST, self.leases.patch(&member.node, &params, &patch)).await;
         match answer {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
-                let lease = member::lease(member, &self.cluster, self.owner.as_ref(), MEMBER_TTL)
+                let (cluster, owner) = (&self.cluster, self.owner.as_ref());
+                let lease = member::lease(member, cluster, origin, owner, MEMBER_TTL)
                     .map_err(unwritable)?;
                 let params = PostParams::default();
                 bounded(object, self.leases.create(&params, &lease)).await.map(|_| ())
@@ -329,28 +306,42 @@ impl Coordination for KubernetesCoordination {
     }
 
     async fn active(&self) -> Result<Option<Map>, CoordinationError> {
-        Ok(self.maps().await?.and_then(|maps| maps.active))
+        Ok(self.read().await?.0.active)
     }
 
     async fn proposed(&self) -> Result<Option<Map>, CoordinationError> {
-        Ok(self.maps().await?.and_then(|maps| maps.proposed().cloned()))
+        Ok(self.read().await?.0.proposed)
     }
 
     /// The operator makes the first map, with the shards of its cluster; this makes it active.
     async fn initialize(&self, _shards: Shards) -> Result<Map, CoordinationError> {
         let own = self.token.load(Ordering::Relaxed);
-        let leader = self.snapshots.borrow().leader.clone();
-        let leader = leader.map(|leader| leader.node).unwrap_or_default();
+        let known = self.known();
+        let served = Served::new(&known, &known.members);
+        let leader = known.leader.as_ref().map_or("", |leader| leader.node.as_str());
         let maps = self
             .swap(Part::Status, |object, maps| {
-                if maps.active.is_some() {
+                let reading = maps.written().read(&served);
+                if reading.active.is_some() {
                     return Ok(None);
                 }
-                let status = judged(object, &leader, own.max(maps.fence), Verdict::Active);
+                if reading.standing != Standing::First || !maps.newest.tables.is_empty() {
+                    return Err(CoordinationError::NotInitialized);
+                }
+                let status = judged(object, leader, own.max(maps.fence), Verdict::Active);
                 Ok(Some(OpaqueShardMap { status: Some(status), ..object.clone() }))
             })
             .await?;
-        maps.active.ok_or(CoordinationError::NotInitialized)
+        maps.written().read(&served).active.ok_or(CoordinationError::NotInitialized)
+    }
+
+    async fn restore(
+        &self,
+        leadership: &Leadership,
+        shards: Shards,
+        now: UnixMillis,
+    ) -> Result<(), CoordinationError> {
+        self.write_what_is_served(leadership, &shards, now).await
     }
 
     async fn propose(
@@ -359,15 +350,24 @@ impl Coordination for KubernetesCoordination {
         expected: u64,
         now: UnixMillis,
     ) -> Result<Map, CoordinationError> {
+        let known = self.known();
+        let served = Served::new(&known, &known.members);
         let maps = self
             .swap(Part::Spec, |object, maps| {
-                let map = maps.propose(change.clone(), expected, now)?;
+                let map = maps.propose(&served, change.clone(), expected, now)?;
                 let mut changed = object.clone();
                 changed.spec.map = write_map(&map)?;
                 Ok(Some(changed))
             })
-            .await?;
-        Ok(maps.newest)
+            .await;
+        match maps {
+            Ok(maps) => Ok(maps.newest),
+            // It is about to be made again.
+            Err(CoordinationError::NotInitialized) if known.active.is_some() => {
+                Err(Written::nothing().read(&served).conflict(expected))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn activate(
@@ -375,13 +375,15 @@ impl Coordination for KubernetesCoordination {
         leadership: &Leadership,
         generation: u64,
     ) -> Result<Map, CoordinationError> {
+        let known = self.known();
+        let served = Served::new(&known, &known.members);
         // Given already when the answer to an attempt was lost.
         let done = |maps: &Maps| {
             let active = maps.active.as_ref().map(|map| map.generation);
             if active == Some(generation) && maps.fence == leadership.token() {
                 return Ok(true);
             }
-            maps.decide(generation).map(|_| false)
+            maps.decide(&served, generation).map(|_| false)
         };
         let maps = self.judge(leadership, Verdict::Active, done).await?;
         maps.active.ok_or(CoordinationError::NotInitialized)
@@ -393,30 +395,25 @@ impl Coordination for KubernetesCoordination {
         generation: u64,
         reason: &str,
     ) -> Result<(), CoordinationError> {
+        let known = self.known();
+        let served = Served::new(&known, &known.members);
         let done = |maps: &Maps| {
-            let rejected = matches!(maps.outcome(generation), Outcome::Rejected { .. });
-            if rejected && maps.fence == leadership.token() {
+            if maps.rejects(generation) && maps.fence == leadership.token() {
                 return Ok(true);
             }
-            maps.decide(generation).map(|_| false)
+            maps.decide(&served, generation).map(|_| false)
         };
         self.judge(leadership, Verdict::Rejected(reason), done).await.map(|_| ())
     }
 
     async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
-        Ok(self.maps().await?.map_or(Outcome::Unknown, |maps| maps.outcome(generation)))
+        let (reading, maps) = self.read().await?;
+        Ok(maps.map_or(Outcome::Unknown, |maps| maps.outcome(&reading, generation)))
     }
 
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
     }
-}
-
-/// What of the object is written.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Spec,
-    Status,
 }
 
 /// 8 s, 5 s, 1 s: a leader that dies is followed within 9 s.

@@ -11,7 +11,8 @@ use tokio::time::sleep;
 
 use super::{Lifecycle, RETRY};
 use crate::coordination::{
-    CoordinationError, Leadership, Map, Snapshot, Step, UnixMillis, next_step,
+    CoordinationError, Leadership, Map, Snapshot, Standing, Step, UnixMillis, Waited, covered,
+    next_step,
 };
 use crate::coordinator::Replicas;
 use crate::error::NodeError;
@@ -41,6 +42,8 @@ struct Progress {
     generation: u64,
     /// When this leader first saw it.
     since: Instant,
+    /// When this leader first saw every shard covered.
+    covered: Option<Instant>,
     /// Self-tests that failed.
     failures: u32,
     /// Since when self-tests fail because a replica does not answer or is busy.
@@ -49,18 +52,21 @@ struct Progress {
 
 impl Progress {
     fn new(generation: u64, now: Instant) -> Self {
-        Self { generation, since: now, failures: 0, unanswered: None }
+        Self { generation, since: now, covered: None, failures: 0, unanswered: None }
     }
 
-    /// The proposal as of the moment at which this leader first saw it: the proposer's clock may be
-    /// another machine's, and this one's may be set.
-    fn of(&mut self, map: &Map, now: Instant, wall: UnixMillis) -> Map {
-        if self.generation != map.generation {
-            *self = Self::new(map.generation, now);
+    /// How long the proposal has waited, since this leader first saw it: the proposer's clock may be
+    /// another machine's, and this one's may be set. `covers` tells whether every shard is covered.
+    fn waited(&mut self, generation: u64, covers: bool, now: Instant) -> Waited {
+        if self.generation != generation {
+            *self = Self::new(generation, now);
         }
-        let waited = now.duration_since(self.since).as_millis();
-        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
-        Map { proposed_at: UnixMillis(wall.0.saturating_sub(waited)), ..map.clone() }
+        if covers {
+            self.covered.get_or_insert(now);
+        }
+        let since = |start: Instant| now.duration_since(start);
+        let until_cover = self.covered.map(|covered| covered.duration_since(self.since));
+        Waited { total: since(self.since), until_cover }
     }
 
     /// Counts a self-test that failed; true if the proposal is to be rejected for it.
@@ -123,12 +129,12 @@ impl Lifecycle {
     async fn rule(&self, leadership: &Leadership) {
         let mut snapshots = self.coordination.watch();
         let mut progress = Progress::new(0, Instant::now());
+        let mut written = None;
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
-            let outcome = if snapshot.active.is_none() {
-                self.first_map().await
-            } else {
-                self.decide(leadership, &snapshot, &mut progress).await
+            let outcome = match self.agree(leadership, &snapshot, &mut written).await {
+                Ok(Rule::GoOn) => self.decide(leadership, &snapshot, &mut progress).await,
+                other => other,
             };
             match outcome {
                 Ok(Rule::GoOn) => {}
@@ -145,11 +151,31 @@ impl Lifecycle {
         }
     }
 
-    async fn first_map(&self) -> Result<Rule, NodeError> {
+    /// Makes the written map the one that is served: the first one, or one that was lost. Tries again
+    /// after a pause.
+    async fn agree(
+        &self,
+        leadership: &Leadership,
+        snapshot: &Snapshot,
+        tried: &mut Option<Instant>,
+    ) -> Result<Rule, NodeError> {
+        let pausing = tried.is_some_and(|tried| tried.elapsed() < RETRY);
+        if snapshot.standing == Standing::Agreed || pausing {
+            return Ok(Rule::GoOn);
+        }
+        *tried = Some(Instant::now());
         let shards = Shards::equal(self.config.shards).map_err(NodeError::internal)?;
-        match self.coordination.initialize(shards).await {
-            // Whoever makes the first map has not made it yet; this node says that it waits.
-            Ok(_) | Err(CoordinationError::NotInitialized) => Ok(Rule::GoOn),
+        if snapshot.standing == Standing::First {
+            match self.coordination.initialize(shards.clone()).await {
+                Ok(_) => return Ok(Rule::GoOn),
+                // Somebody else has yet to make it, or it has tables.
+                Err(CoordinationError::NotInitialized) => {}
+                Err(error) => return Err(NodeError::internal(error)),
+            }
+        }
+        match self.coordination.restore(leadership, shards, UnixMillis::now()).await {
+            Ok(()) | Err(CoordinationError::NotInitialized) => Ok(Rule::GoOn),
+            Err(CoordinationError::Fenced { .. }) => Ok(Rule::StepDown),
             Err(error) => Err(NodeError::internal(error)),
         }
     }
@@ -163,8 +189,11 @@ impl Lifecycle {
         let policy = self.policy();
         let proposed = snapshot.proposed.as_ref();
         let now = UnixMillis::now();
-        let waiting = proposed.map(|map| progress.of(map, Instant::now(), now));
-        let step = next_step(waiting.as_ref(), &snapshot.members, now, &policy);
+        let waited = proposed.map_or_else(Waited::default, |map| {
+            let covers = covered(map, &snapshot.members, now, policy.member_ttl);
+            progress.waited(map.generation, covers, Instant::now())
+        });
+        let step = next_step(proposed, waited, &snapshot.members, now, &policy);
         let (Step::Test { generation }, Some(map)) = (&step, proposed) else {
             // Whoever did not answer is waited for, as dead.
             progress.unanswered = None;
@@ -180,22 +209,33 @@ impl Lifecycle {
             return Ok(Rule::StepDown);
         }
         match self.self_test(snapshot, map).await {
-            Ok(()) => {
-                match self.coordination.activate(leadership, generation).await {
-                    Ok(_) => tracing::info!(generation, "activated"),
-                    Err(CoordinationError::Fenced { .. }) => return Ok(Rule::StepDown),
-                    Err(error) => return Err(NodeError::internal(error)),
-                }
-                Ok(Rule::GoOn)
-            }
+            Ok(()) => self.activate(leadership, generation).await,
             Err(NodeError::Refused(reason)) => self.reject(leadership, generation, &reason).await,
             Err(error) => {
                 if !progress.fails(&error, Instant::now(), policy.member_ttl) {
                     return Err(error);
                 }
+                if snapshot.active.is_none() {
+                    // A table that cannot be asked must not keep the others from being served.
+                    tracing::warn!(generation, %error, "restoring all that can be served");
+                    return self.activate(leadership, generation).await;
+                }
                 self.reject(leadership, generation, &format!("self-test: {error}")).await
             }
         }
+    }
+
+    async fn activate(
+        &self,
+        leadership: &Leadership,
+        generation: u64,
+    ) -> Result<Rule, NodeError> {
+        match self.coordination.activate(leadership, generation).await {
+            Ok(_) => tracing::info!(generation, "activated"),
+            Err(CoordinationError::Fenced { .. }) => return Ok(Rule::StepDown),
+            Err(error) => return Err(NodeError::internal(error)),
+        }
+        Ok(Rule::GoOn)
     }
 
     async fn reject(
@@ -224,10 +264,13 @@ impl Lifecycle {
             if unchanged.is_some_and(|active| active.tables.get(name) == Some(epoch)) {
                 continue;
             }
-            let table = serving
-                .tables
-                .get(name)
-                .ok_or_else(|| NodeError::internal("a table of the map is not loaded"))?;
+            let Some(table) = serving.tables.get(name) else {
+                // Of a map that is restored, what can be loaded is served.
+                if snapshot.active.is_none() && serving.missing.contains_key(name) {
+                    continue;
+                }
+                return Err(NodeError::internal("a table of the map is not loaded"));
+            };
             for index in table.indexes.values() {
                 for round in 0..rounds {
                     let one = one_per_shard(&replicas, round);
@@ -253,7 +296,6 @@ fn one_per_shard(replicas: &Replicas, round: usize) -> Replicas {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::{self, Shards};
 
     const TTL: Duration = Duration::from_secs(10);
 
@@ -280,21 +322,20 @@ mod tests {
     }
 
     #[test]
-    fn a_proposal_waits_since_this_leader_saw_it_whatever_wall_clocks_say() {
+    fn a_proposal_waits_since_this_leader_saw_it_and_for_stragglers_since_it_saw_the_first_cover() {
         let start = Instant::now();
-        let mut progress = Progress::new(0, start);
-        let map = Map {
-            generation: 2,
-            placement: placement::VERSION,
-            shards: Shards::equal(1).unwrap(),
-            tables: [].into(),
-            owners: [].into(),
-            proposed_at: UnixMillis(5),
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let waited = |total, cover: Option<u64>| Waited {
+            total: Duration::from_secs(total),
+            until_cover: cover.map(Duration::from_secs),
         };
-        let later = start + Duration::from_secs(3);
-        assert_eq!(progress.of(&map, start, UnixMillis(70_000)).proposed_at, UnixMillis(70_000));
-        assert_eq!(progress.of(&map, later, UnixMillis(50_000)).proposed_at, UnixMillis(47_000));
-        let next = Map { generation: 3, ..map };
-        assert_eq!(progress.of(&next, later, UnixMillis(50_000)).proposed_at, UnixMillis(50_000));
+        let mut progress = Progress::new(0, start);
+        assert_eq!(progress.waited(2, false, at(10)), waited(0, None));
+        assert_eq!(progress.waited(2, false, at(40)), waited(30, None));
+        assert_eq!(progress.waited(2, true, at(70)), waited(60, Some(60)));
+        // A shard that is no longer covered does not begin anew.
+        assert_eq!(progress.waited(2, false, at(80)), waited(70, Some(60)));
+        assert_eq!(progress.waited(2, true, at(90)), waited(80, Some(60)));
+        assert_eq!(progress.waited(3, true, at(90)), waited(0, Some(0)));
     }
 }

@@ -48,15 +48,23 @@ fn failed(mut member: MemberRecord, generation: u64) -> MemberRecord {
     member
 }
 
+/// The step about a map that was proposed a while ago and covered at once, if it is.
 fn step(map: &Map, members: &[MemberRecord]) -> Step {
-    next_step(Some(map), members, NOW, &Policy::default())
+    let total = NOW.since(map.proposed_at);
+    let covers = covered(map, members, NOW, Policy::default().member_ttl);
+    step_after(Waited { total, until_cover: covers.then_some(Duration::ZERO) }, map, members)
+}
+
+fn step_after(waited: Waited, map: &Map, members: &[MemberRecord]) -> Step {
+    next_step(Some(map), waited, members, NOW, &Policy::default())
 }
 
 const SOON: Duration = Duration::from_secs(1);
 
 #[test]
 fn without_a_proposal_there_is_nothing_to_do() {
-    assert_eq!(next_step(None, &[member("a", 0, 7)], NOW, &Policy::default()), Step::Idle);
+    let (waited, members) = (Waited::default(), [member("a", 0, 7)]);
+    assert_eq!(next_step(None, waited, &members, NOW, &Policy::default()), Step::Idle);
 }
 
 #[test]
@@ -68,6 +76,26 @@ fn a_generation_is_tested_when_every_live_replica_is_ready() {
     assert_eq!(step(&map(2, Duration::from_secs(31)), &members), Step::Test { generation: 7 });
     members[1].prepared_generation = 7;
     assert_eq!(step(&map(2, SOON), &members), Step::Test { generation: 7 });
+}
+
+#[test]
+fn stragglers_are_waited_for_since_the_first_cover_in_proportion_to_the_load() {
+    let members = [member("a0", 0, 7), member("b0", 1, 6), member("b1", 1, 7)];
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let waits_for = |cover: Duration, since: Duration| {
+        let waited = Waited { total: cover + since, until_cover: Some(cover) };
+        match step_after(waited, &map(2, SOON), &members) {
+            Step::Wait { preparing, .. } => preparing == ["b0"],
+            Step::Test { .. } => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    // What loads for ten minutes is not activated when the first replica of each shard has it.
+    assert!(waits_for(minutes(10), Duration::ZERO) && waits_for(minutes(10), minutes(20)));
+    assert!(!waits_for(minutes(10), minutes(20) + SOON));
+    // Half a minute at least, half an hour at most.
+    assert!(waits_for(SOON, minutes(1) / 2) && !waits_for(SOON, minutes(1) / 2 + SOON));
+    assert!(waits_for(minutes(25), minutes(30)) && !waits_for(minutes(25), minutes(30) + SOON));
 }
 
 #[test]

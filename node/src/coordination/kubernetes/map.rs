@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::shard_map::{self, OpaqueShardMap, OpaqueShardMapStatus, Rejection, TableEpoch};
 
+use crate::coordination::written::{LOST_REASON, Reading, Served, Written};
 use crate::coordination::{Change, CoordinationError, Map, Outcome, UnixMillis};
 use crate::placement::{self, ShardId, ShardWeight, Shards};
 
@@ -25,6 +26,10 @@ pub(super) struct Maps {
     rejected: Vec<(u64, String)>,
     /// Highest token of a leader that wrote the status.
     pub(super) fence: u64,
+    /// UID of the object.
+    uid: Option<String>,
+    /// UID of the object in which `active` became active, by the status.
+    active_uid: Option<String>,
 }
 
 impl Maps {
@@ -52,25 +57,31 @@ impl Maps {
         };
         let rejected = status.rejected.into_iter().map(rejection).collect::<Result<_, _>>();
         let fence = unsigned("fencingToken", status.fencing_token.unwrap_or(0)).map_err(corrupt)?;
-        Ok(Self { active, newest, rejected: rejected.map_err(corrupt)?, fence })
+        let (uid, active_uid) = (object.metadata.uid.clone(), status.uid);
+        Ok(Self { active, newest, rejected: rejected.map_err(corrupt)?, fence, uid, active_uid })
     }
 
-    /// The map that waits to become active.
-    pub(super) fn proposed(&self) -> Option<&Map> {
-        let active = self.active.as_ref()?;
-        let waits = self.newest.generation > active.generation
-            && self.rejection(self.newest.generation).is_none();
-        waits.then_some(&self.newest)
+    /// What is written down, to be compared with what is served.
+    pub(super) fn written(&self) -> Written<'_> {
+        Written {
+            active: self.active.as_ref(),
+            newest: Some(&self.newest),
+            rejected: self.rejects(self.newest.generation),
+            highest_rejected: self.highest_rejected(),
+            uid: self.uid.as_deref(),
+            active_uid: self.active_uid.as_deref(),
+        }
     }
 
-    /// What became of a generation. Of rejections the newest 16 are known.
-    pub(super) fn outcome(&self, generation: u64) -> Outcome {
-        let active = self.active.as_ref().map_or(0, |map| map.generation);
+    /// What became of a generation, to a node that goes by `reading`. Of rejections the newest 16 are
+    /// known.
+    pub(super) fn outcome(&self, reading: &Reading, generation: u64) -> Outcome {
+        let active = reading.active.as_ref().map_or(0, |map| map.generation);
         if let Some(reason) = self.rejection(generation) {
             Outcome::Rejected { reason: reason.to_owned() }
         } else if generation > 0 && generation <= active {
             Outcome::Activated
-        } else if self.proposed().is_some_and(|map| map.generation == generation) {
+        } else if reading.proposed.as_ref().is_some_and(|map| map.generation == generation) {
             Outcome::Pending
         } else {
             Outcome::Unknown
@@ -80,34 +91,46 @@ impl Maps {
     /// The map after `change`, to be written as `spec.map`.
     pub(super) fn propose(
         &self,
+        served: &Served<'_>,
         change: Change,
         expected: u64,
         now: UnixMillis,
     ) -> Result<Map, CoordinationError> {
-        let active = self.active.as_ref().ok_or(CoordinationError::NotInitialized)?;
-        let proposed = self.proposed();
-        if active.generation != expected || proposed.is_some() {
-            return Err(CoordinationError::Conflict {
-                expected,
-                active: active.generation,
-                proposed: proposed.map(|map| map.generation),
-            });
+        let reading = self.written().read(served);
+        let active = reading.active.as_ref().ok_or(CoordinationError::NotInitialized)?;
+        let (proposed, lost) = (&reading.proposed, reading.standing.is_lost());
+        if active.generation != expected || proposed.is_some() || lost {
+            return Err(reading.conflict(expected));
         }
         if let Some(existing) = change.clashes_with(active) {
             return Err(CoordinationError::NameTaken { existing });
         }
         // The API keeps whole seconds.
         let now = UnixMillis(now.seconds() * 1000);
-        Ok(change.apply(active, self.newest.generation + 1, now))
+        let newest = self.newest.generation.max(self.highest_rejected());
+        Ok(change.apply(active, newest + 1, now))
     }
 
     /// The proposed map, if it is the one that the caller means.
-    pub(super) fn decide(&self, generation: u64) -> Result<&Map, CoordinationError> {
-        let proposed = self.proposed();
+    pub(super) fn decide(
+        &self,
+        served: &Served<'_>,
+        generation: u64,
+    ) -> Result<&Map, CoordinationError> {
+        let proposed = self.written().proposal(served);
         proposed.filter(|map| map.generation == generation).ok_or(CoordinationError::NotProposed {
             generation,
             proposed: proposed.map(|map| map.generation),
         })
+    }
+
+    /// Whether a generation was rejected.
+    pub(super) fn rejects(&self, generation: u64) -> bool {
+        self.rejection(generation).is_some()
+    }
+
+    fn highest_rejected(&self) -> u64 {
+        self.rejected.iter().map(|(generation, _)| *generation).max().unwrap_or(0)
     }
 
     fn rejection(&self, generation: u64) -> Option<&str> {
@@ -121,6 +144,10 @@ impl Maps {
 pub(super) enum Verdict<'a> {
     /// `spec.map` is active.
     Active,
+    /// This map is active, which was served before; these generations are lost.
+    Served(&'a shard_map::ShardMap, &'a [u64]),
+    /// No map is active.
+    NoneActive,
     /// `spec.map` is given up.
     Rejected(&'a str),
     /// Nothing, but who leads.
@@ -138,18 +165,38 @@ pub(super) fn judged(
     status.observed_generation = object.metadata.generation;
     status.leader = Some(leader.to_owned());
     status.fencing_token = i64::try_from(token).ok();
+    let mut activate = |map: &shard_map::ShardMap| {
+        // What is there already stays as it is, to the letter: it must not change under its number.
+        let same = |written: &shard_map::ShardMap| read_map(written) == read_map(map);
+        if !status.active.as_ref().is_some_and(same) {
+            status.active = Some(map.clone());
+        }
+        status.uid.clone_from(&object.metadata.uid);
+    };
     match verdict {
-        Verdict::Active => status.active = Some(object.spec.map.clone()),
+        Verdict::Active => activate(&object.spec.map),
+        Verdict::Served(map, lost) => {
+            activate(map);
+            let lost = lost.iter().filter_map(|generation| i64::try_from(*generation).ok());
+            lost.for_each(|generation| reject(&mut status.rejected, generation, LOST_REASON));
+        }
+        Verdict::NoneActive => (status.active, status.uid) = (None, None),
         Verdict::Rejected(reason) => {
-            let generation = object.spec.map.generation;
-            let reason = reason.chars().take(REASON).collect();
-            status.rejected.push(Rejection { generation, reason });
-            let old = status.rejected.len().saturating_sub(REJECTIONS);
-            status.rejected.drain(..old);
+            reject(&mut status.rejected, object.spec.map.generation, reason);
         }
         Verdict::Leads => {}
     }
     status
+}
+
+/// Notes a rejection, newest last, if it is news.
+fn reject(rejected: &mut Vec<Rejection>, generation: i64, reason: &str) {
+    if rejected.iter().all(|rejection| rejection.generation != generation) {
+        let reason = reason.chars().take(REASON).collect();
+        rejected.push(Rejection { generation, reason });
+        let old = rejected.len().saturating_sub(REJECTIONS);
+        rejected.drain(..old);
+    }
 }
 
 /// The map as the object has it.

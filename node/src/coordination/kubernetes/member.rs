@@ -1,5 +1,6 @@
 //! A member's Lease: its record as an annotation, its life as seen by this node alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,6 +14,8 @@ use crate::coordination::{CoordinationError, MemberRecord};
 
 /// Annotation with the JSON of a [`MemberRecord`].
 pub(super) const ANNOTATION: &str = "opaque.dev/member";
+/// Annotation with the UID of the OpaqueCluster that the member belongs to.
+const ORIGIN: &str = "opaque.dev/cluster-uid";
 
 /// The record in a Lease.
 pub(super) fn read(lease: &Lease) -> Result<MemberRecord, CoordinationError> {
@@ -32,14 +35,20 @@ pub(super) fn read(lease: &Lease) -> Result<MemberRecord, CoordinationError> {
     Ok(record)
 }
 
+/// The UID of the OpaqueCluster that a Lease's member belongs to, if it says so.
+pub(super) fn origin(lease: &Lease) -> Option<&str> {
+    lease.metadata.annotations.as_ref()?.get(ORIGIN).map(String::as_str)
+}
+
 /// What a renewal changes.
 pub(super) fn renewal(
     record: &MemberRecord,
+    origin: Option<&str>,
     lifetime: Duration,
 ) -> Result<Value, serde_json::Error> {
     let text = serde_json::to_string(record)?;
     Ok(json!({
-        "metadata": {"annotations": {ANNOTATION: text}},
+        "metadata": {"annotations": {ANNOTATION: text, ORIGIN: origin}},
         "spec": {
             "holderIdentity": record.node,
             "leaseDurationSeconds": lifetime.as_secs(),
@@ -52,10 +61,13 @@ pub(super) fn renewal(
 pub(super) fn lease(
     record: &MemberRecord,
     cluster: &str,
+    origin: Option<&str>,
     owner: Option<&OwnerReference>,
     lifetime: Duration,
 ) -> Result<Lease, serde_json::Error> {
     let text = serde_json::to_string(record)?;
+    let mut annotations = BTreeMap::from([(ANNOTATION.to_owned(), text)]);
+    annotations.extend(origin.map(|uid| (ORIGIN.to_owned(), uid.to_owned())));
     let label = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     let labels = [
         ("app.kubernetes.io/name", "opaque"),
@@ -68,7 +80,7 @@ pub(super) fn lease(
         metadata: ObjectMeta {
             name: Some(record.node.clone()),
             labels: Some(labels.map(label).into()),
-            annotations: Some([(ANNOTATION.to_owned(), text)].into()),
+            annotations: Some(annotations),
             owner_references: owner.cloned().map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },

@@ -4,6 +4,7 @@
 //! version and otherwise as if they had not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +19,11 @@ use opaque_crds::OpaqueShardMap;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::cluster::Origin;
 use super::map::Maps;
 use super::member::{self, Hearing};
 use super::{HEARTBEAT, LABEL_LEASE, LEADER, MEMBER};
+use crate::coordination::written::{Reading, Served, Written};
 use crate::coordination::{CoordinationError, Leader, MemberRecord, Snapshot, UnixMillis};
 
 /// How long after an event the API is taken to be within reach.
@@ -31,16 +34,18 @@ const LOOK: Duration = Duration::from_secs(1);
 const SLACK: Duration = Duration::from_millis(500);
 
 pub(super) type LeaseEvent = Result<Event<Lease>, watcher::Error>;
-pub(super) type MapEvent = Result<DeserializeGuard<OpaqueShardMap>, watcher::Error>;
+/// None when there is no map, or no longer.
+pub(super) type MapEvent = Result<Option<DeserializeGuard<OpaqueShardMap>>, watcher::Error>;
 
 /// Follows both watches until nobody listens.
 pub(super) async fn follow(
     leases: impl Stream<Item = LeaseEvent> + Send,
     maps: impl Stream<Item = MapEvent> + Send,
+    origin: Arc<Origin>,
     sender: watch::Sender<Arc<Snapshot>>,
 ) {
     let (mut leases, mut maps) = (pin!(leases), pin!(maps));
-    let mut seen = Seen::new(Instant::now());
+    let mut seen = Seen::new(origin, Instant::now());
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -55,7 +60,7 @@ pub(super) async fn follow(
             seen.lease(event);
         }
         sender.send_if_modified(|last| {
-            let snapshot = seen.snapshot();
+            let snapshot = seen.snapshot(last);
             let changed = **last != snapshot;
             if changed {
                 *last = Arc::new(snapshot);
@@ -69,6 +74,8 @@ pub(super) async fn follow(
 #[derive(Debug)]
 struct Seated {
     record: MemberRecord,
+    /// UID of the OpaqueCluster that it belongs to, if it says so.
+    origin: Option<String>,
     version: String,
     /// By [`Hearing`].
     at: Duration,
@@ -76,10 +83,13 @@ struct Seated {
 
 #[derive(Debug)]
 struct Seen {
+    origin: Arc<Origin>,
     hearing: Hearing,
     members: BTreeMap<String, Seated>,
     leader: Option<Leader>,
     maps: Option<Maps>,
+    /// Whether all Leases were listed once. Until then no map is believed: members may serve a newer.
+    complete: bool,
     /// Leases named so far in a list that is being read.
     listed: BTreeSet<String>,
     /// Versions of damaged objects that were logged.
@@ -88,12 +98,14 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(now: Instant) -> Self {
+    fn new(origin: Arc<Origin>, now: Instant) -> Self {
         Self {
+            origin,
             hearing: Hearing::new(now, HEARS),
             members: BTreeMap::new(),
             leader: None,
             maps: None,
+            complete: false,
             listed: BTreeSet::new(),
             damaged: BTreeMap::new(),
             failing: false,
@@ -115,6 +127,7 @@ impl Seen {
                 self.apply(&lease, now);
             }
             Event::InitDone => {
+                self.complete = true;
                 let listed = std::mem::take(&mut self.listed);
                 self.members.retain(|name, _| listed.contains(name));
                 self.damaged.retain(|name, _| listed.contains(name));
@@ -134,14 +147,20 @@ impl Seen {
         match lease.labels().get(LABEL_LEASE).map(String::as_str) {
             Some(LEADER) => self.leader = super::lead::leader(lease),
             Some(MEMBER) => match member::read(lease) {
-                Ok(record) => self.seat(record, version, now),
+                Ok(record) => self.seat(record, member::origin(lease), version, now),
                 Err(error) => self.damage(lease.name_any(), version, &error),
             },
             Some(_) | None => {}
         }
     }
 
-    fn seat(&mut self, record: MemberRecord, version: String, now: Instant) {
+    fn seat(
+        &mut self,
+        record: MemberRecord,
+        origin: Option<&str>,
+        version: String,
+        now: Instant,
+    ) {
         let known = self.members.get(&record.node);
         if known.is_some_and(|known| known.version == version) {
             return;
@@ -150,19 +169,29 @@ impl Seen {
         let at = self.hearing.time(now);
         let name = record.node.clone();
         let record = MemberRecord { heartbeat, ..record };
-        self.members.insert(name, Seated { record, version, at });
+        let origin = origin.map(str::to_owned);
+        self.members.insert(name, Seated { record, origin, version, at });
     }
 
     fn map(&mut self, event: MapEvent) {
         let object = match event {
-            Ok(DeserializeGuard(Ok(object))) => object,
-            Ok(DeserializeGuard(Err(invalid))) => {
+            Ok(None) => {
+                self.maps = None;
+                return;
+            }
+            Ok(Some(DeserializeGuard(Ok(object)))) => object,
+            Ok(Some(DeserializeGuard(Err(invalid)))) => {
                 let name = invalid.metadata.name.clone().unwrap_or_default();
                 let version = invalid.metadata.resource_version.clone().unwrap_or_default();
                 return self.damage(format!("OpaqueShardMap {name}"), version, &invalid);
             }
             Err(error) => return self.fails("the shard map", &error),
         };
+        if !self.origin.is_ours(&object.metadata) {
+            tracing::warn!("the shard map is of a newer OpaqueCluster of the same name; this node belongs to the one before");
+            self.maps = None;
+            return;
+        }
         match Maps::read(&object) {
             Ok(maps) => self.maps = Some(maps),
             Err(error) => {
@@ -185,13 +214,16 @@ impl Seen {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            active: self.maps.as_ref().and_then(|maps| maps.active.clone()),
-            proposed: self.maps.as_ref().and_then(|maps| maps.proposed().cloned()),
-            leader: self.leader.clone(),
-            members: self.members.values().map(|member| member.record.clone()).collect(),
-        }
+    /// The state as a node that knows `known` goes by it.
+    fn snapshot(&self, known: &Snapshot) -> Snapshot {
+        let ours = self.members.values().filter(|m| self.origin.agrees(m.origin.as_deref()));
+        let members: Vec<MemberRecord> = ours.map(|member| member.record.clone()).collect();
+        let maps = self.maps.as_ref().filter(|_| self.complete);
+        let written = maps.map_or(Written::nothing(), Maps::written);
+        let Reading { active, uid, proposed, standing } =
+            written.read(&Served::new(known, &members));
+        let leader = self.leader.clone();
+        Snapshot { active, proposed, leader, members, map_uid: uid, standing }
     }
 
     fn fails(&mut self, what: &str, error: &watcher::Error) {
@@ -233,10 +265,22 @@ pub(super) fn one(
 ) -> impl Stream<Item = MapEvent> + Send + use<> {
     let config =
         watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(seconds);
-    watch_all(api, config).filter_map(async |event| match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(Ok(object)),
-        // It is gone with its cluster: until then the last one stands.
-        Ok(Event::Init | Event::InitDone | Event::Delete(_)) => None,
-        Err(error) => Some(Err(error)),
+    let mut listed = false;
+    watch_all(api, config).filter_map(move |event| {
+        let event = match event {
+            Ok(Event::Apply(object)) => Some(Ok(Some(object))),
+            Ok(Event::InitApply(object)) => {
+                listed = true;
+                Some(Ok(Some(object)))
+            }
+            Ok(Event::Init) => {
+                listed = false;
+                None
+            }
+            Ok(Event::InitDone) => (!listed).then_some(Ok(None)),
+            Ok(Event::Delete(_)) => Some(Ok(None)),
+            Err(error) => Some(Err(error)),
+        };
+        ready(event)
     })
 }

@@ -1,0 +1,336 @@
+//! How far to believe the maps that are written down, and what a leader writes where they are wrong.
+//! No I/O.
+//!
+//! **What the nodes serve is the truth.** A file or an object is only where it is written down. It can
+//! be lost, restored from a backup or made anew, and none of that may take away what is served. A
+//! written map is believed if it was activated in the object that it is read from, and if neither
+//! this node nor any member knows a higher active generation.
+//!
+//! **Flow.** Every look at the state is a [`read`](Written::read). While the written map is not
+//! believed, a node goes on with the one that it knows, and a node that knows none waits. The leader
+//! writes what is served, in steps of one compare-and-swap each ([`mend`](Written::mend)):
+//!
+//! ```text
+//! a newer map with every served table?  ─ yes ─→ it is a proposal: the served map is active again
+//! exactly the served map, same object?  ─ yes ─→ it is active again
+//! neither                               ──────→ propose what is served, above all numbers in use
+//! nothing is served: an empty map is activated, one with tables is a proposal
+//! ```
+//!
+//! **Why a second proposal, where the same number would do.** Another history may have given the
+//! number to another map. A number that is above all others means one map on every node.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{CoordinationError, Loss, Map, MemberRecord, Snapshot, Standing, UnixMillis};
+use crate::placement::{self, Shards};
+
+/// Pause before a first map is proposed again that was rejected.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Lost generations that are noted as rejected, at most.
+const LOST: u64 = 16;
+/// Why they are.
+pub(super) const LOST_REASON: &str = "the shard map was lost before this generation was decided on, and the nodes went on with the one before: try again";
+
+/// What a backend has written down.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written<'a> {
+    /// The map that is marked as active.
+    pub(super) active: Option<&'a Map>,
+    /// The newest map: the active one, a proposal, or one that was rejected.
+    pub(super) newest: Option<&'a Map>,
+    /// Whether `newest` was rejected.
+    pub(super) rejected: bool,
+    /// The highest generation that was rejected.
+    pub(super) highest_rejected: u64,
+    /// UID of the object that this is read from; none for files.
+    pub(super) uid: Option<&'a str>,
+    /// UID of the object in which `active` was marked as active; none if that is not known.
+    pub(super) active_uid: Option<&'a str>,
+}
+
+/// What is served, as far as this node can tell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Served<'a> {
+    /// The newest map that this node has known as active.
+    pub(super) known: Option<&'a Map>,
+    /// UID of the object that it was read from.
+    pub(super) known_uid: Option<&'a str>,
+    /// What the members say, dead ones included.
+    pub(super) members: &'a [MemberRecord],
+}
+
+/// The maps to go by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) active: Option<Map>,
+    /// UID of the object that `active` was read from.
+    pub(super) uid: Option<String>,
+    pub(super) proposed: Option<Map>,
+    pub(super) standing: Standing,
+}
+
+impl Reading {
+    /// Why a change of generation `expected` cannot be proposed.
+    pub(super) fn conflict(&self, expected: u64) -> CoordinationError {
+        CoordinationError::Conflict {
+            expected,
+            active: self.active.as_ref().map_or(0, |map| map.generation),
+            proposed: self.proposed.as_ref().map(|map| map.generation),
+        }
+    }
+}
+
+/// What a leader has to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Mend {
+    /// Nothing.
+    Nothing,
+    /// This map is active. What is proposed stays so.
+    Activate(Map),
+    /// No map is active: the one that is marked so cannot be replaced by an older one.
+    Forget,
+    /// This map is proposed.
+    Propose(Map),
+}
+
+impl Mend {
+    /// Tells people what is being repaired.
+    pub(super) fn log(&self) {
+        match self {
+            Self::Nothing => {}
+            Self::Activate(map) => {
+                tracing::warn!(map.generation, "the written shard map is not the one that is served; marking that one as active");
+            }
+            Self::Forget => tracing::warn!("the written shard map is not the one that is served; forgetting it"),
+            Self::Propose(map) => {
+                tracing::warn!(map.generation, "the written shard map is not the one that is served; proposing that one again");
+            }
+        }
+    }
+}
+
+impl<'a> Written<'a> {
+    /// What is written where there is nothing.
+    pub(super) fn nothing() -> Self {
+        let (active, newest, uid, active_uid) = (None, None, None, None);
+        Self { active, newest, rejected: false, highest_rejected: 0, uid, active_uid }
+    }
+
+    /// The maps to go by. `active` never goes back.
+    pub(super) fn read(&self, served: &Served<'_>) -> Reading {
+        let (known, believed) = (served.known, self.believed(served));
+        // Of two maps of one generation the known one stays: it may be what this node serves.
+        let newer = believed.filter(|map| known.is_none_or(|k| k.generation < map.generation));
+        let active = newer.or(known);
+        let uid = if believed.is_some() { self.uid } else { served.known_uid };
+        let above = active.map_or(0, |map| map.generation);
+        Reading {
+            active: active.cloned(),
+            uid: uid.map(str::to_owned),
+            proposed: self.follows(served, above).cloned(),
+            standing: self.standing(served),
+        }
+    }
+
+    /// The map that a leader may activate or reject.
+    pub(super) fn proposal(&self, served: &Served<'_>) -> Option<&'a Map> {
+        let active = self.active.map_or(0, |map| map.generation);
+        self.follows(served, active.max(served.generation()))
+    }
+
+    /// What a leader has to write for the written map to be the one that is served.
+    pub(super) fn mend(&self, served: &Served<'_>, shards: &Shards, now: UnixMillis) -> Mend {
+        if self.believed(served).is_some() {
+            return Mend::Nothing;
+        }
+        let generation = served.generation();
+        if generation == 0 {
+            return self.first(served, shards, now);
+        }
+        let known = served.known.filter(|map| map.generation == generation);
+        let map = known.cloned().unwrap_or_else(|| self.assembled(served, shards, now));
+        match self.newest {
+            None if known.is_some() => self.activate(map),
+            Some(newest) if newest.generation > generation && covers(newest, &map) => {
+                self.activate(map)
+            }
+            Some(newest) if is_same(newest, &map) && !self.is_of_another(served) => {
+                self.activate(newest.clone())
+            }
+            Some(newest) if known.is_none() && !self.rejected => {
+                // A table that no replica can load is in no record.
+                let mut map = map;
+                for (table, epoch) in &newest.tables {
+                    map.tables.entry(table.clone()).or_insert(*epoch);
+                }
+                map.owners.extend(newest.owners.clone());
+                Mend::Propose(self.again(served, map, now))
+            }
+            None | Some(_) => Mend::Propose(self.again(served, map, now)),
+        }
+    }
+
+    /// Generations that were proposed and are lost when `active` becomes active again: the newest of
+    /// them, oldest first. Their numbers are never used again.
+    pub(super) fn lost(&self, served: &Served<'_>, active: &Map) -> impl Iterator<Item = u64> {
+        let newest = self.newest.map(|map| map.generation);
+        let last = served.highest();
+        let first = (active.generation + 1).max(last.saturating_sub(LOST - 1));
+        (first..=last).filter(move |generation| Some(*generation) != newest)
+    }
+
+    /// The active map, if it is to be believed.
+    fn believed(&self, served: &Served<'_>) -> Option<&'a Map> {
+        let generation = served.generation();
+        self.active.filter(|map| !self.is_foreign() && map.generation >= generation)
+    }
+
+    /// Whether another object's map was marked as active.
+    fn is_foreign(&self) -> bool {
+        self.active_uid.is_some_and(|uid| self.uid != Some(uid))
+    }
+
+    /// Whether what is served was read from another object than this one.
+    fn is_of_another(&self, served: &Served<'_>) -> bool {
+        let generation = served.generation();
+        let members = served.members.iter().filter(|m| m.active_generation == generation);
+        let mut uids = members.filter_map(|member| member.map.as_deref()).chain(served.known_uid);
+        uids.any(|uid| self.uid != Some(uid))
+    }
+
+    /// The newest map, if it can become active after generation `above`.
+    fn follows(&self, served: &Served<'_>, above: u64) -> Option<&'a Map> {
+        let written = self.active.map_or(0, |map| map.generation);
+        let newest = self.newest.filter(|_| !self.rejected)?;
+        if newest.generation <= above.max(written) {
+            return None;
+        }
+        if self.believed(served).is_some() {
+            return Some(newest);
+        }
+        // A first map without tables needs no test. No other may let tables go that are served.
+        let tests = served.generation() > 0 || !newest.tables.is_empty();
+        let kept = served.tables().all(|table| newest.tables.contains_key(table));
+        (tests && kept).then_some(newest)
+    }
+
+    fn standing(&self, served: &Served<'_>) -> Standing {
+        let generation = served.generation();
+        match self.active {
+            _ if self.believed(served).is_some() => Standing::Agreed,
+            Some(_) if self.is_foreign() => Standing::Lost(Loss::Foreign),
+            None if generation == 0 => Standing::First,
+            None if self.newest.is_none() => Standing::Lost(Loss::Missing),
+            None => Standing::Lost(Loss::NotActive),
+            Some(map) => {
+                Standing::Lost(Loss::Older { written: map.generation, served: generation })
+            }
+        }
+    }
+
+    /// Nothing is served: an empty map becomes active, and one with tables must be tested.
+    fn first(&self, served: &Served<'_>, shards: &Shards, now: UnixMillis) -> Mend {
+        let Some(newest) = self.newest else {
+            let generation = self.highest(served) + 1;
+            return Mend::Activate(map(generation, shards.clone(), UnixMillis(0)));
+        };
+        if newest.tables.is_empty() {
+            return self.activate(newest.clone());
+        }
+        let was_active = self.active.is_some_and(|map| map.generation >= newest.generation);
+        let pause_is_over = self.rejected && now.since(newest.proposed_at) > AGAIN;
+        if was_active || pause_is_over {
+            return Mend::Propose(self.again(served, newest.clone(), now));
+        }
+        Mend::Nothing
+    }
+
+    /// A written generation is replaced by a higher one only, as long as there is one.
+    fn activate(&self, map: Map) -> Mend {
+        let stands = |written: &Map| written.generation >= map.generation && *written != map;
+        if self.active.is_some_and(stands) { Mend::Forget } else { Mend::Activate(map) }
+    }
+
+    /// The same content under a number that was never used.
+    fn again(&self, served: &Served<'_>, map: Map, now: UnixMillis) -> Map {
+        Map { generation: self.highest(served) + 1, proposed_at: now, ..map }
+    }
+
+    /// The highest number that was ever given to a map, as far as is known.
+    fn highest(&self, served: &Served<'_>) -> u64 {
+        let written = self.active.into_iter().chain(self.newest).map(|map| map.generation);
+        written.chain([self.highest_rejected, served.highest()]).max().unwrap_or(0)
+    }
+
+    /// The served map, put together from what members say of it. Records have no shards and no
+    /// owners.
+    fn assembled(&self, served: &Served<'_>, shards: &Shards, now: UnixMillis) -> Map {
+        let written = || self.newest.into_iter().chain(self.active);
+        let shards = written().next().map_or(shards, |map| &map.shards);
+        let mut map = map(served.generation(), shards.clone(), now);
+        for member in served.members.iter().filter(|m| m.active_generation == map.generation) {
+            map.tables.extend(member.tables.clone());
+        }
+        for (table, owner) in written().flat_map(|map| &map.owners) {
+            if map.tables.contains_key(table) {
+                map.owners.entry(table.clone()).or_insert_with(|| owner.clone());
+            }
+        }
+        map
+    }
+}
+
+impl<'a> Served<'a> {
+    /// As a node knows it from its last snapshot.
+    pub(super) fn new(snapshot: &'a Snapshot, members: &'a [MemberRecord]) -> Self {
+        Self { known: snapshot.active.as_ref(), known_uid: snapshot.map_uid.as_deref(), members }
+    }
+
+    /// The highest active generation; 0 if nothing is served.
+    fn generation(&self) -> u64 {
+        let known = self.known.map_or(0, |map| map.generation);
+        self.members.iter().map(|member| member.active_generation).max().unwrap_or(0).max(known)
+    }
+
+    /// The highest generation that anyone has heard of.
+    fn highest(&self) -> u64 {
+        let number = |member: &MemberRecord| {
+            let failed = member.failed.as_ref().map_or(0, |failed| failed.generation);
+            failed.max(member.prepared_generation)
+        };
+        self.members.iter().map(number).max().unwrap_or(0).max(self.generation())
+    }
+
+    /// Names of the tables that are served; a name may come more than once.
+    fn tables(&self) -> impl Iterator<Item = &'a String> {
+        let generation = self.generation();
+        let known = self.known.filter(|map| map.generation == generation);
+        // A map that is known has also the tables that no member can load.
+        let members = self.members.iter().filter(move |member| {
+            known.is_none() && member.active_generation == generation
+        });
+        let of_members = members.flat_map(|member| member.tables.keys());
+        known.into_iter().flat_map(|map| map.tables.keys()).chain(of_members)
+    }
+}
+
+/// A map without tables.
+fn map(generation: u64, shards: Shards, proposed_at: UnixMillis) -> Map {
+    let (tables, owners) = (BTreeMap::new(), BTreeMap::new());
+    Map { generation, placement: placement::VERSION, shards, tables, owners, proposed_at }
+}
+
+/// Whether `map` has every table of `served`, at any epoch.
+fn covers(map: &Map, served: &Map) -> bool {
+    served.tables.keys().all(|table| map.tables.contains_key(table))
+}
+
+/// Whether two maps are one, whatever is said about owners and times.
+fn is_same(one: &Map, other: &Map) -> bool {
+    (one.generation, &one.shards, &one.tables) == (other.generation, &other.shards, &other.tables)
+}
+
+#[cfg(test)]
+mod tests;
