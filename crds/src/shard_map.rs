@@ -51,6 +51,16 @@ pub struct OpaqueShardMapSpec {
     pub map: ShardMap,
 }
 
+impl OpaqueShardMap {
+    /// The map that queries use; none if the status was copied from another object, whose map is not
+    /// served.
+    pub fn active(&self) -> Option<&ShardMap> {
+        let status = self.status.as_ref()?;
+        let foreign = status.uid.is_some() && status.uid != self.metadata.uid;
+        status.active.as_ref().filter(|_| !foreign)
+    }
+}
+
 /// One generation of the map.
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

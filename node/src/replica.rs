@@ -63,9 +63,8 @@ impl ReplicaState {
     /// of the object that it comes from.
     pub fn active(&self, serving: &Serving, map: Option<&str>) -> bool {
         let generation = serving.map.generation;
-        let epoch = |(name, table): (&String, &Arc<ServedTable>)| {
-            (name.clone(), table.manifest.epoch)
-        };
+        let epoch =
+            |(name, table): (&String, &Arc<ServedTable>)| (name.clone(), table.manifest.epoch);
         let tables = serving.tables.iter().map(epoch).collect();
         let mut record = self.lock();
         let told = (record.map.as_deref(), &record.tables) == (map, &tables);

@@ -21,9 +21,7 @@ use crate::access::{Access, Guard};
 use crate::call::ShardCaller;
 use crate::cluster::Cluster;
 use crate::config::{Backend, Config};
-use crate::coordination::{
-    Coordination, FileCoordination, KubernetesCoordination, Losses, Pod,
-};
+use crate::coordination::{Coordination, FileCoordination, KubernetesCoordination, Losses, Pod};
 use crate::coordinator::Coordinator;
 use crate::keys::KeyCache;
 use crate::lifecycle::{DRAINING, Lifecycle};

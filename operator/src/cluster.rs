@@ -12,6 +12,7 @@
 mod build;
 mod facts;
 mod monitors;
+mod remains;
 mod report;
 mod rollout;
 mod shape;
@@ -25,10 +26,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ApiResource;
 use kube::core::Resource;
-use opaque_crds::{OpaqueCluster, names};
+use kube::runtime::events::EventType;
+use opaque_crds::{OpaqueCluster, OpaqueTable, names};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::apply::Applied;
 use crate::certificates::{self, CertificateRequest, CertificateState};
 use crate::compare;
 use crate::context::Context;
@@ -40,6 +43,7 @@ use crate::status::announce;
 use build::Plan;
 use facts::Facts;
 use monitors::Monitors;
+use remains::Remains;
 use report::Findings;
 use rollout::{ShardState, Verdict};
 use shape::Shape;
@@ -160,7 +164,7 @@ impl Clusters {
             return Err(Error::Leaving { kind: "StatefulSet".into(), name: name.clone(), owner });
         }
         // First: it is where the accepted numbers are written down.
-        context.create(&build::shard_map(&plan, Time(Timestamp::now()))).await?;
+        make_map(context, &plan, facts).await?;
         let shape = plan.shape;
         let issued = certificates(context, &plan).await;
         if let Ok(state) = &issued
@@ -201,6 +205,36 @@ impl Clusters {
         results.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(next)
     }
+}
+
+/// Makes the shard map if there is none. One that was lost is made from what remains of it, which is told.
+async fn make_map(context: &Context, plan: &Plan<'_>, facts: &Facts) -> Result<(), Error> {
+    if facts.map.is_some() {
+        return Ok(());
+    }
+    let (cluster, status) = (plan.cluster, plan.cluster.status.as_ref());
+    let tables = tables(context, plan);
+    let remains = Remains::of(status, &facts.members, &tables);
+    let map = build::shard_map(plan, remains.as_ref(), Time(Timestamp::now()));
+    let made = context.create(&map).await?;
+    if let (Applied::Written, Some(Remains { generation, tables })) = (made, &remains) {
+        let note = format!(
+            "the OpaqueShardMap was lost after generation {generation}; it is proposed again with the {} tables that nodes serve or that OpaqueTables have published",
+            tables.len(),
+        );
+        let about = cluster.object_ref(&());
+        context.publish(&about, EventType::Warning, "ShardMapRestored", &note).await;
+    }
+    Ok(())
+}
+
+/// The cluster's tables, as far as they can be read.
+fn tables(context: &Context, plan: &Plan<'_>) -> Vec<OpaqueTable> {
+    let (namespace, cluster) = (plan.namespace(), plan.name());
+    let objects = context.observed.raw_in("OpaqueTable", &namespace);
+    let read = |name: String| context.observed.get::<OpaqueTable>(&namespace, &name).ok()?;
+    let tables = objects.iter().filter_map(|object| read(object.name_any()));
+    tables.filter(|table| table.spec.cluster_ref.name == cluster).collect()
 }
 
 async fn certificates(context: &Context, plan: &Plan<'_>) -> Result<CertificateState, Error> {

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod agreement;
 mod bare;
 mod bench;
 mod certificates;

@@ -42,7 +42,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff};
 use kube::runtime::{WatchStreamExt, watcher as watch_all};
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Client, Config};
 use opaque_crds::{OpaqueShardMap, names};
 use opaque_ops::api::without_retries;
 use opaque_ops::election::{self, Election};

@@ -223,6 +223,104 @@ async fn changes_are_seen_by_others() {
     tokio::time::timeout(deadline, watch.wait_for(active)).await.unwrap().unwrap();
 }
 
+/// What a node serves, by its record.
+fn serves(node: &str, map: &Map) -> MemberRecord {
+    let (active_generation, tables) = (map.generation, map.tables.clone());
+    let (prepared_generation, failed) = (active_generation, None);
+    MemberRecord { active_generation, prepared_generation, failed, tables, ..member(node) }
+}
+
+async fn until(cluster: &FileCoordination, holds: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
+    let mut watch = cluster.watch();
+    let seen = tokio::time::timeout(Duration::from_secs(20), watch.wait_for(|s| holds(s))).await;
+    Arc::clone(&seen.expect("waited in vain").unwrap())
+}
+
+#[tokio::test]
+async fn lost_files_are_written_again_from_what_is_served() {
+    let directory = TempDir::new().unwrap();
+    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    one.initialize(shards(3)).await.unwrap();
+    let lead = one.try_lead("one").await.unwrap().unwrap();
+    one.propose(load("t", 4), 1, NOW).await.unwrap();
+    let active = one.activate(&lead, 2).await.unwrap();
+    let knows = |map: Map| move |s: &Snapshot| s.active.as_ref() == Some(&map);
+    until(&one, knows(active.clone())).await;
+    until(&two, knows(active.clone())).await;
+    one.heartbeat(&serves("one", &active)).await.unwrap();
+    let older = std::fs::read(directory.path().join("active.json")).unwrap();
+
+    std::fs::remove_file(directory.path().join("active.json")).unwrap();
+    let lost = until(&two, |s| s.standing.is_lost()).await;
+    assert_eq!(
+        (&lost.standing, lost.active.as_ref()),
+        (&Standing::Lost(Loss::Missing), Some(&active))
+    );
+    assert_eq!(two.active().await.unwrap(), Some(active.clone()));
+    let wait = two.propose(load("t", 5), 2, NOW).await.unwrap_err();
+    assert!(
+        matches!(wait, CoordinationError::Conflict { active: 2, proposed: None, .. }),
+        "{wait}"
+    );
+    // One that starts now waits for the leader.
+    let new = open(directory.path()).await;
+    assert_eq!(new.active().await.unwrap(), None);
+    let wait = new.initialize(shards(3)).await.unwrap_err();
+    assert!(matches!(wait, CoordinationError::NotInitialized), "{wait}");
+    one.restore(&lead, shards(3), NOW).await.unwrap();
+    assert_eq!(new.active().await.unwrap(), Some(active.clone()));
+    one.restore(&lead, shards(3), NOW).await.unwrap();
+    assert_eq!(two.proposed().await.unwrap(), None, "nothing was to be done");
+
+    // An older one from a backup: what is served is proposed again.
+    one.propose(load("t", 5), 2, NOW).await.unwrap();
+    let active = one.activate(&lead, 3).await.unwrap();
+    one.heartbeat(&serves("one", &active)).await.unwrap();
+    until(&one, knows(active.clone())).await;
+    std::fs::write(directory.path().join("active.json"), older).unwrap();
+    assert_eq!(open(directory.path()).await.active().await.unwrap(), None);
+    one.restore(&lead, shards(3), NOW).await.unwrap();
+    assert_eq!(new.active().await.unwrap(), Some(active.clone()));
+    let again = new.proposed().await.unwrap().unwrap();
+    assert_eq!(again, Map { generation: 4, proposed_at: NOW, ..active });
+    one.activate(&lead, 4).await.unwrap();
+    assert_eq!(two.active().await.unwrap(), Some(again.clone()));
+    assert_eq!(two.outcome(4).await.unwrap(), Outcome::Activated);
+}
+
+#[tokio::test]
+async fn the_loss_of_everything_costs_the_lead_and_what_was_proposed() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("state");
+    let (one, two) = (open(&path).await, open(&path).await);
+    one.initialize(shards(1)).await.unwrap();
+    let lead = one.try_lead("one").await.unwrap().unwrap();
+    one.propose(load("t", 4), 1, NOW).await.unwrap();
+    let active = one.activate(&lead, 2).await.unwrap();
+    one.propose(load("t", 5), 2, NOW).await.unwrap();
+    let knows = |s: &Snapshot| s.proposed.is_some() && s.leader.is_some();
+    until(&one, knows).await;
+    until(&two, knows).await;
+
+    std::fs::remove_dir_all(&path).unwrap();
+    until(&two, |s| s.standing.is_lost() && s.proposed.is_none()).await;
+    let mut record = serves("one", &active);
+    record.prepared_generation = 3;
+    one.heartbeat(&record).await.unwrap();
+    assert_eq!(two.members().await.unwrap(), [record]);
+    let fenced = |error| matches!(error, CoordinationError::Fenced { token: 1, .. });
+    assert!(fenced(one.restore(&lead, shards(1), NOW).await.unwrap_err()));
+    // The file that was locked is gone, and so another leads under a token of its own.
+    let next = two.try_lead("two").await.unwrap().unwrap();
+    assert_eq!(next.token(), 2);
+    two.restore(&next, shards(1), NOW).await.unwrap();
+    assert!(fenced(one.restore(&lead, shards(1), NOW).await.unwrap_err()));
+    assert_eq!(one.active().await.unwrap(), Some(active));
+    let Outcome::Rejected { reason } = one.outcome(3).await.unwrap() else { panic!("forgotten") };
+    assert!(reason.contains("lost"), "{reason}");
+    assert_eq!(one.propose(load("t", 5), 2, NOW).await.unwrap().generation, 4);
+}
+
 #[tokio::test]
 async fn damaged_and_foreign_files_are_named() {
     let directory = TempDir::new().unwrap();
@@ -246,6 +344,9 @@ async fn damaged_and_foreign_files_are_named() {
         let error = cluster.active().await.unwrap_err().to_string();
         assert!(error.contains("active.json is damaged") && error.contains(reason), "{error}");
     }
+    std::fs::write(&path, "{").unwrap();
+    let error = cluster.active().await.unwrap_err().to_string();
+    assert!(error.contains("remove the file while nodes run, and they write it again"), "{error}");
     assert_eq!(placement::VERSION, 1);
 }
 

@@ -101,11 +101,19 @@ impl Mend {
         match self {
             Self::Nothing => {}
             Self::Activate(map) => {
-                tracing::warn!(map.generation, "the written shard map is not the one that is served; marking that one as active");
+                tracing::warn!(
+                    map.generation,
+                    "the written shard map is not the one that is served; marking that one as active"
+                );
             }
-            Self::Forget => tracing::warn!("the written shard map is not the one that is served; forgetting it"),
+            Self::Forget => {
+                tracing::warn!("the written shard map is not the one that is served; forgetting it")
+            }
             Self::Propose(map) => {
-                tracing::warn!(map.generation, "the written shard map is not the one that is served; proposing that one again");
+                tracing::warn!(
+                    map.generation,
+                    "the written shard map is not the one that is served; proposing that one again"
+                );
             }
         }
     }
@@ -308,9 +316,10 @@ impl<'a> Served<'a> {
         let generation = self.generation();
         let known = self.known.filter(|map| map.generation == generation);
         // A map that is known has also the tables that no member can load.
-        let members = self.members.iter().filter(move |member| {
-            known.is_none() && member.active_generation == generation
-        });
+        let members = self
+            .members
+            .iter()
+            .filter(move |member| known.is_none() && member.active_generation == generation);
         let of_members = members.flat_map(|member| member.tables.keys());
         known.into_iter().flat_map(|map| map.tables.keys()).chain(of_members)
     }

@@ -225,11 +225,7 @@ impl Lifecycle {
         }
     }
 
-    async fn activate(
-        &self,
-        leadership: &Leadership,
-        generation: u64,
-    ) -> Result<Rule, NodeError> {
+    async fn activate(&self, leadership: &Leadership, generation: u64) -> Result<Rule, NodeError> {
         match self.coordination.activate(leadership, generation).await {
             Ok(_) => tracing::info!(generation, "activated"),
             Err(CoordinationError::Fenced { .. }) => return Ok(Rule::StepDown),

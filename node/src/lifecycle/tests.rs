@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
@@ -12,7 +15,7 @@ use crate::call::{
 };
 use crate::cluster::tests::local;
 use crate::config::Args;
-use crate::coordination::{Change, FileCoordination, Leadership};
+use crate::coordination::{Change, FileCoordination, Leadership, Loss, MemberRecord};
 use crate::loader::tests::published;
 use crate::placement::Shards;
 use crate::pool::CpuPool;
@@ -30,19 +33,31 @@ struct Node {
     lead: Leadership,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Node {
     /// Two epochs of the tables `cubes` and `squares` are in the store, and their first ones active.
     /// The node starts with a store that holds an object back.
     async fn start(held_back: Option<&'static str>) -> Self {
+        Self::start_after(held_back, |_| {}).await
+    }
+
+    /// As [`start`](Self::start), after something was done to the directory of the agreement.
+    async fn start_after(held_back: Option<&'static str>, accident: impl FnOnce(&Path)) -> Self {
         let directory = TempDir::new().unwrap();
         published(&directory).await;
         published(&directory).await;
-        let coordination = FileCoordination::open(directory.path().join("state")).await.unwrap();
+        let state = directory.path().join("state");
+        let coordination = FileCoordination::open(&state).await.unwrap();
         coordination.initialize(Shards::equal(1).unwrap()).await.unwrap();
         let lead = coordination.try_lead("test").await.unwrap().unwrap();
+        for table in ["cubes", "squares"] {
+            let generation = propose(&coordination, table, 1).await;
+            coordination.activate(&lead, generation).await.unwrap();
+        }
+        accident(&state);
+        let coordination = FileCoordination::open(&state).await.unwrap();
         let disk = Arc::new(Disk::new(directory.path()));
         disk.held_back.send_replace(held_back);
         let pool = CpuPool::new(2, 8).unwrap();
@@ -60,18 +75,28 @@ impl Node {
             retiring: stopped.clone(),
             config,
         });
-        for table in ["cubes", "squares"] {
-            let generation = propose(&life, table, 1).await;
-            life.coordination.activate(&lead, generation).await.unwrap();
-            until_heard(&life, generation).await;
-        }
         let running = tokio::spawn(Arc::clone(&life).run(stopped));
-        Self { life, disk, lead, stop, running, _directory: directory }
+        Self { life, disk, lead, stop, running, directory }
+    }
+
+    /// A file of the agreement.
+    fn state(&self, file: &str) -> PathBuf {
+        self.directory.path().join("state").join(file)
+    }
+
+    /// Writes what is served, as a leader does.
+    async fn restore(&self) {
+        let (shards, now) = (Shards::equal(1).unwrap(), UnixMillis::now());
+        self.life.coordination.restore(&self.lead, shards, now).await.unwrap();
+    }
+
+    fn says(&self) -> MemberRecord {
+        self.life.state.record(UnixMillis(0), 0)
     }
 
     /// Proposes another epoch of `squares`.
     async fn propose(&self, epoch: u64) -> u64 {
-        propose(&self.life, "squares", epoch).await
+        propose(&*self.life.coordination, "squares", epoch).await
     }
 
     async fn activate(&self, generation: u64) {
@@ -108,10 +133,10 @@ impl Node {
     }
 }
 
-async fn propose(life: &Lifecycle, table: &str, epoch: u64) -> u64 {
-    let active = life.coordination.active().await.unwrap().unwrap().generation;
+async fn propose(coordination: &dyn Coordination, table: &str, epoch: u64) -> u64 {
+    let active = coordination.active().await.unwrap().unwrap().generation;
     let change = Change::Table { table: table.to_owned(), epoch: Some(epoch) };
-    life.coordination.propose(change, active, UnixMillis::now()).await.unwrap().generation
+    coordination.propose(change, active, UnixMillis::now()).await.unwrap().generation
 }
 
 /// Waits until the node can see that a generation is active.
@@ -210,16 +235,84 @@ async fn a_store_that_is_away_for_a_while_is_no_failure_to_prepare() {
     node.until("the node is ready", Node::is_ready).await;
     node.disk.away.store(true, Ordering::SeqCst);
     let next = node.propose(2).await;
-    let says = |node: &Node| node.life.state.record(UnixMillis(0), 0);
-    node.until("the node tries again", |node| says(node).message.contains("trying again")).await;
-    assert_eq!(says(&node).failed, None);
+    node.until("the node tries again", |node| node.says().message.contains("trying again")).await;
+    assert_eq!(node.says().failed, None);
     node.disk.away.store(false, Ordering::SeqCst);
-    node.until("the node has prepared", |node| says(node).prepared_generation == next).await;
+    node.until("the node has prepared", |node| node.says().prepared_generation == next).await;
 
     // Damage does not pass.
     node.activate(next).await;
     let bad = node.propose(3).await;
-    let failed = |node: &Node| says(node).failed.is_some_and(|failed| failed.generation == bad);
+    let failed = |node: &Node| node.says().failed.is_some_and(|failed| failed.generation == bad);
     node.until("the node has failed", failed).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_goes_on_with_what_it_serves_when_the_map_is_lost_or_older() {
+    let node = Node::start(None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    let older = fs::read(node.state("active.json")).unwrap();
+    let next = node.propose(2).await;
+    node.activate(next).await;
+    node.until("the node serves the next", |node| node.says().active_generation == next).await;
+    let epochs = BTreeMap::from([("cubes".to_owned(), 1), ("squares".to_owned(), 2)]);
+    assert_eq!(node.says().tables, epochs);
+    sleep(GRACE * 2).await;
+    assert_eq!(node.holds(), [next]);
+
+    let goes_on = async |loss: &Loss| {
+        let lost = Standing::Lost(loss.clone());
+        let standing = |node: &Node| node.life.coordination.watch().borrow().standing.clone();
+        node.until("the loss is seen", |node| standing(node) == lost).await;
+        sleep(GRACE * 2).await;
+        assert!(node.is_ready() && node.holds() == [next], "{:?} after {loss}", node.holds());
+        node.restore().await;
+        node.until("all is well", |node| standing(node) == Standing::Agreed).await;
+    };
+    fs::remove_file(node.state("active.json")).unwrap();
+    goes_on(&Loss::Missing).await;
+    fs::write(node.state("active.json"), &older).unwrap();
+    goes_on(&Loss::Older { written: next - 1, served: next }).await;
+
+    // What is served was proposed again, above every number.
+    let again = next + 1;
+    node.until("the node has prepared", |node| node.says().prepared_generation == again).await;
+    node.activate(again).await;
+    node.until("the node serves it", |node| node.says().active_generation == again).await;
+    assert_eq!(node.says().tables, epochs);
+    // It was loaded once.
+    let mut reads = node.partitions_read("");
+    let all = reads.len();
+    reads.sort();
+    reads.dedup();
+    assert_eq!(reads.len(), all);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_know_nothing_prepare_a_lost_map_without_one_that_is_active() {
+    let lose = |state: &Path| {
+        fs::rename(state.join("active.json"), state.join("proposed.json")).unwrap();
+    };
+    let node = Node::start_after(None, lose).await;
+    node.until("the node has prepared", |node| node.says().prepared_generation == 3).await;
+    assert!(!node.is_ready() && node.says().active_generation == 0, "it was not tested yet");
+    let waits = "waiting for generation 3 to become active";
+    node.until("the node says what it waits for", |node| node.says().message == waits).await;
+    node.activate(3).await;
+    node.until("the node is ready", Node::is_ready).await;
+    assert_eq!(node.holds(), [3]);
+    node.stop().await;
+
+    // What can be loaded of it is enough, as at a restart.
+    let node = Node::start_after(None, |state| {
+        lose(state);
+        let epoch = "../tables/squares/epochs/00000000000000000001/manifest.json";
+        fs::remove_file(state.join(epoch)).unwrap();
+    })
+    .await;
+    node.until("the node has prepared", |node| node.says().prepared_generation == 3).await;
+    assert_eq!(node.says().failed, None);
     node.stop().await;
 }

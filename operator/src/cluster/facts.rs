@@ -7,6 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use opaque_crds::shard_map::ShardMap;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
 use serde::Deserialize;
 
@@ -26,6 +27,10 @@ pub(super) struct Member {
     pub(super) failed: Option<Failure>,
     pub(super) message: String,
     pub(super) resident_bytes: u64,
+    pub(super) active_generation: i64,
+    pub(super) prepared_generation: i64,
+    /// Epochs of the tables that it serves.
+    pub(super) tables: BTreeMap<String, i64>,
 }
 
 /// A generation that a node could not prepare.
@@ -43,7 +48,7 @@ pub(super) struct Facts {
     pub(super) leftover: Option<String>,
     pub(super) pods: BTreeMap<String, Pod>,
     pub(super) map: Option<OpaqueShardMap>,
-    /// Records of members whose pod exists.
+    /// Records of members whose pod exists and is not one of a deleted cluster of the same name.
     pub(super) members: Vec<Member>,
     pub(super) leader: Option<String>,
 }
@@ -68,11 +73,6 @@ impl Facts {
             .find(|lease| lease.name_any() == names::leader_lease(&name))
             .and_then(|lease| lease.spec.as_ref()?.holder_identity.clone())
             .and_then(|holder| pod_of_holder(&holder, &pods));
-        let members = leases
-            .iter()
-            .filter(|lease| pods.contains_key(&lease.name_any()))
-            .filter_map(member)
-            .collect();
         let uid = cluster.uid();
         let of_another = |meta: &ObjectMeta| {
             controller_of(meta).is_some_and(|owner| Some(&owner.uid) != uid.as_ref())
@@ -83,7 +83,29 @@ impl Facts {
         let (others, sets): (Vec<_>, Vec<_>) =
             sets.into_iter().partition(|set| of_another(&set.metadata));
         let leftover = others.first().map(ResourceExt::name_any);
+        let ours = |pod: &Pod| {
+            controller_of(&pod.metadata).is_none_or(|owner| {
+                sets.iter().any(|set| set.metadata.uid.as_ref() == Some(&owner.uid))
+            })
+        };
+        let members = leases
+            .iter()
+            .filter(|lease| pods.get(&lease.name_any()).is_some_and(ours))
+            .filter_map(member)
+            .collect();
         Ok(Self { sets, leftover, pods, map, members, leader })
+    }
+
+    /// The map that queries use, if its object says so.
+    pub(super) fn active(&self) -> Option<&ShardMap> {
+        self.map.as_ref().and_then(OpaqueShardMap::active)
+    }
+
+    /// The generation that nodes serve, and its tables, whatever is written down.
+    pub(super) fn served(&self) -> Option<(i64, i32)> {
+        let newest = self.members.iter().max_by_key(|member| member.active_generation)?;
+        let tables = i32::try_from(newest.tables.len()).unwrap_or(i32::MAX);
+        (newest.active_generation > 0).then_some((newest.active_generation, tables))
     }
 
     /// The set of a shard.

@@ -48,7 +48,7 @@ pub(super) fn status(
     let troubles = troubles(found);
     available(found, &mut conditions);
     progressing(found, &mut conditions);
-    degraded(found, &troubles, &mut conditions);
+    degraded(found, previous, &troubles, &mut conditions);
     certificates(found, &mut conditions);
     balanced(found, &mut conditions);
     let paused = cluster.spec.paused;
@@ -59,7 +59,8 @@ pub(super) fn status(
     };
     conditions.set(ConditionType::Paused, paused, reason, message);
     let (conditions, transitions) = conditions.finish();
-    let active = facts.map.as_ref().and_then(|map| map.status.as_ref()?.active.as_ref());
+    let active = facts.active().map(|map| (map.generation, count(map.tables.iter())));
+    let (active, tables) = active.or_else(|| facts.served()).unzip();
     let not_after = found.certificates.as_ref().map(|state| state.not_after.clone());
     let status = OpaqueClusterStatus {
         observed_generation: generation,
@@ -72,8 +73,9 @@ pub(super) fn status(
         ready_replicas: count(facts.pods.values().filter(|pod| is_ready(pod))),
         selector: Some(labels::selector(&labels::select_nodes(&name))),
         leader: facts.leader.clone(),
-        active_generation: active.map(|map| map.generation),
-        tables: active.map_or(0, |map| count(map.tables.iter())),
+        // Never less: a map that is made anew begins above it.
+        active_generation: active.max(previous.active_generation),
+        tables: tables.unwrap_or(0),
         certificates_not_after: not_after
             .unwrap_or_else(|| previous.certificates_not_after.clone()),
     };
@@ -86,13 +88,16 @@ fn count<T>(items: impl Iterator<Item = T>) -> i32 {
 
 fn available(found: &Findings<'_>, conditions: &mut Conditions) {
     let type_ = ConditionType::Available;
-    let map = found.facts.map.as_ref();
-    let active = map.and_then(|map| map.status.as_ref()?.active.as_ref());
+    let active = found.facts.active();
     let down: Vec<_> = numbers(&found.shards, |shard| !shard.serves());
     match active {
         _ if !down.is_empty() => {
             let message = format!("no pod is ready of {}", some(&down));
             conditions.set(type_, false, "ShardsNotReady", message);
+        }
+        None if found.facts.served().is_some() => {
+            let message = "every shard serves, while the nodes write the shard map again";
+            conditions.set(type_, true, "Serving", message);
         }
         None => {
             let message =
@@ -134,7 +139,12 @@ fn progressing(found: &Findings<'_>, conditions: &mut Conditions) {
     }
 }
 
-fn degraded(found: &Findings<'_>, troubles: &[String], conditions: &mut Conditions) {
+fn degraded(
+    found: &Findings<'_>,
+    previous: &OpaqueClusterStatus,
+    troubles: &[String],
+    conditions: &mut Conditions,
+) {
     let type_ = ConditionType::Degraded;
     if let Some(message) = &found.invalid {
         conditions.set(type_, true, "InvalidSpec", message);
@@ -142,6 +152,8 @@ fn degraded(found: &Findings<'_>, troubles: &[String], conditions: &mut Conditio
         conditions.set(type_, true, "SecretNotUsable", found.secrets.join("; "));
     } else if let Some(message) = &found.failed {
         conditions.set(type_, true, "WriteRefused", message);
+    } else if let Some(message) = lost_map(found, previous) {
+        conditions.set(type_, true, "ShardMapLost", message);
     } else if !troubles.is_empty() {
         conditions.set(type_, true, "PodsNotStarting", some(troubles));
     } else if let Some(message) = node_failure(found.facts) {
@@ -149,6 +161,23 @@ fn degraded(found: &Findings<'_>, troubles: &[String], conditions: &mut Conditio
     } else {
         conditions.set(type_, false, "AsExpected", "");
     }
+}
+
+/// What is wrong with a shard map that was active and is no longer.
+fn lost_map(found: &Findings<'_>, previous: &OpaqueClusterStatus) -> Option<String> {
+    let (generation, facts) = (previous.active_generation?, found.facts);
+    if facts.active().is_some() {
+        return None;
+    }
+    Some(if facts.map.is_none() && found.cluster.spec.paused {
+        format!(
+            "the OpaqueShardMap is gone, and is not made anew while spec.paused is set; nodes serve on what they hold of generation {generation}"
+        )
+    } else {
+        format!(
+            "the OpaqueShardMap was lost or replaced; nodes serve on what they hold of generation {generation}, and their leader writes it again"
+        )
+    })
 }
 
 fn certificates(found: &Findings<'_>, conditions: &mut Conditions) {

@@ -50,7 +50,11 @@ pub fn report(state: &State<'_>, status: &mut OpaqueTableStatus) -> Vec<Transiti
     let table = &state.facts.table;
     let now = Time(state.facts.now);
     status.observed_generation = table.metadata.generation;
-    status.active_epoch = state.map.and_then(|map| map.active_epoch(&table.sql_name()));
+    // While the map of a cluster is lost, its nodes go on with the epoch that they have.
+    let lost = state.facts.cluster.is_some() && state.map.is_none_or(|map| map.active.is_none());
+    if !lost {
+        status.active_epoch = state.map.and_then(|map| map.active_epoch(&table.sql_name()));
+    }
     let active = status.epochs.iter().find(|entry| Some(entry.epoch) == status.active_epoch);
     let (rows, bytes) = (active.map(|entry| entry.rows), active.map(|entry| entry.bytes));
     (status.rows, status.bytes) = (rows, bytes);

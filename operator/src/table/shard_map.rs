@@ -43,7 +43,7 @@ impl<'a> View<'a> {
     pub fn new(map: &'a OpaqueShardMap) -> Self {
         let status = map.status.as_ref();
         let proposed = &map.spec.map;
-        let active = status.and_then(|status| status.active.as_ref());
+        let active = map.active();
         let rejected = status.map_or(&[][..], |status| &status.rejected);
         let rejection =
             rejected.iter().find(|rejection| rejection.generation == proposed.generation);

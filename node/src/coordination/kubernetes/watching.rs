@@ -154,13 +154,7 @@ impl Seen {
         }
     }
 
-    fn seat(
-        &mut self,
-        record: MemberRecord,
-        origin: Option<&str>,
-        version: String,
-        now: Instant,
-    ) {
+    fn seat(&mut self, record: MemberRecord, origin: Option<&str>, version: String, now: Instant) {
         let known = self.members.get(&record.node);
         if known.is_some_and(|known| known.version == version) {
             return;
@@ -188,7 +182,9 @@ impl Seen {
             Err(error) => return self.fails("the shard map", &error),
         };
         if !self.origin.is_ours(&object.metadata) {
-            tracing::warn!("the shard map is of a newer OpaqueCluster of the same name; this node belongs to the one before");
+            tracing::warn!(
+                "the shard map is of a newer OpaqueCluster of the same name; this node belongs to the one before"
+            );
             self.maps = None;
             return;
         }

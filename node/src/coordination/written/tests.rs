@@ -52,7 +52,10 @@ fn an_agreed_map_is_read_as_it_is_written() {
     let members = [member("a", &active)];
     for known in [None, Some(&active)] {
         let reading = object("one", Some(&active), &next).read(&served(known, &members));
-        assert_eq!((reading.active.as_ref(), reading.proposed.as_ref()), (Some(&active), Some(&next)));
+        assert_eq!(
+            (reading.active.as_ref(), reading.proposed.as_ref()),
+            (Some(&active), Some(&next))
+        );
         assert_eq!((reading.uid.as_deref(), reading.standing), (Some("one"), Standing::Agreed));
     }
     // A status that does not name its object was written by an older version.
@@ -67,7 +70,10 @@ fn an_agreed_map_is_read_as_it_is_written() {
 fn a_first_map_is_activated_only_while_it_is_empty() {
     let none = served(None, &[]);
     let first = of(1, &[]);
-    assert_eq!(Written::nothing().mend(&none, &shards(), NOW), Mend::Activate(map(1, shards(), UnixMillis(0))));
+    assert_eq!(
+        Written::nothing().mend(&none, &shards(), NOW),
+        Mend::Activate(map(1, shards(), UnixMillis(0)))
+    );
     let written = object("one", None, &first);
     let reading = written.read(&none);
     assert_eq!((reading.proposed, reading.standing), (None, Standing::First));
@@ -89,7 +95,9 @@ fn a_first_map_is_activated_only_while_it_is_empty() {
     let rejected = Written { rejected: true, ..written };
     assert_eq!(rejected.mend(&none, &shards(), NOW), Mend::Nothing);
     let later = UnixMillis(NOW.0 + 61_000);
-    assert!(matches!(rejected.mend(&none, &shards(), later), Mend::Propose(map) if map.generation == 9));
+    assert!(
+        matches!(rejected.mend(&none, &shards(), later), Mend::Propose(map) if map.generation == 9)
+    );
 }
 
 #[test]
@@ -151,7 +159,9 @@ fn an_older_map_is_replaced_by_a_proposal_above_all_numbers() {
     let old = of(5, &[("t", 3), ("dropped", 1)]);
     let written = object("two", Some(&old), &old);
     let served = served(Some(&known), &members);
-    let Mend::Propose(again) = written.mend(&served, &shards(), NOW) else { panic!("not proposed") };
+    let Mend::Propose(again) = written.mend(&served, &shards(), NOW) else {
+        panic!("not proposed")
+    };
     assert_eq!(again, Map { generation: 11, ..known.clone() });
     // Then the served one is active again, and what was proposed before is told to be lost.
     let written = object("two", Some(&old), &again);

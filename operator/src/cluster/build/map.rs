@@ -1,4 +1,6 @@
-//! The first shard map.
+//! The shard map where there is none.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::OpaqueShardMap;
@@ -6,30 +8,42 @@ use opaque_crds::reference::LocalReference;
 use opaque_crds::shard_map::{OpaqueShardMapSpec, ShardMap, ShardWeight};
 
 use super::Plan;
+use crate::cluster::remains::Remains;
 use crate::cluster::shape::REPLICAS;
 use crate::labels;
+use crate::table::shard_map::TABLES;
 
 /// Version of the rule that gives partitions to shards, `opaque_node::placement::VERSION`: nodes with another
 /// refuse the map.
 const PLACEMENT_VERSION: i32 = 1;
 
-/// Generation 1, without tables. It is created once; from then on nodes and the tables' controller
-/// write it.
-pub(in crate::cluster) fn shard_map(plan: &Plan<'_>, now: Time) -> OpaqueShardMap {
+/// Generation 1 without tables, or what `remains` of a map that was lost, as a proposal to the nodes. It
+/// is created once; from then on nodes and the tables' controller write it.
+pub(in crate::cluster) fn shard_map(
+    plan: &Plan<'_>,
+    remains: Option<&Remains>,
+    now: Time,
+) -> OpaqueShardMap {
     let name = plan.name();
     let shape = plan.shape;
+    let tables = remains.map(|remains| remains.tables.clone()).unwrap_or_default();
+    let owned = tables.iter().filter(|entry| entry.owner.is_some());
+    let owned: Vec<String> = owned.map(|entry| entry.table.clone()).collect();
     let map = ShardMap {
-        generation: 1,
+        generation: remains.map_or(0, |remains| remains.generation).saturating_add(1),
         placement_version: PLACEMENT_VERSION,
         virtual_nodes: shape.virtual_nodes,
         shards: (0..shape.shards).map(|id| ShardWeight { id, weight: 1 }).collect(),
-        tables: Vec::new(),
+        tables,
         proposed_at: now,
     };
     let spec = OpaqueShardMapSpec { cluster_ref: LocalReference::new(&name), map };
     let mut object = OpaqueShardMap::new(&name, spec);
     object.metadata = labels::owned(plan.cluster, name.clone(), labels::of_cluster(&name));
-    object.metadata.annotations =
-        Some([(REPLICAS.to_owned(), shape.replicas.to_string())].into_iter().collect());
+    let mut annotations = BTreeMap::from([(REPLICAS.to_owned(), shape.replicas.to_string())]);
+    if !owned.is_empty() {
+        annotations.insert(TABLES.to_owned(), serde_json::Value::from(owned).to_string());
+    }
+    object.metadata.annotations = Some(annotations);
     object
 }

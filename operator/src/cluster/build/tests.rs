@@ -23,7 +23,7 @@ fn all(cluster: &OpaqueCluster) -> Vec<Value> {
         k8s_openapi::jiff::Timestamp::from_second(1_767_225_600).unwrap(),
     );
     let mut objects = vec![
-        value(&shard_map(&plan, now)),
+        value(&shard_map(&plan, None, now)),
         value(&account(&plan)),
         value(&role(&plan)),
         value(&role_binding(&plan)),

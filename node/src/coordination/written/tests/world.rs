@@ -136,8 +136,8 @@ impl World {
         let after = reading.active.as_ref().map_or(0, |map| map.generation);
         assert!(after >= before, "active went back from {before} to {after}");
         let Reading { active, uid, proposed, standing } = reading;
-        let prepares = proposed.as_ref().map_or(0, |map| map.generation);
-        node.prepared = node.prepared.max(after).max(prepares);
+        let prepares = proposed.as_ref().map_or(node.prepared, |map| map.generation);
+        node.prepared = prepares.max(after);
         node.serves.clone_from(&active);
         node.known = Snapshot { active, map_uid: uid, proposed, standing, ..Snapshot::default() };
     }
@@ -154,7 +154,11 @@ impl World {
             Mend::Forget => {
                 object.becomes(Object { active: None, active_uid: None, ..object.clone() });
             }
-            Mend::Activate(map) => object.activate(map),
+            Mend::Activate(map) => {
+                let lost: Vec<u64> = object.written().lost(&served, &map).collect();
+                object.rejected.extend(lost);
+                object.activate(map);
+            }
             Mend::Propose(map) => {
                 assert!(records.iter().all(|r| map.generation > r.prepared_generation));
                 assert!(keeps(&map), "{needed:?} in {map:?}");
@@ -243,9 +247,8 @@ impl World {
             self.make_anew();
         }
         let needed = self.needed();
-        let agrees = |node: &Node| {
-            node.known.standing == Standing::Agreed && node.known.proposed.is_none()
-        };
+        let agrees =
+            |node: &Node| node.known.standing == Standing::Agreed && node.known.proposed.is_none();
         let agreed = |world: &Self| world.nodes.iter().all(agrees);
         for _ in 0..20 {
             self.lead(leader);
