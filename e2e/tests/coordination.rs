@@ -2,6 +2,9 @@
 //! backend of files, and what can only go wrong with an API.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic of a helper is a failed test")]
 
+#[path = "coordination/lost.rs"]
+mod lost;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;

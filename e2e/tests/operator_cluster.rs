@@ -63,6 +63,7 @@ async fn a_cluster_is_made_kept_and_explained() -> Result<()> {
     test.monitoring_comes_and_goes(&control_plane).await?;
     test.damaged_records_and_foreign_objects_break_nothing().await?;
     test.an_invalid_object_is_left_alone().await?;
+    test.a_lost_map_is_made_from_what_is_left().await?;
     operator.stop().await;
 
     // Another operator over what is there: nothing to do.

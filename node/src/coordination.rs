@@ -341,6 +341,8 @@ pub struct Snapshot {
     pub map_uid: Option<String>,
     /// How the written map compares with the one that is served.
     pub standing: Standing,
+    /// The highest generation that this node has ever heard of.
+    pub highest: u64,
 }
 
 #[cfg(test)]

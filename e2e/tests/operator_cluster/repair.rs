@@ -3,12 +3,13 @@
 use anyhow::{Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
 };
-use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
+use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 use opaque_e2e::ControlPlane;
 use opaque_e2e::poll::until;
 use serde_json::json;
@@ -149,6 +150,84 @@ impl Test {
         })
         .await?;
         Ok(())
+    }
+
+    /// Its map is deleted while nodes serve, and `cities` is an OpaqueTable.
+    pub(super) async fn a_lost_map_is_made_from_what_is_left(&self) -> Result<()> {
+        let table: OpaqueTable = serde_json::from_value(json!({
+            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable",
+            "metadata": {"name": "big-cities"},
+            "spec": {
+                "clusterRef": {"name": "demo"},
+                "schema": {"columns": [{"name": "city", "type": "TEXT", "role": "key"}]},
+                "source": {"configMapRef": {"name": "cities", "key": "cities.csv"}},
+            },
+        }))?;
+        self.api::<OpaqueTable>().create(&PostParams::default(), &table).await?;
+        let before = self.get::<OpaqueShardMap>("demo").await?;
+        let tables = json!([
+            {"table": "big_cities", "epoch": 2}, {"table": "prices", "epoch": 1},
+        ]);
+        let map = json!({"spec": {"map": {"generation": 5, "tables": tables}}});
+        self.merge::<OpaqueShardMap>("demo", &map).await?;
+        self.activate_map().await?;
+        until("the table's epoch is told", LIMIT, || async {
+            let status = self.get::<OpaqueTable>("big-cities").await?.status.unwrap_or_default();
+            Ok((status.active_epoch == Some(2)).then_some(()))
+        })
+        .await?;
+        self.status("the generation is told", |status| status.active_generation == Some(5)).await?;
+        // A node has heard of more than the operator.
+        let record = json!({
+            "node": "demo-shard-0-0", "shard": 0, "active_generation": 6, "prepared_generation": 7,
+            "tables": {"prices": 4, "loaded": 1},
+        });
+        let record = json!({"opaque.dev/member": record.to_string()});
+        self.lease("demo-shard-0-0", record, "demo-shard-0-0").await?;
+        self.settle().await?;
+
+        self.api::<OpaqueShardMap>().delete("demo", &DeleteParams::default()).await?;
+        let (made, waited) = until("the map is made anew", LIMIT, || async {
+            let map = self.api::<OpaqueShardMap>().get_opt("demo").await?;
+            Ok(map.filter(|map| map.metadata.uid != before.metadata.uid))
+        })
+        .await?;
+        println!("a lost map was made anew after {waited:?}");
+        let tables = made.spec.map.tables.iter();
+        let tables: Vec<_> =
+            tables.map(|t| (t.table.as_str(), t.epoch, t.owner.as_deref())).collect();
+        let left =
+            [("big_cities", 2, Some("big-cities")), ("loaded", 1, None), ("prices", 4, None)];
+        ensure!(made.spec.map.generation == 8 && tables == left, "{:?}", made.spec.map);
+        ensure!(made.spec.map.shards.len() == 2 && made.status.is_none());
+        let status = self
+            .status("the loss is told", |status| {
+                truth(status, "Degraded") == Some(("True", "ShardMapLost"))
+            })
+            .await?;
+        ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
+        ensure!(status.active_generation >= Some(5), "{status:?}");
+        until("an event tells it", LIMIT, || async {
+            let events = self.list::<Event>().await?;
+            let told = |event: &Event| event.reason.as_deref() == Some("ShardMapRestored");
+            Ok(events.iter().any(told).then_some(()))
+        })
+        .await?;
+        self.activate_map().await?;
+        let status = self
+            .status("all is well", |status| {
+                truth(status, "Degraded") == Some(("False", "AsExpected"))
+            })
+            .await?;
+        ensure!(status.active_generation == Some(8) && status.tables == 3, "{status:?}");
+        Ok(())
+    }
+
+    /// What the leader does after a test.
+    async fn activate_map(&self) -> Result<()> {
+        let map = self.get::<OpaqueShardMap>("demo").await?;
+        let status = json!({"status": {"active": map.spec.map, "uid": map.metadata.uid}});
+        self.patch_status::<OpaqueShardMap>("demo", &status).await
     }
 
     /// `kubectl replace --force`: sets of the cluster before are removed in any order, after its map perhaps.

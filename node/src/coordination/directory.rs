@@ -86,9 +86,9 @@ impl Directory {
     pub(super) fn snapshot(&self, known: &Snapshot) -> Result<Snapshot, CoordinationError> {
         let state = self.state()?;
         let leader = self.leader()?.or_else(|| known.leader.clone());
-        let Reading { active, uid, proposed, standing } = state.read(known);
+        let Reading { active, uid, proposed, standing, highest } = state.read(known);
         let members = state.members;
-        Ok(Snapshot { active, proposed, leader, members, map_uid: uid, standing })
+        Ok(Snapshot { active, proposed, leader, members, map_uid: uid, standing, highest })
     }
 
     pub(super) fn initialize(

@@ -57,6 +57,8 @@ pub(super) struct Served<'a> {
     pub(super) known: Option<&'a Map>,
     /// UID of the object that it was read from.
     pub(super) known_uid: Option<&'a str>,
+    /// The highest generation that this node has ever heard of.
+    pub(super) heard: u64,
     /// What the members say, dead ones included.
     pub(super) members: &'a [MemberRecord],
 }
@@ -69,6 +71,8 @@ pub(super) struct Reading {
     pub(super) uid: Option<String>,
     pub(super) proposed: Option<Map>,
     pub(super) standing: Standing,
+    /// The highest generation that was ever heard of.
+    pub(super) highest: u64,
 }
 
 impl Reading {
@@ -139,6 +143,7 @@ impl<'a> Written<'a> {
             uid: uid.map(str::to_owned),
             proposed: self.follows(served, above).cloned(),
             standing: self.standing(served),
+            highest: self.highest(served),
         }
     }
 
@@ -293,7 +298,8 @@ impl<'a> Written<'a> {
 impl<'a> Served<'a> {
     /// As a node knows it from its last snapshot.
     pub(super) fn new(snapshot: &'a Snapshot, members: &'a [MemberRecord]) -> Self {
-        Self { known: snapshot.active.as_ref(), known_uid: snapshot.map_uid.as_deref(), members }
+        let (known, known_uid) = (snapshot.active.as_ref(), snapshot.map_uid.as_deref());
+        Self { known, known_uid, heard: snapshot.highest, members }
     }
 
     /// The highest active generation; 0 if nothing is served.
@@ -308,7 +314,8 @@ impl<'a> Served<'a> {
             let failed = member.failed.as_ref().map_or(0, |failed| failed.generation);
             failed.max(member.prepared_generation)
         };
-        self.members.iter().map(number).max().unwrap_or(0).max(self.generation())
+        let heard = self.heard.max(self.generation());
+        self.members.iter().map(number).max().unwrap_or(0).max(heard)
     }
 
     /// Names of the tables that are served; a name may come more than once.

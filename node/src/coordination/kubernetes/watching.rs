@@ -216,10 +216,10 @@ impl Seen {
         let members: Vec<MemberRecord> = ours.map(|member| member.record.clone()).collect();
         let maps = self.maps.as_ref().filter(|_| self.complete);
         let written = maps.map_or(Written::nothing(), Maps::written);
-        let Reading { active, uid, proposed, standing } =
+        let Reading { active, uid, proposed, standing, highest } =
             written.read(&Served::new(known, &members));
         let leader = self.leader.clone();
-        Snapshot { active, proposed, leader, members, map_uid: uid, standing }
+        Snapshot { active, proposed, leader, members, map_uid: uid, standing, highest }
     }
 
     fn fails(&mut self, what: &str, error: &watcher::Error) {

@@ -43,7 +43,7 @@ fn object<'a>(uid: &'a str, active: Option<&'a Map>, newest: &'a Map) -> Written
 }
 
 fn served<'a>(known: Option<&'a Map>, members: &'a [MemberRecord]) -> Served<'a> {
-    Served { known, known_uid: known.map(|_| "one"), members }
+    Served { known, known_uid: known.map(|_| "one"), heard: 0, members }
 }
 
 #[test]

@@ -81,6 +81,13 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "Pod {{ $labels.pod }} has not served the active generation for 10 minutes.",
         ),
         alert(
+            "OpaqueShardMapLost",
+            format!("max(opaque_node_shard_map_lost{{{of}}}) == 1"),
+            "2m",
+            "warning",
+            "The shard map as it is written down has not been the one that nodes serve for 2 minutes.",
+        ),
+        alert(
             "OpaqueCertificateExpires",
             format!(
                 "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",

@@ -135,11 +135,12 @@ impl World {
         let before = node.known.active.as_ref().map_or(0, |map| map.generation);
         let after = reading.active.as_ref().map_or(0, |map| map.generation);
         assert!(after >= before, "active went back from {before} to {after}");
-        let Reading { active, uid, proposed, standing } = reading;
+        let Reading { active, uid, proposed, standing, highest } = reading;
         let prepares = proposed.as_ref().map_or(node.prepared, |map| map.generation);
         node.prepared = prepares.max(after);
         node.serves.clone_from(&active);
-        node.known = Snapshot { active, map_uid: uid, proposed, standing, ..Snapshot::default() };
+        let rest = Snapshot::default();
+        node.known = Snapshot { active, map_uid: uid, proposed, standing, highest, ..rest };
     }
 
     /// As a leader: what is served is written, and what every node has prepared becomes active.
