@@ -66,7 +66,7 @@ impl Containers {
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { uid: _, restarts, ended } = self;
-        write!(f, "started {} times", restarts + 1)?;
+        write!(f, "restarted {restarts} times")?;
         ended.iter().try_for_each(|reason| write!(f, ", ended last as {reason}"))
     }
 }
@@ -113,13 +113,13 @@ mod tests {
         assert_eq!(before.changes(&before), Vec::<String>::new());
         assert_eq!(
             before.changes(&containers("a", 2, Some("OOMKilled"))),
-            ["node of demo-0 was started 1 times and is started 3 times, ended last as OOMKilled"]
+            ["node of demo-0 was restarted 0 times and is restarted 2 times, ended last as OOMKilled"]
         );
         assert_eq!(
             before.changes(&containers("b", 0, None)),
-            ["node of demo-0 was started 1 times and is another pod of this name"]
+            ["node of demo-0 was restarted 0 times and is another pod of this name"]
         );
         let gone = Containers { selector: String::new(), runs: BTreeMap::new() };
-        assert_eq!(before.changes(&gone), ["node of demo-0 was started 1 times and is gone"]);
+        assert_eq!(before.changes(&gone), ["node of demo-0 was restarted 0 times and is gone"]);
     }
 }

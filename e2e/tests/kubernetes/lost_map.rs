@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use opaque_crds::OpaqueShardMap;
 use opaque_e2e::harness::{
-    self, Containers, Faults, Namespace, QueryLoop, Question, measured, product,
+    self, Containers, Faults, QueryLoop, Question, measured, product,
 };
 use opaque_e2e::poll;
 use tokio::time::Instant;
