@@ -58,7 +58,8 @@ test: setup ## everything that must hold: lint, docs, all tests, a bounded fuzz 
 	scripts/fuzz.sh
 
 # The tests' program is built before the cluster starts: `cargo test` finds it fresh.
-# Three tests at a time: one waits for ten minutes, all of them (e2e/tests/kubernetes/all_quiet.rs).
+# Three tests at a time: most of a test is waiting. OPAQUE_E2E_STEADY_S=600 lets one of them watch a cluster at rest for
+# ten minutes in place of two (e2e/tests/kubernetes/all_quiet.rs).
 E2E_TEST := cargo test $(WORKSPACE) --test
 e2e: $(if $(EXISTING),images,setup) ## test in a real Kubernetes that it starts (root); KUBECONFIG=... EXISTING=1: in yours
 	$(if $(EXISTING),,$(call beside_servers,images))

@@ -1,8 +1,10 @@
 //! What a test in a cluster uses.
 //!
 //! **Map.** [`namespace`] gives each test a place of its own, and tells what was in it when the test
-//! fails; [`faults`] kills, stops and restarts; [`lead`] tells who holds a Lease; [`audit`] counts calls of the API; [`product`] installs Opaque as a user does; [`query_loop`] asks
-//! private questions all the time and checks the answers; [`way`] is how those questions get into the cluster.
+//! fails; [`faults`] kills, stops and restarts, [`network`] cuts pods off; [`containers`] tells
+//! whether one was restarted; [`lead`] tells who holds a Lease; [`audit`] counts calls of the API;
+//! [`product`] installs Opaque as a user does; [`query_loop`] asks private questions all the time
+//! and checks the answers; [`way`] is how those questions get into the cluster.
 //!
 //! **Flow.** A test is `harness::run("name", async |namespace| ...)`: it makes the namespace, runs the
 //! body, shows pods, logs, events and our objects if the body failed, and deletes the namespace.
@@ -14,8 +16,8 @@
 //! | [`run_beside_all`] | yes | once it is prepared |
 //!
 //! **Any cluster.** With a cluster of somebody else (`make e2e EXISTING=1`) there is nothing to kill, and no
-//! audit log: [`Faults::new`] and [`Audit::new`] fail with [`NotOurCluster`], and the test is skipped. A test
-//! that needs them asks for them first.
+//! audit log: [`Faults::new`] and [`Audit::new`] fail with [`NotOurCluster`], and the test is
+//! skipped. A test that needs them asks for them first.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -27,16 +29,20 @@ use kube::Client;
 use tokio::sync::RwLock;
 
 pub use self::audit::Audit;
-pub use self::faults::{Cut, Faults};
+pub use self::containers::Containers;
+pub use self::faults::Faults;
 pub use self::lead::Lead;
 pub use self::namespace::Namespace;
+pub use self::network::{Block, Cut};
 pub use self::query_loop::{QueryLoop, Question, Summary};
 pub use self::way::Way;
 
 pub mod audit;
+pub mod containers;
 pub mod faults;
 pub mod lead;
 pub mod namespace;
+pub mod network;
 pub mod product;
 pub mod query_loop;
 pub mod way;
@@ -53,8 +59,8 @@ where
     in_namespace(name, body).await
 }
 
-/// Like [`run`], while no other test runs: for tests that stop a server of the cluster, or measure what
-/// the whole cluster does.
+/// Like [`run`], while no other test runs: for tests that stop a server of the cluster, or measure
+/// what the whole cluster does.
 pub async fn run_alone<B>(name: &str, body: B) -> Result<()>
 where
     B: AsyncFnOnce(&Namespace) -> Result<()>,
@@ -63,8 +69,8 @@ where
     in_namespace(name, body).await
 }
 
-/// Like [`run`], and once it is prepared also beside a test that runs alone: for one that lasts so long that
-/// no other can wait for it. Its body has to bear that the API server is restarted.
+/// Like [`run`], and once it is prepared also beside a test that runs alone: for one that lasts so
+/// long that no other can wait for it. Its body has to bear that the API server is restarted.
 pub async fn run_beside_all<P, T, B>(name: &str, prepare: P, body: B) -> Result<()>
 where
     P: AsyncFnOnce(&Namespace) -> Result<T>,

@@ -1,4 +1,4 @@
-//! Things that go wrong, on purpose.
+//! Things that go wrong, on purpose: processes here, the network in [`super::network`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,20 +6,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::ListParams;
 
 use super::namespace::{Namespace, container_id};
 use super::variable;
 use crate::cluster::{FOLDER_VARIABLE, INIT_VARIABLE};
 use crate::processes::{self, Seen};
-use crate::{cluster, command, poll};
+use crate::{cluster, poll};
 
 /// How long a server may take to come back.
 const BACK: Duration = Duration::from_secs(120);
-/// How long one tool may take.
-const TOOL: Duration = Duration::from_secs(30);
-/// Where the API server listens, also behind its Service.
-const API_PORT: u16 = 6443;
 
 /// Reaches into the cluster that `e2e-cluster` has started.
 #[derive(Clone, Debug)]
@@ -74,30 +69,6 @@ impl Faults {
         Ok(time)
     }
 
-    /// Cuts the pods of a namespace off from the API server: connections to it stay, and nothing answers.
-    /// Nobody else notices.
-    pub async fn cut_from_api(&self, namespace: &Namespace) -> Result<Cut> {
-        let pods = namespace.api::<Pod>().list(&ListParams::default()).await?;
-        let addresses: Vec<_> = pods
-            .into_iter()
-            .filter_map(|pod| pod.status.and_then(|status| status.pod_ip))
-            .collect();
-        if addresses.is_empty() {
-            bail!("no pod has an address yet");
-        }
-        let cut = Cut { faults: self.clone(), table: namespace.name().to_owned() };
-        let rules = format!(
-            "table inet {} {{ chain input {{ type filter hook input priority -10; \
-             ip saddr {{ {} }} tcp dport {API_PORT} drop; }}; }}",
-            cut.table,
-            addresses.join(", ")
-        );
-        let mut nft = self.inside(Path::new("nft"));
-        nft.arg(rules);
-        command::success(nft, TOOL).await?;
-        Ok(cut)
-    }
-
     /// Process id of a server of the cluster, such as `kubelet`.
     pub fn server(&self, name: &str) -> Result<u32> {
         let mut found = processes::below(self.init)?.into_iter().filter(|p| p.program() == name);
@@ -125,22 +96,5 @@ impl Faults {
         // Without the namespace of process ids, nsenter becomes the program: it can be killed.
         command.args(["--target", &self.init.to_string(), "--net", "--mount", "--"]).arg(program);
         command
-    }
-}
-
-/// Pods that do not reach the API server. Dropping it heals that, whatever becomes of the test.
-#[derive(Debug)]
-pub struct Cut {
-    faults: Faults,
-    table: String,
-}
-
-impl Drop for Cut {
-    fn drop(&mut self) {
-        let mut nft = self.faults.inside(Path::new("nft")).into_std();
-        let status = nft.args(["delete", "table", "inet", &self.table]).status();
-        if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
-            eprintln!("pods of {} still do not reach the API server: {status:?}", self.table);
-        }
     }
 }

@@ -18,6 +18,10 @@ use crate::poll;
 static KINDS: OnceCell<()> = OnceCell::const_new();
 /// The port for clients (docs/decisions/009).
 pub(super) const PORT: u16 = 7100;
+/// Selects the pods of cluster `demo`.
+pub const NODES: &str = "opaque.dev/cluster=demo,opaque.dev/shard";
+/// What the example says of the memory of a pod; [`memory`] replaces it.
+pub const MEMORY: &str = "memory: 512Mi}\n            limits: {memory: 1Gi}";
 /// How long a cluster may take from its manifests to its first answer, on a busy machine.
 const SERVES: Duration = Duration::from_secs(240);
 
@@ -26,8 +30,8 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Installs both charts: the kinds once, the operator in this namespace. Returns when Helm does, before
-/// the operator's pods are Ready.
+/// Installs both charts: the kinds once, the operator in this namespace. Returns when Helm does,
+/// before the operator's pods are Ready.
 pub async fn install(namespace: &Namespace, values: &[&str]) -> Result<()> {
     let charts = root().join("charts");
     let (kinds, operator) = (path(&charts.join("opaque-crds"))?, path(&charts.join("opaque"))?);
@@ -53,7 +57,8 @@ pub async fn apply_cluster_of(namespace: &Namespace, shards: u32, replicas: u32)
     apply_cluster_with(namespace, shards, replicas, &[]).await
 }
 
-/// As [`apply_cluster_of`], with texts of the manifest replaced, such as `("mode: none", "mode: token")`.
+/// As [`apply_cluster_of`], with texts of the manifest replaced, such as
+/// `("mode: none", "mode: token")`.
 pub async fn apply_cluster_with(
     namespace: &Namespace,
     shards: u32,
@@ -80,6 +85,17 @@ pub async fn apply_cluster_with(
     }
     namespace.apply(&manifest).await?;
     Ok(())
+}
+
+/// In place of [`MEMORY`]: pods with this limit, such as `192Mi`, and with variables for container
+/// `node`.
+pub fn memory(limit: &str, variables: &[(&str, &str)]) -> String {
+    let variable = |(name, value): &(&str, &str)| format!("{{name: {name}, value: \"{value}\"}}");
+    let variables: Vec<_> = variables.iter().map(variable).collect();
+    format!(
+        "memory: 64Mi}}\n            limits: {{memory: {limit}}}\n          env: [{}]",
+        variables.join(", ")
+    )
 }
 
 /// Applies `examples/kubernetes/weather.yaml`.
@@ -117,23 +133,40 @@ pub async fn condition(
     status: &str,
     limit: Duration,
 ) -> Result<Duration> {
+    condition_says(namespace, object, (condition, status), &[], limit).await
+}
+
+/// As [`condition`], and until reason and message of the condition have these words. A failure
+/// shows what they were instead.
+pub async fn condition_says(
+    namespace: &Namespace,
+    object: &str,
+    (condition, status): (&str, &str),
+    words: &[&str],
+    limit: Duration,
+) -> Result<Duration> {
     let find = || async {
         let text = namespace.kubectl(&["get", object, "--output=json"]).await?;
         let object: Value = serde_json::from_str(&text)?;
         let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-        let text = |c: &Value, field| c.get(field).and_then(Value::as_str).map(str::to_owned);
-        let found = conditions.into_iter().flatten().any(|c| {
-            text(c, "type").as_deref() == Some(condition)
-                && text(c, "status").as_deref() == Some(status)
-        });
-        Ok(found.then_some(()))
+        let text = |c: &Value, field| c.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+        let found = conditions.into_iter().flatten().find(|c| text(c, "type") == condition);
+        let found = found.context("there is no such condition yet")?;
+        let is = text(found, "status");
+        let said = format!("{}: {}", text(found, "reason"), text(found, "message"));
+        let says = words.iter().all(|words| said.contains(words));
+        ensure!(is == status && says, "it is {is}: {said}");
+        Ok(Some(()))
     };
-    let what = format!("{object} is {condition}={status}");
+    let what = match words {
+        [] => format!("{object} is {condition}={status}"),
+        words => format!("{object} is {condition}={status} and says {words:?}"),
+    };
     Ok(poll::until(&what, limit, find).await?.1)
 }
 
-/// A question to cluster `demo` through its Service. The folder holds the client's keys and the file
-/// with the authority that it trusts.
+/// A question to cluster `demo` through its Service. The folder holds the client's keys and the
+/// file with the authority that it trusts.
 pub async fn question(
     namespace: &Namespace,
     sql: &str,
@@ -148,7 +181,8 @@ pub async fn question(
     let home = folder.path().join("home");
     let right = right.iter().map(|&answer| answer.into()).collect();
     let way = Way::to(namespace)?;
-    Ok((Question { way, url, ca, home, sql: sql.into(), right }, folder))
+    let options = Vec::new();
+    Ok((Question { way, url, ca, home, options, sql: sql.into(), right }, folder))
 }
 
 /// Asks once and compares.

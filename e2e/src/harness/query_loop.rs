@@ -30,9 +30,12 @@ pub struct Question {
     pub ca: PathBuf,
     /// `OPAQUE_HOME`: a folder of its own, kept between queries, since the keys lie in it.
     pub home: PathBuf,
+    /// Further options of `opaque`, such as `--token-file FILE`.
+    pub options: Vec<String>,
     /// The statement.
     pub sql: String,
-    /// Answers that are right, as CSV: more than one while a table changes from an epoch to the next.
+    /// Answers that are right, as CSV: more than one while a table changes from an epoch to the
+    /// next.
     pub right: Vec<String>,
 }
 
@@ -76,26 +79,41 @@ struct Outcome {
 impl Question {
     /// Asks once.
     pub async fn ask(&self) -> Result<String> {
+        self.opaque(&["query", "--format", "csv", &self.sql], QUERY).await
+    }
+
+    /// Runs another command of `opaque` against the same cluster, such as `load`, and returns what
+    /// it prints.
+    pub async fn opaque(&self, arguments: &[&str], limit: Duration) -> Result<String> {
         let opaque = super::binary("opaque")?;
         match &self.way {
-            Way::Inside(faults) => self.run(faults.inside(&opaque), &self.url).await,
+            Way::Inside(faults) => {
+                self.run(faults.inside(&opaque), &self.url, arguments, limit).await
+            }
             Way::Forwarded(namespace) => {
                 let forward = Forward::start(namespace).await?;
-                self.run(Command::new(&opaque), &forward.url()).await
+                self.run(Command::new(&opaque), &forward.url(), arguments, limit).await
             }
         }
     }
 
     /// Runs `opaque`, as a user does.
-    async fn run(&self, mut opaque: Command, url: &str) -> Result<String> {
+    async fn run(
+        &self,
+        mut opaque: Command,
+        url: &str,
+        arguments: &[&str],
+        limit: Duration,
+    ) -> Result<String> {
         opaque
             .arg("--cluster")
             .arg(url)
             .arg("--ca")
             .arg(&self.ca)
-            .args(["query", "--format", "csv", &self.sql])
+            .args(&self.options)
+            .args(arguments)
             .env("OPAQUE_HOME", &self.home);
-        command::success(opaque, QUERY).await
+        command::success(opaque, limit).await
     }
 }
 

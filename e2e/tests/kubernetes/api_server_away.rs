@@ -35,12 +35,12 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
         let before = leads.map(|lease| Lead::of(namespace, lease));
         let before = try_join_all(before).await?;
         let start = Instant::now();
-        let cut = faults.cut_from_api(namespace).await?;
+        let cut = faults.cut_all_from_api(namespace).await?;
         while start.elapsed() < OUTAGE {
             queries.answers(1, LIMIT).await?;
         }
         measured("API server out of reach, while queries were answered", start.elapsed());
-        drop(cut);
+        cut.heal();
         let start = Instant::now();
         // They were lost, or there was no outage.
         for (lease, before) in leads.into_iter().zip(before) {

@@ -37,6 +37,21 @@ impl Bucket {
         Ok(())
     }
 
+    /// Takes away the manifest of an epoch, which then cannot be loaded; returns where it was, and
+    /// its bytes.
+    pub(crate) async fn take_manifest(
+        &self,
+        prefix: &str,
+        table: &str,
+        epoch: i64,
+    ) -> Result<(String, Vec<u8>)> {
+        let number = format!("{epoch:020}");
+        let path = Path::from_iter([prefix, "tables", table, "epochs", &number, "manifest.json"]);
+        let bytes = self.0.get(&path).await?.bytes().await?;
+        self.0.delete(&path).await?;
+        Ok((path.to_string(), bytes.to_vec()))
+    }
+
     /// Numbers of the epochs of a table that have objects, for a cluster whose prefix is `prefix`.
     pub(crate) async fn epochs(&self, prefix: &str, table: &str) -> Result<Vec<i64>> {
         let folder = Path::from_iter([prefix, "tables", table, "epochs"]);

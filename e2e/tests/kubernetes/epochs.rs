@@ -13,19 +13,19 @@ use tokio::time::Instant;
 use crate::bucket::Bucket;
 
 /// Four rows of four buckets; every one of them differs between any two epochs.
-const SQL: &str = "SELECT city, temperature FROM weather \
+pub(crate) const SQL: &str = "SELECT city, temperature FROM weather \
                    WHERE city IN ('Cairo', 'London', 'Santiago', 'Tokyo') ORDER BY city";
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// The right answer when all temperatures are `warmer` than in the example.
-fn answer(warmer: i32) -> String {
+pub(crate) fn answer(warmer: i32) -> String {
     let rows = [("Cairo", 33), ("London", 11), ("Santiago", 21), ("Tokyo", 27)];
     let lines = rows.map(|(city, temperature)| format!("{city},{}\n", temperature + warmer));
     format!("city,temperature\n{}", lines.concat())
 }
 
 /// Changes the source: the example's rows, with all temperatures `warmer`.
-async fn change(namespace: &Namespace, warmer: i32) -> Result<()> {
+pub(crate) async fn change(namespace: &Namespace, warmer: i32) -> Result<()> {
     let file = std::fs::read_to_string(product::root().join("examples/weather/weather.csv"))?;
     let mut changed = String::new();
     for (number, line) in file.lines().enumerate() {

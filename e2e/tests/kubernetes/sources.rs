@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::bucket::Bucket;
-use crate::tables::{file_server, weather_table};
+use crate::tables::{cities_table, file_server, weather_table};
 
 const LIMIT: Duration = Duration::from_secs(240);
 /// Of 135,233 cities.
@@ -37,7 +37,11 @@ async fn rows_come_from_a_config_map_a_web_server_and_an_object() -> Result<()> 
         let start = Instant::now();
         let url = json!({"url": "http://files/weather.csv"});
         namespace.apply(&weather_table("remote", "demo", &url)).await?;
-        namespace.apply(&cities_table(&format!("s3://{BUCKET}/{cities}"))).await?;
+        let object = json!({
+            "url": format!("s3://{BUCKET}/{cities}"),
+            "secretRef": {"name": "files"}, "format": "csv", "compression": "zstd",
+        });
+        namespace.apply(&cities_table("cities", &object, &[])).await?;
         for (table, city) in [("weather", "Santiago"), ("remote", "Cairo")] {
             let object = format!("opaquetable/{table}");
             product::condition(namespace, &object, "Available", "True", LIMIT).await?;
@@ -53,34 +57,4 @@ async fn rows_come_from_a_config_map_a_web_server_and_an_object() -> Result<()> 
         product::ask(&question).await
     })
     .await
-}
-
-/// `examples/cities/schema.sql`, with one searchable column.
-fn cities_table(url: &str) -> String {
-    let payload = [
-        ("name", "TEXT", false),
-        ("country", "TEXT", false),
-        ("admin1", "TEXT", true),
-        ("feature", "TEXT", false),
-        ("population", "INT", false),
-        ("elevation", "INT", true),
-        ("latitude", "REAL", false),
-        ("longitude", "REAL", false),
-        ("timezone", "TEXT", false),
-    ];
-    let mut columns = vec![json!({"name": "id", "type": "INT", "role": "key"})];
-    columns.extend(
-        payload.map(|(name, of, nulls)| json!({"name": name, "type": of, "nullable": nulls})),
-    );
-    json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable", "metadata": {"name": "cities"},
-        "spec": {
-            "clusterRef": {"name": "demo"},
-            "schema": {"columns": columns},
-            "source": {
-                "url": url, "secretRef": {"name": "files"}, "format": "csv", "compression": "zstd",
-            },
-        },
-    })
-    .to_string()
 }

@@ -3,7 +3,8 @@
 use opaque_e2e::cluster::pod_image;
 use serde_json::{Value, json};
 
-/// A pod `files` and its Service, which serve `weather.csv` of this content; any other path is not found.
+/// A pod `files` and its Service, which serve `weather.csv` of this content; any other path is not
+/// found.
 pub(crate) fn file_server(weather: &str) -> String {
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"},
@@ -53,6 +54,46 @@ pub(crate) fn weather_table(name: &str, cluster: &str, source: &Value) -> String
                 {"name": "temperature", "type": "INT"},
                 {"name": "humidity", "type": "INT"},
             ]},
+            "source": source,
+        },
+    })
+    .to_string()
+}
+
+/// A table of [`weather_table`] with the rows of the example, in the ConfigMap of
+/// [`opaque_e2e::harness::product::apply_weather`].
+pub(crate) fn same_weather(name: &str) -> String {
+    let source = json!({"configMapRef": {"name": "weather", "key": "weather.csv"}});
+    weather_table(name, "demo", &source)
+}
+
+/// `examples/cities/schema.sql`, from a file of that form; these columns are searchable beside the
+/// key.
+pub(crate) fn cities_table(name: &str, source: &Value, searchable: &[&str]) -> String {
+    let payload = [
+        ("name", "TEXT", false),
+        ("country", "TEXT", false),
+        ("admin1", "TEXT", true),
+        ("feature", "TEXT", false),
+        ("population", "INT", false),
+        ("elevation", "INT", true),
+        ("latitude", "REAL", false),
+        ("longitude", "REAL", false),
+        ("timezone", "TEXT", false),
+    ];
+    let mut columns = vec![json!({"name": "id", "type": "INT", "role": "key"})];
+    columns.extend(payload.map(|(name, of, nulls)| {
+        let mut column = json!({"name": name, "type": of, "nullable": nulls});
+        if searchable.contains(&name) {
+            column["role"] = "index".into();
+        }
+        column
+    }));
+    json!({
+        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable", "metadata": {"name": name},
+        "spec": {
+            "clusterRef": {"name": "demo"},
+            "schema": {"columns": columns},
             "source": source,
         },
     })
