@@ -60,7 +60,9 @@ pub(super) fn status(
     conditions.set(ConditionType::Paused, paused, reason, message);
     let (conditions, transitions) = conditions.finish();
     let active = facts.map.as_ref().and_then(|map| map.status.as_ref()?.active.as_ref());
-    let not_after = found.certificates.as_ref().map(|state| state.not_after.clone());
+    let certificates = found.certificates.as_ref();
+    let not_after = certificates.map(|state| state.not_after.clone());
+    let lists_not_after = certificates.map(|state| state.lists_not_after.clone());
     let status = OpaqueClusterStatus {
         observed_generation: generation,
         conditions,
@@ -76,6 +78,8 @@ pub(super) fn status(
         tables: active.map_or(0, |map| count(map.tables.iter())),
         certificates_not_after: not_after
             .unwrap_or_else(|| previous.certificates_not_after.clone()),
+        revocation_lists_not_after: lists_not_after
+            .unwrap_or_else(|| previous.revocation_lists_not_after.clone()),
     };
     (status, transitions)
 }
@@ -91,7 +95,10 @@ fn available(found: &Findings<'_>, conditions: &mut Conditions) {
     let down: Vec<_> = numbers(&found.shards, |shard| !shard.serves());
     match active {
         _ if !down.is_empty() => {
-            let message = format!("no pod is ready of {}", some(&down));
+            let mut message = format!("no pod is ready of {}", some(&down));
+            if let Some(words) = closed(found.facts) {
+                message = format!("{message}; {words}");
+            }
             conditions.set(type_, false, "ShardsNotReady", message);
         }
         None => {
@@ -285,6 +292,16 @@ fn node_words(facts: &Facts) -> Option<String> {
             .collect();
         (!waiting.is_empty()).then(|| some(&waiting))
     })
+}
+
+/// Nodes that admit no client, with the reason. They begin it with these words (`opaque-node`'s
+/// `access`).
+fn closed(facts: &Facts) -> Option<String> {
+    let closed =
+        facts.members.iter().filter(|member| member.message.starts_with("no client may ask"));
+    let closed: Vec<_> =
+        closed.map(|member| format!("pod {}: {}", member.node, member.message)).collect();
+    (!closed.is_empty()).then(|| some(&closed))
 }
 
 fn numbers(shards: &[ShardState], matches: impl Fn(&ShardState) -> bool) -> Vec<String> {
