@@ -8,9 +8,9 @@
 //!
 //! Health checks stay open: they are another service, which [`Guard`] does not wrap.
 //!
-//! **Guarantees.** Each request is checked anew, also on a connection that is open: a token that was
-//! removed, or a certificate that was revoked, is refused two seconds after the node's files say so.
-//! When nothing is left to compare with, no client may ask, and the node is not ready.
+//! **Guarantees.** Each request is checked anew, also on a connection that is open: a token that
+//! was removed, or a certificate that was revoked, is refused two seconds after the node's files
+//! say so. When nothing is left to compare with, no client may ask, and the node is not ready.
 
 mod limits;
 mod metrics;
@@ -81,8 +81,8 @@ impl Access {
         Ok(Arc::new(Self { mode, limits }))
     }
 
-    /// Reads tokens again when they change, and tells `readiness` and `state` while no client may ask;
-    /// never ends. [`Tls::follow`] reads certificates.
+    /// Reads tokens again when they change, and tells `readiness` and `state` while no client may
+    /// ask; never ends. [`Tls::follow`] reads certificates.
     pub async fn follow(self: Arc<Self>, readiness: Readiness, state: Arc<ReplicaState>) {
         let reading = async {
             let mut tick = tokio::time::interval(LOOK);

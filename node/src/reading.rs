@@ -11,9 +11,9 @@ pub(crate) const KEEP: Duration = Duration::from_secs(120);
 
 /// Reads what a directory holds at one moment.
 ///
-/// Kubernetes swaps the link `..data` to a directory with all files: it is followed once, so that no
-/// two files come from different moments. If it was swapped meanwhile, everything is read again: files
-/// of the former moment may have been missing already.
+/// Kubernetes swaps the link `..data` to a directory with all files: it is followed once, so that
+/// no two files come from different moments. If it was swapped meanwhile, everything is read again:
+/// files of the former moment may have been missing already.
 pub(crate) fn of_one_moment<T>(dir: &Path, read: impl Fn(&Path) -> T) -> T {
     loop {
         let moment = moment(dir);
@@ -42,7 +42,8 @@ pub struct Standing {
 /// The last successful reading of some files.
 ///
 /// **Guarantee.** What [`current`](Self::current) gives was read within the last [`KEEP`], even if
-/// [`look`](Self::look) is never called again: what was removed is gone in time although a disk hangs.
+/// [`look`](Self::look) is never called again: what was removed is gone in time although a disk
+/// hangs.
 pub(crate) struct Kept<T>(ArcSwap<State<T>>);
 
 struct State<T> {
@@ -157,8 +158,8 @@ mod tests {
     }
 
     proptest! {
-        /// At every second, what counts was there in a reading of the last two minutes, and since the
-        /// last reading that succeeded nothing that it lacked counts.
+        /// At every second, what counts was there in a reading of the last two minutes, and since
+        /// the last reading that succeeded nothing that it lacked counts.
         #[test]
         fn what_was_removed_is_gone_in_time(
             looks in proptest::collection::vec(

@@ -25,9 +25,9 @@ pub struct ClientAuth {
     /// all: whoever reaches the port may query.
     pub mode: ClientAuthMode,
 
-    /// Secret with key `ca.crt`: authorities whose certificates clients may present. With key `ca.crl`
-    /// also their revocation lists, in PEM: then a client needs a list in force of each authority above
-    /// its certificate.
+    /// Secret with key `ca.crt`: authorities whose certificates clients may present. With key
+    /// `ca.crl` also their revocation lists, in PEM: then a client needs a list in force of each
+    /// authority above its certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<LocalReference>,
 
@@ -35,9 +35,9 @@ pub struct ClientAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<LocalReference>,
 
-    /// Serial numbers of clients' certificates that no node accepts any more, whichever authority gave
-    /// them, in hexadecimal as `openssl x509 -noout -serial` prints them after the `=`. With mode
-    /// `mtls`.
+    /// Serial numbers of clients' certificates that no node accepts any more, whichever authority
+    /// gave them, in hexadecimal as `openssl x509 -noout -serial` prints them after the `=`. With
+    /// mode `mtls`.
     #[schemars(length(max = 1000), inner(length(max = 40)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(

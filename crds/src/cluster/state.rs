@@ -54,9 +54,9 @@ pub struct OpaqueClusterStatus {
     /// End of the certificate that ends first, or of its authority if that is before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates_not_after: Option<Time>,
-    /// End of the revocation list that ends first: from then on nodes refuse each other. It lies after
-    /// the end of every certificate that is in use, whether or not the operator runs. Absent where an
-    /// issuer of cert-manager signs.
+    /// End of the revocation list that ends first: from then on nodes refuse each other. It lies
+    /// after the end of every certificate that is in use, whether or not the operator runs. Absent
+    /// where an issuer of cert-manager signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation_lists_not_after: Option<Time>,
 }

@@ -1,11 +1,12 @@
 //! Tokens of clients: files of a directory, kept as digests.
 //!
-//! **Guarantees.** A token that was removed is refused from the next look on, whatever the other files
-//! hold: a file that cannot be read or holds no token is void alone, and named in a warning. While the
-//! directory itself cannot be read, its last content counts for two minutes; then no client may ask.
+//! **Guarantees.** A token that was removed is refused from the next look on, whatever the other
+//! files hold: a file that cannot be read or holds no token is void alone, and named in a warning.
+//! While the directory itself cannot be read, its last content counts for two minutes; then no
+//! client may ask.
 //!
-//! A token belongs to one client. If two files hold the same, it is that of the first by name, and the
-//! other file is void.
+//! A token belongs to one client. If two files hold the same, it is that of the first by name, and
+//! the other file is void.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,12 +1,12 @@
 //! Which certificates of clients hold: authorities, revocation lists and serial numbers.
 //!
-//! **Why apart from the node's own material.** That is taken whole or not at all. Here the former set
-//! would keep a revoked certificate in use for as long as anything is wrong with any file.
+//! **Why apart from the node's own material.** That is taken whole or not at all. Here the former
+//! set would keep a revoked certificate in use for as long as anything is wrong with any file.
 //!
-//! **Guarantees.** A certificate, list or serial number that is malformed is void alone. If there is a
-//! file of lists, a client needs a list in force of each authority above its certificate: a list that
-//! is void, or has ended, refuses its authority's clients and no others. While the files cannot be
-//! read, the last ones count for two minutes ([`Kept`](crate::reading::Kept)).
+//! **Guarantees.** A certificate, list or serial number that is malformed is void alone. If there
+//! is a file of lists, a client needs a list in force of each authority above its certificate: a
+//! list that is void, or has ended, refuses its authority's clients and no others. While the files
+//! cannot be read, the last ones count for two minutes ([`Kept`](crate::reading::Kept)).
 //!
 //! **Limits.** A serial number is refused whichever authority gave it.
 

@@ -54,8 +54,8 @@ impl Tls {
     /// Reads and checks the first set.
     ///
     /// # Errors
-    /// Whatever is missing or does not fit; a node without this material must not start. What clients
-    /// are verified with may come later.
+    /// Whatever is missing or does not fit; a node without this material must not start. What
+    /// clients are verified with may come later.
     pub fn open(settings: Settings) -> Result<Arc<Self>, TlsError> {
         let clients = (settings.client_auth == ClientAuth::Mtls)
             .then(|| Kept::new(read_trust(&settings), Instant::now()));

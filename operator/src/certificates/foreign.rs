@@ -93,8 +93,8 @@ pub(crate) fn plan(
     })
 }
 
-/// When a Secret's certificate ends, or the authority above it: issuers may sign for longer than they
-/// last themselves.
+/// When a Secret's certificate ends, or the authority above it: issuers may sign for longer than
+/// they last themselves.
 fn end(secret: &Contents) -> Option<OffsetDateTime> {
     let leaf = secret.certificate()?;
     let chain = Certificate::all(secret.text("ca.crt")).into_iter();

@@ -92,8 +92,8 @@ impl Wanted {
         })
     }
 
-    /// What [`CLIENTS_REVOKED`] shall say. It is there in every mode of `clientAuth`: pods that mount it
-    /// would get no change of any file without it.
+    /// What [`CLIENTS_REVOKED`] shall say. It is there in every mode of `clientAuth`: pods that
+    /// mount it would get no change of any file without it.
     pub(crate) fn clients_revoked(&self) -> (String, String) {
         let lines = self.clients_revoked.iter().map(|serial| format!("{serial}\n"));
         (CLIENTS_REVOKED.to_owned(), lines.collect())

@@ -1,8 +1,8 @@
 //! Revocation lists: one for each authority that is trusted, or its certificates are refused.
 //!
-//! **Guarantee.** A list ends no sooner than any certificate that its authority has signed: it is made
-//! for as long as the certificates live, is renewed before one is issued that would outlive it, and no
-//! list ends before the one that it replaces.
+//! **Guarantee.** A list ends no sooner than any certificate that its authority has signed: it is
+//! made for as long as the certificates live, is renewed before one is issued that would outlive
+//! it, and no list ends before the one that it replaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 

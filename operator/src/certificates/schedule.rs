@@ -72,12 +72,12 @@ impl Schedule {
         authority.not_after() - (life / 4_i32).max(self.duration)
     }
 
-    /// How long a new revocation list is valid: as long as a certificate that is issued just before the
-    /// next list is due.
+    /// How long a new revocation list is valid: as long as a certificate that is issued just before
+    /// the next list is due.
     ///
-    /// So a list is never the first to end. At most [`list_rhythm`](Self::list_rhythm) after the list,
-    /// a certificate is issued for `duration` at most: it ends when the list does, or before. If the
-    /// operator stops at any moment, every certificate ends before the list that covers it.
+    /// So a list is never the first to end. At most [`list_rhythm`](Self::list_rhythm) after the
+    /// list, a certificate is issued for `duration` at most: it ends when the list does, or before.
+    /// If the operator stops at any moment, every certificate ends before the list that covers it.
     pub(crate) fn list(&self) -> Duration {
         let rhythm = (self.duration - self.renew_before).max(self.duration / 3_i32);
         (self.duration + rhythm).max(SHORTEST_LIST)

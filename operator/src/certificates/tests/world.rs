@@ -270,8 +270,8 @@ impl World {
         self.observed.issuances.as_mut().unwrap().insert(name.into(), issuance);
     }
 
-    /// If the operator were away from now on, each certificate would end before the list that covers it:
-    /// those in Secrets, and those that nodes run on.
+    /// If the operator were away from now on, each certificate would end before the list that
+    /// covers it: those in Secrets, and those that nodes run on.
     pub(super) fn check_lists(&self) {
         let lists = ends(self.observed.trusted(PEER_CRL));
         let secrets = (0..self.wanted.shards).map(|shard| names::shard_certificate("demo", shard));
