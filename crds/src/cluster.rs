@@ -43,6 +43,8 @@ pub use tls::{IssuerReference, Tls};
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Available\")].reason"),
     printcolumn(name = "Generation", type_ = "integer", json_path = ".status.activeGeneration", description = "Generation of the shard map that serves"),
     printcolumn(name = "Blocked by", type_ = "string", json_path = ".status.operations[*].blockedBy", priority = 1),
+    printcolumn(name = "Certificates until", type_ = "string", json_path = ".status.certificatesNotAfter", description = "End of the certificate that ends first", priority = 1),
+    printcolumn(name = "Revocations until", type_ = "string", json_path = ".status.revocationListsNotAfter", description = "End of the revocation list that ends first; nodes then refuse each other", priority = 1),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas", description = "Ready pods of all shards", priority = 1),
     printcolumn(name = "Leader", type_ = "string", json_path = ".status.leader", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),

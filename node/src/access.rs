@@ -7,8 +7,13 @@
 //! | `none` | whoever reaches the port | nothing; only the node's own limits hold |
 //!
 //! Health checks stay open: they are another service, which [`Guard`] does not wrap.
+//!
+//! **Guarantees.** Each request is checked anew, also on a connection that is open: a token that
+//! was removed, or a certificate that was revoked, is refused two seconds after the node's files
+//! say so. When nothing is left to compare with, no client may ask, and the node is not ready.
 
 mod limits;
+mod metrics;
 mod tokens;
 
 use std::convert::Infallible;
@@ -20,6 +25,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::Frame;
 use opaque_identity::Leaf;
+use opaque_ops::admin::Readiness;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -30,9 +36,13 @@ use tonic::server::NamedService;
 use self::limits::{Limits, Permit};
 use self::tokens::Tokens;
 use crate::config::{ClientAuth, Config};
+use crate::coordination::UnixMillis;
 use crate::error::NodeError;
+use crate::reading::Standing;
+use crate::replica::ReplicaState;
 use crate::tls::{Caller, Tls};
 
+pub use self::metrics::Gauges;
 pub use self::tokens::TokensError;
 
 /// How often tokens are read again.
@@ -53,14 +63,16 @@ enum Mode {
 }
 
 impl Access {
-    /// The access that the settings describe.
+    /// The access that the settings describe. There may be nothing to compare with yet.
     ///
     /// # Errors
-    /// When there are no tokens to compare with.
+    /// When mode `token` has no directory.
     pub fn open(config: &Config, tls: &Arc<Tls>) -> Result<Arc<Self>, TokensError> {
         let mode = match (config.client_auth, &config.tokens_dir) {
             (ClientAuth::Mtls, _) => Mode::Mtls(Arc::clone(tls)),
-            (ClientAuth::Token, Some(dir)) => Mode::Token(Tokens::open(dir.clone())?),
+            (ClientAuth::Token, Some(dir)) => {
+                Mode::Token(Tokens::open(dir.clone(), Instant::now()))
+            }
             // The configuration demands the directory; without one nobody could have a token.
             (ClientAuth::Token, None) => return Err(TokensError::NoDirectory),
             (ClientAuth::None, _) => Mode::None,
@@ -69,15 +81,52 @@ impl Access {
         Ok(Arc::new(Self { mode, limits }))
     }
 
-    /// Reads tokens again when they change; never ends.
-    pub async fn follow(self: Arc<Self>) {
-        let mut tick = tokio::time::interval(LOOK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            if let Mode::Token(tokens) = &self.mode {
-                tokens.look();
+    /// Reads tokens again when they change, and tells `readiness` and `state` while no client may
+    /// ask; never ends. [`Tls::follow`] reads certificates.
+    pub async fn follow(self: Arc<Self>, readiness: Readiness, state: Arc<ReplicaState>) {
+        let reading = async {
+            let mut tick = tokio::time::interval(LOOK);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                let this = Arc::clone(&self);
+                let look = move || {
+                    if let Mode::Token(tokens) = &this.mode {
+                        tokens.look(Instant::now());
+                    }
+                };
+                // A panic is a bug of this file, and was reported; the next look may do better.
+                let _ = tokio::task::spawn_blocking(look).await;
             }
+        };
+        // Apart, since reading may hang.
+        let telling = async {
+            let mut tick = tokio::time::interval(LOOK);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                self.tell(&readiness, &state);
+            }
+        };
+        tokio::join!(reading, telling);
+    }
+
+    /// Says whether any client may ask.
+    pub fn tell(&self, readiness: &Readiness, state: &ReplicaState) {
+        let closed = self.standing(Instant::now(), UnixMillis::now()).closed;
+        match &closed {
+            None => readiness.ready(),
+            Some(reason) => readiness.not_ready(reason.as_str()),
+        }
+        state.closed(closed);
+    }
+
+    /// How clients' proofs stand.
+    pub fn standing(&self, now: Instant, clock: UnixMillis) -> Standing {
+        match &self.mode {
+            Mode::None => Standing::default(),
+            Mode::Mtls(tls) => tls.standing(now, clock),
+            Mode::Token(tokens) => tokens.standing(now),
         }
     }
 
@@ -91,7 +140,7 @@ impl Access {
                 let presented = presented.ok_or(NodeError::Unauthenticated(
                     "this cluster asks for a client certificate",
                 ))?;
-                let leaf = tls.material().client(presented).map_err(|error| {
+                let leaf = tls.client(presented, Instant::now()).map_err(|error| {
                     tracing::debug!(%error, "client refused");
                     NodeError::Unauthenticated("the client certificate does not hold any more")
                 })?;
@@ -103,9 +152,7 @@ impl Access {
                 let token = header
                     .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
                     .ok_or(NodeError::Unauthenticated("this cluster asks for a token"))?;
-                tokens
-                    .principal(token)
-                    .ok_or(NodeError::Unauthenticated("the token is not one of this cluster's"))?
+                tokens.principal(token, Instant::now()).map_err(NodeError::Unauthenticated)?
             }
         };
         self.limits.take(&principal, Instant::now()).map(Some)

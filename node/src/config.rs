@@ -52,8 +52,10 @@ pub struct Args {
     /// Uid of the pod that this node is, with --coordination kubernetes://; it owns the node's Lease.
     #[arg(long, env = "POD_UID")]
     pub pod_uid: Option<String>,
-    /// Directory with client.crt, client.key, peer.crt, peer.key and peer-ca.crt; peer-ca.crl and
-    /// clients-ca.crt where they are needed. Read again whenever it changes.
+    /// Directory with client.crt, client.key, peer.crt, peer.key and peer-ca.crt; peer-ca.crl where
+    /// it is needed. For --client-auth mtls clients-ca.crt, and if clients' certificates were
+    /// revoked clients-ca.crl (lists in PEM) or clients-ca.revoked (serial numbers in hexadecimal,
+    /// one a line). Read again whenever it changes.
     #[arg(long, value_name = "DIR")]
     pub tls_dir: PathBuf,
     /// Whether a peer is refused unless a valid revocation list covers its certificate.
@@ -62,7 +64,8 @@ pub struct Args {
     /// How clients prove who they are.
     #[arg(long, value_enum, default_value_t = ClientAuth::None)]
     pub client_auth: ClientAuth,
-    /// Directory of tokens, one file per client, named as the client.
+    /// Directory of tokens, one file per client, named as the client. Read again whenever it
+    /// changes; while it holds no token no client may ask, and the node is not ready.
     #[arg(long, value_name = "DIR")]
     pub tokens_dir: Option<PathBuf>,
     /// Requests in progress per client that has proved who it is.

@@ -11,7 +11,7 @@
 //!
 //! **Map.**
 //! - [`config`], [`server`]: the command line, and a node put together;
-//! - [`tls`], [`access`]: who is at the other end of a connection, and who may call;
+//! - [`tls`], [`access`], [`reading`]: who is at the other end of a connection, and who may call;
 //! - [`service`], [`description`], [`error`]: the wire;
 //! - [`cluster`], [`coordinator`], [`call`], [`peers`]: answering for the whole cluster;
 //! - [`local`], [`served`], [`batch`], [`pass`], [`registry`], [`pool`]: answering for this shard;
@@ -48,6 +48,7 @@ pub mod peers;
 pub mod placement;
 pub mod pool;
 pub mod prepare;
+pub mod reading;
 pub mod registry;
 pub mod replica;
 pub mod served;

@@ -17,6 +17,8 @@ use crate::served::{ServedTable, Serving};
 #[derive(Debug)]
 pub struct ReplicaState {
     record: Mutex<MemberRecord>,
+    /// Why no client may ask; said while there is nothing else to say.
+    closed: Mutex<Option<String>>,
     changed: Notify,
 }
 
@@ -41,12 +43,28 @@ impl ReplicaState {
             missing: [].into(),
             unreachable: Vec::new(),
         };
-        Self { record: Mutex::new(record), changed: Notify::new() }
+        Self { record: Mutex::new(record), closed: Mutex::default(), changed: Notify::new() }
     }
 
     /// The record as of `now`.
     pub fn record(&self, now: UnixMillis, resident_bytes: u64) -> MemberRecord {
-        MemberRecord { heartbeat: now, resident_bytes, ..self.lock().clone() }
+        let record = self.lock().clone();
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let message = match &*closed {
+            Some(closed) if record.message.is_empty() => closed.clone(),
+            _ => record.message,
+        };
+        MemberRecord { heartbeat: now, resident_bytes, message, ..record }
+    }
+
+    /// Notes why no client may ask, or that clients may.
+    pub fn closed(&self, reason: Option<String>) {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closed != reason {
+            *closed = reason;
+            drop(closed);
+            self.changed.notify_one();
+        }
     }
 
     /// Notes that a generation is loaded.

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
-use crate::access::{Access, Guard};
+use crate::access::{Access, Gauges, Guard};
 use crate::call::ShardCaller;
 use crate::cluster::Cluster;
 use crate::config::{Backend, Config};
@@ -152,15 +152,20 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let (stop, stopped) = watch::channel(false);
     let (retire, retiring) = watch::channel(false);
     let readiness = Readiness::not_yet("starting");
+    // Apart from the life of the node, which goes on whether clients may ask or not.
+    let admission = Readiness::not_yet("starting");
+    access.tell(&admission, &state);
     let admin = match config.admin_listen {
         Some(address) => {
+            let readiness = readiness.and(&admission);
             let mut registry =
                 metrics.registry(Arc::clone(&state), Arc::clone(&local), readiness.clone());
             registry.register_collector(Box::new(tls::Lives(Arc::clone(&tls))));
             registry.register_collector(Box::new(Losses(coordination.watch())));
+            registry.register_collector(Box::new(Gauges(Arc::clone(&access))));
             let admin = Admin::bind(address).await?;
             tracing::info!(address = %admin.address(), "health and metrics");
-            Some(tokio::spawn(admin.serve(readiness.clone(), Arc::new(registry))))
+            Some(tokio::spawn(admin.serve(readiness, Arc::new(registry))))
         }
         None => None,
     };
@@ -184,7 +189,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         .serve_with_incoming_shutdown(peer_connections, stopping(stopped.clone()));
     let telling = Arc::clone(&state);
     let reloading = tokio::spawn(async move {
-        tokio::join!(Arc::clone(&tls).follow(), access.follow(), tell(&tls, &telling))
+        let following = access.follow(admission, Arc::clone(&telling));
+        tokio::join!(Arc::clone(&tls).follow(), following, tell(&tls, &telling))
     });
     let loader = Loader::new(config.shard, store, pool, config.threads);
     let lifecycle = Arc::new(Lifecycle {

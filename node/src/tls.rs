@@ -10,7 +10,8 @@
 //! a connection to a peer.
 //!
 //! **Guarantees.** A set is taken whole or not at all: on any error the old one stays, is counted and
-//! logged once. A certificate that was accepted is verified again on calls after the material has
+//! logged once. What clients are verified with is taken apart from it, whatever else is wrong
+//! (`clients`). A certificate that was accepted is verified again on calls after the material has
 //! changed, and every five seconds ([`Presented`]): a revoked one, or one whose list ran out, is
 //! refused on connections that are open already. No session is resumed, since resumption skips all of
 //! this. TLS 1.3 only between peers; never plaintext.
@@ -18,8 +19,10 @@
 //! **Assumption.** The clock of the machine is right to within the lives of certificates.
 
 mod accept;
+mod clients;
 mod error;
 mod files;
+mod life;
 mod line;
 mod material;
 mod metrics;

@@ -38,6 +38,7 @@ use crate::context::Context;
 use crate::controller::{self, Reconciler};
 use crate::error::Error;
 use crate::labels;
+use crate::metrics::Ends;
 use crate::observe::Touched;
 use crate::status::announce;
 use build::Plan;
@@ -68,8 +69,11 @@ impl Reconciler for Clusters {
     const NAME: &'static str = "cluster";
     type Root = OpaqueCluster;
 
-    fn roots(&self, _context: &Context, touched: &Touched) -> Vec<(String, String)> {
+    fn roots(&self, context: &Context, touched: &Touched) -> Vec<(String, String)> {
         let namespace = touched.namespace().to_owned();
+        if touched.kind == "OpaqueCluster" && touched.deleted {
+            context.metrics.ends(&namespace, touched.name(), None);
+        }
         match touched.kind {
             "OpaqueCluster" | "OpaqueShardMap" => vec![(namespace, touched.name().to_owned())],
             _ => touched
@@ -135,6 +139,13 @@ impl Reconciler for Clusters {
         let previous = cluster.status.clone().unwrap_or_default();
         let (status, transitions) = report::status(&found, &previous, &Time(Timestamp::now()));
         let missing = !found.secrets.is_empty();
+        let end = |time: &Option<Time>| time.as_ref().map(|Time(time)| time.as_second());
+        let ends = Ends {
+            certificates: end(&status.certificates_not_after),
+            revocation_lists: end(&status.revocation_lists_not_after),
+        };
+        let namespace = cluster.namespace().unwrap_or_default();
+        context.metrics.ends(&namespace, &cluster.name_any(), Some(ends));
         context.write_status(&cluster, cluster.status.as_ref(), &status, None).await?;
         announce(context, &cluster.object_ref(&()), &transitions).await;
         let next = outcome?;

@@ -1,6 +1,8 @@
 //! What the operator counts. Labels are closed sets: no name of an object is one.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -45,6 +47,25 @@ struct Request {
     code: u16,
 }
 
+/// Something that ends.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ending {
+    /// `certificates` or `revocation_lists`.
+    kind: &'static str,
+}
+
+/// When a cluster's certificates and revocation lists end, in seconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// The certificate that ends first.
+    pub certificates: Option<i64>,
+    /// The revocation list that ends first.
+    pub revocation_lists: Option<i64>,
+}
+
+/// The ends of each cluster, by namespace and name.
+type Clusters = BTreeMap<(String, String), Ends>;
+
 /// Counters of the operator. Clones count into the same.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -55,7 +76,9 @@ pub struct Metrics {
     unreadable: Family<Kind, Counter>,
     requests: Family<Request, Counter>,
     leading: Gauge,
-    totals: std::sync::Arc<Totals>,
+    not_after: Family<Ending, Gauge>,
+    clusters: Arc<Mutex<Clusters>>,
+    totals: Arc<Totals>,
 }
 
 /// The same requests, to be read by tests and the log.
@@ -77,7 +100,9 @@ impl Metrics {
             unreadable: Family::default(),
             requests: Family::default(),
             leading: Gauge::default(),
-            totals: std::sync::Arc::default(),
+            not_after: Family::default(),
+            clusters: Arc::default(),
+            totals: Arc::default(),
         };
         let registry = registry.sub_registry_with_prefix("opaque_operator");
         registry.register("reconciles", "Reconciles by outcome", metrics.reconciles.clone());
@@ -98,6 +123,11 @@ impl Metrics {
             "leading",
             "Whether this operator is the active one",
             metrics.leading.clone(),
+        );
+        registry.register(
+            "not_after_seconds",
+            "End of what ends first in all clusters, in seconds since 1970; none while not leading",
+            metrics.not_after.clone(),
         );
         metrics
     }
@@ -127,6 +157,35 @@ impl Metrics {
     /// Notes whether this operator is the active one.
     pub fn leads(&self, leads: bool) {
         self.leading.set(i64::from(leads));
+        if !leads {
+            self.change(Clusters::clear);
+        }
+    }
+
+    /// Notes when a cluster's certificates and lists end; none of a cluster that is gone.
+    pub fn ends(&self, namespace: &str, cluster: &str, ends: Option<Ends>) {
+        let key = (namespace.to_owned(), cluster.to_owned());
+        self.change(|clusters| match ends {
+            Some(ends) => drop(clusters.insert(key, ends)),
+            None => drop(clusters.remove(&key)),
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Clusters)) {
+        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut clusters);
+        let first = |end: fn(&Ends) -> Option<i64>| clusters.values().filter_map(end).min();
+        let kinds = [
+            ("certificates", first(|ends| ends.certificates)),
+            ("revocation_lists", first(|ends| ends.revocation_lists)),
+        ];
+        for (kind, end) in kinds {
+            let ending = Ending { kind };
+            match end {
+                Some(end) => drop(self.not_after.get_or_create(&ending).set(end)),
+                None => drop(self.not_after.remove(&ending)),
+            }
+        }
     }
 
     /// Reconciles so far.
@@ -205,5 +264,35 @@ fn verb<B>(request: &http::Request<B>) -> &'static str {
         "PUT" => "update",
         "DELETE" => "delete",
         _ => "patch",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn what_ends_first_in_all_clusters_is_told_by_the_leader() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let text = || {
+            let mut text = String::new();
+            encode(&mut text, &registry).unwrap();
+            text
+        };
+        let ends = |certificates, revocation_lists| Some(Ends { certificates, revocation_lists });
+        metrics.leads(true);
+        metrics.ends("a", "demo", ends(Some(20), Some(30)));
+        metrics.ends("b", "demo", ends(Some(10), None));
+        let of = |kind: &str| format!("opaque_operator_not_after_seconds{{kind=\"{kind}\"}}");
+        let (certificates, lists) = (of("certificates"), of("revocation_lists"));
+        assert!(text().contains(&format!("{certificates} 10")), "{}", text());
+        assert!(text().contains(&format!("{lists} 30")), "{}", text());
+        metrics.ends("b", "demo", None);
+        assert!(text().contains(&format!("{certificates} 20")), "{}", text());
+        metrics.leads(false);
+        assert!(!text().contains(&certificates) && !text().contains(&lists), "{}", text());
     }
 }

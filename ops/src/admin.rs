@@ -23,12 +23,26 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// Whether a server should get work. Clones share one state.
 #[derive(Debug, Clone)]
-pub struct Readiness(Arc<Mutex<Option<String>>>);
+pub struct Readiness {
+    own: Arc<Mutex<Option<String>>>,
+    /// What must be ready as well.
+    also: Option<Arc<Self>>,
+}
 
 impl Readiness {
     /// Not ready, for a reason that people read.
     pub fn not_yet(reason: impl Into<String>) -> Self {
-        Self(Arc::new(Mutex::new(Some(reason.into()))))
+        Self { own: Arc::new(Mutex::new(Some(reason.into()))), also: None }
+    }
+
+    /// Ready while both are. What is said to the result is said to this one.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let also = match &self.also {
+            None => other.clone(),
+            Some(also) => also.and(other),
+        };
+        Self { own: Arc::clone(&self.own), also: Some(Arc::new(also)) }
     }
 
     /// Ready from now on.
@@ -48,11 +62,12 @@ impl Readiness {
 
     /// Why it is not ready; none when it is.
     pub fn reason(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        own.or_else(|| self.also.as_ref()?.reason())
     }
 
     fn set(&self, reason: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 }
 
@@ -177,6 +192,18 @@ mod tests {
         assert!(metrics.ends_with("# EOF\n"), "{metrics}");
         assert!(get(address, "/").await.starts_with("HTTP/1.1 404"));
         serving.abort();
+    }
+
+    #[test]
+    fn two_that_must_both_be_ready() {
+        let (life, access) = (Readiness::not_yet("loading"), Readiness::not_yet("no token"));
+        let both = life.and(&access);
+        assert_eq!(both.reason().as_deref(), Some("loading"));
+        life.ready();
+        assert_eq!(both.reason().as_deref(), Some("no token"));
+        assert!(life.is_ready() && !both.is_ready());
+        access.ready();
+        assert!(both.is_ready());
     }
 
     #[tokio::test]

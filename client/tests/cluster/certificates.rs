@@ -277,6 +277,116 @@ async fn clients_without_a_certificate_are_told_so_and_health_stays_open() {
     nodes.assert_unharmed();
 }
 
+/// How `/readyz` answers.
+fn readyz(port: u16) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut answer = String::new();
+    let asked = std::net::TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        stream.read_to_string(&mut answer)
+    });
+    asked.map_or_else(|error| error.to_string(), |_| answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_token_is_refused_whatever_else_is_there_and_none_at_all_is_said() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let admin = format!("127.0.0.1:{port}");
+    let arguments =
+        ["--client-auth", "token", "--tokens-dir", "DIR/tokens", "--admin-listen", &admin];
+    // Tokens may come after the node: it starts all the same.
+    let mut nodes = Bare::start(1, &arguments, |nodes| {
+        fs::create_dir(nodes.path("tokens")).unwrap();
+        for name in ["alice", "bob"] {
+            fs::write(nodes.path(name), format!("{name}-has-a-secret-of-16-letters")).unwrap();
+        }
+    })
+    .await;
+    wait_until("not ready", || readyz(port).contains("no client may ask")).await;
+    let give = |name: &str| fs::copy(nodes.path(name), nodes.path(&format!("tokens/{name}")));
+    let (alice, bob) = (nodes.path("alice"), nodes.path("bob"));
+    let refused = nodes.cli(&["--token-file", path(&alice), "tables"]);
+    assert!(text(&refused.stderr).contains("no client may ask"), "{}", text(&refused.stderr));
+    give("alice").unwrap();
+    give("bob").unwrap();
+    nodes.until_logged(0, "clients=2").await;
+    nodes.load_weather(&["--token-file", path(&alice)]);
+    wait_until("ready", || readyz(port).starts_with("HTTP/1.1 200")).await;
+
+    fs::write(nodes.path("tokens/bad"), "short").unwrap();
+    nodes.until_logged(0, "a token is void").await;
+    fs::remove_file(nodes.path("tokens/alice")).unwrap();
+    let with = |token: &std::path::Path| {
+        let overrides = Overrides { token_file: Some(token.to_owned()), ..Overrides::default() };
+        Client::connect(nodes.config(0, overrides)).unwrap()
+    };
+    let client = with(&alice);
+    let begun = Instant::now();
+    while query(&client, CAIRO).await.is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "still accepted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("a removed token was refused {:.1} s later", begun.elapsed().as_secs_f32());
+    assert_eq!(rows(&with(&bob), CAIRO).await, [[words("EG")]]);
+    assert!(!nodes.log(0).contains("has-a-secret"), "a token was logged");
+    nodes.assert_unharmed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_client_is_refused_on_an_open_connection_whatever_else_is_wrong() {
+    let clients = Authority::new("clients");
+    let mut nodes = Bare::start(1, &["--client-auth", "mtls"], |nodes| {
+        nodes.write(0, "clients-ca.crt", &clients.pem);
+        for (name, serial) in [("alice", 7), ("bob", 8)] {
+            let (certificate, key) = clients.named(&[&format!("{name}.example")], serial);
+            fs::write(nodes.path(&format!("{name}.crt")), certificate).unwrap();
+            fs::write(nodes.path(&format!("{name}.key")), key).unwrap();
+        }
+    })
+    .await;
+    let files = |name: &str| ["crt", "key"].map(|kind| nodes.path(&format!("{name}.{kind}")));
+    let [certificate, key] = files("alice");
+    nodes.load_weather(&["--client-cert", path(&certificate), "--client-key", path(&key)]);
+    let with = |name: &str| {
+        let [certificate, key] = files(name);
+        let overrides = Overrides {
+            client_cert: Some(certificate),
+            client_key: Some(key),
+            ..Overrides::default()
+        };
+        Client::connect(nodes.config(0, overrides)).unwrap()
+    };
+    let (alice, bob) = (with("alice"), with("bob"));
+    let answered = async |client: &Client| assert_eq!(rows(client, CAIRO).await, [[words("EG")]]);
+    let refused = async |client: &Client, why: &str| {
+        let begun = Instant::now();
+        while query(client, CAIRO).await.is_ok() {
+            assert!(begun.elapsed() < PATIENCE, "still accepted: {why}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        println!("{why}: refused after {:.1} s", begun.elapsed().as_secs_f32());
+    };
+    answered(&alice).await;
+    answered(&bob).await;
+    // The node's own files are broken meanwhile.
+    nodes.write(0, "peer.crt", "nothing");
+    nodes.until_logged(0, "TLS material refused").await;
+    nodes.write(0, "clients-ca.crl", &clients.list(&[7], 2200));
+    refused(&alice, "on a list").await;
+    answered(&bob).await;
+    nodes.write(0, "clients-ca.revoked", "08\n");
+    refused(&bob, "by its serial number").await;
+    nodes.write(0, "clients-ca.revoked", "");
+    let begun = Instant::now();
+    while query(&bob, CAIRO).await.is_err() {
+        assert!(begun.elapsed() < PATIENCE, "still refused");
+    }
+    nodes.write(0, "clients-ca.crl", &clients.list(&[], 2021));
+    refused(&bob, "a list that ran out").await;
+    health(&nodes).await;
+    nodes.assert_unharmed();
+}
+
 async fn reloaded_once(nodes: &Bare) {
     nodes.until_logged(0, "TLS material reloaded").await;
 }

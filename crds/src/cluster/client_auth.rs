@@ -15,6 +15,9 @@ use crate::reference::LocalReference;
     ),
     validation = Rule::new("(self.mode == 'token') == has(self.tokenSecretRef)").message(
         "tokenSecretRef must be set with mode token, and with no other mode"
+    ),
+    validation = Rule::new("self.mode == 'mtls' || !has(self.revokedSerials) || size(self.revokedSerials) == 0").message(
+        "clients have certificates to revoke with mode mtls only: leave revokedSerials empty with any other mode"
     )
 )]
 pub struct ClientAuth {
@@ -22,13 +25,28 @@ pub struct ClientAuth {
     /// all: whoever reaches the port may query.
     pub mode: ClientAuthMode,
 
-    /// Secret with key `ca.crt`: authorities whose certificates clients may present.
+    /// Secret with key `ca.crt`: authorities whose certificates clients may present. With key
+    /// `ca.crl` also their revocation lists, in PEM: then a client needs a list in force of each
+    /// authority above its certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<LocalReference>,
 
     /// Secret whose keys are clients' names and whose values are their tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<LocalReference>,
+
+    /// Serial numbers of clients' certificates that no node accepts any more, whichever authority
+    /// gave them, in hexadecimal as `openssl x509 -noout -serial` prints them after the `=`. With
+    /// mode `mtls`.
+    #[schemars(length(max = 1000), inner(length(max = 40)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.all(serial, serial.matches('^([0-9a-fA-F]{2}){1,20}$'))").message(
+            "each must be the serial number of a client's certificate in hexadecimal, 1 to 20 bytes of two digits each, without '0x' or ':'"
+        )
+    )]
+    pub revoked_serials: Vec<String>,
 }
 
 /// How a client proves who it is.

@@ -51,7 +51,12 @@ pub struct OpaqueClusterStatus {
     /// Tables that are served.
     #[serde(default)]
     pub tables: i32,
-    /// End of the certificate that ends first.
+    /// End of the certificate that ends first, or of its authority if that is before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates_not_after: Option<Time>,
+    /// End of the revocation list that ends first: from then on nodes refuse each other. It lies
+    /// after the end of every certificate that is in use, whether or not the operator runs. Absent
+    /// where an issuer of cert-manager signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation_lists_not_after: Option<Time>,
 }

@@ -1,4 +1,6 @@
-//! Tokens and limits; certificates of clients are in the tests of the cluster.
+//! Tokens and limits; certificates of clients are in the tests of TLS and of the cluster.
+
+use std::path::Path;
 
 use tonic::codegen::http::Request;
 
@@ -7,8 +9,8 @@ use super::*;
 const ALICE: &str = "alice-has-a-secret-of-her-own";
 const BOB: &str = "bob-has-another-secret-here";
 
-fn access(dir: &std::path::Path, concurrency: usize, rate: u32) -> Access {
-    let mode = Mode::Token(Tokens::open(dir.to_owned()).unwrap());
+fn access(dir: &Path, concurrency: usize, rate: u32) -> Access {
+    let mode = Mode::Token(Tokens::open(dir.to_owned(), Instant::now()));
     Access { mode, limits: Limits::new(concurrency, rate) }
 }
 
@@ -16,12 +18,21 @@ fn with(header: &str) -> Request<()> {
     Request::builder().header("authorization", header).body(()).unwrap()
 }
 
+fn write(dir: &Path, name: &str, content: &str) {
+    std::fs::write(dir.join(name), content).unwrap();
+}
+
 fn tokens() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("alice"), format!("{ALICE}\n")).unwrap();
-    std::fs::write(dir.path().join("bob"), BOB).unwrap();
-    std::fs::write(dir.path().join("..hidden"), "not a token").unwrap();
+    write(dir.path(), "alice", &format!("{ALICE}\n"));
+    write(dir.path(), "bob", BOB);
+    write(dir.path(), "..hidden", "not a token");
     dir
+}
+
+/// Whom a token proves, at a moment.
+fn who(tokens: &Tokens, token: &str, now: Instant) -> Option<String> {
+    tokens.principal(token.as_bytes(), now).ok().map(|name| name.to_string())
 }
 
 #[test]
@@ -41,34 +52,134 @@ fn only_the_bearer_of_a_token_is_admitted() {
     assert!(!shown.contains(ALICE), "{shown}");
 }
 
+/// At 152c974 one bad file kept every removed token in use.
 #[test]
-fn tokens_are_changed_without_a_restart_and_never_for_worse() {
-    let dir = tokens();
-    let access = access(dir.path(), 8, 0);
-    let Mode::Token(tokens) = &access.mode else { panic!("tokens") };
-    std::fs::write(dir.path().join("alice"), "a-new-secret-for-alice").unwrap();
-    tokens.look();
-    assert_eq!(tokens.principal(ALICE.as_bytes()), None);
-    assert_eq!(tokens.principal(b"a-new-secret-for-alice").as_deref(), Some("alice"));
-    std::fs::write(dir.path().join("bob"), "short").unwrap();
-    tokens.look();
-    assert_eq!(tokens.principal(BOB.as_bytes()).as_deref(), Some("bob"));
-    std::fs::remove_file(dir.path().join("bob")).unwrap();
-    tokens.look();
-    assert_eq!(tokens.principal(BOB.as_bytes()), None);
+fn a_removed_token_is_refused_at_the_next_look_whatever_the_other_files_hold() {
+    let bad: [&dyn Fn(&Path); 8] = [
+        &|dir| write(dir, "carol", ""),
+        &|dir| write(dir, "carol", "fifteen letters"),
+        &|dir| write(dir, "carol", "two words of sixteen and more"),
+        &|dir| write(dir, "carol", &"x".repeat(5000)),
+        &|dir| std::os::unix::fs::symlink("nowhere", dir.join("carol")).unwrap(),
+        &|dir| drop(std::os::unix::net::UnixListener::bind(dir.join("carol")).unwrap()),
+        &|dir| {
+            use std::os::unix::ffi::OsStrExt;
+            let name = std::ffi::OsStr::from_bytes(b"\xff");
+            std::fs::write(dir.join(name), "a token with sixteen letters").unwrap();
+        },
+        &|dir| write(dir, "carol", BOB),
+    ];
+    for (case, spoil) in bad.iter().enumerate() {
+        let (dir, now) = (tokens(), Instant::now());
+        let tokens = Tokens::open(dir.path().to_owned(), now);
+        spoil(dir.path());
+        std::fs::remove_file(dir.path().join("alice")).unwrap();
+        tokens.look(now);
+        assert_eq!(who(&tokens, ALICE, now), None, "case {case}");
+        assert_eq!(who(&tokens, BOB, now).as_deref(), Some("bob"), "case {case}");
+        let standing = tokens.standing(now);
+        assert_eq!((standing.void, standing.closed), (1, None), "case {case}");
+    }
 }
 
 #[test]
-fn tokens_that_protect_nothing_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let refused = || Tokens::open(dir.path().to_owned()).unwrap_err();
-    assert!(matches!(refused(), TokensError::None { .. }));
-    for bad in ["", "fifteen letters", "two words of sixteen and more", &"x".repeat(5000)] {
-        std::fs::write(dir.path().join("carol"), bad).unwrap();
-        assert!(matches!(refused(), TokensError::Token { .. }), "{}", bad.len());
+fn a_file_that_holds_no_token_any_more_voids_its_own_alone() {
+    let (dir, now) = (tokens(), Instant::now());
+    let tokens = Tokens::open(dir.path().to_owned(), now);
+    write(dir.path(), "alice", "a-new-secret-for-alice");
+    write(dir.path(), "bob", "short");
+    tokens.look(now);
+    assert_eq!(who(&tokens, ALICE, now), None);
+    assert_eq!(who(&tokens, "a-new-secret-for-alice", now).as_deref(), Some("alice"));
+    assert_eq!(who(&tokens, BOB, now), None);
+}
+
+#[test]
+fn a_token_of_two_files_is_that_of_the_first_by_name() {
+    let (dir, now) = (tokens(), Instant::now());
+    write(dir.path(), "zoe", ALICE);
+    let tokens = Tokens::open(dir.path().to_owned(), now);
+    assert_eq!(who(&tokens, ALICE, now).as_deref(), Some("alice"));
+    assert_eq!(tokens.standing(now).void, 1);
+    // A client that got another name keeps its token.
+    std::fs::remove_file(dir.path().join("alice")).unwrap();
+    tokens.look(now);
+    assert_eq!(who(&tokens, ALICE, now).as_deref(), Some("zoe"));
+    assert_eq!(tokens.standing(now).void, 0);
+}
+
+/// At 152c974 they counted for ever.
+#[test]
+fn tokens_that_cannot_be_read_any_more_count_for_two_minutes() {
+    let (dir, now) = (tokens(), Instant::now());
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let tokens = Tokens::open(dir.path().to_owned(), now);
+    let path = dir.path().to_owned();
+    drop(dir);
+    tokens.look(at(2));
+    assert_eq!(who(&tokens, ALICE, at(120)).as_deref(), Some("alice"));
+    assert_eq!(tokens.standing(at(120)).closed, None);
+    assert_eq!(tokens.standing(at(120)).unread, Duration::from_secs(120));
+    assert_eq!(who(&tokens, ALICE, at(121)), None);
+    let closed = tokens.standing(at(121)).closed.unwrap();
+    assert!(closed.contains("no client may ask: cannot read"), "{closed}");
+    std::fs::create_dir(&path).unwrap();
+    write(&path, "bob", BOB);
+    tokens.look(at(200));
+    assert_eq!(who(&tokens, BOB, at(200)).as_deref(), Some("bob"));
+    assert_eq!((who(&tokens, ALICE, at(200)), tokens.standing(at(200)).closed), (None, None));
+    std::fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
+fn without_any_token_no_client_may_ask_until_one_comes() {
+    let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
+    let missing = dir.path().join("not-there-yet");
+    for path in [dir.path(), &missing] {
+        let tokens = Tokens::open(path.to_owned(), now);
+        let refusal = tokens.principal(BOB.as_bytes(), now).unwrap_err();
+        assert!(refusal.contains("no client may ask"), "{refusal}");
+        assert!(tokens.standing(now).closed.unwrap().contains("no client may ask"));
+        std::fs::create_dir_all(path).unwrap();
+        write(path, "bob", BOB);
+        tokens.look(now);
+        assert_eq!(who(&tokens, BOB, now).as_deref(), Some("bob"));
+        std::fs::remove_file(path.join("bob")).unwrap();
+        tokens.look(now);
+        assert_eq!(who(&tokens, BOB, now), None);
     }
-    std::fs::remove_dir_all(dir.path()).unwrap();
-    assert!(matches!(refused(), TokensError::Read { .. }));
+}
+
+#[test]
+fn readiness_record_and_metrics_say_that_no_client_may_ask() {
+    let dir = tempfile::tempdir().unwrap();
+    let access = Arc::new(access(dir.path(), 8, 0));
+    let readiness = Readiness::not_yet("starting");
+    let state = ReplicaState::new("n".into(), 0, String::new(), String::new());
+    state.active(1);
+    let message = || state.record(UnixMillis(0), 0).message;
+    let mut registry = prometheus_client::registry::Registry::with_prefix("opaque_node");
+    registry.register_collector(Box::new(Gauges(Arc::clone(&access))));
+    let scrape = || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    };
+    write(dir.path(), "short", "short");
+    let Mode::Token(tokens) = &access.mode else { panic!("tokens") };
+    tokens.look(Instant::now());
+    access.tell(&readiness, &state);
+    assert!(readiness.reason().unwrap().contains("holds no usable token"));
+    assert!(message().contains("holds no usable token"));
+    let text = scrape();
+    assert!(text.contains("opaque_node_client_auth_closed 1"), "{text}");
+    assert!(text.contains("opaque_node_client_auth_void 1"), "{text}");
+    assert!(text.contains("opaque_node_client_auth_unread_seconds 0"), "{text}");
+    write(dir.path(), "bob", BOB);
+    tokens.look(Instant::now());
+    access.tell(&readiness, &state);
+    assert!(readiness.is_ready() && message().is_empty());
+    assert!(scrape().contains("opaque_node_client_auth_closed 0"));
 }
 
 #[test]

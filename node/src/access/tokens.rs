@@ -1,12 +1,24 @@
 //! Tokens of clients: files of a directory, kept as digests.
+//!
+//! **Guarantees.** A token that was removed is refused from the next look on, whatever the other
+//! files hold: a file that cannot be read or holds no token is void alone, and named in a warning.
+//! While the directory itself cannot be read, its last content counts for two minutes; then no
+//! client may ask.
+//!
+//! A token belongs to one client. If two files hold the same, it is that of the first by name, and
+//! the other file is void.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use thiserror::Error;
+
+use crate::reading::{Kept, Look, Standing, of_one_moment};
 
 /// Fewest bytes of a token: shorter ones can be guessed.
 const SHORTEST: usize = 16;
@@ -19,9 +31,16 @@ const LONGEST: u64 = 4096;
 /// that the time tells nothing of how near a guess was.
 pub(super) struct Tokens {
     dir: PathBuf,
-    current: ArcSwap<Vec<Token>>,
-    /// What was refused last, so that it is logged once.
-    last_refused: Mutex<Option<String>>,
+    kept: Kept<Reading>,
+}
+
+/// What a directory held.
+#[derive(Default, PartialEq)]
+struct Reading {
+    /// Ordered by client.
+    tokens: Vec<Token>,
+    /// Files that are void, and why.
+    void: BTreeMap<String, String>,
 }
 
 #[derive(PartialEq)]
@@ -30,6 +49,9 @@ struct Token {
     digest: blake3::Hash,
 }
 
+/// The content of each file by its name, or why it cannot be read.
+type Files = BTreeMap<String, Result<Vec<u8>, String>>;
+
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens").field("dir", &self.dir).finish_non_exhaustive()
@@ -37,110 +59,165 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Reads a directory.
-    pub(super) fn open(dir: PathBuf) -> Result<Self, TokensError> {
-        let current = ArcSwap::from_pointee(read(&dir)?);
-        Ok(Self { dir, current, last_refused: Mutex::default() })
+    /// Reads a directory for the first time. It may be empty or missing: tokens may come later.
+    pub(super) fn open(dir: PathBuf, now: Instant) -> Self {
+        let tokens = Self { kept: Kept::new(read(&dir), now), dir };
+        tokens.warn();
+        tokens
     }
 
     /// The client that a token belongs to.
-    pub(super) fn principal(&self, token: &[u8]) -> Option<Arc<str>> {
+    ///
+    /// # Errors
+    /// Why it belongs to none.
+    pub(super) fn principal(&self, token: &[u8], now: Instant) -> Result<Arc<str>, &'static str> {
+        let reading = self.kept.current(now);
+        let tokens = reading.as_ref().map_or(&[][..], |reading| &reading.tokens);
+        if tokens.is_empty() {
+            return Err("this node has no tokens, so that no client may ask: its /readyz says why");
+        }
         let digest = blake3::hash(token);
         let mut found = None;
-        for token in self.current.load().iter() {
+        for token in tokens {
             // Equality of hashes takes constant time.
             if token.digest == digest {
                 found = Some(Arc::clone(&token.principal));
             }
         }
-        found
+        found.ok_or("the token is not one of this cluster's")
     }
 
-    /// Takes the directory's tokens if they have changed. Where they cannot be read the old ones
-    /// stay.
-    pub(super) fn look(&self) {
-        let mut last = self.last_refused.lock().unwrap_or_else(PoisonError::into_inner);
-        match read(&self.dir) {
-            Ok(tokens) => {
-                if **self.current.load() != tokens {
-                    tracing::info!(clients = tokens.len(), "tokens reloaded");
-                    self.current.store(Arc::new(tokens));
-                }
-                *last = None;
+    /// Reads the directory again.
+    pub(super) fn look(&self, now: Instant) {
+        match self.kept.look(read(&self.dir), now) {
+            Look::Unchanged => return,
+            Look::Changed => {
+                let clients = self.kept.last().map_or(0, |reading| reading.tokens.len());
+                tracing::info!(clients, "tokens reloaded");
             }
-            Err(error) => {
-                let error = error.to_string();
-                if last.as_ref() != Some(&error) {
-                    tracing::warn!(error, "tokens refused; the ones before stay in use");
-                    *last = Some(error);
-                }
-            }
+            Look::Failed => {}
+        }
+        self.warn();
+    }
+
+    /// How things stand.
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        let dir = self.dir.display();
+        let current = self.kept.current(now);
+        let closed = match (&current, self.kept.error()) {
+            (Some(reading), _) if !reading.tokens.is_empty() => None,
+            (Some(_), _) => Some(format!("no client may ask: {dir} holds no usable token")),
+            (None, Some(error)) => Some(format!("no client may ask: cannot read {dir}: {error}")),
+            (None, None) => Some(format!("no client may ask: reading {dir} takes too long")),
+        };
+        let void = current.map_or(0, |reading| reading.void.len());
+        Standing { closed, void, unread: self.kept.age(now) }
+    }
+
+    fn warn(&self) {
+        let dir = self.dir.display();
+        if let Some(error) = self.kept.error() {
+            tracing::warn!(%dir, error, "tokens cannot be read; the last ones count for two minutes");
+        }
+        let Some(reading) = self.kept.last() else { return };
+        for (file, reason) in &reading.void {
+            tracing::warn!(%dir, file, reason, "a token is void; the others are in use");
+        }
+        if reading.tokens.is_empty() {
+            tracing::warn!(%dir, "there is no usable token: no client may ask");
         }
     }
 }
 
-/// Every token of a directory, ordered by client. Hidden names are Kubernetes' own.
-fn read(dir: &Path) -> Result<Vec<Token>, TokensError> {
-    let fault = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TokensError::Read { path, source }
-    };
-    let mut tokens = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(fault(dir))? {
-        let path = entry.map_err(fault(dir))?.path();
-        let Some(principal) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let metadata = std::fs::metadata(&path).map_err(fault(&path))?;
-        if principal.starts_with('.') || !metadata.is_file() {
+impl Reading {
+    /// What files say. One that is void voids no other.
+    fn of(files: Files) -> Self {
+        let mut reading = Self::default();
+        for (name, content) in files {
+            let Self { tokens, void } = &mut reading;
+            let digest = content.and_then(|content| digest(&content).map_err(str::to_owned));
+            let twin = digest.as_ref().ok().and_then(|digest| {
+                let twin = tokens.iter().find(|token| token.digest == *digest)?;
+                Some(Arc::clone(&twin.principal))
+            });
+            match (&digest, twin) {
+                (_, Some(twin)) => {
+                    void.insert(name, format!("it holds the same token as {twin}"));
+                }
+                (Ok(digest), None) => {
+                    tokens.push(Token { principal: name.into(), digest: *digest });
+                }
+                (Err(reason), None) => {
+                    void.insert(name, reason.clone());
+                }
+            }
+        }
+        reading
+    }
+}
+
+/// Digest of a file's token.
+fn digest(content: &[u8]) -> Result<blake3::Hash, &'static str> {
+    if content.len() as u64 > LONGEST {
+        return Err("a token has at most 4096 bytes");
+    }
+    let token = content.trim_ascii();
+    if token.len() < SHORTEST {
+        return Err("a token has at least 16 bytes: `openssl rand -hex 32` makes one");
+    }
+    if !token.iter().all(u8::is_ascii_graphic) {
+        return Err("a token is of visible ASCII letters, without spaces");
+    }
+    Ok(blake3::hash(token))
+}
+
+fn read(dir: &Path) -> Result<Reading, String> {
+    of_one_moment(dir, files).map(Reading::of).map_err(|error| error.to_string())
+}
+
+/// Every file of a directory. Hidden names are Kubernetes' own.
+fn files(dir: &Path) -> io::Result<Files> {
+    let mut files = Files::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let name = file_name.to_string_lossy().into_owned();
+        if name.starts_with('.') {
             continue;
         }
-        let refuse = |reason| TokensError::Token { path: path.clone(), reason };
-        if metadata.len() > LONGEST {
-            return Err(refuse("a token has at most 4096 bytes"));
-        }
-        let content = std::fs::read(&path).map_err(fault(&path))?;
-        let token = content.trim_ascii();
-        if token.len() < SHORTEST {
-            return Err(refuse("a token has at least 16 bytes: `openssl rand -hex 32` makes one"));
-        }
-        if !token.iter().all(u8::is_ascii_graphic) {
-            return Err(refuse("a token is of visible ASCII letters, without spaces"));
-        }
-        tokens.push(Token { principal: principal.into(), digest: blake3::hash(token) });
+        let content = if file_name.to_str().is_none() {
+            Err("its name is not UTF-8".to_owned())
+        } else {
+            match content(&entry.path()) {
+                Ok(None) => continue,
+                Ok(Some(content)) => Ok(content),
+                Err(error) => Err(format!("it cannot be read: {error}")),
+            }
+        };
+        files.insert(name, content);
     }
-    if tokens.is_empty() {
-        return Err(TokensError::None { dir: dir.to_owned() });
-    }
-    tokens.sort_by(|a, b| a.principal.cmp(&b.principal));
-    Ok(tokens)
+    Ok(files)
 }
 
-/// Why there are no tokens to compare with.
+/// A file's content, not much further than a token may go; none of a folder.
+fn content(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Ok(None);
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut content = Vec::new();
+    File::open(path)?.take(LONGEST + 1).read_to_end(&mut content)?;
+    Ok(Some(content))
+}
+
+/// Why clients cannot prove who they are by tokens.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TokensError {
     /// No directory is configured.
     #[error("--client-auth token needs --tokens-dir DIR")]
     NoDirectory,
-    /// The directory is empty.
-    #[error("{}: there is no token in it, so that nobody could ask", dir.display())]
-    None {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// A file or the directory cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// What cannot be read.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file holds no token.
-    #[error("{}: {reason}", path.display())]
-    Token {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
 }

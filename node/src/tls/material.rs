@@ -17,7 +17,9 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use super::clients::ClientTrust;
 use super::files::{Files, content};
+use super::life::Life;
 use super::verify::{AnswererVerifier, CallerVerifier, Presented, answerer, caller};
 use super::{PeerError, TlsError};
 use crate::config::{ClientAuth, Revocation};
@@ -52,9 +54,15 @@ pub struct Material {
     /// The same of what clients see.
     pub client_not_after: i64,
     pub(super) digest: blake3::Hash,
+    /// The peers' authority that ends first.
+    pub(super) peer_authority: Option<Life>,
+    /// The peers' revocation list that ends first; none if lists are not looked at.
+    pub(super) peer_list: Option<Life>,
+    /// What clients' certificates are verified with, in mode `mtls`.
+    pub(super) trust_in_clients: Option<Arc<ClientTrust>>,
     peers: Arc<ServerConfig>,
     clients: Arc<ServerConfig>,
-    client_certificates: Option<Arc<dyn ClientCertVerifier>>,
+    client_key: Arc<CertifiedKey>,
     key: Arc<CertifiedKey>,
     callers: Arc<CallerVerifier>,
     answerers: Arc<WebPkiServerVerifier>,
@@ -73,8 +81,13 @@ impl fmt::Debug for Material {
 impl Material {
     /// Checks that everything fits together: keys with certificates, this node's chain with the
     /// authorities, its URI with its shard.
-    pub(super) fn new(settings: &Settings, files: &Files, version: u64) -> Result<Self, TlsError> {
-        let Settings { dir, shard, revocation, client_auth } = settings;
+    pub(super) fn new(
+        settings: &Settings,
+        files: &Files,
+        trust_in_clients: Option<Arc<ClientTrust>>,
+        version: u64,
+    ) -> Result<Self, TlsError> {
+        let Settings { dir, shard, revocation, client_auth: _ } = settings;
         let path = |name: &str| dir.join(name);
         let provider = Arc::new(ring::default_provider());
         let (key, leaf) = pair(settings, &provider, "peer", &files.peer_chain, &files.peer_key)?;
@@ -89,7 +102,7 @@ impl Material {
             });
         }
 
-        let roots = authorities(settings, "peer-ca.crt", &files.peer_ca)?;
+        let (roots, authorities) = authorities(settings, "peer-ca.crt", &files.peer_ca)?;
         let lists = match (revocation, &files.peer_crl) {
             (Revocation::None, _) => None,
             (Revocation::Required, Some(pem)) => {
@@ -111,6 +124,10 @@ impl Material {
         check_own(&key, plain.as_ref(), &own).map_err(|error| {
             content(path("peer.crt"), format!("peers would refuse it: {error}"))
         })?;
+        let peer_list = lists.as_ref().and_then(|lists| {
+            let lives: Vec<Life> = lists.iter().filter_map(|list| Life::of_list(list)).collect();
+            Life::first_to_end(&lives)
+        });
         let (chain, answerers) = verifiers(&roots, lists, &provider)
             .map_err(|error| content(path("peer-ca.crl"), error))?;
         let callers = Arc::new(CallerVerifier { chain, own: own.clone() });
@@ -120,30 +137,8 @@ impl Material {
             .with_client_cert_verifier(Arc::clone(&callers) as Arc<dyn ClientCertVerifier>)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&key))));
 
-        let client_certificates = match (client_auth, &files.clients_ca) {
-            (ClientAuth::Mtls, Some(pem)) => {
-                let roots = authorities(settings, "clients-ca.crt", pem)?;
-                // Health checks come without a certificate; every other call needs one.
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
-                        .allow_unauthenticated()
-                        .build();
-                Some(verifier.map_err(|error| content(path("clients-ca.crt"), error))?)
-            }
-            (ClientAuth::Mtls, None) => {
-                let why = "--client-auth mtls verifies clients with it";
-                return Err(TlsError::Missing { path: path("clients-ca.crt"), why });
-            }
-            (ClientAuth::None | ClientAuth::Token, _) => None,
-        };
-        let clients = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&TLS13, &TLS12])
+        let clients = client_config(&client_key, trust_in_clients.as_deref())
             .map_err(|error| content(path("client.crt"), error))?;
-        let clients = match &client_certificates {
-            Some(verifier) => clients.with_client_cert_verifier(Arc::clone(verifier)),
-            None => clients.with_no_client_auth(),
-        };
-        let clients = clients.with_cert_resolver(Arc::new(SingleCertAndKey::from(client_key)));
         Ok(Self {
             version,
             own,
@@ -153,12 +148,38 @@ impl Material {
             peer_not_after: leaf.not_after,
             client_not_after: client_leaf.not_after,
             digest: files.digest(),
+            peer_authority: Life::first_to_end(&authorities),
+            peer_list,
+            trust_in_clients,
             peers: Arc::new(without_resumption(peers)),
-            clients: Arc::new(without_resumption(clients)),
-            client_certificates,
+            clients: Arc::new(clients),
+            client_key,
             key,
             callers,
             answerers,
+        })
+    }
+
+    /// The same set with other trust in clients.
+    pub(super) fn with_clients(&self, trust: Arc<ClientTrust>) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            version: self.version + 1,
+            own: self.own.clone(),
+            serial: self.serial.clone(),
+            server_serial: self.server_serial.clone(),
+            trust: self.trust.clone(),
+            peer_not_after: self.peer_not_after,
+            client_not_after: self.client_not_after,
+            digest: self.digest,
+            peer_authority: self.peer_authority,
+            peer_list: self.peer_list,
+            clients: Arc::new(client_config(&self.client_key, Some(&trust))?),
+            trust_in_clients: Some(trust),
+            peers: Arc::clone(&self.peers),
+            client_key: Arc::clone(&self.client_key),
+            key: Arc::clone(&self.key),
+            callers: Arc::clone(&self.callers),
+            answerers: Arc::clone(&self.answerers),
         })
     }
 
@@ -210,13 +231,33 @@ impl Material {
     }
 
     /// What a client's certificate says, if it still holds.
-    pub fn client(&self, presented: &Presented) -> Result<Leaf, PeerError> {
-        let verifier = self.client_certificates.as_ref().ok_or(PeerError::Anonymous)?;
+    pub(super) fn client(&self, presented: &Presented) -> Result<Leaf, PeerError> {
+        let trust = self.trust_in_clients.as_ref().ok_or(PeerError::Anonymous)?;
+        trust.check_serials(presented)?;
+        let verifier = trust
+            .verifier
+            .as_ref()
+            .ok_or_else(|| PeerError::Chain("nothing is left to verify clients with".to_owned()))?;
         presented.hold(self.version, |leaf, intermediates, now| {
             verifier.verify_client_cert(leaf, intermediates, now).map(drop)
         })?;
         Ok(Leaf::from_der(presented.leaf())?)
     }
+}
+
+/// Of the listener for clients: with trust in clients it asks them for a certificate.
+fn client_config(
+    key: &Arc<CertifiedKey>,
+    trust: Option<&ClientTrust>,
+) -> Result<ServerConfig, rustls::Error> {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])?;
+    let config = match trust.and_then(|trust| trust.verifier.as_ref()) {
+        Some(verifier) => config.with_client_cert_verifier(Arc::clone(verifier)),
+        None => config.with_no_client_auth(),
+    };
+    let config = config.with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(key))));
+    Ok(without_resumption(config))
 }
 
 fn name(shard: u32) -> Result<ServerName<'static>, rustls::Error> {
@@ -251,17 +292,18 @@ fn authorities(
     settings: &Settings,
     name: &str,
     pem: &[u8],
-) -> Result<Arc<RootCertStore>, TlsError> {
+) -> Result<(Arc<RootCertStore>, Vec<Life>), TlsError> {
     let path = || settings.dir.join(name);
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut lives) = (RootCertStore::empty(), Vec::new());
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| content(path(), error))?;
+        lives.extend(Life::of_certificate(&certificate));
         roots.add(certificate).map_err(|error| content(path(), error))?;
     }
     if roots.is_empty() {
         return Err(content(path(), "there is no certificate in it"));
     }
-    Ok(Arc::new(roots))
+    Ok((Arc::new(roots), lives))
 }
 
 type Verifiers = (Arc<dyn ClientCertVerifier>, Arc<WebPkiServerVerifier>);

@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Tls;
+use super::life::Life;
 
 /// The state of a node's TLS at the moment of a scrape.
 #[derive(Debug)]
@@ -20,11 +21,31 @@ impl Collector for Lives {
         let material = self.0.material();
         let help = "End of the certificate in use, in seconds since 1970";
         let name = "certificate_not_after_seconds";
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         let ends = [("peer", material.peer_not_after), ("client", material.client_not_after)];
-        for (kind, end) in ends {
-            ConstGauge::new(end).encode(family.encode_family(&[("kind", kind)])?)?;
+        gauges(&mut encoder, name, help, ends.into_iter())?;
+        let of_clients = material.trust_in_clients.as_ref();
+        let clients_authority = of_clients.and_then(|trust| Life::first_to_end(&trust.authorities));
+        let clients_list = of_clients.and_then(|trust| Life::first_to_end(trust.lists.as_deref()?));
+        let kinds = [
+            ("authority", "authority", material.peer_authority, clients_authority),
+            ("revocation_list", "revocation list", material.peer_list, clients_list),
+        ];
+        for (name, words, peers, clients) in kinds {
+            let all = [("peers", peers), ("clients", clients)];
+            let lives = all.iter().filter_map(|(kind, life)| Some((*kind, (*life)?)));
+            let lives: Vec<(&str, Life)> = lives.collect();
+            let starts = lives.iter().map(|(kind, life)| (*kind, life.begin));
+            let ends = lives.iter().map(|(kind, life)| (*kind, life.end));
+            let help = format!("Start of the {words} that ends first, in seconds since 1970");
+            gauges(&mut encoder, &format!("{name}_not_before_seconds"), &help, starts)?;
+            let help = format!("End of the {words} that ends first, in seconds since 1970");
+            gauges(&mut encoder, &format!("{name}_not_after_seconds"), &help, ends)?;
         }
+        let help = "Whether the files hold TLS material that does not fit together and is not used";
+        let refused = ConstGauge::new(u64::from(self.0.is_refused()));
+        let metric =
+            encoder.encode_descriptor("tls_material_refused", help, None, refused.metric_type())?;
+        refused.encode(metric)?;
         let (reloaded, refused) = self.0.reloads();
         let help = "Sets of TLS material that were taken or refused";
         let mut family =
@@ -35,4 +56,17 @@ impl Collector for Lives {
         }
         Ok(())
     }
+}
+
+fn gauges<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (&'a str, i64)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (kind, value) in values {
+        ConstGauge::new(value).encode(family.encode_family(&[("kind", kind)])?)?;
+    }
+    Ok(())
 }

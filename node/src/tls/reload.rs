@@ -1,14 +1,21 @@
 //! The material in use, and how another set takes its place.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use opaque_identity::Leaf;
+use rustls::crypto::ring;
 use tokio::sync::watch;
 
-use super::files::Files;
-use super::{Material, Settings, TlsError};
+use super::clients::ClientTrust;
+use super::files::{ClientFiles, Files};
+use super::{Material, PeerError, Presented, Settings, TlsError};
+use crate::config::ClientAuth;
+use crate::coordination::UnixMillis;
+use crate::reading::{Kept, Look, Standing};
 
 /// How often the directory is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -25,9 +32,10 @@ pub enum Outcome {
 }
 
 /// TLS of a node.
-#[derive(Debug)]
 pub struct Tls {
     settings: Settings,
+    /// What clients are verified with, in mode `mtls`. Read by itself: nothing else delays it.
+    clients: Option<Kept<ClientTrust>>,
     current: ArcSwap<Material>,
     changed: watch::Sender<u64>,
     reloaded: AtomicU64,
@@ -36,15 +44,29 @@ pub struct Tls {
     last_refused: Mutex<Option<String>>,
 }
 
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
 impl Tls {
     /// Reads and checks the first set.
     ///
     /// # Errors
-    /// Whatever is missing or does not fit; a node without this material must not start.
+    /// Whatever is missing or does not fit; a node without this material must not start. What
+    /// clients are verified with may come later.
     pub fn open(settings: Settings) -> Result<Arc<Self>, TlsError> {
-        let material = Material::new(&settings, &Files::read(&settings.dir)?, 0)?;
+        let clients = (settings.client_auth == ClientAuth::Mtls)
+            .then(|| Kept::new(read_trust(&settings), Instant::now()));
+        let trust = clients.as_ref().and_then(Kept::last);
+        let material = Material::new(&settings, &Files::read(&settings.dir)?, trust, 0)?;
+        if let Some(clients) = &clients {
+            warn(clients);
+        }
         Ok(Arc::new(Self {
             settings,
+            clients,
             current: ArcSwap::from_pointee(material),
             changed: watch::Sender::new(0),
             reloaded: AtomicU64::new(0),
@@ -68,6 +90,42 @@ impl Tls {
         (self.reloaded.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
     }
 
+    /// Whether the last look found material that does not hold together.
+    pub fn is_refused(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// What a client's certificate says, if it still holds.
+    ///
+    /// # Errors
+    /// Why it does not, or that nothing tells: the files were not read for two minutes.
+    pub fn client(&self, presented: &Presented, now: Instant) -> Result<Leaf, PeerError> {
+        let clients = self.clients.as_ref().ok_or(PeerError::Anonymous)?;
+        if clients.current(now).is_none() {
+            let reason = "the authorities of clients cannot be read";
+            return Err(PeerError::Chain(reason.to_owned()));
+        }
+        self.material().client(presented)
+    }
+
+    /// How what clients are verified with stands.
+    pub fn standing(&self, now: Instant, clock: UnixMillis) -> Standing {
+        let Some(clients) = &self.clients else { return Standing::default() };
+        let clock = i64::try_from(clock.seconds()).unwrap_or(i64::MAX);
+        let current = clients.current(now);
+        let reason = match &current {
+            Some(trust) => trust.closed(clock),
+            None => Some(clients.error().unwrap_or_else(|| {
+                format!("reading {} takes too long", self.settings.dir.display())
+            })),
+        };
+        Standing {
+            closed: reason.map(|reason| format!("no client may ask: {reason}")),
+            void: current.map_or(0, |trust| trust.void.len()),
+            unread: clients.age(now),
+        }
+    }
+
     /// Looks at the directory again and again; never ends.
     pub async fn follow(self: Arc<Self>) {
         let mut tick = tokio::time::interval(LOOK);
@@ -80,25 +138,23 @@ impl Tls {
         }
     }
 
-    /// Takes the directory's set if it is another one and holds together.
+    /// Takes what the directory holds if it is something else and holds together.
     pub fn look(&self) -> Outcome {
+        let trust = self.look_at_clients(Instant::now());
         let current = self.material();
-        match self.read(&current) {
-            Ok(None) => Outcome::Unchanged,
-            Ok(Some(material)) => {
-                tracing::info!(
-                    version = material.version,
-                    serial = material.serial,
-                    server = material.server_serial,
-                    trust = material.trust,
-                    "TLS material reloaded"
-                );
-                let version = material.version;
-                self.current.store(Arc::new(material));
-                self.reloaded.fetch_add(1, Ordering::Relaxed);
+        let same = match (&trust, &current.trust_in_clients) {
+            (Some(trust), Some(before)) => Arc::ptr_eq(trust, before),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        match self.read(&current, trust.clone()) {
+            Ok(material) => {
                 *self.lock() = None;
-                self.changed.send_replace(version);
-                Outcome::Reloaded
+                match (material, trust) {
+                    (Some(material), _) => self.take(material),
+                    (None, Some(trust)) if !same => self.take_clients(&current, trust),
+                    (None, _) => Outcome::Unchanged,
+                }
             }
             Err(error) => {
                 let error = error.to_string();
@@ -108,17 +164,60 @@ impl Tls {
                     tracing::warn!(error, "TLS material refused; the one before stays in use");
                     *last = Some(error);
                 }
+                drop(last);
+                if let Some(trust) = trust.filter(|_| !same) {
+                    self.take_clients(&current, trust);
+                }
                 Outcome::Refused
             }
         }
     }
 
-    fn read(&self, current: &Material) -> Result<Option<Material>, TlsError> {
+    /// Reads what clients are verified with; the last reading of it.
+    fn look_at_clients(&self, now: Instant) -> Option<Arc<ClientTrust>> {
+        let clients = self.clients.as_ref()?;
+        if clients.look(read_trust(&self.settings), now) != Look::Unchanged {
+            warn(clients);
+        }
+        clients.last()
+    }
+
+    fn take_clients(&self, current: &Material, trust: Arc<ClientTrust>) -> Outcome {
+        match current.with_clients(trust) {
+            Ok(material) => self.take(material),
+            // The same key and certificate made the set in use.
+            Err(error) => {
+                tracing::error!(%error, "the listener of clients cannot be set up anew");
+                Outcome::Refused
+            }
+        }
+    }
+
+    fn take(&self, material: Material) -> Outcome {
+        tracing::info!(
+            version = material.version,
+            serial = material.serial,
+            server = material.server_serial,
+            trust = material.trust,
+            "TLS material reloaded"
+        );
+        let version = material.version;
+        self.current.store(Arc::new(material));
+        self.reloaded.fetch_add(1, Ordering::Relaxed);
+        self.changed.send_replace(version);
+        Outcome::Reloaded
+    }
+
+    fn read(
+        &self,
+        current: &Material,
+        trust: Option<Arc<ClientTrust>>,
+    ) -> Result<Option<Material>, TlsError> {
         let files = Files::read(&self.settings.dir)?;
         if files.digest() == current.digest {
             return Ok(None);
         }
-        let material = Material::new(&self.settings, &files, current.version + 1)?;
+        let material = Material::new(&self.settings, &files, trust, current.version + 1)?;
         if material.own != current.own {
             return Err(TlsError::Own {
                 path: self.settings.dir.join("peer.crt"),
@@ -131,5 +230,19 @@ impl Tls {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.last_refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read_trust(settings: &Settings) -> Result<ClientTrust, String> {
+    let files = ClientFiles::read(&settings.dir)?;
+    Ok(ClientTrust::new(&files, &Arc::new(ring::default_provider())))
+}
+
+fn warn(clients: &Kept<ClientTrust>) {
+    if let Some(error) = clients.error() {
+        tracing::warn!(error, "the last authorities of clients count for two minutes");
+    }
+    for void in clients.last().iter().flat_map(|trust| &trust.void) {
+        tracing::warn!(void, "part of what clients are verified with is void; the rest is in use");
     }
 }

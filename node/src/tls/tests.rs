@@ -1,5 +1,7 @@
 //! Material that holds and material that does not; peers over real connections.
 
+mod clients;
+
 use std::path::Path;
 use std::time::Duration;
 

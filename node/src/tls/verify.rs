@@ -172,6 +172,11 @@ impl Presented {
         &self.leaf
     }
 
+    /// All that was presented, the certificate of the other end first.
+    pub(super) fn chain(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        std::iter::once(&self.leaf).chain(&self.intermediates)
+    }
+
     /// Verifies again what was verified with other material or some time ago.
     pub(super) fn hold(
         &self,

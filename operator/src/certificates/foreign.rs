@@ -78,8 +78,8 @@ pub(crate) fn plan(
         writes.extend(own.map(Write::DeleteSecret));
     }
     let (ready, reason, message) = state(&requests, &probe, issuances, observed, now);
-    let ends = requests.iter().filter_map(|request| observed.secrets.get(&request.secret));
-    let not_after = ends.filter_map(|secret| Some(secret.certificate()?.not_after())).min();
+    let secrets = requests.iter().filter_map(|request| observed.secrets.get(&request.secret));
+    let not_after = secrets.filter_map(end).min();
     Ok(Plan {
         writes,
         next: now + AT_LEAST_EVERY,
@@ -87,9 +87,19 @@ pub(crate) fn plan(
         reason,
         message,
         not_after,
+        lists_not_after: None,
         progress: settled.progress,
         revocation: false,
     })
+}
+
+/// When a Secret's certificate ends, or the authority above it: issuers may sign for longer than
+/// they last themselves.
+fn end(secret: &Contents) -> Option<OffsetDateTime> {
+    let leaf = secret.certificate()?;
+    let chain = Certificate::all(secret.text("ca.crt")).into_iter();
+    let signers = chain.filter(|authority| leaf.is_signed_by(authority));
+    Some(signers.map(|signer| signer.not_after()).fold(leaf.not_after(), OffsetDateTime::min))
 }
 
 /// How things go on while cert-manager may not begin yet: the cluster's own certificates are kept, if it
@@ -113,6 +123,7 @@ fn before(
             reason,
             message: message.to_owned(),
             not_after: None,
+            lists_not_after: None,
             progress,
             revocation: false,
         });
@@ -212,6 +223,9 @@ fn settle(
     servers.splice(0..0, before);
     if !servers.is_empty() {
         trust.insert(SERVER_CA.to_owned(), bundle(&servers));
+    }
+    if !trust.is_empty() {
+        trust.extend([wanted.clients_revoked()]);
     }
     Settled { trust, progress }
 }

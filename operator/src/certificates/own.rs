@@ -46,12 +46,13 @@ pub(crate) fn plan(
     let (servers, changed) = Authorities::advance(Domain::Server, stored, &server, entropy)?;
     draft.authority(server_secret, &servers, changed, wanted, now);
 
-    let lists = revocations(authorities.trusted(), observed.trusted(PEER_CRL), wanted, now)?;
+    let lists = revocations(authorities.trusted(), observed, wanted, now)?;
     draft.at(lists.next);
     let trust = BTreeMap::from([
         (PEER_CA.to_owned(), authorities.bundle() + &bundle(guests)),
         (PEER_CRL.to_owned(), lists.pem),
         (SERVER_CA.to_owned(), servers.bundle()),
+        wanted.clients_revoked(),
     ]);
     if trust != observed.trust {
         draft.writes.push(Write::Trust(trust));
@@ -77,6 +78,7 @@ pub(crate) fn plan(
     Ok(Plan {
         next: draft.next.max(now + AT_MOST_EVERY),
         not_after: draft.ends.into_iter().min(),
+        lists_not_after: lists.not_after,
         writes: draft.writes,
         ready: true,
         reason,

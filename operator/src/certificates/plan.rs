@@ -28,6 +28,8 @@ pub(crate) const PEER_CA: &str = "peer-ca.crt";
 pub(crate) const PEER_CRL: &str = "peer-ca.crl";
 /// What clients trust.
 pub(crate) const SERVER_CA: &str = "server-ca.crt";
+/// Serial numbers of clients' certificates that are revoked, one a line.
+pub(crate) const CLIENTS_REVOKED: &str = "clients-ca.revoked";
 
 /// What the certificates of a cluster have to be.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub(crate) struct Wanted {
     pub schedule: Schedule,
     /// Serial numbers that nobody accepts any more.
     pub revoked: BTreeSet<String>,
+    /// The same of clients' certificates.
+    pub clients_revoked: BTreeSet<String>,
     /// Value of [`ROTATE`].
     pub rotate: Option<String>,
     /// Issuer of cert-manager, if it signs.
@@ -76,9 +80,23 @@ impl Wanted {
                 renew_before: read("renewBefore", &tls.renew_before)?,
             },
             revoked: tls.revoked_serials.iter().map(|text| serial(text)).collect(),
+            clients_revoked: cluster
+                .spec
+                .client_auth
+                .revoked_serials
+                .iter()
+                .map(|text| serial(text))
+                .collect(),
             rotate: annotations.and_then(|annotations| annotations.get(ROTATE)).cloned(),
             issuer: tls.issuer_ref.clone(),
         })
+    }
+
+    /// What [`CLIENTS_REVOKED`] shall say. It is there in every mode of `clientAuth`: pods that
+    /// mount it would get no change of any file without it.
+    pub(crate) fn clients_revoked(&self) -> (String, String) {
+        let lines = self.clients_revoked.iter().map(|serial| format!("{serial}\n"));
+        (CLIENTS_REVOKED.to_owned(), lines.collect())
     }
 }
 
@@ -216,8 +234,10 @@ pub(crate) struct Plan {
     pub reason: &'static str,
     /// The same for a person.
     pub message: String,
-    /// End of the certificate that ends first.
+    /// End of the certificate that ends first, or of its authority if that is before.
     pub not_after: Option<OffsetDateTime>,
+    /// End of the revocation list that ends first.
+    pub lists_not_after: Option<OffsetDateTime>,
     /// A change of authorities under way.
     pub progress: Option<Progress>,
     /// Whether nodes can demand a revocation list of every authority.

@@ -1,4 +1,8 @@
 //! Revocation lists: one for each authority that is trusted, or its certificates are refused.
+//!
+//! **Guarantee.** A list ends no sooner than any certificate that its authority has signed: it is
+//! made for as long as the certificates live, is renewed before one is issued that would outlive
+//! it, and no list ends before the one that it replaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +14,8 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::authority::Authority;
 use super::error::CertificateError;
-use super::plan::Wanted;
-use super::x509::{REVOCATIONS, blocks, instant, serial};
+use super::plan::{Observed, PEER_CRL, Wanted};
+use super::x509::{Certificate, REVOCATIONS, blocks, instant, serial};
 
 /// The revocation lists of all authorities, as PEM.
 pub(crate) struct Revocations {
@@ -21,6 +25,8 @@ pub(crate) struct Revocations {
     pub complete: bool,
     /// When the first is to be renewed.
     pub next: Option<OffsetDateTime>,
+    /// When the first ends.
+    pub not_after: Option<OffsetDateTime>,
 }
 
 /// A list that is there, and in force.
@@ -32,42 +38,63 @@ struct Stored<'a> {
     revoked: BTreeMap<String, OffsetDateTime>,
 }
 
-impl Stored<'_> {
-    fn renew_at(&self) -> OffsetDateTime {
-        self.this_update + (self.next_update - self.this_update) / 3_i32
-    }
-}
-
 /// Keeps the lists that are good and makes the others anew. An authority without a key keeps the list
 /// that it has until that expires.
 pub(crate) fn revocations<'a>(
     authorities: impl Iterator<Item = &'a Authority>,
-    present: &str,
+    observed: &Observed,
     wanted: &Wanted,
     now: OffsetDateTime,
 ) -> Result<Revocations, CertificateError> {
-    let present = blocks(present, REVOCATIONS);
-    let mut all = Revocations { pem: String::new(), complete: true, next: None };
+    let present = blocks(observed.trusted(PEER_CRL), REVOCATIONS);
+    let leaves: Vec<Certificate> =
+        observed.secrets.values().filter_map(|secret| secret.certificate()).collect();
+    let mut all = Revocations { pem: String::new(), complete: true, next: None, not_after: None };
     for authority in authorities {
         let stored = present.iter().find_map(|pem| read(pem, authority));
         let stored = stored.filter(|stored| now < stored.next_update);
+        let renew_at = |stored: &Stored<'_>| {
+            wanted.schedule.renew_list_at(stored.this_update, stored.next_update)
+        };
+        let covered = stored.as_ref().map_or(now, |stored| stored.next_update);
+        let uncovered = last_to_end(&leaves, authority, covered);
         let good = stored.as_ref().filter(|stored| {
             let serials: BTreeSet<&String> = stored.revoked.keys().collect();
-            now < stored.renew_at() && serials == wanted.revoked.iter().collect()
+            now < renew_at(stored)
+                && uncovered.is_none()
+                && serials == wanted.revoked.iter().collect()
         });
-        let (pem, renew_at) = match (good, authority.key(), &stored) {
-            (Some(good), _, _) => (good.pem.to_owned(), good.renew_at()),
-            (None, Some(_), _) => make(authority, stored.as_ref(), wanted, now)?,
-            (None, None, Some(old)) => (old.pem.to_owned(), old.next_update),
+        let (pem, end, next) = match (good, authority.key(), &stored) {
+            (Some(good), _, _) => (good.pem.to_owned(), good.next_update, renew_at(good)),
+            (None, Some(_), _) => {
+                let end = (now + wanted.schedule.list()).max(uncovered.unwrap_or(covered));
+                let pem = make(authority, stored.as_ref(), wanted, now, end)?;
+                let next = wanted.schedule.renew_list_at(now - wanted.schedule.skew(), end);
+                (pem, end, next.max(now + Duration::minutes(1)))
+            }
+            (None, None, Some(old)) => (old.pem.to_owned(), old.next_update, old.next_update),
             (None, None, None) => {
                 all.complete = false;
                 continue;
             }
         };
         all.pem.push_str(&pem);
-        all.next = Some(all.next.map_or(renew_at, |next| next.min(renew_at)));
+        all.next = Some(all.next.map_or(next, |first| first.min(next)));
+        all.not_after = Some(all.not_after.map_or(end, |first| first.min(end)));
     }
     Ok(all)
+}
+
+/// End of the authority's certificate that ends last, if that is after `covered`.
+fn last_to_end(
+    leaves: &[Certificate],
+    authority: &Authority,
+    covered: OffsetDateTime,
+) -> Option<OffsetDateTime> {
+    // Signatures are looked at last: they take the time.
+    let longer = leaves.iter().filter(|leaf| leaf.not_after() > covered && !leaf.is_authority());
+    let signed = longer.filter(|leaf| leaf.is_signed_by(authority.certificate()));
+    signed.map(Certificate::not_after).max()
 }
 
 fn make(
@@ -75,7 +102,8 @@ fn make(
     before: Option<&Stored<'_>>,
     wanted: &Wanted,
     now: OffsetDateTime,
-) -> Result<(String, OffsetDateTime), CertificateError> {
+    next_update: OffsetDateTime,
+) -> Result<String, CertificateError> {
     let since = |serial: &String| before.and_then(|list| list.revoked.get(serial)).copied();
     let mut revoked_certs = Vec::new();
     for text in &wanted.revoked {
@@ -90,10 +118,9 @@ fn make(
     // Grows also when the list before was lost: no two are made within one second.
     let clock = u64::try_from(now.unix_timestamp()).unwrap_or_default();
     let number = before.map_or(clock, |before| clock.max(before.number.saturating_add(1)));
-    let (this_update, life) = (now - wanted.schedule.skew(), wanted.schedule.revocations());
     let params = CertificateRevocationListParams {
-        this_update,
-        next_update: now + life,
+        this_update: now - wanted.schedule.skew(),
+        next_update,
         crl_number: SerialNumber::from(number),
         issuing_distribution_point: None,
         revoked_certs,
@@ -102,8 +129,7 @@ fn make(
     let what = "a revocation list";
     let list = params.signed_by(&authority.issuer()?).map_err(CertificateError::make(what))?;
     let pem = list.pem().map_err(CertificateError::make(what))?;
-    let renew_at = this_update + (now + life - this_update) / 3_i32;
-    Ok((pem.trim_end().to_owned() + "\n", renew_at.max(now + Duration::minutes(1))))
+    Ok(pem.trim_end().to_owned() + "\n")
 }
 
 /// A list, if `authority` signed it.

@@ -10,8 +10,8 @@ const SKEW: Duration = Duration::minutes(5);
 const AUTHORITY_FACTOR: i32 = 40;
 /// Bounds of an authority's life.
 const AUTHORITY_LIFE: (Duration, Duration) = (Duration::days(1), Duration::days(3653));
-/// Bounds of a revocation list's life.
-const REVOCATIONS_LIFE: (Duration, Duration) = (Duration::hours(1), Duration::days(45));
+/// Shortest life of a revocation list: each new one is a change that every node loads.
+const SHORTEST_LIST: Duration = Duration::hours(1);
 
 /// `spec.tls`'s durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +72,29 @@ impl Schedule {
         authority.not_after() - (life / 4_i32).max(self.duration)
     }
 
-    /// How long a revocation list is valid. It is renewed after a third of that, so nodes hold one that
-    /// lasts `renew_before` longer at least: when the operator is down, lists end no sooner than
-    /// certificates do.
-    pub(crate) fn revocations(&self) -> Duration {
-        let (shortest, longest) = REVOCATIONS_LIFE;
-        (self.renew_before * 3_i32 / 2_i32).clamp(shortest, longest)
+    /// How long a new revocation list is valid: as long as a certificate that is issued just before
+    /// the next list is due.
+    ///
+    /// So a list is never the first to end. At most [`list_rhythm`](Self::list_rhythm) after the
+    /// list, a certificate is issued for `duration` at most: it ends when the list does, or before.
+    /// If the operator stops at any moment, every certificate ends before the list that covers it.
+    pub(crate) fn list(&self) -> Duration {
+        let rhythm = (self.duration - self.renew_before).max(self.duration / 3_i32);
+        (self.duration + rhythm).max(SHORTEST_LIST)
+    }
+
+    /// How often lists are renewed: as often as certificates.
+    fn list_rhythm(&self) -> Duration {
+        self.list() - self.duration
+    }
+
+    /// When a list is renewed: in time to cover certificates that are issued from then on.
+    pub(crate) fn renew_list_at(
+        &self,
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+    ) -> OffsetDateTime {
+        (this_update + self.list_rhythm()).min(next_update - self.duration)
     }
 }
 
@@ -126,7 +143,23 @@ mod tests {
         let duration = Duration::minutes(2);
         let schedule = Schedule { duration, renew_before: Duration::seconds(30) };
         assert_eq!(schedule.authority(), Duration::days(1));
-        assert_eq!(schedule.revocations(), Duration::hours(1));
+        assert_eq!(schedule.list(), Duration::hours(1));
         assert_eq!(schedule.skew(), Duration::seconds(12));
+    }
+
+    #[test]
+    fn a_list_outlives_every_certificate_that_is_issued_until_it_is_renewed() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        for (duration, renew_before) in
+            [("2160h", "720h"), ("87600h", "1h"), ("24h", "8h"), ("2m", "30s"), ("1h", "59m59s")]
+        {
+            let read = |text| self::duration(text).unwrap();
+            let schedule = Schedule { duration: read(duration), renew_before: read(renew_before) };
+            let end = now + schedule.list();
+            let renewed = schedule.renew_list_at(now, end);
+            assert_eq!(renewed + schedule.duration, end, "{duration}");
+            // Not renewed all the time.
+            assert!(renewed - now >= schedule.duration / 3_i32, "{duration}");
+        }
     }
 }

@@ -55,8 +55,10 @@ pub struct CertificateState {
     pub usable: bool,
     /// Whether nodes are to demand a revocation list of every authority: `--revocation required`.
     pub revocation: bool,
-    /// End of the certificate that ends first.
+    /// End of the certificate that ends first, or of its authority if that is before.
     pub not_after: Option<Time>,
+    /// End of the revocation list that ends first; none without lists.
+    pub lists_not_after: Option<Time>,
     /// When to look again.
     pub next: Option<Duration>,
     /// What is under way.
@@ -97,7 +99,17 @@ fn state(
     observed: &Observed,
     now: OffsetDateTime,
 ) -> CertificateState {
-    let Plan { writes: _, next, ready, reason, message, not_after, progress, revocation } = plan;
+    let Plan {
+        writes: _,
+        next,
+        ready,
+        reason,
+        message,
+        not_after,
+        lists_not_after,
+        progress,
+        revocation,
+    } = plan;
     let mut needed: Vec<String> =
         (0..wanted.shards).map(|shard| names::shard_certificate(&wanted.cluster, shard)).collect();
     needed.push(names::server_certificate(&wanted.cluster));
@@ -117,6 +129,7 @@ fn state(
         usable,
         revocation,
         not_after: not_after.and_then(timestamp),
+        lists_not_after: lists_not_after.and_then(timestamp),
         next: Some(next.max(Duration::from_secs(1))),
         operations: operations.collect(),
     }
@@ -130,6 +143,7 @@ fn refused(error: &CertificateError) -> CertificateState {
         usable: false,
         revocation: true,
         not_after: None,
+        lists_not_after: None,
         next: Some(Duration::from_secs(60)),
         operations: Vec::new(),
     }

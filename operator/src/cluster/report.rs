@@ -61,7 +61,9 @@ pub(super) fn status(
     let (conditions, transitions) = conditions.finish();
     let active = facts.active().map(|map| (map.generation, count(map.tables.iter())));
     let (active, tables) = active.or_else(|| facts.served()).unzip();
-    let not_after = found.certificates.as_ref().map(|state| state.not_after.clone());
+    let certificates = found.certificates.as_ref();
+    let not_after = certificates.map(|state| state.not_after.clone());
+    let lists_not_after = certificates.map(|state| state.lists_not_after.clone());
     let status = OpaqueClusterStatus {
         observed_generation: generation,
         conditions,
@@ -78,6 +80,8 @@ pub(super) fn status(
         tables: tables.unwrap_or(0),
         certificates_not_after: not_after
             .unwrap_or_else(|| previous.certificates_not_after.clone()),
+        revocation_lists_not_after: lists_not_after
+            .unwrap_or_else(|| previous.revocation_lists_not_after.clone()),
     };
     (status, transitions)
 }
@@ -92,7 +96,10 @@ fn available(found: &Findings<'_>, conditions: &mut Conditions) {
     let down: Vec<_> = numbers(&found.shards, |shard| !shard.serves());
     match active {
         _ if !down.is_empty() => {
-            let message = format!("no pod is ready of {}", some(&down));
+            let mut message = format!("no pod is ready of {}", some(&down));
+            if let Some(words) = closed(found.facts) {
+                message = format!("{message}; {words}");
+            }
             conditions.set(type_, false, "ShardsNotReady", message);
         }
         None if found.facts.served().is_some() => {
@@ -314,6 +321,16 @@ fn node_words(facts: &Facts) -> Option<String> {
             .collect();
         (!waiting.is_empty()).then(|| some(&waiting))
     })
+}
+
+/// Nodes that admit no client, with the reason. They begin it with these words (`opaque-node`'s
+/// `access`).
+fn closed(facts: &Facts) -> Option<String> {
+    let closed =
+        facts.members.iter().filter(|member| member.message.starts_with("no client may ask"));
+    let closed: Vec<_> =
+        closed.map(|member| format!("pod {}: {}", member.node, member.message)).collect();
+    (!closed.is_empty()).then(|| some(&closed))
 }
 
 fn numbers(shards: &[ShardState], matches: impl Fn(&ShardState) -> bool) -> Vec<String> {

@@ -127,6 +127,19 @@ fn an_authority_that_the_issuer_changes_to_is_trusted_before_shards_show_it() {
 }
 
 #[test]
+fn the_end_that_is_reported_is_that_of_the_issuers_authority_if_it_is_sooner() {
+    let mut world = issued();
+    assert_eq!(world.plan().not_after, Some(world.leaf(0).not_after()));
+    assert_eq!(world.plan().lists_not_after, None);
+    // An issuer signs for longer than it lasts.
+    world.wanted.schedule.duration = Duration::days(4000);
+    world.settle();
+    let authority = world.authorities().pop().unwrap();
+    assert!(world.leaf(0).not_after() > authority.not_after());
+    assert_eq!(world.plan().not_after, Some(authority.not_after()));
+}
+
+#[test]
 fn a_certificate_that_is_not_ready_and_one_without_authority_are_named() {
     let mut world = issued();
     let issuances = world.observed.issuances.as_mut().unwrap();

@@ -4,7 +4,7 @@ use opaque_crds::names;
 use time::Duration;
 
 use super::world::{World, verify, verify_server};
-use crate::certificates::plan::{PEER_CA, PEER_CRL, Plan, SERVER_CA, Write};
+use crate::certificates::plan::{CLIENTS_REVOKED, PEER_CA, PEER_CRL, Plan, SERVER_CA, Write};
 
 fn blocked(plan: &Plan) -> String {
     plan.progress.clone().and_then(|progress| progress.blocked_by).unwrap_or_default()
@@ -39,6 +39,7 @@ fn a_new_cluster_gets_everything_in_one_pass_and_then_nothing_is_written() {
     assert_eq!(names_of(&plan), expected);
     assert!(plan.ready && plan.revocation && plan.progress.is_none());
     assert_eq!(plan.not_after, Some(world.now + Duration::HOUR));
+    assert_eq!(plan.lists_not_after, Some(world.now + Duration::minutes(100)));
     assert!(world.reconcile().writes.is_empty());
     world.sync_all();
     world.check_pairs();
@@ -119,7 +120,7 @@ fn a_revoked_certificate_is_refused_and_replaced() {
 fn revocation_lists_are_renewed_long_before_they_end() {
     let mut world = World::running();
     let lists = world.observed.trusted(PEER_CRL).to_owned();
-    let life = world.wanted.schedule.revocations();
+    let life = world.wanted.schedule.list();
     world.now += life / 2_i32;
     world.reconcile();
     assert_ne!(lists, world.observed.trusted(PEER_CRL));
@@ -130,6 +131,39 @@ fn revocation_lists_are_renewed_long_before_they_end() {
     check(None).unwrap();
     check(Some(world.observed.trusted(PEER_CRL))).unwrap();
     assert!(check(Some(&lists)).is_err(), "a list that has run out is still taken");
+}
+
+/// At 152c974 nodes refused each other half an hour later: lists lived for half as long as
+/// certificates.
+#[test]
+fn nodes_talk_until_their_certificates_end_while_no_operator_runs() {
+    let mut world = World::running();
+    // By default: the list must not be the first to end.
+    world.wanted.schedule.duration = Duration::days(90);
+    world.wanted.schedule.renew_before = Duration::days(30);
+    world.settle();
+    let end = world.leaf(0).not_after().min(world.leaf(1).not_after());
+    let talking = world.now;
+    while world.now < end {
+        world.check_pairs();
+        world.check_lists();
+        world.now += Duration::days(1);
+    }
+    assert!(world.now - talking >= Duration::days(90));
+}
+
+#[test]
+fn nodes_are_told_which_certificates_of_clients_are_revoked() {
+    let mut world = World::running();
+    assert_eq!(world.observed.trusted(CLIENTS_REVOKED), "");
+    assert!(world.observed.trust.contains_key(CLIENTS_REVOKED), "pods mount it");
+    world.wanted.clients_revoked = ["0b", "a1"].map(str::to_owned).into();
+    assert_eq!(names_of(&world.reconcile()), ["trust"]);
+    assert_eq!(world.observed.trusted(CLIENTS_REVOKED), "0b\na1\n");
+    world.install_issuer("first");
+    world.use_issuer();
+    world.settle();
+    assert_eq!(world.observed.trusted(CLIENTS_REVOKED), "0b\na1\n", "with cert-manager too");
 }
 
 #[test]
@@ -219,7 +253,7 @@ fn a_blocked_change_does_not_let_certificates_run_out_or_spin() {
         world.check_pairs();
         assert!(world.leaf(0).not_after() > world.now);
     }
-    // Two hours: the change, lists every twenty minutes, three certificates every forty.
+    // Two hours: the change, lists and three certificates every forty.
     assert!(writes < 40, "{writes} writes");
 }
 

@@ -28,6 +28,10 @@ enum Event {
     LoseTrust,
     /// The number of replicas changes.
     Replicas(i32),
+    /// Certificates shall last for so many minutes, and be renewed so many before their end.
+    Schedule(i64, i64),
+    /// The Secret of the nodes' authority is deleted.
+    LoseAuthority,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -44,6 +48,22 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..2).prop_map(Event::Damage),
         1 => Just(Event::LoseTrust),
         1 => (1..4).prop_map(Event::Replicas),
+    ]
+}
+
+/// What bears on the ends of certificates and lists.
+fn event_of_schedules() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => Just(Event::Reconcile(usize::MAX)),
+        4 => (0..6_usize).prop_map(Event::Reconcile),
+        6 => (1..100_000_i64).prop_map(Event::Wait),
+        6 => (0..4_usize).prop_map(Event::Sync),
+        3 => (3..3000_i64)
+            .prop_flat_map(|duration| (Just(duration), 1..duration))
+            .prop_map(|(duration, renew_before)| Event::Schedule(duration, renew_before)),
+        1 => any::<u8>().prop_map(Event::Rotate),
+        1 => (0..2).prop_map(Event::Revoke),
+        1 => Just(Event::LoseAuthority),
     ]
 }
 
@@ -74,6 +94,11 @@ fn play(world: &mut World, event: &Event) {
         }
         Event::LoseTrust => world.observed.trust.clear(),
         Event::Replicas(count) => world.wanted.replicas = *count,
+        Event::Schedule(duration, renew_before) => {
+            world.wanted.schedule.duration = Duration::minutes(*duration);
+            world.wanted.schedule.renew_before = Duration::minutes(*renew_before);
+        }
+        Event::LoseAuthority => drop(world.observed.secrets.remove("demo-ca")),
     }
 }
 
@@ -88,6 +113,7 @@ proptest! {
         for event in &events {
             play(&mut world, event);
             world.check_pairs();
+            world.check_lists();
         }
         let plan = world.settle();
         prop_assert!(plan.ready && plan.revocation);
@@ -103,5 +129,19 @@ proptest! {
             prop_assert_eq!(verify(&chain, bundle, Some(lists), world.now), Ok(()));
         }
         prop_assert!(world.plan().writes.is_empty());
+    }
+
+    /// Whatever the spec asks for, and whenever the operator stops: no list is the first to end.
+    #[test]
+    fn at_no_time_would_a_certificate_outlive_its_list(
+        events in proptest::collection::vec(event_of_schedules(), 1..40)
+    ) {
+        let mut world = World::running();
+        for event in &events {
+            play(&mut world, event);
+            world.check_lists();
+        }
+        world.settle();
+        world.check_lists();
     }
 }

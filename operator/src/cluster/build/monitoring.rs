@@ -45,6 +45,7 @@ pub(in crate::cluster) fn service_monitor(plan: &Plan<'_>) -> (ApiResource, Valu
 pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
     let (cluster, namespace) = (plan.name(), plan.namespace());
     let of = format!("cluster=\"{cluster}\",namespace=\"{namespace}\"");
+    let tls = &plan.cluster.spec.tls;
     let Shape { shards, replicas, .. } = plan.shape;
     let pods = i64::from(shards) * i64::from(replicas);
     // A pod that cannot be scheduled is no target of Prometheus: only its absence tells.
@@ -91,11 +92,58 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "OpaqueCertificateExpires",
             format!(
                 "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",
-                remaining(&plan.cluster.spec.tls.renew_before),
+                remaining(&tls.renew_before),
             ),
             "5m",
             "critical",
             "A certificate of pod {{ $labels.pod }} should have been renewed.",
+        ),
+        alert(
+            "OpaqueRevocationListExpires",
+            format!(
+                "opaque_node_revocation_list_not_after_seconds{{{of},kind=\"peers\"}} - time() < {}",
+                seconds(&tls.duration).saturating_sub(remaining(&tls.renew_before)),
+            ),
+            "5m",
+            "critical",
+            "The nodes' revocation list of pod {{ $labels.pod }} should have been renewed.",
+        ),
+        alert(
+            "OpaqueClientRevocationListExpires",
+            ending("revocation_list", &format!("{of},kind=\"clients\""), 4),
+            "5m",
+            "critical",
+            "A revocation list of clients nears its end; the clients of its authority will be refused.",
+        ),
+        alert(
+            "OpaqueAuthorityExpires",
+            ending("authority", &of, 8),
+            "5m",
+            "warning",
+            "An authority of {{ $labels.kind }} nears its end.",
+        ),
+        alert(
+            "OpaqueTlsMaterialRefused",
+            format!("opaque_node_tls_material_refused{{{of}}} == 1"),
+            "5m",
+            "critical",
+            "Pod {{ $labels.pod }} has new certificates or lists that it cannot use.",
+        ),
+        alert(
+            "OpaqueClientAuthFaulty",
+            format!(
+                "opaque_node_client_auth_void{{{of}}} > 0 or opaque_node_client_auth_unread_seconds{{{of}}} > 30"
+            ),
+            "1m",
+            "warning",
+            "Pod {{ $labels.pod }} cannot use all tokens, authorities or revocation lists of clients.",
+        ),
+        alert(
+            "OpaqueClientsRefused",
+            format!("opaque_node_client_auth_closed{{{of}}} == 1"),
+            "1m",
+            "critical",
+            "Pod {{ $labels.pod }} refuses every client: nothing is left to compare its proof with.",
         ),
     ];
     let body =
@@ -113,11 +161,25 @@ fn alert(name: &str, expression: String, lasting: &str, severity: &str, summary:
     })
 }
 
+/// Something with a start and an end of which less than a part is left, and less than 30 days.
+fn ending(what: &str, of: &str, part: u32) -> String {
+    let (start, end) = (
+        format!("opaque_node_{what}_not_before_seconds{{{of}}}"),
+        format!("opaque_node_{what}_not_after_seconds{{{of}}}"),
+    );
+    format!("{end} - time() < clamp_max(({end} - {start}) / {part}, 2592000)")
+}
+
 /// Half of the time before a certificate's end at which it is renewed, in seconds.
 fn remaining(renew_before: &str) -> u64 {
+    seconds(renew_before) / 2
+}
+
+/// Seconds of a duration as the spec has it.
+fn seconds(duration: &str) -> u64 {
     let mut seconds = 0;
     let mut number = 0;
-    for character in renew_before.chars() {
+    for character in duration.chars() {
         match (character.to_digit(10), character) {
             (Some(digit), _) => number = number * 10 + u64::from(digit),
             (None, unit) => {
@@ -131,7 +193,7 @@ fn remaining(renew_before: &str) -> u64 {
             }
         }
     }
-    seconds / 2
+    seconds
 }
 
 /// Adds what every object has, and the labels by which people's Prometheus selects.
@@ -157,5 +219,6 @@ mod tests {
         assert_eq!(remaining("720h"), 360 * 3600);
         assert_eq!(remaining("1h30m"), 45 * 60);
         assert_eq!(remaining("30s"), 15);
+        assert_eq!(seconds("2160h"), 2160 * 3600);
     }
 }

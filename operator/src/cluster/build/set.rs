@@ -221,6 +221,9 @@ fn tls_volume(plan: &Plan<'_>, shard: i32) -> Volume {
     if plan.revocation {
         trust.push(file("peer-ca.crl", "peer-ca.crl"));
     }
+    if spec.client_auth.mode == ClientAuthMode::Mtls {
+        trust.push(file("clients-ca.revoked", "clients-ca.revoked"));
+    }
     let mut sources = vec![
         secret(
             names::shard_certificate(&cluster, shard),
@@ -242,7 +245,12 @@ fn tls_volume(plan: &Plan<'_>, shard: i32) -> Volume {
     if let (ClientAuthMode::Mtls, Some(reference)) =
         (spec.client_auth.mode, &spec.client_auth.ca_secret_ref)
     {
-        sources.push(secret(reference.name.clone(), vec![file("ca.crt", "clients-ca.crt")]));
+        let name = &reference.name;
+        sources.push(secret(name.clone(), vec![file("ca.crt", "clients-ca.crt")]));
+        // Whoever gives the authorities may give lists, now or later.
+        let mut lists = secret(name.clone(), vec![file("ca.crl", "clients-ca.crl")]);
+        lists.secret = lists.secret.map(|lists| SecretProjection { optional: Some(true), ..lists });
+        sources.push(lists);
     }
     projected("tls", sources)
 }

@@ -137,6 +137,26 @@ fn the_overlay_reaches_the_pods_and_the_operators_labels_win() {
 }
 
 #[test]
+fn a_pod_gets_the_authorities_of_clients_and_what_is_revoked_of_them() {
+    let mut spec = small();
+    spec["clientAuth"] = json!({"mode": "mtls", "caSecretRef": {"name": "clients"}});
+    let objects = all(&cluster("demo", &spec));
+    let set = objects.iter().find(|object| object["kind"] == "StatefulSet").unwrap();
+    let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    let tls = volumes.iter().find(|volume| volume["name"] == "tls").unwrap();
+    let sources = tls["projected"]["sources"].as_array().unwrap();
+    let item = |from: &str, to: &str| json!([{"key": from, "path": to}]);
+    let secret = |items: Value| json!({"secret": {"name": "clients", "items": items}});
+    assert!(sources.contains(&secret(item("ca.crt", "clients-ca.crt"))));
+    let mut lists = secret(item("ca.crl", "clients-ca.crl"));
+    lists["secret"]["optional"] = json!(true);
+    assert!(sources.contains(&lists), "{sources:#?}");
+    let trust = sources.iter().find(|source| source.get("configMap").is_some()).unwrap();
+    let revoked = json!({"key": "clients-ca.revoked", "path": "clients-ca.revoked"});
+    assert!(trust["configMap"]["items"].as_array().unwrap().contains(&revoked), "{trust:#}");
+}
+
+#[test]
 fn a_changed_template_has_another_digest_and_the_same_has_the_same() {
     let digest = |spec: &Value| {
         let objects = all(&cluster("demo", spec));
