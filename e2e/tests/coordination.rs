@@ -56,6 +56,7 @@ fn member(node: &str) -> MemberRecord {
         tables: [].into(),
         missing: [].into(),
         unreachable: Vec::new(),
+        probes: [].into(),
     }
 }
 

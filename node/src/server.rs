@@ -24,7 +24,7 @@ use crate::config::{Backend, Config};
 use crate::coordination::{Coordination, FileCoordination, KubernetesCoordination, Pod};
 use crate::coordinator::Coordinator;
 use crate::keys::KeyCache;
-use crate::lifecycle::{DRAINING, Lifecycle};
+use crate::lifecycle::{DRAINING, Lifecycle, Outlook, ProbeMetrics, TurnedAway};
 use crate::loader::Loader;
 use crate::local::LocalShard;
 use crate::metrics::{Counted, Metrics};
@@ -116,6 +116,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::NotServing).await;
+    let greeter = Arc::clone(&peers);
     let query = QueryServer::new(QueryService {
         config: config.clone(),
         cluster,
@@ -152,11 +153,18 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let (stop, stopped) = watch::channel(false);
     let (retire, retiring) = watch::channel(false);
     let readiness = Readiness::not_yet("starting");
+    let (turned_away, probes) = (TurnedAway::default(), ProbeMetrics::default());
     let admin = match config.admin_listen {
         Some(address) => {
             let mut registry =
                 metrics.registry(Arc::clone(&state), Arc::clone(&local), readiness.clone());
             registry.register_collector(Box::new(tls::Lives(Arc::clone(&tls))));
+            registry.register_collector(Box::new(Outlook {
+                state: Arc::clone(&state),
+                turned_away: turned_away.clone(),
+                coordination: Arc::clone(&coordination),
+            }));
+            probes.register(&mut registry);
             let admin = Admin::bind(address).await?;
             tracing::info!(address = %admin.address(), "health and metrics");
             Some(tokio::spawn(admin.serve(readiness.clone(), Arc::new(registry))))
@@ -193,6 +201,9 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         loader,
         state,
         coordinator,
+        greeter,
+        turned_away,
+        probes,
         health: health.clone(),
         readiness: readiness.clone(),
         retiring,

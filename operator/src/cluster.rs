@@ -12,6 +12,7 @@
 mod build;
 mod facts;
 mod monitors;
+mod reach;
 mod report;
 mod rollout;
 mod shape;

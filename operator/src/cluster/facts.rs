@@ -26,6 +26,21 @@ pub(super) struct Member {
     pub(super) failed: Option<Failure>,
     pub(super) message: String,
     pub(super) resident_bytes: u64,
+    /// The generation that it serves.
+    pub(super) active_generation: i64,
+    /// Shards of which it reaches no replica.
+    pub(super) unreachable: Vec<i64>,
+    /// Tables whose probes fail; of the leader alone.
+    pub(super) probes: BTreeMap<String, FailedProbe>,
+}
+
+/// Why a table's probe failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct FailedProbe {
+    pub(super) reason: String,
+    /// Whether every shard answered and the sums were wrong.
+    pub(super) wrong: bool,
 }
 
 /// A generation that a node could not prepare.
@@ -84,6 +99,17 @@ impl Facts {
             sets.into_iter().partition(|set| of_another(&set.metadata));
         let leftover = others.first().map(ResourceExt::name_any);
         Ok(Self { sets, leftover, pods, map, members, leader })
+    }
+
+    /// What a pod's node says of itself.
+    pub(super) fn member(&self, pod: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.node == pod)
+    }
+
+    /// The generation that is active.
+    pub(super) fn active_generation(&self) -> Option<i64> {
+        let status = self.map.as_ref()?.status.as_ref()?;
+        status.active.as_ref().map(|map| map.generation)
     }
 
     /// The set of a shard.
