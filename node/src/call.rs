@@ -104,3 +104,19 @@ pub trait ShardCaller: Send + Sync {
         call: &RowsCall,
     ) -> Result<Vec<NumberedRow>, CallError>;
 }
+
+/// What a replica says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The generation that it answers clients from; 0 before the first.
+    pub active_generation: u64,
+    /// Whether it holds the generation that the caller named.
+    pub holds: bool,
+}
+
+/// Asks a replica whether it answers, the way queries do.
+#[async_trait]
+pub trait Greeter: Send + Sync {
+    /// Names the `generation` that this node answers clients from, and hears of the replica's.
+    async fn hello(&self, replica: &Replica, generation: u64) -> Result<Hello, CallError>;
+}

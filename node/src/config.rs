@@ -98,6 +98,9 @@ pub struct Args {
     /// and then load everything.
     #[arg(long, env = "OPAQUE_PREPARE_DEADLINE_S", default_value_t = 1800)]
     pub prepare_deadline_s: u64,
+    /// How often the leader asks each table a question whose answer is known, in seconds; 0 for never.
+    #[arg(long, env = "OPAQUE_PROBE_INTERVAL_S", default_value_t = 60)]
+    pub probe_interval_s: u64,
     /// Epochs of a table that are kept for `opaque rollback`.
     #[arg(long, default_value_t = 8)]
     pub retain_epochs: usize,
@@ -193,6 +196,8 @@ pub struct Config {
     pub activation_deadline: Duration,
     /// How long the leader lets a proposal wait for a shard.
     pub prepare_deadline: Duration,
+    /// How often the leader probes each table; zero for never.
+    pub probe_interval: Duration,
     /// Epochs kept per table.
     pub retain_epochs: usize,
     /// Evaluation keys kept in memory.
@@ -229,6 +234,7 @@ impl TryFrom<Args> for Config {
             load_memory_mib,
             activation_deadline_s,
             prepare_deadline_s,
+            probe_interval_s,
             retain_epochs,
             keys_in_memory,
         } = args;
@@ -273,6 +279,7 @@ impl TryFrom<Args> for Config {
             load_memory: load_memory_mib << 20,
             activation_deadline: Duration::from_secs(activation_deadline_s.max(1)),
             prepare_deadline: Duration::from_secs(prepare_deadline_s.max(1)),
+            probe_interval: Duration::from_secs(probe_interval_s),
             retain_epochs: retain_epochs.max(1),
             keys_in_memory: keys_in_memory.max(1),
         })

@@ -19,6 +19,7 @@ mod directory;
 mod error;
 mod file;
 mod files;
+mod heard;
 mod kubernetes;
 mod map;
 mod standing;
@@ -138,6 +139,11 @@ pub trait Coordination: Send + Sync + 'static {
     /// What became of a generation.
     async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError>;
 
+    /// How long nothing has been heard of the state; a few seconds at most while all is well.
+    fn silence(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The whole state, whenever it changes.
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>>;
 }
@@ -231,6 +237,19 @@ pub struct MemberRecord {
     /// Shards of which it reaches no replica.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<ShardId>,
+    /// Tables whose probes fail; of the leader alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub probes: BTreeMap<String, FailedProbe>,
+}
+
+/// Why a table's probe failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedProbe {
+    /// What happened.
+    pub reason: String,
+    /// Whether every shard answered and the sums were wrong.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wrong: bool,
 }
 
 /// Why a node cannot serve a generation.

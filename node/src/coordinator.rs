@@ -16,7 +16,7 @@ use opaque_seal::EncryptedSecret;
 use tokio::time::Instant as Deadline;
 
 pub use self::gather::Patience;
-use self::gather::gather;
+pub(crate) use self::gather::gather;
 use crate::call::{
     CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
 };
@@ -57,6 +57,11 @@ impl Coordinator {
     /// A coordinator whose queries take `deadline` at most.
     pub fn new(caller: Arc<dyn ShardCaller>, pool: CpuPool, deadline: Duration) -> Self {
         Self { caller, pool, deadline }
+    }
+
+    /// Whether a query that starts now would wait for others.
+    pub fn is_busy(&self) -> bool {
+        self.pool.is_busy()
     }
 
     /// When a query that starts now must have ended, and when its calls are hedged.

@@ -17,6 +17,7 @@
 //! - [`local`], [`served`], [`batch`], [`pass`], [`registry`], [`pool`]: answering for this shard;
 //! - [`lifecycle`], [`loader`], [`replica`], [`coordination`]: loading generations, self-test,
 //!   leading;
+//! - [`reach`]: whether this node reaches every shard, and when clients had better ask another;
 //! - [`metrics`]: what is counted;
 //! - [`placement`], [`assignment`]: who serves what;
 //! - [`store`], [`prepare`], [`keys`]: epochs and evaluation keys;
@@ -49,6 +50,7 @@ pub mod placement;
 pub mod pool;
 pub mod prepare;
 pub mod reading;
+pub mod reach;
 pub mod registry;
 pub mod replica;
 pub mod served;

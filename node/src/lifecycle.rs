@@ -6,7 +6,11 @@
 //! ```
 
 mod lead;
+mod metrics;
+mod probe;
+mod reach;
 mod readiness;
+mod turned_away;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic_health::server::HealthReporter;
 
+use crate::call::Greeter;
 use crate::config::Config;
 use crate::coordination::{Coordination, Map, Policy, Snapshot, Standing, UnixMillis};
 use crate::coordinator::Coordinator;
@@ -25,6 +30,9 @@ use crate::local::LocalShard;
 use crate::placement::ShardId;
 use crate::replica::ReplicaState;
 use crate::served::Serving;
+
+pub use self::metrics::{Outlook, ProbeMetrics};
+pub use self::turned_away::TurnedAway;
 
 /// Shortest pause between two renewals of the record, however much changes.
 const BETWEEN: Duration = Duration::from_millis(200);
@@ -49,6 +57,12 @@ pub struct Lifecycle {
     pub state: Arc<ReplicaState>,
     /// Self-tests go through it.
     pub coordinator: Arc<Coordinator>,
+    /// Asks other nodes whether they answer.
+    pub greeter: Arc<dyn Greeter>,
+    /// Why clients are turned away though this node serves.
+    pub turned_away: TurnedAway,
+    /// What became of probes.
+    pub probes: ProbeMetrics,
     /// What health checks see.
     pub health: HealthReporter,
     /// What probes see.
@@ -71,6 +85,7 @@ impl Lifecycle {
             self.heartbeat(stop.clone()),
             self.follow(stop.clone()),
             self.retire(stop.clone()),
+            self.watch_reach(stop.clone()),
             self.lead(self.retiring.clone()),
         );
         if let Err(error) = self.coordination.leave(&self.config.name).await {

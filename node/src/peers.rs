@@ -10,14 +10,15 @@ use opaque_identity::Identity;
 use opaque_pir::geometry::Geometry;
 use opaque_proto::v1::shard_client::ShardClient;
 use opaque_proto::v1::{
-    EvaluateHeader, EvaluateRequest, PartialHeader, ReadRowsRequest, RegisterPeerKeysRequest,
-    evaluate_request, evaluate_response,
+    EvaluateHeader, EvaluateRequest, HelloRequest, HelloResponse, PartialHeader, ReadRowsRequest,
+    RegisterPeerKeysRequest, evaluate_request, evaluate_response,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::call::{
-    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+    CallError, EvaluateCall, EvaluateReply, Greeter, Hello, NumberedRow, Replica, RowsCall,
+    ShardCaller,
 };
 use crate::chunks::{Collector, cut};
 use crate::error::{NodeError, reason};
@@ -176,6 +177,33 @@ impl ShardCaller for Peers {
     }
 }
 
+#[async_trait]
+impl Greeter for Peers {
+    async fn hello(&self, replica: &Replica, generation: u64) -> Result<Hello, CallError> {
+        if replica.node == self.own_name {
+            let holds = self.local.generation(generation).is_some();
+            return Ok(Hello { active_generation: 0, holds });
+        }
+        let line = self.line(replica)?;
+        let answer = client(&line).hello(HelloRequest { generation }).await;
+        let hello = heard(answer.map(tonic::Response::into_inner))?;
+        self.check(replica, &line, |_| true)?;
+        Ok(hello)
+    }
+}
+
+/// What an answer to a greeting says. A node of an older version does not know the call, and is
+/// taken to hold what it is asked for: it answers, and a rolling upgrade must not be held up.
+fn heard(answer: Result<HelloResponse, Status>) -> Result<Hello, CallError> {
+    match answer {
+        Ok(HelloResponse { active_generation, holds }) => Ok(Hello { active_generation, holds }),
+        Err(status) if status.code() == Code::Unimplemented => {
+            Ok(Hello { active_generation: 0, holds: true })
+        }
+        Err(status) => Err(call_error(status)),
+    }
+}
+
 fn client(line: &Line) -> ShardClient<Channel> {
     ShardClient::new(line.channel())
 }
@@ -217,5 +245,20 @@ fn local_error(error: NodeError) -> CallError {
         NodeError::UnknownKeys => CallError::UnknownKeys,
         NodeError::Malformed(_) => CallError::Malformed,
         other => CallError::TryAnother(other.class().1.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_does_not_know_the_greeting_is_reached_and_one_that_refuses_it_is_not() {
+        let older = heard(Err(Status::unimplemented("unknown method")));
+        assert_eq!(older, Ok(Hello { active_generation: 0, holds: true }));
+        assert!(heard(Err(Status::unavailable("connection refused"))).is_err());
+        assert!(heard(Err(NodeError::Forbidden("revoked".into()).into())).is_err());
+        let answer = HelloResponse { active_generation: 7, holds: false };
+        assert_eq!(heard(Ok(answer)), Ok(Hello { active_generation: 7, holds: false }));
     }
 }

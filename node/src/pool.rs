@@ -38,6 +38,11 @@ impl CpuPool {
         })
     }
 
+    /// Whether a job that came now would wait for others.
+    pub fn is_busy(&self) -> bool {
+        self.running.available_permits() == 0
+    }
+
     /// Runs `job` on the pool.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What this node tells the others about itself, and which others to ask.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use opaque_proto::v1;
 use tokio::sync::Notify;
 
 use crate::call::Replica;
-use crate::coordination::{Failure, Map, MemberRecord, Snapshot, UnixMillis, alive};
+use crate::coordination::{FailedProbe, Failure, Map, MemberRecord, Snapshot, UnixMillis, alive};
 use crate::coordinator::Replicas;
 use crate::placement::ShardId;
 use crate::served::{ServedTable, Serving};
@@ -42,6 +43,7 @@ impl ReplicaState {
             tables: [].into(),
             missing: [].into(),
             unreachable: Vec::new(),
+            probes: BTreeMap::new(),
         };
         Self { record: Mutex::new(record), closed: Mutex::default(), changed: Notify::new() }
     }
@@ -136,6 +138,26 @@ impl ReplicaState {
         }
     }
 
+    /// Notes the shards of which this node reaches no replica.
+    pub fn unreachable(&self, shards: Vec<ShardId>) {
+        let mut record = self.lock();
+        if record.unreachable != shards {
+            record.unreachable = shards;
+            drop(record);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Notes the tables whose probes fail, as the leader finds.
+    pub fn probes(&self, failed: BTreeMap<String, FailedProbe>) {
+        let mut record = self.lock();
+        if record.probes != failed {
+            record.probes = failed;
+            drop(record);
+            self.changed.notify_one();
+        }
+    }
+
     /// Says what the node is doing.
     pub fn doing(&self, message: impl Into<String>) {
         let message = message.into();
@@ -145,6 +167,11 @@ impl ReplicaState {
             drop(record);
             self.changed.notify_one();
         }
+    }
+
+    /// The generation that new queries use; 0 before the first.
+    pub fn active_generation(&self) -> u64 {
+        self.lock().active_generation
     }
 
     /// The generation that could not be loaded.
@@ -235,6 +262,26 @@ pub fn prepared(snapshot: &Snapshot, map: &Map, now: UnixMillis, ttl: Duration) 
     map.shards.ids().map(of_shard).collect()
 }
 
+/// The live replicas that can answer for a table of `map`, by shard.
+pub fn holders(
+    snapshot: &Snapshot,
+    map: &Map,
+    table: &str,
+    now: UnixMillis,
+    ttl: Duration,
+) -> Replicas {
+    let generation = map.generation;
+    let of_shard = |shard: ShardId| {
+        let replicas = alive(&snapshot.members, now, ttl)
+            .filter(|member| member.shard == shard && !member.missing.contains_key(table))
+            .filter(|member| {
+                [member.active_generation, member.prepared_generation].contains(&generation)
+            });
+        (shard.0, replicas.map(replica).collect())
+    };
+    map.shards.ids().map(of_shard).collect()
+}
+
 fn replica(member: &MemberRecord) -> Replica {
     Replica {
         node: member.node.clone(),
@@ -245,8 +292,6 @@ fn replica(member: &MemberRecord) -> Replica {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::placement::{self, Shards};
 
@@ -303,6 +348,30 @@ mod tests {
         let mut firsts: Vec<String> = (0..3).map(first).collect();
         firsts.sort();
         assert_eq!(firsts, ["n0", "n1", "n2"]);
+    }
+
+    #[test]
+    fn a_table_is_probed_at_the_live_replicas_that_hold_it() {
+        let about_to_turn = member("c", 1, 4, 99_000);
+        let lacks = member("d", 1, 5, 99_000);
+        let members = vec![
+            member("a", 0, 5, 99_000),
+            member("silent", 0, 5, 1_000),
+            member("b", 0, 4, 99_000),
+            MemberRecord { prepared_generation: 5, ..about_to_turn },
+            MemberRecord { missing: [("t".to_owned(), "damaged".to_owned())].into(), ..lacks },
+        ];
+        let snapshot = Snapshot { members, ..Snapshot::default() };
+        let ttl = Duration::from_secs(5);
+        let of = |table| {
+            let holders = holders(&snapshot, &map(5), table, UnixMillis(100_000), ttl);
+            let names = |replicas: &Vec<Replica>| {
+                replicas.iter().map(|one| one.node.clone()).collect::<Vec<_>>().join(" ")
+            };
+            (names(&holders[&0]), names(&holders[&1]))
+        };
+        assert_eq!(of("t"), ("a".to_owned(), "c".to_owned()));
+        assert_eq!(of("u"), ("a".to_owned(), "c d".to_owned()));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::config::{Backend, Config};
 use crate::coordination::{Coordination, FileCoordination, KubernetesCoordination, Losses, Pod};
 use crate::coordinator::Coordinator;
 use crate::keys::KeyCache;
-use crate::lifecycle::{DRAINING, Lifecycle};
+use crate::lifecycle::{DRAINING, Lifecycle, Outlook, ProbeMetrics, TurnedAway};
 use crate::loader::Loader;
 use crate::local::LocalShard;
 use crate::metrics::{Counted, Metrics};
@@ -116,6 +116,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::NotServing).await;
+    let greeter = Arc::clone(&peers);
     let query = QueryServer::new(QueryService {
         config: config.clone(),
         cluster,
@@ -155,6 +156,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     // Apart from the life of the node, which goes on whether clients may ask or not.
     let admission = Readiness::not_yet("starting");
     access.tell(&admission, &state);
+    let (turned_away, probes) = (TurnedAway::default(), ProbeMetrics::default());
     let admin = match config.admin_listen {
         Some(address) => {
             let readiness = readiness.and(&admission);
@@ -163,6 +165,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
             registry.register_collector(Box::new(tls::Lives(Arc::clone(&tls))));
             registry.register_collector(Box::new(Losses(coordination.watch())));
             registry.register_collector(Box::new(Gauges(Arc::clone(&access))));
+            registry.register_collector(Box::new(Outlook {
+                state: Arc::clone(&state),
+                turned_away: turned_away.clone(),
+                coordination: Arc::clone(&coordination),
+            }));
+            probes.register(&mut registry);
             let admin = Admin::bind(address).await?;
             tracing::info!(address = %admin.address(), "health and metrics");
             Some(tokio::spawn(admin.serve(readiness, Arc::new(registry))))
@@ -200,6 +208,9 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         loader,
         state,
         coordinator,
+        greeter,
+        turned_away,
+        probes,
         health: health.clone(),
         readiness: readiness.clone(),
         retiring,

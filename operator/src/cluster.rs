@@ -13,6 +13,7 @@ mod build;
 mod facts;
 mod monitors;
 mod remains;
+mod reach;
 mod report;
 mod rollout;
 mod shape;

@@ -195,6 +195,18 @@ impl Bare {
         self.nodes[shard as usize].client_port
     }
 
+    /// The process of a node.
+    pub(crate) fn pid(&self, shard: u32) -> u32 {
+        self.nodes[shard as usize].child.id()
+    }
+
+    /// What a node says of itself, if it has said anything.
+    pub(crate) fn member(&self, shard: u32) -> Option<serde_json::Value> {
+        let file = self.path("coordination").join(format!("members/node-{shard}.json"));
+        let document: serde_json::Value = serde_json::from_slice(&fs::read(file).ok()?).unwrap();
+        Some(document["record"].clone())
+    }
+
     pub(crate) fn log(&self, shard: u32) -> String {
         text(&fs::read(self.path(&format!("node-{shard}.log"))).unwrap())
     }

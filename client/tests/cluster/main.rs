@@ -23,6 +23,7 @@ mod logs;
 #[path = "../support/oracle.rs"]
 mod oracle;
 mod peers;
+mod reach;
 mod repair;
 mod replicas;
 #[path = "../support/statements.rs"]

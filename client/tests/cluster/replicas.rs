@@ -111,10 +111,10 @@ async fn a_late_joiner_answers_with_keys_that_it_never_saw_registered() {
 }
 
 /// A process that is stopped until this is dropped.
-struct Stopped(u32);
+pub(crate) struct Stopped(u32);
 
 impl Stopped {
-    fn new(pid: u32) -> Self {
+    pub(crate) fn new(pid: u32) -> Self {
         signal(pid, "STOP");
         Self(pid)
     }

@@ -27,6 +27,7 @@ use tokio::task::AbortHandle;
 
 use super::directory::{Directory, check_name};
 use super::files::{self, Durability, io_error};
+use super::heard::Heard;
 use super::{
     Change, Coordination, CoordinationError, Hold, Leader, Leadership, Map, MemberRecord, Outcome,
     Snapshot, UnixMillis,
@@ -44,6 +45,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(3);
 pub struct FileCoordination {
     directory: Arc<Directory>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    heard: Heard,
     poll: AbortHandle,
 }
 
@@ -60,8 +62,10 @@ impl FileCoordination {
         })
         .await?;
         let (sender, snapshots) = watch::channel(Arc::new(first));
-        let poll = tokio::spawn(poll(Arc::clone(&directory), sender)).abort_handle();
-        Ok(Self { directory, snapshots, poll })
+        let heard = Heard::new();
+        let polling = poll(Arc::clone(&directory), sender, heard.clone());
+        let poll = tokio::spawn(polling).abort_handle();
+        Ok(Self { directory, snapshots, heard, poll })
     }
 
     /// The last state that this process has seen.
@@ -205,6 +209,10 @@ impl Coordination for FileCoordination {
         self.change(move |directory| directory.outcome(generation, &known)).await
     }
 
+    fn silence(&self) -> Duration {
+        self.heard.silence()
+    }
+
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
     }
@@ -222,7 +230,7 @@ impl Hold for File {
 
 /// Looks at the directory until nobody listens. A failed look keeps the last state and is logged
 /// when it begins.
-async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>) {
+async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>, heard: Heard) {
     let mut ticks = tokio::time::interval(POLL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut failing = false;
@@ -232,6 +240,7 @@ async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>
         match blocking(move || looked.snapshot(&known)).await {
             Ok(snapshot) => {
                 failing = false;
+                heard.note();
                 snapshots.send_if_modified(|last| {
                     let changed = **last != snapshot;
                     if changed {

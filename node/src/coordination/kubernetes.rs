@@ -35,6 +35,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -54,6 +55,7 @@ use self::cluster::Origin;
 use self::map::{Maps, Verdict, judged, write_map};
 use self::writing::Part;
 use super::written::{Reading, Served, Written};
+use super::heard::Heard;
 use super::{
     Change, Coordination, CoordinationError, Leader, Leadership, Map, MemberRecord, Outcome,
     Rhythm, Snapshot, Standing, UnixMillis,
@@ -109,6 +111,7 @@ pub struct KubernetesCoordination {
     /// The token of this node's last lead.
     token: AtomicU64,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    heard: Heard,
     following: AbortHandle,
 }
 
@@ -143,6 +146,10 @@ impl KubernetesCoordination {
         let ours = format!("{LABEL_CLUSTER}={cluster},{LABEL_LEASE}");
         let lease_config = watcher::Config::default().labels(&ours).timeout(WATCH_SECONDS);
         let lease_events = watch_all(leases.clone(), lease_config).backoff(Pauses::default());
+        // Every member's renewal is an event, this node's own included.
+        let heard = Heard::new();
+        let hearing = heard.clone();
+        let lease_events = lease_events.inspect_ok(move |_| hearing.note());
         let map_events = watching::one(guarded, cluster, WATCH_SECONDS).backoff(Pauses::default());
         let (sender, snapshots) = watch::channel(Arc::default());
         let origin = Arc::new(Origin::default());
@@ -159,6 +166,7 @@ impl KubernetesCoordination {
             election: Mutex::default(),
             token: AtomicU64::new(0),
             snapshots,
+            heard,
             following: tokio::spawn(following).abort_handle(),
         })
     }
@@ -409,6 +417,10 @@ impl Coordination for KubernetesCoordination {
     async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
         let (reading, maps) = self.read().await?;
         Ok(maps.map_or(Outcome::Unknown, |maps| maps.outcome(&reading, generation)))
+    }
+
+    fn silence(&self) -> Duration {
+        self.heard.silence()
     }
 
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {

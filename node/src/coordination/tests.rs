@@ -37,6 +37,7 @@ fn member(node: &str) -> MemberRecord {
         tables: [].into(),
         missing: [].into(),
         unreachable: Vec::new(),
+        probes: [].into(),
     }
 }
 

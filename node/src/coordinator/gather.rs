@@ -55,7 +55,7 @@ fn idle<'a>(replicas: &'a [Replica], place: usize, asked: &[String]) -> Option<&
 /// # Errors
 /// [`NodeError::ShardUnavailable`] naming the shard when its replicas fail or the deadline passes;
 /// [`NodeError::UnknownKeys`] and [`NodeError::Malformed`] as soon as one replica says so.
-pub(super) async fn gather<T, F, Fut>(
+pub(crate) async fn gather<T, F, Fut>(
     shards: &BTreeMap<u32, Vec<Replica>>,
     patience: Patience,
     ask: F,

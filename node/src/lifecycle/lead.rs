@@ -97,12 +97,14 @@ impl Lifecycle {
                     tracing::info!(token = leadership.token(), "leading");
                     let retires = tokio::select! {
                         () = self.rule(&leadership) => false,
+                        () = self.probe_tables() => false,
                         () = leadership.lost() => {
                             tracing::warn!(token = leadership.token(), "another may lead now");
                             false
                         }
                         _ = retiring.wait_for(|retiring| *retiring) => true,
                     };
+                    self.forget_probes();
                     leadership.release().await;
                     if retires {
                         tracing::info!("gave up the lead");
@@ -281,7 +283,7 @@ impl Lifecycle {
 }
 
 /// The `round`-th replica of every shard; a shard with fewer starts again.
-fn one_per_shard(replicas: &Replicas, round: usize) -> Replicas {
+pub(super) fn one_per_shard(replicas: &Replicas, round: usize) -> Replicas {
     let pick = |(shard, replicas): (&u32, &Vec<_>)| {
         let one = replicas.iter().cycle().skip(round).take(1).cloned().collect();
         (*shard, one)

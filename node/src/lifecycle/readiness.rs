@@ -13,7 +13,7 @@ use super::{DRAINING, Lifecycle};
 impl Lifecycle {
     /// How long a superseded generation stays: as long as a query that began under it may take,
     /// reading included.
-    fn grace(&self) -> Duration {
+    pub(super) fn grace(&self) -> Duration {
         self.config.query_deadline * 2
     }
 
@@ -55,11 +55,15 @@ impl Lifecycle {
         self.coordination.watch().borrow().active.as_ref().map(|map| map.generation)
     }
 
-    /// Lets clients in, unless this node is on its way out, or another generation than the one that it
-    /// has loaded is active by now: its peers let this one go at any moment.
+    /// Lets clients in, unless this node is on its way out, another node serves them better, or another
+    /// generation than the one that it has loaded is active by now: its peers let this one go at any
+    /// moment.
     pub(super) async fn serves(&self, generation: u64) {
         if *self.retiring.borrow() || self.active_now() != Some(generation) {
             return;
+        }
+        if let Some(reason) = self.turned_away.reason() {
+            return self.readiness.not_ready(reason);
         }
         self.readiness.ready();
         self.health.set_service_status("", ServingStatus::Serving).await;
@@ -67,12 +71,15 @@ impl Lifecycle {
         self.turn_away().await;
     }
 
-    /// Turns clients away if this node is on its way out, or has nothing left to answer from.
-    async fn turn_away(&self) {
+    /// Turns clients away if this node is on its way out, has nothing left to answer from, or another
+    /// node serves them better.
+    pub(super) async fn turn_away(&self) {
         let reason = if *self.retiring.borrow() {
-            DRAINING
+            DRAINING.to_owned()
         } else if self.local.generations().is_empty() {
-            "the active generation is not loaded yet"
+            "the active generation is not loaded yet".to_owned()
+        } else if let Some(reason) = self.turned_away.reason() {
+            reason
         } else {
             return;
         };

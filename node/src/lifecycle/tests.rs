@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::call::{
-    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+    CallError, EvaluateCall, EvaluateReply, Hello, NumberedRow, Replica, RowsCall, ShardCaller,
 };
 use crate::cluster::tests::local;
 use crate::config::Args;
@@ -70,6 +70,9 @@ impl Node {
             loader,
             state: Arc::new(ReplicaState::new("node".into(), 0, String::new(), String::new())),
             coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline)),
+            greeter: Arc::new(Nobody),
+            turned_away: TurnedAway::default(),
+            probes: ProbeMetrics::default(),
             health: tonic_health::server::health_reporter().0,
             readiness: Readiness::not_yet("starting"),
             retiring: stopped.clone(),
@@ -165,6 +168,13 @@ impl ShardCaller for Nobody {
     }
 
     async fn read_rows(&self, _: &Replica, _: &RowsCall) -> Result<Vec<NumberedRow>, CallError> {
+        Err(CallError::TryAnother("nobody is there".into()))
+    }
+}
+
+#[async_trait]
+impl Greeter for Nobody {
+    async fn hello(&self, _: &Replica, _: u64) -> Result<Hello, CallError> {
         Err(CallError::TryAnother("nobody is there".into()))
     }
 }

@@ -9,9 +9,9 @@ use opaque_identity::Capability;
 use opaque_pir::codec::KeyDigest;
 use opaque_proto::v1::shard_server::Shard;
 use opaque_proto::v1::{
-    EvaluateHeader, EvaluateRequest, EvaluateResponse, PartialHeader, ReadRowsRequest,
-    ReadRowsResponse, RegisterPeerKeysRequest, RegisterPeerKeysResponse, ReplicaStatus, ScannedRow,
-    ShardStatusRequest, evaluate_request, evaluate_response,
+    EvaluateHeader, EvaluateRequest, EvaluateResponse, HelloRequest, HelloResponse, PartialHeader,
+    ReadRowsRequest, ReadRowsResponse, RegisterPeerKeysRequest, RegisterPeerKeysResponse,
+    ReplicaStatus, ScannedRow, ShardStatusRequest, evaluate_request, evaluate_response,
 };
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
@@ -139,6 +139,17 @@ impl Shard for ShardService {
     ) -> Result<Response<ReplicaStatus>, Status> {
         self.check_peer(&request, &[])?;
         Ok(Response::new(self.state.to_proto(self.local.resident_bytes())))
+    }
+
+    async fn hello(
+        &self,
+        request: Request<HelloRequest>,
+    ) -> Result<Response<HelloResponse>, Status> {
+        self.check_peer(&request, &[])?;
+        let HelloRequest { generation } = request.into_inner();
+        let holds = self.local.generation(generation).is_some();
+        let active_generation = self.state.active_generation();
+        Ok(Response::new(HelloResponse { active_generation, holds }))
     }
 }
 

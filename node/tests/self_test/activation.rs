@@ -1,5 +1,6 @@
 //! A leader activates a proposal that its self-test holds for, and rejects one with any fault.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,14 @@ use clap::Parser;
 use opaque_node::config::{Args, Config};
 use opaque_node::coordination::{Change, Coordination, FileCoordination, Outcome, UnixMillis};
 use opaque_node::coordinator::Coordinator;
-use opaque_node::lifecycle::Lifecycle;
+use opaque_node::lifecycle::{Lifecycle, ProbeMetrics, TurnedAway};
 use opaque_node::loader::Loader;
 use opaque_node::placement::Shards;
+use opaque_node::pool::CpuPool;
 use opaque_node::replica::ReplicaState;
+use opaque_node::store::Store;
 use opaque_ops::admin::Readiness;
+use opaque_seal::Bfv;
 use tokio::sync::watch;
 
 use super::faults::Fault;
@@ -74,26 +78,8 @@ async fn propose_to(cluster: Cluster, arguments: &[&str], late: Duration) -> (Ou
         if shard == SHARDS - 1 {
             tokio::time::sleep(late).await;
         }
-        let config = config(shard, arguments);
-        let local = Arc::new(local(&store, &bfv, &pool));
-        let coordinator =
-            Coordinator::new(Arc::clone(&caller) as _, pool.clone(), config.query_deadline);
-        let lifecycle = Lifecycle {
-            coordination: Arc::new(FileCoordination::open(&folder).await.unwrap()),
-            local,
-            loader: Loader::new(shard, store.clone(), pool.clone(), 2),
-            state: Arc::new(ReplicaState::new(
-                config.name.clone(),
-                shard,
-                String::new(),
-                String::new(),
-            )),
-            coordinator: Arc::new(coordinator),
-            health: tonic_health::server::health_reporter().0,
-            readiness: Readiness::not_yet("starting"),
-            retiring: stopped.clone(),
-            config,
-        };
+        let lifecycle =
+            life(shard, arguments, &folder, (&caller, &store, &bfv, &pool), &stopped).await;
         lives.push(tokio::spawn(Arc::new(lifecycle).run(stopped.clone())));
     }
     let decided = async {
@@ -111,6 +97,34 @@ async fn propose_to(cluster: Cluster, arguments: &[&str], late: Duration) -> (Ou
         life.await.unwrap();
     }
     (outcome, active)
+}
+
+/// A node whose self-tests and probes ask `caller`, and which loads from `store`.
+pub(crate) async fn life(
+    shard: u32,
+    arguments: &[&str],
+    folder: &Path,
+    (caller, store, bfv, pool): (&Arc<InProcess>, &Store, &Arc<Bfv>, &CpuPool),
+    stopped: &watch::Receiver<bool>,
+) -> Lifecycle {
+    let config = config(shard, arguments);
+    let coordinator =
+        Coordinator::new(Arc::clone(caller) as _, pool.clone(), config.query_deadline);
+    let state = ReplicaState::new(config.name.clone(), shard, String::new(), String::new());
+    Lifecycle {
+        coordination: Arc::new(FileCoordination::open(folder).await.unwrap()),
+        local: Arc::new(local(store, bfv, pool)),
+        loader: Loader::new(shard, store.clone(), pool.clone(), 2),
+        state: Arc::new(state),
+        coordinator: Arc::new(coordinator),
+        greeter: Arc::clone(caller) as _,
+        turned_away: TurnedAway::default(),
+        probes: ProbeMetrics::default(),
+        health: tonic_health::server::health_reporter().0,
+        readiness: Readiness::not_yet("starting"),
+        retiring: stopped.clone(),
+        config,
+    }
 }
 
 fn config(shard: u32, more: &[&str]) -> Config {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use opaque_node::call::{
-    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+    CallError, EvaluateCall, EvaluateReply, Greeter, Hello, NumberedRow, Replica, RowsCall,
+    ShardCaller,
 };
 use opaque_node::coordination::{Map, UnixMillis};
 use opaque_node::coordinator::{Coordinator, Replicas};
@@ -143,6 +144,14 @@ impl ShardCaller for InProcess {
     ) -> Result<Vec<NumberedRow>, CallError> {
         let rows = self.shards[&replica.shard].read_rows(call).await;
         rows.map_err(|error| CallError::TryAnother(error.to_string()))
+    }
+}
+
+#[async_trait]
+impl Greeter for InProcess {
+    async fn hello(&self, replica: &Replica, generation: u64) -> Result<Hello, CallError> {
+        let holds = self.shards[&replica.shard].generation(generation).is_some();
+        Ok(Hello { active_generation: generation, holds })
     }
 }
 

@@ -11,3 +11,4 @@ mod activation;
 mod faults;
 mod harness;
 mod passes;
+mod probes;

@@ -27,10 +27,24 @@ pub(super) struct Member {
     pub(super) failed: Option<Failure>,
     pub(super) message: String,
     pub(super) resident_bytes: u64,
+    /// The generation that it serves.
     pub(super) active_generation: i64,
     pub(super) prepared_generation: i64,
     /// Epochs of the tables that it serves.
     pub(super) tables: BTreeMap<String, i64>,
+    /// Shards of which it reaches no replica.
+    pub(super) unreachable: Vec<i64>,
+    /// Tables whose probes fail; of the leader alone.
+    pub(super) probes: BTreeMap<String, FailedProbe>,
+}
+
+/// Why a table's probe failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct FailedProbe {
+    pub(super) reason: String,
+    /// Whether every shard answered and the sums were wrong.
+    pub(super) wrong: bool,
 }
 
 /// A generation that a node could not prepare.
@@ -106,6 +120,16 @@ impl Facts {
         let newest = self.members.iter().max_by_key(|member| member.active_generation)?;
         let tables = i32::try_from(newest.tables.len()).unwrap_or(i32::MAX);
         (newest.active_generation > 0).then_some((newest.active_generation, tables))
+    }
+
+    /// What a pod's node says of itself.
+    pub(super) fn member(&self, pod: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.node == pod)
+    }
+
+    /// The generation that is active.
+    pub(super) fn active_generation(&self) -> Option<i64> {
+        self.active().map(|map| map.generation)
     }
 
     /// The set of a shard.

@@ -7,6 +7,7 @@ use opaque_crds::cluster::OpaqueClusterStatus;
 use opaque_crds::status::ConditionType;
 
 use super::facts::{Facts, is_ready, trouble};
+use super::reach;
 use super::rollout::{ShardState, Verdict};
 use super::shape::Shape;
 use crate::certificates::CertificateState;
@@ -93,7 +94,8 @@ fn count<T>(items: impl Iterator<Item = T>) -> i32 {
 fn available(found: &Findings<'_>, conditions: &mut Conditions) {
     let type_ = ConditionType::Available;
     let active = found.facts.active();
-    let down: Vec<_> = numbers(&found.shards, |shard| !shard.serves());
+    let down = reach::down(found.facts, &found.shards).into_iter();
+    let down: Vec<_> = down.map(|number| format!("shard {number}")).collect();
     match active {
         _ if !down.is_empty() => {
             let mut message = format!("no pod is ready of {}", some(&down));
@@ -110,6 +112,11 @@ fn available(found: &Findings<'_>, conditions: &mut Conditions) {
             let message =
                 "no generation of the shard map is active yet: its leader activates the first";
             conditions.set(type_, false, "NoActiveGeneration", message);
+        }
+        Some(_) if !reach::is_answered(found.facts) => {
+            let cut_off = some(&reach::cut_off(found.facts, &found.shards));
+            let message = format!("no ready pod reaches every shard: {cut_off}");
+            conditions.set(type_, false, "ShardsUnreachable", message);
         }
         Some(map) if map.tables.is_empty() => {
             conditions.set(type_, true, "Serving", "every shard serves; there is no table yet");
@@ -153,7 +160,11 @@ fn degraded(
     conditions: &mut Conditions,
 ) {
     let type_ = ConditionType::Degraded;
-    if let Some(message) = &found.invalid {
+    let (wrong, unanswered) = reach::failed_probes(found.facts);
+    let cut_off = reach::cut_off(found.facts, &found.shards);
+    if !wrong.is_empty() {
+        conditions.set(type_, true, "WrongSums", some(&wrong));
+    } else if let Some(message) = &found.invalid {
         conditions.set(type_, true, "InvalidSpec", message);
     } else if !found.secrets.is_empty() {
         conditions.set(type_, true, "SecretNotUsable", found.secrets.join("; "));
@@ -165,6 +176,10 @@ fn degraded(
         conditions.set(type_, true, "PodsNotStarting", some(troubles));
     } else if let Some(message) = node_failure(found.facts) {
         conditions.set(type_, true, "NodesNotServing", message);
+    } else if !cut_off.is_empty() {
+        conditions.set(type_, true, "ShardsUnreachable", some(&cut_off));
+    } else if !unanswered.is_empty() {
+        conditions.set(type_, true, "ProbeFailed", some(&unanswered));
     } else {
         conditions.set(type_, false, "AsExpected", "");
     }
@@ -269,7 +284,8 @@ fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Step> {
             "the update of shard {shard} would take its last ready pod: repair its other pods, or delete the ready one to update at once"
         ))
     } else {
-        node_words(found.facts)
+        let cut_off = reach::cut_off(found.facts, &found.shards);
+        node_words(found.facts).or_else(|| (!cut_off.is_empty()).then(|| some(&cut_off)))
     };
     Some(match blocked {
         Some(by) => Step::blocked("Rollout", step, by),

@@ -35,6 +35,7 @@ fn member(node: &str, shard: u32, prepared: u64) -> MemberRecord {
         tables: [].into(),
         missing: [].into(),
         unreachable: Vec::new(),
+        probes: [].into(),
     }
 }
 

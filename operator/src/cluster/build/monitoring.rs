@@ -51,7 +51,9 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
     // A pod that cannot be scheduled is no target of Prometheus: only its absence tells.
     let count = |series: String| format!("(count({series}) or vector(0))");
     let shard_of = r#""shard", "$1", "pod", ".*-shard-([0-9]+)-[0-9]+""#;
-    let serving = format!("label_replace(opaque_node_ready{{{of}}} == 1, {shard_of})");
+    // A pod that turns clients away because it does not reach every shard answers its peers.
+    let serving = format!("opaque_node_ready{{{of}}} == 1 or opaque_node_turned_away{{{of}}} == 1");
+    let serving = format!("label_replace({serving}, {shard_of})");
     let alerts = vec![
         alert(
             "OpaqueShardDown",
@@ -87,6 +89,34 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "2m",
             "warning",
             "The shard map as it is written down has not been the one that nodes serve for 2 minutes.",
+        ),
+        alert(
+            "OpaqueNoPodReachesAllShards",
+            format!("min(opaque_node_unreachable_shards{{{of}}}) > 0"),
+            "1m",
+            "critical",
+            "No pod reaches every shard: every query fails.",
+        ),
+        alert(
+            "OpaqueShardsUnreachable",
+            format!("opaque_node_unreachable_shards{{{of}}} > 0"),
+            "2m",
+            "warning",
+            "Pod {{ $labels.pod }} reaches no replica of {{ $value }} shards.",
+        ),
+        alert(
+            "OpaqueProbeFailed",
+            format!("max(opaque_node_failing_probes{{{of}}}) > 0"),
+            "1m",
+            "critical",
+            "The self-test query of a served table fails.",
+        ),
+        alert(
+            "OpaqueWatchLost",
+            format!("opaque_node_watch_silent_seconds{{{of}}} > 60"),
+            "1m",
+            "warning",
+            "Pod {{ $labels.pod }} has heard nothing of the cluster's state for a minute.",
         ),
         alert(
             "OpaqueCertificateExpires",

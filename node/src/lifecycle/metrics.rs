@@ -1,0 +1,110 @@
+//! How a node stands to the others, and what the leader's probes found, at `/metrics`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+
+use super::TurnedAway;
+use crate::coordination::{Coordination, UnixMillis};
+use crate::replica::ReplicaState;
+
+/// How a probe ended, as a label: never which table's it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+/// What became of the leader's probes. Clones share the counts.
+#[derive(Debug, Clone, Default)]
+pub struct ProbeMetrics {
+    probes: Family<Outcome, Counter>,
+    last_success: Gauge,
+    failing: Gauge,
+}
+
+impl ProbeMetrics {
+    /// Adds them to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let Self { probes, last_success, failing } = self.clone();
+        registry.register(
+            "probes",
+            "Self-tests of served tables by outcome, by the leader",
+            probes,
+        );
+        registry.register(
+            "probe_last_success_seconds",
+            "When the last one succeeded, in seconds since 1970; 0 before the first",
+            last_success,
+        );
+        registry.register(
+            "failing_probes",
+            "Tables whose last self-test failed, as the leader sees; 0 on other nodes",
+            failing,
+        );
+    }
+
+    pub(super) fn succeeded(&self, now: UnixMillis) {
+        self.count("ok");
+        self.last_success.set(i64::try_from(now.seconds()).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn failed(&self, wrong: bool) {
+        self.count(if wrong { "wrong" } else { "failed" });
+    }
+
+    pub(super) fn failing(&self, tables: usize) {
+        self.failing.set(i64::try_from(tables).unwrap_or(i64::MAX));
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.probes.get_or_create(&Outcome { outcome }).inc();
+    }
+}
+
+/// How a node stands to the others at the moment of a scrape.
+pub struct Outlook {
+    /// What the node says of itself.
+    pub state: Arc<ReplicaState>,
+    /// Why it turns clients away.
+    pub turned_away: TurnedAway,
+    /// What the nodes agree through.
+    pub coordination: Arc<dyn Coordination>,
+}
+
+impl fmt::Debug for Outlook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outlook")
+    }
+}
+
+impl Collector for Outlook {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self { state, turned_away, coordination } = self;
+        let unreachable = state.record(UnixMillis::now(), 0).unreachable.len() as u64;
+        let gauges = [
+            ("unreachable_shards", "Shards of which the node reaches no replica", unreachable),
+            (
+                "turned_away",
+                "Whether the node sends clients elsewhere because it does not reach every shard; its own shard answers peers",
+                u64::from(turned_away.is_cut_off()),
+            ),
+            (
+                "watch_silent_seconds",
+                "Seconds since the node heard of the cluster's state",
+                coordination.silence().as_secs(),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! Looks for a way to every shard, and turns clients away where another node serves them better. The
+//! rules are in [`reach`](crate::reach).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream;
+use tokio::sync::watch;
+use tokio::time::{Instant as Deadline, sleep, timeout};
+
+use super::Lifecycle;
+use crate::call::{CallError, Hello, Replica};
+use crate::coordination::{Map, Snapshot, UnixMillis, alive};
+use crate::coordinator::{Patience, gather};
+use crate::placement::ShardId;
+use crate::reach::{Objection, Pace, Reach, reaches_all};
+use crate::replica::Directory;
+
+/// How long a shard may take to answer.
+const ANSWER: Duration = Duration::from_secs(3);
+/// How long one replica may take before another is asked as well.
+const HEDGE: Duration = Duration::from_secs(1);
+/// How long reading the state may take.
+const READ: Duration = Duration::from_secs(3);
+/// Shards that are asked at a time.
+const AT_A_TIME: usize = 256;
+
+/// What a look at some shards found.
+struct Found {
+    /// Whether each answered.
+    reached: BTreeMap<ShardId, bool>,
+    /// The newest generation that was heard of.
+    newest: Option<u64>,
+}
+
+impl Lifecycle {
+    /// Asks every shard for a sign of life in turn, until `stop`.
+    pub(super) async fn watch_reach(&self, mut stop: watch::Receiver<bool>) {
+        let pace = Pace::within(self.grace());
+        let directory =
+            Directory::new(self.config.name.clone(), self.coordination.rhythm().member_ttl);
+        let mut snapshots = self.coordination.watch();
+        let mut reach = Reach::new(pace);
+        loop {
+            let snapshot = Arc::clone(&snapshots.borrow_and_update());
+            if let Some(active) = &snapshot.active {
+                let looking = self.look(&snapshot, active, &directory, &mut reach);
+                let objection = tokio::select! {
+                    objection = looking => objection,
+                    _ = stop.wait_for(|stop| *stop) => return,
+                };
+                self.turn_away_for(objection).await;
+            }
+            // A node that comes back says so in its record.
+            let missing = !reach.unreachable().is_empty();
+            tokio::select! {
+                changed = snapshots.changed(), if missing => if changed.is_err() { return },
+                () = sleep(pace.again) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// Asks those shards that are due, and draws the conclusions.
+    async fn look(
+        &self,
+        snapshot: &Snapshot,
+        active: &Map,
+        directory: &Directory,
+        reach: &mut Reach,
+    ) -> Option<Objection> {
+        let own = active.generation;
+        let due = reach.due(active.shards.ids(), Instant::now());
+        let Found { reached, newest } = self.ask(snapshot, active, directory, &due).await;
+        let now = Instant::now();
+        let before = reach.unreachable();
+        for (shard, reached) in reached {
+            reach.asked(shard, reached, now);
+        }
+        let unreachable = reach.unreachable();
+        if unreachable != before {
+            let (count, first) = (unreachable.len(), unreachable.first());
+            match first {
+                Some(shard) => tracing::warn!(count, first = %shard, "shards cannot be reached"),
+                None => tracing::info!("every shard is reached again"),
+            }
+        }
+        self.state.unreachable(unreachable);
+        reach.heard(own, newest, now);
+        let members =
+            alive(&snapshot.members, UnixMillis::now(), self.coordination.rhythm().member_ttl);
+        reach.another(reaches_all(members, &self.config.name, own), now);
+        // What a peer says of a newer generation is compared with the state, where that can be read.
+        let state = match reach.suspects(now) {
+            Some(_) => self.read_active().await,
+            None => None,
+        };
+        reach.objection(own, state, Instant::now())
+    }
+
+    /// The generation that is active by the cluster's state, unless that is out of reach.
+    async fn read_active(&self) -> Option<u64> {
+        let read = timeout(READ, self.coordination.active()).await;
+        read.ok()?.ok()?.map(|map| map.generation)
+    }
+
+    /// Asks shards, each at a replica that answers.
+    async fn ask(
+        &self,
+        snapshot: &Snapshot,
+        active: &Map,
+        directory: &Directory,
+        due: &[ShardId],
+    ) -> Found {
+        if due.is_empty() {
+            return Found { reached: BTreeMap::new(), newest: None };
+        }
+        let generation = self.answers_from(active.generation);
+        let newest = AtomicU64::new(0);
+        let mut replicas = directory.replicas(snapshot, active, UnixMillis::now());
+        let asking = due.iter().map(|shard| {
+            let mut replicas = replicas.remove(&shard.0).unwrap_or_default();
+            // Others of this node's own shard are asked for what they serve; without them it is
+            // reached as well.
+            replicas.retain(|replica| replica.node != self.config.name);
+            let own = shard.0 == self.config.shard && self.local.generation(generation).is_some();
+            let newest = &newest;
+            async move {
+                let answers = self.hello(shard.0, replicas, generation, newest).await;
+                (*shard, own || answers)
+            }
+        });
+        let reached = stream::iter(asking).buffer_unordered(AT_A_TIME).collect().await;
+        Found { reached, newest: Some(newest.into_inner()) }
+    }
+
+    /// Whether a replica answers that holds `generation`. Notes the newest generation that it hears of.
+    async fn hello(
+        &self,
+        shard: u32,
+        replicas: Vec<Replica>,
+        generation: u64,
+        newest: &AtomicU64,
+    ) -> bool {
+        let patience = Patience { deadline: Deadline::now() + ANSWER, hedge_after: HEDGE };
+        let answered =
+            gather(&BTreeMap::from([(shard, replicas)]), patience, |replica| async move {
+                let Hello { active_generation, holds } =
+                    self.greeter.hello(&replica, generation).await?;
+                newest.fetch_max(active_generation, Ordering::Relaxed);
+                if holds { Ok(()) } else { Err(CallError::TryAnother("not loaded".into())) }
+            });
+        let answered = answered.await;
+        if let Err(error) = &answered {
+            tracing::debug!(%error, "a shard cannot be reached");
+        }
+        answered.is_ok()
+    }
+
+    /// The generation that clients are answered from, or would be.
+    fn answers_from(&self, active: u64) -> u64 {
+        let held = self.local.generations();
+        let held = held.iter().rev().map(|serving| serving.map.generation);
+        held.into_iter().find(|generation| *generation <= active).unwrap_or(active)
+    }
+
+    /// Turns clients away for this reason, or lets them in if there is none any more.
+    async fn turn_away_for(&self, objection: Option<Objection>) {
+        let before = self.turned_away.replace(objection.clone());
+        match (before, objection) {
+            (None, Some(objection)) => {
+                tracing::warn!(reason = %objection, "turning clients away");
+                self.turn_away().await;
+            }
+            (Some(_), None) => {
+                tracing::info!("letting clients in again");
+                self.serves(self.state.active_generation()).await;
+            }
+            (Some(before), Some(objection)) if before != objection => {
+                self.not_ready_yet(&objection.to_string());
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! Two nodes of two shards that greet each other, or do not.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+use async_trait::async_trait;
+use clap::Parser;
+use opaque_ops::admin::Readiness;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::call::{EvaluateCall, EvaluateReply, Greeter, NumberedRow, RowsCall, ShardCaller};
+use crate::cluster::tests::local;
+use crate::config::{Args, Config};
+use crate::coordination::{
+    Change, Coordination, CoordinationError, FileCoordination, Leader, Leadership, MemberRecord,
+    Outcome,
+};
+use crate::coordinator::Coordinator;
+use crate::lifecycle::{ProbeMetrics, TurnedAway};
+use crate::loader::Loader;
+use crate::loader::tests::published;
+use crate::local::LocalShard;
+use crate::placement::Shards;
+use crate::pool::CpuPool;
+use crate::replica::ReplicaState;
+use crate::store::Store;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Twice the nodes' --query-deadline-s.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// A way to the state that can be cut: then nothing is heard any more, and nothing can be read.
+struct Frozen {
+    files: FileCoordination,
+    frozen: AtomicBool,
+    reads: AtomicU32,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl Frozen {
+    async fn open(directory: &TempDir) -> Arc<Self> {
+        let files = FileCoordination::open(directory.path().join("state")).await.unwrap();
+        let mut heard = files.watch();
+        let (sender, snapshots) = watch::channel(heard.borrow().clone());
+        let (frozen, reads) = (AtomicBool::new(false), AtomicU32::new(0));
+        let way = Arc::new(Self { files, frozen, reads, snapshots });
+        let listening = Arc::clone(&way);
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                let _ = timeout(Duration::from_millis(20), heard.changed()).await;
+                if !listening.frozen.load(Ordering::SeqCst) {
+                    sender.send_replace(heard.borrow().clone());
+                }
+            }
+        });
+        way
+    }
+
+    fn check(&self) -> Result<(), CoordinationError> {
+        if !self.frozen.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let source = io::ErrorKind::ConnectionRefused.into();
+        Err(CoordinationError::Io { object: "the API server".to_owned(), source })
+    }
+}
+
+#[async_trait]
+impl Coordination for Frozen {
+    async fn heartbeat(&self, member: &MemberRecord) -> Result<(), CoordinationError> {
+        self.check()?;
+        self.files.heartbeat(member).await
+    }
+
+    async fn leave(&self, node: &str) -> Result<(), CoordinationError> {
+        self.files.leave(node).await
+    }
+
+    async fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError> {
+        self.files.members().await
+    }
+
+    async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError> {
+        self.check()?;
+        self.files.try_lead(node).await
+    }
+
+    async fn leader(&self) -> Result<Option<Leader>, CoordinationError> {
+        self.files.leader().await
+    }
+
+    async fn active(&self) -> Result<Option<Map>, CoordinationError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.check()?;
+        self.files.active().await
+    }
+
+    async fn proposed(&self) -> Result<Option<Map>, CoordinationError> {
+        self.files.proposed().await
+    }
+
+    async fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
+        self.files.initialize(shards).await
+    }
+
+    async fn propose(
+        &self,
+        change: Change,
+        expected: u64,
+        now: UnixMillis,
+    ) -> Result<Map, CoordinationError> {
+        self.files.propose(change, expected, now).await
+    }
+
+    async fn activate(&self, lead: &Leadership, generation: u64) -> Result<Map, CoordinationError> {
+        self.files.activate(lead, generation).await
+    }
+
+    async fn reject(
+        &self,
+        lead: &Leadership,
+        generation: u64,
+        reason: &str,
+    ) -> Result<(), CoordinationError> {
+        self.files.reject(lead, generation, reason).await
+    }
+
+    async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
+        self.files.outcome(generation).await
+    }
+
+    fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+}
+
+/// The ways between the nodes.
+#[derive(Default)]
+struct Street {
+    nodes: Mutex<BTreeMap<String, (Arc<ReplicaState>, Arc<LocalShard>)>>,
+    /// From whom to whom nothing gets through.
+    blocked: Mutex<BTreeSet<(&'static str, &'static str)>>,
+    /// A generation that everybody claims to serve.
+    claimed: AtomicU64,
+}
+
+impl Street {
+    fn block(&self, from: &'static str, to: &'static str) {
+        self.blocked.lock().unwrap().insert((from, to));
+    }
+
+    fn heal(&self) {
+        self.blocked.lock().unwrap().clear();
+    }
+}
+
+struct Door(&'static str, Arc<Street>);
+
+#[async_trait]
+impl Greeter for Door {
+    async fn hello(&self, replica: &Replica, generation: u64) -> Result<Hello, CallError> {
+        let Self(own, street) = self;
+        let unreachable = || CallError::TryAnother("unreachable".into());
+        let blocked = street.blocked.lock().unwrap().contains(&(*own, &replica.node));
+        let neighbour = street.nodes.lock().unwrap().get(&replica.node).cloned();
+        let (state, local) = neighbour.filter(|_| !blocked).ok_or_else(unreachable)?;
+        let holds = local.generation(generation).is_some();
+        let claimed = street.claimed.load(Ordering::SeqCst);
+        Ok(Hello { active_generation: state.active_generation().max(claimed), holds })
+    }
+}
+
+/// No slice is asked for.
+struct Nobody;
+
+#[async_trait]
+impl ShardCaller for Nobody {
+    async fn evaluate(&self, _: &Replica, _: &EvaluateCall) -> Result<EvaluateReply, CallError> {
+        Err(CallError::TryAnother("nobody is there".into()))
+    }
+
+    async fn read_rows(&self, _: &Replica, _: &RowsCall) -> Result<Vec<NumberedRow>, CallError> {
+        Err(CallError::TryAnother("nobody is there".into()))
+    }
+}
+
+struct Node {
+    life: Arc<Lifecycle>,
+    way: Arc<Frozen>,
+    running: JoinHandle<()>,
+}
+
+impl Node {
+    fn is_ready(&self) -> bool {
+        self.life.readiness.is_ready()
+    }
+
+    fn reason(&self) -> String {
+        self.life.readiness.reason().unwrap_or_default()
+    }
+
+    fn unreachable(&self) -> Vec<ShardId> {
+        self.life.state.record(UnixMillis(0), 0).unreachable
+    }
+}
+
+/// Nodes `a` of shard 0 and `b` of shard 1, which the test leads.
+struct Cluster {
+    a: Node,
+    b: Node,
+    street: Arc<Street>,
+    lead: Leadership,
+    stop: watch::Sender<bool>,
+    _directory: TempDir,
+}
+
+impl Cluster {
+    /// Two epochs of `cubes` and `squares` are in the store; the first of `cubes` is active, and both
+    /// nodes are ready.
+    async fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        published(&directory).await;
+        published(&directory).await;
+        let street = Arc::new(Street::default());
+        let (stop, stopped) = watch::channel(false);
+        let way = Frozen::open(&directory).await;
+        way.initialize(Shards::equal(2).unwrap()).await.unwrap();
+        let lead = way.try_lead("test").await.unwrap().unwrap();
+        let a = start("a", 0, &street, &directory, &stopped).await;
+        let b = start("b", 1, &street, &directory, &stopped).await;
+        let cluster = Self { a, b, street, lead, stop, _directory: directory };
+        let generation = cluster.load(1).await;
+        cluster.until("both are ready", |c| c.serves(&c.a, generation)).await;
+        cluster.until("both are ready", |c| c.serves(&c.b, generation)).await;
+        cluster.until("they have met", |c| c.a.unreachable().is_empty()).await;
+        cluster.until("they have met", |c| c.b.unreachable().is_empty()).await;
+        cluster
+    }
+
+    /// Has an epoch of `cubes` become active as soon as `a` has prepared it.
+    async fn load(&self, epoch: u64) -> u64 {
+        let files = &self.a.way.files;
+        let active = files.active().await.unwrap().unwrap().generation;
+        let change = Change::Table { table: "cubes".to_owned(), epoch: Some(epoch) };
+        let generation = files.propose(change, active, UnixMillis::now()).await.unwrap().generation;
+        let prepared =
+            |c: &Self| c.a.life.state.record(UnixMillis(0), 0).prepared_generation == generation;
+        self.until("it is prepared", prepared).await;
+        files.activate(&self.lead, generation).await.unwrap();
+        generation
+    }
+
+    fn serves(&self, node: &Node, generation: u64) -> bool {
+        node.is_ready() && node.life.state.active_generation() == generation
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let looking = async {
+            while !condition(self) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, looking).await.is_ok(), "waited in vain until {what}");
+    }
+
+    async fn stop(self) {
+        self.stop.send(true).unwrap();
+        self.a.running.await.unwrap();
+        self.b.running.await.unwrap();
+    }
+}
+
+async fn start(
+    name: &'static str,
+    shard: u32,
+    street: &Arc<Street>,
+    directory: &TempDir,
+    stopped: &watch::Receiver<bool>,
+) -> Node {
+    let arguments = format!(
+        "opaque-node --name {name} --shard {shard} --shards 2 --client-listen 127.0.0.1:0 \
+         --peer-listen 127.0.0.1:0 --store unused --coordination unused --tls-dir unused \
+         --query-deadline-s {}",
+        GRACE.as_secs() / 2
+    );
+    let args = Args::try_parse_from(arguments.split_whitespace()).unwrap();
+    let config = Config::try_from(args).unwrap();
+    let store = Store::open(directory.path().to_str().unwrap()).unwrap();
+    let pool = CpuPool::new(2, 8).unwrap();
+    let way = Frozen::open(directory).await;
+    let state = Arc::new(ReplicaState::new(name.into(), shard, String::new(), name.into()));
+    let local = Arc::new(local(directory));
+    let neighbour = (Arc::clone(&state), Arc::clone(&local));
+    street.nodes.lock().unwrap().insert(name.to_owned(), neighbour);
+    let life = Arc::new(Lifecycle {
+        coordination: Arc::clone(&way) as _,
+        local,
+        loader: Loader::new(shard, store, pool.clone(), 2),
+        state,
+        coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline)),
+        greeter: Arc::new(Door(name, Arc::clone(street))),
+        turned_away: TurnedAway::default(),
+        probes: ProbeMetrics::default(),
+        health: tonic_health::server::health_reporter().0,
+        readiness: Readiness::not_yet("starting"),
+        retiring: stopped.clone(),
+        config,
+    });
+    let running = tokio::spawn(Arc::clone(&life).run(stopped.clone()));
+    Node { life, way, running }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_its_watch_turns_clients_away_before_its_peers_let_go_and_comes_back() {
+    let cluster = Cluster::start().await;
+    let old = cluster.a.life.state.active_generation();
+    cluster.b.way.frozen.store(true, Ordering::SeqCst);
+    let next = cluster.load(2).await;
+    cluster.until("the other serves the next", |c| c.serves(&c.a, next)).await;
+    cluster.until("it turns clients away", |c| !c.b.is_ready()).await;
+    assert!(cluster.a.life.local.generation(old).is_some(), "its peer has let go already");
+    assert!(cluster.b.reason().contains("lost its watch"), "{}", cluster.b.reason());
+    assert!(cluster.a.is_ready(), "{}", cluster.a.reason());
+
+    cluster.b.way.frozen.store(false, Ordering::SeqCst);
+    cluster.until("it has caught up", |c| c.serves(&c.b, next)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_claims_more_than_the_state_says_is_not_believed() {
+    let cluster = Cluster::start().await;
+    cluster.street.claimed.store(99, Ordering::SeqCst);
+    let before = cluster.b.way.reads.load(Ordering::SeqCst);
+    let compared = |c: &Cluster| c.b.way.reads.load(Ordering::SeqCst) >= before + 3;
+    cluster.until("it has compared", compared).await;
+    assert!(cluster.b.is_ready(), "{}", cluster.b.reason());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_does_not_reach_a_shard_leaves_clients_to_one_that_does() {
+    let cluster = Cluster::start().await;
+    cluster.street.block("b", "a");
+    cluster.until("its record says so", |c| c.b.unreachable() == [ShardId(0)]).await;
+    cluster.until("it turns clients away", |c| !c.b.is_ready()).await;
+    assert!(cluster.b.reason().contains("shard 0"), "{}", cluster.b.reason());
+    assert!(cluster.b.life.turned_away.is_cut_off());
+    assert!(cluster.a.is_ready() && cluster.a.unreachable().is_empty());
+
+    // When no node reaches all shards, clients are let in and hear which shard is missing.
+    cluster.street.block("a", "b");
+    cluster.until("both say so", |c| c.a.unreachable() == [ShardId(1)]).await;
+    cluster.until("both are ready", |c| c.a.is_ready() && c.b.is_ready()).await;
+
+    cluster.street.heal();
+    cluster.until("both reach all", |c| c.a.unreachable().is_empty()).await;
+    cluster.until("both reach all", |c| c.b.unreachable().is_empty()).await;
+    assert!(cluster.a.is_ready() && cluster.b.is_ready());
+    cluster.stop().await;
+}

@@ -1,0 +1,31 @@
+//! Why a node that serves turns clients away, for everything that lets them in.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::reach::Objection;
+
+/// The objection of the moment. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct TurnedAway(Arc<Mutex<Option<Objection>>>);
+
+impl TurnedAway {
+    /// Replaces the objection; gives the one before.
+    pub(super) fn replace(&self, objection: Option<Objection>) -> Option<Objection> {
+        std::mem::replace(&mut *self.lock(), objection)
+    }
+
+    /// In words.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.lock().as_ref().map(Objection::to_string)
+    }
+
+    /// Whether this node answers its peers as ever, and turns clients away because it does not reach
+    /// every shard itself.
+    pub fn is_cut_off(&self) -> bool {
+        matches!(*self.lock(), Some(Objection::CutOff { .. }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Objection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

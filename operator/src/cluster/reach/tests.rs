@@ -1,0 +1,253 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use opaque_crds::cluster::OpaqueClusterStatus;
+use opaque_crds::{OpaqueCluster, OpaqueShardMap};
+use serde_json::{Value, json};
+
+use super::super::facts::FailedProbe;
+use super::super::report::{self, Findings};
+use super::super::shape::Shape;
+use super::*;
+
+/// What a pod's status says.
+#[derive(Clone, Copy)]
+enum State {
+    Ready,
+    /// It runs and says that it is not ready.
+    NotReady,
+    Crashed,
+    /// Its machine is gone.
+    Lost,
+}
+
+fn pod(name: &str, state: State) -> Pod {
+    let (ready, container) = match state {
+        State::Ready => ("True", json!({"ready": true, "state": {"running": {}}})),
+        State::NotReady => ("False", json!({"ready": false, "state": {"running": {}}})),
+        State::Crashed => {
+            ("False", json!({"ready": false, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}))
+        }
+        State::Lost => ("False", json!({"ready": true, "state": {"running": {}}})),
+    };
+    let mut container = container;
+    for key in ["name", "image", "imageID"] {
+        container[key] = json!("");
+    }
+    container["restartCount"] = json!(0);
+    serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "status": {
+            "conditions": [{"type": "Ready", "status": ready}],
+            "containerStatuses": [container],
+        },
+    }))
+    .unwrap()
+}
+
+/// Two shards of two pods at generation 7: what state each is in, and which shards it does not reach.
+fn facts(pods: [(State, &[i64]); 4]) -> Facts {
+    let mut facts = Facts { leader: Some("demo-shard-0-0".into()), ..Facts::default() };
+    for (number, (state, unreachable)) in (0_i64..).zip(pods) {
+        let node = format!("demo-shard-{}-{}", number / 2, number % 2);
+        facts.pods.insert(node.clone(), pod(&node, state));
+        let unreachable = unreachable.to_vec();
+        let shard = number / 2;
+        let member = Member { node, shard, unreachable, active_generation: 7, ..Member::default() };
+        facts.members.push(member);
+    }
+    let map = |generation| {
+        json!({
+            "generation": generation, "placementVersion": 1, "virtualNodes": 64, "shards": [],
+            "tables": [], "proposedAt": "2026-01-01T00:00:00Z",
+        })
+    };
+    facts.map = Some(shard_map(
+        &json!({"clusterRef": {"name": "demo"}, "map": map(7)}),
+        &json!({"active": map(7)}),
+    ));
+    facts
+}
+
+fn shard_map(spec: &Value, status: &Value) -> OpaqueShardMap {
+    serde_json::from_value(json!({
+        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueShardMap",
+        "metadata": {"name": "demo"}, "spec": spec, "status": status,
+    }))
+    .unwrap()
+}
+
+fn shards(facts: &Facts) -> Vec<ShardState> {
+    let ready = |shard: i32| {
+        let pods = [0, 1].map(|replica| format!("demo-shard-{shard}-{replica}"));
+        pods.iter().map(|pod| facts.pods.get(pod).is_some_and(is_ready)).collect()
+    };
+    let state = |shard| ShardState {
+        exists: true,
+        current: true,
+        edited: false,
+        settled: true,
+        available: false,
+        ready: ready(shard),
+    };
+    [0, 1].map(state).into()
+}
+
+fn look(facts: &Facts) -> (bool, Vec<String>, Vec<usize>) {
+    let shards = shards(facts);
+    (is_answered(facts), cut_off(facts, &shards), down(facts, &shards))
+}
+
+const NONE: &[i64] = &[];
+const ZERO: &[i64] = &[0];
+const ONE: &[i64] = &[1];
+
+#[test]
+fn a_ready_pod_that_reaches_every_shard_is_enough() {
+    use State::Ready;
+    let all = facts([(Ready, NONE), (Ready, NONE), (Ready, NONE), (Ready, NONE)]);
+    assert_eq!(look(&all), (true, vec![], vec![]));
+    let some = facts([(Ready, ONE), (Ready, NONE), (Ready, NONE), (Ready, NONE)]);
+    let words = "pod demo-shard-0-0 reaches no replica of shard 1".to_owned();
+    assert_eq!(look(&some), (true, vec![words.clone()], vec![]));
+    let no_pod = facts([(Ready, ONE), (Ready, ONE), (Ready, ZERO), (Ready, ZERO)]);
+    let (answered, cut_off, down) = look(&no_pod);
+    assert_eq!((answered, cut_off.len(), down), (false, 4, vec![]));
+    assert_eq!(cut_off[0], words);
+    // A pod whose record is not there yet is not held to be cut off.
+    let mut unheard = no_pod;
+    unheard.members.retain(|member| member.node != "demo-shard-1-1");
+    assert!(is_answered(&unheard));
+}
+
+#[test]
+fn pods_that_turn_clients_away_still_serve_their_shard() {
+    use State::{NotReady, Ready};
+    let turned_away = facts([(NotReady, ONE), (NotReady, ONE), (Ready, NONE), (Ready, NONE)]);
+    let (answered, cut_off, down) = look(&turned_away);
+    assert_eq!((answered, cut_off.len(), down), (true, 2, vec![]));
+    // Pods that are not ready and reach all are not turned away: they load.
+    let loading = facts([(NotReady, NONE), (NotReady, NONE), (Ready, NONE), (Ready, NONE)]);
+    assert_eq!(look(&loading), (true, vec![], vec![0]));
+    // Neither are those that do not serve what is active.
+    let mut old = turned_away;
+    old.members.iter_mut().for_each(|member| member.active_generation = 6);
+    assert_eq!(look(&old).2, [0]);
+}
+
+#[test]
+fn a_shard_that_does_not_serve_is_told_once() {
+    use State::{NotReady, Ready};
+    let starting = facts([(Ready, ONE), (Ready, ONE), (NotReady, NONE), (NotReady, NONE)]);
+    assert_eq!(look(&starting), (false, vec![], vec![1]));
+}
+
+#[test]
+fn the_last_words_of_a_dead_pod_do_not_count() {
+    use State::{Crashed, Lost, Ready};
+    for dead in [Crashed, Lost] {
+        let facts = facts([(dead, ONE), (Ready, NONE), (Ready, NONE), (Ready, NONE)]);
+        assert_eq!(look(&facts), (true, vec![], vec![]));
+        // Nor do those of a leader that has died.
+        let mut facts = facts;
+        facts.members[0].probes = probes(&[("weather", true)]);
+        assert_eq!(failed_probes(&facts), (vec![], vec![]));
+    }
+    // A pod that reaches all and is not ready answers no client.
+    let facts = facts([(Ready, ONE), (Ready, ONE), (Lost, NONE), (Ready, ZERO)]);
+    assert!(!is_answered(&facts));
+}
+
+fn probes(tables: &[(&str, bool)]) -> BTreeMap<String, FailedProbe> {
+    let probe = |&(table, wrong): &(&str, bool)| {
+        (table.to_owned(), FailedProbe { reason: "shard 1 did not answer".into(), wrong })
+    };
+    tables.iter().map(probe).collect()
+}
+
+#[test]
+fn probes_are_the_leaders_and_wrong_sums_stand_out() {
+    use State::Ready;
+    let mut facts = facts([(Ready, NONE), (Ready, NONE), (Ready, NONE), (Ready, NONE)]);
+    facts.members[1].probes = probes(&[("left over", true)]);
+    assert_eq!(failed_probes(&facts), (vec![], vec![]));
+    facts.members[0].probes = probes(&[("cities", false), ("weather", true)]);
+    let (wrong, all) = failed_probes(&facts);
+    assert_eq!(wrong, ["table weather: shard 1 did not answer"]);
+    assert_eq!(all.len(), 2);
+}
+
+/// Status, reason and message of conditions `Available` and `Degraded`.
+fn conditions(facts: &Facts) -> [String; 2] {
+    let cluster: OpaqueCluster = serde_json::from_value(json!({
+        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
+        "metadata": {"name": "demo", "namespace": "lab"},
+        "spec": {
+            "shards": 2, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
+            "storage": {"url": "file:///data"},
+        },
+    }))
+    .unwrap();
+    let found = Findings {
+        cluster: &cluster,
+        facts,
+        shape: Shape::wanted(&cluster.spec),
+        shards: shards(facts),
+        verdicts: Vec::new(),
+        invalid: None,
+        secrets: Vec::new(),
+        failed: None,
+        certificates: None,
+    };
+    let now = Time(Timestamp::UNIX_EPOCH);
+    let (status, _) = report::status(&found, &OpaqueClusterStatus::default(), &now);
+    ["Available", "Degraded"].map(|type_| {
+        let one = status.conditions.iter().find(|one| one.type_ == type_).unwrap();
+        format!("{} {}: {}", one.status, one.reason, one.message)
+    })
+}
+
+#[test]
+fn conditions_say_who_reaches_whom_and_which_table_does_not_answer() {
+    use State::{NotReady, Ready};
+    let well = || facts([(Ready, NONE), (Ready, NONE), (Ready, NONE), (Ready, NONE)]);
+    assert_eq!(
+        conditions(&well()),
+        ["True Serving: every shard serves; there is no table yet", "False AsExpected: "]
+    );
+
+    let some = facts([(NotReady, ONE), (Ready, NONE), (Ready, ZERO), (Ready, NONE)]);
+    assert_eq!(
+        conditions(&some),
+        [
+            "True Serving: every shard serves; there is no table yet",
+            "True ShardsUnreachable: pod demo-shard-0-0 reaches no replica of shard 1, \
+             pod demo-shard-1-0 reaches no replica of shard 0",
+        ]
+    );
+    let none = facts([(Ready, ONE), (Ready, ONE), (Ready, ZERO), (Ready, ZERO)]);
+    let [available, degraded] = conditions(&none);
+    assert_eq!(
+        available,
+        "False ShardsUnreachable: no ready pod reaches every shard: pod demo-shard-0-0 reaches no \
+         replica of shard 1, pod demo-shard-0-1 reaches no replica of shard 1, pod demo-shard-1-0 \
+         reaches no replica of shard 0 and 1 more"
+    );
+    assert!(degraded.starts_with("True ShardsUnreachable: pod demo-shard-0-0"), "{degraded}");
+
+    let mut silent = well();
+    silent.members[0].probes = probes(&[("weather", false)]);
+    let expected = "True ProbeFailed: table weather: shard 1 did not answer";
+    assert_eq!(conditions(&silent)[1], expected);
+    let mut wrong = some;
+    wrong.members[0].probes = probes(&[("cities", false), ("weather", true)]);
+    let expected = "True WrongSums: table weather: shard 1 did not answer";
+    assert_eq!(conditions(&wrong)[1], expected);
+}
+
+#[test]
+fn many_shards_are_named_in_a_few_words() {
+    let many: Vec<i64> = (0..1024).collect();
+    assert_eq!(names(&many), "shard 0, shard 1, shard 2 and 1021 more");
+}
