@@ -259,6 +259,11 @@ impl Leadership {
     pub fn token(&self) -> u64 {
         self.token
     }
+
+    /// The node and its token.
+    pub fn leader(&self) -> Leader {
+        Leader { node: self.node.clone(), token: self.token }
+    }
 }
 
 impl fmt::Debug for Leadership {

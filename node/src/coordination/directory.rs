@@ -117,8 +117,12 @@ impl Directory {
         Ok(map)
     }
 
-    pub(super) fn activate(&self, token: u64, generation: u64) -> Result<Map, CoordinationError> {
-        let map = self.decide(token, generation)?;
+    pub(super) fn activate(
+        &self,
+        leader: &Leader,
+        generation: u64,
+    ) -> Result<Map, CoordinationError> {
+        let map = self.decide(leader, generation)?;
         self.write_map("active.json", &map)?;
         files::remove(&self.0.join("proposed.json"))?;
         Ok(map)
@@ -126,22 +130,24 @@ impl Directory {
 
     pub(super) fn reject(
         &self,
-        token: u64,
+        leader: &Leader,
         generation: u64,
         reason: String,
     ) -> Result<(), CoordinationError> {
-        self.decide(token, generation)?;
+        self.decide(leader, generation)?;
         let rejection = Rejection { generation, reason };
         let path = self.rejected(generation);
         files::write(&path, "opaque-rejection", rejection, Durability::Durable)?;
         files::remove(&self.0.join("proposed.json"))
     }
 
-    /// The proposed map, if the caller leads and it is the one that the caller means.
-    fn decide(&self, token: u64, generation: u64) -> Result<Map, CoordinationError> {
-        let current = self.leader()?.map_or(0, |leader| leader.token);
-        if current != token {
-            return Err(CoordinationError::Fenced { token, current });
+    /// The proposed map, if the caller leads and it is the one that the caller means. Tokens start
+    /// again where `leader.json` was deleted: one belongs to the node that the file names.
+    fn decide(&self, leader: &Leader, generation: u64) -> Result<Map, CoordinationError> {
+        let current = self.leader()?;
+        if current.as_ref() != Some(leader) {
+            let current = current.map_or(0, |current| current.token);
+            return Err(CoordinationError::Fenced { token: leader.token, current });
         }
         let proposed = self.maps()?.1;
         let found = proposed.as_ref().map(|map| map.generation);

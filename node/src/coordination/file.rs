@@ -160,8 +160,8 @@ impl Coordination for FileCoordination {
         leadership: &Leadership,
         generation: u64,
     ) -> Result<Map, CoordinationError> {
-        let token = leadership.token();
-        self.change(move |directory| directory.activate(token, generation)).await
+        let leader = leadership.leader();
+        self.change(move |directory| directory.activate(&leader, generation)).await
     }
 
     async fn reject(
@@ -170,8 +170,8 @@ impl Coordination for FileCoordination {
         generation: u64,
         reason: &str,
     ) -> Result<(), CoordinationError> {
-        let (token, reason) = (leadership.token(), reason.to_owned());
-        self.change(move |directory| directory.reject(token, generation, reason)).await
+        let (leader, reason) = (leadership.leader(), reason.to_owned());
+        self.change(move |directory| directory.reject(&leader, generation, reason)).await
     }
 
     async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! **Guarantees.** Every change of the map is one compare-and-swap on its `resourceVersion`. A new
-//! leader writes its token into the status; a status with a higher token than a leader's refuses it.
+//! leader writes its name and token into the status; a status with a higher token than a leader's, or
+//! with the same one of another leader, refuses it.
 //!
 //! **Outages.** Queries need the last [`Snapshot`] alone. While the API is out of reach it stays as it
 //! is, and nobody grows silent ([`member::Hearing`]).
@@ -196,7 +197,7 @@ impl KubernetesCoordination {
         let (leader, token) = (leadership.node(), leadership.token());
         self.check(token, self.lead().await?.as_ref().map_or(0, lead::token))?;
         self.swap(Part::Status, |object, maps| {
-            self.check(token, maps.fence.max(token))?;
+            maps.admit(leader, token)?;
             if done(maps)? {
                 return Ok(None);
             }
@@ -318,8 +319,14 @@ impl Coordination for KubernetesCoordination {
         let lead = Leadership::new(node.to_owned(), held.token(), Box::new(held));
         // Whatever the leader before still has on its way is void from here on. Not needed for anything
         // else: every verdict carries the token.
-        if let Err(error) = self.judge(&lead, Verdict::Leads, |_| Ok(false)).await {
-            tracing::debug!(%error, "could not announce the lead");
+        match self.judge(&lead, Verdict::Leads, |_| Ok(false)).await {
+            Ok(_) => {}
+            Err(error @ CoordinationError::Fenced { .. }) => {
+                tracing::warn!(%error, "the Lease was deleted and made again: another has this token");
+                lead.release().await;
+                return Ok(None);
+            }
+            Err(error) => tracing::debug!(%error, "could not announce the lead"),
         }
         Ok(Some(lead))
     }
@@ -339,8 +346,9 @@ impl Coordination for KubernetesCoordination {
     /// The operator makes the first map, with the shards of its cluster; this makes it active.
     async fn initialize(&self, _shards: Shards) -> Result<Map, CoordinationError> {
         let own = self.token.load(Ordering::Relaxed);
-        let leader = self.snapshots.borrow().leader.clone();
-        let leader = leader.map(|leader| leader.node).unwrap_or_default();
+        // A status's token belongs to the node that it names.
+        let leader = self.election.lock().await.as_ref().map(|(node, _)| node.clone());
+        let leader = leader.unwrap_or_default();
         let maps = self
             .swap(Part::Status, |object, maps| {
                 if maps.active.is_some() {

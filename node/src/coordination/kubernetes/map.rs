@@ -25,6 +25,8 @@ pub(super) struct Maps {
     rejected: Vec<(u64, String)>,
     /// Highest token of a leader that wrote the status.
     pub(super) fence: u64,
+    /// The node that wrote it with that token.
+    leader: Option<String>,
 }
 
 impl Maps {
@@ -52,7 +54,20 @@ impl Maps {
         };
         let rejected = status.rejected.into_iter().map(rejection).collect::<Result<_, _>>();
         let fence = unsigned("fencingToken", status.fencing_token.unwrap_or(0)).map_err(corrupt)?;
-        Ok(Self { active, newest, rejected: rejected.map_err(corrupt)?, fence })
+        Ok(Self { active, newest, rejected: rejected.map_err(corrupt)?, fence, leader: status.leader })
+    }
+
+    /// Whether a leader may write the status. After the Lease was deleted two may lead with one token:
+    /// it belongs to the first that wrote it.
+    ///
+    /// # Errors
+    /// [`CoordinationError::Fenced`] when another has written this token, or a higher one was written.
+    pub(super) fn admit(&self, leader: &str, token: u64) -> Result<(), CoordinationError> {
+        let others = self.leader.as_deref().is_some_and(|last| last != leader);
+        if token < self.fence || (token == self.fence && others) {
+            return Err(CoordinationError::Fenced { token, current: self.fence });
+        }
+        Ok(())
     }
 
     /// The map that waits to become active.
