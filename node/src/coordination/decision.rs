@@ -79,7 +79,7 @@ pub fn serving(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Durati
 
 /// Whether a replica answers from an active generation: it has made it active or prepared it, or has
 /// already gone on to a newer one, which this node has yet to hear of.
-pub fn answers(member: &MemberRecord, generation: u64) -> bool {
+fn answers(member: &MemberRecord, generation: u64) -> bool {
     member.active_generation >= generation || member.prepared_generation == generation
 }
 

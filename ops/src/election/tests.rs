@@ -251,7 +251,7 @@ impl World {
     /// Those that think that they lead, by their own clocks.
     fn holders(&self) -> usize {
         let holds = |(index, candidate): (usize, &Candidate)| {
-            candidate.lead.is_some_and(|lead| self.now(index) < lead.deadline(&policy()))
+            candidate.lead.as_ref().is_some_and(|lead| self.now(index) < lead.deadline(&policy()))
         };
         self.candidates.iter().enumerate().filter(|pair| holds(*pair)).count()
     }
