@@ -234,6 +234,35 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_deleted_lease_gives_no_two_leaders_one_token() -> Result<()> {
+    let control_plane = start().await?;
+    make_map(&control_plane, 1).await?;
+    let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
+    let lead = one.try_lead("one").await?.unwrap();
+    assert_eq!(lead.token(), 1);
+    one.initialize(shards(1)).await?;
+    one.propose(load("t", 1), 1, NOW).await?;
+    let leases: Api<Lease> = Api::namespaced(control_plane.client()?, "default");
+    leases.delete("demo-leader", &Default::default()).await?;
+    // The next leader, which never saw the Lease, knows of the first by the map's status.
+    let deleted = Instant::now();
+    timeout(LIMIT, lead.lost()).await?;
+    let next = timeout(LIMIT, two.try_lead("two")).await??.unwrap();
+    assert_eq!(next.token(), 2);
+    println!("hand-over by a deleted Lease: {:?}", deleted.elapsed());
+    let refused = one.activate(&lead, 2).await.unwrap_err();
+    assert!(matches!(refused, CoordinationError::Fenced { token: 1, current: 2 }), "{refused}");
+    // Two that have one token all the same: it belongs to the node that wrote it first.
+    let stolen = json!({"status": {"leader": "one"}});
+    maps(&control_plane)?
+        .patch_status(CLUSTER, &PatchParams::default(), &Patch::Merge(stolen))
+        .await?;
+    let refused = two.activate(&next, 2).await.unwrap_err();
+    assert!(matches!(refused, CoordinationError::Fenced { token: 2, current: 2 }), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn members_come_and_go_and_damage_is_named() -> Result<()> {
     let control_plane = start().await?;
     let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);

@@ -114,6 +114,37 @@ async fn a_stale_version_loses() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_deleted_lease_is_held_by_one_at_a_time() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let api = leases(&control_plane)?;
+    let (one, two) = (candidate(&control_plane, "one")?, candidate(&control_plane, "two")?);
+    let first = timeout(LIMIT, one.acquire()).await?;
+    // The other has seen the Lease, and waits.
+    let mut waits = std::pin::pin!(two.acquire());
+    assert!(timeout(policy().retry(), &mut waits).await.is_err());
+    api.delete(LEASE, &Default::default()).await?;
+    let deleted = Instant::now();
+    let lost = async {
+        first.lost().await;
+        Instant::now()
+    };
+    let next = async { (waits.await, Instant::now()) };
+    let (lost, (next, acquired)) = timeout(LIMIT, async { tokio::join!(lost, next) }).await?;
+    assert!(next.token() > first.token(), "the token {} starts again", next.token());
+    assert!(!first.is_held() && next.is_held());
+    assert!(acquired > lost, "two held");
+    let waited = acquired.saturating_duration_since(deleted);
+    assert!(waited + policy().retry() > policy().lease_duration(), "it waited {waited:?} alone");
+    // Made again from a backup in its holder's name, it is another Lease.
+    let mut backup = api.get(LEASE).await?;
+    (backup.metadata.resource_version, backup.metadata.uid) = (None, None);
+    api.delete(LEASE, &Default::default()).await?;
+    api.create(&PostParams::default(), &backup).await?;
+    timeout(LIMIT, next.lost()).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_holder_that_cannot_renew_stops_in_time() -> Result<()> {
     let control_plane = ControlPlane::start().await?;
     let held = timeout(LIMIT, candidate(&control_plane, "one")?.acquire()).await?;

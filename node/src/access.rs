@@ -4,9 +4,9 @@
 //! |---|---|---|
 //! | `mtls` | the first URI of its certificate, else DNS name, else common name | `clients-ca.crt` |
 //! | `token` | the name of the token's file | `authorization: Bearer …` |
-//! | `none` | whoever reaches the port | nothing; only the node's own limits hold |
+//! | `none` | its address | nothing |
 //!
-//! Health checks stay open: they are another service, which [`Guard`] does not wrap.
+//! Health checks are open to all, within the limits of their address ([`Guard::open`]).
 //!
 //! **Guarantees.** Each request is checked anew, also on a connection that is open: a token that
 //! was removed, or a certificate that was revoked, is refused two seconds after the node's files
@@ -33,16 +33,17 @@ use tonic::codegen::http::header::AUTHORIZATION;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 
-use self::limits::{Limits, Permit};
 use self::tokens::Tokens;
 use crate::config::{ClientAuth, Config};
 use crate::coordination::UnixMillis;
 use crate::error::NodeError;
+use crate::metrics::Metrics;
 use crate::reading::Standing;
 use crate::replica::ReplicaState;
 use crate::tls::{Caller, Tls};
 
 pub use self::metrics::Gauges;
+pub use self::limits::{Limits, Permit, Refusal, client_at};
 pub use self::tokens::TokensError;
 
 /// How often tokens are read again.
@@ -77,7 +78,8 @@ impl Access {
             (ClientAuth::Token, None) => return Err(TokensError::NoDirectory),
             (ClientAuth::None, _) => Mode::None,
         };
-        let limits = Limits::new(config.client_concurrency as usize, config.client_rate);
+        let (all, each) = (config.requests as usize, config.client_concurrency as usize);
+        let limits = Limits::new(all, each, config.client_rate);
         Ok(Arc::new(Self { mode, limits }))
     }
 
@@ -130,10 +132,34 @@ impl Access {
         }
     }
 
-    /// Admits a request, or says why not. The permit lasts as long as the answer is being sent.
-    fn admit<T>(&self, request: &Request<T>) -> Result<Option<Permit>, NodeError> {
+    /// The client at the other end of a connection, as far as its certificate or its address tell.
+    pub fn client(&self, caller: &Caller) -> Arc<str> {
+        let named = match (&self.mode, caller.presented.as_deref()) {
+            (Mode::Mtls(tls), Some(presented)) => {
+                tls.material().client(presented).ok().and_then(|leaf| principal(&leaf))
+            }
+            _ => None,
+        };
+        named.unwrap_or_else(|| client_at(caller.address.ip()))
+    }
+
+    /// A place for a request of `client`; it lasts as long as the answer is being sent.
+    fn place(&self, client: &Arc<str>) -> Result<Permit, NodeError> {
+        self.limits.take(client, Instant::now()).map_err(|refusal| match refusal {
+            Refusal::Client => NodeError::TooMany(client.to_string()),
+            Refusal::All => NodeError::Busy,
+        })
+    }
+
+    /// As [`admit`](Self::admit), for what needs no proof.
+    fn admit_anyone<T>(&self, request: &Request<T>) -> Result<Permit, NodeError> {
+        self.place(&address(request))
+    }
+
+    /// Admits a request, or says why not.
+    fn admit<T>(&self, request: &Request<T>) -> Result<Permit, NodeError> {
         let principal = match &self.mode {
-            Mode::None => return Ok(None),
+            Mode::None => address(request),
             Mode::Mtls(tls) => {
                 let caller = request.extensions().get::<Caller>();
                 let presented = caller.and_then(|caller| caller.presented.as_deref());
@@ -155,8 +181,14 @@ impl Access {
                 tokens.principal(token, Instant::now()).map_err(NodeError::Unauthenticated)?
             }
         };
-        self.limits.take(&principal, Instant::now()).map(Some)
+        self.place(&principal)
     }
+}
+
+/// The address that a request comes from, as a client.
+fn address<T>(request: &Request<T>) -> Arc<str> {
+    let caller = request.extensions().get::<Caller>();
+    caller.map_or_else(|| "unknown".into(), |caller| client_at(caller.address.ip()))
 }
 
 /// Whom a client's certificate names.
@@ -170,12 +202,20 @@ fn principal(leaf: &Leaf) -> Option<Arc<str>> {
 pub struct Guard<S> {
     inner: S,
     access: Arc<Access>,
+    /// Whether callers need to prove nothing.
+    open: bool,
+    metrics: Metrics,
 }
 
 impl<S> Guard<S> {
     /// Lets through to `inner` what `access` admits.
-    pub fn new(inner: S, access: Arc<Access>) -> Self {
-        Self { inner, access }
+    pub fn new(inner: S, access: Arc<Access>, metrics: Metrics) -> Self {
+        Self { inner, access, open: false, metrics }
+    }
+
+    /// Lets through whatever is within the limits of its address.
+    pub fn open(inner: S, access: Arc<Access>, metrics: Metrics) -> Self {
+        Self { inner, access, open: true, metrics }
     }
 }
 
@@ -197,18 +237,20 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.access.admit(&request) {
+        let admitted = match self.open {
+            true => self.access.admit_anyone(&request),
+            false => self.access.admit(&request),
+        };
+        match admitted {
             Ok(permit) => {
                 let answering = self.inner.call(request);
                 Box::pin(async move {
                     let answer = answering.await?;
-                    Ok(match permit {
-                        None => answer,
-                        permit => answer.map(|body| Body::new(Held { body, _permit: permit })),
-                    })
+                    Ok(answer.map(|body| Body::new(Held { body, _permit: permit })))
                 })
             }
             Err(error) => {
+                self.metrics.refused(error.class().1);
                 let refusal = Status::from(error).into_http();
                 Box::pin(async move { Ok(refusal) })
             }
@@ -219,7 +261,7 @@ where
 /// An answer that holds its client's permit until it is sent.
 struct Held {
     body: Body,
-    _permit: Option<Permit>,
+    _permit: Permit,
 }
 
 impl http_body::Body for Held {

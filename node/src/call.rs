@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use opaque_pir::geometry::Geometry;
 use thiserror::Error;
 
 /// A node as one replica of its shard.
@@ -37,6 +38,8 @@ pub struct EvaluateCall {
     pub planes: Arc<[u16]>,
     /// The encoded slice.
     pub body: Bytes,
+    /// Bytes of the partial that answers it, at most.
+    pub reply_bytes: usize,
 }
 
 /// One shard's encoded partial and what it cost.
@@ -67,6 +70,34 @@ pub struct RowsCall {
     pub end: u32,
     /// Rows with this number or a higher one are not wanted.
     pub below: Option<u64>,
+    /// The most that there can be.
+    pub most: RowsLimit,
+}
+
+/// The most rows that one partition holds, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowsLimit {
+    /// Rows that may still come.
+    pub rows: u64,
+    /// Bytes that may still come.
+    pub bytes: usize,
+}
+
+impl RowsLimit {
+    /// Of a partition, in a table of so many rows. A row takes two bytes of a bucket at least.
+    pub fn of(geometry: &Geometry, table_rows: u64) -> Self {
+        let bytes = geometry.partition_bytes();
+        Self { rows: table_rows.min(bytes as u64 / 2), bytes }
+    }
+
+    /// Counts a row; false if there cannot be so much.
+    #[must_use]
+    pub fn take(&mut self, bytes: usize) -> bool {
+        let left = (self.rows.checked_sub(1), self.bytes.checked_sub(bytes));
+        let (Some(rows), Some(bytes)) = left else { return false };
+        *self = Self { rows, bytes };
+        true
+    }
 }
 
 /// A row's number in its load, and its encoding.
@@ -119,4 +150,19 @@ pub struct Hello {
 pub trait Greeter: Send + Sync {
     /// Names the `generation` that this node answers clients from, and hears of the replica's.
     async fn hello(&self, replica: &Replica, generation: u64) -> Result<Hello, CallError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_end_with_those_of_the_partition() {
+        let geometry = Geometry::new(512, 2 << 10, 1).unwrap();
+        assert_eq!(RowsLimit::of(&geometry, 9), RowsLimit { rows: 9, bytes: 512 << 10 });
+        assert_eq!(RowsLimit::of(&geometry, u64::MAX).rows, 256 << 10);
+        let mut most = RowsLimit { rows: 2, bytes: 10 };
+        assert!(most.take(4) && !most.take(7) && most.take(6));
+        assert!(!most.take(0), "a third row");
+    }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use opaque_ops::drain;
 use opaque_pir::kernels::Kernels;
 use thiserror::Error;
 
@@ -68,12 +69,22 @@ pub struct Args {
     /// changes; while it holds no token no client may ask, and the node is not ready.
     #[arg(long, value_name = "DIR")]
     pub tokens_dir: Option<PathBuf>,
-    /// Requests in progress per client that has proved who it is.
-    #[arg(long, default_value_t = 64)]
-    pub client_concurrency: u32,
-    /// Requests per second and client that has proved who it is; 0 for no limit.
-    #[arg(long, default_value_t = 0)]
+    /// Requests in progress per client; 64 when absent, and 512 where clients prove nothing: there a
+    /// client is an address, behind which many may be.
+    #[arg(long, env = "OPAQUE_CLIENT_CONCURRENCY")]
+    pub client_concurrency: Option<u32>,
+    /// Requests per second and client; 0 for no limit.
+    #[arg(long, env = "OPAQUE_CLIENT_RATE", default_value_t = 0)]
     pub client_rate: u32,
+    /// Connections per client: of one certificate, or of one address where there are none.
+    #[arg(long, env = "OPAQUE_CLIENT_CONNECTIONS", default_value_t = 512)]
+    pub client_connections: u32,
+    /// Requests in progress of all clients.
+    #[arg(long, env = "OPAQUE_REQUESTS", default_value_t = 1024)]
+    pub requests: u32,
+    /// Connections of all clients.
+    #[arg(long, env = "OPAQUE_CONNECTIONS", default_value_t = 4096)]
+    pub connections: u32,
     /// Threads for scans and hint products; all cores when absent.
     #[arg(long, env = "OPAQUE_THREADS")]
     pub threads: Option<usize>,
@@ -85,7 +96,7 @@ pub struct Args {
     #[arg(long, env = "OPAQUE_REQUEST_MEMORY_MIB", default_value_t = 512)]
     pub request_memory_mib: u32,
     /// Longest that one query may take, in seconds.
-    #[arg(long, env = "OPAQUE_QUERY_DEADLINE_S", default_value_t = 30)]
+    #[arg(long, env = drain::QUERY_DEADLINE_VARIABLE, default_value_t = drain::QUERY_DEADLINE_SECONDS)]
     pub query_deadline_s: u64,
     /// Largest table that one load may bring, in MiB of encoded rows.
     #[arg(long, env = "OPAQUE_LOAD_MEMORY_MIB", default_value_t = 4096)]
@@ -182,6 +193,12 @@ pub struct Config {
     pub client_concurrency: u32,
     /// Requests per second and client; 0 for no limit.
     pub client_rate: u32,
+    /// Connections per client.
+    pub client_connections: u32,
+    /// Requests in progress of all clients.
+    pub requests: u32,
+    /// Connections of all clients.
+    pub connections: u32,
     /// CPU threads.
     pub threads: usize,
     /// Machine code for scan and hint.
@@ -227,6 +244,9 @@ impl TryFrom<Args> for Config {
             tokens_dir,
             client_concurrency,
             client_rate,
+            client_connections,
+            requests,
+            connections,
             threads,
             kernel,
             request_memory_mib,
@@ -252,6 +272,10 @@ impl TryFrom<Args> for Config {
             None => Kernels::best(),
             Some(wanted) => Kernels::from_name(&wanted).ok_or(ConfigError::Kernel(wanted))?,
         };
+        let concurrency = match client_auth {
+            ClientAuth::Mtls | ClientAuth::Token => 64,
+            ClientAuth::None => 512,
+        };
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             name,
@@ -270,8 +294,11 @@ impl TryFrom<Args> for Config {
             revocation,
             client_auth,
             tokens_dir,
-            client_concurrency: client_concurrency.max(1),
+            client_concurrency: client_concurrency.unwrap_or(concurrency).max(1),
             client_rate,
+            client_connections: client_connections.max(1),
+            requests: requests.max(1),
+            connections: connections.max(1),
             threads: threads.filter(|threads| *threads > 0).unwrap_or_else(cores),
             kernels,
             request_memory: (request_memory_mib as usize) << 20,

@@ -304,8 +304,8 @@ impl Leadership {
         self.token
     }
 
-    /// As others know it.
-    fn leader(&self) -> Leader {
+    /// The node and its token.
+    pub fn leader(&self) -> Leader {
         Leader { node: self.node.clone(), token: self.token }
     }
 }

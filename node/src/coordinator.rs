@@ -18,8 +18,9 @@ use tokio::time::Instant as Deadline;
 pub use self::gather::Patience;
 pub(crate) use self::gather::gather;
 use crate::call::{
-    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, RowsLimit, ShardCaller,
 };
+use crate::demand::{self, Part};
 use crate::error::NodeError;
 use crate::pass::Evaluated;
 use crate::pool::CpuPool;
@@ -112,7 +113,9 @@ impl Coordinator {
                     .map_err(NodeError::internal)
             }
         });
-        let calls = self.calls(serving, table, index, lookups, cut.await?);
+        let calls = self.calls(serving, table, index, (kind, lookups), cut.await?);
+        // From here on the slices are all that is needed of it.
+        drop(body);
         let replies = self.evaluate(calls, geometry, kind, replicas, patience).await?;
 
         let slowest = |cost: fn(&Evaluated) -> Duration| {
@@ -155,7 +158,7 @@ impl Coordinator {
                     .map_err(NodeError::internal)
             }
         });
-        let calls = self.calls(serving, table, index, lookups, cut.await?);
+        let calls = self.calls(serving, table, index, (Kind::Probe, lookups), cut.await?);
         let replies =
             self.evaluate(calls, geometry, Kind::Probe, replicas, self.patience()).await?;
         let generation = serving.map.generation;
@@ -197,6 +200,7 @@ impl Coordinator {
             first,
             end,
             below,
+            most: RowsLimit::of(&index.geometry, table.manifest.rows),
         };
         let owner = BTreeMap::from([(shard, replicas.get(&shard).cloned().unwrap_or_default())]);
         let replies = gather(&owner, self.patience(), |replica| {
@@ -223,14 +227,18 @@ impl Coordinator {
         serving: &Serving,
         table: &ServedTable,
         index: &ServedIndex,
-        lookups: u16,
+        (kind, lookups): (Kind, u16),
         slices: BTreeMap<u32, Bytes>,
     ) -> BTreeMap<u32, EvaluateCall> {
         let name: Arc<str> = table.manifest.schema.table().into();
         let call = |(shard, body)| {
+            let (partitions, planes) =
+                (index.assignment.partitions(shard), index.assignment.planes(shard));
+            let part = Part { partitions: partitions.len(), planes: planes.len() };
             let call = EvaluateCall {
-                partitions: index.assignment.partitions(shard).into(),
-                planes: index.assignment.planes(shard).into(),
+                partitions: partitions.into(),
+                planes: planes.into(),
+                reply_bytes: demand::partial(&index.geometry, kind, lookups, part),
                 generation: serving.map.generation,
                 table: Arc::clone(&name),
                 column: index.column,

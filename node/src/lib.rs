@@ -12,6 +12,7 @@
 //! **Map.**
 //! - [`config`], [`server`]: the command line, and a node put together;
 //! - [`tls`], [`access`], [`reading`]: who is at the other end of a connection, and who may call;
+//! - [`answers`], `pace`, `demand`: how slowly a request may come and an answer go, and what they hold;
 //! - [`service`], [`description`], [`error`]: the wire;
 //! - [`cluster`], [`coordinator`], [`call`], [`peers`]: answering for the whole cluster;
 //! - [`local`], [`served`], [`batch`], [`pass`], [`registry`], [`pool`]: answering for this shard;
@@ -28,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod answers;
 pub mod assignment;
 pub mod batch;
 pub mod call;
@@ -36,6 +38,7 @@ pub mod cluster;
 pub mod config;
 pub mod coordination;
 pub mod coordinator;
+mod demand;
 pub mod description;
 pub mod error;
 pub mod job;
@@ -44,6 +47,7 @@ pub mod lifecycle;
 pub mod loader;
 pub mod local;
 pub mod metrics;
+mod pace;
 pub mod pass;
 pub mod peers;
 pub mod placement;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use opaque_pir::codec::{Slice, SliceMaterial};
+use opaque_pir::codec::{MAX_LOOKUPS, Slice, SliceMaterial, slice_max_bytes};
 use opaque_pir::kernels::Kernels;
 use opaque_seal::{Bfv, EvaluationKeys};
 use rayon::prelude::*;
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::generations::Generations;
 use crate::call::{EvaluateCall, EvaluateReply, NumberedRow, RowsCall};
+use crate::demand::{self, Part};
 use crate::error::NodeError;
 use crate::pass::{Evaluated, Request};
 use crate::pool::CpuPool;
@@ -74,12 +75,37 @@ impl LocalShard {
         let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
         if units > self.memory_units {
             return Err(NodeError::Malformed(format!(
-                "the request needs {} MiB of this node's {}: send fewer lookups, or start the node with a larger --request-memory-mib (OPAQUE_REQUEST_MEMORY_MIB)",
+                "the request needs {} MiB, above this node's limit of {} MiB: send fewer lookups, or start the node with a larger --request-memory-mib (OPAQUE_REQUEST_MEMORY_MIB)",
                 bytes >> 20,
                 (self.memory_units as usize * MEMORY_UNIT) >> 20,
             )));
         }
         Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| NodeError::Busy)
+    }
+
+    /// What is left of `memory` when only so many bytes of it are needed any more.
+    pub fn keep(memory: OwnedSemaphorePermit, bytes: usize) -> OwnedSemaphorePermit {
+        let mut memory = memory;
+        let surplus = memory.num_permits().saturating_sub(bytes.div_ceil(MEMORY_UNIT));
+        drop(memory.split(surplus));
+        memory
+    }
+
+    /// As `memory`, but enough for `bytes`.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve).
+    pub fn extend(
+        &self,
+        memory: OwnedSemaphorePermit,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, NodeError> {
+        let mut memory = memory;
+        let missing = bytes.saturating_sub(memory.num_permits() * MEMORY_UNIT);
+        if missing > 0 {
+            memory.merge(self.reserve(missing)?);
+        }
+        Ok(memory)
     }
 
     /// The generation, if it is loaded here.
@@ -169,6 +195,20 @@ impl LocalShard {
             evaluated.into_par_iter().map(|one| encode(one?, &shared)).collect()
         };
         batcher.run(&self.pool, request, lookups, pass).await?
+    }
+
+    /// Memory that the answer to a slice of so many bytes needs here.
+    ///
+    /// # Errors
+    /// Of what is not served here, and of a slice that is too large for its index.
+    pub fn slice_demand(&self, call: &EvaluateCall, bytes: usize) -> Result<usize, NodeError> {
+        let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
+        let largest = slice_max_bytes(&index.geometry, call.lookups);
+        if !(1..=MAX_LOOKUPS).contains(&call.lookups) || bytes > largest {
+            return Err(NodeError::Malformed("malformed slice".into()));
+        }
+        let part = Part { partitions: index.partitions.len(), planes: index.planes.len() };
+        Ok(demand::of_slice(&index.geometry, index.variant, call.lookups, part, bytes))
     }
 
     /// Bytes of a partition of the index that a call reads: the most that its rows can take.

@@ -46,6 +46,38 @@ struct Failure {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// Why this node closed a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It said nothing in the time of its handshake.
+    Silent,
+    /// Its address had its share of the handshakes.
+    Handshakes,
+    /// Its client had its share of the connections.
+    Client,
+    /// All connections were taken.
+    All,
+    /// An answer on it was not read.
+    Unread,
+}
+
+impl Closed {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Handshakes => "handshakes",
+            Self::Client => "client",
+            Self::All => "all",
+            Self::Unread => "unread",
+        }
+    }
+}
+
 /// Everything that is counted while requests run. Clones share the counts.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -53,6 +85,9 @@ pub struct Metrics {
     seconds: Family<Stage, Histogram>,
     loads: Family<Outcome, Counter>,
     peer_failures: Family<Failure, Counter>,
+    connections_closed: Family<Reason, Counter>,
+    requests_refused: Family<Reason, Counter>,
+    answers_unread: Counter,
 }
 
 impl Default for Metrics {
@@ -62,6 +97,9 @@ impl Default for Metrics {
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             loads: Family::default(),
             peer_failures: Family::default(),
+            connections_closed: Family::default(),
+            requests_refused: Family::default(),
+            answers_unread: Counter::default(),
         }
     }
 }
@@ -74,7 +112,15 @@ impl Metrics {
         local: Arc<LocalShard>,
         readiness: Readiness,
     ) -> Registry {
-        let Self { queries, seconds, loads, peer_failures } = self.clone();
+        let Self {
+            queries,
+            seconds,
+            loads,
+            peer_failures,
+            connections_closed,
+            requests_refused,
+            answers_unread,
+        } = self.clone();
         let mut registry = Registry::with_prefix("opaque_node");
         registry.register("queries", "Private lookups by outcome", queries);
         registry.register_with_unit(
@@ -89,8 +135,39 @@ impl Metrics {
             "Calls to replicas that failed, by kind; another replica is asked then",
             peer_failures,
         );
+        registry.register(
+            "connections_closed",
+            "Connections that this node closed, by reason: limits of one client or of all, or silence",
+            connections_closed,
+        );
+        registry.register(
+            "requests_refused",
+            "Requests of clients that were refused before they were read, by reason",
+            requests_refused,
+        );
+        registry.register(
+            "answers_unread",
+            "Answers that were given up because their reader did not take them",
+            answers_unread,
+        );
         registry.register_collector(Box::new(Now { state, local, readiness }));
         registry
+    }
+
+    /// Counts a connection that this node closed.
+    pub fn closed(&self, reason: Closed) {
+        self.connections_closed.get_or_create(&Reason { reason: reason.name() }).inc();
+    }
+
+    /// Counts a request that was refused before it was read; `reason` is one of
+    /// [`NodeError::class`](crate::error::NodeError::class).
+    pub fn refused(&self, reason: &'static str) {
+        self.requests_refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Counts an answer that was given up because it was not read.
+    pub fn unread(&self) {
+        self.answers_unread.inc();
     }
 
     /// Observes a lookup until it is [told](Observed::end) how it ended; one that is not was cancelled.

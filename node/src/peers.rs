@@ -11,14 +11,14 @@ use opaque_pir::geometry::Geometry;
 use opaque_proto::v1::shard_client::ShardClient;
 use opaque_proto::v1::{
     EvaluateHeader, EvaluateRequest, HelloRequest, HelloResponse, PartialHeader, ReadRowsRequest,
-    RegisterPeerKeysRequest, evaluate_request, evaluate_response,
+    RegisterPeerKeysRequest, ScannedRow, evaluate_request, evaluate_response,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::call::{
     CallError, EvaluateCall, EvaluateReply, Greeter, Hello, NumberedRow, Replica, RowsCall,
-    ShardCaller,
+    RowsLimit, ShardCaller,
 };
 use crate::chunks::{Collector, cut};
 use crate::error::{NodeError, reason};
@@ -31,16 +31,13 @@ pub struct Peers {
     own_name: String,
     local: Arc<LocalShard>,
     tls: Arc<Tls>,
-    /// Largest partial that a peer may announce; a partial is a few MiB at most.
-    largest_reply: usize,
     lines: Mutex<HashMap<(u32, String), Line>>,
 }
 
 impl Peers {
     /// Calls to `own_name` are answered by `local` in this process.
     pub fn new(own_name: String, local: Arc<LocalShard>, tls: Arc<Tls>) -> Self {
-        let largest_reply = 64 << 20;
-        Self { own_name, local, tls, largest_reply, lines: Mutex::default() }
+        Self { own_name, local, tls, lines: Mutex::default() }
     }
 
     /// Tells one replica of keys that this node has just stored. Best effort: a replica that
@@ -130,7 +127,7 @@ impl ShardCaller for Peers {
         let Some(evaluate_response::Part::Header(header)) = first else { return Err(bad()) };
         let PartialHeader { generation, epoch, total_bytes, scan_us, hint_us } = header;
         let total = usize::try_from(total_bytes).map_err(|_| bad())?;
-        if generation != call.generation || epoch != call.epoch || total > self.largest_reply {
+        if generation != call.generation || epoch != call.epoch || total > call.reply_bytes {
             return Err(bad());
         }
         let mut collector = Collector::new(total);
@@ -169,9 +166,14 @@ impl ShardCaller for Peers {
             covers(identity, &call.table, call.column, Kind::Partitions, [partition])
         })?;
         let mut stream = response.into_inner();
-        let mut rows = Vec::new();
+        let (mut rows, mut most) = (Vec::new(), call.most);
         while let Some(reply) = stream.message().await.map_err(call_error)? {
-            rows.extend(reply.rows.into_iter().map(|row| (row.number, row.row.to_vec())));
+            for ScannedRow { number, row } in reply.rows {
+                if !most.take(row.len()) {
+                    return Err(too_many_rows(replica, call));
+                }
+                rows.push((number, row.to_vec()));
+            }
         }
         Ok(rows)
     }
@@ -202,6 +204,16 @@ fn heard(answer: Result<HelloResponse, Status>) -> Result<Hello, CallError> {
         }
         Err(status) => Err(call_error(status)),
     }
+}
+
+/// A peer that sends more than there can be is faulty, or worse: its stream is dropped.
+fn too_many_rows(replica: &Replica, call: &RowsCall) -> CallError {
+    let Replica { node, shard, .. } = replica;
+    let RowsLimit { rows, bytes } = call.most;
+    tracing::warn!(node, shard, rows, bytes, "a peer sent more rows than a partition holds");
+    CallError::TryAnother(format!(
+        "node {node} sent more than the {rows} rows or {bytes} bytes that a partition of the table holds"
+    ))
 }
 
 fn client(line: &Line) -> ShardClient<Channel> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use opaque_ops::admin::{Admin, Readiness};
+use opaque_ops::drain::{self, LEAVE};
 use opaque_proto::v1::query_server::QueryServer;
 use opaque_proto::v1::shard_server::ShardServer;
 use opaque_seal::Bfv;
@@ -17,7 +18,8 @@ use tokio::sync::{Semaphore, watch};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
-use crate::access::{Access, Gauges, Guard};
+use crate::access::{Access, Gauges, Guard, Limits, client_at};
+use crate::answers::Paced;
 use crate::call::ShardCaller;
 use crate::cluster::Cluster;
 use crate::config::{Backend, Config};
@@ -34,7 +36,7 @@ use crate::registry::Registry;
 use crate::replica::ReplicaState;
 use crate::service::{QueryService, ShardService};
 use crate::store::{Store, Writer};
-use crate::tls::{self, Material, Settings, Tls, accept};
+use crate::tls::{self, Gate, Material, Settings, Tls, accept};
 
 /// Age from which a connection of a peer takes no more calls.
 const PEER_AGE: Duration = Duration::from_secs(5 * 60);
@@ -54,10 +56,8 @@ const MAX_STREAMS: u32 = 128;
 const KEYS_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How often expired keys are dropped.
 const EXPIRY: Duration = Duration::from_secs(3600);
-/// How long connections may take to end after a drain began.
-const DRAIN: Duration = Duration::from_secs(20);
-/// How long leaving the cluster may take after that.
-const LEAVE: Duration = Duration::from_secs(5);
+/// Connections of peers.
+const PEER_CONNECTIONS: usize = 1024;
 
 /// Runs a node until `shutdown` resolves, then drains it: health turns to not serving, no new
 /// connection is accepted, requests in flight end.
@@ -114,7 +114,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let cluster =
         Arc::new(Cluster::new(Arc::clone(&coordination), Arc::clone(&local), config.name.clone()));
 
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (mut health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::NotServing).await;
     let greeter = Arc::clone(&peers);
     let query = QueryServer::new(QueryService {
@@ -177,23 +177,37 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         }
         None => None,
     };
-    let drain_delay = config.drain_delay;
+    let (drain_delay, drain) = (config.drain_delay, drain::drain(config.query_deadline));
     let stopping = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which stops as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let of_clients = Arc::clone(&tls);
+    let known = Arc::clone(&access);
+    let (all, each) = (config.connections as usize, config.client_connections as usize);
+    let gate = Gate {
+        limits: Limits::new(all, each, 0),
+        client: Box::new(move |caller| known.client(caller)),
+        metrics: metrics.clone(),
+    };
     let client_connections =
-        accept(client_listener, of_clients, Material::client_listener, stopped.clone());
+        accept(client_listener, of_clients, Material::client_listener, gate, stopped.clone());
+    let health_service = Guard::open(health_service, Arc::clone(&access), metrics.clone());
+    let query = Guard::new(query, Arc::clone(&access), metrics.clone());
     let clients = bounded_server(CLIENT_AGE)
-        .add_service(health_service)
-        .add_service(Guard::new(query, Arc::clone(&access)))
+        .add_service(Paced::new(health_service, metrics.clone()))
+        .add_service(Paced::new(query, metrics.clone()))
         .serve_with_incoming_shutdown(client_connections, stopping(stopped.clone()));
     let of_peers = Arc::clone(&tls);
+    let gate = Gate {
+        limits: Limits::new(PEER_CONNECTIONS, PEER_CONNECTIONS, 0),
+        client: Box::new(|caller| client_at(caller.address.ip())),
+        metrics: metrics.clone(),
+    };
     let peer_connections =
-        accept(peer_listener, of_peers, Material::peer_listener, stopped.clone());
+        accept(peer_listener, of_peers, Material::peer_listener, gate, stopped.clone());
     let peers = bounded_server(PEER_AGE)
-        .add_service(shard)
+        .add_service(Paced::new(shard, metrics))
         .serve_with_incoming_shutdown(peer_connections, stopping(stopped.clone()));
     let telling = Arc::clone(&state);
     let reloading = tokio::spawn(async move {
@@ -243,7 +257,10 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     health.set_service_status("", ServingStatus::NotServing).await;
     tokio::time::sleep(drain_delay).await;
     stop.send(true).context("both listeners have gone already")?;
-    match tokio::time::timeout(DRAIN, &mut servers).await {
+    // Ends the streams of those who watch it, which nothing else would: they have heard of the drain.
+    health.clear_service_status("").await;
+    // Over as soon as no request is in progress.
+    match tokio::time::timeout(drain, &mut servers).await {
         Ok(ended) => {
             ended.context("a listener panicked")?.context("a listener failed")?;
         }

@@ -6,13 +6,15 @@
 //! and stops leading when it could not for the renewal deadline, which is shorter.
 //!
 //! **Guarantees.** At most one holds at a time, as long as clocks run at similar speeds and no process
-//! is stopped ([`Policy`]). Whatever happens, each lead's [`token`](Held::token) is higher than all
-//! before: whoever is told what to do by a lead refuses lower tokens than it has seen.
+//! is stopped ([`Policy`]). Each lead's [`token`](Held::token) is higher than all that its holder saw
+//! or was told of ([`acquire_above`](Election::acquire_above)).
+//!
+//! **A deleted Lease.** Its holder stops as soon as it looks, and in any case by its renewal deadline.
+//! A candidate that knows of an earlier lead waits for the lease's duration before it makes the Lease
+//! anew. One that knows of none cannot tell it from the first: what must not be decided twice is fenced
+//! by token *and* holder, of which the first to write a token owns it.
 //!
 //! **Assumptions.** An identity belongs to one process: add something random to a pod's name.
-//!
-//! **Caveats.** A Lease that is deleted starts again with the token that
-//! [`acquire_above`](Election::acquire_above) is given.
 //!
 //! **Rights.** `get`, `list`, `watch`, `create` and `update` of the Lease.
 
@@ -35,7 +37,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-pub use decision::{Decision, Lead, Policy, PolicyError, Record, View, decide};
+pub use decision::{Decision, Lead, Past, Policy, PolicyError, Record, View, decide};
 pub use held::Held;
 use lease::{Identity, record};
 
@@ -82,24 +84,27 @@ impl Election {
         self.acquire_above(0).await
     }
 
-    /// As [`acquire`](Self::acquire), with a token above `floor`: whoever remembers the tokens that it
-    /// has seen gives the highest, so that a deleted Lease does not start again below it.
+    /// As [`acquire`](Self::acquire), with a token above `floor`: a caller that remembers the tokens that
+    /// it has seen gives the highest, so that a deleted Lease does not start again below it.
     pub async fn acquire_above(&self, floor: u64) -> Held {
         let candidate = &self.candidate;
         let mut sight = self.sight.lock().await;
+        sight.past.token = sight.past.token.max(floor);
         let mut changes = pin!(candidate.changes());
         let mut failing = false;
         loop {
             let own = candidate.identity.holder.as_str();
             let now = candidate.now();
-            let decision = decide(own, &sight.view, None, floor, now, &candidate.policy);
+            let decision = decide(own, &sight.view, None, &sight.past, now, &candidate.policy);
             let failed = match decision {
                 Decision::Acquire { token } => match candidate.take(&sight, token).await {
                     Ok(lease) => {
+                        let uid = lease.metadata.uid.clone().unwrap_or_default();
                         let mut held = Sight::default();
                         held.see(Some(lease), candidate.now());
+                        sight.past.token = token;
                         sight.forget();
-                        let lead = Lead { token, renewed: now, tried: now };
+                        let lead = Lead { token, uid, renewed: now, tried: now };
                         return Held::keep(candidate.clone(), held, lead);
                     }
                     // Another was faster.
@@ -143,17 +148,20 @@ const LOOK: Duration = Duration::from_secs(1);
 struct Sight {
     view: View,
     lease: Option<Lease>,
+    past: Past,
 }
 
 impl Sight {
     fn see(&mut self, lease: Option<Lease>, now: Duration) {
-        self.view.observe(lease.as_ref().map(record), now);
+        let record = lease.as_ref().map(record);
+        record.iter().for_each(|record| self.past.note(record));
+        self.view.observe(record, now);
         self.lease = lease;
     }
 
     /// The Lease has changed since.
     fn forget(&mut self) {
-        *self = Self::default();
+        (self.view, self.lease) = (View::default(), None);
     }
 }
 

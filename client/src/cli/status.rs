@@ -114,7 +114,12 @@ fn show(out: &mut impl Write, status: &StatusResponse) -> io::Result<()> {
 fn row(shard: u32, replica: &ReplicaStatus, generation: u64) -> Vec<String> {
     let state = match replica {
         ReplicaStatus { alive: false, .. } => "gone",
-        ReplicaStatus { active_generation, .. } if *active_generation == generation => "serving",
+        // As the node decides on `serving`: it answers from what it has prepared once that is active.
+        ReplicaStatus { active_generation, prepared_generation, .. }
+            if *active_generation >= generation || *prepared_generation == generation =>
+        {
+            "serving"
+        }
         _ => "preparing",
     };
     vec![

@@ -13,9 +13,9 @@ use super::{
     process, say,
 };
 
-/// How long nodes may drain before they are killed: longer than the 25 s that a node gives its
-/// connections and its farewell (`DRAIN` and `LEAVE` in the node's server).
-const GRACE: Duration = Duration::from_secs(30);
+/// How long nodes may drain before they are killed: longer than the 70 s that a node gives its
+/// connections and its farewell (`drain` and `LEAVE` in opaque-ops).
+const GRACE: Duration = Duration::from_secs(80);
 /// Deaths of one node before the cluster has served once, after which it is given up.
 const FIRST_DEATHS: u32 = 3;
 /// A node that ran this long starts anew without delay.

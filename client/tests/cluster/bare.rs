@@ -250,6 +250,24 @@ impl Bare {
         }
     }
 
+    /// Tells a node to stop.
+    pub(crate) fn terminate(&self, shard: u32) {
+        signal(self.nodes[shard as usize].child.id(), "TERM");
+    }
+
+    /// Kills a node for good.
+    pub(crate) fn kill(&self, shard: u32) {
+        signal(self.nodes[shard as usize].child.id(), "KILL");
+    }
+
+    /// Waits until a node has ended by itself, without an error.
+    pub(crate) async fn ended(&mut self, shard: u32) {
+        let node = self.nodes.remove(shard as usize);
+        let mut child = node.child;
+        wait_until("the node ends", || child.try_wait().unwrap().is_some()).await;
+        assert!(child.wait().unwrap().success(), "it ended with an error");
+    }
+
     /// Every node is the process that was started, and none has panicked.
     pub(crate) fn assert_unharmed(&mut self) {
         for (shard, node) in (0..).zip(&mut self.nodes) {

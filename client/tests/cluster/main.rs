@@ -18,6 +18,7 @@ mod epochs;
 mod harness;
 mod hostile;
 mod keys;
+mod limits;
 mod loading;
 mod logs;
 #[path = "../support/oracle.rs"]

@@ -1,42 +1,63 @@
-//! What one client may use at a time.
+//! What one client may use at a time, and all together: requests in progress, or connections.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-
-use crate::error::NodeError;
 
 /// Clients that are remembered at a time, before those that use nothing are forgotten.
 const REMEMBERED: usize = 4096;
 
-/// Requests in progress and requests per second, of each client alone.
+/// Places in use and uses per second, of each client alone and of all together.
 #[derive(Debug)]
-pub(super) struct Limits {
-    concurrency: usize,
-    /// Requests per second; 0 for no limit. As many may come at once after a quiet second.
+pub struct Limits {
+    all: usize,
+    each: usize,
+    /// Uses per second and client; 0 for no limit. As many may come at once after a quiet second.
     rate: u32,
-    clients: Arc<Mutex<HashMap<Arc<str>, Usage>>>,
+    used: Arc<Mutex<Used>>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    running: usize,
+    clients: HashMap<Arc<str>, Usage>,
 }
 
 #[derive(Debug)]
 struct Usage {
     running: usize,
-    /// Requests that may come now.
+    /// Uses that may come now.
     credit: f64,
     at: Instant,
 }
 
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// All places are taken.
+    All,
+    /// The client has its share, or comes too fast.
+    Client,
+}
+
 impl Limits {
-    pub(super) fn new(concurrency: usize, rate: u32) -> Self {
-        Self { concurrency, rate, clients: Arc::default() }
+    /// Places for `all` clients together, of which `each` may have so many, and take as many a second
+    /// as `rate` says.
+    pub fn new(all: usize, each: usize, rate: u32) -> Self {
+        Self { all, each, rate, used: Arc::default() }
     }
 
-    /// Counts a request of `client` at `now`, until the permit is dropped.
+    /// A place for `client` at `now`, until the permit is dropped.
     ///
     /// # Errors
-    /// [`NodeError::TooMany`] when it has too many in progress or sends them too fast.
-    pub(super) fn take(&self, client: &Arc<str>, now: Instant) -> Result<Permit, NodeError> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whose limit is reached.
+    pub fn take(&self, client: &Arc<str>, now: Instant) -> Result<Permit, Refusal> {
+        let mut used = lock(&self.used);
+        if used.running >= self.all {
+            return Err(Refusal::All);
+        }
+        let Used { running, clients } = &mut *used;
         let rate = f64::from(self.rate);
         if clients.len() >= REMEMBERED && !clients.contains_key(client) {
             let idle = |usage: &Usage| {
@@ -53,27 +74,45 @@ impl Limits {
         usage.credit = passed.mul_add(rate, usage.credit).min(rate);
         usage.at = now;
         let fast = self.rate > 0 && usage.credit < 1.0;
-        if fast || usage.running >= self.concurrency {
-            return Err(NodeError::TooMany(client.to_string()));
+        if fast || usage.running >= self.each {
+            return Err(Refusal::Client);
         }
         usage.credit -= 1.0;
         usage.running += 1;
-        Ok(Permit { client: Arc::clone(client), clients: Arc::clone(&self.clients) })
+        *running += 1;
+        Ok(Permit { client: Arc::clone(client), used: Arc::clone(&self.used) })
     }
 }
 
-/// One request in progress.
+/// A place in use.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub struct Permit {
     client: Arc<str>,
-    clients: Arc<Mutex<HashMap<Arc<str>, Usage>>>,
+    used: Arc<Mutex<Used>>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(usage) = clients.get_mut(&self.client) {
+        let mut used = lock(&self.used);
+        used.running = used.running.saturating_sub(1);
+        if let Some(usage) = used.clients.get_mut(&self.client) {
             usage.running = usage.running.saturating_sub(1);
+        }
+    }
+}
+
+fn lock(used: &Mutex<Used>) -> MutexGuard<'_, Used> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The client that an address stands for, where clients prove nothing. An IPv6 network of 64 bits is
+/// one client: its machines pick the rest themselves.
+pub fn client_at(address: IpAddr) -> Arc<str> {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string().into(),
+        IpAddr::V6(address) => {
+            let network = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
+            format!("{network}/64").into()
         }
     }
 }

@@ -5,13 +5,14 @@ use std::path::Path;
 use tonic::codegen::http::Request;
 
 use super::*;
+use crate::tls::Hangup;
 
 const ALICE: &str = "alice-has-a-secret-of-her-own";
 const BOB: &str = "bob-has-another-secret-here";
 
 fn access(dir: &Path, concurrency: usize, rate: u32) -> Access {
     let mode = Mode::Token(Tokens::open(dir.to_owned(), Instant::now()));
-    Access { mode, limits: Limits::new(concurrency, rate) }
+    Access { mode, limits: Limits::new(1000, concurrency, rate) }
 }
 
 fn with(header: &str) -> Request<()> {
@@ -185,17 +186,55 @@ fn readiness_record_and_metrics_say_that_no_client_may_ask() {
 #[test]
 fn each_client_has_limits_of_its_own() {
     let (now, alice, bob) = (Instant::now(), Arc::from("alice"), Arc::from("bob"));
-    let limits = Limits::new(2, 0);
+    let limits = Limits::new(100, 2, 0);
     let held: Vec<_> = (0..2).map(|_| limits.take(&alice, now).unwrap()).collect();
-    assert!(matches!(limits.take(&alice, now), Err(NodeError::TooMany(_))));
+    assert!(matches!(limits.take(&alice, now), Err(Refusal::Client)));
     limits.take(&bob, now).unwrap();
     drop(held);
     limits.take(&alice, now).unwrap();
 
-    let limits = Limits::new(100, 4);
+    let limits = Limits::new(100, 100, 4);
     let burst = (0..6).filter(|_| limits.take(&alice, now).is_ok()).count();
     assert_eq!(burst, 4);
     assert!(limits.take(&bob, now).is_ok());
     let later = now + Duration::from_millis(500);
     assert_eq!((0..6).filter(|_| limits.take(&alice, later).is_ok()).count(), 2);
+}
+
+#[test]
+fn all_clients_together_have_limits_too() {
+    let now = Instant::now();
+    let limits = Limits::new(3, 2, 0);
+    let client = |number: u32| Arc::from(number.to_string());
+    let held: Vec<_> = (0..3).map(|number| limits.take(&client(number), now).unwrap()).collect();
+    assert!(matches!(limits.take(&client(3), now), Err(Refusal::All)));
+    drop(held);
+    // A refusal takes no place.
+    assert!((0..3).all(|number| limits.take(&client(number), now).is_ok()));
+}
+
+#[test]
+fn without_proof_a_client_is_its_address() {
+    let limits = Limits::new(100, 2, 0);
+    let access = Access { mode: Mode::None, limits };
+    let from = |address: &str| {
+        let caller = Caller {
+            address: address.parse().unwrap(),
+            presented: None,
+            hangup: Hangup::default(),
+        };
+        Request::builder().extension(caller).body(()).unwrap()
+    };
+    let one: Vec<_> =
+        (1..3).map(|port| access.admit(&from(&format!("10.0.0.1:{port}"))).unwrap()).collect();
+    let refused = access.admit(&from("10.0.0.1:9")).unwrap_err();
+    assert!(matches!(refused, NodeError::TooMany(_)), "{refused}");
+    access.admit(&from("10.0.0.2:1")).unwrap();
+    // The same machine, as a socket of both protocols names it.
+    assert!(access.admit(&from("[::ffff:10.0.0.1]:1")).is_err());
+    drop(one);
+    access.admit(&from("10.0.0.1:9")).unwrap();
+    let network = client_at("2001:db8::1".parse().unwrap());
+    assert_eq!(network, client_at("2001:db8::ffff:2".parse().unwrap()));
+    assert_ne!(network, client_at("2001:db8:0:1::1".parse().unwrap()));
 }

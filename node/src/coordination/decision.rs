@@ -86,13 +86,22 @@ pub fn alive<'a>(
     members.iter().filter(move |member| now.since(member.heartbeat) <= ttl)
 }
 
-/// Whether every shard of `map` has a live replica that serves its generation.
+/// Whether every shard of `map` has a live replica that answers from its generation.
+///
+/// A replica answers from a generation as soon as it has prepared it; its record says so before the
+/// generation becomes active, and that it is the active one only some time after.
 pub fn serving(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Duration) -> bool {
     let serving: BTreeSet<ShardId> = alive(members, now, ttl)
-        .filter(|member| member.active_generation == map.generation)
+        .filter(|member| answers(member, map.generation))
         .map(|member| member.shard)
         .collect();
     map.shards.ids().all(|shard| serving.contains(&shard))
+}
+
+/// Whether a replica answers from an active generation: it has made it active or prepared it, or has
+/// already gone on to a newer one, which this node has yet to hear of.
+fn answers(member: &MemberRecord, generation: u64) -> bool {
+    member.active_generation >= generation || member.prepared_generation == generation
 }
 
 /// Whether every shard of `map` has a live replica that prepared its generation.

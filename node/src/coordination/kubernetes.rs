@@ -7,7 +7,8 @@
 //! ```
 //!
 //! **Guarantees.** Every change of the map is one compare-and-swap on its `resourceVersion`. A new
-//! leader writes its token into the status; a status with a higher token than a leader's refuses it.
+//! leader writes its name and token into the status; a status with a higher token than a leader's, or
+//! with the same one of another leader, refuses it.
 //!
 //! **A lost or restored map.** `status.uid` says for which object a map became active: a status that was
 //! copied from another is not believed, and neither is one below what members serve
@@ -303,8 +304,14 @@ impl Coordination for KubernetesCoordination {
         let lead = Leadership::new(node.to_owned(), held.token(), Box::new(held));
         // Whatever the leader before still has on its way is void from here on. Not needed for anything
         // else: every verdict carries the token.
-        if let Err(error) = self.judge(&lead, Verdict::Leads, |_| Ok(false)).await {
-            tracing::debug!(%error, "could not announce the lead");
+        match self.judge(&lead, Verdict::Leads, |_| Ok(false)).await {
+            Ok(_) => {}
+            Err(error @ CoordinationError::Fenced { .. }) => {
+                tracing::warn!(%error, "the Lease was deleted and made again: another has this token");
+                lead.release().await;
+                return Ok(None);
+            }
+            Err(error) => tracing::debug!(%error, "could not announce the lead"),
         }
         Ok(Some(lead))
     }
@@ -326,7 +333,9 @@ impl Coordination for KubernetesCoordination {
         let own = self.token.load(Ordering::Relaxed);
         let known = self.known();
         let served = Served::new(&known, &known.members);
-        let leader = known.leader.as_ref().map_or("", |leader| leader.node.as_str());
+        // A status's token belongs to the node that it names.
+        let leader = self.election.lock().await.as_ref().map(|(node, _)| node.clone());
+        let leader = leader.unwrap_or_default();
         let maps = self
             .swap(Part::Status, |object, maps| {
                 let reading = maps.written().read(&served);

@@ -182,6 +182,23 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() {
 }
 
 #[tokio::test]
+async fn a_token_that_starts_again_is_of_one_node_alone() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    cluster.initialize(shards(1)).await.unwrap();
+    drop(cluster.try_lead("one").await.unwrap().unwrap());
+    let hold = Box::new(tempfile::tempfile().unwrap());
+    let stale = Leadership::new("one".to_owned(), 1, hold);
+    std::fs::remove_file(directory.path().join("leader.json")).unwrap();
+    let next = cluster.try_lead("two").await.unwrap().unwrap();
+    assert_eq!(next.token(), stale.token());
+    cluster.propose(load("t", 1), 1, NOW).await.unwrap();
+    let refused = cluster.activate(&stale, 2).await.unwrap_err();
+    assert!(matches!(refused, CoordinationError::Fenced { token: 1, current: 1 }), "{refused}");
+    cluster.activate(&next, 2).await.unwrap();
+}
+
+#[tokio::test]
 async fn members_come_and_go() {
     let directory = TempDir::new().unwrap();
     let (one, two) = (open(directory.path()).await, open(directory.path()).await);

@@ -1,7 +1,6 @@
 //! The `Query` service: what clients may ask of any node.
 
 mod load;
-mod paced;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,23 +25,24 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{batches, micros};
+use crate::answers::holding;
 use crate::chunks::{Collector, cut};
 use crate::cluster::{Cluster, index_of};
 use crate::config::Config;
 use crate::coordination::Change;
 use crate::coordinator::Coordinator;
+use crate::demand;
 use crate::description::description;
 use crate::error::NodeError;
 use crate::local::LocalShard;
 use crate::metrics::Metrics;
+use crate::pace::{Pace, Reading};
 use crate::peers::Peers;
 use crate::registry::{Registry, store_error};
 use crate::store::{Store, StoreError, Writer};
 
 /// How long a peer may take to accept forwarded keys.
 const FORWARD: Duration = Duration::from_secs(10);
-/// How long a client may be silent while it sends rows, or take none while it reads them.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// Answers clients, for the whole cluster.
 pub struct QueryService {
@@ -104,7 +104,9 @@ impl Query for QueryService {
         let PublicPartsRequest { table, epoch, column } = request.into_inner();
         let (_, table) = self.cluster.table_at(&table, epoch)?;
         let parts = index_of(&table, column)?.public_parts.clone();
-        Ok(Response::new(PublicPartsResponse { parts }))
+        // Written into one message.
+        let memory = self.local.reserve(parts.iter().map(bytes::Bytes::len).sum())?;
+        Ok(holding(Response::new(PublicPartsResponse { parts }), memory))
     }
 
     async fn register_keys(
@@ -139,7 +141,9 @@ impl Query for QueryService {
         let answered = timeout(self.config.query_deadline * 2, answering).await;
         let answered = answered.unwrap_or_else(|_| Err(NodeError::Deadline("answering").into()));
         observed.end(&answered);
-        Ok(Response::new(Box::pin(tokio_stream::iter(answered?.into_iter().map(Ok)))))
+        let (parts, memory) = answered?;
+        let answer: Self::LookupStream = Box::pin(tokio_stream::iter(parts.into_iter().map(Ok)));
+        Ok(holding(Response::new(answer), memory))
     }
 
     async fn scan(
@@ -178,11 +182,12 @@ impl Query for QueryService {
                 let rows = coordinator
                     .read_rows(&serving, &table, &index, &replicas, range, rows_below)
                     .await?;
+                let memory = local.extend(memory, demand::of_rows(&rows))?;
                 Ok(Some((messages(rows, end, memory), end)))
             }
         });
         use futures::TryStreamExt;
-        Ok(Response::new(Box::pin(paced::paced(partitions.try_flatten(), SILENCE))))
+        Ok(Response::new(Box::pin(partitions.try_flatten())))
     }
 
     async fn load(
@@ -244,7 +249,10 @@ impl QueryService {
     async fn read_keys(&self, mut stream: Streaming<KeyChunk>) -> Result<bytes::Bytes, Status> {
         let _memory = self.local.reserve(EVALUATION_KEYS_BYTES)?;
         let mut collector = Collector::new(EVALUATION_KEYS_BYTES);
-        while let Some(KeyChunk { total_bytes, data }) = stream.message().await? {
+        let mut reading = Reading::at(Pace::REQUEST);
+        while let Some(KeyChunk { total_bytes, data }) =
+            reading.next(stream.message(), "reading evaluation keys").await??
+        {
             if total_bytes != EVALUATION_KEYS_BYTES as u64 {
                 return Err(NodeError::Malformed(format!(
                     "evaluation keys have {EVALUATION_KEYS_BYTES} bytes, not {total_bytes}"
@@ -252,18 +260,21 @@ impl QueryService {
                 .into());
             }
             collector.push(&data)?;
+            reading.came(data.len());
         }
         Ok(collector.finish()?)
     }
 
-    /// Reads one query within its permits and answers it.
+    /// Reads one query within its permits and answers it; the answer comes with its memory.
     async fn answer(
         &self,
         mut stream: Streaming<LookupRequest>,
-    ) -> Result<Vec<LookupResponse>, Status> {
+    ) -> Result<(Vec<LookupResponse>, OwnedSemaphorePermit), Status> {
+        const DOING: &str = "reading the query";
         let started = Instant::now();
+        let mut reading = Reading::at(Pace::REQUEST);
         let malformed = |what: &str| NodeError::Malformed(format!("malformed query: {what}"));
-        let first = stream.message().await?.and_then(|request| request.part);
+        let first = reading.next(stream.message(), DOING).await??.and_then(|request| request.part);
         let Some(lookup_request::Part::Header(header)) = first else {
             return Err(malformed("no header").into());
         };
@@ -278,19 +289,21 @@ impl QueryService {
             lookups.ok_or_else(|| malformed(&format!("1 to {MAX_LOOKUPS} lookups a request")))?;
         // Of either kind of keys; which it is, the query says itself.
         let sizes = [Kind::Inline(index.variant), Kind::Registered]
-            .map(|kind| query_bytes(&index.geometry, kind, lookups));
-        let expected = sizes.into_iter().find(|size| total == *size as u64).ok_or_else(|| {
-            let [inline, registered] = sizes;
+            .map(|kind| (kind, query_bytes(&index.geometry, kind, lookups)));
+        let found = sizes.into_iter().find(|(_, size)| total == *size as u64);
+        let (kind, expected) = found.ok_or_else(|| {
+            let [(_, inline), (_, registered)] = sizes;
             malformed(&format!("{total} bytes instead of {inline} or {registered}"))
         })?;
-        // The query, its slices and the partials: three times its size covers them.
-        let memory = self.local.reserve(expected.saturating_mul(3))?;
+        let demand = demand::of_query(&index.geometry, &index.assignment, kind, lookups);
+        let memory = self.local.reserve(demand)?;
         let mut collector = Collector::new(expected);
-        while let Some(request) = stream.message().await? {
+        while let Some(request) = reading.next(stream.message(), DOING).await?? {
             let Some(lookup_request::Part::Chunk(chunk)) = request.part else {
                 return Err(malformed("a second header").into());
             };
             collector.push(&chunk)?;
+            reading.came(chunk.len());
         }
         let body = collector.finish()?;
         let replicas = self.cluster.replicas(&serving);
@@ -298,7 +311,7 @@ impl QueryService {
             .coordinator
             .lookup(&serving, &table, &index, &replicas, &self.registry, body)
             .await?;
-        drop(memory);
+        let memory = LocalShard::keep(memory, answered.answer.len());
         self.metrics.answered(&answered, started);
         let name = table.manifest.schema.table();
         tracing::debug!(
@@ -321,7 +334,7 @@ impl QueryService {
         let parts = std::iter::once(lookup_response::Part::Header(header))
             .chain(cut(answered.answer).map(lookup_response::Part::Chunk))
             .map(|part| LookupResponse { part: Some(part) });
-        Ok(parts.collect())
+        Ok((parts.collect(), memory))
     }
 }
 

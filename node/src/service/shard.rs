@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::Stream;
 use opaque_identity::Capability;
 use opaque_pir::codec::KeyDigest;
@@ -13,14 +14,18 @@ use opaque_proto::v1::{
     ReadRowsRequest, ReadRowsResponse, RegisterPeerKeysRequest, RegisterPeerKeysResponse,
     ReplicaStatus, ScannedRow, ShardStatusRequest, evaluate_request, evaluate_response,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{batches, micros};
-use crate::call::{EvaluateCall, RowsCall};
+use crate::answers::holding;
+use crate::call::{EvaluateCall, RowsCall, RowsLimit};
 use crate::chunks::{Collector, cut};
+use crate::demand;
 use crate::error::NodeError;
 use crate::local::LocalShard;
+use crate::pace::{Pace, Reading};
 use crate::registry::Registry;
 use crate::replica::ReplicaState;
 use crate::tls::{Caller, PeerError, Tls};
@@ -51,46 +56,23 @@ impl Shard for ShardService {
         request: Request<Streaming<EvaluateRequest>>,
     ) -> Result<Response<Self::EvaluateStream>, Status> {
         self.check_peer(&request, &[Capability::Coordinate])?;
-        let mut stream = request.into_inner();
-        let malformed = || NodeError::Malformed("malformed slice".into());
-        let first = stream.message().await?.and_then(|request| request.part);
-        let Some(evaluate_request::Part::Header(header)) = first else {
-            return Err(malformed().into());
-        };
-        let EvaluateHeader { generation, table, column, epoch, lookups, total_bytes } = header;
-        let total = usize::try_from(total_bytes).map_err(|_| malformed())?;
-        let memory = self.local.reserve(total)?;
-        let read = async {
-            let mut collector = Collector::new(total);
-            while let Some(request) = stream.message().await? {
-                let Some(evaluate_request::Part::Chunk(chunk)) = request.part else {
-                    return Err(Status::from(malformed()));
-                };
-                collector.push(&chunk)?;
-            }
-            Ok(collector.finish()?)
-        };
-        let body = timeout(self.deadline, read).await;
-        let body = body.map_err(|_| NodeError::Deadline("reading a slice"))??;
-        let lookups = u16::try_from(lookups).map_err(|_| malformed())?;
-        let table = table.into();
-        // What was asked is in the slice itself, which is checked against what this node holds.
-        let (partitions, planes) = (Arc::default(), Arc::default());
-        let call =
-            EvaluateCall { generation, table, column, epoch, lookups, partitions, planes, body };
+        let reading = self.read_slice(request.into_inner());
+        let read = timeout(self.deadline, reading).await;
+        let (call, memory) = read.map_err(|_| NodeError::Deadline("reading a slice"))??;
         let reply = self.local.evaluate(&call).await?;
-        drop(memory);
         let header = PartialHeader {
-            generation,
-            epoch,
+            generation: call.generation,
+            epoch: call.epoch,
             total_bytes: reply.body.len() as u64,
             scan_us: micros(reply.scan),
             hint_us: micros(reply.hint),
         };
+        let memory = LocalShard::keep(memory, reply.body.len());
         let parts = std::iter::once(evaluate_response::Part::Header(header))
             .chain(cut(reply.body).map(evaluate_response::Part::Chunk))
             .map(|part| Ok(EvaluateResponse { part: Some(part) }));
-        Ok(Response::new(Box::pin(tokio_stream::iter(parts))))
+        let answer: Self::EvaluateStream = Box::pin(tokio_stream::iter(parts));
+        Ok(holding(Response::new(answer), memory))
     }
 
     async fn register_keys(
@@ -120,17 +102,19 @@ impl Shard for ShardService {
             first: request.first_bucket,
             end: request.end_bucket,
             below: request.rows_below,
+            // It is read here.
+            most: RowsLimit::default(),
         };
         let bytes = self.local.partition_bytes(&call)?;
         let memory = self.local.reserve(bytes)?;
         let rows = self.local.read_rows(&call).await?;
+        let memory = self.local.extend(memory, demand::of_rows(&rows))?;
         let rows = rows.into_iter().map(|(number, row)| ScannedRow { number, row: row.into() });
         let end = call.end;
-        let message = move |rows| {
-            let _held = &memory;
-            Ok(ReadRowsResponse { rows, next_bucket: end })
-        };
-        Ok(Response::new(Box::pin(tokio_stream::iter(batches(rows).map(message)))))
+        let messages =
+            batches(rows).map(move |rows| Ok(ReadRowsResponse { rows, next_bucket: end }));
+        let answer: Self::ReadRowsStream = Box::pin(tokio_stream::iter(messages));
+        Ok(holding(Response::new(answer), memory))
     }
 
     async fn status(
@@ -154,6 +138,46 @@ impl Shard for ShardService {
 }
 
 impl ShardService {
+    /// A slice, with the memory that its answer needs.
+    async fn read_slice(
+        &self,
+        mut stream: Streaming<EvaluateRequest>,
+    ) -> Result<(EvaluateCall, OwnedSemaphorePermit), Status> {
+        const DOING: &str = "reading a slice";
+        let mut reading = Reading::at(Pace::REQUEST);
+        let malformed = || NodeError::Malformed("malformed slice".into());
+        let first = reading.next(stream.message(), DOING).await??.and_then(|request| request.part);
+        let Some(evaluate_request::Part::Header(header)) = first else {
+            return Err(malformed().into());
+        };
+        let EvaluateHeader { generation, table, column, epoch, lookups, total_bytes } = header;
+        let total = usize::try_from(total_bytes).map_err(|_| malformed())?;
+        let lookups = u16::try_from(lookups).map_err(|_| malformed())?;
+        let mut call = EvaluateCall {
+            generation,
+            table: table.into(),
+            column,
+            epoch,
+            lookups,
+            // What was asked is in the slice itself, which is checked against what this node holds.
+            partitions: Arc::default(),
+            planes: Arc::default(),
+            body: Bytes::new(),
+            reply_bytes: 0,
+        };
+        let memory = self.local.reserve(self.local.slice_demand(&call, total)?)?;
+        let mut collector = Collector::new(total);
+        while let Some(request) = reading.next(stream.message(), DOING).await?? {
+            let Some(evaluate_request::Part::Chunk(chunk)) = request.part else {
+                return Err(malformed().into());
+            };
+            collector.push(&chunk)?;
+            reading.came(chunk.len());
+        }
+        call.body = collector.finish()?;
+        Ok((call, memory))
+    }
+
     /// Whether the certificate of the connection still holds, and grants one of `needed`; every
     /// node of the cluster may do what needs nothing.
     fn check_peer<T>(&self, request: &Request<T>, needed: &[Capability]) -> Result<(), Status> {

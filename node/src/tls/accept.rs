@@ -1,13 +1,20 @@
-//! The accept loop: TCP, TLS with the material of the moment, and who is at the other end.
+//! The accept loop: TCP, TLS with the material of the moment, the client's first bytes, and who is at
+//! the other end.
+//!
+//! **Limits.** A connection that says nothing ends with the handshake's time. One address has a share
+//! of the handshakes, one client a share of the connections ([`Gate`]); what is beyond is closed and
+//! counted.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -17,13 +24,29 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use super::{Material, Presented, Tls};
+use crate::access::{Limits, Permit, Refusal, client_at};
+use crate::metrics::{Closed, Metrics};
 
-/// Longest handshake.
+/// Longest handshake, the client's first bytes included.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at a time; who comes later waits in the kernel's queue.
-const HANDSHAKES: usize = 256;
+/// Handshakes at a time; connections that come later wait in the kernel's queue.
+const HANDSHAKES: usize = 1024;
+/// Handshakes at a time of one address.
+const HANDSHAKES_OF_ONE: usize = 256;
 /// Pause after a failure of the listener itself, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
+/// What a client sends first over HTTP/2.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How many connections a listener has.
+pub struct Gate {
+    /// In all, and of each client.
+    pub limits: Limits,
+    /// The client at the other end.
+    pub client: Box<dyn Fn(&Caller) -> Arc<str> + Send + Sync>,
+    /// Where closed connections are counted.
+    pub metrics: Metrics,
+}
 
 /// Who is at the other end of a connection; an extension of every request on it.
 #[derive(Debug, Clone)]
@@ -32,12 +55,44 @@ pub struct Caller {
     pub address: SocketAddr,
     /// What it presented; none when it need not.
     pub presented: Option<Arc<Presented>>,
+    /// Ends the connection.
+    pub hangup: Hangup,
+}
+
+/// Ends a connection from outside, with all that is in progress on it.
+#[derive(Debug, Clone, Default)]
+pub struct Hangup(Arc<Hung>);
+
+#[derive(Debug, Default)]
+struct Hung {
+    over: AtomicBool,
+    reader: AtomicWaker,
+}
+
+impl Hangup {
+    /// Ends the connection now.
+    pub fn hang_up(&self) {
+        self.0.over.store(true, Ordering::Release);
+        self.0.reader.wake();
+    }
+
+    /// An error once it is over; else `context` is woken then.
+    fn check(&self, context: &Context<'_>) -> io::Result<()> {
+        self.0.reader.register(context.waker());
+        match self.0.over.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
 }
 
 /// A connection after its handshake.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     caller: Caller,
+    /// What of [`PREFACE`] has still to be given to the reader.
+    preface: &'static [u8],
+    _place: Permit,
 }
 
 impl Connected for Connection {
@@ -51,15 +106,16 @@ impl Connected for Connection {
 /// The connections of a listener, until `stop` turns true.
 ///
 /// `config` picks the listener's part of the material; it is asked for each connection anew. A
-/// handshake that fails or takes too long concerns nobody else.
+/// handshake that fails or takes too long concerns no other connection.
 pub fn accept(
     listener: TcpListener,
     tls: Arc<Tls>,
     config: fn(&Material) -> Arc<rustls::ServerConfig>,
+    gate: Gate,
     stop: watch::Receiver<bool>,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(listen(listener, tls, config, stop, sender));
+    tokio::spawn(listen(listener, tls, config, Arc::new(gate), stop, sender));
     ReceiverStream::new(receiver)
 }
 
@@ -67,10 +123,12 @@ async fn listen(
     listener: TcpListener,
     tls: Arc<Tls>,
     config: fn(&Material) -> Arc<rustls::ServerConfig>,
+    gate: Arc<Gate>,
     mut stop: watch::Receiver<bool>,
     sender: mpsc::Sender<io::Result<Connection>>,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let shares = Limits::new(HANDSHAKES, HANDSHAKES_OF_ONE, 0);
     loop {
         let accepted = tokio::select! {
             // The semaphore is never closed.
@@ -89,16 +147,32 @@ async fn listen(
                 continue;
             }
         };
-        let (material, sender) = (tls.material(), sender.clone());
+        let Ok(share) = shares.take(&client_at(address.ip()), Instant::now()) else {
+            gate.metrics.closed(Closed::Handshakes);
+            continue;
+        };
+        let (material, gate, sender) = (tls.material(), Arc::clone(&gate), sender.clone());
         tokio::spawn(async move {
-            let _permit = permit;
+            let _held = (permit, share);
             let shaken = timeout(HANDSHAKE, shake(tcp, address, &material, config)).await;
-            match shaken {
-                // An error means that the server has stopped.
-                Ok(Ok(connection)) => drop(sender.send(Ok(connection)).await),
-                Ok(Err(error)) => tracing::debug!(%address, %error, "connection refused"),
-                Err(_) => tracing::debug!(%address, "handshake too slow"),
-            }
+            let (stream, caller) = match shaken {
+                Ok(Ok(shaken)) => shaken,
+                Ok(Err(error)) => {
+                    return tracing::debug!(%address, %error, "connection refused");
+                }
+                Err(_) => {
+                    tracing::debug!(%address, "handshake too slow");
+                    return gate.metrics.closed(Closed::Silent);
+                }
+            };
+            let place = match gate.limits.take(&(gate.client)(&caller), Instant::now()) {
+                Ok(place) => place,
+                Err(Refusal::All) => return gate.metrics.closed(Closed::All),
+                Err(Refusal::Client) => return gate.metrics.closed(Closed::Client),
+            };
+            let connection = Connection { stream, caller, preface: PREFACE, _place: place };
+            // An error means that the server has stopped.
+            drop(sender.send(Ok(connection)).await);
         });
     }
 }
@@ -108,13 +182,19 @@ async fn shake(
     address: SocketAddr,
     material: &Material,
     config: fn(&Material) -> Arc<rustls::ServerConfig>,
-) -> io::Result<Connection> {
+) -> io::Result<(TlsStream<TcpStream>, Caller)> {
     // Answers are many small frames: without this the last one waits for the peer's delayed ACK.
     tcp.set_nodelay(true)?;
-    let stream = TlsAcceptor::from(config(material)).accept(tcp).await?;
+    let mut stream = TlsAcceptor::from(config(material)).accept(tcp).await?;
+    // Read here, where it has its time: HTTP/2 itself would wait for it for ever.
+    let mut preface = [0; PREFACE.len()];
+    stream.read_exact(&mut preface).await?;
+    if preface != *PREFACE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not HTTP/2"));
+    }
     let presented = Presented::new(stream.get_ref().1.peer_certificates(), material.version);
-    let caller = Caller { address, presented: presented.map(Arc::new) };
-    Ok(Connection { stream, caller })
+    let presented = presented.map(Arc::new);
+    Ok((stream, Caller { address, presented, hangup: Hangup::default() }))
 }
 
 impl AsyncRead for Connection {
@@ -123,6 +203,13 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.caller.hangup.check(context)?;
+        if !self.preface.is_empty() {
+            let (now, later) = self.preface.split_at(self.preface.len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            self.preface = later;
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

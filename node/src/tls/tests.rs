@@ -24,8 +24,12 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::*;
+use crate::access::Limits;
 use crate::config::{ClientAuth, Revocation};
+use crate::metrics::Metrics;
 
+/// What a client sends first over HTTP/2.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const CLUSTER: &str = "spiffe://opaque.dev/ns/default/opaque/dev";
 
 struct Authority(Issuer<'static, KeyPair>, String);
@@ -241,12 +245,18 @@ fn files_are_read_of_one_moment_where_kubernetes_swaps_them() {
     assert_eq!((tls.look(), tls.material().serial.as_str()), (Outcome::Reloaded, "02"));
 }
 
+/// So many connections, of whoever it is.
+fn gate(places: usize) -> Gate {
+    let limits = Limits::new(places, places, 0);
+    Gate { limits, client: Box::new(|_| "peer".into()), metrics: Metrics::default() }
+}
+
 /// A peer listener that answers health checks.
 async fn serve(tls: &std::sync::Arc<Tls>) -> (String, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = watch::channel(false);
-    let connections = accept(listener, tls.clone(), Material::peer_listener, stopped);
+    let connections = accept(listener, tls.clone(), Material::peer_listener, gate(100), stopped);
     let (_, health) = tonic_health::server::health_reporter();
     tokio::spawn(Server::builder().add_service(health).serve_with_incoming(connections));
     (address, stop)
@@ -352,12 +362,18 @@ async fn a_revoked_peer_is_refused_on_connections_that_are_open() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (_stop, stopped) = watch::channel(false);
-    let mut connections = accept(listener, one.clone(), Material::peer_listener, stopped);
+    let mut connections =
+        accept(listener, one.clone(), Material::peer_listener, gate(100), stopped);
     let (config, name) = zero.material().dial(1).unwrap();
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let tcp = TcpStream::connect(&address).await.unwrap();
-    let (dialled, accepted) = tokio::join!(connector.connect(name, tcp), connections.next());
-    let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap().unwrap());
+    let dial = async {
+        let mut dialled = connector.connect(name, tcp).await.unwrap();
+        dialled.write_all(PREFACE).await.unwrap();
+        dialled
+    };
+    let (dialled, accepted) = tokio::join!(dial, connections.next());
+    let accepted = accepted.unwrap().unwrap();
     use tonic::transport::server::Connected;
     let caller = accepted.connect_info().presented.unwrap();
     let answering = Presented::new(dialled.get_ref().1.peer_certificates(), 0).unwrap();

@@ -114,6 +114,7 @@ async fn many_requests_at_once_get_their_own_answers() {
             partitions: partitions.clone().into(),
             planes: [].into(),
             body: body.clone(),
+            reply_bytes: 0,
         };
         async move {
             let reply = local.evaluate(&call).await.unwrap();

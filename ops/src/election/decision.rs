@@ -88,6 +88,8 @@ pub struct Record {
     pub transitions: u64,
     /// The object's `resourceVersion`; every write changes it.
     pub version: String,
+    /// The object's `uid`: a Lease that was deleted and made again is another.
+    pub uid: String,
 }
 
 /// What this candidate knows of the Lease.
@@ -97,7 +99,10 @@ pub enum View {
     #[default]
     Unknown,
     /// There is none.
-    Absent,
+    Absent {
+        /// When that was first seen.
+        since: Duration,
+    },
     /// It is there.
     Present {
         /// What it says.
@@ -108,27 +113,46 @@ pub enum View {
 }
 
 impl View {
-    /// Notes a look that ended at `now`. A version that was seen before keeps its time.
+    /// Notes a look that ended at `now`. What was seen before keeps its time.
     pub fn observe(&mut self, found: Option<Record>, now: Duration) {
-        let known = match self {
-            Self::Present { record, seen } => Some((&record.version, *seen)),
-            Self::Unknown | Self::Absent => None,
+        let seen = match (&*self, &found) {
+            (Self::Absent { since }, None) => *since,
+            (Self::Present { record, seen }, Some(found)) if record.version == found.version => {
+                *seen
+            }
+            _ => now,
         };
         *self = match found {
-            None => Self::Absent,
-            Some(record) => {
-                let seen = known.filter(|(version, _)| **version == record.version);
-                Self::Present { seen: seen.map_or(now, |(_, seen)| seen), record }
-            }
+            None => Self::Absent { since: seen },
+            Some(record) => Self::Present { record, seen },
         };
     }
 }
 
+/// What a candidate remembers of earlier leads, whatever becomes of the Lease.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Past {
+    /// The highest token that it saw or was told of; 0 if there was none.
+    pub token: u64,
+    /// For how long its holder may hold, as the last Lease said.
+    pub duration: Duration,
+}
+
+impl Past {
+    /// Notes a Lease.
+    pub fn note(&mut self, record: &Record) {
+        self.token = self.token.max(record.transitions);
+        self.duration = record.duration;
+    }
+}
+
 /// A lead as its holder knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lead {
     /// The fencing token: `leaseTransitions` of the acquisition.
     pub token: u64,
+    /// The Lease that was acquired.
+    pub uid: String,
     /// When the last write that succeeded was sent.
     pub renewed: Duration,
     /// When the last write was sent.
@@ -163,18 +187,18 @@ pub enum Decision {
     Lost,
 }
 
-/// What `own` does at `now`. Its lead's token is above `floor`, and above every earlier holder's.
+/// What `own` does at `now`. Its lead's token is above all that it knows of.
 pub fn decide(
     own: &str,
     view: &View,
     lead: Option<&Lead>,
-    floor: u64,
+    past: &Past,
     now: Duration,
     policy: &Policy,
 ) -> Decision {
     match lead {
         Some(lead) => keep(own, view, lead, now, policy),
-        None => stand(own, view, floor, now, policy),
+        None => stand(own, view, past, now, policy),
     }
 }
 
@@ -186,23 +210,37 @@ fn keep(own: &str, view: &View, lead: &Lead, now: Duration, policy: &Policy) -> 
     match view {
         View::Unknown => Decision::Look,
         View::Present { record, .. }
-            if record.holder.as_deref() == Some(own) && record.transitions == lead.token =>
+            if record.holder.as_deref() == Some(own)
+                && record.transitions == lead.token
+                && record.uid == lead.uid =>
         {
             let next = lead.tried + policy.retry;
             if now >= next { Decision::Renew } else { Decision::Wait { until: next.min(deadline) } }
         }
         // Another holds it, or may at any moment.
-        View::Present { .. } | View::Absent => Decision::Lost,
+        View::Present { .. } | View::Absent { .. } => Decision::Lost,
     }
 }
 
-fn stand(own: &str, view: &View, floor: u64, now: Duration, policy: &Policy) -> Decision {
+fn stand(own: &str, view: &View, past: &Past, now: Duration, policy: &Policy) -> Decision {
     let (record, seen) = match view {
         View::Unknown => return Decision::Look,
-        View::Absent => return Decision::Acquire { token: floor.saturating_add(1) },
+        View::Absent { since } => {
+            // Where there was a lead before, its holder may not know yet that its Lease is gone.
+            let free = match past.token {
+                0 => *since,
+                _ => since.saturating_add(past.duration.max(policy.lease_duration)),
+            };
+            let token = past.token.saturating_add(1);
+            return if now >= free {
+                Decision::Acquire { token }
+            } else {
+                Decision::Wait { until: free }
+            };
+        }
         View::Present { record, seen } => (record, *seen),
     };
-    let token = record.transitions.max(floor).saturating_add(1);
+    let token = record.transitions.max(past.token).saturating_add(1);
     match &record.holder {
         // Its own name is there after an attempt whose answer was lost, and after a lead that ended.
         Some(holder) if holder != own => {

@@ -6,7 +6,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::decision::{Decision, Lead, decide};
+use super::decision::{Decision, Lead, Past, decide};
 use super::lease::{record, released, renewed};
 use super::{Candidate, ElectionError, Sight};
 
@@ -32,9 +32,10 @@ impl Held {
         let deadline = candidate.instant(lead.deadline(&candidate.policy));
         let (extend, until) = watch::channel(deadline);
         let (release, released) = oneshot::channel();
+        let token = lead.token;
         let keeper = Keeper { candidate, sight, lead, extend };
         let keeper = Some(tokio::spawn(keeper.run(released)));
-        Self { token: lead.token, until, release: Some(release), keeper }
+        Self { token, until, release: Some(release), keeper }
     }
 
     /// The fencing token. Each acquisition of the Lease, by whomever, has a higher one.
@@ -112,14 +113,15 @@ impl Keeper {
     /// One decision and what follows; true when the lead is lost.
     async fn step(&mut self) -> bool {
         let Candidate { policy, identity, .. } = &self.candidate;
-        let (now, lead) = (self.candidate.now(), self.lead);
+        let now = self.candidate.now();
         let own = identity.holder.as_str();
-        match decide(own, &self.sight.view, Some(&lead), 0, now, policy) {
+        match decide(own, &self.sight.view, Some(&self.lead), &Past::default(), now, policy) {
             Decision::Wait { until } => sleep_until(self.candidate.instant(until)).await,
             Decision::Renew => self.renew(now).await,
             Decision::Look => self.look().await,
             Decision::Lost | Decision::Acquire { .. } => {
-                tracing::warn!(lease = self.candidate.name(), token = lead.token, "lead lost");
+                let (lease, token) = (self.candidate.name(), self.lead.token);
+                tracing::warn!(lease, token, "lead lost");
                 return true;
             }
         }
@@ -180,6 +182,7 @@ async fn give_up(
             let record = record(lease);
             record.holder.as_ref() == Some(&candidate.identity.holder)
                 && record.transitions == lead.token
+                && record.uid == lead.uid
         });
         let Some(lease) = ours else { return Ok(()) };
         last = candidate.replace(released(lease), RELEASE).await.map(|_| ());

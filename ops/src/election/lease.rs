@@ -20,6 +20,7 @@ pub(super) fn record(lease: &Lease) -> Record {
         duration: Duration::from_secs(seconds.try_into().unwrap_or(0)),
         transitions: transitions.try_into().unwrap_or(0),
         version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        uid: lease.metadata.uid.clone().unwrap_or_default(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Candidates with clocks of their own, a Lease, and a network that loses, delays and repeats nothing
-//! in order: never do two hold, and tokens only grow.
+//! in order: never do two hold, and tokens only grow. The Lease may be deleted; what leads decide on
+//! is fenced, as the nodes' map is.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::decision::{Decision, Lead, Policy, PolicyError, Record, View, decide};
+use super::decision::{Decision, Lead, Past, Policy, PolicyError, Record, View, decide};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,8 +27,10 @@ enum Event {
     GiveUp(usize),
     /// A candidate is told the present state, or an old one.
     Tell { candidate: usize, stale: bool },
-    /// A candidate's process ends and starts again under another identity.
+    /// A candidate's process ends and starts again under another identity. It reads the fence.
     Restart(usize),
+    /// Somebody deletes the Lease.
+    Delete,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -44,14 +47,27 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// As [`event`], and the Lease is deleted from time to time.
+fn event_or_delete() -> impl Strategy<Value = Event> {
+    prop_oneof![30 => event(), 1 => Just(Event::Delete)]
+}
+
 struct Candidate {
     identity: String,
     /// Its clock: an offset, and a rate in thousandths of true time.
     clock: (u64, u64),
     view: View,
+    past: Past,
     lead: Option<Lead>,
     /// The write that it waits for.
     waits: Option<u64>,
+}
+
+impl Candidate {
+    fn see(&mut self, found: Option<Record>, now: Duration) {
+        found.iter().for_each(|record| self.past.note(record));
+        self.view.observe(found, now);
+    }
 }
 
 struct Write {
@@ -65,11 +81,14 @@ struct Write {
 struct World {
     millis: u64,
     candidates: Vec<Candidate>,
-    /// Every version of the Lease, in order.
-    history: Vec<Record>,
+    /// Every version of the Lease, in order; none where it was deleted.
+    history: Vec<Option<Record>>,
     writes: Vec<Write>,
     next: u64,
+    /// Tokens of leads that the fence let pass.
     leads: Vec<u64>,
+    /// The highest token that was announced, and by whom.
+    fence: (u64, String),
 }
 
 impl World {
@@ -78,6 +97,7 @@ impl World {
             identity: format!("{index}_0"),
             clock: *clock,
             view: View::Unknown,
+            past: Past::default(),
             lead: None,
             waits: None,
         };
@@ -89,7 +109,27 @@ impl World {
             writes: Vec::new(),
             next: 0,
             leads: Vec::new(),
+            fence: Default::default(),
         }
+    }
+
+    /// A world whose candidates have seen a Lease that was led by.
+    fn with_a_past(clocks: &[(u64, u64)]) -> Self {
+        let mut world = Self::new(clocks);
+        world.history.push(Some(held(None, 3)));
+        (0..clocks.len()).for_each(|candidate| world.tell(candidate, false));
+        world
+    }
+
+    fn newest(&self) -> Option<&Record> {
+        self.history.last()?.as_ref()
+    }
+
+    fn tell(&mut self, candidate: usize, stale: bool) {
+        let now = self.now(candidate);
+        let older = self.history.len().checked_sub(1 + usize::from(stale));
+        let found = older.and_then(|older| self.history.get(older).cloned().flatten());
+        self.candidates[candidate].see(found, now);
     }
 
     fn now(&self, candidate: usize) -> Duration {
@@ -108,20 +148,18 @@ impl World {
                     candidate.view = View::Unknown;
                 }
             }
-            Event::Tell { candidate, stale } => {
-                let now = self.now(candidate);
-                let older = self.history.len().saturating_sub(1 + usize::from(stale));
-                let found = self.history.get(older).cloned();
-                self.candidates[candidate].view.observe(found, now);
-            }
+            Event::Tell { candidate, stale } => self.tell(candidate, stale),
+            Event::Delete => self.history.push(None),
             Event::Restart(candidate) => {
                 self.next += 1;
                 let identity = format!("{candidate}_{}", self.next);
+                let past = Past { token: self.fence.0, ..Past::default() };
                 let candidate = &mut self.candidates[candidate];
                 *candidate = Candidate {
                     identity,
                     clock: candidate.clock,
                     view: View::Unknown,
+                    past,
                     lead: None,
                     waits: None,
                 };
@@ -131,16 +169,17 @@ impl World {
 
     fn decide(&mut self, index: usize) {
         let now = self.now(index);
-        let newest = self.history.last().cloned();
+        let newest = self.newest().cloned();
         let id = self.next;
         let candidate = &mut self.candidates[index];
         if candidate.waits.is_some() {
             return;
         }
         let own = candidate.identity.clone();
-        let decision = decide(&own, &candidate.view, candidate.lead.as_ref(), 0, now, &policy());
+        let Candidate { view, past, lead, .. } = candidate;
+        let decision = decide(&own, view, lead.as_ref(), past, now, &policy());
         let token = match (decision, candidate.lead.as_mut()) {
-            (Decision::Look, _) => return candidate.view.observe(newest, now),
+            (Decision::Look, _) => return candidate.see(newest, now),
             (Decision::Lost, _) => {
                 candidate.lead = None;
                 return;
@@ -158,11 +197,11 @@ impl World {
         };
         let over = match &candidate.view {
             View::Present { record, .. } => Some(record.version.clone()),
-            View::Absent | View::Unknown => None,
+            View::Absent { .. } | View::Unknown => None,
         };
-        let version = format!("v{id}");
+        let (version, uid) = (format!("v{id}"), String::new());
         let record =
-            Record { holder: Some(own), duration: 15 * SECOND, transitions: token, version };
+            Record { holder: Some(own), duration: 15 * SECOND, transitions: token, version, uid };
         candidate.waits = Some(id);
         self.next += 1;
         self.writes.push(Write { id, sender: index, over, record, sent: now });
@@ -173,10 +212,12 @@ impl World {
         if write >= self.writes.len() {
             return;
         }
-        let Write { id, sender, over, record, sent } = self.writes.remove(write);
-        let applied = over.as_ref() == self.history.last().map(|newest| &newest.version);
+        let Write { id, sender, over, mut record, sent } = self.writes.remove(write);
+        let applied = over.as_ref() == self.newest().map(|newest| &newest.version);
         if applied {
-            self.history.push(record.clone());
+            // A Lease that is made gets a uid of its own.
+            record.uid = self.newest().map_or_else(|| format!("u{id}"), |old| old.uid.clone());
+            self.history.push(Some(record.clone()));
         }
         let now = self.now(sender);
         let candidate = &mut self.candidates[sender];
@@ -188,21 +229,29 @@ impl World {
             candidate.view = View::Unknown;
             return;
         }
-        let token = record.transitions;
-        candidate.view.observe(Some(record), now);
-        match &mut candidate.lead {
-            Some(lead) => lead.renewed = sent,
-            None => {
-                candidate.lead = Some(Lead { token, renewed: sent, tried: sent });
-                self.leads.push(token);
-            }
+        let (token, uid) = (record.transitions, record.uid.clone());
+        candidate.see(Some(record), now);
+        if let Some(lead) = &mut candidate.lead {
+            lead.renewed = sent;
+            return;
+        }
+        let announced = (token, candidate.identity.clone());
+        if token > self.fence.0 {
+            self.fence = announced;
+            self.leads.push(token);
+            candidate.lead = Some(Lead { token, uid, renewed: sent, tried: sent });
+        } else {
+            // Another leads by this token, or has led by a higher one.
+            assert_ne!(self.fence, announced, "a lead is announced once");
+            candidate.past.token = self.fence.0;
+            candidate.view = View::Unknown;
         }
     }
 
     /// Those that think that they lead, by their own clocks.
     fn holders(&self) -> usize {
         let holds = |(index, candidate): (usize, &Candidate)| {
-            candidate.lead.is_some_and(|lead| self.now(index) < lead.deadline(&policy()))
+            candidate.lead.as_ref().is_some_and(|lead| self.now(index) < lead.deadline(&policy()))
         };
         self.candidates.iter().enumerate().filter(|pair| holds(*pair)).count()
     }
@@ -224,11 +273,45 @@ proptest! {
         }
     }
 
+    /// As long as candidates remember that there was a lead, a deleted Lease changes nothing.
+    #[test]
+    fn a_deleted_lease_lets_no_second_hold(
+        clocks in prop::collection::vec((0..100_000_000u64, 900..1100u64), 3),
+        events in prop::collection::vec(event(), 1..300),
+        deleted in 0..300usize,
+    ) {
+        let mut world = World::with_a_past(&clocks);
+        for (at, event) in events.into_iter().enumerate() {
+            if at == deleted {
+                world.happen(Event::Delete);
+            }
+            if !matches!(event, Event::Restart(_)) {
+                world.happen(event);
+            }
+            prop_assert!(world.holders() <= 1, "two hold after {event:?}");
+            prop_assert!(world.leads.is_sorted_by(|a, b| a < b), "{:?}", world.leads);
+        }
+    }
+
+    /// However often it is deleted, and whatever candidates remember: no two leads pass the fence with
+    /// one token.
+    #[test]
+    fn no_token_passes_the_fence_twice(
+        clocks in prop::collection::vec((0..100_000_000u64, 900..1100u64), 3),
+        events in prop::collection::vec(event_or_delete(), 1..300),
+    ) {
+        let mut world = World::new(&clocks);
+        for event in events {
+            world.happen(event);
+            prop_assert!(world.leads.is_sorted_by(|a, b| a < b), "{:?}", world.leads);
+        }
+    }
+
     /// From wherever faults have led, a quiet network elects one.
     #[test]
     fn when_faults_end_one_leads(
         clocks in prop::collection::vec((0..100_000_000u64, 900..1100u64), 3),
-        events in prop::collection::vec(event(), 0..100),
+        events in prop::collection::vec(event_or_delete(), 0..100),
     ) {
         let mut world = World::new(&clocks);
         events.into_iter().for_each(|event| world.happen(event));
@@ -250,7 +333,8 @@ proptest! {
 
 fn held(holder: Option<&str>, transitions: u64) -> Record {
     let holder = holder.map(str::to_owned);
-    Record { holder, duration: 15 * SECOND, transitions, version: "1".into() }
+    let (version, uid) = ("1".into(), "lease".into());
+    Record { holder, duration: 15 * SECOND, transitions, version, uid }
 }
 
 fn view(record: Record, seen: Duration) -> View {
@@ -260,9 +344,16 @@ fn view(record: Record, seen: Duration) -> View {
 #[test]
 fn a_released_lease_is_taken_at_once_and_a_held_one_after_its_time() {
     let policy = policy();
-    let stand = |view: &View, floor, now| decide("me", view, None, floor, now, &policy);
+    let stand = |view: &View, floor, now| {
+        let past = Past { token: floor, ..Past::default() };
+        decide("me", view, None, &past, now, &policy)
+    };
     assert_eq!(stand(&View::Unknown, 0, SECOND), Decision::Look);
-    assert_eq!(stand(&View::Absent, 6, SECOND), Decision::Acquire { token: 7 });
+    // The first Lease is made at once; one that there was before, when its holder must have stopped.
+    let absent = View::Absent { since: SECOND };
+    assert_eq!(stand(&absent, 0, SECOND), Decision::Acquire { token: 1 });
+    assert_eq!(stand(&absent, 6, 15 * SECOND), Decision::Wait { until: 16 * SECOND });
+    assert_eq!(stand(&absent, 6, 16 * SECOND), Decision::Acquire { token: 7 });
     let free = view(held(None, 4), SECOND);
     assert_eq!(stand(&free, 0, SECOND), Decision::Acquire { token: 5 });
     let taken = view(held(Some("other"), 4), SECOND);
@@ -279,8 +370,9 @@ fn a_released_lease_is_taken_at_once_and_a_held_one_after_its_time() {
 #[test]
 fn a_holder_renews_in_time_or_stops() {
     let policy = policy();
-    let lead = Lead { token: 4, renewed: SECOND, tried: SECOND };
-    let keep = |view: &View, now| decide("me", view, Some(&lead), 0, now, &policy);
+    let lead = Lead { token: 4, uid: "lease".into(), renewed: SECOND, tried: SECOND };
+    let past = Past::default();
+    let keep = |view: &View, now| decide("me", view, Some(&lead), &past, now, &policy);
     let own = view(held(Some("me"), 4), SECOND);
     assert_eq!(keep(&own, 2 * SECOND), Decision::Wait { until: 3 * SECOND });
     assert_eq!(keep(&own, 3 * SECOND), Decision::Renew);
@@ -289,7 +381,10 @@ fn a_holder_renews_in_time_or_stops() {
     for other in [held(Some("other"), 5), held(Some("me"), 5), held(None, 4)] {
         assert_eq!(keep(&view(other, SECOND), 2 * SECOND), Decision::Lost);
     }
-    assert_eq!(keep(&View::Absent, 2 * SECOND), Decision::Lost);
+    assert_eq!(keep(&View::Absent { since: SECOND }, 2 * SECOND), Decision::Lost);
+    // Made again from a backup, it is another Lease.
+    let restored = Record { uid: "another".into(), ..held(Some("me"), 4) };
+    assert_eq!(keep(&view(restored, SECOND), 2 * SECOND), Decision::Lost);
 }
 
 #[test]
@@ -302,7 +397,8 @@ fn a_version_seen_again_keeps_its_time() {
     view.observe(Some(renewed), 9 * SECOND);
     assert!(matches!(&view, View::Present { seen, .. } if *seen == 9 * SECOND));
     view.observe(None, 10 * SECOND);
-    assert_eq!(view, View::Absent);
+    view.observe(None, 12 * SECOND);
+    assert_eq!(view, View::Absent { since: 10 * SECOND });
 }
 
 #[test]

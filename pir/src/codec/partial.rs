@@ -39,7 +39,8 @@ impl Partial {
     pub fn encode(&self, geometry: &Geometry) -> Result<Vec<u8>, CodecError> {
         let Self { generation, epoch, kind, partitions, scans, planes } = self;
         let lookups = self.check(geometry)?;
-        let mut bytes = Vec::with_capacity(partial_max_bytes(geometry, lookups));
+        let size = partial_bytes(geometry, *kind, lookups, partitions.len(), planes.len());
+        let mut bytes = Vec::with_capacity(size);
         write_header(&mut bytes, Marker::Partial, *kind, geometry, *epoch);
         bytes.extend_from_slice(&generation.to_le_bytes());
         bytes.extend_from_slice(&lookups.to_le_bytes());
@@ -115,6 +116,19 @@ impl Partial {
         }
         Ok(lookups)
     }
+}
+
+/// Bytes of the partial of a shard with so many partitions and planes.
+pub fn partial_bytes(
+    geometry: &Geometry,
+    kind: Kind,
+    lookups: u16,
+    partitions: usize,
+    planes: usize,
+) -> usize {
+    let products = planes * kind.product_bytes(geometry);
+    let head = HEADER_BYTES + 8 + 2 + 4 + partitions * 4 + 2 + planes * 2;
+    head + usize::from(lookups) * (geometry.bucket_bytes() * 4 + products)
 }
 
 /// Largest partial of an index: one shard with all partitions and planes.

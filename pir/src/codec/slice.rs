@@ -62,10 +62,8 @@ pub fn slice(
     with_secret: bool,
 ) -> Result<Vec<u8>, CodecError> {
     let (geometry, kind) = (view.geometry(), view.material().kind());
-    let secret = if with_secret { kind.secret_bytes() } else { 0 };
-    let per_lookup = partitions.len() * block_bytes(geometry) + secret;
-    let head = PREFIX_BYTES + 32 + partitions.len() * 4;
-    let mut bytes = Vec::with_capacity(head + usize::from(view.lookups()) * per_lookup);
+    let size = slice_bytes(geometry, kind, view.lookups(), partitions.len(), with_secret);
+    let mut bytes = Vec::with_capacity(size);
     let lookups = view.lookups();
     write_prefix(&mut bytes, geometry, kind, view.epoch(), lookups, with_secret, partitions)?;
     view.material().write(&mut bytes);
@@ -99,6 +97,19 @@ pub fn probe_slice(
     bytes.push(PROBE_TAG);
     write_words(&mut bytes, probe.secrets().as_flattened());
     Ok(bytes)
+}
+
+/// Bytes of a query's slice for a shard with so many partitions, at most.
+pub fn slice_bytes(
+    geometry: &Geometry,
+    kind: Kind,
+    lookups: u16,
+    partitions: usize,
+    with_secret: bool,
+) -> usize {
+    let secret = if with_secret { kind.secret_bytes() } else { 0 };
+    let per_lookup = partitions * block_bytes(geometry) + secret;
+    PREFIX_BYTES + 32 + partitions * 4 + usize::from(lookups) * per_lookup
 }
 
 /// Largest slice of an index: what a shard with all partitions and planes is sent.

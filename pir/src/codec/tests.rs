@@ -156,7 +156,8 @@ fn a_slice_holds_its_partitions_only() {
     for kind in KINDS {
         for (partitions, with_secret) in [(&[0u32, 2][..], true), (&[1], false), (&[], true)] {
             let bytes = client_slice(kind, partitions, with_secret);
-            assert!(bytes.len() <= slice_max_bytes(&geometry(), 2));
+            let size = slice_bytes(&geometry(), kind, 2, partitions.len(), with_secret);
+            assert!(bytes.len() <= size && size <= slice_max_bytes(&geometry(), 2));
             let slice = Slice::decode(&bytes, &geometry(), EPOCH).unwrap();
             assert_eq!(slice.partitions(), partitions);
             assert_eq!((slice.lookups(), slice.with_hint()), (2, with_secret));
@@ -230,7 +231,9 @@ fn a_partial_returns_as_it_was_written() {
         ] {
             let lookups = partial.scans.len() as u16;
             let bytes = partial.encode(&geometry()).unwrap();
-            assert!(bytes.len() <= partial_max_bytes(&geometry(), lookups));
+            let (partitions, planes) = (partial.partitions.len(), partial.planes.len());
+            let size = partial_bytes(&geometry(), *kind, lookups, partitions, planes);
+            assert!(bytes.len() == size && size <= partial_max_bytes(&geometry(), lookups));
             assert_eq!(Partial::decode(&bytes, &geometry(), lookups, *kind).unwrap(), partial);
             for other in kinds.iter().filter(|other| *other != kind) {
                 let decoded = Partial::decode(&bytes, &geometry(), lookups, *other);

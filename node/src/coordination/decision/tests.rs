@@ -155,6 +155,21 @@ fn serving_needs_a_live_replica_of_every_shard_at_the_generation() {
 }
 
 #[test]
+fn right_after_an_activation_what_was_prepared_serves() {
+    let ttl = Policy::default().member_ttl;
+    // Generation 7 is active; both records still say that it is prepared, and 6 served.
+    let map = map(2, SOON);
+    let members = [member("a", 0, 7), member("b", 1, 7)];
+    assert!(serving(&map, &members, NOW, ttl));
+    // A replica that prepares the next generation has not prepared this one by that.
+    let ahead = member("b", 1, 8);
+    assert!(!serving(&map, &[members[0].clone(), ahead.clone()], NOW, ttl));
+    // One that has gone on to the next generation still answers from this one.
+    let gone_on = MemberRecord { active_generation: 8, ..ahead };
+    assert!(serving(&map, &[members[0].clone(), gone_on], NOW, ttl));
+}
+
+#[test]
 fn another_machines_clock_may_be_ahead() {
     let mut ahead = member("a", 0, 7);
     ahead.heartbeat = UnixMillis(NOW.0 + 60_000);

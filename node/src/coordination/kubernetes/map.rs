@@ -30,6 +30,8 @@ pub(super) struct Maps {
     uid: Option<String>,
     /// UID of the object in which `active` became active, by the status.
     active_uid: Option<String>,
+    /// The node that wrote it with that token.
+    leader: Option<String>,
 }
 
 impl Maps {
@@ -58,7 +60,21 @@ impl Maps {
         let rejected = status.rejected.into_iter().map(rejection).collect::<Result<_, _>>();
         let fence = unsigned("fencingToken", status.fencing_token.unwrap_or(0)).map_err(corrupt)?;
         let (uid, active_uid) = (object.metadata.uid.clone(), status.uid);
-        Ok(Self { active, newest, rejected: rejected.map_err(corrupt)?, fence, uid, active_uid })
+        let (rejected, leader) = (rejected.map_err(corrupt)?, status.leader);
+        Ok(Self { active, newest, rejected, fence, uid, active_uid, leader })
+    }
+
+    /// Whether a leader may write the status. After the Lease was deleted two may lead with one token:
+    /// it belongs to the first that wrote it.
+    ///
+    /// # Errors
+    /// [`CoordinationError::Fenced`] when another has written this token, or a higher one was written.
+    pub(super) fn admit(&self, leader: &str, token: u64) -> Result<(), CoordinationError> {
+        let others = self.leader.as_deref().is_some_and(|last| last != leader);
+        if token < self.fence || (token == self.fence && others) {
+            return Err(CoordinationError::Fenced { token, current: self.fence });
+        }
+        Ok(())
     }
 
     /// What is written down, to be compared with what is served.

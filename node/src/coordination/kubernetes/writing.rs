@@ -72,7 +72,7 @@ impl KubernetesCoordination {
         let (leader, token) = (leadership.node(), leadership.token());
         self.check_lead(token).await?;
         self.swap(Part::Status, |object, maps| {
-            self.check(token, maps.fence.max(token))?;
+            maps.admit(leader, token)?;
             if done(maps)? {
                 return Ok(None);
             }
@@ -107,7 +107,7 @@ impl KubernetesCoordination {
             self.check_lead(token).await?;
             let object = self.object().await?.ok_or(CoordinationError::NotInitialized)?;
             let maps = Maps::read(&object)?;
-            self.check(token, maps.fence.max(token))?;
+            maps.admit(leader, token)?;
             let written = maps.written();
             let step = written.mend(&served, shards, now);
             let judge = |verdict| {

@@ -15,16 +15,16 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use rayon::ThreadPool;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{QueryService, SILENCE};
+use super::QueryService;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::coordination::{Change, UnixMillis};
 use crate::description::description;
 use crate::error::NodeError;
+use crate::pace::{Pace, Reading};
 use crate::prepare::{self, Progress};
 use crate::registry::store_error;
 use crate::store::{Store, Writer};
@@ -144,8 +144,9 @@ impl Load {
         mut requests: Streaming<LoadRequest>,
     ) -> Result<(Schema, Vec<Vec<u8>>), Status> {
         let malformed = |what: &str| NodeError::Malformed(format!("malformed load: {what}"));
-        let silent = |_| NodeError::Deadline("waiting for rows");
-        let first = timeout(SILENCE, requests.message()).await.map_err(silent)??;
+        const DOING: &str = "waiting for rows";
+        let mut reading = Reading::at(Pace::STREAM);
+        let first = reading.next(requests.message(), DOING).await??;
         let first = first.and_then(|request| request.part);
         let Some(load_request::Part::Header(LoadHeader { schema: Some(schema) })) = first else {
             return Err(malformed("no schema").into());
@@ -153,11 +154,12 @@ impl Load {
         let schema = Schema::try_from(schema).map_err(|error| malformed(&error.to_string()))?;
         let mut rows = Vec::new();
         let (mut bytes, mut reported) = (0u64, 0u64);
-        while let Some(request) = timeout(SILENCE, requests.message()).await.map_err(silent)?? {
+        while let Some(request) = reading.next(requests.message(), DOING).await?? {
             match request.part {
                 Some(load_request::Part::Rows(batch)) => {
                     for row in batch.rows {
                         bytes += (row.len() + ROW_OVERHEAD) as u64;
+                        reading.came(row.len());
                         decode_row(&schema, &row).map_err(|error| {
                             malformed(&format!("row {}: {error}", rows.len() + 1))
                         })?;

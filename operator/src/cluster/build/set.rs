@@ -1,5 +1,7 @@
 //! The StatefulSet of one shard.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::{
     RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
@@ -13,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use opaque_crds::cluster::ClientAuthMode;
 use opaque_crds::names;
+use opaque_ops::drain;
 use serde_json::Value;
 
 use super::network::select_shard;
@@ -26,10 +29,10 @@ pub(in crate::cluster) const TEMPLATE: &str = "opaque.dev/template";
 /// How long a new pod has to stay ready before the next is replaced: the kubelet may call a pod ready that
 /// has just started, take it back a moment later, and find it ready again at its next probe.
 const MIN_READY_SECONDS: i32 = 3;
-/// How long a pod may drain its queries.
-const GRACE_SECONDS: i64 = 60;
 /// For how long a pod that shall stop still accepts connections: until every proxy has heard of it.
-const DRAIN_SECONDS: u32 = 5;
+const DRAIN_DELAY_SECONDS: u64 = 5;
+/// Where a pod's template has its grace period.
+const GRACE_PERIOD: &str = "terminationGracePeriodSeconds";
 /// Value of `--revocation` with lists.
 const REVOCATION_REQUIRED: &str = "required";
 /// Where the files of [`tls_volume`] lie.
@@ -114,8 +117,27 @@ fn template(plan: &Plan<'_>, shard: i32) -> Result<Value, Error> {
     {
         let overlay = serde_json::to_value(overlay).map_err(internal)?;
         merge_pod(spec, &overlay).map_err(|error| Error::Invalid(error.to_string()))?;
+        if let (None, Some(seconds)) = (overlay.get(GRACE_PERIOD), query_deadline(spec)) {
+            spec[GRACE_PERIOD] = grace_seconds(seconds).into();
+        }
     }
     Ok(template)
+}
+
+/// The grace period of a pod whose queries may take so many seconds.
+fn grace_seconds(query_deadline: u64) -> i64 {
+    let delay = Duration::from_secs(DRAIN_DELAY_SECONDS);
+    let grace = drain::grace(delay, Duration::from_secs(query_deadline));
+    i64::try_from(grace.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The query deadline that an overlay sets in a pod's environment, in seconds.
+fn query_deadline(pod: &Value) -> Option<u64> {
+    let containers = pod.get("containers")?.as_array()?;
+    let node = containers.iter().find(|container| container["name"] == "node")?;
+    let mut variables = node.get("env")?.as_array()?.iter();
+    let set = variables.find(|variable| variable["name"] == drain::QUERY_DEADLINE_VARIABLE)?;
+    set.get("value")?.as_str()?.parse().ok()
 }
 
 fn pod_spec(plan: &Plan<'_>, shard: i32) -> PodSpec {
@@ -133,7 +155,7 @@ fn pod_spec(plan: &Plan<'_>, shard: i32) -> PodSpec {
         automount_service_account_token: Some(false),
         // Dozens of variables that nobody reads.
         enable_service_links: Some(false),
-        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        termination_grace_period_seconds: Some(grace_seconds(drain::QUERY_DEADLINE_SECONDS)),
         security_context: Some(pod::pod_security()),
         topology_spread_constraints: Some(vec![
             spread(&cluster, shard, "topology.kubernetes.io/zone"),
@@ -209,7 +231,7 @@ fn arguments(plan: &Plan<'_>, shard: i32) -> Vec<String> {
     if spec.client_auth.mode == ClientAuthMode::Token {
         add("tokens-dir", TOKENS_DIR.into());
     }
-    add("drain-delay-s", DRAIN_SECONDS.to_string());
+    add("drain-delay-s", DRAIN_DELAY_SECONDS.to_string());
     arguments
 }
 

@@ -157,6 +157,27 @@ fn a_pod_gets_the_authorities_of_clients_and_what_is_revoked_of_them() {
 }
 
 #[test]
+fn the_grace_period_covers_the_drain_of_the_longest_query() {
+    let grace = |pod: &Value| {
+        let mut spec = small();
+        spec["podTemplate"] = json!({"spec": pod});
+        let objects = all(&cluster("demo", &spec));
+        let set = objects.iter().find(|object| object["kind"] == "StatefulSet").unwrap();
+        set["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap()
+    };
+    let deadline = |seconds: &str| {
+        let variable = json!({"name": "OPAQUE_QUERY_DEADLINE_S", "value": seconds});
+        json!({"containers": [{"name": "node", "env": [variable]}]})
+    };
+    let usual = grace(&json!({}));
+    // Accepting for 5 s, twice the deadline, and leaving for 5 s.
+    assert!(usual > 5 + 2 * 30 + 5, "{usual} s");
+    assert_eq!(grace(&deadline("90")), usual + 2 * (90 - 30));
+    assert_eq!(grace(&deadline("soon")), usual);
+    assert_eq!(grace(&json!({"terminationGracePeriodSeconds": 2})), 2);
+}
+
+#[test]
 fn a_changed_template_has_another_digest_and_the_same_has_the_same() {
     let digest = |spec: &Value| {
         let objects = all(&cluster("demo", spec));

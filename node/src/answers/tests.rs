@@ -1,0 +1,168 @@
+//! Readers that read, that stop, that drip, and that go away.
+
+use futures::stream;
+use http_body::Body as _;
+use proptest::prelude::*;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::*;
+
+const PACE: Pace = Pace {
+    silence: Duration::from_secs(60),
+    grace: Duration::from_secs(60),
+    bytes_per_second: 16 << 10,
+};
+const SOON: Duration = Duration::from_millis(20);
+/// As [`PACE`], in times that a test can wait for.
+const BRISK: Pace = Pace { silence: SOON, grace: SOON, bytes_per_second: 10 << 20 };
+
+/// A body that holds the permit of `memory`.
+fn answer(body: Body, pace: Pace, memory: &Arc<Semaphore>, hangup: &Hangup) -> Answer {
+    let permit = Arc::clone(memory).try_acquire_owned().unwrap();
+    let memory = Some(Memory(Arc::new(permit)));
+    Answer::new(body, memory, pace, hangup.clone(), Metrics::default())
+}
+
+/// A body of so many MiB.
+fn mib(count: usize) -> Body {
+    Body::new(Frames(vec![Bytes::from(vec![0; count << 20])].into_iter()))
+}
+
+/// What a reader that asks once gets.
+async fn ask(answer: &mut Answer) -> Option<Frame<Bytes>> {
+    let next = std::future::poll_fn(|context| Pin::new(&mut *answer).poll_frame(context)).await;
+    next.map(Result::unwrap)
+}
+
+/// Waits for something that must come.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+fn hung_up(hangup: &Hangup) -> bool {
+    format!("{hangup:?}").contains("true")
+}
+
+struct Frames(std::vec::IntoIter<Bytes>);
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Ready(self.0.next().map(|data| Ok(Frame::data(data))))
+    }
+}
+
+#[tokio::test]
+async fn a_reader_gets_everything_in_small_frames() {
+    let (memory, hangup) = (Arc::new(Semaphore::new(1)), Hangup::default());
+    let whole: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
+    let frames = vec![Bytes::from(whole.clone()), Bytes::from_static(b"end")];
+    let body = Body::new(Frames(frames.into_iter()));
+    let mut answer = answer(body, PACE, &memory, &hangup);
+    let mut read = Vec::new();
+    while let Some(frame) = ask(&mut answer).await {
+        let data = frame.into_data().unwrap();
+        assert!(data.len() <= FRAME);
+        read.extend_from_slice(&data);
+    }
+    assert_eq!(read, [whole, b"end".to_vec()].concat());
+    drop(answer);
+    assert_eq!(memory.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_keeps_nothing_and_is_told() {
+    let (memory, hangup) = (Arc::new(Semaphore::new(1)), Hangup::default());
+    let mut unread = answer(mib(1), BRISK, &memory, &hangup);
+    assert!(ask(&mut unread).await.unwrap().is_data());
+    until("an unread answer holds memory", || memory.available_permits() == 1).await;
+    let trailers = ask(&mut unread).await.unwrap().into_trailers().unwrap();
+    let status = Status::from_header_map(&trailers).unwrap();
+    assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+    assert!(ask(&mut unread).await.is_none() && unread.is_end_stream());
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_come_back_is_cut_off() {
+    let (memory, hangup) = (Arc::new(Semaphore::new(1)), Hangup::default());
+    let mut unread = answer(mib(1), BRISK, &memory, &hangup);
+    ask(&mut unread).await;
+    until("the stream stays open for ever", || hung_up(&hangup)).await;
+    assert_eq!(memory.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_drips_ends_though_it_is_never_silent_for_long() {
+    let (memory, hangup) = (Arc::new(Semaphore::new(1)), Hangup::default());
+    let mut drip = answer(mib(64), Pace { silence: PACE.silence, ..BRISK }, &memory, &hangup);
+    let mut taken = 0;
+    while memory.available_permits() == 0 {
+        assert!(ask(&mut drip).await.is_some_and(|frame| frame.is_data() || frame.is_trailers()));
+        taken += 1;
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(taken < 64 << 6, "it took everything, in {taken} frames");
+}
+
+#[tokio::test]
+async fn time_in_which_the_node_makes_the_answer_is_not_the_readers() {
+    let (memory, hangup) = (Arc::new(Semaphore::new(1)), Hangup::default());
+    let slow = Body::new(Slow(Box::pin(stream::pending())));
+    let mut answer = answer(slow, BRISK, &memory, &hangup);
+    assert!(timeout(10 * SOON, ask(&mut answer)).await.is_err());
+    assert_eq!(memory.available_permits(), 0);
+    assert!(!hung_up(&hangup));
+    drop(answer);
+    assert_eq!(memory.available_permits(), 1);
+}
+
+struct Slow(Pin<Box<dyn futures::Stream<Item = Result<Bytes, Status>> + Send>>);
+
+impl http_body::Body for Slow {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.0.as_mut().poll_next(context).map(|next| next.map(|data| data.map(Frame::data)))
+    }
+}
+
+proptest! {
+    /// However a reader reads: it is given up after a minute's silence or below the rate, and only then.
+    #[test]
+    fn a_reader_has_its_minute_and_its_rate(
+        steps in prop::collection::vec((1..=FRAME, 0..80_000u64), 1..200),
+    ) {
+        let mut reader = Reader::new(PACE);
+        let (mut now, mut bytes) = (Instant::now(), 0);
+        let began = now;
+        for (handed, millis) in steps {
+            reader.has(handed, now);
+            bytes += handed as u64;
+            let deadline = reader.deadline().unwrap();
+            now += Duration::from_millis(millis);
+            let (all, pause) = (now - began, Duration::from_millis(millis));
+            let slow = pause > PACE.silence || all > PACE.allows(bytes);
+            prop_assert_eq!(deadline < now, slow, "{:?} for {} bytes", all, bytes);
+            if slow {
+                break;
+            }
+            reader.asks(now);
+            prop_assert_eq!(reader.deadline(), None);
+        }
+    }
+}
