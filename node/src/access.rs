@@ -6,9 +6,12 @@
 //! | `token` | the name of the token's file | `authorization: Bearer …` |
 //! | `none` | whoever reaches the port | nothing; only the node's own limits hold |
 //!
+//! Every client that is admitted may query; to load and to roll back takes a name in `--loader` ([`rights`]).
+//!
 //! Health checks stay open: they are another service, which [`Guard`] does not wrap.
 
 mod limits;
+mod rights;
 mod tokens;
 
 use std::convert::Infallible;
@@ -28,11 +31,13 @@ use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 
 use self::limits::{Limits, Permit};
+use self::rights::Loaders;
 use self::tokens::Tokens;
 use crate::config::{ClientAuth, Config};
 use crate::error::NodeError;
 use crate::tls::{Caller, Tls};
 
+pub use self::rights::EVERYONE;
 pub use self::tokens::TokensError;
 
 /// How often tokens are read again.
@@ -42,6 +47,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Access {
     mode: Mode,
+    loaders: Loaders,
     limits: Limits,
 }
 
@@ -66,7 +72,8 @@ impl Access {
             (ClientAuth::None, _) => Mode::None,
         };
         let limits = Limits::new(config.client_concurrency as usize, config.client_rate);
-        Ok(Arc::new(Self { mode, limits }))
+        let loaders = Loaders::new(&config.loaders);
+        Ok(Arc::new(Self { mode, loaders, limits }))
     }
 
     /// Reads tokens again when they change; never ends.
@@ -83,8 +90,12 @@ impl Access {
 
     /// Admits a request, or says why not. The permit lasts as long as the answer is being sent.
     fn admit<T>(&self, request: &Request<T>) -> Result<Option<Permit>, NodeError> {
+        let call = request.uri().path();
         let principal = match &self.mode {
-            Mode::None => return Ok(None),
+            Mode::None => {
+                self.loaders.check(call, None)?;
+                return Ok(None);
+            }
             Mode::Mtls(tls) => {
                 let caller = request.extensions().get::<Caller>();
                 let presented = caller.and_then(|caller| caller.presented.as_deref());
@@ -108,6 +119,7 @@ impl Access {
                     .ok_or(NodeError::Unauthenticated("the token is not one of this cluster's"))?
             }
         };
+        self.loaders.check(call, Some(&principal))?;
         self.limits.take(&principal, Instant::now()).map(Some)
     }
 }

@@ -9,6 +9,8 @@ use clap::{Parser, ValueEnum};
 use opaque_pir::kernels::Kernels;
 use thiserror::Error;
 
+use crate::access::EVERYONE;
+
 /// One node of an Opaque cluster: scans its shard, and coordinates queries for clients.
 ///
 /// Started by `opaque dev`, or by a StatefulSet; rarely by hand.
@@ -65,6 +67,10 @@ pub struct Args {
     /// Directory of tokens, one file per client, named as the client.
     #[arg(long, value_name = "DIR")]
     pub tokens_dir: Option<PathBuf>,
+    /// A client that may load tables and roll them back, by the name that it proves; '*' for every client.
+    /// Repeat it for more. All others may only query.
+    #[arg(long = "loader", value_name = "NAME")]
+    pub loaders: Vec<String>,
     /// Requests in progress per client that has proved who it is.
     #[arg(long, default_value_t = 64)]
     pub client_concurrency: u32,
@@ -172,6 +178,8 @@ pub struct Config {
     pub client_auth: ClientAuth,
     /// Clients' tokens; there in mode `token`.
     pub tokens_dir: Option<PathBuf>,
+    /// Clients that may load; `*` for all.
+    pub loaders: Vec<String>,
     /// Requests in progress per client.
     pub client_concurrency: u32,
     /// Requests per second and client; 0 for no limit.
@@ -217,6 +225,7 @@ impl TryFrom<Args> for Config {
             revocation,
             client_auth,
             tokens_dir,
+            loaders,
             client_concurrency,
             client_rate,
             threads,
@@ -234,6 +243,9 @@ impl TryFrom<Args> for Config {
         }
         if (client_auth == ClientAuth::Token) != tokens_dir.is_some() {
             return Err(ConfigError::Tokens);
+        }
+        if client_auth == ClientAuth::None && loaders.iter().any(|name| name != EVERYONE) {
+            return Err(ConfigError::Loaders);
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         if name.is_empty() || name.len() > 253 || !name.chars().all(plain) {
@@ -261,6 +273,7 @@ impl TryFrom<Args> for Config {
             revocation,
             client_auth,
             tokens_dir,
+            loaders,
             client_concurrency: client_concurrency.max(1),
             client_rate,
             threads: threads.filter(|threads| *threads > 0).unwrap_or_else(cores),
@@ -311,6 +324,9 @@ pub enum ConfigError {
     /// Tokens and their directory go together.
     #[error("--client-auth token and --tokens-dir DIR go together")]
     Tokens,
+    /// A name that no client can prove.
+    #[error("--loader NAME needs --client-auth mtls or token: with none nobody proves a name. --loader '*' is for all")]
+    Loaders,
     /// The name cannot name a file or a Lease.
     #[error("--name {0:?}: use letters, digits, - and ., at most 253")]
     Name(String),

@@ -17,6 +17,7 @@ mod file;
 mod files;
 mod kubernetes;
 mod map;
+mod metrics;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,6 +35,7 @@ pub use error::CoordinationError;
 pub use file::FileCoordination;
 pub use kubernetes::{KubernetesCoordination, Pod};
 pub use map::{Change, Map};
+pub use metrics::MapMetrics;
 
 /// Agreement of a cluster's nodes.
 ///

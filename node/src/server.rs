@@ -21,7 +21,7 @@ use crate::access::{Access, Guard};
 use crate::call::ShardCaller;
 use crate::cluster::Cluster;
 use crate::config::{Backend, Config};
-use crate::coordination::{Coordination, FileCoordination, KubernetesCoordination, Pod};
+use crate::coordination::{Coordination, FileCoordination, KubernetesCoordination, MapMetrics, Pod};
 use crate::coordinator::Coordinator;
 use crate::keys::KeyCache;
 use crate::lifecycle::{DRAINING, Lifecycle};
@@ -157,6 +157,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
             let mut registry =
                 metrics.registry(Arc::clone(&state), Arc::clone(&local), readiness.clone());
             registry.register_collector(Box::new(tls::Lives(Arc::clone(&tls))));
+            registry.register_collector(Box::new(MapMetrics(coordination.watch())));
             let admin = Admin::bind(address).await?;
             tracing::info!(address = %admin.address(), "health and metrics");
             Some(tokio::spawn(admin.serve(readiness.clone(), Arc::new(registry))))

@@ -24,6 +24,7 @@ mod oracle;
 mod peers;
 mod repair;
 mod replicas;
+mod rights;
 #[path = "../support/statements.rs"]
 mod statements;
 mod wire;

@@ -108,9 +108,7 @@ impl Directory {
                 proposed: proposed.map(|map| map.generation),
             });
         }
-        if let Some(existing) = change.clashes_with(&active) {
-            return Err(CoordinationError::NameTaken { existing });
-        }
+        change.check(&active)?;
         let newest = self.newest_rejected()?.max(active.generation);
         let map = change.apply(&active, newest + 1, now);
         self.write_map("proposed.json", &map)?;

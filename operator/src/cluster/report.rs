@@ -22,6 +22,8 @@ pub(super) struct Findings<'a> {
     pub(super) cluster: &'a OpaqueCluster,
     pub(super) facts: &'a Facts,
     pub(super) shape: Shape,
+    /// Whether `shape` was accepted: before, it is only wanted.
+    pub(super) accepted: bool,
     pub(super) shards: Vec<ShardState>,
     /// Empty while paused.
     pub(super) verdicts: Vec<Verdict>,
@@ -60,13 +62,15 @@ pub(super) fn status(
     conditions.set(ConditionType::Paused, paused, reason, message);
     let (conditions, transitions) = conditions.finish();
     let active = facts.map.as_ref().and_then(|map| map.status.as_ref()?.active.as_ref());
+    let (accepted_shards, accepted_replicas) =
+        if found.accepted { (shape.shards, shape.replicas) } else { (0, 0) };
     let not_after = found.certificates.as_ref().map(|state| state.not_after.clone());
     let status = OpaqueClusterStatus {
         observed_generation: generation,
         conditions,
         operations: operations(&previous.operations, steps(found, &troubles), now),
-        shards: shape.shards,
-        replicas_per_shard: shape.replicas,
+        shards: accepted_shards,
+        replicas_per_shard: accepted_replicas,
         ready_shards: count(shards.iter().filter(|shard| shard.serves())),
         replicas: count(facts.pods.values()),
         ready_replicas: count(facts.pods.values().filter(|pod| is_ready(pod))),
@@ -142,6 +146,10 @@ fn degraded(found: &Findings<'_>, troubles: &[String], conditions: &mut Conditio
         conditions.set(type_, true, "SecretNotUsable", found.secrets.join("; "));
     } else if let Some(message) = &found.failed {
         conditions.set(type_, true, "WriteRefused", message);
+    } else if let Some(message) =
+        found.facts.map.as_ref().and_then(|map| found.shape.contradiction(map))
+    {
+        conditions.set(type_, true, "ShardMapContradicts", message);
     } else if !troubles.is_empty() {
         conditions.set(type_, true, "PodsNotStarting", some(troubles));
     } else if let Some(message) = node_failure(found.facts) {

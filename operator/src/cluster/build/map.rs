@@ -6,7 +6,6 @@ use opaque_crds::reference::LocalReference;
 use opaque_crds::shard_map::{OpaqueShardMapSpec, ShardMap, ShardWeight};
 
 use super::Plan;
-use crate::cluster::shape::REPLICAS;
 use crate::labels;
 
 /// Version of the rule that gives partitions to shards, `opaque_node::placement::VERSION`: nodes with another
@@ -29,7 +28,5 @@ pub(in crate::cluster) fn shard_map(plan: &Plan<'_>, now: Time) -> OpaqueShardMa
     let spec = OpaqueShardMapSpec { cluster_ref: LocalReference::new(&name), map };
     let mut object = OpaqueShardMap::new(&name, spec);
     object.metadata = labels::owned(plan.cluster, name.clone(), labels::of_cluster(&name));
-    object.metadata.annotations =
-        Some([(REPLICAS.to_owned(), shape.replicas.to_string())].into_iter().collect());
     object
 }

@@ -81,6 +81,13 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "Pod {{ $labels.pod }} has not served the active generation for 10 minutes.",
         ),
         alert(
+            "OpaqueShardMapContradicts",
+            format!("max(opaque_node_map_shards{{{of}}}) != {shards}"),
+            "2m",
+            "critical",
+            "The shard map has another number of shards than the cluster.",
+        ),
+        alert(
             "OpaqueCertificateExpires",
             format!(
                 "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",
