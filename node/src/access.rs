@@ -6,7 +6,7 @@
 //! | `token` | the name of the token's file | `authorization: Bearer …` |
 //! | `none` | whoever reaches the port | nothing; only the node's own limits hold |
 //!
-//! Every client that is admitted may query; to load and to roll back takes a name in `--loader` ([`rights`]).
+//! Every client that is admitted may query; to load and to roll back takes a name in `--loader` (`rights`).
 //!
 //! Health checks stay open: they are another service, which [`Guard`] does not wrap.
 
@@ -37,7 +37,6 @@ use crate::config::{ClientAuth, Config};
 use crate::error::NodeError;
 use crate::tls::{Caller, Tls};
 
-pub use self::rights::EVERYONE;
 pub use self::tokens::TokensError;
 
 /// How often tokens are read again.

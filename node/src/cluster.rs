@@ -107,7 +107,8 @@ impl Cluster {
     pub fn check_owner(&self, table: &str) -> Result<(), NodeError> {
         let snapshot = self.snapshot();
         let mut maps = snapshot.active.iter().chain(&snapshot.proposed);
-        maps.try_for_each(|map| map.check_owner(table)).map_err(|error| NodeError::Refused(error.to_string()))
+        maps.try_for_each(|map| map.check_owner(table))
+            .map_err(|error| NodeError::Refused(error.to_string()))
     }
 
     /// Has the cluster serve another epoch of a table, and waits until it does: `patience` for its

@@ -9,7 +9,8 @@ use clap::{Parser, ValueEnum};
 use opaque_pir::kernels::Kernels;
 use thiserror::Error;
 
-use crate::access::EVERYONE;
+/// Name of every client, for `--loader`.
+pub const EVERYONE: &str = "*";
 
 /// One node of an Opaque cluster: scans its shard, and coordinates queries for clients.
 ///
@@ -325,7 +326,9 @@ pub enum ConfigError {
     #[error("--client-auth token and --tokens-dir DIR go together")]
     Tokens,
     /// A name that no client can prove.
-    #[error("--loader NAME needs --client-auth mtls or token: with none nobody proves a name. --loader '*' is for all")]
+    #[error(
+        "--loader NAME needs --client-auth mtls or token: with none nobody proves a name. --loader '*' is for all"
+    )]
     Loaders,
     /// The name cannot name a file or a Lease.
     #[error("--name {0:?}: use letters, digits, - and ., at most 253")]

@@ -21,7 +21,9 @@ use crate::access::{Access, Guard};
 use crate::call::ShardCaller;
 use crate::cluster::Cluster;
 use crate::config::{Backend, Config};
-use crate::coordination::{Coordination, FileCoordination, KubernetesCoordination, MapMetrics, Pod};
+use crate::coordination::{
+    Coordination, FileCoordination, KubernetesCoordination, MapMetrics, Pod,
+};
 use crate::coordinator::Coordinator;
 use crate::keys::KeyCache;
 use crate::lifecycle::{DRAINING, Lifecycle};

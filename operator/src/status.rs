@@ -211,7 +211,10 @@ mod tests {
         let at = |step: &str, by: &str| vec![Step::blocked("Rollout", step, by)];
         let first = operations(&[], at("1 of 3 shards", "loading 5 of 90 MiB"), &time(1));
         let word = operations(&first, at("1 of 3 shards", "loading 6 of 90 MiB"), &time(2));
-        assert_eq!((&word[0].since, word[0].blocked_by.as_deref()), (&time(1), Some("loading 6 of 90 MiB")));
+        assert_eq!(
+            (&word[0].since, word[0].blocked_by.as_deref()),
+            (&time(1), Some("loading 6 of 90 MiB"))
+        );
         let going = operations(&word, vec![Step::going("Rollout", "1 of 3 shards")], &time(3));
         assert_eq!((&going[0].since, &going[0].blocked_by), (&time(1), &None));
         assert_eq!(operations(&going, at("2 of 3 shards", ""), &time(4))[0].since, time(4));

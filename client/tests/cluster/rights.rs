@@ -58,7 +58,10 @@ async fn a_table_of_an_opaque_table_is_neither_loaded_nor_rolled_back() {
     }
     for table in ["prices", "PRICES"] {
         let said = cluster.fails(&["rollback", table, "1"]);
-        assert!(said.contains("OpaqueTable prices-of-2026") && said.contains("spec.epoch"), "{said}");
+        assert!(
+            said.contains("OpaqueTable prices-of-2026") && said.contains("spec.epoch"),
+            "{said}"
+        );
     }
     assert_eq!(epochs(&cluster), before, "an epoch was made or deleted");
     assert_eq!(price(&cluster).await, [[int(3)]]);
@@ -70,8 +73,16 @@ async fn a_table_of_an_opaque_table_is_neither_loaded_nor_rolled_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_loads_only_where_its_name_is_listed() {
-    let arguments =
-        ["--client-auth", "token", "--tokens-dir", "DIR/tokens", "--loader", "etl", "--loader", "ops"];
+    let arguments = [
+        "--client-auth",
+        "token",
+        "--tokens-dir",
+        "DIR/tokens",
+        "--loader",
+        "etl",
+        "--loader",
+        "ops",
+    ];
     let mut nodes = Bare::start_for(1, &arguments, |nodes| {
         fs::create_dir(nodes.path("tokens")).unwrap();
         for client in ["etl", "reader"] {

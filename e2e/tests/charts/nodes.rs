@@ -1,5 +1,6 @@
 //! What a node's token may write: what the nodes do, and nothing else, whatever RBAC would allow.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -70,8 +71,7 @@ fn without_the_policies_a_namespaced_operator_needs_nothing_outside_its_namespac
 async fn two_clusters(control_plane: &ControlPlane) -> Result<Operator> {
     control_plane.establish(&opaque_crds::definitions()).await?;
     let client = control_plane.client()?;
-    let namespace =
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LAB}});
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LAB}});
     apply(&client, &namespace).await?;
     let values = root().join("charts/opaque/values.yaml");
     let options = ["--set", "watch.namespaces={lab}", "--show-only", "templates/nodepolicy.yaml"];
@@ -97,10 +97,8 @@ async fn two_clusters(control_plane: &ControlPlane) -> Result<Operator> {
         apply(&client, &cluster).await?;
         let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> =
             Api::namespaced(client.clone(), LAB);
-        until("the nodes' rights", async || {
-            Ok(bindings.get_opt(&format!("{name}-node")).await?)
-        })
-        .await?;
+        until("the nodes' rights", async || Ok(bindings.get_opt(&format!("{name}-node")).await?))
+            .await?;
     }
     Ok(operator)
 }
@@ -218,7 +216,8 @@ impl Node {
 
     async fn lease(&self, name: &str, labels: Value, more: Value) -> kube::Result<()> {
         let mut lease = json!({"metadata": {"name": name, "labels": labels}});
-        if let (Some(metadata), Some(more)) = (lease["metadata"].as_object_mut(), more.as_object()) {
+        if let (Some(metadata), Some(more)) = (lease["metadata"].as_object_mut(), more.as_object())
+        {
             metadata.extend(more.clone());
         }
         let lease = serde_json::from_value(lease).unwrap();
@@ -227,8 +226,10 @@ impl Node {
 
     /// Waits until RBAC and the policies are in force, in this order.
     async fn is_refused_by_the_policies(&self) -> Result<()> {
+        let tries = Cell::new(0);
         until("the policies are in force", async || {
-            let label = json!({"metadata": {"labels": {"a": "b"}}});
+            tries.set(tries.get() + 1);
+            let label = json!({"metadata": {"labels": {"a": tries.get().to_string()}}});
             let of_map = self.patch("demo", &label).await;
             let of_lease = self.lease("other-leader", mine(), json!({})).await;
             let refused = |result: kube::Result<()>| by_policy(&result).is_some();
@@ -248,7 +249,9 @@ impl Node {
         ] {
             let patch = json!({"spec": {"map": {"generation": generation, "shards": shards}}});
             refused(self.patch("demo", &patch).await, "may not change the shards")?;
-            let active = json!({"status": {"active": {"generation": generation, "shards": shards}}});
+            // The newest map was rejected, so that it could still become active.
+            let newest = before.spec.map.generation;
+            let active = json!({"status": {"active": {"generation": newest, "shards": shards}}});
             let params = PatchParams::default();
             let patched = self.maps().patch_status("demo", &params, &Patch::Merge(&active)).await;
             refused(patched.map(drop), "may not change the shards")?;
@@ -260,7 +263,10 @@ impl Node {
             json!({"finalizers": ["example.com/stays"]}),
         ] {
             let patch = json!({"metadata": metadata});
-            refused(self.patch("demo", &patch).await, "labels, annotations, owners and finalizers")?;
+            refused(
+                self.patch("demo", &patch).await,
+                "labels, annotations, owners and finalizers",
+            )?;
         }
         let after = maps.get("demo").await?;
         ensure!((&after.metadata.labels, &after.spec) == (&before.metadata.labels, &before.spec));
@@ -384,9 +390,8 @@ async fn accounts_that_are_named_alike_are_left_alone(control_plane: &ControlPla
 /// The words of a policy that refused.
 fn by_policy(result: &kube::Result<()>) -> Option<&str> {
     match result {
-        Err(kube::Error::Api(status)) if status.code == 403 => {
-            Some(status.message.as_str()).filter(|words| words.contains("ValidatingAdmissionPolicy"))
-        }
+        Err(kube::Error::Api(status)) if status.code == 403 => Some(status.message.as_str())
+            .filter(|words| words.contains("ValidatingAdmissionPolicy")),
         _ => None,
     }
 }

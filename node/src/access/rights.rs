@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::EVERYONE;
 use crate::error::NodeError;
 
 /// A right that a call needs.
@@ -26,9 +27,6 @@ const RIGHTS: [(&str, Right); 10] = [
     ("Rollback", Right::Load),
     ("Status", Right::Query),
 ];
-
-/// Stands for every client.
-pub const EVERYONE: &str = "*";
 
 /// Who may load.
 #[derive(Debug, Default)]
@@ -116,9 +114,14 @@ mod tests {
     fn a_refusal_says_what_to_do_and_what_is_not_listed_is_refused() {
         let loaders = Loaders::default();
         let words = |name| loaders.check("/opaque.v1.Query/Load", name).unwrap_err().to_string();
-        assert!(words(Some("bob")).starts_with("client \"bob\" may query"), "{}", words(Some("bob")));
+        assert!(
+            words(Some("bob")).starts_with("client \"bob\" may query"),
+            "{}",
+            words(Some("bob"))
+        );
         assert!(words(None).contains("loaders: [\"*\"]"), "{}", words(None));
-        for path in ["", "/", "/opaque.v1.Query/", "/opaque.v1.Query/Drop", "/opaque.v1.Query/load"] {
+        for path in ["", "/", "/opaque.v1.Query/", "/opaque.v1.Query/Drop", "/opaque.v1.Query/load"]
+        {
             let refused = loaders.check(path, Some("bob"));
             assert!(matches!(refused, Err(NodeError::UnknownCall)), "{path}");
         }

@@ -128,7 +128,9 @@ mod tests {
                 let error = change(table, epoch).check(&map).unwrap_err();
                 assert!(matches!(error, CoordinationError::Owned { .. }), "{error}");
                 let words = error.to_string();
-                assert!(words.contains("OpaqueTable prices-of-2026") && words.contains("spec.epoch"));
+                assert!(
+                    words.contains("OpaqueTable prices-of-2026") && words.contains("spec.epoch")
+                );
             }
         }
         change("loaded", Some(2)).check(&map).unwrap();

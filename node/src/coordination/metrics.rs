@@ -20,7 +20,7 @@ impl Collector for MapMetrics {
         let newest = snapshot.proposed.as_ref().or(snapshot.active.as_ref());
         // Before the first map there is nothing to tell.
         let Some(map) = newest else { return Ok(()) };
-        let gauge = ConstGauge::new(u64::from(map.shards.count()));
+        let gauge = ConstGauge::new(map.shards.count() as u64);
         let help = "Shards of the newest shard map, proposed or active";
         let metric = encoder.encode_descriptor("map_shards", help, None, gauge.metric_type())?;
         gauge.encode(metric)

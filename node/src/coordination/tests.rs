@@ -108,7 +108,8 @@ async fn a_table_with_an_owner_is_not_changed() {
     cluster.initialize(shards(1)).await.unwrap();
     let path = directory.path().join("active.json");
     let text = std::fs::read_to_string(&path).unwrap();
-    let owned = text.replace("\"tables\": {}", "\"tables\": {\"t\": 1}, \"owners\": {\"t\": \"t-1\"}");
+    let owned =
+        text.replace("\"tables\": {}", "\"tables\": {\"t\": 1}, \"owners\": {\"t\": \"t-1\"}");
     assert_ne!(owned, text);
     std::fs::write(&path, owned).unwrap();
     for table in ["t", "T"] {

@@ -59,14 +59,9 @@ impl<'a> View<'a> {
         let owned = annotations.and_then(|all| all.get(TABLES)).map(|names| owned(names));
         let mut owned = owned.unwrap_or_default();
         let entries = active.iter().flat_map(|map| &map.tables);
-        owned.extend(entries.filter(|entry| entry.owner.is_some()).map(|entry| entry.table.clone()));
-        Self {
-            proposed,
-            active,
-            rejection,
-            owned,
-            last: last.max(proposed.generation),
-        }
+        owned
+            .extend(entries.filter(|entry| entry.owner.is_some()).map(|entry| entry.table.clone()));
+        Self { proposed, active, rejection, owned, last: last.max(proposed.generation) }
     }
 
     /// Whether the nodes have yet to make up their mind about the proposed map.
@@ -158,7 +153,8 @@ pub fn propose(map: &View<'_>, tables: &Tables, now: Timestamp) -> Outcome {
         changed.tables.push(next);
         changed.tables.sort_by(|one, other| one.table.cmp(&other.table));
     } else {
-        let due = adopts.then(|| map.proposed.proposed_at.0.checked_add(OWNERS_PAUSE).ok()).flatten();
+        let due =
+            adopts.then(|| map.proposed.proposed_at.0.checked_add(OWNERS_PAUSE).ok()).flatten();
         if due.is_none_or(|at| at > now) {
             if owned != map.owned {
                 return Outcome::Propose(Proposal { map: None, owned });

@@ -49,7 +49,8 @@ fn a_map_from_before_gets_its_owners_by_one_proposal() {
     let tables = || vec![published("one"), published("two")];
     let now = later(&map);
     let next = proposal(&map, tables(), now);
-    let wanted = [entry("loaded", 5, None), entry("one", 1, Some("one")), entry("two", 1, Some("two"))];
+    let wanted =
+        [entry("loaded", 5, None), entry("one", 1, Some("one")), entry("two", 1, Some("two"))];
     assert_eq!(owners(next.clone()), wanted);
     let Outcome::Propose(Proposal { map: Some(next), .. }) = next else { panic!() };
     assert_eq!(next.generation, 4);
