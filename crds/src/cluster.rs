@@ -86,7 +86,7 @@ pub struct OpaqueClusterSpec {
     #[serde(default)]
     pub tls: Tls,
 
-    /// Who may ask queries.
+    /// Who may ask queries, and who may load.
     pub client_auth: ClientAuth,
 
     /// How the tables are spread over the shards.

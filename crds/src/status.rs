@@ -59,6 +59,6 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub blocked_by: Option<String>,
-    /// When it reached this step, or was blocked there.
+    /// When it reached this step.
     pub since: Time,
 }

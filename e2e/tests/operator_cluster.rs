@@ -3,6 +3,8 @@
 
 #[path = "operator_cluster/repair.rs"]
 mod repair;
+#[path = "operator_cluster/size.rs"]
+mod size;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,6 +57,8 @@ async fn a_cluster_is_made_kept_and_explained() -> Result<()> {
     test.a_quiet_cluster_is_not_written_to().await?;
     test.what_somebody_deletes_or_changes_is_restored().await?;
     test.scaling_is_refused_and_the_rest_goes_on().await?;
+    test.a_map_resizes_no_cluster().await?;
+    test.a_nodes_words_read_no_secret().await?;
     test.a_changed_image_goes_shard_by_shard().await?;
     test.paused_changes_nothing().await?;
     test.edited_templates_are_put_back_shard_by_shard().await?;

@@ -6,6 +6,8 @@
 //! | `token` | the name of the token's file | `authorization: Bearer …` |
 //! | `none` | its address | nothing |
 //!
+//! Every client that is admitted may query; to load and to roll back takes a name in `--loader` (`rights`).
+//!
 //! Health checks are open to all, within the limits of their address ([`Guard::open`]).
 //!
 //! **Guarantees.** Each request is checked anew, also on a connection that is open: a token that
@@ -14,6 +16,7 @@
 
 mod limits;
 mod metrics;
+mod rights;
 mod tokens;
 
 use std::convert::Infallible;
@@ -33,6 +36,7 @@ use tonic::codegen::http::header::AUTHORIZATION;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 
+use self::rights::Loaders;
 use self::tokens::Tokens;
 use crate::config::{ClientAuth, Config};
 use crate::coordination::UnixMillis;
@@ -53,6 +57,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Access {
     mode: Mode,
+    loaders: Loaders,
     limits: Limits,
 }
 
@@ -80,7 +85,8 @@ impl Access {
         };
         let (all, each) = (config.requests as usize, config.client_concurrency as usize);
         let limits = Limits::new(all, each, config.client_rate);
-        Ok(Arc::new(Self { mode, limits }))
+        let loaders = Loaders::new(&config.loaders);
+        Ok(Arc::new(Self { mode, loaders, limits }))
     }
 
     /// Reads tokens again when they change, and tells `readiness` and `state` while no client may
@@ -158,8 +164,12 @@ impl Access {
 
     /// Admits a request, or says why not.
     fn admit<T>(&self, request: &Request<T>) -> Result<Permit, NodeError> {
+        let call = request.uri().path();
         let principal = match &self.mode {
-            Mode::None => address(request),
+            Mode::None => {
+                self.loaders.check(call, None)?;
+                return self.admit_anyone(request);
+            }
             Mode::Mtls(tls) => {
                 let caller = request.extensions().get::<Caller>();
                 let presented = caller.and_then(|caller| caller.presented.as_deref());
@@ -181,6 +191,7 @@ impl Access {
                 tokens.principal(token, Instant::now()).map_err(NodeError::Unauthenticated)?
             }
         };
+        self.loaders.check(call, Some(&principal))?;
         self.place(&principal)
     }
 }

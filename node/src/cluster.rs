@@ -99,6 +99,18 @@ impl Cluster {
         self.directory.replicas(&self.snapshot(), &serving.map, UnixMillis::now())
     }
 
+    /// Whether clients may load a table, or roll it back, as far as this node knows now. It is checked again
+    /// when the change is proposed.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] with the OpaqueTable that owns the table, and what to do instead.
+    pub fn check_owner(&self, table: &str) -> Result<(), NodeError> {
+        let snapshot = self.snapshot();
+        let mut maps = snapshot.active.iter().chain(&snapshot.proposed);
+        maps.try_for_each(|map| map.check_owner(table))
+            .map_err(|error| NodeError::Refused(error.to_string()))
+    }
+
     /// Has the cluster serve another epoch of a table, and waits until it does: `patience` for its
     /// turn, and as long again and a little more for the leader's decision. Neither ends because the
     /// cluster's state is out of reach for a while.
@@ -134,7 +146,9 @@ impl Cluster {
                 Err(CoordinationError::NotInitialized) => {
                     return Err(NodeError::NotReady("it has no shard map yet".into()));
                 }
-                Err(error @ CoordinationError::NameTaken { .. }) => {
+                Err(
+                    error @ (CoordinationError::NameTaken { .. } | CoordinationError::Owned { .. }),
+                ) => {
                     return Err(NodeError::Refused(error.to_string()));
                 }
                 Err(error) => return Err(NodeError::internal(error)),

@@ -10,6 +10,9 @@ use opaque_ops::drain;
 use opaque_pir::kernels::Kernels;
 use thiserror::Error;
 
+/// Name of every client, for `--loader`.
+pub const EVERYONE: &str = "*";
+
 /// One node of an Opaque cluster: scans its shard, and coordinates queries for clients.
 ///
 /// Started by `opaque dev`, or by a StatefulSet; rarely by hand.
@@ -69,6 +72,10 @@ pub struct Args {
     /// changes; while it holds no token no client may ask, and the node is not ready.
     #[arg(long, value_name = "DIR")]
     pub tokens_dir: Option<PathBuf>,
+    /// A client that may load tables and roll them back, by the name that it proves; '*' for every client.
+    /// Repeat it for more. All others may only query.
+    #[arg(long = "loader", value_name = "NAME")]
+    pub loaders: Vec<String>,
     /// Requests in progress per client; 64 when absent, and 512 where clients prove nothing: there a
     /// client is an address, behind which many may be.
     #[arg(long, env = "OPAQUE_CLIENT_CONCURRENCY")]
@@ -189,6 +196,8 @@ pub struct Config {
     pub client_auth: ClientAuth,
     /// Clients' tokens; there in mode `token`.
     pub tokens_dir: Option<PathBuf>,
+    /// Clients that may load; `*` for all.
+    pub loaders: Vec<String>,
     /// Requests in progress per client.
     pub client_concurrency: u32,
     /// Requests per second and client; 0 for no limit.
@@ -242,6 +251,7 @@ impl TryFrom<Args> for Config {
             revocation,
             client_auth,
             tokens_dir,
+            loaders,
             client_concurrency,
             client_rate,
             client_connections,
@@ -263,6 +273,9 @@ impl TryFrom<Args> for Config {
         }
         if (client_auth == ClientAuth::Token) != tokens_dir.is_some() {
             return Err(ConfigError::Tokens);
+        }
+        if client_auth == ClientAuth::None && loaders.iter().any(|name| name != EVERYONE) {
+            return Err(ConfigError::Loaders);
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         if name.is_empty() || name.len() > 253 || !name.chars().all(plain) {
@@ -294,6 +307,7 @@ impl TryFrom<Args> for Config {
             revocation,
             client_auth,
             tokens_dir,
+            loaders,
             client_concurrency: client_concurrency.unwrap_or(concurrency).max(1),
             client_rate,
             client_connections: client_connections.max(1),
@@ -348,6 +362,11 @@ pub enum ConfigError {
     /// Tokens and their directory go together.
     #[error("--client-auth token and --tokens-dir DIR go together")]
     Tokens,
+    /// A name that no client can prove.
+    #[error(
+        "--loader NAME needs --client-auth mtls or token: with none nobody proves a name. --loader '*' is for all"
+    )]
+    Loaders,
     /// The name cannot name a file or a Lease.
     #[error("--name {0:?}: use letters, digits, - and ., at most 253")]
     Name(String),

@@ -22,6 +22,7 @@ mod files;
 mod heard;
 mod kubernetes;
 mod map;
+mod metrics;
 mod standing;
 mod written;
 
@@ -41,6 +42,7 @@ pub use error::CoordinationError;
 pub use file::FileCoordination;
 pub use kubernetes::{KubernetesCoordination, Pod};
 pub use map::{Change, Map};
+pub use metrics::MapMetrics;
 pub use standing::{Loss, Losses, Standing};
 
 /// Agreement of a cluster's nodes.

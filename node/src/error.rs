@@ -54,6 +54,9 @@ pub enum NodeError {
     /// The caller is known and may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// There is no such call, or none that this version gives a right to.
+    #[error("this node knows no such call: use an `opaque` of the cluster's version")]
+    UnknownCall,
     /// The caller has too many requests in progress, or sends them too fast.
     #[error("too many requests of {0}: send fewer at a time")]
     TooMany(String),
@@ -110,6 +113,7 @@ impl NodeError {
             Self::UnknownKeys => (Code::FailedPrecondition, "unknown-keys"),
             Self::Unauthenticated(_) => (Code::Unauthenticated, "unauthenticated"),
             Self::Forbidden(_) => (Code::PermissionDenied, "forbidden"),
+            Self::UnknownCall => (Code::Unimplemented, "unknown-call"),
             Self::TooMany(_) => (Code::ResourceExhausted, "limit"),
             Self::Busy => (Code::ResourceExhausted, "busy"),
             Self::Draining => (Code::Unavailable, "draining"),

@@ -23,7 +23,9 @@ use crate::answers::Paced;
 use crate::call::ShardCaller;
 use crate::cluster::Cluster;
 use crate::config::{Backend, Config};
-use crate::coordination::{Coordination, FileCoordination, KubernetesCoordination, Losses, Pod};
+use crate::coordination::{
+    Coordination, FileCoordination, KubernetesCoordination, Losses, MapMetrics, Pod,
+};
 use crate::coordinator::Coordinator;
 use crate::keys::KeyCache;
 use crate::lifecycle::{DRAINING, Lifecycle, Outlook, ProbeMetrics, TurnedAway};
@@ -171,6 +173,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
                 coordination: Arc::clone(&coordination),
             }));
             probes.register(&mut registry);
+            registry.register_collector(Box::new(MapMetrics(coordination.watch())));
             let admin = Admin::bind(address).await?;
             tracing::info!(address = %admin.address(), "health and metrics");
             Some(tokio::spawn(admin.serve(readiness, Arc::new(registry))))

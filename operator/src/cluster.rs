@@ -1,7 +1,8 @@
 //! The controller of OpaqueClusters.
 //!
-//! **Flow.** `facts` observes → `validate` → `shape` says how many shards there are → `build` makes the
-//! objects → `rollout` says which may change now → they are applied → `report` says how it stands.
+//! **Flow.** `facts` observes → `validate` → `shape` says how many shards there are, which is written into
+//! the status → `build` makes the objects → `rollout` says which may change now → they are applied →
+//! `report` says how it stands.
 //!
 //! **Guarantees.**
 //! - What cannot be done does not hold up the rest: with a bad Secret or a refused write, everything else is
@@ -28,6 +29,7 @@ use kube::ResourceExt;
 use kube::api::ApiResource;
 use kube::core::Resource;
 use kube::runtime::events::EventType;
+use opaque_crds::cluster::OpaqueClusterStatus;
 use opaque_crds::{OpaqueCluster, OpaqueTable, names};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -41,6 +43,7 @@ use crate::error::Error;
 use crate::labels;
 use crate::metrics::Ends;
 use crate::observe::Touched;
+use crate::secrets;
 use crate::status::announce;
 use build::Plan;
 use facts::Facts;
@@ -49,9 +52,6 @@ use remains::Remains;
 use report::Findings;
 use rollout::{ShardState, Verdict};
 use shape::Shape;
-
-/// When Secrets of people are looked at again that were missing: they are not watched.
-const MISSING: Duration = Duration::from_secs(10);
 
 /// Runs until `stop` is true.
 ///
@@ -90,7 +90,8 @@ impl Reconciler for Clusters {
         cluster: OpaqueCluster,
     ) -> Result<Option<Duration>, Error> {
         let facts = Facts::observe(&context.observed, &cluster)?;
-        let shape = Shape::accepted(&cluster.spec, facts.map.as_ref(), &facts.sets);
+        let accepted = Shape::accepted(&cluster, facts.map.as_ref(), &facts.sets);
+        let shape = accepted.unwrap_or_else(|| Shape::wanted(&cluster.spec));
         // As the nodes are, until their certificates say otherwise.
         let revocation = facts.sets.iter().find_map(build::demands_revocation);
         let plan = Plan {
@@ -104,6 +105,7 @@ impl Reconciler for Clusters {
             cluster: &cluster,
             facts: &facts,
             shape,
+            accepted: accepted.is_some(),
             shards: Vec::new(),
             verdicts: Vec::new(),
             invalid: None,
@@ -117,7 +119,7 @@ impl Reconciler for Clusters {
                 found.invalid = Some(error.to_string());
                 found.shards = states(context, &plan, &facts, &[]);
                 // Certificates end whether the spec is valid or not.
-                if facts.map.is_none() || cluster.spec.paused {
+                if accepted.is_none() || cluster.spec.paused {
                     Err(error)
                 } else {
                     match certificates(context, &plan).await {
@@ -139,7 +141,9 @@ impl Reconciler for Clusters {
         }
         let previous = cluster.status.clone().unwrap_or_default();
         let (status, transitions) = report::status(&found, &previous, &Time(Timestamp::now()));
-        let missing = !found.secrets.is_empty();
+        // They are not watched.
+        let secrets = if found.secrets.is_empty() { secrets::AGAIN } else { secrets::MISSING };
+        let secrets = validate::has_needs(&cluster).then_some(secrets);
         let end = |time: &Option<Time>| time.as_ref().map(|Time(time)| time.as_second());
         let ends = Ends {
             certificates: end(&status.certificates_not_after),
@@ -149,8 +153,7 @@ impl Reconciler for Clusters {
         context.metrics.ends(&namespace, &cluster.name_any(), Some(ends));
         context.write_status(&cluster, cluster.status.as_ref(), &status, None).await?;
         announce(context, &cluster.object_ref(&()), &transitions).await;
-        let next = outcome?;
-        Ok(if missing { Some(next.map_or(MISSING, |next| next.min(MISSING))) } else { next })
+        Ok([outcome?, secrets].into_iter().flatten().min())
     }
 }
 
@@ -171,11 +174,12 @@ impl Clusters {
             return Ok(None);
         }
         if let Some(name) = &facts.leftover {
-            // Before anything is written down: it would be of the wrong size.
+            // Before a size is accepted: its sets would be taken for this cluster's.
             let owner = format!("OpaqueCluster {}", cluster.name_any());
             return Err(Error::Leaving { kind: "StatefulSet".into(), name: name.clone(), owner });
         }
-        // First: it is where the accepted numbers are written down.
+        accept(context, &plan).await?;
+        found.accepted = true;
         make_map(context, &plan, facts).await?;
         let shape = plan.shape;
         let issued = certificates(context, &plan).await;
@@ -247,6 +251,21 @@ fn tables(context: &Context, plan: &Plan<'_>) -> Vec<OpaqueTable> {
     let read = |name: String| context.observed.get::<OpaqueTable>(&namespace, &name).ok()?;
     let tables = objects.iter().filter_map(|object| read(object.name_any()));
     tables.filter(|table| table.spec.cluster_ref.name == cluster).collect()
+}
+
+/// Writes down the size of the cluster before anything is made of it. A spec that changes afterwards
+/// finds it there, also after a crash. Not over a change that came since: another operator may have
+/// accepted another size.
+async fn accept(context: &Context, plan: &Plan<'_>) -> Result<(), Error> {
+    let Plan { cluster, shape, .. } = *plan;
+    let previous = cluster.status.clone().unwrap_or_default();
+    let status = OpaqueClusterStatus {
+        shards: shape.shards,
+        replicas_per_shard: shape.replicas,
+        ..previous
+    };
+    let version = cluster.resource_version();
+    context.write_status(cluster, cluster.status.as_ref(), &status, version).await.map(|_| ())
 }
 
 async fn certificates(context: &Context, plan: &Plan<'_>) -> Result<CertificateState, Error> {

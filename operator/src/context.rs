@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::labels::FIELD_MANAGER;
 use crate::metrics::{CountRequests, Metrics};
 use crate::observe::Observed;
+use crate::secrets::Secrets;
 
 /// How long an event may take: it must not hold up what it tells of.
 const EVENT: Duration = Duration::from_secs(5);
@@ -29,6 +30,7 @@ pub struct Context {
     /// Image of the nodes of clusters that name none.
     pub node_image: String,
     recorder: Recorder,
+    pub(crate) secrets: Secrets,
 }
 
 impl std::fmt::Debug for Context {
@@ -51,10 +53,11 @@ impl Context {
     ) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(identity) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, observed, metrics, node_image, recorder }
+        Self { client, observed, metrics, node_image, recorder, secrets: Secrets::default() }
     }
 
-    /// A live object by name: for what is not watched, above all Secrets and ConfigMaps of people.
+    /// A live object by name: for what is not watched, such as ConfigMaps of people. For their Secrets
+    /// there is [`secret_keys`](Self::secret_keys).
     ///
     /// # Errors
     /// When the API server cannot be asked, or refuses.

@@ -16,6 +16,7 @@
 //! - [`controller`]: runs a reconciler: time limit, backoff, metrics;
 //! - [`context`], [`error`], [`backoff`], [`metrics`]: what all reconcilers share;
 //! - [`apply`], [`compare`], [`status`]: writing objects and status, only if needed;
+//! - [`secrets`]: Secrets of people, read by name and seldom;
 //! - [`labels`]: labels and owner references of what is made;
 //! - [`pod`]: what all pods have in common, and the overlay of `podTemplate`;
 //! - [`cluster`]: the controller of OpaqueClusters; [`certificates`]: their certificates;
@@ -39,6 +40,7 @@ pub mod metrics;
 pub mod observe;
 pub mod pod;
 pub mod run;
+pub mod secrets;
 pub mod status;
 pub mod table;
 

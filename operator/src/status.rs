@@ -133,13 +133,13 @@ impl Step {
     }
 }
 
-/// The operations to report: what stands still keeps its `since`.
+/// The operations to report: what is still at its step keeps its `since`, whatever it is blocked by. The
+/// words of that change while it waits: nodes tell there how far they are.
 pub fn operations(previous: &[Operation], steps: Vec<Step>, now: &Time) -> Vec<Operation> {
     let report = |Step { name, step, blocked_by }: Step| {
         let step = shorten(&step, 63);
-        let known = previous.iter().find(|operation| {
-            operation.name == name && operation.step == step && operation.blocked_by == blocked_by
-        });
+        let known =
+            previous.iter().find(|operation| operation.name == name && operation.step == step);
         let since = known.map_or_else(|| now.clone(), |operation| operation.since.clone());
         Operation { name: name.into(), step, blocked_by, since }
     };
@@ -207,10 +207,18 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_that_stands_still_keeps_its_time() {
-        let blocked = |by: &str| vec![Step::blocked("Rollout", "Starting", by)];
-        let first = operations(&[], blocked("no node fits"), &time(1));
-        assert_eq!(operations(&first, blocked("no node fits"), &time(2)), first);
-        assert_eq!(operations(&first, blocked("image"), &time(3))[0].since, time(3));
+    fn an_operation_keeps_its_time_until_its_step_changes() {
+        let at = |step: &str, by: &str| vec![Step::blocked("Rollout", step, by)];
+        let first = operations(&[], at("1 of 3 shards", "loading 5 of 90 MiB"), &time(1));
+        let word = operations(&first, at("1 of 3 shards", "loading 6 of 90 MiB"), &time(2));
+        assert_eq!(
+            (&word[0].since, word[0].blocked_by.as_deref()),
+            (&time(1), Some("loading 6 of 90 MiB"))
+        );
+        let going = operations(&word, vec![Step::going("Rollout", "1 of 3 shards")], &time(3));
+        assert_eq!((&going[0].since, &going[0].blocked_by), (&time(1), &None));
+        assert_eq!(operations(&going, at("2 of 3 shards", ""), &time(4))[0].since, time(4));
+        let other = operations(&going, vec![Step::going("Activation", "1 of 3 shards")], &time(5));
+        assert_eq!(other[0].since, time(5));
     }
 }

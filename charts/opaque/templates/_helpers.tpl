@@ -80,3 +80,40 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
+
+{{/*
+Who is a node: an account named `<cluster>-node` that may update the shard map `<cluster>`. The right tells it from
+accounts of other products that are named alike.
+*/}}
+{{- define "opaque.nodeCondition" -}}
+- name: is-a-node
+  expression: >-
+    request.userInfo.username.matches('^system:serviceaccount:[^:]+:[^:]+-node$')
+    && authorizer.group('opaque.dev').resource('opaqueshardmaps')
+      .namespace(request.userInfo.username.split(':')[2])
+      .name(request.userInfo.username.split(':')[3].substring(0, request.userInfo.username.split(':')[3].size() - 5))
+      .check('update').allowed()
+{{- end -}}
+
+{{- define "opaque.nodeVariables" -}}
+- name: account
+  expression: "request.userInfo.username.split(':')[3]"
+- name: cluster
+  expression: variables.account.substring(0, variables.account.size() - 5)
+- name: own
+  expression: "request.namespace == request.userInfo.username.split(':')[2]"
+{{- end -}}
+
+{{/* Where the rules for nodes hold: in the watched namespaces. */}}
+{{- define "opaque.nodeBinding" -}}
+validationActions: [Deny]
+{{- if not .Values.watch.all }}
+matchResources:
+  namespaceSelector:
+    matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: In
+        values:
+          {{- toYaml (include "opaque.watched" . | fromJson).namespaces | nindent 10 }}
+{{- end }}
+{{- end -}}

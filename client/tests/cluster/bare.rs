@@ -99,8 +99,18 @@ struct Node {
 }
 
 impl Bare {
-    /// Starts nodes with more arguments, which may name files that `prepare` makes.
+    /// Starts nodes with more arguments, which may name files that `prepare` makes. Every client may load.
     pub(crate) async fn start(
+        shards: u32,
+        arguments: &[&str],
+        prepare: impl FnOnce(&Self),
+    ) -> Self {
+        let everyone = [arguments, &["--loader", "*"]].concat();
+        Self::start_for(shards, &everyone, prepare).await
+    }
+
+    /// As [`Bare::start`], for clients that may only query unless an argument names them.
+    pub(crate) async fn start_for(
         shards: u32,
         arguments: &[&str],
         prepare: impl FnOnce(&Self),

@@ -27,6 +27,7 @@ mod peers;
 mod reach;
 mod repair;
 mod replicas;
+mod rights;
 #[path = "../support/statements.rs"]
 mod statements;
 mod wire;

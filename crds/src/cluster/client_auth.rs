@@ -18,6 +18,9 @@ use crate::reference::LocalReference;
     ),
     validation = Rule::new("self.mode == 'mtls' || !has(self.revokedSerials) || size(self.revokedSerials) == 0").message(
         "clients have certificates to revoke with mode mtls only: leave revokedSerials empty with any other mode"
+    ),
+    validation = Rule::new("self.mode != 'none' || !has(self.loaders) || self.loaders.all(name, name == '*')").message(
+        "loaders must be empty or '*' with mode none: there no client proves its name"
     )
 )]
 pub struct ClientAuth {
@@ -47,6 +50,14 @@ pub struct ClientAuth {
         )
     )]
     pub revoked_serials: Vec<String>,
+    /// Clients that may load tables with `opaque load` and roll them back, by the name that they prove: with
+    /// mtls the first URI of the certificate, else its first DNS name, else its common name; with token
+    /// the key of the Secret. `*` is every client. All others may only query. What an OpaqueTable owns, no
+    /// client may load.
+    #[schemars(length(max = 256), inner(length(min = 1, max = 512)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub loaders: Vec<String>,
 }
 
 /// How a client proves who it is.

@@ -8,5 +8,6 @@
 
 mod apply;
 mod helm;
+mod nodes;
 mod objects;
 mod rights;

@@ -76,7 +76,7 @@ async fn every_example_is_valid() -> Result<()> {
 #[test]
 fn a_namespaced_operator_needs_no_cluster_wide_object() -> Result<()> {
     for values in value_sets()? {
-        let text = rendered(&values, &[])?;
+        let text = rendered(&values, &["--set", "nodePolicy.enabled=false"])?;
         let kinds: Vec<Value> =
             objects(&text)?.iter().map(|object| object["kind"].clone()).collect();
         let wide = kinds.iter().any(|kind| kind.as_str().is_some_and(|k| k.starts_with("Cluster")));
@@ -98,6 +98,7 @@ fn bad_values_are_refused_by_name() -> Result<()> {
         ("images.node.digest=sha256:1234", "images/node/digest"),
         ("images.registry=https://registry.example", "images/registry"),
         ("logging.level=verbose", "logging/level"),
+        ("nodePolicy.enable=true", "nodePolicy"),
         ("networkPolicy.apiServerCidrs={10.0.0.1}", "networkPolicy/apiServerCidrs/0"),
         ("networkPolicy.apiServerPorts={}", "networkPolicy/apiServerPorts"),
         ("serviceMonitor.interval=30", "serviceMonitor/interval"),

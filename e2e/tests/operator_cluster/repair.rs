@@ -273,7 +273,9 @@ impl Test {
         .await?;
         self.settle().await?;
         let map = self.api::<OpaqueShardMap>().get_opt("again").await?;
-        ensure!(map.is_none(), "a size was written down: {map:?}");
+        ensure!(map.is_none(), "a map was made: {map:?}");
+        let status = self.get::<OpaqueCluster>("again").await?.status.unwrap_or_default();
+        ensure!((status.shards, status.replicas_per_shard) == (0, 0), "a size was accepted");
         self.api::<StatefulSet>().delete("again-shard-0", &DeleteParams::default()).await?;
         until("it has the size of its spec", LIMIT, || async {
             let map = self.api::<OpaqueShardMap>().get_opt("again").await?;

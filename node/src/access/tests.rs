@@ -12,11 +12,17 @@ const BOB: &str = "bob-has-another-secret-here";
 
 fn access(dir: &Path, concurrency: usize, rate: u32) -> Access {
     let mode = Mode::Token(Tokens::open(dir.to_owned(), Instant::now()));
-    Access { mode, limits: Limits::new(1000, concurrency, rate) }
+    let loaders = Loaders::new(&["alice".to_owned()]);
+    Access { mode, loaders, limits: Limits::new(1000, concurrency, rate) }
 }
 
 fn with(header: &str) -> Request<()> {
-    Request::builder().header("authorization", header).body(()).unwrap()
+    calling("Lookup", header)
+}
+
+fn calling(call: &str, header: &str) -> Request<()> {
+    let request = Request::builder().uri(format!("/opaque.v1.Query/{call}"));
+    request.header("authorization", header).body(()).unwrap()
 }
 
 fn write(dir: &Path, name: &str, content: &str) {
@@ -54,6 +60,20 @@ fn only_the_bearer_of_a_token_is_admitted() {
 }
 
 /// At 152c974 one bad file kept every removed token in use.
+#[test]
+fn a_client_loads_only_by_name() {
+    let dir = tokens();
+    let access = access(dir.path(), 8, 0);
+    for call in ["Load", "Rollback"] {
+        let by = |token: &str| access.admit(&calling(call, &format!("Bearer {token}"))).map(|_| ());
+        assert!(by(ALICE).is_ok());
+        assert!(matches!(by(BOB), Err(NodeError::Forbidden(words)) if words.contains("\"bob\"")));
+        let nobody = Access { mode: Mode::None, ..self::access(dir.path(), 8, 0) };
+        let refused = nobody.admit(&calling(call, ""));
+        assert!(matches!(refused, Err(NodeError::Forbidden(_))), "a name that nobody proves");
+    }
+}
+
 #[test]
 fn a_removed_token_is_refused_at_the_next_look_whatever_the_other_files_hold() {
     let bad: [&dyn Fn(&Path); 8] = [

@@ -160,9 +160,7 @@ impl Directory {
         if active.generation != expected || proposed.is_some() || lost {
             return Err(reading.conflict(expected));
         }
-        if let Some(existing) = change.clashes_with(active) {
-            return Err(CoordinationError::NameTaken { existing });
-        }
+        change.check(active)?;
         let newest = state.highest_rejected.max(active.generation);
         let map = change.apply(active, newest + 1, now);
         self.write_map("proposed.json", &map)?;

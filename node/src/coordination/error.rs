@@ -45,6 +45,16 @@ pub enum CoordinationError {
         /// The table that is there.
         existing: String,
     },
+    /// The table is an OpaqueTable's.
+    #[error(
+        "table {table:?} belongs to OpaqueTable {owner}, which alone decides what is served: change its spec.source to load it, its spec.epoch to roll it back, or load under another name"
+    )]
+    Owned {
+        /// The table.
+        table: String,
+        /// Name of its OpaqueTable.
+        owner: String,
+    },
     /// The proposal to decide on is not there.
     #[error("generation {generation} is not proposed (proposed: {proposed:?})")]
     NotProposed {
@@ -82,6 +92,7 @@ impl CoordinationError {
             | Self::NotInitialized
             | Self::Conflict { .. }
             | Self::NameTaken { .. }
+            | Self::Owned { .. }
             | Self::NotProposed { .. }
             | Self::Fenced { .. }
             | Self::NodeName(_) => false,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::UnixMillis;
+use super::{CoordinationError, UnixMillis};
 use crate::placement::Shards;
 
 /// Who serves which tables; one generation of it.
@@ -26,6 +26,23 @@ pub struct Map {
     pub proposed_at: UnixMillis,
 }
 
+impl Map {
+    /// Whether clients may change a table: one that an OpaqueTable owns, nobody may, whatever the case
+    /// of its name.
+    ///
+    /// # Errors
+    /// [`CoordinationError::Owned`].
+    pub(crate) fn check_owner(&self, table: &str) -> Result<(), CoordinationError> {
+        let owned = self.owners.iter().find(|(name, _)| name.eq_ignore_ascii_case(table));
+        match owned {
+            Some((table, owner)) => {
+                Err(CoordinationError::Owned { table: table.clone(), owner: owner.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// A change to the active map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -43,10 +60,24 @@ pub enum Change {
 impl Change {
     /// The table of `map` whose name differs from the changed table's by case alone, if there is
     /// one. SQL could not tell the two apart.
-    pub(super) fn clashes_with(&self, map: &Map) -> Option<String> {
+    fn clashes_with(&self, map: &Map) -> Option<String> {
         let Self::Table { table, epoch: Some(_) } = self else { return None };
         let mut names = map.tables.keys();
         names.find(|name| *name != table && name.eq_ignore_ascii_case(table)).cloned()
+    }
+
+    /// Whether nodes may make this change of `map`.
+    ///
+    /// # Errors
+    /// [`CoordinationError::Owned`], and [`CoordinationError::NameTaken`].
+    pub(super) fn check(&self, map: &Map) -> Result<(), CoordinationError> {
+        if let Self::Table { table, .. } = self {
+            map.check_owner(table)?;
+        }
+        match self.clashes_with(map) {
+            Some(existing) => Err(CoordinationError::NameTaken { existing }),
+            None => Ok(()),
+        }
     }
 
     /// Whether `map` is as this change would have it.
@@ -74,5 +105,39 @@ impl Change {
             Self::Shards(shards) => changed.shards = shards,
         }
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_opaque_table_owns_is_not_the_clients_to_change() {
+        let map = Map {
+            generation: 3,
+            placement: 1,
+            shards: Shards::equal(1).unwrap(),
+            tables: [("prices".to_owned(), 4), ("loaded".to_owned(), 1)].into(),
+            owners: [("prices".to_owned(), "prices-of-2026".to_owned())].into(),
+            proposed_at: UnixMillis(0),
+        };
+        let change = |table: &str, epoch| Change::Table { table: table.to_owned(), epoch };
+        for table in ["prices", "PRICES", "Prices"] {
+            for epoch in [Some(9), None] {
+                let error = change(table, epoch).check(&map).unwrap_err();
+                assert!(matches!(error, CoordinationError::Owned { .. }), "{error}");
+                let words = error.to_string();
+                assert!(
+                    words.contains("OpaqueTable prices-of-2026") && words.contains("spec.epoch")
+                );
+            }
+        }
+        change("loaded", Some(2)).check(&map).unwrap();
+        change("new", Some(1)).check(&map).unwrap();
+        Change::Shards(Shards::equal(2).unwrap()).check(&map).unwrap();
+        let changed = change("loaded", Some(2)).apply(&map, 4, UnixMillis(1));
+        assert_eq!(changed.owners, map.owners);
+        assert_eq!(change("prices", None).apply(&map, 4, UnixMillis(1)).owners, [].into());
     }
 }

@@ -103,6 +103,25 @@ async fn a_rejected_generation_is_never_used_again() {
 }
 
 #[tokio::test]
+async fn a_table_with_an_owner_is_not_changed() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    cluster.initialize(shards(1)).await.unwrap();
+    let path = directory.path().join("active.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let owned =
+        text.replace("\"tables\": {}", "\"tables\": {\"t\": 1}, \"owners\": {\"t\": \"t-1\"}");
+    assert_ne!(owned, text);
+    std::fs::write(&path, owned).unwrap();
+    for table in ["t", "T"] {
+        let refused = cluster.propose(load(table, 2), 1, NOW).await;
+        assert!(matches!(refused, Err(CoordinationError::Owned { owner, .. }) if owner == "t-1"));
+    }
+    let proposed = cluster.propose(load("other", 2), 1, NOW).await.unwrap();
+    assert_eq!(proposed.owners, [("t".to_owned(), "t-1".to_owned())].into());
+}
+
+#[tokio::test]
 async fn what_a_crash_leaves_behind_is_void() {
     let directory = TempDir::new().unwrap();
     let cluster = open(directory.path()).await;

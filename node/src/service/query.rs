@@ -227,6 +227,7 @@ impl Query for QueryService {
         request: Request<RollbackRequest>,
     ) -> Result<Response<RollbackResponse>, Status> {
         let RollbackRequest { table, epoch } = request.into_inner();
+        self.cluster.check_owner(&table)?;
         let (_, table) = self.cluster.table(&table)?;
         let name = table.manifest.schema.table().to_owned();
         let manifest = self.store.manifest(&name, epoch).await.map_err(|error| match error {

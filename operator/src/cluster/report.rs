@@ -23,6 +23,8 @@ pub(super) struct Findings<'a> {
     pub(super) cluster: &'a OpaqueCluster,
     pub(super) facts: &'a Facts,
     pub(super) shape: Shape,
+    /// Whether `shape` was accepted: before, it is only wanted.
+    pub(super) accepted: bool,
     pub(super) shards: Vec<ShardState>,
     /// Empty while paused.
     pub(super) verdicts: Vec<Verdict>,
@@ -62,6 +64,8 @@ pub(super) fn status(
     let (conditions, transitions) = conditions.finish();
     let active = facts.active().map(|map| (map.generation, count(map.tables.iter())));
     let (active, tables) = active.or_else(|| facts.served()).unzip();
+    let (accepted_shards, accepted_replicas) =
+        if found.accepted { (shape.shards, shape.replicas) } else { (0, 0) };
     let certificates = found.certificates.as_ref();
     let not_after = certificates.map(|state| state.not_after.clone());
     let lists_not_after = certificates.map(|state| state.lists_not_after.clone());
@@ -69,8 +73,8 @@ pub(super) fn status(
         observed_generation: generation,
         conditions,
         operations: operations(&previous.operations, steps(found, &troubles), now),
-        shards: shape.shards,
-        replicas_per_shard: shape.replicas,
+        shards: accepted_shards,
+        replicas_per_shard: accepted_replicas,
         ready_shards: count(shards.iter().filter(|shard| shard.serves())),
         replicas: count(facts.pods.values()),
         ready_replicas: count(facts.pods.values().filter(|pod| is_ready(pod))),
@@ -172,6 +176,10 @@ fn degraded(
         conditions.set(type_, true, "WriteRefused", message);
     } else if let Some(message) = lost_map(found, previous) {
         conditions.set(type_, true, "ShardMapLost", message);
+    } else if let Some(message) =
+        found.facts.map.as_ref().and_then(|map| found.shape.contradiction(map))
+    {
+        conditions.set(type_, true, "ShardMapContradicts", message);
     } else if !troubles.is_empty() {
         conditions.set(type_, true, "PodsNotStarting", some(troubles));
     } else if let Some(message) = node_failure(found.facts) {

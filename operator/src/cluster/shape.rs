@@ -1,17 +1,16 @@
 //! How many shards and replicas a cluster really has.
 //!
 //! The spec says what is wanted; a running cluster has what it was made with, since to change
-//! that without a failed query is not built yet. It is written down where it is created: shards in the shard
-//! map, replicas in an annotation of it. Everything else is made for these numbers.
+//! that without a failed query is not built yet. The accepted numbers are in the cluster's status,
+//! which nodes cannot write; if they are lost there, the StatefulSets tell. The shard map has no
+//! say: every node may write it.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::ResourceExt;
-use opaque_crds::{OpaqueClusterSpec, OpaqueShardMap};
+use opaque_crds::shard_map::ShardMap;
+use opaque_crds::{OpaqueCluster, OpaqueClusterSpec, OpaqueShardMap};
 
 use crate::labels;
-
-/// Annotation of the shard map: replicas of each shard.
-pub(super) const REPLICAS: &str = "opaque.dev/replicas-per-shard";
 
 /// What a cluster has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,22 +30,46 @@ impl Shape {
         }
     }
 
-    /// What this cluster has: by its map; without one by its StatefulSets; without any as wanted.
+    /// What this cluster has; none before a size was accepted.
     pub(super) fn accepted(
-        spec: &OpaqueClusterSpec,
+        cluster: &OpaqueCluster,
         map: Option<&OpaqueShardMap>,
         sets: &[StatefulSet],
-    ) -> Self {
-        let wanted = Self::wanted(spec);
-        let in_map = map.and_then(|map| i32::try_from(map.spec.map.shards.len()).ok());
-        let of_sets = sets.iter().filter_map(shard_of).max().map(|last| last.saturating_add(1));
-        let annotated = map.and_then(|map| map.annotations().get(REPLICAS)?.parse().ok());
-        let of_a_set = sets.iter().find_map(|set| set.spec.as_ref()?.replicas);
-        Self {
-            shards: in_map.or(of_sets).unwrap_or(wanted.shards),
-            replicas: annotated.or(of_a_set).unwrap_or(wanted.replicas),
-            virtual_nodes: map.map_or(wanted.virtual_nodes, |map| map.spec.map.virtual_nodes),
-        }
+    ) -> Option<Self> {
+        // Earlier versions wrote the shards alone, and of clusters that were never made, too.
+        let in_status = cluster.status.as_ref().and_then(|status| {
+            let (shards, replicas) = (status.shards, status.replicas_per_shard);
+            (shards > 0 && replicas > 0).then_some((shards, replicas))
+        });
+        let of_sets = || {
+            let last = sets.iter().filter_map(shard_of).max()?;
+            let replicas = sets.iter().find_map(|set| set.spec.as_ref()?.replicas)?;
+            Some((last.saturating_add(1), replicas))
+        };
+        let (shards, replicas) = in_status.or_else(of_sets)?;
+        let wanted = cluster.spec.placement.virtual_nodes;
+        let virtual_nodes = map.map_or(wanted, |map| map.spec.map.virtual_nodes);
+        Some(Self { shards, replicas, virtual_nodes })
+    }
+
+    /// Why the shard map is not followed, in words that say what to do; none if it has this shape.
+    pub(super) fn contradiction(&self, map: &OpaqueShardMap) -> Option<String> {
+        let (name, status) = (map.name_any(), map.status.as_ref());
+        let newest = &map.spec.map;
+        let rejected = status.is_some_and(|status| {
+            status.rejected.iter().any(|rejection| rejection.generation == newest.generation)
+        });
+        let active = status.and_then(|status| status.active.as_ref());
+        let maps = active.into_iter().chain((!rejected).then_some(newest));
+        let count = |map: &ShardMap| i32::try_from(map.shards.len()).unwrap_or(i32::MAX);
+        let other = maps.map(|map| (map.generation, count(map))).find(|(_, n)| *n != self.shards);
+        let (generation, shards) = other?;
+        Some(format!(
+            "generation {generation} of OpaqueShardMap {name} has {shards} shards, and the cluster has {}: the size of the \
+             cluster stays as it is. Find out who wrote that (`kubectl get opaqueshardmap {name} --show-managed-fields \
+             --output yaml`); see docs/runbooks/OpaqueShardMapContradicts.md",
+            self.shards
+        ))
     }
 
     /// Why the wanted numbers are not taken over, in words that say what to do; none if they are the same.
@@ -92,11 +115,17 @@ mod tests {
         .unwrap()
     }
 
-    fn map(shards: i32, replicas: &str) -> OpaqueShardMap {
+    fn cluster(spec: OpaqueClusterSpec, status: serde_json::Value) -> OpaqueCluster {
+        let mut cluster = OpaqueCluster::new("demo", spec);
+        cluster.status = serde_json::from_value(status).unwrap();
+        cluster
+    }
+
+    fn map(shards: i32) -> OpaqueShardMap {
         let shards: Vec<_> = (0..shards).map(|id| json!({"id": id, "weight": 1})).collect();
         serde_json::from_value(json!({
             "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueShardMap",
-            "metadata": {"name": "demo", "annotations": {REPLICAS: replicas}},
+            "metadata": {"name": "demo", "annotations": {"opaque.dev/replicas-per-shard": "9"}},
             "spec": {"clusterRef": {"name": "demo"}, "map": {
                 "generation": 1, "placementVersion": 1, "virtualNodes": 64, "shards": shards,
                 "proposedAt": "2026-01-01T00:00:00Z",
@@ -105,19 +134,33 @@ mod tests {
         .unwrap()
     }
 
+    fn set(shard: &str) -> StatefulSet {
+        serde_json::from_value(json!({
+            "metadata": {"labels": {"opaque.dev/shard": shard}},
+            "spec": {"replicas": 4, "selector": {}, "serviceName": "x", "template": {}},
+        }))
+        .unwrap()
+    }
+
+    fn numbers(shape: Option<Shape>) -> Option<(i32, i32)> {
+        shape.map(|shape| (shape.shards, shape.replicas))
+    }
+
     #[test]
-    fn a_new_cluster_has_what_is_wanted() {
-        let shape = Shape::accepted(&spec(3, 2), None, &[]);
+    fn a_new_cluster_has_accepted_nothing_and_gets_what_is_wanted() {
+        let new = cluster(spec(3, 2), json!(null));
+        assert_eq!(Shape::accepted(&new, None, &[]), None);
+        let shape = Shape::wanted(&new.spec);
         assert_eq!(shape, Shape { shards: 3, replicas: 2, virtual_nodes: 64 });
         assert_eq!(shape.refusal(&spec(3, 2)), None);
     }
 
     #[test]
     fn a_running_cluster_keeps_what_it_has_and_says_what_to_do() {
-        let wanted = spec(5, 3);
-        let shape = Shape::accepted(&wanted, Some(&map(3, "2")), &[]);
+        let running = cluster(spec(5, 3), json!({"shards": 3, "replicasPerShard": 2}));
+        let shape = Shape::accepted(&running, Some(&map(3)), &[]).unwrap();
         assert_eq!((shape.shards, shape.replicas), (3, 2));
-        let words = shape.refusal(&wanted).unwrap();
+        let words = shape.refusal(&running.spec).unwrap();
         assert!(
             words.contains("spec.shards is 3 and cannot become 5: set it back to 3"),
             "{words}"
@@ -126,15 +169,34 @@ mod tests {
     }
 
     #[test]
-    fn without_a_map_the_sets_tell() {
-        let set = |shard: &str| -> StatefulSet {
-            serde_json::from_value(json!({
-                "metadata": {"labels": {"opaque.dev/shard": shard}},
-                "spec": {"replicas": 4, "selector": {}, "serviceName": "x", "template": {}},
-            }))
-            .unwrap()
-        };
-        let shape = Shape::accepted(&spec(9, 9), None, &[set("0"), set("2")]);
-        assert_eq!((shape.shards, shape.replicas), (3, 4));
+    fn a_map_that_nodes_may_write_resizes_no_cluster() {
+        let running = cluster(spec(3, 2), json!({"shards": 3, "replicasPerShard": 2}));
+        let shape = Shape::accepted(&running, Some(&map(64)), &[set("0")]);
+        assert_eq!(numbers(shape), Some((3, 2)));
+        let shape = Shape::accepted(&cluster(spec(3, 2), json!(null)), Some(&map(64)), &[]);
+        assert_eq!(numbers(shape), None, "nor one that has nothing else");
+    }
+
+    #[test]
+    fn without_the_numbers_of_the_status_the_sets_tell() {
+        for status in [json!(null), json!({}), json!({"shards": 7})] {
+            let lost = cluster(spec(9, 9), status);
+            let shape = Shape::accepted(&lost, Some(&map(8)), &[set("0"), set("2")]);
+            assert_eq!(numbers(shape), Some((3, 4)));
+        }
+    }
+
+    #[test]
+    fn a_map_of_another_size_is_named_until_it_is_rejected() {
+        let shape = Shape { shards: 3, replicas: 2, virtual_nodes: 64 };
+        assert_eq!(shape.contradiction(&map(3)), None);
+        let mut proposed = map(64);
+        let words = shape.contradiction(&proposed).unwrap();
+        assert!(words.contains("has 64 shards, and the cluster has 3"), "{words}");
+        let rejected = json!({"rejected": [{"generation": 1, "reason": "no"}]});
+        proposed.status = serde_json::from_value(rejected).unwrap();
+        assert_eq!(shape.contradiction(&proposed), None);
+        proposed.status.as_mut().unwrap().active = Some(map(2).spec.map);
+        assert!(shape.contradiction(&proposed).unwrap().contains("has 2 shards"));
     }
 }

@@ -1,12 +1,12 @@
 //! What must hold before anything is made: the CEL rules once more, and the Secrets that a spec refers to.
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use opaque_crds::OpaqueCluster;
 use opaque_crds::cluster::ClientAuthMode;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::secrets::Keys;
 
 /// Runs the rules of the CRD: an object may be older than they are.
 ///
@@ -16,8 +16,8 @@ pub(super) fn rules(cluster: &OpaqueCluster) -> Result<(), Error> {
     cluster.validate_cel().map_err(|errors| Error::Invalid(errors.to_string()))
 }
 
-/// Checks the Secrets of people: they are read by name, never listed. Returns what is wrong, in words that
-/// say what to do.
+/// Checks the Secrets of people: they are read by name, never listed, and each once a minute at most.
+/// Returns what is wrong, in words that say what to do.
 ///
 /// # Errors
 /// When the API server cannot be asked.
@@ -28,10 +28,15 @@ pub(super) async fn secrets(
     let mut wrong = Vec::new();
     let namespace = cluster.namespace().unwrap_or_default();
     for need in needs(cluster) {
-        let secret: Option<Secret> = context.read(&namespace, &need.name).await?;
-        wrong.extend(need.check(secret.as_ref()));
+        let suffices = |keys: &Keys| need.check(keys).is_none();
+        wrong.extend(need.check(&*context.secret_keys(&namespace, &need.name, suffices).await?));
     }
     Ok(wrong)
+}
+
+/// Whether a spec refers to Secrets of people, which nobody watches.
+pub(super) fn has_needs(cluster: &OpaqueCluster) -> bool {
+    !needs(cluster).is_empty()
 }
 
 /// A Secret that a spec refers to.
@@ -74,53 +79,49 @@ fn needs(cluster: &OpaqueCluster) -> Vec<Need> {
 }
 
 impl Need {
-    /// What is wrong with the Secret; its values are looked at for being there only.
-    fn check(&self, secret: Option<&Secret>) -> Option<String> {
+    /// What is wrong with the Secret of these keys.
+    fn check(&self, found: &Keys) -> Option<String> {
         let Self { field, name, keys } = self;
-        let Some(secret) = secret else {
+        let Some(found) = found else {
             return Some(format!("Secret {name} does not exist: create it, or correct {field}"));
         };
-        let data = secret.data.clone().unwrap_or_default();
-        let has = |key: &str| data.get(key).is_some_and(|value| !value.0.is_empty());
-        let missing: Vec<_> = keys.iter().filter(|key| !has(key)).copied().collect();
+        let missing: Vec<_> = keys.iter().filter(|key| !found.contains(**key)).copied().collect();
         if !missing.is_empty() {
             let missing = missing.join(" and ");
             return Some(format!(
                 "Secret {name} has no key {missing}, which {field} needs: add it"
             ));
         }
-        let empty = keys.is_empty() && data.values().all(|value| value.0.is_empty());
+        let empty = keys.is_empty() && found.is_empty();
         empty.then(|| format!("Secret {name} of {field} has no keys: add at least one"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn need(keys: &'static [&'static str]) -> Need {
         Need { field: "spec.storage.secretRef", name: "s".into(), keys }
     }
 
-    fn secret(data: serde_json::Value) -> Secret {
-        serde_json::from_value(json!({"metadata": {"name": "s"}, "data": data})).unwrap()
+    fn found(keys: &[&str]) -> Keys {
+        Some(keys.iter().map(|key| (*key).to_owned()).collect())
     }
 
     #[test]
     fn a_secret_that_is_missing_or_lacks_a_key_is_named() {
         let need = need(&["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]);
-        assert!(need.check(None).unwrap().starts_with("Secret s does not exist: create it"));
-        let words = need.check(Some(&secret(json!({"AWS_ACCESS_KEY_ID": "YQ=="})))).unwrap();
+        assert!(need.check(&None).unwrap().starts_with("Secret s does not exist: create it"));
+        let words = need.check(&found(&["AWS_ACCESS_KEY_ID"])).unwrap();
         assert!(words.contains("no key AWS_SECRET_ACCESS_KEY"), "{words}");
-        let whole = json!({"AWS_ACCESS_KEY_ID": "YQ==", "AWS_SECRET_ACCESS_KEY": "YQ=="});
-        assert_eq!(need.check(Some(&secret(whole))), None);
+        let whole = found(&["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]);
+        assert_eq!(need.check(&whole), None);
     }
 
     #[test]
     fn a_secret_of_any_keys_must_have_one() {
-        assert!(need(&[]).check(Some(&secret(json!({})))).is_some());
-        assert_eq!(need(&[]).check(Some(&secret(json!({"a": "YQ=="})))), None);
+        assert!(need(&[]).check(&found(&[])).is_some());
+        assert_eq!(need(&[]).check(&found(&["a"])), None);
     }
 }

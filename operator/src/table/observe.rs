@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 
@@ -15,6 +15,7 @@ use super::validate::missing_credentials;
 use crate::context::Context;
 use crate::error::Error;
 use crate::labels::{TABLE, controller_of};
+use crate::secrets::Keys;
 
 /// Longest reason of a pod or Job that is shown.
 const REASON: usize = 512;
@@ -92,12 +93,13 @@ async fn secrets(
     let mut wrong = Vec::new();
     for (url, secret, of) in used {
         let name = &secret.name;
-        let Some(secret) = context.read::<Secret>(namespace, name).await? else {
-            wrong.push(format!("Secret {name}, the secretRef of {of}, does not exist: make it"));
-            continue;
+        let lacks = |keys: &Keys| match keys {
+            None => Some("does not exist: make it".to_owned()),
+            Some(keys) => missing_credentials(url, &keys.iter().map(String::as_str).collect()),
         };
-        let keys = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
-        if let Some(lacks) = missing_credentials(url, &keys) {
+        let suffices = |keys: &Keys| lacks(keys).is_none();
+        let keys = context.secret_keys(namespace, name, suffices).await?;
+        if let Some(lacks) = lacks(&keys) {
             wrong.push(format!("Secret {name}, the secretRef of {of}, {lacks}"));
         }
     }

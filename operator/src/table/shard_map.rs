@@ -5,6 +5,9 @@
 //! the rejection of a map is the rejection of one epoch, and an epoch that was rejected
 //! is proposed again only when its table's spec has changed.
 //!
+//! **Owners.** Each table of an OpaqueTable has its name in the map: nodes then refuse to load the table, or to
+//! roll it back. A map from before that gets the names by a proposal that changes nothing else.
+//!
 //! **Fairness.** Of several tables the one goes first whose epoch was published first: a table that gets
 //! epochs faster than they can be served cannot hold back the others.
 
@@ -22,6 +25,9 @@ use super::epochs;
 pub const TABLES: &str = "opaque.dev/tables";
 /// How long the removal of tables rests after the nodes rejected it.
 const REMOVAL_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// How long after the last proposal owners alone are proposed: nodes of an earlier version, and kinds of one,
+/// lose them again.
+const OWNERS_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// A shard map, read.
 #[derive(Debug, Clone)]
@@ -51,13 +57,11 @@ impl<'a> View<'a> {
         let last = generations.chain(active.map(|active| active.generation)).max().unwrap_or(0);
         let annotations = map.metadata.annotations.as_ref();
         let owned = annotations.and_then(|all| all.get(TABLES)).map(|names| owned(names));
-        Self {
-            proposed,
-            active,
-            rejection,
-            owned: owned.unwrap_or_default(),
-            last: last.max(proposed.generation),
-        }
+        let mut owned = owned.unwrap_or_default();
+        let entries = active.iter().flat_map(|map| &map.tables);
+        owned
+            .extend(entries.filter(|entry| entry.owner.is_some()).map(|entry| entry.table.clone()));
+        Self { proposed, active, rejection, owned, last: last.max(proposed.generation) }
     }
 
     /// Whether the nodes have yet to make up their mind about the proposed map.
@@ -135,9 +139,10 @@ pub fn propose(map: &View<'_>, tables: &Tables, now: Timestamp) -> Outcome {
     let served = |name: &str| map.active_epoch(name).is_some();
     let mut owned = map.owned.clone();
     owned.retain(|name| !gone.contains(name) || served(name));
-    owned.extend(tables.served(map));
+    owned.extend(tables.served(map).map(OpaqueTable::sql_name));
 
     let mut changed = active.clone();
+    let adopts = tables.put_owners(map, &mut changed);
     let pause = removal_pause(map, &gone);
     if gone.iter().any(|name| served(name)) && pause.is_none_or(|until| until <= now) {
         // They stay the operator's until the nodes have dropped them: the proposal may be rejected.
@@ -147,10 +152,16 @@ pub fn propose(map: &View<'_>, tables: &Tables, now: Timestamp) -> Outcome {
         changed.tables.retain(|entry| entry.table != next.table);
         changed.tables.push(next);
         changed.tables.sort_by(|one, other| one.table.cmp(&other.table));
-    } else if owned != map.owned {
-        return Outcome::Propose(Proposal { map: None, owned });
     } else {
-        return pause.map_or(Outcome::Settled, Outcome::Later);
+        let due =
+            adopts.then(|| map.proposed.proposed_at.0.checked_add(OWNERS_PAUSE).ok()).flatten();
+        if due.is_none_or(|at| at > now) {
+            if owned != map.owned {
+                return Outcome::Propose(Proposal { map: None, owned });
+            }
+            let later = pause.into_iter().chain(due).min();
+            return later.map_or(Outcome::Settled, Outcome::Later);
+        }
     }
     changed.generation = map.last + 1;
     changed.proposed_at = Time(now);
@@ -190,13 +201,26 @@ impl Tables {
     }
 
     /// The tables whose epochs the map serves: the operator's, whatever the annotation says.
-    fn served(&self, map: &View<'_>) -> Vec<String> {
-        let made = |table: &&OpaqueTable| {
+    fn served(&self, map: &View<'_>) -> impl Iterator<Item = &OpaqueTable> {
+        self.readable.iter().filter(|table| {
             let epochs = table.status.iter().flat_map(|status| &status.epochs);
             let active = map.active_epoch(&table.sql_name());
             active.is_some_and(|active| epochs.into_iter().any(|entry| entry.epoch == active))
-        };
-        self.readable.iter().filter(made).map(OpaqueTable::sql_name).collect()
+        })
+    }
+
+    /// Gives every table of an OpaqueTable its owner; whether one lacked it.
+    fn put_owners(&self, map: &View<'_>, changed: &mut ShardMap) -> bool {
+        let mut lacked = false;
+        for table in self.served(map) {
+            let name = table.sql_name();
+            let mut entries = changed.tables.iter_mut();
+            let Some(entry) = entries.find(|entry| entry.table == name) else { continue };
+            let owner = table.metadata.name.clone();
+            lacked |= entry.owner != owner;
+            entry.owner = owner;
+        }
+        lacked
     }
 
     /// The table whose turn it is, and its epoch.
@@ -208,10 +232,11 @@ impl Tables {
             let name = table.sql_name();
             if map.active_epoch(&name) != Some(epoch) {
                 let entry = status.epochs.iter().find(|entry| entry.epoch == epoch);
-                waiting.push((entry.map(|entry| entry.published.0), name, epoch));
+                let owner = table.metadata.name.clone();
+                waiting.push((entry.map(|entry| entry.published.0), name, epoch, owner));
             }
         }
-        let (_, table, epoch) = waiting.into_iter().min()?;
-        Some(TableEpoch { table, epoch, owner: None })
+        let (_, table, epoch, owner) = waiting.into_iter().min()?;
+        Some(TableEpoch { table, epoch, owner })
     }
 }

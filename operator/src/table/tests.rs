@@ -2,6 +2,7 @@
 
 mod model;
 mod objects;
+mod owners;
 
 use std::time::Duration;
 

@@ -118,8 +118,10 @@ impl Maps {
         if active.generation != expected || proposed.is_some() || lost {
             return Err(reading.conflict(expected));
         }
-        if let Some(existing) = change.clashes_with(active) {
-            return Err(CoordinationError::NameTaken { existing });
+        change.check(active)?;
+        // A leader of an earlier version leaves the owners out of the active map.
+        if self.newest.generation == active.generation {
+            change.check(&self.newest)?;
         }
         // The API keeps whole seconds.
         let now = UnixMillis(now.seconds() * 1000);

@@ -129,6 +129,10 @@ impl Load {
 
     /// Deletes old epochs, except those in use and those that were before this load.
     async fn retain(&self, table: &str, mut in_use: BTreeSet<u64>) {
+        // The status of its OpaqueTable lists them.
+        if self.cluster.check_owner(table).is_err() {
+            return;
+        }
         match self.cluster.epochs_in_use(table).await {
             Ok(now) => in_use.extend(now),
             Err(error) => return tracing::warn!(table, %error, "old epochs stay"),
@@ -152,6 +156,8 @@ impl Load {
             return Err(malformed("no schema").into());
         };
         let schema = Schema::try_from(schema).map_err(|error| malformed(&error.to_string()))?;
+        // Before any row is sent for nothing.
+        self.cluster.check_owner(schema.table())?;
         let mut rows = Vec::new();
         let (mut bytes, mut reported) = (0u64, 0u64);
         while let Some(request) = reading.next(requests.message(), DOING).await?? {

@@ -21,15 +21,18 @@ pub(in crate::cluster) fn account(plan: &Plan<'_>) -> ServiceAccount {
     }
 }
 
-/// What they may do. By name: the Lease of each pod, that of the leader, and the map. A name cannot bound
-/// `create`, nor a list or watch by label.
+/// What they may do. By name: the Lease of each pod, that of the leader, which is never deleted while the
+/// cluster lives, and the map. A name cannot bound `create`, nor a list or watch by label; the
+/// policies of the chart (`templates/nodepolicy.yaml`) bound what they create, and what of the map they change.
 pub(in crate::cluster) fn role(plan: &Plan<'_>) -> Role {
     let leases = ["coordination.k8s.io"];
     let own = ["opaque.dev"];
     let map = Some(vec![plan.name()]);
+    let leader = Some(vec![names::leader_lease(&plan.name())]);
     let rules = vec![
         rule(leases, &["leases"], &["list", "watch", "create"], None),
-        rule(leases, &["leases"], &["get", "update", "patch", "delete"], lease_names(plan)),
+        rule(leases, &["leases"], &["get", "update", "patch"], leader),
+        rule(leases, &["leases"], &["get", "update", "patch", "delete"], member_names(plan)),
         rule(own, &["opaqueshardmaps"], &["list", "watch"], None),
         rule(own, &["opaqueshardmaps", "opaqueshardmaps/status"], &["get", "update", "patch"], map),
     ];
@@ -60,13 +63,13 @@ fn metadata(plan: &Plan<'_>) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::
     labels::owned(plan.cluster, names::node_account(&plan.name()), labels)
 }
 
-fn lease_names(plan: &Plan<'_>) -> Option<Vec<String>> {
+fn member_names(plan: &Plan<'_>) -> Option<Vec<String>> {
     let shape = plan.shape;
     if shape.shards.saturating_mul(shape.replicas) > MAX_NAMES {
         return None;
     }
     let name = plan.name();
-    let mut leases = vec![names::leader_lease(&name)];
+    let mut leases = Vec::new();
     for shard in 0..shape.shards {
         leases.extend((0..shape.replicas).map(|replica| names::pod(&name, shard, replica)));
     }

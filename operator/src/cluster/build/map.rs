@@ -1,7 +1,5 @@
 //! The shard map where there is none.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::OpaqueShardMap;
 use opaque_crds::reference::LocalReference;
@@ -9,7 +7,6 @@ use opaque_crds::shard_map::{OpaqueShardMapSpec, ShardMap, ShardWeight};
 
 use super::Plan;
 use crate::cluster::remains::Remains;
-use crate::cluster::shape::REPLICAS;
 use crate::labels;
 use crate::table::shard_map::TABLES;
 
@@ -40,10 +37,9 @@ pub(in crate::cluster) fn shard_map(
     let spec = OpaqueShardMapSpec { cluster_ref: LocalReference::new(&name), map };
     let mut object = OpaqueShardMap::new(&name, spec);
     object.metadata = labels::owned(plan.cluster, name.clone(), labels::of_cluster(&name));
-    let mut annotations = BTreeMap::from([(REPLICAS.to_owned(), shape.replicas.to_string())]);
     if !owned.is_empty() {
-        annotations.insert(TABLES.to_owned(), serde_json::Value::from(owned).to_string());
+        let owned = serde_json::Value::from(owned).to_string();
+        object.metadata.annotations = Some([(TABLES.to_owned(), owned)].into());
     }
-    object.metadata.annotations = Some(annotations);
     object
 }

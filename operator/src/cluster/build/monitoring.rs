@@ -119,6 +119,13 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "Pod {{ $labels.pod }} has heard nothing of the cluster's state for a minute.",
         ),
         alert(
+            "OpaqueShardMapContradicts",
+            format!("max(opaque_node_map_shards{{{of}}}) != {shards}"),
+            "2m",
+            "critical",
+            "The shard map has another number of shards than the cluster.",
+        ),
+        alert(
             "OpaqueCertificateExpires",
             format!(
                 "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",

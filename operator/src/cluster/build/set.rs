@@ -231,6 +231,10 @@ fn arguments(plan: &Plan<'_>, shard: i32) -> Vec<String> {
     if spec.client_auth.mode == ClientAuthMode::Token {
         add("tokens-dir", TOKENS_DIR.into());
     }
+    for name in &spec.client_auth.loaders {
+        // Kubernetes replaces `$(NAME)` in arguments.
+        add("loader", name.replace('$', "$$"));
+    }
     add("drain-delay-s", DRAIN_DELAY_SECONDS.to_string());
     arguments
 }

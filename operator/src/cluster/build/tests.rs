@@ -68,7 +68,9 @@ fn rich() -> Value {
     json!({
         "shards": 2, "replicasPerShard": 1, "image": "registry.example/node@sha256:01",
         "imagePullPolicy": "Always",
-        "clientAuth": {"mode": "token", "tokenSecretRef": {"name": "tokens"}},
+        "clientAuth": {
+            "mode": "token", "tokenSecretRef": {"name": "tokens"}, "loaders": ["etl", "a $(POD_NAME)"],
+        },
         "storage": {"url": "file:///data/opaque"},
         "tls": {"issuerRef": {"name": "ca"}, "duration": "24h", "renewBefore": "8h"},
         "monitoring": {"enabled": true, "labels": {"release": "prometheus"}},

@@ -1,0 +1,115 @@
+//! A cluster's size is what was accepted, whoever writes what; and a node's words cost nothing.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use opaque_crds::{OpaqueCluster, OpaqueShardMap};
+use opaque_e2e::poll::until;
+use serde_json::{Value, json};
+
+use super::{LIMIT, Test, operation, truth};
+
+/// How often a node says how far it is.
+const WORDS: usize = 15;
+/// Reads that may fall into that time: the Secret's minute is over, watches begin anew.
+const READS: u64 = 4;
+
+impl Test {
+    /// What any node could write into the map.
+    pub(super) async fn a_map_resizes_no_cluster(&self) -> Result<()> {
+        let before = self.get::<OpaqueShardMap>("demo").await?.spec.map;
+        let shards = |count: i32| -> Vec<Value> {
+            (0..count).map(|id| json!({"id": id, "weight": 1})).collect()
+        };
+        let write = |generation: i64, count: i32| {
+            json!({
+                "metadata": {"annotations": {"opaque.dev/replicas-per-shard": "5"}},
+                "spec": {"map": {"generation": generation, "shards": shards(count)}},
+            })
+        };
+        self.merge::<OpaqueShardMap>("demo", &write(before.generation + 1, 7)).await?;
+        let status = self
+            .status("the contradiction is told", |status| {
+                truth(status, "Degraded") == Some(("True", "ShardMapContradicts"))
+            })
+            .await?;
+        let words = status.conditions.iter().find(|c| c.type_ == "Degraded");
+        let words = words.map(|c| c.message.clone()).unwrap_or_default();
+        ensure!(words.contains("has 7 shards, and the cluster has 2"), "{words}");
+        self.settle().await?;
+        self.has_its_size().await?;
+
+        // Without the numbers in the status, and with another spec, the sets tell.
+        let scaled = json!({"spec": {"shards": 4, "replicasPerShard": 3}});
+        self.merge::<OpaqueCluster>("demo", &scaled).await?;
+        let lost = json!({"status": {"shards": 0, "replicasPerShard": 0}});
+        self.patch_status::<OpaqueCluster>("demo", &lost).await?;
+        self.status("the numbers are found again", |status| {
+            (status.shards, status.replicas_per_shard) == (2, 2)
+                && truth(status, "Progressing") == Some(("False", "ScalingNotSupported"))
+        })
+        .await?;
+        self.has_its_size().await?;
+
+        let back = json!({"spec": {"shards": 2, "replicasPerShard": 2}});
+        self.merge::<OpaqueCluster>("demo", &back).await?;
+        self.merge::<OpaqueShardMap>("demo", &write(before.generation + 2, 2)).await?;
+        let map = self.get::<OpaqueShardMap>("demo").await?.spec.map;
+        self.patch_status::<OpaqueShardMap>("demo", &json!({"status": {"active": map}})).await?;
+        self.status("all is well again", |status| {
+            truth(status, "Degraded") == Some(("False", "AsExpected"))
+                && truth(status, "Progressing") == Some(("False", "Complete"))
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn has_its_size(&self) -> Result<()> {
+        let sets = self.list::<StatefulSet>().await?;
+        let replicas: Vec<_> = sets.iter().map(|set| set.spec.as_ref()?.replicas).collect();
+        ensure!(replicas == [Some(2), Some(2)], "{replicas:?}");
+        let status = self.get::<OpaqueCluster>("demo").await?.status.context("no status")?;
+        ensure!((status.shards, status.replicas_per_shard) == (2, 2), "{status:?}");
+        Ok(())
+    }
+
+    /// Each word is told, at the price of one write of the status: it reads no Secret, and the
+    /// operation stands where it stood.
+    pub(super) async fn a_nodes_words_read_no_secret(&self) -> Result<()> {
+        let pod = "demo-shard-0-1";
+        self.set_ready(pod, false).await?;
+        let word = async |number: usize| {
+            let record = json!({"node": pod, "shard": 0, "message": format!("{number} of 90 MiB")});
+            let record = json!({"opaque.dev/member": record.to_string()});
+            self.lease(pod, record, pod).await?;
+            let wanted = format!("{number} of 90 MiB");
+            let told = self.status("the word is told", |status| {
+                operation(status, "Rollout").is_some_and(|by| by.contains(&wanted))
+            });
+            let status = told.await?;
+            let rollout = status.operations.into_iter().find(|one| one.name == "Rollout");
+            anyhow::Ok(rollout.context("no operation")?.since)
+        };
+        let since = word(0).await?;
+        let (reads, reconciles) = (self.metrics.requests().0, self.metrics.reconciles());
+        for number in 1..=WORDS {
+            // The API's times have whole seconds.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            let now = word(number).await?;
+            ensure!(now == since, "word {number} set the time from {since:?} to {now:?}");
+        }
+        let reconciles = self.metrics.reconciles() - reconciles;
+        ensure!(reconciles >= WORDS as u64, "{reconciles} reconciles: nothing was to be seen");
+        let reads = self.metrics.requests().0 - reads;
+        println!("measured: {reads} reads by the operator over {WORDS} words of a node");
+        ensure!(reads <= READS, "{reads} reads over {WORDS} words");
+
+        self.lease(pod, json!({}), pod).await?;
+        self.set_ready(pod, true).await?;
+        until("it is complete", LIMIT, || async {
+            let status = self.get::<OpaqueCluster>("demo").await?.status.unwrap_or_default();
+            Ok(status.operations.is_empty().then_some(()))
+        })
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! What of the agreement is at `/metrics`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use tokio::sync::watch;
+
+use super::Snapshot;
+
+/// The shard map at the moment of a scrape.
+#[derive(Debug)]
+pub struct MapMetrics(pub watch::Receiver<Arc<Snapshot>>);
+
+impl Collector for MapMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let snapshot = Arc::clone(&self.0.borrow());
+        let newest = snapshot.proposed.as_ref().or(snapshot.active.as_ref());
+        // Before the first map there is nothing to tell.
+        let Some(map) = newest else { return Ok(()) };
+        let gauge = ConstGauge::new(map.shards.count() as u64);
+        let help = "Shards of the newest shard map, proposed or active";
+        let metric = encoder.encode_descriptor("map_shards", help, None, gauge.metric_type())?;
+        gauge.encode(metric)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::coordination::{Map, UnixMillis};
+    use crate::placement::Shards;
+
+    #[test]
+    fn the_newest_map_is_told_of() {
+        let map = |generation, shards| Map {
+            generation,
+            placement: 1,
+            shards: Shards::equal(shards).unwrap(),
+            tables: [].into(),
+            owners: [].into(),
+            proposed_at: UnixMillis(0),
+        };
+        let text = |active: Option<Map>, proposed: Option<Map>| {
+            let snapshot = Snapshot { active, proposed, ..Snapshot::default() };
+            let mut registry = Registry::default();
+            let (_sender, receiver) = watch::channel(Arc::new(snapshot));
+            registry.register_collector(Box::new(MapMetrics(receiver)));
+            let mut text = String::new();
+            encode(&mut text, &registry).unwrap();
+            text
+        };
+        assert!(!text(None, None).contains("map_shards"));
+        assert!(text(Some(map(1, 3)), None).contains("map_shards 3\n"));
+        assert!(text(Some(map(1, 3)), Some(map(2, 7))).contains("map_shards 7\n"));
+    }
+}

@@ -1,0 +1,140 @@
+//! Secrets of people: read by name, at most once a minute each, and never listed or watched.
+//!
+//! What they hold is not kept: only which keys have a value. A Secret that does not suffice is read
+//! again sooner, so that one that is made is noticed at once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::context::Context;
+use crate::error::Error;
+
+/// When a Secret is read again that was as it should be.
+pub const AGAIN: Duration = Duration::from_secs(60);
+/// When one is read again that was missing, or lacked a key.
+pub const MISSING: Duration = Duration::from_secs(10);
+/// Names that are remembered at a time, before those that nobody waits for are forgotten.
+const REMEMBERED: usize = 1024;
+
+/// Keys of a Secret that have a value; none if there is no such Secret.
+pub type Keys = Option<BTreeSet<String>>;
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// What was read of each, and when. The lock of an entry is held while it is read.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    entries: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Option<Known>>>>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    at: Instant,
+    keys: Arc<Keys>,
+}
+
+impl Known {
+    /// Whether it need not be read again at `now`.
+    fn holds(&self, suffices: bool, now: Instant) -> bool {
+        let lasting = if suffices { AGAIN } else { MISSING };
+        now.saturating_duration_since(self.at) < lasting
+    }
+}
+
+impl Secrets {
+    fn entry(&self, namespace: &str, name: &str) -> Arc<tokio::sync::Mutex<Option<Known>>> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= REMEMBERED {
+            entries.retain(|_, entry| Arc::strong_count(entry) > 1);
+        }
+        Arc::clone(entries.entry((namespace.to_owned(), name.to_owned())).or_default())
+    }
+
+    /// What is known of a Secret, or what `read` finds out at `now`.
+    async fn keys<E>(
+        &self,
+        (namespace, name): (&str, &str),
+        now: Instant,
+        suffices: impl Fn(&Keys) -> bool,
+        read: impl AsyncFnOnce() -> Result<Keys, E>,
+    ) -> Result<Arc<Keys>, E> {
+        let entry = self.entry(namespace, name);
+        let mut known = entry.lock().await;
+        if let Some(known) = known.as_ref().filter(|one| one.holds(suffices(&one.keys), now)) {
+            return Ok(Arc::clone(&known.keys));
+        }
+        let keys = Arc::new(read().await?);
+        *known = Some(Known { at: now, keys: Arc::clone(&keys) });
+        Ok(keys)
+    }
+}
+
+impl Context {
+    /// The keys of a Secret, as they were a minute ago at most; where they did not suffice, ten seconds.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked, or refuses.
+    pub async fn secret_keys(
+        &self,
+        namespace: &str,
+        name: &str,
+        suffices: impl Fn(&Keys) -> bool,
+    ) -> Result<Arc<Keys>, Error> {
+        let read = async || {
+            let secret: Option<Secret> = self.read(namespace, name).await?;
+            Ok(secret.map(|secret| keys(&secret)))
+        };
+        self.secrets.keys((namespace, name), Instant::now(), suffices, read).await
+    }
+}
+
+fn keys(secret: &Secret) -> BTreeSet<String> {
+    let data = secret.data.iter().flatten();
+    data.filter(|(_, value)| !value.0.is_empty()).map(|(key, _)| key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_is_read_once_a_minute_and_sooner_while_it_does_not_suffice() {
+        let (secrets, start) = (Secrets::default(), Instant::now());
+        let (reads, there) = (Cell::new(0), Cell::new(false));
+        let look = async |second: u64, name: &str| {
+            let now = start + Duration::from_secs(second);
+            let read = async || {
+                reads.set(reads.get() + 1);
+                Ok::<_, Infallible>(there.get().then(BTreeSet::new))
+            };
+            let Ok(keys) = secrets.keys(("ns", name), now, Option::is_some, read).await;
+            (reads.get(), keys.is_some())
+        };
+        assert_eq!(look(0, "store").await, (1, false));
+        there.set(true);
+        assert_eq!(look(9, "store").await, (1, false));
+        assert_eq!(look(10, "store").await, (2, true));
+        there.set(false);
+        for second in 11..70 {
+            assert_eq!(look(second, "store").await, (2, true));
+        }
+        assert_eq!(look(70, "store").await, (3, false));
+        assert_eq!(look(70, "other").await, (4, false), "each for itself");
+    }
+
+    #[test]
+    fn values_are_not_kept() {
+        let secret = json!({"data": {"token": "c2VjcmV0", "empty": ""}});
+        let keys = keys(&serde_json::from_value(secret).unwrap());
+        assert_eq!(keys, BTreeSet::from(["token".to_owned()]));
+    }
+}
