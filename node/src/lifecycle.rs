@@ -6,13 +6,14 @@
 //! ```
 
 mod lead;
+mod missing;
 mod readiness;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opaque_ops::admin::Readiness;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic_health::server::HealthReporter;
 
@@ -54,6 +55,8 @@ pub struct Lifecycle {
     pub readiness: Readiness,
     /// True from the moment at which this node gives up its lead and its readiness.
     pub retiring: watch::Receiver<bool>,
+    /// Told when the active generation lacks a table here.
+    pub lacking: Notify,
 }
 
 impl Lifecycle {
@@ -69,6 +72,7 @@ impl Lifecycle {
         tokio::join!(
             self.heartbeat(stop.clone()),
             self.follow(stop.clone()),
+            self.mend(stop.clone()),
             self.retire(stop.clone()),
             self.lead(self.retiring.clone()),
         );
@@ -111,24 +115,22 @@ impl Lifecycle {
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             // A generation is installed when it is whole, so that a load may be cut off anywhere.
-            let settled = tokio::select! {
-                settled = self.catch_up(&snapshot) => settled,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
-            // After a failure the pause is what matters: every heartbeat of a member is a change.
             tokio::select! {
-                changed = snapshots.changed(), if settled => if changed.is_err() { return },
-                () = sleep(RETRY), if !settled => {}
+                () = self.catch_up(&snapshot) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            tokio::select! {
+                changed = snapshots.changed() => if changed.is_err() { return },
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }
 
-    /// One look at the state; false when something failed that may work later.
+    /// One look at the state.
     ///
     /// A node that cannot load all of the active generation still prepares a proposed one: a new
     /// epoch is how a damaged one is repaired.
-    async fn catch_up(&self, snapshot: &Snapshot) -> bool {
+    async fn catch_up(&self, snapshot: &Snapshot) {
         let Some(active) = &snapshot.active else {
             return self.waits("waiting for the first shard map").await;
         };
@@ -140,10 +142,10 @@ impl Lifecycle {
             );
             return self.waits(&reason).await;
         }
-        let settled = self.catch_up_with(active).await;
+        self.catch_up_with(active).await;
         if self.active_now() != Some(active.generation) {
             // What has become active meanwhile comes first.
-            return settled;
+            return;
         }
         let proposed = snapshot.proposed.as_ref();
         for held in self.local.generations() {
@@ -154,42 +156,28 @@ impl Lifecycle {
             }
         }
         match proposed {
-            Some(map) => self.prepare(map).await,
-            None if settled => self.state.forget_failure(),
-            None => {}
+            Some(map) => self.prepare(map, active.generation).await,
+            None => self.state.forget_failure(),
         }
-        settled
     }
 
-    /// Loads the active generation, or as many of its tables as can be loaded, and serves it.
-    async fn catch_up_with(&self, active: &Map) -> bool {
+    /// Loads the active generation, or as many of its tables as can be loaded, and serves it. What is
+    /// missing then is loaded [beside everything else](missing).
+    async fn catch_up_with(&self, active: &Map) {
         let generation = active.generation;
-        let held = self.local.generation(generation);
-        if held.is_none_or(|serving| !serving.is_whole()) {
+        if self.local.generation(generation).is_none() {
             let held = self.local.in_memory();
             let told = self.tells(format!("loading generation {generation}"));
             let serving = self.loader.load_what_can_be(active, &held, &told).await;
-            let failure = serving
-                .missing
-                .iter()
-                .next()
-                .map(|(table, reason)| format!("table {table:?} cannot be loaded: {reason}"));
+            for (table, reason) in &serving.missing {
+                tracing::warn!(generation, table, %reason, "a table cannot be loaded");
+            }
             if !self.local.install(serving) {
                 tracing::info!(generation, "loaded too late: its peers have let it go");
-                return true;
-            }
-            if let Some(reason) = failure {
-                tracing::warn!(generation, %reason, "serving without a table");
-                self.not_ready_yet(&reason);
-                self.state.failed(generation, reason);
-                return false;
+                return;
             }
         }
-        if self.state.active(generation) {
-            self.serves(generation).await;
-            tracing::info!(generation, tables = active.tables.len(), "serving");
-        }
-        true
+        self.goes_live(generation).await;
     }
 
     /// Says what this node is loading, and from time to time how far it is.
@@ -210,7 +198,7 @@ impl Lifecycle {
 
     /// Loads a proposed generation, once; again only while the store is away and the generation is
     /// still proposed, which ends with the leader's deadline.
-    async fn prepare(&self, map: &Map) {
+    async fn prepare(&self, map: &Map, active: u64) {
         let generation = map.generation;
         if self.local.generation(generation).is_some()
             || self.state.failed_generation() == Some(generation)
@@ -219,9 +207,11 @@ impl Lifecycle {
         }
         let told = self.tells(format!("preparing generation {generation}"));
         loop {
-            let held = self.local.in_memory();
-            match self.loader.load(map, &held, &told).await {
-                Ok(serving) => {
+            let (active, held) = (self.local.generation(active), self.local.in_memory());
+            match self.loader.load(map, active.as_deref(), &held, &told).await {
+                Ok(mut serving) => {
+                    // What was missing may have been loaded meanwhile.
+                    serving.share(&self.local.in_memory());
                     if self.local.install(serving) {
                         self.state.prepared(generation);
                     }

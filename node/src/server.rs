@@ -13,7 +13,7 @@ use opaque_seal::Bfv;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
@@ -112,7 +112,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         config.query_deadline,
     ));
     let cluster =
-        Arc::new(Cluster::new(Arc::clone(&coordination), Arc::clone(&local), config.name.clone()));
+        Arc::new(Cluster::new(Arc::clone(&coordination), Arc::clone(&local), config.name.clone(), config.shard));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::NotServing).await;
@@ -196,6 +196,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         health: health.clone(),
         readiness: readiness.clone(),
         retiring,
+        lacking: Notify::new(),
     });
     let mut life = tokio::spawn(lifecycle.run(stopped));
     let mut servers = tokio::spawn(async move { tokio::try_join!(clients, peers) });

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
@@ -8,11 +9,12 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::call::{
-    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+    CallError, Description, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall,
+    ShardCaller,
 };
 use crate::cluster::tests::local;
 use crate::config::Args;
-use crate::coordination::{Change, FileCoordination, Leadership};
+use crate::coordination::{Change, FileCoordination, Leadership, MemberRecord};
 use crate::loader::tests::published;
 use crate::placement::Shards;
 use crate::pool::CpuPool;
@@ -30,16 +32,25 @@ struct Node {
     lead: Leadership,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Node {
     /// Two epochs of the tables `cubes` and `squares` are in the store, and their first ones active.
     /// The node starts with a store that holds an object back.
     async fn start(held_back: Option<&'static str>) -> Self {
+        Self::start_without(&[], held_back).await
+    }
+
+    /// As [`start`](Self::start), with the manifests of the first epochs of some tables gone.
+    async fn start_without(tables: &[&str], held_back: Option<&'static str>) -> Self {
         let directory = TempDir::new().unwrap();
         published(&directory).await;
         published(&directory).await;
+        for table in tables {
+            let manifest = manifest(&directory, table);
+            std::fs::rename(&manifest, manifest.with_extension("gone")).unwrap();
+        }
         let coordination = FileCoordination::open(directory.path().join("state")).await.unwrap();
         coordination.initialize(Shards::equal(1).unwrap()).await.unwrap();
         let lead = coordination.try_lead("test").await.unwrap().unwrap();
@@ -58,6 +69,7 @@ impl Node {
             health: tonic_health::server::health_reporter().0,
             readiness: Readiness::not_yet("starting"),
             retiring: stopped.clone(),
+            lacking: Notify::new(),
             config,
         });
         for table in ["cubes", "squares"] {
@@ -66,7 +78,21 @@ impl Node {
             until_heard(&life, generation).await;
         }
         let running = tokio::spawn(Arc::clone(&life).run(stopped));
-        Self { life, disk, lead, stop, running, _directory: directory }
+        Self { life, disk, lead, stop, running, directory }
+    }
+
+    /// Puts back the manifest of a table's first epoch.
+    fn mend(&self, table: &str) {
+        let manifest = manifest(&self.directory, table);
+        std::fs::rename(manifest.with_extension("gone"), manifest).unwrap();
+    }
+
+    fn record(&self) -> MemberRecord {
+        self.life.state.record(UnixMillis(0), 0)
+    }
+
+    fn misses(&self) -> Vec<String> {
+        self.record().missing.into_keys().collect()
     }
 
     /// Proposes another epoch of `squares`.
@@ -108,9 +134,14 @@ impl Node {
     }
 }
 
-async fn propose(life: &Lifecycle, table: &str, epoch: u64) -> u64 {
+fn manifest(directory: &TempDir, table: &str) -> PathBuf {
+    let epoch = format!("tables/{table}/epochs/00000000000000000001");
+    directory.path().join(epoch).join("manifest.json")
+}
+
+async fn propose(life: &Lifecycle, table: &str, epoch: impl Into<Option<u64>>) -> u64 {
     let active = life.coordination.active().await.unwrap().unwrap().generation;
-    let change = Change::Table { table: table.to_owned(), epoch: Some(epoch) };
+    let change = Change::Table { table: table.to_owned(), epoch: epoch.into() };
     life.coordination.propose(change, active, UnixMillis::now()).await.unwrap().generation
 }
 
@@ -140,6 +171,10 @@ impl ShardCaller for Nobody {
     }
 
     async fn read_rows(&self, _: &Replica, _: &RowsCall) -> Result<Vec<NumberedRow>, CallError> {
+        Err(CallError::TryAnother("nobody is there".into()))
+    }
+
+    async fn describe(&self, _: &Replica, _: &str, _: u64) -> Result<Description, CallError> {
         Err(CallError::TryAnother("nobody is there".into()))
     }
 }
@@ -221,5 +256,73 @@ async fn a_store_that_is_away_for_a_while_is_no_failure_to_prepare() {
     let bad = node.propose(3).await;
     let failed = |node: &Node| says(node).failed.is_some_and(|failed| failed.generation == bad);
     node.until("the node has failed", failed).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_one_table_is_ready_and_loads_it_again_beside_a_proposal() {
+    let node = Node::start_without(&["cubes"], None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    let reason = node.record().missing["cubes"].clone();
+    assert!(reason.contains("manifest.json"), "{reason}");
+    assert_eq!(node.record().active_generation, node.holds()[0]);
+
+    // It is loaded again, and that takes its time.
+    node.disk.held_back.send_replace(Some("cubes/epochs/00000000000000000001/index-0/partition-"));
+    node.mend("cubes");
+    node.until("it is loaded again", |node| !node.partitions_read("cubes/").is_empty()).await;
+    let next = node.propose(2).await;
+    node.until("a proposal is prepared", |node| node.record().prepared_generation == next).await;
+    node.activate(next).await;
+    let serves = |node: &Node| node.record().active_generation == next;
+    node.until("the node serves the proposal", serves).await;
+    assert_eq!((node.is_ready(), node.misses()), (true, vec!["cubes".to_owned()]));
+
+    node.disk.held_back.send_replace(None);
+    node.until("the table is there", |node| node.misses().is_empty()).await;
+    assert!(node.is_ready());
+    // Only what was missing was loaded again.
+    let mut squares = node.partitions_read("squares/");
+    let reads = squares.len();
+    squares.sort();
+    squares.dedup();
+    assert_eq!(squares.len(), reads);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_ready_as_soon_as_it_serves_one_table_and_not_when_none_is_left() {
+    let node = Node::start_without(&["cubes", "squares"], None).await;
+    node.until("both are missing", |node| node.misses() == ["cubes", "squares"]).await;
+    assert!(!node.is_ready());
+    assert!(node.record().message.contains("manifest.json"), "{}", node.record().message);
+    node.mend("squares");
+    node.until("the node is ready", Node::is_ready).await;
+    assert_eq!(node.misses(), ["cubes"]);
+
+    // The only table that it serves is dropped.
+    let dropped = propose(&node.life, "squares", None).await;
+    node.activate(dropped).await;
+    node.until("the node is not ready", |node| !node.is_ready()).await;
+    assert_eq!(node.misses(), ["cubes"]);
+    node.mend("cubes");
+    node.until("the node is ready again", Node::is_ready).await;
+    assert!(node.misses().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_table_that_is_dropped_is_missed_no_more() {
+    let node = Node::start_without(&["cubes"], None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    node.disk.held_back.send_replace(Some("cubes/epochs/00000000000000000001/index-0/partition-"));
+    node.mend("cubes");
+    node.until("it is loaded again", |node| !node.partitions_read("cubes/").is_empty()).await;
+    let dropped = propose(&node.life, "cubes", None).await;
+    node.activate(dropped).await;
+    node.until("it is forgotten", |node| node.misses().is_empty()).await;
+    let serves = |node: &Node| node.record().active_generation == dropped;
+    node.until("the node serves the rest", serves).await;
+    assert!(node.is_ready());
     node.stop().await;
 }

@@ -7,10 +7,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use opaque_crds::cluster::MissingTable;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
 use serde::Deserialize;
 
 use super::build::TEMPLATE;
+use super::missing::missing;
 use super::rollout::ShardState;
 use super::shape::{Shape, shard_of};
 use crate::error::Error;
@@ -26,6 +28,11 @@ pub(super) struct Member {
     pub(super) failed: Option<Failure>,
     pub(super) message: String,
     pub(super) resident_bytes: u64,
+    pub(super) active_generation: i64,
+    /// What it serves, with epochs.
+    pub(super) tables: BTreeMap<String, i64>,
+    /// What it cannot serve, and why.
+    pub(super) missing: BTreeMap<String, String>,
 }
 
 /// A generation that a node could not prepare.
@@ -45,6 +52,8 @@ pub(super) struct Facts {
     pub(super) map: Option<OpaqueShardMap>,
     /// Records of members whose pod exists.
     pub(super) members: Vec<Member>,
+    /// Tables that they miss.
+    pub(super) missing: Vec<MissingTable>,
     pub(super) leader: Option<String>,
 }
 
@@ -68,11 +77,12 @@ impl Facts {
             .find(|lease| lease.name_any() == names::leader_lease(&name))
             .and_then(|lease| lease.spec.as_ref()?.holder_identity.clone())
             .and_then(|holder| pod_of_holder(&holder, &pods));
-        let members = leases
+        let members: Vec<Member> = leases
             .iter()
             .filter(|lease| pods.contains_key(&lease.name_any()))
             .filter_map(member)
             .collect();
+        let missing = missing(&members, |pod| pods.get(pod).is_some_and(is_ready));
         let uid = cluster.uid();
         let of_another = |meta: &ObjectMeta| {
             controller_of(meta).is_some_and(|owner| Some(&owner.uid) != uid.as_ref())
@@ -83,7 +93,7 @@ impl Facts {
         let (others, sets): (Vec<_>, Vec<_>) =
             sets.into_iter().partition(|set| of_another(&set.metadata));
         let leftover = others.first().map(ResourceExt::name_any);
-        Ok(Self { sets, leftover, pods, map, members, leader })
+        Ok(Self { sets, leftover, pods, map, members, missing, leader })
     }
 
     /// The set of a shard.
@@ -100,11 +110,10 @@ impl Facts {
         digest: &str,
     ) -> ShardState {
         let set = self.set(shard);
-        let ready = (0..shape.replicas)
-            .map(|replica| {
-                self.pods.get(&names::pod(cluster, shard, replica)).is_some_and(is_ready)
-            })
-            .collect();
+        let pods = (0..shape.replicas).map(|replica| names::pod(cluster, shard, replica));
+        let lacks = |pod: &String| self.missing.iter().any(|m| m.pod == *pod && m.elsewhere);
+        let lacking = pods.clone().map(|pod| lacks(&pod)).collect();
+        let ready = pods.map(|pod| self.pods.get(&pod).is_some_and(is_ready)).collect();
         ShardState {
             exists: set.is_some(),
             edited: false,
@@ -114,6 +123,7 @@ impl Facts {
             settled: set.is_some_and(|set| is_settled(set, shape.replicas)),
             available: set.is_some_and(|set| is_available(set, shape.replicas)),
             ready,
+            lacking,
         }
     }
 }

@@ -81,6 +81,13 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "Pod {{ $labels.pod }} has not served the active generation for 10 minutes.",
         ),
         alert(
+            "OpaqueTablesMissing",
+            format!("opaque_node_missing_tables{{{of}}} > 0"),
+            "5m",
+            "warning",
+            "Pod {{ $labels.pod }} has not been able to load a table for 5 minutes.",
+        ),
+        alert(
             "OpaqueCertificateExpires",
             format!(
                 "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",
