@@ -10,8 +10,8 @@ use std::{
 
 use opaque_pir::layout::Salt;
 use opaque_proto::v1::{
-    DescribeTableRequest, Epoch, ListEpochsRequest, ListTablesRequest, ListTablesResponse, MissingTable, RollbackRequest,
-    StatusRequest, StatusResponse,
+    DescribeTableRequest, Epoch, ListEpochsRequest, ListTablesRequest, ListTablesResponse,
+    MissingTable, RollbackRequest, StatusRequest, StatusResponse,
 };
 use rand::rngs::{StdRng, SysRng};
 use tokio::{task::spawn_blocking, time::timeout};

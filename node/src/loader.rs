@@ -32,6 +32,8 @@ use crate::store::{IndexManifest, Manifest, Store};
 
 /// Segments under way beyond one for each thread: fetched while those are checked and placed.
 const FETCHED_AHEAD: usize = 2;
+/// Segments under way in a loader beside another: one is fetched while one is placed.
+const ASIDE: usize = 2;
 
 /// Loads one shard's part of whole generations.
 pub struct Loader {
@@ -41,7 +43,7 @@ pub struct Loader {
     /// A permit for each segment that is fetched, checked or placed.
     segments: Semaphore,
     /// A permit for the plane whose tables are built.
-    building: Semaphore,
+    building: Arc<Semaphore>,
 }
 
 /// How much of a load is in memory. Tables that are held already do not count.
@@ -88,7 +90,19 @@ impl Loader {
     /// pool's.
     pub fn new(shard: u32, store: Store, pool: CpuPool, threads: usize) -> Self {
         let segments = Semaphore::new(threads.max(1) + FETCHED_AHEAD);
-        Self { shard, store, pool, segments, building: Semaphore::new(1) }
+        Self { shard, store, pool, segments, building: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// A loader of the same shard that holds up this one with nothing but the plane that it builds.
+    pub fn aside(&self) -> Self {
+        let Self { shard, store, pool, segments: _, building } = self;
+        Self {
+            shard: *shard,
+            store: store.clone(),
+            pool: pool.clone(),
+            segments: Semaphore::new(ASIDE),
+            building: Arc::clone(building),
+        }
     }
 
     /// Every table of a proposed map. What a generation of `held` has at the same epoch and the same

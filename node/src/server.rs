@@ -111,8 +111,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         pool.clone(),
         config.query_deadline,
     ));
-    let cluster =
-        Arc::new(Cluster::new(Arc::clone(&coordination), Arc::clone(&local), config.name.clone(), config.shard));
+    let cluster = Arc::new(Cluster::new(
+        Arc::clone(&coordination),
+        Arc::clone(&local),
+        config.name.clone(),
+        config.shard,
+    ));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::NotServing).await;

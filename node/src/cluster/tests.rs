@@ -156,7 +156,8 @@ impl Node {
         });
         let local = Arc::new(local(&directory));
         let coordination = Arc::clone(&state) as Arc<dyn Coordination>;
-        let cluster = Arc::new(Cluster::new(coordination, Arc::clone(&local), "node".to_owned(), 0));
+        let cluster =
+            Arc::new(Cluster::new(coordination, Arc::clone(&local), "node".to_owned(), 0));
         Self { cluster, state, local, lead, _directory: directory }
     }
 

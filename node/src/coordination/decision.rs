@@ -68,8 +68,8 @@ pub fn alive<'a>(
 /// Whether every shard of `map` has a live replica that serves its generation, and one for each of its
 /// tables.
 pub fn serving(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Duration) -> bool {
-    let serving = alive(members, now, ttl)
-        .filter(|member| member.active_generation == map.generation);
+    let serving =
+        alive(members, now, ttl).filter(|member| member.active_generation == map.generation);
     let mut lacking = BTreeMap::<ShardId, BTreeSet<&String>>::new();
     for member in serving {
         let missing = member.missing.keys().collect();

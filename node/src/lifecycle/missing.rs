@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::turns::Turns;
 use super::Lifecycle;
 use crate::coordination::{Map, UnixMillis};
-use crate::loader::described;
+use crate::loader::{Loader, described};
 use crate::placement::Shards;
 use crate::replica::describers;
 use crate::served::{ServedTable, Serving};
@@ -53,17 +53,18 @@ impl Lifecycle {
 
     /// Describes and loads what is missing, until `stop`.
     pub(super) async fn mend(&self, mut stop: watch::Receiver<bool>) {
+        let loader = self.loader.aside();
         let mut turns = Turns::new(&self.config.name);
         loop {
             tokio::select! {
-                () = self.mend_next(&mut turns) => {}
+                () = self.mend_next(&loader, &mut turns) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }
 
     /// One turn: the description of what has just been found missing, or another attempt to load one table.
-    async fn mend_next(&self, turns: &mut Turns) {
+    async fn mend_next(&self, loader: &Loader, turns: &mut Turns) {
         let active = self.active_now().and_then(|active| self.local.generation(active));
         let Some(serving) = active.filter(|serving| !serving.is_whole()) else {
             self.lacking.notified().await;
@@ -71,7 +72,7 @@ impl Lifecycle {
         };
         let new = turns.keep(&missing(&serving), Instant::now());
         iter(new)
-            .map(|(table, epoch)| self.describe(&serving, table, epoch))
+            .map(|(table, epoch)| self.describe(loader, &serving, table, epoch))
             .buffer_unordered(DESCRIBED)
             .collect::<()>()
             .await;
@@ -81,18 +82,18 @@ impl Lifecycle {
             // Another generation may be active, and lack other tables.
             () = self.lacking.notified() => return,
         }
-        if !self.load_again(&serving.map, &table, epoch).await {
+        if !self.load_again(loader, &serving.map, &table, epoch).await {
             turns.failed(&table, Instant::now());
-            self.describe(&serving, table, epoch).await;
+            self.describe(loader, &serving, table, epoch).await;
         }
     }
 
     /// Loads one table, unless the active generation lets it go meanwhile; false if it is still missing.
-    async fn load_again(&self, map: &Map, table: &str, epoch: u64) -> bool {
+    async fn load_again(&self, loader: &Loader, map: &Map, table: &str, epoch: u64) -> bool {
         let alone = Map { tables: [(table.to_owned(), epoch)].into(), ..map.clone() };
         let held = self.local.in_memory();
         let loaded = tokio::select! {
-            loaded = self.loader.load_what_can_be(&alone, &held, &|_| {}) => loaded,
+            loaded = loader.load_what_can_be(&alone, &held, &|_| {}) => loaded,
             () = self.let_go(&map.shards, table, epoch) => return true,
         };
         let Some(found) = loaded.tables.get(table) else {
@@ -118,9 +119,10 @@ impl Lifecycle {
     async fn let_go(&self, shards: &Shards, table: &str, epoch: u64) {
         let mut snapshots = self.coordination.watch();
         let gone = snapshots.wait_for(|snapshot| {
-            snapshot.active.as_ref().is_some_and(|map| {
-                map.shards != *shards || map.tables.get(table) != Some(&epoch)
-            })
+            snapshot
+                .active
+                .as_ref()
+                .is_some_and(|map| map.shards != *shards || map.tables.get(table) != Some(&epoch))
         });
         if gone.await.is_err() {
             std::future::pending::<()>().await;
@@ -128,16 +130,16 @@ impl Lifecycle {
     }
 
     /// Finds out what is needed to coordinate a missing table's queries, if that is not known yet.
-    async fn describe(&self, serving: &Serving, table: String, epoch: u64) {
+    async fn describe(&self, loader: &Loader, serving: &Serving, table: String, epoch: u64) {
         let map = &serving.map;
         let now = self.local.generation(map.generation);
         if now.is_none_or(|now| now.described.contains_key(&table)) {
             return;
         }
-        let by_store = timeout(DESCRIBING, self.loader.describe(&map.shards, &table, epoch)).await;
+        let by_store = timeout(DESCRIBING, loader.describe(&map.shards, &table, epoch)).await;
         let found = match by_store {
             Ok(Ok(described)) => Some(described),
-            Ok(Err(_)) | Err(_) => self.described_by_peers(map, &table, epoch).await,
+            Ok(Err(_)) | Err(_) => self.described_by_peers(loader, map, &table, epoch).await,
         };
         let Some(found) = found.map(Arc::new) else { return };
         self.amend(map, &table, epoch, |serving| {
@@ -148,8 +150,14 @@ impl Lifecycle {
 
     /// A table as a peer describes it. Where the store has the manifest and a public part is damaged, the
     /// peer's manifest has to be the same.
-    async fn described_by_peers(&self, map: &Map, table: &str, epoch: u64) -> Option<ServedTable> {
-        let stored = timeout(DESCRIBING, self.loader.manifest(table, epoch)).await;
+    async fn described_by_peers(
+        &self,
+        loader: &Loader,
+        map: &Map,
+        table: &str,
+        epoch: u64,
+    ) -> Option<ServedTable> {
+        let stored = timeout(DESCRIBING, loader.manifest(table, epoch)).await;
         let stored = stored.ok().and_then(Result::ok);
         let snapshot = self.coordination.watch().borrow().clone();
         let fresh = (UnixMillis::now(), self.policy().member_ttl);

@@ -106,7 +106,9 @@ fn refusal(retiring: bool, active: Option<u64>, held: &[Arc<Serving>]) -> Option
     match newest {
         _ if retiring => Some(DRAINING),
         None if held.is_empty() => Some("the active generation is not loaded yet"),
-        Some(serving) if !serving.has_answers() => Some("no table of the active generation is here"),
+        Some(serving) if !serving.has_answers() => {
+            Some("no table of the active generation is here")
+        }
         Some(_) | None => None,
     }
 }

@@ -86,7 +86,8 @@ async fn segments_come_side_by_side_in_their_order_and_progress_adds_up() {
     let told = Mutex::new(Vec::new());
     let listener = |progress| told.lock().unwrap().push(progress);
     let map = map();
-    let loading = tokio::time::timeout(Duration::from_secs(60), loader.load(&map, None, &[], &listener));
+    let loading =
+        tokio::time::timeout(Duration::from_secs(60), loader.load(&map, None, &[], &listener));
     let serving = loading.await.unwrap().unwrap();
 
     let mut total = 0;

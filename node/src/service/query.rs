@@ -15,9 +15,9 @@ use opaque_proto::v1::query_server::Query;
 use opaque_proto::v1::{
     AnswerHeader, DescribeTableRequest, Epoch, KeyChunk, ListEpochsRequest, ListEpochsResponse,
     ListTablesRequest, ListTablesResponse, LoadRequest, LoadResponse, LookupHeader, LookupRequest,
-    LookupResponse, MissingTable, PublicPartsRequest, PublicPartsResponse, RegisterKeysResponse, RollbackRequest,
-    RollbackResponse, ScanRequest, ScanResponse, ScannedRow, StatusRequest, StatusResponse,
-    TableDescription, lookup_request, lookup_response,
+    LookupResponse, MissingTable, PublicPartsRequest, PublicPartsResponse, RegisterKeysResponse,
+    RollbackRequest, RollbackResponse, ScanRequest, ScanResponse, ScannedRow, StatusRequest,
+    StatusResponse, TableDescription, lookup_request, lookup_response,
 };
 use opaque_seal::EVALUATION_KEYS_BYTES;
 use rayon::ThreadPool;

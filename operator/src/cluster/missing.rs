@@ -22,7 +22,9 @@ pub(super) fn missing(members: &[Member], ready: impl Fn(&str) -> bool) -> Vec<M
     let mut missing: Vec<_> = lacked.map(entry).collect();
     missing.sort_by(|one, other| {
         let key = |entry: &MissingTable| (entry.elsewhere, entry.shard);
-        key(one).cmp(&key(other)).then_with(|| (&one.table, &one.pod).cmp(&(&other.table, &other.pod)))
+        key(one)
+            .cmp(&key(other))
+            .then_with(|| (&one.table, &one.pod).cmp(&(&other.table, &other.pod)))
     });
     missing
 }
@@ -109,8 +111,7 @@ mod tests {
 
     #[test]
     fn what_nobody_serves_comes_first() {
-        let members =
-            [member("a", 0, &["t", "u"]), member("b", 0, &["u"]), member("c", 1, &["t"])];
+        let members = [member("a", 0, &["t", "u"]), member("b", 0, &["u"]), member("c", 1, &["t"])];
         assert_eq!(
             elsewhere(&members),
             [
@@ -162,7 +163,8 @@ mod tests {
         let lacks = member("demo-shard-0-1", 0, &["t"]);
         let told = report(&[lacks.clone(), member("demo-shard-0-0", 0, &[])]);
         let degraded = told.conditions.iter().find(|c| c.type_ == "Degraded").unwrap();
-        let words = "pod demo-shard-0-1 cannot load table t, another pod of shard 0 serves it: damaged";
+        let words =
+            "pod demo-shard-0-1 cannot load table t, another pod of shard 0 serves it: damaged";
         assert_eq!((degraded.status.as_str(), degraded.reason.as_str()), ("True", "TablesMissing"));
         assert_eq!(degraded.message, words);
         let rollout = told.operations.iter().find(|one| one.name == "Rollout").unwrap();
@@ -176,6 +178,9 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let told = report(&[member("demo-shard-0-1", 0, &many)]);
         assert_eq!(told.missing_tables.len(), REPORTED);
-        assert_eq!(report(&[]).conditions.iter().find(|c| c.type_ == "Degraded").unwrap().status, "False");
+        assert_eq!(
+            report(&[]).conditions.iter().find(|c| c.type_ == "Degraded").unwrap().status,
+            "False"
+        );
     }
 }

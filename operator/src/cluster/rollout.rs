@@ -237,12 +237,21 @@ mod tests {
         // The pod that lacks a table is the first to be replaced, and the only one until it is whole.
         let old = shard(false, &[true, true, true]);
         let lacks = lacking(&old, &[false, false, true]);
-        assert_eq!((plan(std::slice::from_ref(&lacks)), lacks.partition()), (vec![Verdict::Apply], 2));
+        assert_eq!(
+            (plan(std::slice::from_ref(&lacks)), lacks.partition()),
+            (vec![Verdict::Apply], 2)
+        );
         let down = lacking(&shard(false, &[true, true, false]), &[false, true, false]);
-        assert_eq!((plan(std::slice::from_ref(&down)), down.partition()), (vec![Verdict::Apply], 1));
+        assert_eq!(
+            (plan(std::slice::from_ref(&down)), down.partition()),
+            (vec![Verdict::Apply], 1)
+        );
         // What no pod can load is not lacking: see `missing`.
         let everywhere = lacking(&old, &[false; 3]);
-        assert_eq!((plan(&[everywhere.clone()]), everywhere.partition()), (vec![Verdict::Apply], 0));
+        assert_eq!(
+            (plan(&[everywhere.clone()]), everywhere.partition()),
+            (vec![Verdict::Apply], 0)
+        );
     }
 
     fn any_shard() -> impl Strategy<Value = ShardState> {

@@ -86,7 +86,10 @@ mod tests {
             let pause = turns.pause("t", failures);
             assert!(pause <= full && pause >= full.mul_f64(0.8), "{failures}: {pause:?}");
         }
-        assert_eq!(turns.pause("t", u32::MAX).as_secs().clamp(48, 60), turns.pause("t", u32::MAX).as_secs());
+        assert_eq!(
+            turns.pause("t", u32::MAX).as_secs().clamp(48, 60),
+            turns.pause("t", u32::MAX).as_secs()
+        );
         assert_ne!(turns.pause("t", 9), turns.pause("u", 9));
         assert_ne!(turns.pause("t", 9), Turns::new("shard-0-1").pause("t", 9));
     }

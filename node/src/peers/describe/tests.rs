@@ -67,9 +67,8 @@ async fn a_description_of_something_else_or_with_a_wrong_byte_or_size_is_refused
     }
     let more = good.last().cloned().unwrap();
     refused("it goes on", [good.clone(), vec![more]].concat()).await;
-    let size = |bytes| DescribeResponse {
-        part: Some(describe_response::Part::ManifestBytes(bytes)),
-    };
+    let size =
+        |bytes| DescribeResponse { part: Some(describe_response::Part::ManifestBytes(bytes)) };
     refused("too large", vec![size(MAX_MANIFEST_BYTES + 1)]).await;
     let empty = DescribeResponse { part: Some(describe_response::Part::Chunk(Bytes::new())) };
     refused("empty chunks for ever", vec![size(8), empty.clone(), empty]).await;
