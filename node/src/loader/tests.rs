@@ -140,10 +140,10 @@ async fn a_held_table_that_is_gone_from_the_store_is_no_new_generation() {
     let told = Mutex::new(Vec::new());
     let held = [Arc::new(loader.load(&map(), None, &[], &|_| {}).await.unwrap())];
     let listener = |progress| told.lock().unwrap().push(progress);
-    loader.load(&map(), &held, &listener).await.unwrap();
+    loader.load(&map(), None, &held, &listener).await.unwrap();
     assert!(told.lock().unwrap().is_empty());
     std::fs::remove_dir_all(directory.path().join("tables/cubes")).unwrap();
-    let error = loader.load(&map(), &held, &listener).await.unwrap_err();
+    let error = loader.load(&map(), None, &held, &listener).await.unwrap_err();
     assert!(error.to_string().contains("cubes"), "{error}");
 }
 

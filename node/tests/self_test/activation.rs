@@ -12,7 +12,7 @@ use opaque_node::loader::Loader;
 use opaque_node::placement::Shards;
 use opaque_node::replica::ReplicaState;
 use opaque_ops::admin::Readiness;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::faults::Fault;
 use super::harness::{Cluster, InProcess, SHARDS, local};
@@ -92,6 +92,7 @@ async fn propose_to(cluster: Cluster, arguments: &[&str], late: Duration) -> (Ou
             health: tonic_health::server::health_reporter().0,
             readiness: Readiness::not_yet("starting"),
             retiring: stopped.clone(),
+            lacking: Notify::new(),
             config,
         };
         lives.push(tokio::spawn(Arc::new(lifecycle).run(stopped.clone())));
