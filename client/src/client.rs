@@ -10,8 +10,8 @@ use std::{
 
 use opaque_pir::layout::Salt;
 use opaque_proto::v1::{
-    DescribeTableRequest, Epoch, ListEpochsRequest, ListTablesRequest, RollbackRequest,
-    StatusRequest, StatusResponse,
+    DescribeTableRequest, Epoch, ListEpochsRequest, ListTablesRequest, ListTablesResponse,
+    MissingTable, RollbackRequest, StatusRequest, StatusResponse,
 };
 use rand::rngs::{StdRng, SysRng};
 use tokio::{task::spawn_blocking, time::timeout};
@@ -53,6 +53,15 @@ pub struct ClientConfig {
     pub public_dir: PathBuf,
     /// Time that one call may take, failover included.
     pub deadline: Duration,
+}
+
+/// The tables of a cluster.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    /// Those that can be asked.
+    pub tables: Vec<Table>,
+    /// Those that the asked node can neither load nor describe, and why.
+    pub missing: Vec<(String, String)>,
 }
 
 /// What replaces a profile's settings.
@@ -229,13 +238,15 @@ impl Client {
         })
     }
 
-    /// Every table of the cluster.
-    pub async fn tables(&self) -> Result<Vec<Table>, Error> {
+    /// Every table of the cluster, as one node knows them.
+    pub async fn tables(&self) -> Result<Tables, Error> {
         let list = self.session.call(self.config.deadline, |mut client: NodeClient| async move {
             client.list_tables(ListTablesRequest {}).await
         });
-        let list = list.await?.into_inner().tables;
-        Ok(list.into_iter().map(Table::try_from).collect::<Result<_, _>>()?)
+        let ListTablesResponse { tables, missing } = list.await?.into_inner();
+        let tables = tables.into_iter().map(Table::try_from).collect::<Result<_, _>>()?;
+        let missing = missing.into_iter().map(|MissingTable { table, reason }| (table, reason));
+        Ok(Tables { tables, missing: missing.collect() })
     }
 
     /// A table as it is served now.

@@ -67,7 +67,7 @@ pub mod session;
 pub mod sql;
 
 #[cfg(not(target_family = "wasm"))]
-pub use client::{Client, ClientConfig, Event, OnEvent, Overrides};
+pub use client::{Client, ClientConfig, Event, OnEvent, Overrides, Tables};
 #[cfg(not(target_family = "wasm"))]
 pub use credentials::Credentials;
 #[cfg(not(target_family = "wasm"))]

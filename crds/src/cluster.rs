@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client_auth::{ClientAuth, ClientAuthMode};
 pub use pod::{ContainerOverlay, PodMetadata, PodOverlay, PodTemplate};
-pub use state::OpaqueClusterStatus;
+pub use state::{MissingTable, OpaqueClusterStatus};
 pub use storage::Storage;
 pub use tls::{IssuerReference, Tls};
 

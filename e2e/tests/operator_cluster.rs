@@ -1,6 +1,8 @@
 //! The controller of OpaqueClusters against a real API server. There is no kubelet: the test writes the status
 //! of pods and StatefulSets.
 
+#[path = "operator_cluster/missing.rs"]
+mod missing;
 #[path = "operator_cluster/repair.rs"]
 mod repair;
 #[path = "operator_cluster/size.rs"]
@@ -61,6 +63,7 @@ async fn a_cluster_is_made_kept_and_explained() -> Result<()> {
     test.a_nodes_words_read_no_secret().await?;
     test.a_changed_image_goes_shard_by_shard().await?;
     test.paused_changes_nothing().await?;
+    test.no_rollout_passes_a_pod_that_lacks_a_table().await?;
     test.edited_templates_are_put_back_shard_by_shard().await?;
     test.a_set_scaled_by_hand_does_not_stall_a_rollout().await?;
     test.a_misspelt_field_is_named().await?;

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use opaque_pir::geometry::Geometry;
 use thiserror::Error;
 
+use crate::store::Manifest;
+
 /// A node as one replica of its shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {
@@ -103,6 +105,15 @@ impl RowsLimit {
 /// A row's number in its load, and its encoding.
 pub type NumberedRow = (u64, Vec<u8>);
 
+/// What a node needs of a table that it cannot load to coordinate its queries.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// Everything public about the epoch.
+    pub manifest: Manifest,
+    /// The public part of each plane of each index, in the manifest's order.
+    pub public_parts: Vec<Vec<Bytes>>,
+}
+
 /// Why one replica did not contribute.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -134,6 +145,14 @@ pub trait ShardCaller: Send + Sync {
         replica: &Replica,
         call: &RowsCall,
     ) -> Result<Vec<NumberedRow>, CallError>;
+
+    /// Asks `replica` for the description of an epoch of a table.
+    async fn describe(
+        &self,
+        replica: &Replica,
+        table: &str,
+        epoch: u64,
+    ) -> Result<Description, CallError>;
 }
 
 /// What a replica says of itself.

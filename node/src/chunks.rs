@@ -37,6 +37,11 @@ impl Collector {
         Ok(())
     }
 
+    /// Whether nothing is wanted any more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.received.len() == self.total
+    }
+
     /// The whole.
     ///
     /// # Errors

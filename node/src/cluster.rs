@@ -13,7 +13,7 @@ use crate::coordination::{
 use crate::coordinator::Replicas;
 use crate::error::NodeError;
 use crate::local::LocalShard;
-use crate::replica::{Directory, member_to_proto};
+use crate::replica::{Asked, Directory, member_to_proto, replica};
 use crate::served::{ServedIndex, ServedTable, Serving};
 
 /// How much longer than the leader's own deadline to wait for its decision.
@@ -28,20 +28,22 @@ const UNHEARD: &str = "proposing, with an answer lost; the change may still come
 pub struct Cluster {
     coordination: Arc<dyn Coordination>,
     local: Arc<LocalShard>,
+    shard: u32,
     directory: Directory,
     member_ttl: Duration,
 }
 
 impl Cluster {
-    /// A view through `coordination`, with tables as `local` holds them.
+    /// A view through `coordination`, with tables as `local` holds them for `shard`.
     pub fn new(
         coordination: Arc<dyn Coordination>,
         local: Arc<LocalShard>,
         own_name: String,
+        shard: u32,
     ) -> Self {
         let member_ttl = coordination.rhythm().member_ttl;
         let directory = Directory::new(own_name, member_ttl);
-        Self { coordination, local, directory, member_ttl }
+        Self { coordination, local, shard, directory, member_ttl }
     }
 
     /// The active generation, loaded.
@@ -61,11 +63,24 @@ impl Cluster {
             .ok_or_else(|| NodeError::NotReady("this node is still loading".into()))
     }
 
-    /// A table in the active generation.
+    /// A table in the active generation, whether this node has its shard's part of it or other replicas
+    /// only.
+    ///
+    /// # Errors
+    /// [`NodeError::ShardUnavailable`] for a table of which not even its description is known here.
     pub fn table(&self, name: &str) -> Result<(Arc<Serving>, Arc<ServedTable>), NodeError> {
         let serving = self.active()?;
-        let table = find_table(&serving, name)?;
+        let table = self.find_table(&serving, name)?;
         Ok((serving, table))
+    }
+
+    /// Name and epoch of a table in the active generation, whatever this node has of it.
+    pub fn entry(&self, name: &str) -> Result<(String, u64), NodeError> {
+        let serving = self.active()?;
+        let mut tables = serving.map.tables.iter();
+        let found = tables.find(|(table, _)| table.eq_ignore_ascii_case(name));
+        let unknown = || NodeError::UnknownTable(name.to_owned());
+        found.map(|(table, epoch)| (table.clone(), *epoch)).ok_or_else(unknown)
     }
 
     /// A table at the epoch that a client asks for: in the active generation, or in an earlier one
@@ -82,21 +97,23 @@ impl Cluster {
             .rev()
             .filter(|serving| serving.map.generation <= newest)
             .find_map(|serving| {
-                let table = find_table(&serving, name).ok()?;
+                let table = serving.table(name).ok().cloned()?;
                 (table.manifest.epoch == epoch).then_some((serving, table))
             })
             .map_or_else(
                 || {
-                    find_table(&active, name)?;
+                    self.find_table(&active, name)?;
                     Err(NodeError::StaleEpoch { table: name.to_owned(), epoch })
                 },
                 Ok,
             )
     }
 
-    /// The replicas to ask, by shard.
-    pub fn replicas(&self, serving: &Serving) -> Replicas {
-        self.directory.replicas(&self.snapshot(), &serving.map, UnixMillis::now())
+    /// The replicas to ask about a table, by shard.
+    pub fn replicas(&self, serving: &Serving, table: &ServedTable) -> Replicas {
+        let table = table.manifest.schema.table();
+        let asked = Asked { table, here: serving.tables.contains_key(table) };
+        self.directory.replicas(&self.snapshot(), &serving.map, asked, UnixMillis::now())
     }
 
     /// Whether clients may load a table, or roll it back, as far as this node knows now. It is checked again
@@ -247,8 +264,18 @@ impl Cluster {
     pub fn nodes(&self) -> Vec<crate::call::Replica> {
         let snapshot = self.snapshot();
         let Some(map) = &snapshot.active else { return Vec::new() };
-        let replicas = self.directory.replicas(&snapshot, map, UnixMillis::now());
-        replicas.into_values().flatten().collect()
+        let members = snapshot.members.iter();
+        members.filter(|member| map.shards.contains(member.shard)).map(replica).collect()
+    }
+
+    /// As [`Serving::table`]; a table that cannot even be described is told as this node's shard's.
+    fn find_table(&self, serving: &Serving, name: &str) -> Result<Arc<ServedTable>, NodeError> {
+        serving.table(name).cloned().map_err(|error| match error {
+            NodeError::TableMissing { .. } => {
+                NodeError::ShardUnavailable { shard: self.shard, reason: error.to_string() }
+            }
+            other => other,
+        })
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -272,21 +299,6 @@ pub fn index_of(table: &ServedTable, column: u32) -> Result<Arc<ServedIndex>, No
         .get(&column)
         .cloned()
         .ok_or_else(|| NodeError::UnknownColumn { table: name(), column })
-}
-
-/// SQL folds case; names of tables differ in more than that, because a proposal checks it.
-fn find_table(serving: &Serving, name: &str) -> Result<Arc<ServedTable>, NodeError> {
-    let mut tables = serving.tables.iter();
-    if let Some((_, table)) = tables.find(|(table, _)| table.eq_ignore_ascii_case(name)) {
-        return Ok(Arc::clone(table));
-    }
-    let mut missing = serving.missing.iter();
-    match missing.find(|(table, _)| table.eq_ignore_ascii_case(name)) {
-        Some((table, reason)) => {
-            Err(NodeError::NotReady(format!("table {table:?} cannot be loaded: {reason}")))
-        }
-        None => Err(NodeError::UnknownTable(name.to_owned())),
-    }
 }
 
 #[cfg(test)]

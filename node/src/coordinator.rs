@@ -18,7 +18,8 @@ use tokio::time::Instant as Deadline;
 pub use self::gather::Patience;
 pub(crate) use self::gather::gather;
 use crate::call::{
-    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, RowsLimit, ShardCaller,
+    CallError, Description, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, RowsLimit,
+    ShardCaller,
 };
 use crate::demand::{self, Part};
 use crate::error::NodeError;
@@ -208,6 +209,19 @@ impl Coordinator {
             async move { caller.read_rows(&replica, &call).await }
         });
         Ok(replies.await?.into_iter().flat_map(|(_, rows)| rows).collect())
+    }
+
+    /// Asks `replica` for the description of an epoch of a table.
+    ///
+    /// # Errors
+    /// As [`ShardCaller::describe`].
+    pub async fn describe(
+        &self,
+        replica: &Replica,
+        table: &str,
+        epoch: u64,
+    ) -> Result<Description, CallError> {
+        self.caller.describe(replica, table, epoch).await
     }
 
     /// Encodes the slice of every shard that has a part of the index.

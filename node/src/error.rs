@@ -17,6 +17,14 @@ pub enum NodeError {
     /// No such table in the active generation.
     #[error("no table {0:?} in this cluster: `opaque tables` lists them")]
     UnknownTable(String),
+    /// The table is in the active generation, and this node could not load it.
+    #[error("table {table:?} cannot be loaded: {reason}")]
+    TableMissing {
+        /// The table's name.
+        table: String,
+        /// Why it could not be loaded.
+        reason: String,
+    },
     /// The column has no matrix.
     #[error("column {column} of table {table:?} is not searchable")]
     UnknownColumn {
@@ -104,6 +112,7 @@ impl NodeError {
     pub fn class(&self) -> (Code, &'static str) {
         match self {
             Self::UnknownTable(_) => (Code::NotFound, "unknown-table"),
+            Self::TableMissing { .. } => (Code::Unavailable, "table-missing"),
             Self::UnknownColumn { .. } => (Code::InvalidArgument, "unknown-column"),
             Self::Malformed(_) => (Code::InvalidArgument, "malformed"),
             Self::Params => (Code::FailedPrecondition, "params"),

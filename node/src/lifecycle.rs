@@ -7,6 +7,7 @@
 
 mod lead;
 mod metrics;
+mod missing;
 mod probe;
 mod reach;
 mod readiness;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opaque_ops::admin::Readiness;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic_health::server::HealthReporter;
 
@@ -69,6 +70,8 @@ pub struct Lifecycle {
     pub readiness: Readiness,
     /// True from the moment at which this node gives up its lead and its readiness.
     pub retiring: watch::Receiver<bool>,
+    /// Told when the active generation lacks a table here.
+    pub lacking: Notify,
 }
 
 impl Lifecycle {
@@ -84,6 +87,7 @@ impl Lifecycle {
         tokio::join!(
             self.heartbeat(stop.clone()),
             self.follow(stop.clone()),
+            self.mend(stop.clone()),
             self.retire(stop.clone()),
             self.watch_reach(stop.clone()),
             self.lead(self.retiring.clone()),
@@ -127,24 +131,22 @@ impl Lifecycle {
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             // A generation is installed when it is whole, so that a load may be cut off anywhere.
-            let settled = tokio::select! {
-                settled = self.catch_up(&snapshot) => settled,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
-            // After a failure the pause is what matters: every heartbeat of a member is a change.
             tokio::select! {
-                changed = snapshots.changed(), if settled => if changed.is_err() { return },
-                () = sleep(RETRY), if !settled => {}
+                () = self.catch_up(&snapshot) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            tokio::select! {
+                changed = snapshots.changed() => if changed.is_err() { return },
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }
 
-    /// One look at the state; false when something failed that may work later.
+    /// One look at the state.
     ///
     /// A node that cannot load all of the active generation still prepares a proposed one: a new
     /// epoch is how a damaged one is repaired.
-    async fn catch_up(&self, snapshot: &Snapshot) -> bool {
+    async fn catch_up(&self, snapshot: &Snapshot) {
         let Some(active) = &snapshot.active else {
             return self.before_the_first(snapshot).await;
         };
@@ -156,10 +158,10 @@ impl Lifecycle {
             );
             return self.waits(&reason).await;
         }
-        let settled = self.catch_up_with(active, snapshot.map_uid.as_deref()).await;
+        self.catch_up_with(active).await;
         if self.active_now() != Some(active.generation) {
             // What has become active meanwhile comes first.
-            return settled;
+            return;
         }
         let proposed = snapshot.proposed.as_ref();
         for held in self.local.generations() {
@@ -171,21 +173,19 @@ impl Lifecycle {
             }
         }
         match proposed {
-            Some(map) => self.prepare(map, snapshot).await,
-            None if settled => self.state.forget_failure(),
-            None => {}
+            Some(map) => self.prepare(map, Some(active)).await,
+            None => self.state.forget_failure(),
         }
-        settled
     }
 
     /// Waits for a map to become active, and prepares one that is proposed: a map that was lost while
     /// no node served it.
-    async fn before_the_first(&self, snapshot: &Snapshot) -> bool {
+    async fn before_the_first(&self, snapshot: &Snapshot) {
         let reason = match (&snapshot.proposed, &snapshot.standing) {
             (Some(map), _) if map.shards.contains(ShardId(self.config.shard)) => {
-                self.prepare(map, snapshot).await;
+                self.prepare(map, None).await;
                 if self.state.failed_generation() == Some(map.generation) {
-                    return true;
+                    return;
                 }
                 format!("waiting for generation {} to become active", map.generation)
             }
@@ -194,41 +194,26 @@ impl Lifecycle {
             }
             _ => "waiting for the first shard map".to_owned(),
         };
-        self.waits(&reason).await
+        self.waits(&reason).await;
     }
 
-    /// Loads the active generation, or as many of its tables as can be loaded, and serves it.
-    /// `map_uid` tells which object it was read from.
-    async fn catch_up_with(&self, active: &Map, map_uid: Option<&str>) -> bool {
+    /// Loads the active generation, or as many of its tables as can be loaded, and serves it. What is
+    /// missing then is loaded [beside everything else](missing).
+    async fn catch_up_with(&self, active: &Map) {
         let generation = active.generation;
-        let held = self.local.generation(generation);
-        if held.is_none_or(|serving| !serving.is_whole()) {
+        if self.local.generation(generation).is_none() {
             let held = self.local.in_memory();
             let told = self.tells(format!("loading generation {generation}"));
             let serving = self.loader.load_what_can_be(active, &held, &told).await;
-            let failure = serving
-                .missing
-                .iter()
-                .next()
-                .map(|(table, reason)| format!("table {table:?} cannot be loaded: {reason}"));
+            for (table, reason) in &serving.missing {
+                tracing::warn!(generation, table, %reason, "a table cannot be loaded");
+            }
             if !self.local.install(serving) {
                 tracing::info!(generation, "loaded too late: its peers have let it go");
-                // There is a newer one to look at.
-                return self.active_now() != Some(generation);
-            }
-            if let Some(reason) = failure {
-                tracing::warn!(generation, %reason, "serving without a table");
-                self.not_ready_yet(&reason);
-                self.state.failed(generation, reason);
-                return false;
+                return;
             }
         }
-        let held = self.local.generation(generation);
-        if held.is_some_and(|serving| self.state.active(&serving, map_uid)) {
-            self.serves(generation).await;
-            tracing::info!(generation, tables = active.tables.len(), "serving");
-        }
-        true
+        self.goes_live(generation).await;
     }
 
     /// Says what this node is loading, and from time to time how far it is.
@@ -248,9 +233,9 @@ impl Lifecycle {
     }
 
     /// Loads a proposed generation, once; again only while the store is away and the generation is
-    /// still proposed, which ends with the leader's deadline. While nothing is active, what can be loaded
-    /// of it is enough, as at a restart.
-    async fn prepare(&self, map: &Map, snapshot: &Snapshot) {
+    /// still proposed, which ends with the leader's deadline. What the `active` generation lacks may be
+    /// missing here too. While nothing is active, what can be loaded is enough, as at a restart.
+    async fn prepare(&self, map: &Map, active: Option<&Map>) {
         let generation = map.generation;
         if self.local.generation(generation).is_some_and(|held| is_of(&held, map))
             || self.state.failed_generation() == Some(generation)
@@ -259,9 +244,12 @@ impl Lifecycle {
         }
         let told = self.tells(format!("preparing generation {generation}"));
         loop {
+            let serving = active.and_then(|active| self.local.generation(active.generation));
             let held = self.local.in_memory();
-            match self.loader.load(map, &held, &told).await {
-                Ok(serving) => {
+            match self.loader.load(map, serving.as_deref(), &held, &told).await {
+                Ok(mut serving) => {
+                    // What was missing may have been loaded meanwhile.
+                    serving.share(&self.local.in_memory());
                     if self.local.install(serving) {
                         self.state.prepared(generation);
                     }
@@ -271,7 +259,7 @@ impl Lifecycle {
                     tracing::warn!(generation, %reason, "cannot prepare yet");
                     self.state.doing(format!("generation {generation}, trying again: {reason}"));
                 }
-                Err(error) if snapshot.active.is_none() => {
+                Err(error) if active.is_none() => {
                     tracing::warn!(generation, %error, "preparing without a table");
                     let serving = self.loader.load_what_can_be(map, &held, &told).await;
                     if serving.tables.is_empty() {

@@ -5,6 +5,8 @@
 //! is under way, so that a load needs little more memory than what it loads; planes are built one at a time,
 //! so that queries, which run on the same pool, wait for one at most.
 
+mod describe;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -17,18 +19,21 @@ use opaque_pir::scan::Partition;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
 
+use self::describe::describe_index;
+pub use self::describe::described;
 use crate::assignment::Assignment;
-use crate::batch::Batcher;
 use crate::coordination::Map;
 use crate::error::NodeError;
 use crate::placement::{Key, Kind, Shards, place};
 use crate::pool::CpuPool;
 use crate::registry::store_error;
-use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving};
+use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving, find_held};
 use crate::store::{IndexManifest, Manifest, Store};
 
 /// Segments under way beyond one for each thread: fetched while those are checked and placed.
 const FETCHED_AHEAD: usize = 2;
+/// Segments under way in a loader beside another: one is fetched while one is placed.
+const ASIDE: usize = 2;
 
 /// Loads one shard's part of whole generations.
 pub struct Loader {
@@ -38,7 +43,7 @@ pub struct Loader {
     /// A permit for each segment that is fetched, checked or placed.
     segments: Semaphore,
     /// A permit for the plane whose tables are built.
-    building: Semaphore,
+    building: Arc<Semaphore>,
 }
 
 /// How much of a load is in memory. Tables that are held already do not count.
@@ -85,21 +90,40 @@ impl Loader {
     /// pool's.
     pub fn new(shard: u32, store: Store, pool: CpuPool, threads: usize) -> Self {
         let segments = Semaphore::new(threads.max(1) + FETCHED_AHEAD);
-        Self { shard, store, pool, segments, building: Semaphore::new(1) }
+        Self { shard, store, pool, segments, building: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Every table of a map. What a generation of `held` has at the same epoch and the same shards is
-    /// shared with it, so that a new epoch of one table costs nothing for the others.
+    /// A loader of the same shard that holds up this one with nothing but the plane that it builds.
+    pub fn aside(&self) -> Self {
+        let Self { shard, store, pool, segments: _, building } = self;
+        Self {
+            shard: *shard,
+            store: store.clone(),
+            pool: pool.clone(),
+            segments: Semaphore::new(ASIDE),
+            building: Arc::clone(building),
+        }
+    }
+
+    /// Every table of a proposed map. What a generation of `held` has at the same epoch and the same
+    /// shards is shared with it, so that a new epoch of one table costs nothing for the others. A table
+    /// that the proposal leaves as it is in `active` is taken from there, missing or not: one that cannot
+    /// be loaded keeps no other from getting its new epoch.
     ///
     /// # Errors
     /// The first table that cannot be loaded, with the object of the store that is missing or damaged.
     pub async fn load(
         &self,
         map: &Map,
+        active: Option<&Serving>,
         held: &[Arc<Serving>],
         listener: Listener<'_>,
     ) -> Result<Serving, NodeError> {
-        let found = map.tables.iter().map(async |(name, epoch)| {
+        let mut serving = unchanged(map, active);
+        let changed = map.tables.iter().filter(|(name, _)| {
+            !serving.tables.contains_key(*name) && !serving.missing.contains_key(*name)
+        });
+        let found = changed.map(async |(name, epoch)| {
             // An epoch that is still in memory may be gone from the store: whoever starts next could
             // not load it.
             let manifest = self.manifest(name, *epoch).await?;
@@ -111,8 +135,9 @@ impl Loader {
         let tables = found.into_iter().map(async |(name, found)| {
             Ok::<_, NodeError>((name.clone(), self.table(map, found, &tally).await?))
         });
-        let tables = try_join_all(tables).await?.into_iter().collect();
-        Ok(Serving { map: map.clone(), tables, missing: BTreeMap::new() })
+        let tables = try_join_all(tables).await?;
+        serving.tables.extend(tables);
+        Ok(serving)
     }
 
     /// As [`Loader::load`] for a map that is active already: a table that cannot be loaded is left
@@ -143,10 +168,14 @@ impl Loader {
                 Err(error) => drop(missing.insert(name.clone(), error.to_string())),
             }
         }
-        Serving { map: map.clone(), tables, missing }
+        Serving { map: map.clone(), tables, missing, described: BTreeMap::new() }
     }
 
-    async fn manifest(&self, table: &str, epoch: u64) -> Result<Arc<Manifest>, NodeError> {
+    /// The manifest of an epoch.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub async fn manifest(&self, table: &str, epoch: u64) -> Result<Arc<Manifest>, NodeError> {
         let _turn = self.segments.acquire().await.map_err(NodeError::internal)?;
         self.store.manifest(table, epoch).await.map(Arc::new).map_err(store_error)
     }
@@ -209,18 +238,8 @@ impl Loader {
             try_join_all(partitions),
         )
         .await?;
-        Ok(ServedIndex {
-            column: index.column,
-            geometry: index.geometry,
-            salt: manifest.salt,
-            assignment,
-            partitions,
-            planes,
-            variant: index.variant,
-            public_parts,
-            batcher: Batcher::default(),
-            registered_batcher: Batcher::default(),
-        })
+        let described = describe_index(manifest, index, assignment, public_parts);
+        Ok(ServedIndex { partitions, planes, ..described })
     }
 
     /// One partition, with its number.
@@ -248,12 +267,7 @@ impl Loader {
         own: &[u16],
         tally: &Tally<'_>,
     ) -> Result<(Vec<Bytes>, Vec<ServedPlane>), NodeError> {
-        let public_parts = (0..index.geometry.planes()).map(async |plane| {
-            let _turn = self.segments.acquire().await.map_err(NodeError::internal)?;
-            let part = self.store.public_part(manifest, index.column, plane).await;
-            part.map_err(store_error)
-        });
-        let public_parts = try_join_all(public_parts).await?;
+        let public_parts = self.public_parts(manifest, index).await?;
         if own.is_empty() {
             // 1 MiB of factors that a shard without planes need not compute.
             return Ok((public_parts, Vec::new()));
@@ -317,12 +331,29 @@ fn encode(
     Ok((hint, fits.then_some(tables)))
 }
 
-fn find_held(held: &[Arc<Serving>], map: &Map, name: &str, epoch: u64) -> Option<Arc<ServedTable>> {
-    held.iter()
-        .filter(|serving| serving.map.shards == map.shards)
-        .filter_map(|serving| serving.tables.get(name))
-        .find(|table| table.manifest.epoch == epoch)
-        .cloned()
+/// The tables of a proposed map that are as in the active one, if the shards are.
+fn unchanged(map: &Map, active: Option<&Serving>) -> Serving {
+    let mut kept = Serving {
+        map: map.clone(),
+        tables: BTreeMap::new(),
+        missing: BTreeMap::new(),
+        described: BTreeMap::new(),
+    };
+    let Some(active) = active.filter(|active| active.map.shards == map.shards) else { return kept };
+    for (name, epoch) in &map.tables {
+        if active.map.tables.get(name) != Some(epoch) {
+            continue;
+        }
+        let Serving { map: _, tables, missing, described } = active;
+        kept.tables.extend(tables.get_key_value(name).map(owned));
+        kept.missing.extend(missing.get_key_value(name).map(owned));
+        kept.described.extend(described.get_key_value(name).map(owned));
+    }
+    kept
+}
+
+fn owned<V: Clone>((name, value): (&String, &V)) -> (String, V) {
+    (name.clone(), value.clone())
 }
 
 /// Placement of one index's partitions and planes.

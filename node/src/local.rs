@@ -17,6 +17,7 @@ use crate::call::{EvaluateCall, EvaluateReply, NumberedRow, RowsCall};
 use crate::demand::{self, Part};
 use crate::error::NodeError;
 use crate::pass::{Evaluated, Request};
+use crate::placement::Shards;
 use crate::pool::CpuPool;
 use crate::registry::Registry;
 use crate::served::{ServedIndex, ServedTable, Serving};
@@ -127,6 +128,23 @@ impl LocalShard {
     /// Adds a loaded generation; false if it has been retired already, and nothing is answered from it.
     pub fn install(&self, serving: Serving) -> bool {
         self.generations.install(serving)
+    }
+
+    /// Changes what every generation with these `shards` that lacks `table` at `epoch` knows of it.
+    pub fn amend(&self, shards: &Shards, table: &str, epoch: u64, change: impl Fn(&mut Serving)) {
+        self.generations.amend(shards, table, epoch, change);
+    }
+
+    /// A table at an epoch in the newest generation that has it, with or without this shard's part.
+    ///
+    /// # Errors
+    /// [`NodeError::StaleEpoch`] if no generation has it.
+    pub fn table(&self, table: &str, epoch: u64) -> Result<Arc<ServedTable>, NodeError> {
+        let held = self.generations();
+        let tables = held.iter().rev().filter_map(|serving| serving.table(table).ok());
+        let mut tables = tables.filter(|table| table.manifest.epoch == epoch);
+        let stale = || NodeError::StaleEpoch { table: table.to_owned(), epoch };
+        tables.next().cloned().ok_or_else(stale)
     }
 
     /// Drops one generation, if it is held: one that will never become active.
@@ -255,8 +273,11 @@ impl LocalShard {
     ) -> Result<Arc<ServedIndex>, NodeError> {
         let serving =
             self.generation(generation).ok_or(NodeError::UnknownGeneration(generation))?;
-        let served =
-            serving.tables.get(table).ok_or_else(|| NodeError::UnknownTable(table.to_owned()))?;
+        let unknown = || match serving.missing.get(table).cloned() {
+            Some(reason) => NodeError::TableMissing { table: table.to_owned(), reason },
+            None => NodeError::UnknownTable(table.to_owned()),
+        };
+        let served = serving.tables.get(table).ok_or_else(unknown)?;
         if served.manifest.epoch != epoch {
             return Err(NodeError::StaleEpoch { table: table.to_owned(), epoch });
         }

@@ -19,7 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 use tonic::{Code, Status};
 
 use crate::call::{
-    CallError, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall, ShardCaller,
+    CallError, Description, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall,
+    ShardCaller,
 };
 use crate::coordination::UnixMillis;
 use crate::coordinator::Answered;
@@ -269,6 +270,11 @@ impl Collector for Now {
                 record.prepared_generation,
             ),
             ("ready", "Whether the node is ready", u64::from(self.readiness.is_ready())),
+            (
+                "missing_tables",
+                "Tables of the active generation that the node cannot serve",
+                record.missing.len() as u64,
+            ),
             ("resident_bytes", "Bytes of partitions and hint tables in memory", bytes),
             (
                 "large_page_bytes",
@@ -337,6 +343,17 @@ impl ShardCaller for Counted {
         call: &RowsCall,
     ) -> Result<Vec<NumberedRow>, CallError> {
         let result = self.inner.read_rows(replica, call).await;
+        self.count(&result);
+        result
+    }
+
+    async fn describe(
+        &self,
+        replica: &Replica,
+        table: &str,
+        epoch: u64,
+    ) -> Result<Description, CallError> {
+        let result = self.inner.describe(replica, table, epoch).await;
         self.count(&result);
         result
     }

@@ -1,5 +1,7 @@
 //! Calls to other nodes over mutual TLS, and to this one without the detour.
 
+pub(crate) mod describe;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,21 +12,24 @@ use opaque_identity::Identity;
 use opaque_pir::geometry::Geometry;
 use opaque_proto::v1::shard_client::ShardClient;
 use opaque_proto::v1::{
-    EvaluateHeader, EvaluateRequest, HelloRequest, HelloResponse, PartialHeader, ReadRowsRequest,
-    RegisterPeerKeysRequest, ScannedRow, evaluate_request, evaluate_response,
+    DescribeRequest, EvaluateHeader, EvaluateRequest, HelloRequest, HelloResponse, PartialHeader,
+    ReadRowsRequest, RegisterPeerKeysRequest, ScannedRow, evaluate_request, evaluate_response,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::call::{
-    CallError, EvaluateCall, EvaluateReply, Greeter, Hello, NumberedRow, Replica, RowsCall,
-    RowsLimit, ShardCaller,
+    CallError, Description, EvaluateCall, EvaluateReply, Greeter, Hello, NumberedRow, Replica,
+    RowsCall, RowsLimit, ShardCaller,
 };
 use crate::chunks::{Collector, cut};
 use crate::error::{NodeError, reason};
 use crate::local::LocalShard;
 use crate::placement::{Key, Kind, position};
 use crate::tls::{Line, PeerError, Tls};
+
+/// Characters of what a peer says about a table that it could not load.
+const SAID: usize = 300;
 
 /// The other replicas of the cluster, and this node itself.
 pub struct Peers {
@@ -177,6 +182,22 @@ impl ShardCaller for Peers {
         }
         Ok(rows)
     }
+
+    async fn describe(
+        &self,
+        replica: &Replica,
+        table: &str,
+        epoch: u64,
+    ) -> Result<Description, CallError> {
+        if replica.node == self.own_name {
+            return Err(CallError::TryAnother("this node has to ask another".into()));
+        }
+        let request = DescribeRequest { table: table.to_owned(), epoch };
+        let line = self.line(replica)?;
+        let response = client(&line).describe(request).await.map_err(call_error)?;
+        self.check(replica, &line, |_| true)?;
+        describe::receive(response.into_inner(), table, epoch).await
+    }
 }
 
 #[async_trait]
@@ -246,6 +267,10 @@ fn call_error(status: Status) -> CallError {
     match (reason(&status), status.code()) {
         (Some("unknown-keys"), _) => CallError::UnknownKeys,
         (Some("malformed"), _) => CallError::Malformed,
+        // Which object of the store is damaged is what a person needs to know.
+        (Some("table-missing"), _) => {
+            CallError::TryAnother(status.message().chars().take(SAID).collect())
+        }
         (Some(reason), _) => CallError::TryAnother(reason.to_owned()),
         (None, Code::Unavailable) => CallError::TryAnother("unreachable".into()),
         (None, code) => CallError::TryAnother(format!("{code:?}")),
@@ -256,6 +281,7 @@ fn local_error(error: NodeError) -> CallError {
     match error {
         NodeError::UnknownKeys => CallError::UnknownKeys,
         NodeError::Malformed(_) => CallError::Malformed,
+        error @ NodeError::TableMissing { .. } => CallError::TryAnother(error.to_string()),
         other => CallError::TryAnother(other.class().1.to_owned()),
     }
 }

@@ -14,6 +14,11 @@ use crate::coordinator::Replicas;
 use crate::placement::ShardId;
 use crate::served::{ServedTable, Serving};
 
+/// Missing tables whose reason is in a record, which is an annotation of bounded size.
+const REASONS: usize = 16;
+/// Characters of such a reason.
+const REASON: usize = 200;
+
 /// This node's record, as it changes.
 #[derive(Debug)]
 pub struct ReplicaState {
@@ -118,6 +123,17 @@ impl ReplicaState {
         }
     }
 
+    /// Notes which tables of the active generation this node cannot serve, and why.
+    pub fn lacks(&self, missing: &BTreeMap<String, String>) {
+        let missing = abridged(missing);
+        let mut record = self.lock();
+        if record.missing != missing {
+            record.missing = missing;
+            drop(record);
+            self.changed.notify_one();
+        }
+    }
+
     /// Notes that nobody waits any more for a generation that could not be loaded.
     pub fn forget_failure(&self) {
         let mut record = self.lock();
@@ -194,6 +210,25 @@ impl ReplicaState {
     }
 }
 
+/// Every missing table's name, and the first characters of the first reasons.
+fn abridged(missing: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let reasons = missing.values().map(|reason| reason.chars().take(REASON).collect());
+    let untold = std::iter::repeat_with(|| "see the node's log".to_owned());
+    missing.keys().cloned().zip(reasons.take(REASONS).chain(untold)).collect()
+}
+
+/// What a member does, or which tables it lacks.
+fn message(member: &MemberRecord) -> String {
+    let mut missing = member.missing.iter();
+    match missing.next() {
+        Some((table, reason)) if member.message.is_empty() => match missing.count() {
+            0 => format!("table {table:?} cannot be loaded: {reason}"),
+            more => format!("table {table:?} cannot be loaded: {reason}; and {more} more tables"),
+        },
+        Some(_) | None => member.message.clone(),
+    }
+}
+
 /// A member's record for the wire.
 pub fn member_to_proto(member: &MemberRecord, alive: bool) -> v1::ReplicaStatus {
     v1::ReplicaStatus {
@@ -202,9 +237,18 @@ pub fn member_to_proto(member: &MemberRecord, alive: bool) -> v1::ReplicaStatus 
         active_generation: member.active_generation,
         prepared_generation: member.prepared_generation,
         alive,
-        message: member.message.clone(),
+        message: message(member),
         resident_bytes: member.resident_bytes,
     }
+}
+
+/// The table that a query is about, as the node that answers it sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The table's name.
+    pub table: &'a str,
+    /// Whether the node has its own shard's part of it.
+    pub here: bool,
 }
 
 /// Orders the replicas of each shard for one query.
@@ -222,8 +266,15 @@ impl Directory {
     }
 
     /// The replicas of every shard of `map`: this node itself, then live replicas that hold the
-    /// generation in turn, then the others, which may have just come back.
-    pub fn replicas(&self, snapshot: &Snapshot, map: &Map, now: UnixMillis) -> Replicas {
+    /// generation in turn, then the others, which may have just come back. Those that lack the table
+    /// which is asked come last, this node after all others: their records may be out of date.
+    pub fn replicas(
+        &self,
+        snapshot: &Snapshot,
+        map: &Map,
+        asked: Asked<'_>,
+        now: UnixMillis,
+    ) -> Replicas {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let of_shard = |shard: ShardId| {
             let members = snapshot.members.iter().filter(|member| member.shard == shard);
@@ -232,21 +283,32 @@ impl Directory {
                 let middle = turn % members.len();
                 members.rotate_left(middle);
             }
-            members.sort_by_key(|member| self.rank(member, map.generation, now));
+            members.sort_by_key(|member| self.rank(member, map.generation, asked, now));
             (shard.0, members.into_iter().map(replica).collect())
         };
         map.shards.ids().map(of_shard).collect()
     }
 
-    fn rank(&self, member: &MemberRecord, generation: u64, now: UnixMillis) -> u8 {
+    fn rank(
+        &self,
+        member: &MemberRecord,
+        generation: u64,
+        Asked { table, here }: Asked<'_>,
+        now: UnixMillis,
+    ) -> u8 {
+        if member.node == self.own_name {
+            return if here { 0 } else { 5 };
+        }
+        if member.missing.contains_key(table) {
+            return 4;
+        }
         let fresh = now.since(member.heartbeat) <= self.ttl;
         let holds =
             member.active_generation == generation || member.prepared_generation == generation;
-        match (member.node == self.own_name, fresh, holds) {
-            (true, _, _) => 0,
-            (false, true, true) => 1,
-            (false, true, false) => 2,
-            (false, false, _) => 3,
+        match (fresh, holds) {
+            (true, true) => 1,
+            (true, false) => 2,
+            (false, _) => 3,
         }
     }
 }
@@ -282,7 +344,24 @@ pub fn holders(
     map.shards.ids().map(of_shard).collect()
 }
 
-fn replica(member: &MemberRecord) -> Replica {
+/// Live nodes other than `own_name` that may describe a table of `map`: first those that serve it, then
+/// those that lack it too and may know of it from another.
+pub fn describers(
+    snapshot: &Snapshot,
+    map: &Map,
+    table: &str,
+    own_name: &str,
+    (now, ttl): (UnixMillis, Duration),
+) -> Vec<Replica> {
+    let others = alive(&snapshot.members, now, ttl)
+        .filter(|member| member.node != own_name && member.active_generation == map.generation);
+    let mut others: Vec<&MemberRecord> = others.collect();
+    others.sort_by_key(|member| member.missing.contains_key(table));
+    others.into_iter().map(replica).collect()
+}
+
+/// How a member is called.
+pub fn replica(member: &MemberRecord) -> Replica {
     Replica {
         node: member.node.clone(),
         shard: member.shard.0,
@@ -294,6 +373,8 @@ fn replica(member: &MemberRecord) -> Replica {
 mod tests {
     use super::*;
     use crate::placement::{self, Shards};
+
+    const ANY: Asked<'static> = Asked { table: "t", here: true };
 
     fn member(node: &str, shard: u32, generation: u64, heartbeat: u64) -> MemberRecord {
         let state = ReplicaState::new(node.into(), shard, String::new(), format!("{node}:1"));
@@ -328,11 +409,62 @@ mod tests {
         let snapshot = Snapshot { members, ..Snapshot::default() };
         let directory = Directory::new("me".into(), Duration::from_secs(5));
         for _ in 0..3 {
-            let replicas = directory.replicas(&snapshot, &map(5), UnixMillis(100_000));
+            let replicas = directory.replicas(&snapshot, &map(5), ANY, UnixMillis(100_000));
             let names: Vec<_> = replicas[&0].iter().map(|replica| replica.node.as_str()).collect();
             assert_eq!(names, ["me", "fresh", "behind", "silent"]);
             assert_eq!(replicas[&1].len(), 1);
         }
+    }
+
+    #[test]
+    fn replicas_that_lack_the_table_come_last_and_this_node_after_them() {
+        let lacks = |mut member: MemberRecord| {
+            member.missing = [("t".to_owned(), "damaged".to_owned())].into();
+            member
+        };
+        let members = vec![
+            lacks(member("lacks", 0, 5, 99_000)),
+            member("me", 0, 5, 99_000),
+            member("silent", 0, 5, 1_000),
+            member("holds", 0, 5, 99_000),
+        ];
+        let snapshot = Snapshot { members, ..Snapshot::default() };
+        let directory = Directory::new("me".into(), Duration::from_secs(5));
+        let order = |table, here| {
+            let asked = Asked { table, here };
+            let replicas = directory.replicas(&snapshot, &map(5), asked, UnixMillis(100_000));
+            replicas[&0].iter().map(|replica| replica.node.clone()).collect::<Vec<_>>()
+        };
+        for _ in 0..4 {
+            assert_eq!(order("t", false), ["holds", "silent", "lacks", "me"]);
+            assert_eq!(order("t", true), ["me", "holds", "silent", "lacks"]);
+            assert_eq!(order("u", true)[0], "me");
+            assert_eq!(order("u", true)[3], "silent");
+        }
+        let ttl = Duration::from_secs(5);
+        let asked = describers(&snapshot, &map(5), "t", "me", (UnixMillis(100_000), ttl));
+        let asked: Vec<_> = asked.into_iter().map(|replica| replica.node).collect();
+        assert_eq!(asked, ["holds", "lacks"]);
+    }
+
+    #[test]
+    fn a_record_names_every_missing_table_and_stays_small() {
+        let state = ReplicaState::new("n".into(), 0, String::new(), String::new());
+        state.active(3);
+        let one = [("t00".to_owned(), "store: plane-0 is damaged".to_owned())].into();
+        state.lacks(&one);
+        let told = state.to_proto(0).message;
+        assert_eq!(told, "table \"t00\" cannot be loaded: store: plane-0 is damaged");
+        let many = (0..40).map(|i| (format!("t{i:02}"), "ä".repeat(1_000))).collect();
+        state.lacks(&many);
+        let record = state.record(UnixMillis(7), 0);
+        assert_eq!(record.missing.len(), 40);
+        assert!(record.missing.values().map(String::len).sum::<usize>() < 8_000);
+        assert!(state.to_proto(0).message.ends_with("and 39 more tables"));
+        state.doing("preparing generation 4");
+        assert_eq!(state.to_proto(0).message, "preparing generation 4");
+        state.lacks(&BTreeMap::new());
+        assert_eq!(state.record(UnixMillis(7), 0).missing, BTreeMap::new());
     }
 
     #[test]
@@ -341,7 +473,7 @@ mod tests {
         let snapshot = Snapshot { members, ..Snapshot::default() };
         let directory = Directory::new("me".into(), Duration::from_secs(5));
         let first = |_| {
-            let replicas = directory.replicas(&snapshot, &map(5), UnixMillis(100_000));
+            let replicas = directory.replicas(&snapshot, &map(5), ANY, UnixMillis(100_000));
             assert!(replicas[&0].is_empty(), "a shard without replicas is there, and empty");
             replicas[&1][0].node.clone()
         };

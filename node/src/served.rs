@@ -22,7 +22,7 @@ use crate::pool::CpuPool;
 use crate::store::Manifest;
 
 /// One generation as this node serves it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Serving {
     /// The shard map.
     pub map: Map,
@@ -30,6 +30,8 @@ pub struct Serving {
     pub tables: BTreeMap<String, Arc<ServedTable>>,
     /// Tables of the map that could not be loaded, and why.
     pub missing: BTreeMap<String, String>,
+    /// Those of them whose queries this node can coordinate: without partitions and planes.
+    pub described: BTreeMap<String, Arc<ServedTable>>,
 }
 
 impl Serving {
@@ -37,6 +39,57 @@ impl Serving {
     pub fn is_whole(&self) -> bool {
         self.missing.is_empty()
     }
+
+    /// Takes over what the generations in memory have of the tables that are missing here.
+    pub fn share(&mut self, held: &[Arc<Self>]) {
+        for (name, epoch) in &self.map.tables {
+            if self.missing.contains_key(name)
+                && let Some(table) = find_held(held, &self.map, name, *epoch)
+            {
+                self.missing.remove(name);
+                self.described.remove(name);
+                self.tables.insert(name.clone(), table);
+            }
+        }
+    }
+
+    /// Whether any client could be answered: a table of the map is here, or the map has none.
+    pub fn has_answers(&self) -> bool {
+        self.map.tables.is_empty() || !self.tables.is_empty()
+    }
+
+    /// What is known of a table, whether it is held here or by other replicas only. SQL folds case; names
+    /// of tables differ in more than that, because a proposal checks it.
+    ///
+    /// # Errors
+    /// [`NodeError::TableMissing`] for a table of the map, [`NodeError::UnknownTable`] for any other.
+    pub fn table(&self, name: &str) -> Result<&Arc<ServedTable>, NodeError> {
+        let mut tables = self.tables.iter().chain(&self.described);
+        if let Some((_, table)) = tables.find(|(table, _)| table.eq_ignore_ascii_case(name)) {
+            return Ok(table);
+        }
+        let mut missing = self.missing.iter();
+        match missing.find(|(table, _)| table.eq_ignore_ascii_case(name)) {
+            Some((table, reason)) => {
+                Err(NodeError::TableMissing { table: table.clone(), reason: reason.clone() })
+            }
+            None => Err(NodeError::UnknownTable(name.to_owned())),
+        }
+    }
+}
+
+/// A table of a map, if one of the generations in memory has it with the same shards.
+pub fn find_held(
+    held: &[Arc<Serving>],
+    map: &Map,
+    name: &str,
+    epoch: u64,
+) -> Option<Arc<ServedTable>> {
+    held.iter()
+        .filter(|serving| serving.map.shards == map.shards)
+        .filter_map(|serving| serving.tables.get(name))
+        .find(|table| table.manifest.epoch == epoch)
+        .cloned()
 }
 
 /// One epoch of a table: its public description, and this shard's part of every index.

@@ -14,7 +14,7 @@ use opaque_seal::Bfv;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
@@ -113,8 +113,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         pool.clone(),
         config.query_deadline,
     ));
-    let cluster =
-        Arc::new(Cluster::new(Arc::clone(&coordination), Arc::clone(&local), config.name.clone()));
+    let cluster = Arc::new(Cluster::new(
+        Arc::clone(&coordination),
+        Arc::clone(&local),
+        config.name.clone(),
+        config.shard,
+    ));
 
     let (mut health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::NotServing).await;
@@ -231,6 +235,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         health: health.clone(),
         readiness: readiness.clone(),
         retiring,
+        lacking: Notify::new(),
     });
     let mut life = tokio::spawn(lifecycle.run(stopped));
     let mut servers = tokio::spawn(async move { tokio::try_join!(clients, peers) });

@@ -45,6 +45,7 @@ pub use bucket::{Location, Settings};
 pub use digest::{Digest, DigestError};
 pub use epochs::Writer;
 pub use error::StoreError;
+pub(crate) use manifest::MAX_BYTES as MAX_MANIFEST_BYTES;
 pub use manifest::{IndexManifest, Manifest, SegmentRef};
 pub use writer::EpochWriter;
 

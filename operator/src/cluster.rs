@@ -12,6 +12,7 @@
 
 mod build;
 mod facts;
+mod missing;
 mod monitors;
 mod remains;
 mod reach;
@@ -202,11 +203,13 @@ impl Clusters {
         let usable = issued.as_ref().is_ok_and(|state| state.usable);
         found.verdicts = rollout::plan(&found.shards);
         let resource = ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&());
-        for ((shard, set), verdict) in (0..shape.shards).zip(wanted).zip(&found.verdicts) {
+        let states = found.shards.iter().zip(&found.verdicts);
+        for ((shard, mut set), (state, verdict)) in (0..shape.shards).zip(wanted).zip(states) {
             results.push(context.apply(&build::disruption_budget(plan, shard)).await);
             // A pod that lacks a file only waits, but a running one would be replaced by one that waits.
             let possible = usable && found.secrets.is_empty();
             if *verdict == Verdict::Apply && possible {
+                build::spare(&mut set, state.partition());
                 results.push(context.apply_raw(&resource, set).await);
             }
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use opaque_client::{Client, description::Table, sql::IndexMeta};
+use opaque_client::{Client, Tables, description::Table, present::escaped, sql::IndexMeta};
 use opaque_pir::table::{Column, ColumnType, Role};
 
 use super::{
@@ -45,7 +45,14 @@ pub(crate) async fn list(client: &Client) -> Result<(), Failure> {
             searchable.join(", "),
         ]
     };
-    let tables = client.tables().await?;
+    let Tables { tables, missing } = client.tables().await?;
+    for (table, reason) in &missing {
+        let (table, reason) = (escaped(table), escaped(reason));
+        writeln!(io::stderr(), "table {table} is not served: {reason}")?;
+    }
+    if tables.is_empty() && !missing.is_empty() {
+        return Ok(());
+    }
     if tables.is_empty() {
         writeln!(io::stderr(), "no tables yet: `opaque load SCHEMA.sql DATA.csv` publishes one")?;
         return Ok(());

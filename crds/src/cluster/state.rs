@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::status::Operation;
@@ -51,6 +52,10 @@ pub struct OpaqueClusterStatus {
     /// Tables that are served.
     #[serde(default)]
     pub tables: i32,
+    /// Tables that pods cannot serve, the first 100; those that no pod of the shard serves come first.
+    #[schemars(length(max = 100))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_tables: Vec<MissingTable>,
     /// End of the certificate that ends first, or of its authority if that is before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates_not_after: Option<Time>,
@@ -59,4 +64,23 @@ pub struct OpaqueClusterStatus {
     /// where an issuer of cert-manager signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation_lists_not_after: Option<Time>,
+}
+
+/// A table that a pod cannot serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingTable {
+    /// The table's name in SQL.
+    #[schemars(length(max = 63))]
+    pub table: String,
+    /// The pod.
+    #[schemars(length(max = 253))]
+    pub pod: String,
+    /// The shard that it is a replica of.
+    pub shard: i32,
+    /// Why it cannot load the table.
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+    /// Whether another pod of the shard serves it, so that queries of it are answered.
+    pub elsewhere: bool,
 }

@@ -165,7 +165,8 @@ impl Node {
         });
         let local = Arc::new(local(&directory));
         let coordination = Arc::clone(&state) as Arc<dyn Coordination>;
-        let cluster = Arc::new(Cluster::new(coordination, Arc::clone(&local), "node".to_owned()));
+        let cluster =
+            Arc::new(Cluster::new(coordination, Arc::clone(&local), "node".to_owned(), 0));
         Self { cluster, state, local, lead, _directory: directory }
     }
 
@@ -179,7 +180,12 @@ impl Node {
     /// The leader activates a generation, and this node has loaded it.
     async fn activate(&self, generation: u64) {
         let map = self.state.activate(&self.lead, generation).await.unwrap();
-        self.local.install(Serving { map, tables: [].into(), missing: [].into() });
+        self.local.install(Serving {
+            map,
+            tables: [].into(),
+            missing: [].into(),
+            described: [].into(),
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! The leader's decisions: functions from state and time to the next step, without I/O.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Map, MemberRecord, UnixMillis};
@@ -86,16 +86,20 @@ pub fn alive<'a>(
     members.iter().filter(move |member| now.since(member.heartbeat) <= ttl)
 }
 
-/// Whether every shard of `map` has a live replica that answers from its generation.
+/// Whether every shard of `map` has a live replica that answers from its generation, and one for each of
+/// its tables.
 ///
 /// A replica answers from a generation as soon as it has prepared it; its record says so before the
 /// generation becomes active, and that it is the active one only some time after.
 pub fn serving(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Duration) -> bool {
-    let serving: BTreeSet<ShardId> = alive(members, now, ttl)
-        .filter(|member| answers(member, map.generation))
-        .map(|member| member.shard)
-        .collect();
-    map.shards.ids().all(|shard| serving.contains(&shard))
+    let serving = alive(members, now, ttl).filter(|member| answers(member, map.generation));
+    let mut lacking = BTreeMap::<ShardId, BTreeSet<&String>>::new();
+    for member in serving {
+        let missing = member.missing.keys().collect();
+        let lacked_by_all = lacking.get(&member.shard).map(|others| others & &missing);
+        lacking.insert(member.shard, lacked_by_all.unwrap_or(missing));
+    }
+    map.shards.ids().all(|shard| lacking.get(&shard).is_some_and(BTreeSet::is_empty))
 }
 
 /// Whether a replica answers from an active generation: it has made it active or prepared it, or has

@@ -82,13 +82,13 @@ where
     Fut: Future<Output = Result<T, CallError>>,
 {
     let mut started = 0;
-    let mut failures: Vec<String> = Vec::new();
+    let mut failures: Vec<(String, String)> = Vec::new();
     let mut asked: Vec<String> = Vec::new();
     let mut running = FuturesUnordered::new();
     let mut start_at = Some(Instant::now());
-    let lost = |failures: &[String], why: &str| NodeError::ShardUnavailable {
+    let lost = |failures: &[(String, String)], why: &str| NodeError::ShardUnavailable {
         shard,
-        reason: failures.last().cloned().unwrap_or_else(|| why.to_owned()),
+        reason: if failures.is_empty() { why.to_owned() } else { said(failures) },
     };
     loop {
         tokio::select! {
@@ -105,7 +105,8 @@ where
                 Err(CallError::TryAnother(why)) => {
                     tracing::debug!(shard, %node, %why, "replica failed");
                     asked.retain(|running| *running != node);
-                    failures.push(format!("{node}: {why}"));
+                    failures.retain(|(failed, _)| *failed != node);
+                    failures.push((node, why));
                     start_at = next_attempt(replicas.len(), started)
                         .map(|(_, pause)| Instant::now() + pause);
                 }
@@ -129,6 +130,12 @@ where
             return Err(lost(&failures, "no live replica"));
         }
     }
+}
+
+/// What each replica said last.
+fn said(failures: &[(String, String)]) -> String {
+    let words: Vec<String> = failures.iter().map(|(node, why)| format!("{node}: {why}")).collect();
+    words.join("; ")
 }
 
 async fn maybe_sleep(until: Option<Instant>) {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic_health::ServingStatus;
 
 use super::{DRAINING, Lifecycle};
+use crate::served::Serving;
 
 impl Lifecycle {
     /// How long a superseded generation stays: as long as a query that began under it may take,
@@ -55,6 +57,11 @@ impl Lifecycle {
         self.coordination.watch().borrow().active.as_ref().map(|map| map.generation)
     }
 
+    /// UID of the object that the active map was read from.
+    pub(super) fn map_uid(&self) -> Option<String> {
+        self.coordination.watch().borrow().map_uid.clone()
+    }
+
     /// Lets clients in, unless this node is on its way out, another node serves them better, or another
     /// generation than the one that it has loaded is active by now: its peers let this one go at any
     /// moment.
@@ -71,16 +78,12 @@ impl Lifecycle {
         self.turn_away().await;
     }
 
-    /// Turns clients away if this node is on its way out, has nothing left to answer from, or another
-    /// node serves them better.
+    /// Turns clients away if this node is on its way out, has nothing to answer from, or another node
+    /// serves them better.
     pub(super) async fn turn_away(&self) {
-        let reason = if *self.retiring.borrow() {
-            DRAINING.to_owned()
-        } else if self.local.generations().is_empty() {
-            "the active generation is not loaded yet".to_owned()
-        } else if let Some(reason) = self.turned_away.reason() {
-            reason
-        } else {
+        let retiring = *self.retiring.borrow();
+        let refused = refusal(retiring, self.active_now(), &self.local.generations());
+        let Some(reason) = refused.map(str::to_owned).or_else(|| self.turned_away.reason()) else {
             return;
         };
         // A node that is not ready has said more precisely why.
@@ -91,11 +94,10 @@ impl Lifecycle {
     }
 
     /// Waits for another map, and says so.
-    pub(super) async fn waits(&self, reason: &str) -> bool {
+    pub(super) async fn waits(&self, reason: &str) {
         self.state.doing(reason);
         self.readiness.not_ready(reason);
         self.health.set_service_status("", ServingStatus::NotServing).await;
-        true
     }
 
     /// Gives probes the reason why this node does not serve yet, if it does not.
@@ -103,5 +105,77 @@ impl Lifecycle {
         if !self.readiness.is_ready() && !*self.retiring.borrow() {
             self.readiness.not_ready(reason);
         }
+    }
+}
+
+/// Why a node lets no clients in that holds these generations, oldest first; none if it does.
+///
+/// A node that lacks some tables of the active generation answers for the others, and for those through
+/// its peers. While it loads the active generation it answers from the one before.
+fn refusal(retiring: bool, active: Option<u64>, held: &[Arc<Serving>]) -> Option<&'static str> {
+    let newest = held.iter().rev().find(|serving| Some(serving.map.generation) <= active);
+    match newest {
+        _ if retiring => Some(DRAINING),
+        None if held.is_empty() => Some("the active generation is not loaded yet"),
+        Some(serving) if !serving.has_answers() => {
+            Some("no table of the active generation is here")
+        }
+        Some(_) | None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordination::{Map, UnixMillis};
+    use crate::loader::described;
+    use crate::loader::tests::published;
+    use crate::placement::{self, Shards};
+
+    async fn held(generation: u64, present: &[&str], missing: &[&str]) -> Arc<Serving> {
+        let directory = tempfile::TempDir::new().unwrap();
+        let manifest = published(&directory).await.swap_remove(0);
+        let shards = Shards::equal(1).unwrap();
+        let table = || {
+            let (manifest, public_parts) = (manifest.clone(), Vec::new());
+            let description = crate::call::Description { manifest, public_parts };
+            Arc::new(described(&shards, description))
+        };
+        let map = Map {
+            generation,
+            placement: placement::VERSION,
+            shards: shards.clone(),
+            tables: present.iter().chain(missing).map(|name| ((*name).to_owned(), 1)).collect(),
+            owners: [].into(),
+            proposed_at: UnixMillis(0),
+        };
+        Arc::new(Serving {
+            map,
+            tables: present.iter().map(|name| ((*name).to_owned(), table())).collect(),
+            missing: missing.iter().map(|name| ((*name).to_owned(), String::new())).collect(),
+            described: missing.iter().map(|name| ((*name).to_owned(), table())).collect(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_node_is_ready_with_one_table_or_if_there_is_none() {
+        let refused = |held: &[&Arc<Serving>]| {
+            let held: Vec<_> = held.iter().map(|one| Arc::clone(one)).collect();
+            refusal(false, Some(5), &held)
+        };
+        let whole = held(5, &["a"], &[]).await;
+        let part = held(5, &["a"], &["b", "c"]).await;
+        let nothing = held(5, &[], &["b"]).await;
+        let (empty, before, after) =
+            (held(5, &[], &[]).await, held(4, &["a"], &[]).await, held(6, &["a"], &[]).await);
+        assert_eq!(refused(&[&whole]), None);
+        assert_eq!(refused(&[&part]), None);
+        assert_eq!(refused(&[&empty]), None);
+        assert_eq!(refused(&[&before]), None, "while it loads the active one");
+        assert_eq!(refused(&[&before, &part, &after]), None);
+        assert!(refused(&[&nothing]).is_some());
+        assert!(refused(&[&before, &nothing, &after]).is_some());
+        assert!(refused(&[]).is_some());
+        assert_eq!(refusal(true, Some(5), &[whole]), Some(DRAINING));
     }
 }

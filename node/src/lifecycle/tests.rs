@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::call::{
-    CallError, EvaluateCall, EvaluateReply, Hello, NumberedRow, Replica, RowsCall, ShardCaller,
+    CallError, Description, EvaluateCall, EvaluateReply, Hello, NumberedRow, Replica, RowsCall,
+    ShardCaller,
 };
 use crate::cluster::tests::local;
 use crate::config::Args;
@@ -41,6 +42,17 @@ impl Node {
     /// The node starts with a store that holds an object back.
     async fn start(held_back: Option<&'static str>) -> Self {
         Self::start_after(held_back, |_| {}).await
+    }
+
+    /// As [`start`](Self::start), with the manifests of the first epochs of some tables gone.
+    async fn start_without(tables: &[&str], held_back: Option<&'static str>) -> Self {
+        let lose = |state: &Path| {
+            for table in tables {
+                let manifest = manifest(state.parent().unwrap(), table);
+                fs::rename(&manifest, manifest.with_extension("gone")).unwrap();
+            }
+        };
+        Self::start_after(held_back, lose).await
     }
 
     /// As [`start`](Self::start), after something was done to the directory of the agreement.
@@ -76,6 +88,7 @@ impl Node {
             health: tonic_health::server::health_reporter().0,
             readiness: Readiness::not_yet("starting"),
             retiring: stopped.clone(),
+            lacking: Notify::new(),
             config,
         });
         let running = tokio::spawn(Arc::clone(&life).run(stopped));
@@ -93,8 +106,18 @@ impl Node {
         self.life.coordination.restore(&self.lead, shards, now).await.unwrap();
     }
 
+    /// Puts back the manifest of a table's first epoch.
+    fn mend(&self, table: &str) {
+        let manifest = manifest(self.directory.path(), table);
+        fs::rename(manifest.with_extension("gone"), manifest).unwrap();
+    }
+
     fn says(&self) -> MemberRecord {
         self.life.state.record(UnixMillis(0), 0)
+    }
+
+    fn misses(&self) -> Vec<String> {
+        self.says().missing.into_keys().collect()
     }
 
     /// Proposes another epoch of `squares`.
@@ -136,9 +159,14 @@ impl Node {
     }
 }
 
-async fn propose(coordination: &dyn Coordination, table: &str, epoch: u64) -> u64 {
+fn manifest(directory: &Path, table: &str) -> PathBuf {
+    let epoch = format!("tables/{table}/epochs/00000000000000000001");
+    directory.join(epoch).join("manifest.json")
+}
+
+async fn propose(coordination: &dyn Coordination, table: &str, epoch: impl Into<Option<u64>>) -> u64 {
     let active = coordination.active().await.unwrap().unwrap().generation;
-    let change = Change::Table { table: table.to_owned(), epoch: Some(epoch) };
+    let change = Change::Table { table: table.to_owned(), epoch: epoch.into() };
     coordination.propose(change, active, UnixMillis::now()).await.unwrap().generation
 }
 
@@ -168,6 +196,10 @@ impl ShardCaller for Nobody {
     }
 
     async fn read_rows(&self, _: &Replica, _: &RowsCall) -> Result<Vec<NumberedRow>, CallError> {
+        Err(CallError::TryAnother("nobody is there".into()))
+    }
+
+    async fn describe(&self, _: &Replica, _: &str, _: u64) -> Result<Description, CallError> {
         Err(CallError::TryAnother("nobody is there".into()))
     }
 }
@@ -324,5 +356,73 @@ async fn nodes_that_know_nothing_prepare_a_lost_map_without_one_that_is_active()
     .await;
     node.until("the node has prepared", |node| node.says().prepared_generation == 3).await;
     assert_eq!(node.says().failed, None);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_one_table_is_ready_and_loads_it_again_beside_a_proposal() {
+    let node = Node::start_without(&["cubes"], None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    let reason = node.says().missing["cubes"].clone();
+    assert!(reason.contains("manifest.json"), "{reason}");
+    assert_eq!(node.says().active_generation, node.holds()[0]);
+
+    // It is loaded again, and that takes its time.
+    node.disk.held_back.send_replace(Some("cubes/epochs/00000000000000000001/index-0/partition-"));
+    node.mend("cubes");
+    node.until("it is loaded again", |node| !node.partitions_read("cubes/").is_empty()).await;
+    let next = node.propose(2).await;
+    node.until("a proposal is prepared", |node| node.says().prepared_generation == next).await;
+    node.activate(next).await;
+    let serves = |node: &Node| node.says().active_generation == next;
+    node.until("the node serves the proposal", serves).await;
+    assert_eq!((node.is_ready(), node.misses()), (true, vec!["cubes".to_owned()]));
+
+    node.disk.held_back.send_replace(None);
+    node.until("the table is there", |node| node.misses().is_empty()).await;
+    assert!(node.is_ready());
+    // Only what was missing was loaded again.
+    let mut squares = node.partitions_read("squares/");
+    let reads = squares.len();
+    squares.sort();
+    squares.dedup();
+    assert_eq!(squares.len(), reads);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_ready_as_soon_as_it_serves_one_table_and_not_when_none_is_left() {
+    let node = Node::start_without(&["cubes", "squares"], None).await;
+    node.until("both are missing", |node| node.misses() == ["cubes", "squares"]).await;
+    assert!(!node.is_ready());
+    assert!(node.says().message.contains("manifest.json"), "{}", node.says().message);
+    node.mend("squares");
+    node.until("the node is ready", Node::is_ready).await;
+    assert_eq!(node.misses(), ["cubes"]);
+
+    // The only table that it serves is dropped.
+    let dropped = propose(&*node.life.coordination, "squares", None).await;
+    node.activate(dropped).await;
+    node.until("the node is not ready", |node| !node.is_ready()).await;
+    assert_eq!(node.misses(), ["cubes"]);
+    node.mend("cubes");
+    node.until("the node is ready again", Node::is_ready).await;
+    assert!(node.misses().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_table_that_is_dropped_is_missed_no_more() {
+    let node = Node::start_without(&["cubes"], None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    node.disk.held_back.send_replace(Some("cubes/epochs/00000000000000000001/index-0/partition-"));
+    node.mend("cubes");
+    node.until("it is loaded again", |node| !node.partitions_read("cubes/").is_empty()).await;
+    let dropped = propose(&*node.life.coordination, "cubes", None).await;
+    node.activate(dropped).await;
+    node.until("it is forgotten", |node| node.misses().is_empty()).await;
+    let serves = |node: &Node| node.says().active_generation == dropped;
+    node.until("the node serves the rest", serves).await;
+    assert!(node.is_ready());
     node.stop().await;
 }

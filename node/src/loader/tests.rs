@@ -53,11 +53,20 @@ fn map() -> Map {
     }
 }
 
+fn resharded() -> Map {
+    Map { shards: Shards::equal(2).unwrap(), ..map() }
+}
+
 /// A loader of everything, and the disk below it.
 fn loader(directory: &TempDir) -> (Loader, Arc<Disk>) {
     let disk = Arc::new(Disk::new(directory.path()));
     let store = Store::new(Arc::clone(&disk) as _);
     (Loader::new(0, store, CpuPool::new(2, 0).unwrap(), 2), disk)
+}
+
+fn manifest_of(directory: &TempDir, table: &str) -> std::path::PathBuf {
+    let epoch = format!("tables/{table}/epochs/00000000000000000001");
+    directory.path().join(epoch).join("manifest.json")
 }
 
 fn damage(directory: &TempDir, object: &str) {
@@ -77,7 +86,8 @@ async fn segments_come_side_by_side_in_their_order_and_progress_adds_up() {
     let told = Mutex::new(Vec::new());
     let listener = |progress| told.lock().unwrap().push(progress);
     let map = map();
-    let loading = tokio::time::timeout(Duration::from_secs(60), loader.load(&map, &[], &listener));
+    let loading =
+        tokio::time::timeout(Duration::from_secs(60), loader.load(&map, None, &[], &listener));
     let serving = loading.await.unwrap().unwrap();
 
     let mut total = 0;
@@ -109,7 +119,7 @@ async fn a_damaged_segment_is_named_and_the_other_tables_are_loaded() {
     for object in ["index-0/partition-000001", "index-0/plane-0"] {
         damage(&directory, object);
         let (loader, _) = loader(&directory);
-        let error = loader.load(&map(), &[], &|_| {}).await.unwrap_err().to_string();
+        let error = loader.load(&map(), None, &[], &|_| {}).await.unwrap_err().to_string();
         assert!(error.contains(object), "{error}");
         let serving = loader.load_what_can_be(&map(), &[], &|_| {}).await;
         assert!(serving.missing["cubes"].contains(object), "{:?}", serving.missing);
@@ -128,11 +138,78 @@ async fn a_held_table_that_is_gone_from_the_store_is_no_new_generation() {
     published(&directory).await;
     let (loader, _) = loader(&directory);
     let told = Mutex::new(Vec::new());
-    let held = [Arc::new(loader.load(&map(), &[], &|_| {}).await.unwrap())];
+    let held = [Arc::new(loader.load(&map(), None, &[], &|_| {}).await.unwrap())];
     let listener = |progress| told.lock().unwrap().push(progress);
-    loader.load(&map(), &held, &listener).await.unwrap();
+    loader.load(&map(), None, &held, &listener).await.unwrap();
     assert!(told.lock().unwrap().is_empty());
     std::fs::remove_dir_all(directory.path().join("tables/cubes")).unwrap();
-    let error = loader.load(&map(), &held, &listener).await.unwrap_err();
+    let error = loader.load(&map(), None, &held, &listener).await.unwrap_err();
     assert!(error.to_string().contains("cubes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_that_a_proposal_leaves_as_it_is_may_be_missing_and_a_changed_one_may_not() {
+    let directory = TempDir::new().unwrap();
+    published(&directory).await;
+    published(&directory).await;
+    let (loader, disk) = loader(&directory);
+    std::fs::remove_file(manifest_of(&directory, "cubes")).unwrap();
+    let active = loader.load_what_can_be(&map(), &[], &|_| {}).await;
+    assert_eq!(active.missing.keys().collect::<Vec<_>>(), ["cubes"]);
+
+    let mut next = Map { generation: 2, ..map() };
+    next.tables.insert("squares".to_owned(), 2);
+    let reads = || disk.reads.lock().unwrap().iter().filter(|at| at.contains("cubes")).count();
+    let before = reads();
+    let serving = loader.load(&next, Some(&active), &[], &|_| {}).await.unwrap();
+    assert_eq!(serving.tables["squares"].manifest.epoch, 2);
+    assert_eq!(serving.missing, active.missing);
+    assert_eq!(reads(), before, "what is missing is tried again elsewhere");
+
+    // What has been loaded since is shared.
+    let mut serving = serving;
+    let squares = loader.load_what_can_be(&map(), &[], &|_| {}).await.tables["squares"].clone();
+    let mended = Serving { tables: [("cubes".to_owned(), squares)].into(), ..active.clone() };
+    serving.share(&[Arc::new(Serving { map: resharded(), ..mended.clone() })]);
+    assert!(!serving.is_whole());
+    serving.share(&[Arc::new(mended)]);
+    assert!(serving.is_whole() && serving.tables.contains_key("cubes"));
+
+    // Other shards, or another epoch of it: it has to be there.
+    assert!(loader.load(&resharded(), Some(&active), &[], &|_| {}).await.is_err());
+    std::fs::remove_file(manifest_of(&directory, "squares")).unwrap();
+    let back = Map { generation: 3, ..map() };
+    let error = loader.load(&back, Some(&serving), &[], &|_| {}).await.unwrap_err();
+    assert!(error.to_string().contains("squares"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_that_is_held_does_not_hinder_others_when_the_store_loses_it() {
+    let directory = TempDir::new().unwrap();
+    published(&directory).await;
+    published(&directory).await;
+    let (loader, _) = loader(&directory);
+    let active = Arc::new(loader.load(&map(), None, &[], &|_| {}).await.unwrap());
+    std::fs::remove_file(manifest_of(&directory, "cubes")).unwrap();
+    let mut next = Map { generation: 2, ..map() };
+    next.tables.insert("squares".to_owned(), 2);
+    let held = [Arc::clone(&active)];
+    let serving = loader.load(&next, Some(&active), &held, &|_| {}).await.unwrap();
+    assert!(Arc::ptr_eq(&serving.tables["cubes"], &active.tables["cubes"]));
+}
+
+#[tokio::test]
+async fn a_description_has_everything_but_the_shards_part() {
+    let directory = TempDir::new().unwrap();
+    published(&directory).await;
+    let (loader, _) = loader(&directory);
+    damage(&directory, "index-0/partition-000001");
+    let shards = Shards::equal(1).unwrap();
+    let table = loader.describe(&shards, "cubes", 1).await.unwrap();
+    let index = &table.indexes[&0];
+    assert_eq!(table.resident_bytes(), 0);
+    assert_eq!(index.public_parts.len(), index.geometry.planes());
+    assert_eq!(index.assignment.partitions(0).len(), index.geometry.partitions() as usize);
+    damage(&directory, "index-0/public-0");
+    assert!(loader.describe(&shards, "cubes", 1).await.is_err());
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::placement::Shards;
 use crate::served::Serving;
 
 /// The generations in memory, each completely loaded, replaced as a whole by every change.
@@ -48,6 +49,27 @@ impl Generations {
         generation >= before.oldest
     }
 
+    /// Changes every generation with these shards that lacks the table at the epoch.
+    pub(super) fn amend(
+        &self,
+        shards: &Shards,
+        table: &str,
+        epoch: u64,
+        change: impl Fn(&mut Serving),
+    ) {
+        self.0.rcu(|held| {
+            let mut held = Held::clone(held);
+            for serving in held.loaded.values_mut() {
+                let map = &serving.map;
+                let concerned = map.shards == *shards && map.tables.get(table) == Some(&epoch);
+                if concerned && serving.missing.contains_key(table) {
+                    change(Arc::make_mut(serving));
+                }
+            }
+            held
+        });
+    }
+
     pub(super) fn discard(&self, generation: u64) {
         self.0.rcu(|held| {
             let mut held = Held::clone(held);
@@ -68,7 +90,7 @@ impl Generations {
 mod tests {
     use super::*;
     use crate::coordination::{Map, UnixMillis};
-    use crate::placement::{self, Shards};
+    use crate::placement;
 
     fn serving(generation: u64) -> Serving {
         let map = Map {
@@ -79,11 +101,32 @@ mod tests {
             owners: [].into(),
             proposed_at: UnixMillis(0),
         };
-        Serving { map, tables: BTreeMap::new(), missing: BTreeMap::new() }
+        Serving { map, tables: [].into(), missing: [].into(), described: [].into() }
     }
 
     fn numbers(held: &[Arc<Serving>]) -> Vec<u64> {
         held.iter().map(|serving| serving.map.generation).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_amended_in_every_generation_that_lacks_it_at_that_epoch() {
+        let generations = Generations::default();
+        for (generation, epoch) in [(3, 1), (4, 1), (5, 2)] {
+            let mut serving = serving(generation);
+            serving.map.tables = [("a".to_owned(), epoch), ("b".to_owned(), 1)].into();
+            serving.missing = [("a".to_owned(), "damaged".to_owned())].into();
+            generations.install(serving);
+        }
+        let before = generations.find(3).unwrap();
+        let shards = Shards::equal(1).unwrap();
+        let loaded = |serving: &mut Serving| drop(serving.missing.remove("a"));
+        generations.amend(&Shards::equal(2).unwrap(), "a", 1, loaded);
+        generations.amend(&shards, "b", 1, loaded);
+        let whole = || generations.all().iter().map(|one| one.is_whole()).collect::<Vec<_>>();
+        assert_eq!(whole(), [false; 3]);
+        generations.amend(&shards, "a", 1, loaded);
+        assert_eq!(whole(), [true, true, false]);
+        assert!(!before.is_whole(), "a query keeps what it began with");
     }
 
     #[test]

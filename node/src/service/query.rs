@@ -14,9 +14,9 @@ use opaque_proto::v1::query_server::Query;
 use opaque_proto::v1::{
     AnswerHeader, DescribeTableRequest, Epoch, KeyChunk, ListEpochsRequest, ListEpochsResponse,
     ListTablesRequest, ListTablesResponse, LoadRequest, LoadResponse, LookupHeader, LookupRequest,
-    LookupResponse, PublicPartsRequest, PublicPartsResponse, RegisterKeysResponse, RollbackRequest,
-    RollbackResponse, ScanRequest, ScanResponse, ScannedRow, StatusRequest, StatusResponse,
-    TableDescription, lookup_request, lookup_response,
+    LookupResponse, MissingTable, PublicPartsRequest, PublicPartsResponse, RegisterKeysResponse,
+    RollbackRequest, RollbackResponse, ScanRequest, ScanResponse, ScannedRow, StatusRequest,
+    StatusResponse, TableDescription, lookup_request, lookup_response,
 };
 use opaque_seal::EVALUATION_KEYS_BYTES;
 use rayon::ThreadPool;
@@ -39,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::pace::{Pace, Reading};
 use crate::peers::Peers;
 use crate::registry::{Registry, store_error};
+use crate::served::Serving;
 use crate::store::{Store, StoreError, Writer};
 
 /// How long a peer may take to accept forwarded keys.
@@ -83,10 +84,7 @@ impl Query for QueryService {
         _: Request<ListTablesRequest>,
     ) -> Result<Response<ListTablesResponse>, Status> {
         let serving = self.cluster.active()?;
-        let generation = serving.map.generation;
-        let tables = serving.tables.values();
-        let tables = tables.map(|table| description(&table.manifest, generation)).collect();
-        Ok(Response::new(ListTablesResponse { tables }))
+        Ok(Response::new(list(&serving)))
     }
 
     async fn describe_table(
@@ -175,7 +173,7 @@ impl Query for QueryService {
                 }
                 let partition = Geometry::buckets_of(Geometry::partition_of(first));
                 let end = end_bucket.min(partition.end);
-                let replicas = cluster.replicas(&serving);
+                let replicas = cluster.replicas(&serving, &table);
                 let range = (first, end);
                 // Held until the client has taken these rows.
                 let memory = local.reserve(index.geometry.partition_bytes())?;
@@ -201,12 +199,11 @@ impl Query for QueryService {
         &self,
         request: Request<ListEpochsRequest>,
     ) -> Result<Response<ListEpochsResponse>, Status> {
-        let (_, table) = self.cluster.table(&request.into_inner().table)?;
-        let name = table.manifest.schema.table();
+        let (name, active) = self.cluster.entry(&request.into_inner().table)?;
         let mut epochs = Vec::new();
-        for epoch in self.store.epochs(name).await.map_err(store_error)? {
+        for epoch in self.store.epochs(&name).await.map_err(store_error)? {
             // One damaged epoch is no reason to hide the others.
-            let Ok(manifest) = self.store.manifest(name, epoch).await.map_err(store_error) else {
+            let Ok(manifest) = self.store.manifest(&name, epoch).await.map_err(store_error) else {
                 continue;
             };
             let digest = manifest.digest().map_err(NodeError::internal)?;
@@ -215,7 +212,7 @@ impl Query for QueryService {
                 rows: manifest.rows,
                 bytes: manifest.matrix_bytes(),
                 created: i64::try_from(manifest.created.seconds()).unwrap_or(i64::MAX),
-                active: epoch == table.manifest.epoch,
+                active: epoch == active,
                 digest: digest.0.to_vec().into(),
             });
         }
@@ -228,8 +225,8 @@ impl Query for QueryService {
     ) -> Result<Response<RollbackResponse>, Status> {
         let RollbackRequest { table, epoch } = request.into_inner();
         self.cluster.check_owner(&table)?;
-        let (_, table) = self.cluster.table(&table)?;
-        let name = table.manifest.schema.table().to_owned();
+        // Also of a table that cannot be loaded: another epoch mends it.
+        let (name, _) = self.cluster.entry(&table)?;
         let manifest = self.store.manifest(&name, epoch).await.map_err(|error| match error {
             StoreError::NotFound { .. } | StoreError::Abandoned { .. } => NodeError::Refused(
                 format!("table {name:?} has no epoch {epoch}: `opaque epochs {name}` lists them"),
@@ -307,7 +304,7 @@ impl QueryService {
             reading.came(chunk.len());
         }
         let body = collector.finish()?;
-        let replicas = self.cluster.replicas(&serving);
+        let replicas = self.cluster.replicas(&serving, &table);
         let answered = self
             .coordinator
             .lookup(&serving, &table, &index, &replicas, &self.registry, body)
@@ -330,13 +327,29 @@ impl QueryService {
             scan_us: Some(micros(answered.scan)),
             hint_us: Some(micros(answered.hint)),
             total_us: Some(micros(answered.total)),
-            active_epoch: Some(self.cluster.table(name).map_or(epoch, |(_, t)| t.manifest.epoch)),
+            active_epoch: Some(self.cluster.entry(name).map_or(epoch, |(_, active)| active)),
         };
         let parts = std::iter::once(lookup_response::Part::Header(header))
             .chain(cut(answered.answer).map(lookup_response::Part::Chunk))
             .map(|part| LookupResponse { part: Some(part) });
         Ok((parts.collect(), memory))
     }
+}
+
+/// Every table of a generation: what is known of it, or why it is missing.
+fn list(serving: &Serving) -> ListTablesResponse {
+    let generation = serving.map.generation;
+    let mut response = ListTablesResponse::default();
+    for name in serving.map.tables.keys() {
+        match serving.table(name) {
+            Ok(table) => response.tables.push(description(&table.manifest, generation)),
+            Err(error) => {
+                let reason = error.to_string();
+                response.missing.push(MissingTable { table: name.clone(), reason });
+            }
+        }
+    }
+    response
 }
 
 /// One partition's rows as messages; the last says how far the scan has come.

@@ -10,9 +10,10 @@ use opaque_identity::Capability;
 use opaque_pir::codec::KeyDigest;
 use opaque_proto::v1::shard_server::Shard;
 use opaque_proto::v1::{
-    EvaluateHeader, EvaluateRequest, EvaluateResponse, HelloRequest, HelloResponse, PartialHeader,
-    ReadRowsRequest, ReadRowsResponse, RegisterPeerKeysRequest, RegisterPeerKeysResponse,
-    ReplicaStatus, ScannedRow, ShardStatusRequest, evaluate_request, evaluate_response,
+    DescribeRequest, DescribeResponse, EvaluateHeader, EvaluateRequest, EvaluateResponse,
+    HelloRequest, HelloResponse, PartialHeader, ReadRowsRequest, ReadRowsResponse,
+    RegisterPeerKeysRequest, RegisterPeerKeysResponse, ReplicaStatus, ScannedRow,
+    ShardStatusRequest, evaluate_request, evaluate_response,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -26,6 +27,7 @@ use crate::demand;
 use crate::error::NodeError;
 use crate::local::LocalShard;
 use crate::pace::{Pace, Reading};
+use crate::peers::describe;
 use crate::registry::Registry;
 use crate::replica::ReplicaState;
 use crate::tls::{Caller, PeerError, Tls};
@@ -50,6 +52,7 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Shard for ShardService {
     type EvaluateStream = Responses<EvaluateResponse>;
     type ReadRowsStream = Responses<ReadRowsResponse>;
+    type DescribeStream = Responses<DescribeResponse>;
 
     async fn evaluate(
         &self,
@@ -115,6 +118,23 @@ impl Shard for ShardService {
             batches(rows).map(move |rows| Ok(ReadRowsResponse { rows, next_bucket: end }));
         let answer: Self::ReadRowsStream = Box::pin(tokio_stream::iter(messages));
         Ok(holding(Response::new(answer), memory))
+    }
+
+    async fn describe(
+        &self,
+        request: Request<DescribeRequest>,
+    ) -> Result<Response<Self::DescribeStream>, Status> {
+        self.check_peer(&request, &[Capability::Coordinate])?;
+        let DescribeRequest { table, epoch } = request.into_inner();
+        let table = self.local.table(&table, epoch)?;
+        let manifest = table.manifest.encode().map_err(NodeError::internal)?;
+        // The public parts are in memory anyway.
+        let memory = self.local.reserve(manifest.len())?;
+        let messages = describe::messages(manifest.into(), &table).map(move |message| {
+            let _held = &memory;
+            Ok(message)
+        });
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
     }
 
     async fn status(

@@ -73,10 +73,7 @@ impl Store {
         if bytes == TOMBSTONE {
             return Err(StoreError::Abandoned { table: table.to_owned(), epoch });
         }
-        let corrupt = |reason| StoreError::corrupt(&path, reason);
-        let manifest = Manifest::decode(&bytes).map_err(corrupt)?;
-        manifest.check(table, epoch).map_err(corrupt)?;
-        Ok(manifest)
+        Manifest::read(&bytes, table, epoch).map_err(|reason| StoreError::corrupt(&path, reason))
     }
 
     /// Who wrote an epoch; none if its claim is gone.

@@ -11,7 +11,7 @@ use super::segment::HEADER_BYTES;
 use crate::coordination::UnixMillis;
 
 /// Largest manifest that is read: 256 indexes of 1024 partitions at under 192 bytes each.
-pub(super) const MAX_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// Stands in the place of the manifest of an epoch that was given up; no manifest is as short.
 pub(super) const TOMBSTONE: &[u8] = br#"{"format":"opaque-manifest","version":1,"abandoned":true}"#;
 /// Bytes of a plane as a payload.
@@ -117,13 +117,23 @@ impl Manifest {
     }
 
     /// The file's bytes.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&Envelope {
             format: FORMAT.to_owned(),
             version: VERSION,
             digest: self.digest()?,
             manifest: self,
         })
+    }
+
+    /// The manifest of an epoch, from the file's bytes.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, or that they are the manifest of something else.
+    pub fn read(bytes: &[u8], table: &str, epoch: u64) -> Result<Self, String> {
+        let manifest = Self::decode(bytes)?;
+        manifest.check(table, epoch)?;
+        Ok(manifest)
     }
 
     /// The inverse of [`encode`](Self::encode), which every byte must agree with.

@@ -16,7 +16,7 @@ use opaque_node::replica::ReplicaState;
 use opaque_node::store::Store;
 use opaque_ops::admin::Readiness;
 use opaque_seal::Bfv;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::faults::Fault;
 use super::harness::{Cluster, InProcess, SHARDS, local};
@@ -123,6 +123,7 @@ pub(crate) async fn life(
         health: tonic_health::server::health_reporter().0,
         readiness: Readiness::not_yet("starting"),
         retiring: stopped.clone(),
+        lacking: Notify::new(),
         config,
     }
 }

@@ -8,10 +8,12 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use opaque_crds::shard_map::ShardMap;
+use opaque_crds::cluster::MissingTable;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
 use serde::Deserialize;
 
 use super::build::TEMPLATE;
+use super::missing::missing;
 use super::rollout::ShardState;
 use super::shape::{Shape, shard_of};
 use crate::error::Error;
@@ -32,6 +34,8 @@ pub(super) struct Member {
     pub(super) prepared_generation: i64,
     /// Epochs of the tables that it serves.
     pub(super) tables: BTreeMap<String, i64>,
+    /// Tables that it cannot serve, and why.
+    pub(super) missing: BTreeMap<String, String>,
     /// Shards of which it reaches no replica.
     pub(super) unreachable: Vec<i64>,
     /// Tables whose probes fail; of the leader alone.
@@ -64,6 +68,8 @@ pub(super) struct Facts {
     pub(super) map: Option<OpaqueShardMap>,
     /// Records of members whose pod exists and is not one of a deleted cluster of the same name.
     pub(super) members: Vec<Member>,
+    /// Tables that they miss.
+    pub(super) missing: Vec<MissingTable>,
     pub(super) leader: Option<String>,
 }
 
@@ -102,12 +108,13 @@ impl Facts {
                 sets.iter().any(|set| set.metadata.uid.as_ref() == Some(&owner.uid))
             })
         };
-        let members = leases
+        let members: Vec<Member> = leases
             .iter()
             .filter(|lease| pods.get(&lease.name_any()).is_some_and(ours))
             .filter_map(member)
             .collect();
-        Ok(Self { sets, leftover, pods, map, members, leader })
+        let missing = missing(&members, |pod| pods.get(pod).is_some_and(is_ready));
+        Ok(Self { sets, leftover, pods, map, members, missing, leader })
     }
 
     /// The map that queries use, if its object says so.
@@ -146,11 +153,10 @@ impl Facts {
         digest: &str,
     ) -> ShardState {
         let set = self.set(shard);
-        let ready = (0..shape.replicas)
-            .map(|replica| {
-                self.pods.get(&names::pod(cluster, shard, replica)).is_some_and(is_ready)
-            })
-            .collect();
+        let pods = (0..shape.replicas).map(|replica| names::pod(cluster, shard, replica));
+        let lacks = |pod: &String| self.missing.iter().any(|m| m.pod == *pod && m.elsewhere);
+        let lacking = pods.clone().map(|pod| lacks(&pod)).collect();
+        let ready = pods.map(|pod| self.pods.get(&pod).is_some_and(is_ready)).collect();
         ShardState {
             exists: set.is_some(),
             edited: false,
@@ -160,6 +166,7 @@ impl Facts {
             settled: set.is_some_and(|set| is_settled(set, shape.replicas)),
             available: set.is_some_and(|set| is_available(set, shape.replicas)),
             ready,
+            lacking,
         }
     }
 }

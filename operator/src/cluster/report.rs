@@ -3,10 +3,11 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use opaque_crds::OpaqueCluster;
-use opaque_crds::cluster::OpaqueClusterStatus;
+use opaque_crds::cluster::{MissingTable, OpaqueClusterStatus};
 use opaque_crds::status::ConditionType;
 
 use super::facts::{Facts, is_ready, trouble};
+use super::missing::{reported, words};
 use super::reach;
 use super::rollout::{ShardState, Verdict};
 use super::shape::Shape;
@@ -83,6 +84,7 @@ pub(super) fn status(
         // Never less: a map that is made anew begins above it.
         active_generation: active.max(previous.active_generation),
         tables: tables.unwrap_or(0),
+        missing_tables: reported(&facts.missing),
         certificates_not_after: not_after
             .unwrap_or_else(|| previous.certificates_not_after.clone()),
         revocation_lists_not_after: lists_not_after
@@ -182,6 +184,8 @@ fn degraded(
         conditions.set(type_, true, "ShardMapContradicts", message);
     } else if !troubles.is_empty() {
         conditions.set(type_, true, "PodsNotStarting", some(troubles));
+    } else if !found.facts.missing.is_empty() {
+        conditions.set(type_, true, "TablesMissing", lacks(found.facts, |_| true));
     } else if let Some(message) = node_failure(found.facts) {
         conditions.set(type_, true, "NodesNotServing", message);
     } else if !cut_off.is_empty() {
@@ -287,6 +291,8 @@ fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Step> {
     let last = found.verdicts.iter().position(|verdict| *verdict == Verdict::WouldTakeLast);
     let blocked = if !troubles.is_empty() {
         Some(some(troubles))
+    } else if found.facts.missing.iter().any(|entry| entry.elsewhere) {
+        Some(lacks(found.facts, |entry| entry.elsewhere))
     } else if let Some(shard) = last {
         Some(format!(
             "the update of shard {shard} would take its last ready pod: repair its other pods, or delete the ready one to update at once"
@@ -305,6 +311,12 @@ fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Step> {
 fn troubles(found: &Findings<'_>) -> Vec<String> {
     let pods = found.facts.pods.iter().filter(|(_, pod)| !is_ready(pod));
     pods.filter_map(|(name, pod)| Some(format!("pod {name} {}", trouble(pod)?))).collect()
+}
+
+/// Which tables pods miss, of those that `shown` picks.
+fn lacks(facts: &Facts, shown: impl Fn(&&MissingTable) -> bool) -> String {
+    let entries = facts.missing.iter().filter(shown);
+    some(&entries.map(words).collect::<Vec<_>>())
 }
 
 /// The generation that waits to be active.

@@ -8,6 +8,10 @@
 //! available: ready for some seconds, since a pod that has just become ready may lose it again. So a set may be
 //! changed if all its pods are available, or if the first to be replaced is not ready.
 //!
+//! A pod that lacks a table which another pod of its shard serves does not count as updated: until it has loaded
+//! the table, only pods that lack something or are not ready are replaced, since any other might be the last to
+//! serve it. What no pod of a shard can load holds up nothing: a new template may be what mends it.
+//!
 //! A template that somebody has edited by hand, while the cluster was paused perhaps, is put back by the same rules.
 
 /// A shard's pods.
@@ -25,17 +29,32 @@ pub(super) struct ShardState {
     pub(super) available: bool,
     /// Whether each pod is ready, by its number; false also if there is none.
     pub(super) ready: Vec<bool>,
+    /// Whether each pod lacks a table that another pod of the shard serves.
+    pub(super) lacking: Vec<bool>,
 }
 
 impl ShardState {
     /// Whether all is done and every pod is available.
     pub(super) fn whole(&self) -> bool {
-        self.exists && self.settled && self.all_available()
+        self.exists && self.settled && self.all_available() && !self.lacks()
     }
 
     /// Whether any pod serves.
     pub(super) fn serves(&self) -> bool {
         self.ready.iter().any(|ready| *ready)
+    }
+
+    /// The lowest number of the pods that may be replaced now.
+    pub(super) fn partition(&self) -> usize {
+        if !self.lacks() {
+            return 0;
+        }
+        let pods = self.ready.iter().zip(&self.lacking);
+        pods.clone().count() - pods.rev().take_while(|(ready, lacks)| **lacks || !**ready).count()
+    }
+
+    fn lacks(&self) -> bool {
+        self.lacking.contains(&true)
     }
 
     /// Whether its set's pods would be replaced by an apply.
@@ -49,7 +68,8 @@ impl ShardState {
     }
 
     fn may_change(&self) -> bool {
-        self.all_available() || self.ready.last() == Some(&false)
+        let replaces = self.partition() < self.ready.len();
+        replaces && (self.all_available() || self.ready.last() == Some(&false))
     }
 
     fn all_available(&self) -> bool {
@@ -109,7 +129,8 @@ mod tests {
     fn shard(current: bool, ready: &[bool]) -> ShardState {
         let available = ready.iter().all(|ready| *ready);
         let (exists, edited, settled) = (true, false, true);
-        ShardState { exists, current, edited, settled, available, ready: ready.to_vec() }
+        let (ready, lacking) = (ready.to_vec(), vec![false; ready.len()]);
+        ShardState { exists, current, edited, settled, available, ready, lacking }
     }
 
     #[test]
@@ -121,6 +142,7 @@ mod tests {
             settled: false,
             available: false,
             ready: vec![false; 2],
+            lacking: vec![false; 2],
         };
         assert_eq!(plan(&[none.clone(), none]), [Verdict::Apply, Verdict::Apply]);
     }
@@ -190,16 +212,59 @@ mod tests {
         assert_eq!(plan(&[shard(false, &[true])]), [Verdict::Apply]);
     }
 
+    fn lacking(shard: &ShardState, lacking: &[bool]) -> ShardState {
+        ShardState { lacking: lacking.to_vec(), ..shard.clone() }
+    }
+
+    #[test]
+    fn no_rollout_passes_a_pod_that_lacks_what_another_serves() {
+        let (old, new) = (shard(false, &[true, true]), shard(true, &[true, true]));
+        // Its first pod has the new template, and lacks a table: the second keeps the old one.
+        let held = lacking(&ShardState { settled: false, ..new.clone() }, &[false, true]);
+        assert_eq!((held.partition(), held.whole()), (1, false));
+        assert_eq!(plan(&[held, old.clone()]), [Verdict::Apply, Verdict::WaitFor(0)]);
+        // Nor does another shard go on, whether this one was changed before or not.
+        let lacks = lacking(&new, &[true, false]);
+        assert_eq!((lacks.partition(), lacks.whole()), (2, false));
+        assert_eq!(plan(&[old.clone(), lacks]), [Verdict::WaitFor(1), Verdict::Apply]);
+        // It waits itself if its last pod is the one that serves the table.
+        assert_eq!(plan(&[lacking(&old, &[true, false])]), [Verdict::WaitFor(0)]);
+        assert_eq!(new.partition(), 0);
+    }
+
+    #[test]
+    fn a_template_that_would_mend_a_pod_reaches_it() {
+        // The pod that lacks a table is the first to be replaced, and the only one until it is whole.
+        let old = shard(false, &[true, true, true]);
+        let lacks = lacking(&old, &[false, false, true]);
+        assert_eq!(
+            (plan(std::slice::from_ref(&lacks)), lacks.partition()),
+            (vec![Verdict::Apply], 2)
+        );
+        let down = lacking(&shard(false, &[true, true, false]), &[false, true, false]);
+        assert_eq!(
+            (plan(std::slice::from_ref(&down)), down.partition()),
+            (vec![Verdict::Apply], 1)
+        );
+        // What no pod can load is not lacking: see `missing`.
+        let everywhere = lacking(&old, &[false; 3]);
+        assert_eq!(
+            (plan(&[everywhere.clone()]), everywhere.partition()),
+            (vec![Verdict::Apply], 0)
+        );
+    }
+
     fn any_shard() -> impl Strategy<Value = ShardState> {
-        let ready = prop::collection::vec(any::<bool>(), 1..4);
-        (any::<bool>(), any::<[bool; 2]>(), any::<bool>(), any::<bool>(), ready).prop_map(
-            |(exists, [current, edited], settled, available, ready)| ShardState {
+        let pods = prop::collection::vec(any::<[bool; 2]>(), 1..4);
+        (any::<bool>(), any::<[bool; 2]>(), any::<bool>(), any::<bool>(), pods).prop_map(
+            |(exists, [current, edited], settled, available, pods)| ShardState {
                 exists,
                 current: exists && current,
                 edited: exists && edited,
                 settled: exists && settled,
                 available: exists && available,
-                ready: if exists { ready } else { vec![false; ready.len()] },
+                ready: pods.iter().map(|[ready, _]| exists && *ready).collect(),
+                lacking: pods.iter().map(|[_, lacks]| exists && *lacks).collect(),
             },
         )
     }
@@ -216,6 +281,16 @@ mod tests {
             let underway = shards.iter().any(|s| s.underway());
             prop_assert!(!underway || pairs.is_empty());
             prop_assert!(pairs.iter().all(|(shard, _)| shard.may_change()));
+        }
+
+        #[test]
+        fn while_a_pod_lacks_something_only_pods_without_it_or_not_ready_are_replaced(
+            shard in any_shard(),
+        ) {
+            let replaced = shard.ready.iter().zip(&shard.lacking).skip(shard.partition());
+            let mut replaced = replaced.map(|(ready, lacks)| !ready || *lacks);
+            prop_assert!(!shard.lacks() || replaced.all(|harmless| harmless));
+            prop_assert!(!(shard.lacks() && shard.whole()));
         }
 
         #[test]

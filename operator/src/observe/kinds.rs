@@ -76,7 +76,7 @@ fn of_spec(object: &DynamicObject) -> u64 {
     })
 }
 
-/// A cluster as its tables see it: what people write, and whether it serves.
+/// A cluster as its tables see it: what people write, whether it serves, and what its pods lack.
 fn of_cluster(object: &DynamicObject) -> u64 {
     let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
     let available = conditions
@@ -84,7 +84,10 @@ fn of_cluster(object: &DynamicObject) -> u64 {
         .flatten()
         .find(|one| one.get("type").is_some_and(|it| it == "Available"));
     let word = |name: &str| available.and_then(|one| one.get(name)).map(ToString::to_string);
-    digest(|hasher| (of_spec(object), word("status"), word("reason"), word("message")).hash(hasher))
+    let missing = object.data.pointer("/status/missingTables").map(ToString::to_string);
+    digest(|hasher| {
+        (of_spec(object), word("status"), word("reason"), word("message"), missing).hash(hasher);
+    })
 }
 
 /// A table as its cluster's shard map sees it: what people write, and its epochs.

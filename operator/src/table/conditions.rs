@@ -1,6 +1,7 @@
 //! What a table's status says: what is served, what is under way, and why it does not go on.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use opaque_crds::cluster::MissingTable;
 use opaque_crds::status::ConditionType;
 use opaque_crds::table::{OpaqueTableStatus, PreparationFailure};
 
@@ -17,6 +18,9 @@ use crate::status::{Conditions, Step as Operation, Transition, Truth, operations
 const PREPARATION: &str = "Preparation";
 /// Operation: the nodes go over to an epoch.
 const ACTIVATION: &str = "Activation";
+
+/// Most pods that a message names.
+const NAMED: usize = 3;
 
 /// What was decided about a table.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +78,9 @@ pub fn report(state: &State<'_>, status: &mut OpaqueTableStatus) -> Vec<Transiti
         (None, None) => (false, &state.rest()),
     };
     conditions.set(ConditionType::Progressing, progressing, &words.reason, &words.message);
-    let (degraded, words) = match trouble.as_ref().filter(|_| !state.is_intended()) {
+    let missing = state.missing(|_| true);
+    let trouble = missing.as_ref().or(trouble.as_ref().filter(|_| !state.is_intended()));
+    let (degraded, words) = match trouble {
         Some(words) => (true, words),
         None => (false, &Words::new("AsExpected", "nothing needs a person")),
     };
@@ -216,8 +222,34 @@ impl State<'_> {
                 let message = format!("OpaqueCluster {cluster} does not serve: {message}");
                 (Truth::False, Words::new("ClusterUnavailable", message))
             }
-            Some(None) => (Truth::True, Words::new("Serving", format!("epoch {epoch} is served"))),
+            Some(None) => match self.missing(|entry| !entry.elsewhere) {
+                Some(words) => (Truth::False, words),
+                None => (Truth::True, Words::new("Serving", format!("epoch {epoch} is served"))),
+            },
         }
+    }
+
+    /// Which pods cannot serve the table, and why, of those that `shown` picks.
+    fn missing(&self, shown: impl Fn(&&MissingTable) -> bool) -> Option<Words> {
+        let status = self.facts.cluster.as_ref().and_then(|cluster| cluster.status.as_ref());
+        let name = self.facts.table.sql_name();
+        let entries = status.iter().flat_map(|status| &status.missing_tables);
+        let entries = entries.filter(|entry| entry.table == name).filter(shown);
+        let words: Vec<String> = entries.map(lacks).collect();
+        let shown: Vec<&str> = words.iter().take(NAMED).map(String::as_str).collect();
+        let more = words.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!("; and {more} more pods") };
+        (!words.is_empty()).then(|| Words::new("TableMissing", shown.join("; ") + &more))
+    }
+}
+
+/// Which pod cannot serve a table, and why.
+fn lacks(entry: &MissingTable) -> String {
+    let MissingTable { table: _, pod, shard, reason, elsewhere } = entry;
+    if *elsewhere {
+        format!("pod {pod} cannot load it, another pod of shard {shard} serves it: {reason}")
+    } else {
+        format!("shard {shard} does not serve it, pod {pod} cannot load it: {reason}")
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use opaque_crds::OpaqueTable;
+use opaque_crds::cluster::{MissingTable, OpaqueClusterStatus};
 use opaque_crds::status::ConditionType;
 use opaque_crds::table::{Format, OpaqueTableStatus};
 
@@ -376,4 +377,36 @@ fn a_rejected_epoch_is_remembered_with_the_leaders_words() {
     assert_eq!(choose(&facts.table), Some(1));
     facts.table.metadata.generation = Some(2);
     assert_eq!(choose(&facts.table), Some(2), "an edited spec is tried again");
+}
+
+#[test]
+fn a_table_that_pods_cannot_load_says_where_and_why() {
+    let mut facts = made(2);
+    let missing = |elsewhere: bool, table: &str| MissingTable {
+        table: table.to_owned(),
+        pod: "demo-shard-1-0".to_owned(),
+        shard: 1,
+        reason: "store: plane-0 is damaged".to_owned(),
+        elsewhere,
+    };
+    let mut decide_with = |missing_tables: Vec<MissingTable>| {
+        let status = OpaqueClusterStatus { missing_tables, ..OpaqueClusterStatus::default() };
+        facts.cluster.as_mut().unwrap().status = Some(status);
+        decide(&facts).status
+    };
+    let served = decide_with(vec![missing(true, "weather")]);
+    assert_eq!(condition(&served, ConditionType::Available).0, "True");
+    let (degraded, reason, message) = condition(&served, ConditionType::Degraded);
+    assert_eq!((degraded.as_str(), reason.as_str()), ("True", "TableMissing"));
+    assert_eq!(
+        message,
+        "pod demo-shard-1-0 cannot load it, another pod of shard 1 serves it: store: plane-0 is damaged"
+    );
+    let lost = decide_with(vec![missing(false, "weather"), missing(true, "other")]);
+    let (available, reason, message) = condition(&lost, ConditionType::Available);
+    assert_eq!((available.as_str(), reason.as_str()), ("False", "TableMissing"));
+    assert!(message.starts_with("shard 1 does not serve it, pod demo-shard-1-0"), "{message}");
+    let others = decide_with(vec![missing(false, "other")]);
+    assert_eq!(condition(&others, ConditionType::Available).0, "True");
+    assert_eq!(condition(&others, ConditionType::Degraded).0, "False");
 }

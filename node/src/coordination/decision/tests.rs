@@ -175,3 +175,22 @@ fn another_machines_clock_may_be_ahead() {
     ahead.heartbeat = UnixMillis(NOW.0 + 60_000);
     assert_eq!(step(&map(1, SOON), &[ahead]), Step::Test { generation: 7 });
 }
+
+#[test]
+fn a_cluster_serves_if_every_shard_has_a_replica_for_each_table() {
+    let lacks = |mut member: MemberRecord, tables: &[&str]| {
+        member.active_generation = 7;
+        member.missing =
+            tables.iter().map(|table| ((*table).to_owned(), "damaged".to_owned())).collect();
+        member
+    };
+    let serves = |members: &[MemberRecord]| {
+        serving(&map(2, SOON), members, NOW, Policy::default().member_ttl)
+    };
+    let (a, b) = (lacks(member("a0", 0, 7), &[]), lacks(member("b0", 1, 7), &["t"]));
+    assert!(!serves(&[a.clone(), b.clone()]));
+    assert!(serves(&[a.clone(), b.clone(), lacks(member("b1", 1, 7), &["u"])]));
+    assert!(!serves(&[a.clone(), b.clone(), lacks(member("b1", 1, 7), &["t", "u"])]));
+    assert!(!serves(&[a.clone(), b, silent(lacks(member("b1", 1, 7), &[]))]));
+    assert!(!serves(&[a]));
+}

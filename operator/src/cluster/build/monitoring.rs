@@ -126,6 +126,13 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "The shard map has another number of shards than the cluster.",
         ),
         alert(
+            "OpaqueTablesMissing",
+            format!("opaque_node_missing_tables{{{of}}} > 0"),
+            "5m",
+            "warning",
+            "Pod {{ $labels.pod }} has not been able to load a table for 5 minutes.",
+        ),
+        alert(
             "OpaqueCertificateExpires",
             format!(
                 "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",

@@ -87,6 +87,13 @@ pub(in crate::cluster) fn set(plan: &Plan<'_>, shard: i32) -> Result<Value, Erro
     Ok(set)
 }
 
+/// Keeps a new template from pods numbered below `partition`.
+pub(in crate::cluster) fn spare(set: &mut Value, partition: usize) {
+    if let Some(found) = set.pointer_mut("/spec/updateStrategy/rollingUpdate/partition") {
+        *found = partition.into();
+    }
+}
+
 /// Whether the nodes of a set that exists demand revocation lists.
 pub(in crate::cluster) fn demands_revocation(set: &StatefulSet) -> Option<bool> {
     let pod = set.spec.as_ref()?.template.spec.as_ref()?;

@@ -1,0 +1,109 @@
+//! Tables that a pod lacks: told, and passed by no rollout.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Event;
+use kube::api::DeleteParams;
+use opaque_crds::{OpaqueCluster, names};
+use opaque_e2e::poll::until;
+use serde_json::{Value, json};
+
+use super::{LIMIT, Test, operation, truth};
+
+impl Test {
+    pub(super) async fn no_rollout_passes_a_pod_that_lacks_a_table(&self) -> Result<()> {
+        for (shard, replica) in [(0, 0), (0, 1), (1, 0)] {
+            self.record(shard, replica, &json!({})).await?;
+        }
+        let damaged = json!({"weather": "store: plane-0 is damaged"});
+        self.record(1, 1, &damaged).await?;
+        let status = self
+            .status("what is missing is told", |status| {
+                truth(status, "Degraded") == Some(("True", "TablesMissing"))
+            })
+            .await?;
+        let entry = status.missing_tables.first().context("no missing table")?;
+        ensure!((entry.table.as_str(), entry.pod.as_str()) == ("weather", "demo-shard-1-1"));
+        ensure!(entry.elsewhere && entry.reason.contains("plane-0"), "{entry:?}");
+        ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
+        until("an event tells it", LIMIT, || async {
+            let events = self.list::<Event>().await?;
+            let told = |event: &Event| event.reason.as_deref() == Some("TablesMissing");
+            Ok(events.iter().any(told).then_some(()))
+        })
+        .await?;
+        // Only the pod that lacks it may be replaced.
+        self.partition_of(1, 1).await?;
+
+        // A rollout begins with the other shard. Its first new pod lacks the table as well.
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:5"}})).await?;
+        self.image_of(0, "node:5").await?;
+        self.record(0, 1, &damaged).await?;
+        self.partition_of(0, 1).await?;
+        self.status("it waits, and says why", |status| {
+            operation(status, "Rollout").is_some_and(|by| by.contains("demo-shard-0-1"))
+        })
+        .await?;
+        self.settle().await?;
+        ensure!(self.image(1).await? == "node:2", "a rollout passed a pod that lacks a table");
+
+        // Once it is loaded, the rollout goes on, to the pod of the next shard that lacks it.
+        self.record(0, 1, &json!({})).await?;
+        self.partition_of(0, 0).await?;
+        self.image_of(1, "node:5").await?;
+        self.partition_of(1, 1).await?;
+        self.record(1, 1, &json!({})).await?;
+        self.partition_of(1, 0).await?;
+        let complete = |status: &_| {
+            truth(status, "Progressing") == Some(("False", "Complete"))
+                && truth(status, "Degraded") == Some(("False", "AsExpected"))
+        };
+        let status = self.status("it is complete", complete).await?;
+        ensure!(status.missing_tables.is_empty());
+
+        // What no pod of a shard can load holds up nothing: a new template may be what mends it.
+        for replica in 0..2 {
+            self.record(1, replica, &damaged).await?;
+        }
+        let lost = self
+            .status("nobody has it", |status| {
+                status.missing_tables.len() == 2 && !status.missing_tables[0].elsewhere
+            })
+            .await?;
+        ensure!(truth(&lost, "Available") == Some(("True", "Serving")), "the others are served");
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:2"}})).await?;
+        for shard in 0..2 {
+            self.image_of(shard, "node:2").await?;
+            self.partition_of(shard, 0).await?;
+        }
+        for (shard, replica) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let name = names::pod("demo", shard, replica);
+            self.api::<Lease>().delete(&name, &DeleteParams::default()).await?;
+        }
+        self.status("it is complete again", complete).await?;
+        Ok(())
+    }
+
+    /// Writes a pod's record as its node would.
+    async fn record(&self, shard: i32, replica: i32, missing: &Value) -> Result<()> {
+        let pod = names::pod("demo", shard, replica);
+        let record = json!({
+            "node": pod, "shard": shard, "active_generation": 1, "message": "",
+            "resident_bytes": 1, "missing": missing,
+        });
+        self.lease(&pod, json!({"opaque.dev/member": record.to_string()}), &pod).await
+    }
+
+    /// Waits until a set keeps a new template from pods below a number, and its controller knows.
+    async fn partition_of(&self, shard: i32, partition: i32) -> Result<()> {
+        until(&format!("partition {partition} of shard {shard}"), LIMIT, || async {
+            let set = self.get::<StatefulSet>(&names::shard("demo", shard)).await?;
+            let strategy = set.spec.and_then(|spec| spec.update_strategy);
+            let found = strategy.and_then(|strategy| strategy.rolling_update?.partition);
+            Ok((found.unwrap_or_default() == partition).then_some(()))
+        })
+        .await?;
+        self.settle_set(shard).await
+    }
+}

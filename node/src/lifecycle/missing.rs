@@ -1,0 +1,210 @@
+//! Tables of the active generation that could not be loaded: this node coordinates their queries, and loads
+//! them again, beside everything else that it does.
+//!
+//! **Flow.** A table that is found missing is described at once: by the store, or by a peer where the
+//! store's copy is damaged or gone. From then on this node answers for it through other replicas. It is
+//! loaded again after a pause that doubles with each failure, one table at a time, until it is here or the
+//! active generation no longer has it. What is loaded is added to every generation that lacks it.
+
+mod turns;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::iter;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::turns::Turns;
+use super::Lifecycle;
+use crate::coordination::{Map, UnixMillis};
+use crate::loader::{Loader, described};
+use crate::placement::Shards;
+use crate::replica::describers;
+use crate::served::{ServedTable, Serving};
+
+/// Tables that are described at a time.
+const DESCRIBED: usize = 8;
+/// How long the store or one peer may take to describe a table.
+const DESCRIBING: Duration = Duration::from_secs(10);
+/// Peers that are asked for one description.
+const ASKED: usize = 8;
+
+impl Lifecycle {
+    /// Says what this node serves of a generation that is active, and lets clients in if that is anything.
+    pub(super) async fn goes_live(&self, generation: u64) {
+        let Some(serving) = self.local.generation(generation) else { return };
+        self.state.lacks(&serving.missing);
+        if !serving.is_whole() {
+            self.lacking.notify_one();
+        }
+        if !serving.has_answers() {
+            let reason = nothing_to_serve(&serving);
+            self.not_ready_yet(&reason);
+            self.state.doing(reason);
+            self.turn_away().await;
+        } else if self.state.active(&serving, self.map_uid().as_deref()) {
+            self.serves(generation).await;
+            let (tables, missing) = (serving.tables.len(), serving.missing.len());
+            tracing::info!(generation, tables, missing, "serving");
+        }
+    }
+
+    /// Describes and loads what is missing, until `stop`.
+    pub(super) async fn mend(&self, mut stop: watch::Receiver<bool>) {
+        let loader = self.loader.aside();
+        let mut turns = Turns::new(&self.config.name);
+        loop {
+            tokio::select! {
+                () = self.mend_next(&loader, &mut turns) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// One turn: the description of what has just been found missing, or another attempt to load one table.
+    async fn mend_next(&self, loader: &Loader, turns: &mut Turns) {
+        let active = self.active_now().and_then(|active| self.local.generation(active));
+        let Some(serving) = active.filter(|serving| !serving.is_whole()) else {
+            self.lacking.notified().await;
+            return;
+        };
+        let new = turns.keep(&missing(&serving), Instant::now());
+        iter(new)
+            .map(|(table, epoch)| self.describe(loader, &serving, table, epoch))
+            .buffer_unordered(DESCRIBED)
+            .collect::<()>()
+            .await;
+        let Some((table, epoch, due)) = turns.next() else { return };
+        tokio::select! {
+            () = sleep_until(due) => {}
+            // Another generation may be active, and lack other tables.
+            () = self.lacking.notified() => return,
+        }
+        if !self.load_again(loader, &serving.map, &table, epoch).await {
+            turns.failed(&table, Instant::now());
+            self.describe(loader, &serving, table, epoch).await;
+        }
+    }
+
+    /// Loads one table, unless the active generation lets it go meanwhile; false if it is still missing.
+    async fn load_again(&self, loader: &Loader, map: &Map, table: &str, epoch: u64) -> bool {
+        let alone = Map { tables: [(table.to_owned(), epoch)].into(), ..map.clone() };
+        let held = self.local.in_memory();
+        let loaded = tokio::select! {
+            loaded = loader.load_what_can_be(&alone, &held, &|_| {}) => loaded,
+            () = self.let_go(&map.shards, table, epoch) => return true,
+        };
+        let Some(found) = loaded.tables.get(table) else {
+            let reason = loaded.missing.get(table).cloned().unwrap_or_default();
+            tracing::debug!(table, epoch, %reason, "still missing");
+            self.amend(map, table, epoch, |serving| {
+                serving.missing.insert(table.to_owned(), reason.clone());
+            })
+            .await;
+            return false;
+        };
+        self.amend(map, table, epoch, |serving| {
+            serving.missing.remove(table);
+            serving.described.remove(table);
+            serving.tables.insert(table.to_owned(), Arc::clone(found));
+        })
+        .await;
+        tracing::info!(table, epoch, "a missing table is loaded");
+        true
+    }
+
+    /// Waits until the active generation has no such table.
+    async fn let_go(&self, shards: &Shards, table: &str, epoch: u64) {
+        let mut snapshots = self.coordination.watch();
+        let gone = snapshots.wait_for(|snapshot| {
+            snapshot
+                .active
+                .as_ref()
+                .is_some_and(|map| map.shards != *shards || map.tables.get(table) != Some(&epoch))
+        });
+        if gone.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Finds out what is needed to coordinate a missing table's queries, if that is not known yet.
+    async fn describe(&self, loader: &Loader, serving: &Serving, table: String, epoch: u64) {
+        let map = &serving.map;
+        let now = self.local.generation(map.generation);
+        if now.is_none_or(|now| now.described.contains_key(&table)) {
+            return;
+        }
+        let by_store = timeout(DESCRIBING, loader.describe(&map.shards, &table, epoch)).await;
+        let found = match by_store {
+            Ok(Ok(described)) => Some(described),
+            Ok(Err(_)) | Err(_) => self.described_by_peers(loader, map, &table, epoch).await,
+        };
+        let Some(found) = found.map(Arc::new) else { return };
+        self.amend(map, &table, epoch, |serving| {
+            serving.described.insert(table.clone(), Arc::clone(&found));
+        })
+        .await;
+    }
+
+    /// A table as a peer describes it. Where the store has the manifest and a public part is damaged, the
+    /// peer's manifest has to be the same.
+    async fn described_by_peers(
+        &self,
+        loader: &Loader,
+        map: &Map,
+        table: &str,
+        epoch: u64,
+    ) -> Option<ServedTable> {
+        let stored = timeout(DESCRIBING, loader.manifest(table, epoch)).await;
+        let stored = stored.ok().and_then(Result::ok);
+        let snapshot = self.coordination.watch().borrow().clone();
+        let fresh = (UnixMillis::now(), self.policy().member_ttl);
+        let peers = describers(&snapshot, map, table, &self.config.name, fresh);
+        for peer in peers.iter().take(ASKED) {
+            let asking = self.coordinator.describe(peer, table, epoch);
+            let node = &peer.node;
+            match timeout(DESCRIBING, asking).await {
+                Ok(Ok(description))
+                    if stored.as_ref().is_none_or(|stored| **stored == description.manifest) =>
+                {
+                    tracing::info!(table, epoch, %node, "described by a peer");
+                    return Some(described(&map.shards, description));
+                }
+                Ok(Ok(_)) => {
+                    tracing::warn!(table, epoch, %node, "a peer has another manifest than the store");
+                }
+                Ok(Err(error)) => tracing::debug!(table, epoch, %node, %error, "not described"),
+                Err(_) => tracing::debug!(table, epoch, %node, "not described in time"),
+            }
+        }
+        None
+    }
+
+    /// Changes what is known of a missing table, and says so.
+    async fn amend(&self, map: &Map, table: &str, epoch: u64, change: impl Fn(&mut Serving)) {
+        self.local.amend(&map.shards, table, epoch, change);
+        if let Some(active) = self.active_now() {
+            self.goes_live(active).await;
+        }
+    }
+}
+
+/// The missing tables of a generation, with their epochs.
+fn missing(serving: &Serving) -> Vec<(String, u64)> {
+    let epoch = |table: &String| serving.map.tables.get(table).copied();
+    let tables = serving.missing.keys();
+    tables.filter_map(|table| Some((table.clone(), epoch(table)?))).collect()
+}
+
+/// Why a node without any table of the active generation is not ready.
+fn nothing_to_serve(serving: &Serving) -> String {
+    let first = serving.missing.iter().next();
+    let (table, reason) = first.map(|(table, reason)| (table.as_str(), reason.as_str())).unzip();
+    format!(
+        "no table can be served: table {:?} cannot be loaded: {}",
+        table.unwrap_or_default(),
+        reason.unwrap_or_default()
+    )
+}
