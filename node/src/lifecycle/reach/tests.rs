@@ -308,6 +308,7 @@ async fn start(
         health: tonic_health::server::health_reporter().0,
         readiness: Readiness::not_yet("starting"),
         retiring: stopped.clone(),
+        lacking: tokio::sync::Notify::new(),
         config,
     });
     let running = tokio::spawn(Arc::clone(&life).run(stopped.clone()));
