@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use futures::stream;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::{Instant as Deadline, sleep, timeout};
 
@@ -121,18 +121,16 @@ impl Lifecycle {
         let generation = self.answers_from(active.generation);
         let newest = AtomicU64::new(0);
         let mut replicas = directory.replicas(snapshot, active, UnixMillis::now());
-        let asking = due.iter().map(|shard| {
+        let mut asking: Vec<BoxFuture<'_, (ShardId, bool)>> = Vec::new();
+        for &shard in due {
             let mut replicas = replicas.remove(&shard.0).unwrap_or_default();
             // Others of this node's own shard are asked for what they serve; without them it is
             // reached as well.
             replicas.retain(|replica| replica.node != self.config.name);
             let own = shard.0 == self.config.shard && self.local.generation(generation).is_some();
-            let newest = &newest;
-            async move {
-                let answers = self.hello(shard.0, replicas, generation, newest).await;
-                (*shard, own || answers)
-            }
-        });
+            let answers = self.hello(shard.0, replicas, generation, &newest);
+            asking.push(answers.map(move |answers| (shard, own || answers)).boxed());
+        }
         let reached = stream::iter(asking).buffer_unordered(AT_A_TIME).collect().await;
         Found { reached, newest: Some(newest.into_inner()) }
     }
@@ -146,14 +144,14 @@ impl Lifecycle {
         newest: &AtomicU64,
     ) -> bool {
         let patience = Patience { deadline: Deadline::now() + ANSWER, hedge_after: HEDGE };
-        let answered =
-            gather(&BTreeMap::from([(shard, replicas)]), patience, |replica| async move {
-                let Hello { active_generation, holds } =
-                    self.greeter.hello(&replica, generation).await?;
-                newest.fetch_max(active_generation, Ordering::Relaxed);
-                if holds { Ok(()) } else { Err(CallError::TryAnother("not loaded".into())) }
-            });
-        let answered = answered.await;
+        let shard = BTreeMap::from([(shard, replicas)]);
+        let ask = |replica| async move {
+            let Hello { active_generation, holds } =
+                self.greeter.hello(&replica, generation).await?;
+            newest.fetch_max(active_generation, Ordering::Relaxed);
+            if holds { Ok(()) } else { Err(CallError::TryAnother("not loaded".into())) }
+        };
+        let answered = gather(&shard, patience, ask).await;
         if let Err(error) = &answered {
             tracing::debug!(%error, "a shard cannot be reached");
         }
