@@ -15,6 +15,7 @@
 //! - [`service`], [`description`], [`error`]: the wire;
 //! - [`cluster`], [`coordinator`], [`call`], [`peers`]: answering for the whole cluster;
 //! - [`local`], [`served`], [`batch`], [`pass`], [`registry`], [`pool`]: answering for this shard;
+//! - [`memory`]: what is admitted to memory;
 //! - [`lifecycle`], [`loader`], [`replica`], [`coordination`]: loading generations, self-test,
 //!   leading;
 //! - [`metrics`]: what is counted;
@@ -42,6 +43,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod loader;
 pub mod local;
+pub mod memory;
 pub mod metrics;
 pub mod pass;
 pub mod peers;

@@ -6,7 +6,9 @@
 //! ```
 
 mod lead;
+mod prepare;
 mod readiness;
+mod turn;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +21,6 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::coordination::{Coordination, Map, Policy, Snapshot, UnixMillis};
 use crate::coordinator::Coordinator;
-use crate::error::NodeError;
 use crate::loader::{Loader, Progress};
 use crate::local::LocalShard;
 use crate::placement::ShardId;
@@ -66,6 +67,11 @@ impl Lifecycle {
 
     /// Lives until `stop` turns true, and leads until `retiring` does.
     pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let mut stopped = stop.clone();
+        tokio::select! {
+            () = self.recall() => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
         tokio::join!(
             self.heartbeat(stop.clone()),
             self.follow(stop.clone()),
@@ -90,6 +96,9 @@ impl Lifecycle {
             }
             let record = self.state.record(UnixMillis::now(), self.local.resident_bytes());
             let failed = self.coordination.heartbeat(&record).await.err();
+            if failed.is_none() {
+                self.state.wrote(&record);
+            }
             match &failed {
                 None if failing => tracing::info!("the member record is renewed again"),
                 Some(error) if !failing => {
@@ -146,17 +155,15 @@ impl Lifecycle {
             return settled;
         }
         let proposed = snapshot.proposed.as_ref();
-        for held in self.local.generations() {
-            let generation = held.map.generation;
-            let wanted = proposed.is_some_and(|map| map.generation == generation);
-            if generation > active.generation && !wanted {
-                self.local.discard(generation);
-            }
-        }
+        let given_up = self.give_up(active, proposed);
         match proposed {
-            Some(map) => self.prepare(map).await,
-            None if settled => self.state.forget_failure(),
-            None => {}
+            Some(map) => self.prepare(map, &given_up).await,
+            None => {
+                self.state.rests();
+                if settled {
+                    self.state.forget_failure();
+                }
+            }
         }
         settled
     }
@@ -204,43 +211,6 @@ impl Lifecycle {
                 let said = format!("{what}: {progress}");
                 self.not_ready_yet(&said);
                 self.state.doing(said);
-            }
-        }
-    }
-
-    /// Loads a proposed generation, once; again only while the store is away and the generation is
-    /// still proposed, which ends with the leader's deadline.
-    async fn prepare(&self, map: &Map) {
-        let generation = map.generation;
-        if self.local.generation(generation).is_some()
-            || self.state.failed_generation() == Some(generation)
-        {
-            return;
-        }
-        let told = self.tells(format!("preparing generation {generation}"));
-        loop {
-            let held = self.local.in_memory();
-            match self.loader.load(map, &held, &told).await {
-                Ok(serving) => {
-                    if self.local.install(serving) {
-                        self.state.prepared(generation);
-                    }
-                    return;
-                }
-                Err(NodeError::StoreAway(reason)) => {
-                    tracing::warn!(generation, %reason, "cannot prepare yet");
-                    self.state.doing(format!("generation {generation}, trying again: {reason}"));
-                }
-                Err(error) => {
-                    tracing::warn!(generation, %error, "cannot prepare");
-                    self.state.failed(generation, error.to_string());
-                    return;
-                }
-            }
-            sleep(RETRY).await;
-            let snapshot = self.coordination.watch().borrow().clone();
-            if snapshot.proposed.as_ref().is_none_or(|map| map.generation != generation) {
-                return;
             }
         }
     }

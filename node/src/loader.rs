@@ -4,6 +4,11 @@
 //! the tables of the hint's planes, which take longest, are built on the pool. A bounded number of segments
 //! is under way, so that a load needs little more memory than what it loads; planes are built one at a time,
 //! so that queries, which run on the same pool, wait for one at most.
+//!
+//! **Admission.** Manifests tell what a load takes of memory ([`need`]). A [`Plan`] that does not fit is
+//! refused before anything is fetched ([`crate::memory`]).
+
+mod need;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,10 +26,11 @@ use crate::assignment::Assignment;
 use crate::batch::Batcher;
 use crate::coordination::Map;
 use crate::error::NodeError;
+use crate::memory::{Memory, Need, Reservation, Shortage};
 use crate::placement::{Key, Kind, Shards, place};
 use crate::pool::CpuPool;
 use crate::registry::store_error;
-use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving};
+use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving, resident_bytes};
 use crate::store::{IndexManifest, Manifest, Store};
 
 /// Segments under way beyond one for each thread: fetched while those are checked and placed.
@@ -35,6 +41,9 @@ pub struct Loader {
     shard: u32,
     store: Store,
     pool: CpuPool,
+    memory: Arc<Memory>,
+    /// How many segments are under way at most.
+    side_by_side: usize,
     /// A permit for each segment that is fetched, checked or placed.
     segments: Semaphore,
     /// A permit for the plane whose tables are built.
@@ -80,43 +89,126 @@ enum Found {
     Stored(Arc<Manifest>),
 }
 
-impl Loader {
-    /// Loads what placement gives `shard` from `store`, with the work of `threads` threads beside the
-    /// pool's.
-    pub fn new(shard: u32, store: Store, pool: CpuPool, threads: usize) -> Self {
-        let segments = Semaphore::new(threads.max(1) + FETCHED_AHEAD);
-        Self { shard, store, pool, segments, building: Semaphore::new(1) }
+/// What is to be loaded for a map, and what is shared.
+pub struct Plan {
+    map: Map,
+    found: Vec<(String, Found)>,
+    need: Need,
+}
+
+impl Plan {
+    /// What it takes of memory.
+    pub fn need(&self) -> Need {
+        self.need
     }
 
-    /// Every table of a map. What a generation of `held` has at the same epoch and the same shards is
-    /// shared with it, so that a new epoch of one table costs nothing for the others.
+    /// Whether everything is in memory already.
+    pub fn is_held(&self) -> bool {
+        self.found.iter().all(|(_, found)| matches!(found, Found::Held(_)))
+    }
+}
+
+/// Why a plan is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It fits once superseded generations are gone, or other work has ended.
+    Later(Shortage),
+    /// It does not fit.
+    Never(Shortage),
+}
+
+impl Loader {
+    /// Loads what placement gives `shard` from `store`, with the work of `threads` threads beside the
+    /// pool's, whatever memory it takes.
+    pub fn new(shard: u32, store: Store, pool: CpuPool, threads: usize) -> Self {
+        let side_by_side = threads.max(1) + FETCHED_AHEAD;
+        let (segments, building) = (Semaphore::new(side_by_side), Semaphore::new(1));
+        let memory = Memory::unlimited();
+        Self { shard, store, pool, memory, side_by_side, segments, building }
+    }
+
+    /// Loads what `memory` admits.
+    pub fn admitted_by(self, memory: Arc<Memory>) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Every table of a map, planned, admitted and loaded.
     ///
     /// # Errors
-    /// The first table that cannot be loaded, with the object of the store that is missing or damaged.
+    /// As [`plan`](Self::plan), [`admit`](Self::admit) and [`carry_out`](Self::carry_out).
     pub async fn load(
         &self,
         map: &Map,
         held: &[Arc<Serving>],
         listener: Listener<'_>,
     ) -> Result<Serving, NodeError> {
+        let plan = self.plan(map, held).await?;
+        let _reserved = self.admit(&plan, held, 0).map_err(|refusal| match refusal {
+            Refusal::Later(shortage) | Refusal::Never(shortage) => NodeError::memory(shortage),
+        })?;
+        self.carry_out(plan, listener).await
+    }
+
+    /// Plans to load every table of a map. What a generation of `held` has at the same epoch and the
+    /// same shards is shared with it, so that a new epoch of one table costs nothing for the others.
+    ///
+    /// # Errors
+    /// The first table whose manifest cannot be read.
+    pub async fn plan(&self, map: &Map, held: &[Arc<Serving>]) -> Result<Plan, NodeError> {
         let found = map.tables.iter().map(async |(name, epoch)| {
             // An epoch that is still in memory may be gone from the store: whoever starts next could
             // not load it.
             let manifest = self.manifest(name, *epoch).await?;
             let held = find_held(held, map, name, *epoch);
-            Ok::<_, NodeError>((name, held.map_or(Found::Stored(manifest), Found::Held)))
+            Ok::<_, NodeError>((name.clone(), held.map_or(Found::Stored(manifest), Found::Held)))
         });
         let found = try_join_all(found).await?;
-        let tally = self.tally(map, found.iter().map(|(_, found)| found), listener);
+        let sum = need::of(&map.shards, self.shard, found.iter().map(|(_, found)| found));
+        Ok(Plan { map: map.clone(), found, need: sum.need(self.side_by_side) })
+    }
+
+    /// Admits a plan beside everything in `held`, of which generations below `active` will be let go.
+    /// What is loaded stays reserved until it is counted as held.
+    ///
+    /// # Errors
+    /// [`Refusal`] when memory does not suffice.
+    pub fn admit(
+        &self,
+        plan: &Plan,
+        held: &[Arc<Serving>],
+        active: u64,
+    ) -> Result<Reservation, Refusal> {
+        self.memory.admit(resident_bytes(held), plan.need).map_err(|shortage| {
+            let staying = held.iter().filter(|serving| serving.map.generation >= active);
+            match self.memory.check(resident_bytes(staying), plan.need) {
+                Ok(()) => Refusal::Later(shortage),
+                Err(shortage) => Refusal::Never(shortage),
+            }
+        })
+    }
+
+    /// Loads what is planned.
+    ///
+    /// # Errors
+    /// The first table that cannot be loaded, with the object of the store that is missing or damaged.
+    pub async fn carry_out(
+        &self,
+        plan: Plan,
+        listener: Listener<'_>,
+    ) -> Result<Serving, NodeError> {
+        let Plan { map, found, need: _ } = plan;
+        let tally = self.tally(&map, found.iter().map(|(_, found)| found), listener);
         let tables = found.into_iter().map(async |(name, found)| {
-            Ok::<_, NodeError>((name.clone(), self.table(map, found, &tally).await?))
+            Ok::<_, NodeError>((name, self.table(&map, found, &tally).await?))
         });
         let tables = try_join_all(tables).await?.into_iter().collect();
-        Ok(Serving { map: map.clone(), tables, missing: BTreeMap::new() })
+        Ok(Serving { map, tables, missing: BTreeMap::new() })
     }
 
     /// As [`Loader::load`] for a map that is active already: a table that cannot be loaded is left
-    /// out and named, so that one damaged table does not take the others with it.
+    /// out and named, so that one damaged table does not take the others with it. Where memory does not
+    /// suffice for all, the tables with the smallest matrices are loaded, in the same order on every
+    /// shard.
     pub async fn load_what_can_be(
         &self,
         map: &Map,
@@ -130,7 +222,11 @@ impl Loader {
             };
             (name, found)
         });
-        let found = join_all(found).await;
+        let mut found = join_all(found).await;
+        let need = self.leave_out(map, &mut found, resident_bytes(held));
+        // The memory was there a moment ago. Other work may have taken it since: the same as if it had
+        // come a moment later.
+        let _reserved = self.memory.admit(resident_bytes(held), need);
         let tally = self.tally(map, found.iter().filter_map(|(_, f)| f.as_ref().ok()), listener);
         let loaded = found.into_iter().map(async |(name, found)| match found {
             Ok(found) => (name, self.table(map, found, &tally).await),
@@ -144,6 +240,34 @@ impl Loader {
             }
         }
         Serving { map: map.clone(), tables, missing }
+    }
+
+    /// Leaves out the tables of an active map that do not fit beside `resident` bytes; gives the need
+    /// of the others.
+    fn leave_out(
+        &self,
+        map: &Map,
+        found: &mut [(&String, Result<Found, NodeError>)],
+        resident: u64,
+    ) -> Need {
+        // By the size of the whole table, so that all shards have the same tables.
+        let size = |found: &Result<Found, NodeError>| match found {
+            Ok(Found::Stored(manifest)) => manifest.matrix_bytes(),
+            Ok(Found::Held(_)) | Err(_) => 0,
+        };
+        found.sort_by_key(|(name, found)| (size(found), *name));
+        let mut sum = need::Sum::default();
+        for (_, found) in found {
+            let Ok(Found::Stored(manifest)) = found else { continue };
+            let next = sum.with(&map.shards, self.shard, manifest);
+            let (before, after) = (sum.need(self.side_by_side), next.need(self.side_by_side));
+            let own = Need { resident: after.resident - before.resident, ..after };
+            match self.memory.check(resident + before.resident, own) {
+                Ok(()) => sum = next,
+                Err(shortage) => *found = Err(NodeError::memory(shortage)),
+            }
+        }
+        sum.need(self.side_by_side)
     }
 
     async fn manifest(&self, table: &str, epoch: u64) -> Result<Arc<Manifest>, NodeError> {

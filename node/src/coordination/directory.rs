@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, Durability, io_error};
-use super::{Change, CoordinationError, Leader, Map, MemberRecord, Outcome, Snapshot, UnixMillis};
+use super::map::replaced_by;
+use super::{
+    Change, CoordinationError, Leader, Map, MemberRecord, Outcome, Snapshot, UnixMillis, Waited,
+};
 use crate::placement::{self, Shards};
 
 /// The directory's files. The caller holds `state.lock` during each change, and during
@@ -74,7 +77,8 @@ impl Directory {
 
     pub(super) fn snapshot(&self) -> Result<Snapshot, CoordinationError> {
         let (active, proposed) = self.maps()?;
-        Ok(Snapshot { active, proposed, leader: self.leader()?, members: self.members()? })
+        let (leader, members, waited) = (self.leader()?, self.members()?, self.waited()?);
+        Ok(Snapshot { active, proposed, leader, members, waited })
     }
 
     pub(super) fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
@@ -101,18 +105,27 @@ impl Directory {
     ) -> Result<Map, CoordinationError> {
         let (active, proposed) = self.maps()?;
         let active = active.ok_or(CoordinationError::NotInitialized)?;
-        if active.generation != expected || proposed.is_some() {
+        let in_the_way = proposed.as_ref().is_some_and(|map| !change.replaces(map, &active));
+        if active.generation != expected || in_the_way {
             return Err(CoordinationError::Conflict {
                 expected,
                 active: active.generation,
                 proposed: proposed.map(|map| map.generation),
             });
         }
+        if let Some(same) = proposed.as_ref().filter(|map| change.is_in(map)) {
+            return Ok(same.clone());
+        }
         if let Some(existing) = change.clashes_with(&active) {
             return Err(CoordinationError::NameTaken { existing });
         }
-        let newest = self.newest_rejected()?.max(active.generation);
+        let waiting = proposed.map_or(0, |map| map.generation);
+        let newest = self.newest_rejected()?.max(active.generation).max(waiting);
         let map = change.apply(&active, newest + 1, now);
+        if waiting > 0 {
+            // First: a crash in between leaves no proposal, and the newer one has not been answered.
+            self.write_rejection(waiting, replaced_by(map.generation))?;
+        }
         self.write_map("proposed.json", &map)?;
         Ok(map)
     }
@@ -131,10 +144,26 @@ impl Directory {
         reason: String,
     ) -> Result<(), CoordinationError> {
         self.decide(token, generation)?;
-        let rejection = Rejection { generation, reason };
-        let path = self.rejected(generation);
-        files::write(&path, "opaque-rejection", rejection, Durability::Durable)?;
+        self.write_rejection(generation, reason)?;
         files::remove(&self.0.join("proposed.json"))
+    }
+
+    pub(super) fn withdraw(&self, generation: u64, reason: String) -> Result<(), CoordinationError> {
+        if self.rejection(generation)?.is_some() {
+            return Ok(());
+        }
+        self.waiting(generation)?;
+        self.write_rejection(generation, reason)?;
+        files::remove(&self.0.join("proposed.json"))
+    }
+
+    pub(super) fn waited(&self) -> Result<Option<Waited>, CoordinationError> {
+        files::read(&self.0.join("waited.json"), "opaque-waited")
+    }
+
+    pub(super) fn note_wait(&self, token: u64, waited: Waited) -> Result<(), CoordinationError> {
+        self.decide(token, waited.generation)?;
+        files::write(&self.0.join("waited.json"), "opaque-waited", waited, Durability::Ephemeral)
     }
 
     /// The proposed map, if the caller leads and it is the one that the caller means.
@@ -143,6 +172,11 @@ impl Directory {
         if current != token {
             return Err(CoordinationError::Fenced { token, current });
         }
+        self.waiting(generation)
+    }
+
+    /// The proposed map, if it is this one.
+    fn waiting(&self, generation: u64) -> Result<Map, CoordinationError> {
         let proposed = self.maps()?.1;
         let found = proposed.as_ref().map(|map| map.generation);
         proposed
@@ -168,6 +202,12 @@ impl Directory {
         self.0.join("rejected").join(format!("{generation:020}.json"))
     }
 
+    fn write_rejection(&self, generation: u64, reason: String) -> Result<(), CoordinationError> {
+        let rejection = Rejection { generation, reason };
+        let path = self.rejected(generation);
+        files::write(&path, "opaque-rejection", rejection, Durability::Durable)
+    }
+
     fn rejection(&self, generation: u64) -> Result<Option<String>, CoordinationError> {
         let rejection = files::read::<Rejection>(&self.rejected(generation), "opaque-rejection")?;
         Ok(rejection.map(|rejection| rejection.reason))
@@ -185,7 +225,7 @@ impl Directory {
     }
 }
 
-/// The file that says why a generation was rejected.
+/// The file that says why a generation was rejected or withdrawn.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rejection {

@@ -3,7 +3,8 @@
 //! ```text
 //! Lease <node>                 a member: its record, renewed every 2 s
 //! Lease <cluster>-leader       who leads; leaseTransitions is the fencing token
-//! OpaqueShardMap <cluster>     spec.map: the newest map; status: the active one, and rejections
+//! OpaqueShardMap <cluster>     spec.map: the newest map; spec.withdrawn: maps that nobody wants any more;
+//!                              status: the active one, and rejections
 //! ```
 //!
 //! **Guarantees.** Every change of the map is one compare-and-swap on its `resourceVersion`. A new
@@ -44,10 +45,11 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use self::map::{Maps, Verdict, judged, write_map};
+use self::map::{Maps, Verdict, judged, withdraw, write_map};
+use super::map::replaced_by;
 use super::{
     Change, Coordination, CoordinationError, Leader, Leadership, Map, MemberRecord, Outcome,
-    Rhythm, Snapshot, UnixMillis,
+    Rhythm, Snapshot, UnixMillis, Waited,
 };
 use crate::placement::Shards;
 
@@ -362,12 +364,41 @@ impl Coordination for KubernetesCoordination {
         let maps = self
             .swap(Part::Spec, |object, maps| {
                 let map = maps.propose(change.clone(), expected, now)?;
+                if map == maps.newest {
+                    return Ok(None);
+                }
                 let mut changed = object.clone();
+                if let Some(waiting) = maps.proposed() {
+                    withdraw(&mut changed, waiting.generation, &replaced_by(map.generation))?;
+                }
                 changed.spec.map = write_map(&map)?;
                 Ok(Some(changed))
             })
             .await?;
         Ok(maps.newest)
+    }
+
+    async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError> {
+        self.swap(Part::Spec, |object, maps| {
+            if matches!(maps.outcome(generation), Outcome::Rejected { .. }) {
+                return Ok(None);
+            }
+            maps.decide(generation)?;
+            let mut changed = object.clone();
+            withdraw(&mut changed, generation, reason)?;
+            Ok(Some(changed))
+        })
+        .await
+        .map(|_| ())
+    }
+
+    async fn note_wait(
+        &self,
+        leadership: &Leadership,
+        waited: Waited,
+    ) -> Result<(), CoordinationError> {
+        let done = |maps: &Maps| maps.decide(waited.generation).map(|_| false);
+        self.judge(leadership, Verdict::Waits(waited.seconds), done).await.map(|_| ())
     }
 
     async fn activate(

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{Lifecycle, RETRY};
 use crate::coordination::{
-    CoordinationError, Leadership, Map, Snapshot, Step, UnixMillis, next_step,
+    CoordinationError, Leadership, Map, Snapshot, Step, UnixMillis, Waited, next_step,
 };
 use crate::coordinator::Replicas;
 use crate::error::NodeError;
@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Self-tests that fail before the proposal is rejected; more while a replica does not answer or is
 /// busy, until it would count as dead.
 const TESTS: u32 = 5;
+
+/// How often a leader notes how long the proposal has waited: so much of it is lost when it falls.
+const NOTE: Duration = Duration::from_secs(15);
 
 /// How long a leader that stepped down leaves the lead to others.
 const STAND_BACK: Duration = Duration::from_secs(3);
@@ -41,6 +44,10 @@ struct Progress {
     generation: u64,
     /// When this leader first saw it.
     since: Instant,
+    /// How long it had waited then, by the clocks of the leaders before.
+    before: Duration,
+    /// How long it had waited when that was noted last.
+    noted: Duration,
     /// Self-tests that failed.
     failures: u32,
     /// Since when self-tests fail because a replica does not answer or is busy.
@@ -49,18 +56,36 @@ struct Progress {
 
 impl Progress {
     fn new(generation: u64, now: Instant) -> Self {
-        Self { generation, since: now, failures: 0, unanswered: None }
+        let (before, noted) = (Duration::ZERO, Duration::ZERO);
+        Self { generation, since: now, before, noted, failures: 0, unanswered: None }
     }
 
-    /// The proposal as of the moment at which this leader first saw it: the proposer's clock may be
-    /// another machine's, and this one's may be set.
-    fn of(&mut self, map: &Map, now: Instant, wall: UnixMillis) -> Map {
+    /// The proposal with the time for which leaders have seen it wait: the proposer's clock may be
+    /// another machine's, and this one's may be set. `known` is what the leader before has noted.
+    fn of(&mut self, map: &Map, known: Option<Waited>, now: Instant, wall: UnixMillis) -> Map {
         if self.generation != map.generation {
             *self = Self::new(map.generation, now);
+            let known = known.filter(|waited| waited.generation == map.generation);
+            self.before = Duration::from_secs(known.map_or(0, |waited| waited.seconds));
+            self.noted = self.before;
         }
-        let waited = now.duration_since(self.since).as_millis();
-        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+        let waited = u64::try_from(self.waited(now).as_millis()).unwrap_or(u64::MAX);
         Map { proposed_at: UnixMillis(wall.0.saturating_sub(waited)), ..map.clone() }
+    }
+
+    /// How long the proposal has waited.
+    fn waited(&self, now: Instant) -> Duration {
+        self.before.saturating_add(now.duration_since(self.since))
+    }
+
+    /// What is to be noted for the next leader, if it is time.
+    fn to_note(&mut self, now: Instant) -> Option<Waited> {
+        let waited = self.waited(now);
+        if waited < self.noted.saturating_add(NOTE) {
+            return None;
+        }
+        self.noted = waited;
+        Some(Waited { generation: self.generation, seconds: waited.as_secs() })
     }
 
     /// Counts a self-test that failed; true if the proposal is to be rejected for it.
@@ -97,6 +122,7 @@ impl Lifecycle {
                         }
                         _ = retiring.wait_for(|retiring| *retiring) => true,
                     };
+                    self.state.waits(Duration::ZERO);
                     leadership.release().await;
                     if retires {
                         tracing::info!("gave up the lead");
@@ -163,7 +189,18 @@ impl Lifecycle {
         let policy = self.policy();
         let proposed = snapshot.proposed.as_ref();
         let now = UnixMillis::now();
-        let waiting = proposed.map(|map| progress.of(map, Instant::now(), now));
+        let waiting =
+            proposed.map(|map| progress.of(map, snapshot.waited, Instant::now(), now));
+        self.state.waits(match proposed {
+            Some(_) => progress.waited(Instant::now()),
+            None => Duration::ZERO,
+        });
+        if let (Some(_), Some(waited)) = (proposed, progress.to_note(Instant::now()))
+            && let Err(error) = self.coordination.note_wait(leadership, waited).await
+        {
+            // The decision below meets whatever it was, and this will be noted again.
+            tracing::debug!(%error, "could not note how long the proposal has waited");
+        }
         let step = next_step(waiting.as_ref(), &snapshot.members, now, &policy);
         let (Step::Test { generation }, Some(map)) = (&step, proposed) else {
             // Whoever did not answer is waited for, as dead.
@@ -252,10 +289,23 @@ fn one_per_shard(replicas: &Replicas, round: usize) -> Replicas {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::placement::{self, Shards};
 
     const TTL: Duration = Duration::from_secs(10);
+
+    fn map(generation: u64) -> Map {
+        Map {
+            generation,
+            placement: placement::VERSION,
+            shards: Shards::equal(1).unwrap(),
+            tables: [].into(),
+            owners: [].into(),
+            proposed_at: UnixMillis(5),
+        }
+    }
 
     fn unavailable() -> NodeError {
         NodeError::ShardUnavailable { shard: 1, reason: "connection refused".to_owned() }
@@ -283,18 +333,45 @@ mod tests {
     fn a_proposal_waits_since_this_leader_saw_it_whatever_wall_clocks_say() {
         let start = Instant::now();
         let mut progress = Progress::new(0, start);
-        let map = Map {
-            generation: 2,
-            placement: placement::VERSION,
-            shards: Shards::equal(1).unwrap(),
-            tables: [].into(),
-            owners: [].into(),
-            proposed_at: UnixMillis(5),
-        };
+        let map = map(2);
         let later = start + Duration::from_secs(3);
-        assert_eq!(progress.of(&map, start, UnixMillis(70_000)).proposed_at, UnixMillis(70_000));
-        assert_eq!(progress.of(&map, later, UnixMillis(50_000)).proposed_at, UnixMillis(47_000));
+        let mut at = |map: &Map, now, wall| progress.of(map, None, now, UnixMillis(wall)).proposed_at;
+        assert_eq!(at(&map, start, 70_000), UnixMillis(70_000));
+        assert_eq!(at(&map, later, 50_000), UnixMillis(47_000));
         let next = Map { generation: 3, ..map };
-        assert_eq!(progress.of(&next, later, UnixMillis(50_000)).proposed_at, UnixMillis(50_000));
+        assert_eq!(at(&next, later, 50_000), UnixMillis(50_000));
+    }
+
+    proptest! {
+        /// Leaders follow one another, each with a wall clock of its own. What the last one counts is
+        /// what has passed, but for what each noted too late.
+        #[test]
+        fn a_deadline_survives_leaders_whose_clocks_differ(
+            leads in prop::collection::vec((0..600_u64, 1_u64 << 40..1 << 42), 1..12)
+        ) {
+            let start = Instant::now();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            let (mut passed, mut noted, mut changes) = (0, None, 0);
+            for (seconds, wall) in leads {
+                let mut progress = Progress::new(0, at(passed));
+                let mut counted = 0;
+                // It looks every second.
+                for second in 0..=seconds {
+                    let now = at(passed + second);
+                    let wall = UnixMillis(wall + second * 7_919);
+                    let seen = progress.of(&map(7), noted, now, wall);
+                    counted = wall.since(seen.proposed_at).as_secs();
+                    noted = progress.to_note(now).or(noted);
+                }
+                passed += seconds;
+                prop_assert!(counted <= passed, "{counted} s of {passed} s");
+                prop_assert!(counted + changes * NOTE.as_secs() >= passed, "{counted} of {passed}");
+                changes += 1;
+            }
+            // Another generation begins at zero.
+            let mut progress = Progress::new(0, at(passed));
+            let next = progress.of(&map(8), noted, at(passed), UnixMillis(1 << 40));
+            prop_assert_eq!(next.proposed_at, UnixMillis(1 << 40));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod model;
 mod objects;
+mod withdrawal;
 
 use std::time::Duration;
 

@@ -25,6 +25,7 @@ fn member(node: &str, shard: u32, prepared: u64) -> MemberRecord {
         peer_address: String::new(),
         active_generation: 6,
         prepared_generation: prepared,
+        preparing: None,
         failed: None,
         message: String::new(),
         resident_bytes: 0,

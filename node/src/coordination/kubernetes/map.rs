@@ -5,9 +5,11 @@ use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use opaque_crds::shard_map::{self, OpaqueShardMap, OpaqueShardMapStatus, Rejection, TableEpoch};
+use opaque_crds::shard_map::{
+    self, OpaqueShardMap, OpaqueShardMapStatus, Rejection, TableEpoch, Waited as Waits,
+};
 
-use crate::coordination::{Change, CoordinationError, Map, Outcome, UnixMillis};
+use crate::coordination::{Change, CoordinationError, Map, Outcome, UnixMillis, Waited};
 use crate::placement::{self, ShardId, ShardWeight, Shards};
 
 /// Rejections that the status keeps.
@@ -22,9 +24,12 @@ pub(super) struct Maps {
     pub(super) active: Option<Map>,
     /// `spec.map`: the active one, or one that shall follow it, or one that was rejected.
     pub(super) newest: Map,
+    /// Rejected by a leader, or withdrawn.
     rejected: Vec<(u64, String)>,
     /// Highest token of a leader that wrote the status.
     pub(super) fence: u64,
+    /// How long a proposal has waited.
+    pub(super) waited: Option<Waited>,
 }
 
 impl Maps {
@@ -50,9 +55,15 @@ impl Maps {
         let rejection = |Rejection { generation, reason }: Rejection| {
             Ok((unsigned("a rejected generation", generation)?, reason))
         };
-        let rejected = status.rejected.into_iter().map(rejection).collect::<Result<_, _>>();
+        let rejected = status.rejected.into_iter().chain(object.spec.withdrawn.iter().cloned());
+        let rejected = rejected.map(rejection).collect::<Result<_, _>>();
         let fence = unsigned("fencingToken", status.fencing_token.unwrap_or(0)).map_err(corrupt)?;
-        Ok(Self { active, newest, rejected: rejected.map_err(corrupt)?, fence })
+        let waited = |Waits { generation, seconds }: Waits| {
+            let generation = unsigned("a generation that waits", generation)?;
+            Ok(Waited { generation, seconds: unsigned("its seconds", seconds)? })
+        };
+        let waited = status.waited.map(waited).transpose().map_err(corrupt)?;
+        Ok(Self { active, newest, rejected: rejected.map_err(corrupt)?, fence, waited })
     }
 
     /// The map that waits to become active.
@@ -63,7 +74,7 @@ impl Maps {
         waits.then_some(&self.newest)
     }
 
-    /// What became of a generation. Of rejections the newest 16 are known.
+    /// What became of a generation. Of rejections the newest 16 are known, and of withdrawals likewise.
     pub(super) fn outcome(&self, generation: u64) -> Outcome {
         let active = self.active.as_ref().map_or(0, |map| map.generation);
         if let Some(reason) = self.rejection(generation) {
@@ -77,7 +88,8 @@ impl Maps {
         }
     }
 
-    /// The map after `change`, to be written as `spec.map`.
+    /// The map after `change`, to be written as `spec.map` in the place of one that waits; or the one
+    /// that waits, if it is this change.
     pub(super) fn propose(
         &self,
         change: Change,
@@ -86,12 +98,16 @@ impl Maps {
     ) -> Result<Map, CoordinationError> {
         let active = self.active.as_ref().ok_or(CoordinationError::NotInitialized)?;
         let proposed = self.proposed();
-        if active.generation != expected || proposed.is_some() {
+        let in_the_way = proposed.is_some_and(|map| !change.replaces(map, active));
+        if active.generation != expected || in_the_way {
             return Err(CoordinationError::Conflict {
                 expected,
                 active: active.generation,
                 proposed: proposed.map(|map| map.generation),
             });
+        }
+        if let Some(same) = proposed.filter(|map| change.is_in(map)) {
+            return Ok(same.clone());
         }
         if let Some(existing) = change.clashes_with(active) {
             return Err(CoordinationError::NameTaken { existing });
@@ -123,6 +139,8 @@ pub(super) enum Verdict<'a> {
     Active,
     /// `spec.map` is given up.
     Rejected(&'a str),
+    /// `spec.map` has waited for so many seconds.
+    Waits(u64),
     /// Nothing, but who leads.
     Leads,
 }
@@ -147,9 +165,26 @@ pub(super) fn judged(
             let old = status.rejected.len().saturating_sub(REJECTIONS);
             status.rejected.drain(..old);
         }
+        Verdict::Waits(seconds) => {
+            let generation = object.spec.map.generation;
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            status.waited = Some(Waits { generation, seconds });
+        }
         Verdict::Leads => {}
     }
     status
+}
+
+/// Withdraws a generation of `object` that waits.
+pub(super) fn withdraw(
+    object: &mut OpaqueShardMap,
+    generation: u64,
+    reason: &str,
+) -> Result<(), CoordinationError> {
+    let generation = i64::try_from(generation)
+        .map_err(|_| CoordinationError::NotProposed { generation, proposed: None })?;
+    object.spec.withdraw(generation, reason);
+    Ok(())
 }
 
 /// The map as the object has it.
@@ -238,3 +273,6 @@ fn read_map(map: &shard_map::ShardMap) -> Result<Map, String> {
 fn unsigned(what: &str, number: i64) -> Result<u64, String> {
     u64::try_from(number).map_err(|_| format!("{what} is {number}"))
 }
+
+#[cfg(test)]
+mod tests;

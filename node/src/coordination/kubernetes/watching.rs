@@ -191,6 +191,7 @@ impl Seen {
             proposed: self.maps.as_ref().and_then(|maps| maps.proposed().cloned()),
             leader: self.leader.clone(),
             members: self.members.values().map(|member| member.record.clone()).collect(),
+            waited: self.maps.as_ref().and_then(|maps| maps.waited),
         }
     }
 
