@@ -19,6 +19,7 @@ mod hostile;
 mod keys;
 mod loading;
 mod logs;
+mod memory;
 #[path = "../support/oracle.rs"]
 mod oracle;
 mod peers;

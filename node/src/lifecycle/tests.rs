@@ -327,10 +327,12 @@ async fn what_was_prepared_leaves_memory_when_its_proposal_is_withdrawn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_a_given_up_generation_are_shared_with_the_next() {
-    let node = Node::start(None).await;
+    let mut node = Node::start(None).await;
     node.until("the node is ready", Node::is_ready).await;
     let next = node.propose(2).await;
     node.until("it is prepared", |node| node.record().prepared_generation == next).await;
+    node.stop.send(true).unwrap();
+    (&mut node.running).await.unwrap();
     let life = &node.life;
     let prepared = life.local.generation(next).unwrap();
     let active = life.coordination.active().await.unwrap().unwrap();
@@ -342,14 +344,13 @@ async fn tables_of_a_given_up_generation_are_shared_with_the_next() {
     assert!(life.local.generation(next).is_none());
     assert_eq!(given_up.len(), 1);
     let serving = life.loader.load(&map, &given_up, &|_| {}).await.unwrap();
-    assert!(std::sync::Arc::ptr_eq(&serving.tables["squares"], &prepared.tables["squares"]));
+    assert!(Arc::ptr_eq(&serving.tables["squares"], &prepared.tables["squares"]));
     assert_eq!(node.partitions_read(SECOND).len(), reads, "loaded again");
     // Nothing is kept for a map that does not need it, or for none.
     let other = Map { generation: next + 2, ..active.clone() };
     life.local.install(serving);
     assert!(life.give_up(&active, None).is_empty());
     assert!(life.give_up(&active, Some(&other)).is_empty());
-    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
