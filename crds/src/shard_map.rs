@@ -49,6 +49,29 @@ pub struct OpaqueShardMapSpec {
         "a changed map must have a higher generation"
     ))]
     pub map: ShardMap,
+
+    /// Generations that were withdrawn while they waited for the nodes, newest last: they never become
+    /// active.
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["generation".into()]))]
+    pub withdrawn: Vec<Rejection>,
+}
+
+impl OpaqueShardMapSpec {
+    /// Withdrawn generations that are kept.
+    const WITHDRAWN: usize = 16;
+    /// Longest reason, in characters.
+    const REASON: usize = 1024;
+
+    /// Withdraws a generation that waits. Whether it still waits, the caller has seen in the version
+    /// that it replaces.
+    pub fn withdraw(&mut self, generation: i64, reason: &str) {
+        let reason = reason.chars().take(Self::REASON).collect();
+        self.withdrawn.push(Rejection { generation, reason });
+        let old = self.withdrawn.len().saturating_sub(Self::WITHDRAWN);
+        self.withdrawn.drain(..old);
+    }
 }
 
 impl OpaqueShardMap {

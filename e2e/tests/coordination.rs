@@ -17,7 +17,7 @@ use opaque_crds::{OpaqueShardMap, definitions};
 use opaque_e2e::ControlPlane;
 use opaque_node::coordination::{
     Change, Coordination, CoordinationError, Failure, KubernetesCoordination, Map, MemberRecord,
-    Outcome, Pod, Snapshot, UnixMillis, alive,
+    Outcome, Pod, Snapshot, UnixMillis, Waited, alive,
 };
 use opaque_node::placement::{ShardId, Shards};
 use serde_json::json;
@@ -49,6 +49,7 @@ fn member(node: &str) -> MemberRecord {
         peer_address: "10.0.0.7:7200".to_owned(),
         active_generation: 1,
         prepared_generation: 2,
+        preparing: None,
         failed: Some(Failure { generation: 3, reason: "a \"reason\"".to_owned() }),
         message: "loading".to_owned(),
         resident_bytes: 1 << 40,
@@ -164,6 +165,63 @@ async fn maps_go_from_proposed_to_active_or_are_rejected() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_proposal_is_withdrawn_or_activated_and_never_both() -> Result<()> {
+    let control_plane = start().await?;
+    make_map(&control_plane, 1).await?;
+    let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
+    let lead = one.try_lead("a").await?.unwrap();
+    one.initialize(shards(1)).await?;
+    // Another epoch takes the place of the one that waits; other tables wait.
+    one.propose(load("t", 1), 1, NOW).await?;
+    let next = two.propose(load("t", 2), 1, NOW).await?;
+    assert_eq!((next.generation, next.tables["t"]), (3, 2));
+    assert_eq!(two.propose(load("t", 2), 1, NOW).await?, next, "it is there already");
+    let other = two.propose(load("u", 1), 1, NOW).await;
+    assert!(matches!(other, Err(CoordinationError::Conflict { proposed: Some(3), .. })));
+    let Outcome::Rejected { reason } = one.outcome(2).await? else { panic!("not withdrawn") };
+    assert!(reason.starts_with("withdrawn: generation 3"), "{reason}");
+    let late = one.activate(&lead, 2).await;
+    assert!(matches!(late, Err(CoordinationError::NotProposed { proposed: Some(3), .. })));
+    let start = Instant::now();
+    two.withdraw(3, "withdrawn: no longer wanted").await?;
+    two.withdraw(3, "withdrawn: again").await?;
+    seen(&one, "the withdrawal", |snapshot| snapshot.proposed.is_none()).await;
+    println!("a withdrawal is seen after {:?}", start.elapsed());
+    let reason = "withdrawn: no longer wanted".to_owned();
+    assert_eq!(one.outcome(3).await?, Outcome::Rejected { reason });
+
+    // The two at a time.
+    for generation in 4..14 {
+        let active = one.active().await?.unwrap().generation;
+        one.propose(load("t", generation), active, NOW).await?;
+        let (activated, withdrawn) =
+            tokio::join!(one.activate(&lead, generation), two.withdraw(generation, "withdrawn"));
+        assert!(activated.is_ok() != withdrawn.is_ok(), "{activated:?} {withdrawn:?}");
+        let outcome = two.outcome(generation).await?;
+        assert_eq!(activated.is_ok(), outcome == Outcome::Activated, "{outcome:?}");
+        let active = two.active().await?.unwrap().generation;
+        assert_eq!(activated.is_ok(), active == generation);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn how_long_a_proposal_has_waited_outlives_its_leader() -> Result<()> {
+    let control_plane = start().await?;
+    make_map(&control_plane, 1).await?;
+    let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
+    let lead = one.try_lead("a").await?.unwrap();
+    one.initialize(shards(1)).await?;
+    one.propose(load("t", 1), 1, NOW).await?;
+    let waited = Waited { generation: 2, seconds: 16 };
+    one.note_wait(&lead, waited).await?;
+    seen(&two, "the wait", |snapshot| snapshot.waited == Some(waited)).await;
+    let early = one.note_wait(&lead, Waited { generation: 3, ..waited }).await;
+    assert!(matches!(early, Err(CoordinationError::NotProposed { .. })));
+    Ok(())
+}
+
+#[tokio::test]
 async fn one_of_concurrent_proposals_wins() -> Result<()> {
     let control_plane = start().await?;
     make_map(&control_plane, 1).await?;
@@ -174,7 +232,8 @@ async fn one_of_concurrent_proposals_wins() -> Result<()> {
         let mut racers = tokio::task::JoinSet::new();
         for racer in 1..=6 {
             let racing = open(&control_plane, racer)?;
-            racers.spawn(async move { racing.propose(load("t", racer), expected, NOW).await });
+            let change = load(&format!("t{racer}"), 1);
+            racers.spawn(async move { racing.propose(change, expected, NOW).await });
         }
         let results = racers.join_all().await;
         let won: Vec<&Map> = results.iter().flatten().collect();

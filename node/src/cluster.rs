@@ -130,7 +130,8 @@ impl Cluster {
 
     /// Has the cluster serve another epoch of a table, and waits until it does: `patience` for its
     /// turn, and as long again and a little more for the leader's decision. Neither ends because the
-    /// cluster's state is out of reach for a while.
+    /// cluster's state is out of reach for a while. A change of the same table that still waits for the
+    /// nodes is withdrawn: the newest wish counts.
     ///
     /// # Errors
     /// [`NodeError::Refused`] with the leader's reason; the old epoch is then still served.
@@ -152,7 +153,10 @@ impl Cluster {
             match self.attempt(change, attempts).await {
                 Ok(generation) => return Ok(generation),
                 Err(CoordinationError::Conflict { .. }) if attempts.unheard => {}
-                Err(CoordinationError::Conflict { .. }) => attempts.waits = TURN,
+                // Also a proposal that was decided while this withdrew it.
+                Err(CoordinationError::Conflict { .. } | CoordinationError::NotProposed { .. }) => {
+                    attempts.waits = TURN;
+                }
                 Err(error) if error.is_passing() => {
                     let waits = if attempts.unheard { UNHEARD } else { STATE };
                     if attempts.waits != waits {
@@ -188,6 +192,16 @@ impl Cluster {
             if let Some(map) = maps.find(|map| change.is_in(map)) {
                 return Ok(map.generation);
             }
+        }
+        // What is served is asked for again: a proposal for something else is all that is in the way.
+        if change.is_in(&active)
+            && let Some(other) = self.coordination.proposed().await?
+            && !change.is_in(&other)
+            && change.replaces(&other, &active)
+        {
+            let reason = "withdrawn: what was served already was asked for again";
+            self.coordination.withdraw(other.generation, reason).await?;
+            return Ok(active.generation);
         }
         let (change, now) = (change.clone(), UnixMillis::now());
         let proposed = self.coordination.propose(change, active.generation, now).await;

@@ -99,7 +99,11 @@ pub struct Args {
     /// has when absent.
     #[arg(long, env = "OPAQUE_KERNEL")]
     pub kernel: Option<String>,
-    /// Memory for requests in flight, in MiB.
+    /// Memory that this node may use in all, in MiB; the limit of its container, or else the machine's
+    /// memory, when absent.
+    #[arg(long, env = "OPAQUE_MEMORY_LIMIT_MIB", value_parser = clap::value_parser!(u64).range(1..))]
+    pub memory_limit_mib: Option<u64>,
+    /// Memory for requests in flight, in MiB; a quarter of the node's memory at most.
     #[arg(long, env = "OPAQUE_REQUEST_MEMORY_MIB", default_value_t = 512)]
     pub request_memory_mib: u32,
     /// Longest that one query may take, in seconds.
@@ -122,7 +126,7 @@ pub struct Args {
     /// Epochs of a table that are kept for `opaque rollback`.
     #[arg(long, default_value_t = 8)]
     pub retain_epochs: usize,
-    /// Evaluation keys kept in memory (0.8 MB each).
+    /// Evaluation keys kept in memory (1 MiB each); an eighth of the node's memory at most.
     #[arg(long, default_value_t = 256)]
     pub keys_in_memory: usize,
 }
@@ -212,6 +216,8 @@ pub struct Config {
     pub threads: usize,
     /// Machine code for scan and hint.
     pub kernels: Kernels,
+    /// Bytes that the node may use in all; none for what the system allows.
+    pub memory_limit: Option<u64>,
     /// Bytes of requests in flight.
     pub request_memory: usize,
     /// Deadline of one query.
@@ -259,6 +265,7 @@ impl TryFrom<Args> for Config {
             connections,
             threads,
             kernel,
+            memory_limit_mib,
             request_memory_mib,
             query_deadline_s,
             load_memory_mib,
@@ -315,6 +322,7 @@ impl TryFrom<Args> for Config {
             connections: connections.max(1),
             threads: threads.filter(|threads| *threads > 0).unwrap_or_else(cores),
             kernels,
+            memory_limit: memory_limit_mib.map(|mib| mib.saturating_mul(1 << 20)),
             request_memory: (request_memory_mib as usize) << 20,
             query_deadline: Duration::from_secs(query_deadline_s.max(1)),
             load_memory: load_memory_mib << 20,

@@ -7,6 +7,8 @@ use thiserror::Error;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::memory::Shortage;
+
 /// Metadata key that carries a stable reason for clients to branch on.
 pub const REASON: &str = "opaque-reason";
 
@@ -97,6 +99,9 @@ pub enum NodeError {
     /// The object store was out of reach, or failed by itself: the same may work later.
     #[error("object store: {0}")]
     StoreAway(String),
+    /// The node's memory does not suffice, and will not by waiting.
+    #[error("{0}")]
+    Memory(String),
     /// Something that should not happen; the text is for the log only.
     #[error("internal error")]
     Internal(String),
@@ -106,6 +111,16 @@ impl NodeError {
     /// A bug or a broken invariant; `detail` reaches the log and nobody else.
     pub fn internal(detail: impl std::fmt::Display) -> Self {
         Self::Internal(detail.to_string())
+    }
+
+    /// Tables do not fit into memory.
+    pub fn memory(shortage: Shortage) -> Self {
+        Self::Memory(shortage.to_string())
+    }
+
+    /// Tables for registered keys do not fit into memory, where queries with inline keys need none.
+    pub fn registered_memory(shortage: Shortage) -> Self {
+        Self::Memory(format!("registered keys: {shortage}; or ask with --keys inline"))
     }
 
     /// The gRPC code and the stable reason of this error.
@@ -131,6 +146,7 @@ impl NodeError {
             Self::Deadline(_) => (Code::DeadlineExceeded, "deadline"),
             Self::Refused(_) => (Code::Aborted, "refused"),
             Self::Store(_) | Self::StoreAway(_) => (Code::Unavailable, "store"),
+            Self::Memory(_) => (Code::ResourceExhausted, "memory"),
             Self::Internal(_) => (Code::Internal, "internal"),
         }
     }

@@ -16,6 +16,7 @@
 //! - [`service`], [`description`], [`error`]: the wire;
 //! - [`cluster`], [`coordinator`], [`call`], [`peers`]: answering for the whole cluster;
 //! - [`local`], [`served`], [`batch`], [`pass`], [`registry`], [`pool`]: answering for this shard;
+//! - [`memory`]: what is admitted to memory;
 //! - [`lifecycle`], [`loader`], [`replica`], [`coordination`]: loading generations, self-test,
 //!   leading;
 //! - [`reach`]: whether this node reaches every shard, and when clients had better ask another;
@@ -46,6 +47,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod loader;
 pub mod local;
+pub mod memory;
 pub mod metrics;
 mod pace;
 pub mod pass;

@@ -8,9 +8,11 @@
 mod lead;
 mod metrics;
 mod missing;
+mod prepare;
 mod probe;
 mod reach;
 mod readiness;
+mod turn;
 mod turned_away;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +27,6 @@ use crate::call::Greeter;
 use crate::config::Config;
 use crate::coordination::{Coordination, Map, Policy, Snapshot, Standing, UnixMillis};
 use crate::coordinator::Coordinator;
-use crate::error::NodeError;
 use crate::loader::{Loader, Progress};
 use crate::local::LocalShard;
 use crate::placement::ShardId;
@@ -84,6 +85,11 @@ impl Lifecycle {
 
     /// Lives until `stop` turns true, and leads until `retiring` does.
     pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let mut stopped = stop.clone();
+        tokio::select! {
+            () = self.recall() => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
         tokio::join!(
             self.heartbeat(stop.clone()),
             self.follow(stop.clone()),
@@ -110,6 +116,9 @@ impl Lifecycle {
             }
             let record = self.state.record(UnixMillis::now(), self.local.resident_bytes());
             let failed = self.coordination.heartbeat(&record).await.err();
+            if failed.is_none() {
+                self.state.wrote(&record);
+            }
             match &failed {
                 None if failing => tracing::info!("the member record is renewed again"),
                 Some(error) if !failing => {
@@ -164,17 +173,13 @@ impl Lifecycle {
             return;
         }
         let proposed = snapshot.proposed.as_ref();
-        for held in self.local.generations() {
-            let generation = held.map.generation;
-            let wanted = proposed.is_some_and(|map| is_of(&held, map));
-            // Where the written map was lost, peers may serve a generation that is not known here.
-            if generation > active.generation && !wanted && !snapshot.standing.is_lost() {
-                self.local.discard(generation);
-            }
-        }
+        let given_up = self.give_up(active, proposed, snapshot.standing.is_lost());
         match proposed {
-            Some(map) => self.prepare(map, Some(active)).await,
-            None => self.state.forget_failure(),
+            Some(map) => self.prepare(map, Some(active), &given_up).await,
+            None => {
+                self.state.rests();
+                self.state.forget_failure();
+            }
         }
     }
 
@@ -183,7 +188,7 @@ impl Lifecycle {
     async fn before_the_first(&self, snapshot: &Snapshot) {
         let reason = match (&snapshot.proposed, &snapshot.standing) {
             (Some(map), _) if map.shards.contains(ShardId(self.config.shard)) => {
-                self.prepare(map, None).await;
+                self.prepare(map, None, &[]).await;
                 if self.state.failed_generation() == Some(map.generation) {
                     return;
                 }
@@ -228,57 +233,6 @@ impl Lifecycle {
                 let said = format!("{what}: {progress}");
                 self.not_ready_yet(&said);
                 self.state.doing(said);
-            }
-        }
-    }
-
-    /// Loads a proposed generation, once; again only while the store is away and the generation is
-    /// still proposed, which ends with the leader's deadline. What the `active` generation lacks may be
-    /// missing here too. While nothing is active, what can be loaded is enough, as at a restart.
-    async fn prepare(&self, map: &Map, active: Option<&Map>) {
-        let generation = map.generation;
-        if self.local.generation(generation).is_some_and(|held| is_of(&held, map))
-            || self.state.failed_generation() == Some(generation)
-        {
-            return;
-        }
-        let told = self.tells(format!("preparing generation {generation}"));
-        loop {
-            let serving = active.and_then(|active| self.local.generation(active.generation));
-            let held = self.local.in_memory();
-            match self.loader.load(map, serving.as_deref(), &held, &told).await {
-                Ok(mut serving) => {
-                    // What was missing may have been loaded meanwhile.
-                    serving.share(&self.local.in_memory());
-                    if self.local.install(serving) {
-                        self.state.prepared(generation);
-                    }
-                    return;
-                }
-                Err(NodeError::StoreAway(reason)) => {
-                    tracing::warn!(generation, %reason, "cannot prepare yet");
-                    self.state.doing(format!("generation {generation}, trying again: {reason}"));
-                }
-                Err(error) if active.is_none() => {
-                    tracing::warn!(generation, %error, "preparing without a table");
-                    let serving = self.loader.load_what_can_be(map, &held, &told).await;
-                    if serving.tables.is_empty() {
-                        self.state.failed(generation, error.to_string());
-                    } else if self.local.install(serving) {
-                        self.state.prepared(generation);
-                    }
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(generation, %error, "cannot prepare");
-                    self.state.failed(generation, error.to_string());
-                    return;
-                }
-            }
-            sleep(RETRY).await;
-            let snapshot = self.coordination.watch().borrow().clone();
-            if snapshot.proposed.as_ref().is_none_or(|map| map.generation != generation) {
-                return;
             }
         }
     }

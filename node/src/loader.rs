@@ -4,6 +4,11 @@
 //! the tables of the hint's planes, which take longest, are built on the pool. A bounded number of segments
 //! is under way, so that a load needs little more memory than what it loads; planes are built one at a time,
 //! so that queries, which run on the same pool, wait for one at most.
+//!
+//! **Admission.** Manifests tell what a load takes of memory ([`need`]). A [`Plan`] that does not fit is
+//! refused before anything is fetched ([`crate::memory`]).
+
+mod need;
 
 mod describe;
 
@@ -24,10 +29,13 @@ pub use self::describe::described;
 use crate::assignment::Assignment;
 use crate::coordination::Map;
 use crate::error::NodeError;
+use crate::memory::{Memory, Need, Reservation, Shortage};
 use crate::placement::{Key, Kind, Shards, place};
 use crate::pool::CpuPool;
 use crate::registry::store_error;
-use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving, find_held};
+use crate::served::{
+    ServedIndex, ServedPlane, ServedTable, Serving, find_held, resident_bytes,
+};
 use crate::store::{IndexManifest, Manifest, Store};
 
 /// Segments under way beyond one for each thread: fetched while those are checked and placed.
@@ -40,6 +48,9 @@ pub struct Loader {
     shard: u32,
     store: Store,
     pool: CpuPool,
+    memory: Arc<Memory>,
+    /// How many segments are under way at most.
+    side_by_side: usize,
     /// A permit for each segment that is fetched, checked or placed.
     segments: Semaphore,
     /// A permit for the plane whose tables are built.
@@ -85,33 +96,68 @@ enum Found {
     Stored(Arc<Manifest>),
 }
 
+/// What is to be loaded for a map, and what is shared.
+pub struct Plan {
+    /// What the map has as the active generation has it.
+    serving: Serving,
+    found: Vec<(String, Found)>,
+    need: Need,
+}
+
+impl Plan {
+    /// What it takes of memory.
+    pub fn need(&self) -> Need {
+        self.need
+    }
+
+    /// Whether everything is in memory already.
+    pub fn is_held(&self) -> bool {
+        self.found.iter().all(|(_, found)| matches!(found, Found::Held(_)))
+    }
+}
+
+/// Why a plan is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It fits once superseded generations are gone, or other work has ended.
+    Later(Shortage),
+    /// It does not fit.
+    Never(Shortage),
+}
+
 impl Loader {
     /// Loads what placement gives `shard` from `store`, with the work of `threads` threads beside the
-    /// pool's.
+    /// pool's, whatever memory it takes.
     pub fn new(shard: u32, store: Store, pool: CpuPool, threads: usize) -> Self {
-        let segments = Semaphore::new(threads.max(1) + FETCHED_AHEAD);
-        Self { shard, store, pool, segments, building: Arc::new(Semaphore::new(1)) }
+        let side_by_side = threads.max(1) + FETCHED_AHEAD;
+        let (segments, building) = (Semaphore::new(side_by_side), Arc::new(Semaphore::new(1)));
+        let memory = Memory::unlimited();
+        Self { shard, store, pool, memory, side_by_side, segments, building }
+    }
+
+    /// Loads what `memory` admits.
+    pub fn admitted_by(self, memory: Arc<Memory>) -> Self {
+        Self { memory, ..self }
     }
 
     /// A loader of the same shard that holds up this one with nothing but the plane that it builds.
     pub fn aside(&self) -> Self {
-        let Self { shard, store, pool, segments: _, building } = self;
+        let Self { shard, store, pool, memory, side_by_side: _, segments: _, building } = self;
         Self {
             shard: *shard,
             store: store.clone(),
             pool: pool.clone(),
+            memory: Arc::clone(memory),
+            side_by_side: ASIDE,
             segments: Semaphore::new(ASIDE),
             building: Arc::clone(building),
         }
     }
 
-    /// Every table of a proposed map. What a generation of `held` has at the same epoch and the same
-    /// shards is shared with it, so that a new epoch of one table costs nothing for the others. A table
-    /// that the proposal leaves as it is in `active` is taken from there, missing or not: one that cannot
-    /// be loaded keeps no other from getting its new epoch.
+    /// Every table of a map, planned, admitted and loaded.
     ///
     /// # Errors
-    /// The first table that cannot be loaded, with the object of the store that is missing or damaged.
+    /// As [`plan`](Self::plan), [`admit`](Self::admit) and [`carry_out`](Self::carry_out).
     pub async fn load(
         &self,
         map: &Map,
@@ -119,7 +165,27 @@ impl Loader {
         held: &[Arc<Serving>],
         listener: Listener<'_>,
     ) -> Result<Serving, NodeError> {
-        let mut serving = unchanged(map, active);
+        let plan = self.plan(map, active, held).await?;
+        let _reserved = self.admit(&plan, held, 0).map_err(|refusal| match refusal {
+            Refusal::Later(shortage) | Refusal::Never(shortage) => NodeError::memory(shortage),
+        })?;
+        self.carry_out(plan, listener).await
+    }
+
+    /// Plans to load every table of a proposed map. What a generation of `held` has at the same epoch
+    /// and the same shards is shared with it, so that a new epoch of one table costs nothing for the
+    /// others. A table that the proposal leaves as it is in `active` is taken from there, missing or
+    /// not: one that cannot be loaded keeps no other from getting its new epoch.
+    ///
+    /// # Errors
+    /// The first table whose manifest cannot be read.
+    pub async fn plan(
+        &self,
+        map: &Map,
+        active: Option<&Serving>,
+        held: &[Arc<Serving>],
+    ) -> Result<Plan, NodeError> {
+        let serving = unchanged(map, active);
         let changed = map.tables.iter().filter(|(name, _)| {
             !serving.tables.contains_key(*name) && !serving.missing.contains_key(*name)
         });
@@ -128,12 +194,47 @@ impl Loader {
             // not load it.
             let manifest = self.manifest(name, *epoch).await?;
             let held = find_held(held, map, name, *epoch);
-            Ok::<_, NodeError>((name, held.map_or(Found::Stored(manifest), Found::Held)))
+            Ok::<_, NodeError>((name.clone(), held.map_or(Found::Stored(manifest), Found::Held)))
         });
         let found = try_join_all(found).await?;
+        let sum = need::of(&map.shards, self.shard, found.iter().map(|(_, found)| found));
+        Ok(Plan { serving, found, need: sum.need(self.side_by_side) })
+    }
+
+    /// Admits a plan beside everything in `held`, of which generations below `active` will be let go.
+    /// What is loaded stays reserved until it is counted as held.
+    ///
+    /// # Errors
+    /// [`Refusal`] when memory does not suffice.
+    pub fn admit(
+        &self,
+        plan: &Plan,
+        held: &[Arc<Serving>],
+        active: u64,
+    ) -> Result<Reservation, Refusal> {
+        self.memory.admit(resident_bytes(held), plan.need).map_err(|shortage| {
+            let staying = held.iter().filter(|serving| serving.map.generation >= active);
+            match self.memory.check(resident_bytes(staying), plan.need) {
+                Ok(()) => Refusal::Later(shortage),
+                Err(shortage) => Refusal::Never(shortage),
+            }
+        })
+    }
+
+    /// Loads what is planned.
+    ///
+    /// # Errors
+    /// The first table that cannot be loaded, with the object of the store that is missing or damaged.
+    pub async fn carry_out(
+        &self,
+        plan: Plan,
+        listener: Listener<'_>,
+    ) -> Result<Serving, NodeError> {
+        let Plan { mut serving, found, need: _ } = plan;
+        let map = &serving.map;
         let tally = self.tally(map, found.iter().map(|(_, found)| found), listener);
         let tables = found.into_iter().map(async |(name, found)| {
-            Ok::<_, NodeError>((name.clone(), self.table(map, found, &tally).await?))
+            Ok::<_, NodeError>((name, self.table(map, found, &tally).await?))
         });
         let tables = try_join_all(tables).await?;
         serving.tables.extend(tables);
@@ -141,7 +242,9 @@ impl Loader {
     }
 
     /// As [`Loader::load`] for a map that is active already: a table that cannot be loaded is left
-    /// out and named, so that one damaged table does not take the others with it.
+    /// out and named, so that one damaged table does not take the others with it. Where memory does not
+    /// suffice for all, the tables with the smallest matrices are loaded, in the same order on every
+    /// shard.
     pub async fn load_what_can_be(
         &self,
         map: &Map,
@@ -155,7 +258,11 @@ impl Loader {
             };
             (name, found)
         });
-        let found = join_all(found).await;
+        let mut found = join_all(found).await;
+        let need = self.leave_out(map, &mut found, resident_bytes(held));
+        // The memory was there a moment ago. Other work may have taken it since: the same as if it had
+        // come a moment later.
+        let _reserved = self.memory.admit(resident_bytes(held), need);
         let tally = self.tally(map, found.iter().filter_map(|(_, f)| f.as_ref().ok()), listener);
         let loaded = found.into_iter().map(async |(name, found)| match found {
             Ok(found) => (name, self.table(map, found, &tally).await),
@@ -169,6 +276,34 @@ impl Loader {
             }
         }
         Serving { map: map.clone(), tables, missing, described: BTreeMap::new() }
+    }
+
+    /// Leaves out the tables of an active map that do not fit beside `resident` bytes; gives the need
+    /// of the others.
+    fn leave_out(
+        &self,
+        map: &Map,
+        found: &mut [(&String, Result<Found, NodeError>)],
+        resident: u64,
+    ) -> Need {
+        // By the size of the whole table, so that all shards have the same tables.
+        let size = |found: &Result<Found, NodeError>| match found {
+            Ok(Found::Stored(manifest)) => manifest.matrix_bytes(),
+            Ok(Found::Held(_)) | Err(_) => 0,
+        };
+        found.sort_by_key(|(name, found)| (size(found), *name));
+        let mut sum = need::Sum::default();
+        for (_, found) in found {
+            let Ok(Found::Stored(manifest)) = found else { continue };
+            let next = sum.with(&map.shards, self.shard, manifest);
+            let (before, after) = (sum.need(self.side_by_side), next.need(self.side_by_side));
+            let own = Need { resident: after.resident - before.resident, ..after };
+            match self.memory.check(resident + before.resident, own) {
+                Ok(()) => sum = next,
+                Err(shortage) => *found = Err(NodeError::memory(shortage)),
+            }
+        }
+        sum.need(self.side_by_side)
     }
 
     /// The manifest of an epoch.

@@ -16,11 +16,12 @@ use self::generations::Generations;
 use crate::call::{EvaluateCall, EvaluateReply, NumberedRow, RowsCall};
 use crate::demand::{self, Part};
 use crate::error::NodeError;
+use crate::memory::Memory;
 use crate::pass::{Evaluated, Request};
 use crate::placement::Shards;
 use crate::pool::CpuPool;
 use crate::registry::Registry;
-use crate::served::{ServedIndex, ServedTable, Serving};
+use crate::served::{ServedIndex, Serving, resident_bytes, tables_of};
 
 /// The unit in which request memory is granted.
 const MEMORY_UNIT: usize = 64 << 10;
@@ -34,6 +35,8 @@ pub struct LocalShard {
     kernels: Kernels,
     memory: Arc<Semaphore>,
     memory_units: u32,
+    /// Admits what becomes resident.
+    resident: Arc<Memory>,
     passes: Arc<Passes>,
 }
 
@@ -63,8 +66,14 @@ impl LocalShard {
             kernels,
             memory,
             memory_units,
+            resident: Memory::unlimited(),
             passes: Arc::default(),
         }
+    }
+
+    /// Makes resident what `memory` admits.
+    pub fn admitted_by(self, memory: Arc<Memory>) -> Self {
+        Self { resident: memory, ..self }
     }
 
     /// Memory for a request of `bytes`, taken before its body is read.
@@ -160,23 +169,13 @@ impl LocalShard {
 
     /// Bytes of tables in memory, shared ones once.
     pub fn resident_bytes(&self) -> u64 {
-        self.resident_tables().iter().map(|table| table.resident_bytes()).sum()
-    }
-
-    /// The tables in memory, shared ones once.
-    fn resident_tables(&self) -> Vec<Arc<ServedTable>> {
-        let held = self.in_memory();
-        let tables = held.iter().flat_map(|serving| serving.tables.values().cloned());
-        let mut tables: Vec<_> = tables.collect();
-        tables.sort_by_key(Arc::as_ptr);
-        tables.dedup_by_key(|table| Arc::as_ptr(table));
-        tables
+        resident_bytes(&self.in_memory())
     }
 
     /// Those of [`resident_bytes`](Self::resident_bytes) that lie in large pages, as far as the system
     /// accepted the request.
     pub fn large_page_bytes(&self) -> u64 {
-        self.resident_tables().iter().map(|table| table.large_page_bytes()).sum()
+        tables_of(&self.in_memory()).iter().map(|table| table.large_page_bytes()).sum()
     }
 
     /// Passes since the node started, and the lookups that they answered.
@@ -257,7 +256,11 @@ impl LocalShard {
         match slice.material() {
             SliceMaterial::Registered(digest) if !index.planes.is_empty() => {
                 let keys = self.registry.keys(digest).await?;
-                index.serve_registered(&self.bfv, &self.pool).await?;
+                let admit = |need| {
+                    let admitted = self.resident.admit(self.resident_bytes(), need);
+                    admitted.map_err(NodeError::registered_memory)
+                };
+                index.serve_registered(&self.bfv, &self.pool, admit).await?;
                 Ok(Some(keys))
             }
             _ => Ok(None),

@@ -269,6 +269,11 @@ impl Collector for Now {
                 "Newest generation that is ready to be served",
                 record.prepared_generation,
             ),
+            (
+                "proposal_waited_seconds",
+                "How long the proposed shard map has waited for the nodes, on the node that leads; 0 elsewhere",
+                self.state.waited(),
+            ),
             ("ready", "Whether the node is ready", u64::from(self.readiness.is_ready())),
             (
                 "missing_tables",

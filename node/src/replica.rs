@@ -1,12 +1,12 @@
 //! What this node tells the others about itself, and which others to ask.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opaque_proto::v1;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::call::Replica;
 use crate::coordination::{FailedProbe, Failure, Map, MemberRecord, Snapshot, UnixMillis, alive};
@@ -26,6 +26,10 @@ pub struct ReplicaState {
     /// Why no client may ask; said while there is nothing else to say.
     closed: Mutex<Option<String>>,
     changed: Notify,
+    /// What the record that was written last says of `preparing`.
+    written: watch::Sender<Option<u64>>,
+    /// Seconds that the proposal has waited, as this node counts them while it leads.
+    waited: AtomicU64,
 }
 
 impl ReplicaState {
@@ -38,6 +42,7 @@ impl ReplicaState {
             peer_address,
             active_generation: 0,
             prepared_generation: 0,
+            preparing: None,
             failed: None,
             message: "starting".into(),
             resident_bytes: 0,
@@ -50,7 +55,13 @@ impl ReplicaState {
             unreachable: Vec::new(),
             probes: BTreeMap::new(),
         };
-        Self { record: Mutex::new(record), closed: Mutex::default(), changed: Notify::new() }
+        Self {
+            record: Mutex::new(record),
+            closed: Mutex::default(),
+            changed: Notify::new(),
+            written: watch::Sender::new(None),
+            waited: AtomicU64::new(0),
+        }
     }
 
     /// The record as of `now`.
@@ -78,6 +89,7 @@ impl ReplicaState {
     pub fn prepared(&self, generation: u64) {
         let mut record = self.lock();
         record.prepared_generation = generation;
+        record.preparing = None;
         record.failed = None;
         record.message.clear();
         drop(record);
@@ -132,6 +144,54 @@ impl ReplicaState {
             drop(record);
             self.changed.notify_one();
         }
+    }
+
+    /// Notes that a generation is about to be loaded, and waits until the record that says so is
+    /// written: if the load kills this process, the next one knows from it.
+    pub async fn prepares(&self, generation: u64) {
+        let mut written = self.written.subscribe();
+        self.lock().preparing = Some(generation);
+        self.changed.notify_one();
+        // The sender lives as long as this value.
+        let _ = written.wait_for(|preparing| *preparing == Some(generation)).await;
+    }
+
+    /// Notes that no generation is being loaded to prepare it, whatever came of it.
+    pub fn rests(&self) {
+        let mut record = self.lock();
+        if record.preparing.take().is_some() {
+            if record.failed.is_none() {
+                record.message.clear();
+            }
+            drop(record);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes over what the record of the process before this one says: the generation that it was
+    /// loading when it ended.
+    pub fn recall(&self, before: &MemberRecord) {
+        self.lock().preparing = before.preparing;
+    }
+
+    /// The generation that is being loaded to prepare it, or was when the process before this one ended.
+    pub fn preparing(&self) -> Option<u64> {
+        self.lock().preparing
+    }
+
+    /// Notes that a record was written.
+    pub fn wrote(&self, record: &MemberRecord) {
+        self.written.send_replace(record.preparing);
+    }
+
+    /// Notes how long the proposal has waited; zero when none waits or this node does not lead.
+    pub fn waits(&self, waited: Duration) {
+        self.waited.store(waited.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Seconds that the proposal has waited, as far as this node counts them.
+    pub fn waited(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
     }
 
     /// Notes that nobody waits any more for a generation that could not be loaded.

@@ -17,9 +17,13 @@ use crate::batch::Batcher;
 use crate::call::EvaluateReply;
 use crate::coordination::Map;
 use crate::error::NodeError;
+use crate::memory::{Need, Reservation};
 use crate::pass::Request;
 use crate::pool::CpuPool;
 use crate::store::Manifest;
+
+/// What building one plane for registered keys takes beside its table.
+const REGISTERED: u64 = 16 << 20;
 
 /// One generation as this node serves it.
 #[derive(Debug, Clone)]
@@ -90,6 +94,20 @@ pub fn find_held(
         .filter_map(|serving| serving.tables.get(name))
         .find(|table| table.manifest.epoch == epoch)
         .cloned()
+}
+
+/// Bytes of memory that generations hold, tables that they share once.
+pub fn resident_bytes<'s>(held: impl IntoIterator<Item = &'s Arc<Serving>>) -> u64 {
+    tables_of(held).iter().map(|table| table.resident_bytes()).sum()
+}
+
+/// The tables of generations, those that they share once.
+pub fn tables_of<'s>(held: impl IntoIterator<Item = &'s Arc<Serving>>) -> Vec<Arc<ServedTable>> {
+    let tables = held.into_iter().flat_map(|serving| serving.tables.values().cloned());
+    let mut tables: Vec<_> = tables.collect();
+    tables.sort_by_key(Arc::as_ptr);
+    tables.dedup_by_key(|table| Arc::as_ptr(table));
+    tables
 }
 
 /// One epoch of a table: its public description, and this shard's part of every index.
@@ -166,14 +184,15 @@ impl ServedIndex {
         self.partitions.iter().map(|(number, _)| *number)
     }
 
-    /// Bytes of memory: matrix, tables, plain hint.
+    /// Bytes of memory: matrix, tables, plain hint, public parts.
     pub fn resident_bytes(&self) -> u64 {
         let matrix: usize = self.partitions.iter().map(|(_, data)| data.bytes().len()).sum();
         let plane = |plane: &ServedPlane| {
             let registered = plane.registered.get().map_or(0, PlaneTable::bytes);
             plane.tables.bytes() + registered + plane.hint.len() * 4
         };
-        (matrix + self.planes.iter().map(plane).sum::<usize>()) as u64
+        let public_parts = self.public_parts.iter().map(Bytes::len).sum::<usize>();
+        (matrix + self.planes.iter().map(plane).sum::<usize>() + public_parts) as u64
     }
 
     fn large_page_bytes(&self) -> u64 {
@@ -187,14 +206,17 @@ impl ServedIndex {
     /// Makes what registered keys need, once: 64 MiB a plane that nobody pays for who does not use them.
     ///
     /// # Errors
-    /// Too many jobs waiting for `pool`.
+    /// Too many jobs waiting for `pool`; what `admit` says of the memory that a plane needs.
     pub async fn serve_registered(
         self: &Arc<Self>,
         bfv: &Arc<Bfv>,
         pool: &CpuPool,
+        admit: impl Fn(Need) -> Result<Reservation, NodeError>,
     ) -> Result<(), NodeError> {
         for (position, plane) in self.planes.iter().enumerate() {
             let make = async || {
+                let need = Need { resident: PlaneTable::BYTES as u64, building: REGISTERED };
+                let _reserved = admit(need)?;
                 let (index, bfv) = (Arc::clone(self), Arc::clone(bfv));
                 let build = move || {
                     let hint = index.planes.get(position).map(|plane| plane.hint.as_slice());

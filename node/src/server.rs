@@ -31,6 +31,7 @@ use crate::keys::KeyCache;
 use crate::lifecycle::{DRAINING, Lifecycle, Outlook, ProbeMetrics, TurnedAway};
 use crate::loader::Loader;
 use crate::local::LocalShard;
+use crate::memory::{Limit, Memory, Shares};
 use crate::metrics::{Counted, Metrics};
 use crate::peers::Peers;
 use crate::pool::CpuPool;
@@ -54,6 +55,8 @@ const WAITING_JOBS: usize = 1024;
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Calls in progress on one connection.
 const MAX_STREAMS: u32 = 128;
+/// What a client's evaluation keys take in memory.
+const KEYS_BYTES: u64 = 1 << 20;
 /// How long evaluation keys stay in memory after they were put there.
 const KEYS_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How often expired keys are dropped.
@@ -84,22 +87,23 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let store = Store::open(&config.store)?;
     let coordination = open_coordination(&config).await?;
 
+    let limit = Limit::detect(config.memory_limit);
+    let keys = (config.keys_in_memory as u64).saturating_mul(KEYS_BYTES);
+    let shares = Shares::of(limit, config.request_memory as u64, keys);
+    tracing::info!(?limit, ?shares, "memory");
+    let memory = Memory::new(limit, &shares);
+    let keys = usize::try_from(shares.keys / KEYS_BYTES).unwrap_or(usize::MAX);
+
     let registry = Arc::new(Registry::new(
-        KeyCache::new(
-            NonZeroUsize::new(config.keys_in_memory).unwrap_or(NonZeroUsize::MIN),
-            KEYS_TTL,
-        ),
+        KeyCache::new(NonZeroUsize::new(keys).unwrap_or(NonZeroUsize::MIN), KEYS_TTL),
         store.clone(),
         Arc::clone(&bfv),
         pool.clone(),
     ));
-    let local = Arc::new(LocalShard::new(
-        Arc::clone(&registry),
-        bfv,
-        pool.clone(),
-        config.kernels,
-        config.request_memory,
-    ));
+    let requests = usize::try_from(shares.requests).unwrap_or(usize::MAX);
+    let local =
+        LocalShard::new(Arc::clone(&registry), bfv, pool.clone(), config.kernels, requests);
+    let local = Arc::new(local.admitted_by(Arc::clone(&memory)));
     let state = Arc::new(ReplicaState::new(
         config.name.clone(),
         config.shard,
@@ -221,7 +225,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         let following = access.follow(admission, Arc::clone(&telling));
         tokio::join!(Arc::clone(&tls).follow(), following, tell(&tls, &telling))
     });
-    let loader = Loader::new(config.shard, store, pool, config.threads);
+    let loader = Loader::new(config.shard, store, pool, config.threads).admitted_by(memory);
     let lifecycle = Arc::new(Lifecycle {
         config,
         coordination,

@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     dev: Option<Child>,
     arguments: Vec<String>,
     log_filter: String,
+    /// Variables of the nodes.
+    variables: Vec<(String, String)>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -39,12 +41,27 @@ impl Cluster {
 
     /// As [`Cluster::start`], with a `RUST_LOG` of the nodes.
     pub(crate) async fn start_logging(arguments: &[&str], log_filter: &str) -> Self {
+        Self::start_as(arguments, log_filter, &[]).await
+    }
+
+    /// As [`Cluster::start`], with a limit of each node's memory.
+    pub(crate) async fn start_limited(arguments: &[&str], mib: u64) -> Self {
+        let limit = [("OPAQUE_MEMORY_LIMIT_MIB", mib.to_string())];
+        Self::start_as(arguments, "info", &limit).await
+    }
+
+    async fn start_as(
+        arguments: &[&str],
+        log_filter: &str,
+        variables: &[(&str, String)],
+    ) -> Self {
         let turn = turn().await;
         let mut cluster = Self {
             directory: tempfile::tempdir().unwrap(),
             dev: None,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             log_filter: log_filter.to_owned(),
+            variables: variables.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
             _turn: turn,
         };
         cluster.resume();
@@ -63,7 +80,7 @@ impl Cluster {
         assert!(self.dev.is_none(), "it runs already");
         let mut dev = self.command();
         dev.arg("dev").arg("--data-dir").arg(self.data()).args(&self.arguments);
-        dev.env("RUST_LOG", &self.log_filter);
+        dev.env("RUST_LOG", &self.log_filter).envs(self.variables.iter().cloned());
         let log = std::fs::File::create(self.directory.path().join("dev.log")).unwrap();
         dev.stdout(log.try_clone().unwrap()).stderr(log);
         self.dev = Some(dev.spawn().unwrap());

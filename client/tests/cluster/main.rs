@@ -21,6 +21,7 @@ mod keys;
 mod limits;
 mod loading;
 mod logs;
+mod memory;
 mod missing;
 #[path = "../support/oracle.rs"]
 mod oracle;

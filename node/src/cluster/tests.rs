@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::*;
-use crate::coordination::{FileCoordination, Leader, Leadership, Map, MemberRecord};
+use crate::coordination::{FileCoordination, Leader, Leadership, Map, MemberRecord, Waited};
 use crate::keys::KeyCache;
 use crate::placement::Shards;
 use crate::pool::CpuPool;
@@ -132,6 +132,15 @@ impl Coordination for Flaky {
         self.files.reject(lead, generation, reason).await
     }
 
+    async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError> {
+        self.check()?;
+        self.files.withdraw(generation, reason).await
+    }
+
+    async fn note_wait(&self, lead: &Leadership, waited: Waited) -> Result<(), CoordinationError> {
+        self.files.note_wait(lead, waited).await
+    }
+
     async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
         self.check()?;
         self.files.outcome(generation).await
@@ -250,4 +259,41 @@ async fn a_proposal_whose_answer_was_lost_is_not_proposed_again() {
         assert_eq!(changing.await.unwrap().unwrap(), 2);
         assert_eq!(node.state.proposed().await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn the_newest_wish_for_a_table_is_not_kept_waiting_by_an_older_one() {
+    let node = Node::start().await;
+    let change = |epoch| {
+        let cluster = Arc::clone(&node.cluster);
+        let change = Change::Table { table: "t".to_owned(), epoch: Some(epoch) };
+        tokio::spawn(async move { cluster.change(change, PATIENCE).await })
+    };
+    let first = change(1);
+    node.state.until_proposed().await;
+    let second = change(2);
+    let refused = first.await.unwrap().unwrap_err().to_string();
+    assert!(refused.starts_with("withdrawn: generation 3"), "{refused}");
+    node.activate(3).await;
+    assert_eq!(second.await.unwrap().unwrap(), 3);
+
+    // What is served is asked for again, while another epoch waits.
+    let third = change(3);
+    node.state.until_proposed().await;
+    assert_eq!(change(2).await.unwrap().unwrap(), 3);
+    assert_eq!(node.state.proposed().await.unwrap(), None);
+    let refused = third.await.unwrap().unwrap_err().to_string();
+    assert!(refused.starts_with("withdrawn: what was served"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_change_of_another_table_waits_for_its_turn() {
+    let node = Node::start().await;
+    let first = node.changes(PATIENCE);
+    node.state.until_proposed().await;
+    let other = Change::Table { table: "u".to_owned(), epoch: Some(1) };
+    let late = node.cluster.change(other, Duration::from_millis(300)).await.unwrap_err();
+    assert!(matches!(late, NodeError::Deadline(TURN)), "{late}");
+    node.activate(2).await;
+    assert_eq!(first.await.unwrap().unwrap(), 2);
 }

@@ -42,7 +42,7 @@ impl Policy {
 
 /// How long a proposal has waited, by the leader's own clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Waited {
+pub struct Elapsed {
     /// Since it was proposed.
     pub total: Duration,
     /// Of that, until every shard had a prepared replica for the first time; none before.
@@ -117,7 +117,7 @@ pub fn covered(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Durati
     map.shards.ids().all(|shard| prepared.contains(&shard))
 }
 
-/// What the leader does about the proposed map, which has [waited](Waited) for so long.
+/// What the leader does about the proposed map, which has [waited](Elapsed) for so long.
 ///
 /// A generation can be tested once every shard has a live replica that prepared it. The leader then
 /// waits for the other live replicas for a while, so that the switch does not leave a shard with one
@@ -126,7 +126,7 @@ pub fn covered(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Durati
 /// prepare rejects the proposal at once.
 pub fn next_step(
     proposed: Option<&Map>,
-    waited: Waited,
+    waited: Elapsed,
     members: &[MemberRecord],
     now: UnixMillis,
     policy: &Policy,

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, Durability, io_error};
+use super::map::replaced_by;
 use super::written::{LOST_REASON, Mend, Reading, Served, Written};
 use super::{
     Change, CoordinationError, Leader, Map, MemberRecord, Outcome, Snapshot, Standing, UnixMillis,
+    Waited,
 };
 use crate::placement::{self, Shards};
 
@@ -85,10 +87,10 @@ impl Directory {
     /// The state as one that knows `known` goes by it.
     pub(super) fn snapshot(&self, known: &Snapshot) -> Result<Snapshot, CoordinationError> {
         let state = self.state()?;
-        let leader = self.leader()?.or_else(|| known.leader.clone());
+        let (leader, waited) = (self.leader()?.or_else(|| known.leader.clone()), self.waited()?);
         let Reading { active, uid, proposed, standing, highest } = state.read(known);
         let members = state.members;
-        Ok(Snapshot { active, proposed, leader, members, map_uid: uid, standing, highest })
+        Ok(Snapshot { active, proposed, leader, members, map_uid: uid, standing, highest, waited })
     }
 
     pub(super) fn initialize(
@@ -156,13 +158,22 @@ impl Directory {
         let state = self.state()?;
         let reading = state.read(known);
         let active = reading.active.as_ref().ok_or(CoordinationError::NotInitialized)?;
-        let (proposed, lost) = (&reading.proposed, reading.standing.is_lost());
-        if active.generation != expected || proposed.is_some() || lost {
+        let proposed = reading.proposed.as_ref();
+        let in_the_way = proposed.is_some_and(|map| !change.replaces(map, active));
+        if active.generation != expected || in_the_way || reading.standing.is_lost() {
             return Err(reading.conflict(expected));
         }
+        if let Some(same) = proposed.filter(|map| change.is_in(map)) {
+            return Ok(same.clone());
+        }
         change.check(active)?;
-        let newest = state.highest_rejected.max(active.generation);
+        let waiting = proposed.map_or(0, |map| map.generation);
+        let newest = state.highest_rejected.max(active.generation).max(waiting);
         let map = change.apply(active, newest + 1, now);
+        if waiting > 0 {
+            // First: a crash in between leaves no proposal, and the newer one has not been answered.
+            self.write_rejection(waiting, replaced_by(map.generation))?;
+        }
         self.write_map("proposed.json", &map)?;
         Ok(map)
     }
@@ -191,6 +202,34 @@ impl Directory {
         files::remove(&self.0.join("proposed.json"))
     }
 
+    pub(super) fn withdraw(
+        &self,
+        generation: u64,
+        reason: String,
+        known: &Snapshot,
+    ) -> Result<(), CoordinationError> {
+        if self.rejection(generation)?.is_some() {
+            return Ok(());
+        }
+        self.waiting(generation, known)?;
+        self.write_rejection(generation, reason)?;
+        files::remove(&self.0.join("proposed.json"))
+    }
+
+    pub(super) fn waited(&self) -> Result<Option<Waited>, CoordinationError> {
+        files::read(&self.0.join("waited.json"), "opaque-waited")
+    }
+
+    pub(super) fn note_wait(
+        &self,
+        lead: &Leader,
+        waited: Waited,
+        known: &Snapshot,
+    ) -> Result<(), CoordinationError> {
+        self.decide(lead, waited.generation, known)?;
+        files::write(&self.0.join("waited.json"), "opaque-waited", waited, Durability::Ephemeral)
+    }
+
     /// The proposed map, if the caller leads and it is the one that the caller means.
     fn decide(
         &self,
@@ -199,6 +238,11 @@ impl Directory {
         known: &Snapshot,
     ) -> Result<Map, CoordinationError> {
         self.check(lead)?;
+        self.waiting(generation, known)
+    }
+
+    /// The proposed map, if it is this one.
+    fn waiting(&self, generation: u64, known: &Snapshot) -> Result<Map, CoordinationError> {
         let state = self.state()?;
         let proposed = state.written().proposal(&Served::new(known, &state.members));
         let found = proposed.map(|map| map.generation);
@@ -240,6 +284,12 @@ impl Directory {
         self.0.join("rejected").join(format!("{generation:020}.json"))
     }
 
+    fn write_rejection(&self, generation: u64, reason: String) -> Result<(), CoordinationError> {
+        let rejection = Rejection { generation, reason };
+        let path = self.rejected(generation);
+        files::write(&path, "opaque-rejection", rejection, Durability::Durable)
+    }
+
     fn rejection(&self, generation: u64) -> Result<Option<String>, CoordinationError> {
         let rejection = files::read::<Rejection>(&self.rejected(generation), "opaque-rejection")?;
         Ok(rejection.map(|rejection| rejection.reason))
@@ -250,12 +300,6 @@ impl Directory {
         let newest = files::list(&self.0.join("rejected"))?.pop();
         let number = newest.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
         Ok(number.and_then(|digits| digits.parse().ok()).unwrap_or(0))
-    }
-
-    fn write_rejection(&self, generation: u64, reason: String) -> Result<(), CoordinationError> {
-        let rejection = Rejection { generation, reason };
-        let path = self.rejected(generation);
-        files::write(&path, "opaque-rejection", rejection, Durability::Durable)
     }
 
     fn write_map(&self, name: &str, map: &Map) -> Result<(), CoordinationError> {
@@ -291,7 +335,7 @@ impl State {
     }
 }
 
-/// The file that says why a generation was rejected.
+/// The file that says why a generation was rejected or withdrawn.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rejection {

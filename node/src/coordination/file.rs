@@ -3,12 +3,13 @@
 //! ```text
 //! members/<node>.json     active.json     proposed.json     rejected/<generation>.json
 //! leader.json             name and fencing token of the last leader
+//! waited.json             how long the proposal has waited
 //! leader.lock             locked (flock) by the leader while it lives
 //! state.lock              locked during each change of the state
 //! ```
 //!
 //! **Crash safety.** A change is one rename: writing `active.json` activates, writing
-//! `rejected/<g>.json` rejects. The `proposed.json` that either leaves behind is void, because its
+//! `rejected/<g>.json` rejects or withdraws. The `proposed.json` that either leaves behind is void, because its
 //! generation is not above the active one, or is rejected; readers skip it.
 //!
 //! **Lost files.** Records of members are written again with the next heartbeat, and the maps by the
@@ -30,7 +31,7 @@ use super::files::{self, Durability, io_error};
 use super::heard::Heard;
 use super::{
     Change, Coordination, CoordinationError, Hold, Leader, Leadership, Map, MemberRecord, Outcome,
-    Snapshot, UnixMillis,
+    Snapshot, UnixMillis, Waited,
 };
 use crate::placement::Shards;
 
@@ -202,6 +203,20 @@ impl Coordination for FileCoordination {
     ) -> Result<(), CoordinationError> {
         let (lead, known, reason) = (leadership.leader(), self.known(), reason.to_owned());
         self.change(move |directory| directory.reject(&lead, generation, reason, &known)).await
+    }
+
+    async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError> {
+        let (known, reason) = (self.known(), reason.to_owned());
+        self.change(move |directory| directory.withdraw(generation, reason, &known)).await
+    }
+
+    async fn note_wait(
+        &self,
+        leadership: &Leadership,
+        waited: Waited,
+    ) -> Result<(), CoordinationError> {
+        let (lead, known) = (leadership.leader(), self.known());
+        self.change(move |directory| directory.note_wait(&lead, waited, &known)).await
     }
 
     async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {

@@ -3,7 +3,8 @@
 //! ```text
 //! Lease <node>                 a member: its record, renewed every 2 s
 //! Lease <cluster>-leader       who leads; leaseTransitions is the fencing token
-//! OpaqueShardMap <cluster>     spec.map: the newest map; status: the active one, and rejections
+//! OpaqueShardMap <cluster>     spec.map: the newest map; spec.withdrawn: maps that nobody wants any more;
+//!                              status: the active one, and rejections
 //! ```
 //!
 //! **Guarantees.** Every change of the map is one compare-and-swap on its `resourceVersion`. A new
@@ -53,13 +54,14 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use self::cluster::Origin;
-use self::map::{Maps, Verdict, judged, write_map};
+use self::map::{Maps, Verdict, judged, withdraw, write_map};
 use self::writing::Part;
-use super::written::{Reading, Served, Written};
 use super::heard::Heard;
+use super::map::replaced_by;
+use super::written::{Reading, Served, Written};
 use super::{
     Change, Coordination, CoordinationError, Leader, Leadership, Map, MemberRecord, Outcome,
-    Rhythm, Snapshot, Standing, UnixMillis,
+    Rhythm, Snapshot, Standing, UnixMillis, Waited,
 };
 use crate::placement::Shards;
 
@@ -372,7 +374,13 @@ impl Coordination for KubernetesCoordination {
         let maps = self
             .swap(Part::Spec, |object, maps| {
                 let map = maps.propose(&served, change.clone(), expected, now)?;
+                if map == maps.newest {
+                    return Ok(None);
+                }
                 let mut changed = object.clone();
+                if let Some(waiting) = maps.written().proposal(&served) {
+                    withdraw(&mut changed, waiting.generation, &replaced_by(map.generation))?;
+                }
                 changed.spec.map = write_map(&map)?;
                 Ok(Some(changed))
             })
@@ -385,6 +393,33 @@ impl Coordination for KubernetesCoordination {
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError> {
+        let known = self.known();
+        let served = Served::new(&known, &known.members);
+        self.swap(Part::Spec, |object, maps| {
+            if maps.rejects(generation) {
+                return Ok(None);
+            }
+            maps.decide(&served, generation)?;
+            let mut changed = object.clone();
+            withdraw(&mut changed, generation, reason)?;
+            Ok(Some(changed))
+        })
+        .await
+        .map(|_| ())
+    }
+
+    async fn note_wait(
+        &self,
+        leadership: &Leadership,
+        waited: Waited,
+    ) -> Result<(), CoordinationError> {
+        let known = self.known();
+        let served = Served::new(&known, &known.members);
+        let done = |maps: &Maps| maps.decide(&served, waited.generation).map(|_| false);
+        self.judge(leadership, Verdict::Waits(waited.seconds), done).await.map(|_| ())
     }
 
     async fn activate(

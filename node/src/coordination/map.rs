@@ -80,6 +80,22 @@ impl Change {
         }
     }
 
+    /// Whether this change may take the place of a proposal: it concerns nothing else.
+    pub(crate) fn replaces(&self, proposed: &Map, active: &Map) -> bool {
+        let entry = |map: &Map, table: &str| {
+            (map.tables.get(table).copied(), map.owners.get(table).cloned())
+        };
+        let mut tables = proposed.tables.keys().chain(active.tables.keys());
+        let (own, shards) = match self {
+            Self::Table { table, epoch: _ } => (Some(table), proposed.shards == active.shards),
+            Self::Shards(_) => (None, true),
+        };
+        shards
+            && tables.all(|name| {
+                Some(name) == own || entry(proposed, name) == entry(active, name)
+            })
+    }
+
     /// Whether `map` is as this change would have it.
     pub(crate) fn is_in(&self, map: &Map) -> bool {
         match self {
@@ -108,9 +124,56 @@ impl Change {
     }
 }
 
+/// Why a proposal is withdrawn whose place another takes.
+pub(super) fn replaced_by(generation: u64) -> String {
+    format!("withdrawn: generation {generation}, a newer change of the same, took its place")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement;
+
+    fn map(shards: u32, tables: &[(&str, u64)]) -> Map {
+        Map {
+            generation: 1,
+            placement: placement::VERSION,
+            shards: Shards::equal(shards).unwrap(),
+            tables: tables.iter().map(|(name, epoch)| ((*name).to_owned(), *epoch)).collect(),
+            owners: BTreeMap::new(),
+            proposed_at: UnixMillis(0),
+        }
+    }
+
+    fn table(table: &str, epoch: Option<u64>) -> Change {
+        Change::Table { table: table.to_owned(), epoch }
+    }
+
+    #[test]
+    fn a_change_replaces_a_proposal_of_the_same_and_of_nothing_else() {
+        let active = map(2, &[("a", 1), ("b", 1)]);
+        let shards = || Change::Shards(Shards::equal(3).unwrap());
+        let (of_a, of_b) = (table("a", Some(7)), table("b", None));
+        let cases = [
+            // (proposed, of a, of b, of shards)
+            (map(2, &[("a", 2), ("b", 1)]), true, false, false),
+            (map(2, &[("b", 1)]), true, false, false),
+            (map(2, &[("a", 1), ("b", 1), ("c", 1)]), false, false, false),
+            (map(2, &[("a", 2), ("b", 2)]), false, false, false),
+            (map(4, &[("a", 1), ("b", 1)]), false, false, true),
+            (map(4, &[("a", 2), ("b", 1)]), false, false, false),
+            // One that changes nothing is in nobody's way.
+            (map(2, &[("a", 1), ("b", 1)]), true, true, true),
+        ];
+        for (proposed, a, b, by_shards) in cases {
+            let replaced = [&of_a, &of_b, &shards()].map(|one| one.replaces(&proposed, &active));
+            assert_eq!(replaced, [a, b, by_shards], "{proposed:?}");
+        }
+        assert!(table("c", Some(9)).replaces(&map(2, &[("a", 1), ("b", 1), ("c", 1)]), &active));
+        let mut owned = map(2, &[("a", 1), ("b", 1)]);
+        owned.owners.insert("b".to_owned(), "table-b".to_owned());
+        assert!(!of_a.replaces(&owned, &active) && of_b.replaces(&owned, &active));
+    }
 
     #[test]
     fn what_an_opaque_table_owns_is_not_the_clients_to_change() {

@@ -27,6 +27,7 @@ fn member(node: &str) -> MemberRecord {
         peer_address: "https://127.0.0.1:7200".to_owned(),
         active_generation: 1,
         prepared_generation: 2,
+        preparing: None,
         failed: Some(Failure { generation: 3, reason: "a \"reason\"".to_owned() }),
         message: "loading".to_owned(),
         resident_bytes: 1 << 40,
@@ -159,7 +160,7 @@ async fn of_concurrent_proposals_one_wins() {
             let path = directory.path().to_owned();
             racers.spawn(async move {
                 let cluster = open(&path).await;
-                cluster.propose(load("t", racer), expected, NOW).await
+                cluster.propose(load(&format!("t{racer}"), 1), expected, NOW).await
             });
         }
         let results = racers.join_all().await;
@@ -356,6 +357,77 @@ async fn the_loss_of_everything_costs_the_lead_and_what_was_proposed() {
     let Outcome::Rejected { reason } = one.outcome(3).await.unwrap() else { panic!("forgotten") };
     assert!(reason.contains("lost"), "{reason}");
     assert_eq!(one.propose(load("t", 5), 2, NOW).await.unwrap().generation, 4);
+}
+
+#[tokio::test]
+async fn the_newest_wish_for_a_table_takes_the_place_of_the_one_that_waits() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    cluster.initialize(shards(1)).await.unwrap();
+    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    let first = cluster.propose(load("t", 1), 1, NOW).await.unwrap();
+    // The same wish is there already.
+    assert_eq!(cluster.propose(load("t", 1), 1, NOW).await.unwrap(), first);
+    let second = cluster.propose(load("t", 2), 1, NOW).await.unwrap();
+    assert_eq!((first.generation, second.generation, second.tables["t"]), (2, 3, 2));
+    assert_eq!(cluster.proposed().await.unwrap(), Some(second.clone()));
+    let Outcome::Rejected { reason } = cluster.outcome(2).await.unwrap() else { panic!("kept") };
+    assert!(reason.starts_with("withdrawn: generation 3"), "{reason}");
+    let late = cluster.activate(&lead, 2).await;
+    assert!(matches!(late, Err(CoordinationError::NotProposed { proposed: Some(3), .. })));
+    // Other changes wait for their turn.
+    for other in [load("u", 1), Change::Shards(shards(2))] {
+        let conflict = cluster.propose(other, 1, NOW).await;
+        assert!(matches!(conflict, Err(CoordinationError::Conflict { proposed: Some(3), .. })));
+    }
+    assert_eq!(cluster.activate(&lead, 3).await.unwrap(), second);
+    assert!(matches!(cluster.outcome(2).await.unwrap(), Outcome::Rejected { .. }));
+    assert_eq!(cluster.outcome(3).await.unwrap(), Outcome::Activated);
+}
+
+#[tokio::test]
+async fn a_proposal_is_withdrawn_or_activated_and_never_both() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    cluster.initialize(shards(1)).await.unwrap();
+    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    let proposed = cluster.propose(load("t", 1), 1, NOW).await.unwrap();
+    cluster.withdraw(2, "withdrawn: no longer wanted").await.unwrap();
+    cluster.withdraw(2, "withdrawn: again").await.unwrap();
+    let reason = "withdrawn: no longer wanted".to_owned();
+    assert_eq!(cluster.outcome(2).await.unwrap(), Outcome::Rejected { reason });
+    let late = cluster.activate(&lead, 2).await;
+    assert!(matches!(late, Err(CoordinationError::NotProposed { proposed: None, .. })));
+    assert_eq!(cluster.proposed().await.unwrap(), None);
+
+    let next = cluster.propose(load("t", 1), 1, NOW).await.unwrap();
+    assert_eq!((next.generation, &next.tables), (3, &proposed.tables));
+    cluster.activate(&lead, 3).await.unwrap();
+    let late = cluster.withdraw(3, "too late").await;
+    assert!(matches!(late, Err(CoordinationError::NotProposed { proposed: None, .. })));
+    assert_eq!(cluster.outcome(3).await.unwrap(), Outcome::Activated);
+}
+
+#[tokio::test]
+async fn how_long_a_proposal_has_waited_outlives_its_leader() {
+    let directory = TempDir::new().unwrap();
+    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    one.initialize(shards(1)).await.unwrap();
+    let lead = one.try_lead("one").await.unwrap().unwrap();
+    one.propose(load("t", 1), 1, NOW).await.unwrap();
+    let waited = Waited { generation: 2, seconds: 16 };
+    let early = one.note_wait(&lead, Waited { generation: 3, ..waited }).await;
+    assert!(matches!(early, Err(CoordinationError::NotProposed { .. })));
+    one.note_wait(&lead, waited).await.unwrap();
+    let stale =
+        Leadership::new("one".to_owned(), lead.token(), Box::new(tempfile::tempfile().unwrap()));
+    drop(lead);
+    let _next = two.try_lead("two").await.unwrap().unwrap();
+    let fenced = one.note_wait(&stale, Waited { seconds: 99, ..waited }).await;
+    assert!(matches!(fenced, Err(CoordinationError::Fenced { .. })));
+    let mut watch = two.watch();
+    let seen = watch.wait_for(|snapshot| snapshot.waited == Some(waited));
+    tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap().unwrap();
 }
 
 #[tokio::test]

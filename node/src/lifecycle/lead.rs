@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use super::{Lifecycle, RETRY};
 use crate::coordination::{
-    CoordinationError, Leadership, Map, Snapshot, Standing, Step, UnixMillis, Waited, covered,
-    next_step,
+    CoordinationError, Elapsed, Leadership, Map, Snapshot, Standing, Step, UnixMillis, Waited,
+    covered, next_step,
 };
 use crate::coordinator::Replicas;
 use crate::error::NodeError;
@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Self-tests that fail before the proposal is rejected; more while a replica does not answer or is
 /// busy, until it would count as dead.
 const TESTS: u32 = 5;
+
+/// How often a leader notes how long the proposal has waited: so much of it is lost when it falls.
+const NOTE: Duration = Duration::from_secs(15);
 
 /// How long a leader that stepped down leaves the lead to others.
 const STAND_BACK: Duration = Duration::from_secs(3);
@@ -44,6 +47,10 @@ struct Progress {
     since: Instant,
     /// When this leader first saw every shard covered.
     covered: Option<Instant>,
+    /// How long it had waited then, by the clocks of the leaders before.
+    before: Duration,
+    /// How long it had waited when that was noted last.
+    noted: Duration,
     /// Self-tests that failed.
     failures: u32,
     /// Since when self-tests fail because a replica does not answer or is busy.
@@ -52,21 +59,47 @@ struct Progress {
 
 impl Progress {
     fn new(generation: u64, now: Instant) -> Self {
-        Self { generation, since: now, covered: None, failures: 0, unanswered: None }
+        let (before, noted) = (Duration::ZERO, Duration::ZERO);
+        let (covered, unanswered) = (None, None);
+        Self { generation, since: now, covered, before, noted, failures: 0, unanswered }
     }
 
-    /// How long the proposal has waited, since this leader first saw it: the proposer's clock may be
-    /// another machine's, and this one's may be set. `covers` tells whether every shard is covered.
-    fn waited(&mut self, generation: u64, covers: bool, now: Instant) -> Waited {
+    /// How long the proposal has waited, by the clocks of its leaders: the proposer's clock may be
+    /// another machine's, and this one's may be set. `covers` tells whether every shard is covered,
+    /// `known` is what the leader before has noted.
+    fn elapsed(
+        &mut self,
+        generation: u64,
+        covers: bool,
+        known: Option<Waited>,
+        now: Instant,
+    ) -> Elapsed {
         if self.generation != generation {
             *self = Self::new(generation, now);
+            let known = known.filter(|waited| waited.generation == generation);
+            self.before = Duration::from_secs(known.map_or(0, |waited| waited.seconds));
+            self.noted = self.before;
         }
         if covers {
             self.covered.get_or_insert(now);
         }
-        let since = |start: Instant| now.duration_since(start);
-        let until_cover = self.covered.map(|covered| covered.duration_since(self.since));
-        Waited { total: since(self.since), until_cover }
+        let until_cover = self.covered.map(|covered| self.waited(covered));
+        Elapsed { total: self.waited(now), until_cover }
+    }
+
+    /// How long the proposal has waited.
+    fn waited(&self, now: Instant) -> Duration {
+        self.before.saturating_add(now.duration_since(self.since))
+    }
+
+    /// What is to be noted for the next leader, if it is time.
+    fn to_note(&mut self, now: Instant) -> Option<Waited> {
+        let waited = self.waited(now);
+        if waited < self.noted.saturating_add(NOTE) {
+            return None;
+        }
+        self.noted = waited;
+        Some(Waited { generation: self.generation, seconds: waited.as_secs() })
     }
 
     /// Counts a self-test that failed; true if the proposal is to be rejected for it.
@@ -105,6 +138,7 @@ impl Lifecycle {
                         _ = retiring.wait_for(|retiring| *retiring) => true,
                     };
                     self.forget_probes();
+                    self.state.waits(Duration::ZERO);
                     leadership.release().await;
                     if retires {
                         tracing::info!("gave up the lead");
@@ -191,11 +225,18 @@ impl Lifecycle {
         let policy = self.policy();
         let proposed = snapshot.proposed.as_ref();
         let now = UnixMillis::now();
-        let waited = proposed.map_or_else(Waited::default, |map| {
+        let elapsed = proposed.map_or_else(Elapsed::default, |map| {
             let covers = covered(map, &snapshot.members, now, policy.member_ttl);
-            progress.waited(map.generation, covers, Instant::now())
+            progress.elapsed(map.generation, covers, snapshot.waited, Instant::now())
         });
-        let step = next_step(proposed, waited, &snapshot.members, now, &policy);
+        self.state.waits(elapsed.total);
+        if let (Some(_), Some(waited)) = (proposed, progress.to_note(Instant::now()))
+            && let Err(error) = self.coordination.note_wait(leadership, waited).await
+        {
+            // The decision below meets whatever it was, and this will be noted again.
+            tracing::debug!(%error, "could not note how long the proposal has waited");
+        }
+        let step = next_step(proposed, elapsed, &snapshot.members, now, &policy);
         let (Step::Test { generation }, Some(map)) = (&step, proposed) else {
             // Whoever did not answer is waited for, as dead.
             progress.unanswered = None;
@@ -293,6 +334,8 @@ pub(super) fn one_per_shard(replicas: &Replicas, round: usize) -> Replicas {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const TTL: Duration = Duration::from_secs(10);
@@ -323,17 +366,47 @@ mod tests {
     fn a_proposal_waits_since_this_leader_saw_it_and_for_stragglers_since_it_saw_the_first_cover() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let waited = |total, cover: Option<u64>| Waited {
+        let waited = |total, cover: Option<u64>| Elapsed {
             total: Duration::from_secs(total),
             until_cover: cover.map(Duration::from_secs),
         };
         let mut progress = Progress::new(0, start);
-        assert_eq!(progress.waited(2, false, at(10)), waited(0, None));
-        assert_eq!(progress.waited(2, false, at(40)), waited(30, None));
-        assert_eq!(progress.waited(2, true, at(70)), waited(60, Some(60)));
+        let mut elapsed = |generation, covers, now| progress.elapsed(generation, covers, None, now);
+        assert_eq!(elapsed(2, false, at(10)), waited(0, None));
+        assert_eq!(elapsed(2, false, at(40)), waited(30, None));
+        assert_eq!(elapsed(2, true, at(70)), waited(60, Some(60)));
         // A shard that is no longer covered does not begin anew.
-        assert_eq!(progress.waited(2, false, at(80)), waited(70, Some(60)));
-        assert_eq!(progress.waited(2, true, at(90)), waited(80, Some(60)));
-        assert_eq!(progress.waited(3, true, at(90)), waited(0, Some(0)));
+        assert_eq!(elapsed(2, false, at(80)), waited(70, Some(60)));
+        assert_eq!(elapsed(2, true, at(90)), waited(80, Some(60)));
+        assert_eq!(elapsed(3, true, at(90)), waited(0, Some(0)));
+    }
+
+    proptest! {
+        /// Leaders follow one another. What the last one counts is what has passed, but for what each
+        /// noted too late.
+        #[test]
+        fn a_deadline_survives_its_leaders(leads in prop::collection::vec(0..600_u64, 1..12)) {
+            let start = Instant::now();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            let (mut passed, mut noted, mut changes) = (0, None, 0);
+            for seconds in leads {
+                let mut progress = Progress::new(0, at(passed));
+                let mut counted = 0;
+                // It looks every second.
+                for second in 0..=seconds {
+                    let now = at(passed + second);
+                    counted = progress.elapsed(7, false, noted, now).total.as_secs();
+                    noted = progress.to_note(now).or(noted);
+                }
+                passed += seconds;
+                prop_assert!(counted <= passed, "{counted} s of {passed} s");
+                prop_assert!(counted + changes * NOTE.as_secs() >= passed, "{counted} of {passed}");
+                changes += 1;
+            }
+            // Another generation begins at zero.
+            let mut progress = Progress::new(0, at(passed));
+            let next = progress.elapsed(8, false, noted, at(passed));
+            prop_assert_eq!(next.total, Duration::ZERO);
+        }
     }
 }

@@ -18,6 +18,8 @@ use crate::cluster::tests::local;
 use crate::config::Args;
 use crate::coordination::{Change, FileCoordination, Leadership, Loss, MemberRecord};
 use crate::loader::tests::published;
+use crate::memory::Memory;
+use crate::memory::tests::for_tables;
 use crate::placement::Shards;
 use crate::pool::CpuPool;
 use crate::store::Store;
@@ -57,6 +59,24 @@ impl Node {
 
     /// As [`start`](Self::start), after something was done to the directory of the agreement.
     async fn start_after(held_back: Option<&'static str>, accident: impl FnOnce(&Path)) -> Self {
+        Self::start_like(held_back, accident, Memory::unlimited(), None).await
+    }
+
+    /// As [`start`](Self::start), with so much memory, and after a process that left this record.
+    async fn start_with(
+        held_back: Option<&'static str>,
+        memory: Arc<Memory>,
+        before: Option<MemberRecord>,
+    ) -> Self {
+        Self::start_like(held_back, |_| {}, memory, before).await
+    }
+
+    async fn start_like(
+        held_back: Option<&'static str>,
+        accident: impl FnOnce(&Path),
+        memory: Arc<Memory>,
+        before: Option<MemberRecord>,
+    ) -> Self {
         let directory = TempDir::new().unwrap();
         published(&directory).await;
         published(&directory).await;
@@ -74,6 +94,10 @@ impl Node {
         disk.held_back.send_replace(held_back);
         let pool = CpuPool::new(2, 8).unwrap();
         let loader = Loader::new(0, Store::new(Arc::clone(&disk) as _), pool.clone(), 2);
+        let loader = loader.admitted_by(memory);
+        if let Some(before) = before {
+            coordination.heartbeat(&before).await.unwrap();
+        }
         let config = config();
         let (stop, stopped) = watch::channel(false);
         let life = Arc::new(Lifecycle {
@@ -113,7 +137,7 @@ impl Node {
     }
 
     fn says(&self) -> MemberRecord {
-        self.life.state.record(UnixMillis(0), 0)
+        self.life.state.record(UnixMillis(0), self.life.local.resident_bytes())
     }
 
     fn misses(&self) -> Vec<String> {
@@ -134,6 +158,14 @@ impl Node {
         let mut reads = self.disk.reads.lock().unwrap().clone();
         reads.retain(|path| path.contains("/partition-") && path.contains(part));
         reads
+    }
+
+    async fn withdraw(&self, generation: u64) {
+        self.life.coordination.withdraw(generation, "no longer wanted").await.unwrap();
+    }
+
+    fn has_failed(&self, generation: u64) -> bool {
+        self.says().failed.is_some_and(|failed| failed.generation == generation)
     }
 
     fn is_ready(&self) -> bool {
@@ -425,4 +457,161 @@ async fn a_missing_table_that_is_dropped_is_missed_no_more() {
     node.until("the node serves the rest", serves).await;
     assert!(node.is_ready());
     node.stop().await;
+}
+
+/// Generation of the first proposal of a test.
+const PROPOSED: u64 = 4;
+
+/// What both tables take, in MiB.
+async fn both_tables() -> u64 {
+    let directory = TempDir::new().unwrap();
+    let manifests = published(&directory).await;
+    let store = Store::open(directory.path().to_str().unwrap()).unwrap();
+    let loader = Loader::new(0, store, CpuPool::new(2, 8).unwrap(), 2);
+    let map = Map {
+        generation: 1,
+        placement: crate::placement::VERSION,
+        shards: Shards::equal(1).unwrap(),
+        tables: manifests.iter().map(|one| (one.schema.table().to_owned(), one.epoch)).collect(),
+        owners: [].into(),
+        proposed_at: UnixMillis(0),
+    };
+    let need = loader.plan(&map, None, &[]).await.unwrap().need();
+    (need.resident + need.building).div_ceil(1 << 20)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_that_does_not_fit_is_refused_and_what_is_served_stays() {
+    let memory = for_tables(both_tables().await + 1);
+    let node = Node::start_with(None, memory, None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    let held = node.says().resident_bytes;
+    let next = node.propose(2).await;
+    node.until("the node refuses", |node| node.has_failed(next)).await;
+    let reason = node.says().failed.unwrap().reason;
+    assert!(reason.contains("MiB of memory are required and"), "{reason}");
+    assert!(reason.contains("raise the memory limit"), "{reason}");
+    assert_eq!(node.partitions_read(SECOND), [""; 0]);
+    assert!(node.is_ready());
+    assert_eq!(node.says().resident_bytes, held);
+    assert_eq!(node.says().preparing, None);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_stops_and_leaves_nothing_when_its_proposal_is_withdrawn() {
+    let node = Node::start(None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    let held = node.says().resident_bytes;
+    node.disk.held_back.send_replace(Some(SECOND));
+    let next = node.propose(2).await;
+    node.until("the node prepares", |node| !node.partitions_read(SECOND).is_empty()).await;
+    assert_eq!(node.says().preparing, Some(next));
+    // The store never answers, and nobody waits for it.
+    node.withdraw(next).await;
+    node.until("the node rests", |node| node.says().preparing.is_none()).await;
+    assert_eq!((node.says().resident_bytes, node.holds()), (held, vec![next - 1]));
+    assert!(node.is_ready() && node.says().message.is_empty() && node.says().failed.is_none());
+    // The next one is loaded as ever.
+    node.disk.held_back.send_replace(None);
+    let next = node.propose(2).await;
+    node.until("it is prepared", |node| node.says().prepared_generation == next).await;
+    assert_eq!(node.says().preparing, None);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_prepared_leaves_memory_when_its_proposal_is_withdrawn() {
+    let node = Node::start(None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    let held = node.says().resident_bytes;
+    let next = node.propose(2).await;
+    node.until("it is prepared", |node| node.says().prepared_generation == next).await;
+    assert!(node.says().resident_bytes > held);
+    node.withdraw(next).await;
+    node.until("it leaves memory", |node| node.says().resident_bytes == held).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_a_given_up_generation_are_shared_with_the_next() {
+    let mut node = Node::start(None).await;
+    node.until("the node is ready", Node::is_ready).await;
+    let next = node.propose(2).await;
+    node.until("it is prepared", |node| node.says().prepared_generation == next).await;
+    node.stop.send(true).unwrap();
+    (&mut node.running).await.unwrap();
+    let life = &node.life;
+    let prepared = life.local.generation(next).unwrap();
+    let active = life.coordination.active().await.unwrap().unwrap();
+    let reads = node.partitions_read(SECOND).len();
+    // Proposed again under another number, with a table that changed besides.
+    let mut map = Map { generation: next + 1, ..prepared.map.clone() };
+    map.tables.insert("cubes".to_owned(), 2);
+    let given_up = life.give_up(&active, Some(&map), false);
+    assert!(life.local.generation(next).is_none());
+    assert_eq!(given_up.len(), 1);
+    let serving = life.loader.load(&map, None, &given_up, &|_| {}).await.unwrap();
+    assert!(Arc::ptr_eq(&serving.tables["squares"], &prepared.tables["squares"]));
+    assert_eq!(node.partitions_read(SECOND).len(), reads, "loaded again");
+    // Nothing is kept for a map that does not need it, or for none.
+    let other = Map { generation: next + 2, ..active.clone() };
+    life.local.install(serving);
+    assert!(life.give_up(&active, None, false).is_empty());
+    assert!(life.give_up(&active, Some(&other), false).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_ended_while_it_prepared_a_generation_does_not_try_again() {
+    let state = ReplicaState::new("node".into(), 0, String::new(), String::new());
+    let before = MemberRecord { preparing: Some(PROPOSED), ..state.record(UnixMillis(1), 0) };
+    let node = Node::start_with(None, Memory::unlimited(), Some(before)).await;
+    let next = node.propose(2).await;
+    assert_eq!(next, PROPOSED);
+    node.until("the node refuses", |node| node.has_failed(next)).await;
+    let reason = node.says().failed.unwrap().reason;
+    assert!(reason.starts_with("this node ended while it prepared generation 4"), "{reason}");
+    node.until("the node is ready", Node::is_ready).await;
+    assert_eq!(node.partitions_read(SECOND), [""; 0]);
+    assert_eq!(node.says().preparing, Some(next), "the shard's other replicas see it");
+    // Another proposal is another matter.
+    node.withdraw(next).await;
+    node.until("it is forgotten", |node| node.says().preparing.is_none()).await;
+    let next = node.propose(2).await;
+    node.until("it is prepared", |node| node.says().prepared_generation == next).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_waits_until_the_one_before_it_has_prepared_or_failed() {
+    for prepares in [true, false] {
+        let node = Node::start(None).await;
+        node.until("the node is ready", Node::is_ready).await;
+        // Before "node" by name.
+        let other = ReplicaState::new("a".into(), 0, String::new(), String::new());
+        let renew = async || {
+            let record = other.record(UnixMillis::now(), 0);
+            let record = MemberRecord { active_generation: PROPOSED - 1, ..record };
+            node.life.coordination.heartbeat(&record).await.unwrap();
+        };
+        renew().await;
+        let mut snapshots = node.life.coordination.watch();
+        let heard = snapshots.wait_for(|snapshot| snapshot.members.len() == 2);
+        timeout(PATIENCE, heard).await.unwrap().unwrap();
+        let next = node.propose(2).await;
+        let waits = |node: &Node| node.says().message.contains("node a prepares first");
+        node.until("the node waits", waits).await;
+        for _ in 0..5 {
+            renew().await;
+            sleep(Duration::from_millis(200)).await;
+        }
+        assert!(waits(&node) && node.partitions_read(SECOND).is_empty());
+        match prepares {
+            true => other.prepared(next),
+            false => other.failed(next, "a fault".to_owned()),
+        }
+        renew().await;
+        node.until("it is prepared", |node| node.says().prepared_generation == next).await;
+        node.stop().await;
+    }
 }

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::coordination::UnixMillis;
+use crate::memory::tests::for_tables;
 use crate::placement;
 use crate::prepare::{self, Load};
 use crate::store::Writer;
@@ -212,4 +213,72 @@ async fn a_description_has_everything_but_the_shards_part() {
     assert_eq!(index.assignment.partitions(0).len(), index.geometry.partitions() as usize);
     damage(&directory, "index-0/public-0");
     assert!(loader.describe(&shards, "cubes", 1).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_tell_exactly_what_becomes_resident() {
+    let directory = TempDir::new().unwrap();
+    published(&directory).await;
+    for shards in [1, 3] {
+        let map = Map { shards: Shards::equal(shards).unwrap(), ..map() };
+        for shard in 0..shards {
+            let store = Store::open(directory.path().to_str().unwrap()).unwrap();
+            let loader = Loader::new(shard, store, CpuPool::new(2, 0).unwrap(), 2);
+            let plan = loader.plan(&map, None, &[]).await.unwrap();
+            let (need, is_held) = (plan.need(), plan.is_held());
+            let held = [Arc::new(loader.carry_out(plan, &|_| {}).await.unwrap())];
+            assert_eq!(need.resident, resident_bytes(&held), "shard {shard} of {shards}");
+            assert!(need.building > 0 && !is_held);
+            // What is held is shared, and costs nothing.
+            let plan = loader.plan(&map, None, &held).await.unwrap();
+            assert_eq!((plan.need(), plan.is_held()), (Need::default(), true));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_is_refused_before_anything_is_fetched() {
+    let directory = TempDir::new().unwrap();
+    published(&directory).await;
+    let (loader, disk) = loader(&directory);
+    let need = loader.plan(&map(), None, &[]).await.unwrap().need();
+    let mib = (need.resident + need.building).div_ceil(1 << 20);
+    let loader = loader.admitted_by(for_tables(mib - 1));
+    let error = loader.load(&map(), None, &[], &|_| {}).await.unwrap_err().to_string();
+    let numbers = format!("{mib} MiB of memory are required and {} MiB are available", mib - 1);
+    assert!(error.contains(&numbers), "{error}");
+    assert!(disk.reads.lock().unwrap().iter().all(|path| !path.contains("/index-")));
+
+    // Of an active map what fits is loaded, in the order of sizes and then of names.
+    let serving = loader.load_what_can_be(&map(), &[], &|_| {}).await;
+    assert_eq!(serving.tables.keys().collect::<Vec<_>>(), ["cubes"]);
+    assert!(serving.missing["squares"].contains("MiB are available"), "{:?}", serving.missing);
+    // With a little more memory the other one joins it.
+    let loader = loader.admitted_by(for_tables(mib + 64));
+    let held = [Arc::new(serving)];
+    let whole = loader.load_what_can_be(&map(), &held, &|_| {}).await;
+    assert!(whole.is_whole());
+    assert!(Arc::ptr_eq(&whole.tables["cubes"], &held[0].tables["cubes"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_epoch_stays_beside_the_new_one_until_it_is_superseded() {
+    let directory = TempDir::new().unwrap();
+    published(&directory).await;
+    published(&directory).await;
+    let (loader, _) = loader(&directory);
+    let plan = loader.plan(&map(), None, &[]).await.unwrap();
+    let need = plan.need();
+    let held = [Arc::new(loader.carry_out(plan, &|_| {}).await.unwrap())];
+    let tables = TABLES.map(|name| (name.to_owned(), 2)).into();
+    let next = loader.plan(&Map { generation: 2, tables, ..map() }, None, &held).await.unwrap();
+    assert_eq!(next.need(), need, "another epoch shares nothing");
+    let fits_once = (need.resident + need.building).div_ceil(1 << 20);
+    let loader = loader.admitted_by(for_tables(fits_once));
+    assert!(matches!(loader.admit(&next, &held, 1), Err(Refusal::Never(_))));
+    assert!(matches!(loader.admit(&next, &held, 2), Err(Refusal::Later(_))));
+    assert!(loader.admit(&next, &[], 2).is_ok());
+    let fits_twice = (2 * need.resident + need.building).div_ceil(1 << 20);
+    let loader = loader.admitted_by(for_tables(fits_twice));
+    assert!(loader.admit(&next, &held, 1).is_ok());
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, PostParams};
-use kube::{Api, ResourceExt};
+use kube::runtime::events::EventType;
+use kube::{Api, Resource, ResourceExt};
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 
 use super::shard_map::{Outcome, Proposal, TABLES, Tables, View, propose};
@@ -94,9 +95,13 @@ async fn write(
     proposal: Proposal,
 ) -> Result<(), Error> {
     let (namespace, name) = (map.namespace().unwrap_or_default(), map.name_any());
-    let Proposal { map: proposed, owned } = proposal;
+    let Proposal { map: proposed, withdraws, owned } = proposal;
     let owned = serde_json::to_string(&owned).map_err(not_json)?;
     map.annotations_mut().insert(TABLES.to_owned(), owned);
+    let withdrawn = map.spec.map.generation;
+    if let Some(reason) = &withdraws {
+        map.spec.withdraw(withdrawn, &format!("withdrawn: {reason}"));
+    }
     if let Some(proposed) = proposed {
         let (generation, tables) = (proposed.generation, proposed.tables.len());
         tracing::info!(namespace, name, generation, tables, "proposing a shard map");
@@ -111,6 +116,11 @@ async fn write(
     let action = format!("proposing generation {} of shard map {name}", map.spec.map.generation);
     let written = api.replace(&name, &params, &body).await.map_err(Error::api(action))?;
     context.wrote(&resource, written);
+    if let Some(reason) = withdraws {
+        tracing::info!(namespace, name, generation = withdrawn, reason, "withdrew a shard map");
+        let note = format!("generation {withdrawn} was withdrawn: {reason}");
+        context.publish(&map.object_ref(&()), EventType::Normal, "ProposalWithdrawn", &note).await;
+    }
     Ok(())
 }
 

@@ -1,15 +1,20 @@
 //! The tables of a cluster's shard map: what is proposed to the nodes, and when.
 //!
 //! **Guarantees.** [`propose`] changes nothing of a map but its tables, and of those only tables that are the
-//! operator's. A map is proposed only when no other waits. One table changes at a time, so that
+//! operator's. A map is proposed only when no other waits, or in the place of its own. One table changes at a time, so that
 //! the rejection of a map is the rejection of one epoch, and an epoch that was rejected
 //! is proposed again only when its table's spec has changed.
 //!
 //! **Owners.** Each table of an OpaqueTable has its name in the map: nodes then refuse to load the table, or to
 //! roll it back. A map from before that gets the names by a proposal that changes nothing else.
 //!
+//! **Withdrawal.** A map that waits is withdrawn as soon as a table that it changes is to have another
+//! epoch: its OpaqueTable was deleted, pins another one, or has a newer one. The nodes' leader activates a
+//! map by a write that replaces the version it has seen, and so does this: one of the two happens.
+//!
 //! **Fairness.** Of several tables the one goes first whose epoch was published first: a table that gets
-//! epochs faster than they can be served cannot hold back the others.
+//! epochs faster than they can be served cannot hold back the others. Nor itself: after three epochs
+//! that made way for newer ones the nodes decide on the fourth.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,12 +22,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::shard_map::{Rejection, ShardMap, TableEpoch};
+use opaque_crds::table::OpaqueTableStatus;
 use opaque_crds::{OpaqueShardMap, OpaqueTable};
 
 use super::epochs;
 
 /// Annotation of the map with the SQL names of the tables that are the operator's, as a JSON array.
 pub const TABLES: &str = "opaque.dev/tables";
+/// How many maps in a row a newer epoch may take the place of.
+const REPLACED: i64 = 3;
 /// How long the removal of tables rests after the nodes rejected it.
 const REMOVAL_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// How long after the last proposal owners alone are proposed: nodes of an earlier version, and kinds of one,
@@ -38,6 +46,8 @@ pub struct View<'a> {
     pub active: Option<&'a ShardMap>,
     /// The rejection of `proposed`.
     pub rejection: Option<&'a Rejection>,
+    /// Generations that were withdrawn.
+    withdrawn: BTreeSet<i64>,
     /// SQL names of the tables that are the operator's.
     pub owned: BTreeSet<String>,
     /// The highest generation that was ever proposed.
@@ -53,7 +63,8 @@ impl<'a> View<'a> {
         let rejected = status.map_or(&[][..], |status| &status.rejected);
         let rejection =
             rejected.iter().find(|rejection| rejection.generation == proposed.generation);
-        let generations = rejected.iter().map(|rejection| rejection.generation);
+        let given_up = rejected.iter().chain(&map.spec.withdrawn);
+        let generations = given_up.map(|rejection| rejection.generation);
         let last = generations.chain(active.map(|active| active.generation)).max().unwrap_or(0);
         let annotations = map.metadata.annotations.as_ref();
         let owned = annotations.and_then(|all| all.get(TABLES)).map(|names| owned(names));
@@ -61,13 +72,27 @@ impl<'a> View<'a> {
         let entries = active.iter().flat_map(|map| &map.tables);
         owned
             .extend(entries.filter(|entry| entry.owner.is_some()).map(|entry| entry.table.clone()));
-        Self { proposed, active, rejection, owned, last: last.max(proposed.generation) }
+        Self {
+            proposed,
+            active,
+            rejection,
+            withdrawn: map.spec.withdrawn.iter().map(|one| one.generation).collect(),
+            owned,
+            last: last.max(proposed.generation),
+        }
     }
 
     /// Whether the nodes have yet to make up their mind about the proposed map.
     pub fn is_waiting(&self) -> bool {
         let active = self.active.map_or(0, |active| active.generation);
-        self.proposed.generation > active && self.rejection.is_none()
+        let waits = self.proposed.generation > active;
+        waits && self.rejection.is_none() && !self.withdrawn.contains(&self.proposed.generation)
+    }
+
+    /// Whether several maps before the proposed one were withdrawn: the nodes are to decide on this one,
+    /// or a table that gets epochs faster than they are loaded would never serve a new one.
+    fn is_due(&self) -> bool {
+        (1..=REPLACED).all(|before| self.withdrawn.contains(&(self.proposed.generation - before)))
     }
 
     /// The epoch of a table that is served.
@@ -112,8 +137,11 @@ pub struct Tables {
 /// A change of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// The map to propose; none if only the annotation changes.
+    /// The map to propose; none if it stays.
     pub map: Option<ShardMap>,
+    /// Why the proposed map, which waits for the nodes, is withdrawn by the same write; none if it does
+    /// not wait.
+    pub withdraws: Option<String>,
     /// The tables that are the operator's from now on.
     pub owned: BTreeSet<String>,
 }
@@ -129,12 +157,28 @@ pub enum Outcome {
     Propose(Proposal),
 }
 
-/// The next change of a map, if its turn has come.
+/// The next change of a map, if its turn has come. A proposal of tables that is no longer wanted is
+/// withdrawn, and the next one does not wait for it.
 pub fn propose(map: &View<'_>, tables: &Tables, now: Timestamp) -> Outcome {
     let Some(active) = map.active else { return Outcome::Settled };
-    if map.is_waiting() || is_unheard(map, tables) {
+    if is_unheard(map, tables) {
         return Outcome::Settled;
     }
+    if !map.is_waiting() {
+        return next(map, active, tables, now);
+    }
+    let Some(reason) = tables.unwanted(map, active) else { return Outcome::Settled };
+    let withdraws = Some(reason);
+    match next(map, active, tables, now) {
+        Outcome::Propose(next) => Outcome::Propose(Proposal { withdraws, ..next }),
+        Outcome::Settled | Outcome::Later(_) => {
+            Outcome::Propose(Proposal { map: None, withdraws, owned: map.owned.clone() })
+        }
+    }
+}
+
+/// The next change of a map for which no proposal waits.
+fn next(map: &View<'_>, active: &ShardMap, tables: &Tables, now: Timestamp) -> Outcome {
     let gone: BTreeSet<&String> = map.owned.iter().filter(|name| !tables.has(name)).collect();
     let served = |name: &str| map.active_epoch(name).is_some();
     let mut owned = map.owned.clone();
@@ -157,7 +201,7 @@ pub fn propose(map: &View<'_>, tables: &Tables, now: Timestamp) -> Outcome {
             adopts.then(|| map.proposed.proposed_at.0.checked_add(OWNERS_PAUSE).ok()).flatten();
         if due.is_none_or(|at| at > now) {
             if owned != map.owned {
-                return Outcome::Propose(Proposal { map: None, owned });
+                return Outcome::Propose(Proposal { map: None, withdraws: None, owned });
             }
             let later = pause.into_iter().chain(due).min();
             return later.map_or(Outcome::Settled, Outcome::Later);
@@ -165,7 +209,7 @@ pub fn propose(map: &View<'_>, tables: &Tables, now: Timestamp) -> Outcome {
     }
     changed.generation = map.last + 1;
     changed.proposed_at = Time(now);
-    Outcome::Propose(Proposal { map: Some(changed), owned })
+    Outcome::Propose(Proposal { map: Some(changed), withdraws: None, owned })
 }
 
 /// Whether the proposed map was rejected, and a table does not remember that its epoch was meant.
@@ -184,6 +228,12 @@ fn is_unheard(map: &View<'_>, tables: &Tables) -> bool {
             heard.is_none_or(|heard| heard < rejection.generation)
         })
     })
+}
+
+/// Whether a proposed epoch is good, and only no longer the newest.
+fn is_behind(table: &OpaqueTable, status: &OpaqueTableStatus, proposed: Option<i64>) -> bool {
+    let known = status.epochs.iter().any(|entry| Some(entry.epoch) == proposed);
+    known && table.spec.epoch.is_none()
 }
 
 /// Until when the removal of tables rests: for a while after the nodes rejected it.
@@ -221,6 +271,40 @@ impl Tables {
             entry.owner = owner;
         }
         lacked
+    }
+
+    /// Why the map that waits is no longer wanted; none if it is, or is not for the operator to judge.
+    fn unwanted(&self, map: &View<'_>, active: &ShardMap) -> Option<String> {
+        if map.proposed.shards != active.shards {
+            return None;
+        }
+        let maps = [active, map.proposed];
+        let names: BTreeSet<&str> =
+            maps.iter().flat_map(|map| &map.tables).map(|entry| entry.table.as_str()).collect();
+        let mut changed =
+            names.into_iter().filter(|name| map.active_epoch(name) != map.proposed_epoch(name));
+        changed.find_map(|name| self.objection(map, name))
+    }
+
+    /// Why the proposed epoch of a table is not what its OpaqueTable asks for.
+    fn objection(&self, map: &View<'_>, name: &str) -> Option<String> {
+        if self.unreadable.contains(name) || !map.owned.contains(name) {
+            return None;
+        }
+        let proposed = map.proposed_epoch(name);
+        let Some(table) = self.readable.iter().find(|table| table.sql_name() == name) else {
+            let deleted = proposed.is_some();
+            return deleted.then(|| format!("the OpaqueTable of table {name} was deleted"));
+        };
+        let status = table.status.as_ref()?;
+        let wanted = epochs::choose(table, status).epoch;
+        if wanted == proposed || (is_behind(table, status, proposed) && map.is_due()) {
+            return None;
+        }
+        Some(match wanted {
+            Some(epoch) => format!("table {name} is to serve epoch {epoch}"),
+            None => format!("table {name} is to keep the epoch that it serves"),
+        })
     }
 
     /// The table whose turn it is, and its epoch.

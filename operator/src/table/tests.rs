@@ -3,6 +3,7 @@
 mod model;
 mod objects;
 mod owners;
+mod withdrawal;
 
 use std::time::Duration;
 

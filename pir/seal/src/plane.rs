@@ -16,6 +16,7 @@ pub(crate) const GIANT_STEPS: usize = RING_DEGREE / BABY_STEPS;
 pub(crate) const BLOCKS: usize = DATA_PRIMES * PLANE_ROWS / LANES;
 /// Slots of one of the two rows in which rotations are cyclic.
 const SLOT_ROW: usize = PLANE_ROWS / 2;
+const _: () = assert!(PlaneTable::BYTES == 64 << 20);
 
 /// One plane of the hint, 4096 rows, ready for [`hint_product`](crate::hint_product).
 ///
@@ -57,7 +58,10 @@ impl PlaneTable {
         Ok(Self { steps, zero })
     }
 
-    /// Memory the table takes: 64 MiB.
+    /// Memory that any table takes: 64 MiB.
+    pub const BYTES: usize = GIANT_STEPS * BLOCKS * size_of::<Diagonals>();
+
+    /// Memory the table takes: [`Self::BYTES`].
     pub fn bytes(&self) -> usize {
         size_of_val(self.steps.as_slice())
     }

@@ -25,6 +25,7 @@ fn member(node: &str, shard: u32, prepared: u64) -> MemberRecord {
         peer_address: String::new(),
         active_generation: 6,
         prepared_generation: prepared,
+        preparing: None,
         failed: None,
         message: String::new(),
         resident_bytes: 0,
@@ -53,10 +54,10 @@ fn failed(mut member: MemberRecord, generation: u64) -> MemberRecord {
 fn step(map: &Map, members: &[MemberRecord]) -> Step {
     let total = NOW.since(map.proposed_at);
     let covers = covered(map, members, NOW, Policy::default().member_ttl);
-    step_after(Waited { total, until_cover: covers.then_some(Duration::ZERO) }, map, members)
+    step_after(Elapsed { total, until_cover: covers.then_some(Duration::ZERO) }, map, members)
 }
 
-fn step_after(waited: Waited, map: &Map, members: &[MemberRecord]) -> Step {
+fn step_after(waited: Elapsed, map: &Map, members: &[MemberRecord]) -> Step {
     next_step(Some(map), waited, members, NOW, &Policy::default())
 }
 
@@ -64,7 +65,7 @@ const SOON: Duration = Duration::from_secs(1);
 
 #[test]
 fn without_a_proposal_there_is_nothing_to_do() {
-    let (waited, members) = (Waited::default(), [member("a", 0, 7)]);
+    let (waited, members) = (Elapsed::default(), [member("a", 0, 7)]);
     assert_eq!(next_step(None, waited, &members, NOW, &Policy::default()), Step::Idle);
 }
 
@@ -84,7 +85,7 @@ fn stragglers_are_waited_for_since_the_first_cover_in_proportion_to_the_load() {
     let members = [member("a0", 0, 7), member("b0", 1, 6), member("b1", 1, 7)];
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let waits_for = |cover: Duration, since: Duration| {
-        let waited = Waited { total: cover + since, until_cover: Some(cover) };
+        let waited = Elapsed { total: cover + since, until_cover: Some(cover) };
         match step_after(waited, &map(2, SOON), &members) {
             Step::Wait { preparing, .. } => preparing == ["b0"],
             Step::Test { .. } => false,

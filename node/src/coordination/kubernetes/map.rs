@@ -5,10 +5,12 @@ use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use opaque_crds::shard_map::{self, OpaqueShardMap, OpaqueShardMapStatus, Rejection, TableEpoch};
+use opaque_crds::shard_map::{
+    self, OpaqueShardMap, OpaqueShardMapStatus, Rejection, TableEpoch, Waited as Waits,
+};
 
 use crate::coordination::written::{LOST_REASON, Reading, Served, Written};
-use crate::coordination::{Change, CoordinationError, Map, Outcome, UnixMillis};
+use crate::coordination::{Change, CoordinationError, Map, Outcome, UnixMillis, Waited};
 use crate::placement::{self, ShardId, ShardWeight, Shards};
 
 /// Rejections that the status keeps.
@@ -23,6 +25,7 @@ pub(super) struct Maps {
     pub(super) active: Option<Map>,
     /// `spec.map`: the active one, or one that shall follow it, or one that was rejected.
     pub(super) newest: Map,
+    /// Rejected by a leader, or withdrawn.
     rejected: Vec<(u64, String)>,
     /// Highest token of a leader that wrote the status.
     pub(super) fence: u64,
@@ -32,6 +35,8 @@ pub(super) struct Maps {
     active_uid: Option<String>,
     /// The node that wrote it with that token.
     leader: Option<String>,
+    /// How long a proposal has waited.
+    pub(super) waited: Option<Waited>,
 }
 
 impl Maps {
@@ -57,11 +62,17 @@ impl Maps {
         let rejection = |Rejection { generation, reason }: Rejection| {
             Ok((unsigned("a rejected generation", generation)?, reason))
         };
-        let rejected = status.rejected.into_iter().map(rejection).collect::<Result<_, _>>();
+        let rejected = status.rejected.into_iter().chain(object.spec.withdrawn.iter().cloned());
+        let rejected = rejected.map(rejection).collect::<Result<_, _>>();
         let fence = unsigned("fencingToken", status.fencing_token.unwrap_or(0)).map_err(corrupt)?;
+        let waited = |Waits { generation, seconds }: Waits| {
+            let generation = unsigned("a generation that waits", generation)?;
+            Ok(Waited { generation, seconds: unsigned("its seconds", seconds)? })
+        };
+        let waited = status.waited.map(waited).transpose().map_err(corrupt)?;
         let (uid, active_uid) = (object.metadata.uid.clone(), status.uid);
         let (rejected, leader) = (rejected.map_err(corrupt)?, status.leader);
-        Ok(Self { active, newest, rejected, fence, uid, active_uid, leader })
+        Ok(Self { active, newest, rejected, fence, uid, active_uid, leader, waited })
     }
 
     /// Whether a leader may write the status. After the Lease was deleted two may lead with one token:
@@ -90,7 +101,7 @@ impl Maps {
     }
 
     /// What became of a generation, to a node that goes by `reading`. Of rejections the newest 16 are
-    /// known.
+    /// known, and of withdrawals likewise.
     pub(super) fn outcome(&self, reading: &Reading, generation: u64) -> Outcome {
         let active = reading.active.as_ref().map_or(0, |map| map.generation);
         if let Some(reason) = self.rejection(generation) {
@@ -104,7 +115,8 @@ impl Maps {
         }
     }
 
-    /// The map after `change`, to be written as `spec.map`.
+    /// The map after `change`, to be written as `spec.map` in the place of one that waits; or the one
+    /// that waits, if it is this change.
     pub(super) fn propose(
         &self,
         served: &Served<'_>,
@@ -114,9 +126,13 @@ impl Maps {
     ) -> Result<Map, CoordinationError> {
         let reading = self.written().read(served);
         let active = reading.active.as_ref().ok_or(CoordinationError::NotInitialized)?;
-        let (proposed, lost) = (&reading.proposed, reading.standing.is_lost());
-        if active.generation != expected || proposed.is_some() || lost {
+        let proposed = reading.proposed.as_ref();
+        let in_the_way = proposed.is_some_and(|map| !change.replaces(map, active));
+        if active.generation != expected || in_the_way || reading.standing.is_lost() {
             return Err(reading.conflict(expected));
+        }
+        if let Some(same) = proposed.filter(|map| change.is_in(map)) {
+            return Ok(same.clone());
         }
         change.check(active)?;
         // A leader of an earlier version leaves the owners out of the active map.
@@ -168,6 +184,8 @@ pub(super) enum Verdict<'a> {
     NoneActive,
     /// `spec.map` is given up.
     Rejected(&'a str),
+    /// `spec.map` has waited for so many seconds.
+    Waits(u64),
     /// Nothing, but who leads.
     Leads,
 }
@@ -202,6 +220,11 @@ pub(super) fn judged(
         Verdict::Rejected(reason) => {
             reject(&mut status.rejected, object.spec.map.generation, reason);
         }
+        Verdict::Waits(seconds) => {
+            let generation = object.spec.map.generation;
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            status.waited = Some(Waits { generation, seconds });
+        }
         Verdict::Leads => {}
     }
     status
@@ -215,6 +238,18 @@ fn reject(rejected: &mut Vec<Rejection>, generation: i64, reason: &str) {
         let old = rejected.len().saturating_sub(REJECTIONS);
         rejected.drain(..old);
     }
+}
+
+/// Withdraws a generation of `object` that waits.
+pub(super) fn withdraw(
+    object: &mut OpaqueShardMap,
+    generation: u64,
+    reason: &str,
+) -> Result<(), CoordinationError> {
+    let generation = i64::try_from(generation)
+        .map_err(|_| CoordinationError::NotProposed { generation, proposed: None })?;
+    object.spec.withdraw(generation, reason);
+    Ok(())
 }
 
 /// The map as the object has it.
@@ -303,3 +338,6 @@ fn read_map(map: &shard_map::ShardMap) -> Result<Map, String> {
 fn unsigned(what: &str, number: i64) -> Result<u64, String> {
     u64::try_from(number).map_err(|_| format!("{what} is {number}"))
 }
+
+#[cfg(test)]
+mod tests;

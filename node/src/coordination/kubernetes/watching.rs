@@ -219,7 +219,8 @@ impl Seen {
         let Reading { active, uid, proposed, standing, highest } =
             written.read(&Served::new(known, &members));
         let leader = self.leader.clone();
-        Snapshot { active, proposed, leader, members, map_uid: uid, standing, highest }
+        let waited = maps.and_then(|maps| maps.waited);
+        Snapshot { active, proposed, leader, members, map_uid: uid, standing, highest, waited }
     }
 
     fn fails(&mut self, what: &str, error: &watcher::Error) {

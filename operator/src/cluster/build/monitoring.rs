@@ -133,6 +133,13 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "Pod {{ $labels.pod }} has not been able to load a table for 5 minutes.",
         ),
         alert(
+            "OpaqueProposalWaits",
+            format!("max(opaque_node_proposal_waited_seconds{{{of}}}) > 600"),
+            "1m",
+            "warning",
+            "A new epoch has waited for the nodes for more than 10 minutes; so does every change after it.",
+        ),
+        alert(
             "OpaqueCertificateExpires",
             format!(
                 "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",

@@ -193,7 +193,12 @@ impl World {
 
     /// Whether it changed anything.
     fn propose(&mut self) -> bool {
-        let Outcome::Propose(Proposal { map, owned }) = self.proposal() else { return false };
+        let Outcome::Propose(Proposal { map, withdraws, owned }) = self.proposal() else {
+            return false;
+        };
+        if let Some(reason) = withdraws {
+            self.withdraw(&reason);
+        }
         let owned = serde_json::to_string(&owned).unwrap();
         self.map.metadata.annotations.get_or_insert_default().insert(TABLES.into(), owned);
         if let Some(next) = map {
@@ -222,6 +227,21 @@ impl World {
         assert!(life.holds(epoch), "it is not in the store");
         let key = (name, epoch, life.table.metadata.generation.unwrap());
         *self.proposals.entry(key).or_default() += 1;
+    }
+
+    /// The proposal is no longer wanted; a table may ask for its epoch again.
+    fn withdraw(&mut self, reason: &str) {
+        assert!(self.waits(), "withdrawn: {reason}; what was decided");
+        let generation = self.map.spec.map.generation;
+        self.map.spec.withdraw(generation, reason);
+        let proposed = View::new(&self.map);
+        for life in &self.lives {
+            let name = life.table.sql_name();
+            let Some(epoch) = proposed.proposed_epoch(&name) else { continue };
+            if proposed.active_epoch(&name) != Some(epoch) {
+                self.proposals.retain(|(table, number, _), _| (table, *number) != (&name, epoch));
+            }
+        }
     }
 
     fn waits(&self) -> bool {

@@ -1,0 +1,231 @@
+//! Loading a proposed generation beside the active one: one replica of a shard after the other, what
+//! memory admits, and for as long as it is proposed.
+
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use super::turn::{Turn, turn};
+use super::{Lifecycle, RETRY, is_of};
+use crate::coordination::{Map, Snapshot, UnixMillis};
+use crate::error::NodeError;
+use crate::loader::Refusal;
+use crate::placement::ShardId;
+use crate::served::Serving;
+
+/// What came of an attempt to prepare a generation.
+enum Attempt {
+    /// It is installed, or came too late.
+    Over,
+    /// It fits once superseded generations are gone.
+    NoRoomYet,
+    /// Another replica of the shard comes first.
+    NotYet {
+        /// Its name.
+        first: String,
+    },
+}
+
+impl Lifecycle {
+    /// Learns from the record of the process before this one which generation it was loading when it
+    /// ended. Waits for the cluster's state to be within reach: the first heartbeat replaces the record.
+    pub(super) async fn recall(&self) {
+        loop {
+            match self.coordination.members().await {
+                Ok(members) => {
+                    let own = members.iter().find(|member| member.node == self.config.name);
+                    return own.into_iter().for_each(|before| self.state.recall(before));
+                }
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(%error, "cannot read this node's former record; trying on");
+                    sleep(RETRY).await;
+                }
+                Err(error) => {
+                    return tracing::warn!(%error, "this node's former record is unknown");
+                }
+            }
+        }
+    }
+
+    /// Lets go of generations above the active one that are no longer proposed. Gives those of their
+    /// tables that the proposed map has as well, so that they are not loaded a second time. Where the
+    /// written map is `lost`, peers may serve a generation that is not known here: nothing goes.
+    pub(super) fn give_up(
+        &self,
+        active: &Map,
+        proposed: Option<&Map>,
+        lost: bool,
+    ) -> Vec<Arc<Serving>> {
+        let mut shared = Vec::new();
+        for held in self.local.generations() {
+            let generation = held.map.generation;
+            let wanted = proposed.is_some_and(|map| is_of(&held, map));
+            if generation > active.generation && !wanted && !lost {
+                shared.extend(proposed.and_then(|map| common(&held, map)).map(Arc::new));
+                self.local.discard(generation);
+            }
+        }
+        shared
+    }
+
+    /// Loads a proposed generation, once, and shares tables of `given_up`. Ends when the generation is
+    /// no longer proposed; nothing of it stays then. What the `active` generation lacks may be missing
+    /// here too. While nothing is active, what can be loaded is enough, as at a restart.
+    pub(super) async fn prepare(
+        &self,
+        map: &Map,
+        active: Option<&Map>,
+        given_up: &[Arc<Serving>],
+    ) {
+        let generation = map.generation;
+        if self.local.generation(generation).is_some_and(|held| is_of(&held, map))
+            || self.state.failed_generation() == Some(generation)
+        {
+            return;
+        }
+        if self.state.preparing() == Some(generation) {
+            // The record goes on to say what it was preparing, for the shard's other replicas.
+            return self.cannot_prepare(
+                generation,
+                format!(
+                    "this node ended while it prepared generation {generation}, for lack of memory or by a fault: see how its last process ended, then ask for the change again"
+                ),
+            );
+        }
+        tokio::select! {
+            () = self.prepare_in_turn(map, active, given_up) => {}
+            () = self.until_nobody_wants(generation) => {
+                tracing::info!(generation, "not prepared: it is no longer proposed");
+            }
+        }
+        self.state.rests();
+    }
+
+    async fn prepare_in_turn(&self, map: &Map, active: Option<&Map>, given_up: &[Arc<Serving>]) {
+        let generation = map.generation;
+        loop {
+            let said = match self.attempt(map, active, given_up).await {
+                Ok(Attempt::Over) => return,
+                Ok(Attempt::NotYet { first }) => {
+                    self.state.doing(format!("generation {generation}: node {first} prepares first"));
+                    self.until_its_turn(generation).await;
+                    continue;
+                }
+                Ok(Attempt::NoRoomYet) => "waiting until older tables leave memory".to_owned(),
+                Err(NodeError::StoreAway(reason)) => {
+                    tracing::warn!(generation, %reason, "cannot prepare yet");
+                    format!("trying again: {reason}")
+                }
+                Err(error) if active.is_none() => {
+                    tracing::warn!(generation, %error, "preparing without a table");
+                    return self.prepare_what_can_be(map, error.to_string()).await;
+                }
+                Err(error) => return self.cannot_prepare(generation, error.to_string()),
+            };
+            self.state.rests();
+            self.state.doing(format!("generation {generation}, {said}"));
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Plans and admits the load of a generation, and carries it out if it is this replica's turn.
+    async fn attempt(
+        &self,
+        map: &Map,
+        active: Option<&Map>,
+        given_up: &[Arc<Serving>],
+    ) -> Result<Attempt, NodeError> {
+        let generation = map.generation;
+        let held = [self.local.in_memory(), given_up.to_vec()].concat();
+        let serving = active.and_then(|active| self.local.generation(active.generation));
+        let plan = self.loader.plan(map, serving.as_deref(), &held).await?;
+        // Before its turn: all replicas of a shard refuse at once what does not fit.
+        let reserved = self.loader.admit(&plan, &held, self.active_now().unwrap_or(0));
+        let reserved = match reserved {
+            Ok(reserved) => reserved,
+            Err(Refusal::Later(_)) => return Ok(Attempt::NoRoomYet),
+            Err(Refusal::Never(shortage)) => return Err(NodeError::memory(shortage)),
+        };
+        // Generations that end meanwhile shall leave memory.
+        drop((held, serving));
+        if !plan.is_held() {
+            match self.turn(generation) {
+                Turn::Load => {}
+                Turn::After(first) => return Ok(Attempt::NotYet { first }),
+                Turn::Never(node) => {
+                    return Err(NodeError::Memory(format!(
+                        "node {node} of the same shard ended while it prepared this generation, and this node does not try: see how that node's last process ended, then ask for the change again"
+                    )));
+                }
+            }
+            self.state.prepares(generation).await;
+        }
+        let told = self.tells(format!("preparing generation {generation}"));
+        let mut serving = self.loader.carry_out(plan, &told).await?;
+        // What was missing may have been loaded meanwhile.
+        serving.share(&self.local.in_memory());
+        if self.local.install(serving) {
+            self.state.prepared(generation);
+        }
+        drop(reserved);
+        Ok(Attempt::Over)
+    }
+
+    /// Loads as many tables as can be loaded; `reason` tells why not all of them.
+    async fn prepare_what_can_be(&self, map: &Map, reason: String) {
+        let generation = map.generation;
+        self.state.prepares(generation).await;
+        let told = self.tells(format!("preparing generation {generation}"));
+        let held = self.local.in_memory();
+        let serving = self.loader.load_what_can_be(map, &held, &told).await;
+        if serving.tables.is_empty() {
+            self.cannot_prepare(generation, reason);
+        } else if self.local.install(serving) {
+            self.state.prepared(generation);
+        }
+    }
+
+    fn cannot_prepare(&self, generation: u64, reason: String) {
+        tracing::warn!(generation, %reason, "cannot prepare");
+        self.state.failed(generation, reason);
+    }
+
+    fn turn(&self, generation: u64) -> Turn {
+        let snapshot = self.coordination.watch().borrow().clone();
+        let me = (self.config.name.as_str(), ShardId(self.config.shard));
+        let ttl = self.coordination.rhythm().member_ttl;
+        turn(generation, me, &snapshot.members, UnixMillis::now(), ttl)
+    }
+
+    async fn until_its_turn(&self, generation: u64) {
+        let mut snapshots = self.coordination.watch();
+        while matches!(self.turn(generation), Turn::After(_)) {
+            tokio::select! {
+                changed = snapshots.changed() => if changed.is_err() { return },
+                // Silence is no change.
+                () = sleep(RETRY) => {}
+            }
+        }
+    }
+
+    /// Waits until a generation is no longer proposed. One that has become active while it is loaded
+    /// is loaded to its end.
+    async fn until_nobody_wants(&self, generation: u64) {
+        let is = |map: &Option<Map>| map.as_ref().is_some_and(|map| map.generation == generation);
+        let unwanted = |snapshot: &Arc<Snapshot>| {
+            let loading = self.state.preparing() == Some(generation);
+            !is(&snapshot.proposed) && !(loading && is(&snapshot.active))
+        };
+        // The sender lives as long as the coordination.
+        let _ = self.coordination.watch().wait_for(unwanted).await;
+    }
+}
+
+/// The tables of a generation that `map` has as they are.
+fn common(held: &Serving, map: &Map) -> Option<Serving> {
+    let mut tables = held.tables.clone();
+    tables.retain(|name, table| map.tables.get(name) == Some(&table.manifest.epoch));
+    let is_same = held.map.shards == map.shards && !tables.is_empty();
+    let (missing, described) = ([].into(), [].into());
+    is_same.then(|| Serving { map: held.map.clone(), tables, missing, described })
+}

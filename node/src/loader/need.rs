@@ -1,0 +1,74 @@
+//! What a load takes of memory, from manifests alone.
+
+use opaque_pir::inline;
+
+use super::{Found, assign};
+use crate::memory::Need;
+use crate::placement::Shards;
+use crate::store::{IndexManifest, Manifest};
+
+/// Factors of an index's public elements, for the tables of its planes.
+const CHAIN: u64 = 1 << 20;
+/// What building one plane takes beside its hint and its tables.
+const PLANE: u64 = 16 << 20;
+
+/// Adds up what a load takes: tables beside each other, segments of all of them under way, one plane
+/// at a time being built.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sum {
+    resident: u64,
+    /// Segments to fetch, and the largest of them.
+    segments: u64,
+    largest: u64,
+    /// Indexes whose planes are built.
+    chains: u64,
+}
+
+impl Sum {
+    /// With one shard's part of a table.
+    pub(super) fn with(mut self, shards: &Shards, shard: u32, manifest: &Manifest) -> Self {
+        for index in &manifest.indexes {
+            self.add(shards, shard, manifest.schema.table(), index);
+        }
+        self
+    }
+
+    fn add(&mut self, shards: &Shards, shard: u32, table: &str, index: &IndexManifest) {
+        let IndexManifest { geometry, variant, .. } = index;
+        let assignment = assign(shards, table, index);
+        let count = |length: usize| length as u64;
+        let partitions = count(assignment.partitions(shard).len());
+        let planes = count(assignment.planes(shard).len());
+        let partition = count(geometry.partition_bytes());
+        let hint = count(geometry.plane_words() * size_of::<u32>());
+        let tables = count(variant.table_bytes(geometry.fold()));
+        // Every shard keeps the public parts of all planes, for clients.
+        let public_parts = count(geometry.planes() * inline::PLANE_BYTES);
+        self.resident += partitions * partition + planes * (hint + tables) + public_parts;
+        self.segments += partitions + planes;
+        for (there, bytes) in [(partitions, partition), (planes, hint)] {
+            self.largest = self.largest.max(if there > 0 { bytes } else { 0 });
+        }
+        self.chains += u64::from(planes > 0);
+    }
+
+    /// What it all needs when `side_by_side` segments are fetched at a time.
+    pub(super) fn need(self, side_by_side: usize) -> Need {
+        let Self { resident, segments, largest, chains } = self;
+        let fetched = segments.min(side_by_side as u64) * largest;
+        let planes = chains * CHAIN + if chains > 0 { PLANE } else { 0 };
+        Need { resident, building: fetched + planes }
+    }
+}
+
+/// What loading the tables of `found` that are not held takes.
+pub(super) fn of<'f>(
+    shards: &Shards,
+    shard: u32,
+    found: impl Iterator<Item = &'f Found>,
+) -> Sum {
+    found.fold(Sum::default(), |sum, found| match found {
+        Found::Held(_) => sum,
+        Found::Stored(manifest) => sum.with(shards, shard, manifest),
+    })
+}

@@ -1,0 +1,106 @@
+//! What manifests say of a load's memory, against what a process really takes.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use opaque_node::coordination::{Map, UnixMillis};
+use opaque_node::loader::Loader;
+use opaque_node::placement::{self, Shards};
+use opaque_node::pool::CpuPool;
+use opaque_node::prepare::{self, Load};
+use opaque_node::served::resident_bytes;
+use opaque_node::store::{Store, Writer};
+use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// Tells the process that measures where the store is.
+const STORE: &str = "OPAQUE_TEST_STORE";
+const MIB: u64 = 1 << 20;
+/// What a node sets aside for its program, and so how far the system's numbers may be above.
+const MARGIN: u64 = 64 * MIB;
+
+/// A table of wide rows: a whole plane, and a few partitions of several MiB.
+async fn publish(store: &Store) {
+    let column = |name: &str, column_type, role| Column {
+        name: name.to_owned(),
+        column_type,
+        role,
+        nullable: false,
+    };
+    let columns = vec![
+        column("n", ColumnType::Int, Role::Key),
+        column("text", ColumnType::Text, Role::Payload),
+    ];
+    let schema = Schema::new("wide".to_owned(), columns).unwrap();
+    let row = |n: i64| {
+        let text = format!("{n:06}").repeat(550);
+        encode_row(&schema, &[Value::Int(n), Value::Text(text)]).unwrap()
+    };
+    let load = Load {
+        schema: schema.clone(),
+        rows: (0..4_000).map(row).collect(),
+        created: UnixMillis(0),
+        writer: Writer { node: "test".to_owned(), incarnation: "1".to_owned() },
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    prepare::prepare(store, load, StdRng::seed_from_u64(1), |_| {}, &pool).await.unwrap();
+}
+
+/// A number of `/proc/self/status`, in bytes.
+fn status(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let kibibytes: u64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap();
+    kibibytes * 1024
+}
+
+/// In a process that has done nothing else, as a node at its start.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by a_load_takes_what_its_manifests_say"]
+async fn measure() {
+    let store = Store::open(&std::env::var(STORE).unwrap()).unwrap();
+    let map = Map {
+        generation: 1,
+        placement: placement::VERSION,
+        shards: Shards::equal(1).unwrap(),
+        tables: [("wide".to_owned(), 1)].into(),
+        owners: [].into(),
+        proposed_at: UnixMillis(0),
+    };
+    let loader = Loader::new(0, store, CpuPool::new(2, 8).unwrap(), 2);
+    let plan = loader.plan(&map, &[]).await.unwrap();
+    let need = plan.need();
+    let before = status("VmRSS");
+    let serving = Arc::new(loader.carry_out(plan, &|_| {}).await.unwrap());
+    let (after, peak) = (status("VmRSS") - before, status("VmHWM") - before);
+    println!(
+        "measured: resident {} of {} MiB, at the peak {} of {} MiB",
+        after / MIB,
+        need.resident / MIB,
+        peak / MIB,
+        (need.resident + need.building) / MIB,
+    );
+    assert_eq!(need.resident, resident_bytes([&serving]));
+    assert!(need.resident > 80 * MIB, "too small to measure");
+    assert!(after + MIB >= need.resident, "{after} of {} bytes", need.resident);
+    assert!(after <= need.resident + MARGIN, "{after} of {} bytes", need.resident);
+    assert!(peak <= need.resident + need.building + MARGIN, "{peak} of {need:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_takes_what_its_manifests_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let path: &Path = directory.path();
+    publish(&Store::open(path.to_str().unwrap()).unwrap()).await;
+    let mut measuring = Command::new(std::env::current_exe().unwrap());
+    measuring.args(["--exact", "measure", "--ignored", "--nocapture"]).env(STORE, path);
+    let output = measuring.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}");
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("1 passed"), "{said}");
+}
