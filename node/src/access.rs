@@ -142,7 +142,7 @@ impl Access {
     pub fn client(&self, caller: &Caller) -> Arc<str> {
         let named = match (&self.mode, caller.presented.as_deref()) {
             (Mode::Mtls(tls), Some(presented)) => {
-                tls.material().client(presented).ok().and_then(|leaf| principal(&leaf))
+                tls.client(presented, Instant::now()).ok().and_then(|leaf| principal(&leaf))
             }
             _ => None,
         };

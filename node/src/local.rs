@@ -21,7 +21,7 @@ use crate::pass::{Evaluated, Request};
 use crate::placement::Shards;
 use crate::pool::CpuPool;
 use crate::registry::Registry;
-use crate::served::{ServedIndex, Serving, resident_bytes, tables_of};
+use crate::served::{ServedIndex, ServedTable, Serving, resident_bytes, tables_of};
 
 /// The unit in which request memory is granted.
 const MEMORY_UNIT: usize = 64 << 10;

@@ -123,6 +123,21 @@ impl ReplicaState {
         !unchanged
     }
 
+    /// As [`active`](Self::active), of a generation without tables.
+    #[cfg(test)]
+    pub(crate) fn serves_at(&self, generation: u64) -> bool {
+        let map = Map {
+            generation,
+            placement: crate::placement::VERSION,
+            shards: crate::placement::Shards::equal(1).unwrap(),
+            tables: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            proposed_at: UnixMillis(0),
+        };
+        let (missing, described) = (BTreeMap::new(), BTreeMap::new());
+        self.active(&Serving { map, tables: BTreeMap::new(), missing, described }, None)
+    }
+
     /// Notes that a generation cannot be loaded.
     pub fn failed(&self, generation: u64, reason: String) {
         let mut record = self.lock();
@@ -311,6 +326,11 @@ pub struct Asked<'a> {
     pub here: bool,
 }
 
+impl Asked<'static> {
+    /// No table in particular: no replica lacks it.
+    pub const ANYTHING: Self = Self { table: "", here: true };
+}
+
 /// Orders the replicas of each shard for one query.
 #[derive(Debug)]
 pub struct Directory {
@@ -454,7 +474,8 @@ mod tests {
     }
 
     fn serving(generation: u64) -> Serving {
-        Serving { map: map(generation), tables: [].into(), missing: [].into() }
+        let (missing, described) = ([].into(), [].into());
+        Serving { map: map(generation), tables: [].into(), missing, described }
     }
 
     #[test]
@@ -510,7 +531,7 @@ mod tests {
     #[test]
     fn a_record_names_every_missing_table_and_stays_small() {
         let state = ReplicaState::new("n".into(), 0, String::new(), String::new());
-        state.active(3);
+        state.serves_at(3);
         let one = [("t00".to_owned(), "store: plane-0 is damaged".to_owned())].into();
         state.lacks(&one);
         let told = state.to_proto(0).message;

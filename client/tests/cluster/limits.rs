@@ -12,8 +12,9 @@ use opaque_pir::inline::Variant;
 use opaque_proto::v1::query_client::QueryClient;
 use opaque_proto::v1::shard_server::{Shard, ShardServer};
 use opaque_proto::v1::{
-    EvaluateRequest, EvaluateResponse, LookupHeader, LookupRequest, ReadRowsRequest,
-    ReadRowsResponse, RegisterPeerKeysRequest, RegisterPeerKeysResponse, ReplicaStatus, ScannedRow,
+    DescribeRequest, DescribeResponse, EvaluateRequest, EvaluateResponse, HelloRequest,
+    HelloResponse, LookupHeader, LookupRequest, ReadRowsRequest, ReadRowsResponse,
+    RegisterPeerKeysRequest, RegisterPeerKeysResponse, ReplicaStatus, ScannedRow,
     ShardStatusRequest, StatusRequest, lookup_request,
 };
 use tokio::net::TcpListener;
@@ -195,6 +196,7 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Shard for Endless {
     type EvaluateStream = Responses<EvaluateResponse>;
     type ReadRowsStream = Responses<ReadRowsResponse>;
+    type DescribeStream = Responses<DescribeResponse>;
 
     async fn evaluate(
         &self,
@@ -219,6 +221,17 @@ impl Shard for Endless {
         let endless: Self::ReadRowsStream =
             Box::pin(tokio_stream::iter(std::iter::repeat_with(message)));
         Ok(Response::new(endless))
+    }
+
+    async fn describe(
+        &self,
+        _: Request<DescribeRequest>,
+    ) -> Result<Response<Self::DescribeStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn hello(&self, _: Request<HelloRequest>) -> Result<Response<HelloResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn status(

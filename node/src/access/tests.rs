@@ -177,7 +177,7 @@ fn readiness_record_and_metrics_say_that_no_client_may_ask() {
     let access = Arc::new(access(dir.path(), 8, 0));
     let readiness = Readiness::not_yet("starting");
     let state = ReplicaState::new("n".into(), 0, String::new(), String::new());
-    state.active(1);
+    state.serves_at(1);
     let message = || state.record(UnixMillis(0), 0).message;
     let mut registry = prometheus_client::registry::Registry::with_prefix("opaque_node");
     registry.register_collector(Box::new(Gauges(Arc::clone(&access))));
@@ -236,7 +236,7 @@ fn all_clients_together_have_limits_too() {
 #[test]
 fn without_proof_a_client_is_its_address() {
     let limits = Limits::new(100, 2, 0);
-    let access = Access { mode: Mode::None, limits };
+    let access = Access { mode: Mode::None, loaders: Loaders::new(&[]), limits };
     let from = |address: &str| {
         let caller = Caller {
             address: address.parse().unwrap(),

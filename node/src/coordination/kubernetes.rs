@@ -336,7 +336,7 @@ impl Coordination for KubernetesCoordination {
         let known = self.known();
         let served = Served::new(&known, &known.members);
         // A status's token belongs to the node that it names.
-        let leader = self.election.lock().await.as_ref().map(|(node, _)| node.clone());
+        let leader = self.election.lock().await.as_ref().map(|candidate| candidate.node.clone());
         let leader = leader.unwrap_or_default();
         let maps = self
             .swap(Part::Status, |object, maps| {
@@ -347,7 +347,7 @@ impl Coordination for KubernetesCoordination {
                 if reading.standing != Standing::First || !maps.newest.tables.is_empty() {
                     return Err(CoordinationError::NotInitialized);
                 }
-                let status = judged(object, leader, own.max(maps.fence), Verdict::Active);
+                let status = judged(object, &leader, own.max(maps.fence), Verdict::Active);
                 Ok(Some(OpaqueShardMap { status: Some(status), ..object.clone() }))
             })
             .await?;

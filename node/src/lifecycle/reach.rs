@@ -17,7 +17,7 @@ use crate::coordination::{Map, Snapshot, UnixMillis, alive};
 use crate::coordinator::{Patience, gather};
 use crate::placement::ShardId;
 use crate::reach::{Objection, Pace, Reach, reaches_all};
-use crate::replica::Directory;
+use crate::replica::{Asked, Directory};
 
 /// How long a shard may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -120,7 +120,7 @@ impl Lifecycle {
         }
         let generation = self.answers_from(active.generation);
         let newest = AtomicU64::new(0);
-        let mut replicas = directory.replicas(snapshot, active, UnixMillis::now());
+        let mut replicas = directory.replicas(snapshot, active, Asked::ANYTHING, UnixMillis::now());
         let mut asking: Vec<BoxFuture<'_, (ShardId, bool)>> = Vec::new();
         for &shard in due {
             let mut replicas = replicas.remove(&shard.0).unwrap_or_default();

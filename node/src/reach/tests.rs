@@ -117,7 +117,7 @@ fn a_node_that_reaches_less_than_another_turns_clients_away_and_never_does_alone
 fn only_a_node_that_answers_and_reaches_all_counts_as_better() {
     let state = |node: &str| {
         let state = ReplicaState::new(node.into(), 0, String::new(), String::new());
-        state.active(5);
+        state.serves_at(5);
         state
     };
     let better =
@@ -128,7 +128,7 @@ fn only_a_node_that_answers_and_reaches_all_counts_as_better() {
     cut_off.unreachable(shards([2]));
     assert!(!better(&cut_off));
     let behind = state("other");
-    behind.active(4);
+    behind.serves_at(4);
     assert!(!better(&behind));
     behind.prepared(5);
     assert!(better(&behind), "it is about to turn");

@@ -33,6 +33,8 @@ pub(super) fn member(node: &str, serves: &Map) -> MemberRecord {
         tables: serves.tables.clone(),
         missing: [].into(),
         unreachable: Vec::new(),
+        preparing: None,
+        probes: [].into(),
     }
 }
 

@@ -12,13 +12,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::call::{EvaluateCall, EvaluateReply, Greeter, NumberedRow, RowsCall, ShardCaller};
+use crate::call::{Description, EvaluateCall, EvaluateReply, Greeter, NumberedRow, RowsCall, ShardCaller};
 use crate::cluster::tests::local;
 use crate::config::{Args, Config};
-use crate::coordination::{
-    Change, Coordination, CoordinationError, FileCoordination, Leader, Leadership, MemberRecord,
-    Outcome,
-};
+use crate::coordination::{Change, Coordination, CoordinationError, FileCoordination, Leader, Leadership, MemberRecord, Outcome, Waited};
 use crate::coordinator::Coordinator;
 use crate::lifecycle::{ProbeMetrics, TurnedAway};
 use crate::loader::Loader;
@@ -116,6 +113,23 @@ impl Coordination for Frozen {
         self.files.propose(change, expected, now).await
     }
 
+    async fn restore(
+        &self,
+        lead: &Leadership,
+        shards: Shards,
+        now: UnixMillis,
+    ) -> Result<(), CoordinationError> {
+        self.files.restore(lead, shards, now).await
+    }
+
+    async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError> {
+        self.files.withdraw(generation, reason).await
+    }
+
+    async fn note_wait(&self, lead: &Leadership, waited: Waited) -> Result<(), CoordinationError> {
+        self.files.note_wait(lead, waited).await
+    }
+
     async fn activate(&self, lead: &Leadership, generation: u64) -> Result<Map, CoordinationError> {
         self.files.activate(lead, generation).await
     }
@@ -184,6 +198,10 @@ impl ShardCaller for Nobody {
     }
 
     async fn read_rows(&self, _: &Replica, _: &RowsCall) -> Result<Vec<NumberedRow>, CallError> {
+        Err(CallError::TryAnother("nobody is there".into()))
+    }
+
+    async fn describe(&self, _: &Replica, _: &str, _: u64) -> Result<Description, CallError> {
         Err(CallError::TryAnother("nobody is there".into()))
     }
 }
