@@ -170,6 +170,8 @@ fn member(node: &str) -> MemberRecord {
         tables: [].into(),
         missing: [].into(),
         unreachable: Vec::new(),
+        preparing: None,
+        probes: [].into(),
     }
 }
 
