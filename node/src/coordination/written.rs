@@ -11,9 +11,9 @@
 //! writes what is served, in steps of one compare-and-swap each ([`mend`](Written::mend)):
 //!
 //! ```text
-//! a newer map with every served table?  ─ yes ─→ it is a proposal: the served map is active again
-//! exactly the served map, same object?  ─ yes ─→ it is active again
-//! neither                               ──────→ propose what is served, above all numbers in use
+//! a newer map that keeps what is served? ─ yes ─→ it is a proposal: the served map is active again
+//! exactly the served map, same object?   ─ yes ─→ it is active again
+//! neither                                ──────→ propose what is served, above all numbers in use
 //! nothing is served: an empty map is activated, one with tables is a proposal
 //! ```
 //!
@@ -166,7 +166,7 @@ impl<'a> Written<'a> {
         let map = known.cloned().unwrap_or_else(|| self.assembled(served, shards, now));
         match self.newest {
             None if known.is_some() => self.activate(map),
-            Some(newest) if newest.generation > generation && covers(newest, &map) => {
+            Some(newest) if newest.generation > generation && served.is_kept_by(newest) => {
                 self.activate(map)
             }
             Some(newest) if is_same(newest, &map) && !self.is_of_another(served) => {
@@ -223,10 +223,9 @@ impl<'a> Written<'a> {
         if self.believed(served).is_some() {
             return Some(newest);
         }
-        // A first map without tables needs no test. No other may let tables go that are served.
+        // A first map without tables needs no test.
         let tests = served.generation() > 0 || !newest.tables.is_empty();
-        let kept = served.tables().all(|table| newest.tables.contains_key(table));
-        (tests && kept).then_some(newest)
+        (tests && served.is_kept_by(newest)).then_some(newest)
     }
 
     fn standing(&self, served: &Served<'_>) -> Standing {
@@ -318,17 +317,16 @@ impl<'a> Served<'a> {
         self.members.iter().map(number).max().unwrap_or(0).max(heard)
     }
 
-    /// Names of the tables that are served; a name may come more than once.
-    fn tables(&self) -> impl Iterator<Item = &'a String> {
+    /// Whether a map of unknown origin lets nothing go that is served.
+    fn is_kept_by(&self, map: &Map) -> bool {
         let generation = self.generation();
-        let known = self.known.filter(|map| map.generation == generation);
+        let has = |table: &String| map.tables.contains_key(table);
         // A map that is known has also the tables that no member can load.
-        let members = self
-            .members
-            .iter()
-            .filter(move |member| known.is_none() && member.active_generation == generation);
-        let of_members = members.flat_map(|member| member.tables.keys());
-        known.into_iter().flat_map(|map| map.tables.keys()).chain(of_members)
+        if let Some(known) = self.known.filter(|known| known.generation == generation) {
+            return known.shards == map.shards && known.tables.keys().all(has);
+        }
+        let mut members = self.members.iter().filter(|m| m.active_generation == generation);
+        members.all(|member| member.tables.keys().all(has))
     }
 }
 
@@ -336,11 +334,6 @@ impl<'a> Served<'a> {
 fn map(generation: u64, shards: Shards, proposed_at: UnixMillis) -> Map {
     let (tables, owners) = (BTreeMap::new(), BTreeMap::new());
     Map { generation, placement: placement::VERSION, shards, tables, owners, proposed_at }
-}
-
-/// Whether `map` has every table of `served`, at any epoch.
-fn covers(map: &Map, served: &Map) -> bool {
-    served.tables.keys().all(|table| map.tables.contains_key(table))
 }
 
 /// Whether two maps are one, whatever is said about owners and times.

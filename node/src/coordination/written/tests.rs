@@ -175,11 +175,12 @@ fn an_older_map_is_replaced_by_a_proposal_above_all_numbers() {
 }
 
 #[test]
-fn a_newer_map_without_a_served_table_is_no_proposal() {
+fn a_newer_map_that_lets_go_what_is_served_is_no_proposal() {
     let known = of(7, &[("t", 4), ("u", 1)]);
     let members = [member("a", &known)];
     let served = served(Some(&known), &members);
-    for newest in [of(100, &[]), of(100, &[("t", 5)])] {
+    let larger = Map { shards: Shards::equal(2).unwrap(), ..of(100, &[("t", 4), ("u", 1)]) };
+    for newest in [of(100, &[]), of(100, &[("t", 5)]), larger] {
         let written = object("two", None, &newest);
         assert_eq!(written.read(&served).proposed, None);
         assert_eq!(written.proposal(&served), None);
