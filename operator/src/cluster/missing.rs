@@ -150,6 +150,7 @@ mod tests {
                 cluster: &cluster,
                 facts: &facts,
                 shape,
+                accepted: true,
                 shards: vec![facts.shard("demo", shape, 0, "")],
                 verdicts: vec![Verdict::Apply],
                 invalid: None,

@@ -90,6 +90,7 @@ fn shards(facts: &Facts) -> Vec<ShardState> {
         settled: true,
         available: false,
         ready: ready(shard),
+        lacking: Vec::new(),
     };
     [0, 1].map(state).into()
 }
@@ -193,6 +194,7 @@ fn conditions(facts: &Facts) -> [String; 2] {
         cluster: &cluster,
         facts,
         shape: Shape::wanted(&cluster.spec),
+        accepted: true,
         shards: shards(facts),
         verdicts: Vec::new(),
         invalid: None,
