@@ -149,7 +149,11 @@ fn in_use(
     map: Option<&View<'_>>,
 ) -> BTreeSet<i64> {
     let name = table.sql_name();
-    let active = map.and_then(|map| map.active_epoch(&name));
+    let active = match map.and_then(|map| map.active) {
+        Some(_) => map.and_then(|map| map.active_epoch(&name)),
+        // The map is lost, and nodes go on with what they serve.
+        None => status.active_epoch,
+    };
     let proposed = map.and_then(|map| map.proposed_epoch(&name));
     let numbers = || status.epochs.iter().map(|epoch| epoch.epoch);
     let before = active.and_then(|active| numbers().filter(|epoch| *epoch < active).max());

@@ -168,6 +168,32 @@ fn a_job_keeps_what_can_be_served_until_it_ends_and_the_rest_leaves_the_status_f
 }
 
 #[test]
+fn while_the_map_is_lost_the_served_epoch_stays_in_status_and_in_the_store() {
+    let mut facts = made(4);
+    facts.table.spec.retain_epochs = 1;
+    // Nodes serve what was rolled back to.
+    facts.table.status.as_mut().unwrap().active_epoch = Some(2);
+    let lost = map(1, &[], &[]);
+    let mut copy = lost.clone();
+    copy.metadata.uid = Some("another".into());
+    copy.status.as_mut().unwrap().uid = Some("one".into());
+    let mut fresh = lost;
+    fresh.status = None;
+    for map in [None, Some(fresh), Some(copy)] {
+        let mut facts = Facts { map, ..facts.clone() };
+        let plan = decide(&facts);
+        assert_eq!(plan.status.active_epoch, Some(2));
+        assert_eq!(reason(&plan.status, ConditionType::Available), "Serving");
+        facts.source = SourceFacts::Data(b"city,country\nRome,IT\n".to_vec());
+        let plan = decide(&facts);
+        let Action::Start(start) = plan.action else { panic!("{:?}", plan.action) };
+        assert!(start.keep.contains(&2) && start.keep.contains(&4), "{:?}", start.keep);
+    }
+    facts.map = Some(map(1, &[], &[]));
+    assert_eq!(decide(&facts).status.active_epoch, None, "an active map without it is no loss");
+}
+
+#[test]
 fn with_one_retained_epoch_a_job_keeps_the_served_one_and_the_one_before() {
     let mut facts = made(4);
     facts.table.spec.retain_epochs = 1;
