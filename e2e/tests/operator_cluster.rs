@@ -147,7 +147,7 @@ impl Test {
             .await?;
         ensure!(status.selector.is_some() && status.certificates_not_after.is_some());
         // No list is the first to end.
-        let ends = (status.certificates_not_after, status.revocation_lists_not_after);
+        let ends = (&status.certificates_not_after, &status.revocation_lists_not_after);
         ensure!(ends.0 <= ends.1 && ends.1.is_some(), "{ends:?}");
         ensure!(truth(&status, "Available") == Some(("False", "ShardsNotReady")));
         Ok(())
