@@ -1,18 +1,18 @@
 //! Which shards this node reaches, and whether clients had better ask another node. No I/O.
 //!
-//! **What.** Every [`Pace::round`] a node asks each shard for a sign of life, the way queries travel
-//! ([`Greeter`](crate::call::Greeter)). A shard counts as unreachable after two misses in a row; those
-//! go into the node's record. Answers also tell which generation others serve.
+//! **What.** Every [`Pace::round`] a node asks each shard for a sign of life, the way queries
+//! travel ([`Greeter`](crate::call::Greeter)). A shard counts as unreachable after two misses in a
+//! row; those go into the node's record. Answers also tell which generation others serve.
 //!
 //! **Why clients are turned away** ([`Objection`]):
 //! - *cut off*: this node does not reach a shard while another one reaches all of them. If no node
 //!   does, all stay ready: then a client hears which shard is missing.
-//! - *behind*: others serve a newer generation, and this node cannot see that in the cluster's state.
-//!   Its peers let the old one go [`Pace::within`] the grace time, and nothing can be answered from it
-//!   then.
+//! - *behind*: others serve a newer generation, and this node cannot see that in the cluster's
+//!   state. Its peers let the old one go [`Pace::within`] the grace time, and nothing can be
+//!   answered from it then.
 //!
-//! **Caveats.** A peer's word about a newer generation counts only as long as the state cannot be read
-//! here, or agrees.
+//! **Caveats.** A peer's word about a newer generation counts only as long as the state cannot be
+//! read here, or agrees.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,8 +46,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// 10 s, 2 s, 0.5 s, 5 s and 10 s; less where peers keep a superseded generation for less than a minute,
-    /// so that a node that is behind notices in less than half of that `grace`.
+    /// 10 s, 2 s, 0.5 s, 5 s and 10 s; less where peers keep a superseded generation for less than
+    /// a minute, so that a node that is behind notices in less than half of that `grace`.
     pub fn within(grace: Duration) -> Self {
         let round = ROUND.min(grace / 6);
         Self { round, again: round / 5, soon: round / 20, behind: round / 2, cut_off: round }
@@ -119,8 +119,8 @@ impl Reach {
         missed.map(|(shard, _)| *shard).collect()
     }
 
-    /// Notes the newest generation that others were heard to serve, beside the one that is active as
-    /// far as this node sees. `heard` is none when nothing was asked.
+    /// Notes the newest generation that others were heard to serve, beside the one that is active
+    /// as far as this node sees. `heard` is none when nothing was asked.
     pub fn heard(&mut self, own: u64, heard: Option<u64>, now: Instant) {
         if let Some(generation) = heard.filter(|heard| *heard > own) {
             let since = self.newer.map_or(now, |newer| newer.since);
@@ -133,7 +133,8 @@ impl Reach {
         self.newer = self.newer.filter(holds);
     }
 
-    /// A newer generation that this node has not seen for too long, unless the state says otherwise.
+    /// A newer generation that this node has not seen for too long, unless the state says
+    /// otherwise.
     pub fn suspects(&self, now: Instant) -> Option<u64> {
         let newer = self.newer.as_ref()?;
         let long = now.saturating_duration_since(newer.since) >= self.pace.behind;
@@ -146,8 +147,8 @@ impl Reach {
         self.elsewhere = better.then(|| self.elsewhere.unwrap_or(now));
     }
 
-    /// Why clients had better ask another node, if so. `state` is the generation that is active by the
-    /// cluster's state, if it could be read after [`suspects`](Self::suspects).
+    /// Why clients had better ask another node, if so. `state` is the generation that is active by
+    /// the cluster's state, if it could be read after [`suspects`](Self::suspects).
     pub fn objection(&self, own: u64, state: Option<u64>, now: Instant) -> Option<Objection> {
         if let Some(heard) = self.suspects(now)
             && state != Some(own)
@@ -160,8 +161,8 @@ impl Reach {
     }
 }
 
-/// Whether one of `members`, which are alive, can answer clients at `generation` and reaches every shard.
-/// One that still turns to that generation counts: it answers from the one before meanwhile.
+/// Whether one of `members`, which are alive, can answer clients at `generation` and reaches every
+/// shard. One that still turns to that generation counts: it answers from the one before meanwhile.
 pub fn reaches_all<'a>(
     mut members: impl Iterator<Item = &'a MemberRecord>,
     own: &str,

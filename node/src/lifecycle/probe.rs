@@ -1,13 +1,13 @@
-//! The leader's probes: about once a minute each served table answers one self-test query, as a client's
-//! query would be answered.
+//! The leader's probes: about once a minute each served table answers one self-test query, as a
+//! client's query would be answered.
 //!
-//! **Flow.** Tables take turns, spread over the interval and never two at a time. Each probe asks one
-//! searchable column at one replica of every shard; the next probe of the table asks another column,
-//! then other replicas. After a failure the same is asked again, until it succeeds.
+//! **Flow.** Tables take turns, spread over the interval and never two at a time. Each probe asks
+//! one searchable column at one replica of every shard; the next probe of the table asks another
+//! column, then other replicas. After a failure the same is asked again, until it succeeds.
 //!
 //! **Limits.** A probe waits while other work waits for this node's CPUs, five minutes at most, and
-//! probes take a tenth of the time at most. Wrong sums are reported at once; what does not answer, after
-//! three tries, since a replica may just have died.
+//! probes take a tenth of the time at most. Wrong sums are reported at once; what does not answer,
+//! after three tries, since a replica may just have died.
 
 use std::collections::BTreeMap;
 use std::future::pending;

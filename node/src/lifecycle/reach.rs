@@ -1,5 +1,5 @@
-//! Looks for a way to every shard, and turns clients away where another node serves them better. The
-//! rules are in [`reach`](crate::reach).
+//! Looks for a way to every shard, and turns clients away where another node serves them better.
+//! The rules are in [`reach`](crate::reach).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,7 +93,8 @@ impl Lifecycle {
         let members =
             alive(&snapshot.members, UnixMillis::now(), self.coordination.rhythm().member_ttl);
         reach.another(reaches_all(members, &self.config.name, own), now);
-        // What a peer says of a newer generation is compared with the state, where that can be read.
+        // What a peer says of a newer generation is compared with the state, where that can be
+        // read.
         let state = match reach.suspects(now) {
             Some(_) => self.read_active().await,
             None => None,
@@ -135,7 +136,8 @@ impl Lifecycle {
         Found { reached, newest: Some(newest.into_inner()) }
     }
 
-    /// Whether a replica answers that holds `generation`. Notes the newest generation that it hears of.
+    /// Whether a replica answers that holds `generation`. Notes the newest generation that it hears
+    /// of.
     async fn hello(
         &self,
         shard: u32,

@@ -19,8 +19,8 @@ impl TurnedAway {
         self.lock().as_ref().map(Objection::to_string)
     }
 
-    /// Whether this node answers its peers as ever, and turns clients away because it does not reach
-    /// every shard itself.
+    /// Whether this node answers its peers as ever, and turns clients away because it does not
+    /// reach every shard itself.
     pub fn is_cut_off(&self) -> bool {
         matches!(*self.lock(), Some(Objection::CutOff { .. }))
     }

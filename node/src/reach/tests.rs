@@ -115,8 +115,9 @@ fn a_node_that_reaches_less_than_another_turns_clients_away_and_never_does_alone
 
 #[test]
 fn only_a_node_that_answers_and_reaches_all_counts_as_better() {
+    let fresh = |node: &str| ReplicaState::new(node.into(), 0, String::new(), String::new());
     let state = |node: &str| {
-        let state = ReplicaState::new(node.into(), 0, String::new(), String::new());
+        let state = fresh(node);
         state.serves_at(5);
         state
     };
@@ -127,12 +128,12 @@ fn only_a_node_that_answers_and_reaches_all_counts_as_better() {
     let cut_off = state("other");
     cut_off.unreachable(shards([2]));
     assert!(!better(&cut_off));
-    let behind = state("other");
+    let behind = fresh("other");
     behind.serves_at(4);
     assert!(!better(&behind));
     behind.prepared(5);
     assert!(better(&behind), "it is about to turn");
-    let starting = ReplicaState::new("other".into(), 0, String::new(), String::new());
+    let starting = fresh("other");
     starting.prepared(5);
     assert!(!better(&starting));
 }

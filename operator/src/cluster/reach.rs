@@ -1,8 +1,8 @@
 //! Whether queries are answered, from what nodes say of their way to each other: pure functions.
 //!
-//! **Whose word counts.** A record has no clock that the operator could trust, so that the pod decides:
-//! a ready pod's record counts, and that of a pod whose process says that it is not ready. A pod that
-//! crashed or whose machine is gone says nothing.
+//! **Whose word counts.** A record has no clock that the operator could trust, so that the pod
+//! decides: a ready pod's record counts, and that of a pod whose process says that it is not ready.
+//! A pod that crashed or whose machine is gone says nothing.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
@@ -12,8 +12,8 @@ use super::rollout::ShardState;
 /// Most shards that a message names for one pod.
 const NAMED: usize = 3;
 
-/// Whether a ready pod reaches every shard. One that has not said anything yet is not held to be cut
-/// off.
+/// Whether a ready pod reaches every shard. One that has not said anything yet is not held to be
+/// cut off.
 pub(super) fn is_answered(facts: &Facts) -> bool {
     let cut_off =
         |name: &str| facts.member(name).is_some_and(|member| !member.unreachable.is_empty());
@@ -34,7 +34,8 @@ pub(super) fn cut_off(facts: &Facts, shards: &[ShardState]) -> Vec<String> {
     facts.members.iter().filter_map(pod).collect()
 }
 
-/// Shards that do not serve: no pod is ready, and none has turned clients away while it answers peers.
+/// Shards that do not serve: no pod is ready, and none has turned clients away while it answers
+/// peers.
 pub(super) fn down(facts: &Facts, shards: &[ShardState]) -> Vec<usize> {
     let active = facts.active_generation();
     let turned_away = |shard: usize| {

@@ -237,8 +237,8 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Two epochs of `cubes` and `squares` are in the store; the first of `cubes` is active, and both
-    /// nodes are ready.
+    /// Two epochs of `cubes` and `squares` are in the store; the first of `cubes` is active, and
+    /// both nodes are ready.
     async fn start() -> Self {
         let directory = TempDir::new().unwrap();
         published(&directory).await;

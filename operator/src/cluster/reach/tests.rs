@@ -46,7 +46,8 @@ fn pod(name: &str, state: State) -> Pod {
     .unwrap()
 }
 
-/// Two shards of two pods at generation 7: what state each is in, and which shards it does not reach.
+/// Two shards of two pods at generation 7: what state each is in, and which shards it does not
+/// reach.
 fn facts(pods: [(State, &[i64]); 4]) -> Facts {
     let mut facts = Facts { leader: Some("demo-shard-0-0".into()), ..Facts::default() };
     for (number, (state, unreachable)) in (0_i64..).zip(pods) {
