@@ -22,6 +22,7 @@ mod files;
 mod kubernetes;
 mod map;
 mod standing;
+mod vanished;
 mod written;
 
 use std::collections::BTreeMap;
