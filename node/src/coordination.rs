@@ -26,6 +26,7 @@ mod kubernetes;
 mod map;
 mod metrics;
 mod standing;
+mod vanished;
 mod written;
 
 use std::collections::BTreeMap;

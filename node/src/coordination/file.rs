@@ -29,9 +29,10 @@ use tokio::task::AbortHandle;
 use super::directory::{Directory, check_name};
 use super::files::{self, Durability, io_error};
 use super::heard::Heard;
+use super::vanished::Vanished;
 use super::{
     Change, Coordination, CoordinationError, Hold, Leader, Leadership, Map, MemberRecord, Outcome,
-    Snapshot, UnixMillis, Waited,
+    Rhythm, Snapshot, UnixMillis, Waited,
 };
 use crate::placement::Shards;
 
@@ -248,14 +249,17 @@ impl Hold for File {
 async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>, heard: Heard) {
     let mut ticks = tokio::time::interval(POLL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut failing = false;
+    let (mut failing, mut vanished) = (false, Vanished::default());
     while !snapshots.is_closed() {
         ticks.tick().await;
         let (looked, known) = (Arc::clone(&directory), Arc::clone(&snapshots.borrow()));
+        let members = known.members.clone();
         match blocking(move || looked.snapshot(&known)).await {
-            Ok(snapshot) => {
+            Ok(mut snapshot) => {
                 failing = false;
                 heard.note();
+                let ttl = Rhythm::default().member_ttl;
+                vanished.put_back(&members, &mut snapshot, UnixMillis::now(), ttl);
                 snapshots.send_if_modified(|last| {
                     let changed = **last != snapshot;
                     if changed {

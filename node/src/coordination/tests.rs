@@ -19,7 +19,7 @@ fn load(table: &str, epoch: u64) -> Change {
     Change::Table { table: table.to_owned(), epoch: Some(epoch) }
 }
 
-fn member(node: &str) -> MemberRecord {
+pub(super) fn member(node: &str) -> MemberRecord {
     MemberRecord {
         node: node.to_owned(),
         shard: ShardId(2),
