@@ -50,8 +50,8 @@ pub struct OpaqueShardMapSpec {
     ))]
     pub map: ShardMap,
 
-    /// Generations that were withdrawn while they waited for the nodes, newest last: they never become
-    /// active.
+    /// Generations that were withdrawn while they waited for the nodes, newest last: they never
+    /// become active.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["generation".into()]))]
@@ -64,8 +64,8 @@ impl OpaqueShardMapSpec {
     /// Longest reason, in characters.
     const REASON: usize = 1024;
 
-    /// Withdraws a generation that waits. Whether it still waits, the caller has seen in the version
-    /// that it replaces.
+    /// Withdraws a generation that waits. Whether it still waits, the caller has seen in the
+    /// version that it replaces.
     pub fn withdraw(&mut self, generation: i64, reason: &str) {
         let reason = reason.chars().take(Self::REASON).collect();
         self.withdrawn.push(Rejection { generation, reason });

@@ -232,7 +232,7 @@ async fn one_of_concurrent_proposals_wins() -> Result<()> {
         let mut racers = tokio::task::JoinSet::new();
         for racer in 1..=6 {
             let racing = open(&control_plane, racer)?;
-            let change = load(&format!("t{racer}"), 1);
+            let change = load(&format!("t{racer}"), expected);
             racers.spawn(async move { racing.propose(change, expected, NOW).await });
         }
         let results = racers.join_all().await;

@@ -130,8 +130,8 @@ impl Cluster {
 
     /// Has the cluster serve another epoch of a table, and waits until it does: `patience` for its
     /// turn, and as long again and a little more for the leader's decision. Neither ends because the
-    /// cluster's state is out of reach for a while. A change of the same table that still waits for the
-    /// nodes is withdrawn: the newest wish counts.
+    /// cluster's state is out of reach for a while. A change of the same table that still waits for
+    /// the nodes is withdrawn: the newest wish counts.
     ///
     /// # Errors
     /// [`NodeError::Refused`] with the leader's reason; the old epoch is then still served.
@@ -193,7 +193,8 @@ impl Cluster {
                 return Ok(map.generation);
             }
         }
-        // What is served is asked for again: a proposal for something else is all that is in the way.
+        // What is served is asked for again: a proposal for something else is all that is in the
+        // way.
         if change.is_in(&active)
             && let Some(other) = self.coordination.proposed().await?
             && !change.is_in(&other)

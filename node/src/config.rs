@@ -99,8 +99,8 @@ pub struct Args {
     /// has when absent.
     #[arg(long, env = "OPAQUE_KERNEL")]
     pub kernel: Option<String>,
-    /// Memory that this node may use in all, in MiB; the limit of its container, or else the machine's
-    /// memory, when absent.
+    /// Memory that this node may use in all, in MiB; the limit of its container, or else the
+    /// machine's memory, when absent.
     #[arg(long, env = "OPAQUE_MEMORY_LIMIT_MIB", value_parser = clap::value_parser!(u64).range(1..))]
     pub memory_limit_mib: Option<u64>,
     /// Memory for requests in flight, in MiB; a quarter of the node's memory at most.

@@ -4,9 +4,9 @@
 //! epoch of a table, or other shards. Every node prepares the proposed generation while it serves
 //! the active one, and reports it in its [`MemberRecord`]. The leader watches ([`next_step`]), runs
 //! the self-test against the proposed generation, and activates or rejects it. There is at most one
-//! proposal at a time, and generations only grow: a rejected number is never used again. Until it is
-//! activated, anybody can [withdraw](Coordination::withdraw) a proposal: of activation and withdrawal
-//! one happens, decided by compare-and-swap.
+//! proposal at a time, and generations only grow: a rejected number is never used again. Until it
+//! is activated, anybody can [withdraw](Coordination::withdraw) a proposal: of activation and
+//! withdrawal one happens, decided by compare-and-swap.
 //!
 //! **What the nodes serve is the truth.** The map is written down in a file or an object, which can be
 //! lost or restored from a backup. A written map that is not the one that is served takes nothing away:
@@ -107,9 +107,9 @@ pub trait Coordination: Send + Sync + 'static {
         now: UnixMillis,
     ) -> Result<(), CoordinationError>;
 
-    /// Proposes a change to the active map of generation `expected`. A proposal that waits and concerns
-    /// nothing but what this change decides is withdrawn by the same write. One that is this very
-    /// change stays, and is the answer.
+    /// Proposes a change to the active map of generation `expected`. A proposal that waits and
+    /// concerns nothing but what this change decides is withdrawn by the same write. One that is
+    /// this very change stays, and is the answer.
     ///
     /// # Errors
     /// [`CoordinationError::Conflict`] when another generation is active, another proposal waits, or the
@@ -143,12 +143,13 @@ pub trait Coordination: Send + Sync + 'static {
         reason: &str,
     ) -> Result<(), CoordinationError>;
 
-    /// Withdraws the proposed map, so that it never becomes active; [`outcome`](Self::outcome) then says
-    /// that it was rejected, and gives the reason. Needs no lead. Withdrawing twice is no error.
+    /// Withdraws the proposed map, so that it never becomes active; [`outcome`](Self::outcome) then
+    /// says that it was rejected, and gives the reason. Needs no lead. Withdrawing twice is no
+    /// error.
     ///
     /// # Errors
-    /// [`CoordinationError::NotProposed`] when another generation, or none, is proposed: this one may
-    /// have become active meanwhile.
+    /// [`CoordinationError::NotProposed`] when another generation, or none, is proposed: this one
+    /// may have become active meanwhile.
     async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError>;
 
     /// Notes how long the proposed map has waited, for the leader after this one.
@@ -236,8 +237,8 @@ pub struct MemberRecord {
     pub active_generation: u64,
     /// The newest generation that it is ready to serve; 0 before the first.
     pub prepared_generation: u64,
-    /// The generation that it is loading to prepare it. A node that ended meanwhile keeps it, so that it
-    /// and its peers know.
+    /// The generation that it is loading to prepare it. A node that ended meanwhile keeps it, so
+    /// that it and its peers know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preparing: Option<u64>,
     /// The newest generation that it could not prepare, and why.
@@ -281,7 +282,8 @@ pub struct FailedProbe {
     pub wrong: bool,
 }
 
-/// How long a proposal has waited for the nodes, counted by those that led, each with its own clock.
+/// How long a proposal has waited for the nodes, counted by those that led, each with its own
+/// clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Waited {
@@ -401,7 +403,8 @@ pub struct Snapshot {
     pub standing: Standing,
     /// The highest generation that this node has ever heard of.
     pub highest: u64,
-    /// What was noted last of how long a proposal has waited; perhaps of another than the present one.
+    /// What was noted last of how long a proposal has waited; perhaps of another than the present
+    /// one.
     pub waited: Option<Waited>,
 }
 

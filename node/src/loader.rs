@@ -5,8 +5,8 @@
 //! is under way, so that a load needs little more memory than what it loads; planes are built one at a time,
 //! so that queries, which run on the same pool, wait for one at most.
 //!
-//! **Admission.** Manifests tell what a load takes of memory ([`need`]). A [`Plan`] that does not fit is
-//! refused before anything is fetched ([`crate::memory`]).
+//! **Admission.** Manifests tell what a load takes of memory ([`need`]). A [`Plan`] that does not
+//! fit is refused before anything is fetched ([`crate::memory`]).
 
 mod need;
 
@@ -33,9 +33,7 @@ use crate::memory::{Memory, Need, Reservation, Shortage};
 use crate::placement::{Key, Kind, Shards, place};
 use crate::pool::CpuPool;
 use crate::registry::store_error;
-use crate::served::{
-    ServedIndex, ServedPlane, ServedTable, Serving, find_held, resident_bytes,
-};
+use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving, find_held, resident_bytes};
 use crate::store::{IndexManifest, Manifest, Store};
 
 /// Segments under way beyond one for each thread: fetched while those are checked and placed.
@@ -201,8 +199,8 @@ impl Loader {
         Ok(Plan { serving, found, need: sum.need(self.side_by_side) })
     }
 
-    /// Admits a plan beside everything in `held`, of which generations below `active` will be let go.
-    /// What is loaded stays reserved until it is counted as held.
+    /// Admits a plan beside everything in `held`, of which generations below `active` will be let
+    /// go. What is loaded stays reserved until it is counted as held.
     ///
     /// # Errors
     /// [`Refusal`] when memory does not suffice.
@@ -224,7 +222,8 @@ impl Loader {
     /// Loads what is planned.
     ///
     /// # Errors
-    /// The first table that cannot be loaded, with the object of the store that is missing or damaged.
+    /// The first table that cannot be loaded, with the object of the store that is missing or
+    /// damaged.
     pub async fn carry_out(
         &self,
         plan: Plan,
@@ -242,9 +241,9 @@ impl Loader {
     }
 
     /// As [`Loader::load`] for a map that is active already: a table that cannot be loaded is left
-    /// out and named, so that one damaged table does not take the others with it. Where memory does not
-    /// suffice for all, the tables with the smallest matrices are loaded, in the same order on every
-    /// shard.
+    /// out and named, so that one damaged table does not take the others with it. Where memory does
+    /// not suffice for all, the tables with the smallest matrices are loaded, in the same order on
+    /// every shard.
     pub async fn load_what_can_be(
         &self,
         map: &Map,
@@ -260,8 +259,8 @@ impl Loader {
         });
         let mut found = join_all(found).await;
         let need = self.leave_out(map, &mut found, resident_bytes(held));
-        // The memory was there a moment ago. Other work may have taken it since: the same as if it had
-        // come a moment later.
+        // The memory was there a moment ago. Other work may have taken it since: the same as if it
+        // had come a moment later.
         let _reserved = self.memory.admit(resident_bytes(held), need);
         let tally = self.tally(map, found.iter().filter_map(|(_, f)| f.as_ref().ok()), listener);
         let loaded = found.into_iter().map(async |(name, found)| match found {
@@ -278,8 +277,8 @@ impl Loader {
         Serving { map: map.clone(), tables, missing, described: BTreeMap::new() }
     }
 
-    /// Leaves out the tables of an active map that do not fit beside `resident` bytes; gives the need
-    /// of the others.
+    /// Leaves out the tables of an active map that do not fit beside `resident` bytes; gives the
+    /// need of the others.
     fn leave_out(
         &self,
         map: &Map,

@@ -1,14 +1,14 @@
 //! What this node's memory is for, and what still fits into it.
 //!
-//! **What.** Of the process's [`Limit`] a part is set aside: for the program, for requests in flight
-//! and for evaluation keys. The rest is for tables. Whatever makes tables resident is admitted first:
-//! loads ([`crate::loader`]) and tables for registered keys ([`crate::local`]).
+//! **What.** Of the process's [`Limit`] a part is set aside: for the program, for requests in
+//! flight and for evaluation keys. The rest is for tables. Whatever makes tables resident is
+//! admitted first: loads ([`crate::loader`]) and tables for registered keys ([`crate::local`]).
 //!
-//! **Why not measure.** The system kills a process at its limit without asking. Measured memory says
-//! what is used now, not what a load will use at its peak; that follows from manifests alone.
+//! **Why not measure.** The system kills a process at its limit without asking. Measured memory
+//! says what is used now, not what a load will use at its peak; that follows from manifests alone.
 //!
-//! **Guarantees.** What was admitted and is not resident yet is reserved, so that two admissions at a
-//! time cannot take the same bytes.
+//! **Guarantees.** What was admitted and is not resident yet is reserved, so that two admissions at
+//! a time cannot take the same bytes.
 //!
 //! **Limits.** A query that still reads a table which was let go keeps it in memory; rows of an
 //! `opaque load` through this node have a bound of their own (`--load-memory-mib`).
@@ -36,7 +36,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Divides `limit`. Requests get what is wanted, a quarter at most; keys likewise, an eighth at most.
+    /// Divides `limit`. Requests get what is wanted, a quarter at most; keys likewise, an eighth at
+    /// most.
     pub fn of(limit: Option<Limit>, requests: u64, keys: u64) -> Self {
         let Some(limit) = limit else { return Self { requests, keys, tables: None } };
         let (requests, keys) = (requests.min(limit.bytes / 4), keys.min(limit.bytes / 8));

@@ -189,7 +189,8 @@ impl ReplicaState {
         self.lock().preparing = before.preparing;
     }
 
-    /// The generation that is being loaded to prepare it, or was when the process before this one ended.
+    /// The generation that is being loaded to prepare it, or was when the process before this one
+    /// ended.
     pub fn preparing(&self) -> Option<u64> {
         self.lock().preparing
     }

@@ -101,8 +101,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         pool.clone(),
     ));
     let requests = usize::try_from(shares.requests).unwrap_or(usize::MAX);
-    let local =
-        LocalShard::new(Arc::clone(&registry), bfv, pool.clone(), config.kernels, requests);
+    let local = LocalShard::new(Arc::clone(&registry), bfv, pool.clone(), config.kernels, requests);
     let local = Arc::new(local.admitted_by(Arc::clone(&memory)));
     let state = Arc::new(ReplicaState::new(
         config.name.clone(),

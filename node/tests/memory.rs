@@ -53,7 +53,8 @@ async fn publish(store: &Store) {
 fn status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    let kibibytes: u64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap();
+    let kibibytes: u64 =
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap();
     kibibytes * 1024
 }
 

@@ -50,18 +50,17 @@ impl Cluster {
         Self::start_as(arguments, "info", &limit).await
     }
 
-    async fn start_as(
-        arguments: &[&str],
-        log_filter: &str,
-        variables: &[(&str, String)],
-    ) -> Self {
+    async fn start_as(arguments: &[&str], log_filter: &str, variables: &[(&str, String)]) -> Self {
         let turn = turn().await;
         let mut cluster = Self {
             directory: tempfile::tempdir().unwrap(),
             dev: None,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             log_filter: log_filter.to_owned(),
-            variables: variables.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+            variables: variables
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
             _turn: turn,
         };
         cluster.resume();

@@ -73,7 +73,10 @@ async fn a_table_that_does_not_fit_is_refused_with_numbers_and_no_other_suffers(
     println!("{said}");
     assert!(!refused.status.success());
     assert!(said.contains("MiB of memory are required and"), "{said}");
-    assert!(said.contains("limit of 200 MiB (--memory-limit-mib): raise the memory limit"), "{said}");
+    assert!(
+        said.contains("limit of 200 MiB (--memory-limit-mib): raise the memory limit"),
+        "{said}"
+    );
     cluster.until_whole(4).await;
     stop.store(true, Ordering::Relaxed);
     assert!(asking.await.unwrap() > 0);

@@ -171,7 +171,8 @@ impl Directory {
         let newest = state.highest_rejected.max(active.generation).max(waiting);
         let map = change.apply(active, newest + 1, now);
         if waiting > 0 {
-            // First: a crash in between leaves no proposal, and the newer one has not been answered.
+            // First: a crash in between leaves no proposal, and the newer one has not been
+            // answered.
             self.write_rejection(waiting, replaced_by(map.generation))?;
         }
         self.write_map("proposed.json", &map)?;

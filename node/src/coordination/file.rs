@@ -9,8 +9,8 @@
 //! ```
 //!
 //! **Crash safety.** A change is one rename: writing `active.json` activates, writing
-//! `rejected/<g>.json` rejects or withdraws. The `proposed.json` that either leaves behind is void, because its
-//! generation is not above the active one, or is rejected; readers skip it.
+//! `rejected/<g>.json` rejects or withdraws. The `proposed.json` that either leaves behind is void,
+//! because its generation is not above the active one, or is rejected; readers skip it.
 //!
 //! **Lost files.** Records of members are written again with the next heartbeat, and the maps by the
 //! leader, from what is served. `leader.json` carries the leader's name beside its token, since tokens

@@ -3,8 +3,8 @@
 //! ```text
 //! Lease <node>                 a member: its record, renewed every 2 s
 //! Lease <cluster>-leader       who leads; leaseTransitions is the fencing token
-//! OpaqueShardMap <cluster>     spec.map: the newest map; spec.withdrawn: maps that nobody wants any more;
-//!                              status: the active one, and rejections
+//! OpaqueShardMap <cluster>     spec.map: the newest map; spec.withdrawn: proposals that were
+//!                              withdrawn; status: the active map, and rejections
 //! ```
 //!
 //! **Guarantees.** Every change of the map is one compare-and-swap on its `resourceVersion`. A new

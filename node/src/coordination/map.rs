@@ -91,9 +91,7 @@ impl Change {
             Self::Shards(_) => (None, true),
         };
         shards
-            && tables.all(|name| {
-                Some(name) == own || entry(proposed, name) == entry(active, name)
-            })
+            && tables.all(|name| Some(name) == own || entry(proposed, name) == entry(active, name))
     }
 
     /// Whether `map` is as this change would have it.

@@ -160,7 +160,7 @@ async fn of_concurrent_proposals_one_wins() {
             let path = directory.path().to_owned();
             racers.spawn(async move {
                 let cluster = open(&path).await;
-                cluster.propose(load(&format!("t{racer}"), 1), expected, NOW).await
+                cluster.propose(load(&format!("t{racer}"), expected), expected, NOW).await
             });
         }
         let results = racers.join_all().await;

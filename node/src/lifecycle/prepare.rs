@@ -1,5 +1,5 @@
-//! Loading a proposed generation beside the active one: one replica of a shard after the other, what
-//! memory admits, and for as long as it is proposed.
+//! Loading a proposed generation beside the active one: one replica of a shard after the other,
+//! what memory admits, and for as long as it is proposed.
 
 use std::sync::Arc;
 
@@ -27,8 +27,9 @@ enum Attempt {
 }
 
 impl Lifecycle {
-    /// Learns from the record of the process before this one which generation it was loading when it
-    /// ended. Waits for the cluster's state to be within reach: the first heartbeat replaces the record.
+    /// Learns from the record of the process before this one which generation it was loading when
+    /// it ended. Waits for the cluster's state to be within reach: the first heartbeat replaces the
+    /// record.
     pub(super) async fn recall(&self) {
         loop {
             match self.coordination.members().await {
@@ -47,9 +48,10 @@ impl Lifecycle {
         }
     }
 
-    /// Lets go of generations above the active one that are no longer proposed. Gives those of their
-    /// tables that the proposed map has as well, so that they are not loaded a second time. Where the
-    /// written map is `lost`, peers may serve a generation that is not known here: nothing goes.
+    /// Lets go of generations above the active one that are no longer proposed. Gives those of
+    /// their tables that the proposed map has as well, so that they are not loaded a second time.
+    /// Where the written map is `lost`, peers may serve a generation that is not known here:
+    /// nothing goes.
     pub(super) fn give_up(
         &self,
         active: &Map,
@@ -68,15 +70,10 @@ impl Lifecycle {
         shared
     }
 
-    /// Loads a proposed generation, once, and shares tables of `given_up`. Ends when the generation is
-    /// no longer proposed; nothing of it stays then. What the `active` generation lacks may be missing
-    /// here too. While nothing is active, what can be loaded is enough, as at a restart.
-    pub(super) async fn prepare(
-        &self,
-        map: &Map,
-        active: Option<&Map>,
-        given_up: &[Arc<Serving>],
-    ) {
+    /// Loads a proposed generation, once, and shares tables of `given_up`. Ends when the generation
+    /// is no longer proposed; nothing of it stays then. What the `active` generation lacks may be
+    /// missing here too. While nothing is active, what can be loaded is enough, as at a restart.
+    pub(super) async fn prepare(&self, map: &Map, active: Option<&Map>, given_up: &[Arc<Serving>]) {
         let generation = map.generation;
         if self.local.generation(generation).is_some_and(|held| is_of(&held, map))
             || self.state.failed_generation() == Some(generation)
@@ -107,7 +104,8 @@ impl Lifecycle {
             let said = match self.attempt(map, active, given_up).await {
                 Ok(Attempt::Over) => return,
                 Ok(Attempt::NotYet { first }) => {
-                    self.state.doing(format!("generation {generation}: node {first} prepares first"));
+                    self.state
+                        .doing(format!("generation {generation}: node {first} prepares first"));
                     self.until_its_turn(generation).await;
                     continue;
                 }
@@ -116,7 +114,7 @@ impl Lifecycle {
                     tracing::warn!(generation, %reason, "cannot prepare yet");
                     format!("trying again: {reason}")
                 }
-                Err(error) if active.is_none() => {
+                Err(error) if active.is_none() && !matches!(error, NodeError::Refused(_)) => {
                     tracing::warn!(generation, %error, "preparing without a table");
                     return self.prepare_what_can_be(map, error.to_string()).await;
                 }
@@ -153,7 +151,7 @@ impl Lifecycle {
                 Turn::Load => {}
                 Turn::After(first) => return Ok(Attempt::NotYet { first }),
                 Turn::Never(node) => {
-                    return Err(NodeError::Memory(format!(
+                    return Err(NodeError::Refused(format!(
                         "node {node} of the same shard ended while it prepared this generation, and this node does not try: see how that node's last process ended, then ask for the change again"
                     )));
                 }
@@ -208,8 +206,8 @@ impl Lifecycle {
         }
     }
 
-    /// Waits until a generation is no longer proposed. One that has become active while it is loaded
-    /// is loaded to its end.
+    /// Waits until a generation is no longer proposed. One that has become active while it is
+    /// loaded is loaded to its end.
     async fn until_nobody_wants(&self, generation: u64) {
         let is = |map: &Option<Map>| map.as_ref().is_some_and(|map| map.generation == generation);
         let unwanted = |snapshot: &Arc<Snapshot>| {

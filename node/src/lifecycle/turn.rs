@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::coordination::{MemberRecord, UnixMillis};
 use crate::placement::ShardId;
 
-/// How long a replica that fell silent while it was preparing is waited for. If it was killed, it is
-/// started again and says so; if its machine is gone, it stays silent.
+/// How long a replica that fell silent while it was preparing is waited for. If it was killed, it
+/// is started again and says so; if its machine is gone, it stays silent.
 const SILENCE: Duration = Duration::from_secs(2 * 60);
 
 /// Whether a replica loads a proposal now.
@@ -23,9 +23,9 @@ pub(super) enum Turn {
     Never(String),
 }
 
-/// Whether the replica `me` of `shard` loads the proposed `generation`. The first live replica by name
-/// does; the others do once one of the shard has prepared it, or once those before them have failed or
-/// are gone.
+/// Whether the replica `me` of `shard` loads the proposed `generation`. The first live replica by
+/// name does; the others do once one of the shard has prepared it, or once those before them have
+/// failed or are gone.
 pub(super) fn turn(
     generation: u64,
     (me, shard): (&str, ShardId),

@@ -12,8 +12,8 @@ const CHAIN: u64 = 1 << 20;
 /// What building one plane takes beside its hint and its tables.
 const PLANE: u64 = 16 << 20;
 
-/// Adds up what a load takes: tables beside each other, segments of all of them under way, one plane
-/// at a time being built.
+/// Adds up what a load takes: tables beside each other, segments of all of them under way, one
+/// plane at a time being built.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sum {
     resident: u64,
@@ -62,11 +62,7 @@ impl Sum {
 }
 
 /// What loading the tables of `found` that are not held takes.
-pub(super) fn of<'f>(
-    shards: &Shards,
-    shard: u32,
-    found: impl Iterator<Item = &'f Found>,
-) -> Sum {
+pub(super) fn of<'f>(shards: &Shards, shard: u32, found: impl Iterator<Item = &'f Found>) -> Sum {
     found.fold(Sum::default(), |sum, found| match found {
         Found::Held(_) => sum,
         Found::Stored(manifest) => sum.with(shards, shard, manifest),

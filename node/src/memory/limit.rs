@@ -1,4 +1,5 @@
-//! How much memory this process may use: the smallest of its control groups' limits and the machine.
+//! How much memory this process may use: the smallest of its control groups' limits and the
+//! machine.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -154,9 +155,11 @@ mod tests {
         ];
         assert_eq!(limit(&[machine, huge[0], huge[1]]), none);
         // More than the machine has is no limit either.
-        let more = [("/proc/self/cgroup", "0::/\n"), ("/sys/fs/cgroup/memory.max", "99999999999\n")];
+        let more =
+            [("/proc/self/cgroup", "0::/\n"), ("/sys/fs/cgroup/memory.max", "99999999999\n")];
         assert_eq!(limit(&[machine, more[0], more[1]]), none);
-        for damaged in ["", "MemTotal: much\n", "MemTotal: 12 pages\n", "MemTotal: 1844674407370955161 kB"]
+        for damaged in
+            ["", "MemTotal: much\n", "MemTotal: 12 pages\n", "MemTotal: 1844674407370955161 kB"]
         {
             assert_eq!(limit(&[("/proc/meminfo", damaged)]), None, "{damaged:?}");
         }

@@ -1,20 +1,21 @@
 //! The tables of a cluster's shard map: what is proposed to the nodes, and when.
 //!
 //! **Guarantees.** [`propose`] changes nothing of a map but its tables, and of those only tables that are the
-//! operator's. A map is proposed only when no other waits, or in the place of its own. One table changes at a time, so that
-//! the rejection of a map is the rejection of one epoch, and an epoch that was rejected
-//! is proposed again only when its table's spec has changed.
+//! operator's. A map is proposed only when no other waits, or in the place of its own. One table
+//! changes at a time, so that the rejection of a map is the rejection of one epoch, and an epoch
+//! that was rejected is proposed again only when its table's spec has changed.
 //!
 //! **Owners.** Each table of an OpaqueTable has its name in the map: nodes then refuse to load the table, or to
 //! roll it back. A map from before that gets the names by a proposal that changes nothing else.
 //!
-//! **Withdrawal.** A map that waits is withdrawn as soon as a table that it changes is to have another
-//! epoch: its OpaqueTable was deleted, pins another one, or has a newer one. The nodes' leader activates a
-//! map by a write that replaces the version it has seen, and so does this: one of the two happens.
+//! **Withdrawal.** A map that waits is withdrawn as soon as a table that it changes is to have
+//! another epoch: its OpaqueTable was deleted, pins another one, or has a newer one. The nodes'
+//! leader activates a map by a write that replaces the version it has seen, and so does this: one
+//! of the two happens.
 //!
 //! **Fairness.** Of several tables the one goes first whose epoch was published first: a table that gets
-//! epochs faster than they can be served cannot hold back the others. Nor itself: after three epochs
-//! that made way for newer ones the nodes decide on the fourth.
+//! epochs faster than they can be served cannot hold back the others. Nor itself: after three
+//! epochs that made way for newer ones the nodes decide on the fourth.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -89,8 +90,8 @@ impl<'a> View<'a> {
         waits && self.rejection.is_none() && !self.withdrawn.contains(&self.proposed.generation)
     }
 
-    /// Whether several maps before the proposed one were withdrawn: the nodes are to decide on this one,
-    /// or a table that gets epochs faster than they are loaded would never serve a new one.
+    /// Whether several maps before the proposed one were withdrawn: the nodes are to decide on this
+    /// one, or a table that gets epochs faster than they are loaded would never serve a new one.
     fn is_due(&self) -> bool {
         (1..=REPLACED).all(|before| self.withdrawn.contains(&(self.proposed.generation - before)))
     }
@@ -139,8 +140,8 @@ pub struct Tables {
 pub struct Proposal {
     /// The map to propose; none if it stays.
     pub map: Option<ShardMap>,
-    /// Why the proposed map, which waits for the nodes, is withdrawn by the same write; none if it does
-    /// not wait.
+    /// Why the proposed map, which waits for the nodes, is withdrawn by the same write; none if it
+    /// does not wait.
     pub withdraws: Option<String>,
     /// The tables that are the operator's from now on.
     pub owned: BTreeSet<String>,
@@ -273,7 +274,8 @@ impl Tables {
         lacked
     }
 
-    /// Why the map that waits is no longer wanted; none if it is, or is not for the operator to judge.
+    /// Why the map that waits is no longer wanted; none if it is, or is not for the operator to
+    /// judge.
     fn unwanted(&self, map: &View<'_>, active: &ShardMap) -> Option<String> {
         if map.proposed.shards != active.shards {
             return None;

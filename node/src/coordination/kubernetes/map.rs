@@ -115,8 +115,8 @@ impl Maps {
         }
     }
 
-    /// The map after `change`, to be written as `spec.map` in the place of one that waits; or the one
-    /// that waits, if it is this change.
+    /// The map after `change`, to be written as `spec.map` in the place of one that waits; or the
+    /// one that waits, if it is this change.
     pub(super) fn propose(
         &self,
         served: &Served<'_>,

@@ -34,11 +34,8 @@ pub(in crate::cluster) fn shard_map(
         tables,
         proposed_at: now,
     };
-    let spec = OpaqueShardMapSpec {
-        cluster_ref: LocalReference::new(&name),
-        map,
-        withdrawn: Vec::new(),
-    };
+    let spec =
+        OpaqueShardMapSpec { cluster_ref: LocalReference::new(&name), map, withdrawn: Vec::new() };
     let mut object = OpaqueShardMap::new(&name, spec);
     object.metadata = labels::owned(plan.cluster, name.clone(), labels::of_cluster(&name));
     if !owned.is_empty() {

@@ -11,7 +11,8 @@ use opaque_crds::table::RejectedEpoch;
 use crate::table::fixtures::{epoch, map, table};
 use crate::table::shard_map::{Outcome, Proposal, Tables, View, propose};
 
-/// The map of generation 3 is active, with these tables of the operator, beside one that was loaded.
+/// The map of generation 3 is active, with these tables of the operator, beside one that was
+/// loaded.
 fn active(tables: &[(&str, i64)]) -> OpaqueShardMap {
     let owned: Vec<&str> = tables.iter().map(|(name, _)| *name).collect();
     map(3, &[&[("loaded", 5)], tables].concat(), &owned)

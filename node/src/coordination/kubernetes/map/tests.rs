@@ -1,5 +1,5 @@
-//! Everybody who writes the object, against a model of the API server: a write is taken only over the
-//! version that its writer has read.
+//! Everybody who writes the object, against a model of the API server: a write is taken only over
+//! the version that its writer has read.
 
 use std::collections::BTreeMap;
 
