@@ -354,7 +354,8 @@ impl Coordination for KubernetesCoordination {
                 if maps.active.is_some() {
                     return Ok(None);
                 }
-                let status = judged(object, &leader, own.max(maps.fence), Verdict::Active);
+                maps.admit(&leader, own)?;
+                let status = judged(object, &leader, own, Verdict::Active);
                 Ok(Some(OpaqueShardMap { status: Some(status), ..object.clone() }))
             })
             .await?;

@@ -54,7 +54,13 @@ impl Maps {
         };
         let rejected = status.rejected.into_iter().map(rejection).collect::<Result<_, _>>();
         let fence = unsigned("fencingToken", status.fencing_token.unwrap_or(0)).map_err(corrupt)?;
-        Ok(Self { active, newest, rejected: rejected.map_err(corrupt)?, fence, leader: status.leader })
+        Ok(Self {
+            active,
+            newest,
+            rejected: rejected.map_err(corrupt)?,
+            fence,
+            leader: status.leader,
+        })
     }
 
     /// Whether a leader may write the status. After the Lease was deleted two may lead with one token:

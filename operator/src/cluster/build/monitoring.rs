@@ -81,6 +81,17 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "Pod {{ $labels.pod }} has not served the active generation for 10 minutes.",
         ),
         alert(
+            "OpaqueClientsRefused",
+            format!(
+                "sum by (pod) (rate({{__name__=~\"{}\",{of},reason=~\"{}\"}}[5m])) > 0",
+                "opaque_node_(connections_closed|requests_refused)_total",
+                "all|client|handshakes|limit|busy",
+            ),
+            "10m",
+            "warning",
+            "Pod {{ $labels.pod }} has refused clients at its limits for 10 minutes.",
+        ),
+        alert(
             "OpaqueCertificateExpires",
             format!(
                 "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",
