@@ -1,16 +1,16 @@
 //! Answers that end although their reader does not read them.
 //!
-//! **Flow.** Every answer of both ports passes [`Paced`], in frames of 16 KiB. HTTP/2 asks for the next
-//! frame when its flow control has let the last one go, so that asking means reading. While the node
-//! itself has nothing to send, no time counts.
+//! **Flow.** Every answer of both ports passes [`Paced`], in frames of 16 KiB. HTTP/2 asks for the
+//! next frame when its flow control has let the last one go, so that asking means reading. While the
+//! node itself has nothing to send, no time counts.
 //!
 //! **Guarantees.** A reader that takes nothing for a minute, or less than 16 KiB a second over the
 //! whole, is given up: what the answer holds is dropped ([`holding`]), and the stream ends with
-//! `DEADLINE_EXCEEDED` once it is read on. If it is not, its connection is closed after another minute:
-//! nothing else ends a stream whose reader does not read.
+//! `DEADLINE_EXCEEDED` once it is read on. If it is not, its connection is closed after another
+//! minute: nothing else ends a stream whose reader does not read.
 //!
-//! **Limits.** A frame that HTTP/2 has taken, and what a message in progress needs, are outside of the
-//! memory permits: 0.5 MiB for each answer.
+//! **Limits.** A frame that HTTP/2 has taken, and what a message in progress needs, are outside of
+//! the memory permits: 0.5 MiB for each answer.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -174,6 +174,9 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         self.watching.abort();
+        // Now, not when the task has ended.
+        let source = lock(&self.state).source.take();
+        drop(source);
     }
 }
 

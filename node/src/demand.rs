@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    /// What a lookup really has in memory at once, at its coordinator, in an index of so many shards.
+    /// Bytes that a query really has at once at its coordinator, and its own size.
     fn used(geometry: &Geometry, shards: u32, kind: Kind, lookups: u16) -> (usize, usize) {
         let assignment = assignment(geometry, shards);
         let material = match kind {

@@ -1,8 +1,8 @@
 //! The slowest that the other end of a stream may be.
 //!
 //! What a request or an answer holds, it holds as long as its sender or reader likes. A bound on
-//! silence alone lets one byte a minute go on for ever; a bound on the whole alone would have to fit the
-//! largest. So both are bounded: silence, and the whole by a rate that any line gives.
+//! silence alone lets one byte a minute go on for ever; a bound on the whole alone would have to fit
+//! the largest. So both are bounded: silence, and the whole by a rate that any line gives.
 
 use std::time::Duration;
 

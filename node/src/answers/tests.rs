@@ -141,6 +141,63 @@ impl http_body::Body for Slow {
     }
 }
 
+/// Answers everything with many empty messages, as long as a permit is free.
+#[derive(Clone)]
+struct Large(Arc<Semaphore>);
+
+impl NamedService for Large {
+    const NAME: &'static str = "opaque.v1.Query";
+}
+
+impl Service<Request<Body>> for Large {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
+            return std::future::ready(Ok(Status::resource_exhausted("").into_http()));
+        };
+        let answer = Response::builder().header("content-type", "application/grpc");
+        let mut answer = answer.body(mib(64)).unwrap();
+        answer.extensions_mut().insert(Memory(Arc::new(permit)));
+        std::future::ready(Ok(answer))
+    }
+}
+
+/// Over HTTP/2: what the reader's window and buffers take is no sign of reading.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_no_caller_reads_gives_its_memory_back() {
+    let memory = Arc::new(Semaphore::new(1));
+    let pace = Pace { silence: 10 * SOON, ..PACE };
+    let paced = Paced { inner: Large(Arc::clone(&memory)), pace, metrics: Metrics::default() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let connections = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let server = tonic::transport::Server::builder().add_service(paced);
+    tokio::spawn(server.serve_with_incoming(connections));
+    let channel = tonic::transport::Endpoint::from_shared(url).unwrap().connect_lazy();
+    let mut client = opaque_proto::v1::query_client::QueryClient::new(channel);
+    let mut unread = client.scan(opaque_proto::v1::ScanRequest::default()).await.unwrap();
+    assert_eq!(memory.available_permits(), 0);
+    let refused = client.scan(opaque_proto::v1::ScanRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    until("an unread answer holds memory", || memory.available_permits() == 1).await;
+    // What is left is what was on its way, and an end that says that it is not the whole.
+    let end = loop {
+        match unread.get_mut().message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a part passes for the whole"),
+            Err(end) => break end,
+        }
+    };
+    assert!(matches!(end.code(), tonic::Code::DeadlineExceeded | tonic::Code::Internal), "{end}");
+}
+
 proptest! {
     /// However a reader reads: it is given up after a minute's silence or below the rate, and only then.
     #[test]

@@ -347,7 +347,8 @@ impl Coordination for KubernetesCoordination {
                 if reading.standing != Standing::First || !maps.newest.tables.is_empty() {
                     return Err(CoordinationError::NotInitialized);
                 }
-                let status = judged(object, &leader, own.max(maps.fence), Verdict::Active);
+                maps.admit(&leader, own)?;
+                let status = judged(object, &leader, own, Verdict::Active);
                 Ok(Some(OpaqueShardMap { status: Some(status), ..object.clone() }))
             })
             .await?;

@@ -393,6 +393,53 @@ async fn a_revoked_peer_is_refused_on_connections_that_are_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn silence_and_more_than_a_share_end_connections_and_so_does_hanging_up() {
+    use tonic::transport::server::Connected;
+
+    let authority = Authority::new("one");
+    let zero = Dir::new(&authority, &Leaf::node(0)).open(0).unwrap();
+    let one = Dir::new(&authority, &Leaf::node(1)).open(1).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (_stop, stopped) = watch::channel(false);
+    let mut connections = accept(listener, one.clone(), Material::peer_listener, gate(1), stopped);
+    let dial = async |first: &[u8]| {
+        let (config, name) = zero.material().dial(1).unwrap();
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        let tcp = TcpStream::connect(&address).await.unwrap();
+        let mut dialled = connector.connect(name, tcp).await.unwrap();
+        dialled.write_all(first).await.unwrap();
+        dialled
+    };
+    let limit = Duration::from_secs(60);
+    let closed = async |mut stream: tokio_rustls::client::TlsStream<TcpStream>, why: &str| {
+        let end = tokio::time::timeout(limit, stream.read(&mut [0])).await;
+        let end = end.unwrap_or_else(|_| panic!("{why} keeps its connection"));
+        assert!(!end.is_ok_and(|bytes| bytes > 0), "{why} is answered");
+    };
+    // TLS, and then nothing; and something that is no HTTP/2.
+    let silent = dial(b"").await;
+    closed(dial(b"GET / HTTP/1.1\r\nHost: opaque\r\n\r\n").await, "HTTP/1.1").await;
+    let first = dial(PREFACE).await;
+    let mut accepted = connections.next().await.unwrap().unwrap();
+    let mut read = vec![0; PREFACE.len()];
+    accepted.read_exact(&mut read).await.unwrap();
+    assert_eq!(read, PREFACE, "the reader misses the first bytes");
+    closed(dial(PREFACE).await, "the second of one").await;
+    closed(silent, "a silent client").await;
+
+    let hangup = accepted.connect_info().hangup;
+    let reading = tokio::spawn(async move { accepted.read(&mut [0]).await });
+    hangup.hang_up();
+    let ended = tokio::time::timeout(limit, reading).await.unwrap().unwrap();
+    assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
+    closed(first, "one that was hung up on").await;
+    // Its place is free.
+    let _next = dial(PREFACE).await;
+    tokio::time::timeout(limit, connections.next()).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lines_are_made_anew_when_the_material_changes() {
     let authority = Authority::new("one");
     let (zero_dir, one_dir) =

@@ -140,6 +140,17 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "A new epoch has waited for the nodes for more than 10 minutes; so does every change after it.",
         ),
         alert(
+            "OpaqueClientsLimited",
+            format!(
+                "sum by (pod) (rate({{__name__=~\"{}\",{of},reason=~\"{}\"}}[5m])) > 0",
+                "opaque_node_(connections_closed|requests_refused)_total",
+                "all|client|handshakes|limit|busy",
+            ),
+            "10m",
+            "warning",
+            "Pod {{ $labels.pod }} has refused clients at its limits for 10 minutes.",
+        ),
+        alert(
             "OpaqueCertificateExpires",
             format!(
                 "opaque_node_certificate_not_after_seconds{{{of}}} - time() < {}",
