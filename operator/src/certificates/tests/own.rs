@@ -133,8 +133,7 @@ fn revocation_lists_are_renewed_long_before_they_end() {
     assert!(check(Some(&lists)).is_err(), "a list that has run out is still taken");
 }
 
-/// At 152c974 nodes refused each other half an hour later: lists lived for half as long as
-/// certificates.
+/// At 152c974 lists lived for 45 days, and nodes refused each other from then on.
 #[test]
 fn nodes_talk_until_their_certificates_end_while_no_operator_runs() {
     let mut world = World::running();

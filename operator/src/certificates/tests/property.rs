@@ -51,7 +51,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What bears on the ends of certificates and lists.
+/// What moves the ends of certificates and lists.
 fn event_of_schedules() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => Just(Event::Reconcile(usize::MAX)),
