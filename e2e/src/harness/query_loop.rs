@@ -58,7 +58,7 @@ pub struct Summary {
     pub gap: Duration,
 }
 
-/// A running loop. Dropping it ends it.
+/// A running loop. Dropping it ends it, and tells what it has seen.
 #[derive(Debug)]
 pub struct QueryLoop {
     stop: watch::Sender<bool>,
@@ -218,6 +218,13 @@ impl Summary {
 impl Drop for QueryLoop {
     fn drop(&mut self) {
         self.task.abort();
+        // A test has failed: what became of its queries belongs to that.
+        if !*self.stop.borrow() {
+            while let Ok(outcome) = self.results.try_recv() {
+                self.note(outcome);
+            }
+            eprintln!("queries until the test failed: {:#?}", self.summary);
+        }
     }
 }
 

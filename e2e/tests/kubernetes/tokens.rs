@@ -46,8 +46,6 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
         product::ask(&alice).await?;
         let mut queries = QueryLoop::start(bob).await?;
 
-        a_node_may_not(namespace).await?;
-
         // Beside a file that holds no token.
         let patch = json!({"data": {"alice": null}, "stringData": {"broken": "short"}});
         let patch = patch.to_string();
@@ -70,6 +68,7 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
             Ok(Some(()))
         };
         poll::until("every node refuses it", REFUSED, all).await?;
+        a_node_may_not(namespace).await?;
         queries.answers(5, LIMIT).await?;
         queries.stop().await?.check()?;
         containers.check(namespace).await
