@@ -243,7 +243,8 @@ fn without_proof_a_client_is_its_address() {
             presented: None,
             hangup: Hangup::default(),
         };
-        Request::builder().extension(caller).body(()).unwrap()
+        let request = Request::builder().uri("/opaque.v1.Query/Lookup");
+        request.extension(caller).body(()).unwrap()
     };
     let one: Vec<_> =
         (1..3).map(|port| access.admit(&from(&format!("10.0.0.1:{port}"))).unwrap()).collect();

@@ -78,7 +78,7 @@ async fn a_reader_gets_everything_in_small_frames() {
     }
     assert_eq!(read, [whole, b"end".to_vec()].concat());
     drop(answer);
-    assert_eq!(memory.available_permits(), 1);
+    until("an answer that is over holds memory", || memory.available_permits() == 1).await;
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn time_in_which_the_node_makes_the_answer_is_not_the_readers() {
     assert_eq!(memory.available_permits(), 0);
     assert!(!hung_up(&hangup));
     drop(answer);
-    assert_eq!(memory.available_permits(), 1);
+    until("an answer that is over holds memory", || memory.available_permits() == 1).await;
 }
 
 struct Slow(Pin<Box<dyn futures::Stream<Item = Result<Bytes, Status>> + Send>>);

@@ -113,7 +113,9 @@ async fn a_table_with_an_owner_is_not_changed() {
     let owned =
         text.replace("\"tables\": {}", "\"tables\": {\"t\": 1}, \"owners\": {\"t\": \"t-1\"}");
     assert_ne!(owned, text);
+    drop(cluster);
     std::fs::write(&path, owned).unwrap();
+    let cluster = open(directory.path()).await;
     for table in ["t", "T"] {
         let refused = cluster.propose(load(table, 2), 1, NOW).await;
         assert!(matches!(refused, Err(CoordinationError::Owned { owner, .. }) if owner == "t-1"));
