@@ -6,7 +6,8 @@
 //! | `token` | the name of the token's file | `authorization: Bearer …` |
 //! | `none` | whoever reaches the port | nothing; only the node's own limits hold |
 //!
-//! Every client that is admitted may query; to load and to roll back takes a name in `--loader` (`rights`).
+//! Every client that is admitted may query; to load and to roll back takes a name in `--loader`
+//! (`rights`).
 //!
 //! Health checks stay open: they are another service, which [`Guard`] does not wrap.
 
