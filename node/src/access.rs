@@ -6,7 +6,8 @@
 //! | `token` | the name of the token's file | `authorization: Bearer …` |
 //! | `none` | its address | nothing |
 //!
-//! Every client that is admitted may query; to load and to roll back takes a name in `--loader` (`rights`).
+//! Every client that is admitted may query; to load and to roll back takes a name in `--loader`
+//! (`rights`).
 //!
 //! Health checks are open to all, within the limits of their address ([`Guard::open`]).
 //!

@@ -116,8 +116,8 @@ impl Cluster {
         self.directory.replicas(&self.snapshot(), &serving.map, asked, UnixMillis::now())
     }
 
-    /// Whether clients may load a table, or roll it back, as far as this node knows now. It is checked again
-    /// when the change is proposed.
+    /// Whether clients may load a table, or roll it back, as far as this node knows now. It is checked
+    /// again when the change is proposed.
     ///
     /// # Errors
     /// [`NodeError::Refused`] with the OpaqueTable that owns the table, and what to do instead.

@@ -74,7 +74,8 @@ impl Secrets {
 }
 
 impl Context {
-    /// The keys of a Secret, as they were a minute ago at most; where they did not suffice, ten seconds.
+    /// The keys of a Secret, as they were a minute ago at most; where they did not suffice, ten
+    /// seconds.
     ///
     /// # Errors
     /// When the API server cannot be asked, or refuses.

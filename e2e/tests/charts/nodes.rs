@@ -47,6 +47,7 @@ async fn a_nodes_token_writes_what_nodes_write_and_nothing_else() -> Result<()> 
     node.takes_no_table(&client).await?;
     node.touches_no_other_map().await?;
     node.writes_no_other_lease(&client).await?;
+    a_job_becomes_no_member(&control_plane).await?;
     accounts_that_are_named_alike_are_left_alone(&control_plane).await
 }
 
@@ -59,8 +60,8 @@ fn without_the_policies_a_namespaced_operator_needs_nothing_outside_its_namespac
         let kinds = objects.iter().filter_map(|object| object["kind"].as_str());
         kinds.filter(|kind| kind.starts_with("ValidatingAdmissionPolicy")).count()
     };
-    assert_eq!((policies(&with), policies(&without)), (4, 0));
-    assert_eq!(with.len() - without.len(), 4);
+    assert_eq!((policies(&with), policies(&without)), (6, 0));
+    assert_eq!(with.len() - without.len(), 6);
     for object in &without {
         assert!(object["metadata"]["namespace"].is_string(), "{}", object["kind"]);
     }
@@ -356,6 +357,33 @@ impl Node {
 
 fn mine() -> Value {
     json!({"opaque.dev/cluster": "demo"})
+}
+
+/// A prepare Job reports in an annotation, and no more.
+async fn a_job_becomes_no_member(control_plane: &ControlPlane) -> Result<()> {
+    let client = control_plane.client()?;
+    allow_all(&client, "weather-prepare").await?;
+    let leases: Api<Lease> = Api::namespaced(client, LAB);
+    let lease = serde_json::from_value(json!({
+        "metadata": {"name": "weather-prepare", "labels": {"opaque.dev/table": "weather"}},
+    }))?;
+    leases.create(&PostParams::default(), &lease).await?;
+    let job: Api<Lease> = Api::namespaced(control_plane.client_as(LAB, "weather-prepare")?, LAB);
+    let params = PatchParams::default();
+    let patch = async |metadata: Value| {
+        let patch = json!({"metadata": metadata});
+        job.patch("weather-prepare", &params, &Patch::Merge(&patch)).await.map(drop)
+    };
+    let report = json!({"annotations": {"opaque.dev/prepare": "{}"}});
+    until("the Job's rights", async || Ok(patch(report.clone()).await.ok())).await?;
+    for metadata in [
+        json!({"labels": {"opaque.dev/cluster": "demo", "opaque.dev/lease": "member"}}),
+        json!({"labels": {"opaque.dev/table": null}}),
+        json!({"finalizers": ["example.com/stays"]}),
+    ] {
+        refused(patch(metadata).await, "a prepare Job may not change labels")?;
+    }
+    Ok(())
 }
 
 /// A driver's account, which has nothing to do with Opaque.

@@ -27,8 +27,8 @@ pub struct Map {
 }
 
 impl Map {
-    /// Whether clients may change a table: one that an OpaqueTable owns, nobody may, whatever the case
-    /// of its name.
+    /// Whether clients may change a table: not one that an OpaqueTable owns, whatever the case of its
+    /// name.
     ///
     /// # Errors
     /// [`CoordinationError::Owned`].

@@ -5,8 +5,9 @@
 //! changes at a time, so that the rejection of a map is the rejection of one epoch, and an epoch
 //! that was rejected is proposed again only when its table's spec has changed.
 //!
-//! **Owners.** Each table of an OpaqueTable has its name in the map: nodes then refuse to load the table, or to
-//! roll it back. A map from before that gets the names by a proposal that changes nothing else.
+//! **Owners.** Each table of an OpaqueTable has its name in the map: nodes then refuse to load the
+//! table, or to roll it back. A map of an earlier version gets the names by a proposal that changes
+//! nothing else.
 //!
 //! **Withdrawal.** A map that waits is withdrawn as soon as a table that it changes is to have
 //! another epoch: its OpaqueTable was deleted, pins another one, or has a newer one. The nodes'
@@ -34,8 +35,8 @@ pub const TABLES: &str = "opaque.dev/tables";
 const REPLACED: i64 = 3;
 /// How long the removal of tables rests after the nodes rejected it.
 const REMOVAL_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// How long after the last proposal owners alone are proposed: nodes of an earlier version, and kinds of one,
-/// lose them again.
+/// How long after the last proposal owners alone are proposed: nodes and custom resources of an
+/// earlier version lose them again.
 const OWNERS_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// A shard map, read.

@@ -11,11 +11,18 @@ use opaque_crds::table::RejectedEpoch;
 use crate::table::fixtures::{epoch, map, table};
 use crate::table::shard_map::{Outcome, Proposal, Tables, View, propose};
 
-/// The map of generation 3 is active, with these tables of the operator, beside one that was
+/// The map of generation 3 is active, with these tables of OpaqueTables, beside one that was
 /// loaded.
 fn active(tables: &[(&str, i64)]) -> OpaqueShardMap {
-    let owned: Vec<&str> = tables.iter().map(|(name, _)| *name).collect();
-    map(3, &[&[("loaded", 5)], tables].concat(), &owned)
+    let names: Vec<&str> = tables.iter().map(|(name, _)| *name).collect();
+    let mut map = map(3, &[&[("loaded", 5)], tables].concat(), &names);
+    let active = map.status.as_mut().and_then(|status| status.active.as_mut());
+    for map in active.into_iter().chain([&mut map.spec.map]) {
+        for entry in map.tables.iter_mut().filter(|entry| names.contains(&entry.table.as_str())) {
+            entry.owner = Some(entry.table.clone());
+        }
+    }
+    map
 }
 
 /// `map` with a proposal that waits: generation 4, with this epoch of a table.
@@ -23,7 +30,8 @@ fn waiting(mut map: OpaqueShardMap, name: &str, epoch: i64) -> OpaqueShardMap {
     let proposed = &mut map.spec.map;
     proposed.generation = 4;
     proposed.tables.retain(|entry| entry.table != name);
-    proposed.tables.push(TableEpoch { table: name.into(), epoch, owner: None });
+    let owner = (name != "loaded").then(|| name.to_owned());
+    proposed.tables.push(TableEpoch { table: name.into(), epoch, owner });
     map
 }
 
