@@ -47,8 +47,8 @@ use crate::reading::Standing;
 use crate::replica::ReplicaState;
 use crate::tls::{Caller, Tls};
 
-pub use self::metrics::Gauges;
 pub use self::limits::{Limits, Permit, Refusal, client_at};
+pub use self::metrics::Gauges;
 pub use self::tokens::TokensError;
 
 /// How often tokens are read again.

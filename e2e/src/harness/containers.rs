@@ -113,7 +113,9 @@ mod tests {
         assert_eq!(before.changes(&before), Vec::<String>::new());
         assert_eq!(
             before.changes(&containers("a", 2, Some("OOMKilled"))),
-            ["node of demo-0 was restarted 0 times and is restarted 2 times, ended last as OOMKilled"]
+            [
+                "node of demo-0 was restarted 0 times and is restarted 2 times, ended last as OOMKilled"
+            ]
         );
         assert_eq!(
             before.changes(&containers("b", 0, None)),

@@ -8,9 +8,7 @@ use anyhow::{Context, Result, ensure};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use opaque_crds::OpaqueShardMap;
-use opaque_e2e::harness::{
-    self, Containers, Faults, QueryLoop, Question, measured, product,
-};
+use opaque_e2e::harness::{self, Containers, Faults, QueryLoop, Question, measured, product};
 use opaque_e2e::poll;
 use tokio::time::Instant;
 

@@ -7,8 +7,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use opaque_crds::shard_map::ShardMap;
 use opaque_crds::cluster::MissingTable;
+use opaque_crds::shard_map::ShardMap;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
 use serde::Deserialize;
 

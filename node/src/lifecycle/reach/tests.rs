@@ -12,10 +12,15 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::call::{Description, EvaluateCall, EvaluateReply, Greeter, NumberedRow, RowsCall, ShardCaller};
+use crate::call::{
+    Description, EvaluateCall, EvaluateReply, Greeter, NumberedRow, RowsCall, ShardCaller,
+};
 use crate::cluster::tests::local;
 use crate::config::{Args, Config};
-use crate::coordination::{Change, Coordination, CoordinationError, FileCoordination, Leader, Leadership, MemberRecord, Outcome, Waited};
+use crate::coordination::{
+    Change, Coordination, CoordinationError, FileCoordination, Leader, Leadership, MemberRecord,
+    Outcome, Waited,
+};
 use crate::coordinator::Coordinator;
 use crate::lifecycle::{ProbeMetrics, TurnedAway};
 use crate::loader::Loader;

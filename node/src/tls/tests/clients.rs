@@ -170,7 +170,8 @@ async fn a_revoked_client_cannot_connect_anew() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (_stop, stopped) = watch::channel(false);
-    let mut connections = accept(listener, tls.clone(), Material::client_listener, gate(16), stopped);
+    let mut connections =
+        accept(listener, tls.clone(), Material::client_listener, gate(16), stopped);
     let held = async move {
         let mut held = Vec::new();
         while let Some(connection) = connections.next().await {

@@ -60,7 +60,7 @@ fn facts(pods: [(State, &[i64]); 4]) -> Facts {
     }
     let map = |generation| {
         json!({
-            "generation": generation, "placementVersion": 1, "virtualNodes": 64, "shards": [],
+            "generation": generation, "placementVersion": 1, "virtualNodes": 64, "shards": [{"id": 0, "weight": 1}, {"id": 1, "weight": 1}],
             "tables": [], "proposedAt": "2026-01-01T00:00:00Z",
         })
     };
