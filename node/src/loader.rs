@@ -105,10 +105,10 @@ impl Loader {
         }
     }
 
-    /// Every table of a proposed map. What a generation of `held` has at the same epoch and the same
-    /// shards is shared with it, so that a new epoch of one table costs nothing for the others. A table
-    /// that the proposal leaves as it is in `active` is taken from there, missing or not: one that cannot
-    /// be loaded keeps no other from getting its new epoch.
+    /// Every table of a proposed map. What a generation of `held` has at the same epoch and the
+    /// same shards is shared with it, so that a new epoch of one table costs nothing for the
+    /// others. A table that the proposal leaves as it is in `active` is taken from there, missing
+    /// or not: one that cannot be loaded keeps no other from getting its new epoch.
     ///
     /// # Errors
     /// The first table that cannot be loaded, with the object of the store that is missing or damaged.

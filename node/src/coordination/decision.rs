@@ -65,8 +65,8 @@ pub fn alive<'a>(
     members.iter().filter(move |member| now.since(member.heartbeat) <= ttl)
 }
 
-/// Whether every shard of `map` has a live replica that serves its generation, and one for each of its
-/// tables.
+/// Whether every shard of `map` has a live replica that serves its generation, and one for each of
+/// its tables.
 pub fn serving(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Duration) -> bool {
     let serving =
         alive(members, now, ttl).filter(|member| member.active_generation == map.generation);
