@@ -63,8 +63,8 @@ impl Cluster {
             .ok_or_else(|| NodeError::NotReady("this node is still loading".into()))
     }
 
-    /// A table in the active generation, whether this node has its shard's part of it or other replicas
-    /// only.
+    /// A table in the active generation, whether this node has its shard's part of it or other
+    /// replicas only.
     ///
     /// # Errors
     /// [`NodeError::ShardUnavailable`] for a table of which not even its description is known here.

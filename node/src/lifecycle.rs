@@ -202,8 +202,8 @@ impl Lifecycle {
         self.waits(&reason).await;
     }
 
-    /// Loads the active generation, or as many of its tables as can be loaded, and serves it. What is
-    /// missing then is loaded [beside everything else](missing).
+    /// Loads the active generation, or as many of its tables as can be loaded, and serves it. What
+    /// is missing then is loaded [beside everything else](missing).
     async fn catch_up_with(&self, active: &Map) {
         let generation = active.generation;
         if self.local.generation(generation).is_none() {

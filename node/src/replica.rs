@@ -347,8 +347,9 @@ impl Directory {
     }
 
     /// The replicas of every shard of `map`: this node itself, then live replicas that hold the
-    /// generation in turn, then the others, which may have just come back. Those that lack the table
-    /// which is asked come last, this node after all others: their records may be out of date.
+    /// generation in turn, then the others, which may have just come back. Those that lack the
+    /// table which is asked come last, this node after all others: their records may be out of
+    /// date.
     pub fn replicas(
         &self,
         snapshot: &Snapshot,
@@ -425,8 +426,8 @@ pub fn holders(
     map.shards.ids().map(of_shard).collect()
 }
 
-/// Live nodes other than `own_name` that may describe a table of `map`: first those that serve it, then
-/// those that lack it too and may know of it from another.
+/// Live nodes other than `own_name` that may describe a table of `map`: first those that serve it,
+/// then those that lack it too and may know of it from another.
 pub fn describers(
     snapshot: &Snapshot,
     map: &Map,

@@ -62,11 +62,12 @@ impl Serving {
         self.map.tables.is_empty() || !self.tables.is_empty()
     }
 
-    /// What is known of a table, whether it is held here or by other replicas only. SQL folds case; names
-    /// of tables differ in more than that, because a proposal checks it.
+    /// What is known of a table, whether it is held here or by other replicas only. SQL folds case;
+    /// names of tables differ in more than that, because a proposal checks it.
     ///
     /// # Errors
-    /// [`NodeError::TableMissing`] for a table of the map, [`NodeError::UnknownTable`] for any other.
+    /// [`NodeError::TableMissing`] for a table of the map, [`NodeError::UnknownTable`] for any
+    /// other.
     pub fn table(&self, name: &str) -> Result<&Arc<ServedTable>, NodeError> {
         let mut tables = self.tables.iter().chain(&self.described);
         if let Some((_, table)) = tables.find(|(table, _)| table.eq_ignore_ascii_case(name)) {

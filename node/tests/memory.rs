@@ -72,7 +72,7 @@ async fn measure() {
         proposed_at: UnixMillis(0),
     };
     let loader = Loader::new(0, store, CpuPool::new(2, 8).unwrap(), 2);
-    let plan = loader.plan(&map, &[]).await.unwrap();
+    let plan = loader.plan(&map, None, &[]).await.unwrap();
     let need = plan.need();
     let before = status("VmRSS");
     let serving = Arc::new(loader.carry_out(plan, &|_| {}).await.unwrap());

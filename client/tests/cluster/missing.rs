@@ -1,4 +1,5 @@
-//! One table that cannot be loaded takes nothing else out, and is answered as long as one replica has it.
+//! One table that cannot be loaded takes nothing else out, and is answered as long as one replica
+//! has it.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -52,7 +52,8 @@ pub struct OpaqueClusterStatus {
     /// Tables that are served.
     #[serde(default)]
     pub tables: i32,
-    /// Tables that pods cannot serve, the first 100; those that no pod of the shard serves come first.
+    /// Tables that pods cannot serve, the first 100; those that no pod of the shard serves come
+    /// first.
     #[schemars(length(max = 100))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_tables: Vec<MissingTable>,

@@ -1,10 +1,11 @@
-//! Tables of the active generation that could not be loaded: this node coordinates their queries, and loads
-//! them again, beside everything else that it does.
+//! Tables of the active generation that could not be loaded: this node coordinates their queries,
+//! and loads them again, beside everything else that it does.
 //!
-//! **Flow.** A table that is found missing is described at once: by the store, or by a peer where the
-//! store's copy is damaged or gone. From then on this node answers for it through other replicas. It is
-//! loaded again after a pause that doubles with each failure, one table at a time, until it is here or the
-//! active generation no longer has it. What is loaded is added to every generation that lacks it.
+//! **Flow.** A table that is found missing is described at once: by the store, or by a peer where
+//! the store's copy is damaged or gone. From then on this node answers for it through other
+//! replicas. It is loaded again after a pause that doubles with each failure, one table at a time,
+//! until it is here or the active generation no longer has it. What is loaded is added to every
+//! generation that lacks it.
 
 mod turns;
 
@@ -32,7 +33,8 @@ const DESCRIBING: Duration = Duration::from_secs(10);
 const ASKED: usize = 8;
 
 impl Lifecycle {
-    /// Says what this node serves of a generation that is active, and lets clients in if that is anything.
+    /// Says what this node serves of a generation that is active, and lets clients in if that is
+    /// anything.
     pub(super) async fn goes_live(&self, generation: u64) {
         let Some(serving) = self.local.generation(generation) else { return };
         self.state.lacks(&serving.missing);
@@ -63,7 +65,8 @@ impl Lifecycle {
         }
     }
 
-    /// One turn: the description of what has just been found missing, or another attempt to load one table.
+    /// One turn: the description of what has just been found missing, or another attempt to load
+    /// one table.
     async fn mend_next(&self, loader: &Loader, turns: &mut Turns) {
         let active = self.active_now().and_then(|active| self.local.generation(active));
         let Some(serving) = active.filter(|serving| !serving.is_whole()) else {
@@ -88,7 +91,8 @@ impl Lifecycle {
         }
     }
 
-    /// Loads one table, unless the active generation lets it go meanwhile; false if it is still missing.
+    /// Loads one table, unless the active generation lets it go meanwhile; false if it is still
+    /// missing.
     async fn load_again(&self, loader: &Loader, map: &Map, table: &str, epoch: u64) -> bool {
         let alone = Map { tables: [(table.to_owned(), epoch)].into(), ..map.clone() };
         let held = self.local.in_memory();
@@ -148,8 +152,8 @@ impl Lifecycle {
         .await;
     }
 
-    /// A table as a peer describes it. Where the store has the manifest and a public part is damaged, the
-    /// peer's manifest has to be the same.
+    /// A table as a peer describes it. Where the store has the manifest and a public part is
+    /// damaged, the peer's manifest has to be the same.
     async fn described_by_peers(
         &self,
         loader: &Loader,

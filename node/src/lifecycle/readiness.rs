@@ -110,8 +110,8 @@ impl Lifecycle {
 
 /// Why a node lets no clients in that holds these generations, oldest first; none if it does.
 ///
-/// A node that lacks some tables of the active generation answers for the others, and for those through
-/// its peers. While it loads the active generation it answers from the one before.
+/// A node that lacks some tables of the active generation answers for the others, and for those
+/// through its peers. While it loads the active generation it answers from the one before.
 fn refusal(retiring: bool, active: Option<u64>, held: &[Arc<Serving>]) -> Option<&'static str> {
     let newest = held.iter().rev().find(|serving| Some(serving.map.generation) <= active);
     match newest {

@@ -1,5 +1,5 @@
-//! A table without any shard's part: what a node needs to coordinate queries of a table that it cannot
-//! load itself.
+//! A table without any shard's part: what a node needs to coordinate queries of a table that it
+//! cannot load itself.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The description of a table on its way between two nodes: sent whole, checked while it is received.
+//! The description of a table on its way between two nodes: sent whole, checked while it is
+//! received.
 
 use std::fmt::Display;
 
@@ -26,8 +27,8 @@ pub(crate) fn messages(
     std::iter::once(size).chain(chunks).map(|part| DescribeResponse { part: Some(part) })
 }
 
-/// Reads the description of an epoch of a table. Nothing larger than a description can be is taken, and
-/// every public part has the digest that the manifest names.
+/// Reads the description of an epoch of a table. Nothing larger than a description can be is taken,
+/// and every public part has the digest that the manifest names.
 ///
 /// # Errors
 /// [`CallError::TryAnother`] for whatever is wrong with it.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use opaque_node::call::{
-    CallError, Description, EvaluateCall, EvaluateReply, Greeter, NumberedRow, Replica, RowsCall,
-    ShardCaller,
+    CallError, Description, EvaluateCall, EvaluateReply, Greeter, Hello, NumberedRow, Replica,
+    RowsCall, ShardCaller,
 };
 use opaque_node::coordination::{Map, UnixMillis};
 use opaque_node::coordinator::{Coordinator, Replicas};

@@ -3,9 +3,14 @@
 use opaque_crds::cluster::MissingTable;
 
 use super::facts::Member;
+use crate::context::shorten;
 
 /// Most of them in status; those that nobody serves come first.
 const REPORTED: usize = 100;
+/// Longest table, pod and reason that the kind takes.
+const TABLE: usize = 63;
+const POD: usize = 253;
+const REASON: usize = 1024;
 
 /// The tables that `members` miss. A pod that is not `ready` serves none.
 pub(super) fn missing(members: &[Member], ready: impl Fn(&str) -> bool) -> Vec<MissingTable> {
@@ -42,9 +47,15 @@ impl Member {
     }
 }
 
-/// Those for status.
+/// Those for status. A node's record must not make a status that the API server refuses.
 pub(super) fn reported(missing: &[MissingTable]) -> Vec<MissingTable> {
-    missing.iter().take(REPORTED).cloned().collect()
+    let entry = |entry: &MissingTable| MissingTable {
+        table: shorten(&entry.table, TABLE),
+        pod: shorten(&entry.pod, POD),
+        reason: shorten(&entry.reason, REASON),
+        ..entry.clone()
+    };
+    missing.iter().take(REPORTED).map(entry).collect()
 }
 
 /// One of them in words.
@@ -179,6 +190,11 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let told = report(&[member("demo-shard-0-1", 0, &many)]);
         assert_eq!(told.missing_tables.len(), REPORTED);
+        let mut hostile = member(&"p".repeat(300), 0, &[]);
+        hostile.missing = [("t".repeat(100), "r".repeat(5_000))].into();
+        let told = report(&[hostile]).missing_tables.remove(0);
+        let lengths = [told.table.len(), told.pod.len(), told.reason.len()];
+        assert_eq!(lengths, [TABLE, POD, REASON]);
         assert_eq!(
             report(&[]).conditions.iter().find(|c| c.type_ == "Degraded").unwrap().status,
             "False"

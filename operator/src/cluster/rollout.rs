@@ -8,9 +8,10 @@
 //! available: ready for some seconds, since a pod that has just become ready may lose it again. So a set may be
 //! changed if all its pods are available, or if the first to be replaced is not ready.
 //!
-//! A pod that lacks a table which another pod of its shard serves does not count as updated: until it has loaded
-//! the table, only pods that lack something or are not ready are replaced, since any other might be the last to
-//! serve it. What no pod of a shard can load holds up nothing: a new template may be what mends it.
+//! A pod that lacks a table which another pod of its shard serves does not count as updated: until
+//! it has loaded the table, only pods that lack something or are not ready are replaced, since any
+//! other might be the last to serve it. What no pod of a shard can load holds up nothing: a new
+//! template may be what mends it.
 //!
 //! A template that somebody has edited by hand, while the cluster was paused perhaps, is put back by the same rules.
 
@@ -234,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_template_that_would_mend_a_pod_reaches_it() {
-        // The pod that lacks a table is the first to be replaced, and the only one until it is whole.
+        // The pod that lacks a table is the first to be replaced, and the only one until it is
+        // whole.
         let old = shard(false, &[true, true, true]);
         let lacks = lacking(&old, &[false, false, true]);
         assert_eq!(

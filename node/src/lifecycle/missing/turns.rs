@@ -58,8 +58,8 @@ impl Turns {
         self.tables.insert(table.to_owned(), Turn { failures, due, ..turn });
     }
 
-    /// The pause after so many failures. Up to a fifth of it is left out, by node, table and count: nodes
-    /// that were started together do not ask the store together.
+    /// The pause after so many failures. Up to a fifth of it is left out, by node, table and count:
+    /// nodes that were started together do not ask the store together.
     fn pause(&self, table: &str, failures: u32) -> Duration {
         let pause = FIRST.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST);
         let mut hasher = blake3::Hasher::new();
@@ -86,10 +86,7 @@ mod tests {
             let pause = turns.pause("t", failures);
             assert!(pause <= full && pause >= full.mul_f64(0.8), "{failures}: {pause:?}");
         }
-        assert_eq!(
-            turns.pause("t", u32::MAX).as_secs().clamp(48, 60),
-            turns.pause("t", u32::MAX).as_secs()
-        );
+        assert!((48..=60).contains(&turns.pause("t", u32::MAX).as_secs()));
         assert_ne!(turns.pause("t", 9), turns.pause("u", 9));
         assert_ne!(turns.pause("t", 9), Turns::new("shard-0-1").pause("t", 9));
     }
