@@ -57,6 +57,8 @@ impl Fixture {
         let data = self.data();
         let arguments = [&["dev", "--data-dir", data.to_str().unwrap()], more].concat();
         let mut command = self.command(&arguments);
+        // Nodes get twice that time to end.
+        command.env("OPAQUE_QUERY_DEADLINE_S", "1");
         let _alone = programs();
         Running(command.spawn().unwrap())
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use opaque_proto::v1;
 use tokio::time::{sleep, timeout};
 
+use crate::call::Replica;
 use crate::coordination::{
     Change, Coordination, CoordinationError, Outcome, Snapshot, UnixMillis, alive, serving,
 };
@@ -28,6 +29,7 @@ const UNHEARD: &str = "proposing, with an answer lost; the change may still come
 pub struct Cluster {
     coordination: Arc<dyn Coordination>,
     local: Arc<LocalShard>,
+    own_name: String,
     shard: u32,
     directory: Directory,
     member_ttl: Duration,
@@ -42,8 +44,8 @@ impl Cluster {
         shard: u32,
     ) -> Self {
         let member_ttl = coordination.rhythm().member_ttl;
-        let directory = Directory::new(own_name, member_ttl);
-        Self { coordination, local, shard, directory, member_ttl }
+        let directory = Directory::new(own_name.clone(), member_ttl);
+        Self { coordination, local, own_name, shard, directory, member_ttl }
     }
 
     /// The active generation, loaded.
@@ -113,7 +115,16 @@ impl Cluster {
     pub fn replicas(&self, serving: &Serving, table: &ServedTable) -> Replicas {
         let table = table.manifest.schema.table();
         let asked = Asked { table, here: serving.tables.contains_key(table) };
-        self.directory.replicas(&self.snapshot(), &serving.map, asked, UnixMillis::now())
+        let mut replicas =
+            self.directory.replicas(&self.snapshot(), &serving.map, asked, UnixMillis::now());
+        // A node that has left the cluster goes on with the queries that had reached it.
+        if let Some(own) = replicas.get_mut(&self.shard).filter(|_| asked.here)
+            && own.iter().all(|replica| replica.node != self.own_name)
+        {
+            let (node, address) = (self.own_name.clone(), String::new());
+            own.insert(0, Replica { node, shard: self.shard, address });
+        }
+        replicas
     }
 
     /// Whether clients may load a table, or roll it back, as far as this node knows now. It is checked
@@ -276,7 +287,7 @@ impl Cluster {
     }
 
     /// Every node of the active map, dead ones and this one included.
-    pub fn nodes(&self) -> Vec<crate::call::Replica> {
+    pub fn nodes(&self) -> Vec<Replica> {
         let snapshot = self.snapshot();
         let Some(map) = &snapshot.active else { return Vec::new() };
         let members = snapshot.members.iter();

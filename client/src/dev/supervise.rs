@@ -13,13 +13,23 @@ use super::{
     process, say,
 };
 
-/// How long nodes may drain before they are killed: longer than the 70 s that a node gives its
-/// connections and its farewell (`drain` and `LEAVE` in opaque-ops).
-const GRACE: Duration = Duration::from_secs(80);
+/// Longest that one query may take, unless the variable that nodes read says otherwise.
+const QUERY_DEADLINE_SECONDS: u64 = 30;
+/// What a node needs to end beside twice that time, and some seconds more.
+const GRACE_SECONDS: u64 = 20;
 /// Deaths of one node before the cluster has served once, after which it is given up.
 const FIRST_DEATHS: u32 = 3;
 /// A node that ran this long starts anew without delay.
 const STEADY: Duration = Duration::from_secs(60);
+
+/// How long nodes may drain before they are killed: longer than a node gives its connections and its
+/// farewell (`grace` in opaque-ops).
+fn grace() -> Duration {
+    let deadline = std::env::var("OPAQUE_QUERY_DEADLINE_S").ok();
+    let deadline = deadline.and_then(|seconds| seconds.parse().ok());
+    let twice = deadline.unwrap_or(QUERY_DEADLINE_SECONDS).saturating_mul(2);
+    Duration::from_secs(twice.saturating_add(GRACE_SECONDS))
+}
 
 /// How long to wait before a node that died `deaths` times in short order starts again.
 fn backoff(deaths: u32) -> Duration {
@@ -117,7 +127,7 @@ impl<'a> Supervisor<'a> {
 
     /// Lets every node drain, until their time is over or `at_once` comes; then kills what is left.
     pub(crate) async fn stop(self, at_once: impl Future<Output = ()>) {
-        let mut at_once = pin!(timeout(GRACE, at_once));
+        let mut at_once = pin!(timeout(grace(), at_once));
         // Why nobody is waited for any more.
         let mut over = None;
         for watched in &self.children {

@@ -109,11 +109,12 @@ async fn rejected(namespace: &Namespace, table: &str) -> Result<String> {
 async fn waiting(namespace: &Namespace, table: &str) -> Result<bool> {
     let map = namespace.api::<OpaqueShardMap>().get("demo").await?;
     let status = map.status.context("the map has no status")?;
-    let proposed = map.spec.map;
     let active = status.active.context("no map is active")?.generation;
-    let rejected = status.rejected.iter().any(|one| one.generation == proposed.generation);
+    let mut given_up = status.rejected.iter().chain(&map.spec.withdrawn);
+    let given_up = given_up.any(|one| one.generation == map.spec.map.generation);
+    let proposed = map.spec.map;
     let has = proposed.tables.iter().any(|entry| entry.table == table);
-    Ok(has && proposed.generation > active && !rejected)
+    Ok(has && proposed.generation > active && !given_up)
 }
 
 /// How many numbers of MiB a text has.

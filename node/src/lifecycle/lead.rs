@@ -93,7 +93,7 @@ impl Progress {
     }
 
     /// What is to be noted for the next leader, if it is time.
-    fn to_note(&mut self, now: Instant) -> Option<Waited> {
+    fn note(&mut self, now: Instant) -> Option<Waited> {
         let waited = self.waited(now);
         if waited < self.noted.saturating_add(NOTE) {
             return None;
@@ -230,7 +230,7 @@ impl Lifecycle {
             progress.elapsed(map.generation, covers, snapshot.waited, Instant::now())
         });
         self.state.waits(elapsed.total);
-        if let (Some(_), Some(waited)) = (proposed, progress.to_note(Instant::now()))
+        if let (Some(_), Some(waited)) = (proposed, progress.note(Instant::now()))
             && let Err(error) = self.coordination.note_wait(leadership, waited).await
         {
             // The decision below meets whatever it was, and this will be noted again.
@@ -396,7 +396,7 @@ mod tests {
                 for second in 0..=seconds {
                     let now = at(passed + second);
                     counted = progress.elapsed(7, false, noted, now).total.as_secs();
-                    noted = progress.to_note(now).or(noted);
+                    noted = progress.note(now).or(noted);
                 }
                 passed += seconds;
                 prop_assert!(counted <= passed, "{counted} s of {passed} s");

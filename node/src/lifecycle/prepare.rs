@@ -212,7 +212,8 @@ impl Lifecycle {
         let is = |map: &Option<Map>| map.as_ref().is_some_and(|map| map.generation == generation);
         let unwanted = |snapshot: &Arc<Snapshot>| {
             let loading = self.state.preparing() == Some(generation);
-            !is(&snapshot.proposed) && !(loading && is(&snapshot.active))
+            let wanted = is(&snapshot.proposed) || (loading && is(&snapshot.active));
+            !wanted
         };
         // The sender lives as long as the coordination.
         let _ = self.coordination.watch().wait_for(unwanted).await;

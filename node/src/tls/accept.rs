@@ -38,12 +38,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What a client sends first over HTTP/2.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Tells which client is at the other end.
+pub type Naming = Box<dyn Fn(&Caller) -> Arc<str> + Send + Sync>;
+
 /// How many connections a listener has.
 pub struct Gate {
     /// In all, and of each client.
     pub limits: Limits,
     /// The client at the other end.
-    pub client: Box<dyn Fn(&Caller) -> Arc<str> + Send + Sync>,
+    pub client: Naming,
     /// Where closed connections are counted.
     pub metrics: Metrics,
 }
