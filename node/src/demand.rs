@@ -130,7 +130,8 @@ mod tests {
 
     fn assignment(geometry: &Geometry, shards: u32) -> Assignment {
         let partitions = (0..geometry.partitions()).map(|partition| partition % shards).collect();
-        let planes: Vec<u32> = (0..geometry.planes() as u32).map(|plane| plane % shards).collect();
+        let planes = u32::try_from(geometry.planes()).unwrap();
+        let planes: Vec<u32> = (0..planes).map(|plane| plane % shards).collect();
         Assignment::new(partitions, &planes)
     }
 

@@ -29,7 +29,7 @@ mod metrics;
 mod reload;
 mod verify;
 
-pub use accept::{Caller, Connection, Gate, Hangup, accept};
+pub use accept::{Caller, Connection, Gate, Hangup, Naming, accept};
 pub use error::{PeerError, TlsError};
 pub use line::Line;
 pub use material::{Material, Settings};

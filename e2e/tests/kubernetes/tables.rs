@@ -82,12 +82,9 @@ pub(crate) fn cities_table(name: &str, source: &Value, searchable: &[&str]) -> S
         ("timezone", "TEXT", false),
     ];
     let mut columns = vec![json!({"name": "id", "type": "INT", "role": "key"})];
-    columns.extend(payload.map(|(name, of, nulls)| {
-        let mut column = json!({"name": name, "type": of, "nullable": nulls});
-        if searchable.contains(&name) {
-            column["role"] = "index".into();
-        }
-        column
+    columns.extend(payload.map(|(name, of, nulls)| match searchable.contains(&name) {
+        true => json!({"name": name, "type": of, "nullable": nulls, "role": "index"}),
+        false => json!({"name": name, "type": of, "nullable": nulls}),
     }));
     json!({
         "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable", "metadata": {"name": name},

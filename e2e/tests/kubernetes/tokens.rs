@@ -101,9 +101,9 @@ async fn a_node_may_not(namespace: &Namespace) -> Result<()> {
     // The next generation of the map, and something else.
     let next = |change: Value| {
         let mut next = spec.clone();
-        next["map"]["generation"] = (map.spec.map.generation + 1).into();
-        for (name, value) in change.as_object().into_iter().flatten() {
-            next["map"][name] = value.clone();
+        if let Some(fields) = next.pointer_mut("/map").and_then(Value::as_object_mut) {
+            fields.insert("generation".into(), (map.spec.map.generation + 1).into());
+            fields.extend(change.as_object().cloned().unwrap_or_default());
         }
         json!({ "spec": next })
     };

@@ -68,7 +68,8 @@ impl Test {
         }
         let lost = self
             .status("nobody has it", |status| {
-                status.missing_tables.len() == 2 && !status.missing_tables[0].elsewhere
+                let missing = &status.missing_tables;
+                missing.len() == 2 && missing.first().is_some_and(|first| !first.elsewhere)
             })
             .await?;
         ensure!(truth(&lost, "Available") == Some(("True", "Serving")), "the others are served");

@@ -157,10 +157,13 @@ impl Coordination for Frozen {
     }
 }
 
+/// What a node says of itself, and what it holds.
+type House = (Arc<ReplicaState>, Arc<LocalShard>);
+
 /// The ways between the nodes.
 #[derive(Default)]
 struct Street {
-    nodes: Mutex<BTreeMap<String, (Arc<ReplicaState>, Arc<LocalShard>)>>,
+    nodes: Mutex<BTreeMap<String, House>>,
     /// From whom to whom nothing gets through.
     blocked: Mutex<BTreeSet<(&'static str, &'static str)>>,
     /// A generation that everybody claims to serve.
