@@ -5,7 +5,7 @@
 //! node itself has nothing to send, no time counts.
 //!
 //! **Guarantees.** A reader that takes nothing for a minute, or less than 16 KiB a second over the
-//! whole, is given up: what the answer holds is dropped ([`holding`]), and the stream ends with
+//! whole, is given up: what the answer holds is dropped (`holding`), and the stream ends with
 //! `DEADLINE_EXCEEDED` once it is read on. If it is not, its connection is closed after another
 //! minute: nothing else ends a stream whose reader does not read.
 //!

@@ -5,7 +5,7 @@
 //! is under way, so that a load needs little more memory than what it loads; planes are built one at a time,
 //! so that queries, which run on the same pool, wait for one at most.
 //!
-//! **Admission.** Manifests tell what a load takes of memory ([`need`]). A [`Plan`] that does not
+//! **Admission.** Manifests tell what a load takes of memory (`need`). A [`Plan`] that does not
 //! fit is refused before anything is fetched ([`crate::memory`]).
 
 mod need;

@@ -1,5 +1,5 @@
 //! What manifests say of a load's memory, against what a process really takes.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 use std::process::Command;
@@ -87,7 +87,8 @@ async fn measure() {
     assert_eq!(need.resident, resident_bytes([&serving]));
     assert!(need.resident > 80 * MIB, "too small to measure");
     assert!(after + MIB >= need.resident, "{after} of {} bytes", need.resident);
-    assert!(after <= need.resident + MARGIN, "{after} of {} bytes", need.resident);
+    // The allocator may keep what building has let go; the next load builds in it.
+    assert!(after <= need.resident + need.building + MARGIN, "{after} of {need:?}");
     assert!(peak <= need.resident + need.building + MARGIN, "{peak} of {need:?}");
 }
 
