@@ -251,7 +251,7 @@ mod tests {
         // What no pod can load is not lacking: see `missing`.
         let everywhere = lacking(&old, &[false; 3]);
         assert_eq!(
-            (plan(&[everywhere.clone()]), everywhere.partition()),
+            (plan(std::slice::from_ref(&everywhere)), everywhere.partition()),
             (vec![Verdict::Apply], 0)
         );
     }

@@ -53,9 +53,12 @@ fn decide(map: &OpaqueShardMap, readable: &[OpaqueTable]) -> Outcome {
     propose(&View::new(map), &tables, Timestamp::from_second(1_000_000).unwrap())
 }
 
+/// A generation and its tables.
+type Next = (i64, Vec<(String, i64)>);
+
 /// The reason, and the map that takes the place.
 #[track_caller]
-fn withdrawn(outcome: Outcome) -> (String, Option<(i64, Vec<(String, i64)>)>) {
+fn withdrawn(outcome: Outcome) -> (String, Option<Next>) {
     let Outcome::Propose(Proposal { map, withdraws, owned: _ }) = outcome else {
         panic!("{outcome:?}");
     };
