@@ -118,6 +118,13 @@ impl NodeError {
         Self::Memory(shortage.to_string())
     }
 
+    /// Rows of a load do not fit into memory.
+    pub fn rows_memory(shortage: Shortage) -> Self {
+        Self::Refused(format!(
+            "the rows do not fit beside what this node serves: {shortage}; or load by an OpaqueTable, whose Job has memory of its own"
+        ))
+    }
+
     /// Tables for registered keys do not fit into memory, where queries with inline keys need none.
     pub fn registered_memory(shortage: Shortage) -> Self {
         Self::Memory(format!("registered keys: {shortage}; or ask with --keys inline"))

@@ -16,7 +16,7 @@ use self::generations::Generations;
 use crate::call::{EvaluateCall, EvaluateReply, NumberedRow, RowsCall};
 use crate::demand::{self, Part};
 use crate::error::NodeError;
-use crate::memory::Memory;
+use crate::memory::{Memory, Need, Reservation};
 use crate::pass::{Evaluated, Request};
 use crate::placement::Shards;
 use crate::pool::CpuPool;
@@ -116,6 +116,15 @@ impl LocalShard {
             memory.merge(self.reserve(missing)?);
         }
         Ok(memory)
+    }
+
+    /// Memory for rows of a load, beside the tables in memory, until the reservation is dropped.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] when too little is left.
+    pub fn reserve_rows(&self, bytes: u64) -> Result<Reservation, NodeError> {
+        let need = Need { resident: 0, building: bytes };
+        self.resident.admit(self.resident_bytes(), need).map_err(NodeError::rows_memory)
     }
 
     /// The generation, if it is loaded here.

@@ -10,8 +10,9 @@
 //! **Guarantees.** What was admitted and is not resident yet is reserved, so that two admissions at
 //! a time cannot take the same bytes.
 //!
-//! **Limits.** A query that still reads a table which was let go keeps it in memory; rows of an
-//! `opaque load` through this node have a bound of their own (`--load-memory-mib`).
+//! **Limits.** A query that still reads a table which was let go keeps it in memory. Rows of an
+//! `opaque load` through this node are admitted as they come; what is made of them before it is
+//! written, a few partitions and the sums of a hint, is not.
 
 mod limit;
 

@@ -18,10 +18,10 @@ fn csv(price: i64) -> String {
     (0..500).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{price}\n"))
 }
 
-/// Rows of more than 3 KB, so that the index has a whole plane: 80 MiB on one shard.
-fn wide() -> String {
+/// Rows of more than 3 KB, so that the index has a whole plane: 80 MiB on one shard for 2,000.
+fn wide(rows: u32) -> String {
     let text = |i: u32| format!("{i:06}").repeat(550);
-    (0..2_000).fold("n,text\n".to_owned(), |csv, i| csv + &format!("{i},{}\n", text(i)))
+    (0..rows).fold("n,text\n".to_owned(), |csv, i| csv + &format!("{i},{}\n", text(i)))
 }
 
 const WIDE: &str = "CREATE TABLE wide (n INT KEY, text TEXT)";
@@ -68,7 +68,7 @@ async fn a_table_that_does_not_fit_is_refused_with_numbers_and_no_other_suffers(
     let pids = nodes.map(|node| cluster.pid(node));
     let stop = Arc::new(AtomicBool::new(false));
     let asking = keep_asking(cluster.client(), &stop);
-    let refused = load(&cluster, "shard-0-0", WIDE, &wide()).await.unwrap();
+    let refused = load(&cluster, "shard-0-0", WIDE, &wide(2_000)).await.unwrap();
     let said = text(&refused.stderr);
     println!("{said}");
     assert!(!refused.status.success());
@@ -84,6 +84,21 @@ async fn a_table_that_does_not_fit_is_refused_with_numbers_and_no_other_suffers(
     assert!(!cluster.ok(&["tables"]).contains("wide"));
     // What fits is loaded as ever.
     cluster.load(SCHEMA, &csv(1));
+    assert_eq!(rows(&cluster.client(), PRICE).await, [[int(1)]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_do_not_fit_beside_what_is_served_are_refused_as_they_come() {
+    let cluster = Cluster::start_limited(&["--shards", "1"], 160).await;
+    cluster.load(SCHEMA, &csv(1));
+    let pid = cluster.pid("shard-0-0");
+    // More than 30 MiB of rows, where 36 MiB are for them and all tables.
+    let refused = load(&cluster, "shard-0-0", WIDE, &wide(10_000)).await.unwrap();
+    let said = text(&refused.stderr);
+    println!("{said}");
+    assert!(!refused.status.success() && said.contains("nothing was published"), "{said}");
+    assert!(said.contains("16 MiB of memory are required"), "{said}");
+    assert_eq!(cluster.pid("shard-0-0"), pid, "the process ended");
     assert_eq!(rows(&cluster.client(), PRICE).await, [[int(1)]]);
 }
 
@@ -126,7 +141,7 @@ async fn a_load_that_kills_one_replica_kills_no_other() {
     cluster.load_example("weather", "weather.csv");
     cluster.until_whole(2).await;
     let (first, second) = ("shard-0-0", cluster.pid("shard-0-1"));
-    let loading = load(&cluster, "shard-0-1", WIDE, &wide());
+    let loading = load(&cluster, "shard-0-1", WIDE, &wide(2_000));
     wait_until("the first replica prepares", || {
         cluster.member(first).is_some_and(|member| member["preparing"].is_u64())
     })
@@ -143,6 +158,6 @@ async fn a_load_that_kills_one_replica_kills_no_other() {
     assert_eq!(cluster.pid("shard-0-1"), second, "the other replica followed");
     assert_eq!(rows(&cluster.client_of("shard-0-1"), CAIRO).await.len(), 1);
     // It was no matter of the table: asked for again, it is loaded.
-    let loaded = load(&cluster, "shard-0-1", WIDE, &wide()).await.unwrap();
+    let loaded = load(&cluster, "shard-0-1", WIDE, &wide(2_000)).await.unwrap();
     assert!(loaded.status.success(), "{}", text(&loaded.stderr));
 }

@@ -24,6 +24,8 @@ use crate::config::Config;
 use crate::coordination::{Change, UnixMillis};
 use crate::description::description;
 use crate::error::NodeError;
+use crate::local::LocalShard;
+use crate::memory::Reservation;
 use crate::pace::{Pace, Reading};
 use crate::prepare::{self, Progress};
 use crate::registry::store_error;
@@ -31,6 +33,8 @@ use crate::store::{Store, Writer};
 
 /// Memory that a row takes beside its bytes.
 const ROW_OVERHEAD: usize = 64;
+/// Bytes by which memory for rows is reserved.
+const RESERVED_STEP: u64 = 16 << 20;
 /// Rows between two messages of progress while receiving.
 const REPORT_ROWS: u64 = 20_000;
 
@@ -44,6 +48,7 @@ impl QueryService {
         let load = Load {
             config: self.config.clone(),
             cluster: Arc::clone(&self.cluster),
+            local: Arc::clone(&self.local),
             store: self.store.clone(),
             builders: Arc::clone(&self.builders),
             writer: self.writer.clone(),
@@ -83,6 +88,7 @@ impl QueryService {
 struct Load {
     config: Config,
     cluster: Arc<Cluster>,
+    local: Arc<LocalShard>,
     store: Store,
     builders: Arc<ThreadPool>,
     writer: Writer,
@@ -91,7 +97,7 @@ struct Load {
 
 impl Load {
     async fn run(&self, requests: Streaming<LoadRequest>) -> Result<Loaded, Status> {
-        let (schema, rows) = self.receive(requests).await?;
+        let (schema, rows, reserved) = self.receive(requests).await?;
         let name = schema.table().to_owned();
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(NodeError::internal)?;
         let created = UnixMillis::now();
@@ -103,6 +109,8 @@ impl Load {
         let manifest = prepare::prepare(&self.store, load, rng, progress, &self.builders)
             .await
             .map_err(|error| NodeError::Refused(error.to_string()))?;
+        // The rows are gone, and this node is about to load what was made of them.
+        drop(reserved);
         self.report(LoadStage::Activating, 0, 0);
         let epoch = manifest.epoch;
         let change = Change::Table { table: name.clone(), epoch: Some(epoch) };
@@ -142,11 +150,12 @@ impl Load {
         }
     }
 
-    /// Reads the whole stream; every row must be one of the schema.
+    /// Reads the whole stream; every row must be one of the schema. Memory for the rows is reserved as
+    /// they come.
     async fn receive(
         &self,
         mut requests: Streaming<LoadRequest>,
-    ) -> Result<(Schema, Vec<Vec<u8>>), Status> {
+    ) -> Result<(Schema, Vec<Vec<u8>>, Vec<Reservation>), Status> {
         let malformed = |what: &str| NodeError::Malformed(format!("malformed load: {what}"));
         const DOING: &str = "waiting for rows";
         let mut reading = Reading::at(Pace::STREAM);
@@ -158,7 +167,7 @@ impl Load {
         let schema = Schema::try_from(schema).map_err(|error| malformed(&error.to_string()))?;
         // Before any row is sent for nothing.
         self.cluster.check_owner(schema.table())?;
-        let mut rows = Vec::new();
+        let (mut rows, mut reserved) = (Vec::new(), Vec::new());
         let (mut bytes, mut reported) = (0u64, 0u64);
         while let Some(request) = reading.next(requests.message(), DOING).await?? {
             match request.part {
@@ -170,6 +179,9 @@ impl Load {
                             malformed(&format!("row {}: {error}", rows.len() + 1))
                         })?;
                         rows.push(row.to_vec());
+                    }
+                    while bytes > reserved.len() as u64 * RESERVED_STEP {
+                        reserved.push(self.local.reserve_rows(RESERVED_STEP)?);
                     }
                     if bytes > self.config.load_memory {
                         let limit = self.config.load_memory >> 20;
@@ -188,7 +200,7 @@ impl Load {
                         let counts = format!("{} rows sent, {} committed", rows.len(), commit.rows);
                         return Err(malformed(&counts).into());
                     }
-                    return Ok((schema, rows));
+                    return Ok((schema, rows, reserved));
                 }
                 Some(load_request::Part::Header(_)) | None => {
                     return Err(malformed("a second schema, or an unknown message").into());
