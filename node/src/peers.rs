@@ -237,6 +237,10 @@ fn too_many_rows(replica: &Replica, call: &RowsCall) -> CallError {
     ))
 }
 
+/// What clients are told of a replica that refuses a slice for lack of memory: those with registered
+/// keys alone make a node need more of it.
+const NO_MEMORY: &str = "too little memory for registered keys, ask with --keys inline";
+
 fn client(line: &Line) -> ShardClient<Channel> {
     ShardClient::new(line.channel())
 }
@@ -267,6 +271,7 @@ fn call_error(status: Status) -> CallError {
     match (reason(&status), status.code()) {
         (Some("unknown-keys"), _) => CallError::UnknownKeys,
         (Some("malformed"), _) => CallError::Malformed,
+        (Some("memory"), _) => CallError::TryAnother(NO_MEMORY.into()),
         // Which object of the store is damaged is what a person needs to know.
         (Some("table-missing"), _) => {
             CallError::TryAnother(status.message().chars().take(SAID).collect())
@@ -281,6 +286,7 @@ fn local_error(error: NodeError) -> CallError {
     match error {
         NodeError::UnknownKeys => CallError::UnknownKeys,
         NodeError::Malformed(_) => CallError::Malformed,
+        NodeError::Memory(_) => CallError::TryAnother(NO_MEMORY.into()),
         error @ NodeError::TableMissing { .. } => CallError::TryAnother(error.to_string()),
         other => CallError::TryAnother(other.class().1.to_owned()),
     }

@@ -103,6 +103,22 @@ async fn rows_that_do_not_fit_beside_what_is_served_are_refused_as_they_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn registered_keys_that_do_not_fit_are_refused_and_inline_ones_answer() {
+    let cluster = Cluster::start_limited(&["--shards", "1"], 160).await;
+    cluster.load(SCHEMA, &csv(1));
+    let pid = cluster.pid("shard-0-0");
+    // The first query with registered keys makes 64 MiB of tables, where 36 MiB are left.
+    let mut registered = cluster.command();
+    registered.args(["query", "--keys", "registered", PRICE]);
+    let refused = spawn_blocking(move || registered.output().unwrap()).await.unwrap();
+    let said = text(&refused.stderr);
+    println!("{said}");
+    assert!(!refused.status.success() && said.contains("--keys inline"), "{said}");
+    assert_eq!(cluster.pid("shard-0-0"), pid, "the process ended");
+    assert!(cluster.ok(&["query", "--keys", "inline", PRICE]).contains('1'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_shard_is_withdrawn_by_the_next_wish() {
     let cluster = Cluster::start(&["--shards", "2"]).await;
     cluster.load(SCHEMA, &csv(1));
