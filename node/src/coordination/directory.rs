@@ -157,12 +157,7 @@ impl Directory {
     ) -> Result<Map, CoordinationError> {
         let state = self.state()?;
         let reading = state.read(known);
-        let active = reading.active.as_ref().ok_or(CoordinationError::NotInitialized)?;
-        let proposed = reading.proposed.as_ref();
-        let in_the_way = proposed.is_some_and(|map| !change.replaces(map, active));
-        if active.generation != expected || in_the_way || reading.standing.is_lost() {
-            return Err(reading.conflict(expected));
-        }
+        let (active, proposed) = reading.before(&change, expected)?;
         if let Some(same) = proposed.filter(|map| change.is_in(map)) {
             return Ok(same.clone());
         }

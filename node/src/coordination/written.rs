@@ -23,7 +23,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{CoordinationError, Loss, Map, MemberRecord, Snapshot, Standing, UnixMillis};
+use super::{Change, CoordinationError, Loss, Map, MemberRecord, Snapshot, Standing, UnixMillis};
 use crate::placement::{self, Shards};
 
 /// Pause before a first map is proposed again that was rejected.
@@ -76,6 +76,27 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// What a change of generation `expected` is made over: the active map, and a proposal that waits
+    /// and whose place the change may take.
+    ///
+    /// # Errors
+    /// [`CoordinationError::NotInitialized`] before the first map; [`CoordinationError::Conflict`] when
+    /// another generation is active, another proposal waits, or the written map is not the one that is
+    /// served.
+    pub(super) fn before(
+        &self,
+        change: &Change,
+        expected: u64,
+    ) -> Result<(&Map, Option<&Map>), CoordinationError> {
+        let active = self.active.as_ref().ok_or(CoordinationError::NotInitialized)?;
+        let proposed = self.proposed.as_ref();
+        let in_the_way = proposed.is_some_and(|map| !change.replaces(map, active));
+        if active.generation != expected || in_the_way || self.standing.is_lost() {
+            return Err(self.conflict(expected));
+        }
+        Ok((active, proposed))
+    }
+
     /// Why a change of generation `expected` cannot be proposed.
     pub(super) fn conflict(&self, expected: u64) -> CoordinationError {
         CoordinationError::Conflict {
