@@ -82,6 +82,13 @@ impl OpaqueShardMap {
         let foreign = status.uid.is_some() && status.uid != self.metadata.uid;
         status.active.as_ref().filter(|_| !foreign)
     }
+
+    /// Whether a generation was rejected or withdrawn, as far back as that is remembered.
+    pub fn has_given_up(&self, generation: i64) -> bool {
+        let rejected = self.status.iter().flat_map(|status| &status.rejected);
+        let mut given_up = rejected.chain(&self.spec.withdrawn);
+        given_up.any(|one| one.generation == generation)
+    }
 }
 
 /// One generation of the map.

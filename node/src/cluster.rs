@@ -211,6 +211,9 @@ impl Cluster {
             && !change.is_in(&other)
             && change.replaces(&other, &active)
         {
+            if let Change::Table { table, .. } = change {
+                other.check_owner(table)?;
+            }
             let reason = "withdrawn: what was served already was asked for again";
             self.coordination.withdraw(other.generation, reason).await?;
             return Ok(active.generation);

@@ -259,9 +259,12 @@ impl Loader {
         });
         let mut found = join_all(found).await;
         let need = self.leave_out(map, &mut found, resident_bytes(held));
-        // The memory was there a moment ago. Other work may have taken it since: the same as if it
-        // had come a moment later.
-        let _reserved = self.memory.admit(resident_bytes(held), need);
+        let reserved = self.memory.admit(resident_bytes(held), need);
+        if let Err(shortage) = &reserved {
+            // Other work has reserved what was there: these are tried again once it is done.
+            let stored = found.iter_mut().filter(|(_, f)| matches!(f, Ok(Found::Stored(_))));
+            stored.for_each(|(_, found)| *found = Err(NodeError::memory(*shortage)));
+        }
         let tally = self.tally(map, found.iter().filter_map(|(_, f)| f.as_ref().ok()), listener);
         let loaded = found.into_iter().map(async |(name, found)| match found {
             Ok(found) => (name, self.table(map, found, &tally).await),

@@ -162,6 +162,8 @@ impl Directory {
             return Ok(same.clone());
         }
         change.check(active)?;
+        // A table that is about to get an owner is not the clients' either.
+        proposed.map_or(Ok(()), |waiting| change.check(waiting))?;
         let waiting = proposed.map_or(0, |map| map.generation);
         let newest = state.highest_rejected.max(active.generation).max(waiting);
         let map = change.apply(active, newest + 1, now);

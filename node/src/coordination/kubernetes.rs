@@ -287,7 +287,7 @@ impl Coordination for KubernetesCoordination {
         let object = || format!("Leases of {}/{}", self.namespace, self.cluster);
         let leases = bounded(object, self.leases.list(&params)).await?;
         let snapshot = self.snapshots.borrow().clone();
-        watching::records(&leases.items, &snapshot)
+        Ok(watching::records(&leases.items, &self.origin, &snapshot))
     }
 
     async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError> {
@@ -333,8 +333,9 @@ impl Coordination for KubernetesCoordination {
     /// The operator makes the first map, with the shards of its cluster; this makes it active.
     async fn initialize(&self, _shards: Shards) -> Result<Map, CoordinationError> {
         let own = self.token.load(Ordering::Relaxed);
-        let known = self.known();
-        let served = Served::new(&known, &known.members);
+        // The watch may not have brought them yet.
+        let (known, members) = (self.known(), self.members().await?);
+        let served = Served::new(&known, &members);
         // A status's token belongs to the node that it names.
         let leader = self.election.lock().await.as_ref().map(|candidate| candidate.node.clone());
         let leader = leader.unwrap_or_default();

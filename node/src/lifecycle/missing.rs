@@ -38,9 +38,8 @@ impl Lifecycle {
     pub(super) async fn goes_live(&self, generation: u64) {
         let Some(serving) = self.local.generation(generation) else { return };
         self.state.lacks(&serving.missing);
-        if !serving.is_whole() {
-            self.lacking.notify_one();
-        }
+        // Also of a generation that is whole: what was missing in the one before is loaded no more.
+        self.lacking.notify_one();
         if !serving.has_answers() {
             let reason = nothing_to_serve(&serving);
             self.not_ready_yet(&reason);
@@ -73,9 +72,11 @@ impl Lifecycle {
             self.lacking.notified().await;
             return;
         };
-        let new = turns.keep(&missing(&serving), Instant::now());
+        let (map, new) = (serving.map.clone(), turns.keep(&missing(&serving), Instant::now()));
+        // Generations that end meanwhile shall leave memory.
+        drop(serving);
         iter(new)
-            .map(|(table, epoch)| self.describe(loader, &serving, table, epoch))
+            .map(|(table, epoch)| self.describe(loader, &map, table, epoch))
             .buffer_unordered(DESCRIBED)
             .collect::<()>()
             .await;
@@ -85,9 +86,9 @@ impl Lifecycle {
             // Another generation may be active, and lack other tables.
             () = self.lacking.notified() => return,
         }
-        if !self.load_again(loader, &serving.map, &table, epoch).await {
+        if !self.load_again(loader, &map, &table, epoch).await {
             turns.failed(&table, Instant::now());
-            self.describe(loader, &serving, table, epoch).await;
+            self.describe(loader, &map, table, epoch).await;
         }
     }
 
@@ -102,9 +103,14 @@ impl Lifecycle {
         };
         let Some(found) = loaded.tables.get(table) else {
             let reason = loaded.missing.get(table).cloned().unwrap_or_default();
+            let digit = |c: char| c.is_ascii_digit();
             tracing::debug!(table, epoch, %reason, "still missing");
             self.amend(map, table, epoch, |serving| {
-                serving.missing.insert(table.to_owned(), reason.clone());
+                // How much memory is left differs each time, and is no news.
+                let before = serving.missing.get(table).map(String::as_str).unwrap_or_default();
+                if !before.split(digit).eq(reason.split(digit)) {
+                    serving.missing.insert(table.to_owned(), reason.clone());
+                }
             })
             .await;
             return false;
@@ -134,8 +140,7 @@ impl Lifecycle {
     }
 
     /// Finds out what is needed to coordinate a missing table's queries, if that is not known yet.
-    async fn describe(&self, loader: &Loader, serving: &Serving, table: String, epoch: u64) {
-        let map = &serving.map;
+    async fn describe(&self, loader: &Loader, map: &Map, table: String, epoch: u64) {
         let now = self.local.generation(map.generation);
         if now.is_none_or(|now| now.described.contains_key(&table)) {
             return;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::turn::{Turn, turn};
 use super::{Lifecycle, RETRY, is_of};
@@ -99,14 +99,14 @@ impl Lifecycle {
     }
 
     async fn prepare_in_turn(&self, map: &Map, active: Option<&Map>, given_up: &[Arc<Serving>]) {
-        let generation = map.generation;
+        let (generation, since) = (map.generation, Instant::now());
         loop {
-            let said = match self.attempt(map, active, given_up).await {
+            let said = match self.attempt(map, active, given_up, since).await {
                 Ok(Attempt::Over) => return,
                 Ok(Attempt::NotYet { first }) => {
                     self.state
                         .doing(format!("generation {generation}: node {first} prepares first"));
-                    self.until_its_turn(generation).await;
+                    self.until_its_turn(generation, since).await;
                     continue;
                 }
                 Ok(Attempt::NoRoomYet) => "waiting until older tables leave memory".to_owned(),
@@ -132,6 +132,7 @@ impl Lifecycle {
         map: &Map,
         active: Option<&Map>,
         given_up: &[Arc<Serving>],
+        since: Instant,
     ) -> Result<Attempt, NodeError> {
         let generation = map.generation;
         let held = [self.local.in_memory(), given_up.to_vec()].concat();
@@ -147,7 +148,7 @@ impl Lifecycle {
         // Generations that end meanwhile shall leave memory.
         drop((held, serving));
         if !plan.is_held() {
-            match self.turn(generation) {
+            match self.turn(generation, since) {
                 Turn::Load => {}
                 Turn::After(first) => return Ok(Attempt::NotYet { first }),
                 Turn::Never(node) => {
@@ -188,16 +189,17 @@ impl Lifecycle {
         self.state.failed(generation, reason);
     }
 
-    fn turn(&self, generation: u64) -> Turn {
+    /// Whether it is this replica's turn, which has waited for it `since`.
+    fn turn(&self, generation: u64, since: Instant) -> Turn {
         let snapshot = self.coordination.watch().borrow().clone();
         let me = (self.config.name.as_str(), ShardId(self.config.shard));
         let ttl = self.coordination.rhythm().member_ttl;
-        turn(generation, me, &snapshot.members, UnixMillis::now(), ttl)
+        turn(generation, me, since.elapsed(), &snapshot.members, UnixMillis::now(), ttl)
     }
 
-    async fn until_its_turn(&self, generation: u64) {
+    async fn until_its_turn(&self, generation: u64, since: Instant) {
         let mut snapshots = self.coordination.watch();
-        while matches!(self.turn(generation), Turn::After(_)) {
+        while matches!(self.turn(generation, since), Turn::After(_)) {
             tokio::select! {
                 changed = snapshots.changed() => if changed.is_err() { return },
                 // Silence is no change.

@@ -25,6 +25,8 @@ const ANSWER: Duration = Duration::from_secs(3);
 const HEDGE: Duration = Duration::from_secs(1);
 /// How long reading the state may take.
 const READ: Duration = Duration::from_secs(3);
+/// Shortest pause between two looks because records changed.
+const CHANGES: Duration = Duration::from_secs(1);
 /// Shards that are asked at a time.
 const AT_A_TIME: usize = 256;
 
@@ -56,8 +58,13 @@ impl Lifecycle {
             }
             // A node that comes back says so in its record.
             let missing = !reach.unreachable().is_empty();
+            // Records change all the time: no more than one look for many of them.
+            let changed = async {
+                sleep(CHANGES).await;
+                snapshots.changed().await
+            };
             tokio::select! {
-                changed = snapshots.changed(), if missing => if changed.is_err() { return },
+                changed = changed, if missing => if changed.is_err() { return },
                 () = sleep(pace.again) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }

@@ -12,6 +12,9 @@ use crate::placement::ShardId;
 /// is started again and says so; if its machine is gone, it stays silent.
 const SILENCE: Duration = Duration::from_secs(2 * 60);
 
+/// How long a live replica that comes first may take to begin.
+const BEGINNING: Duration = Duration::from_secs(60);
+
 /// Whether a replica loads a proposal now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -25,10 +28,12 @@ pub(super) enum Turn {
 
 /// Whether the replica `me` of `shard` loads the proposed `generation`. The first live replica by
 /// name does; the others do once one of the shard has prepared it, or once those before them have
-/// failed or are gone.
+/// failed or are gone. One that has not begun after this replica has `waited` for [`BEGINNING`] is
+/// at work on something else, such as a long start, and no longer waited for.
 pub(super) fn turn(
     generation: u64,
     (me, shard): (&str, ShardId),
+    waited: Duration,
     members: &[MemberRecord],
     now: UnixMillis,
     ttl: Duration,
@@ -48,7 +53,10 @@ pub(super) fn turn(
     }
     let comes_first = |other: &&MemberRecord| match is_preparing(other) {
         true => silence(other) <= SILENCE.max(ttl),
-        false => is_alive(other) && !has_failed(other) && other.node.as_str() < me,
+        false => {
+            let may_begin = waited < BEGINNING && is_alive(other) && !has_failed(other);
+            may_begin && other.node.as_str() < me
+        }
     };
     others().find(comes_first).map_or(Turn::Load, |other| Turn::After(other.node.clone()))
 }
@@ -87,7 +95,7 @@ mod tests {
     }
 
     fn turn_of(me: &str, members: &[MemberRecord]) -> Turn {
-        turn(GENERATION, (me, ShardId(0)), members, NOW, TTL)
+        turn(GENERATION, (me, ShardId(0)), Duration::ZERO, members, NOW, TTL)
     }
 
     fn after(node: &str) -> Turn {
@@ -111,6 +119,11 @@ mod tests {
         // What it failed or prepared before is another matter.
         let earlier = before(failed(6, prepared(6, member("a"))));
         assert_eq!(turn_of("b", &earlier), after("a"));
+        // One that does not begin is waited for only so long; one that has begun, to its end.
+        let late = |members: &[MemberRecord]| {
+            turn(GENERATION, ("b", ShardId(0)), BEGINNING, members, NOW, TTL)
+        };
+        assert_eq!((late(&first), late(&loading)), (Turn::Load, after("a")));
         let gone = before(silent(11, member("a")));
         assert_eq!(turn_of("b", &gone), Turn::Load);
     }

@@ -110,6 +110,11 @@ fn available(found: &Findings<'_>, conditions: &mut Conditions) {
             }
             conditions.set(type_, false, "ShardsNotReady", message);
         }
+        _ if found.facts.served().is_some() && !reach::is_answered(found.facts) => {
+            let cut_off = some(&reach::cut_off(found.facts, &found.shards));
+            let message = format!("no ready pod reaches every shard: {cut_off}");
+            conditions.set(type_, false, "ShardsUnreachable", message);
+        }
         None if found.facts.served().is_some() => {
             let message = "every shard serves, while the nodes write the shard map again";
             conditions.set(type_, true, "Serving", message);
@@ -118,11 +123,6 @@ fn available(found: &Findings<'_>, conditions: &mut Conditions) {
             let message =
                 "no generation of the shard map is active yet: its leader activates the first";
             conditions.set(type_, false, "NoActiveGeneration", message);
-        }
-        Some(_) if !reach::is_answered(found.facts) => {
-            let cut_off = some(&reach::cut_off(found.facts, &found.shards));
-            let message = format!("no ready pod reaches every shard: {cut_off}");
-            conditions.set(type_, false, "ShardsUnreachable", message);
         }
         Some(map) if map.tables.is_empty() => {
             conditions.set(type_, true, "Serving", "every shard serves; there is no table yet");
@@ -323,11 +323,8 @@ fn lacks(facts: &Facts, shown: impl Fn(&&MissingTable) -> bool) -> String {
 fn proposal(facts: &Facts) -> Option<i64> {
     let map = facts.map.as_ref()?;
     let generation = map.spec.map.generation;
-    let status = map.status.as_ref();
-    let active = status.and_then(|status| status.active.as_ref()).map_or(0, |map| map.generation);
-    let rejected =
-        status.is_some_and(|status| status.rejected.iter().any(|r| r.generation == generation));
-    (generation > active && !rejected).then_some(generation)
+    let active = map.active().map_or(0, |map| map.generation);
+    (generation > active && !map.has_given_up(generation)).then_some(generation)
 }
 
 /// What nodes could not prepare.

@@ -7,6 +7,7 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::ResourceExt;
+use opaque_crds::cluster::OpaqueClusterStatus;
 use opaque_crds::shard_map::ShardMap;
 use opaque_crds::{OpaqueCluster, OpaqueClusterSpec, OpaqueShardMap};
 
@@ -36,17 +37,25 @@ impl Shape {
         map: Option<&OpaqueShardMap>,
         sets: &[StatefulSet],
     ) -> Option<Self> {
-        // Earlier versions wrote the shards alone, and of clusters that were never made, too.
-        let in_status = cluster.status.as_ref().and_then(|status| {
-            let (shards, replicas) = (status.shards, status.replicas_per_shard);
-            (shards > 0 && replicas > 0).then_some((shards, replicas))
-        });
-        let of_sets = || {
-            let last = sets.iter().filter_map(shard_of).max()?;
-            let replicas = sets.iter().find_map(|set| set.spec.as_ref()?.replicas)?;
-            Some((last.saturating_add(1), replicas))
+        let positive = |number: &i32| *number > 0;
+        let status = cluster.status.as_ref();
+        let in_status =
+            |number: fn(&OpaqueClusterStatus) -> i32| status.map(number).filter(positive);
+        let last = sets.iter().filter_map(shard_of).max();
+        // Sets may have been scaled by hand: those that were not tell.
+        let of_sets = sets.iter().filter_map(|set| set.spec.as_ref()?.replicas).max();
+        let (shards, replicas) = match (
+            in_status(|status| status.shards),
+            in_status(|status| status.replicas_per_shard),
+        ) {
+            (Some(shards), Some(replicas)) => (shards, replicas),
+            // Earlier versions wrote the shards alone, and of clusters that were never made, too.
+            (shards, replicas) => {
+                let shards = last.map(|last| shards.unwrap_or(last.saturating_add(1)))?;
+                let of_sets = of_sets.filter(positive).unwrap_or(cluster.spec.replicas_per_shard);
+                (shards, replicas.unwrap_or(of_sets))
+            }
         };
-        let (shards, replicas) = in_status.or_else(of_sets)?;
         let wanted = cluster.spec.placement.virtual_nodes;
         let virtual_nodes = map.map_or(wanted, |map| map.spec.map.virtual_nodes);
         Some(Self { shards, replicas, virtual_nodes })
@@ -56,11 +65,9 @@ impl Shape {
     pub(super) fn contradiction(&self, map: &OpaqueShardMap) -> Option<String> {
         let (name, status) = (map.name_any(), map.status.as_ref());
         let newest = &map.spec.map;
-        let rejected = status.is_some_and(|status| {
-            status.rejected.iter().any(|rejection| rejection.generation == newest.generation)
-        });
+        let given_up = map.has_given_up(newest.generation);
         let active = status.and_then(|status| status.active.as_ref());
-        let maps = active.into_iter().chain((!rejected).then_some(newest));
+        let maps = active.into_iter().chain((!given_up).then_some(newest));
         let count = |map: &ShardMap| i32::try_from(map.shards.len()).unwrap_or(i32::MAX);
         let other = maps.map(|map| (map.generation, count(map))).find(|(_, n)| *n != self.shards);
         let (generation, shards) = other?;
@@ -179,11 +186,21 @@ mod tests {
 
     #[test]
     fn without_the_numbers_of_the_status_the_sets_tell() {
-        for status in [json!(null), json!({}), json!({"shards": 7})] {
+        // What an earlier version wrote of the shards counts.
+        for (status, shards) in [(json!(null), 3), (json!({}), 3), (json!({"shards": 7}), 7)] {
             let lost = cluster(spec(9, 9), status);
             let shape = Shape::accepted(&lost, Some(&map(8)), &[set("0"), set("2")]);
-            assert_eq!(numbers(shape), Some((3, 4)));
+            assert_eq!(numbers(shape), Some((shards, 4)));
+            // Sets that were scaled down by hand resize nothing.
+            let mut down = [set("0"), set("2")];
+            down[0].spec.as_mut().unwrap().replicas = Some(0);
+            assert_eq!(numbers(Shape::accepted(&lost, None, &down)), Some((shards, 4)));
+            down[1].spec.as_mut().unwrap().replicas = Some(0);
+            assert_eq!(numbers(Shape::accepted(&lost, None, &down)), Some((shards, 9)));
         }
+        // A cluster that was never made has no size.
+        let never = cluster(spec(9, 9), json!({"shards": 7}));
+        assert_eq!(numbers(Shape::accepted(&never, None, &[])), None);
     }
 
     #[test]

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
+use serde_json::Value;
 
 use super::shard_map::{Outcome, Proposal, TABLES, Tables, View, propose};
 use crate::context::Context;
 use crate::controller::Reconciler;
 use crate::error::Error;
-use crate::labels::FIELD_MANAGER;
+use crate::labels::{self, FIELD_MANAGER};
 use crate::observe::Touched;
 
 /// The reconciler of OpaqueShardMaps.
@@ -66,10 +68,22 @@ impl Reconciler for Maps {
     }
 }
 
+/// Whether a node that serves does not say which object its map comes from, as later ones do.
+fn is_of_an_earlier_version(lease: &Lease) -> bool {
+    let record = lease.annotations().get(labels::MEMBER);
+    let record = record.and_then(|record| serde_json::from_str::<Value>(record).ok());
+    record.is_some_and(|record| {
+        let serves = record.get("active_generation").and_then(Value::as_u64) > Some(0);
+        serves && record.get("map").is_none_or(Value::is_null)
+    })
+}
+
 /// The tables of a cluster. Those that cannot be read count as its own, so that none is dropped from the
 /// map because of a field that nobody can read.
 fn tables(context: &Context, namespace: &str, cluster: &str) -> Tables {
-    let mut tables = Tables::default();
+    let leases = context.observed.list::<Lease>(namespace, labels::CLUSTER, cluster);
+    let loses_owners = leases.iter().any(is_of_an_earlier_version);
+    let mut tables = Tables { loses_owners, ..Tables::default() };
     for object in context.observed.raw_in("OpaqueTable", namespace) {
         if object.metadata.deletion_timestamp.is_some() {
             continue;

@@ -134,6 +134,9 @@ pub struct Tables {
     pub readable: Vec<OpaqueTable>,
     /// SQL names of those that exist and cannot be read: they stay in the map as they are.
     pub unreadable: BTreeSet<String>,
+    /// Whether a node of an earlier version runs, which loses the owners of tables when it leads: the map
+    /// gets them once all nodes are newer.
+    pub loses_owners: bool,
 }
 
 /// A change of the map.
@@ -264,6 +267,9 @@ impl Tables {
     /// Gives every table of an OpaqueTable its owner; whether one lacked it.
     fn put_owners(&self, map: &View<'_>, changed: &mut ShardMap) -> bool {
         let mut lacked = false;
+        if self.loses_owners {
+            return lacked;
+        }
         for table in self.served(map) {
             let name = table.sql_name();
             let mut entries = changed.tables.iter_mut();
@@ -319,7 +325,7 @@ impl Tables {
             let name = table.sql_name();
             if map.active_epoch(&name) != Some(epoch) {
                 let entry = status.epochs.iter().find(|entry| entry.epoch == epoch);
-                let owner = table.metadata.name.clone();
+                let owner = table.metadata.name.clone().filter(|_| !self.loses_owners);
                 waiting.push((entry.map(|entry| entry.published.0), name, epoch, owner));
             }
         }

@@ -104,7 +104,10 @@ impl Maps {
     /// known, and of withdrawals likewise.
     pub(super) fn outcome(&self, reading: &Reading, generation: u64) -> Outcome {
         let active = reading.active.as_ref().map_or(0, |map| map.generation);
-        if let Some(reason) = self.rejection(generation) {
+        // Nodes of earlier versions do not know of withdrawals, and may activate all the same.
+        if self.active.as_ref().is_some_and(|map| map.generation == generation) {
+            Outcome::Activated
+        } else if let Some(reason) = self.rejection(generation) {
             Outcome::Rejected { reason: reason.to_owned() }
         } else if generation > 0 && generation <= active {
             Outcome::Activated
@@ -130,6 +133,8 @@ impl Maps {
             return Ok(same.clone());
         }
         change.check(active)?;
+        // A table that is about to get an owner is not the clients' either.
+        proposed.map_or(Ok(()), |waiting| change.check(waiting))?;
         // A leader of an earlier version leaves the owners out of the active map.
         if self.newest.generation == active.generation {
             change.check(&self.newest)?;
@@ -137,7 +142,19 @@ impl Maps {
         // The API keeps whole seconds.
         let now = UnixMillis(now.seconds() * 1000);
         let newest = self.newest.generation.max(self.highest_rejected());
-        Ok(change.apply(active, newest + 1, now))
+        Ok(self.keep_owners(change.apply(active, newest + 1, now)))
+    }
+
+    /// A map with the owners that the object names: a leader of an earlier version leaves them out of
+    /// the active map, and a node may take none away.
+    pub(super) fn keep_owners(&self, map: Map) -> Map {
+        let mut map = map;
+        for (table, owner) in &self.newest.owners {
+            if map.tables.contains_key(table) {
+                map.owners.insert(table.clone(), owner.clone());
+            }
+        }
+        map
     }
 
     /// The proposed map, if it is the one that the caller means.

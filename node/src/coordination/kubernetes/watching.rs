@@ -24,7 +24,7 @@ use super::map::Maps;
 use super::member::{self, Hearing};
 use super::{HEARTBEAT, LABEL_LEASE, LEADER, MEMBER};
 use crate::coordination::written::{Reading, Served, Written};
-use crate::coordination::{CoordinationError, Leader, MemberRecord, Snapshot, UnixMillis};
+use crate::coordination::{Leader, MemberRecord, Snapshot, UnixMillis};
 
 /// How long after an event the API is taken to be within reach.
 const HEARS: Duration = HEARTBEAT.saturating_add(Duration::from_secs(1));
@@ -239,19 +239,23 @@ impl Seen {
 
 /// The records of a list of Leases, in order of their names, with the times at which they were heard
 /// of; now for one that was not yet.
-pub(super) fn records(
-    leases: &[Lease],
-    snapshot: &Snapshot,
-) -> Result<Vec<MemberRecord>, CoordinationError> {
+pub(super) fn records(leases: &[Lease], origin: &Origin, snapshot: &Snapshot) -> Vec<MemberRecord> {
     let record = |lease: &Lease| {
-        let record = member::read(lease)?;
+        let record = match member::read(lease) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::debug!(%error, "a damaged record is passed over");
+                return None;
+            }
+        };
         let known = snapshot.members.iter().find(|known| known.node == record.node);
         let heartbeat = known.map_or_else(UnixMillis::now, |known| known.heartbeat);
-        Ok(MemberRecord { heartbeat, ..record })
+        Some(MemberRecord { heartbeat, ..record })
     };
-    let mut members: Vec<MemberRecord> = leases.iter().map(record).collect::<Result<_, _>>()?;
+    let ours = leases.iter().filter(|lease| origin.agrees(member::origin(lease)));
+    let mut members: Vec<MemberRecord> = ours.filter_map(record).collect();
     members.sort_by(|one, other| one.node.cmp(&other.node));
-    Ok(members)
+    members
 }
 
 /// The map's object whenever it changes; none while there is none.

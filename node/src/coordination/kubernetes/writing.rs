@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::map::{Maps, Verdict, judged, write_map};
 use super::{ATTEMPTS, KubernetesCoordination, REQUEST, api_error, late, lead};
 use crate::coordination::written::{Mend, Served};
-use crate::coordination::{CoordinationError, Leadership, UnixMillis};
+use crate::coordination::{Coordination, CoordinationError, Leadership, UnixMillis};
 use crate::placement::Shards;
 
 /// What of the object is written.
@@ -103,7 +103,9 @@ impl KubernetesCoordination {
         let now = UnixMillis(now.seconds() * 1000);
         for _ in 0..ATTEMPTS {
             let known = self.known();
-            let served = Served::new(&known, &known.members);
+            // The watch may not have brought them yet.
+            let members = self.members().await?;
+            let served = Served::new(&known, &members);
             self.check_lead(token).await?;
             let object = self.object().await?.ok_or(CoordinationError::NotInitialized)?;
             let maps = Maps::read(&object)?;
@@ -119,7 +121,7 @@ impl KubernetesCoordination {
                 Mend::Forget => (Part::Status, judge(Verdict::NoneActive)),
                 Mend::Propose(map) => {
                     let mut changed = object.clone();
-                    changed.spec.map = write_map(map)?;
+                    changed.spec.map = write_map(&maps.keep_owners(map.clone()))?;
                     (Part::Spec, changed)
                 }
                 Mend::Activate(map) => {

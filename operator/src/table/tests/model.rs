@@ -414,6 +414,7 @@ fn a_table_that_cannot_be_read_stays_in_the_map() {
     let mut world = World::new();
     world.settle();
     let readable = vec![world.lives[1].table.clone()];
-    let tables = Tables { readable, unreadable: BTreeSet::from(["one".to_owned()]) };
+    let tables =
+        Tables { readable, unreadable: BTreeSet::from(["one".to_owned()]), loses_owners: false };
     assert_eq!(propose(&View::new(&world.map), &tables, world.now), Outcome::Settled);
 }
