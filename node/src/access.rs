@@ -9,7 +9,8 @@
 //! Every client that is admitted may query; to load and to roll back takes a name in `--loader`
 //! (`rights`).
 //!
-//! Health checks are open to all, within the limits of their address ([`Guard::open`]).
+//! Health checks are open to all, within the limits of their address ([`Guard::open`]), apart from
+//! the places of clients.
 //!
 //! **Guarantees.** Each request is checked anew, also on a connection that is open: a token that
 //! was removed, or a certificate that was revoked, is refused two seconds after the node's files
@@ -54,12 +55,19 @@ pub use self::tokens::TokensError;
 /// How often tokens are read again.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Requests at a time that prove nothing beside those of clients, such as health checks.
+const OPEN: usize = 256;
+/// The same of one address.
+const OPEN_OF_ONE: usize = 16;
+
 /// Decides who may ask.
 #[derive(Debug)]
 pub struct Access {
     mode: Mode,
     loaders: Loaders,
     limits: Limits,
+    /// Of what is open to all.
+    open: Limits,
 }
 
 #[derive(Debug)]
@@ -87,7 +95,7 @@ impl Access {
         let (all, each) = (config.requests as usize, config.client_concurrency as usize);
         let limits = Limits::new(all, each, config.client_rate);
         let loaders = Loaders::new(&config.loaders);
-        Ok(Arc::new(Self { mode, loaders, limits }))
+        Ok(Arc::new(Self { mode, loaders, limits, open: open_limits() }))
     }
 
     /// Reads tokens again when they change, and tells `readiness` and `state` while no client may
@@ -150,17 +158,9 @@ impl Access {
         named.unwrap_or_else(|| client_at(caller.address.ip()))
     }
 
-    /// A place for a request of `client`; it lasts as long as the answer is being sent.
-    fn place(&self, client: &Arc<str>) -> Result<Permit, NodeError> {
-        self.limits.take(client, Instant::now()).map_err(|refusal| match refusal {
-            Refusal::Client => NodeError::TooMany(client.to_string()),
-            Refusal::All => NodeError::Busy,
-        })
-    }
-
-    /// As [`admit`](Self::admit), for what needs no proof.
+    /// As [`admit`](Self::admit), for what is open to all: it takes no place of a client.
     fn admit_anyone<T>(&self, request: &Request<T>) -> Result<Permit, NodeError> {
-        self.place(&address(request))
+        place(&self.open, &address(request))
     }
 
     /// Admits a request, or says why not.
@@ -169,14 +169,20 @@ impl Access {
         let principal = match &self.mode {
             Mode::None => {
                 self.loaders.check(call, None)?;
-                return self.admit_anyone(request);
+                return place(&self.limits, &address(request));
             }
             Mode::Mtls(tls) => {
                 let caller = request.extensions().get::<Caller>();
                 let presented = caller.and_then(|caller| caller.presented.as_deref());
-                let presented = presented.ok_or(NodeError::Unauthenticated(
-                    "this cluster asks for a client certificate",
-                ))?;
+                let presented = presented.ok_or_else(|| {
+                    if let Some(caller) = caller.filter(|caller| !caller.asked)
+                        && tls.material().asks_clients()
+                    {
+                        // Only a new connection can present one.
+                        caller.hangup.hang_up();
+                    }
+                    NodeError::Unauthenticated("this cluster asks for a client certificate")
+                })?;
                 let leaf = tls.client(presented, Instant::now()).map_err(|error| {
                     tracing::debug!(%error, "client refused");
                     NodeError::Unauthenticated("the client certificate does not hold any more")
@@ -193,8 +199,20 @@ impl Access {
             }
         };
         self.loaders.check(call, Some(&principal))?;
-        self.place(&principal)
+        place(&self.limits, &principal)
     }
+}
+
+fn open_limits() -> Limits {
+    Limits::new(OPEN, OPEN_OF_ONE, 0)
+}
+
+/// A place for a request of `client`; it lasts as long as the answer is being sent.
+fn place(limits: &Limits, client: &Arc<str>) -> Result<Permit, NodeError> {
+    limits.take(client, Instant::now()).map_err(|refusal| match refusal {
+        Refusal::Client => NodeError::TooMany(client.to_string()),
+        Refusal::All => NodeError::Busy,
+    })
 }
 
 /// The address that a request comes from, as a client.

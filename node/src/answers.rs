@@ -182,16 +182,20 @@ impl Drop for Answer {
 
 /// Gives an answer up when its reader is late, and then the connection. Ends with the answer.
 async fn watch(state: Arc<Mutex<State>>, silence: Duration, hangup: Hangup, metrics: Metrics) {
-    loop {
-        let (now, deadline) = (Instant::now(), lock(&state).reader.deadline());
-        match deadline {
-            Some(deadline) if deadline <= now => break,
-            // A reader that is handed something meanwhile has at least so long.
-            deadline => sleep_until(deadline.unwrap_or(now + silence)).await,
-        }
-    }
+    let given_up = loop {
+        let until = {
+            // Held until the source is taken: a reader that asks meanwhile is not late.
+            let mut state = lock(&state);
+            let now = Instant::now();
+            match state.reader.deadline() {
+                Some(deadline) if deadline <= now => break state.source.take(),
+                // A reader that is handed something meanwhile has at least so long.
+                deadline => deadline.unwrap_or(now + silence),
+            }
+        };
+        sleep_until(until).await;
+    };
     // Dropped without the lock.
-    let given_up = lock(&state).source.take();
     drop(given_up);
     metrics.unread();
     sleep(silence).await;

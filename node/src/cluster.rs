@@ -18,7 +18,7 @@ use crate::replica::{Asked, Directory, member_to_proto, replica};
 use crate::served::{ServedIndex, ServedTable, Serving};
 
 /// How much longer than the leader's own deadline to wait for its decision.
-const DECISION: Duration = Duration::from_secs(15);
+pub(crate) const DECISION: Duration = Duration::from_secs(15);
 
 /// What a change waited for when its time to be proposed ran out.
 const TURN: &str = "another change was in progress";

@@ -73,6 +73,9 @@ pub enum NodeError {
     /// Memory or CPU permits ran out.
     #[error("the node is busy: try again")]
     Busy,
+    /// The request needs more memory than this node ever grants to one.
+    #[error("{0}")]
+    TooLarge(String),
     /// The node is shutting down.
     #[error("the node is shutting down")]
     Draining,
@@ -147,6 +150,7 @@ impl NodeError {
             Self::UnknownCall => (Code::Unimplemented, "unknown-call"),
             Self::TooMany(_) => (Code::ResourceExhausted, "limit"),
             Self::Busy => (Code::ResourceExhausted, "busy"),
+            Self::TooLarge(_) => (Code::ResourceExhausted, "too-large"),
             Self::Draining => (Code::Unavailable, "draining"),
             Self::NotReady(_) => (Code::Unavailable, "not-ready"),
             Self::ShardUnavailable { .. } => (Code::Unavailable, "shard-unavailable"),

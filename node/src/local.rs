@@ -79,12 +79,12 @@ impl LocalShard {
     /// Memory for a request of `bytes`, taken before its body is read.
     ///
     /// # Errors
-    /// [`NodeError::Busy`] when other requests hold too much, [`NodeError::Malformed`] when there is
+    /// [`NodeError::Busy`] when other requests hold too much, [`NodeError::TooLarge`] when there is
     /// never enough.
     pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, NodeError> {
         let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
         if units > self.memory_units {
-            return Err(NodeError::Malformed(format!(
+            return Err(NodeError::TooLarge(format!(
                 "the request needs {} MiB, above this node's limit of {} MiB: send fewer lookups, or start the node with a larger --request-memory-mib (OPAQUE_REQUEST_MEMORY_MIB)",
                 bytes >> 20,
                 (self.memory_units as usize * MEMORY_UNIT) >> 20,

@@ -36,7 +36,17 @@ pub struct Peers {
     own_name: String,
     local: Arc<LocalShard>,
     tls: Arc<Tls>,
-    lines: Mutex<HashMap<(u32, String), Line>>,
+    lines: Mutex<Lines>,
+}
+
+/// By what a line is for, shard and address.
+type Lines = HashMap<(Purpose, u32, String), Line>;
+
+/// What a line is for. A greeting does not wait behind the bytes of queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Purpose {
+    Calls,
+    Greetings,
 }
 
 impl Peers {
@@ -57,16 +67,16 @@ impl Peers {
             return Ok(());
         }
         let request = RegisterPeerKeysRequest { digest, keys };
-        let line = self.line(replica)?;
+        let line = self.line(replica, Purpose::Calls)?;
         client(&line).register_keys(request).await.map_err(call_error)?;
         self.check(replica, &line, |_| true)
     }
 
     /// A line to a replica. Kept until the material changes or it is old; calls that are in
     /// progress then end on the old one.
-    fn line(&self, replica: &Replica) -> Result<Line, CallError> {
+    fn line(&self, replica: &Replica, purpose: Purpose) -> Result<Line, CallError> {
         let mut lines = self.lines();
-        let key = (replica.shard, replica.address.clone());
+        let key = (purpose, replica.shard, replica.address.clone());
         if let Some(line) = lines.get(&key).filter(|line| line.is_current(&self.tls)) {
             return Ok(line.clone());
         }
@@ -79,7 +89,7 @@ impl Peers {
     }
 
     /// Whether the certificate that answers on a line still holds, is of the replica's shard, may
-    /// evaluate, and satisfies `covers`. A line where it does not is given up.
+    /// evaluate, and satisfies `covers`. Where it does not, the lines to the replica are given up.
     fn check(
         &self,
         replica: &Replica,
@@ -91,12 +101,13 @@ impl Peers {
             .and_then(|identity| if covers(&identity) { Ok(()) } else { Err(PeerError::Range) });
         checked.map_err(|error| {
             tracing::warn!(node = %replica.node, shard = replica.shard, %error, "peer refused");
-            self.lines().remove(&(replica.shard, replica.address.clone()));
+            let (shard, address) = (replica.shard, &replica.address);
+            self.lines().retain(|key, _| (key.1, &key.2) != (shard, address));
             CallError::TryAnother(error.to_string())
         })
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<(u32, String), Line>> {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,7 +134,7 @@ impl ShardCaller for Peers {
             .chain(cut(call.body.clone()).map(evaluate_request::Part::Chunk))
             .map(|part| EvaluateRequest { part: Some(part) });
         let requests = tokio_stream::iter(parts.collect::<Vec<_>>());
-        let line = self.line(replica)?;
+        let line = self.line(replica, Purpose::Calls)?;
         let response = client(&line).evaluate(requests).await.map_err(call_error)?;
         self.check(replica, &line, |identity| covers_slice(identity, call))?;
         let mut stream = response.into_inner();
@@ -164,7 +175,7 @@ impl ShardCaller for Peers {
             end_bucket: call.end,
             rows_below: call.below,
         };
-        let line = self.line(replica)?;
+        let line = self.line(replica, Purpose::Calls)?;
         let response = client(&line).read_rows(request).await.map_err(call_error)?;
         self.check(replica, &line, |identity| {
             let partition = Geometry::partition_of(call.first);
@@ -193,7 +204,7 @@ impl ShardCaller for Peers {
             return Err(CallError::TryAnother("this node has to ask another".into()));
         }
         let request = DescribeRequest { table: table.to_owned(), epoch };
-        let line = self.line(replica)?;
+        let line = self.line(replica, Purpose::Calls)?;
         let response = client(&line).describe(request).await.map_err(call_error)?;
         self.check(replica, &line, |_| true)?;
         describe::receive(response.into_inner(), table, epoch).await
@@ -207,7 +218,7 @@ impl Greeter for Peers {
             let holds = self.local.generation(generation).is_some();
             return Ok(Hello { active_generation: 0, holds });
         }
-        let line = self.line(replica)?;
+        let line = self.line(replica, Purpose::Greetings)?;
         let answer = client(&line).hello(HelloRequest { generation }).await;
         let hello = heard(answer.map(tonic::Response::into_inner))?;
         self.check(replica, &line, |_| true)?;
@@ -272,8 +283,8 @@ fn call_error(status: Status) -> CallError {
         (Some("unknown-keys"), _) => CallError::UnknownKeys,
         (Some("malformed"), _) => CallError::Malformed,
         (Some("memory"), _) => CallError::TryAnother(NO_MEMORY.into()),
-        // Which object of the store is damaged is what a person needs to know.
-        (Some("table-missing"), _) => {
+        // A person needs to know which object of the store is damaged, or which setting too low.
+        (Some("table-missing" | "too-large"), _) => {
             CallError::TryAnother(status.message().chars().take(SAID).collect())
         }
         (Some(reason), _) => CallError::TryAnother(reason.to_owned()),
@@ -287,7 +298,9 @@ fn local_error(error: NodeError) -> CallError {
         NodeError::UnknownKeys => CallError::UnknownKeys,
         NodeError::Malformed(_) => CallError::Malformed,
         NodeError::Memory(_) => CallError::TryAnother(NO_MEMORY.into()),
-        error @ NodeError::TableMissing { .. } => CallError::TryAnother(error.to_string()),
+        error @ (NodeError::TableMissing { .. } | NodeError::TooLarge(_)) => {
+            CallError::TryAnother(error.to_string())
+        }
         other => CallError::TryAnother(other.class().1.to_owned()),
     }
 }
@@ -304,5 +317,14 @@ mod tests {
         assert!(heard(Err(NodeError::Forbidden("revoked".into()).into())).is_err());
         let answer = HelloResponse { active_generation: 7, holds: false };
         assert_eq!(heard(Ok(answer)), Ok(Hello { active_generation: 7, holds: false }));
+    }
+
+    #[test]
+    fn a_replica_with_too_little_memory_for_a_slice_leaves_it_to_another() {
+        let too_large = || NodeError::TooLarge("raise --request-memory-mib".into());
+        let another = CallError::TryAnother("raise --request-memory-mib".into());
+        assert_eq!(call_error(too_large().into()), another);
+        assert_eq!(local_error(too_large()), another);
+        assert_eq!(local_error(NodeError::Malformed("no slice".into())), CallError::Malformed);
     }
 }

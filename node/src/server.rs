@@ -21,7 +21,7 @@ use tonic_health::ServingStatus;
 use crate::access::{Access, Gauges, Guard, Limits, client_at};
 use crate::answers::Paced;
 use crate::call::ShardCaller;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, DECISION};
 use crate::config::{Backend, Config};
 use crate::coordination::{
     Coordination, FileCoordination, KubernetesCoordination, Losses, MapMetrics, Pod,
@@ -55,6 +55,13 @@ const WAITING_JOBS: usize = 1024;
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Calls in progress on one connection.
 const MAX_STREAMS: u32 = 128;
+/// Largest message of a request. Those of a client or a peer have half a MiB of bytes at most, and a
+/// batch of the shortest rows three quarters.
+const MESSAGE_BYTES: usize = 1 << 20;
+/// The same of a health check, which names a service.
+const HEALTH_BYTES: usize = 4 << 10;
+/// Time for what a response waits for, beside the deadlines that it has anyway.
+const RESPONSE_GRACE: Duration = Duration::from_secs(30);
 /// What a client's evaluation keys take in memory.
 const KEYS_BYTES: u64 = 1 << 20;
 /// How long evaluation keys stay in memory after they were put there.
@@ -124,6 +131,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     ));
 
     let (mut health, health_service) = tonic_health::server::health_reporter();
+    let health_service = health_service.max_decoding_message_size(HEALTH_BYTES);
     health.set_service_status("", ServingStatus::NotServing).await;
     let greeter = Arc::clone(&peers);
     let query = QueryServer::new(QueryService {
@@ -138,14 +146,16 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         writer,
         loads: Arc::new(Semaphore::new(LOADS)),
         metrics: metrics.clone(),
-    });
+    })
+    .max_decoding_message_size(MESSAGE_BYTES);
     let shard = ShardServer::new(ShardService {
         local: Arc::clone(&local),
         registry: Arc::clone(&registry),
         state: Arc::clone(&state),
         tls: Arc::clone(&tls),
         deadline: config.query_deadline,
-    });
+    })
+    .max_decoding_message_size(MESSAGE_BYTES);
 
     let client_listener = listen(config.client_listen).await?;
     let peer_listener = listen(config.peer_listen).await?;
@@ -204,7 +214,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         accept(client_listener, of_clients, Material::client_listener, gate, stopped.clone());
     let health_service = Guard::open(health_service, Arc::clone(&access), metrics.clone());
     let query = Guard::new(query, Arc::clone(&access), metrics.clone());
-    let clients = bounded_server(CLIENT_AGE)
+    let longest = longest_response(&config);
+    let clients = bounded_server(CLIENT_AGE, longest)
         .add_service(Paced::new(health_service, metrics.clone()))
         .add_service(Paced::new(query, metrics.clone()))
         .serve_with_incoming_shutdown(client_connections, stopping(stopped.clone()));
@@ -216,7 +227,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     };
     let peer_connections =
         accept(peer_listener, of_peers, Material::peer_listener, gate, stopped.clone());
-    let peers = bounded_server(PEER_AGE)
+    let peers = bounded_server(PEER_AGE, longest)
         .add_service(Paced::new(shard, metrics))
         .serve_with_incoming_shutdown(peer_connections, stopping(stopped.clone()));
     let telling = Arc::clone(&state);
@@ -319,10 +330,20 @@ async fn open_coordination(config: &Config) -> anyhow::Result<Arc<dyn Coordinati
     Ok(Arc::new(KubernetesCoordination::open(&api, namespace, cluster, pod, process)?))
 }
 
+/// The longest that a response may take to begin: longer than a change of the cluster, and than a
+/// query.
+fn longest_response(config: &Config) -> Duration {
+    let deadline = config.activation_deadline.max(config.query_deadline);
+    deadline.saturating_mul(2).saturating_add(DECISION + RESPONSE_GRACE)
+}
+
 /// Connections that notice a peer which has gone, with a bounded number of calls each. From some
 /// `age` on they take no more calls, so that certificates are seen anew; calls in progress end.
-fn bounded_server(age: Duration) -> Server {
+/// A call whose response has not begun after `longest` ends, also one whose message never does; how
+/// long the response then takes is bounded by [`Paced`].
+fn bounded_server(age: Duration, longest: Duration) -> Server {
     Server::builder()
+        .timeout(longest)
         .max_connection_age(age)
         .max_connection_age_grace(AGE_GRACE)
         .http2_keepalive_interval(Some(KEEPALIVE))

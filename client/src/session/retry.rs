@@ -38,6 +38,8 @@ impl Failure {
         match (status.code(), reason(status)) {
             (Code::FailedPrecondition, Some("unknown-keys")) => Self::UnknownKeys,
             (Code::FailedPrecondition, Some("stale-epoch" | "params")) => Self::Stale,
+            // It never fits; its text names the setting.
+            (Code::ResourceExhausted, Some("too-large")) => Self::Refused,
             (Code::Unavailable | Code::ResourceExhausted, _) => Self::Unavailable,
             _ => Self::Refused,
         }

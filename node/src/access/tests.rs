@@ -13,7 +13,8 @@ const BOB: &str = "bob-has-another-secret-here";
 fn access(dir: &Path, concurrency: usize, rate: u32) -> Access {
     let mode = Mode::Token(Tokens::open(dir.to_owned(), Instant::now()));
     let loaders = Loaders::new(&["alice".to_owned()]);
-    Access { mode, loaders, limits: Limits::new(1000, concurrency, rate) }
+    let limits = Limits::new(1000, concurrency, rate);
+    Access { mode, loaders, limits, open: open_limits() }
 }
 
 fn with(header: &str) -> Request<()> {
@@ -236,11 +237,13 @@ fn all_clients_together_have_limits_too() {
 #[test]
 fn without_proof_a_client_is_its_address() {
     let limits = Limits::new(100, 2, 0);
-    let access = Access { mode: Mode::None, loaders: Loaders::new(&[]), limits };
+    let access =
+        Access { mode: Mode::None, loaders: Loaders::new(&[]), limits, open: open_limits() };
     let from = |address: &str| {
         let caller = Caller {
             address: address.parse().unwrap(),
             presented: None,
+            asked: false,
             hangup: Hangup::default(),
         };
         let request = Request::builder().uri("/opaque.v1.Query/Lookup");
@@ -253,8 +256,13 @@ fn without_proof_a_client_is_its_address() {
     access.admit(&from("10.0.0.2:1")).unwrap();
     // The same machine, as a socket of both protocols names it.
     assert!(access.admit(&from("[::ffff:10.0.0.1]:1")).is_err());
+    // Health checks have places of their own, and take none of a client's.
+    let checks: Vec<_> =
+        (0..OPEN_OF_ONE).map(|_| access.admit_anyone(&from("10.0.0.1:9")).unwrap()).collect();
+    assert!(access.admit_anyone(&from("10.0.0.1:9")).is_err());
     drop(one);
     access.admit(&from("10.0.0.1:9")).unwrap();
+    drop(checks);
     let network = client_at("2001:db8::1".parse().unwrap());
     assert_eq!(network, client_at("2001:db8::ffff:2".parse().unwrap()));
     assert_ne!(network, client_at("2001:db8:0:1::1".parse().unwrap()));

@@ -113,14 +113,18 @@ impl Query for QueryService {
     ) -> Result<Response<RegisterKeysResponse>, Status> {
         let reading = self.read_keys(request.into_inner());
         let keys = timeout(self.config.query_deadline, reading).await;
-        let keys = keys.map_err(|_| NodeError::Deadline("reading evaluation keys"))??;
+        let (keys, memory) = keys.map_err(|_| NodeError::Deadline("reading evaluation keys"))??;
+        // Held until every replica has the keys, or has taken too long.
+        let memory = Arc::new(memory);
         let digest = self.registry.register(keys.clone()).await?;
         let digest_bytes = bytes::Bytes::copy_from_slice(digest.as_bytes());
         for replica in self.cluster.nodes() {
             let (peers, digest, keys) =
                 (Arc::clone(&self.peers), digest_bytes.clone(), keys.clone());
+            let memory = Arc::clone(&memory);
             // Nobody waits: a replica that misses this fetches the keys by digest.
             tokio::spawn(async move {
+                let _held = memory;
                 let forwarding = peers.register_keys(&replica, digest, keys);
                 if !matches!(timeout(FORWARD, forwarding).await, Ok(Ok(()))) {
                     tracing::debug!(node = %replica.node, "keys not forwarded");
@@ -244,8 +248,12 @@ impl Query for QueryService {
 }
 
 impl QueryService {
-    async fn read_keys(&self, mut stream: Streaming<KeyChunk>) -> Result<bytes::Bytes, Status> {
-        let _memory = self.local.reserve(EVALUATION_KEYS_BYTES)?;
+    /// Evaluation keys, with the memory that they take.
+    async fn read_keys(
+        &self,
+        mut stream: Streaming<KeyChunk>,
+    ) -> Result<(bytes::Bytes, OwnedSemaphorePermit), Status> {
+        let memory = self.local.reserve(EVALUATION_KEYS_BYTES)?;
         let mut collector = Collector::new(EVALUATION_KEYS_BYTES);
         let mut reading = Reading::at(Pace::REQUEST);
         while let Some(KeyChunk { total_bytes, data }) =
@@ -260,7 +268,7 @@ impl QueryService {
             collector.push(&data)?;
             reading.came(data.len());
         }
-        Ok(collector.finish()?)
+        Ok((collector.finish()?, memory))
     }
 
     /// Reads one query within its permits and answers it; the answer comes with its memory.

@@ -85,6 +85,7 @@ impl Shard for ShardService {
         // Whoever coordinates has keys of its clients to forward.
         self.check_peer(&request, &[Capability::Transfer, Capability::Coordinate])?;
         let RegisterPeerKeysRequest { digest, keys } = request.into_inner();
+        let _memory = self.local.reserve(keys.len())?;
         let digest = <[u8; 32]>::try_from(digest.as_ref())
             .map_err(|_| NodeError::Malformed("malformed digest".into()))?;
         self.registry.accept(KeyDigest::from_bytes(digest), keys).await?;

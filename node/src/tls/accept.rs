@@ -58,6 +58,8 @@ pub struct Caller {
     pub address: SocketAddr,
     /// What it presented; none when it need not.
     pub presented: Option<Arc<Presented>>,
+    /// Whether the listener for clients asked for a certificate when it connected.
+    pub asked: bool,
     /// Ends the connection.
     pub hangup: Hangup,
 }
@@ -70,6 +72,7 @@ pub struct Hangup(Arc<Hung>);
 struct Hung {
     over: AtomicBool,
     reader: AtomicWaker,
+    writer: AtomicWaker,
 }
 
 impl Hangup {
@@ -77,11 +80,21 @@ impl Hangup {
     pub fn hang_up(&self) {
         self.0.over.store(true, Ordering::Release);
         self.0.reader.wake();
+        self.0.writer.wake();
     }
 
-    /// An error once it is over; else `context` is woken then.
-    fn check(&self, context: &Context<'_>) -> io::Result<()> {
-        self.0.reader.register(context.waker());
+    /// An error once it is over; else the reader's `context` is woken then.
+    fn check_reader(&self, context: &Context<'_>) -> io::Result<()> {
+        self.check(&self.0.reader, context)
+    }
+
+    /// The same for the writer.
+    fn check_writer(&self, context: &Context<'_>) -> io::Result<()> {
+        self.check(&self.0.writer, context)
+    }
+
+    fn check(&self, waker: &AtomicWaker, context: &Context<'_>) -> io::Result<()> {
+        waker.register(context.waker());
         match self.0.over.load(Ordering::Acquire) {
             false => Ok(()),
             true => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -197,7 +210,8 @@ async fn shake(
     }
     let presented = Presented::new(stream.get_ref().1.peer_certificates(), material.version);
     let presented = presented.map(Arc::new);
-    Ok((stream, Caller { address, presented, hangup: Hangup::default() }))
+    let (asked, hangup) = (material.asks_clients(), Hangup::default());
+    Ok((stream, Caller { address, presented, asked, hangup }))
 }
 
 impl AsyncRead for Connection {
@@ -206,7 +220,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.caller.hangup.check(context)?;
+        self.caller.hangup.check_reader(context)?;
         if !self.preface.is_empty() {
             let (now, later) = self.preface.split_at(self.preface.len().min(buffer.remaining()));
             buffer.put_slice(now);
@@ -223,14 +237,17 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.caller.hangup.check_writer(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.caller.hangup.check_writer(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.caller.hangup.check_writer(context)?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
@@ -239,6 +256,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.caller.hangup.check_writer(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

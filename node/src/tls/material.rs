@@ -193,6 +193,11 @@ impl Material {
         Arc::clone(&self.clients)
     }
 
+    /// Whether the listener for clients asks for a certificate.
+    pub fn asks_clients(&self) -> bool {
+        self.trust_in_clients.as_ref().is_some_and(|trust| trust.verifier.is_some())
+    }
+
     /// Of a connection to a replica of `shard`, and the name to dial it by.
     pub(super) fn dial(
         &self,

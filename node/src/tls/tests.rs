@@ -429,10 +429,13 @@ async fn silence_and_more_than_a_share_end_connections_and_so_does_hanging_up() 
     closed(silent, "a silent client").await;
 
     let hangup = accepted.connect_info().hangup;
-    let reading = tokio::spawn(async move { accepted.read(&mut [0]).await });
+    let using = async move { (accepted.read(&mut [0]).await, accepted.write(&[0]).await) };
+    let using = tokio::spawn(using);
     hangup.hang_up();
-    let ended = tokio::time::timeout(limit, reading).await.unwrap().unwrap();
-    assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
+    let (read, written) = tokio::time::timeout(limit, using).await.unwrap().unwrap();
+    for ended in [read, written] {
+        assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
+    }
     closed(first, "one that was hung up on").await;
     // Its place is free.
     let _next = dial(PREFACE).await;
