@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::build::TEMPLATE;
 use super::missing::missing;
+use super::reach::answers_peers;
 use super::rollout::ShardState;
 use super::shape::{Shape, shard_of};
 use crate::error::Error;
@@ -167,6 +168,7 @@ impl Facts {
             available: set.is_some_and(|set| is_available(set, shape.replicas)),
             ready,
             lacking,
+            answers: answers_peers(self, shard),
         }
     }
 }

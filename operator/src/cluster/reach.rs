@@ -23,7 +23,7 @@ pub(super) fn is_answered(facts: &Facts) -> bool {
 /// Pods that do not reach every shard that serves, with the shards. A shard that does not serve is
 /// reported as such, and reached by nobody.
 pub(super) fn cut_off(facts: &Facts, shards: &[ShardState]) -> Vec<String> {
-    let down = down(facts, shards);
+    let down = down(shards);
     let pod = |member: &Member| {
         let Member { node, unreachable, .. } = member;
         let serves = |shard: &&i64| usize::try_from(**shard).is_ok_and(|it| !down.contains(&it));
@@ -36,18 +36,21 @@ pub(super) fn cut_off(facts: &Facts, shards: &[ShardState]) -> Vec<String> {
 
 /// Shards that do not serve: no pod is ready, and none has turned clients away while it answers
 /// peers.
-pub(super) fn down(facts: &Facts, shards: &[ShardState]) -> Vec<usize> {
-    let active = facts.active_generation();
-    let turned_away = |shard: usize| {
-        facts.members.iter().any(|member| {
-            usize::try_from(member.shard).is_ok_and(|of| of == shard)
-                && !member.unreachable.is_empty()
-                && Some(member.active_generation) == active
-                && facts.pods.get(&member.node).is_some_and(says_not_ready)
-        })
-    };
+pub(super) fn down(shards: &[ShardState]) -> Vec<usize> {
     let down = shards.iter().enumerate().filter(|(_, shard)| !shard.serves());
-    down.map(|(number, _)| number).filter(|number| !turned_away(*number)).collect()
+    down.map(|(number, _)| number).collect()
+}
+
+/// Whether a pod of a shard has turned clients away, since another node reaches more shards, and
+/// answers its peers.
+pub(super) fn answers_peers(facts: &Facts, shard: i32) -> bool {
+    let active = facts.active_generation();
+    facts.members.iter().any(|member| {
+        member.shard == i64::from(shard)
+            && !member.unreachable.is_empty()
+            && Some(member.active_generation) == active
+            && facts.pods.get(&member.node).is_some_and(says_not_ready)
+    })
 }
 
 /// Tables whose probes fail, as the leader says: those with wrong sums, and all.

@@ -100,7 +100,7 @@ fn count<T>(items: impl Iterator<Item = T>) -> i32 {
 fn available(found: &Findings<'_>, conditions: &mut Conditions) {
     let type_ = ConditionType::Available;
     let active = found.facts.active();
-    let down = reach::down(found.facts, &found.shards).into_iter();
+    let down = reach::down(&found.shards).into_iter();
     let down: Vec<_> = down.map(|number| format!("shard {number}")).collect();
     match active {
         _ if !down.is_empty() => {

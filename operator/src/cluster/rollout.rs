@@ -32,6 +32,8 @@ pub(super) struct ShardState {
     pub(super) ready: Vec<bool>,
     /// Whether each pod lacks a table that another pod of the shard serves.
     pub(super) lacking: Vec<bool>,
+    /// Whether a pod that has turned clients away, and so is not ready, answers its peers.
+    pub(super) answers: bool,
 }
 
 impl ShardState {
@@ -40,9 +42,10 @@ impl ShardState {
         self.exists && self.settled && self.all_available() && !self.lacks()
     }
 
-    /// Whether any pod serves.
+    /// Whether any pod serves: queries go through other shards' pods, so that one which answers its
+    /// peers alone counts.
     pub(super) fn serves(&self) -> bool {
-        self.ready.iter().any(|ready| *ready)
+        self.answers || self.ready.iter().any(|ready| *ready)
     }
 
     /// The lowest number of the pods that may be replaced now.
@@ -131,7 +134,8 @@ mod tests {
         let available = ready.iter().all(|ready| *ready);
         let (exists, edited, settled) = (true, false, true);
         let (ready, lacking) = (ready.to_vec(), vec![false; ready.len()]);
-        ShardState { exists, current, edited, settled, available, ready, lacking }
+        let answers = false;
+        ShardState { exists, current, edited, settled, available, ready, lacking, answers }
     }
 
     #[test]
@@ -144,6 +148,7 @@ mod tests {
             available: false,
             ready: vec![false; 2],
             lacking: vec![false; 2],
+            answers: false,
         };
         assert_eq!(plan(&[none.clone(), none]), [Verdict::Apply, Verdict::Apply]);
     }
@@ -175,7 +180,10 @@ mod tests {
         let corrected = shard(false, &[true, false]);
         assert_eq!(plan(&[corrected, old]), [Verdict::Apply, Verdict::WaitFor(0)]);
         let dead = shard(false, &[false, false]);
-        assert_eq!(plan(&[dead.clone(), dead]), [Verdict::Apply, Verdict::Apply]);
+        assert_eq!(plan(&[dead.clone(), dead.clone()]), [Verdict::Apply, Verdict::Apply]);
+        // Its pods have turned clients away, and other shards' pods need them: it has its turn.
+        let cut_off = ShardState { answers: true, ..dead };
+        assert_eq!(plan(&[cut_off.clone(), cut_off]), [Verdict::Apply, Verdict::WaitFor(0)]);
     }
 
     #[test]
@@ -267,6 +275,7 @@ mod tests {
                 available: exists && available,
                 ready: pods.iter().map(|[ready, _]| exists && *ready).collect(),
                 lacking: pods.iter().map(|[_, lacks]| exists && *lacks).collect(),
+                answers: false,
             },
         )
     }

@@ -92,13 +92,14 @@ fn shards(facts: &Facts) -> Vec<ShardState> {
         available: false,
         ready: ready(shard),
         lacking: Vec::new(),
+        answers: answers_peers(facts, shard),
     };
     [0, 1].map(state).into()
 }
 
 fn look(facts: &Facts) -> (bool, Vec<String>, Vec<usize>) {
     let shards = shards(facts);
-    (is_answered(facts), cut_off(facts, &shards), down(facts, &shards))
+    (is_answered(facts), cut_off(facts, &shards), down(&shards))
 }
 
 const NONE: &[i64] = &[];
