@@ -69,7 +69,8 @@ pub trait Coordination: Send + Sync + 'static {
     /// Removes a node's record, after it has drained.
     async fn leave(&self, node: &str) -> Result<(), CoordinationError>;
 
-    /// Every record, also of nodes that no longer renew theirs (see [`alive`]), ordered by name.
+    /// Every record, also of nodes that no longer renew theirs (see [`alive`]), ordered by name. On
+    /// Kubernetes damaged ones are passed over.
     async fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError>;
 
     /// Acquires the lead if nobody holds it; may wait for it for a while. None when another holds it.

@@ -333,9 +333,8 @@ impl Coordination for KubernetesCoordination {
     /// The operator makes the first map, with the shards of its cluster; this makes it active.
     async fn initialize(&self, _shards: Shards) -> Result<Map, CoordinationError> {
         let own = self.token.load(Ordering::Relaxed);
-        // The watch may not have brought them yet.
-        let (known, members) = (self.known(), self.members().await?);
-        let served = Served::new(&known, &members);
+        let known = self.known();
+        let served = Served::new(&known, &known.members);
         // A status's token belongs to the node that it names.
         let leader = self.election.lock().await.as_ref().map(|candidate| candidate.node.clone());
         let leader = leader.unwrap_or_default();

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::map::{Maps, Verdict, judged, write_map};
 use super::{ATTEMPTS, KubernetesCoordination, REQUEST, api_error, late, lead};
 use crate::coordination::written::{Mend, Served};
-use crate::coordination::{Coordination, CoordinationError, Leadership, UnixMillis};
+use crate::coordination::{CoordinationError, Leadership, UnixMillis};
 use crate::placement::Shards;
 
 /// What of the object is written.
@@ -103,9 +103,7 @@ impl KubernetesCoordination {
         let now = UnixMillis(now.seconds() * 1000);
         for _ in 0..ATTEMPTS {
             let known = self.known();
-            // The watch may not have brought them yet.
-            let members = self.members().await?;
-            let served = Served::new(&known, &members);
+            let served = Served::new(&known, &known.members);
             self.check_lead(token).await?;
             let object = self.object().await?.ok_or(CoordinationError::NotInitialized)?;
             let maps = Maps::read(&object)?;
