@@ -46,14 +46,14 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff};
 use kube::runtime::{WatchStreamExt, watcher as watch_all};
 use kube::{Api, Client, Config};
-use opaque_crds::{OpaqueShardMap, names};
+use opaque_crds::OpaqueShardMap;
 use opaque_ops::api::without_retries;
-use opaque_ops::election::{self, Election};
 use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use self::cluster::Origin;
+use self::lead::Candidate;
 use self::map::{Maps, Verdict, judged, withdraw, write_map};
 use self::writing::Part;
 use super::heard::Heard;
@@ -78,8 +78,6 @@ const MEMBER_TTL: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(5);
-/// How long one call waits for the lead.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Seconds after which the API server ends a watch, and, with a little more, after which a dead one is
 /// noticed.
 const WATCH_SECONDS: u32 = 20;
@@ -116,14 +114,6 @@ pub struct KubernetesCoordination {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     heard: Heard,
     following: AbortHandle,
-}
-
-/// This node in an election.
-struct Candidate {
-    node: String,
-    /// Of a Lease that it makes.
-    owner: Option<OwnerReference>,
-    election: Arc<Election>,
 }
 
 impl KubernetesCoordination {
@@ -194,44 +184,6 @@ impl KubernetesCoordination {
     fn known(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
     }
-
-    async fn lead(&self) -> Result<Option<Lease>, CoordinationError> {
-        let lease = names::leader_lease(&self.cluster);
-        bounded(|| format!("Lease {}/{lease}", self.namespace), self.leases.get_opt(&lease)).await
-    }
-
-    /// This node as a candidate; what it has seen of the Lease is kept between two attempts.
-    async fn candidate(&self, node: &str, map: &OpaqueShardMap) -> Arc<Election> {
-        let owner = cluster::owner(&map.metadata);
-        let mut election = self.election.lock().await;
-        if let Some(known) = election.as_ref()
-            && (known.node == node && known.owner == owner)
-        {
-            return Arc::clone(&known.election);
-        }
-        let label = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-        let labels = [
-            ("app.kubernetes.io/name", "opaque"),
-            ("app.kubernetes.io/managed-by", "opaque-node"),
-            (LABEL_CLUSTER, &self.cluster),
-            (LABEL_LEASE, LEADER),
-        ];
-        let made = Election::new(
-            self.electors.clone(),
-            &self.namespace,
-            &names::leader_lease(&self.cluster),
-            lead::identity(node, self.process),
-            labels.map(label).into(),
-            policy(),
-        );
-        // Gone with the cluster, but not with its map, which may be made anew.
-        let made = Arc::new(match &owner {
-            Some(owner) => made.owned_by(owner.clone()),
-            None => made,
-        });
-        *election = Some(Candidate { node: node.to_owned(), owner, election: Arc::clone(&made) });
-        made
-    }
 }
 
 impl Drop for KubernetesCoordination {
@@ -292,30 +244,7 @@ impl Coordination for KubernetesCoordination {
 
     async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError> {
         check_name(node)?;
-        let Some(map) = self.object().await? else {
-            // There is nothing to lead yet.
-            tokio::time::sleep(HEARTBEAT).await;
-            return Ok(None);
-        };
-        let fence = Maps::read(&map)?.fence;
-        let election = self.candidate(node, &map).await;
-        let Ok(held) = timeout(PATIENCE, election.acquire_above(fence)).await else {
-            return Ok(None);
-        };
-        self.token.store(held.token(), Ordering::Relaxed);
-        let lead = Leadership::new(node.to_owned(), held.token(), Box::new(held));
-        // Whatever the leader before still has on its way is void from here on. Not needed for anything
-        // else: every verdict carries the token.
-        match self.judge(&lead, Verdict::Leads, |_| Ok(false)).await {
-            Ok(_) => {}
-            Err(error @ CoordinationError::Fenced { .. }) => {
-                tracing::warn!(%error, "the Lease was deleted and made again: another has this token");
-                lead.release().await;
-                return Ok(None);
-            }
-            Err(error) => tracing::debug!(%error, "could not announce the lead"),
-        }
-        Ok(Some(lead))
+        self.campaign(node).await
     }
 
     async fn leader(&self) -> Result<Option<Leader>, CoordinationError> {
@@ -471,12 +400,6 @@ impl Coordination for KubernetesCoordination {
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
     }
-}
-
-/// 8 s, 5 s, 1 s: a leader that dies is followed within 9 s.
-fn policy() -> election::Policy {
-    let seconds = Duration::from_secs;
-    election::Policy::new(seconds(8), seconds(5), seconds(1)).unwrap_or_default()
 }
 
 /// kube's pauses with their jitter, but shorter: a node without a watch is a node behind.

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::coordination::UnixMillis;
+use crate::memory::Need;
 use crate::memory::tests::for_tables;
 use crate::placement;
 use crate::prepare::{self, Load};

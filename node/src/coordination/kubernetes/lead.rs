@@ -1,16 +1,29 @@
-//! The leader's Lease as nodes see it.
+//! The leader's Lease: what it says, and how this node takes it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::coordination::v1::Lease;
-use opaque_ops::election::Held;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use opaque_crds::{OpaqueShardMap, names};
+use opaque_ops::election::{Election, Held, Policy};
+use tokio::time::{sleep, timeout};
 
-use crate::coordination::{Hold, Leader};
+use super::map::{Maps, Verdict};
+use super::{
+    HEARTBEAT, KubernetesCoordination, LABEL_CLUSTER, LABEL_LEASE, LEADER, bounded, cluster,
+};
+use crate::coordination::{CoordinationError, Hold, Leader, Leadership};
 
+/// How long one call waits for the lead.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// What stands between a node's name and its process in a holder's identity; no name has one.
 const SEPARATOR: char = '_';
 
 /// The identity of one process of `node`: a restarted container is another candidate.
-pub(super) fn identity(node: &str, process: u64) -> String {
+fn identity(node: &str, process: u64) -> String {
     format!("{node}{SEPARATOR}{process:016x}")
 }
 
@@ -26,6 +39,92 @@ pub(super) fn leader(lease: &Lease) -> Option<Leader> {
 pub(super) fn token(lease: &Lease) -> u64 {
     let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
     u64::try_from(transitions).unwrap_or(0)
+}
+
+/// This node in an election.
+pub(super) struct Candidate {
+    pub(super) node: String,
+    /// Of a Lease that it makes.
+    owner: Option<OwnerReference>,
+    election: Arc<Election>,
+}
+
+impl KubernetesCoordination {
+    /// The leader's Lease as it is now; none before the first election.
+    pub(super) async fn lead(&self) -> Result<Option<Lease>, CoordinationError> {
+        let lease = names::leader_lease(&self.cluster);
+        bounded(|| format!("Lease {}/{lease}", self.namespace), self.leases.get_opt(&lease)).await
+    }
+
+    /// Waits for the lead for [`PATIENCE`], and announces it.
+    pub(super) async fn campaign(
+        &self,
+        node: &str,
+    ) -> Result<Option<Leadership>, CoordinationError> {
+        let Some(map) = self.object().await? else {
+            // There is nothing to lead yet.
+            sleep(HEARTBEAT).await;
+            return Ok(None);
+        };
+        let fence = Maps::read(&map)?.fence;
+        let election = self.candidate(node, &map).await;
+        let Ok(held) = timeout(PATIENCE, election.acquire_above(fence)).await else {
+            return Ok(None);
+        };
+        self.token.store(held.token(), Ordering::Relaxed);
+        let lead = Leadership::new(node.to_owned(), held.token(), Box::new(held));
+        // Whatever the leader before still has on its way is void from here on. Not needed for anything
+        // else: every verdict carries the token.
+        match self.judge(&lead, Verdict::Leads, |_| Ok(false)).await {
+            Ok(_) => {}
+            Err(error @ CoordinationError::Fenced { .. }) => {
+                tracing::warn!(%error, "the Lease was deleted and made again: another has this token");
+                lead.release().await;
+                return Ok(None);
+            }
+            Err(error) => tracing::debug!(%error, "could not announce the lead"),
+        }
+        Ok(Some(lead))
+    }
+
+    /// This node as a candidate; what it has seen of the Lease is kept between two attempts.
+    async fn candidate(&self, node: &str, map: &OpaqueShardMap) -> Arc<Election> {
+        let owner = cluster::owner(&map.metadata);
+        let mut election = self.election.lock().await;
+        if let Some(known) = election.as_ref()
+            && (known.node == node && known.owner == owner)
+        {
+            return Arc::clone(&known.election);
+        }
+        let label = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let labels = [
+            ("app.kubernetes.io/name", "opaque"),
+            ("app.kubernetes.io/managed-by", "opaque-node"),
+            (LABEL_CLUSTER, &self.cluster),
+            (LABEL_LEASE, LEADER),
+        ];
+        let made = Election::new(
+            self.electors.clone(),
+            &self.namespace,
+            &names::leader_lease(&self.cluster),
+            identity(node, self.process),
+            labels.map(label).into(),
+            policy(),
+        );
+        // Gone with the cluster, but not with its map, which may be made anew.
+        let made = Arc::new(match &owner {
+            Some(owner) => made.owned_by(owner.clone()),
+            None => made,
+        });
+        *election = Some(Candidate { node: node.to_owned(), owner, election: Arc::clone(&made) });
+        made
+    }
+}
+
+/// 8 s, 5 s, 1 s: a leader that dies is followed within 9 s.
+fn policy() -> Policy {
+    let seconds = Duration::from_secs;
+    Policy::new(seconds(8), seconds(5), seconds(1)).unwrap_or_default()
 }
 
 #[async_trait]
