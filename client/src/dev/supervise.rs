@@ -23,12 +23,16 @@ const FIRST_DEATHS: u32 = 3;
 const STEADY: Duration = Duration::from_secs(60);
 
 /// How long nodes may drain before they are killed: longer than a node gives its connections and its
-/// farewell (`grace` in opaque-ops).
-fn grace() -> Duration {
+/// farewell (`grace` in opaque-ops, which clients do not link: it brings a client of Kubernetes).
+/// `query_deadline` is in seconds.
+fn grace(query_deadline: u64) -> Duration {
+    Duration::from_secs(query_deadline.saturating_mul(2).saturating_add(GRACE_SECONDS))
+}
+
+/// The query deadline of the nodes in seconds, as they read it from the environment that they inherit.
+fn query_deadline() -> u64 {
     let deadline = std::env::var("OPAQUE_QUERY_DEADLINE_S").ok();
-    let deadline = deadline.and_then(|seconds| seconds.parse().ok());
-    let twice = deadline.unwrap_or(QUERY_DEADLINE_SECONDS).saturating_mul(2);
-    Duration::from_secs(twice.saturating_add(GRACE_SECONDS))
+    deadline.and_then(|seconds| seconds.parse().ok()).unwrap_or(QUERY_DEADLINE_SECONDS)
 }
 
 /// How long to wait before a node that died `deaths` times in short order starts again.
@@ -127,7 +131,7 @@ impl<'a> Supervisor<'a> {
 
     /// Lets every node drain, until their time is over or `at_once` comes; then kills what is left.
     pub(crate) async fn stop(self, at_once: impl Future<Output = ()>) {
-        let mut at_once = pin!(timeout(grace(), at_once));
+        let mut at_once = pin!(timeout(grace(query_deadline()), at_once));
         // Why nobody is waited for any more.
         let mut over = None;
         for watched in &self.children {
@@ -158,6 +162,8 @@ impl<'a> Supervisor<'a> {
 
 #[cfg(test)]
 mod tests {
+    use opaque_ops::drain;
+
     use super::*;
 
     #[test]
@@ -165,5 +171,14 @@ mod tests {
         let pauses: Vec<u128> = (1..10).map(|deaths| backoff(deaths).as_millis()).collect();
         assert_eq!(pauses[..4], [500, 1000, 2000, 4000]);
         assert!(pauses.iter().all(|pause| *pause <= 32_000));
+    }
+
+    #[test]
+    fn no_node_is_killed_before_its_own_time_to_end_is_over() {
+        assert_eq!(QUERY_DEADLINE_SECONDS, drain::QUERY_DEADLINE_SECONDS);
+        for seconds in [1, QUERY_DEADLINE_SECONDS, 600, 1 << 40] {
+            let node = drain::grace(Duration::ZERO, Duration::from_secs(seconds));
+            assert!(grace(seconds) >= node, "{seconds}");
+        }
     }
 }
