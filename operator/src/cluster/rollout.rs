@@ -266,8 +266,8 @@ mod tests {
 
     fn any_shard() -> impl Strategy<Value = ShardState> {
         let pods = prop::collection::vec(any::<[bool; 2]>(), 1..4);
-        (any::<bool>(), any::<[bool; 2]>(), any::<bool>(), any::<bool>(), pods).prop_map(
-            |(exists, [current, edited], settled, available, pods)| ShardState {
+        (any::<bool>(), any::<[bool; 2]>(), any::<[bool; 2]>(), any::<bool>(), pods).prop_map(
+            |(exists, [current, edited], [settled, available], answers, pods)| ShardState {
                 exists,
                 current: exists && current,
                 edited: exists && edited,
@@ -275,7 +275,7 @@ mod tests {
                 available: exists && available,
                 ready: pods.iter().map(|[ready, _]| exists && *ready).collect(),
                 lacking: pods.iter().map(|[_, lacks]| exists && *lacks).collect(),
-                answers: false,
+                answers: exists && answers,
             },
         )
     }
