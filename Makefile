@@ -8,14 +8,18 @@ SHELL := bash
 # Outside the clone, so that every clone finds its dependencies built.
 CACHE := $(HOME)/.cache/opaque
 export CARGO_TARGET_DIR ?= $(CACHE)/target
+# The programs as they are shipped; tests leave theirs, built otherwise, in the folder that Cargo chooses.
+export OPAQUE_BIN_DIR ?= $(CACHE)/bin
 export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
 
 # An error's backtrace shows only the runtime that polled a test, and hides the error above it. Panics keep theirs.
 export RUST_LIB_BACKTRACE ?= 0
 
-# Everything is built with the release profile: docs/decisions/002-one-profile.md.
+# Everything is built with the release profile, tests with less of it for our own crates:
+# docs/decisions/002-one-profile.md.
 # `secrets` is the client's half, which the tests of opaque-seal and opaque-pir need too.
 WORKSPACE := --locked --release --workspace --features opaque-seal/secrets,opaque-pir/secrets
+TESTS_PROFILE := --config .cargo/tests.toml
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,11 +39,16 @@ kubernetes: setup ## get what the tests' Kubernetes needs, outside the clone
 build: setup ## build `opaque`, the nodes' programs and `opaque-operator`
 	cargo build --locked --release --package opaque-node --package opaque-operator --bins
 	cargo build $(WORKSPACE) --bin opaque
+	$(call ship,opaque opaque-node opaque-prepare opaque-operator)
 
-# As OCI archives in $(CARGO_TARGET_DIR)/images: docker, podman and containerd import them.
+# A program that has not changed is left alone.
+ship = install -C -D --target-directory $(OPAQUE_BIN_DIR) $(addprefix $(CARGO_TARGET_DIR)/release/,$(1))
+
+# As OCI archives in $(CACHE)/images: docker, podman and containerd import them.
 images: build ## write container images, without a container engine
-	cargo build $(WORKSPACE) --bin e2e-images --bin e2e-cluster --bin e2e-pod
-	$(CARGO_TARGET_DIR)/release/e2e-images
+	cargo build $(TESTS_PROFILE) $(WORKSPACE) --bin e2e-images --bin e2e-cluster --bin e2e-pod
+	$(call ship,e2e-images e2e-cluster e2e-pod)
+	$(OPAQUE_BIN_DIR)/e2e-images
 
 demo: build ## start a cluster of three shards, ask it private questions, check the answers
 	scripts/demo.sh
@@ -54,18 +63,18 @@ beside_servers = scripts/setup.sh --kubernetes & servers=$$!; trap 'kill $$serve
 test: setup ## everything that must hold: lint, docs, all tests, a bounded fuzz run
 	$(call beside_servers,build docs)
 	$(MAKE) lint
-	cargo test $(WORKSPACE)
+	cargo test $(TESTS_PROFILE) $(WORKSPACE)
 	scripts/fuzz.sh
 
 # The tests' program is built before the cluster starts: `cargo test` finds it fresh.
 # Three tests at a time: most of a test is waiting. OPAQUE_E2E_STEADY_S=600 lets one of them watch a cluster at rest for
 # ten minutes in place of two (e2e/tests/kubernetes/all_quiet.rs).
-E2E_TEST := cargo test $(WORKSPACE) --test
+E2E_TEST := cargo test $(TESTS_PROFILE) $(WORKSPACE) --test
 e2e: $(if $(EXISTING),images,setup) ## test in a real Kubernetes that it starts (root); KUBECONFIG=... EXISTING=1: in yours
 	$(if $(EXISTING),,$(call beside_servers,images))
 	$(E2E_TEST) kubernetes --test cluster --no-run
 	$(if $(EXISTING),,$(E2E_TEST) cluster -- --ignored --nocapture)
-	$(CARGO_TARGET_DIR)/release/e2e-cluster $(if $(EXISTING),--existing) --logs $(CARGO_TARGET_DIR)/e2e-logs -- \
+	$(OPAQUE_BIN_DIR)/e2e-cluster $(if $(EXISTING),--existing) --logs $(CARGO_TARGET_DIR)/e2e-logs -- \
 		$(E2E_TEST) kubernetes -- --ignored --nocapture --test-threads 3 $(TESTS)
 
 kernels: build ## test whole clusters with every kernel of this machine and both kinds of keys

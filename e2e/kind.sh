@@ -16,7 +16,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 name=opaque-e2e
-images=${CARGO_TARGET_DIR:-$HOME/.cache/opaque/target}/images
+images=${OPAQUE_BIN_DIR:-$HOME/.cache/opaque/bin}/../images
 export KUBECONFIG=${KUBECONFIG:-$HOME/.kube/config}
 
 fail() {

@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bin=${OPAQUE_BIN_DIR:-${CARGO_TARGET_DIR:-$HOME/.cache/opaque/target}/release}
+bin=${OPAQUE_BIN_DIR:-$HOME/.cache/opaque/bin}
 export PATH="$bin:$PATH"
 work=$(mktemp -d "${TMPDIR:-/tmp}/opaque-demo.XXXXXX")
 export OPAQUE_HOME="$work/home"

@@ -113,11 +113,10 @@ pub fn measured(what: &str, time: Duration) {
     println!("measured: {what}: {:.2} s", time.as_secs_f64());
 }
 
-/// A program of this workspace, built by `make build`: beside the folder of the test's own program.
+/// A program of this workspace as it is shipped: `make build` puts it into `$OPAQUE_BIN_DIR`.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let folder = own.ancestors().nth(2).context("no folder of programs")?;
-    let path = folder.join(name);
+    let folder = std::env::var_os("OPAQUE_BIN_DIR").context("OPAQUE_BIN_DIR is not set")?;
+    let path = PathBuf::from(folder).join(name);
     if !path.is_file() {
         bail!("{} is missing: run `make images`", path.display());
     }

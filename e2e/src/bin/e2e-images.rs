@@ -12,7 +12,7 @@ struct Arguments {
     /// Which images; all when none is named
     names: Vec<String>,
     /// Folder of the programs; the folder of this one by default
-    #[arg(long)]
+    #[arg(long, env = "OPAQUE_BIN_DIR")]
     binaries: Option<PathBuf>,
     /// Where to write NAME.tar; `images` beside the folder of the programs by default
     #[arg(long)]
