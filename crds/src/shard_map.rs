@@ -145,8 +145,8 @@ pub struct TableEpoch {
     /// Its epoch.
     #[x_kube(validation = Rule::new("self >= 1").message("must be at least 1"))]
     pub epoch: i64,
-    /// The OpaqueTable that owns the table: it alone decides on the table's epochs. Absent: whoever may
-    /// load does.
+    /// Name of the OpaqueTable that owns the table; only it changes the table's epoch. When absent, clients
+    /// that may load change it.
     #[schemars(length(min = 1, max = 253))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
