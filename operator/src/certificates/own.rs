@@ -154,16 +154,18 @@ impl Draft {
         let (signer, known) = authorities.signer();
         let newest = authorities.newest().certificate();
         let present = stored.and_then(|stored| stored.certificate());
+        // Whatever it says otherwise: the change ends with certificates of the new authority.
+        let changes = authorities.step() == Step::Issuing
+            && present.as_ref().is_some_and(|present| !present.is_signed_by(newest));
         let issue = match examine(request, stored, wanted, &trusted, now) {
-            Ok(certificate) => {
-                authorities.step() == Step::Issuing && !certificate.is_signed_by(newest)
-            }
+            Ok(_) => changes,
             Err(Fault::Dead) => true,
             Err(Fault::Stale) => known,
             // A certificate of an authority near its end could not be made to last longer.
             Err(Fault::Due) => {
                 let (_, end) = wanted.schedule.leaf(now, signer.certificate().not_after());
-                known && present.as_ref().is_none_or(|present| present.not_after() < end)
+                let longer = present.as_ref().is_none_or(|present| present.not_after() < end);
+                changes || (known && longer)
             }
         };
         let kept = if issue {
@@ -191,12 +193,14 @@ impl Draft {
         let trusted: Vec<&Certificate> = servers.trusted().map(Authority::certificate).collect();
         let (newest, cross) = (servers.newest(), servers.cross(now));
         let present = stored.and_then(|stored| stored.certificate());
+        // Without a signature of the old authority clients need time: until the next renewal.
+        let changes = cross.is_some()
+            && present.as_ref().is_some_and(|present| !present.is_signed_by(newest.certificate()));
         let issue = match examine(request, stored, wanted, &trusted, now) {
-            // Without a signature of the old authority clients need time: until the next renewal.
-            Ok(certificate) => cross.is_some() && !certificate.is_signed_by(newest.certificate()),
+            Ok(_) => changes,
             Err(Fault::Due) => {
                 let (_, end) = wanted.schedule.leaf(now, newest.certificate().not_after());
-                present.as_ref().is_none_or(|present| present.not_after() < end)
+                changes || present.as_ref().is_none_or(|present| present.not_after() < end)
             }
             Err(Fault::Dead | Fault::Stale) => true,
         };

@@ -98,8 +98,33 @@ fn play(world: &mut World, event: &Event) {
             world.wanted.schedule.duration = Duration::minutes(*duration);
             world.wanted.schedule.renew_before = Duration::minutes(*renew_before);
         }
-        Event::LoseAuthority => drop(world.observed.secrets.remove("demo-ca")),
+        Event::LoseAuthority => drop(world.observed.secrets.remove("demo-peer-ca")),
     }
+}
+
+/// Found by chance: with this sequence it did not settle.
+#[test]
+fn a_change_asked_for_during_another_settles() {
+    let all = usize::MAX;
+    let events = [
+        Event::Rotate(0),
+        Event::Reconcile(all),
+        Event::Wait(520),
+        Event::Rotate(1),
+        Event::Sync(0),
+        Event::Reconcile(all),
+        Event::Wait(141_602),
+        Event::Reconcile(all),
+        Event::Sync(0),
+        Event::Wait(1040),
+        Event::Reconcile(all),
+    ];
+    let mut world = World::running();
+    for event in &events {
+        play(&mut world, event);
+        world.check_pairs();
+    }
+    assert!(world.settle().ready);
 }
 
 proptest! {
