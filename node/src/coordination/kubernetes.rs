@@ -204,6 +204,7 @@ impl Coordination for KubernetesCoordination {
         let unwritable =
             |error: serde_json::Error| api_error(object(), kube::Error::SerdeError(error));
         let origin = self.origin.get();
+        let origin = origin.as_deref();
         let renewal = member::renewal(member, origin, MEMBER_TTL).map_err(unwritable)?;
         let params = PatchParams::default();
         let patch = Patch::Merge(&renewal);

@@ -3,30 +3,57 @@
 //! An OpaqueCluster that is deleted and made again has the same name, and for a while pods and Leases of
 //! the one before are still there. What those serve is not what the new cluster serves, so neither side
 //! takes the other for its own.
+//!
+//! One that was deleted without its objects (`--cascade=orphan`) and made again adopts them: the same map has
+//! another owner, and its nodes follow it.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-/// The UID of the OpaqueCluster whose map this node has seen first; a map without an owner tells
-/// nothing.
+/// The OpaqueCluster whose map this node has seen first, and those that have adopted that map.
 #[derive(Debug, Default)]
-pub(super) struct Origin(OnceLock<String>);
+pub(super) struct Origin(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// UID of the map that was seen last.
+    map: Option<String>,
+    /// UIDs of the clusters, the newest last.
+    clusters: Vec<String>,
+}
 
 impl Origin {
-    /// The UID, once it is known.
-    pub(super) fn get(&self) -> Option<&str> {
-        self.0.get().map(String::as_str)
+    /// The cluster's UID, once it is known.
+    pub(super) fn get(&self) -> Option<String> {
+        self.lock().clusters.last().cloned()
     }
 
-    /// Whether a map is not that of another cluster. The first one decides.
+    /// Whether a map is not that of another cluster. The first one decides; a map without an owner tells nothing.
     pub(super) fn is_ours(&self, map: &ObjectMeta) -> bool {
-        controller(map).is_none_or(|owner| *self.0.get_or_init(|| owner.uid.clone()) == owner.uid)
+        let Some(owner) = controller(map) else { return true };
+        let mut known = self.lock();
+        let is_first = known.clusters.is_empty();
+        let is_known = known.clusters.contains(&owner.uid);
+        let is_adopted = map.uid.is_some() && known.map == map.uid;
+        if !is_first && !is_known && !is_adopted {
+            return false;
+        }
+        known.map.clone_from(&map.uid);
+        if !is_known {
+            known.clusters.push(owner.uid.clone());
+        }
+        true
     }
 
     /// Whether something that names its cluster, if it does, is not of another one.
     pub(super) fn agrees(&self, uid: Option<&str>) -> bool {
-        self.get().zip(uid).is_none_or(|(own, uid)| own == uid)
+        let known = self.lock();
+        known.clusters.is_empty() || uid.is_none_or(|uid| known.clusters.iter().any(|it| it == uid))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -38,4 +65,41 @@ pub(super) fn owner(map: &ObjectMeta) -> Option<OwnerReference> {
 
 fn controller(map: &ObjectMeta) -> Option<&OwnerReference> {
     map.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(uid: &str, owner: Option<&str>) -> ObjectMeta {
+        let owner = owner.map(|uid| OwnerReference {
+            uid: uid.to_owned(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        });
+        ObjectMeta {
+            uid: Some(uid.to_owned()),
+            owner_references: owner.map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    #[test]
+    fn the_first_cluster_decides_and_one_that_adopts_its_map_follows() {
+        let origin = Origin::default();
+        assert!(origin.is_ours(&map("m1", None)) && origin.get().is_none());
+        assert!(origin.agrees(Some("anyone")));
+        assert!(origin.is_ours(&map("m1", Some("a"))));
+        // Its map was lost and made anew.
+        assert!(origin.is_ours(&map("m2", Some("a"))));
+        // Another cluster of the same name, with a map of its own.
+        assert!(!origin.is_ours(&map("m3", Some("b"))));
+        assert!(!origin.agrees(Some("b")) && origin.agrees(Some("a")) && origin.agrees(None));
+        // The same map, first without an owner.
+        assert!(origin.is_ours(&map("m2", None)));
+        assert!(origin.is_ours(&map("m2", Some("b"))));
+        assert_eq!(origin.get().as_deref(), Some("b"));
+        // Leases of members that have not seen that yet.
+        assert!(origin.agrees(Some("a")) && origin.agrees(Some("b")) && !origin.agrees(Some("c")));
+    }
 }
