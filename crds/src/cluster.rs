@@ -2,6 +2,7 @@
 
 mod client_auth;
 mod pod;
+mod service;
 mod state;
 mod storage;
 mod tls;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client_auth::{ClientAuth, ClientAuthMode};
 pub use pod::{ContainerOverlay, PodMetadata, PodOverlay, PodTemplate};
+pub use service::{Service, ServiceType};
 pub use state::{MissingTable, OpaqueClusterStatus};
 pub use storage::Storage;
 pub use tls::{IssuerReference, Tls};
@@ -29,7 +31,6 @@ pub use tls::{IssuerReference, Tls};
     derive = "PartialEq",
     status = "OpaqueClusterStatus",
     shortname = "oqc",
-    category = "all",
     category = "opaque",
     doc = "A cluster of shards that answers SQL lookups without learning what was looked up.",
     scale(
@@ -37,7 +38,7 @@ pub use tls::{IssuerReference, Tls};
         status_replicas_path = ".status.shards",
         label_selector_path = ".status.selector"
     ),
-    printcolumn(name = "Shards", type_ = "integer", json_path = ".spec.shards"),
+    printcolumn(name = "Shards", type_ = "integer", json_path = ".status.shards", description = "Shards that exist"),
     printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyShards", description = "Shards with at least one ready replica"),
     printcolumn(name = "Available", type_ = "string", json_path = ".status.conditions[?(@.type==\"Available\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Available\")].reason"),
@@ -53,6 +54,17 @@ pub use tls::{IssuerReference, Tls};
     ),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(
         "the name of an OpaqueCluster must start with a letter and have lower-case letters, digits and '-' only: Services are named after it"
+    ),
+    // Once a size was accepted. An older object may differ from it: that can be set right.
+    validation = Rule::new(
+        "self.spec.shards == oldSelf.spec.shards || !has(self.status) || !has(self.status.shards) || self.status.shards == 0 || self.spec.shards == self.status.shards"
+    ).message(
+        "spec.shards of a cluster that runs cannot change yet: make a new OpaqueCluster of the size that you want, and load the tables there"
+    ),
+    validation = Rule::new(
+        "self.spec.replicasPerShard == oldSelf.spec.replicasPerShard || !has(self.status) || !has(self.status.replicasPerShard) || self.status.replicasPerShard == 0 || self.spec.replicasPerShard == self.status.replicasPerShard"
+    ).message(
+        "spec.replicasPerShard of a cluster that runs cannot change yet: make a new OpaqueCluster of the size that you want, and load the tables there"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -89,6 +101,10 @@ pub struct OpaqueClusterSpec {
     /// Who may ask queries, and who may load.
     pub client_auth: ClientAuth,
 
+    /// How clients reach the nodes.
+    #[serde(default)]
+    pub service: Service,
+
     /// How the tables are spread over the shards.
     #[serde(default)]
     pub placement: Placement,
@@ -122,12 +138,6 @@ pub enum ImagePullPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
-    /// Points of each shard on the hash ring. More spread a shard's load over more donors when it is
-    /// added, at a cost that grows with the number of shards. 1 to 1024.
-    #[x_kube(validation = Rule::new("self >= 1 && self <= 1024").message("must be between 1 and 1024"))]
-    #[serde(default = "default_virtual_nodes")]
-    pub virtual_nodes: i32,
-
     /// By how much a shard may exceed its share before partitions are moved, in percent.
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^([1-9][0-9]?|100)%$')").message(
@@ -139,10 +149,7 @@ pub struct Placement {
 
 impl Default for Placement {
     fn default() -> Self {
-        Self {
-            virtual_nodes: default_virtual_nodes(),
-            imbalance_threshold: default_imbalance_threshold(),
-        }
+        Self { imbalance_threshold: default_imbalance_threshold() }
     }
 }
 
@@ -173,10 +180,6 @@ pub struct Monitoring {
 
 fn default_replicas_per_shard() -> i32 {
     2
-}
-
-fn default_virtual_nodes() -> i32 {
-    64
 }
 
 fn default_imbalance_threshold() -> String {

@@ -7,6 +7,9 @@
 //! - of a Job's pods, the label `job-name`.
 //!
 //! The bounds on names of clusters and tables follow from them, and are rules of their kinds.
+//!
+//! Two clusters, whatever their names, never want the same name for objects of a kind: what is appended for
+//! one purpose never ends with what is appended for another.
 
 /// Longest DNS label and longest value of a label.
 pub const MAX_LABEL: usize = 63;
@@ -36,6 +39,12 @@ pub fn shard_certificate(cluster: &str, shard: i32) -> String {
 
 /// Secret with the authority that signs the nodes' certificates among each other.
 pub fn authority(cluster: &str) -> String {
+    format!("{cluster}-peer-ca")
+}
+
+/// Where earlier versions kept that authority. The server authority of a cluster of a shorter name may have
+/// this name, or a Secret of somebody else.
+pub fn earlier_authority(cluster: &str) -> String {
     format!("{cluster}-ca")
 }
 
@@ -120,6 +129,36 @@ mod tests {
             leader_lease(&cluster),
         ] {
             assert!(name.len() <= MAX_LABEL, "{name} is too long");
+        }
+    }
+
+    /// For example `-ca` would end `-server-ca`: cluster `a-server` would want a name of cluster `a`.
+    #[test]
+    fn no_suffix_ends_with_another() {
+        let numbered = |name: fn(&str, i32) -> String| [name("", 0), name("", 1), name("", 10)];
+        let purposes: [(&str, Vec<String>); 12] = [
+            ("set", numbered(shard).into()),
+            ("pod", [0, 1, 10].map(|shard| pod("", shard, 1)).into()),
+            ("shard's certificate", numbered(shard_certificate).into()),
+            ("authority", vec![authority("")]),
+            ("server's authority", vec![server_authority("")]),
+            ("server's certificate", vec![server_certificate("")]),
+            ("probe", vec![issuer_probe("")]),
+            ("trust", vec![trust("")]),
+            ("account", vec![node_account("")]),
+            ("client service", vec![client_service("")]),
+            ("peer service", vec![peer_service("")]),
+            ("leader", vec![leader_lease("")]),
+        ];
+        for (purpose, suffixes) in &purposes {
+            for (other, others) in &purposes {
+                for (one, two) in
+                    suffixes.iter().flat_map(|one| others.iter().map(move |two| (one, two)))
+                {
+                    let clash = purpose != other && one.ends_with(two.as_str());
+                    assert!(!clash, "{one} of {purpose} ends with {two} of {other}");
+                }
+            }
         }
     }
 

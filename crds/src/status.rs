@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Type of a condition. Types are part of the API: dashboards and scripts match on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
+    /// `Available`, and nothing is being changed: what Argo CD, Flux, `helm --wait` and `kubectl wait` look for.
+    Ready,
     /// Private queries are answered.
     Available,
     /// Something is being changed towards the spec.
@@ -23,7 +25,8 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Ready,
         Self::Available,
         Self::Progressing,
         Self::Degraded,
@@ -35,6 +38,7 @@ impl ConditionType {
     /// As it stands in `conditions[].type`.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Ready => "Ready",
             Self::Available => "Available",
             Self::Progressing => "Progressing",
             Self::Degraded => "Degraded",

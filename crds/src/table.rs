@@ -28,7 +28,6 @@ use crate::reference::LocalReference;
     derive = "PartialEq",
     status = "OpaqueTableStatus",
     shortname = "oqt",
-    category = "all",
     category = "opaque",
     doc = "A table of an OpaqueCluster, and where its rows come from. In SQL its name is metadata.name with '-' replaced by '_'.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),

@@ -15,7 +15,7 @@ pub struct OpaqueClusterStatus {
     /// `metadata.generation` that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Available, Progressing, Degraded, CertificatesReady, ShardsBalanced, Paused.
+    /// Ready, Available, Progressing, Degraded, CertificatesReady, ShardsBalanced, Paused.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -16,6 +16,8 @@ pub(crate) struct Case {
     pub(crate) kind: String,
     patch: Value,
     #[serde(default)]
+    before: Option<Value>,
+    #[serde(default)]
     update: bool,
     #[serde(default)]
     pub(crate) status: bool,
@@ -60,9 +62,12 @@ pub(crate) fn load(root: &Path) -> Result<Vec<Prepared>> {
 }
 
 fn prepare(case: Case, bases: &BTreeMap<String, Value>) -> Result<Prepared> {
-    let base = bases.get(&case.kind).with_context(|| format!("no base {}", case.kind))?;
+    let mut base = bases.get(&case.kind).with_context(|| format!("no base {}", case.kind))?.clone();
+    if let Some(before) = &case.before {
+        merge(&mut base, before);
+    }
     let old = (case.update || case.status).then(|| base.clone());
-    let mut new = base.clone();
+    let mut new = base;
     merge(&mut new, &case.patch);
     Ok(Prepared { case, old, new })
 }
