@@ -12,7 +12,9 @@ use serde_json::Value;
 use crate::compare;
 use crate::context::Context;
 use crate::error::Error;
-use crate::labels::{FIELD_MANAGER, STATUS_MANAGER, controller_of};
+use crate::labels::{
+    CLUSTER, FIELD_MANAGER, MANAGED_BY, NODE, OPERATOR, STATUS_MANAGER, TABLE, controller_of,
+};
 
 /// Whether something was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,9 @@ impl Context {
         resource: &ApiResource,
         desired: Value,
     ) -> Result<Applied, Error> {
-        let object: DynamicObject = serde_json::from_value(desired.clone()).map_err(internal)?;
+        let mut object: DynamicObject = serde_json::from_value(desired).map_err(internal)?;
+        compare::stamp(&mut object).map_err(internal)?;
+        let desired = serde_json::to_value(&object).map_err(internal)?;
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let api = self.api(resource, &namespace);
         let live = match self.observed.raw(&resource.kind, &namespace, &name) {
@@ -104,6 +108,43 @@ impl Context {
             }
             Err(error) => Err(Error::api(format!("creating {} {name}", resource.kind))(error)),
         }
+    }
+
+    /// Gives objects of a kind that are written as a whole, and not applied, the owner that they have lost.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(crate) async fn adopt<K>(
+        &self,
+        owned: &ObjectMeta,
+        which: impl Fn(&ObjectMeta) -> bool,
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let namespace = owned.namespace.clone().unwrap_or_default();
+        let api = self.api(&resource, &namespace);
+        for live in self.observed.raw_in(&resource.kind, &namespace) {
+            let meta = &live.metadata;
+            if !is_orphan(owned, meta) || !which(meta) {
+                continue;
+            }
+            let patch = serde_json::json!({"metadata": {
+                "ownerReferences": owned.owner_references, "resourceVersion": meta.resource_version,
+            }});
+            let name = live.name_any();
+            let params =
+                PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+            let action = format!("adopting {} {name}", resource.kind);
+            let written = api
+                .patch(&name, &params, &Patch::Merge(&patch))
+                .await
+                .map_err(Error::api(action))?;
+            tracing::info!(kind = resource.kind, namespace, name, "adopted");
+            self.wrote(&resource, written);
+        }
+        Ok(())
     }
 
     /// Deletes the object if it is there and has the same owner as `desired`.
@@ -215,11 +256,26 @@ pub(crate) fn check_owner(
     let words = format!("{} {}", owner.kind, owner.name);
     match controller_of(live) {
         Some(found) if found.uid == owner.uid => Ok(()),
+        None if is_orphan(desired, live) => Ok(()),
         Some(found) if found.kind == owner.kind && found.name == owner.name => {
             Err(Error::Leaving { kind, name, owner: words })
         }
         _ => Err(Error::Foreign { kind, name, owner: words }),
     }
+}
+
+/// Whether the live object was made for an owner of the same name that was deleted without it
+/// (`--cascade=orphan`).
+pub(crate) fn is_orphan(desired: &ObjectMeta, live: &ObjectMeta) -> bool {
+    let same = |key: &str| {
+        let label = |meta: &ObjectMeta| meta.labels.as_ref()?.get(key).cloned();
+        label(desired) == label(live)
+    };
+    let ours = |(key, value): (&String, &String)| {
+        key == MANAGED_BY && [OPERATOR, NODE].contains(&value.as_str())
+    };
+    let is_ours = live.labels.iter().flatten().any(ours);
+    controller_of(live).is_none() && is_ours && [CLUSTER, TABLE].into_iter().all(same)
 }
 
 fn internal(error: serde_json::Error) -> Error {

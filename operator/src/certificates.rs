@@ -33,5 +33,6 @@ mod tests;
 mod x509;
 
 pub use error::CertificateError;
+pub(crate) use issuance::is_of_cert_manager;
 pub use plan::{ROTATE, digest as trust_digest};
 pub use shell::{CertificateRequest, CertificateState, reconcile};

@@ -1,8 +1,8 @@
 //! The controller of OpaqueClusters.
 //!
 //! **Flow.** `facts` observes → `validate` → `shape` says how many shards there are, which is written into
-//! the status → `build` makes the objects → `rollout` says which may change now → they are applied →
-//! `report` says how it stands.
+//! the status → `build` makes the objects, which are applied → `rollout` says which pods are replaced
+//! now → `report` says how it stands.
 //!
 //! **Guarantees.**
 //! - What cannot be done does not hold up the rest: with a bad Secret or a refused write, everything else is
@@ -10,7 +10,9 @@
 //! - An invalid spec changes nothing. The cluster goes on as it is, its certificates are renewed.
 //! - Nothing is written when nothing differs.
 
+mod absent;
 mod build;
+mod evictions;
 mod facts;
 mod missing;
 mod monitors;
@@ -24,6 +26,8 @@ mod validate;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -31,13 +35,12 @@ use kube::api::ApiResource;
 use kube::core::Resource;
 use kube::runtime::events::EventType;
 use opaque_crds::cluster::OpaqueClusterStatus;
-use opaque_crds::{OpaqueCluster, OpaqueTable, names};
+use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::apply::Applied;
 use crate::certificates::{self, CertificateRequest, CertificateState};
-use crate::compare;
 use crate::context::Context;
 use crate::controller::{self, Reconciler};
 use crate::error::Error;
@@ -46,13 +49,18 @@ use crate::metrics::Ends;
 use crate::observe::Touched;
 use crate::secrets;
 use crate::status::announce;
+use absent::Absences;
 use build::Plan;
+use evictions::{EVICT_AGAIN, Evicted, Evictions};
 use facts::Facts;
 use monitors::Monitors;
 use remains::Remains;
 use report::Findings;
-use rollout::{ShardState, Verdict};
+use rollout::{Phase, ShardState};
 use shape::Shape;
+
+/// When it is looked whether the leader still renews its Lease.
+const LEASES_AGAIN: Duration = Duration::from_secs(60);
 
 /// Runs until `stop` is true.
 ///
@@ -65,6 +73,8 @@ pub async fn controller(context: Arc<Context>, stop: watch::Receiver<bool>) -> R
 #[derive(Default)]
 struct Clusters {
     monitors: Monitors,
+    evictions: Evictions,
+    absences: Absences,
 }
 
 impl Reconciler for Clusters {
@@ -90,8 +100,8 @@ impl Reconciler for Clusters {
         context: &Context,
         cluster: OpaqueCluster,
     ) -> Result<Option<Duration>, Error> {
-        let facts = Facts::observe(&context.observed, &cluster)?;
-        let accepted = Shape::accepted(&cluster, facts.map.as_ref(), &facts.sets);
+        let facts = Facts::observe(&context.observed, &cluster, Timestamp::now())?;
+        let accepted = Shape::accepted(&cluster, &facts.sets);
         let shape = accepted.unwrap_or_else(|| Shape::wanted(&cluster.spec));
         // As the nodes are, until their certificates say otherwise.
         let revocation = facts.sets.iter().find_map(build::demands_revocation);
@@ -108,7 +118,9 @@ impl Reconciler for Clusters {
             shape,
             accepted: accepted.is_some(),
             shards: Vec::new(),
-            verdicts: Vec::new(),
+            replacement: None,
+            refused: None,
+            absent: Vec::new(),
             invalid: None,
             secrets: Vec::new(),
             failed: None,
@@ -118,7 +130,7 @@ impl Reconciler for Clusters {
             Ok(sets) => self.change(context, plan, &facts, sets, &mut found).await,
             Err(error) => {
                 found.invalid = Some(error.to_string());
-                found.shards = states(context, &plan, &facts, &[]);
+                found.shards = states(&plan, &facts);
                 // Certificates end whether the spec is valid or not.
                 if accepted.is_none() || cluster.spec.paused {
                     Err(error)
@@ -154,7 +166,9 @@ impl Reconciler for Clusters {
         context.metrics.ends(&namespace, &cluster.name_any(), Some(ends));
         context.write_status(&cluster, cluster.status.as_ref(), &status, None).await?;
         announce(context, &cluster.object_ref(&()), &transitions).await;
-        Ok([outcome?, secrets].into_iter().flatten().min())
+        // That a Lease is no longer renewed makes no event.
+        let lease = facts.leader.is_some().then_some(LEASES_AGAIN);
+        Ok([outcome?, secrets, lease].into_iter().flatten().min())
     }
 }
 
@@ -169,7 +183,7 @@ impl Clusters {
         found: &mut Findings<'_>,
     ) -> Result<Option<Duration>, Error> {
         let cluster = plan.cluster;
-        found.shards = states(context, &plan, facts, &wanted);
+        found.shards = states(&plan, facts);
         found.secrets = validate::secrets(context, cluster).await?;
         if cluster.spec.paused {
             return Ok(None);
@@ -181,6 +195,7 @@ impl Clusters {
         }
         accept(context, &plan).await?;
         found.accepted = true;
+        adopt(context, &plan).await?;
         make_map(context, &plan, facts).await?;
         let shape = plan.shape;
         let issued = certificates(context, &plan).await;
@@ -189,7 +204,6 @@ impl Clusters {
         {
             plan.revocation = state.revocation;
             wanted = sets(&plan)?;
-            found.shards = states(context, &plan, facts, &wanted);
         }
         let plan = &plan;
         let mut results = vec![
@@ -200,22 +214,23 @@ impl Clusters {
             context.apply(&build::client_service(plan)).await,
             context.apply(&build::policy(plan)).await,
         ];
-        let usable = issued.as_ref().is_ok_and(|state| state.usable);
-        found.verdicts = rollout::plan(&found.shards);
+        // A pod that lacks a file would wait for it, and one that runs be replaced by one that waits.
+        let usable = issued.as_ref().is_ok_and(|state| state.usable) && found.secrets.is_empty();
         let resource = ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&());
-        let states = found.shards.iter().zip(&found.verdicts);
-        for ((shard, mut set), (state, verdict)) in (0..shape.shards).zip(wanted).zip(states) {
+        for (shard, set) in (0..shape.shards).zip(wanted) {
             results.push(context.apply(&build::disruption_budget(plan, shard)).await);
-            // A pod that lacks a file only waits, but a running one would be replaced by one that waits.
-            let possible = usable && found.secrets.is_empty();
-            if *verdict == Verdict::Apply && possible {
-                build::spare(&mut set, state.partition());
+            if usable {
                 results.push(context.apply_raw(&resource, set).await);
             }
         }
         let mut next = None;
+        if usable {
+            self.replace_pods(context, plan, found).await?;
+            (found.absent, next) = self.absences.explain(context, plan, facts).await?;
+        }
+        next = next.or(found.refused.is_some().then_some(EVICT_AGAIN));
         match self.monitors.reconcile(context, plan).await {
-            Ok(again) => next = again,
+            Ok(again) => next = [next, again].into_iter().flatten().min(),
             Err(error) => results.push(Err(error)),
         }
         let state = issued?;
@@ -223,6 +238,34 @@ impl Clusters {
         found.certificates = Some(state);
         results.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(next)
+    }
+
+    /// Lets go the pods whose turn it is, if any.
+    async fn replace_pods(
+        &self,
+        context: &Context,
+        plan: &Plan<'_>,
+        found: &mut Findings<'_>,
+    ) -> Result<(), Error> {
+        // With the sets as they were just written.
+        let facts = Facts::observe(&context.observed, plan.cluster, Timestamp::now())?;
+        found.shards = states(plan, &facts);
+        let gone = self.evictions.ended(&plan.namespace(), &plan.name(), &facts.pods);
+        for pod in found.shards.iter_mut().flat_map(|shard| &mut shard.pods) {
+            if gone.contains(&pod.name) {
+                pod.phase = Phase::Gone;
+            }
+        }
+        let replacement = rollout::plan(&found.shards);
+        for name in &replacement.pods {
+            let Some(pod) = facts.pods.get(name) else { continue };
+            match self.evictions.evict(context, &plan.name(), pod).await? {
+                Evicted::Gone => {}
+                Evicted::Refused(words) => found.refused = Some(words),
+            }
+        }
+        found.replacement = Some(replacement);
+        Ok(())
     }
 }
 
@@ -271,6 +314,20 @@ async fn accept(context: &Context, plan: &Plan<'_>) -> Result<(), Error> {
     context.write_status(cluster, cluster.status.as_ref(), &status, version).await.map(|_| ())
 }
 
+/// Takes over what a cluster of the same name left that was deleted without its objects. What is applied is
+/// taken over by that.
+async fn adopt(context: &Context, plan: &Plan<'_>) -> Result<(), Error> {
+    let name = plan.name();
+    let owned = labels::owned(plan.cluster, name.clone(), labels::of_cluster(&name));
+    context.adopt::<OpaqueShardMap>(&owned, |_| true).await?;
+    context.adopt::<ConfigMap>(&owned, |_| true).await?;
+    // A member's Lease goes with its pod.
+    let leader = names::leader_lease(&name);
+    context.adopt::<Lease>(&owned, |meta| meta.name.as_ref() == Some(&leader)).await?;
+    // Those of cert-manager never had an owner.
+    context.adopt::<Secret>(&owned, |meta| !certificates::is_of_cert_manager(meta)).await
+}
+
 async fn certificates(context: &Context, plan: &Plan<'_>) -> Result<CertificateState, Error> {
     let Plan { cluster, shape, .. } = *plan;
     let request = CertificateRequest { cluster, shards: shape.shards, replicas: shape.replicas };
@@ -282,21 +339,7 @@ fn sets(plan: &Plan<'_>) -> Result<Vec<Value>, Error> {
     (0..plan.shape.shards).map(|shard| build::set(plan, shard)).collect()
 }
 
-fn states(context: &Context, plan: &Plan<'_>, facts: &Facts, sets: &[Value]) -> Vec<ShardState> {
-    let (namespace, cluster) = (plan.namespace(), plan.name());
-    (0..plan.shape.shards)
-        .map(|shard| {
-            let set = usize::try_from(shard).ok().and_then(|shard| sets.get(shard));
-            let digest = set
-                .and_then(|set| set.pointer("/metadata/annotations"))
-                .and_then(|annotations| annotations.get(build::TEMPLATE)?.as_str())
-                .unwrap_or_default();
-            let live =
-                context.observed.raw("StatefulSet", &namespace, &names::shard(&cluster, shard));
-            let edited = set
-                .zip(live)
-                .is_some_and(|(set, live)| !compare::agrees(set, &live, "/spec/template"));
-            ShardState { edited, ..facts.shard(&cluster, plan.shape, shard, digest) }
-        })
-        .collect()
+fn states(plan: &Plan<'_>, facts: &Facts) -> Vec<ShardState> {
+    let cluster = plan.name();
+    (0..plan.shape.shards).map(|shard| facts.shard(&cluster, plan.shape, shard)).collect()
 }

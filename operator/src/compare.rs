@@ -2,37 +2,40 @@
 //!
 //! A server-side apply that changes nothing still costs a request, and a request per object and reconcile adds
 //! up. An apply is needed unless both hold:
-//! 1. **Everything desired is there.** The server adds defaults, so the live object may have more fields,
-//!    but none that is desired may be missing or differ.
-//! 2. **Nothing else is ours.** A field that is no longer desired is removed by an apply that leaves it out;
-//!    that it is still there, and still ours, is written in `metadata.managedFields`.
+//! 1. **The same was applied last.** An annotation has a digest of it.
+//! 2. **Every field of it is still ours**, as `metadata.managedFields` says. Who changes a field takes it over: of a
+//!    map or list that is one value for the API server, such as a selector, also who only adds to it.
 //!
-//! A false "needed" costs one request; a false "not needed" would leave a change undone, so in doubt it is
-//! needed.
+//! Values are not compared: what the server makes of them, by defaults, by the form of quantities or by an
+//! admission policy that rewrites them, is no reason to apply again. A field of a later Kubernetes, which an
+//! earlier one drops, is never ours and is applied again at every reconcile.
 
+use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value};
 
-use crate::labels::FIELD_MANAGER;
+use crate::labels::{APPLIED, FIELD_MANAGER};
 
-/// Keys below which strings are quantities, which the server writes in its own form.
-const QUANTITIES: [&str; 4] = ["requests", "limits", "sizeLimit", "divisor"];
-
-/// Whether applying `desired` would change `live`.
-pub fn differs(desired: &Value, live: &DynamicObject) -> bool {
-    let Some(owned) = owned_fields(live) else { return true };
-    let Ok(found) = serde_json::to_value(live) else { return true };
-    !(covers(&found, desired, false) && only(owned, desired))
+/// Notes in `desired` what it is, for the [`differs`] of a later reconcile.
+pub fn stamp(desired: &mut DynamicObject) -> Result<(), serde_json::Error> {
+    let digest = blake3::hash(&serde_json::to_vec(desired)?).to_hex();
+    let digest = digest.get(..16).unwrap_or_default().to_owned();
+    desired.annotations_mut().insert(APPLIED.to_owned(), digest);
+    Ok(())
 }
 
-/// Whether `live` has every desired field below `pointer`, such as `/spec/template`: an apply would take back
-/// nothing there that somebody else has written.
-pub fn agrees(desired: &Value, live: &DynamicObject, pointer: &str) -> bool {
-    let Ok(found) = serde_json::to_value(live) else { return false };
-    match (found.pointer(pointer), desired.pointer(pointer)) {
-        (Some(found), Some(desired)) => covers(found, desired, false),
-        (found, desired) => found == desired,
-    }
+/// Whether applying `desired`, which has its [`stamp`], would change `live`.
+pub fn differs(desired: &Value, live: &DynamicObject) -> bool {
+    let stamp = desired.pointer("/metadata/annotations").and_then(|all| all.get(APPLIED)?.as_str());
+    let applied = live.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED));
+    let (Some(fields), Some(owned)) = (desired.as_object(), owned_fields(live)) else {
+        return true;
+    };
+    stamp != applied.map(String::as_str)
+        || !fields.iter().filter(|(key, _)| !is_identity(key)).all(|(key, value)| {
+            let below = owned.get(format!("f:{key}"));
+            if key == "metadata" { owns_metadata(below, value) } else { owns(below, value) }
+        })
 }
 
 /// The fields that our applies own, in the form of `fieldsV1`.
@@ -46,115 +49,61 @@ fn owned_fields(live: &DynamicObject) -> Option<&Value> {
     ours.next()?.fields_v1.as_ref().map(|fields| &fields.0)
 }
 
-/// Whether every field of `desired` is in `found` with the same value.
-fn covers(found: &Value, desired: &Value, quantity: bool) -> bool {
-    match (found, desired) {
-        (Value::Object(found), Value::Object(desired)) => desired.iter().all(|(key, wanted)| {
-            let quantity = quantity || QUANTITIES.contains(&key.as_str());
-            match found.get(key) {
-                Some(found) => covers(found, wanted, quantity),
-                // The server drops what is empty.
-                None => is_empty(wanted),
-            }
-        }),
-        (Value::Array(found), Value::Array(desired)) if is_named(desired) => {
-            desired.iter().all(|wanted| {
-                let name = wanted.get("name");
-                found.iter().any(|item| item.get("name") == name && covers(item, wanted, quantity))
-            })
-        }
-        (Value::Array(found), Value::Array(desired)) => {
-            found.len() == desired.len()
-                && found.iter().zip(desired).all(|(item, wanted)| covers(item, wanted, quantity))
-        }
-        (found, desired) => {
-            found == desired || (quantity && same_quantity(found, desired).unwrap_or(false))
-        }
+/// Fields that nobody owns.
+fn is_identity(key: &str) -> bool {
+    ["apiVersion", "kind"].contains(&key)
+}
+
+fn owns_metadata(owned: Option<&Value>, desired: &Value) -> bool {
+    let fields = desired.as_object().into_iter().flatten();
+    fields
+        .filter(|(key, _)| !["name", "namespace"].contains(&key.as_str()))
+        .all(|(key, value)| owns(owned.and_then(|owned| owned.get(format!("f:{key}"))), value))
+}
+
+/// Whether each field of `desired` is in `owned`, whose keys are `f:field`, `k:{"key":"of item"}` and `v:value`. What
+/// has nothing below it is owned as a whole.
+fn owns(owned: Option<&Value>, desired: &Value) -> bool {
+    // The server drops what is empty.
+    if is_empty(desired) {
+        return true;
     }
+    let Some(Value::Object(owned)) = owned else { return false };
+    if owned.is_empty() {
+        return true;
+    }
+    match desired {
+        Value::Object(fields) => {
+            fields.iter().all(|(key, value)| owns(owned.get(&format!("f:{key}")), value))
+        }
+        Value::Array(items) => items.iter().all(|item| owns_item(owned, item)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+/// Whether an item of a list is owned: by its keys, or by its value.
+fn owns_item(owned: &Map<String, Value>, item: &Value) -> bool {
+    owned.iter().any(|(key, below)| match key.split_at_checked(2) {
+        Some(("k:", keys)) => has_keys(item, keys) && owns(Some(below), item),
+        Some(("v:", value)) => serde_json::from_str::<Value>(value).is_ok_and(|it| it == *item),
+        _ => false,
+    })
+}
+
+/// Whether an item has these keys; those that were left to a default are not in it.
+fn has_keys(item: &Value, keys: &str) -> bool {
+    let Ok(keys) = serde_json::from_str::<Map<String, Value>>(keys) else { return false };
+    keys.iter().any(|(key, _)| item.get(key).is_some())
+        && keys.iter().all(|(key, value)| item.get(key).is_none_or(|found| found == value))
 }
 
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Object(fields) => fields.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
         Value::Array(items) => items.is_empty(),
         Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
-}
-
-/// Whether a list is one of named items, whose order does not matter and to which others may add.
-fn is_named(items: &[Value]) -> bool {
-    !items.is_empty() && items.iter().all(|item| item.get("name").is_some_and(Value::is_string))
-}
-
-/// Whether every field of `owned` is desired. Keys are `f:field`, `k:{"key":"of item"}`, `v:value`,
-/// and `.` for the item itself.
-fn only(owned: &Value, desired: &Value) -> bool {
-    let Value::Object(owned) = owned else { return true };
-    owned.iter().all(|(key, below)| {
-        if key == "." {
-            return true;
-        }
-        match key.split_at_checked(2) {
-            Some(("f:", field)) => desired.get(field).is_some_and(|inner| only(below, inner)),
-            Some(("k:", keys)) => item(keys, desired).is_some_and(|inner| only(below, inner)),
-            Some(("v:", value)) => has_value(value, desired),
-            // Of lists that are owned by position: they are compared as a whole.
-            _ => true,
-        }
-    })
-}
-
-/// The item of a list with the given keys; keys that were left to a default are not in the desired item.
-fn item<'a>(keys: &str, desired: &'a Value) -> Option<&'a Value> {
-    let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
-    desired.as_array()?.iter().find(|item| {
-        keys.iter().any(|(key, _)| item.get(key).is_some())
-            && keys.iter().all(|(key, value)| item.get(key).is_none_or(|found| found == value))
-    })
-}
-
-fn has_value(value: &str, desired: &Value) -> bool {
-    let Ok(value) = serde_json::from_str::<Value>(value) else { return false };
-    desired.as_array().is_some_and(|items| items.contains(&value))
-}
-
-/// Whether two quantities are the same number: `0.5` and `500m`.
-fn same_quantity(one: &Value, other: &Value) -> Option<bool> {
-    let text = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    Some(millis(&text(one)?)? == millis(&text(other)?)?)
-}
-
-/// A quantity in thousandths; none when it is finer than that or not a quantity.
-fn millis(quantity: &str) -> Option<i128> {
-    let digits = quantity.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(quantity.len());
-    let (number, suffix) = quantity.split_at_checked(digits)?;
-    let factor: i128 = match suffix {
-        "m" => 1,
-        "" => 1000,
-        "k" => 1000_i128.pow(2),
-        "M" => 1000_i128.pow(3),
-        "G" => 1000_i128.pow(4),
-        "T" => 1000_i128.pow(5),
-        "P" => 1000_i128.pow(6),
-        "E" => 1000_i128.pow(7),
-        "Ki" => 1000 * 1024,
-        "Mi" => 1000 * 1024_i128.pow(2),
-        "Gi" => 1000 * 1024_i128.pow(3),
-        "Ti" => 1000 * 1024_i128.pow(4),
-        "Pi" => 1000 * 1024_i128.pow(5),
-        "Ei" => 1000 * 1024_i128.pow(6),
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let value: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let scaled = value.checked_mul(factor)?;
-    (scaled % scale == 0).then_some(scaled / scale)
 }
 
 #[cfg(test)]

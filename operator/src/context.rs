@@ -21,8 +21,10 @@ const EVENT: Duration = Duration::from_secs(5);
 
 /// What all reconcilers share.
 pub struct Context {
-    /// Requests through it are counted.
+    /// Requests through it are counted, and repeated for a while where that may help.
     pub client: Client,
+    /// Requests through it are counted and not repeated.
+    pub once: Client,
     /// What the API server holds.
     pub observed: Arc<Observed>,
     /// Counters.
@@ -43,9 +45,9 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
-    /// A context; `identity` is this process, in events.
+    /// A context of [`clients`]; `identity` is this process, in events.
     pub fn new(
-        client: Client,
+        [client, once]: [Client; 2],
         observed: Arc<Observed>,
         metrics: Metrics,
         node_image: String,
@@ -53,7 +55,7 @@ impl Context {
     ) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(identity) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, observed, metrics, node_image, recorder, secrets: Secrets::default() }
+        Self { client, once, observed, metrics, node_image, recorder, secrets: Secrets::default() }
     }
 
     /// A live object by name: for what is not watched, such as ConfigMaps of people. For their Secrets
@@ -96,13 +98,18 @@ impl Context {
     }
 }
 
-/// A client whose requests are counted.
+/// Clients whose requests are counted: one that repeats those that failed by chance, and one that does not.
 ///
 /// # Errors
 /// When the configuration makes no client.
-pub fn client(config: Config, metrics: &Metrics) -> Result<Client, kube::Error> {
-    let builder = kube::client::ClientBuilder::try_from(config)?;
-    Ok(builder.with_layer(&CountRequests(metrics.clone())).build())
+pub fn clients(config: &Config, metrics: &Metrics) -> Result<[Client; 2], kube::Error> {
+    let client = |default_retry| -> Result<Client, kube::Error> {
+        let mut config = config.clone();
+        config.default_retry = default_retry;
+        let builder = kube::client::ClientBuilder::try_from(config)?;
+        Ok(builder.with_layer(&CountRequests(metrics.clone())).build())
+    };
+    Ok([client(true)?, client(false)?])
 }
 
 /// The first `limit` bytes or fewer, on a boundary of characters.

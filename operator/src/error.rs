@@ -63,7 +63,8 @@ pub enum Error {
     Missing(String),
     /// An object of the name that the operator needs belongs to somebody else.
     #[error(
-        "{kind} {name} exists and is not of {owner}: delete or rename it, the operator needs its name"
+        "{kind} {name} exists and is not of {owner}, for which the operator needs that name: if somebody uses it, give \
+         {owner} another name; `kubectl get {kind} {name} --output yaml` tells whose it is"
     )]
     Foreign {
         /// Its kind.

@@ -22,6 +22,8 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const PRODUCT: &str = "opaque";
 /// Value of [`MANAGED_BY`]. Watches select by it; above all that of Secrets.
 pub const OPERATOR: &str = "opaque-operator";
+/// Value of [`MANAGED_BY`] of what nodes make.
+pub const NODE: &str = "opaque-node";
 /// Key of the OpaqueCluster that an object belongs to.
 pub const CLUSTER: &str = "opaque.dev/cluster";
 /// Key of a shard's number.
@@ -31,6 +33,8 @@ pub const TABLE: &str = "opaque.dev/table";
 /// Key of what a Lease is for: `member`, `leader`.
 pub const LEASE: &str = "opaque.dev/lease";
 
+/// Annotation of what the operator applies: a digest of it.
+pub const APPLIED: &str = "opaque.dev/applied";
 /// Annotation of a member's Lease: what the node says of itself, as JSON.
 pub const MEMBER: &str = "opaque.dev/member";
 

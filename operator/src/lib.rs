@@ -17,6 +17,7 @@
 //! - [`context`], [`error`], [`backoff`], [`metrics`]: what all reconcilers share;
 //! - [`apply`], [`compare`], [`status`]: writing objects and status, only if needed;
 //! - [`secrets`]: Secrets of people, read by name and seldom;
+//! - `refused`: why the API server refused a pod;
 //! - [`labels`]: labels and owner references of what is made;
 //! - [`pod`]: what all pods have in common, and the overlay of `podTemplate`;
 //! - [`cluster`]: the controller of OpaqueClusters; [`certificates`]: their certificates;
@@ -39,6 +40,7 @@ pub mod labels;
 pub mod metrics;
 pub mod observe;
 pub mod pod;
+mod refused;
 pub mod run;
 pub mod secrets;
 pub mod status;

@@ -116,10 +116,11 @@ impl Operator {
     /// When the configuration makes no client.
     pub fn start(mut config: Config, settings: Settings, metrics: Metrics) -> Result<Self> {
         config.connect_timeout = Some(CONNECT);
-        let client = context::client(config, &metrics).context("no client of the API server")?;
+        let clients = context::clients(&config, &metrics).context("no client of the API server")?;
+        let [client, _] = &clients;
         let Settings { scope, node_image, identity } = settings;
-        let (observed, watches) = Observed::start(&client, &scope, &metrics);
-        let context = Arc::new(Context::new(client, observed, metrics, node_image, identity));
+        let (observed, watches) = Observed::start(client, &scope, &metrics);
+        let context = Arc::new(Context::new(clients, observed, metrics, node_image, identity));
         let (stop, stopped) = watch::channel(false);
         let mut controllers = JoinSet::new();
         controllers.spawn(cluster::controller(Arc::clone(&context), stopped.clone()));

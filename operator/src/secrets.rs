@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::labels::{MANAGED_BY, OPERATOR};
 
 /// When a Secret is read again that was as it should be.
 pub const AGAIN: Duration = Duration::from_secs(60);
@@ -19,8 +20,17 @@ pub const MISSING: Duration = Duration::from_secs(10);
 /// Names that are remembered at a time, before those that nobody waits for are forgotten.
 const REMEMBERED: usize = 1024;
 
-/// Keys of a Secret that have a value; none if there is no such Secret.
-pub type Keys = Option<BTreeSet<String>>;
+/// What is known of a Secret; none if there is no such Secret.
+pub type Keys = Option<Found>;
+
+/// A Secret that is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its keys that have a value.
+    pub keys: BTreeSet<String>,
+    /// Whether it is the operator's own, made for a cluster. Nobody may refer to it: it holds a key of that cluster.
+    pub is_own: bool,
+}
 
 /// Namespace and name.
 type Key = (String, String);
@@ -87,15 +97,17 @@ impl Context {
     ) -> Result<Arc<Keys>, Error> {
         let read = async || {
             let secret: Option<Secret> = self.read(namespace, name).await?;
-            Ok(secret.map(|secret| keys(&secret)))
+            Ok(secret.map(|secret| found(&secret)))
         };
         self.secrets.keys((namespace, name), Instant::now(), suffices, read).await
     }
 }
 
-fn keys(secret: &Secret) -> BTreeSet<String> {
+fn found(secret: &Secret) -> Found {
     let data = secret.data.iter().flatten();
-    data.filter(|(_, value)| !value.0.is_empty()).map(|(key, _)| key.clone()).collect()
+    let keys = data.filter(|(_, value)| !value.0.is_empty()).map(|(key, _)| key.clone());
+    let maker = secret.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+    Found { keys: keys.collect(), is_own: maker.is_some_and(|maker| maker == OPERATOR) }
 }
 
 #[cfg(test)]
@@ -115,7 +127,7 @@ mod tests {
             let now = start + Duration::from_secs(second);
             let read = async || {
                 reads.set(reads.get() + 1);
-                Ok::<_, Infallible>(there.get().then(BTreeSet::new))
+                Ok::<_, Infallible>(there.get().then(Found::default))
             };
             let Ok(keys) = secrets.keys(("ns", name), now, Option::is_some, read).await;
             (reads.get(), keys.is_some())
@@ -135,7 +147,8 @@ mod tests {
     #[test]
     fn values_are_not_kept() {
         let secret = json!({"data": {"token": "c2VjcmV0", "empty": ""}});
-        let keys = keys(&serde_json::from_value(secret).unwrap());
-        assert_eq!(keys, BTreeSet::from(["token".to_owned()]));
+        let found = found(&serde_json::from_value(secret).unwrap());
+        assert_eq!(found.keys, BTreeSet::from(["token".to_owned()]));
+        assert!(!found.is_own);
     }
 }

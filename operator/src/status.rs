@@ -104,8 +104,24 @@ impl Conditions {
         }
     }
 
-    /// The conditions, and what changed about them.
-    pub fn finish(self) -> (Vec<Condition>, Vec<Transition>) {
+    /// The conditions with `Ready`, which says in one what the others say, and what changed about them.
+    pub fn finish(mut self) -> (Vec<Condition>, Vec<Transition>) {
+        let find = |type_: ConditionType| {
+            self.conditions.iter().find(|one| one.type_ == type_.as_str()).cloned()
+        };
+        let changes = find(ConditionType::Progressing).filter(|one| one.status == "True");
+        if let Some(available) = find(ConditionType::Available) {
+            let said = match &changes {
+                Some(changes) if available.status == "True" => changes,
+                _ => &available,
+            };
+            let ready = match available.status.as_str() {
+                "True" => Truth::from(changes.is_none()),
+                "False" => Truth::False,
+                _ => Truth::Unknown,
+            };
+            self.set(ConditionType::Ready, ready, &said.reason, &said.message);
+        }
         (self.conditions, self.transitions)
     }
 }
@@ -151,6 +167,8 @@ pub async fn announce(context: &Context, about: &ObjectReference, transitions: &
     for transition in transitions {
         let Transition { type_, status, reason, message } = transition;
         let bad = match type_ {
+            // The others have told it.
+            ConditionType::Ready => continue,
             ConditionType::Degraded => *status == Truth::True,
             ConditionType::Available | ConditionType::CertificatesReady => *status != Truth::True,
             ConditionType::Progressing | ConditionType::ShardsBalanced | ConditionType::Paused => {
@@ -176,7 +194,7 @@ mod tests {
         let mut first = Conditions::new(&[], Some(1), time(10));
         first.set(ConditionType::Available, false, "Starting", "no pod");
         let (first, transitions) = first.finish();
-        assert_eq!(transitions.len(), 1);
+        assert_eq!(transitions.len(), 2, "Ready is the second");
 
         let mut second = Conditions::new(&first, Some(2), time(20));
         second.set(ConditionType::Available, false, "Starting", "one pod");
@@ -193,6 +211,25 @@ mod tests {
         let (third, transitions) = third.finish();
         assert_eq!(third[0].last_transition_time, time(30));
         assert_eq!(transitions[0].reason, "Serving");
+    }
+
+    #[test]
+    fn ready_is_available_with_nothing_under_way() {
+        let ready = |available: Truth, progressing: Truth| {
+            let mut conditions = Conditions::new(&[], Some(1), time(1));
+            conditions.set(ConditionType::Available, available, "A", "a");
+            conditions.set(ConditionType::Progressing, progressing, "P", "p");
+            let (conditions, _) = conditions.finish();
+            let ready = conditions.into_iter().find(|one| one.type_ == "Ready").unwrap();
+            format!(
+                "{} {} {} {:?}",
+                ready.status, ready.reason, ready.message, ready.observed_generation
+            )
+        };
+        assert_eq!(ready(Truth::True, Truth::False), "True A a Some(1)");
+        assert_eq!(ready(Truth::True, Truth::True), "False P p Some(1)");
+        assert_eq!(ready(Truth::False, Truth::True), "False A a Some(1)");
+        assert_eq!(ready(Truth::Unknown, Truth::False), "Unknown A a Some(1)");
     }
 
     #[test]

@@ -23,10 +23,17 @@ That is why it holds the rights on Leases and shard maps that nodes have, beyond
 - apiGroups: [opaque.dev]
   resources: [opaqueshardmaps/status]
   verbs: [get, update, patch]
-# Why a pod is not ready.
+# Why a pod is not ready, and that it is replaced, as far as its PodDisruptionBudget allows.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+# Why a pod was refused that a StatefulSet or Job wants: nothing else tells it.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 # Certificates are Secrets. It lists and watches those with its own label only, and reads by name those
 # that a spec refers to; RBAC cannot tell a list by label from a list of all.
 - apiGroups: [""]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
 use opaque_crds::cluster::IssuerReference;
@@ -19,6 +20,11 @@ use crate::labels;
 pub(super) const ANNOTATIONS: &str = "cert-manager.io/";
 /// cert-manager refuses shorter lives.
 const SHORTEST: Duration = Duration::HOUR;
+
+/// Whether cert-manager wrote a Secret.
+pub(crate) fn is_of_cert_manager(secret: &ObjectMeta) -> bool {
+    secret.annotations.iter().flatten().any(|(key, _)| key.starts_with(ANNOTATIONS))
+}
 
 /// The `Certificate`s of a cluster by name; none when their kind does not exist. Without an issuer they
 /// are asked for only while one could be left: when the trust they brought is still there.

@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::core::{ApiResource, NamespaceResourceScope, Resource};
 use opaque_crds::{OpaqueCluster, names};
 use serde::Serialize;
@@ -78,6 +78,7 @@ pub async fn reconcile(
         Ok(wanted) => wanted,
         Err(error) => return Ok(refused(&error)),
     };
+    move_authority(context, cluster).await?;
     let mut observed = observe(context, &wanted)?;
     observed.issuances = issuance::list(context, &wanted).await?;
     let now = OffsetDateTime::now_utc();
@@ -222,6 +223,38 @@ fn demands_lists(pod: &Pod) -> bool {
     true
 }
 
+/// Earlier versions kept the nodes' authority under a name that another cluster may want.
+async fn move_authority(context: &Context, cluster: &OpaqueCluster) -> Result<(), Error> {
+    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    let (earlier, authority) = (names::earlier_authority(&name), names::authority(&name));
+    let Some(secret) = context.observed.get::<Secret>(&namespace, &earlier)? else { return Ok(()) };
+    let owner = labels::controller_of(&secret.metadata);
+    // The server authority of another cluster may have the earlier name.
+    if owner.is_none_or(|owner| Some(&owner.uid) != cluster.uid().as_ref()) {
+        return Ok(());
+    }
+    if context.observed.raw("Secret", &namespace, &authority).is_none() {
+        let annotations = contents(secret.clone()).annotations;
+        let Secret { type_, data, .. } = secret.clone();
+        let moved = |metadata| Secret { metadata, type_, data, ..Secret::default() };
+        store(context, cluster, &authority, &annotations, moved).await?;
+    }
+    delete(context, &secret.metadata).await
+}
+
+/// Deletes a Secret, and not one that was made under its name since.
+async fn delete(context: &Context, secret: &ObjectMeta) -> Result<(), Error> {
+    let namespace = secret.namespace.as_deref().unwrap_or_default();
+    let name = secret.name.as_deref().unwrap_or_default();
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let same = Preconditions { uid: secret.uid.clone(), ..Preconditions::default() };
+    match api.delete(name, &DeleteParams::default().preconditions(same)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(Error::api(format!("deleting Secret {name}"))(error)),
+    }
+}
+
 async fn perform(
     context: &Context,
     cluster: &OpaqueCluster,
@@ -250,11 +283,9 @@ async fn perform(
         Write::Issuance { name, spec } => issuance::apply(context, cluster, name, spec).await,
         Write::DeleteIssuance(name) => issuance::delete(context, &wanted.namespace, name).await,
         Write::DeleteSecret(name) => {
-            let api: Api<Secret> = Api::namespaced(context.client.clone(), &wanted.namespace);
-            match api.delete(name, &DeleteParams::default()).await {
-                Ok(_) => Ok(()),
-                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-                Err(error) => Err(Error::api(format!("deleting Secret {name}"))(error)),
+            match context.observed.raw("Secret", &wanted.namespace, name) {
+                Some(seen) => delete(context, &seen.metadata).await,
+                None => Ok(()),
             }
         }
     }

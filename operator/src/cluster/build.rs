@@ -20,7 +20,7 @@ pub(super) use access::{account, role, role_binding};
 pub(super) use map::shard_map;
 pub(super) use monitoring::{rule, service_monitor};
 pub(super) use network::{client_service, disruption_budget, peer_service, policy};
-pub(super) use set::{TEMPLATE, demands_revocation, set, spare};
+pub(super) use set::{demands_revocation, set};
 
 /// Port of queries.
 pub(super) const CLIENT_PORT: i32 = 7100;

@@ -1,25 +1,31 @@
 //! What is there of a cluster: sets, pods, members, map.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use opaque_crds::cluster::MissingTable;
 use opaque_crds::shard_map::ShardMap;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
 use serde::Deserialize;
 
-use super::build::TEMPLATE;
 use super::missing::missing;
 use super::reach::answers_peers;
-use super::rollout::ShardState;
+use super::rollout::{Phase, PodState, ShardState};
 use super::shape::{Shape, shard_of};
 use crate::error::Error;
 use crate::labels::{self, controller_of};
 use crate::observe::Observed;
+
+/// By how much the clocks of machines may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(30);
+/// Label of a pod: the revision of its set that it was made of.
+const REVISION: &str = "controller-revision-hash";
 
 /// What a node says of itself, as far as the operator cares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -71,7 +77,10 @@ pub(super) struct Facts {
     pub(super) members: Vec<Member>,
     /// Tables that they miss.
     pub(super) missing: Vec<MissingTable>,
+    /// The pod that leads. One that has not renewed its Lease does not.
     pub(super) leader: Option<String>,
+    /// When the nodes' ServiceAccount was made.
+    pub(super) account_made: Option<Time>,
 }
 
 impl Facts {
@@ -79,7 +88,11 @@ impl Facts {
     ///
     /// # Errors
     /// When the cluster's map does not fit its kind.
-    pub(super) fn observe(observed: &Observed, cluster: &OpaqueCluster) -> Result<Self, Error> {
+    pub(super) fn observe(
+        observed: &Observed,
+        cluster: &OpaqueCluster,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let nodes = |pod: &Pod| pod.labels().get(labels::COMPONENT).is_some_and(|c| c == "node");
         let pods: BTreeMap<_, _> = observed
@@ -92,7 +105,9 @@ impl Facts {
         let leader = leases
             .iter()
             .find(|lease| lease.name_any() == names::leader_lease(&name))
-            .and_then(|lease| lease.spec.as_ref()?.holder_identity.clone())
+            .and_then(|lease| lease.spec.as_ref())
+            .filter(|lease| is_renewed(lease, now))
+            .and_then(|lease| lease.holder_identity.clone())
             .and_then(|holder| pod_of_holder(&holder, &pods));
         let uid = cluster.uid();
         let of_another = |meta: &ObjectMeta| {
@@ -115,7 +130,9 @@ impl Facts {
             .filter_map(member)
             .collect();
         let missing = missing(&members, |pod| pods.get(pod).is_some_and(is_ready));
-        Ok(Self { sets, leftover, pods, map, members, missing, leader })
+        let account = observed.get::<ServiceAccount>(&namespace, &names::node_account(&name))?;
+        let account_made = account.and_then(|account| account.metadata.creation_timestamp);
+        Ok(Self { sets, leftover, pods, map, members, missing, leader, account_made })
     }
 
     /// The map that queries use, if its object says so.
@@ -145,32 +162,55 @@ impl Facts {
         self.sets.iter().find(|set| shard_of(set) == Some(shard))
     }
 
-    /// A shard's pods, against the digest of the template that they shall have.
-    pub(super) fn shard(
-        &self,
-        cluster: &str,
-        shape: Shape,
-        shard: i32,
-        digest: &str,
-    ) -> ShardState {
-        let set = self.set(shard);
+    /// A shard's pods.
+    pub(super) fn shard(&self, cluster: &str, shape: Shape, shard: i32) -> ShardState {
+        let settled = self.set(shard).filter(|set| is_settled(set));
         let pods = (0..shape.replicas).map(|replica| names::pod(cluster, shard, replica));
-        let lacks = |pod: &String| self.missing.iter().any(|m| m.pod == *pod && m.elsewhere);
-        let lacking = pods.clone().map(|pod| lacks(&pod)).collect();
-        let ready = pods.map(|pod| self.pods.get(&pod).is_some_and(is_ready)).collect();
         ShardState {
-            exists: set.is_some(),
-            edited: false,
-            current: set.is_some_and(|set| {
-                set.annotations().get(TEMPLATE).is_some_and(|found| found == digest)
-            }),
-            settled: set.is_some_and(|set| is_settled(set, shape.replicas)),
-            available: set.is_some_and(|set| is_available(set, shape.replicas)),
-            ready,
-            lacking,
-            answers: answers_peers(self, shard),
+            settled: settled.is_some(),
+            available: settled.is_some_and(|set| is_available(set, shape.replicas)),
+            pods: pods.map(|name| self.pod(name, settled)).collect(),
         }
     }
+
+    /// The API server takes a pod's token only while the ServiceAccount is the one that it was issued for.
+    fn is_older_than_its_account(&self, pod: &Pod) -> bool {
+        let made = pod.metadata.creation_timestamp.as_ref();
+        made.zip(self.account_made.as_ref()).is_some_and(|(pod, account)| pod.0 < account.0)
+    }
+
+    /// A pod of a set, of which all is known if it is settled.
+    fn pod(&self, name: String, settled: Option<&StatefulSet>) -> PodState {
+        let pod = self.pods.get(&name).filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let phase = match pod {
+            None => Phase::Gone,
+            Some(pod) if is_ready(pod) => Phase::Ready,
+            Some(_) if answers_peers(self, &name) => Phase::Peers,
+            Some(_) => Phase::Down,
+        };
+        let newest = settled.and_then(|set| set.status.as_ref()?.update_revision.as_ref());
+        let outdated = pod.zip(newest).is_some_and(|(pod, newest)| {
+            pod.labels().get(REVISION).is_some_and(|revision| revision != newest)
+                || self.is_older_than_its_account(pod)
+        });
+        PodState {
+            phase,
+            outdated,
+            lacks: self.missing.iter().any(|table| table.pod == name && table.elsewhere),
+            leads: self.leader.as_ref() == Some(&name),
+            name,
+        }
+    }
+}
+
+/// Whether a Lease was renewed not long ago. Clocks of nodes may be off by some seconds.
+fn is_renewed(lease: &LeaseSpec, now: Timestamp) -> bool {
+    let lasts =
+        Duration::from_secs(lease.lease_duration_seconds.unwrap_or(0).unsigned_abs().into());
+    let renewed = lease.renew_time.as_ref().map(|renewed| renewed.0);
+    renewed.is_some_and(|renewed| {
+        renewed.checked_add(lasts + CLOCKS_DIFFER).is_ok_and(|ends| now < ends)
+    })
 }
 
 /// A holder's identity begins with its pod's name; what follows tells apart two lives of it.
@@ -194,11 +234,9 @@ fn member(lease: &Lease) -> Option<Member> {
     }
 }
 
-fn is_settled(set: &StatefulSet, replicas: i32) -> bool {
-    let Some(status) = &set.status else { return false };
-    status.observed_generation >= set.metadata.generation
-        && status.updated_replicas == Some(replicas)
-        && status.replicas == replicas
+/// Whether the set's controller has seen it as it is.
+fn is_settled(set: &StatefulSet) -> bool {
+    set.status.as_ref().is_some_and(|it| it.observed_generation >= set.metadata.generation)
 }
 
 /// Whether the set's controller counts every pod as available: ready, and for long enough. A set that somebody
@@ -277,6 +315,53 @@ mod tests {
             "state": {"waiting": {"reason": "ContainerCreating"}},
         }]}));
         assert_eq!(trouble(&starting), None);
+    }
+
+    #[test]
+    fn a_leader_that_has_not_renewed_is_none() {
+        let lease: LeaseSpec = serde_json::from_value(json!({
+            "renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 8,
+        }))
+        .unwrap();
+        let at = |seconds: i64| Timestamp::from_second(1_767_225_600 + seconds).unwrap();
+        assert!(is_renewed(&lease, at(0)) && is_renewed(&lease, at(-100)));
+        assert!(is_renewed(&lease, at(37)) && !is_renewed(&lease, at(38)));
+        assert!(!is_renewed(&LeaseSpec { renew_time: None, ..lease }, at(0)));
+    }
+
+    #[test]
+    fn a_pod_is_outdated_by_its_revision_or_its_account() {
+        let set: StatefulSet = serde_json::from_value(json!({
+            "metadata": {"name": "demo-shard-0", "generation": 2, "labels": {"opaque.dev/shard": "0"}},
+            "spec": {"selector": {}, "serviceName": "x", "template": {}},
+            "status": {"replicas": 1, "observedGeneration": 2, "updateRevision": "r2"},
+        }))
+        .unwrap();
+        let pod = |revision: &str, made: &str| -> Pod {
+            serde_json::from_value(json!({"metadata": {
+                "name": "demo-shard-0-0", "creationTimestamp": made,
+                "labels": {"controller-revision-hash": revision},
+            }}))
+            .unwrap()
+        };
+        let outdated = |set: &StatefulSet, pod: Pod| {
+            let facts = Facts {
+                sets: vec![set.clone()],
+                pods: [("demo-shard-0-0".to_owned(), pod)].into(),
+                account_made: Some(Time("2026-01-01T00:00:10Z".parse().unwrap())),
+                ..Facts::default()
+            };
+            let shape = Shape { shards: 1, replicas: 1 };
+            facts.shard("demo", shape, 0).pods[0].outdated
+        };
+        let (before, after) = ("2026-01-01T00:00:09Z", "2026-01-01T00:00:10Z");
+        assert!(!outdated(&set, pod("r2", after)));
+        assert!(outdated(&set, pod("r1", after)));
+        assert!(outdated(&set, pod("r2", before)));
+        // Nothing is known before the set's controller has seen the template.
+        let mut unseen = set;
+        unseen.metadata.generation = Some(3);
+        assert!(!outdated(&unseen, pod("r1", before)));
     }
 
     #[test]

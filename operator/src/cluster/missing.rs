@@ -79,7 +79,7 @@ mod tests {
 
     use super::super::facts::Facts;
     use super::super::report::{Findings, status};
-    use super::super::rollout::Verdict;
+    use super::super::rollout::Replacement;
     use super::super::shape::Shape;
     use super::*;
 
@@ -162,8 +162,10 @@ mod tests {
                 facts: &facts,
                 shape,
                 accepted: true,
-                shards: vec![facts.shard("demo", shape, 0, "")],
-                verdicts: vec![Verdict::Apply],
+                shards: vec![facts.shard("demo", shape, 0)],
+                replacement: Some(Replacement::default()),
+                refused: None,
+                absent: Vec::new(),
                 invalid: None,
                 secrets: Vec::new(),
                 failed: None,

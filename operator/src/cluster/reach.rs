@@ -41,16 +41,13 @@ pub(super) fn down(shards: &[ShardState]) -> Vec<usize> {
     down.map(|(number, _)| number).collect()
 }
 
-/// Whether a pod of a shard has turned clients away, since another node reaches more shards, and
-/// answers its peers.
-pub(super) fn answers_peers(facts: &Facts, shard: i32) -> bool {
+/// Whether a pod has turned clients away, since another node reaches more shards, and answers its peers.
+pub(super) fn answers_peers(facts: &Facts, pod: &str) -> bool {
     let active = facts.active_generation();
-    facts.members.iter().any(|member| {
-        member.shard == i64::from(shard)
-            && !member.unreachable.is_empty()
-            && Some(member.active_generation) == active
-            && facts.pods.get(&member.node).is_some_and(says_not_ready)
-    })
+    facts.pods.get(pod).is_some_and(says_not_ready)
+        && facts.member(pod).is_some_and(|member| {
+            !member.unreachable.is_empty() && Some(member.active_generation) == active
+        })
 }
 
 /// Tables whose probes fail, as the leader says: those with wrong sums, and all.

@@ -9,12 +9,15 @@ use opaque_crds::status::ConditionType;
 use super::facts::{Facts, is_ready, trouble};
 use super::missing::{reported, words};
 use super::reach;
-use super::rollout::{ShardState, Verdict};
+use super::rollout::{Hold, Replacement, ShardState};
 use super::shape::Shape;
 use crate::certificates::CertificateState;
 use crate::labels;
 use crate::status::{Conditions, Step, Transition, Truth, operations};
 
+/// Bytes of the largest partition, 65,536 rows of 1024 bytes: nothing smaller is worth moving, and of tables of few
+/// partitions some shard always has one more.
+const PARTITION: u128 = 64 << 20;
 /// Most pods or nodes that a message names.
 const NAMED: usize = 3;
 
@@ -27,8 +30,12 @@ pub(super) struct Findings<'a> {
     /// Whether `shape` was accepted: before, it is only wanted.
     pub(super) accepted: bool,
     pub(super) shards: Vec<ShardState>,
-    /// Empty while paused.
-    pub(super) verdicts: Vec<Verdict>,
+    /// None while paused.
+    pub(super) replacement: Option<Replacement>,
+    /// Why the API server did not let a pod be replaced.
+    pub(super) refused: Option<String>,
+    /// Why pods that should be there are not.
+    pub(super) absent: Vec<String>,
     /// Why the spec was not taken over.
     pub(super) invalid: Option<String>,
     /// What is wrong with Secrets.
@@ -144,7 +151,7 @@ fn progressing(found: &Findings<'_>, conditions: &mut Conditions) {
     if spec.paused {
         return conditions.set(type_, false, "Paused", "spec.paused is set");
     }
-    let unfinished: Vec<_> = numbers(&found.shards, |shard| !shard.current || !shard.whole());
+    let unfinished: Vec<_> = numbers(&found.shards, |shard| !shard.whole());
     let proposed = proposal(found.facts);
     match (unfinished.is_empty(), proposed) {
         (false, _) => {
@@ -238,8 +245,11 @@ fn balanced(found: &Findings<'_>, conditions: &mut Conditions) {
     }
     let percent = u128::try_from(percent).unwrap_or_default() + 100;
     let shards = held.len() as u128;
-    // bytes > total / shards * percent / 100
-    let full = |bytes: u64| u128::from(bytes) * shards * 100 > total * percent;
+    // bytes > total / shards * percent / 100, and by more than can be moved
+    let full = |bytes: u64| {
+        let bytes = u128::from(bytes);
+        bytes * shards * 100 > total * percent && bytes * shards > total + PARTITION * shards
+    };
     let over: Vec<_> = held
         .iter()
         .enumerate()
@@ -282,24 +292,23 @@ fn steps(found: &Findings<'_>, troubles: &[String]) -> Vec<Step> {
 }
 
 fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Step> {
-    let total = found.shards.len();
-    let done = found.shards.iter().filter(|shard| shard.current && shard.whole()).count();
-    if done == total || found.verdicts.is_empty() {
+    let replacement = found.replacement.as_ref()?;
+    if found.shards.iter().all(ShardState::whole) {
         return None;
     }
-    let step = format!("{done} of {total} shards");
-    let last = found.verdicts.iter().position(|verdict| *verdict == Verdict::WouldTakeLast);
+    let pods = || found.shards.iter().flat_map(|shard| &shard.pods);
+    let step = format!("{} of {} pods", pods().filter(|pod| pod.is_done()).count(), pods().count());
     let blocked = if !troubles.is_empty() {
         Some(some(troubles))
     } else if found.facts.missing.iter().any(|entry| entry.elsewhere) {
         Some(lacks(found.facts, |entry| entry.elsewhere))
-    } else if let Some(shard) = last {
-        Some(format!(
-            "the update of shard {shard} would take its last ready pod: repair its other pods, or delete the ready one to update at once"
-        ))
+    } else if let Some(refusal) = &found.refused {
+        Some(refusal.clone())
     } else {
         let cut_off = reach::cut_off(found.facts, &found.shards);
-        node_words(found.facts).or_else(|| (!cut_off.is_empty()).then(|| some(&cut_off)))
+        let told =
+            node_words(found.facts).or_else(|| (!cut_off.is_empty()).then(|| some(&cut_off)));
+        told.or_else(|| ending(found.facts, replacement))
     };
     Some(match blocked {
         Some(by) => Step::blocked("Rollout", step, by),
@@ -307,10 +316,20 @@ fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Step> {
     })
 }
 
+/// That the pod which holds up the rest does not end, since its machine does not answer.
+fn ending(facts: &Facts, replacement: &Replacement) -> Option<String> {
+    let Hold::Pod(name) = replacement.hold.as_ref()? else { return None };
+    let pod = facts.pods.get(name)?;
+    pod.metadata.deletion_timestamp.as_ref()?;
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("its node");
+    Some(format!("pod {name} is ending: if {node} is gone for good, delete that Node"))
+}
+
 /// Pods that do not get going, with the reason.
 fn troubles(found: &Findings<'_>) -> Vec<String> {
     let pods = found.facts.pods.iter().filter(|(_, pod)| !is_ready(pod));
-    pods.filter_map(|(name, pod)| Some(format!("pod {name} {}", trouble(pod)?))).collect()
+    let pods = pods.filter_map(|(name, pod)| Some(format!("pod {name} {}", trouble(pod)?)));
+    found.absent.iter().cloned().chain(pods).collect()
 }
 
 /// Which tables pods miss, of those that `shown` picks.

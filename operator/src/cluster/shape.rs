@@ -18,25 +18,16 @@ use crate::labels;
 pub(super) struct Shape {
     pub(super) shards: i32,
     pub(super) replicas: i32,
-    pub(super) virtual_nodes: i32,
 }
 
 impl Shape {
     /// What a new cluster gets.
     pub(super) fn wanted(spec: &OpaqueClusterSpec) -> Self {
-        Self {
-            shards: spec.shards,
-            replicas: spec.replicas_per_shard,
-            virtual_nodes: spec.placement.virtual_nodes,
-        }
+        Self { shards: spec.shards, replicas: spec.replicas_per_shard }
     }
 
     /// What this cluster has; none before a size was accepted.
-    pub(super) fn accepted(
-        cluster: &OpaqueCluster,
-        map: Option<&OpaqueShardMap>,
-        sets: &[StatefulSet],
-    ) -> Option<Self> {
+    pub(super) fn accepted(cluster: &OpaqueCluster, sets: &[StatefulSet]) -> Option<Self> {
         let positive = |number: &i32| *number > 0;
         let status = cluster.status.as_ref();
         let in_status =
@@ -56,9 +47,7 @@ impl Shape {
                 (shards, replicas.unwrap_or(of_sets))
             }
         };
-        let wanted = cluster.spec.placement.virtual_nodes;
-        let virtual_nodes = map.map_or(wanted, |map| map.spec.map.virtual_nodes);
-        Some(Self { shards, replicas, virtual_nodes })
+        Some(Self { shards, replicas })
     }
 
     /// Why the shard map is not followed, in words that say what to do; none if it has this shape.
@@ -81,12 +70,11 @@ impl Shape {
 
     /// Why the wanted numbers are not taken over, in words that say what to do; none if they are the same.
     pub(super) fn refusal(&self, spec: &OpaqueClusterSpec) -> Option<String> {
-        let Self { shards, replicas, virtual_nodes } = Self::wanted(spec);
+        let Self { shards, replicas } = Self::wanted(spec);
         let mut changes = Vec::new();
         for (field, now, wanted) in [
             ("spec.shards", self.shards, shards),
             ("spec.replicasPerShard", self.replicas, replicas),
-            ("spec.placement.virtualNodes", self.virtual_nodes, virtual_nodes),
         ] {
             if now != wanted {
                 changes.push(format!(
@@ -156,16 +144,16 @@ mod tests {
     #[test]
     fn a_new_cluster_has_accepted_nothing_and_gets_what_is_wanted() {
         let new = cluster(spec(3, 2), json!(null));
-        assert_eq!(Shape::accepted(&new, None, &[]), None);
+        assert_eq!(Shape::accepted(&new, &[]), None);
         let shape = Shape::wanted(&new.spec);
-        assert_eq!(shape, Shape { shards: 3, replicas: 2, virtual_nodes: 64 });
+        assert_eq!(shape, Shape { shards: 3, replicas: 2 });
         assert_eq!(shape.refusal(&spec(3, 2)), None);
     }
 
     #[test]
     fn a_running_cluster_keeps_what_it_has_and_says_what_to_do() {
         let running = cluster(spec(5, 3), json!({"shards": 3, "replicasPerShard": 2}));
-        let shape = Shape::accepted(&running, Some(&map(3)), &[]).unwrap();
+        let shape = Shape::accepted(&running, &[]).unwrap();
         assert_eq!((shape.shards, shape.replicas), (3, 2));
         let words = shape.refusal(&running.spec).unwrap();
         assert!(
@@ -178,9 +166,9 @@ mod tests {
     #[test]
     fn a_map_that_nodes_may_write_resizes_no_cluster() {
         let running = cluster(spec(3, 2), json!({"shards": 3, "replicasPerShard": 2}));
-        let shape = Shape::accepted(&running, Some(&map(64)), &[set("0")]);
+        let shape = Shape::accepted(&running, &[set("0")]);
         assert_eq!(numbers(shape), Some((3, 2)));
-        let shape = Shape::accepted(&cluster(spec(3, 2), json!(null)), Some(&map(64)), &[]);
+        let shape = Shape::accepted(&cluster(spec(3, 2), json!(null)), &[]);
         assert_eq!(numbers(shape), None, "nor one that has nothing else");
     }
 
@@ -189,23 +177,23 @@ mod tests {
         // What an earlier version wrote of the shards counts.
         for (status, shards) in [(json!(null), 3), (json!({}), 3), (json!({"shards": 7}), 7)] {
             let lost = cluster(spec(9, 9), status);
-            let shape = Shape::accepted(&lost, Some(&map(8)), &[set("0"), set("2")]);
+            let shape = Shape::accepted(&lost, &[set("0"), set("2")]);
             assert_eq!(numbers(shape), Some((shards, 4)));
             // Sets that were scaled down by hand resize nothing.
             let mut down = [set("0"), set("2")];
             down[0].spec.as_mut().unwrap().replicas = Some(0);
-            assert_eq!(numbers(Shape::accepted(&lost, None, &down)), Some((shards, 4)));
+            assert_eq!(numbers(Shape::accepted(&lost, &down)), Some((shards, 4)));
             down[1].spec.as_mut().unwrap().replicas = Some(0);
-            assert_eq!(numbers(Shape::accepted(&lost, None, &down)), Some((shards, 9)));
+            assert_eq!(numbers(Shape::accepted(&lost, &down)), Some((shards, 9)));
         }
         // A cluster that was never made has no size.
         let never = cluster(spec(9, 9), json!({"shards": 7}));
-        assert_eq!(numbers(Shape::accepted(&never, None, &[])), None);
+        assert_eq!(numbers(Shape::accepted(&never, &[])), None);
     }
 
     #[test]
     fn a_map_of_another_size_is_named_until_it_is_rejected() {
-        let shape = Shape { shards: 3, replicas: 2, virtual_nodes: 64 };
+        let shape = Shape { shards: 3, replicas: 2 };
         assert_eq!(shape.contradiction(&map(3)), None);
         let mut proposed = map(64);
         let words = shape.contradiction(&proposed).unwrap();

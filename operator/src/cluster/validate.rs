@@ -85,6 +85,12 @@ impl Need {
         let Some(found) = found else {
             return Some(format!("Secret {name} does not exist: create it, or correct {field}"));
         };
+        if found.is_own {
+            return Some(format!(
+                "Secret {name} is the operator's own, with a key of a cluster: name another in {field}"
+            ));
+        }
+        let found = &found.keys;
         let missing: Vec<_> = keys.iter().filter(|key| !found.contains(**key)).copied().collect();
         if !missing.is_empty() {
             let missing = missing.join(" and ");
@@ -100,13 +106,22 @@ impl Need {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::Found;
 
     fn need(keys: &'static [&'static str]) -> Need {
         Need { field: "spec.storage.secretRef", name: "s".into(), keys }
     }
 
     fn found(keys: &[&str]) -> Keys {
-        Some(keys.iter().map(|key| (*key).to_owned()).collect())
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        Some(Found { keys, is_own: false })
+    }
+
+    #[test]
+    fn a_secret_of_the_operator_is_refused() {
+        let own = Some(Found { is_own: true, ..found(&["ca.crt"]).unwrap() });
+        let words = need(&["ca.crt"]).check(&own).unwrap();
+        assert!(words.contains("the operator's own") && words.contains("name another"), "{words}");
     }
 
     #[test]

@@ -3,95 +3,105 @@ use serde_json::json;
 
 use super::*;
 
-fn live(fields: &Value, owned: &Value) -> DynamicObject {
-    let mut object = fields.clone();
+/// What was applied, and owned so, by `manager`.
+fn live(desired: &Value, owned: Value) -> DynamicObject {
+    let mut object = desired.clone();
+    let mut owned = owned;
+    owned["f:metadata"]["f:annotations"][format!("f:{APPLIED}")] = json!({});
     object["apiVersion"] = json!("v1");
     object["kind"] = json!("Service");
-    object["metadata"] = json!({
-        "name": "a",
-        "managedFields": [
-            {"manager": "kube-controller-manager", "operation": "Update", "fieldsV1": {"f:status": {}}},
-            {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": owned},
-        ],
-    });
+    object["metadata"]["name"] = json!("a");
+    object["metadata"]["managedFields"] = json!([
+        {"manager": "kube-controller-manager", "operation": "Update", "fieldsV1": {"f:status": {}}},
+        {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": owned},
+    ]);
     serde_json::from_value(object).unwrap()
 }
 
-#[test]
-fn a_template_agrees_until_somebody_takes_something_back() {
-    let desired =
-        json!({"spec": {"replicas": 2, "template": {"image": "a", "limits": {"cpu": "0.5"}}}});
-    let found = json!({"spec": {"replicas": 3, "template": {"image": "a", "limits": {"cpu": "500m"}, "more": 1}}});
-    // What an apply would not take back, and what stands elsewhere, is no matter.
-    assert!(agrees(&desired, &live(&found, &json!({})), "/spec/template"));
-    let edited = json!({"spec": {"template": {"image": "b", "limits": {"cpu": "500m"}}}});
-    assert!(!agrees(&desired, &live(&edited, &json!({})), "/spec/template"));
-    assert!(!agrees(&desired, &live(&json!({"spec": {}}), &json!({})), "/spec/template"));
+fn stamped(desired: Value) -> Value {
+    let mut object: DynamicObject = serde_json::from_value(desired).unwrap();
+    stamp(&mut object).unwrap();
+    serde_json::to_value(object).unwrap()
 }
 
 #[test]
-fn defaults_of_the_server_are_no_difference() {
-    let desired = json!({"spec": {"ports": [{"name": "q", "port": 1}], "selector": {"a": "b"}}});
-    let found = json!({"spec": {
-        "ports": [{"name": "q", "port": 1, "protocol": "TCP", "targetPort": 1}],
-        "selector": {"a": "b"}, "type": "ClusterIP",
-    }});
-    let owned = json!({"f:spec": {
-        "f:ports": {"k:{\"port\":1,\"protocol\":\"TCP\"}": {".": {}, "f:name": {}, "f:port": {}}},
-        "f:selector": {},
-    }});
-    assert!(!differs(&desired, &live(&found, &owned)));
+fn what_was_applied_and_is_ours_is_not_applied_again() {
+    let desired = stamped(json!({
+        "metadata": {"name": "a", "namespace": "n", "labels": {"x": "y"}},
+        "spec": {
+            "ports": [{"name": "q", "port": 1}], "selector": {"a": "b"}, "names": ["one"],
+            "empty": {}, "nothing": null, "deep": {"empty": []},
+        },
+    }));
+    let owned = json!({
+        "f:metadata": {"f:labels": {"f:x": {}}},
+        "f:spec": {
+            "f:ports": {"k:{\"port\":1,\"protocol\":\"TCP\"}": {".": {}, "f:name": {}, "f:port": {}}},
+            "f:selector": {}, "f:names": {"v:\"one\"": {}},
+        },
+    });
+    assert!(!differs(&desired, &live(&desired, owned.clone())));
+    // What the server or an admission policy makes of it is no difference, nor what others add.
+    let mut rewritten = live(&desired, owned);
+    rewritten.data["spec"]["ports"][0]["port"] = json!(2);
+    rewritten.data["spec"]["type"] = json!("ClusterIP");
+    assert!(!differs(&desired, &rewritten));
 }
 
 #[test]
-fn a_changed_value_is_a_difference() {
-    let owned = json!({"f:spec": {"f:replicas": {}}});
-    let found = live(&json!({"spec": {"replicas": 2}}), &owned);
-    assert!(differs(&json!({"spec": {"replicas": 3}}), &found));
-    assert!(!differs(&json!({"spec": {"replicas": 2}}), &found));
+fn what_is_desired_otherwise_is_applied() {
+    let desired = stamped(json!({"spec": {"replicas": 2}}));
+    let found = live(&desired, json!({"f:spec": {"f:replicas": {}}}));
+    assert!(differs(&stamped(json!({"spec": {"replicas": 3}})), &found));
+    assert!(differs(&stamped(json!({"spec": {"replicas": 2, "more": 1}})), &found));
+    assert!(differs(&stamped(json!({"spec": {}})), &found));
 }
 
 #[test]
-fn a_field_that_is_no_longer_desired_is_a_difference() {
-    let found = json!({"spec": {"nodeSelector": {"disk": "fast"}, "replicas": 2}});
-    let owned = json!({"f:spec": {"f:nodeSelector": {}, "f:replicas": {}}});
-    assert!(differs(&json!({"spec": {"replicas": 2}}), &live(&found, &owned)));
+fn what_somebody_took_over_is_applied_again() {
+    let desired = stamped(json!({
+        "metadata": {"labels": {"x": "y", "z": "y"}},
+        "spec": {"ports": [{"name": "q", "port": 1}, {"name": "p", "port": 2}], "selector": {"a": "b"}},
+    }));
+    let (one, two) = (r#"k:{"port":1,"protocol":"TCP"}"#, r#"k:{"port":2,"protocol":"TCP"}"#);
+    let all = json!({
+        "f:metadata": {"f:labels": {"f:x": {}, "f:z": {}}},
+        "f:spec": {
+            "f:ports": {
+                one: {".": {}, "f:name": {}, "f:port": {}}, two: {".": {}, "f:name": {}, "f:port": {}},
+            },
+            "f:selector": {},
+        },
+    });
+    assert!(!differs(&desired, &live(&desired, all.clone())));
+    let lost = [
+        "/f:metadata/f:labels/f:x".to_owned(),
+        "/f:metadata/f:labels".to_owned(),
+        "/f:spec/f:selector".to_owned(),
+        format!("/f:spec/f:ports/{two}"),
+        format!("/f:spec/f:ports/{one}/f:name"),
+        "/f:spec".to_owned(),
+    ];
+    for path in lost {
+        let mut owned = all.clone();
+        let (above, key) = path.rsplit_once('/').unwrap();
+        // A key of a list has no `/` in it.
+        owned.pointer_mut(above).unwrap().as_object_mut().unwrap().remove(key);
+        assert!(differs(&desired, &live(&desired, owned)), "{path}");
+    }
 }
 
 #[test]
-fn a_field_of_somebody_else_is_left_alone() {
-    let found = json!({"spec": {"replicas": 2, "externalName": "theirs"}});
-    let owned = json!({"f:spec": {"f:replicas": {}}});
-    assert!(!differs(&json!({"spec": {"replicas": 2}}), &live(&found, &owned)));
-}
-
-#[test]
-fn an_item_that_is_no_longer_desired_is_a_difference() {
-    let found = json!({"c": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]});
-    let owned = json!({"f:c": {
-        "k:{\"name\":\"a\"}": {".": {}, "f:name": {}, "f:image": {}},
-        "k:{\"name\":\"b\"}": {".": {}, "f:name": {}, "f:image": {}},
-    }});
-    let desired = json!({"c": [{"name": "a", "image": "x"}]});
-    assert!(differs(&desired, &live(&found, &owned)));
-}
-
-#[test]
-fn an_object_that_was_never_applied_is_a_difference() {
-    let mut object = live(&json!({"spec": {"replicas": 2}}), &json!({}));
+fn an_object_that_was_never_applied_is_applied() {
+    let desired = stamped(json!({"spec": {"replicas": 2}}));
+    let mut object = live(&desired, json!({"f:spec": {"f:replicas": {}}}));
+    assert!(!differs(&desired, &object));
     object.metadata.managed_fields = None;
-    assert!(differs(&json!({"spec": {"replicas": 2}}), &object));
-}
-
-#[test]
-fn quantities_are_compared_as_numbers() {
-    let limits = |cpu: Value| json!({"limits": {"cpu": cpu}});
-    assert!(covers(&limits(json!("500m")), &limits(json!("0.5")), false));
-    assert!(covers(&limits(json!("2")), &limits(json!(2)), false));
-    assert!(covers(&limits(json!("1Gi")), &limits(json!("1024Mi")), false));
-    assert!(!covers(&limits(json!("1G")), &limits(json!("1Gi")), false));
-    // Elsewhere these are just strings.
-    assert!(!covers(&json!({"a": "500m"}), &json!({"a": "0.5"}), false));
+    assert!(differs(&desired, &object));
+    // Nor one that an earlier version has applied.
+    let mut object = live(&desired, json!({"f:spec": {"f:replicas": {}}}));
+    object.metadata.annotations = None;
+    assert!(differs(&desired, &object));
 }
 
 fn tree() -> impl Strategy<Value = Value> {
@@ -109,42 +119,42 @@ fn tree() -> impl Strategy<Value = Value> {
     })
 }
 
-proptest! {
-    #[test]
-    fn an_object_covers_itself(value in tree()) {
-        prop_assert!(covers(&value, &value, false));
-    }
-
-    #[test]
-    fn a_changed_leaf_is_found(value in tree()) {
-        let changed = bump(&value);
-        prop_assert!(!covers(&value, &changed, false), "{value} {changed}");
-    }
-
-    #[test]
-    fn quantities_never_panic(text in "\\PC{0,12}") {
-        let _ = millis(&text);
-    }
+/// What an owner of `value` owns; lists are owned as a whole.
+fn owned_by(value: &Value) -> Value {
+    let Value::Object(fields) = value else { return json!({}) };
+    let entry = |(key, value): (&String, &Value)| (format!("f:{key}"), owned_by(value));
+    Value::Object(fields.iter().map(entry).collect())
 }
 
-/// The same tree with its first leaf changed.
-fn bump(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let mut fields = fields.clone();
-            if let Some((_, first)) = fields.iter_mut().next() {
-                *first = bump(first);
-            }
-            Value::Object(fields)
+/// The same without the last field that is owned.
+fn lose_one(owned: &Value) -> Option<Value> {
+    let mut fields = owned.as_object().filter(|fields| !fields.is_empty())?.clone();
+    let (key, last) = fields.iter().next_back().map(|(key, last)| (key.clone(), last.clone()))?;
+    match lose_one(&last) {
+        // A map of which nothing is owned would be one that is owned as a whole.
+        Some(less) if less.as_object().is_some_and(|less| !less.is_empty()) => {
+            fields.insert(key, less);
         }
-        Value::Array(items) => {
-            let mut items = items.clone();
-            items[0] = bump(&items[0]);
-            Value::Array(items)
+        Some(_) | None => {
+            fields.remove(&key);
         }
-        Value::Bool(flag) => Value::Bool(!flag),
-        Value::Number(number) => json!(number.as_i64().unwrap() + 1),
-        Value::String(text) => json!(format!("{text}x")),
-        Value::Null => json!(1),
+    }
+    Some(Value::Object(fields))
+}
+
+proptest! {
+    #[test]
+    fn every_field_counts(value in tree()) {
+        let owned = owned_by(&value);
+        prop_assert!(owns(Some(&owned), &value));
+        if let Some(less) = lose_one(&owned).filter(|less| less != &json!({})) {
+            prop_assert!(!owns(Some(&less), &value), "{value} {less}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_tells_objects_apart(one in tree(), other in tree()) {
+        let stamp = |value: &Value| stamped(json!({"metadata": {}, "spec": value}));
+        prop_assert_eq!(one == other, stamp(&one)["metadata"] == stamp(&other)["metadata"]);
     }
 }

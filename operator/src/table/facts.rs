@@ -20,6 +20,8 @@ pub struct Facts {
     pub jobs: Vec<JobFacts>,
     /// Why the running Job's pod does not run.
     pub pod: Option<String>,
+    /// Whether a Job that may have a pod has none.
+    pub lacks_pod: bool,
     /// What a Job reported last.
     pub report: Option<Report>,
     /// The cluster's shard map.

@@ -105,6 +105,7 @@ pub(crate) fn facts(table: OpaqueTable) -> Facts {
         secrets: Vec::new(),
         jobs: Vec::new(),
         pod: None,
+        lacks_pod: false,
         report: None,
         map: Some(map(1, &[], &[])),
         now: Timestamp::from_second(1_000).unwrap(),

@@ -15,6 +15,7 @@ use super::validate::missing_credentials;
 use crate::context::Context;
 use crate::error::Error;
 use crate::labels::{TABLE, controller_of};
+use crate::refused::{LOOK, refusal};
 use crate::secrets::Keys;
 
 /// Longest reason of a pod or Job that is shown.
@@ -36,12 +37,24 @@ pub async fn facts(context: &Context, table: OpaqueTable) -> Result<Facts, Error
         Some(cluster) => secrets(context, &table, cluster, &namespace).await?,
         None => Vec::new(),
     };
-    let jobs: Vec<Job> = observed.list(&namespace, TABLE, &name);
-    let jobs: Vec<JobFacts> = jobs.iter().filter_map(|job| job_facts(&table, job)).collect();
+    let objects: Vec<Job> = observed.list(&namespace, TABLE, &name);
+    let jobs: Vec<JobFacts> = objects.iter().filter_map(|job| job_facts(&table, job)).collect();
     let pods: Vec<Pod> = observed.list(&namespace, TABLE, &name);
-    let blocked =
-        |job: &JobFacts| pods.iter().filter(|pod| is_of(pod, &job.name)).find_map(blocked);
-    let pod = jobs.iter().filter(|job| job.is_live()).find_map(blocked);
+    let now = Timestamp::now();
+    let live = || jobs.iter().filter(|job| job.is_live());
+    let without_pod = live().find(|job| !pods.iter().any(|pod| is_of(pod, &job.name)));
+    let pod = match without_pod {
+        Some(job) if is_older(&objects, &job.name, now) => {
+            let refused = refusal(context, &namespace, "Job", &job.name).await?;
+            let words = |said: String| format!("Job {} cannot make its pod: {said}", job.name);
+            refused.map(|said| clip(&words(said), REASON))
+        }
+        Some(_) => None,
+        None => {
+            live().find_map(|job| pods.iter().filter(|pod| is_of(pod, &job.name)).find_map(blocked))
+        }
+    };
+    let lacks_pod = without_pod.is_some();
     let lease: Option<Lease> = observed.get(&namespace, &names::prepare(&name))?;
     // One of a deleted table of the same name speaks of epochs that this table never asked for.
     let lease = lease.filter(|lease| is_owned(&table, lease));
@@ -49,7 +62,7 @@ pub async fn facts(context: &Context, table: OpaqueTable) -> Result<Facts, Error
     let report = annotation.and_then(|text| Report::parse(text));
     let map: Option<OpaqueShardMap> = observed.get(&namespace, cluster_name)?;
     let map = map.filter(|map| map.metadata.deletion_timestamp.is_none());
-    Ok(Facts { table, cluster, source, secrets, jobs, pod, report, map, now: Timestamp::now() })
+    Ok(Facts { table, cluster, source, secrets, jobs, pod, lacks_pod, report, map, now })
 }
 
 async fn source(
@@ -95,7 +108,12 @@ async fn secrets(
         let name = &secret.name;
         let lacks = |keys: &Keys| match keys {
             None => Some("does not exist: make it".to_owned()),
-            Some(keys) => missing_credentials(url, &keys.iter().map(String::as_str).collect()),
+            Some(found) if found.is_own => {
+                Some("is the operator's own, with a key of a cluster: name another".to_owned())
+            }
+            Some(found) => {
+                missing_credentials(url, &found.keys.iter().map(String::as_str).collect())
+            }
         };
         let suffices = |keys: &Keys| lacks(keys).is_none();
         let keys = context.secret_keys(namespace, name, suffices).await?;
@@ -133,6 +151,13 @@ fn job_facts(table: &OpaqueTable, job: &Job) -> Option<JobFacts> {
         }
     };
     Some(JobFacts { name, number, run, state })
+}
+
+/// Whether a Job was made so long ago that it should have a pod.
+fn is_older(jobs: &[Job], name: &str, now: Timestamp) -> bool {
+    let job = jobs.iter().find(|job| job.name_any() == name);
+    let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
+    made.is_some_and(|made| made.0.checked_add(LOOK).is_ok_and(|looked| now >= looked))
 }
 
 fn is_of(pod: &Pod, job: &str) -> bool {

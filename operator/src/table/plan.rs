@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use opaque_crds::table::OpaqueTableStatus;
 
 use super::attempt::{Attempts, Step};
@@ -15,6 +14,7 @@ use super::facts::{Facts, SourceFacts};
 use super::retry::Retry;
 use super::shard_map::View;
 use super::{epochs, run, validate};
+use crate::refused::LOOK;
 use crate::status::Transition;
 
 /// How often what is not watched is looked at while it blocks.
@@ -89,7 +89,7 @@ pub fn plan(facts: &Facts, retry: &Retry) -> Plan {
             }
         };
     }
-    let again = again(&status, &step, blocker.as_ref(), facts.now);
+    let again = again(&status, &step, blocker.as_ref(), facts);
     let choice = epochs::choose(table, &status);
     let state = State { facts, map, blocker: blocker.as_ref(), step: &step, choice: &choice };
     let transitions = conditions::report(&state, &mut status);
@@ -110,8 +110,12 @@ fn again(
     status: &OpaqueTableStatus,
     step: &Step,
     blocker: Option<&validate::Blocker>,
-    now: Timestamp,
+    facts: &Facts,
 ) -> Option<Duration> {
+    if facts.lacks_pod {
+        // That a pod was refused, only an event tells, and those are not watched.
+        return Some(LOOK);
+    }
     if blocker.is_some_and(|blocker| blocker.unwatched) {
         return Some(LOOK_AGAIN);
     }
@@ -119,7 +123,7 @@ fn again(
         return None;
     }
     let failure = status.preparation.as_ref()?.failure.as_ref()?;
-    let pause = failure.retry_at.as_ref()?.0.duration_since(now);
+    let pause = failure.retry_at.as_ref()?.0.duration_since(facts.now);
     // Not zero: the time has to have passed when it is looked at.
     Some(Duration::try_from(pause).unwrap_or_default().max(Duration::from_millis(10)))
 }

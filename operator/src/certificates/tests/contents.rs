@@ -46,7 +46,7 @@ fn an_authority_may_sign_certificates_and_lists_and_nothing_below_it() {
 #[test]
 fn secrets_have_the_layout_of_cert_manager() {
     let world = World::running();
-    for name in ["demo-ca", "demo-server-ca", "demo-shard-0-tls", "demo-server-tls"] {
+    for name in ["demo-peer-ca", "demo-server-ca", "demo-shard-0-tls", "demo-server-tls"] {
         let keys: Vec<&str> = world.secret(name).data().keys().map(String::as_str).collect();
         assert_eq!(keys, ["ca.crt", "tls.crt", "tls.key"], "{name}");
         assert!(world.secret(name).text("tls.key").starts_with("-----BEGIN PRIVATE KEY-----"));

@@ -20,7 +20,7 @@ fn a_new_cluster_is_signed_by_the_issuer_from_the_start() {
     let plan = world.plan();
     assert!(plan.ready, "{}", plan.message);
     assert!(!plan.revocation);
-    assert!(!world.observed.secrets.contains_key("demo-ca"));
+    assert!(!world.observed.secrets.contains_key("demo-peer-ca"));
     assert!(!world.observed.trust.contains_key(PEER_CRL));
     assert_eq!(world.authorities().len(), 1);
     assert!(world.leaf(1).is_signed_by(&world.authorities()[0]));
@@ -73,7 +73,7 @@ fn a_running_cluster_is_taken_over_without_a_break() {
     assert_eq!(steps, ["TrustIssuer", "Reissue"]);
     assert_eq!(world.authorities().len(), 1);
     assert_ne!(world.authorities(), own);
-    assert!(!world.observed.secrets.contains_key("demo-ca"), "its key is of no more use");
+    assert!(!world.observed.secrets.contains_key("demo-peer-ca"), "its key is of no more use");
     assert!(world.settle().ready);
 }
 

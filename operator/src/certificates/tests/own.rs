@@ -29,7 +29,7 @@ fn a_new_cluster_gets_everything_in_one_pass_and_then_nothing_is_written() {
     let mut world = World::new();
     let plan = world.reconcile();
     let expected = [
-        "demo-ca",
+        "demo-peer-ca",
         "demo-server-ca",
         "trust",
         "demo-shard-0-tls",
@@ -198,7 +198,7 @@ fn a_change_of_the_authority_waits_for_every_member_and_says_for_whom() {
     world.sync_all();
     world.check_pairs();
     assert!(world.reconcile().writes.is_empty(), "the same value asks for one change");
-    assert!(world.secret("demo-ca").get("previous.key").is_none());
+    assert!(world.secret("demo-peer-ca").get("previous.key").is_none());
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn everything_expired_heals() {
 fn a_lost_authority_is_replaced_without_a_break() {
     let mut world = World::running();
     let old = world.authorities();
-    world.observed.secrets.remove("demo-ca").unwrap();
+    world.observed.secrets.remove("demo-peer-ca").unwrap();
     world.reconcile();
     assert_eq!(world.authorities().len(), 2, "what nodes show is still trusted");
     assert!(world.leaf(0).is_signed_by(&old[0]));

@@ -13,6 +13,8 @@ use crate::table::shard_map::TABLES;
 /// Version of the rule that gives partitions to shards, `opaque_node::placement::VERSION`: nodes with another
 /// refuse the map.
 const PLACEMENT_VERSION: i32 = 1;
+/// Points of each shard on the hash ring, `opaque_node::placement::VIRTUAL_NODES`: likewise.
+const VIRTUAL_NODES: i32 = 64;
 
 /// Generation 1 without tables, or what `remains` of a map that was lost, as a proposal to the nodes. It
 /// is created once; from then on nodes and the tables' controller write it.
@@ -29,7 +31,7 @@ pub(in crate::cluster) fn shard_map(
     let map = ShardMap {
         generation: remains.map_or(0, |remains| remains.generation).saturating_add(1),
         placement_version: PLACEMENT_VERSION,
-        virtual_nodes: shape.virtual_nodes,
+        virtual_nodes: VIRTUAL_NODES,
         shards: (0..shape.shards).map(|id| ShardWeight { id, weight: 1 }).collect(),
         tables,
         proposed_at: now,

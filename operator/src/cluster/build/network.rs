@@ -15,8 +15,18 @@ use crate::labels;
 
 /// Where clients connect: any ready node answers any query.
 pub(in crate::cluster) fn client_service(plan: &Plan<'_>) -> Service {
+    let wanted = &plan.cluster.spec.service;
     let ports = vec![port("query", CLIENT_PORT)];
-    service(plan, names::client_service(&plan.name()), "query", ports, ServiceSpec::default())
+    let ranges = wanted.load_balancer_source_ranges.clone();
+    let spec = ServiceSpec {
+        type_: Some(wanted.type_.as_str().to_owned()),
+        load_balancer_source_ranges: (!ranges.is_empty()).then_some(ranges),
+        ..ServiceSpec::default()
+    };
+    let mut made = service(plan, names::client_service(&plan.name()), "query", ports, spec);
+    let annotations = wanted.annotations.clone();
+    made.metadata.annotations = (!annotations.is_empty()).then_some(annotations);
+    made
 }
 
 /// Gives each pod its host name, ready or not: names are in certificates. Prometheus finds the pods by it.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::{
-    RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
-};
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, Container, ContainerPort, HTTPGetAction, PodSpec, PodTemplateSpec, Probe,
     ResourceRequirements, SecretProjection, SecretVolumeSource, TopologySpreadConstraint, Volume,
@@ -24,8 +22,6 @@ use crate::error::Error;
 use crate::labels;
 use crate::pod::{self, file, merge_pod, mount, projected, variable_of_pod};
 
-/// Annotation of the set: digest of its pods' template. A changed template is rolled out shard by shard.
-pub(in crate::cluster) const TEMPLATE: &str = "opaque.dev/template";
 /// How long a new pod has to stay ready before the next is replaced: the kubelet may call a pod ready that
 /// has just started, take it back a moment later, and find it ready again at its next probe.
 const MIN_READY_SECONDS: i32 = 3;
@@ -47,29 +43,22 @@ const TOKENS_DIR: &str = "/etc/opaque/tokens";
 pub(in crate::cluster) fn set(plan: &Plan<'_>, shard: i32) -> Result<Value, Error> {
     let cluster = plan.name();
     let template = template(plan, shard)?;
-    let text = serde_json::to_vec(&template).map_err(internal)?;
-    let digest = blake3::hash(&text).to_hex();
-    let digest = digest.get(..16).unwrap_or_default();
-    let mut metadata = labels::owned(
-        plan.cluster,
-        names::shard(&cluster, shard),
-        labels::of_shard(&cluster, shard),
-    );
-    metadata.annotations = Some([(TEMPLATE.to_owned(), digest.to_owned())].into_iter().collect());
     let set = StatefulSet {
-        metadata,
+        metadata: labels::owned(
+            plan.cluster,
+            names::shard(&cluster, shard),
+            labels::of_shard(&cluster, shard),
+        ),
         spec: Some(StatefulSetSpec {
             replicas: Some(plan.shape.replicas),
             service_name: Some(names::peer_service(&cluster)),
             // Pods are alike and keep nothing: none has to wait for another to start.
             pod_management_policy: Some("Parallel".into()),
             min_ready_seconds: Some(MIN_READY_SECONDS),
+            // The operator replaces pods: see `rollout`.
             update_strategy: Some(StatefulSetUpdateStrategy {
-                type_: Some("RollingUpdate".into()),
-                rolling_update: Some(RollingUpdateStatefulSetStrategy {
-                    partition: Some(0),
-                    max_unavailable: None,
-                }),
+                type_: Some("OnDelete".into()),
+                rolling_update: None,
             }),
             revision_history_limit: Some(3),
             selector: LabelSelector {
@@ -85,13 +74,6 @@ pub(in crate::cluster) fn set(plan: &Plan<'_>, shard: i32) -> Result<Value, Erro
         spec.insert("template".into(), template);
     }
     Ok(set)
-}
-
-/// Keeps a new template from pods numbered below `partition`.
-pub(in crate::cluster) fn spare(set: &mut Value, partition: usize) {
-    if let Some(found) = set.pointer_mut("/spec/updateStrategy/rollingUpdate/partition") {
-        *found = partition.into();
-    }
 }
 
 /// Whether the nodes of a set that exists demand revocation lists.

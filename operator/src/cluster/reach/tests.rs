@@ -80,21 +80,8 @@ fn shard_map(spec: &Value, status: &Value) -> OpaqueShardMap {
 }
 
 fn shards(facts: &Facts) -> Vec<ShardState> {
-    let ready = |shard: i32| {
-        let pods = [0, 1].map(|replica| format!("demo-shard-{shard}-{replica}"));
-        pods.iter().map(|pod| facts.pods.get(pod).is_some_and(is_ready)).collect()
-    };
-    let state = |shard| ShardState {
-        exists: true,
-        current: true,
-        edited: false,
-        settled: true,
-        available: false,
-        ready: ready(shard),
-        lacking: Vec::new(),
-        answers: answers_peers(facts, shard),
-    };
-    [0, 1].map(state).into()
+    let shape = Shape { shards: 2, replicas: 2 };
+    (0..2).map(|shard| facts.shard("demo", shape, shard)).collect()
 }
 
 fn look(facts: &Facts) -> (bool, Vec<String>, Vec<usize>) {
@@ -183,6 +170,10 @@ fn probes_are_the_leaders_and_wrong_sums_stand_out() {
 
 /// Status, reason and message of conditions `Available` and `Degraded`.
 fn conditions(facts: &Facts) -> [String; 2] {
+    ["Available", "Degraded"].map(|type_| condition(facts, type_))
+}
+
+fn condition(facts: &Facts, type_: &str) -> String {
     let cluster: OpaqueCluster = serde_json::from_value(json!({
         "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
         "metadata": {"name": "demo", "namespace": "lab"},
@@ -198,7 +189,9 @@ fn conditions(facts: &Facts) -> [String; 2] {
         shape: Shape::wanted(&cluster.spec),
         accepted: true,
         shards: shards(facts),
-        verdicts: Vec::new(),
+        replacement: None,
+        refused: None,
+        absent: Vec::new(),
         invalid: None,
         secrets: Vec::new(),
         failed: None,
@@ -206,10 +199,29 @@ fn conditions(facts: &Facts) -> [String; 2] {
     };
     let now = Time(Timestamp::UNIX_EPOCH);
     let (status, _) = report::status(&found, &OpaqueClusterStatus::default(), &now);
-    ["Available", "Degraded"].map(|type_| {
-        let one = status.conditions.iter().find(|one| one.type_ == type_).unwrap();
-        format!("{} {}: {}", one.status, one.reason, one.message)
-    })
+    let one = status.conditions.iter().find(|one| one.type_ == type_).unwrap();
+    format!("{} {}: {}", one.status, one.reason, one.message)
+}
+
+#[test]
+fn shards_are_balanced_within_the_threshold_and_within_a_partition() {
+    use State::Ready;
+    let told = |bytes: [u64; 2]| {
+        let mut facts = facts([(Ready, NONE), (Ready, NONE), (Ready, NONE), (Ready, NONE)]);
+        for (member, shard) in facts.members.iter_mut().zip([0, 0, 1, 1]) {
+            member.resident_bytes = bytes[shard];
+        }
+        condition(&facts, "ShardsBalanced")
+    };
+    let mib = 1 << 20;
+    assert_eq!(told([0, 0]), "Unknown NoData: not every shard holds data");
+    // A tiny table: one shard has two of its partitions, and the other one.
+    assert_eq!(told([2 * mib, mib]), "True Balanced: ");
+    assert_eq!(told([1100 * mib, 900 * mib]), "True Balanced: ");
+    assert_eq!(
+        told([1300 * mib, 700 * mib]),
+        "False Unbalanced: more than 20% above its share: shard 0"
+    );
 }
 
 #[test]

@@ -1,0 +1,312 @@
+//! Single decisions, and a model of the sets' controller in which they are made again and again.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Shards from words, a pod a word: `+` ready, `p` peers only, `-` down, `.` gone; then `o` outdated, `l` lacks a
+/// table, `L` leads.
+fn shards(text: &[&str]) -> Vec<ShardState> {
+    let pod = |shard: usize, number: usize, word: &str| PodState {
+        name: format!("{shard}-{number}"),
+        phase: match word.as_bytes()[0] {
+            b'+' => Phase::Ready,
+            b'p' => Phase::Peers,
+            b'-' => Phase::Down,
+            _ => Phase::Gone,
+        },
+        outdated: word.contains('o'),
+        lacks: word.contains('l'),
+        leads: word.contains('L'),
+    };
+    let shard = |(shard, words): (usize, &&str)| {
+        let words = words.split_whitespace().enumerate();
+        let pods: Vec<_> = words.map(|(number, word)| pod(shard, number, word)).collect();
+        let available = pods.iter().all(|pod| pod.phase == Phase::Ready);
+        ShardState { settled: true, available, pods }
+    };
+    text.iter().enumerate().map(shard).collect()
+}
+
+fn pods(names: &[&str]) -> Replacement {
+    Replacement { pods: names.iter().map(|name| (*name).to_owned()).collect(), hold: None }
+}
+
+fn waits_for(name: &str) -> Replacement {
+    Replacement { pods: Vec::new(), hold: Some(Hold::Pod(name.to_owned())) }
+}
+
+#[test]
+fn nothing_is_replaced_that_is_as_it_shall_be() {
+    assert_eq!(plan(&shards(&["+ +", "- .", "p +l"])), Replacement::default());
+}
+
+#[test]
+fn pods_go_one_at_a_time_and_the_leader_last() {
+    assert_eq!(plan(&shards(&["+oL +o", "+o +o"])), pods(&["0-1"]));
+    assert_eq!(plan(&shards(&["+oL .", "+o +o"])), waits_for("0-1"));
+    assert_eq!(plan(&shards(&["+oL -", "+o +o"])), waits_for("0-1"));
+    assert_eq!(plan(&shards(&["+oL +", "+o +o"])), pods(&["1-1"]));
+    assert_eq!(plan(&shards(&["+oL +", "+ +"])), pods(&["0-0"]));
+    // With one replica there is no other way.
+    assert_eq!(plan(&shards(&["+o", "+oL"])), pods(&["0-0"]));
+}
+
+#[test]
+fn a_pod_that_has_just_become_ready_is_waited_for() {
+    let mut young = shards(&["+o +", "+ +"]);
+    young[0].available = false;
+    let hold = |shard| Replacement { pods: Vec::new(), hold: Some(Hold::Set(shard)) };
+    assert_eq!(plan(&young), hold(0));
+    // Nor is anything known of a set whose controller has not seen its template.
+    let mut unseen = shards(&["+o +", "+ +"]);
+    unseen[1].settled = false;
+    assert_eq!(plan(&unseen), hold(1));
+}
+
+#[test]
+fn what_serves_nobody_is_replaced_at_once() {
+    // A new template does not work: one pod has it. The next, which may, replaces that one first.
+    assert_eq!(plan(&shards(&["+o -", "+o +o"])), waits_for("0-1"));
+    assert_eq!(plan(&shards(&["+o -o", "+o +o"])), pods(&["0-1"]));
+    // The pod of the lowest number does not work: the others are not in the way.
+    assert_eq!(plan(&shards(&["-o +"])), pods(&["0-0"]));
+    assert_eq!(plan(&shards(&["-o +o"])), pods(&["0-0"]));
+    assert_eq!(plan(&shards(&["-o -o", "-oL -o"])), pods(&["0-0", "0-1", "1-0", "1-1"]));
+    // One that cannot be made holds up pods that serve, not those that do not.
+    assert_eq!(plan(&shards(&[". +o"])), waits_for("0-0"));
+    assert_eq!(plan(&shards(&[". -o", "+o +o"])), pods(&["0-1"]));
+}
+
+#[test]
+fn pods_that_have_turned_clients_away_have_their_turn_first() {
+    assert_eq!(plan(&shards(&["po po", "+o +o"])), pods(&["0-1"]));
+    assert_eq!(plan(&shards(&["po p", "+o +o"])), waits_for("0-1"));
+    assert_eq!(plan(&shards(&["po +", "+o +o"])), pods(&["0-0"]));
+    assert_eq!(plan(&shards(&["p p", "+o +o"])), waits_for("0-0"));
+}
+
+#[test]
+fn no_rollout_passes_a_pod_that_lacks_what_another_serves() {
+    assert_eq!(plan(&shards(&["+o +l", "+o +o"])), waits_for("0-1"));
+    assert!(!shards(&["+ +l"])[0].whole());
+    // A template that would mend it reaches it.
+    assert_eq!(plan(&shards(&["+o +o", "+ol +o"])), pods(&["1-0"]));
+    assert_eq!(plan(&shards(&["+o +o", "+ol +l"])), waits_for("1-1"));
+}
+
+/// A template: what becomes of a pod that is made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Template {
+    Works,
+    NeverReady,
+    Refused,
+}
+
+/// A pod's revision, template and age; none while it is gone.
+type ModelPod = Option<(usize, Template, usize)>;
+
+/// Sets, their controller, and the kubelet.
+struct Model {
+    /// The newest template, with its revision.
+    newest: (usize, Template),
+    /// For how many steps the sets' controller has not heard of it.
+    unseen: usize,
+    pods: Vec<Vec<ModelPod>>,
+    leader: usize,
+}
+
+/// Steps from a pod's creation until it is ready, and from then until it is available.
+const START: usize = 2;
+const AVAILABLE: usize = 4;
+
+impl Model {
+    fn new(shards: usize, replicas: usize) -> Self {
+        let pod = Some((0, Template::Works, AVAILABLE));
+        let pods = vec![vec![pod; replicas]; shards];
+        Self { newest: (0, Template::Works), unseen: 0, pods, leader: 0 }
+    }
+
+    fn state(&self) -> Vec<ShardState> {
+        let shard = |(shard, pods): (usize, &Vec<ModelPod>)| {
+            let pod = |(number, pod): (usize, &ModelPod)| {
+                let phase = match pod {
+                    None => Phase::Gone,
+                    Some((_, Template::Works, age)) if *age >= START => Phase::Ready,
+                    Some(_) => Phase::Down,
+                };
+                let outdated =
+                    self.unseen == 0 && pod.is_some_and(|(revision, ..)| revision != self.newest.0);
+                let leads = shard * pods.len() + number == self.leader;
+                PodState { name: format!("{shard}-{number}"), phase, outdated, lacks: false, leads }
+            };
+            let available = pods.iter().all(|pod| {
+                pod.is_some_and(|(_, template, age)| {
+                    template == Template::Works && age >= AVAILABLE
+                })
+            });
+            let pods = pods.iter().enumerate().map(pod).collect();
+            ShardState { settled: self.unseen == 0, available, pods }
+        };
+        self.pods.iter().enumerate().map(shard).collect()
+    }
+
+    fn serving(&self) -> usize {
+        let pods = self.state().into_iter().flat_map(|shard| shard.pods);
+        pods.filter(|pod| pod.phase == Phase::Ready).count()
+    }
+
+    fn write(&mut self, template: Template) {
+        self.newest = (self.newest.0 + 1, template);
+        self.unseen = 2;
+    }
+
+    /// One step of everybody; what goes against the guarantees.
+    fn step(&mut self, decide: impl Fn(&[ShardState]) -> Replacement) -> Result<(), String> {
+        let before = self.serving();
+        let young = self.state().iter().filter(|shard| !shard.available).count();
+        let replacement = decide(&self.state());
+        for name in &replacement.pods {
+            let (shard, number) = name.split_once('-').unwrap();
+            self.pods[shard.parse::<usize>().unwrap()][number.parse::<usize>().unwrap()] = None;
+        }
+        let lost = before - self.serving();
+        if lost > 1 || (lost == 1 && young > 0) {
+            return Err(format!("{before} served, {young} shards waited, and {lost} pods went"));
+        }
+        self.unseen = self.unseen.saturating_sub(1);
+        for pod in self.pods.iter_mut().flatten() {
+            *pod = match *pod {
+                Some((revision, template, age)) => Some((revision, template, age + 1)),
+                None if self.unseen > 0 || self.newest.1 == Template::Refused => None,
+                None => Some((self.newest.0, self.newest.1, 0)),
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether every pod is of the newest template and serves.
+    fn is_done(&self) -> bool {
+        self.state().iter().all(ShardState::whole)
+    }
+}
+
+fn templates() -> impl Strategy<Value = Vec<(Template, usize)>> {
+    let template =
+        prop_oneof![Just(Template::Works), Just(Template::NeverReady), Just(Template::Refused)];
+    prop::collection::vec((template, 0..24_usize), 1..6)
+}
+
+/// Writes each template, lets some time pass, and ends with one that works.
+fn run(
+    (shards, replicas): (usize, usize),
+    templates: &[(Template, usize)],
+    decide: impl Fn(&[ShardState]) -> Replacement + Copy,
+) -> Result<(), String> {
+    let mut model = Model::new(shards, replicas);
+    let all = shards * replicas;
+    for (template, steps) in templates {
+        model.write(*template);
+        for _ in 0..*steps {
+            model.step(decide)?;
+            // Whatever was written: two are never away, but for one that was made anew of each template.
+            if model.serving() + 1 < all {
+                return Err(format!("{} of {all} serve", model.serving()));
+            }
+        }
+    }
+    model.write(Template::Works);
+    for _ in 0..(all + 2) * (AVAILABLE + 4) {
+        model.step(decide)?;
+    }
+    if model.is_done() { Ok(()) } else { Err("it never ends".into()) }
+}
+
+fn many(decide: impl Fn(&[ShardState]) -> Replacement + Copy) -> Result<(), String> {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let shape = (1..4_usize, 1..4_usize);
+    let result = runner.run(&(shape, templates()), |(shape, templates)| {
+        run(shape, &templates, decide).map_err(TestCaseError::fail)
+    });
+    result.map_err(|error| error.to_string())
+}
+
+#[test]
+fn whatever_templates_are_written_one_pod_is_away_at_a_time_and_the_last_reaches_all() {
+    many(plan).unwrap();
+}
+
+#[test]
+fn mistakes_in_the_decision_are_found() {
+    let without = |shards: &[ShardState], change: fn(&mut ShardState)| {
+        let mut shards = shards.to_vec();
+        shards.iter_mut().for_each(change);
+        plan(&shards)
+    };
+    let ready_is_available = many(|shards| without(shards, |shard| shard.available = true));
+    assert!(ready_is_available.is_err());
+    let two_at_a_time = many(|shards| {
+        let first = plan(shards);
+        let mut rest = shards.to_vec();
+        for pod in rest.iter_mut().flat_map(|shard| &mut shard.pods) {
+            pod.outdated &= !first.pods.contains(&pod.name);
+        }
+        let pods = first.pods.into_iter().chain(plan(&rest).pods).collect();
+        Replacement { pods, hold: None }
+    });
+    assert!(two_at_a_time.is_err());
+    let nothing_waits = many(|shards| {
+        let outdated = shards.iter().flat_map(|shard| &shard.pods).filter(|pod| pod.outdated);
+        let pods = outdated.take(1).map(|pod| pod.name.clone()).collect();
+        Replacement { pods, hold: None }
+    });
+    assert!(nothing_waits.is_err());
+    let down_ones_wait = many(|shards| {
+        let down = shards.iter().flat_map(|shard| &shard.pods).any(|pod| pod.phase == Phase::Down);
+        if down { Replacement::default() } else { plan(shards) }
+    });
+    assert!(down_ones_wait.is_err());
+    let gone_ones_are_no_matter = many(|shards| {
+        without(shards, |shard| {
+            shard.pods.retain(|pod| pod.phase != Phase::Gone);
+            shard.available = true;
+        })
+    });
+    assert!(gone_ones_are_no_matter.is_err());
+}
+
+proptest! {
+    #[test]
+    fn a_pod_that_serves_is_replaced_alone_and_only_while_all_others_are_available(
+        words in prop::collection::vec(prop::collection::vec(0..64_u8, 1..4), 1..5),
+        settled in any::<u8>(), available in any::<u8>(),
+    ) {
+        let word = |bits: &u8| {
+            let phase = ["+", "p", "-", "."][usize::from(bits & 3)];
+            let flag = |bit: u8, word: &'static str| if bits >> bit & 1 == 1 { word } else { "" };
+            format!("{phase}{}{}{}", flag(2, "o"), flag(3, "l"), flag(4, "L"))
+        };
+        let texts: Vec<String> =
+            words.iter().map(|pods| pods.iter().map(word).collect::<Vec<_>>().join(" ")).collect();
+        let mut shards = shards(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        for (number, shard) in shards.iter_mut().enumerate() {
+            shard.settled = settled >> number & 1 == 1;
+            shard.available &= available >> number & 1 == 1;
+        }
+        let Replacement { pods, hold } = plan(&shards);
+        let all = || shards.iter().flat_map(|shard| &shard.pods);
+        let chosen: Vec<_> = all().filter(|pod| pods.contains(&pod.name)).collect();
+        prop_assert_eq!(chosen.len(), pods.len());
+        prop_assert!(chosen.iter().all(|pod| pod.outdated && pod.phase != Phase::Gone));
+        prop_assert!(hold.is_none() || pods.is_empty());
+        if let Some(serving) = chosen.iter().find(|pod| pod.phase != Phase::Down) {
+            prop_assert_eq!(chosen.len(), 1);
+            let others = all().filter(|pod| pod.name != serving.name);
+            // Those that shall be replaced as well, since they serve clients no more, or lack a table, are as many
+            // as there may be.
+            let mut others = others.filter(|pod| !(pod.outdated && pod.phase == Phase::Peers));
+            prop_assert!(others.all(|pod| pod.phase == Phase::Ready && (pod.outdated || !pod.lacks)));
+            prop_assert!(shards.iter().all(|shard| shard.settled));
+        }
+    }
+}
