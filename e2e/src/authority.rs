@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use serde_json::json;
 
 /// A certificate and its key, as PEM.
 #[derive(Debug)]
@@ -77,6 +78,28 @@ impl Identity {
     pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
         fs::write(folder.join(format!("{name}.crt")), &self.certificate)?;
         fs::write(folder.join(format!("{name}.key")), &self.key)?;
+        Ok(())
+    }
+
+    /// Writes `NAME.json`, a kubeconfig for a server whose authority is `ca.crt` in the same folder.
+    pub fn kubeconfig(&self, folder: &Path, name: &str, server: &str) -> Result<()> {
+        self.write(folder, &format!("{name}-client"))?;
+        let path = |file: String| folder.join(file).display().to_string();
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "e2e",
+            "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": name}}],
+            "clusters": [{"name": "e2e", "cluster": {
+                "server": server,
+                "certificate-authority": path("ca.crt".into()),
+            }}],
+            "users": [{"name": name, "user": {
+                "client-certificate": path(format!("{name}-client.crt")),
+                "client-key": path(format!("{name}-client.key")),
+            }}],
+        });
+        fs::write(folder.join(format!("{name}.json")), serde_json::to_vec_pretty(&config)?)?;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! etcd and kube-apiserver on loopback.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -28,14 +28,15 @@ const ATTEMPTS: usize = 3;
 /// Who applies in the tests.
 pub const FIELD_MANAGER: &str = "opaque-e2e";
 
-/// A control plane without controllers and nodes. Fields are dropped in this order: first the servers,
-/// then the folder that they write to.
+/// A control plane without nodes, and at first without controllers. Fields are dropped in this order: first the
+/// servers, then the folder that they write to.
 #[derive(Debug)]
 pub struct ControlPlane {
+    controllers: Option<Process>,
     apiserver: Process,
     etcd: Process,
     config: Config,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl ControlPlane {
@@ -73,6 +74,28 @@ impl ControlPlane {
         &self.config
     }
 
+    /// Starts some of Kubernetes' own controllers: `statefulset,disruption`.
+    pub fn start_controllers(&mut self, names: &str) -> Result<()> {
+        let arguments = [
+            "--kubeconfig=controllers.json".into(),
+            format!("--controllers={names}"),
+            "--leader-elect=false".into(),
+            "--secure-port=0".into(),
+            // One that is slow to see its own pods is no part of what is tested.
+            "--kube-api-qps=500".into(),
+            "--kube-api-burst=1000".into(),
+        ];
+        let name = "kube-controller-manager";
+        self.controllers =
+            Some(Process::start(name, &cache::server(name)?, arguments, self.folder.path())?);
+        Ok(())
+    }
+
+    /// File with which other programs reach the API with all rights.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("controllers.json")
+    }
+
     /// Process ids of the servers.
     pub fn processes(&self) -> [u32; 2] {
         [self.etcd.id(), self.apiserver.id()]
@@ -108,10 +131,10 @@ impl ControlPlane {
         wait_for_port(&mut etcd, etcd_port).await?;
 
         let authority = Authority::new()?;
-        write_certificates(&authority, folder.path())?;
+        write_certificates(&authority, folder.path(), api_port)?;
         let apiserver = start_apiserver(folder.path(), etcd_port, api_port)?;
         let config = config(&authority, folder.path(), api_port)?;
-        let mut control_plane = Self { apiserver, etcd, config, _folder: folder };
+        let mut control_plane = Self { controllers: None, apiserver, etcd, config, folder };
         control_plane.wait_until_ready().await?;
         Ok(control_plane)
     }
@@ -197,12 +220,14 @@ fn start_apiserver(folder: &Path, etcd_port: u16, port: u16) -> Result<Process> 
     Process::start("kube-apiserver", &cache::server("kube-apiserver")?, arguments, folder)
 }
 
-/// Writes what the API server reads, and the identity of its administrator.
-fn write_certificates(authority: &Authority, folder: &Path) -> Result<()> {
+/// Writes what the API server reads, and the identities of its administrator and of its controllers.
+fn write_certificates(authority: &Authority, folder: &Path, port: u16) -> Result<()> {
     std::fs::write(folder.join("ca.crt"), authority.pem())?;
     authority.server(&["127.0.0.1", "localhost"])?.write(folder, "apiserver")?;
     // Signs tokens of service accounts; the certificate is read for the public key alone.
     authority.user("accounts", "accounts")?.write(folder, "accounts")?;
+    let controllers = authority.user("controllers", "system:masters")?;
+    controllers.kubeconfig(folder, "controllers", &format!("https://127.0.0.1:{port}"))?;
     authority.user("admin", "system:masters")?.write(folder, "admin")
 }
 

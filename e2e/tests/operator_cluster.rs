@@ -1,10 +1,16 @@
-//! The controller of OpaqueClusters against a real API server. There is no kubelet: the test writes the status
-//! of pods and StatefulSets.
+//! The controller of OpaqueClusters against a real API server, with the real controllers of StatefulSets and
+//! PodDisruptionBudgets. There is no kubelet: the test places pods, writes their status, and ends them.
 
+#[path = "operator_cluster/drift.rs"]
+mod drift;
+#[path = "operator_cluster/kubelet.rs"]
+mod kubelet;
 #[path = "operator_cluster/missing.rs"]
 mod missing;
 #[path = "operator_cluster/repair.rs"]
 mod repair;
+#[path = "operator_cluster/rollout.rs"]
+mod rollout;
 #[path = "operator_cluster/size.rs"]
 mod size;
 
@@ -34,40 +40,25 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "default";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 /// For how long nothing must happen.
 const QUIET: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn a_cluster_is_made_kept_and_explained() -> Result<()> {
-    let control_plane = ControlPlane::start().await?;
-    control_plane.establish(&opaque_crds::definitions()).await?;
-    let client = control_plane.client()?;
-    let metrics = Metrics::new(&mut Registry::default());
-    let settings = Settings {
-        scope: Scope::Namespace(NAMESPACE.into()),
-        node_image: "node:1".into(),
-        identity: "test".into(),
-    };
-    let operator =
-        Operator::start(control_plane.config().clone(), settings.clone(), metrics.clone())?;
-    let test = Test { client, metrics };
-
+    let (test, operator) = Test::start().await?;
     test.a_missing_secret_is_named().await?;
     test.every_object_appears().await?;
     test.pods_explain_themselves().await?;
     test.a_quiet_cluster_is_not_written_to().await?;
     test.what_somebody_deletes_or_changes_is_restored().await?;
-    test.scaling_is_refused_and_the_rest_goes_on().await?;
+    test.what_drifts_in_a_field_of_one_value_is_put_back().await?;
+    test.another_size_is_refused_at_admission().await?;
     test.a_map_resizes_no_cluster().await?;
     test.a_nodes_words_read_no_secret().await?;
-    test.a_changed_image_goes_shard_by_shard().await?;
     test.paused_changes_nothing().await?;
-    test.no_rollout_passes_a_pod_that_lacks_a_table().await?;
-    test.edited_templates_are_put_back_shard_by_shard().await?;
-    test.a_set_scaled_by_hand_does_not_stall_a_rollout().await?;
     test.a_misspelt_field_is_named().await?;
-    test.monitoring_comes_and_goes(&control_plane).await?;
+    test.monitoring_comes_and_goes().await?;
     test.damaged_records_and_foreign_objects_break_nothing().await?;
     test.an_invalid_object_is_left_alone().await?;
     test.a_lost_map_is_made_from_what_is_left().await?;
@@ -75,21 +66,63 @@ async fn a_cluster_is_made_kept_and_explained() -> Result<()> {
 
     // Another operator over what is there: nothing to do.
     let before = test.versions().await?;
-    let again = Operator::start(control_plane.config().clone(), settings, test.metrics.clone())?;
+    let again = test.operator()?;
     test.settle().await?;
     ensure!(test.versions().await? == before, "a restarted operator has written");
+    test.everything_is_owned().await?;
+    test.what_a_cluster_left_is_adopted_by_the_next().await?;
     test.everything_is_owned().await?;
     test.a_cluster_made_again_waits_for_the_one_before().await?;
     again.stop().await;
     Ok(())
 }
 
+#[tokio::test]
+async fn pods_are_replaced_one_at_a_time() -> Result<()> {
+    let (test, operator) = Test::start().await?;
+    test.a_missing_secret_is_named().await?;
+    test.every_object_appears().await?;
+    test.pods_explain_themselves().await?;
+    test.a_changed_image_goes_pod_by_pod_and_the_leader_is_last().await?;
+    test.no_rollout_passes_a_pod_that_lacks_a_table().await?;
+    test.an_edited_template_is_put_back_and_replaces_no_pod().await?;
+    test.a_set_scaled_by_hand_does_not_stall_a_rollout().await?;
+    test.rollout_restart_replaces_every_pod().await?;
+    test.a_pod_that_is_refused_holds_the_rest_and_is_explained().await?;
+    test.a_bad_image_behind_an_admission_policy_reaches_one_pod().await?;
+    operator.stop().await;
+    Ok(())
+}
+
 struct Test {
     client: Client,
     metrics: Metrics,
+    _kubelet: kubelet::Kubelet,
+    control_plane: ControlPlane,
 }
 
 impl Test {
+    async fn start() -> Result<(Self, Operator)> {
+        let mut control_plane = ControlPlane::start().await?;
+        control_plane.start_controllers("statefulset,disruption")?;
+        control_plane.establish(&opaque_crds::definitions()).await?;
+        let client = control_plane.client()?;
+        let metrics = Metrics::new(&mut Registry::default());
+        let _kubelet = kubelet::Kubelet::start(client.clone());
+        let test = Self { client, metrics, _kubelet, control_plane };
+        let operator = test.operator()?;
+        Ok((test, operator))
+    }
+
+    fn operator(&self) -> Result<Operator> {
+        let settings = Settings {
+            scope: Scope::Namespace(NAMESPACE.into()),
+            node_image: "node:1".into(),
+            identity: "test".into(),
+        };
+        Operator::start(self.control_plane.config().clone(), settings, self.metrics.clone())
+    }
+
     async fn a_missing_secret_is_named(&self) -> Result<()> {
         let cluster: OpaqueCluster = serde_json::from_value(json!({
             "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
@@ -97,6 +130,7 @@ impl Test {
             "spec": {
                 "shards": 2, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
                 "storage": {"url": "s3://opaque/demo", "secretRef": {"name": "store"}},
+                "podTemplate": {"spec": {"nodeSelector": {"kubernetes.io/os": "linux"}}},
             },
         }))?;
         self.api::<OpaqueCluster>().create(&PostParams::default(), &cluster).await?;
@@ -154,11 +188,10 @@ impl Test {
     }
 
     async fn pods_explain_themselves(&self) -> Result<()> {
-        for shard in 0..2 {
-            for replica in 0..2 {
-                self.make_pod(shard, replica, false).await?;
-            }
-        }
+        until("every pod is made", LIMIT, || async {
+            Ok((self.pods().await?.len() == 4).then_some(()))
+        })
+        .await?;
         let pod = names::pod("demo", 1, 0);
         let unscheduled = json!({"status": {"conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
@@ -176,7 +209,6 @@ impl Test {
             for replica in 0..2 {
                 self.set_ready(&names::pod("demo", shard, replica), true).await?;
             }
-            self.settle_set(shard).await?;
         }
         let map = self.get::<OpaqueShardMap>("demo").await?;
         let active = json!({"status": {"active": map.spec.map, "leader": "demo-shard-0-0"}});
@@ -220,53 +252,6 @@ impl Test {
         Ok(())
     }
 
-    async fn scaling_is_refused_and_the_rest_goes_on(&self) -> Result<()> {
-        let scaled = json!({"spec": {"shards": 3, "replicasPerShard": 1}});
-        self.merge::<OpaqueCluster>("demo", &scaled).await?;
-        let status = self
-            .status("scaling is refused", |status| {
-                truth(status, "Progressing") == Some(("False", "ScalingNotSupported"))
-            })
-            .await?;
-        let words = status.conditions.iter().find(|c| c.type_ == "Progressing");
-        let words = words.map(|c| c.message.clone()).unwrap_or_default();
-        ensure!(words.contains("set it back to 2"), "{words}");
-        ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
-        ensure!(self.list::<StatefulSet>().await?.len() == 2);
-        let set = self.get::<StatefulSet>("demo-shard-0").await?;
-        ensure!(set.spec.and_then(|spec| spec.replicas) == Some(2));
-        let back = json!({"spec": {"shards": 2, "replicasPerShard": 2}});
-        self.merge::<OpaqueCluster>("demo", &back).await?;
-        self.status("it is complete again", |status| {
-            truth(status, "Progressing") == Some(("False", "Complete"))
-        })
-        .await?;
-        Ok(())
-    }
-
-    async fn a_changed_image_goes_shard_by_shard(&self) -> Result<()> {
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:2"}})).await?;
-        self.image_of(0, "node:2").await?;
-        self.settle().await?;
-        ensure!(self.image(1).await? == "node:1", "two shards were changed at once");
-        // The first shard restarts a pod, and is done.
-        self.set_ready("demo-shard-0-1", false).await?;
-        self.settle_set(0).await?;
-        self.settle().await?;
-        ensure!(
-            self.image(1).await? == "node:1",
-            "the second was changed before the first was whole"
-        );
-        self.set_ready("demo-shard-0-1", true).await?;
-        self.image_of(1, "node:2").await?;
-        self.settle_set(1).await?;
-        self.status("it is complete", |status| {
-            truth(status, "Progressing") == Some(("False", "Complete"))
-        })
-        .await?;
-        Ok(())
-    }
-
     async fn paused_changes_nothing(&self) -> Result<()> {
         let paused = json!({"spec": {"paused": true, "image": "node:3"}});
         self.merge::<OpaqueCluster>("demo", &paused).await?;
@@ -276,9 +261,9 @@ impl Test {
         .await?;
         self.set_ready("demo-shard-1-1", false).await?;
         self.status("what happens is still told", |status| status.ready_replicas == 3).await?;
-        ensure!(self.image(0).await? == "node:2");
+        ensure!(self.image(0).await? == "node:1");
         self.set_ready("demo-shard-1-1", true).await?;
-        let resumed = json!({"spec": {"paused": false, "image": "node:2"}});
+        let resumed = json!({"spec": {"paused": false, "image": null}});
         self.merge::<OpaqueCluster>("demo", &resumed).await?;
         self.status("it goes on", |status| {
             truth(status, "Paused").is_some_and(|(status, _)| status == "False")
@@ -325,7 +310,8 @@ impl Test {
         ensure!(after.0 - before.0 <= 2, "{} reads of an invalid object", after.0 - before.0);
         ensure!(self.metrics.reconciles() == reconciles, "an invalid object was tried again");
         self.an_invalid_object_keeps_its_certificates().await?;
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"podTemplate": null}})).await?;
+        let none = json!({"spec": {"podTemplate": {"spec": {"serviceAccount": null}}}});
+        self.merge::<OpaqueCluster>("demo", &none).await?;
         self.status("it is valid again", |status| {
             truth(status, "Degraded") == Some(("False", "AsExpected"))
         })
@@ -347,40 +333,14 @@ impl Test {
 
     // ---------------------------------------------------------------- what a kubelet would do
 
-    async fn make_pod(&self, shard: i32, replica: i32, ready: bool) -> Result<()> {
-        let set = self.get::<StatefulSet>(&names::shard("demo", shard)).await?;
-        let labels = set
-            .spec
-            .and_then(|spec| spec.template.metadata)
-            .and_then(|metadata| metadata.labels)
-            .context("no labels")?;
-        let name = names::pod("demo", shard, replica);
-        let pod: Pod = serde_json::from_value(json!({
-            "metadata": {"name": name, "labels": labels},
-            "spec": {"containers": [{"name": "node", "image": "node:1"}],
-                     "serviceAccountName": "demo-node",
-                     "automountServiceAccountToken": false},
-        }))?;
-        self.api::<Pod>().create(&PostParams::default(), &pod).await?;
-        self.set_ready(&name, ready).await
-    }
-
     async fn set_ready(&self, pod: &str, ready: bool) -> Result<()> {
         let ready = if ready { "True" } else { "False" };
-        let status = json!({"status": {"conditions": [
-            {"type": "Ready", "status": ready}, {"type": "PodScheduled", "status": "True"},
+        let now = k8s_openapi::jiff::Timestamp::now();
+        let status = json!({"status": {"phase": "Running", "conditions": [
+            {"type": "Ready", "status": ready, "lastTransitionTime": now.to_string()},
+            {"type": "PodScheduled", "status": "True"},
         ]}});
         self.patch_status::<Pod>(pod, &status).await
-    }
-
-    async fn settle_set(&self, shard: i32) -> Result<()> {
-        let name = names::shard("demo", shard);
-        let set = self.get::<StatefulSet>(&name).await?;
-        let status = json!({"status": {
-            "observedGeneration": set.metadata.generation, "replicas": 2, "readyReplicas": 2,
-            "availableReplicas": 2, "updatedReplicas": 2, "currentReplicas": 2,
-        }});
-        self.patch_status::<StatefulSet>(&name, &status).await
     }
 
     async fn lease(&self, name: &str, annotations: Value, holder: &str) -> Result<()> {
@@ -389,7 +349,10 @@ impl Test {
             "metadata": {"name": name, "annotations": annotations, "labels": {
                 "app.kubernetes.io/name": "opaque", "opaque.dev/cluster": "demo",
             }},
-            "spec": {"holderIdentity": holder, "leaseTransitions": 1},
+            "spec": {
+                "holderIdentity": holder, "leaseTransitions": 1, "leaseDurationSeconds": 8,
+                "renewTime": "2100-01-01T00:00:00.000000Z",
+            },
         });
         let params = PatchParams::apply("test").force();
         self.api::<Lease>().patch(name, &params, &Patch::Apply(&lease)).await?;
@@ -411,6 +374,14 @@ impl Test {
         })
         .await?;
         Ok(())
+    }
+
+    /// UIDs of the cluster's pods that are not ending.
+    async fn pods(&self) -> Result<BTreeMap<String, String>> {
+        let nodes = ListParams::default().labels("opaque.dev/cluster=demo");
+        let pods = self.api::<Pod>().list(&nodes).await?.items.into_iter();
+        let pods = pods.filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        Ok(pods.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
     }
 
     /// Waits until the operator has not reconciled for a while.
@@ -452,18 +423,7 @@ impl Test {
 
     async fn objects(&self) -> Result<BTreeMap<String, DynamicObject>> {
         let mut objects = BTreeMap::new();
-        for resource in [
-            ApiResource::erase::<ServiceAccount>(&()),
-            ApiResource::erase::<Role>(&()),
-            ApiResource::erase::<RoleBinding>(&()),
-            ApiResource::erase::<Service>(&()),
-            ApiResource::erase::<NetworkPolicy>(&()),
-            ApiResource::erase::<PodDisruptionBudget>(&()),
-            ApiResource::erase::<StatefulSet>(&()),
-            ApiResource::erase::<Secret>(&()),
-            ApiResource::erase::<ConfigMap>(&()),
-            ApiResource::erase::<OpaqueShardMap>(&()),
-        ] {
+        for resource in made() {
             let api: Api<DynamicObject> =
                 Api::namespaced_with(self.client.clone(), NAMESPACE, &resource);
             let ours = ListParams::default().labels("app.kubernetes.io/managed-by=opaque-operator");
@@ -533,4 +493,20 @@ fn truth<'a>(status: &'a OpaqueClusterStatus, type_: &str) -> Option<(&'a str, &
 /// What an operation is blocked by.
 fn operation<'a>(status: &'a OpaqueClusterStatus, name: &str) -> Option<&'a str> {
     status.operations.iter().find(|operation| operation.name == name)?.blocked_by.as_deref()
+}
+
+/// Kinds of what the operator makes.
+fn made() -> [ApiResource; 10] {
+    [
+        ApiResource::erase::<ServiceAccount>(&()),
+        ApiResource::erase::<Role>(&()),
+        ApiResource::erase::<RoleBinding>(&()),
+        ApiResource::erase::<Service>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
+        ApiResource::erase::<PodDisruptionBudget>(&()),
+        ApiResource::erase::<StatefulSet>(&()),
+        ApiResource::erase::<Secret>(&()),
+        ApiResource::erase::<ConfigMap>(&()),
+        ApiResource::erase::<OpaqueShardMap>(&()),
+    ]
 }

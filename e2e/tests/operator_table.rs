@@ -39,7 +39,13 @@ async fn epochs_leave_a_status_and_no_pin_slips_in_before() -> Result<()> {
     let metrics = Metrics::new(&mut Registry::default());
     let scope = Scope::Namespace(NAMESPACE.into());
     let (observed, _watches) = Observed::start(&client, &scope, &metrics);
-    let context = Context::new(client.clone(), observed, metrics, "node:1".into(), "test".into());
+    let context = Context::new(
+        [client.clone(), client.clone()],
+        observed,
+        metrics,
+        "node:1".into(),
+        "test".into(),
+    );
     let tables: Api<OpaqueTable> = Api::namespaced(client, NAMESPACE);
     let table = serde_json::from_value(json!({
         "metadata": {"name": "weather"},

@@ -5,10 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::json;
 
 use super::{BUCKET, CGROUP, NODE, NODE_NAME, S3_PASSWORD, S3_USER, pod_image};
-use crate::authority::{Authority, Identity};
+use crate::authority::Authority;
 use crate::cache;
 
 /// The servers of a cluster; each has a script in `cluster/servers`.
@@ -114,28 +113,7 @@ fn certificates(pki: &Path) -> Result<()> {
         ("kube-proxy", "system:kube-proxy", "none"),
         ("kubelet", &node, "system:nodes"),
     ] {
-        kubeconfig(pki, file, &authority.user(user, group)?)?;
+        authority.user(user, group)?.kubeconfig(pki, file, &format!("https://{NODE}:6443"))?;
     }
-    Ok(())
-}
-
-fn kubeconfig(pki: &Path, name: &str, identity: &Identity) -> Result<()> {
-    identity.write(pki, &format!("{name}-client"))?;
-    let path = |file: String| pki.join(file).display().to_string();
-    let config = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "e2e",
-        "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": name}}],
-        "clusters": [{"name": "e2e", "cluster": {
-            "server": format!("https://{NODE}:6443"),
-            "certificate-authority": path("ca.crt".into()),
-        }}],
-        "users": [{"name": name, "user": {
-            "client-certificate": path(format!("{name}-client.crt")),
-            "client-key": path(format!("{name}-client.key")),
-        }}],
-    });
-    fs::write(pki.join(format!("{name}.json")), serde_json::to_vec_pretty(&config)?)?;
     Ok(())
 }

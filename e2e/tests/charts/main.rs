@@ -8,6 +8,7 @@
 
 mod apply;
 mod helm;
+mod kinds;
 mod nodes;
 mod objects;
 mod rights;

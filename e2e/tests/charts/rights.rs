@@ -28,6 +28,8 @@ const NEEDED: &[(&str, &[&str], &[&str])] = &[
     ("opaque.dev", &["opaqueshardmaps"], OWN),
     ("opaque.dev", &["opaqueshardmaps/status"], STATUS),
     ("", &["pods"], READ),
+    ("", &["pods/eviction"], &["create"]),
+    ("", &["events"], &["list"]),
     ("", &["secrets", "services", "configmaps", "serviceaccounts"], OWN),
     ("apps", &["statefulsets"], OWN),
     ("batch", &["jobs"], OWN),
@@ -216,7 +218,7 @@ async fn rights(client: &Client, namespace: &str) -> Result<BTreeSet<String>> {
     Ok(rights)
 }
 
-async fn may(
+pub(super) async fn may(
     client: &Client,
     namespace: &str,
     group: &str,

@@ -88,7 +88,7 @@ async fn an_issuer_of_cert_manager_signs_all_certificates() -> Result<()> {
             ensure!(node.shows(PEERS).await? == serial(namespace, &own).await?);
             ensure!(node.shows(CLIENTS).await? == serial(namespace, "demo-server-tls").await?);
         }
-        let own = namespace.api::<Secret>().get_opt("demo-ca").await?;
+        let own = namespace.api::<Secret>().get_opt("demo-peer-ca").await?;
         ensure!(own.is_none(), "an authority of the cluster's own was made");
         Ok(())
     })

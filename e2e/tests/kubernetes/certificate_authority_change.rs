@@ -56,7 +56,7 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
         ensure!(authorities == [1, 2, 1], "of so many authorities at a time: {authorities:?}");
 
         // What is left has signed what is shown, and the old certificates are worth nothing.
-        ensure!(new == text(namespace, "demo-ca", "tls.crt").await?, "trusted is the new one");
+        ensure!(new == text(namespace, "demo-peer-ca", "tls.crt").await?, "trusted is the new one");
         let stranger = || async {
             for node in &nodes {
                 let own = node.secret();

@@ -67,8 +67,8 @@ async fn a_revoked_certificate_is_refused_by_every_node_and_replaced() -> Result
 
 /// Certificates that are good but for one thing.
 async fn strangers_are_refused(namespace: &Namespace, nodes: &[Node]) -> Result<()> {
-    let authority = text(namespace, "demo-ca", "tls.crt").await?;
-    let key = KeyPair::from_pem(&text(namespace, "demo-ca", "tls.key").await?)?;
+    let authority = text(namespace, "demo-peer-ca", "tls.crt").await?;
+    let key = KeyPair::from_pem(&text(namespace, "demo-peer-ca", "tls.key").await?)?;
     let issuer = Issuer::from_ca_cert_pem(&authority, key)?;
     let uri = |cluster| ShardUri::new("opaque.dev", namespace.name(), cluster, 0);
     let sibling = issue(&issuer, &uri("demo")?)?;

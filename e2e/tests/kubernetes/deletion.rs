@@ -1,11 +1,16 @@
 //! A deleted table is no longer served; a deleted cluster takes everything with it that was made for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use opaque_crds::{OpaqueCluster, OpaqueShardMap};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{ListParams, PostParams};
+use opaque_crds::{OpaqueCluster, OpaqueClusterSpec, OpaqueShardMap};
 use opaque_e2e::harness::{self, Namespace, measured, product};
 use opaque_e2e::poll;
+use tokio::time::Instant;
 
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -19,6 +24,9 @@ async fn what_is_deleted_goes_with_all_that_was_made_for_it() -> Result<()> {
         product::ask(&question).await?;
         let cluster = namespace.api::<OpaqueCluster>().get("demo").await?;
         ensure!(cluster.metadata.finalizers.is_none(), "{:?}", cluster.metadata.finalizers);
+
+        deleted_alone_and_made_again(namespace, cluster.spec).await?;
+        product::ask(&question).await?;
 
         namespace.kubectl(&["delete", "opaquetable", "weather"]).await?;
         let refused = || async { Ok(question.ask().await.err().map(|error| format!("{error:#}"))) };
@@ -38,6 +46,32 @@ async fn what_is_deleted_goes_with_all_that_was_made_for_it() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// `--cascade=orphan`, and the same again: it takes over what is there, and no pod is replaced.
+async fn deleted_alone_and_made_again(
+    namespace: &Namespace,
+    spec: OpaqueClusterSpec,
+) -> Result<()> {
+    let pods = async || -> Result<BTreeMap<String, Option<String>>> {
+        let nodes = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
+        let pods = namespace.api::<Pod>().list(&nodes).await?;
+        Ok(pods.iter().map(|pod| (pod.name_any(), pod.uid())).collect())
+    };
+    let before = pods().await?;
+    namespace.kubectl(&["delete", "opaquecluster", "demo", "--cascade=orphan"]).await?;
+    let again = OpaqueCluster::new("demo", spec);
+    namespace.api::<OpaqueCluster>().create(&PostParams::default(), &again).await?;
+    let start = Instant::now();
+    for (condition, status) in
+        [("Available", "True"), ("Degraded", "False"), ("Progressing", "False")]
+    {
+        product::condition(namespace, "opaquecluster/demo", condition, status, LIMIT).await?;
+    }
+    measured("cluster deleted alone and made again to all adopted", start.elapsed());
+    let after = pods().await?;
+    ensure!(before == after, "pods were replaced: {before:?} {after:?}");
+    Ok(())
 }
 
 /// Waits until no object of any kind is left whose name begins with `name`, except those of the person.

@@ -29,7 +29,7 @@ const RESOURCES: [&str; 30] = [
     "serviceaccount/demo-node",
     "role/demo-node",
     "rolebinding/demo-node",
-    "secret/demo-ca",
+    "secret/demo-peer-ca",
     "secret/demo-server-ca",
     "secret/demo-server-tls",
     "secret/demo-shard-0-tls",

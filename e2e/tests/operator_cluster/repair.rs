@@ -1,20 +1,20 @@
 //! What goes on, is put back, or is waited for when people or earlier objects stand in the way.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Api;
 use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+    PostParams,
 };
+use kube::{Api, ResourceExt};
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
-use opaque_e2e::ControlPlane;
 use opaque_e2e::poll::until;
 use serde_json::json;
 
-use super::{LIMIT, NAMESPACE, Test, operation, truth};
+use super::{LIMIT, NAMESPACE, Test, made, operation, truth};
 
 fn definition(kind: &str, plural: &str) -> Result<CustomResourceDefinition> {
     let name = format!("{plural}.monitoring.coreos.com");
@@ -34,57 +34,6 @@ fn definition(kind: &str, plural: &str) -> Result<CustomResourceDefinition> {
 }
 
 impl Test {
-    /// A hotfix by hand while the cluster was paused.
-    pub(super) async fn edited_templates_are_put_back_shard_by_shard(&self) -> Result<()> {
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": true}})).await?;
-        self.status("it is paused", |status| {
-            truth(status, "Paused").is_some_and(|(status, _)| status == "True")
-        })
-        .await?;
-        let image = json!({"spec": {"template": {"spec": {
-            "containers": [{"name": "node", "image": "hotfix:1"}],
-        }}}});
-        for shard in 0..2 {
-            let name = names::shard("demo", shard);
-            let params = PatchParams::default();
-            self.api::<StatefulSet>().patch(&name, &params, &Patch::Strategic(&image)).await?;
-            self.settle_set(shard).await?;
-        }
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": false}})).await?;
-        self.image_of(0, "node:2").await?;
-        self.settle().await?;
-        ensure!(self.image(1).await? == "hotfix:1", "pods of two shards are replaced at once");
-        self.settle_set(0).await?;
-        self.image_of(1, "node:2").await?;
-        self.settle_set(1).await
-    }
-
-    /// A rollout's turn comes to a set that has more replicas than it should.
-    pub(super) async fn a_set_scaled_by_hand_does_not_stall_a_rollout(&self) -> Result<()> {
-        let scaled = json!({"spec": {"replicas": 3}});
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": true}})).await?;
-        self.status("it is paused", |status| {
-            truth(status, "Paused").is_some_and(|(status, _)| status == "True")
-        })
-        .await?;
-        self.merge::<StatefulSet>("demo-shard-0", &scaled).await?;
-        let more = json!({"status": {"replicas": 3, "readyReplicas": 3, "availableReplicas": 3}});
-        self.patch_status::<StatefulSet>("demo-shard-0", &more).await?;
-        let resumed = json!({"spec": {"paused": false, "image": "node:4"}});
-        self.merge::<OpaqueCluster>("demo", &resumed).await?;
-        for shard in 0..2 {
-            self.image_of(shard, "node:4").await?;
-            self.settle_set(shard).await?;
-        }
-        let set = self.get::<StatefulSet>("demo-shard-0").await?;
-        ensure!(set.spec.and_then(|spec| spec.replicas) == Some(2));
-        self.status("it is complete", |status| {
-            truth(status, "Progressing") == Some(("False", "Complete"))
-        })
-        .await?;
-        Ok(())
-    }
-
     /// The kind takes any field of a pod; only applying it shows that there is none of this name. The API server
     /// then answers 500.
     pub(super) async fn a_misspelt_field_is_named(&self) -> Result<()> {
@@ -98,7 +47,8 @@ impl Test {
         let words = status.conditions.iter().find(|c| c.type_ == "Degraded");
         let words = words.map(|c| c.message.clone()).unwrap_or_default();
         ensure!(words.contains("nodeSelectors"), "{words}");
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"podTemplate": null}})).await?;
+        let none = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": null}}}});
+        self.merge::<OpaqueCluster>("demo", &none).await?;
         self.status("it is as it should be", |status| {
             truth(status, "Degraded") == Some(("False", "AsExpected"))
         })
@@ -107,7 +57,7 @@ impl Test {
     }
 
     /// The kinds of the Prometheus operator are installed after this operator has started.
-    pub(super) async fn monitoring_comes_and_goes(&self, plane: &ControlPlane) -> Result<()> {
+    pub(super) async fn monitoring_comes_and_goes(&self) -> Result<()> {
         let on = json!({"spec": {"monitoring": {"enabled": true}}});
         let off = json!({"spec": {"monitoring": {"enabled": false}}});
         self.merge::<OpaqueCluster>("demo", &on).await?;
@@ -120,7 +70,7 @@ impl Test {
             definition("ServiceMonitor", "servicemonitors")?,
             definition("PrometheusRule", "prometheusrules")?,
         ];
-        plane.establish(&kinds).await?;
+        self.control_plane.establish(&kinds).await?;
         self.merge::<OpaqueCluster>("demo", &on).await?;
         for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
             let api = self.of_prometheus(kind);
@@ -228,6 +178,53 @@ impl Test {
         let map = self.get::<OpaqueShardMap>("demo").await?;
         let status = json!({"status": {"active": map.spec.map, "uid": map.metadata.uid}});
         self.patch_status::<OpaqueShardMap>("demo", &status).await
+    }
+
+    /// `kubectl delete --cascade=orphan`, and the same manifest again.
+    pub(super) async fn what_a_cluster_left_is_adopted_by_the_next(&self) -> Result<()> {
+        let pods = self.pods().await?;
+        let authority = self.get::<Secret>(&names::authority("demo")).await?;
+        let OpaqueCluster { metadata, spec, .. } = self.get::<OpaqueCluster>("demo").await?;
+        // No garbage collector runs: what it would do is done here.
+        self.api::<OpaqueCluster>().delete("demo", &DeleteParams::default()).await?;
+        let alone = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+        for resource in made() {
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(self.client.clone(), NAMESPACE, &resource);
+            for object in api.list(&ListParams::default().labels("opaque.dev/cluster=demo")).await?
+            {
+                api.patch(&object.name_any(), &PatchParams::default(), &alone).await?;
+            }
+        }
+        self.settle().await?;
+        let mut again = OpaqueCluster::new("demo", spec);
+        again.metadata.labels = metadata.labels;
+        let again = self.api::<OpaqueCluster>().create(&PostParams::default(), &again).await?;
+        let uid = again.metadata.uid.context("no uid")?;
+        until("everything has the new owner", LIMIT, || async {
+            let objects = self.objects().await?;
+            let owned = |object: &DynamicObject| {
+                object.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
+            };
+            for (key, object) in &objects {
+                ensure!(owned(object), "{key} is not adopted");
+            }
+            Ok(Some(()))
+        })
+        .await?;
+        let status = self
+            .status("it serves", |status| {
+                truth(status, "Available") == Some(("True", "Serving"))
+                    && truth(status, "Degraded") == Some(("False", "AsExpected"))
+                    && truth(status, "Progressing") == Some(("False", "Complete"))
+            })
+            .await?;
+        ensure!((status.shards, status.replicas_per_shard) == (2, 2), "{status:?}");
+        self.settle().await?;
+        ensure!(self.pods().await? == pods, "pods were replaced");
+        let now = self.get::<Secret>(&names::authority("demo")).await?;
+        ensure!(now.data == authority.data, "the authority is another one");
+        Ok(())
     }
 
     /// `kubectl replace --force`: sets of the cluster before are removed in any order, after its map perhaps.

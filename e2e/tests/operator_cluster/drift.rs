@@ -1,0 +1,59 @@
+//! Maps and lists that are one value for the API server: who adds to them has changed them.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::core::{NamespaceResourceScope, Resource};
+use opaque_e2e::poll::until;
+use serde_json::{Value, json};
+
+use super::{LIMIT, Test};
+
+impl Test {
+    pub(super) async fn what_drifts_in_a_field_of_one_value_is_put_back(&self) -> Result<()> {
+        let pods = self.pods().await?;
+        let extra = json!({"drift": "x"});
+        self.put_back::<Service>("demo-query", "/spec/selector", &extra).await?;
+        self.put_back::<NetworkPolicy>("demo", "/spec/podSelector/matchLabels", &extra).await?;
+        self.put_back::<PodDisruptionBudget>("demo-shard-1", "/spec/selector/matchLabels", &extra)
+            .await?;
+        self.put_back::<StatefulSet>("demo-shard-0", "/spec/template/spec/nodeSelector", &extra)
+            .await?;
+        let everyone = json!([{
+            "kind": "Group", "name": "system:authenticated", "apiGroup": "rbac.authorization.k8s.io",
+        }]);
+        self.put_back::<RoleBinding>("demo-node", "/subjects", &everyone).await?;
+        let anywhere = json!([{"ports": [{"port": 7200, "protocol": "TCP"}]}]);
+        self.put_back::<NetworkPolicy>("demo", "/spec/ingress", &anywhere).await?;
+        self.settle().await?;
+        ensure!(self.pods().await? == pods, "pods were replaced");
+        Ok(())
+    }
+
+    /// Merges `value` at `pointer` and waits until what was there is there again.
+    async fn put_back<K>(&self, name: &str, pointer: &str, value: &Value) -> Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::Serialize
+            + serde::de::DeserializeOwned,
+    {
+        let at = |object: &K| -> Result<Value> {
+            let object = serde_json::to_value(object)?;
+            object.pointer(pointer).cloned().with_context(|| format!("no {pointer}"))
+        };
+        let before = at(&self.get::<K>(name).await?)?;
+        let fields = pointer.split('/').skip(1).collect::<Vec<_>>();
+        let patch = fields.iter().rev().fold(value.clone(), |below, field| json!({*field: below}));
+        self.merge::<K>(name, &patch).await?;
+        until(&format!("{pointer} of {} {name} is put back", K::kind(&())), LIMIT, || async {
+            Ok((at(&self.get::<K>(name).await?)? == before).then_some(()))
+        })
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,260 @@
+//! Pods are replaced by the operator alone, one at a time.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::LimitRange;
+use kube::Api;
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
+};
+use opaque_crds::{OpaqueCluster, names};
+use opaque_e2e::poll::until;
+use serde_json::{Value, json};
+
+use super::{LIMIT, QUIET, Test, operation, truth};
+
+/// UIDs of pods.
+type Pods = BTreeMap<String, String>;
+
+const ALL: [&str; 4] = ["demo-shard-0-0", "demo-shard-0-1", "demo-shard-1-0", "demo-shard-1-1"];
+
+impl Test {
+    pub(super) async fn a_changed_image_goes_pod_by_pod_and_the_leader_is_last(
+        &self,
+    ) -> Result<()> {
+        let mut pods = self.pods().await?;
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:2"}})).await?;
+        for pod in ["demo-shard-0-1", "demo-shard-1-1", "demo-shard-1-0", "demo-shard-0-0"] {
+            pods = self.goes_alone(pods, pod).await?;
+            self.set_ready(pod, true).await?;
+        }
+        self.status("it is complete", |status| {
+            truth(status, "Progressing") == Some(("False", "Complete"))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// A hotfix by hand while the cluster was paused: the sets make pods of it, and nobody replaces any.
+    pub(super) async fn an_edited_template_is_put_back_and_replaces_no_pod(&self) -> Result<()> {
+        self.pause().await?;
+        let pods = self.pods().await?;
+        let image = json!({"spec": {"template": {"spec": {
+            "containers": [{"name": "node", "image": "hotfix:1"}],
+        }}}});
+        for shard in 0..2 {
+            self.edit(shard, &image).await?;
+        }
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": false}})).await?;
+        for shard in 0..2 {
+            self.image_of(shard, "node:2").await?;
+        }
+        self.settle().await?;
+        ensure!(self.pods().await? == pods, "pods were replaced");
+        Ok(())
+    }
+
+    /// A rollout's turn comes to a set that has more replicas than it should.
+    pub(super) async fn a_set_scaled_by_hand_does_not_stall_a_rollout(&self) -> Result<()> {
+        let scaled = json!({"spec": {"replicas": 3}});
+        self.pause().await?;
+        let pods = self.pods().await?;
+        self.merge::<StatefulSet>("demo-shard-0", &scaled).await?;
+        until("the third pod", LIMIT, || async {
+            Ok(self.pods().await?.contains_key("demo-shard-0-2").then_some(()))
+        })
+        .await?;
+        let resumed = json!({"spec": {"paused": false, "image": "node:4"}});
+        self.merge::<OpaqueCluster>("demo", &resumed).await?;
+        self.all_are_replaced(&pods, &[]).await?;
+        let set = self.get::<StatefulSet>("demo-shard-0").await?;
+        ensure!(set.spec.and_then(|spec| spec.replicas) == Some(2));
+        self.status("it is complete", |status| {
+            truth(status, "Progressing") == Some(("False", "Complete"))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// What `kubectl rollout restart statefulset` writes.
+    pub(super) async fn rollout_restart_replaces_every_pod(&self) -> Result<()> {
+        let pods = self.pods().await?;
+        let restart = json!({"spec": {"template": {"metadata": {"annotations": {
+            "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z",
+        }}}}});
+        for shard in 0..2 {
+            self.edit(shard, &restart).await?;
+        }
+        self.all_are_replaced(&pods, &[]).await
+    }
+
+    /// A registry and a grace period are rewritten, for ever, in a set that the operator applies.
+    pub(super) async fn a_bad_image_behind_an_admission_policy_reaches_one_pod(
+        &self,
+    ) -> Result<()> {
+        self.rewrite_sets().await?;
+        self.settle().await?;
+        let pods = self.pods().await?;
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "bad:1"}})).await?;
+        let pods = self.goes_alone(pods, "demo-shard-0-1").await?;
+        self.image_of(1, "mirror.example/bad:1").await?;
+        // It never becomes ready. And nobody applies again what will be rewritten again.
+        self.settle().await?;
+        let (writes, versions) = (self.metrics.requests().1, self.versions().await?);
+        tokio::time::sleep(QUIET).await;
+        ensure!(self.metrics.requests().1 == writes, "what was rewritten was applied again");
+        ensure!(self.versions().await? == versions && self.pods().await? == pods);
+        // The fix reaches it first, and then the others.
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:4"}})).await?;
+        let pods = self.goes_alone(pods, "demo-shard-0-1").await?;
+        self.set_ready("demo-shard-0-1", true).await?;
+        self.all_are_replaced(&pods, &["demo-shard-0-1"]).await?;
+        self.status("it is complete", |status| {
+            truth(status, "Progressing") == Some(("False", "Complete"))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// By a LimitRange: the pod that went first cannot be made again. The others stay, and the server is quoted.
+    pub(super) async fn a_pod_that_is_refused_holds_the_rest_and_is_explained(&self) -> Result<()> {
+        let small: LimitRange = serde_json::from_value(json!({
+            "metadata": {"name": "small"},
+            "spec": {"limits": [{"type": "Container", "min": {"cpu": "4"}}]},
+        }))?;
+        self.api::<LimitRange>().create(&PostParams::default(), &small).await?;
+        let before = self.pods().await?;
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:8"}})).await?;
+        let words = "pod demo-shard-0-1 cannot be made: pods \"demo-shard-0-1\" is forbidden: \
+                     minimum cpu usage per Container is 4, but request is 250m";
+        let (_, waited) = until("the server is quoted", LIMIT, || async {
+            let status = self.get::<OpaqueCluster>("demo").await?.status.context("no status")?;
+            let told = truth(&status, "Degraded") == Some(("True", "PodsNotStarting"))
+                && operation(&status, "Rollout").is_some_and(|by| by.contains(words));
+            ensure!(told, "{}", serde_json::to_string(&status)?);
+            Ok(Some(()))
+        })
+        .await?;
+        println!("a refused pod was explained after {waited:?}");
+        self.settle().await?;
+        let mut others = before.clone();
+        others.remove("demo-shard-0-1");
+        ensure!(self.pods().await? == others, "others were replaced");
+        self.api::<LimitRange>().delete("small", &DeleteParams::default()).await?;
+        self.all_are_replaced(&before, &[]).await?;
+        self.status("it is complete", |status| {
+            truth(status, "Progressing") == Some(("False", "Complete"))
+                && truth(status, "Degraded") == Some(("False", "AsExpected"))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Waits until a pod has been made anew, and sees that no other has. Returns the pods.
+    pub(super) async fn goes_alone(&self, before: Pods, pod: &str) -> Result<Pods> {
+        let old = before.get(pod).context("there is no such pod")?;
+        until(&format!("{pod} is made anew"), LIMIT, || async {
+            Ok(self.pods().await?.get(pod).is_some_and(|uid| uid != old).then_some(()))
+        })
+        .await?;
+        self.settle().await?;
+        let now = self.pods().await?;
+        let others = |pods: &Pods| -> Pods {
+            pods.clone().into_iter().filter(|(name, _)| name != pod).collect()
+        };
+        ensure!(others(&now) == others(&before), "others than {pod}: {before:?} {now:?}");
+        Ok(now)
+    }
+
+    /// Makes ready what is made, until all pods but `except` are others than `before`.
+    pub(super) async fn all_are_replaced(&self, before: &Pods, except: &[&str]) -> Result<()> {
+        let mut made: Pods = BTreeMap::new();
+        loop {
+            let now = self.pods().await?;
+            let is_new =
+                |name: &&str| now.get(*name).is_some_and(|uid| before.get(*name) != Some(uid));
+            let new: Vec<_> = ALL.into_iter().filter(is_new).collect();
+            for name in &new {
+                if made.get(*name) != now.get(*name) {
+                    self.set_ready(name, true).await?;
+                    made.extend(now.get(*name).map(|uid| ((*name).to_owned(), uid.clone())));
+                }
+            }
+            if ALL.iter().all(|name| new.contains(name) || except.contains(name)) {
+                return Ok(());
+            }
+            let seen = new.len();
+            until("the next pod is made anew", LIMIT, || async {
+                let now = self.pods().await?;
+                let is_new = |name: &&&str| {
+                    now.get(**name).is_some_and(|uid| before.get(**name) != Some(uid))
+                };
+                Ok((ALL.iter().filter(is_new).count() > seen).then_some(()))
+            })
+            .await?;
+        }
+    }
+
+    async fn pause(&self) -> Result<()> {
+        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": true}})).await?;
+        self.status("it is paused", |status| {
+            truth(status, "Paused").is_some_and(|(status, _)| status == "True")
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn edit(&self, shard: i32, patch: &Value) -> Result<()> {
+        let (name, params) = (names::shard("demo", shard), PatchParams::default());
+        self.api::<StatefulSet>().patch(&name, &params, &Patch::Strategic(patch)).await?;
+        Ok(())
+    }
+
+    async fn rewrite_sets(&self) -> Result<()> {
+        let image = "object.spec.template.spec.containers[0].image";
+        let patches = format!(
+            r#"[
+                JSONPatch{{op: "replace", path: "/spec/template/spec/containers/0/image",
+                           value: "mirror.example/" + {image}.replace("mirror.example/", "")}},
+                JSONPatch{{op: "replace", path: "/spec/template/spec/terminationGracePeriodSeconds", value: 77}}
+            ]"#
+        );
+        let policy = json!({
+            "metadata": {"name": "mirror"},
+            "spec": {
+                "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["statefulsets"],
+                    "operations": ["CREATE", "UPDATE"],
+                }]},
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patches}}],
+            },
+        });
+        let binding = json!({"metadata": {"name": "mirror"}, "spec": {"policyName": "mirror"}});
+        for (kind, object) in
+            [("MutatingAdmissionPolicy", policy), ("MutatingAdmissionPolicyBinding", binding)]
+        {
+            let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+            let resource = ApiResource::from_gvk(&kind);
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+            let mut made: DynamicObject = serde_json::from_value(object)?;
+            made.types = Some(kube::api::TypeMeta {
+                api_version: resource.api_version.clone(),
+                kind: resource.kind.clone(),
+            });
+            api.create(&PostParams::default(), &made).await?;
+        }
+        let trial = json!({"metadata": {"labels": {"trial": "x"}}});
+        until("the policy is in force", LIMIT, || async {
+            let params = PatchParams { dry_run: true, ..PatchParams::default() };
+            let api = self.api::<StatefulSet>();
+            let set = api.patch("demo-shard-0", &params, &Patch::Merge(&trial)).await?;
+            let pod = set.spec.and_then(|spec| spec.template.spec).context("no pods")?;
+            Ok((pod.termination_grace_period_seconds == Some(77)).then_some(()))
+        })
+        .await?;
+        Ok(())
+    }
+}
