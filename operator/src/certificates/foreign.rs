@@ -29,6 +29,8 @@ use super::plan::{
 };
 use super::x509::{Certificate, bundle, serial};
 
+/// Reason while cert-manager is not there.
+const MISSING: &str = "CertManagerMissing";
 /// Nothing but writes of others makes a difference here.
 const AT_LEAST_EVERY: Duration = Duration::hours(6);
 
@@ -45,7 +47,7 @@ pub(crate) fn plan(
     let is_own = observed.secrets.contains_key(&names::authority(&wanted.cluster));
     let Some(issuances) = &observed.issuances else {
         let message = "cert-manager is not installed: its kind Certificate (cert-manager.io/v1) does not exist; install it, or remove spec.tls.issuerRef";
-        return before(wanted, observed, &authorities, now, entropy, "CertManagerMissing", message);
+        return before(wanted, observed, &authorities, now, entropy, MISSING, message);
     };
     let mut writes = Vec::new();
     apply(&mut writes, issuances, &probe, issuance::probe_spec(wanted, issuer));
@@ -130,12 +132,15 @@ fn before(
     }
     let mut plan = own::plan(wanted, observed, authorities, now, entropy)?;
     plan.next = plan.next.min(now + Duration::minutes(1));
+    // Without cert-manager nothing changes: nodes that demand lists go on to do so, and are not restarted.
+    let is_missing = reason == MISSING;
+    let strict = observed.members.iter().all(|member| member.revocation);
     Ok(Plan {
-        ready: reason != "CertManagerMissing",
+        ready: !is_missing,
         reason,
         message: message.to_owned(),
         progress,
-        revocation: false,
+        revocation: is_missing && strict && plan.revocation,
         ..plan
     })
 }
