@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
-use kube::api::DynamicObject;
+use kube::api::{ApiResource, DynamicObject};
 use kube::core::Resource;
 use kube::runtime::controller::{Action, Config, ReconcileRequest, applier};
 use kube::runtime::events::EventType;
@@ -22,6 +22,7 @@ use crate::backoff::Backoff;
 use crate::context::{self, Context};
 use crate::error::Error;
 use crate::observe::Touched;
+use crate::status::tell_unreadable;
 
 /// Changes within this time are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -178,6 +179,10 @@ impl<R: Reconciler> Runner<R> {
                 let about = context::reference(object);
                 let reason = format!("Unreadable{kind}");
                 context.publish(&about, EventType::Warning, &reason, &error.to_string()).await;
+                let resource = ApiResource::erase::<R::Root>(&());
+                if let Err(failed) = tell_unreadable(context, &resource, object, &error).await {
+                    tracing::warn!(error = %failed, "that an object cannot be read is not in its status");
+                }
                 Err(error)
             }
         }

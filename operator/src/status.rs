@@ -2,10 +2,16 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::events::EventType;
+use kube::{Api, ResourceExt};
 use opaque_crds::status::{ConditionType, Operation};
+use serde_json::{Value, json};
 
 use crate::context::{Context, shorten};
+use crate::error::Error;
+use crate::labels::STATUS_MANAGER;
 
 /// Longest message of a condition.
 const MESSAGE: usize = 2048;
@@ -179,6 +185,38 @@ pub async fn announce(context: &Context, about: &ObjectReference, transitions: &
         let note = format!("{} is {}: {message}", type_.as_str(), status.as_str());
         context.publish(about, type_of_event, reason, &note).await;
     }
+}
+
+/// Says in the status of an object that it cannot be read, beside the conditions that it has.
+///
+/// # Errors
+/// When the API server refuses.
+pub(crate) async fn tell_unreadable(
+    context: &Context,
+    resource: &ApiResource,
+    object: &DynamicObject,
+    error: &Error,
+) -> Result<(), Error> {
+    let written = object.data.pointer("/status/conditions").and_then(Value::as_array);
+    let read = |one: &Value| serde_json::from_value::<Condition>(one.clone()).ok();
+    let previous: Vec<Condition> = written.into_iter().flatten().filter_map(read).collect();
+    let now = Time(Timestamp::now());
+    let mut conditions = Conditions::new(&previous, object.metadata.generation, now);
+    conditions.set(ConditionType::Degraded, true, "Unreadable", error.to_string());
+    let (conditions, _) = conditions.finish();
+    if conditions == previous {
+        return Ok(());
+    }
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &namespace, resource);
+    let params =
+        PatchParams { field_manager: Some(STATUS_MANAGER.into()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+    let action = format!("writing the status of {} {name}", resource.kind);
+    let written = api.patch_status(&name, &params, &patch).await.map_err(Error::api(action))?;
+    context.wrote(resource, written);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -189,15 +189,17 @@ impl Facts {
             Some(_) => Phase::Down,
         };
         let newest = settled.and_then(|set| set.status.as_ref()?.update_revision.as_ref());
-        let outdated = pod.zip(newest).is_some_and(|(pod, newest)| {
-            pod.labels().get(REVISION).is_some_and(|revision| revision != newest)
-                || self.is_older_than_its_account(pod)
-        });
+        let void = settled.is_some() && pod.is_some_and(|pod| self.is_older_than_its_account(pod));
+        let outdated = void
+            || pod.zip(newest).is_some_and(|(pod, newest)| {
+                pod.labels().get(REVISION).is_some_and(|revision| revision != newest)
+            });
         PodState {
             phase,
             outdated,
             lacks: self.missing.iter().any(|table| table.pod == name && table.elsewhere),
             leads: self.leader.as_ref() == Some(&name),
+            void,
             name,
         }
     }

@@ -13,6 +13,8 @@
 //! - A pod that lacks a table which another pod of its shard serves holds up the others, which might be the last to
 //!   serve it. It is replaced before them: a new template may be what mends it.
 //! - The leader is the last.
+//! - Where a ServiceAccount was made again, nobody hears of the pods that are older, whose tokens are void. A new pod that
+//!   serves its peers and waits for those of other shards does not hold these up: it waits for their successors.
 
 /// Whom a pod serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub(super) struct PodState {
     pub(super) lacks: bool,
     /// Whether it leads the cluster.
     pub(super) leads: bool,
+    /// Whether the API server no longer takes its token: it is outdated for that.
+    pub(super) void: bool,
 }
 
 /// A shard's pods.
@@ -64,12 +68,12 @@ impl ShardState {
         self.pods.iter().any(|pod| matches!(pod.phase, Phase::Ready | Phase::Peers))
     }
 
-    /// Why no pod that serves may be replaced.
-    fn holds(&self, shard: usize) -> Option<Hold> {
+    /// Why no pod that serves may be replaced. Where tokens are `void`, a new pod may miss whom it cannot hear of.
+    fn holds(&self, shard: usize, void: bool) -> Option<Hold> {
         if !self.settled {
             return Some(Hold::Set(shard));
         }
-        let held = self.pods.iter().find(|pod| pod.holds());
+        let held = self.pods.iter().find(|pod| pod.holds(void));
         let held = held.map(|pod| Hold::Pod(pod.name.clone()));
         let waits = !self.available && self.pods.iter().all(|pod| pod.phase == Phase::Ready);
         held.or(waits.then_some(Hold::Set(shard)))
@@ -83,10 +87,10 @@ impl PodState {
     }
 
     /// Whether it holds up the others, and is not to be replaced itself.
-    fn holds(&self) -> bool {
+    fn holds(&self, void: bool) -> bool {
         match self.phase {
             Phase::Gone | Phase::Down => true,
-            Phase::Peers => !self.outdated,
+            Phase::Peers => !self.outdated && !void,
             Phase::Ready => self.lacks && !self.outdated,
         }
     }
@@ -122,7 +126,9 @@ pub(super) fn plan(shards: &[ShardState]) -> Replacement {
     let serving = serving.filter(|pod| pod.outdated && pod.phase != Phase::Gone);
     let next = serving.min_by_key(|pod| (pod.phase == Phase::Ready, !pod.lacks, pod.leads));
     let Some(next) = next else { return Replacement::default() };
-    let mut holds = shards.iter().enumerate().filter_map(|(number, shard)| shard.holds(number));
+    let void = shards.iter().flat_map(|shard| &shard.pods).any(|pod| pod.void);
+    let mut holds =
+        shards.iter().enumerate().filter_map(|(number, shard)| shard.holds(number, void));
     match holds.next() {
         None => Replacement { pods: vec![next.name.clone()], hold: None },
         hold => Replacement { pods: Vec::new(), hold },

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Shards from words, a pod a word: `+` ready, `p` peers only, `-` down, `.` gone; then `o` outdated, `l` lacks a
-/// table, `L` leads.
+/// table, `L` leads, `v` has a void token.
 fn shards(text: &[&str]) -> Vec<ShardState> {
     let pod = |shard: usize, number: usize, word: &str| PodState {
         name: format!("{shard}-{number}"),
@@ -18,6 +18,7 @@ fn shards(text: &[&str]) -> Vec<ShardState> {
         outdated: word.contains('o'),
         lacks: word.contains('l'),
         leads: word.contains('L'),
+        void: word.contains('v'),
     };
     let shard = |(shard, words): (usize, &&str)| {
         let words = words.split_whitespace().enumerate();
@@ -95,6 +96,16 @@ fn no_rollout_passes_a_pod_that_lacks_what_another_serves() {
     assert_eq!(plan(&shards(&["+o +o", "+ol +l"])), waits_for("1-1"));
 }
 
+#[test]
+fn a_new_pod_that_cannot_hear_of_the_old_ones_does_not_hold_them_up() {
+    assert_eq!(plan(&shards(&["+ovL +ov", "+ov +ov"])), pods(&["0-1"]));
+    assert_eq!(plan(&shards(&["+ovL -", "+ov +ov"])), waits_for("0-1"));
+    assert_eq!(plan(&shards(&["+ovL p", "+ov +ov"])), pods(&["1-1"]));
+    assert_eq!(plan(&shards(&["+ovL p", "+ov ."])), waits_for("1-1"));
+    // Without that reason it does.
+    assert_eq!(plan(&shards(&["+oL p", "+o +o"])), waits_for("0-1"));
+}
+
 /// A template: what becomes of a pod that is made of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Template {
@@ -138,7 +149,8 @@ impl Model {
                 let outdated =
                     self.unseen == 0 && pod.is_some_and(|(revision, ..)| revision != self.newest.0);
                 let leads = shard * pods.len() + number == self.leader;
-                PodState { name: format!("{shard}-{number}"), phase, outdated, lacks: false, leads }
+                let name = format!("{shard}-{number}");
+                PodState { name, phase, outdated, lacks: false, leads, void: false }
             };
             let available = pods.iter().all(|pod| {
                 pod.is_some_and(|(_, template, age)| {
