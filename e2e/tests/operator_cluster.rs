@@ -61,6 +61,7 @@ async fn a_cluster_is_made_kept_and_explained() -> Result<()> {
     test.monitoring_comes_and_goes().await?;
     test.damaged_records_and_foreign_objects_break_nothing().await?;
     test.an_invalid_object_is_left_alone().await?;
+    test.an_object_that_cannot_be_read_says_so().await?;
     test.a_lost_map_is_made_from_what_is_left().await?;
     operator.stop().await;
 

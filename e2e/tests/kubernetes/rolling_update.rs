@@ -58,6 +58,32 @@ async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
     .await
 }
 
+/// Kubernetes takes no token that was issued for the one before: nobody leads, and no pod is heard of.
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn a_service_account_made_again_replaces_every_pod_and_no_query_fails() -> Result<()> {
+    harness::run("account", async |namespace| {
+        Faults::new()?;
+        product::serve(namespace, 2, 2, &[]).await?;
+        let before = pods(namespace).await?;
+        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
+        let queries = QueryLoop::start(question).await?;
+        namespace.kubectl(&["delete", "serviceaccount", "demo-node"]).await?;
+        let replaced = || async {
+            let now = pods(namespace).await?;
+            let all = now.iter().all(|(name, pod)| {
+                pod.ready && before.get(name).is_some_and(|old| old.uid != pod.uid)
+            });
+            Ok((all && now.len() == before.len()).then_some(()))
+        };
+        let (_, time) = poll::until("every pod is replaced and Ready", LIMIT, replaced).await?;
+        measured("ServiceAccount deleted to all of 4 pods replaced", time);
+        product::condition(namespace, "opaquecluster/demo", "Ready", "True", LIMIT).await?;
+        queries.stop().await?.check()
+    })
+    .await
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Node {
     uid: Option<String>,

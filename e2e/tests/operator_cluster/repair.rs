@@ -12,7 +12,7 @@ use kube::api::{
 use kube::{Api, ResourceExt};
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 use opaque_e2e::poll::until;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{LIMIT, NAMESPACE, Test, made, operation, truth};
 
@@ -89,6 +89,42 @@ impl Test {
         let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
         let resource = ApiResource::from_gvk(&kind);
         Api::namespaced_with(self.client.clone(), NAMESPACE, &resource)
+    }
+
+    /// Its kind takes what this operator does not know, as that of a later version may.
+    pub(super) async fn an_object_that_cannot_be_read_says_so(&self) -> Result<()> {
+        let kinds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let kind = "opaqueclusters.opaque.dev";
+        let field = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/imagePullPolicy/enum";
+        let mut later = serde_json::to_value(kinds.get(kind).await?)?;
+        let values = later.pointer_mut(field).and_then(Value::as_array_mut);
+        values.context("no values")?.push(json!("Sometimes"));
+        let later = serde_json::from_value(later)?;
+        kinds.replace(kind, &PostParams::default(), &later).await?;
+        let resource = ApiResource::erase::<OpaqueCluster>(&());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), NAMESPACE, &resource);
+        let sometimes = Patch::Merge(json!({"spec": {"imagePullPolicy": "Sometimes"}}));
+        until("the kind takes it", LIMIT, || async {
+            Ok(api.patch("demo", &PatchParams::default(), &sometimes).await.ok().map(drop))
+        })
+        .await?;
+        until("its status says so", LIMIT, || async {
+            let object = api.get("demo").await?;
+            let conditions = object.data.pointer("/status/conditions").cloned();
+            let conditions = conditions.context("no conditions")?.to_string();
+            let told = conditions.contains("\"Unreadable\"") && conditions.contains("`Sometimes`");
+            ensure!(told && conditions.contains("CertificatesReady"), "{conditions}");
+            Ok(Some(()))
+        })
+        .await?;
+        let none = Patch::Merge(json!({"spec": {"imagePullPolicy": null}}));
+        api.patch("demo", &PatchParams::default(), &none).await?;
+        self.status("it is read again", |status| {
+            truth(status, "Degraded") == Some(("False", "AsExpected"))
+        })
+        .await?;
+        Ok(())
     }
 
     /// Certificates end whether the spec is valid or not.
