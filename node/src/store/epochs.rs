@@ -231,7 +231,9 @@ impl Store {
         }
         let objects = self.list(&folder(table, epoch)).await?;
         let written = objects.iter().map(|meta| meta.last_modified.timestamp_millis()).max();
-        let written = UnixMillis(written.and_then(|at| at.try_into().ok()).unwrap_or(0));
+        // On a disk a folder is there a moment before its first file, the claim.
+        let Some(written) = written else { return Ok(false) };
+        let written = UnixMillis(written.try_into().unwrap_or(0));
         if now.since(written) <= idle {
             return Ok(false);
         }

@@ -116,6 +116,16 @@ async fn a_dropped_writer_cleans_up() {
     assert_eq!(store.epochs("t").await.unwrap(), Vec::<u64>::new());
 }
 
+/// On a disk there is a folder before there is a claim in it.
+#[tokio::test]
+async fn an_epoch_that_is_just_being_claimed_is_not_given_up() {
+    let (directory, store) = local();
+    std::fs::create_dir_all(epoch_folder(&directory, 1)).unwrap();
+    let (caller, now) = (writer("m", "2"), UnixMillis::now());
+    assert_eq!(store.sweep("t", &caller, now, HOUR).await.unwrap(), Vec::<u64>::new());
+    assert!(files(&epoch_folder(&directory, 1)).is_empty(), "it was given up");
+}
+
 #[tokio::test]
 async fn a_later_load_cleans_up_after_a_crash() {
     let (directory, store) = local();
