@@ -1,5 +1,6 @@
 //! `OpaqueTable`: one table of a cluster, and where its rows come from.
 
+mod prepare;
 mod schema;
 mod source;
 mod state;
@@ -7,6 +8,7 @@ mod state;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+pub use prepare::{Prepare, PrepareResources};
 pub use schema::{Column, ColumnType, Role, Schema};
 pub use source::{Compression, Format, Source};
 pub use state::{
@@ -58,6 +60,10 @@ pub struct OpaqueTableSpec {
 
     /// Where the rows come from.
     pub source: Source,
+
+    /// What a Job that makes an epoch may take.
+    #[serde(default)]
+    pub prepare: Prepare,
 
     /// Serves this epoch instead of the newest: a rollback, until it is removed. It must be one of
     /// status.epochs.

@@ -35,4 +35,5 @@ mod x509;
 pub use error::CertificateError;
 pub(crate) use issuance::is_of_cert_manager;
 pub use plan::{ROTATE, digest as trust_digest};
+pub(crate) use schedule::duration;
 pub use shell::{CertificateRequest, CertificateState, reconcile};

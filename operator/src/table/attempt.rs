@@ -85,7 +85,7 @@ impl Attempts<'_> {
         }
         let newest = live().map(|job| job.number).max()?;
         for job in live() {
-            if job.run != self.run || job.number < newest {
+            if job.run != self.run || job.number < newest || job.stale {
                 return Some(Step::Stop { name: job.name.clone() });
             }
         }

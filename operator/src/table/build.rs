@@ -18,10 +18,13 @@ use opaque_crds::{OpaqueCluster, OpaqueTable, names};
 
 use super::plan::Start;
 use crate::Error;
+use crate::certificates;
 use crate::labels::{COMPONENT, MANAGED_BY, NAME, OPERATOR, PRODUCT, TABLE, labels, owned};
 
 /// Annotation of a Job with the run that it is for.
 pub const RUN: &str = "opaque.dev/run";
+/// Annotation of a Job with a digest of what it may take.
+pub const PREPARE: &str = "opaque.dev/prepare";
 /// How often Kubernetes restarts a pod of a Job before the operator makes another Job.
 const RESTARTS: i32 = 2;
 /// How long a finished Job and its log stay, in seconds.
@@ -92,9 +95,12 @@ fn job(
     image: &str,
 ) -> Result<Job, Error> {
     let mut metadata = metadata(table, names::prepare_job(&table.name_any(), start.number));
-    metadata.annotations = Some([(RUN.to_owned(), start.run.clone())].into());
+    let (run, prepare) = (start.run.clone(), prepare(table));
+    metadata.annotations = Some([(RUN.to_owned(), run), (PREPARE.to_owned(), prepare)].into());
     let spec = JobSpec {
         backoff_limit: Some(RESTARTS),
+        active_deadline_seconds: certificates::duration(&table.spec.prepare.timeout)
+            .map(|timeout| timeout.whole_seconds()),
         // A pod that still ends may still write: the next waits until it is gone.
         pod_replacement_policy: Some("Failed".into()),
         // A drained node is no failure of the Job.
@@ -113,6 +119,12 @@ fn job(
         ..JobSpec::default()
     };
     Ok(Job { metadata, spec: Some(spec), ..Job::default() })
+}
+
+/// A digest of what a Job of the table may take.
+pub fn prepare(table: &OpaqueTable) -> String {
+    let text = serde_json::to_vec(&table.spec.prepare).unwrap_or_default();
+    blake3::hash(&text).to_hex().get(..16).unwrap_or_default().to_owned()
 }
 
 fn metadata(table: &OpaqueTable, name: String) -> ObjectMeta {

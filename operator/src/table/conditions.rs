@@ -159,6 +159,10 @@ impl State<'_> {
         if let (Step::Pause | Step::Start { .. }, Some(failure)) = (self.step, failure) {
             return Some(Words::new(&failure.reason, describe(failure)));
         }
+        if let (Step::Running, true, Some(pod)) = (self.step, self.facts.lacks_pod, &self.facts.pod)
+        {
+            return Some(Words::new("PodRefused", pod));
+        }
         match self.choice.problem.as_ref()? {
             Problem::Unknown { epoch, known } => {
                 let known: Vec<String> = known.iter().map(ToString::to_string).collect();

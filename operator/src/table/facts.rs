@@ -50,6 +50,8 @@ pub struct JobFacts {
     pub number: i64,
     /// The run that it is for.
     pub run: String,
+    /// Whether it has no pod, and would be another after a change of `spec.prepare`.
+    pub stale: bool,
     /// How it stands.
     pub state: JobState,
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 
-use super::build::RUN;
+use super::build::{PREPARE, RUN, prepare};
 use super::facts::{Facts, JobFacts, JobState, SourceFacts};
 use super::report::{ANNOTATION, Report};
 use super::text::clip;
@@ -38,8 +38,9 @@ pub async fn facts(context: &Context, table: OpaqueTable) -> Result<Facts, Error
         None => Vec::new(),
     };
     let objects: Vec<Job> = observed.list(&namespace, TABLE, &name);
-    let jobs: Vec<JobFacts> = objects.iter().filter_map(|job| job_facts(&table, job)).collect();
     let pods: Vec<Pod> = observed.list(&namespace, TABLE, &name);
+    let jobs: Vec<JobFacts> =
+        objects.iter().filter_map(|job| job_facts(&table, job, &pods)).collect();
     let now = Timestamp::now();
     let live = || jobs.iter().filter(|job| job.is_live());
     let without_pod = live().find(|job| !pods.iter().any(|pod| is_of(pod, &job.name)));
@@ -130,7 +131,7 @@ fn is_owned<K: kube::Resource>(table: &OpaqueTable, object: &K) -> bool {
 }
 
 /// A Job of the table; none if it is not named as its Jobs are, or ended for a deleted table of its name.
-fn job_facts(table: &OpaqueTable, job: &Job) -> Option<JobFacts> {
+fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
     let name = job.name_any();
     let prefix = names::prepare(&table.name_any());
     let number = name.strip_prefix(&prefix)?.strip_prefix('-')?.parse().ok()?;
@@ -145,12 +146,18 @@ fn job_facts(table: &OpaqueTable, job: &Job) -> Option<JobFacts> {
         _ if job.metadata.deletion_timestamp.is_some() => JobState::Leaving,
         None => JobState::Active,
         Some(condition) if condition.type_ == "Complete" => JobState::Complete,
+        Some(condition) if condition.reason.as_deref() == Some("DeadlineExceeded") => {
+            let timeout = &table.spec.prepare.timeout;
+            JobState::Failed(format!("it was not done within spec.prepare.timeout, {timeout}"))
+        }
         Some(condition) => {
             let message = condition.message.as_deref().or(condition.reason.as_deref());
             JobState::Failed(clip(message.unwrap_or("no reason given"), REASON))
         }
     };
-    Some(JobFacts { name, number, run, state })
+    let changed = job.annotations().get(PREPARE).is_some_and(|made| *made != prepare(table));
+    let stale = changed && !pods.iter().any(|pod| is_of(pod, &name));
+    Some(JobFacts { name, number, run, stale, state })
 }
 
 /// Whether a Job was made so long ago that it should have a pod.

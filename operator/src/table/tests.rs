@@ -52,7 +52,8 @@ fn report(run: &str, stage: Stage) -> Report {
 }
 
 fn job(facts: &Facts, number: i64, state: JobState) -> JobFacts {
-    JobFacts { name: format!("weather-prepare-{number}"), number, run: wanted(facts), state }
+    let (name, run) = (format!("weather-prepare-{number}"), wanted(facts));
+    JobFacts { name, number, run, stale: false, state }
 }
 
 /// The table with its epochs 1 to `count` made from its present source.
@@ -271,6 +272,22 @@ fn rows_of_a_config_map_that_do_not_fit_wait_for_a_change() {
     let plan = decide(&facts);
     assert_eq!((plan.action.clone(), plan.again), (Action::None, None));
     assert!(blocked_by(&plan).contains("tried again once spec or source change"));
+}
+
+#[test]
+fn a_job_whose_pod_was_refused_is_replaced_once_its_table_asks_for_something_else() {
+    let mut facts = facts(table("weather"));
+    facts.jobs = vec![job(&facts, 1, JobState::Active)];
+    facts.lacks_pod = true;
+    facts.pod = Some("Job weather-prepare-1 cannot make its pod: exceeded quota".into());
+    let plan = decide(&facts);
+    assert_eq!((plan.action.clone(), plan.again), (Action::None, Some(Duration::from_secs(5))));
+    assert!(blocked_by(&plan).contains("exceeded quota"));
+    let (degraded, reason, message) = condition(&plan.status, ConditionType::Degraded);
+    assert_eq!((degraded.as_str(), reason.as_str()), ("True", "PodRefused"), "{message}");
+    facts.table.status = Some(plan.status);
+    facts.jobs[0].stale = true;
+    assert_eq!(decide(&facts).action, Action::Stop("weather-prepare-1".into()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
 use opaque_crds::cluster::{ImagePullPolicy, PodTemplate};
-use opaque_crds::table::{Compression, Format};
+use opaque_crds::table::{Compression, Format, PrepareResources};
 use opaque_crds::{OpaqueCluster, OpaqueTable, names};
 use serde_json::{Map, Value, json};
 
@@ -19,6 +19,10 @@ const CONTAINER: &str = "prepare";
 const SOURCE: &str = "/etc/opaque/source";
 /// Where pods find their token.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Resources of a Job that its table says nothing about: name, request, limit.
+const RESOURCES: [(&str, &str, &str); 2] = [("cpu", "100m", "4"), ("memory", "256Mi", "8Gi")];
+/// Largest source of a table whose `maxSourceSize` breaks its rule.
+const MAX_SOURCE_MIB: u64 = 65_536;
 /// User and group of our images.
 const USER: i64 = 65532;
 /// Fields of `podTemplate.spec` that say where a pod may run and what it mounts; the rest of it is about
@@ -64,11 +68,6 @@ pub(super) fn template(
     env.extend(ours);
     let mut env_from = array(node.remove("envFrom"));
     env_from.extend(credentials(table, cluster));
-    let mut resources = node.remove("resources").unwrap_or_else(|| json!({}));
-    // Limits of a node are about its share of the tables, and a Job holds the whole of one.
-    resources.as_object_mut().map(|resources| resources.remove("limits"));
-    merge(&mut resources, "requests", json!({"cpu": "100m", "memory": "256Mi"}));
-
     let mut spec: Map<String, Value> = pod.other.into_iter().collect();
     let container = json!({
         "name": CONTAINER,
@@ -78,7 +77,7 @@ pub(super) fn template(
         "args": arguments(table, cluster, start),
         "env": env,
         "envFrom": env_from,
-        "resources": resources,
+        "resources": resources(&table.spec.prepare.resources),
         "volumeMounts": all([mounts, our_mounts(table)]),
         // What it says last is what `kubectl describe` shows of it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -146,6 +145,7 @@ fn arguments(table: &OpaqueTable, cluster: &OpaqueCluster, start: &Start) -> Vec
         format!("--format={format}"),
         format!("--compression={compression}"),
         format!("--retain={}", spec.retain_epochs),
+        format!("--max-source-mib={}", spec.prepare.max_source_mib().unwrap_or(MAX_SOURCE_MIB)),
         format!("--report=kubernetes://{namespace}/{}", names::prepare(&table_name)),
         format!("--run={}", start.run),
     ];
@@ -257,13 +257,18 @@ fn all<const N: usize>(lists: [Vec<Value>; N]) -> Vec<Value> {
     lists.into_iter().flatten().collect()
 }
 
-/// Sets those fields of `defaults` that `value` lacks under `key`.
-fn merge(value: &mut Value, key: &str, defaults: Value) {
-    let Some(fields) = value.as_object_mut() else { return };
-    let target = fields.entry(key).or_insert_with(|| json!({}));
-    if let (Some(target), Value::Object(defaults)) = (target.as_object_mut(), defaults) {
-        for (name, value) in defaults {
-            target.entry(name).or_insert(value);
+/// Requests and limits of the container. A request without a default of ours below a limit of the table's is left to
+/// Kubernetes, which takes the limit.
+fn resources(wanted: &PrepareResources) -> Value {
+    let PrepareResources { requests, limits } = wanted;
+    let (mut asked, mut bounds) = (requests.clone(), limits.clone());
+    for (name, request, limit) in RESOURCES {
+        if !limits.contains_key(name) {
+            asked.entry(name.into()).or_insert_with(|| request.into());
         }
+        // Of a request that may be larger nobody knows a good limit, but for the request itself.
+        let limit = requests.get(name).map_or(limit, String::as_str);
+        bounds.entry(name.into()).or_insert_with(|| limit.to_owned());
     }
+    json!({"requests": asked, "limits": bounds})
 }

@@ -36,6 +36,7 @@ fn the_command_line_is_that_of_the_decision() {
         "--format=csv",
         "--compression=none",
         "--retain=3",
+        "--max-source-mib=65536",
         "--report=kubernetes://ns/weather-prepare",
         "--run=abc",
         "--keep=3,4",
@@ -124,6 +125,41 @@ fn where_nodes_may_run_and_what_they_mount_holds_for_jobs() {
     let mounts = container["volumeMounts"].as_array().unwrap().iter();
     let names: Vec<_> = mounts.map(|mount| mount["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["data", "prepare-api", "prepare-tmp", "prepare-source"]);
-    assert_eq!(container["resources"], json!({"requests": {"memory": "2Gi", "cpu": "100m"}}));
+    // What a node takes is for its share of all tables.
+    assert_eq!(container["resources"]["requests"], json!({"cpu": "100m", "memory": "256Mi"}));
     assert!(container["env"].to_string().contains("HTTPS_PROXY"));
+}
+
+#[test]
+fn a_job_takes_what_its_table_says() {
+    let resources = |said: Value| {
+        let mut table = table("weather");
+        table.spec.prepare.resources = serde_json::from_value(said).unwrap();
+        container(&build(&table, &cluster()))["resources"].clone()
+    };
+    // A quota for requests or limits of the namespace takes no container without both.
+    let usual = json!({
+        "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "4", "memory": "8Gi"},
+    });
+    assert_eq!(resources(json!({})), usual);
+    // A limit may be below the usual request, and a request above the usual limit.
+    let small = resources(json!({"limits": {"memory": "128Mi"}}));
+    assert_eq!(small["requests"], json!({"cpu": "100m"}));
+    assert_eq!(small["limits"], json!({"cpu": "4", "memory": "128Mi"}));
+    let large = resources(json!({"requests": {"memory": "16Gi", "example.com/gpu": "1"}}));
+    assert_eq!(large["limits"], json!({"cpu": "4", "memory": "16Gi"}));
+    assert_eq!(large["requests"]["example.com/gpu"], "1");
+}
+
+#[test]
+fn a_job_has_a_time_and_a_largest_source() {
+    let mut table = table("weather");
+    let deadline =
+        |table: &OpaqueTable| build(table, &cluster()).job.spec.unwrap().active_deadline_seconds;
+    assert_eq!(deadline(&table), Some(6 * 60 * 60));
+    table.spec.prepare.timeout = "1h30m".into();
+    table.spec.prepare.max_source_size = "2Ti".into();
+    assert_eq!(deadline(&table), Some(5400));
+    let arguments = container(&build(&table, &cluster()))["args"].to_string();
+    assert!(arguments.contains("--max-source-mib=2097152"), "{arguments}");
 }

@@ -60,7 +60,7 @@ impl Life {
         self.report = None;
         self.retention = (self.table.spec.retain_epochs.try_into().unwrap(), keep);
         let name = format!("job-{number}");
-        self.jobs.push(JobFacts { name, number, run, state: JobState::Active });
+        self.jobs.push(JobFacts { name, number, run, stale: false, state: JobState::Active });
     }
 
     /// A Job that has pods, if only for a moment more, publishes its epoch and removes old ones, as
