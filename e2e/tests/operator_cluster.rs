@@ -70,6 +70,8 @@ async fn a_cluster_is_made_kept_and_explained() -> Result<()> {
     let again = test.operator()?;
     test.settle().await?;
     ensure!(test.versions().await? == before, "a restarted operator has written");
+    again.stop().await;
+    let again = test.an_authority_of_an_earlier_version_is_moved().await?;
     test.everything_is_owned().await?;
     test.what_a_cluster_left_is_adopted_by_the_next().await?;
     test.everything_is_owned().await?;

@@ -25,6 +25,7 @@ mod network_faults;
 mod object_store;
 mod operator_failover;
 mod pods;
+mod refused;
 mod rolling_update;
 mod sources;
 mod support;

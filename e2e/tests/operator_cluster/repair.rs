@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{
@@ -12,6 +12,7 @@ use kube::api::{
 use kube::{Api, ResourceExt};
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 use opaque_e2e::poll::until;
+use opaque_operator::run::Operator;
 use serde_json::{Value, json};
 
 use super::{LIMIT, NAMESPACE, Test, made, operation, truth};
@@ -214,6 +215,37 @@ impl Test {
         let map = self.get::<OpaqueShardMap>("demo").await?;
         let status = json!({"status": {"active": map.spec.map, "uid": map.metadata.uid}});
         self.patch_status::<OpaqueShardMap>("demo", &status).await
+    }
+
+    /// It is as an earlier operator left it; returns the one that has moved it. A Secret of the old name that is somebody
+    /// else's is left alone.
+    pub(super) async fn an_authority_of_an_earlier_version_is_moved(&self) -> Result<Operator> {
+        let (old, new) = (names::earlier_authority("demo"), names::authority("demo"));
+        let secrets = self.api::<Secret>();
+        let authority = secrets.get(&new).await?;
+        let mut earlier = authority.clone();
+        let metadata = &mut earlier.metadata;
+        (metadata.name, metadata.uid, metadata.resource_version) = (Some(old.clone()), None, None);
+        metadata.managed_fields = None;
+        secrets.create(&PostParams::default(), &earlier).await?;
+        secrets.delete(&new, &DeleteParams::default()).await?;
+        let trust = self.get::<ConfigMap>(&names::trust("demo")).await?.data;
+        let operator = self.operator()?;
+        until("the authority is moved", LIMIT, || async {
+            let moved = secrets.get_opt(&new).await?.map(|secret| secret.data);
+            let gone = secrets.get_opt(&old).await?.is_none();
+            Ok((gone && moved == Some(authority.data.clone())).then_some(()))
+        })
+        .await?;
+        let persons: Secret = serde_json::from_value(json!({
+            "metadata": {"name": old}, "stringData": {"ca.crt": "a person's"},
+        }))?;
+        secrets.create(&PostParams::default(), &persons).await?;
+        self.settle().await?;
+        ensure!(secrets.get(&old).await?.metadata.owner_references.is_none(), "it was taken");
+        let now = self.get::<ConfigMap>(&names::trust("demo")).await?.data;
+        ensure!(now == trust, "nodes trust something else");
+        Ok(operator)
     }
 
     /// `kubectl delete --cascade=orphan`, and the same manifest again.
