@@ -23,12 +23,13 @@ mod rollout;
 mod shape;
 mod validate;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ApiResource;
@@ -223,12 +224,15 @@ impl Clusters {
                 results.push(context.apply_raw(&resource, set).await);
             }
         }
-        let mut next = None;
-        if usable {
-            self.replace_pods(context, plan, found).await?;
-            (found.absent, next) = self.absences.explain(context, plan, facts).await?;
+        results.push(self.replace_pods(context, plan, usable, found).await);
+        let mut next = found.refused.is_some().then_some(EVICT_AGAIN);
+        match self.absences.explain(context, plan, facts).await {
+            Ok((absent, again)) => {
+                found.absent = absent;
+                next = [next, again].into_iter().flatten().min();
+            }
+            Err(error) => results.push(Err(error)),
         }
-        next = next.or(found.refused.is_some().then_some(EVICT_AGAIN));
         match self.monitors.reconcile(context, plan).await {
             Ok(again) => next = [next, again].into_iter().flatten().min(),
             Err(error) => results.push(Err(error)),
@@ -240,13 +244,14 @@ impl Clusters {
         Ok(next)
     }
 
-    /// Lets go the pods whose turn it is, if any.
+    /// Lets go the pods whose turn it is, if any; none unless the next one is `usable`.
     async fn replace_pods(
         &self,
         context: &Context,
         plan: &Plan<'_>,
+        usable: bool,
         found: &mut Findings<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Applied, Error> {
         // With the sets as they were just written.
         let facts = Facts::observe(&context.observed, plan.cluster, Timestamp::now())?;
         found.shards = states(plan, &facts);
@@ -256,16 +261,16 @@ impl Clusters {
                 pod.phase = Phase::Gone;
             }
         }
-        let replacement = rollout::plan(&found.shards);
-        for name in &replacement.pods {
-            let Some(pod) = facts.pods.get(name) else { continue };
+        let replacement = found.replacement.insert(rollout::plan(&found.shards));
+        let mut done = Applied::Unchanged;
+        let pods = replacement.pods.iter().filter(|_| usable);
+        for pod in pods.filter_map(|name| facts.pods.get(name)) {
             match self.evictions.evict(context, &plan.name(), pod).await? {
-                Evicted::Gone => {}
+                Evicted::Gone => done = Applied::Written,
                 Evicted::Refused(words) => found.refused = Some(words),
             }
         }
-        found.replacement = Some(replacement);
-        Ok(())
+        Ok(done)
     }
 }
 
@@ -315,17 +320,31 @@ async fn accept(context: &Context, plan: &Plan<'_>) -> Result<(), Error> {
 }
 
 /// Takes over what a cluster of the same name left that was deleted without its objects. What is applied is
-/// taken over by that.
+/// taken over by that. Only by the names that the operator gives: a copy that somebody keeps stays theirs.
 async fn adopt(context: &Context, plan: &Plan<'_>) -> Result<(), Error> {
     let name = plan.name();
     let owned = labels::owned(plan.cluster, name.clone(), labels::of_cluster(&name));
-    context.adopt::<OpaqueShardMap>(&owned, |_| true).await?;
-    context.adopt::<ConfigMap>(&owned, |_| true).await?;
+    let named = |meta: &ObjectMeta, wanted: &str| meta.name.as_deref() == Some(wanted);
+    context.adopt::<OpaqueShardMap>(&owned, |meta| named(meta, &name)).await?;
+    let trust = names::trust(&name);
+    context.adopt::<ConfigMap>(&owned, |meta| named(meta, &trust)).await?;
     // A member's Lease goes with its pod.
     let leader = names::leader_lease(&name);
-    context.adopt::<Lease>(&owned, |meta| meta.name.as_ref() == Some(&leader)).await?;
+    context.adopt::<Lease>(&owned, |meta| named(meta, &leader)).await?;
+    let mut secrets: BTreeSet<String> =
+        (0..plan.shape.shards).map(|shard| names::shard_certificate(&name, shard)).collect();
+    secrets.extend([
+        names::authority(&name),
+        names::earlier_authority(&name),
+        names::server_authority(&name),
+        names::server_certificate(&name),
+    ]);
     // Those of cert-manager never had an owner.
-    context.adopt::<Secret>(&owned, |meta| !certificates::is_of_cert_manager(meta)).await
+    let ours = |meta: &ObjectMeta| {
+        meta.name.as_ref().is_some_and(|name| secrets.contains(name))
+            && !certificates::is_of_cert_manager(meta)
+    };
+    context.adopt::<Secret>(&owned, ours).await
 }
 
 async fn certificates(context: &Context, plan: &Plan<'_>) -> Result<CertificateState, Error> {

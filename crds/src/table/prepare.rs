@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Prepare {
-    /// Resources of the Job's container.
+    /// Requests and limits of the Job's container. Without either, 100m of a core and 256Mi are requested, with limits of 4
+    /// cores and 8Gi, so that a quota of the namespace for requests or limits takes the Job. Where only a request or only
+    /// a limit is given, it is both. Half of the memory is for rows.
     #[serde(default)]
     pub resources: PrepareResources,
 
@@ -60,8 +62,7 @@ impl Prepare {
     }
 }
 
-/// Requests and limits of a container. What is left out is 100m of a core and 256Mi requested, with limits of 4 cores
-/// and 8Gi, so that a quota of the namespace for requests or limits takes the Job. Half of the memory is for rows.
+/// Requests and limits of a container; what is left out has defaults ([`Prepare::resources`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrepareResources {

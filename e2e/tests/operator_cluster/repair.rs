@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
     PostParams,
@@ -264,6 +265,14 @@ impl Test {
                 api.patch(&object.name_any(), &PatchParams::default(), &alone).await?;
             }
         }
+        // A person's copy of a key has the labels, too: it must not be deleted with the cluster.
+        let mut copy = authority.clone();
+        copy.metadata = ObjectMeta {
+            name: Some("copy".into()),
+            labels: copy.metadata.labels.take(),
+            ..ObjectMeta::default()
+        };
+        self.api::<Secret>().create(&PostParams::default(), &copy).await?;
         self.settle().await?;
         let mut again = OpaqueCluster::new("demo", spec);
         again.metadata.labels = metadata.labels;
@@ -275,7 +284,7 @@ impl Test {
                 object.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
             };
             for (key, object) in &objects {
-                ensure!(owned(object), "{key} is not adopted");
+                ensure!(owned(object) || key == "Secret copy", "{key} is not adopted");
             }
             Ok(Some(()))
         })
@@ -292,6 +301,9 @@ impl Test {
         ensure!(self.pods().await? == pods, "pods were replaced");
         let now = self.get::<Secret>(&names::authority("demo")).await?;
         ensure!(now.data == authority.data, "the authority is another one");
+        let copy = self.get::<Secret>("copy").await?;
+        ensure!(copy.metadata.owner_references.is_none(), "a person's copy was taken");
+        self.api::<Secret>().delete("copy", &DeleteParams::default()).await?;
         Ok(())
     }
 

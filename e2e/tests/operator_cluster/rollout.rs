@@ -37,7 +37,7 @@ impl Test {
         Ok(())
     }
 
-    /// A hotfix by hand while the cluster was paused: the sets make pods of it, and nobody replaces any.
+    /// Somebody edits the templates while the cluster is paused. The operator puts them back, and replaces no pod.
     pub(super) async fn an_edited_template_is_put_back_and_replaces_no_pod(&self) -> Result<()> {
         self.pause().await?;
         let pods = self.pods().await?;
@@ -100,7 +100,7 @@ impl Test {
         self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "bad:1"}})).await?;
         let pods = self.goes_alone(pods, "demo-shard-0-1").await?;
         self.image_of(1, "mirror.example/bad:1").await?;
-        // It never becomes ready. And nobody applies again what will be rewritten again.
+        // That pod never becomes ready, and the operator does not apply the rewritten sets again.
         self.settle().await?;
         let (writes, versions) = (self.metrics.requests().1, self.versions().await?);
         tokio::time::sleep(QUIET).await;

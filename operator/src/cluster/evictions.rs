@@ -68,9 +68,9 @@ impl Evictions {
         let params = EvictParams { delete_options, post_options: PostParams::default() };
         match api.evict(&name, &params).await {
             Ok(_) => {}
-            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {}
-            // 429: a budget does not allow it. 500: there are several budgets.
-            Err(kube::Error::Api(status)) if [429, 500].contains(&status.code) => {
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Evicted::Gone),
+            // 409: it is another by now. 429: a budget does not allow it. 500: there are several budgets.
+            Err(kube::Error::Api(status)) if [409, 429, 500].contains(&status.code) => {
                 let words = format!(
                     "the API server does not let pod {name} be replaced: {}",
                     status.message

@@ -30,7 +30,7 @@ pub(super) struct Findings<'a> {
     /// Whether `shape` was accepted: before, it is only wanted.
     pub(super) accepted: bool,
     pub(super) shards: Vec<ShardState>,
-    /// None while paused.
+    /// Which pods are replaced; none while paused, and while the spec is invalid.
     pub(super) replacement: Option<Replacement>,
     /// Why the API server did not let a pod be replaced.
     pub(super) refused: Option<String>,

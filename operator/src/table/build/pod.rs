@@ -257,8 +257,9 @@ fn all<const N: usize>(lists: [Vec<Value>; N]) -> Vec<Value> {
     lists.into_iter().flatten().collect()
 }
 
-/// Requests and limits of the container. A request without a default of ours below a limit of the table's is left to
-/// Kubernetes, which takes the limit.
+/// Requests and limits of the container. Where the table gives only one of the two for a resource, our default for
+/// the other might contradict it: a request without a limit is its own limit, and a limit without a request is left
+/// to Kubernetes, which makes it the request too.
 fn resources(wanted: &PrepareResources) -> Value {
     let PrepareResources { requests, limits } = wanted;
     let (mut asked, mut bounds) = (requests.clone(), limits.clone());
@@ -266,7 +267,6 @@ fn resources(wanted: &PrepareResources) -> Value {
         if !limits.contains_key(name) {
             asked.entry(name.into()).or_insert_with(|| request.into());
         }
-        // Of a request that may be larger nobody knows a good limit, but for the request itself.
         let limit = requests.get(name).map_or(limit, String::as_str);
         bounds.entry(name.into()).or_insert_with(|| limit.to_owned());
     }
