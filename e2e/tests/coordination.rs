@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use opaque_crds::{OpaqueShardMap, definitions};
@@ -60,6 +61,7 @@ fn member(node: &str) -> MemberRecord {
         tables: [].into(),
         missing: [].into(),
         unreachable: Vec::new(),
+        store: None,
         probes: [].into(),
     }
 }
@@ -343,6 +345,12 @@ async fn members_come_and_go_and_damage_is_passed_over() -> Result<()> {
     let leases: Api<Lease> = Api::namespaced(control_plane.client()?, "default");
     let owners = leases.get("b").await?.metadata.owner_references.unwrap();
     assert_eq!((owners[0].kind.as_str(), owners[0].name.as_str()), ("Pod", "pod"));
+    // A pod of the same name has left it: it would go with that pod.
+    let left = [OwnerReference { uid: "earlier".to_owned(), ..owners[0].clone() }];
+    let left = json!({"metadata": {"ownerReferences": left}});
+    leases.patch("b", &PatchParams::default(), &Patch::Merge(left)).await?;
+    two.heartbeat(&changed).await?;
+    assert_eq!(leases.get("b").await?.metadata.owner_references.unwrap(), owners);
     let damage = json!({"metadata": {"annotations": {"opaque.dev/member": "{\"node\": 5}"}}});
     leases.patch("b", &PatchParams::default(), &Patch::Merge(damage)).await?;
     // One damaged record takes no other away.

@@ -43,6 +43,10 @@ pub struct Args {
     /// Object store: a directory or a file:// URL.
     #[arg(long, value_name = "DIR|URL")]
     pub store: String,
+    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY; read again whenever it
+    /// changes. A variable of the environment holds whatever a file says.
+    #[arg(long, value_name = "DIR")]
+    pub store_credentials: Option<PathBuf>,
     /// What the nodes agree through: a directory, or kubernetes://NAMESPACE/CLUSTER.
     #[arg(long, value_name = "DIR|URL")]
     pub coordination: String,
@@ -117,7 +121,7 @@ pub struct Args {
     pub activation_deadline_s: u64,
     /// Longest that a proposed epoch may wait for a shard that has not loaded it, in seconds; then the
     /// leader rejects it for good. Far longer than clients wait: a pod may have to be scheduled first,
-    /// and then load everything.
+    /// and then load everything. Time in which the store cannot be read does not count.
     #[arg(long, env = "OPAQUE_PREPARE_DEADLINE_S", default_value_t = 1800)]
     pub prepare_deadline_s: u64,
     /// How often the leader asks each table a question whose answer is known, in seconds; 0 for never.
@@ -184,6 +188,8 @@ pub struct Config {
     pub peer_address: String,
     /// Object store.
     pub store: String,
+    /// Folder of the store's credentials.
+    pub store_credentials: Option<PathBuf>,
     /// What the nodes agree through.
     pub coordination: Backend,
     /// Where health, readiness and metrics are served.
@@ -249,6 +255,7 @@ impl TryFrom<Args> for Config {
             client_address,
             peer_address,
             store,
+            store_credentials,
             coordination,
             admin_listen,
             drain_delay_s,
@@ -306,6 +313,7 @@ impl TryFrom<Args> for Config {
             client_address: client_address.unwrap_or_else(|| client_listen.to_string()),
             peer_address: peer_address.unwrap_or_else(|| peer_listen.to_string()),
             store,
+            store_credentials,
             coordination: coordination.parse()?,
             admin_listen,
             drain_delay: Duration::from_secs(drain_delay_s),

@@ -40,7 +40,7 @@ use tokio::sync::watch;
 
 use crate::placement::{ShardId, Shards};
 
-pub use decision::{Elapsed, Policy, Step, alive, covered, next_step, serving};
+pub use decision::{Elapsed, Policy, Step, alive, covered, next_step, serving, waits_for_store};
 pub use error::CoordinationError;
 pub use file::FileCoordination;
 pub use kubernetes::{KubernetesCoordination, Pod};
@@ -268,6 +268,9 @@ pub struct MemberRecord {
     /// Shards of which it reaches no replica.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<ShardId>,
+    /// Why it cannot read the store at present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// Tables whose probes fail; of the leader alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, FailedProbe>,

@@ -24,7 +24,7 @@ use self::config::Config;
 use self::failure::Failure;
 use self::report::{Report, Reporter};
 use crate::coordination::UnixMillis;
-use crate::store::{Settings, Store, Writer};
+use crate::store::{Credentials, Store, Writer};
 
 /// How long cleaning up may take after a signal; a pod has 30 s in all.
 const CLEAN_UP: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ pub enum Outcome {
 /// When the Lease of `--report` cannot be read or written, so that nobody would learn of the end.
 pub async fn run(
     config: Config,
-    settings: Settings,
+    credentials: Credentials,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<(Outcome, Report)> {
     let reporter = Reporter::start(config.report.as_ref(), &config.run).await?;
@@ -57,10 +57,10 @@ pub async fn run(
         incarnation: format!("{}/{:016x}", config.run, rand::random::<u64>()),
     };
     let made = tokio::select! {
-        made = make::make(&config, &settings, &writer, reporter.progress()) => made,
+        made = make::make(&config, &credentials, &writer, reporter.progress()) => made,
         () = stop => {
             tracing::info!("stopping");
-            stopped(&config, &settings).await
+            stopped(&config, &credentials).await
         }
         () = reporter.superseded() => Err(Failure::Superseded),
     };
@@ -81,9 +81,9 @@ pub async fn run(
 }
 
 /// After a signal: removes what the run has written so far, unless it is published by now.
-async fn stopped(config: &Config, settings: &Settings) -> Result<make::Done, Failure> {
+async fn stopped(config: &Config, credentials: &Credentials) -> Result<make::Done, Failure> {
     let cleaning = async {
-        let store = Store::open_with(&config.store, settings)?;
+        let store = Store::open_with(&config.store, credentials.clone())?;
         let cleaner =
             Writer { node: WRITER.to_owned(), incarnation: format!("{}/stop", config.run) };
         let (now, hour) = (UnixMillis::now(), Duration::from_secs(3600));

@@ -12,6 +12,7 @@ mod prepare;
 mod probe;
 mod reach;
 mod readiness;
+mod store;
 mod turn;
 mod turned_away;
 
@@ -96,6 +97,7 @@ impl Lifecycle {
             self.mend(stop.clone()),
             self.retire(stop.clone()),
             self.watch_reach(stop.clone()),
+            self.watch_store(stop.clone()),
             self.lead(self.retiring.clone()),
         );
         if let Err(error) = self.coordination.leave(&self.config.name).await {

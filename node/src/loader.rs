@@ -119,6 +119,11 @@ impl Loader {
         }
     }
 
+    /// The store that it loads from.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Every table of a map, planned, admitted and loaded.
     ///
     /// # Errors

@@ -53,6 +53,7 @@ impl ReplicaState {
             tables: [].into(),
             missing: [].into(),
             unreachable: Vec::new(),
+            store: None,
             probes: BTreeMap::new(),
         };
         Self {
@@ -235,6 +236,17 @@ impl ReplicaState {
         let mut record = self.lock();
         if record.unreachable != shards {
             record.unreachable = shards;
+            drop(record);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Notes why the store cannot be read, or that it can.
+    pub fn store(&self, trouble: Option<String>) {
+        let trouble = trouble.map(|trouble| trouble.chars().take(REASON).collect());
+        let mut record = self.lock();
+        if record.store != trouble {
+            record.store = trouble;
             drop(record);
             self.changed.notify_one();
         }

@@ -38,7 +38,7 @@ use crate::pool::CpuPool;
 use crate::registry::Registry;
 use crate::replica::ReplicaState;
 use crate::service::{QueryService, ShardService};
-use crate::store::{Store, Writer};
+use crate::store::{self, Credentials, Store, Writer};
 use crate::tls::{self, Gate, Material, Settings, Tls, accept};
 
 /// Age from which a connection of a peer takes no more calls.
@@ -91,7 +91,9 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     SysRng.try_fill_bytes(&mut incarnation)?;
     let incarnation = format!("{:016x}", u64::from_le_bytes(incarnation));
     let writer = Writer { node: config.name.clone(), incarnation };
-    let store = Store::open(&config.store)?;
+    let credentials =
+        Credentials::new(store::Settings::from_env(), config.store_credentials.clone());
+    let store = Store::open_with(&config.store, credentials)?;
     let coordination = open_coordination(&config).await?;
 
     let limit = Limit::detect(config.memory_limit);

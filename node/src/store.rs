@@ -19,6 +19,7 @@
 //! before a byte is used; errors name the object and what is wrong with it.
 
 mod bucket;
+mod credentials;
 mod digest;
 mod epochs;
 pub(crate) mod error;
@@ -32,6 +33,7 @@ use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use bucket::LiveBucket;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
@@ -40,8 +42,10 @@ use object_store::prefix::PrefixStore;
 use object_store::{
     Error as ObjectError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
+use tokio::sync::watch;
 
 pub use bucket::{Location, Settings};
+pub use credentials::Credentials;
 pub use digest::{Digest, DigestError};
 pub use epochs::Writer;
 pub use error::StoreError;
@@ -55,30 +59,35 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     /// The root, if the objects are files on this machine.
     local: Option<PathBuf>,
+    /// Why nothing can be read; never anything but none where the store is no bucket.
+    trouble: watch::Receiver<Option<String>>,
 }
 
 impl Store {
     /// Opens the store at a URL: a path, absolute or not, or `file:///path`, whose directory is made if
     /// it is not there; or `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`, with
-    /// credentials and endpoint from the environment.
+    /// credentials and endpoint from this process's variables.
     ///
     /// # Errors
     /// [`StoreError::Url`]. A bucket that cannot be used is found by the first request.
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        Self::open_with(url, &Settings::from_env())
+        Self::open_with(url, Settings::from_env())
     }
 
-    /// As [`open`](Self::open), with settings of the caller's.
-    pub fn open_with(url: &str, settings: &Settings) -> Result<Self, StoreError> {
+    /// As [`open`](Self::open), with the caller's credentials.
+    pub fn open_with(url: &str, credentials: impl Into<Credentials>) -> Result<Self, StoreError> {
         if let Some(location) = Location::parse(url) {
             let shown = if url.contains('@') { "<redacted>" } else { url };
             let refused = |reason| StoreError::Url { url: shown.to_owned(), reason };
             let location = location.map_err(refused)?;
-            let bucket = location.open(settings).map_err(refused)?;
-            return Ok(Self::new(match location.path().as_ref() {
-                "" => bucket,
-                prefix => Arc::new(PrefixStore::new(bucket, prefix)),
-            }));
+            let prefix = location.path().clone();
+            let bucket = LiveBucket::open(location, credentials.into()).map_err(refused)?;
+            let trouble = bucket.trouble();
+            let objects: Arc<dyn ObjectStore> = match prefix.as_ref() {
+                "" => Arc::new(bucket),
+                _ => Arc::new(PrefixStore::new(bucket, prefix)),
+            };
+            return Ok(Self { objects, local: None, trouble });
         }
         let refused = |reason: String| StoreError::Url { url: url.to_owned(), reason };
         let path = match url.split_once("://") {
@@ -102,12 +111,27 @@ impl Store {
             .map_err(|error| refused(error.to_string()))?
             .with_automatic_cleanup(true)
             .with_fsync(true);
-        Ok(Self { objects: Arc::new(files), local: Some(root) })
+        Ok(Self { local: Some(root), ..Self::new(Arc::new(files)) })
     }
 
     /// A store over any backend that can create an object only if it is not there.
     pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, local: None }
+        Self { objects, local: None, trouble: watch::Sender::new(None).subscribe() }
+    }
+
+    /// Why nothing can be read from the bucket at present, as the last request found; none while it works, and
+    /// always where the store is no bucket.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
+    }
+
+    /// Asks for a list of what is there, for [`trouble`](Self::trouble) to be true. Nothing where the store is
+    /// no bucket.
+    pub async fn try_reading(&self) {
+        if self.local.is_none() {
+            // What comes of it is noted on the way.
+            let _ = self.folders(&Path::from("tables")).await;
+        }
     }
 
     /// Creates an object that must not be there yet.

@@ -23,6 +23,7 @@ mod error;
 mod foreign;
 mod issuance;
 mod leaf;
+mod members;
 mod own;
 mod plan;
 mod revocation;

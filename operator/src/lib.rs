@@ -37,6 +37,7 @@ pub mod context;
 pub mod controller;
 pub mod error;
 pub mod labels;
+mod life;
 pub mod metrics;
 pub mod observe;
 pub mod pod;

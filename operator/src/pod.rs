@@ -8,8 +8,8 @@ mod overlay;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile,
-    EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, KeyToPath, ObjectFieldSelector,
-    PodSecurityContext, ProjectedVolumeSource, SeccompProfile, SecretEnvSource, SecurityContext,
+    EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath, ObjectFieldSelector, PodSecurityContext,
+    ProjectedVolumeSource, SeccompProfile, SecretVolumeSource, SecurityContext,
     ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -19,6 +19,10 @@ pub use overlay::{OverlayError, merge_pod};
 
 /// User and group of every program in Opaque's images.
 const USER: i64 = 65532;
+/// Volume of the store's credentials.
+const STORE: &str = "store-credentials";
+/// Where the store's credentials lie.
+pub const STORE_DIR: &str = "/etc/opaque/store";
 /// Where the kubelet puts the token of a ServiceAccount.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How long a token is valid; the kubelet renews it long before.
@@ -86,14 +90,20 @@ pub fn store_environment(storage: &Storage) -> Vec<EnvVar> {
     environment
 }
 
-/// The store's credentials: each key of the Secret is a variable.
-pub fn store_credentials(storage: &Storage) -> Option<Vec<EnvFromSource>> {
-    storage.secret_ref.as_ref().map(|secret| {
-        vec![EnvFromSource {
-            secret_ref: Some(SecretEnvSource { name: secret.name.clone(), optional: Some(false) }),
-            ..EnvFromSource::default()
-        }]
-    })
+/// Volume and mount of the store's credentials: each key of the Secret is a file, which programs read again when
+/// the Secret changes. Variables would stay those of the pod's start.
+pub fn store_credentials(storage: &Storage) -> Option<(Volume, VolumeMount)> {
+    let secret = storage.secret_ref.as_ref()?;
+    let volume = Volume {
+        name: STORE.into(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.name.clone()),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    Some((volume, mount(STORE, STORE_DIR)))
 }
 
 /// A variable with a value.

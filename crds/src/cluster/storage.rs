@@ -32,7 +32,8 @@ pub struct Storage {
     pub url: String,
 
     /// Secret whose keys are the store's credentials, named as the store's own environment variables
-    /// (`AWS_ACCESS_KEY_ID`, ...). Absent: the identity of the pods' ServiceAccount.
+    /// (`AWS_ACCESS_KEY_ID`, ...). Pods read it again when it changes; a variable that `podTemplate` sets holds
+    /// whatever it says. Absent: the identity of the pods' ServiceAccount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalReference>,
 

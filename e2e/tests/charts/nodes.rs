@@ -171,6 +171,7 @@ fn member(node: &str) -> MemberRecord {
         tables: [].into(),
         missing: [].into(),
         unreachable: Vec::new(),
+        store: None,
         preparing: None,
         probes: [].into(),
     }

@@ -10,6 +10,7 @@ mod cert_manager;
 mod certificate_authority_change;
 mod certificate_renewal;
 mod certificate_revocation;
+mod credentials;
 mod cut_off;
 mod deletion;
 mod drain;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use opaque_node::job::config::{Args, Config};
 use opaque_node::job::{self, Outcome};
-use opaque_node::store::Settings;
+use opaque_node::store::{Credentials, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -40,7 +40,9 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         let stop = async {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         };
-        job::run(config, Settings::from_env(), stop).await
+        let folder = config.store_credentials.clone();
+        let credentials = Credentials::new(Settings::from_env(), folder);
+        job::run(config, credentials, stop).await
     });
     // A thread that reads or computes sees that nobody waits for it, or ends with the process.
     runtime.shutdown_background();

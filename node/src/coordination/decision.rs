@@ -40,7 +40,8 @@ impl Policy {
     }
 }
 
-/// How long a proposal has waited, by the leader's own clock.
+/// How long a proposal has waited for its nodes, by the leader's own clock: without the time in which it
+/// [waited for the store](waits_for_store).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Elapsed {
     /// Since it was proposed.
@@ -115,6 +116,29 @@ pub fn covered(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Durati
         .map(|member| member.shard)
         .collect();
     map.shards.ids().all(|shard| prepared.contains(&shard))
+}
+
+/// Whether a shard waits for the store: none of its live replicas has prepared `map`, and one of those that
+/// still may cannot read the store. Such time is no reason to reject what is proposed.
+pub fn waits_for_store(
+    map: &Map,
+    members: &[MemberRecord],
+    now: UnixMillis,
+    ttl: Duration,
+) -> bool {
+    let has_failed = |member: &MemberRecord| {
+        member.failed.as_ref().is_some_and(|failed| failed.generation == map.generation)
+    };
+    map.shards.ids().any(|shard| {
+        let mut waiting = false;
+        for member in alive(members, now, ttl).filter(|member| member.shard == shard) {
+            if member.prepared_generation == map.generation {
+                return false;
+            }
+            waiting |= member.store.is_some() && !has_failed(member);
+        }
+        waiting
+    })
 }
 
 /// What the leader does about the proposed map, which has [waited](Elapsed) for so long.

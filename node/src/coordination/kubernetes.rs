@@ -204,15 +204,15 @@ impl Coordination for KubernetesCoordination {
         let unwritable =
             |error: serde_json::Error| api_error(object(), kube::Error::SerdeError(error));
         let origin = self.origin.get();
-        let origin = origin.as_deref();
-        let renewal = member::renewal(member, origin, MEMBER_TTL).map_err(unwritable)?;
+        let (origin, owner) = (origin.as_deref(), self.owner.as_ref());
+        let renewal = member::renewal(member, origin, owner, MEMBER_TTL).map_err(unwritable)?;
         let params = PatchParams::default();
         let patch = Patch::Merge(&renewal);
         let answer = timeout(REQUEST, self.leases.patch(&member.node, &params, &patch)).await;
         match answer {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
-                let (cluster, owner) = (&self.cluster, self.owner.as_ref());
+                let cluster = &self.cluster;
                 let lease = member::lease(member, cluster, origin, owner, MEMBER_TTL)
                     .map_err(unwritable)?;
                 let params = PostParams::default();

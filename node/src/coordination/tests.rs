@@ -38,6 +38,7 @@ pub(super) fn member(node: &str) -> MemberRecord {
         tables: [].into(),
         missing: [].into(),
         unreachable: Vec::new(),
+        store: None,
         probes: [].into(),
     }
 }

@@ -1,7 +1,7 @@
 //! Command line of `opaque-prepare`, and the validated configuration made of it once.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -20,6 +20,10 @@ pub struct Args {
     /// Object store: s3://, gs://, az://, file:// or a directory.
     #[arg(long, value_name = "URL|DIR")]
     pub store: String,
+    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY; read again whenever it
+    /// changes. A variable of the environment holds whatever a file says.
+    #[arg(long, value_name = "DIR")]
+    pub store_credentials: Option<PathBuf>,
     /// The table's name in SQL.
     #[arg(long)]
     pub table: String,
@@ -95,6 +99,8 @@ pub struct LeaseName {
 pub struct Config {
     /// Object store.
     pub store: String,
+    /// Folder of the store's credentials.
+    pub store_credentials: Option<PathBuf>,
     /// The table's name in SQL.
     pub table: String,
     /// Where the rows are.
@@ -129,6 +135,7 @@ impl TryFrom<Args> for Config {
     fn try_from(args: Args) -> Result<Self, ConfigError> {
         let Args {
             store,
+            store_credentials,
             table,
             source,
             format,
@@ -154,6 +161,7 @@ impl TryFrom<Args> for Config {
         let run = run.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
         Ok(Self {
             store,
+            store_credentials,
             table,
             source,
             format,

@@ -18,7 +18,7 @@ use super::report::{Progress, Stage};
 use super::source::{self, Source};
 use crate::coordination::UnixMillis;
 use crate::prepare::{self, Load};
-use crate::store::{Manifest, Settings, Store, StoreError, Writer};
+use crate::store::{Credentials, Manifest, Settings, Store, StoreError, Writer};
 
 /// Memory that a row takes beside its bytes.
 const ROW_OVERHEAD: usize = 64;
@@ -39,13 +39,13 @@ pub(super) struct Done {
 /// Makes the epoch of this run, unless it is there already.
 pub(super) async fn make(
     config: &Config,
-    settings: &Settings,
+    credentials: &Credentials,
     writer: &Writer,
     progress: Progress,
 ) -> Result<Done, Failure> {
     let schema = schema(&config.table, &config.schema)?;
     // The store first: credentials that are wrong show before a large source is read.
-    let store = Store::open_with(&config.store, settings)?;
+    let store = Store::open_with(&config.store, credentials.clone())?;
     if let Some(done) = earlier(&store, &config.table, &config.run).await? {
         tracing::info!(
             epoch = done.epoch,
@@ -54,7 +54,11 @@ pub(super) async fn make(
         return Ok(done);
     }
     let created = UnixMillis::now();
-    let rows = read(config, settings, &schema, progress.clone()).await?;
+    let settings = credentials.settings().map_err(|error| StoreError::Url {
+        url: config.store.clone(),
+        reason: format!("its credentials cannot be read: {error}"),
+    })?;
+    let rows = read(config, &settings, &schema, progress.clone()).await?;
     tracing::info!(table = config.table, rows = rows.len(), "the source is read");
     let rng = StdRng::try_from_rng(&mut SysRng).map_err(internal)?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(config.threads);

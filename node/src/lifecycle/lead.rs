@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::{Lifecycle, RETRY};
 use crate::coordination::{
     CoordinationError, Elapsed, Leadership, Map, Snapshot, Standing, Step, UnixMillis, Waited,
-    covered, next_step,
+    covered, next_step, waits_for_store,
 };
 use crate::coordinator::Replicas;
 use crate::error::NodeError;
@@ -43,12 +43,12 @@ enum Rule {
 /// What a leader remembers of the proposal before it.
 struct Progress {
     generation: u64,
-    /// When this leader first saw it.
-    since: Instant,
-    /// When this leader first saw every shard covered.
-    covered: Option<Instant>,
-    /// How long it had waited then, by the clocks of the leaders before.
-    before: Duration,
+    /// How long it has waited, by the clocks of this leader and those before.
+    waited: Duration,
+    /// When that was counted last.
+    counted: Instant,
+    /// How long it had waited when this leader first saw every shard covered.
+    until_cover: Option<Duration>,
     /// How long it had waited when that was noted last.
     noted: Duration,
     /// Self-tests that failed.
@@ -57,49 +57,56 @@ struct Progress {
     unanswered: Option<Instant>,
 }
 
+/// What a leader sees of the nodes that prepare a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Every shard has a replica that has prepared it.
+    Covered,
+    /// A shard has none, and cannot read the store.
+    StoreAway,
+    /// A shard has none yet.
+    Preparing,
+}
+
 impl Progress {
     fn new(generation: u64, now: Instant) -> Self {
-        let (before, noted) = (Duration::ZERO, Duration::ZERO);
-        let (covered, unanswered) = (None, None);
-        Self { generation, since: now, covered, before, noted, failures: 0, unanswered }
+        let (waited, noted) = (Duration::ZERO, Duration::ZERO);
+        let (until_cover, unanswered) = (None, None);
+        Self { generation, waited, counted: now, until_cover, noted, failures: 0, unanswered }
     }
 
     /// How long the proposal has waited, by the clocks of its leaders: the proposer's clock may be
-    /// another machine's, and this one's may be set. `covers` tells whether every shard is covered,
-    /// `known` is what the leader before has noted.
+    /// another machine's, and this one's may be set. `known` is what the leader before has noted.
     fn elapsed(
         &mut self,
         generation: u64,
-        covers: bool,
+        seen: Seen,
         known: Option<Waited>,
         now: Instant,
     ) -> Elapsed {
         if self.generation != generation {
             *self = Self::new(generation, now);
             let known = known.filter(|waited| waited.generation == generation);
-            self.before = Duration::from_secs(known.map_or(0, |waited| waited.seconds));
-            self.noted = self.before;
+            self.waited = Duration::from_secs(known.map_or(0, |waited| waited.seconds));
+            self.noted = self.waited;
         }
-        if covers {
-            self.covered.get_or_insert(now);
+        if seen != Seen::StoreAway {
+            self.waited = self.waited.saturating_add(now.duration_since(self.counted));
         }
-        let until_cover = self.covered.map(|covered| self.waited(covered));
-        Elapsed { total: self.waited(now), until_cover }
-    }
-
-    /// How long the proposal has waited.
-    fn waited(&self, now: Instant) -> Duration {
-        self.before.saturating_add(now.duration_since(self.since))
+        self.counted = now;
+        if seen == Seen::Covered {
+            self.until_cover.get_or_insert(self.waited);
+        }
+        Elapsed { total: self.waited, until_cover: self.until_cover }
     }
 
     /// What is to be noted for the next leader, if it is time.
-    fn note(&mut self, now: Instant) -> Option<Waited> {
-        let waited = self.waited(now);
-        if waited < self.noted.saturating_add(NOTE) {
+    fn note(&mut self) -> Option<Waited> {
+        if self.waited < self.noted.saturating_add(NOTE) {
             return None;
         }
-        self.noted = waited;
-        Some(Waited { generation: self.generation, seconds: waited.as_secs() })
+        self.noted = self.waited;
+        Some(Waited { generation: self.generation, seconds: self.waited.as_secs() })
     }
 
     /// Counts a self-test that failed; true if the proposal is to be rejected for it.
@@ -226,11 +233,18 @@ impl Lifecycle {
         let proposed = snapshot.proposed.as_ref();
         let now = UnixMillis::now();
         let elapsed = proposed.map_or_else(Elapsed::default, |map| {
-            let covers = covered(map, &snapshot.members, now, policy.member_ttl);
-            progress.elapsed(map.generation, covers, snapshot.waited, Instant::now())
+            let (members, ttl) = (&snapshot.members, policy.member_ttl);
+            let seen = if covered(map, members, now, ttl) {
+                Seen::Covered
+            } else if waits_for_store(map, members, now, ttl) {
+                Seen::StoreAway
+            } else {
+                Seen::Preparing
+            };
+            progress.elapsed(map.generation, seen, snapshot.waited, Instant::now())
         });
         self.state.waits(elapsed.total);
-        if let (Some(_), Some(waited)) = (proposed, progress.note(Instant::now()))
+        if let (Some(_), Some(waited)) = (proposed, progress.note())
             && let Err(error) = self.coordination.note_wait(leadership, waited).await
         {
             // The decision below meets whatever it was, and this will be noted again.
@@ -371,14 +385,26 @@ mod tests {
             until_cover: cover.map(Duration::from_secs),
         };
         let mut progress = Progress::new(0, start);
-        let mut elapsed = |generation, covers, now| progress.elapsed(generation, covers, None, now);
-        assert_eq!(elapsed(2, false, at(10)), waited(0, None));
-        assert_eq!(elapsed(2, false, at(40)), waited(30, None));
-        assert_eq!(elapsed(2, true, at(70)), waited(60, Some(60)));
+        let mut elapsed = |generation, seen, now| progress.elapsed(generation, seen, None, now);
+        assert_eq!(elapsed(2, Seen::Preparing, at(10)), waited(0, None));
+        assert_eq!(elapsed(2, Seen::Preparing, at(40)), waited(30, None));
+        assert_eq!(elapsed(2, Seen::Covered, at(70)), waited(60, Some(60)));
         // A shard that is no longer covered does not begin anew.
-        assert_eq!(elapsed(2, false, at(80)), waited(70, Some(60)));
-        assert_eq!(elapsed(2, true, at(90)), waited(80, Some(60)));
-        assert_eq!(elapsed(3, true, at(90)), waited(0, Some(0)));
+        assert_eq!(elapsed(2, Seen::Preparing, at(80)), waited(70, Some(60)));
+        assert_eq!(elapsed(2, Seen::Covered, at(90)), waited(80, Some(60)));
+        assert_eq!(elapsed(3, Seen::Covered, at(90)), waited(0, Some(0)));
+    }
+
+    #[test]
+    fn time_without_the_store_does_not_count() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut progress = Progress::new(0, start);
+        let mut total = |seen, now| progress.elapsed(2, seen, None, now).total.as_secs();
+        assert_eq!(total(Seen::Preparing, at(0)), 0);
+        assert_eq!(total(Seen::Preparing, at(10)), 10);
+        assert_eq!((total(Seen::StoreAway, at(20)), total(Seen::StoreAway, at(9_000))), (10, 10));
+        assert_eq!(total(Seen::Preparing, at(9_005)), 15, "it is not over when the store is back");
     }
 
     proptest! {
@@ -395,8 +421,8 @@ mod tests {
                 // It looks every second.
                 for second in 0..=seconds {
                     let now = at(passed + second);
-                    counted = progress.elapsed(7, false, noted, now).total.as_secs();
-                    noted = progress.note(now).or(noted);
+                    counted = progress.elapsed(7, Seen::Preparing, noted, now).total.as_secs();
+                    noted = progress.note().or(noted);
                 }
                 passed += seconds;
                 prop_assert!(counted <= passed, "{counted} s of {passed} s");
@@ -405,7 +431,7 @@ mod tests {
             }
             // Another generation begins at zero.
             let mut progress = Progress::new(0, at(passed));
-            let next = progress.elapsed(8, false, noted, at(passed));
+            let next = progress.elapsed(8, Seen::Preparing, noted, at(passed));
             prop_assert_eq!(next.total, Duration::ZERO);
         }
     }

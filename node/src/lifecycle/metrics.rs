@@ -86,9 +86,15 @@ impl fmt::Debug for Outlook {
 impl Collector for Outlook {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Self { state, turned_away, coordination } = self;
-        let unreachable = state.record(UnixMillis::now(), 0).unreachable.len() as u64;
+        let record = state.record(UnixMillis::now(), 0);
+        let unreachable = record.unreachable.len() as u64;
         let gauges = [
             ("unreachable_shards", "Shards of which the node reaches no replica", unreachable),
+            (
+                "store_unreadable",
+                "Whether the object store could not be read when the node last tried, which it does once a minute",
+                u64::from(record.store.is_some()),
+            ),
             (
                 "turned_away",
                 "Whether the node sends clients elsewhere because it does not reach every shard; its own shard answers peers",

@@ -2,6 +2,7 @@
 //! what memory admits, and for as long as it is proposed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
@@ -12,6 +13,9 @@ use crate::error::NodeError;
 use crate::loader::Refusal;
 use crate::placement::ShardId;
 use crate::served::Serving;
+
+/// Longest pause before the store is asked again that could not be read.
+const STORE_RETRY: Duration = Duration::from_secs(10);
 
 /// What came of an attempt to prepare a generation.
 enum Attempt {
@@ -100,7 +104,9 @@ impl Lifecycle {
 
     async fn prepare_in_turn(&self, map: &Map, active: Option<&Map>, given_up: &[Arc<Serving>]) {
         let (generation, since) = (map.generation, Instant::now());
+        let mut away = 0;
         loop {
+            let mut pause = RETRY;
             let said = match self.attempt(map, active, given_up, since).await {
                 Ok(Attempt::Over) => return,
                 Ok(Attempt::NotYet { first }) => {
@@ -111,6 +117,8 @@ impl Lifecycle {
                 }
                 Ok(Attempt::NoRoomYet) => "waiting until older tables leave memory".to_owned(),
                 Err(NodeError::StoreAway(reason)) => {
+                    away += 1;
+                    pause = RETRY.saturating_mul(away).min(STORE_RETRY);
                     tracing::warn!(generation, %reason, "cannot prepare yet");
                     format!("trying again: {reason}")
                 }
@@ -122,7 +130,7 @@ impl Lifecycle {
             };
             self.state.rests();
             self.state.doing(format!("generation {generation}, {said}"));
-            sleep(RETRY).await;
+            sleep(pause).await;
         }
     }
 

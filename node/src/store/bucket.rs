@@ -15,6 +15,10 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
+mod live;
+
+pub(super) use live::LiveBucket;
+
 /// Retries of one request, for about half a minute: longer than a server takes to restart, shorter
 /// than the patience of whoever waits.
 const RETRIES: usize = 8;
@@ -159,7 +163,7 @@ impl Location {
 }
 
 /// Variables that say how a bucket is reached. Their values are not shown.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<String, String>);
 
 impl Settings {
@@ -181,6 +185,14 @@ impl Settings {
         };
         let variables = variables.into_iter().filter(|(name, _)| known(name));
         Self(variables.map(|(name, value)| (name, value.trim().to_owned())).collect())
+    }
+
+    /// These, and those of `others` that these lack.
+    #[must_use]
+    pub(super) fn over(self, others: Self) -> Self {
+        let mut all = others.0;
+        all.extend(self.0);
+        Self(all)
     }
 
     /// The settings for a table's source: variables that begin with `SOURCE_`, and the store's where

@@ -114,16 +114,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the store was out of reach or failed by itself, so that the same may work a moment later.
+    /// Whether the store itself was out of reach, failed or let nobody in, so that the same may work later:
+    /// whoever runs the store or has its credentials can mend it, and it says nothing of what was asked for.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Remote { .. } | Self::Interrupted { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Remote { .. }
+            | Self::Refused { .. }
+            | Self::NoBucket { .. }
+            | Self::Interrupted { .. } => true,
             Self::Url { .. }
             | Self::NotFound { .. }
             | Self::Exists { .. }
             | Self::Full { .. }
-            | Self::Refused { .. }
-            | Self::NoBucket { .. }
             | Self::Io { .. }
             | Self::Corrupt { .. }
             | Self::Abandoned { .. }
@@ -218,6 +221,19 @@ impl Failure {
             said.join(", ")
         };
         Self { kind, detail, remote }
+    }
+
+    /// Why nothing can be read from a store in the network, if that is what it says: without the object,
+    /// whose name may be that of a client's keys.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let Self { kind, detail, remote } = self;
+        match kind {
+            FailureKind::Refused => Some(format!("the store refuses access ({detail})")),
+            FailureKind::NoBucket => Some(format!("the store's bucket does not exist ({detail})")),
+            FailureKind::Unreachable => Some(format!("the store cannot be reached ({detail})")),
+            FailureKind::Other if *remote => Some(format!("the store fails ({detail})")),
+            FailureKind::NotFound | FailureKind::Full | FailureKind::Other => None,
+        }
     }
 }
 

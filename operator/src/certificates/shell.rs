@@ -7,6 +7,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::core::{ApiResource, NamespaceResourceScope, Resource};
@@ -18,7 +19,8 @@ use time::OffsetDateTime;
 use super::CertificateError;
 use super::entropy::System;
 use super::issuance;
-use super::plan::{Contents, Member, Observed, Plan, ROTATE, SERIALS, STEP, Wanted, Write, plan};
+use super::members::members;
+use super::plan::{Contents, Observed, Plan, ROTATE, SERIALS, STEP, Wanted, Write, plan};
 use super::x509::Sensitive;
 use crate::apply::check_owner;
 use crate::context::Context;
@@ -117,7 +119,8 @@ fn state(
     let usable =
         !observed.trust.is_empty() && needed.iter().all(|name| observed.secrets.contains_key(name));
     let until = Duration::try_from(next - now).unwrap_or_default();
-    let next = if ready { until } else { until.min(POLL) };
+    // That time makes a silent pod count no more, nothing tells either.
+    let next = if ready && progress.is_none() { until } else { until.min(POLL) };
     let operations = progress.into_iter().map(|progress| Step {
         name: "CertificateAuthority",
         step: progress.step.into(),
@@ -161,7 +164,7 @@ fn observe(context: &Context, wanted: &Wanted) -> Result<Observed, Error> {
     observed.trust = trust.and_then(|trust| trust.data).unwrap_or_default();
     let pods = context.observed.list::<Pod>(namespace, labels::CLUSTER, cluster);
     let leases = context.observed.list::<Lease>(namespace, labels::CLUSTER, cluster);
-    observed.members = leases.iter().filter_map(|lease| member(lease, &pods)).collect();
+    observed.members = members(&pods, &leases, Timestamp::now());
     Ok(observed)
 }
 
@@ -177,50 +180,6 @@ fn contents(secret: Secret) -> Contents {
 
 fn is_ours(annotation: &str) -> bool {
     [ROTATE, STEP, SERIALS].contains(&annotation)
-}
-
-/// A member whose pod exists; its Lease outlives a pod by the time that the garbage collector takes.
-fn member(lease: &Lease, pods: &[Pod]) -> Option<Member> {
-    if lease.labels().get(labels::LEASE).is_none_or(|role| role != "member") {
-        return None;
-    }
-    let name = lease.name_any();
-    let owner = lease.owner_references().iter().find(|owner| owner.kind == "Pod");
-    let pod = pods.iter().find(|pod| {
-        pod.name_any() == name && owner.is_none_or(|owner| pod.uid().as_ref() == Some(&owner.uid))
-    })?;
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if matches!(phase, Some("Failed" | "Succeeded")) {
-        return None;
-    }
-    let record = lease.annotations().get(labels::MEMBER).map(String::as_str).unwrap_or_default();
-    let record: serde_json::Value = serde_json::from_str(record).unwrap_or_default();
-    let text = |field| record.get(field).and_then(serde_json::Value::as_str).map(str::to_owned);
-    let shard = record.get("shard").and_then(serde_json::Value::as_i64);
-    Some(Member {
-        pod: name,
-        shard: shard.and_then(|shard| i32::try_from(shard).ok()),
-        trust: text("trust"),
-        certificate: text("certificate"),
-        revocation: demands_lists(pod),
-    })
-}
-
-/// Whether a pod's node runs with `--revocation required`, which is also what it does without the option.
-fn demands_lists(pod: &Pod) -> bool {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let mut arguments =
-        containers.filter(|container| container.name == "node").flat_map(|container| {
-            container.command.iter().flatten().chain(container.args.iter().flatten())
-        });
-    while let Some(argument) = arguments.next() {
-        match argument.strip_prefix("--revocation") {
-            Some("") => return arguments.next().is_none_or(|value| value != "none"),
-            Some(value) if value.starts_with('=') => return value != "=none",
-            _ => {}
-        }
-    }
-    true
 }
 
 /// Earlier versions kept the nodes' authority under a name that another cluster may want.

@@ -1,11 +1,10 @@
 //! What is there of a cluster: sets, pods, members, map.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, ServiceAccount};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -20,10 +19,9 @@ use super::rollout::{Phase, PodState, ShardState};
 use super::shape::{Shape, shard_of};
 use crate::error::Error;
 use crate::labels::{self, controller_of};
+use crate::life::{is_ready, is_renewed};
 use crate::observe::Observed;
 
-/// By how much the clocks of machines may differ.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(30);
 /// Label of a pod: the revision of its set that it was made of.
 const REVISION: &str = "controller-revision-hash";
 
@@ -45,6 +43,8 @@ pub(super) struct Member {
     pub(super) missing: BTreeMap<String, String>,
     /// Shards of which it reaches no replica.
     pub(super) unreachable: Vec<i64>,
+    /// Why it cannot read the store.
+    pub(super) store: Option<String>,
     /// Tables whose probes fail; of the leader alone.
     pub(super) probes: BTreeMap<String, FailedProbe>,
 }
@@ -205,16 +205,6 @@ impl Facts {
     }
 }
 
-/// Whether a Lease was renewed not long ago. Clocks of nodes may be off by some seconds.
-fn is_renewed(lease: &LeaseSpec, now: Timestamp) -> bool {
-    let lasts =
-        Duration::from_secs(lease.lease_duration_seconds.unwrap_or(0).unsigned_abs().into());
-    let renewed = lease.renew_time.as_ref().map(|renewed| renewed.0);
-    renewed.is_some_and(|renewed| {
-        renewed.checked_add(lasts + CLOCKS_DIFFER).is_ok_and(|ends| now < ends)
-    })
-}
-
 /// A holder's identity begins with its pod's name; what follows tells apart two lives of it.
 fn pod_of_holder(holder: &str, pods: &BTreeMap<String, Pod>) -> Option<String> {
     let begins = |pod: &&String| {
@@ -247,89 +237,11 @@ fn is_available(set: &StatefulSet, replicas: i32) -> bool {
     set.status.as_ref().is_some_and(|status| status.available_replicas >= Some(replicas))
 }
 
-/// Whether a pod is ready and stays.
-pub(super) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
-}
-
-/// Why a pod does not get going, in Kubernetes' own words; none while nothing is known to be wrong.
-pub(super) fn trouble(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let unscheduled = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-    if let Some(condition) = unscheduled {
-        let message = condition.message.as_deref().unwrap_or("no node was found for it");
-        return Some(format!("cannot be scheduled: {message}"));
-    }
-    let init = status.init_container_statuses.iter().flatten();
-    init.chain(status.container_statuses.iter().flatten()).find_map(trouble_of_container)
-}
-
-fn trouble_of_container(status: &ContainerStatus) -> Option<String> {
-    let waiting = status.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().unwrap_or_default();
-    if matches!(reason, "ContainerCreating" | "PodInitializing" | "") {
-        return None;
-    }
-    // What a crashed program said last is worth more than that it will be started again.
-    let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-    let said = last.and_then(|terminated| terminated.message.as_deref()).and_then(last_line);
-    let message = said.or(waiting.message.as_deref()).unwrap_or_default();
-    Some(format!("container {}: {reason}: {message}", status.name))
-}
-
-fn last_line(text: &str) -> Option<&str> {
-    text.lines().map(str::trim).rfind(|line| !line.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn pod(status: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "demo-shard-0-1"}, "status": status}))
-            .unwrap()
-    }
-
-    #[test]
-    fn a_pod_says_why_it_waits() {
-        let unscheduled = pod(json!({"conditions": [{
-            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
-            "message": "0/1 nodes are available: 1 Insufficient cpu.",
-        }]}));
-        assert!(trouble(&unscheduled).unwrap().contains("Insufficient cpu"));
-        let crashed = pod(json!({"containerStatuses": [{
-            "name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 3,
-            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
-            "lastState": {"terminated": {"exitCode": 1, "message": "starting\nerror: no store\n"}},
-        }]}));
-        let words = trouble(&crashed).unwrap();
-        assert_eq!(words, "container node: CrashLoopBackOff: error: no store");
-        let starting = pod(json!({"containerStatuses": [{
-            "name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"waiting": {"reason": "ContainerCreating"}},
-        }]}));
-        assert_eq!(trouble(&starting), None);
-    }
-
-    #[test]
-    fn a_leader_that_has_not_renewed_is_none() {
-        let lease: LeaseSpec = serde_json::from_value(json!({
-            "renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 8,
-        }))
-        .unwrap();
-        let at = |seconds: i64| Timestamp::from_second(1_767_225_600 + seconds).unwrap();
-        assert!(is_renewed(&lease, at(0)) && is_renewed(&lease, at(-100)));
-        assert!(is_renewed(&lease, at(37)) && !is_renewed(&lease, at(38)));
-        assert!(!is_renewed(&LeaseSpec { renew_time: None, ..lease }, at(0)));
-    }
 
     #[test]
     fn a_pod_is_outdated_by_its_revision_or_its_account() {

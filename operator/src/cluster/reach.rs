@@ -6,8 +6,9 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use super::facts::{Facts, Member, is_ready};
+use super::facts::{Facts, Member};
 use super::rollout::ShardState;
+use crate::life::is_ready;
 
 /// Most shards that a message names for one pod.
 const NAMED: usize = 3;

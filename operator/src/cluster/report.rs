@@ -1,18 +1,21 @@
 //! From what was found to status: a pure function.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use opaque_crds::OpaqueCluster;
 use opaque_crds::cluster::{MissingTable, OpaqueClusterStatus};
 use opaque_crds::status::ConditionType;
 
-use super::facts::{Facts, is_ready, trouble};
+use super::facts::Facts;
 use super::missing::{reported, words};
 use super::reach;
 use super::rollout::{Hold, Replacement, ShardState};
 use super::shape::Shape;
 use crate::certificates::CertificateState;
 use crate::labels;
+use crate::life::{is_ready, trouble};
 use crate::status::{Conditions, Step, Transition, Truth, operations};
 
 /// Bytes of the largest partition, 65,536 rows of 1024 bytes: nothing smaller is worth moving, and of tables of few
@@ -191,6 +194,8 @@ fn degraded(
         conditions.set(type_, true, "ShardMapContradicts", message);
     } else if !troubles.is_empty() {
         conditions.set(type_, true, "PodsNotStarting", some(troubles));
+    } else if let Some(message) = store_trouble(found) {
+        conditions.set(type_, true, "StoreUnavailable", message);
     } else if !found.facts.missing.is_empty() {
         conditions.set(type_, true, "TablesMissing", lacks(found.facts, |_| true));
     } else if let Some(message) = node_failure(found.facts) {
@@ -280,7 +285,8 @@ fn steps(found: &Findings<'_>, troubles: &[String]) -> Vec<Step> {
     }
     if let Some(generation) = proposal(found.facts) {
         let step = format!("Generation {generation}");
-        steps.push(match node_words(found.facts) {
+        let blocked = node_failure(found.facts).or_else(|| store_trouble(found));
+        steps.push(match blocked.or_else(|| node_words(found.facts)) {
             Some(words) => Step::blocked("Activation", step, words),
             None => Step::going("Activation", step),
         });
@@ -359,6 +365,26 @@ fn node_failure(facts: &Facts) -> Option<String> {
         })
         .collect();
     (!fails.is_empty()).then(|| some(&fails))
+}
+
+/// Which pods cannot read the store, and why. What is served goes on being served: it lies in memory.
+fn store_trouble(found: &Findings<'_>) -> Option<String> {
+    let mut pods = BTreeMap::<&str, Vec<&str>>::new();
+    for member in &found.facts.members {
+        if let Some(trouble) = &member.store {
+            pods.entry(trouble).or_default().push(&member.node);
+        }
+    }
+    let (trouble, of) = pods.iter().max_by_key(|(_, of)| of.len())?;
+    let of = some(&of.iter().map(|pod| format!("pod {pod}")).collect::<Vec<_>>());
+    let secret = found.cluster.spec.storage.secret_ref.as_ref();
+    let place = secret.map_or_else(String::new, |secret| {
+        let name = &secret.name;
+        format!(" and Secret {name}, which pods read again within two minutes of its change")
+    });
+    Some(format!(
+        "{of}: {trouble}; what is served goes on, and no new epoch is: check spec.storage{place}"
+    ))
 }
 
 /// What nodes that are not ready say of themselves.

@@ -36,6 +36,7 @@ fn member(node: &str, shard: u32, prepared: u64) -> MemberRecord {
         tables: [].into(),
         missing: [].into(),
         unreachable: Vec::new(),
+        store: None,
         probes: [].into(),
     }
 }
@@ -194,4 +195,20 @@ fn a_cluster_serves_if_every_shard_has_a_replica_for_each_table() {
     assert!(!serves(&[a.clone(), b.clone(), lacks(member("b1", 1, 7), &["t", "u"])]));
     assert!(!serves(&[a.clone(), b, silent(lacks(member("b1", 1, 7), &[]))]));
     assert!(!serves(&[a]));
+}
+
+#[test]
+fn a_shard_waits_for_the_store_while_a_replica_that_may_yet_prepare_cannot_read_it() {
+    let away = |member: MemberRecord| MemberRecord { store: Some("403".into()), ..member };
+    let waits = |members: &[MemberRecord]| {
+        waits_for_store(&map(2, SOON), members, NOW, Policy::default().member_ttl)
+    };
+    let done = member("a", 0, 7);
+    assert!(!waits(&[done.clone(), member("b", 1, 6)]));
+    assert!(waits(&[done.clone(), away(member("b", 1, 6)), member("c", 1, 6)]));
+    assert!(!waits(&[done.clone(), away(member("b", 1, 6)), member("c", 1, 7)]), "one has it");
+    assert!(!waits(&[done.clone(), away(failed(member("b", 1, 6), 7))]), "it has given up");
+    assert!(waits(&[done.clone(), away(failed(member("b", 1, 6), 6))]), "of an earlier one");
+    assert!(!waits(&[away(done.clone()), member("b", 1, 6)]), "it needs the store no more");
+    assert!(!waits(&[done, silent(away(member("b", 1, 6)))]), "nobody says so");
 }

@@ -40,15 +40,22 @@ pub(super) fn origin(lease: &Lease) -> Option<&str> {
     lease.metadata.annotations.as_ref()?.get(ORIGIN).map(String::as_str)
 }
 
-/// What a renewal changes.
+/// What a renewal changes. The owner too: a Lease that a pod of the same name has left would go with that pod,
+/// and would not count as this one's.
 pub(super) fn renewal(
     record: &MemberRecord,
     origin: Option<&str>,
+    owner: Option<&OwnerReference>,
     lifetime: Duration,
 ) -> Result<Value, serde_json::Error> {
     let text = serde_json::to_string(record)?;
+    let annotations = json!({ANNOTATION: text, ORIGIN: origin});
+    let metadata = match owner {
+        Some(owner) => json!({"annotations": annotations, "ownerReferences": [owner]}),
+        None => json!({"annotations": annotations}),
+    };
     Ok(json!({
-        "metadata": {"annotations": {ANNOTATION: text, ORIGIN: origin}},
+        "metadata": metadata,
         "spec": {
             "holderIdentity": record.node,
             "leaseDurationSeconds": lifetime.as_secs(),

@@ -33,6 +33,7 @@ pub(super) fn member(node: &str, serves: &Map) -> MemberRecord {
         tables: serves.tables.clone(),
         missing: [].into(),
         unreachable: Vec::new(),
+        store: None,
         preparing: None,
         probes: [].into(),
     }

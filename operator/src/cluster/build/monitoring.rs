@@ -140,6 +140,13 @@ pub(in crate::cluster) fn rule(plan: &Plan<'_>) -> (ApiResource, Value) {
             "A new epoch has waited for the nodes for more than 10 minutes; so does every change after it.",
         ),
         alert(
+            "OpaqueStoreUnavailable",
+            format!("opaque_node_store_unreadable{{{of}}} == 1"),
+            "5m",
+            "warning",
+            "Pod {{ $labels.pod }} has not been able to read the object store for 5 minutes.",
+        ),
+        alert(
             "OpaqueClientsLimited",
             format!(
                 "sum by (pod) (rate({{__name__=~\"{}\",{of},reason=~\"{}\"}}[5m])) > 0",

@@ -135,7 +135,8 @@ fn pod_spec(plan: &Plan<'_>, shard: i32) -> PodSpec {
     let (scratch, scratch_mount) = pod::scratch();
     let mut volumes = vec![tls_volume(plan, shard), token, scratch];
     let mut mounts = vec![mount("tls", TLS_DIR), token_mount, scratch_mount];
-    if let Some((volume, mount)) = tokens(plan) {
+    let credentials = pod::store_credentials(&plan.cluster.spec.storage);
+    for (volume, mount) in credentials.into_iter().chain(tokens(plan)) {
         volumes.push(volume);
         mounts.push(mount);
     }
@@ -167,7 +168,6 @@ fn container(plan: &Plan<'_>, shard: i32, mounts: Vec<VolumeMount>) -> Container
     Container {
         args: Some(arguments(plan, shard)),
         env: Some(environment),
-        env_from: pod::store_credentials(&spec.storage),
         ports: Some(vec![
             named_port("query", CLIENT_PORT),
             named_port("peer", PEER_PORT),
@@ -213,6 +213,9 @@ fn arguments(plan: &Plan<'_>, shard: i32) -> Vec<String> {
     add("client-address", format!("$(POD_IP):{CLIENT_PORT}"));
     add("peer-address", format!("$(POD_IP):{PEER_PORT}"));
     add("store", spec.storage.url.clone());
+    if spec.storage.secret_ref.is_some() {
+        add("store-credentials", pod::STORE_DIR.into());
+    }
     add("coordination", format!("kubernetes://{namespace}/{cluster}"));
     add("tls-dir", TLS_DIR.into());
     add("revocation", revocation.into());

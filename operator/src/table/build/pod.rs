@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::of_table;
 use crate::Error;
+use crate::pod::STORE_DIR;
 use crate::table::plan::Start;
 
 /// Name of the Job's container.
@@ -67,7 +68,7 @@ pub(super) fn template(
     env.retain(|one| !ours.iter().any(|other| name(other) == name(one)));
     env.extend(ours);
     let mut env_from = array(node.remove("envFrom"));
-    env_from.extend(credentials(table, cluster));
+    env_from.extend(credentials(table));
     let mut spec: Map<String, Value> = pod.other.into_iter().collect();
     let container = json!({
         "name": CONTAINER,
@@ -78,7 +79,7 @@ pub(super) fn template(
         "env": env,
         "envFrom": env_from,
         "resources": resources(&table.spec.prepare.resources),
-        "volumeMounts": all([mounts, our_mounts(table)]),
+        "volumeMounts": all([mounts, our_mounts(table, cluster)]),
         // What it says last is what `kubectl describe` shows of it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
@@ -100,7 +101,7 @@ pub(super) fn template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
-        "volumes": all([volumes, our_volumes(table)]),
+        "volumes": all([volumes, our_volumes(table, cluster)]),
     });
     if let Value::Object(ours) = ours {
         spec.extend(ours);
@@ -149,6 +150,9 @@ fn arguments(table: &OpaqueTable, cluster: &OpaqueCluster, start: &Start) -> Vec
         format!("--report=kubernetes://{namespace}/{}", names::prepare(&table_name)),
         format!("--run={}", start.run),
     ];
+    if cluster.spec.storage.secret_ref.is_some() {
+        arguments.push(format!("--store-credentials={STORE_DIR}"));
+    }
     if !start.keep.is_empty() {
         let keep: Vec<String> = start.keep.iter().map(ToString::to_string).collect();
         arguments.push(format!("--keep={}", keep.join(",")));
@@ -189,22 +193,18 @@ fn environment(table: &OpaqueTable, cluster: &OpaqueCluster) -> Result<Vec<Value
     Ok(environment)
 }
 
-/// Secrets whose keys become variables: the store's, and those of a source that is a bucket.
-fn credentials(table: &OpaqueTable, cluster: &OpaqueCluster) -> Vec<Value> {
-    let mut secrets = Vec::new();
-    if let Some(secret) = &cluster.spec.storage.secret_ref {
-        secrets.push(json!({"secretRef": {"name": secret.name}}));
-    }
+/// The Secret whose keys become variables: that of a source that is a bucket.
+fn credentials(table: &OpaqueTable) -> Option<Value> {
     let source = &table.spec.source;
     if let (Some(url), Some(secret)) = (&source.url, &source.secret_ref)
         && !url.starts_with("http")
     {
-        secrets.push(json!({"prefix": "SOURCE_", "secretRef": {"name": secret.name}}));
+        return Some(json!({"prefix": "SOURCE_", "secretRef": {"name": secret.name}}));
     }
-    secrets
+    None
 }
 
-fn our_volumes(table: &OpaqueTable) -> Vec<Value> {
+fn our_volumes(table: &OpaqueTable, cluster: &OpaqueCluster) -> Vec<Value> {
     let token = json!({"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}});
     let authority = json!({"configMap": {
         "name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}],
@@ -220,16 +220,23 @@ fn our_volumes(table: &OpaqueTable) -> Vec<Value> {
         let config_map = json!({"name": reference.name, "items": items});
         volumes.push(json!({"name": "prepare-source", "configMap": config_map}));
     }
+    if let Some(secret) = &cluster.spec.storage.secret_ref {
+        let secret = json!({"secretName": secret.name, "defaultMode": 0o440});
+        volumes.push(json!({"name": "prepare-store", "secret": secret}));
+    }
     volumes
 }
 
-fn our_mounts(table: &OpaqueTable) -> Vec<Value> {
+fn our_mounts(table: &OpaqueTable, cluster: &OpaqueCluster) -> Vec<Value> {
     let mut mounts = vec![
         json!({"name": "prepare-api", "mountPath": TOKEN, "readOnly": true}),
         json!({"name": "prepare-tmp", "mountPath": "/tmp"}),
     ];
     if table.spec.source.config_map_ref.is_some() {
         mounts.push(json!({"name": "prepare-source", "mountPath": SOURCE, "readOnly": true}));
+    }
+    if cluster.spec.storage.secret_ref.is_some() {
+        mounts.push(json!({"name": "prepare-store", "mountPath": STORE_DIR, "readOnly": true}));
     }
     mounts
 }

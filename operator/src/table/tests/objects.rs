@@ -39,6 +39,7 @@ fn the_command_line_is_that_of_the_decision() {
         "--max-source-mib=65536",
         "--report=kubernetes://ns/weather-prepare",
         "--run=abc",
+        "--store-credentials=/etc/opaque/store",
         "--keep=3,4",
     ]);
     assert_eq!(container["args"], arguments);
@@ -49,7 +50,16 @@ fn credentials_come_from_secrets_and_never_stand_in_the_job() {
     let mut table = table_from_url("weather");
     table.spec.source.secret_ref = Some(LocalReference::new("web"));
     let web = container(&build(&table, &cluster()));
-    assert_eq!(web["envFrom"], json!([{"secretRef": {"name": "demo-storage"}}]));
+    assert_eq!(web["envFrom"], json!([]));
+    let pod = pod(&build(&table, &cluster()));
+    let store = json!({
+        "name": "prepare-store",
+        "secret": {"secretName": "demo-storage", "defaultMode": 0o440},
+    });
+    assert!(pod["spec"]["volumes"].as_array().unwrap().contains(&store), "{pod}");
+    let mount =
+        json!({"name": "prepare-store", "mountPath": "/etc/opaque/store", "readOnly": true});
+    assert!(web["volumeMounts"].as_array().unwrap().contains(&mount), "{web}");
     let reference = json!({"name": "web", "key": "token", "optional": true});
     let token = json!({"name": "SOURCE_TOKEN", "valueFrom": {"secretKeyRef": reference}});
     assert!(web["env"].as_array().unwrap().contains(&token), "{}", web["env"]);
@@ -57,7 +67,7 @@ fn credentials_come_from_secrets_and_never_stand_in_the_job() {
     table.spec.source.url = Some("s3://other/weather.csv".into());
     let bucket = container(&build(&table, &cluster()));
     let source = json!({"prefix": "SOURCE_", "secretRef": {"name": "web"}});
-    assert_eq!(bucket["envFrom"][1], source);
+    assert_eq!(bucket["envFrom"], json!([source]));
     assert!(!bucket["env"].to_string().contains("SOURCE_"));
 }
 

@@ -1,0 +1,179 @@
+//! Wrong credentials of the store, mended; right ones, exchanged in the store: status says so, and everything goes on
+//! in the same processes once the Secret is right.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use opaque_e2e::cluster::NODE;
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
+use opaque_e2e::{cache, poll};
+use serde_json::json;
+use tokio::process::Child;
+use tokio::time::Instant;
+
+use crate::epochs::{SQL, answer, change};
+use crate::tables::same_weather;
+
+const LIMIT: Duration = Duration::from_secs(300);
+const PORT: u16 = 9100;
+const USER: &str = "credentials-key";
+const REFUSED: &str = "the store refuses access (403 Forbidden";
+const SECRET: &str = "Secret demo-storage, which pods read again within two minutes";
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn credentials_are_mended_and_exchanged_under_running_pods() -> Result<()> {
+    harness::run("credentials", async |namespace| {
+        let store = OwnStore::new()?;
+        let mut serving = store.start("first-secret").await?;
+        product::install(namespace, &[]).await?;
+        secret(namespace, "wrong-secret").await?;
+        change(namespace, 0).await?;
+        namespace.apply(&cluster(namespace.name())).await?;
+        namespace.apply(&same_weather("weather")).await?;
+        let words = &["StoreUnavailable", "access to", "was refused (403 Forbidden"];
+        product::condition_says(
+            namespace,
+            "opaquetable/weather",
+            ("Degraded", "True"),
+            words,
+            LIMIT,
+        )
+        .await?;
+        told(namespace).await?;
+        let pods = pods(namespace).await?;
+
+        let start = Instant::now();
+        secret(namespace, "first-secret").await?;
+        product::condition(namespace, "opaquetable/weather", "Available", "True", LIMIT).await?;
+        measured("Secret of the store corrected to table Available", start.elapsed());
+        product::condition(namespace, "opaquecluster/demo", "Degraded", "False", LIMIT).await?;
+
+        // The store takes other keys from now on: what is served goes on, and the cluster says what is wrong
+        // before anybody needs the next epoch.
+        serving.kill().await?;
+        let _serving = store.start("second-secret").await?;
+        told(namespace).await?;
+        let (question, _folder) =
+            product::question(namespace, SQL, &[&answer(0), &answer(1)]).await?;
+        product::ask(&question).await?;
+        // The Job reads the new Secret at its start; the nodes' kubelet exchanges theirs later, and until then they
+        // are refused.
+        let start = Instant::now();
+        secret(namespace, "second-secret").await?;
+        change(namespace, 1).await?;
+        let served = || async {
+            let line = namespace.kubectl(&["get", "opaquetable/weather", "--no-headers"]).await?;
+            ensure!(line.split_whitespace().nth(2) == Some("2"), "{line}");
+            Ok(Some(()))
+        };
+        poll::until("the next epoch is served", LIMIT, served).await?;
+        measured("keys exchanged to next epoch served", start.elapsed());
+        product::condition(namespace, "opaquecluster/demo", "Degraded", "False", LIMIT).await?;
+        ensure!(pods == self::pods(namespace).await?, "pods were replaced or restarted");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the cluster says that its pods cannot read the store, and serves on.
+async fn told(namespace: &Namespace) -> Result<()> {
+    let words = &["StoreUnavailable: pod demo-shard-0-0", REFUSED, SECRET];
+    product::condition_says(namespace, "opaquecluster/demo", ("Degraded", "True"), words, LIMIT)
+        .await?;
+    product::condition(namespace, "opaquecluster/demo", "Available", "True", LIMIT).await?;
+    Ok(())
+}
+
+/// Each pod of the cluster, with its UID and how often its container was started again.
+async fn pods(namespace: &Namespace) -> Result<BTreeMap<String, (Option<String>, i32)>> {
+    let of_cluster = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
+    let pods = namespace.api::<Pod>().list(&of_cluster).await?.items;
+    ensure!(pods.len() == 2, "{} pods", pods.len());
+    let seen = |pod: &Pod| {
+        let containers = pod.status.iter().flat_map(|status| &status.container_statuses).flatten();
+        (pod.name_any(), (pod.uid(), containers.map(|one| one.restart_count).sum()))
+    };
+    Ok(pods.iter().map(seen).collect())
+}
+
+fn cluster(prefix: &str) -> String {
+    json!({
+        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster", "metadata": {"name": "demo"},
+        "spec": {
+            "shards": 2, "replicasPerShard": 1, "clientAuth": {"mode": "none"},
+            "storage": {
+                "url": format!("s3://credentials/{prefix}"),
+                "endpoint": format!("http://{NODE}:{PORT}"),
+                "region": "us-east-1",
+                "secretRef": {"name": "demo-storage"},
+            },
+            "podTemplate": {"spec": {"containers": [{
+                "name": "node", "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+            }]}},
+        },
+    })
+    .to_string()
+}
+
+async fn secret(namespace: &Namespace, secret: &str) -> Result<()> {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-storage"},
+        "stringData": {"AWS_ACCESS_KEY_ID": USER, "AWS_SECRET_ACCESS_KEY": secret},
+    });
+    namespace.apply(&secret.to_string()).await?;
+    Ok(())
+}
+
+/// An object store of this test's own, whose keys it may exchange.
+struct OwnStore {
+    faults: Faults,
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl OwnStore {
+    fn new() -> Result<Self> {
+        let (faults, folder) = (Faults::new()?, tempfile::tempdir()?);
+        // A bucket of MinIO is a folder.
+        fs::create_dir_all(folder.path().join("data/credentials"))?;
+        // Under another name than the cluster's own, which other tests look for.
+        let program = folder.path().join("own-store");
+        fs::copy(cache::server("minio")?, &program)?;
+        Ok(Self { faults, folder, program })
+    }
+
+    /// Starts it with one pair of keys. Dropping what is returned ends it.
+    async fn start(&self, secret: &str) -> Result<Child> {
+        let path = |path: &Path| path.to_str().map(str::to_owned).context("a path is no text");
+        let log = fs::File::create(self.folder.path().join(format!("{secret}.log")))?;
+        let mut command = self.faults.inside(&self.program);
+        command
+            .args(["server", &path(&self.folder.path().join("data"))?, "--quiet"])
+            .args(["--address", &format!("{NODE}:{PORT}")])
+            .envs([("MINIO_ROOT_USER", USER), ("MINIO_ROOT_PASSWORD", secret)])
+            .envs([("MINIO_UPDATE", "off"), ("MINIO_BROWSER", "off"), ("MINIO_CI_CD", "1")])
+            .env("HOME", self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true);
+        let child = command.spawn()?;
+        let health = format!("http://{NODE}:{PORT}/minio/health/live");
+        let answers = || async {
+            let mut get = self.faults.inside(Path::new("/usr/bin/curl"));
+            let get = get.args(["--silent", "--fail", &health]).status().await?;
+            ensure!(get.success(), "{health} does not answer");
+            Ok(Some(()))
+        };
+        poll::until("the store answers", LIMIT, answers).await?;
+        Ok(child)
+    }
+}
