@@ -121,6 +121,7 @@ impl Test {
         let settings = Settings {
             scope: Scope::Namespace(NAMESPACE.into()),
             node_image: "node:1".into(),
+            cluster_domain: "cluster.local".into(),
             identity: "test".into(),
         };
         Operator::start(self.control_plane.config().clone(), settings, self.metrics.clone())

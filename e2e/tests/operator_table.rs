@@ -11,7 +11,7 @@ use opaque_crds::table::{Epoch, OpaqueTableStatus};
 use opaque_e2e::ControlPlane;
 use opaque_operator::Category;
 use opaque_operator::args::Scope;
-use opaque_operator::context::Context;
+use opaque_operator::context::{Context, Installed};
 use opaque_operator::metrics::Metrics;
 use opaque_operator::observe::Observed;
 use prometheus_client::registry::Registry;
@@ -43,7 +43,7 @@ async fn epochs_leave_a_status_and_no_pin_slips_in_before() -> Result<()> {
         [client.clone(), client.clone()],
         observed,
         metrics,
-        "node:1".into(),
+        Installed { node_image: "node:1".into(), cluster_domain: "cluster.local".into() },
         "test".into(),
     );
     let tables: Api<OpaqueTable> = Api::namespaced(client, NAMESPACE);

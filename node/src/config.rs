@@ -1,6 +1,6 @@
 //! Command line of `opaque-node`, and the validated configuration made of it once.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -28,16 +28,19 @@ pub struct Args {
     /// Shards of the cluster, for its first map.
     #[arg(long)]
     pub shards: u32,
-    /// Where clients connect.
+    /// Where clients connect. `[::]:7100` is every address of this machine, also where it has no IPv6.
     #[arg(long, value_name = "ADDR")]
     pub client_listen: SocketAddr,
     /// Where peers connect.
     #[arg(long, value_name = "ADDR")]
     pub peer_listen: SocketAddr,
-    /// The address that clients reach this node at, if not the one it listens on.
+    /// The address of this node's pod, IPv4 or IPv6: clients and peers reach it there, at the ports that it listens on.
+    #[arg(long, value_name = "IP")]
+    pub pod_ip: Option<IpAddr>,
+    /// The address that clients reach this node at, if not at --pod-ip or the one it listens on.
     #[arg(long, value_name = "HOST:PORT")]
     pub client_address: Option<String>,
-    /// The address that peers reach this node at, if not the one it listens on.
+    /// The address that peers reach this node at, if not at --pod-ip or the one it listens on.
     #[arg(long, value_name = "HOST:PORT")]
     pub peer_address: Option<String>,
     /// Object store: a directory or a file:// URL.
@@ -252,6 +255,7 @@ impl TryFrom<Args> for Config {
             shards,
             client_listen,
             peer_listen,
+            pod_ip,
             client_address,
             peer_address,
             store,
@@ -310,8 +314,8 @@ impl TryFrom<Args> for Config {
             shards,
             client_listen,
             peer_listen,
-            client_address: client_address.unwrap_or_else(|| client_listen.to_string()),
-            peer_address: peer_address.unwrap_or_else(|| peer_listen.to_string()),
+            client_address: client_address.unwrap_or_else(|| reached_at(pod_ip, client_listen)),
+            peer_address: peer_address.unwrap_or_else(|| reached_at(pod_ip, peer_listen)),
             store,
             store_credentials,
             coordination: coordination.parse()?,
@@ -341,6 +345,11 @@ impl TryFrom<Args> for Config {
             keys_in_memory: keys_in_memory.max(1),
         })
     }
+}
+
+/// Where others reach what listens on `listen`.
+fn reached_at(pod: Option<IpAddr>, listen: SocketAddr) -> String {
+    pod.map_or(listen, |pod| SocketAddr::new(pod, listen.port())).to_string()
 }
 
 /// Whether peers must be covered by a valid revocation list.
@@ -397,6 +406,17 @@ pub enum ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_is_reached_at_its_address_of_either_family() {
+        let listen = "[::]:7100".parse().unwrap();
+        let at = |pod: &str| reached_at(Some(pod.parse().unwrap()), listen);
+        assert_eq!(
+            (at("10.1.2.3"), at("fd00::7")),
+            ("10.1.2.3:7100".into(), "[fd00::7]:7100".into())
+        );
+        assert_eq!(reached_at(None, listen), "[::]:7100");
+    }
 
     #[test]
     fn a_coordination_is_a_directory_or_a_cluster() {

@@ -159,8 +159,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     })
     .max_decoding_message_size(MESSAGE_BYTES);
 
-    let client_listener = listen(config.client_listen).await?;
-    let peer_listener = listen(config.peer_listen).await?;
+    let client_listener = listen(config.client_listen)?;
+    let peer_listener = listen(config.peer_listen)?;
     tracing::info!(
         node = config.name,
         shard = config.shard,
@@ -353,8 +353,7 @@ fn bounded_server(age: Duration, longest: Duration) -> Server {
         .max_concurrent_streams(MAX_STREAMS)
 }
 
-async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
+fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    opaque_ops::listen(address)
         .with_context(|| format!("cannot listen on {address}: is another node using it?"))
 }

@@ -25,8 +25,13 @@ pub struct Args {
     pub lease_namespace: String,
 
     /// Address of health, readiness and metrics.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     pub admin_listen: SocketAddr,
+
+    /// DNS domain of the Kubernetes cluster, for names in certificates. Absent: the one that this pod's resolver
+    /// searches, or else cluster.local.
+    #[arg(long, value_name = "DOMAIN")]
+    pub cluster_domain: Option<String>,
 
     /// Name of this process in the Lease.
     #[arg(long, env = "POD_NAME", default_value = "opaque-operator", hide_env_values = true)]
@@ -35,6 +40,19 @@ pub struct Args {
     /// Log lines as JSON.
     #[arg(long)]
     pub log_json: bool,
+}
+
+/// The domain that Kubernetes clusters have unless somebody chose another.
+pub const DOMAIN: &str = "cluster.local";
+/// Where the kubelet writes which domains a pod's resolver searches.
+const RESOLVER: &str = "/etc/resolv.conf";
+
+/// The cluster's domain, from the domains that a pod searches: `ns.svc.DOMAIN svc.DOMAIN DOMAIN`.
+fn searched(resolver: &str) -> Option<String> {
+    let searches = resolver.lines().filter_map(|line| line.trim().strip_prefix("search"));
+    let mut domains = searches.flat_map(str::split_whitespace);
+    let domain = domains.find_map(|domain| domain.strip_prefix("svc."))?;
+    Some(domain.trim_end_matches('.').to_owned()).filter(|domain| !domain.is_empty())
 }
 
 /// Where the operator looks.
@@ -47,6 +65,13 @@ pub enum Scope {
 }
 
 impl Args {
+    /// DNS domain of the Kubernetes cluster.
+    pub fn cluster_domain(&self) -> String {
+        let searched = || searched(&std::fs::read_to_string(RESOLVER).unwrap_or_default());
+        let domain = self.cluster_domain.clone().or_else(searched);
+        domain.unwrap_or_else(|| DOMAIN.to_owned())
+    }
+
     /// Where the operator looks. Parsing gives a namespace unless all are meant.
     pub fn scope(&self) -> Scope {
         match &self.namespace {
@@ -65,6 +90,19 @@ mod tests {
 
     fn parse(more: &[&str]) -> Result<Args, clap::Error> {
         Args::try_parse_from(REST.iter().chain(more))
+    }
+
+    #[test]
+    fn the_clusters_domain_is_what_a_pod_searches() {
+        let pod = "nameserver 10.0.0.10\nsearch ops.svc.k8s.example svc.k8s.example k8s.example\n";
+        assert_eq!(searched(pod).as_deref(), Some("k8s.example"));
+        let dotted = "search ops.svc.cluster.local. svc.cluster.local. cluster.local.";
+        assert_eq!(searched(dotted).as_deref(), Some("cluster.local"));
+        for elsewhere in ["", "search example.com", "nameserver 1.1.1.1\noptions ndots:5"] {
+            assert_eq!(searched(elsewhere), None, "{elsewhere:?}");
+        }
+        let given = parse(&["--all-namespaces", "--cluster-domain", "corp.example"]).unwrap();
+        assert_eq!(given.cluster_domain(), "corp.example");
     }
 
     #[test]

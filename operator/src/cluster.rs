@@ -109,7 +109,7 @@ impl Reconciler for Clusters {
         let plan = Plan {
             cluster: &cluster,
             shape,
-            installed_image: &context.node_image,
+            installed_image: &context.installed.node_image,
             revocation: revocation.unwrap_or(cluster.spec.tls.issuer_ref.is_none()),
         };
         let sets = validate::rules(&cluster).and_then(|()| sets(&plan));

@@ -19,6 +19,15 @@ use crate::secrets::Secrets;
 /// How long an event may take: it must not hold up what it tells of.
 const EVENT: Duration = Duration::from_secs(5);
 
+/// What the operator was installed with.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// Image of the nodes of clusters that name none.
+    pub node_image: String,
+    /// DNS domain of the Kubernetes cluster.
+    pub cluster_domain: String,
+}
+
 /// What all reconcilers share.
 pub struct Context {
     /// Requests through it are counted, and repeated for a while where that may help.
@@ -29,8 +38,8 @@ pub struct Context {
     pub observed: Arc<Observed>,
     /// Counters.
     pub metrics: Metrics,
-    /// Image of the nodes of clusters that name none.
-    pub node_image: String,
+    /// What the operator was installed with.
+    pub installed: Installed,
     recorder: Recorder,
     pub(crate) secrets: Secrets,
 }
@@ -39,7 +48,7 @@ impl std::fmt::Debug for Context {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Context")
-            .field("node_image", &self.node_image)
+            .field("installed", &self.installed)
             .finish_non_exhaustive()
     }
 }
@@ -50,12 +59,12 @@ impl Context {
         [client, once]: [Client; 2],
         observed: Arc<Observed>,
         metrics: Metrics,
-        node_image: String,
+        installed: Installed,
         identity: String,
     ) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(identity) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, once, observed, metrics, node_image, recorder, secrets: Secrets::default() }
+        Self { client, once, observed, metrics, installed, recorder, secrets: Secrets::default() }
     }
 
     /// A live object by name: for what is not watched, such as ConfigMaps of people. For their Secrets

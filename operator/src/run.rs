@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::{Args, Scope};
-use crate::context::{self, Context};
+use crate::context::{self, Context, Installed};
 use crate::error::Error;
 use crate::labels::{MANAGED_BY, NAME, OPERATOR, PRODUCT, labels};
 use crate::metrics::Metrics;
@@ -65,7 +65,8 @@ pub async fn run(args: Args) -> Result<()> {
     };
     tracing::info!(identity, token = held.token(), "this operator is the active one");
     metrics.leads(true);
-    let settings = Settings { scope: args.scope(), node_image: args.node_image, identity };
+    let (scope, cluster_domain) = (args.scope(), args.cluster_domain());
+    let settings = Settings { scope, node_image: args.node_image, cluster_domain, identity };
     let mut operator = Operator::start(config, settings, metrics.clone())?;
     let ended = tokio::select! {
         () = held.lost() => Err(anyhow!("the Lease {LEASE} was lost: another operator is active")),
@@ -96,6 +97,8 @@ pub struct Settings {
     pub scope: Scope,
     /// Image of the nodes of clusters that name none.
     pub node_image: String,
+    /// DNS domain of the Kubernetes cluster.
+    pub cluster_domain: String,
     /// This process, in events.
     pub identity: String,
 }
@@ -118,9 +121,15 @@ impl Operator {
         config.connect_timeout = Some(CONNECT);
         let clients = context::clients(&config, &metrics).context("no client of the API server")?;
         let [client, _] = &clients;
-        let Settings { scope, node_image, identity } = settings;
+        let Settings { scope, node_image, cluster_domain, identity } = settings;
         let (observed, watches) = Observed::start(client, &scope, &metrics);
-        let context = Arc::new(Context::new(clients, observed, metrics, node_image, identity));
+        let context = Arc::new(Context::new(
+            clients,
+            observed,
+            metrics,
+            Installed { node_image, cluster_domain },
+            identity,
+        ));
         let (stop, stopped) = watch::channel(false);
         let mut controllers = JoinSet::new();
         controllers.spawn(cluster::controller(Arc::clone(&context), stopped.clone()));

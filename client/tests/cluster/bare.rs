@@ -1,7 +1,7 @@
 //! Nodes started by hand, with certificates that a test makes: no `opaque dev` in between.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -88,6 +88,8 @@ pub(crate) struct Bare {
     pub(crate) peers: Authority,
     servers: Authority,
     nodes: Vec<Node>,
+    /// Where clients and peers reach them.
+    host: IpAddr,
     directory: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -115,10 +117,24 @@ impl Bare {
         arguments: &[&str],
         prepare: impl FnOnce(&Self),
     ) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), shards, arguments, prepare).await
+    }
+
+    /// Nodes of pods with IPv6 alone.
+    pub(crate) async fn start_with_ipv6(shards: u32, arguments: &[&str]) -> Self {
+        Self::start_at(Ipv6Addr::LOCALHOST.into(), shards, arguments, |_| {}).await
+    }
+
+    async fn start_at(
+        host: IpAddr,
+        shards: u32,
+        arguments: &[&str],
+        prepare: impl FnOnce(&Self),
+    ) -> Self {
         let _turn = turn().await;
         let (peers, servers) = (Authority::new("peers"), Authority::new("servers"));
         let directory = tempfile::tempdir().unwrap();
-        let mut this = Self { peers, servers, nodes: Vec::new(), directory, _turn };
+        let mut this = Self { peers, servers, nodes: Vec::new(), host, directory, _turn };
         for shard in 0..shards {
             fs::create_dir_all(this.tls(shard)).unwrap();
             this.write(shard, "peer-ca.crt", &this.peers.pem);
@@ -129,15 +145,26 @@ impl Bare {
         fs::write(this.path("server-ca.crt"), &this.servers.pem).unwrap();
         prepare(&this);
         for shard in 0..shards {
-            let held = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+            let held = [0, 1].map(|_| TcpListener::bind((host, 0)).unwrap());
             let [client_port, peer_port] = held.map(|port| port.local_addr().unwrap().port());
             let program = Path::new(env!("CARGO_BIN_EXE_opaque")).with_file_name("opaque-node");
             let log = fs::File::create(this.path(&format!("node-{shard}.log"))).unwrap();
+            let addresses = match host {
+                IpAddr::V4(host) => vec![
+                    format!("--client-listen={host}:{client_port}"),
+                    format!("--peer-listen={host}:{peer_port}"),
+                ],
+                // As the operator starts nodes.
+                IpAddr::V6(host) => vec![
+                    format!("--client-listen=[::]:{client_port}"),
+                    format!("--peer-listen=[::]:{peer_port}"),
+                    format!("--pod-ip={host}"),
+                ],
+            };
             let child = Command::new(program)
                 .args(["--name", &format!("node-{shard}"), "--shard", &shard.to_string()])
                 .args(["--shards", &shards.to_string()])
-                .args(["--client-listen", &format!("127.0.0.1:{client_port}")])
-                .args(["--peer-listen", &format!("127.0.0.1:{peer_port}")])
+                .args(addresses)
                 .args(["--store", path(&this.path("store"))])
                 .args(["--coordination", path(&this.path("coordination"))])
                 .args(["--tls-dir", path(&this.tls(shard))])
@@ -192,7 +219,7 @@ impl Bare {
 
     /// Gives a node another certificate for clients.
     pub(crate) fn renew_server(&self, shard: u32, serial: u8) {
-        let (certificate, key) = self.servers.named(&["localhost", "127.0.0.1"], serial);
+        let (certificate, key) = self.servers.named(&["localhost", "127.0.0.1", "::1"], serial);
         self.write(shard, "client.crt", &certificate);
         self.write(shard, "client.key", &key);
     }
@@ -203,6 +230,11 @@ impl Bare {
 
     pub(crate) fn client_port(&self, shard: u32) -> u16 {
         self.nodes[shard as usize].client_port
+    }
+
+    /// Where clients reach a node.
+    fn url(&self, shard: u32) -> String {
+        format!("https://{}", SocketAddr::new(self.host, self.client_port(shard)))
     }
 
     /// The process of a node.
@@ -228,7 +260,7 @@ impl Bare {
 
     /// Settings for one node, with more of them.
     pub(crate) fn config(&self, shard: u32, overrides: Overrides) -> ClientConfig {
-        let cluster = vec![format!("https://127.0.0.1:{}", self.client_port(shard))];
+        let cluster = vec![self.url(shard)];
         let ca_file = Some(self.path("server-ca.crt"));
         let home = Home::new(self.path("home"));
         ClientConfig::with(&home, Overrides { cluster, ca_file, ..overrides }).unwrap()
@@ -242,8 +274,7 @@ impl Bare {
     pub(crate) fn cli(&self, arguments: &[&str]) -> std::process::Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_opaque"));
         command.env("OPAQUE_HOME", self.path("home")).env_remove("RUST_LOG");
-        let url = format!("https://127.0.0.1:{}", self.client_port(0));
-        command.args(["--cluster", &url, "--ca", path(&self.path("server-ca.crt"))]);
+        command.args(["--cluster", &self.url(0), "--ca", path(&self.path("server-ca.crt"))]);
         command.args(arguments).stdin(Stdio::null()).output().unwrap()
     }
 

@@ -17,6 +17,7 @@ mod differential;
 mod epochs;
 mod harness;
 mod hostile;
+mod ipv6;
 mod keys;
 mod limits;
 mod loading;

@@ -22,6 +22,18 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerReference>,
 
+    /// Further DNS names by which clients reach the cluster, such as that of a load balancer: `opaque.example.com`,
+    /// or `*.opaque.example.com`. They stand in the server's certificate.
+    #[schemars(length(max = 32), inner(length(min = 1, max = 253)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.all(name, name.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$'))").message(
+            "each must be a DNS name in lower case, such as opaque.example.com; only its first label may be *"
+        )
+    )]
+    pub dns_names: Vec<String>,
+
     /// How long a certificate is valid, in hours, minutes and seconds: `2160h`, `1h30m`. From 2m to
     /// 87600h.
     #[schemars(length(max = 32))]
@@ -66,6 +78,7 @@ impl Default for Tls {
     fn default() -> Self {
         Self {
             issuer_ref: None,
+            dns_names: Vec::new(),
             duration: default_duration(),
             renew_before: default_renew_before(),
             revoked_serials: Vec::new(),

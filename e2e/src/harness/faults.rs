@@ -90,6 +90,13 @@ impl Faults {
         Ok(())
     }
 
+    /// A server that runs with the cluster's network alone: it finds its own processes in `/proc`.
+    pub fn in_network(&self, program: &Path) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new("nsenter");
+        command.args(["--target", &self.init.to_string(), "--net", "--"]).arg(program);
+        command
+    }
+
     /// A command that runs with the cluster's network and DNS, as a program of a user in it would.
     pub fn inside(&self, program: &Path) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("nsenter");

@@ -82,6 +82,7 @@ async fn two_clusters(control_plane: &ControlPlane) -> Result<Operator> {
     let settings = Settings {
         scope: Scope::Namespace(LAB.into()),
         node_image: "node:1".into(),
+        cluster_domain: "cluster.local".into(),
         identity: "test".into(),
     };
     let metrics = Metrics::new(&mut Registry::default());

@@ -154,7 +154,7 @@ impl OwnStore {
     async fn start(&self, secret: &str) -> Result<Child> {
         let path = |path: &Path| path.to_str().map(str::to_owned).context("a path is no text");
         let log = fs::File::create(self.folder.path().join(format!("{secret}.log")))?;
-        let mut command = self.faults.inside(&self.program);
+        let mut command = self.faults.in_network(&self.program);
         command
             .args(["server", &path(&self.folder.path().join("data"))?, "--quiet"])
             .args(["--address", &format!("{NODE}:{PORT}")])
@@ -168,7 +168,7 @@ impl OwnStore {
         let child = command.spawn()?;
         let health = format!("http://{NODE}:{PORT}/minio/health/live");
         let answers = || async {
-            let mut get = self.faults.inside(Path::new("/usr/bin/curl"));
+            let mut get = self.faults.in_network(Path::new("/usr/bin/curl"));
             let get = get.args(["--silent", "--fail", &health]).status().await?;
             ensure!(get.success(), "{health} does not answer");
             Ok(Some(()))

@@ -1,7 +1,7 @@
 //! Certificates of shards and of the server: what they must say, and whether one says it.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use opaque_crds::names;
 use opaque_identity::{Extension, OID, ShardUri, shard_name};
@@ -40,7 +40,7 @@ impl Request {
     /// The certificate that a shard's nodes show to each other.
     pub(crate) fn shard(wanted: &Wanted, shard: i32) -> Result<Self, CertificateError> {
         let refuse = |reason: String| CertificateError::Name { shard, reason };
-        let Wanted { namespace, cluster, replicas, .. } = wanted;
+        let Wanted { namespace, cluster, replicas, domain, .. } = wanted;
         let number = u32::try_from(shard).map_err(|error| refuse(error.to_string()))?;
         let uri = ShardUri::new(DOMAIN, namespace, cluster, number)
             .map_err(|error| refuse(error.to_string()))?;
@@ -49,7 +49,7 @@ impl Request {
         let service = names::peer_service(cluster);
         let pods = (0..*replicas).map(|replica| {
             let pod = names::pod(cluster, shard, replica);
-            format!("{pod}.{service}.{namespace}.svc.cluster.local")
+            format!("{pod}.{service}.{namespace}.svc.{domain}")
         });
         Ok(Self {
             secret: names::shard_certificate(cluster, shard),
@@ -63,20 +63,20 @@ impl Request {
 
     /// The certificate that every node shows to clients.
     pub(crate) fn server(wanted: &Wanted) -> Self {
-        let Wanted { namespace, cluster, .. } = wanted;
+        let Wanted { namespace, cluster, domain, dns_names, .. } = wanted;
         let (query, peers) = (names::client_service(cluster), names::peer_service(cluster));
         let names = [
             format!("{query}.{namespace}"),
             format!("{query}.{namespace}.svc"),
-            format!("{query}.{namespace}.svc.cluster.local"),
-            format!("*.{peers}.{namespace}.svc.cluster.local"),
+            format!("{query}.{namespace}.svc.{domain}"),
+            format!("*.{peers}.{namespace}.svc.{domain}"),
             "localhost".into(),
             query,
         ];
         Self {
             secret: names::server_certificate(cluster),
-            names: names.into(),
-            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            names: names.into_iter().chain(dns_names.iter().cloned()).collect(),
+            addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             uri: None,
             extension: None,
             common_name: "opaque server".into(),

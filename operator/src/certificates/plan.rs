@@ -50,6 +50,10 @@ pub(crate) struct Wanted {
     pub clients_revoked: BTreeSet<String>,
     /// Value of [`ROTATE`].
     pub rotate: Option<String>,
+    /// DNS domain of the Kubernetes cluster.
+    pub domain: String,
+    /// Further names of the server.
+    pub dns_names: Vec<String>,
     /// Issuer of cert-manager, if it signs.
     pub issuer: Option<IssuerReference>,
 }
@@ -63,6 +67,7 @@ impl Wanted {
         cluster: &OpaqueCluster,
         shards: i32,
         replicas: i32,
+        domain: &str,
     ) -> Result<Self, CertificateError> {
         let tls = &cluster.spec.tls;
         let read = |field, value: &String| {
@@ -88,6 +93,8 @@ impl Wanted {
                 .map(|text| serial(text))
                 .collect(),
             rotate: annotations.and_then(|annotations| annotations.get(ROTATE)).cloned(),
+            domain: domain.to_owned(),
+            dns_names: tls.dns_names.clone(),
             issuer: tls.issuer_ref.clone(),
         })
     }

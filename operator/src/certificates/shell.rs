@@ -76,7 +76,7 @@ pub async fn reconcile(
     request: &CertificateRequest<'_>,
 ) -> Result<CertificateState, Error> {
     let CertificateRequest { cluster, shards, replicas } = *request;
-    let wanted = match Wanted::new(cluster, shards, replicas) {
+    let wanted = match Wanted::new(cluster, shards, replicas, &context.installed.cluster_domain) {
         Ok(wanted) => wanted,
         Err(error) => return Ok(refused(&error)),
     };

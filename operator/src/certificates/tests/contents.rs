@@ -32,6 +32,35 @@ fn a_shards_certificate_says_who_it_is_and_what_it_may() {
 }
 
 #[test]
+fn the_servers_certificate_has_the_names_of_its_cluster_and_those_that_are_asked_for() {
+    let mut world = World::new();
+    world.wanted.domain = "k8s.example".into();
+    world.wanted.dns_names = vec!["opaque.example.com".into(), "*.opaque.example.com".into()];
+    world.settle();
+    let names = |world: &World| {
+        world.secret("demo-server-tls").certificate().unwrap().leaf().dns_names.clone()
+    };
+    let all = [
+        "*.demo-peers.tests.svc.k8s.example",
+        "*.opaque.example.com",
+        "demo-query",
+        "demo-query.tests",
+        "demo-query.tests.svc",
+        "demo-query.tests.svc.k8s.example",
+        "localhost",
+        "opaque.example.com",
+    ];
+    assert_eq!(names(&world), all);
+    let certificate = world.secret("demo-server-tls").certificate().unwrap();
+    let addresses = certificate.addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(addresses, ["127.0.0.1", "::1"]);
+    // A name that is no longer asked for goes with the next plan.
+    world.wanted.dns_names.pop();
+    world.settle();
+    assert!(!names(&world).contains(&"*.opaque.example.com".to_owned()));
+}
+
+#[test]
 fn an_authority_may_sign_certificates_and_lists_and_nothing_below_it() {
     let world = World::running();
     let authority = &world.authorities()[0];

@@ -76,6 +76,8 @@ impl World {
         let node = |shard| Node { shard, loaded: None, revocation: true };
         Self {
             wanted: Wanted {
+                domain: "cluster.local".into(),
+                dns_names: Vec::new(),
                 namespace: "tests".into(),
                 cluster: "demo".into(),
                 shards: 2,

@@ -54,6 +54,8 @@ fn service(
         metadata: labels::owned(plan.cluster, name, labels),
         spec: Some(ServiceSpec {
             selector: Some(labels::select_nodes(&cluster)),
+            // Both families where Kubernetes has both.
+            ip_family_policy: Some("PreferDualStack".into()),
             ports: Some(ports),
             ..spec
         }),

@@ -207,11 +207,10 @@ fn arguments(plan: &Plan<'_>, shard: i32) -> Vec<String> {
     add("name", "$(POD_NAME)".into());
     add("shard", shard.to_string());
     add("shards", plan.shape.shards.to_string());
-    add("client-listen", format!("0.0.0.0:{CLIENT_PORT}"));
-    add("peer-listen", format!("0.0.0.0:{PEER_PORT}"));
-    add("admin-listen", format!("0.0.0.0:{ADMIN_PORT}"));
-    add("client-address", format!("$(POD_IP):{CLIENT_PORT}"));
-    add("peer-address", format!("$(POD_IP):{PEER_PORT}"));
+    add("client-listen", format!("[::]:{CLIENT_PORT}"));
+    add("peer-listen", format!("[::]:{PEER_PORT}"));
+    add("admin-listen", format!("[::]:{ADMIN_PORT}"));
+    add("pod-ip", "$(POD_IP)".into());
     add("store", spec.storage.url.clone());
     if spec.storage.secret_ref.is_some() {
         add("store-credentials", pod::STORE_DIR.into());
