@@ -34,12 +34,13 @@ use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub use decision::{Decision, Lead, Past, Policy, PolicyError, Record, View, decide};
 pub use held::Held;
-use lease::{Identity, record};
+pub use lease::Holder;
+use lease::{Identity, holder, record};
 
 /// A process that stands for election; see the module.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub struct Election {
     candidate: Candidate,
     /// What it has seen stays between two attempts.
     sight: Mutex<Sight>,
+    holder: watch::Sender<Option<Holder>>,
 }
 
 impl Election {
@@ -60,7 +62,13 @@ impl Election {
         labels: BTreeMap<String, String>,
         policy: Policy,
     ) -> Self {
-        let identity = Identity { name: name.to_owned(), holder: identity, labels, owner: None };
+        let identity = Identity {
+            name: name.to_owned(),
+            holder: identity,
+            labels,
+            annotations: BTreeMap::new(),
+            owner: None,
+        };
         let candidate = Candidate {
             api: Api::namespaced(client, namespace),
             namespace: namespace.into(),
@@ -68,7 +76,7 @@ impl Election {
             policy,
             start: Instant::now(),
         };
-        Self { candidate, sight: Mutex::default() }
+        Self { candidate, sight: Mutex::default(), holder: watch::Sender::new(None) }
     }
 
     /// A Lease that this makes is deleted with `owner`.
@@ -76,6 +84,19 @@ impl Election {
     pub fn owned_by(mut self, owner: OwnerReference) -> Self {
         self.candidate.identity.owner = Some(owner);
         self
+    }
+
+    /// Writes annotations with each acquisition: what others shall know of the holder.
+    #[must_use]
+    pub fn annotated(mut self, annotations: BTreeMap<String, String>) -> Self {
+        self.candidate.identity.annotations = annotations;
+        self
+    }
+
+    /// Who else holds the Lease while [`acquire`](Self::acquire) waits for it; none while it is free, and once
+    /// this leads.
+    pub fn holder(&self) -> watch::Receiver<Option<Holder>> {
+        self.holder.subscribe()
     }
 
     /// Waits for the lead, for as long as it takes. Failures of the API are logged and waited out. Safe
@@ -91,9 +112,10 @@ impl Election {
         let mut sight = self.sight.lock().await;
         sight.past.token = sight.past.token.max(floor);
         let mut changes = pin!(candidate.changes());
-        let mut failing = false;
+        let mut failures = 0;
         loop {
             let own = candidate.identity.holder.as_str();
+            self.tell(&sight);
             let now = candidate.now();
             let decision = decide(own, &sight.view, None, &sight.past, now, &candidate.policy);
             let failed = match decision {
@@ -104,6 +126,7 @@ impl Election {
                         held.see(Some(lease), candidate.now());
                         sight.past.token = token;
                         sight.forget();
+                        self.tell(&sight);
                         let lead = Lead { token, uid, renewed: now, tried: now };
                         return Held::keep(candidate.clone(), held, lead);
                     }
@@ -126,22 +149,40 @@ impl Election {
                 },
             };
             if let Some(error) = &failed {
-                if !failing {
+                if failures == 0 {
                     tracing::warn!(%error, "standing for election");
                 }
                 // Without a watch, look; after a lost answer, see what became of the write.
-                sleep(candidate.policy.retry().min(LOOK)).await;
+                sleep(pause(&candidate.policy, failures)).await;
                 if let Err(error) = candidate.look(&mut sight).await {
                     tracing::debug!(%error, "standing for election");
                 }
             }
-            failing = failed.is_some();
+            failures = if failed.is_some() { failures.saturating_add(1) } else { 0 };
         }
+    }
+
+    fn tell(&self, sight: &Sight) {
+        let own = &self.candidate.identity.holder;
+        let other = sight.lease.as_ref().and_then(holder).filter(|it| it.identity != *own);
+        self.holder.send_if_modified(|known| {
+            let changed = *known != other;
+            *known = other;
+            changed
+        });
     }
 }
 
-/// How often a candidate looks that cannot watch.
+/// How often a candidate looks at first that cannot watch.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Pause before the next look, after so many failures before this one. It doubles up to a quarter of the pause
+/// between renewals: a candidate for a long lead is in no hurry, and may be refused for good.
+fn pause(policy: &Policy, failures: u32) -> Duration {
+    let first = policy.retry().min(LOOK);
+    let longest = first.max(policy.retry() / 4);
+    first.saturating_mul(2_u32.saturating_pow(failures)).min(longest)
+}
 
 /// The Lease as it was last seen.
 #[derive(Debug, Default)]

@@ -24,12 +24,28 @@ pub(super) fn record(lease: &Lease) -> Record {
     }
 }
 
-/// The name, labels and owner that a new Lease gets.
+/// Who holds a Lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// As it stands in the Lease.
+    pub identity: String,
+    /// The Lease's annotations: its holder's, if that writes some.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Who holds the Lease; none after a release.
+pub(super) fn holder(lease: &Lease) -> Option<Holder> {
+    let identity = record(lease).holder?;
+    Some(Holder { identity, annotations: lease.metadata.annotations.clone().unwrap_or_default() })
+}
+
+/// The name, labels and owner that a new Lease gets, and what each acquisition writes.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) name: String,
     pub(super) holder: String,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
     pub(super) owner: Option<OwnerReference>,
 }
 
@@ -48,7 +64,11 @@ impl Identity {
     }
 
     /// `lease`, acquired; none when there are no more tokens.
-    pub(super) fn acquired(&self, lease: Lease, token: u64, seconds: u64) -> Option<Lease> {
+    pub(super) fn acquired(&self, mut lease: Lease, token: u64, seconds: u64) -> Option<Lease> {
+        if !self.annotations.is_empty() {
+            let annotations = lease.metadata.annotations.get_or_insert_default();
+            annotations.extend(self.annotations.clone());
+        }
         let now = Some(MicroTime(Timestamp::now()));
         let spec = LeaseSpec {
             holder_identity: Some(self.holder.clone()),

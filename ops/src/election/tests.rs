@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::decision::{Decision, Lead, Past, Policy, PolicyError, Record, View, decide};
+use super::pause;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -399,6 +400,16 @@ fn a_version_seen_again_keeps_its_time() {
     view.observe(None, 10 * SECOND);
     view.observe(None, 12 * SECOND);
     assert_eq!(view, View::Absent { since: 10 * SECOND });
+}
+
+#[test]
+fn a_refused_candidate_looks_more_and_more_slowly() {
+    let slow = Policy::new(300 * SECOND, 200 * SECOND, 60 * SECOND).unwrap();
+    let pauses: Vec<u64> = (0..6).map(|failures| pause(&slow, failures).as_secs()).collect();
+    assert_eq!(pauses, [1, 2, 4, 8, 15, 15]);
+    assert_eq!(pause(&policy(), u32::MAX), SECOND);
+    let fast = Policy::new(4 * SECOND, 3 * SECOND, SECOND / 2).unwrap();
+    assert_eq!(pause(&fast, 3), SECOND / 2);
 }
 
 #[test]
