@@ -21,11 +21,13 @@ pub enum ConditionType {
     ShardsBalanced,
     /// `paused` is set, and nothing is changed.
     Paused,
+    /// Another release of the operator watches the namespace too, and waits. Absent otherwise.
+    Contested,
 }
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ready,
         Self::Available,
         Self::Progressing,
@@ -33,6 +35,7 @@ impl ConditionType {
         Self::CertificatesReady,
         Self::ShardsBalanced,
         Self::Paused,
+        Self::Contested,
     ];
 
     /// As it stands in `conditions[].type`.
@@ -45,6 +48,7 @@ impl ConditionType {
             Self::CertificatesReady => "CertificatesReady",
             Self::ShardsBalanced => "ShardsBalanced",
             Self::Paused => "Paused",
+            Self::Contested => "Contested",
         }
     }
 }

@@ -34,6 +34,7 @@ use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
 use opaque_e2e::ControlPlane;
 use opaque_e2e::poll::until;
 use opaque_operator::args::Scope;
+use opaque_operator::claims::Times;
 use opaque_operator::metrics::Metrics;
 use opaque_operator::run::{Operator, Settings};
 use prometheus_client::registry::Registry;
@@ -123,6 +124,8 @@ impl Test {
             node_image: "node:1".into(),
             cluster_domain: "cluster.local".into(),
             identity: "test".into(),
+            release: "test/operator".parse()?,
+            times: Times::default(),
         };
         Operator::start(self.control_plane.config().clone(), settings, self.metrics.clone())
     }

@@ -11,7 +11,9 @@ use opaque_crds::table::{Epoch, OpaqueTableStatus};
 use opaque_e2e::ControlPlane;
 use opaque_operator::Category;
 use opaque_operator::args::Scope;
+use opaque_operator::claims::Claims;
 use opaque_operator::context::{Context, Installed};
+use opaque_operator::events::Events;
 use opaque_operator::metrics::Metrics;
 use opaque_operator::observe::Observed;
 use prometheus_client::registry::Registry;
@@ -44,7 +46,9 @@ async fn epochs_leave_a_status_and_no_pin_slips_in_before() -> Result<()> {
         observed,
         metrics,
         Installed { node_image: "node:1".into(), cluster_domain: "cluster.local".into() },
-        "test".into(),
+        "test/operator".parse()?,
+        Claims::new(&scope),
+        Events::new(client.clone(), "test".into()),
     );
     let tables: Api<OpaqueTable> = Api::namespaced(client, NAMESPACE);
     let table = serde_json::from_value(json!({

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 
+use crate::release::Release;
+
 /// Runs Opaque's clusters and tables on Kubernetes.
 #[derive(Debug, Clone, Parser)]
 #[command(version, about)]
@@ -20,9 +22,10 @@ pub struct Args {
     #[arg(long, value_name = "IMAGE")]
     pub node_image: String,
 
-    /// Namespace of the Lease by which one of several operators is the active one.
-    #[arg(long, value_name = "NS")]
-    pub lease_namespace: String,
+    /// Namespace and name of this operator's Deployment. Its replicas elect the active one; other releases that watch
+    /// the same namespace wait for it, and say so by this name.
+    #[arg(long, value_name = "NS/NAME")]
+    pub release: Release,
 
     /// Address of health, readiness and metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
 
     const REST: [&str; 5] =
-        ["opaque-operator", "--node-image", "node:1", "--lease-namespace", "opaque"];
+        ["opaque-operator", "--node-image", "node:1", "--release", "opaque/operator"];
 
     fn parse(more: &[&str]) -> Result<Args, clap::Error> {
         Args::try_parse_from(REST.iter().chain(more))
@@ -111,5 +114,12 @@ mod tests {
         assert!(parse(&["--namespace", "a", "--all-namespaces"]).is_err());
         assert_eq!(parse(&["--namespace", "a"]).unwrap().scope(), Scope::Namespace("a".into()));
         assert_eq!(parse(&["--all-namespaces"]).unwrap().scope(), Scope::All);
+    }
+
+    #[test]
+    fn a_release_without_its_namespace_is_refused() {
+        let wrong = ["opaque-operator", "--all-namespaces", "--node-image", "a", "--release", "b"];
+        let error = Args::try_parse_from(wrong).unwrap_err().to_string();
+        assert!(error.contains("write NAMESPACE/NAME of the operator's Deployment"), "{error}");
     }
 }

@@ -31,7 +31,7 @@ pub fn pause(category: Category, failures: u32, object: &str) -> Option<Duration
 }
 
 /// A number from 0 to 1 that differs between objects and counts.
-fn fraction(object: &str, failures: u32) -> f64 {
+pub(crate) fn fraction(object: &str, failures: u32) -> f64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(object.as_bytes()).update(&failures.to_le_bytes());
     let digest = hasher.finalize();

@@ -42,6 +42,7 @@ use tokio::sync::watch;
 
 use crate::apply::Applied;
 use crate::certificates::{self, CertificateRequest, CertificateState};
+use crate::claims::waiting::contested;
 use crate::context::Context;
 use crate::controller::{self, Reconciler};
 use crate::error::Error;
@@ -60,7 +61,7 @@ use report::Findings;
 use rollout::{Phase, ShardState};
 use shape::Shape;
 
-/// When it is looked whether the leader still renews its Lease.
+/// When it is looked whether the leader still renews its Lease, and whoever waits for the namespace.
 const LEASES_AGAIN: Duration = Duration::from_secs(60);
 
 /// Runs until `stop` is true.
@@ -89,6 +90,10 @@ impl Reconciler for Clusters {
         }
         match touched.kind {
             "OpaqueCluster" | "OpaqueShardMap" => vec![(namespace, touched.name().to_owned())],
+            "Lease" if touched.label(labels::LEASE) == Some(labels::WAITING) => {
+                let clusters = context.observed.raw_in("OpaqueCluster", &namespace);
+                clusters.iter().map(|it| (namespace.clone(), it.name_any())).collect()
+            }
             _ => touched
                 .label(labels::CLUSTER)
                 .map(|cluster| vec![(namespace, cluster.to_owned())])
@@ -126,7 +131,11 @@ impl Reconciler for Clusters {
             secrets: Vec::new(),
             failed: None,
             certificates: None,
+            contested: None,
         };
+        let namespace = cluster.namespace().unwrap_or_default();
+        found.contested = contested(&context.observed, &context.release, &namespace);
+        let watched = facts.leader.is_some() || found.contested.is_some();
         let outcome = match sets {
             Ok(sets) => self.change(context, plan, &facts, sets, &mut found).await,
             Err(error) => {
@@ -163,12 +172,11 @@ impl Reconciler for Clusters {
             certificates: end(&status.certificates_not_after),
             revocation_lists: end(&status.revocation_lists_not_after),
         };
-        let namespace = cluster.namespace().unwrap_or_default();
         context.metrics.ends(&namespace, &cluster.name_any(), Some(ends));
         context.write_status(&cluster, cluster.status.as_ref(), &status, None).await?;
         announce(context, &cluster.object_ref(&()), &transitions).await;
         // That a Lease is no longer renewed makes no event.
-        let lease = facts.leader.is_some().then_some(LEASES_AGAIN);
+        let lease = watched.then_some(LEASES_AGAIN);
         Ok([outcome?, secrets, lease].into_iter().flatten().min())
     }
 }

@@ -1,23 +1,21 @@
 //! What all reconcilers share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::DynamicObject;
 use kube::core::Resource;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::EventType;
 use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
 
+use crate::claims::Claims;
 use crate::error::Error;
-use crate::labels::FIELD_MANAGER;
+use crate::events::Events;
 use crate::metrics::{CountRequests, Metrics};
 use crate::observe::Observed;
+use crate::release::Release;
 use crate::secrets::Secrets;
-
-/// How long an event may take: it must not hold up what it tells of.
-const EVENT: Duration = Duration::from_secs(5);
 
 /// What the operator was installed with.
 #[derive(Debug, Clone)]
@@ -40,7 +38,11 @@ pub struct Context {
     pub metrics: Metrics,
     /// What the operator was installed with.
     pub installed: Installed,
-    recorder: Recorder,
+    /// Whose operator this is.
+    pub release: Release,
+    /// Where it acts.
+    pub claims: Claims,
+    pub(crate) events: Events,
     pub(crate) secrets: Secrets,
 }
 
@@ -54,17 +56,18 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
-    /// A context of [`clients`]; `identity` is this process, in events.
+    /// A context of [`clients`], to act where `claims` say.
     pub fn new(
         [client, once]: [Client; 2],
         observed: Arc<Observed>,
         metrics: Metrics,
         installed: Installed,
-        identity: String,
+        release: Release,
+        claims: Claims,
+        events: Events,
     ) -> Self {
-        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(identity) };
-        let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, once, observed, metrics, installed, recorder, secrets: Secrets::default() }
+        let secrets = Secrets::default();
+        Self { client, once, observed, metrics, installed, release, claims, events, secrets }
     }
 
     /// A live object by name: for what is not watched, such as ConfigMaps of people. For their Secrets
@@ -84,7 +87,7 @@ impl Context {
         api.get_opt(name).await.map_err(Error::api(action))
     }
 
-    /// Publishes an event about an object. One that fails is logged: it must not hide what it tells of.
+    /// Publishes an event about an object; see [`Events::publish`].
     pub async fn publish(
         &self,
         about: &ObjectReference,
@@ -92,18 +95,7 @@ impl Context {
         reason: &str,
         note: &str,
     ) {
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: (!note.is_empty()).then(|| shorten(note, 1000)),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        match tokio::time::timeout(EVENT, self.recorder.publish(&event, about)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, reason, "an event was not published"),
-            Err(_) => tracing::warn!(reason, "an event was not published in time"),
-        }
+        self.events.publish(about, type_, reason, note).await;
     }
 }
 

@@ -4,6 +4,9 @@
 //! ([`Reconciler::roots`]). Changes within `DEBOUNCE` count as one. An object is never reconciled twice at a time.
 //! A reconcile that fails is tried again after its category's pause ([`crate::backoff`]); one that
 //! succeeds, at the time that it asks for, and at the latest after `RESYNC`.
+//!
+//! **Guarantees.** Objects of a namespace are reconciled only while it is claimed ([`crate::claims`]), and all of them
+//! when it is.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,7 +64,7 @@ pub async fn run<R: Reconciler>(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let kind = R::Root::kind(&());
-    let changes = context.observed.changes();
+    let changes = (context.observed.changes(), context.claims.gained());
     let (resource, store) = context
         .observed
         .roots(&kind)
@@ -98,15 +101,28 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Everything first, then what changes concern; everything again after a backlog was lost.
+/// Everything first, then what changes concern, and what is in a namespace that is claimed; everything again after a
+/// backlog was lost.
 fn requests<R: Reconciler>(
     runner: Arc<Runner<R>>,
     context: Arc<Context>,
-    changes: broadcast::Receiver<Touched>,
+    (changes, gained): (broadcast::Receiver<Touched>, broadcast::Receiver<String>),
     store: Store<DynamicObject>,
-    reference: impl Fn(&str, &str) -> ObjectRef<DynamicObject> + Send + 'static,
+    reference: impl Fn(&str, &str) -> ObjectRef<DynamicObject> + Clone + Send + 'static,
 ) -> impl Stream<Item = ReconcileRequest<DynamicObject>> {
-    let first = everything(&store, &reference);
+    let first = roots(&store, &reference, |_| true);
+    let (claimed, of_claimed) = (store.clone(), reference.clone());
+    let claims = stream::unfold((gained, of_claimed), move |(mut gained, reference)| {
+        let store = claimed.clone();
+        async move {
+            let requests = match gained.recv().await {
+                Ok(namespace) => roots(&store, &reference, |of| of == namespace),
+                Err(broadcast::error::RecvError::Lagged(_)) => roots(&store, &reference, |_| true),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            };
+            Some((stream::iter(requests), (gained, reference)))
+        }
+    });
     let later = stream::unfold((changes, reference), move |(mut changes, reference)| {
         let (runner, context, store) = (Arc::clone(&runner), Arc::clone(&context), store.clone());
         async move {
@@ -118,23 +134,26 @@ fn requests<R: Reconciler>(
                         .map(|(namespace, name)| reference(namespace, name).into())
                         .collect()
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => everything(&store, &reference),
+                Err(broadcast::error::RecvError::Lagged(_)) => roots(&store, &reference, |_| true),
                 Err(broadcast::error::RecvError::Closed) => return None,
             };
             Some((stream::iter(requests), (changes, reference)))
         }
     });
-    stream::iter(first).chain(later.flatten())
+    stream::iter(first).chain(stream::select(later.flatten(), claims.flatten()))
 }
 
-fn everything(
+/// The root objects of the namespaces that `concerned` picks.
+fn roots(
     store: &Store<DynamicObject>,
     reference: &impl Fn(&str, &str) -> ObjectRef<DynamicObject>,
+    concerned: impl Fn(&str) -> bool,
 ) -> Vec<ReconcileRequest<DynamicObject>> {
     let request = |object: Arc<DynamicObject>| {
-        reference(&object.namespace().unwrap_or_default(), &object.name_any()).into()
+        let namespace = object.namespace().unwrap_or_default();
+        concerned(&namespace).then(|| reference(&namespace, &object.name_any()).into())
     };
-    store.state().into_iter().map(request).collect()
+    store.state().into_iter().filter_map(request).collect()
 }
 
 struct Runner<R> {
@@ -151,10 +170,17 @@ impl<R: Reconciler> Runner<R> {
     }
 
     async fn reconcile(&self, context: &Context, object: &DynamicObject) -> Result<Action, Error> {
+        let namespace = object.namespace().unwrap_or_default();
+        // Everything of a namespace is reconciled when it is claimed: nothing has to be remembered until then.
+        let Some(mut claim) = context.claims.of(&namespace) else {
+            return Ok(Action::await_change());
+        };
         let started = Instant::now();
-        let result = match tokio::time::timeout(LIMIT, self.attempt(context, object)).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Timeout(LIMIT)),
+        let attempt = tokio::time::timeout(LIMIT, self.attempt(context, object));
+        let result = tokio::select! {
+            biased;
+            () = claim.lost() => return Ok(Action::await_change()),
+            result = attempt => result.unwrap_or(Err(Error::Timeout(LIMIT))),
         };
         let outcome = result.as_ref().map_or_else(|error| error.category().as_str(), |_| "ok");
         context.metrics.reconciled(R::NAME, outcome, started.elapsed());

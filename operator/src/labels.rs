@@ -30,11 +30,15 @@ pub const CLUSTER: &str = "opaque.dev/cluster";
 pub const SHARD: &str = "opaque.dev/shard";
 /// Key of the OpaqueTable that an object belongs to.
 pub const TABLE: &str = "opaque.dev/table";
-/// Key of what a Lease is for: `member`, `leader`.
+/// Key of what a Lease is for: `member`, `leader`, or [`WAITING`].
 pub const LEASE: &str = "opaque.dev/lease";
+/// Value of [`LEASE`]: its holder is an operator that waits for the namespace.
+pub const WAITING: &str = "waiting";
 
 /// Annotation of what the operator applies: a digest of it.
 pub const APPLIED: &str = "opaque.dev/applied";
+/// Annotation of an operator's Lease: the release of its holder.
+pub const RELEASE: &str = "opaque.dev/release";
 /// Annotation of a member's Lease: what the node says of itself, as JSON.
 pub const MEMBER: &str = "opaque.dev/member";
 

@@ -11,10 +11,11 @@
 //! the scheduler.
 //!
 //! **Map.**
-//! - [`args`], [`run`]: command line, and how the parts are wired: only the holder of the Lease reconciles;
+//! - [`args`], [`run`]: command line, and how the parts are wired: only the holder of a Lease reconciles;
+//! - [`claims`]: on which namespaces it acts, and who waits; [`release`]: whose operator it is;
 //! - [`observe`]: one watch of each kind, and what it tells the controllers;
 //! - [`controller`]: runs a reconciler: time limit, backoff, metrics;
-//! - [`context`], [`error`], [`backoff`], [`metrics`]: what all reconcilers share;
+//! - [`context`], [`error`], [`backoff`], [`events`], [`metrics`]: what all reconcilers share;
 //! - [`apply`], [`compare`], [`status`]: writing objects and status, only if needed;
 //! - [`secrets`]: Secrets of people, read by name and seldom;
 //! - `refused`: why the API server refused a pod;
@@ -31,17 +32,20 @@ pub mod apply;
 pub mod args;
 pub mod backoff;
 pub mod certificates;
+pub mod claims;
 pub mod cluster;
 pub mod compare;
 pub mod context;
 pub mod controller;
 pub mod error;
+pub mod events;
 pub mod labels;
 mod life;
 pub mod metrics;
 pub mod observe;
 pub mod pod;
 mod refused;
+pub mod release;
 pub mod run;
 pub mod secrets;
 pub mod status;

@@ -47,6 +47,23 @@ struct Request {
     code: u16,
 }
 
+/// What this operator does about a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    /// `held` or `waiting`.
+    state: &'static str,
+}
+
+/// Counts a namespace until it is dropped.
+#[derive(Debug)]
+pub struct Tally(Gauge);
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Something that ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ending {
@@ -76,6 +93,7 @@ pub struct Metrics {
     unreadable: Family<Kind, Counter>,
     requests: Family<Request, Counter>,
     leading: Gauge,
+    namespaces: Family<State, Gauge>,
     not_after: Family<Ending, Gauge>,
     clusters: Arc<Mutex<Clusters>>,
     totals: Arc<Totals>,
@@ -100,6 +118,7 @@ impl Metrics {
             unreadable: Family::default(),
             requests: Family::default(),
             leading: Gauge::default(),
+            namespaces: Family::default(),
             not_after: Family::default(),
             clusters: Arc::default(),
             totals: Arc::default(),
@@ -123,6 +142,11 @@ impl Metrics {
             "leading",
             "Whether this operator is the active one",
             metrics.leading.clone(),
+        );
+        registry.register(
+            "namespaces",
+            "Namespaces on which this operator acts (held), and for which it waits while another release acts (waiting)",
+            metrics.namespaces.clone(),
         );
         registry.register(
             "not_after_seconds",
@@ -160,6 +184,27 @@ impl Metrics {
         if !leads {
             self.change(Clusters::clear);
         }
+    }
+
+    /// Counts a namespace on which this operator acts.
+    pub fn holds(&self) -> Tally {
+        self.counted("held")
+    }
+
+    /// Counts a namespace on which another release acts.
+    pub fn waits(&self) -> Tally {
+        self.counted("waiting")
+    }
+
+    fn counted(&self, state: &'static str) -> Tally {
+        let gauge = self.namespaces.get_or_create(&State { state }).clone();
+        gauge.inc();
+        Tally(gauge)
+    }
+
+    /// Forgets when the certificates of a namespace end: another operator tells it.
+    pub fn leaves(&self, namespace: &str) {
+        self.change(|clusters| clusters.retain(|(of, _), _| of != namespace));
     }
 
     /// Notes when a cluster's certificates and lists end; none of a cluster that is gone.

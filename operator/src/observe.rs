@@ -18,7 +18,7 @@ mod kinds;
 mod watch;
 mod written;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -37,6 +37,7 @@ use kinds::Kind;
 use written::Written;
 
 pub use kinds::FOREIGN_CONFIG_MAP;
+pub(crate) use kinds::ROOTS;
 
 /// Changes that a slow controller may lag behind before it looks at everything again.
 const BACKLOG: usize = 4096;
@@ -180,6 +181,13 @@ impl Observed {
     /// The objects of a kind in `namespace` as they are stored, by name: also those that do not fit it.
     pub(crate) fn raw_in(&self, kind: &str, namespace: &str) -> Vec<Arc<DynamicObject>> {
         self.raw_list(kind, |object| object.metadata.namespace.as_deref() == Some(namespace))
+    }
+
+    /// Namespaces with an object that has a controller of its own and is not being deleted.
+    pub(crate) fn root_namespaces(&self) -> BTreeSet<String> {
+        let stays = |object: &DynamicObject| object.metadata.deletion_timestamp.is_none();
+        let objects = ROOTS.iter().flat_map(|kind| self.raw_list(kind, stays));
+        objects.filter_map(|object| object.namespace()).collect()
     }
 
     /// Whether the kind is watched.

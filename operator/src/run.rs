@@ -1,32 +1,34 @@
 //! How the parts are wired: health first, then the Lease, then the controllers.
 //!
-//! **Guarantees.** Controllers run only while the Lease is held. When it is lost the process ends, whatever it is doing, and
+//! **Guarantees.** Controllers run only while the Lease is held, and act on a namespace only while it is claimed
+//! ([`crate::claims`]). When the Lease is lost the process ends, whatever it is doing, and
 //! starts again as a candidate: there is no half-stopped state. On SIGTERM what is
-//! under way is finished, and then the Lease is released, so that another takes over at once.
+//! under way is finished, and then claims and Lease are released, so that another takes over at once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use kube::Config;
+use kube::{Api, Client, Config};
 use opaque_ops::admin::{Admin, Readiness};
 use opaque_ops::api::without_retries;
-use opaque_ops::election::{Election, Policy};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::{Args, Scope};
+use crate::claims::standing::{Candidate, Standing};
+use crate::claims::waiting::Clusters;
+use crate::claims::{Claims, Times, each};
 use crate::context::{self, Context, Installed};
 use crate::error::Error;
-use crate::labels::{MANAGED_BY, NAME, OPERATOR, PRODUCT, labels};
-use crate::metrics::Metrics;
+use crate::events::Events;
+use crate::metrics::{Metrics, Tally};
 use crate::observe::Observed;
+use crate::release::Release;
 use crate::{cluster, table};
 
-/// Name of the Lease.
-const LEASE: &str = "opaque-operator";
 /// How long what is under way may take after a SIGTERM; writes are safe to cut off.
 const FINISH: Duration = Duration::from_secs(2);
 /// How long the API server may take to answer the head of a watch.
@@ -47,29 +49,30 @@ pub async fn run(args: Args) -> Result<()> {
 
     let config = Config::infer().await.context("no way to reach the API server")?;
     let identity = identity(&args.identity);
-    let election = Election::new(
-        without_retries(&config)?,
-        &args.lease_namespace,
-        LEASE,
-        identity.clone(),
-        labels([(NAME, PRODUCT), (MANAGED_BY, OPERATOR)]),
-        Policy::default(),
-    );
+    let settings = Settings {
+        scope: args.scope(),
+        cluster_domain: args.cluster_domain(),
+        node_image: args.node_image,
+        identity: identity.clone(),
+        release: args.release,
+        times: Times::default(),
+    };
+    let mut standing = stand(&config, &settings, &metrics)?;
     // A candidate that waits is ready: it takes over.
     readiness.ready();
     tracing::info!(identity, "standing for election");
     let held = tokio::select! {
-        held = election.acquire() => held,
-        () = terminated() => return Ok(()),
+        held = standing.acquire() => Some(held),
+        () = terminated() => None,
         ended = admin => bail!("health and metrics ended: {ended:?}"),
     };
+    standing.withdraw().await;
+    let Some(held) = held else { return Ok(()) };
     tracing::info!(identity, token = held.token(), "this operator is the active one");
     metrics.leads(true);
-    let (scope, cluster_domain) = (args.scope(), args.cluster_domain());
-    let settings = Settings { scope, node_image: args.node_image, cluster_domain, identity };
     let mut operator = Operator::start(config, settings, metrics.clone())?;
     let ended = tokio::select! {
-        () = held.lost() => Err(anyhow!("the Lease {LEASE} was lost: another operator is active")),
+        () = held.lost() => Err(anyhow!("the Lease was lost: another operator is active")),
         () = terminated() => Ok(()),
         error = operator.failed() => Err(error),
     };
@@ -99,8 +102,44 @@ pub struct Settings {
     pub node_image: String,
     /// DNS domain of the Kubernetes cluster.
     pub cluster_domain: String,
-    /// This process, in events.
+    /// This process, in events and in the Lease by which it leads.
     pub identity: String,
+    /// Whose operator it is.
+    pub release: Release,
+    /// For how long it holds Leases.
+    pub times: Times,
+}
+
+/// Stands for the Lease by which one operator of several is the active one.
+///
+/// # Errors
+/// When the configuration makes no client.
+pub fn stand(config: &Config, settings: &Settings, metrics: &Metrics) -> Result<Standing> {
+    let client = without_retries(config).context("no client of the API server")?;
+    let candidate = candidate(client.clone(), settings.identity.clone(), settings, metrics);
+    Ok(match &settings.scope {
+        Scope::All => candidate.lead(),
+        Scope::Namespace(namespace) => {
+            let clusters = Clusters::Listed(Box::new(Api::namespaced(client, namespace)));
+            candidate.claim(namespace, settings.times.lead, clusters)
+        }
+    })
+}
+
+fn candidate(
+    client: Client,
+    identity: String,
+    settings: &Settings,
+    metrics: &Metrics,
+) -> Candidate {
+    Candidate {
+        events: Events::new(client.clone(), settings.identity.clone()),
+        client,
+        metrics: metrics.clone(),
+        release: settings.release.clone(),
+        identity,
+        times: settings.times,
+    }
 }
 
 /// The controllers while they run. Dropping it cuts them off.
@@ -109,7 +148,11 @@ pub struct Operator {
     context: Arc<Context>,
     controllers: JoinSet<Result<(), Error>>,
     watches: JoinSet<()>,
+    /// The task that keeps the claims of a release for all namespaces.
+    claims: JoinSet<()>,
     stop: watch::Sender<bool>,
+    release: watch::Sender<bool>,
+    _held: Option<Tally>,
 }
 
 impl Operator {
@@ -121,20 +164,38 @@ impl Operator {
         config.connect_timeout = Some(CONNECT);
         let clients = context::clients(&config, &metrics).context("no client of the API server")?;
         let [client, _] = &clients;
-        let Settings { scope, node_image, cluster_domain, identity } = settings;
-        let (observed, watches) = Observed::start(client, &scope, &metrics);
+        let (observed, watches) = Observed::start(client, &settings.scope, &metrics);
+        let installed = Installed {
+            node_image: settings.node_image.clone(),
+            cluster_domain: settings.cluster_domain.clone(),
+        };
         let context = Arc::new(Context::new(
-            clients,
+            clients.clone(),
             observed,
-            metrics,
-            Installed { node_image, cluster_domain },
-            identity,
+            metrics.clone(),
+            installed,
+            settings.release.clone(),
+            Claims::new(&settings.scope),
+            Events::new(client.clone(), settings.identity.clone()),
         ));
+        let (release, released) = watch::channel(false);
+        let mut claims = JoinSet::new();
+        let held = match &settings.scope {
+            Scope::All => {
+                let client = each::client(&config).context("no client for claims")?;
+                // The next one that leads the release takes claims over by its name.
+                let identity = settings.release.to_string();
+                let candidate = candidate(client, identity, &settings, &metrics);
+                claims.spawn(each::keep(Arc::clone(&context), candidate, released));
+                None
+            }
+            Scope::Namespace(_) => Some(metrics.holds()),
+        };
         let (stop, stopped) = watch::channel(false);
         let mut controllers = JoinSet::new();
         controllers.spawn(cluster::controller(Arc::clone(&context), stopped.clone()));
         controllers.spawn(table::controller(Arc::clone(&context), stopped));
-        Ok(Self { context, controllers, watches, stop })
+        Ok(Self { context, controllers, watches, claims, stop, release, _held: held })
     }
 
     /// What the controllers share.
@@ -147,12 +208,13 @@ impl Operator {
         let ended = tokio::select! {
             Some(ended) = self.controllers.join_next() => format!("{ended:?}"),
             Some(ended) = self.watches.join_next() => format!("a watch: {ended:?}"),
+            Some(ended) = self.claims.join_next() => format!("the claims: {ended:?}"),
             else => "nothing was running".to_owned(),
         };
         anyhow!("a controller ended: {ended}")
     }
 
-    /// Finishes what is under way, for a bounded time.
+    /// Finishes what is under way, for a bounded time, and releases the claims.
     pub async fn stop(mut self) {
         // Without receivers there is nothing to stop.
         let _ = self.stop.send(true);
@@ -160,6 +222,10 @@ impl Operator {
         if tokio::time::timeout(FINISH, all).await.is_err() {
             tracing::warn!("cut off what was under way");
         }
+        // What still runs holds a claim.
+        self.controllers.shutdown().await;
+        self.release.send_replace(true);
+        while self.claims.join_next().await.is_some() {}
     }
 }
 

@@ -110,6 +110,11 @@ impl Conditions {
         }
     }
 
+    /// Leaves out a condition that is there only while it is true.
+    pub fn leave_out(&mut self, type_: ConditionType) {
+        self.conditions.retain(|one| one.type_ != type_.as_str());
+    }
+
     /// The conditions with `Ready`, which says in one what the others say, and what changed about them.
     pub fn finish(mut self) -> (Vec<Condition>, Vec<Transition>) {
         let find = |type_: ConditionType| {
@@ -175,7 +180,7 @@ pub async fn announce(context: &Context, about: &ObjectReference, transitions: &
         let bad = match type_ {
             // The others have told it.
             ConditionType::Ready => continue,
-            ConditionType::Degraded => *status == Truth::True,
+            ConditionType::Degraded | ConditionType::Contested => *status == Truth::True,
             ConditionType::Available | ConditionType::CertificatesReady => *status != Truth::True,
             ConditionType::Progressing | ConditionType::ShardsBalanced | ConditionType::Paused => {
                 false
@@ -268,6 +273,22 @@ mod tests {
         assert_eq!(ready(Truth::True, Truth::True), "False P p Some(1)");
         assert_eq!(ready(Truth::False, Truth::True), "False A a Some(1)");
         assert_eq!(ready(Truth::Unknown, Truth::False), "Unknown A a Some(1)");
+    }
+
+    #[test]
+    fn that_another_release_waits_is_no_reason_not_to_be_ready_and_passes() {
+        let mut contested = Conditions::new(&[], Some(1), time(1));
+        contested.set(ConditionType::Available, true, "Serving", "");
+        contested.set(ConditionType::Contested, true, "AnotherOperatorWaits", "a/operator");
+        let (contested, transitions) = contested.finish();
+        let is =
+            |type_: &str| contested.iter().find(|one| one.type_ == type_).unwrap().status.clone();
+        assert_eq!((is("Contested").as_str(), is("Ready").as_str()), ("True", "True"));
+        assert_eq!(transitions.len(), 3);
+        let mut over = Conditions::new(&contested, Some(1), time(2));
+        over.leave_out(ConditionType::Contested);
+        let (over, _) = over.finish();
+        assert!(over.iter().all(|one| one.type_ != "Contested") && over.len() == 2);
     }
 
     #[test]

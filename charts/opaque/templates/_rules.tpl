@@ -57,7 +57,8 @@ That is why it holds the rights on Leases and shard maps that nodes have, beyond
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [get, list, watch, create, update, patch, delete]
-# Its own election, the nodes' members and leaders, reports of prepare Jobs.
+# Its own election, the claim on the namespace and that it waits for it, the nodes' members and leaders, reports of
+# prepare Jobs.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, list, watch, create, update, patch, delete]

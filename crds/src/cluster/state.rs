@@ -15,7 +15,8 @@ pub struct OpaqueClusterStatus {
     /// `metadata.generation` that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Available, Progressing, Degraded, CertificatesReady, ShardsBalanced, Paused.
+    /// Ready, Available, Progressing, Degraded, CertificatesReady, ShardsBalanced, Paused, and Contested while
+    /// another release of the operator waits for the namespace.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

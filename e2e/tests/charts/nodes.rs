@@ -17,6 +17,7 @@ use opaque_node::coordination::{
 };
 use opaque_node::placement::{ShardId, Shards};
 use opaque_operator::args::Scope;
+use opaque_operator::claims::Times;
 use opaque_operator::metrics::Metrics;
 use opaque_operator::run::{Operator, Settings};
 use prometheus_client::registry::Registry;
@@ -84,6 +85,8 @@ async fn two_clusters(control_plane: &ControlPlane) -> Result<Operator> {
         node_image: "node:1".into(),
         cluster_domain: "cluster.local".into(),
         identity: "test".into(),
+        release: "test/operator".parse()?,
+        times: Times::default(),
     };
     let metrics = Metrics::new(&mut Registry::default());
     let operator = Operator::start(control_plane.config().clone(), settings, metrics)?;

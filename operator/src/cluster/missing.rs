@@ -170,6 +170,7 @@ mod tests {
                 secrets: Vec::new(),
                 failed: None,
                 certificates: None,
+                contested: None,
             };
             let now = Time(Timestamp::from_second(1).unwrap());
             status(&found, &OpaqueClusterStatus::default(), &now).0

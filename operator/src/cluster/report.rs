@@ -47,6 +47,8 @@ pub(super) struct Findings<'a> {
     pub(super) failed: Option<String>,
     /// None while paused, or before there is a map.
     pub(super) certificates: Option<CertificateState>,
+    /// Which other releases of the operator wait for the namespace.
+    pub(super) contested: Option<String>,
 }
 
 /// The status to report, and what changed about its conditions.
@@ -72,6 +74,12 @@ pub(super) fn status(
         ("Reconciling", "")
     };
     conditions.set(ConditionType::Paused, paused, reason, message);
+    match &found.contested {
+        Some(words) => {
+            conditions.set(ConditionType::Contested, true, "AnotherOperatorWaits", words);
+        }
+        None => conditions.leave_out(ConditionType::Contested),
+    }
     let (conditions, transitions) = conditions.finish();
     let active = facts.active().map(|map| (map.generation, count(map.tables.iter())));
     let (active, tables) = active.or_else(|| facts.served()).unzip();

@@ -19,6 +19,9 @@ use crate::labels;
 /// Name under which changes of ConfigMaps are told of which only metadata is watched.
 pub const FOREIGN_CONFIG_MAP: &str = "ConfigMap (metadata)";
 
+/// Kinds that have a controller of their own.
+pub(crate) const ROOTS: [&str; 3] = ["OpaqueCluster", "OpaqueTable", "OpaqueShardMap"];
+
 /// Objects that the operator made.
 const MADE_BY_OPERATOR: &str = "app.kubernetes.io/managed-by=opaque-operator";
 /// Leases are also made by nodes.

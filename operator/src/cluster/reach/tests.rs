@@ -196,6 +196,7 @@ fn condition(facts: &Facts, type_: &str) -> String {
         secrets: Vec::new(),
         failed: None,
         certificates: None,
+        contested: None,
     };
     let now = Time(Timestamp::UNIX_EPOCH);
     let (status, _) = report::status(&found, &OpaqueClusterStatus::default(), &now);
