@@ -34,5 +34,6 @@ mod tables;
 mod tls;
 mod tokens;
 mod too_large;
+mod two_releases;
 mod unreachable;
 mod waiting;
