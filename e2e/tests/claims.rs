@@ -170,7 +170,14 @@ impl Test {
         };
         let release = release.parse()?;
         let identity = format!("{image}-pod");
-        let settings = Settings { scope, node_image: image.into(), identity, release, times };
+        let settings = Settings {
+            scope,
+            node_image: image.into(),
+            cluster_domain: "cluster.local".into(),
+            identity,
+            release,
+            times,
+        };
         let config: Config = self.control_plane.config().clone();
         let metrics = Metrics::new(&mut Registry::default());
         let mut standing = stand(&config, &settings, &metrics)?;
