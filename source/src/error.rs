@@ -123,6 +123,8 @@ pub enum SourceError {
     Json {
         /// The line.
         line: u64,
+        /// Where in the line, from 1.
+        character: usize,
         /// Where and why.
         reason: String,
     },
@@ -176,6 +178,46 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// The text for a status, which more people may read than the file: lines, positions and names of the
+    /// schema, and nothing that stands in the file. `path` of an error is the caller's name for the file.
+    pub fn for_status(&self) -> String {
+        match self {
+            // The text of an I/O error may quote what was read; its kind cannot.
+            Self::Open { path, source } => format!("cannot open {path}: {}", source.kind()),
+            Self::Read { path, line, source } => {
+                format!("cannot read {path} beyond line {line}: {}", source.kind())
+            }
+            Self::Header { path, mismatch } => {
+                format!("the header of {path} does not fit the schema:{}", mismatch.for_status())
+            }
+            Self::Value { line, column, expected, found: _ } => {
+                format!("line {line}, column {column}: expected {expected}")
+            }
+            Self::Json { line, character, reason: _ } => format!(
+                "line {line}: expected a JSON object on one line; see its character {character}"
+            ),
+            Self::Keys { line, unknown, expected } => format!(
+                "line {line}: keys that are no columns: {}; the schema has {}",
+                unknown.len(),
+                expected.join(", ")
+            ),
+            // Numbers, names of the schema and words of this program alone.
+            Self::NotCompressed { path: _, format: _ }
+            | Self::Compression { path: _, declared: _, found: _ }
+            | Self::Empty { path: _ }
+            | Self::Fields { line: _, expected: _, found: _ }
+            | Self::Utf8 { line: _, column: _ }
+            | Self::Null { line: _, column: _, declared: _, remedy: _ }
+            | Self::TooLong { line: _, limit: _ }
+            | Self::Repeated { line: _, column: _ }
+            | Self::Row { line: _, source: _ }
+            | Self::RowTooLarge { line: _, bytes: _ }
+            | Self::DuplicateKey { column: _, line: _, first_line: _ } => self.to_string(),
+        }
+    }
+}
+
 /// How a header and a schema differ; column names of both sides.
 #[derive(Debug)]
 pub struct HeaderMismatch {
@@ -189,6 +231,31 @@ pub struct HeaderMismatch {
     pub expected: Vec<String>,
     /// Names of the header.
     pub found: Vec<String>,
+}
+
+impl HeaderMismatch {
+    /// As [`SourceError::for_status`]: fields of the header by their numbers, from 1.
+    fn for_status(&self) -> String {
+        let Self { missing, unknown: _, repeated: _, expected, found } = self;
+        let same = |column: &str, name: &String| name.eq_ignore_ascii_case(column);
+        let fields = found.iter().zip(1_usize..);
+        let unknown = fields.filter(|(name, _)| !expected.iter().any(|column| same(column, name)));
+        let unknown: Vec<String> = unknown.map(|(_, number)| number.to_string()).collect();
+        let times = |column: &str| found.iter().filter(|name| same(column, name)).count();
+        let repeated = expected.iter().filter(|column| times(column) > 1);
+        let repeated: Vec<&str> = repeated.map(String::as_str).collect();
+        let mut text = String::new();
+        for (what, names) in [
+            ("missing", missing.join(", ")),
+            ("fields that are no columns", unknown.join(", ")),
+            ("repeated", repeated.join(", ")),
+        ] {
+            if !names.is_empty() {
+                text.push_str(&format!(" {what}: {names};"));
+            }
+        }
+        text + &format!(" the schema has {}", expected.join(", "))
+    }
 }
 
 impl fmt::Display for HeaderMismatch {

@@ -69,27 +69,31 @@ impl JsonRows {
 
 /// The values of one object.
 fn row(schema: &Schema, text: &[u8], line: u64) -> Result<Vec<Value>, SourceError> {
-    let malformed = |reason: String| SourceError::Json { line, reason };
-    let text = std::str::from_utf8(text).map_err(|error| malformed(error.to_string()))?;
+    let malformed = |character, reason: String| SourceError::Json { line, character, reason };
+    let text = std::str::from_utf8(text)
+        .map_err(|error| malformed(error.valid_up_to() + 1, error.to_string()))?;
     if !text.starts_with('{') {
-        return Err(malformed(format!("it begins with {:?}", shortened(text))));
+        return Err(malformed(1, format!("it begins with {:?}", shortened(text))));
     }
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         // The parser sees one line, and calls it the first.
         let (column, text) = (error.column(), error.to_string());
         let reason = text.split(" at line ").next().unwrap_or_default();
-        malformed(format!("{reason} at character {column}"))
+        malformed(column, format!("{reason} at character {column}"))
     })?;
-    let members = members(text).ok_or_else(|| malformed("it cannot be split".to_owned()))?;
+    let members = members(text).ok_or_else(|| malformed(1, "it cannot be split".to_owned()))?;
     let columns = schema.columns();
     let mut cells: Vec<Option<&str>> = vec![None; columns.len()];
     let mut unknown = Vec::new();
     for (key, value) in members {
-        let position = schema.column(&key).map(|(position, _)| position);
-        match position.and_then(|position| cells.get_mut(position)) {
+        let column = schema.column(&key);
+        let cell = column.and_then(|(at, column)| Some((cells.get_mut(at)?, column)));
+        match cell {
             None => unknown.push(shortened(&key)),
-            Some(cell @ None) => *cell = Some(value),
-            Some(Some(_)) => return Err(SourceError::Repeated { line, column: shortened(&key) }),
+            Some((cell @ None, _)) => *cell = Some(value),
+            Some((Some(_), column)) => {
+                return Err(SourceError::Repeated { line, column: column.name.clone() });
+            }
         }
     }
     if !unknown.is_empty() {

@@ -81,7 +81,7 @@ fn errors_name_line_and_column() {
         ),
         (
             "{\"city\":\"B\",\"ok\":true,\"City\":\"C\"}",
-            "line 3, column City: the key comes twice; keys differ by more than their case",
+            "line 3, column city: the key comes twice; keys differ by more than their case",
         ),
         (
             "{\"city\":\"B\",\"ok\":true",
