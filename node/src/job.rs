@@ -72,7 +72,7 @@ pub async fn run(
         }
         Err(failure) => {
             tracing::error!(reason = failure.reason().as_str(), error = %failure, "nothing was published");
-            report.failed(failure.reason(), &failure.to_string());
+            report.failed(failure.reason(), &failure.for_status());
             if failure.reason().is_of_source() { Outcome::SourceFault } else { Outcome::Failed }
         }
     };

@@ -23,7 +23,7 @@
 //! - [`metrics`]: what is counted;
 //! - [`placement`], [`assignment`]: who serves what;
 //! - [`store`], [`prepare`], [`keys`]: epochs and evaluation keys;
-//! - [`job`]: `opaque-prepare`, the program of a prepare Job.
+//! - [`job`]: `opaque-prepare`, the program of a prepare Job; `egress`: which servers its source may be at.
 //!
 //! **Privacy.** Work, sizes, logs and retries depend on public geometry alone; no secret of a client
 //! ever reaches this crate, and `opaque-client` is banned from its dependencies.
@@ -41,6 +41,7 @@ pub mod coordination;
 pub mod coordinator;
 mod demand;
 pub mod description;
+mod egress;
 pub mod error;
 pub mod job;
 pub mod keys;

@@ -45,6 +45,7 @@ use object_store::{
 use tokio::sync::watch;
 
 pub use bucket::{Location, Settings};
+pub(crate) use bucket::{SignedBy, SourceSettings};
 pub use credentials::Credentials;
 pub use digest::{Digest, DigestError};
 pub use epochs::Writer;

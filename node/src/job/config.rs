@@ -13,7 +13,7 @@ use thiserror::Error;
 /// Run by a Job of the operator; by hand without --report, with progress on standard error and the
 /// result as JSON on standard output. Credentials come from the environment: the store's as
 /// AWS_ACCESS_KEY_ID and so on, the source's as SOURCE_AWS_ACCESS_KEY_ID and so on, SOURCE_TOKEN, or
-/// SOURCE_USERNAME and SOURCE_PASSWORD.
+/// SOURCE_USERNAME and SOURCE_PASSWORD. A source in a bucket without credentials is read unsigned.
 #[derive(Debug, Clone, Parser)]
 #[command(version, name = "opaque-prepare")]
 pub struct Args {
@@ -60,6 +60,12 @@ pub struct Args {
     /// Longest silence of a source, in seconds.
     #[arg(long, default_value_t = 60)]
     pub source_timeout_s: u64,
+    /// Read sources also from loopback and link-local addresses and those of a cloud's metadata.
+    #[arg(long)]
+    pub allow_local_sources: bool,
+    /// Read a source in a bucket that has no credentials with the store's.
+    #[arg(long)]
+    pub share_store_credentials: bool,
     /// Threads that compute; all cores when absent.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -125,6 +131,10 @@ pub struct Config {
     pub max_source: u64,
     /// Longest silence of the source.
     pub source_timeout: Duration,
+    /// Whether a source may be at a local address.
+    pub allow_local_sources: bool,
+    /// Whether a source without credentials is read with the store's.
+    pub share_store_credentials: bool,
     /// CPU threads.
     pub threads: usize,
 }
@@ -148,6 +158,8 @@ impl TryFrom<Args> for Config {
             row_memory_mib,
             max_source_mib,
             source_timeout_s,
+            allow_local_sources,
+            share_store_credentials,
             threads,
         } = args;
         let schema = serde_json::from_str(&schema).map_err(ConfigError::Schema)?;
@@ -174,6 +186,8 @@ impl TryFrom<Args> for Config {
             row_memory: row_memory_mib.map_or_else(default_row_memory, |mib| mib.max(1) << 20),
             max_source: max_source_mib.max(1) << 20,
             source_timeout: Duration::from_secs(source_timeout_s.max(1)),
+            allow_local_sources,
+            share_store_credentials,
             threads: threads.filter(|threads| *threads > 0).unwrap_or_else(cores),
         })
     }

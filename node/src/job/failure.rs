@@ -58,6 +58,27 @@ impl From<PrepareError> for Failure {
 }
 
 impl Failure {
+    /// The text for the table's status, which more people may read than the source: nothing of the source's
+    /// bytes, and nothing that its server has said.
+    pub(super) fn for_status(&self) -> String {
+        match self {
+            Self::Source(fault) => fault.for_status(),
+            Self::Rows { source_name, source } => {
+                format!("{source_name}: {}", source.for_status())
+            }
+            // The text of a panic may quote what was computed with.
+            Self::Internal(_) => "internal error; the Job's log says which".to_owned(),
+            // The spec, numbers, and what the store says, which the cluster's owner has chosen. Errors of the
+            // engine leave the rows' content out.
+            Self::Memory { limit_mib: _ }
+            | Self::Schema(_)
+            | Self::Prepare(_)
+            | Self::Store(_)
+            | Self::Stopped
+            | Self::Superseded => self.to_string(),
+        }
+    }
+
     /// Whose fault it is.
     pub(super) fn reason(&self) -> Reason {
         match self {
@@ -87,3 +108,6 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

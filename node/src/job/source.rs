@@ -4,6 +4,7 @@
 //! that receive. What broke the stream is kept beside the channel: [`std::io::Error`] could not say
 //! whose fault it was.
 
+mod fault;
 mod http;
 
 use std::io::{self, Read};
@@ -15,44 +16,17 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use opaque_source::{Compression, Input, SourceError};
-use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub(super) use self::fault::SourceFault;
+use self::fault::Trouble;
 use super::config::Config;
-use super::report::Reason;
-use crate::store::error::{Failure, FailureKind};
-use crate::store::{Location, Settings};
+use crate::egress::Egress;
+use crate::store::error::Failure;
+use crate::store::{Location, Settings, SourceSettings};
 
 /// Pieces between receiving and parsing; a piece is some tens of kilobytes.
 const PIECES: usize = 16;
-
-/// Why the source's bytes cannot be had. Texts hold no credentials and no query of a URL.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum SourceFault {
-    /// It is not there.
-    #[error("{0}")]
-    NotFound(String),
-    /// It wants other credentials.
-    #[error("{0}")]
-    Refused(String),
-    /// It does not answer, or breaks off.
-    #[error("{0}")]
-    Unreadable(String),
-    /// It is larger than allowed.
-    #[error("{0}")]
-    TooLarge(String),
-}
-
-impl SourceFault {
-    pub(super) fn reason(&self) -> Reason {
-        match self {
-            Self::NotFound(_) => Reason::SourceNotFound,
-            Self::Refused(_) => Reason::SourceRefused,
-            Self::Unreadable(_) => Reason::SourceUnreadable,
-            Self::TooLarge(_) => Reason::TooLarge,
-        }
-    }
-}
 
 /// What broke a stream, once something has.
 pub(super) type FaultCell = Arc<Mutex<Option<SourceFault>>>;
@@ -87,27 +61,26 @@ impl Source {
     /// A fault that shows at once; one that comes later is in [`fault`](Self::fault).
     pub(super) async fn connect(config: &Config, settings: &Settings) -> Result<Self, SourceFault> {
         let url = &config.source;
+        let egress = Egress::new(config.allow_local_sources);
         let scheme = url.split_once("://").map(|(scheme, _)| scheme);
         let (name, answer) = match (Location::parse(url), scheme) {
             (Some(location), _) => {
-                let location = location.map_err(SourceFault::Unreadable)?;
-                (url.clone(), bucket(url, &location, settings).await?)
+                let location = location.map_err(SourceFault::Url)?;
+                let source = settings.of_source(&location, config.share_store_credentials);
+                (url.clone(), bucket(url, &location, &source, &egress).await?)
             }
-            (None, Some("http" | "https")) => http::get(config).await?,
+            (None, Some("http" | "https")) => http::get(config, &egress).await?,
             (None, None) => return file(url),
             (None, Some("file")) => return file(url.trim_start_matches("file://")),
             (None, Some(scheme)) => {
-                return Err(SourceFault::Unreadable(format!(
+                return Err(SourceFault::Url(format!(
                     "{scheme}:// is no source: use http, https, s3, gs, az or a file"
                 )));
             }
         };
         let Answer { total, bytes } = answer;
         let limit = config.max_source;
-        let large = || {
-            let mib = limit >> 20;
-            SourceFault::TooLarge(format!("{name} has more than {mib} MiB (--max-source-mib)"))
-        };
+        let large = || SourceFault::TooLarge { name: name.clone(), limit_mib: limit >> 20 };
         if total.is_some_and(|total| total > limit) {
             return Err(large());
         }
@@ -149,11 +122,11 @@ fn file(path: &str) -> Result<Source, SourceFault> {
     let name = path.display().to_string();
     match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(SourceFault::Unreadable(format!("{name} is no file"))),
+        Ok(_) => return Err(SourceFault::NoFile { name }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(SourceFault::NotFound(format!("{name} does not exist")));
+            return Err(SourceFault::Missing { name });
         }
-        Err(error) => return Err(SourceFault::Unreadable(format!("{name}: {error}"))),
+        Err(error) => return Err(SourceFault::broken(&name, &error)),
     }
     Ok(Source { name, bytes: SourceBytes::File(path), fault: FaultCell::default() })
 }
@@ -161,31 +134,20 @@ fn file(path: &str) -> Result<Source, SourceFault> {
 async fn bucket(
     url: &str,
     location: &Location,
-    settings: &Settings,
+    source: &SourceSettings,
+    egress: &Egress,
 ) -> Result<Answer, SourceFault> {
-    let unusable = |reason| SourceFault::Unreadable(format!("{url}: {reason}"));
-    let bucket = location.open(&settings.of_source(location)).map_err(unusable)?;
-    let name = url.to_owned();
-    let object = bucket.get(location.path()).await.map_err(|error| object_fault(&name, &error))?;
+    let unusable = |detail| SourceFault::Settings { name: url.to_owned(), detail };
+    let bucket = location.open_source(source, egress).map_err(unusable)?;
+    let (name, signed_by) = (url.to_owned(), source.signed_by());
+    let failed = move |error: object_store::Error| {
+        let trouble = Trouble::of(&error);
+        let Failure { kind, detail, status, .. } = Failure::of(&error);
+        SourceFault::Bucket { name: name.clone(), kind, status, signed_by, trouble, detail }
+    };
+    let object = bucket.get(location.path()).await.map_err(&failed)?;
     let total = Some(object.meta.size);
-    let bytes = object.into_stream().map_err(move |error| object_fault(&name, &error)).boxed();
-    Ok(Answer { total, bytes })
-}
-
-fn object_fault(name: &str, error: &object_store::Error) -> SourceFault {
-    let Failure { kind, detail, .. } = Failure::of(error);
-    match kind {
-        FailureKind::NotFound => SourceFault::NotFound(format!("{name} does not exist")),
-        FailureKind::NoBucket => {
-            SourceFault::NotFound(format!("{name}: the bucket does not exist ({detail})"))
-        }
-        FailureKind::Refused => {
-            SourceFault::Refused(format!("{name}: access was refused ({detail})"))
-        }
-        FailureKind::Unreachable | FailureKind::Full | FailureKind::Other => {
-            SourceFault::Unreadable(format!("{name}: {detail}"))
-        }
-    }
+    Ok(Answer { total, bytes: object.into_stream().map_err(failed).boxed() })
 }
 
 /// The reading end of a stream, for a thread that may block.

@@ -4,6 +4,9 @@
 //! `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`. They are passed as values, so that a table's source may
 //! have other credentials than the store.
 
+mod live;
+mod source;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -15,9 +18,11 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
-mod live;
+use self::source::Guard;
+use crate::egress::Egress;
 
 pub(super) use live::LiveBucket;
+pub(crate) use source::{SignedBy, SourceSettings};
 
 /// Retries of one request, for about half a minute: longer than a server takes to restart, shorter
 /// than the patience of whoever waits.
@@ -28,15 +33,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Prefix of the variables that hold the credentials of a table's source.
 const SOURCE: &str = "SOURCE_";
-/// What is no credential: a source's own credentials may be used with the store's.
-const PLACES: [&str; 6] = [
-    "AWS_ENDPOINT",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
-];
 const ALLOW_HTTP: &str = "AWS_ALLOW_HTTP";
 
 /// A kind of object store.
@@ -106,6 +102,24 @@ impl Location {
     /// # Errors
     /// Settings that make no client, in words that repeat none of them but the endpoint.
     pub fn open(&self, settings: &Settings) -> Result<Arc<dyn ObjectStore>, String> {
+        self.open_guarded(settings, None)
+    }
+
+    /// As [`open`](Self::open), for a table's source: it reaches what `egress` allows, and the server that
+    /// the store's settings name.
+    pub(crate) fn open_source(
+        &self,
+        source: &SourceSettings,
+        egress: &Egress,
+    ) -> Result<Arc<dyn ObjectStore>, String> {
+        self.open_guarded(source.settings(), Some(&source.guard(egress)))
+    }
+
+    fn open_guarded(
+        &self,
+        settings: &Settings,
+        guard: Option<&Guard>,
+    ) -> Result<Arc<dyn ObjectStore>, String> {
         // The HTTP client has no provider of its own. An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let retry = RetryConfig {
@@ -136,6 +150,10 @@ impl Location {
                 let builder = builder.with_bucket_name(&self.bucket).with_retry(retry);
                 // Epochs rest on it: who creates an object first has it.
                 let builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch);
+                let builder = match guard {
+                    None => builder,
+                    Some(guard) => guard.s3(builder).map_err(unusable)?,
+                };
                 builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
             }
             Provider::Gcs => {
@@ -146,6 +164,10 @@ impl Location {
                     }
                 }
                 let builder = builder.with_bucket_name(&self.bucket).with_retry(retry);
+                let builder = match guard {
+                    None => builder,
+                    Some(guard) => guard.gcs(builder).map_err(unusable)?,
+                };
                 builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
             }
             Provider::Azure => {
@@ -156,6 +178,10 @@ impl Location {
                     }
                 }
                 let builder = builder.with_container_name(&self.bucket).with_retry(retry);
+                let builder = match guard {
+                    None => builder,
+                    Some(guard) => guard.azure(builder).map_err(unusable)?,
+                };
                 builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
             }
         }
@@ -195,34 +221,6 @@ impl Settings {
         Self(all)
     }
 
-    /// The settings for a table's source: variables that begin with `SOURCE_`, and the store's where
-    /// there is none. The store's credentials are never mixed with the source's.
-    pub fn of_source(&self, location: &Location) -> Self {
-        let family = location.provider.variables();
-        let own: BTreeMap<String, String> = self
-            .0
-            .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix(SOURCE)?, value)))
-            .filter(|(name, _)| name.starts_with(family))
-            .map(|(name, value)| (name.to_owned(), value.clone()))
-            .collect();
-        let ours =
-            self.of(location.provider).map(|(name, value)| (name.to_owned(), value.to_owned()));
-        if own.is_empty() {
-            return Self(ours.collect());
-        }
-        let endpoint = |name: &str| name.starts_with("AWS_ENDPOINT");
-        let elsewhere = own.keys().any(|name| endpoint(name));
-        let mut all: BTreeMap<String, String> = ours
-            .filter(|(name, _)| {
-                let place = PLACES.contains(&name.as_str()) || name == ALLOW_HTTP;
-                place && !(elsewhere && (endpoint(name) || name == ALLOW_HTTP))
-            })
-            .collect();
-        all.extend(own);
-        Self(all)
-    }
-
     fn of(&self, provider: Provider) -> impl Iterator<Item = (&str, &str)> {
         let family = provider.variables();
         let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -247,7 +245,7 @@ impl Settings {
     fn redacted(&self, text: &str) -> String {
         let secret = |name: &str| {
             let name = name.strip_prefix(SOURCE).unwrap_or(name);
-            !PLACES.contains(&name) && name != ALLOW_HTTP
+            !source::is_place(name)
         };
         let secrets = self.0.iter().filter(|(name, value)| secret(name) && value.len() > 3);
         secrets.fold(text.to_owned(), |text, (name, value)| {

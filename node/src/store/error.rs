@@ -162,6 +162,8 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     /// In one line, without what servers repeat of the request: headers, signatures, credentials.
     pub(crate) detail: String,
+    /// The status of a server's answer.
+    pub(crate) status: Option<u16>,
     /// Whether a server in the network is involved.
     remote: bool,
 }
@@ -220,13 +222,14 @@ impl Failure {
         } else {
             said.join(", ")
         };
-        Self { kind, detail, remote }
+        let status = status.and_then(|status| status.get(..3)?.parse().ok());
+        Self { kind, detail, status, remote }
     }
 
     /// Why nothing can be read from a store in the network, if that is what it says: without the object,
     /// whose name may be that of a client's keys.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let Self { kind, detail, remote } = self;
+        let Self { kind, detail, status: _, remote } = self;
         match kind {
             FailureKind::Refused => Some(format!("the store refuses access ({detail})")),
             FailureKind::NoBucket => Some(format!("the store's bucket does not exist ({detail})")),
@@ -246,6 +249,15 @@ pub(crate) fn causes<'a>(
         let error = next?;
         next = error.source();
         Some(error)
+    })
+}
+
+/// The first error of a type in an error and everything below it. An [`std::io::Error`] hides the one that it was
+/// made of: its source is that one's source.
+pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    causes(error).find_map(|cause| {
+        let hidden = || cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<T>();
+        cause.downcast_ref::<T>().or_else(hidden)
     })
 }
 

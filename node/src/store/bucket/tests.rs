@@ -1,11 +1,11 @@
 use super::*;
 
-fn settings(variables: &[(&str, &str)]) -> Settings {
+pub(super) fn settings(variables: &[(&str, &str)]) -> Settings {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     Settings::new(variables.iter().map(owned))
 }
 
-fn location(url: &str) -> Location {
+pub(super) fn location(url: &str) -> Location {
     Location::parse(url).unwrap().unwrap()
 }
 
@@ -30,44 +30,6 @@ fn a_url_is_a_bucket_and_a_path() {
         let error = Location::parse(url).unwrap().unwrap_err();
         assert!(error.contains(reason) && !error.contains("hunter2"), "{error}");
     }
-}
-
-#[test]
-fn a_source_has_its_own_credentials_or_the_stores_and_never_a_mix() {
-    let store = [
-        ("AWS_ACCESS_KEY_ID", "store"),
-        ("AWS_SECRET_ACCESS_KEY", "s1"),
-        ("AWS_SESSION_TOKEN", "t1"),
-        ("AWS_ENDPOINT_URL", "http://minio:9000"),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_REGION", "here"),
-        ("PATH", "/bin"),
-    ];
-    let names = |settings: &Settings| {
-        let all = settings.0.iter();
-        all.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
-    };
-    let s3 = location("s3://b/c");
-    assert_eq!(
-        names(&settings(&store).of_source(&s3)),
-        "AWS_ACCESS_KEY_ID=store AWS_ALLOW_HTTP=true AWS_ENDPOINT_URL=http://minio:9000 AWS_REGION=here \
-         AWS_SECRET_ACCESS_KEY=s1 AWS_SESSION_TOKEN=t1"
-    );
-    let own = [("SOURCE_AWS_ACCESS_KEY_ID", "other\n"), ("SOURCE_AWS_SECRET_ACCESS_KEY", "s2")];
-    assert_eq!(
-        names(&settings(&[&store[..], &own[..]].concat()).of_source(&s3)),
-        "AWS_ACCESS_KEY_ID=other AWS_ALLOW_HTTP=true AWS_ENDPOINT_URL=http://minio:9000 AWS_REGION=here \
-         AWS_SECRET_ACCESS_KEY=s2"
-    );
-    // Credentials for another server are not sent in the clear because the store's are.
-    let elsewhere = [&own[..], &[("SOURCE_AWS_ENDPOINT_URL", "https://other")]].concat();
-    assert_eq!(
-        names(&settings(&[&store[..], &elsewhere[..]].concat()).of_source(&s3)),
-        "AWS_ACCESS_KEY_ID=other AWS_ENDPOINT_URL=https://other AWS_REGION=here \
-         AWS_SECRET_ACCESS_KEY=s2"
-    );
-    // A bucket of another kind takes nothing of S3's.
-    assert_eq!(names(&settings(&store).of_source(&location("gs://b/c"))), "");
 }
 
 #[test]

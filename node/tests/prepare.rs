@@ -1,0 +1,207 @@
+//! The program of a prepare Job and a server that does not mean well: what it is asked, and what the report,
+//! which becomes the table's status, tells of it. The texts are in `prepare.golden`; `OPAQUE_GOLDEN=write cargo
+//! test --test prepare` writes it anew.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+/// What the server sends and no report may hold.
+const MARKER: &str = "q7Zx";
+const SCHEMA: &str =
+    r#"{"columns":[{"name":"city","type":"TEXT","role":"key"},{"name":"temp","type":"INT"}]}"#;
+const ROLE: &str = r#"{"AccessKeyId":"role-key","SecretAccessKey":"secret","Token":"t","Expiration":"2099-01-01T00:00:00Z"}"#;
+
+/// A server, and the heads of the requests that it was sent.
+struct Server {
+    address: SocketAddr,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&heads);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let head: Vec<String> =
+                    lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+                let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+                let path = path.rsplit('/').next().unwrap_or_default().to_owned();
+                told.lock().unwrap().push(head.join("\n"));
+                stream.write_all(answer(&path, address).as_bytes()).unwrap();
+            }
+        });
+        Self { address, heads }
+    }
+
+    fn url(&self, host: &str, path: &str) -> String {
+        format!("http://{host}:{}/{path}", self.address.port())
+    }
+
+    /// The requests since the last call.
+    fn heads(&self) -> Vec<String> {
+        std::mem::take(&mut self.heads.lock().unwrap())
+    }
+}
+
+fn answer(path: &str, address: SocketAddr) -> String {
+    let port = address.port();
+    let (status, header, body) = match path {
+        "good.csv" => ("200 OK", String::new(), "city,temp\nOslo,3\n".to_owned()),
+        "secret.csv" => ("200 OK", String::new(), format!("{MARKER}=1\n")),
+        "value.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,{MARKER}\n")),
+        // The metadata of a machine in AWS: a token, the machine's role, and the role's credentials.
+        "token" => ("200 OK", String::new(), "token".to_owned()),
+        "" => ("200 OK", String::new(), "role".to_owned()),
+        "role" => ("200 OK", String::new(), ROLE.to_owned()),
+        "to-address" => ("302 Found", format!("http://127.0.0.2:{port}/{MARKER}"), String::new()),
+        "to-number" => ("302 Found", format!("http://0x7f.1:{port}/{MARKER}"), String::new()),
+        "to-name" => ("302 Found", format!("http://localhost:{port}/{MARKER}"), String::new()),
+        "to-cloud" => ("302 Found", format!("http://169.254.169.254/{MARKER}"), String::new()),
+        _ => (
+            "403 Forbidden",
+            String::new(),
+            format!("<Error><Code>AccessDenied</Code><Message>{MARKER}</Message></Error>"),
+        ),
+    };
+    let header = if header.is_empty() { header } else { format!("Location: {header}\r\n") };
+    format!(
+        "HTTP/1.1 {status}\r\n{header}Content-Length: {}\r\nLast-Modified: Wed, 21 Oct 2026 07:28:00 GMT\r\n\
+         ETag: \"{MARKER}\"\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Runs the program; its report.
+fn report(source: &str, arguments: &[&str], variables: &[(&str, &str)]) -> serde_json::Value {
+    let store = TempDir::new().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_opaque-prepare"))
+        .env_clear()
+        .envs(variables.iter().copied())
+        .arg("--store")
+        .arg(store.path())
+        .args(["--table=weather", "--schema", SCHEMA, "--source", source])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+#[test]
+fn reports_are_as_in_the_golden_file() {
+    let server = Server::start();
+    let proxy = server.url("127.0.0.1", "");
+    // The proxy is that server, which is asked so although it is local: it answers for any host.
+    let proxied = [("http_proxy", proxy.as_str())];
+    let store = server.url("127.0.0.1", "");
+    let mut bucket = vec![("AWS_ENDPOINT_URL", store.as_str()), ("AWS_ALLOW_HTTP", "true")];
+    bucket.extend([("AWS_ACCESS_KEY_ID", "store"), ("AWS_SECRET_ACCESS_KEY", "key")]);
+    let own = [("SOURCE_AWS_ENDPOINT_URL", store.as_str()), ("SOURCE_AWS_ALLOW_HTTP", "true")];
+    let named = server.url("localhost", "");
+    let name = [("SOURCE_AWS_ENDPOINT_URL", named.as_str()), ("SOURCE_AWS_ALLOW_HTTP", "true")];
+    let local = &["--allow-local-sources"][..];
+    let mut text = String::new();
+    for (what, source, arguments, variables) in [
+        ("an address", server.url("127.0.0.1", "good.csv"), &[][..], &[][..]),
+        ("another form of it", server.url("[::ffff:7f00:1]", "good.csv"), &[], &[]),
+        ("a name", server.url("localhost", "good.csv"), &[], &[]),
+        ("allowed", server.url("localhost", "good.csv"), local, &[]),
+        ("no table", server.url("127.0.0.1", "secret.csv"), local, &[]),
+        ("a wrong value", server.url("127.0.0.1", "value.csv"), local, &[]),
+        ("refused", server.url("127.0.0.1", "refused"), local, &[]),
+        ("redirected to an address", "http://files.test/to-address".into(), &[], &proxied),
+        ("redirected to a number", "http://files.test/to-number".into(), &[], &proxied),
+        ("redirected to a name", "http://files.test/to-name".into(), &[], &proxied),
+        ("redirected to the cloud", "http://files.test/to-cloud".into(), local, &proxied),
+        ("the store's bucket", "s3://b/refused".into(), &[], &bucket),
+        ("a public object there", "s3://b/good.csv".into(), &[], &bucket),
+        ("a bucket that redirects", "s3://b/to-address".into(), &[], &bucket),
+        ("a bucket at an address", "s3://b/good.csv".into(), &[], &own),
+        ("a bucket at a name", "s3://b/good.csv".into(), &[], &name),
+        ("allowed", "s3://b/good.csv".into(), local, &name),
+    ] {
+        let report = report(&source, arguments, variables);
+        let field = |name| report[name].as_str().unwrap_or("published").to_owned();
+        let message = field("message").replace(&server.address.port().to_string(), "PORT");
+        writeln!(text, "{what}: {}: {message}", field("reason")).unwrap();
+    }
+    assert!(!text.contains(MARKER), "{text}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prepare.golden");
+    if std::env::var("OPAQUE_GOLDEN").is_ok_and(|mode| mode == "write") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    assert!(golden == text, "{} differs; it would be:\n{text}", path.display());
+}
+
+#[test]
+fn a_source_is_not_read_with_the_stores_credentials_unless_they_are_shared() {
+    let server = Server::start();
+    let store = server.url("127.0.0.1", "");
+    let variables = [
+        ("AWS_ENDPOINT_URL", store.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "store-key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    assert_eq!(report("s3://b/good.csv", &[], &variables)["epoch"], 1);
+    let heads = server.heads();
+    assert!(!heads.is_empty());
+    for head in heads {
+        assert!(!head.to_lowercase().contains("authorization"), "{head}");
+    }
+    let shared = ["--share-store-credentials"];
+    assert_eq!(report("s3://b/good.csv", &shared, &variables)["epoch"], 1);
+    assert!(server.heads().iter().all(|head| head.contains("Credential=store-key/")));
+    // With credentials of its own it has none of the store's.
+    let own = [("SOURCE_AWS_ACCESS_KEY_ID", "own-key"), ("SOURCE_AWS_SECRET_ACCESS_KEY", "own")];
+    let both = [&variables[..], &own[..]].concat();
+    assert_eq!(report("s3://b/good.csv", &shared, &both)["epoch"], 1);
+    assert!(server.heads().iter().all(|head| head.contains("Credential=own-key/")));
+}
+
+#[test]
+fn a_machines_role_reads_a_source_only_where_the_store_is_shared() {
+    let (server, metadata) = (Server::start(), Server::start());
+    let (store, role) = (server.url("127.0.0.1", ""), metadata.url("127.0.0.1", ""));
+    let variables = [
+        ("AWS_ENDPOINT_URL", store.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_METADATA_ENDPOINT", role.trim_end_matches('/')),
+    ];
+    assert_eq!(report("s3://b/good.csv", &[], &variables)["epoch"], 1);
+    assert_eq!(metadata.heads(), Vec::<String>::new());
+    assert!(server.heads().iter().all(|head| !head.to_lowercase().contains("authorization")));
+    let shared = report("s3://b/good.csv", &["--share-store-credentials"], &variables);
+    assert_eq!(shared["epoch"], 1, "{shared}");
+    assert!(server.heads().iter().all(|head| head.contains("Credential=role-key/")));
+    // Credentials come from an address where no object may.
+    assert!(!metadata.heads().is_empty());
+}
+
+#[test]
+fn what_is_refused_is_not_even_asked() {
+    let server = Server::start();
+    for host in ["127.0.0.1", "localhost"] {
+        report(&server.url(host, "secret.csv"), &[], &[]);
+        let endpoint = server.url(host, "");
+        let own =
+            [("SOURCE_AWS_ENDPOINT_URL", endpoint.as_str()), ("SOURCE_AWS_ALLOW_HTTP", "true")];
+        report("s3://b/secret.csv", &[], &own);
+    }
+    assert_eq!(server.heads(), Vec::<String>::new());
+}
