@@ -174,6 +174,7 @@ impl Test {
             scope,
             node_image: image.into(),
             cluster_domain: "cluster.local".into(),
+            allow_local_sources: false,
             identity,
             release,
             times,

@@ -123,6 +123,7 @@ impl Test {
             scope: Scope::Namespace(NAMESPACE.into()),
             node_image: "node:1".into(),
             cluster_domain: "cluster.local".into(),
+            allow_local_sources: false,
             identity: "test".into(),
             release: "test/operator".parse()?,
             times: Times::default(),

@@ -45,7 +45,11 @@ async fn epochs_leave_a_status_and_no_pin_slips_in_before() -> Result<()> {
         [client.clone(), client.clone()],
         observed,
         metrics,
-        Installed { node_image: "node:1".into(), cluster_domain: "cluster.local".into() },
+        Installed {
+            node_image: "node:1".into(),
+            cluster_domain: "cluster.local".into(),
+            allow_local_sources: false,
+        },
         "test/operator".parse()?,
         Claims::new(&scope),
         Events::new(client.clone(), "test".into()),

@@ -22,6 +22,10 @@ pub struct Args {
     #[arg(long, value_name = "IMAGE")]
     pub node_image: String,
 
+    /// Let tables have sources at loopback and link-local addresses and those of a cloud's metadata.
+    #[arg(long)]
+    pub allow_local_sources: bool,
+
     /// Namespace and name of this operator's Deployment. Its replicas elect the active one; other releases that watch
     /// the same namespace wait for it, and say so by this name.
     #[arg(long, value_name = "NS/NAME")]

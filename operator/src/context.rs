@@ -24,6 +24,8 @@ pub struct Installed {
     pub node_image: String,
     /// DNS domain of the Kubernetes cluster.
     pub cluster_domain: String,
+    /// Whether tables may have sources at local addresses.
+    pub allow_local_sources: bool,
 }
 
 /// What all reconcilers share.

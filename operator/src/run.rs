@@ -53,6 +53,7 @@ pub async fn run(args: Args) -> Result<()> {
         scope: args.scope(),
         cluster_domain: args.cluster_domain(),
         node_image: args.node_image,
+        allow_local_sources: args.allow_local_sources,
         identity: identity.clone(),
         release: args.release,
         times: Times::default(),
@@ -102,6 +103,8 @@ pub struct Settings {
     pub node_image: String,
     /// DNS domain of the Kubernetes cluster.
     pub cluster_domain: String,
+    /// Whether tables may have sources at local addresses.
+    pub allow_local_sources: bool,
     /// This process, in events and in the Lease by which it leads.
     pub identity: String,
     /// Whose operator it is.
@@ -168,6 +171,7 @@ impl Operator {
         let installed = Installed {
             node_image: settings.node_image.clone(),
             cluster_domain: settings.cluster_domain.clone(),
+            allow_local_sources: settings.allow_local_sources,
         };
         let context = Arc::new(Context::new(
             clients.clone(),

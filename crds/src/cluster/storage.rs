@@ -49,4 +49,10 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub region: Option<String>,
+
+    /// Whether a table's source in a bucket, if the table names no Secret for it, is read with the store's
+    /// credentials or the identity of the pods' ServiceAccount: whoever may write OpaqueTables can then read all that
+    /// these may read. Without it such a source is read unsigned, as a public one.
+    #[serde(default)]
+    pub share_with_sources: bool,
 }

@@ -39,7 +39,9 @@ pub struct Source {
     pub config_map_ref: Option<ConfigMapKeyReference>,
 
     /// Secret with the credentials for `url`: the keys of `storage.secretRef` for a bucket, `username`
-    /// and `password` or `token` for https.
+    /// and `password` or `token` for https. Absent: a bucket is read unsigned, unless the cluster's
+    /// `storage.shareWithSources` is set. Variables that name a file, a server that gives out credentials, or a
+    /// proxy are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalReference>,
 

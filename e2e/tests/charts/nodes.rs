@@ -84,6 +84,7 @@ async fn two_clusters(control_plane: &ControlPlane) -> Result<Operator> {
         scope: Scope::Namespace(LAB.into()),
         node_image: "node:1".into(),
         cluster_domain: "cluster.local".into(),
+        allow_local_sources: false,
         identity: "test".into(),
         release: "test/operator".parse()?,
         times: Times::default(),

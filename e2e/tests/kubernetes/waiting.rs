@@ -152,7 +152,7 @@ async fn sources(namespace: &Namespace) -> Result<()> {
     let words =
         "http://files/wether.csv answered 404 Not Found: check spec.source; tried again at 20";
     described(namespace, "opaquetable/missing", &[words, "Warning SourceNotFound"]).await?;
-    let words = "line 2, column temperature: expected a whole number of 64 bits, found \"warm\"";
+    let words = "line 2, column temperature: expected a whole number of 64 bits";
     described(
         namespace,
         "opaquetable/misfit",

@@ -19,6 +19,7 @@ use opaque_crds::{OpaqueCluster, OpaqueTable, names};
 use super::plan::Start;
 use crate::Error;
 use crate::certificates;
+use crate::context::Installed;
 use crate::labels::{COMPONENT, MANAGED_BY, NAME, OPERATOR, PRODUCT, TABLE, labels, owned};
 
 /// Annotation of a Job with the run that it is for.
@@ -45,7 +46,7 @@ pub struct Objects {
     pub job: Job,
 }
 
-/// Builds all objects of one Job. `image` is that of the operator's nodes, for a cluster without one.
+/// Builds all objects of one Job.
 ///
 /// # Errors
 /// When the cluster's `podTemplate` makes no pod.
@@ -53,7 +54,7 @@ pub fn objects(
     table: &OpaqueTable,
     cluster: &OpaqueCluster,
     start: &Start,
-    image: &str,
+    installed: &Installed,
 ) -> Result<Objects, Error> {
     let name = names::prepare(&table.name_any());
     let meta = || metadata(table, name.clone());
@@ -84,7 +85,7 @@ pub fn objects(
         role: Role { metadata: meta(), rules: Some(vec![rule]) },
         binding: RoleBinding { metadata: meta(), role_ref, subjects: Some(vec![subject]) },
         lease: Lease { metadata: meta(), ..Lease::default() },
-        job: job(table, cluster, start, image)?,
+        job: job(table, cluster, start, installed)?,
     })
 }
 
@@ -92,7 +93,7 @@ fn job(
     table: &OpaqueTable,
     cluster: &OpaqueCluster,
     start: &Start,
-    image: &str,
+    installed: &Installed,
 ) -> Result<Job, Error> {
     let mut metadata = metadata(table, names::prepare_job(&table.name_any(), start.number));
     let (run, prepare) = (start.run.clone(), prepare(table));
@@ -115,7 +116,7 @@ fn job(
             }],
         }),
         ttl_seconds_after_finished: Some(KEEP_FINISHED_S),
-        template: pod::template(table, cluster, start, image)?,
+        template: pod::template(table, cluster, start, installed)?,
         ..JobSpec::default()
     };
     Ok(Job { metadata, spec: Some(spec), ..Job::default() })

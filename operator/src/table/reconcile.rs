@@ -112,7 +112,7 @@ async fn start(context: &Context, facts: &Facts, order: &Start) -> Result<(), Er
     let cluster = facts.cluster.as_ref();
     let cluster = cluster.ok_or_else(|| Error::Internal("a Job without a cluster".into()))?;
     let Objects { account, role, binding, lease, job } =
-        build::objects(table, cluster, order, &context.installed.node_image)?;
+        build::objects(table, cluster, order, &context.installed)?;
     context.apply(&account).await?;
     context.apply(&role).await?;
     context.apply(&binding).await?;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::of_table;
 use crate::Error;
+use crate::context::Installed;
 use crate::pod::STORE_DIR;
 use crate::table::plan::Start;
 
@@ -48,7 +49,7 @@ pub(super) fn template(
     table: &OpaqueTable,
     cluster: &OpaqueCluster,
     start: &Start,
-    image: &str,
+    installed: &Installed,
 ) -> Result<PodTemplateSpec, Error> {
     let overlay = cluster.spec.pod_template.clone().unwrap_or_default();
     let PodTemplate { metadata, spec: pod } = overlay;
@@ -72,10 +73,10 @@ pub(super) fn template(
     let mut spec: Map<String, Value> = pod.other.into_iter().collect();
     let container = json!({
         "name": CONTAINER,
-        "image": cluster.spec.image.as_deref().unwrap_or(image),
+        "image": cluster.spec.image.as_deref().unwrap_or(&installed.node_image),
         "imagePullPolicy": cluster.spec.image_pull_policy.map(pull_policy),
         "command": ["/usr/bin/opaque-prepare"],
-        "args": arguments(table, cluster, start),
+        "args": arguments(table, cluster, start, installed.allow_local_sources),
         "env": env,
         "envFrom": env_from,
         "resources": resources(&table.spec.prepare.resources),
@@ -120,7 +121,12 @@ pub(super) fn template(
 }
 
 /// The command line, as decision 009 has it.
-fn arguments(table: &OpaqueTable, cluster: &OpaqueCluster, start: &Start) -> Vec<String> {
+fn arguments(
+    table: &OpaqueTable,
+    cluster: &OpaqueCluster,
+    start: &Start,
+    allow_local_sources: bool,
+) -> Vec<String> {
     let (spec, table_name) = (&table.spec, table.name_any());
     let namespace = table.namespace().unwrap_or_default();
     let source = match (&spec.source.url, &spec.source.config_map_ref) {
@@ -156,6 +162,13 @@ fn arguments(table: &OpaqueTable, cluster: &OpaqueCluster, start: &Start) -> Vec
     if !start.keep.is_empty() {
         let keep: Vec<String> = start.keep.iter().map(ToString::to_string).collect();
         arguments.push(format!("--keep={}", keep.join(",")));
+    }
+    // Only where they are wanted: an image of an earlier version does not know them.
+    if allow_local_sources {
+        arguments.push("--allow-local-sources".into());
+    }
+    if cluster.spec.storage.share_with_sources {
+        arguments.push("--share-store-credentials".into());
     }
     arguments
 }

@@ -4,14 +4,24 @@ use opaque_crds::reference::LocalReference;
 use opaque_crds::{OpaqueCluster, OpaqueTable};
 use serde_json::{Value, json};
 
+use crate::context::Installed;
 use crate::labels;
 use crate::table::build::{Objects, objects};
 use crate::table::fixtures::{cluster, table, table_from_url};
 use crate::table::plan::Start;
 
 fn build(table: &OpaqueTable, cluster: &OpaqueCluster) -> Objects {
+    build_with(table, cluster, false)
+}
+
+fn build_with(table: &OpaqueTable, cluster: &OpaqueCluster, allow_local_sources: bool) -> Objects {
     let start = Start { number: 7, run: "abc".into(), keep: [3, 4].into() };
-    objects(table, cluster, &start, "registry.example/opaque-node:1").unwrap()
+    let installed = Installed {
+        node_image: "registry.example/opaque-node:1".into(),
+        cluster_domain: "cluster.local".into(),
+        allow_local_sources,
+    };
+    objects(table, cluster, &start, &installed).unwrap()
 }
 
 fn pod(objects: &Objects) -> Value {
@@ -43,6 +53,20 @@ fn the_command_line_is_that_of_the_decision() {
         "--keep=3,4",
     ]);
     assert_eq!(container["args"], arguments);
+}
+
+#[test]
+fn owner_and_operator_say_what_a_source_may_use_and_where_it_may_be() {
+    let arguments = |cluster: &OpaqueCluster, local| {
+        let args = container(&build_with(&table("weather"), cluster, local))["args"].clone();
+        serde_json::from_value::<Vec<String>>(args).unwrap()
+    };
+    let usual = arguments(&cluster(), false);
+    let of = |more: &str| [usual.clone(), vec![more.to_owned()]].concat();
+    let mut sharing = cluster();
+    sharing.spec.storage.share_with_sources = true;
+    assert_eq!(arguments(&sharing, false), of("--share-store-credentials"));
+    assert_eq!(arguments(&cluster(), true), of("--allow-local-sources"));
 }
 
 #[test]
