@@ -17,7 +17,7 @@
 //!
 //! **Limits.** That somebody deletes or rewrites a claim by hand is seen at its next renewal ([`Times`]).
 
-mod decision;
+pub(crate) mod decision;
 pub mod each;
 pub mod standing;
 pub mod waiting;

@@ -39,6 +39,8 @@ pub mod context;
 pub mod controller;
 pub mod error;
 pub mod events;
+#[cfg(test)]
+mod golden;
 pub mod labels;
 mod life;
 pub mod metrics;

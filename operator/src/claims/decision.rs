@@ -52,7 +52,7 @@ pub(super) fn waiting(own: &Release, leases: &[Lease], now: Timestamp) -> Vec<St
 }
 
 /// What the one that acts says of those that wait.
-pub(super) fn words_of_waiting(others: &[String]) -> Option<String> {
+pub(crate) fn words_of_waiting(others: &[String]) -> Option<String> {
     match others {
         [] => None,
         [other] => Some(format!(

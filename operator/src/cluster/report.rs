@@ -391,7 +391,7 @@ fn store_trouble(found: &Findings<'_>) -> Option<String> {
         format!(" and Secret {name}, which pods read again within two minutes of its change")
     });
     Some(format!(
-        "{of}: {trouble}; what is served goes on, and no new epoch is: check spec.storage{place}"
+        "{of}: {trouble}. What is served goes on, and no new epoch comes: check spec.storage{place}"
     ))
 }
 
@@ -431,3 +431,6 @@ fn some(items: &[String]) -> String {
     let shown = shown.join(", ");
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
+
+#[cfg(test)]
+mod tests;

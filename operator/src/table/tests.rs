@@ -1,5 +1,6 @@
 //! Plans of single situations; `model` plays whole lives of tables.
 
+mod golden;
 mod model;
 mod objects;
 mod owners;

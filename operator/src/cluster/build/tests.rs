@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::golden;
 use crate::labels;
 
 /// Every object of a cluster, in the order in which they are made.
@@ -96,7 +97,6 @@ fn rich() -> Value {
 }
 
 /// A changed pod restarts every cluster when the operator is upgraded: it must not go unnoticed.
-/// `OPAQUE_GOLDEN=write cargo test -p opaque-operator golden` writes the files anew.
 #[test]
 fn manifests_are_as_in_the_golden_files() {
     for (name, spec) in [("small", small()), ("rich", rich())] {
@@ -104,14 +104,7 @@ fn manifests_are_as_in_the_golden_files() {
         let documents: Vec<_> =
             objects.iter().map(|object| serde_saphyr::to_string(object).unwrap()).collect();
         let text = documents.join("---\n");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("src/cluster/build/golden")
-            .join(format!("{name}.yaml"));
-        if std::env::var("OPAQUE_GOLDEN").is_ok_and(|mode| mode == "write") {
-            std::fs::write(&path, &text).unwrap();
-        }
-        let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(golden == text, "{} differs; it would be:\n{text}", path.display());
+        golden::check(&format!("cluster/build/golden/{name}.yaml"), &text);
     }
 }
 

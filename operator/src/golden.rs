@@ -1,0 +1,13 @@
+//! Texts that people read, or that restart pods when they change, kept as files.
+
+use std::path::Path;
+
+/// Compares a text with a file below `src`. `OPAQUE_GOLDEN=write cargo test -p opaque-operator golden` writes it anew.
+pub(crate) fn check(file: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
+    if std::env::var("OPAQUE_GOLDEN").is_ok_and(|mode| mode == "write") {
+        std::fs::write(&path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "{} differs; it would be:\n{text}", path.display());
+}
