@@ -81,6 +81,8 @@ pub enum Reason {
     SourceUnreadable,
     /// The source refused the credentials.
     SourceRefused,
+    /// The source is where none may be.
+    SourceForbidden,
     /// Rows do not fit the schema.
     SchemaMismatch,
     /// The table is larger than one can be, or than the run may take.
@@ -98,6 +100,7 @@ impl Reason {
             Self::SourceNotFound => "SourceNotFound",
             Self::SourceUnreadable => "SourceUnreadable",
             Self::SourceRefused => "SourceRefused",
+            Self::SourceForbidden => "SourceForbidden",
             Self::SchemaMismatch => "SchemaMismatch",
             Self::TooLarge => "TooLarge",
             Self::StoreUnavailable => "StoreUnavailable",
@@ -111,6 +114,7 @@ impl Reason {
             Self::SourceNotFound
             | Self::SourceUnreadable
             | Self::SourceRefused
+            | Self::SourceForbidden
             | Self::SchemaMismatch
             | Self::TooLarge => true,
             Self::StoreUnavailable | Self::Internal => false,

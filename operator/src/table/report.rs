@@ -61,6 +61,8 @@ pub enum Reason {
     SourceUnreadable,
     /// The source refused the credentials.
     SourceRefused,
+    /// The source is where none may be.
+    SourceForbidden,
     /// Rows do not fit the schema.
     SchemaMismatch,
     /// The table is larger than one can be.
@@ -74,10 +76,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SourceNotFound,
         Self::SourceUnreadable,
         Self::SourceRefused,
+        Self::SourceForbidden,
         Self::SchemaMismatch,
         Self::TooLarge,
         Self::StoreUnavailable,
@@ -90,6 +93,7 @@ impl Reason {
             Self::SourceNotFound => "SourceNotFound",
             Self::SourceUnreadable => "SourceUnreadable",
             Self::SourceRefused => "SourceRefused",
+            Self::SourceForbidden => "SourceForbidden",
             Self::SchemaMismatch => "SchemaMismatch",
             Self::TooLarge => "TooLarge",
             Self::StoreUnavailable => "StoreUnavailable",
@@ -103,6 +107,7 @@ impl Reason {
             Self::SourceNotFound
             | Self::SourceUnreadable
             | Self::SourceRefused
+            | Self::SourceForbidden
             | Self::SchemaMismatch
             | Self::TooLarge => true,
             Self::StoreUnavailable | Self::Internal => false,
@@ -117,6 +122,7 @@ impl Reason {
                 "check that spec.source names a file of that format and compression"
             }
             Self::SourceRefused => "check the credentials in spec.source.secretRef",
+            Self::SourceForbidden => "name another address in spec.source.url",
             Self::SchemaMismatch => "correct the source or spec.schema",
             Self::TooLarge => "split the table, or make fewer columns searchable",
             Self::StoreUnavailable => "check spec.storage of the OpaqueCluster and its Secret",

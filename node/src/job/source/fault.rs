@@ -64,6 +64,11 @@ impl SourceFault {
     pub(in crate::job) fn reason(&self) -> Reason {
         match self {
             Self::Missing { .. } => Reason::SourceNotFound,
+            Self::Broken { trouble, .. } | Self::Bucket { trouble, .. }
+                if trouble.is_forbidden() =>
+            {
+                Reason::SourceForbidden
+            }
             Self::Answered { status, .. } => match status.as_u16() {
                 404 | 410 => Reason::SourceNotFound,
                 401 | 403 | 407 => Reason::SourceRefused,
@@ -156,6 +161,11 @@ pub(in crate::job) enum Trouble {
 }
 
 impl Trouble {
+    /// Whether a source may not be where this one is.
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden(_))
+    }
+
     /// Where more is said than a status may hold.
     fn see_log(&self) -> &'static str {
         match self {

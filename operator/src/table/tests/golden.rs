@@ -54,6 +54,13 @@ fn texts_are_as_in_the_golden_file() {
             ),
         ),
         told(
+            "The source is where none may be",
+            &failed(
+                Reason::SourceForbidden,
+                "http://localhost/weather.csv: it leads to a loopback address, where no source may be unless the operator is installed with sources.allowLocal",
+            ),
+        ),
+        told(
             "A row does not fit",
             &failed(
                 Reason::SchemaMismatch,
