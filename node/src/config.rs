@@ -46,8 +46,8 @@ pub struct Args {
     /// Object store: a directory or a file:// URL.
     #[arg(long, value_name = "DIR|URL")]
     pub store: String,
-    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY; read again whenever it
-    /// changes. A variable of the environment holds whatever a file says.
+    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY, and of ca.crt, authorities
+    /// of the store's server; read again whenever it changes. A variable of the environment holds whatever a file says.
     #[arg(long, value_name = "DIR")]
     pub store_credentials: Option<PathBuf>,
     /// What the nodes agree through: a directory, or kubernetes://NAMESPACE/CLUSTER.

@@ -9,7 +9,7 @@ mod overlay;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile,
     EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath, ObjectFieldSelector, PodSecurityContext,
-    ProjectedVolumeSource, SeccompProfile, SecretVolumeSource, SecurityContext,
+    ProjectedVolumeSource, SeccompProfile, SecretProjection, SecurityContext,
     ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -90,20 +90,20 @@ pub fn store_environment(storage: &Storage) -> Vec<EnvVar> {
     environment
 }
 
-/// Volume and mount of the store's credentials: each key of the Secret is a file, which programs read again when
-/// the Secret changes. Variables would stay those of the pod's start.
+/// Volume and mount of the store's credentials, and of its server's authorities: each key of the Secret is a file,
+/// which programs read again when the Secret changes. Variables would stay those of the pod's start.
 pub fn store_credentials(storage: &Storage) -> Option<(Volume, VolumeMount)> {
-    let secret = storage.secret_ref.as_ref()?;
-    let volume = Volume {
-        name: STORE.into(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(secret.name.clone()),
-            default_mode: Some(0o440),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
+    let source = |name: &str, items| VolumeProjection {
+        secret: Some(SecretProjection { name: name.to_owned(), items, optional: None }),
+        ..VolumeProjection::default()
     };
-    Some((volume, mount(STORE, STORE_DIR)))
+    let credentials = storage.secret_ref.iter().map(|secret| source(&secret.name, None));
+    let authorities = storage.ca_secret_ref.iter();
+    let authorities =
+        authorities.map(|secret| source(&secret.name, Some(vec![file("ca.crt", "ca.crt")])));
+    let sources: Vec<_> = credentials.chain(authorities).collect();
+    let volume = || (projected(STORE, sources.clone()), mount(STORE, STORE_DIR));
+    (!sources.is_empty()).then(volume)
 }
 
 /// A variable with a value.

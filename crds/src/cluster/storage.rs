@@ -12,6 +12,9 @@ use crate::reference::LocalReference;
     validation = Rule::new("!self.url.startsWith('file:') || !has(self.secretRef)").message(
         "a file:// store takes no secretRef"
     ),
+    validation = Rule::new("!self.url.startsWith('file:') || !has(self.caSecretRef)").message(
+        "a file:// store takes no caSecretRef"
+    ),
     validation = Rule::new("self.url.startsWith('s3:') || (!has(self.endpoint) && !has(self.region))").message(
         "endpoint and region apply to s3:// only"
     )
@@ -36,6 +39,11 @@ pub struct Storage {
     /// whatever it says. Absent: the identity of the pods' ServiceAccount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalReference>,
+
+    /// Secret with `ca.crt`: authorities that the store's server may have its certificate from, beside the public ones.
+    /// Pods read it again when it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<LocalReference>,
 
     /// Address of an S3-compatible server, for example `https://minio.storage:9000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! Wrong credentials of the store, mended; right ones, exchanged in the store: status says so, and everything goes on
+//! A store with a certificate of its own authority. Wrong credentials of it, mended; right ones, exchanged in the store: status says so, and everything goes on
 //! in the same processes once the Secret is right.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
+use opaque_e2e::authority::{Authority, Identity};
 use opaque_e2e::cluster::NODE;
 use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::{cache, poll};
@@ -35,6 +36,7 @@ async fn credentials_are_mended_and_exchanged_under_running_pods() -> Result<()>
         let mut serving = store.start("first-secret").await?;
         product::install(namespace, &[]).await?;
         secret(namespace, "wrong-secret").await?;
+        namespace.apply(&store.authority_secret()).await?;
         change(namespace, 0).await?;
         namespace.apply(&cluster(namespace.name())).await?;
         namespace.apply(&same_weather("weather")).await?;
@@ -111,9 +113,10 @@ fn cluster(prefix: &str) -> String {
             "shards": 2, "replicasPerShard": 1, "clientAuth": {"mode": "none"},
             "storage": {
                 "url": format!("s3://credentials/{prefix}"),
-                "endpoint": format!("http://{NODE}:{PORT}"),
+                "endpoint": format!("https://{NODE}:{PORT}"),
                 "region": "us-east-1",
                 "secretRef": {"name": "demo-storage"},
+                "caSecretRef": {"name": "store-authority"},
             },
             "podTemplate": {"spec": {"containers": [{
                 "name": "node", "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
@@ -132,8 +135,9 @@ async fn secret(namespace: &Namespace, secret: &str) -> Result<()> {
     Ok(())
 }
 
-/// An object store of this test's own, whose keys it may exchange.
+/// An object store of this test's own, whose keys it may exchange, with a certificate of an authority of its own.
 struct OwnStore {
+    authority: Authority,
     faults: Faults,
     folder: tempfile::TempDir,
     program: PathBuf,
@@ -144,10 +148,24 @@ impl OwnStore {
         let (faults, folder) = (Faults::new()?, tempfile::tempdir()?);
         // A bucket of MinIO is a folder.
         fs::create_dir_all(folder.path().join("data/credentials"))?;
+        let authority = Authority::new()?;
+        let Identity { certificate, key } = authority.server(&[NODE])?;
+        let certificates = folder.path().join("certificates");
+        fs::create_dir(&certificates)?;
+        fs::write(certificates.join("public.crt"), certificate)?;
+        fs::write(certificates.join("private.key"), key)?;
         // Under another name than the cluster's own, which other tests look for.
         let program = folder.path().join("own-store");
         fs::copy(cache::server("minio")?, &program)?;
-        Ok(Self { faults, folder, program })
+        Ok(Self { authority, faults, folder, program })
+    }
+
+    fn authority_secret(&self) -> String {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store-authority"},
+            "stringData": {"ca.crt": self.authority.pem()},
+        })
+        .to_string()
     }
 
     /// Starts it with one pair of keys. Dropping what is returned ends it.
@@ -158,6 +176,7 @@ impl OwnStore {
         command
             .args(["server", &path(&self.folder.path().join("data"))?, "--quiet"])
             .args(["--address", &format!("{NODE}:{PORT}")])
+            .args(["--certs-dir", &path(&self.folder.path().join("certificates"))?])
             .envs([("MINIO_ROOT_USER", USER), ("MINIO_ROOT_PASSWORD", secret)])
             .envs([("MINIO_UPDATE", "off"), ("MINIO_BROWSER", "off"), ("MINIO_CI_CD", "1")])
             .env("HOME", self.folder.path())
@@ -166,10 +185,10 @@ impl OwnStore {
             .stderr(log)
             .kill_on_drop(true);
         let child = command.spawn()?;
-        let health = format!("http://{NODE}:{PORT}/minio/health/live");
+        let health = format!("https://{NODE}:{PORT}/minio/health/live");
         let answers = || async {
             let mut get = self.faults.in_network(Path::new("/usr/bin/curl"));
-            let get = get.args(["--silent", "--fail", &health]).status().await?;
+            let get = get.args(["--silent", "--fail", "--insecure", &health]).status().await?;
             ensure!(get.success(), "{health} does not answer");
             Ok(Some(()))
         };

@@ -7,7 +7,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
 use object_store::{ClientConfigKey, ClientOptions};
-use reqwest::{Client, NoProxy, Proxy, Url};
+use reqwest::{Certificate, Client, NoProxy, Proxy, Url};
 
 use super::{Egress, Forbidden, RedirectError};
 use crate::store::error::find;
@@ -17,6 +17,8 @@ use crate::store::error::find;
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     pub(crate) egress: Egress,
+    /// Authorities of the server in PEM, beside those of the system.
+    pub(crate) authorities: Option<String>,
     /// Longest wait for a connection.
     pub(crate) connect_timeout: Duration,
     /// Longest wait for the next bytes of an answer.
@@ -40,6 +42,10 @@ impl HttpConnector for Connector {
             .http1_only()
             .https_only(!is(ClientConfigKey::AllowHttp))
             .danger_accept_invalid_certs(is(ClientConfigKey::AllowInvalidCertificates));
+        let pem = self.authorities.as_deref().unwrap_or_default();
+        for authority in Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)? {
+            builder = builder.add_root_certificate(authority);
+        }
         // Named by the cluster's owner: a source has no proxy of its own.
         if let Some(url) = text(ClientConfigKey::ProxyUrl) {
             let excluded = text(ClientConfigKey::ProxyExcludes);

@@ -20,8 +20,8 @@ pub struct Args {
     /// Object store: s3://, gs://, az://, file:// or a directory.
     #[arg(long, value_name = "URL|DIR")]
     pub store: String,
-    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY; read again whenever it
-    /// changes. A variable of the environment holds whatever a file says.
+    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY, and of ca.crt, authorities
+    /// of the store's server; read again whenever it changes. A variable of the environment holds whatever a file says.
     #[arg(long, value_name = "DIR")]
     pub store_credentials: Option<PathBuf>,
     /// The table's name in SQL.

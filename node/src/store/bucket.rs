@@ -16,7 +16,7 @@ use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 
 use self::source::Guard;
 use crate::egress::Egress;
@@ -34,6 +34,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Prefix of the variables that hold the credentials of a table's source.
 const SOURCE: &str = "SOURCE_";
 const ALLOW_HTTP: &str = "AWS_ALLOW_HTTP";
+/// Where settings keep authorities of the server. No variable has such a name.
+const AUTHORITIES: &str = "ca.crt";
 
 /// A kind of object store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,10 +134,17 @@ impl Location {
             retry_timeout: RETRY_TIMEOUT,
         };
         // A large object may take as long as it takes, while bytes come.
-        let options = ClientOptions::new()
+        let mut options = ClientOptions::new()
             .with_timeout_disabled()
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_read_timeout(READ_TIMEOUT);
+        if let Some(pem) = settings.authorities() {
+            let authorities = Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
+            if authorities.is_empty() {
+                return Err(format!("{AUTHORITIES} holds no certificate in PEM"));
+            }
+            options = authorities.into_iter().fold(options, ClientOptions::with_root_certificate);
+        }
         let unusable = |error: object_store::Error| settings.redacted(&error.to_string());
         let variables = settings.of(self.provider);
         match self.provider {
@@ -211,6 +220,17 @@ impl Settings {
         };
         let variables = variables.into_iter().filter(|(name, _)| known(name));
         Self(variables.map(|(name, value)| (name, value.trim().to_owned())).collect())
+    }
+
+    /// These, and authorities of the server in PEM, beside those of the system.
+    #[must_use]
+    pub(super) fn with_authorities(mut self, pem: String) -> Self {
+        self.0.insert(AUTHORITIES.to_owned(), pem);
+        self
+    }
+
+    fn authorities(&self) -> Option<&str> {
+        self.0.get(AUTHORITIES).map(String::as_str)
     }
 
     /// These, and those of `others` that these lack.

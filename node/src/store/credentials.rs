@@ -1,4 +1,5 @@
 //! Where the settings of a bucket come from: variables of this process, and files that change while it runs.
+//! One of the files may be `ca.crt`: authorities of the bucket's server, beside those of the system.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,9 @@ use super::Settings;
 
 /// Most bytes of one file: what is longer is no credential.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// The file with authorities.
+const AUTHORITIES: &str = "ca.crt";
 
 /// Variables, and a folder with a file for each further one, as a Secret is mounted.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +31,14 @@ impl Credentials {
     /// The folder or one of its files cannot be read, or is changing at this moment.
     pub fn settings(&self) -> io::Result<Settings> {
         let files = self.folder.as_deref().map(read).transpose()?.unwrap_or_default();
-        Ok(self.variables.clone().over(Settings::new(files)))
+        let (authorities, files): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|(name, _)| name == AUTHORITIES);
+        let settings = self.variables.clone().over(Settings::new(files));
+        let authorities = authorities.into_iter().next();
+        Ok(match authorities {
+            Some((_, pem)) => settings.with_authorities(pem),
+            None => settings,
+        })
     }
 
     /// Whether they never change.
@@ -80,23 +91,22 @@ mod tests {
         write("AWS_REGION", b"eu-1");
         write("AWS_SESSION_TOKEN", b"\xff\xfe");
         write("HOME", b"/root");
+        write("ca.crt", b"pem");
         let given = [("AWS_REGION", "eu-2"), ("AWS_ROLE_ARN", "arn")];
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let credentials = Credentials::new(Settings::new(given), Some(folder.path().to_owned()));
         let text = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let wanted =
             [("AWS_REGION", "eu-2"), ("AWS_ROLE_ARN", "arn"), ("AWS_SECRET_ACCESS_KEY", "secret")];
-        assert_eq!(credentials.settings().unwrap(), Settings::new(wanted.map(text)));
+        let all = |wanted: [(String, String); 3]| {
+            Settings::new(wanted).with_authorities("pem".to_owned())
+        };
+        assert_eq!(credentials.settings().unwrap(), all(wanted.map(text)));
         write("AWS_ROLE_ARN", b"other");
         write("AWS_SECRET_ACCESS_KEY", b"next");
-        let now = credentials.settings().unwrap();
-        assert_eq!(
-            now,
-            Settings::new(wanted.map(text).map(|(name, value)| {
-                let value = if value == "secret" { "next".to_owned() } else { value };
-                (name, value)
-            }))
-        );
+        let now =
+            wanted.map(|(name, value)| (name, if value == "secret" { "next" } else { value }));
+        assert_eq!(credentials.settings().unwrap(), all(now.map(text)));
         drop(folder);
         assert!(credentials.settings().is_err(), "a folder that is gone is no empty one");
     }

@@ -59,6 +59,11 @@ fn needs(cluster: &OpaqueCluster) -> Vec<Need> {
         };
         needs.push(Need { field: "spec.storage.secretRef", name: reference.name.clone(), keys });
     }
+    needs.extend(spec.storage.ca_secret_ref.as_ref().map(|reference| Need {
+        field: "spec.storage.caSecretRef",
+        name: reference.name.clone(),
+        keys: &["ca.crt"],
+    }));
     let auth = &spec.client_auth;
     match auth.mode {
         ClientAuthMode::Mtls => needs.extend(auth.ca_secret_ref.as_ref().map(|reference| Need {

@@ -1,5 +1,7 @@
 //! Reads what a table's plan depends on.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -106,23 +108,40 @@ async fn secrets(
     used.extend(source.map(|(secret, url)| (url, secret, "spec.source")));
     let mut wrong = Vec::new();
     for (url, secret, of) in used {
-        let name = &secret.name;
-        let lacks = |keys: &Keys| match keys {
-            None => Some("does not exist: make it".to_owned()),
-            Some(found) if found.is_own => {
-                Some("is the operator's own, with a key of a cluster: name another".to_owned())
-            }
-            Some(found) => {
-                missing_credentials(url, &found.keys.iter().map(String::as_str).collect())
-            }
+        let missing = |keys: &BTreeSet<&str>| missing_credentials(url, keys);
+        let lacks = lacking(context, namespace, &secret.name, missing).await?;
+        wrong.extend(
+            lacks.map(|lacks| format!("Secret {}, the secretRef of {of}, {lacks}", secret.name)),
+        );
+    }
+    if let Some(secret) = &storage.ca_secret_ref {
+        let missing = |keys: &BTreeSet<&str>| {
+            (!keys.contains("ca.crt")).then(|| "needs the key ca.crt".to_owned())
         };
-        let suffices = |keys: &Keys| lacks(keys).is_none();
-        let keys = context.secret_keys(namespace, name, suffices).await?;
-        if let Some(lacks) = lacks(&keys) {
-            wrong.push(format!("Secret {name}, the secretRef of {of}, {lacks}"));
-        }
+        let lacks = lacking(context, namespace, &secret.name, missing).await?;
+        wrong.extend(lacks.map(|lacks| {
+            format!("Secret {}, the caSecretRef of {of_store}, {lacks}", secret.name)
+        }));
     }
     Ok(wrong)
+}
+
+/// What a Secret lacks, in words; none if it suffices.
+async fn lacking(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    missing: impl Fn(&BTreeSet<&str>) -> Option<String>,
+) -> Result<Option<String>, Error> {
+    let lacks = |keys: &Keys| match keys {
+        None => Some("does not exist: make it".to_owned()),
+        Some(found) if found.is_own => {
+            Some("is the operator's own, with a key of a cluster: name another".to_owned())
+        }
+        Some(found) => missing(&found.keys.iter().map(String::as_str).collect()),
+    };
+    let keys = context.secret_keys(namespace, name, |keys| lacks(keys).is_none()).await?;
+    Ok(lacks(&keys))
 }
 
 fn is_owned<K: kube::Resource>(table: &OpaqueTable, object: &K) -> bool {

@@ -12,7 +12,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{ClientConfigKey, Result};
 
-use super::{CONNECT_TIMEOUT, Location, Provider, READ_TIMEOUT, SOURCE, Settings};
+use super::{AUTHORITIES, CONNECT_TIMEOUT, Location, Provider, READ_TIMEOUT, SOURCE, Settings};
 use crate::egress::{Connector, Egress};
 
 /// Variables that say which server is asked.
@@ -89,6 +89,9 @@ impl Settings {
         let servers = all.iter().filter(|(name, _)| SERVERS.contains(&name.as_str()));
         let trusted = servers.map(|(_, server)| server.clone()).collect();
         all.extend(own);
+        if let (Some(pem), false) = (self.authorities(), elsewhere) {
+            all.insert(AUTHORITIES.to_owned(), pem.to_owned());
+        }
         if signed_by == SignedBy::Nobody {
             all.insert(format!("{family}SKIP_SIGNATURE"), "true".to_owned());
         }
@@ -108,8 +111,12 @@ impl SourceSettings {
     /// Keeps a source to what `egress` allows, and the store's server.
     pub(super) fn guard(&self, egress: &Egress) -> Guard {
         let egress = egress.trusting(self.trusted.iter().map(String::as_str));
-        let connector =
-            Connector { egress, connect_timeout: CONNECT_TIMEOUT, read_timeout: READ_TIMEOUT };
+        let connector = Connector {
+            egress,
+            authorities: self.settings.authorities().map(str::to_owned),
+            connect_timeout: CONNECT_TIMEOUT,
+            read_timeout: READ_TIMEOUT,
+        };
         Guard { connector, shared: self.signed_by == SignedBy::Store }
     }
 }

@@ -212,7 +212,7 @@ fn arguments(plan: &Plan<'_>, shard: i32) -> Vec<String> {
     add("admin-listen", format!("[::]:{ADMIN_PORT}"));
     add("pod-ip", "$(POD_IP)".into());
     add("store", spec.storage.url.clone());
-    if spec.storage.secret_ref.is_some() {
+    if pod::store_credentials(&spec.storage).is_some() {
         add("store-credentials", pod::STORE_DIR.into());
     }
     add("coordination", format!("kubernetes://{namespace}/{cluster}"));

@@ -12,11 +12,13 @@ use serde_json::{Map, Value, json};
 use super::of_table;
 use crate::Error;
 use crate::context::Installed;
-use crate::pod::STORE_DIR;
+use crate::pod::{STORE_DIR, store_credentials};
 use crate::table::plan::Start;
 
 /// Name of the Job's container.
 const CONTAINER: &str = "prepare";
+/// Volume of the store's credentials.
+const STORE: &str = "prepare-store";
 /// Folder of a ConfigMap's file.
 const SOURCE: &str = "/etc/opaque/source";
 /// Where pods find their token.
@@ -156,7 +158,7 @@ fn arguments(
         format!("--report=kubernetes://{namespace}/{}", names::prepare(&table_name)),
         format!("--run={}", start.run),
     ];
-    if cluster.spec.storage.secret_ref.is_some() {
+    if store_credentials(&cluster.spec.storage).is_some() {
         arguments.push(format!("--store-credentials={STORE_DIR}"));
     }
     if !start.keep.is_empty() {
@@ -233,9 +235,8 @@ fn our_volumes(table: &OpaqueTable, cluster: &OpaqueCluster) -> Vec<Value> {
         let config_map = json!({"name": reference.name, "items": items});
         volumes.push(json!({"name": "prepare-source", "configMap": config_map}));
     }
-    if let Some(secret) = &cluster.spec.storage.secret_ref {
-        let secret = json!({"secretName": secret.name, "defaultMode": 0o440});
-        volumes.push(json!({"name": "prepare-store", "secret": secret}));
+    if let Some((volume, _)) = store_credentials(&cluster.spec.storage) {
+        volumes.push(json!({"name": STORE, "projected": volume.projected}));
     }
     volumes
 }
@@ -248,8 +249,8 @@ fn our_mounts(table: &OpaqueTable, cluster: &OpaqueCluster) -> Vec<Value> {
     if table.spec.source.config_map_ref.is_some() {
         mounts.push(json!({"name": "prepare-source", "mountPath": SOURCE, "readOnly": true}));
     }
-    if cluster.spec.storage.secret_ref.is_some() {
-        mounts.push(json!({"name": "prepare-store", "mountPath": STORE_DIR, "readOnly": true}));
+    if store_credentials(&cluster.spec.storage).is_some() {
+        mounts.push(json!({"name": STORE, "mountPath": STORE_DIR, "readOnly": true}));
     }
     mounts
 }

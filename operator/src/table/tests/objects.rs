@@ -78,7 +78,7 @@ fn credentials_come_from_secrets_and_never_stand_in_the_job() {
     let pod = pod(&build(&table, &cluster()));
     let store = json!({
         "name": "prepare-store",
-        "secret": {"secretName": "demo-storage", "defaultMode": 0o440},
+        "projected": {"defaultMode": 0o440, "sources": [{"secret": {"name": "demo-storage"}}]},
     });
     assert!(pod["spec"]["volumes"].as_array().unwrap().contains(&store), "{pod}");
     let mount =
