@@ -118,21 +118,8 @@ impl Reconciler for Clusters {
             revocation: revocation.unwrap_or(cluster.spec.tls.issuer_ref.is_none()),
         };
         let sets = validate::rules(&cluster).and_then(|()| sets(&plan));
-        let mut found = Findings {
-            cluster: &cluster,
-            facts: &facts,
-            shape,
-            accepted: accepted.is_some(),
-            shards: Vec::new(),
-            replacement: None,
-            refused: None,
-            absent: Vec::new(),
-            invalid: None,
-            secrets: Vec::new(),
-            failed: None,
-            certificates: None,
-            contested: None,
-        };
+        let mut found = Findings::new(&cluster, &facts, shape);
+        found.accepted = accepted.is_some();
         let namespace = cluster.namespace().unwrap_or_default();
         found.contested = contested(&context.observed, &context.release, &namespace);
         let watched = facts.leader.is_some() || found.contested.is_some();

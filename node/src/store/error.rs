@@ -162,6 +162,8 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     /// In one line, without what servers repeat of the request: headers, signatures, credentials.
     pub(crate) detail: String,
+    /// The same without a server's free words, which may name the object that was asked for.
+    nameless: String,
     /// The status of a server's answer.
     pub(crate) status: Option<u16>,
     /// Whether a server in the network is involved.
@@ -212,24 +214,29 @@ impl Failure {
             FailureKind::Other
         };
         let message = between(&text, "<Message>", "</Message>");
-        let said: Vec<&str> = [status, code, message].into_iter().flatten().collect();
-        let detail = if said.is_empty() {
+        let said = |parts: &[Option<&str>]| {
+            let said: Vec<&str> = parts.iter().copied().flatten().collect();
+            said.join(", ")
+        };
+        let unanswered = || {
             let deepest = causes(error).last().map(ToString::to_string).unwrap_or_default();
             match server(&text) {
                 Some(server) => format!("{server}: {deepest}"),
                 None => deepest,
             }
-        } else {
-            said.join(", ")
+        };
+        let (detail, nameless) = match (said(&[status, code, message]), said(&[status, code])) {
+            (detail, _) if detail.is_empty() => (unanswered(), unanswered()),
+            said => said,
         };
         let status = status.and_then(|status| status.get(..3)?.parse().ok());
-        Self { kind, detail, status, remote }
+        Self { kind, detail, nameless, status, remote }
     }
 
     /// Why nothing can be read from a store in the network, if that is what it says: without the object,
-    /// whose name may be that of a client's keys.
+    /// whose name may be that of a client's keys. AWS repeats it in its message.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let Self { kind, detail, status: _, remote } = self;
+        let Self { kind, detail: _, nameless: detail, status: _, remote } = self;
         match kind {
             FailureKind::Refused => Some(format!("the store refuses access ({detail})")),
             FailureKind::NoBucket => Some(format!("the store's bucket does not exist ({detail})")),
@@ -280,4 +287,26 @@ fn is_full(error: &(dyn Error + 'static)) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(body: &str) -> Failure {
+        let text = format!("Error performing GET http://s3/b: status code: 403 Forbidden: {body}");
+        Failure::of(&ObjectError::Generic { store: "S3", source: text.into() })
+    }
+
+    #[test]
+    fn trouble_names_no_object() {
+        let words = "User: arn:aws:iam::1:user/x is not authorized to perform: s3:GetObject on resource: \"arn:aws:s3:::b/keys/0123abcd\"";
+        let refused = failure(&format!("<Code>AccessDenied</Code><Message>{words}</Message>"));
+        assert!(refused.detail.contains("keys/0123abcd"));
+        let trouble = refused.trouble().unwrap();
+        assert_eq!(trouble, "the store refuses access (403 Forbidden, AccessDenied)");
+        // A server that says nothing but its words.
+        let silent = failure(&format!("<Message>{words}</Message>"));
+        assert_eq!(silent.trouble().unwrap(), "the store refuses access (403 Forbidden)");
+    }
 }

@@ -158,19 +158,9 @@ mod tests {
             let facts = Facts { missing: missing(members, |_| true), ..Facts::default() };
             let shape = Shape::wanted(&cluster.spec);
             let found = Findings {
-                cluster: &cluster,
-                facts: &facts,
-                shape,
-                accepted: true,
                 shards: vec![facts.shard("demo", shape, 0)],
                 replacement: Some(Replacement::default()),
-                refused: None,
-                absent: Vec::new(),
-                invalid: None,
-                secrets: Vec::new(),
-                failed: None,
-                certificates: None,
-                contested: None,
+                ..Findings::new(&cluster, &facts, shape)
             };
             let now = Time(Timestamp::from_second(1).unwrap());
             status(&found, &OpaqueClusterStatus::default(), &now).0

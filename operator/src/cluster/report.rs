@@ -51,6 +51,27 @@ pub(super) struct Findings<'a> {
     pub(super) contested: Option<String>,
 }
 
+impl<'a> Findings<'a> {
+    /// Before anything else is found out: nothing is wrong, and nothing is replaced.
+    pub(super) fn new(cluster: &'a OpaqueCluster, facts: &'a Facts, shape: Shape) -> Self {
+        Self {
+            cluster,
+            facts,
+            shape,
+            accepted: true,
+            shards: Vec::new(),
+            replacement: None,
+            refused: None,
+            absent: Vec::new(),
+            invalid: None,
+            secrets: Vec::new(),
+            failed: None,
+            certificates: None,
+            contested: None,
+        }
+    }
+}
+
 /// The status to report, and what changed about its conditions.
 pub(super) fn status(
     found: &Findings<'_>,

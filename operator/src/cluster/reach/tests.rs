@@ -183,21 +183,8 @@ fn condition(facts: &Facts, type_: &str) -> String {
         },
     }))
     .unwrap();
-    let found = Findings {
-        cluster: &cluster,
-        facts,
-        shape: Shape::wanted(&cluster.spec),
-        accepted: true,
-        shards: shards(facts),
-        replacement: None,
-        refused: None,
-        absent: Vec::new(),
-        invalid: None,
-        secrets: Vec::new(),
-        failed: None,
-        certificates: None,
-        contested: None,
-    };
+    let shape = Shape::wanted(&cluster.spec);
+    let found = Findings { shards: shards(facts), ..Findings::new(&cluster, facts, shape) };
     let now = Time(Timestamp::UNIX_EPOCH);
     let (status, _) = report::status(&found, &OpaqueClusterStatus::default(), &now);
     let one = status.conditions.iter().find(|one| one.type_ == type_).unwrap();
