@@ -196,8 +196,11 @@ impl Test {
     }
 
     async fn pods_explain_themselves(&self) -> Result<()> {
-        until("every pod is made", LIMIT, || async {
-            Ok((self.pods().await?.len() == 4).then_some(()))
+        // Placing a pod overwrites the condition that says why it is not placed.
+        let is_placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+        until("every pod is made and placed", LIMIT, || async {
+            let pods = self.list::<Pod>().await?;
+            Ok((pods.len() == 4 && pods.iter().all(is_placed)).then_some(()))
         })
         .await?;
         let pod = names::pod("demo", 1, 0);
