@@ -1,6 +1,7 @@
 //! The command line: arguments, and one file per group of commands.
 
 mod bench;
+mod costs;
 mod failure;
 mod load;
 mod query;

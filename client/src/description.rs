@@ -3,7 +3,12 @@
 #[cfg(not(target_family = "wasm"))]
 mod wire;
 
-use opaque_pir::{inline::Variant, layout::Salt, table::Schema};
+use opaque_pir::{
+    index::{RowSizes, TableCost, TableFigures},
+    inline::Variant,
+    layout::Salt,
+    table::Schema,
+};
 
 #[cfg(not(target_family = "wasm"))]
 pub use self::wire::DescriptionError;
@@ -29,6 +34,8 @@ pub struct Table {
     pub indexes: Vec<IndexMeta>,
     /// For each of them what inline keys need, in the same order.
     pub inline: Vec<InlineMeta>,
+    /// Lengths of its rows, where the cluster says so.
+    pub sizes: Option<RowSizes>,
 }
 
 /// What lookups with inline keys need to know of an index.
@@ -44,6 +51,12 @@ impl Table {
     /// What planning may know.
     pub fn meta(&self) -> TableMeta<'_> {
         TableMeta { schema: &self.schema, rows: self.rows, indexes: &self.indexes }
+    }
+
+    /// What the table costs the nodes, and which row makes it cost so much; where the cluster says so.
+    pub fn figures(&self) -> Option<TableFigures> {
+        let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry));
+        self.sizes.clone().map(|sizes| TableFigures { cost, sizes })
     }
 
     /// The index of a column, by the column's position.

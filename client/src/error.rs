@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use opaque_pir::index::PlanError;
 use opaque_source::SourceError;
 use thiserror::Error;
 
@@ -86,6 +87,9 @@ pub enum Error {
         /// Where and why.
         source: Box<SourceError>,
     },
+    /// No matrix holds the rows.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The cluster refused a load, or the call broke.
     #[error("the load failed: {0}")]
     Load(#[source] CallError),
@@ -154,7 +158,7 @@ impl Error {
                         .to_owned(),
                 ),
             },
-            Self::Source { .. } => Some("nothing was loaded".to_owned()),
+            Self::Source { .. } | Self::Plan(_) => Some("nothing was loaded".to_owned()),
             Self::Profile(_)
             | Self::Read { .. }
             | Self::Token { .. }

@@ -1,8 +1,25 @@
 //! What clients are told about a table.
 
+use opaque_pir::index::{RowSizes, Shorter, TableCost};
 use opaque_proto::v1;
 
 use crate::store::Manifest;
+
+/// Lengths of rows as clients see them.
+fn row_sizes(sizes: &RowSizes) -> v1::RowSizes {
+    let RowSizes { total_bytes, longest_row, longest_bytes, shorter } = sizes;
+    let shorter = shorter.iter().map(|Shorter { limit, longer_rows, cost }| {
+        let TableCost { matrix_bytes, memory_bytes, lookup_micros } = *cost;
+        let (limit, longer_rows) = (*limit, *longer_rows);
+        v1::ShorterRows { limit, longer_rows, matrix_bytes, memory_bytes, lookup_micros }
+    });
+    v1::RowSizes {
+        total_bytes: *total_bytes,
+        longest_row: *longest_row,
+        longest_bytes: *longest_bytes,
+        shorter: shorter.collect(),
+    }
+}
 
 /// A manifest as clients see it.
 pub fn description(manifest: &Manifest, generation: u64) -> v1::TableDescription {
@@ -23,5 +40,6 @@ pub fn description(manifest: &Manifest, generation: u64) -> v1::TableDescription
         rows: manifest.rows,
         salt: manifest.salt.0.to_vec().into(),
         indexes: manifest.indexes.iter().map(index).collect(),
+        row_sizes: manifest.sizes.as_ref().map(row_sizes),
     }
 }

@@ -92,7 +92,7 @@ pub async fn prepare(
         };
         plan_table(&schema, &rows, next_salt).map(|plan| (schema, rows, plan))
     });
-    let (schema, rows, TablePlan { salt, indexes: plans }) = worked(planning).await??;
+    let (schema, rows, TablePlan { salt, indexes: plans, sizes }) = worked(planning).await??;
     let rows = Arc::new(rows);
     let total = plans.iter().map(|index| index.plan.geometry().matrix_bytes()).sum();
     let mut done = 0;
@@ -125,9 +125,8 @@ pub async fn prepare(
         worked(building).await??;
         indexes.push(index);
     }
-    let epoch_number = epoch.epoch();
-    let manifest =
-        Manifest { epoch: epoch_number, schema, rows: row_count, salt, created, indexes };
+    let (epoch_number, rows) = (epoch.epoch(), row_count);
+    let manifest = Manifest { epoch: epoch_number, schema, rows, salt, created, indexes, sizes };
     epoch.publish(&manifest).await?;
     Ok(manifest)
 }

@@ -59,6 +59,10 @@ fn answer(path: &str, address: SocketAddr) -> String {
     let port = address.port();
     let (status, header, body) = match path {
         "good.csv" => ("200 OK", String::new(), "city,temp\nOslo,3\n".to_owned()),
+        "long.csv" => {
+            let rows: String = (0..20).map(|i| format!("city {i},{i}\n")).collect();
+            ("200 OK", String::new(), format!("city,temp\n{rows}{},7\n", "x".repeat(9000)))
+        }
         "secret.csv" => ("200 OK", String::new(), format!("{MARKER}=1\n")),
         "value.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,{MARKER}\n")),
         // The metadata of a machine in AWS: a token, the machine's role, and the role's credentials.
@@ -146,6 +150,24 @@ fn reports_are_as_in_the_golden_file() {
     }
     let golden = std::fs::read_to_string(&path).unwrap();
     assert!(golden == text, "{} differs; it would be:\n{text}", path.display());
+}
+
+#[test]
+fn a_report_warns_of_memory_out_of_proportion_to_the_rows() {
+    let server = Server::start();
+    let local = ["--allow-local-sources"];
+    let report = |path| report(&server.url("127.0.0.1", path), &local, &[]);
+    let long = report("long.csv");
+    assert_eq!(long["stage"], "done", "{long}");
+    let warning = long["warning"].as_str().unwrap();
+    assert!(
+        warning.starts_with("The table takes 288.0 MiB of node memory for 9.0 KiB"),
+        "{warning}"
+    );
+    assert!(warning.contains("The longest row, row 21 of 21, has 9004 bytes"), "{warning}");
+    assert!(warning.contains("If no row had more than 8000 bytes (1 row is longer)"), "{warning}");
+    assert!(!warning.contains("xxx"), "no value is told: {warning}");
+    assert!(report("good.csv").get("warning").is_none());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use cost::{Bytes, millis};
 pub use cost::{
     Cost, HINT_MICROS_PER_PLANE, LINK_BITS_PER_SECOND, PLANE_RAW_BYTES, PLANE_TABLE_BYTES,
     SCAN_BYTES_PER_SECOND,

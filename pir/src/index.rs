@@ -9,6 +9,7 @@
 mod error;
 mod groups;
 mod partition;
+mod sizes;
 mod solver;
 mod table_plan;
 
@@ -18,7 +19,8 @@ use rayon::prelude::*;
 
 pub use error::{PartitionError, PlanError};
 pub use partition::read_buckets;
-pub use table_plan::{PlannedIndex, TablePlan, plan_table};
+pub use sizes::{RowSizes, Shorter, TableCost, TableFigures, Weight};
+pub use table_plan::{PlannedIndex, TablePlan, plan_table, table_figures};
 
 use crate::geometry::{BUCKETS_PER_PARTITION, Cost, Geometry};
 use crate::layout::{BucketWriter, Keys, Salt, reduce};

@@ -8,6 +8,7 @@ use std::{
 use opaque_client::present::escaped;
 use thiserror::Error;
 
+use super::text::size;
 use crate::dev::DevError;
 
 /// Why a command failed.
@@ -28,6 +29,12 @@ pub(crate) enum Failure {
     /// The answer is not the one of `opaque query --expect`. It is on standard output.
     #[error("the answer is not the expected one")]
     UnexpectedAnswer,
+    /// A table takes so much memory that it is not loaded without consent.
+    #[error("not loaded: it would take {} of node memory, far more than its rows", size(*memory_bytes))]
+    TooHeavy {
+        /// Memory of one replica of every shard.
+        memory_bytes: u64,
+    },
     /// Not every shard serves.
     #[error("{0}")]
     NotServing(String),
@@ -63,6 +70,10 @@ impl Failure {
             Self::NotServing(_) => {
                 Some("the nodes' logs say why; those of `opaque dev` are in DATA/logs".to_owned())
             }
+            Self::TooHeavy { .. } => Some(
+                "shorten the longest rows, or load it all the same with --yes; nothing was sent"
+                    .to_owned(),
+            ),
             Self::UnexpectedAnswer => {
                 Some("compare it with --expect, headers included: --format decides them".to_owned())
             }

@@ -10,8 +10,10 @@ use std::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use opaque_client::{Client, Event, OnEvent, Rows};
+use opaque_pir::index::{TableFigures, Weight};
 
 use super::{
+    costs,
     failure::Failure,
     text::{count, size},
 };
@@ -22,6 +24,9 @@ The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or
   CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, temperature INT)
 Columns are matched by the header of the CSV file. The whole file is checked before a row is sent,
 and the old epoch is served until the new one is complete and tested.
+One long row makes the buckets of every index large. Where a table takes more than 256 MiB of node
+memory and 64 times its rows, that is said before it is sent; above 1 GiB it is loaded only with --yes
+or once a question on the terminal is answered.
 
 Examples:
   opaque load schema.sql weather.csv
@@ -35,6 +40,31 @@ pub(crate) struct Arguments {
     /// The text of a field that means NULL
     #[arg(long, value_name = "STRING", default_value = "")]
     null: String,
+    /// Load the table without a question also where it takes more than 1 GiB of node memory and 64 times
+    /// its rows
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What is to be done about a table before it is sent.
+#[derive(Debug, PartialEq, Eq)]
+enum Consent {
+    /// Nothing.
+    Given,
+    /// Ask the person at the terminal.
+    Asked,
+    /// Refuse.
+    Lacking,
+}
+
+impl Consent {
+    fn of(weight: Weight, yes: bool, terminal: bool) -> Self {
+        match (weight, yes, terminal) {
+            (Weight::Usual | Weight::Heavy, _, _) | (Weight::VeryHeavy, true, _) => Self::Given,
+            (Weight::VeryHeavy, false, true) => Self::Asked,
+            (Weight::VeryHeavy, false, false) => Self::Lacking,
+        }
+    }
 }
 
 pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Failure> {
@@ -48,6 +78,12 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     });
     let rows = rows.inspect_err(|_| bar.clear())?;
     let total = rows.len();
+    bar.stage("checking", "{msg:<10} {spinner}");
+    let figures = tokio::task::block_in_place(|| rows.figures()).inspect_err(|_| bar.clear())?;
+    let longest = rows.longest_line().map_or_else(|| "?".to_owned(), |line| format!("line {line}"));
+    if let Some(figures) = figures.as_ref().filter(|figures| figures.weight() > Weight::Usual) {
+        bar.0.suspend(|| consent(figures, &longest, arguments.yes)).inspect_err(|_| bar.clear())?;
+    }
     let published = client.load(rows, bar.listener()).await;
     bar.clear();
     let published = published?;
@@ -61,7 +97,37 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
         size(published.matrix_bytes),
         count(per_second(total, begun.elapsed())),
     )?;
+    let Some(figures) = figures else { return Ok(()) };
+    let mut out = io::stdout().lock();
+    // The rest was said before.
+    if figures.sizes.shorter.is_empty() || figures.weight() > Weight::Usual {
+        writeln!(out, "{}", costs::line(&figures, &longest))?;
+    } else {
+        writeln!(out)?;
+        costs::write(&mut out, &figures, &format!("on {longest}"))?;
+    }
     Ok(())
+}
+
+/// Says what the table costs, and goes on only with consent.
+fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failure> {
+    let mut err = io::stderr().lock();
+    writeln!(err, "warning: this table takes much memory for its rows")?;
+    costs::write(&mut err, figures, &format!("on {longest}"))?;
+    let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let refused = Failure::TooHeavy { memory_bytes: figures.cost.memory_bytes };
+    match Consent::of(figures.weight(), yes, terminal) {
+        Consent::Given => Ok(()),
+        Consent::Lacking => Err(refused),
+        Consent::Asked => {
+            write!(err, "\nLoad it all the same? [y/N] ")?;
+            err.flush()?;
+            let mut answer = String::new();
+            io::stdin().read_line(&mut answer)?;
+            let yes = ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str());
+            if yes { Ok(()) } else { Err(refused) }
+        }
+    }
 }
 
 /// Rows per second, rounded down.
@@ -125,5 +191,24 @@ impl Bar {
             Event::Activating => bar.stage("activating", "{msg:<10} {spinner} {elapsed}"),
             Event::Scanning { .. } => {}
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_very_heavy_wants_consent() {
+        for terminal in [false, true] {
+            for yes in [false, true] {
+                for weight in [Weight::Usual, Weight::Heavy] {
+                    assert_eq!(Consent::of(weight, yes, terminal), Consent::Given);
+                }
+            }
+            assert_eq!(Consent::of(Weight::VeryHeavy, true, terminal), Consent::Given);
+        }
+        assert_eq!(Consent::of(Weight::VeryHeavy, false, true), Consent::Asked);
+        assert_eq!(Consent::of(Weight::VeryHeavy, false, false), Consent::Lacking);
     }
 }

@@ -91,6 +91,7 @@ fn may_mend(failure: &Failure) -> bool {
         | Failure::Bench(_)
         | Failure::Io(_)
         | Failure::UnexpectedAnswer
+        | Failure::TooHeavy { .. }
         | Failure::NotServing(_) => false,
     }
 }

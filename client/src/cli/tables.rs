@@ -4,9 +4,13 @@ use std::io::{self, Write};
 
 use clap::Args;
 use opaque_client::{Client, Tables, description::Table, present::escaped, sql::IndexMeta};
-use opaque_pir::table::{Column, ColumnType, Role};
+use opaque_pir::{
+    index::TableFigures,
+    table::{Column, ColumnType, Role},
+};
 
 use super::{
+    costs,
     failure::Failure,
     text::{columns, count, size, utc},
 };
@@ -98,7 +102,17 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
             writeln!(out, "  {line}")?;
         }
     }
+    if let Some(figures) = table.figures() {
+        writeln!(out)?;
+        costs::write(&mut out, &figures, &place(&figures, table.rows))?;
+    }
     Ok(())
+}
+
+/// The longest row, counted from 1.
+fn place(figures: &TableFigures, rows: u64) -> String {
+    let longest = figures.sizes.longest_row.saturating_add(1);
+    format!("row {} of {}", count(longest), count(rows))
 }
 
 fn index_name<'a>(table: &'a Table, index: &IndexMeta) -> &'a str {

@@ -2,6 +2,7 @@
 
 use opaque_pir::{
     geometry::{Geometry, GeometryError},
+    index::{RowSizes, Shorter, TableCost},
     inline::Variant,
     layout::Salt,
     params::ParamsId,
@@ -13,11 +14,15 @@ use thiserror::Error;
 use super::{InlineMeta, Table};
 use crate::sql::IndexMeta;
 
+/// Most limits that are read; the planner tries six.
+const MOST_LIMITS: usize = 16;
+
 impl TryFrom<v1::TableDescription> for Table {
     type Error = DescriptionError;
 
     fn try_from(wire: v1::TableDescription) -> Result<Self, DescriptionError> {
-        let v1::TableDescription { schema, epoch, generation, rows, salt, indexes } = wire;
+        let v1::TableDescription { schema, epoch, generation, rows, salt, indexes, row_sizes } =
+            wire;
         let schema = Schema::try_from(schema.ok_or(DescriptionError::Missing("schema"))?)?;
         let salt = <[u8; 32]>::try_from(salt.as_ref()).map_err(|_| DescriptionError::Salt)?;
         let expected: Vec<usize> = schema.searchable().collect();
@@ -38,8 +43,21 @@ impl TryFrom<v1::TableDescription> for Table {
         };
         let indexes = expected.into_iter().zip(indexes).map(check);
         let (indexes, inline) = indexes.collect::<Result<_, _>>()?;
-        Ok(Self { schema, epoch, generation, rows, salt: Salt(salt), indexes, inline })
+        let (salt, sizes) = (Salt(salt), row_sizes.map(sizes));
+        Ok(Self { schema, epoch, generation, rows, salt, indexes, inline, sizes })
     }
+}
+
+/// Any numbers will do: they are shown, and nothing else depends on them.
+fn sizes(wire: v1::RowSizes) -> RowSizes {
+    let v1::RowSizes { total_bytes, longest_row, longest_bytes, shorter } = wire;
+    let shorter = shorter.into_iter().take(MOST_LIMITS).map(|shorter| {
+        let v1::ShorterRows { limit, longer_rows, matrix_bytes, memory_bytes, lookup_micros } =
+            shorter;
+        let cost = TableCost { matrix_bytes, memory_bytes, lookup_micros };
+        Shorter { limit, longer_rows, cost }
+    });
+    RowSizes { total_bytes, longest_row, longest_bytes, shorter: shorter.collect() }
 }
 
 fn inline(index: v1::Index, geometry: &Geometry) -> Result<InlineMeta, DescriptionError> {
@@ -125,7 +143,33 @@ mod tests {
             rows: 5,
             salt: vec![7; 32].into(),
             indexes: vec![index(0), index(2)],
+            row_sizes: None,
         }
+    }
+
+    #[test]
+    fn lengths_of_rows_are_read_where_they_are_told() {
+        assert_eq!(Table::try_from(described()).unwrap().figures(), None);
+        let shorter = v1::ShorterRows {
+            limit: 900,
+            longer_rows: 2,
+            matrix_bytes: 3,
+            memory_bytes: 4,
+            lookup_micros: 5,
+        };
+        let told = v1::RowSizes {
+            total_bytes: 9000,
+            longest_row: 3,
+            longest_bytes: 4000,
+            shorter: vec![shorter; 1000],
+        };
+        let table = Table::try_from(v1::TableDescription { row_sizes: Some(told), ..described() });
+        let figures = table.unwrap().figures().unwrap();
+        let RowSizes { total_bytes, longest_row, longest_bytes, shorter } = figures.sizes;
+        assert_eq!((total_bytes, longest_row, longest_bytes), (9000, 3, 4000));
+        let cost = TableCost { matrix_bytes: 3, memory_bytes: 4, lookup_micros: 5 };
+        assert_eq!(shorter, vec![Shorter { limit: 900, longer_rows: 2, cost }; MOST_LIMITS]);
+        assert_eq!(figures.cost.matrix_bytes, 2 * 4096 * 1024);
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Fixture {
             salt,
             indexes: vec![index(0), index(1)],
             inline: vec![inline.clone(), inline],
+            sizes: None,
         };
         Self { keys, table }
     }

@@ -284,6 +284,15 @@ impl Cluster {
         logs
     }
 
+    /// The tables that have anything in the store.
+    pub(crate) fn stored_tables(&self) -> Vec<String> {
+        let Ok(entries) = self.data().join("store/tables").read_dir() else { return Vec::new() };
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }

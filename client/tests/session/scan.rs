@@ -51,6 +51,7 @@ pub(crate) fn described(epoch: u64, rows: u64) -> TableDescription {
         rows,
         salt: vec![1; 32].into(),
         indexes: vec![index],
+        row_sizes: None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::table::{self as crd, Epoch, IndexGeometry, QueryCost};
+use opaque_pir::index::Weight;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
 use opaque_source::{Encoded, Null, Reader};
 use rand::SeedableRng;
@@ -34,6 +35,8 @@ pub(super) struct Done {
     pub(super) epochs: Vec<Epoch>,
     /// Its matrices.
     pub(super) geometry: Vec<IndexGeometry>,
+    /// What a person should know of it.
+    pub(super) warning: Option<String>,
 }
 
 /// Makes the epoch of this run, unless it is there already.
@@ -193,7 +196,15 @@ async fn done(store: &Store, manifest: &Manifest) -> Result<Done, Failure> {
             },
         }
     });
-    Ok(Done { epoch: manifest.epoch, epochs, geometry: geometry.collect() })
+    let geometry = geometry.collect();
+    Ok(Done { epoch: manifest.epoch, epochs, geometry, warning: warning(manifest) })
+}
+
+/// That the nodes need memory out of proportion to the rows, and which row is the cause.
+fn warning(manifest: &Manifest) -> Option<String> {
+    let figures = manifest.figures().filter(|figures| figures.weight() > Weight::Usual)?;
+    let longest = format!("row {} of {}", figures.sizes.longest_row + 1, manifest.rows);
+    Some(figures.summary(&longest))
 }
 
 fn entry(manifest: &Manifest) -> Result<Epoch, Failure> {

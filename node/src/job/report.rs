@@ -54,6 +54,9 @@ pub struct Report {
     /// Matrices of the published epoch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub geometry: Vec<IndexGeometry>,
+    /// What a person should know of the published epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// A stage of a run.
@@ -135,15 +138,17 @@ impl Report {
             epoch: None,
             epochs: Vec::new(),
             geometry: Vec::new(),
+            warning: None,
         }
     }
 
     pub(super) fn done(&mut self, done: Done) {
-        let Done { epoch, epochs, geometry } = done;
+        let Done { epoch, epochs, geometry, warning } = done;
         self.stage = Stage::Done;
         self.epoch = Some(epoch);
         self.epochs = epochs;
         self.geometry = geometry;
+        self.warning = warning;
     }
 
     pub(super) fn failed(&mut self, reason: Reason, message: &str) {

@@ -1,6 +1,7 @@
 //! A manifest: everything about one epoch of a table, and the list of its segments.
 
 use opaque_pir::geometry::Geometry;
+use opaque_pir::index::{RowSizes, TableCost, TableFigures};
 use opaque_pir::inline::{self, Variant};
 use opaque_pir::layout::Salt;
 use opaque_pir::table::Schema;
@@ -38,6 +39,9 @@ pub struct Manifest {
     pub created: UnixMillis,
     /// One per searchable column, in the schema's order.
     pub indexes: Vec<IndexManifest>,
+    /// Lengths of the rows; none of a table without rows, and of one that an earlier version loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<RowSizes>,
 }
 
 /// One searchable column's matrix and hint.
@@ -100,6 +104,12 @@ impl Manifest {
         self.indexes.iter().map(|index| index.geometry.matrix_bytes()).sum()
     }
 
+    /// What the table costs, and which row makes it cost so much; where the lengths of the rows are known.
+    pub fn figures(&self) -> Option<TableFigures> {
+        let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry));
+        self.sizes.clone().map(|sizes| TableFigures { cost, sizes })
+    }
+
     /// Bytes of all segments in the store.
     pub fn stored_bytes(&self) -> u64 {
         let segments = |index: &IndexManifest| -> u64 {
@@ -160,7 +170,7 @@ impl Manifest {
     /// Checks that all parts fit together: an index for each searchable column, and for each index
     /// the segments that its geometry asks for.
     pub(super) fn check(&self, table: &str, epoch: u64) -> Result<(), String> {
-        let Self { epoch: own, schema, rows, salt: _, created: _, indexes } = self;
+        let Self { epoch: own, schema, rows, salt: _, created: _, indexes, sizes: _ } = self;
         if schema.table() != table || *own != epoch {
             return Err(format!("it describes epoch {own} of table {:?}", schema.table()));
         }

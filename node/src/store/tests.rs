@@ -52,7 +52,7 @@ fn manifest(epoch: u64, partitions: Vec<SegmentRef>, planes: Vec<SegmentRef>) ->
         public_parts: vec![public_part],
     };
     let (salt, created) = (Salt([7; 32]), UnixMillis(1234));
-    Manifest { epoch, schema: schema(), rows: 3, salt, created, indexes: vec![index] }
+    Manifest { epoch, schema: schema(), rows: 3, salt, created, indexes: vec![index], sizes: None }
 }
 
 /// Writes every segment of an epoch whose content follows from its number.

@@ -71,11 +71,12 @@ pub fn choose(table: &OpaqueTable, status: &OpaqueTableStatus) -> Choice {
     Choice { epoch: fallback, problem: Some(problem) }
 }
 
-/// Takes the result of a Job into the status, if it is news. What is known of rejections stays.
-pub fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) {
-    let Some(report) = report.filter(|report| report.stage == Stage::Done) else { return };
+/// Takes the result of a Job into the status, if it is news. What is known of rejections stays. Returns what
+/// the Job warns of.
+pub fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) -> Option<String> {
+    let report = report.filter(|report| report.stage == Stage::Done)?;
     if status.source_digest.as_deref() == Some(report.run.as_str()) {
-        return;
+        return None;
     }
     let mut epochs = report.epochs.clone();
     epochs.sort_by_key(|epoch| std::cmp::Reverse(epoch.epoch));
@@ -96,6 +97,7 @@ pub fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) {
         *failures = 0;
         *failure = None;
     }
+    report.warning.as_deref().map(|warning| clip(warning, 1000))
 }
 
 /// Remembers that the nodes rejected an epoch of the table. It is not proposed again before that is

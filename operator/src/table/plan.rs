@@ -27,6 +27,8 @@ pub struct Plan {
     pub status: OpaqueTableStatus,
     /// What changed about its conditions.
     pub transitions: Vec<Transition>,
+    /// What the Job of a new epoch warns of, told once.
+    pub warning: Option<String>,
     /// What to do about Jobs.
     pub action: Action,
     /// When to look again if nothing happens.
@@ -62,7 +64,7 @@ pub fn plan(facts: &Facts, retry: &Retry) -> Plan {
     let map = map.as_ref();
     let mut status = table.status.clone().unwrap_or_default();
 
-    epochs::record(&mut status, facts.report.as_ref());
+    let warning = epochs::record(&mut status, facts.report.as_ref());
     epochs::remember_rejection(table, &mut status, map);
 
     let mut blocker = validate::check(facts, map);
@@ -93,7 +95,7 @@ pub fn plan(facts: &Facts, retry: &Retry) -> Plan {
     let choice = epochs::choose(table, &status);
     let state = State { facts, map, blocker: blocker.as_ref(), step: &step, choice: &choice };
     let transitions = conditions::report(&state, &mut status);
-    Plan { status, transitions, action, again }
+    Plan { status, transitions, warning, action, again }
 }
 
 /// The run that makes the epoch that the spec describes.

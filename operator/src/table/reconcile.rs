@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 use opaque_crds::{OpaqueTable, names};
 use serde_json::json;
@@ -21,6 +22,9 @@ use crate::error::Error;
 use crate::labels::{FIELD_MANAGER, TABLE};
 use crate::observe::{FOREIGN_CONFIG_MAP, Touched};
 use crate::status::announce;
+
+/// Reason of the event that an epoch needs memory out of proportion to its rows.
+const HIGH_MEMORY: &str = "HighMemory";
 
 /// The reconciler of OpaqueTables.
 #[derive(Debug, Default)]
@@ -61,13 +65,17 @@ impl Reconciler for Tables {
         root: OpaqueTable,
     ) -> Result<Option<Duration>, Error> {
         let facts = observe::facts(context, root).await?;
-        let Plan { status, transitions, action, again } = plan(&facts, &self.retry);
+        let Plan { status, transitions, warning, action, again } = plan(&facts, &self.retry);
         let table = &facts.table;
         // First of all what was learnt: a new Job forgets the report of the last. Not over a change that came
         // since: a pin to an epoch that the new Job may remove would count until this is written.
         let seen = table.resource_version();
         context.write_status(table, table.status.as_ref(), &status, seen).await?;
-        announce(context, &table.object_ref(&()), &transitions).await;
+        let about = table.object_ref(&());
+        announce(context, &about, &transitions).await;
+        if let Some(warning) = warning {
+            context.publish(&about, EventType::Warning, HIGH_MEMORY, &warning).await;
+        }
         match action {
             Action::None => {}
             Action::Stop(name) => stop(context, table, &name).await?,

@@ -34,6 +34,9 @@ pub struct Report {
     /// Geometry of the new epoch, once done.
     #[serde(default)]
     pub geometry: Vec<IndexGeometry>,
+    /// What a person should know of the new epoch, once done.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// A stage of a Job.

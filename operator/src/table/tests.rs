@@ -49,7 +49,8 @@ fn wanted(facts: &Facts) -> String {
 
 fn report(run: &str, stage: Stage) -> Report {
     let (reason, message, epochs, geometry) = (None, None, Vec::new(), Vec::new());
-    Report { run: run.into(), stage, done: 9, total: 20, reason, message, epochs, geometry }
+    let run = run.into();
+    Report { run, stage, done: 9, total: 20, reason, message, epochs, geometry, warning: None }
 }
 
 fn job(facts: &Facts, number: i64, state: JobState) -> JobFacts {
@@ -122,9 +123,11 @@ fn what_is_done_is_recorded_and_then_activated() {
     facts.jobs = vec![job(&facts, 1, JobState::Complete)];
     let mut done = report(&wanted(&facts), Stage::Done);
     done.epochs = vec![epoch(1)];
+    done.warning = Some("The table takes 1.25 GiB\nof node memory.".to_owned());
     facts.report = Some(done);
     let plan = decide(&facts);
     assert_eq!(plan.action, Action::None);
+    assert_eq!(plan.warning.as_deref(), Some("The table takes 1.25 GiB of node memory."));
     assert_eq!(plan.status.source_digest, Some(wanted(&facts)));
     assert_eq!(plan.status.epochs, [epoch(1)]);
     assert_eq!(reason(&plan.status, ConditionType::Available), "Activating");
@@ -132,6 +135,7 @@ fn what_is_done_is_recorded_and_then_activated() {
     facts.table.status = Some(plan.status);
     facts.map = Some(map(2, &[("weather", 1)], &["weather"]));
     let plan = decide(&facts);
+    assert_eq!(plan.warning, None, "an event is published once");
     assert_eq!(condition(&plan.status, ConditionType::Available).0, "True");
     assert_eq!(reason(&plan.status, ConditionType::Progressing), "UpToDate");
     assert_eq!((plan.status.active_epoch, plan.status.rows), (Some(1), Some(10)));

@@ -100,12 +100,12 @@ impl fmt::Display for Cost {
     }
 }
 
-pub(super) fn millis(micros: u64) -> f64 {
+pub(crate) fn millis(micros: u64) -> f64 {
     micros as f64 / 1e3
 }
 
 /// A size for people: binary units, three digits.
-pub(super) struct Bytes(pub(super) u64);
+pub(crate) struct Bytes(pub(crate) u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

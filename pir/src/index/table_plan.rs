@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::groups::Groups;
+use super::sizes::{self, RowSizes, TableCost, TableFigures};
 use super::{IndexPlan, PlanError, RowRef, solver};
 use crate::geometry::Geometry;
 use crate::layout::{Keys, Salt};
@@ -20,6 +21,8 @@ pub struct TablePlan {
     pub salt: Salt,
     /// In the order of the schema.
     pub indexes: Vec<PlannedIndex>,
+    /// What the lengths of the rows cost; none of a table without rows.
+    pub sizes: Option<RowSizes>,
 }
 
 /// The plan of one searchable column.
@@ -41,31 +44,77 @@ pub struct PlannedIndex {
 ///
 /// # Errors
 /// See [`PlanError`].
-pub fn plan_table(
+pub fn plan_table<R: AsRef<[u8]> + Sync>(
     schema: &Schema,
-    rows: &[Vec<u8>],
-    mut next_salt: impl FnMut() -> Salt,
+    rows: &[R],
+    next_salt: impl FnMut() -> Salt,
 ) -> Result<TablePlan, PlanError> {
     let columns = read_columns(schema, rows)?;
-    let indexes = columns.par_iter().map(|column| Index::new(schema, column, rows));
-    // Errors in the order of the schema, whichever task ends first.
-    let indexes = indexes.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, PlanError>>()?;
-    let mut salt = next_salt();
-    let mut drawn = 1;
-    let geometries = loop {
-        match geometries(&indexes, &salt) {
-            Ok(geometries) => break geometries,
-            Err(refusal) if drawn == SALTS => return Err(refusal),
-            Err(_) => salt = next_salt(),
-        }
-        drawn += 1;
-    };
+    let indexes = indexes(schema, &columns, rows)?;
+    let (salt, geometries) = solve(&indexes, next_salt)?;
+    let sizes = row_sizes(&indexes, &salt, &geometries);
     let indexes = indexes.into_par_iter().zip(geometries).map(|(index, geometry)| {
         let Index { column, rows, groups, non_null_rows } = index;
         let plan = IndexPlan::place(salt, column, geometry, groups, &rows);
         PlannedIndex { column, plan, non_null_rows }
     });
-    Ok(TablePlan { salt, indexes: indexes.collect() })
+    Ok(TablePlan { salt, indexes: indexes.collect(), sizes })
+}
+
+/// What a table of these rows costs the nodes, by the same planner. They draw another salt, which moves the
+/// figures by a few percent at most. None of a table without rows.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn table_figures<R: AsRef<[u8]> + Sync>(
+    schema: &Schema,
+    rows: &[R],
+    next_salt: impl FnMut() -> Salt,
+) -> Result<Option<TableFigures>, PlanError> {
+    let columns = read_columns(schema, rows)?;
+    let indexes = indexes(schema, &columns, rows)?;
+    let (salt, geometries) = solve(&indexes, next_salt)?;
+    let sizes = row_sizes(&indexes, &salt, &geometries);
+    Ok(sizes.map(|sizes| TableFigures { cost: TableCost::of(&geometries), sizes }))
+}
+
+fn indexes<'a, R: AsRef<[u8]> + Sync>(
+    schema: &Schema,
+    columns: &'a [ColumnKeys],
+    rows: &'a [R],
+) -> Result<Vec<Index<'a>>, PlanError> {
+    let indexes = columns.par_iter().map(|column| Index::new(schema, column, rows));
+    // Errors in the order of the schema, whichever task ends first.
+    indexes.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// A salt under which every index has a geometry, and these.
+fn solve(
+    indexes: &[Index<'_>],
+    mut next_salt: impl FnMut() -> Salt,
+) -> Result<(Salt, Vec<Geometry>), PlanError> {
+    let mut salt = next_salt();
+    let mut drawn = 1;
+    loop {
+        match geometries(indexes, &salt) {
+            Ok(geometries) => return Ok((salt, geometries)),
+            Err(refusal) if drawn == SALTS => return Err(refusal),
+            Err(_) => salt = next_salt(),
+        }
+        drawn += 1;
+    }
+}
+
+/// What the lengths of the rows cost, from the rows as one of the indexes has them: all have all.
+fn row_sizes(indexes: &[Index<'_>], salt: &Salt, geometries: &[Geometry]) -> Option<RowSizes> {
+    let rows = &indexes.first()?.rows;
+    let cost_within = |limit: usize| {
+        let geometry = |index: &Index<'_>| index.geometry_within(limit, salt);
+        let geometries: Option<Vec<_>> =
+            indexes.par_iter().map(geometry).collect::<Vec<_>>().into_iter().collect();
+        geometries.map(|geometries| TableCost::of(&geometries))
+    };
+    sizes::of(rows, indexes.len(), TableCost::of(geometries), cost_within)
 }
 
 /// A geometry for every index under one salt, or the error of the first that has none.
@@ -86,8 +135,13 @@ struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    fn new(schema: &Schema, keys: &'a ColumnKeys, rows: &'a [Vec<u8>]) -> Result<Self, PlanError> {
-        let rows: Vec<_> = keys.iter().zip(rows).map(|(key, row)| RowRef { key, row }).collect();
+    fn new<R: AsRef<[u8]>>(
+        schema: &Schema,
+        keys: &'a ColumnKeys,
+        rows: &'a [R],
+    ) -> Result<Self, PlanError> {
+        let rows = keys.iter().zip(rows).map(|(key, row)| RowRef { key, row: row.as_ref() });
+        let rows: Vec<_> = rows.collect();
         let groups = Groups::new(&rows)?;
         if let Some(column) = schema.columns().get(keys.column as usize)
             && column.role == Role::Key
@@ -101,6 +155,14 @@ impl<'a> Index<'a> {
         }
         solver::check(&groups, &rows)?;
         Ok(Self { column: keys.column, rows, groups, non_null_rows: keys.non_null_rows })
+    }
+
+    /// The geometry if no row took more than `limit` bytes: longer ones are cut.
+    fn geometry_within(&self, limit: usize, salt: &Salt) -> Option<Geometry> {
+        let cut =
+            |row: &RowRef<'a>| RowRef { row: row.row.get(..limit).unwrap_or(row.row), ..*row };
+        let rows: Vec<_> = self.rows.iter().map(cut).collect();
+        solver::geometry(&self.groups, &Keys::new(salt, self.column), &rows)
     }
 }
 
@@ -144,12 +206,15 @@ impl ColumnKeys {
 }
 
 /// Decodes every row once, for the keys of all searchable columns.
-fn read_columns(schema: &Schema, rows: &[Vec<u8>]) -> Result<Vec<ColumnKeys>, PlanError> {
+fn read_columns<R: AsRef<[u8]> + Sync>(
+    schema: &Schema,
+    rows: &[R],
+) -> Result<Vec<ColumnKeys>, PlanError> {
     let empty = || schema.searchable().map(ColumnKeys::new).collect::<Vec<_>>();
     let chunks = rows.par_chunks(CHUNK).enumerate().map(|(chunk, rows)| {
         let mut columns = empty();
         for (row, bytes) in (chunk * CHUNK..).zip(rows) {
-            let values = decode_row(schema, bytes)
+            let values = decode_row(schema, bytes.as_ref())
                 .map_err(|source| PlanError::Row { row: row as u64, source })?;
             for column in &mut columns {
                 column.push(values.get(column.column as usize).unwrap_or(&Value::Null));

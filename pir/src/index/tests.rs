@@ -10,6 +10,7 @@ use crate::layout::{Page, decode_bucket, mask, page_bucket};
 use crate::params::{MAX_BUCKET_BYTES, PARTITION_BUCKETS};
 
 mod plan;
+mod sizes;
 mod table;
 
 fn salt(seed: u8) -> Salt {

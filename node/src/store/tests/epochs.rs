@@ -202,6 +202,25 @@ async fn the_number_of_a_deleted_epoch_is_not_given_again() {
     assert_eq!(publish(&store).await.epoch, 2);
 }
 
+/// Manifests of earlier versions do not know the lengths of their rows.
+#[tokio::test]
+async fn lengths_of_rows_are_kept_and_may_be_missing() {
+    let (_directory, store) = local();
+    let without = publish(&store).await;
+    assert!(!String::from_utf8(without.encode().unwrap()).unwrap().contains("sizes"));
+    assert_eq!(store.manifest("t", 1).await.unwrap().figures(), None);
+    let sizes = opaque_pir::index::RowSizes {
+        total_bytes: 30,
+        longest_row: 2,
+        longest_bytes: 20,
+        shorter: Vec::new(),
+    };
+    let with = Manifest { sizes: Some(sizes.clone()), ..without };
+    let read = Manifest::decode(&with.encode().unwrap()).unwrap();
+    let figures = read.figures().unwrap();
+    assert_eq!((figures.sizes, figures.cost.matrix_bytes), (sizes, read.matrix_bytes()));
+}
+
 #[tokio::test]
 async fn what_does_not_fit_together_is_not_published() {
     let (_directory, store) = local();

@@ -88,7 +88,8 @@ const ROWS: i64 = 500;
 
 #[test]
 fn an_empty_table_is_planned() {
-    let table = plan_table(&schema(), &[], salts()).unwrap();
+    let table = plan_table(&schema(), &[] as &[Vec<u8>], salts()).unwrap();
     assert_eq!(table.indexes.iter().map(|index| index.non_null_rows).sum::<u64>(), 0);
+    assert_eq!(table.sizes, None);
     check_plan(&table.indexes[0].plan, table.salt, 1, &Vec::new());
 }

@@ -111,5 +111,5 @@ impl Life {
 
 fn report(run: String, stage: Stage, epochs: Vec<Epoch>) -> Report {
     let (reason, message, geometry) = (None, None, Vec::new());
-    Report { run, stage, done: 0, total: 0, reason, message, epochs, geometry }
+    Report { run, stage, done: 0, total: 0, reason, message, epochs, geometry, warning: None }
 }
