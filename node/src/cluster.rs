@@ -139,6 +139,21 @@ impl Cluster {
             .map_err(|error| NodeError::Refused(error.to_string()))
     }
 
+    /// Whether clients may load a table of this name, as far as this node knows now. It is checked again when
+    /// the change is proposed.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] as of [`check_owner`](Self::check_owner), and where another table's name differs
+    /// by case alone.
+    pub fn check_load(&self, table: &str) -> Result<(), NodeError> {
+        self.check_owner(table)?;
+        let snapshot = self.snapshot();
+        let mut active = snapshot.active.iter();
+        active
+            .try_for_each(|map| map.check_name(table))
+            .map_err(|error| NodeError::Refused(error.to_string()))
+    }
+
     /// Has the cluster serve another epoch of a table, and waits until it does: `patience` for its
     /// turn, and as long again and a little more for the leader's decision. Neither ends because the
     /// cluster's state is out of reach for a while. A change of the same table that still waits for

@@ -60,6 +60,18 @@ async fn bad_files_name_line_and_column_and_load_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_differs_by_case_is_refused_before_anything_is_written() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.load("CREATE TABLE MyTab (id INT KEY)", "id\n1\n");
+    let before = cluster.stored_tables();
+    let schema = cluster.file("other.sql", "CREATE TABLE mytab (id INT KEY)");
+    let data = cluster.file("other.csv", "id\n2\n");
+    let said = cluster.fails(&["load", path(&schema), path(&data)]);
+    assert!(said.contains("table \"MyTab\" exists"), "{said}");
+    assert_eq!(cluster.stored_tables(), before, "the refused load left something in the store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_without_an_order_come_as_they_were_loaded() {
     let cluster = Cluster::start(&[]).await;
     cluster.load_example("cities", "cities.csv.zst");

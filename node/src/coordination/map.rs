@@ -41,6 +41,20 @@ impl Map {
             None => Ok(()),
         }
     }
+
+    /// Whether a table of this name may be: not one whose name differs from another's by case alone, since SQL
+    /// could not tell the two apart.
+    ///
+    /// # Errors
+    /// [`CoordinationError::NameTaken`].
+    pub(crate) fn check_name(&self, table: &str) -> Result<(), CoordinationError> {
+        let mut names = self.tables.keys();
+        let other = names.find(|name| *name != table && name.eq_ignore_ascii_case(table));
+        match other.cloned() {
+            Some(existing) => Err(CoordinationError::NameTaken { existing }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A change to the active map.
@@ -58,25 +72,18 @@ pub enum Change {
 }
 
 impl Change {
-    /// The table of `map` whose name differs from the changed table's by case alone, if there is
-    /// one. SQL could not tell the two apart.
-    fn clashes_with(&self, map: &Map) -> Option<String> {
-        let Self::Table { table, epoch: Some(_) } = self else { return None };
-        let mut names = map.tables.keys();
-        names.find(|name| *name != table && name.eq_ignore_ascii_case(table)).cloned()
-    }
-
     /// Whether nodes may make this change of `map`.
     ///
     /// # Errors
     /// [`CoordinationError::Owned`], and [`CoordinationError::NameTaken`].
     pub(super) fn check(&self, map: &Map) -> Result<(), CoordinationError> {
-        if let Self::Table { table, .. } = self {
-            map.check_owner(table)?;
-        }
-        match self.clashes_with(map) {
-            Some(existing) => Err(CoordinationError::NameTaken { existing }),
-            None => Ok(()),
+        match self {
+            Self::Table { table, epoch: Some(_) } => {
+                map.check_owner(table)?;
+                map.check_name(table)
+            }
+            Self::Table { table, epoch: None } => map.check_owner(table),
+            Self::Shards(_) => Ok(()),
         }
     }
 

@@ -16,6 +16,8 @@ use crate::coordination::UnixMillis;
 
 /// Most bytes of a claim that is read.
 const MAX_CLAIM_BYTES: u64 = 4096;
+/// How many times as long as a writer may be silent a tombstone stays, against one that is alive after all.
+const TOMBSTONE_TIMES: u32 = 24;
 
 /// Who writes an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +194,8 @@ impl Store {
     /// Gives up incomplete epochs whose writer is dead and removes what they wrote; gives their
     /// numbers. Dead is an earlier process of the caller's node, and any writer that has not written
     /// for `idle`. If the latter is alive after all, its [`EpochWriter::publish`] fails.
+    ///
+    /// Removes old tombstones too, except where the epoch's number could be given again.
     pub async fn sweep(
         &self,
         table: &str,
@@ -199,11 +203,14 @@ impl Store {
         now: UnixMillis,
         idle: Duration,
     ) -> Result<Vec<u64>, StoreError> {
-        let mut swept = Vec::new();
+        let (mut swept, mut abandoned, mut newest) = (Vec::new(), Vec::new(), 0);
         for epoch in self.numbers(table).await? {
             match self.state(table, epoch).await? {
-                State::Complete => {}
-                State::Abandoned => self.clear(table, epoch).await?,
+                State::Complete => newest = epoch,
+                State::Abandoned => {
+                    self.clear(table, epoch).await?;
+                    abandoned.push(epoch);
+                }
                 State::Incomplete => {
                     if self.give_up_dead(table, epoch, caller, now, idle).await? {
                         swept.push(epoch);
@@ -211,7 +218,29 @@ impl Store {
                 }
             }
         }
+        // A newer complete epoch stays, so that these numbers are not given again.
+        for epoch in abandoned.into_iter().filter(|epoch| *epoch < newest) {
+            self.unbury(table, epoch, now, idle.saturating_mul(TOMBSTONE_TIMES)).await?;
+        }
         Ok(swept)
+    }
+
+    /// Removes the tombstone of an epoch if it is older than `age`.
+    async fn unbury(
+        &self,
+        table: &str,
+        epoch: u64,
+        now: UnixMillis,
+        age: Duration,
+    ) -> Result<(), StoreError> {
+        let tombstone = manifest_path(table, epoch);
+        let Some(meta) = self.head(&tombstone).await? else { return Ok(()) };
+        let written = meta.last_modified.timestamp_millis().try_into().unwrap_or(0);
+        if now.since(UnixMillis(written)) <= age {
+            return Ok(());
+        }
+        self.remove(&folder(table, epoch), vec![tombstone]).await?;
+        self.clear_leftovers(table, epoch).await
     }
 
     /// Gives up one incomplete epoch if its writer is dead.

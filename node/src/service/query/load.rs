@@ -165,8 +165,8 @@ impl Load {
             return Err(malformed("no schema").into());
         };
         let schema = Schema::try_from(schema).map_err(|error| malformed(&error.to_string()))?;
-        // Before any row is sent for nothing.
-        self.cluster.check_owner(schema.table())?;
+        // Before any row is sent, and any object written, for nothing.
+        self.cluster.check_load(schema.table())?;
         let (mut rows, mut reserved) = (Vec::new(), Vec::new());
         let (mut bytes, mut reported) = (0u64, 0u64);
         while let Some(request) = reading.next(requests.message(), DOING).await?? {

@@ -202,6 +202,29 @@ async fn the_number_of_a_deleted_epoch_is_not_given_again() {
     assert_eq!(publish(&store).await.epoch, 2);
 }
 
+#[tokio::test]
+async fn a_tombstone_goes_once_it_is_old_and_a_newer_epoch_is_there() {
+    let (directory, store) = local();
+    for number in 1..=2 {
+        publish(&store).await;
+        store.delete_epoch("t", number).await.unwrap();
+    }
+    let (caller, now) = (writer("n", "1"), UnixMillis::now());
+    let (soon, later) = (UnixMillis(now.0 + 23 * 3_600_000), UnixMillis(now.0 + 25 * 3_600_000));
+    // Nothing is newer than them: their numbers would be given again.
+    store.sweep("t", &caller, later, HOUR).await.unwrap();
+    assert_eq!(folders(&directory).len(), 2);
+    assert_eq!(publish(&store).await.epoch, 3);
+    store.delete_epoch("t", 3).await.unwrap();
+    assert_eq!(publish(&store).await.epoch, 4);
+    // A writer that was taken for dead may still be alive.
+    store.sweep("t", &caller, soon, HOUR).await.unwrap();
+    assert_eq!(folders(&directory).len(), 4);
+    store.sweep("t", &caller, later, HOUR).await.unwrap();
+    assert_eq!(folders(&directory), [format!("{:020}", 4)]);
+    assert_eq!(store.epochs("t").await.unwrap(), [4]);
+}
+
 /// Manifests of earlier versions do not know the lengths of their rows.
 #[tokio::test]
 async fn lengths_of_rows_are_kept_and_may_be_missing() {
