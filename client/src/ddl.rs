@@ -1,19 +1,25 @@
 //! `CREATE TABLE` to [`Schema`].
 //!
 //! ```text
-//! CREATE TABLE [IF NOT EXISTS] name (column TYPE [KEY | INDEX] [NOT NULL | NULL], ...) [;]
+//! CREATE TABLE [IF NOT EXISTS] name (
+//!     column TYPE [[CONSTRAINT name] [PRIMARY] KEY | INDEX | NOT NULL | NULL] ...,
+//!     [CONSTRAINT name] PRIMARY KEY (column),
+//!     ...
+//! ) [;]
 //! ```
 //!
 //! KEY (or PRIMARY KEY) and INDEX make a column searchable. A column may be NULL unless it is a KEY
 //! or says NOT NULL. No parser of SQL knows KEY and INDEX as column options, so only its tokens are
 //! used here.
 
+mod constraint;
 mod tokens;
 
 use opaque_pir::table::{Column, ColumnType, Role, Schema, SchemaError};
 use sqlparser::tokenizer::Token;
 use thiserror::Error;
 
+use self::constraint::Constraint;
 use self::tokens::Tokens;
 
 /// Why a schema file was refused; lines count from 1.
@@ -62,6 +68,24 @@ pub enum DdlError {
         /// What to write.
         instead: &'static str,
     },
+    /// A constraint on the table that does not exist here.
+    #[error("line {line}: a table cannot have {found}: {instead}")]
+    Constraint {
+        /// Where.
+        line: u64,
+        /// What was written.
+        found: &'static str,
+        /// What to write.
+        instead: &'static str,
+    },
+    /// PRIMARY KEY of a column that is not declared.
+    #[error("line {line}: PRIMARY KEY names column {column:?}, which the table does not have")]
+    UnknownColumn {
+        /// Where.
+        line: u64,
+        /// As written.
+        column: String,
+    },
     /// The columns are no schema.
     #[error("line {line}: {source}")]
     Schema {
@@ -84,10 +108,16 @@ pub fn parse(text: &str) -> Result<Schema, DdlError> {
     let table_line = tokens.line();
     let table = tokens.name("the table's name")?;
     tokens.expect(&Token::LParen, "(")?;
-    let (mut columns, mut lines) = (Vec::new(), Vec::new());
+    let (mut declared, mut lines, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     loop {
-        lines.push(tokens.line());
-        columns.push(column(&mut tokens)?);
+        let line = tokens.line();
+        match constraint::read(&mut tokens)? {
+            Some(Constraint::PrimaryKey { column }) => keys.push((line, column)),
+            None => {
+                lines.push(line);
+                declared.push(column(&mut tokens)?);
+            }
+        }
         if !tokens.take(&Token::Comma) {
             break;
         }
@@ -95,6 +125,11 @@ pub fn parse(text: &str) -> Result<Schema, DdlError> {
     tokens.expect(&Token::RParen, ", or )")?;
     while tokens.take(&Token::SemiColon) {}
     tokens.expect_end()?;
+    // Behind the columns, whatever their order in the text: a constraint may stand before its column.
+    for (line, key) in keys {
+        mark_key(&mut declared, line, key)?;
+    }
+    let columns: Vec<_> = declared.into_iter().map(Declared::into_column).collect();
     let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();
     Schema::new(table, columns).map_err(|source| {
         // The last one: where a name occurs twice, the second is at fault.
@@ -113,7 +148,40 @@ fn at_fault(error: &SchemaError) -> Option<&str> {
     }
 }
 
-fn column(tokens: &mut Tokens) -> Result<Column, DdlError> {
+/// A column as it was written.
+struct Declared {
+    name: String,
+    column_type: ColumnType,
+    role: Option<Role>,
+    nullable: Option<bool>,
+}
+
+impl Declared {
+    fn into_column(self) -> Column {
+        let Self { name, column_type, role, nullable } = self;
+        let role = role.unwrap_or(Role::Payload);
+        let nullable = nullable.unwrap_or(role != Role::Key);
+        Column { name, column_type, role, nullable }
+    }
+}
+
+/// Makes the column of a PRIMARY KEY on a line of its own a KEY.
+fn mark_key(columns: &mut [Declared], line: u64, key: String) -> Result<(), DdlError> {
+    let mut named = columns.iter_mut().filter(|column| column.name.eq_ignore_ascii_case(&key));
+    let Some(column) = named.next() else {
+        return Err(DdlError::UnknownColumn { line, column: key });
+    };
+    if column.role.replace(Role::Key).is_some() {
+        let (column, found) = (column.name.clone(), "PRIMARY KEY too".to_owned());
+        return Err(DdlError::Option { line, column, found, instead: ROLE_ONCE });
+    }
+    Ok(())
+}
+
+/// What to write in place of two roles.
+const ROLE_ONCE: &str = "write KEY or INDEX once";
+
+fn column(tokens: &mut Tokens) -> Result<Declared, DdlError> {
     let name = tokens.name("a column's name")?;
     let column_type = column_type(tokens, &name)?;
     let mut role = None;
@@ -126,14 +194,17 @@ fn column(tokens: &mut Tokens) -> Result<Column, DdlError> {
             found: found.to_owned(),
             instead,
         };
-        if tokens.take_word("PRIMARY") {
+        if tokens.take_word("CONSTRAINT") {
+            // Its name means nothing here, as in SQLite.
+            tokens.name("the constraint's name")?;
+        } else if tokens.take_word("PRIMARY") {
             tokens.expect_word("KEY", "KEY")?;
             if role.replace(Role::Key).is_some() {
-                return Err(refused("PRIMARY KEY too", "write KEY or INDEX once"));
+                return Err(refused("PRIMARY KEY too", ROLE_ONCE));
             }
         } else if tokens.take_word("KEY") {
             if role.replace(Role::Key).is_some() {
-                return Err(refused("KEY too", "write KEY or INDEX once"));
+                return Err(refused("KEY too", ROLE_ONCE));
             }
         } else if tokens.take_word("INDEX") {
             if role.replace(Role::Index).is_some() {
@@ -151,6 +222,7 @@ fn column(tokens: &mut Tokens) -> Result<Column, DdlError> {
         } else if let Some(option) = tokens.peek_word() {
             let instead = match option.to_ascii_uppercase().as_str() {
                 "UNIQUE" => "write KEY, which is unique and searchable",
+                "CHECK" | "REFERENCES" => "no value is checked against others; leave it out",
                 _ => "its options are KEY, INDEX, NOT NULL and NULL",
             };
             return Err(refused(option, instead));
@@ -158,9 +230,7 @@ fn column(tokens: &mut Tokens) -> Result<Column, DdlError> {
             break;
         }
     }
-    let role = role.unwrap_or(Role::Payload);
-    let nullable = nullable.unwrap_or(role != Role::Key);
-    Ok(Column { name, column_type, role, nullable })
+    Ok(Declared { name, column_type, role, nullable })
 }
 
 fn column_type(tokens: &mut Tokens, column: &str) -> Result<ColumnType, DdlError> {

@@ -35,6 +35,54 @@ fn reads_every_type_role_and_option() {
 }
 
 #[test]
+fn a_primary_key_on_a_line_of_its_own_is_a_key_beside_the_column() {
+    let beside = "CREATE TABLE t (id INTEGER KEY, name TEXT)";
+    for apart in [
+        "CREATE TABLE t (id INTEGER, name TEXT, PRIMARY KEY (id))",
+        "CREATE TABLE t (\n  id INTEGER NOT NULL,\n  name TEXT,\n  primary key (\"ID\")\n);",
+        "CREATE TABLE t (id INTEGER, name TEXT, CONSTRAINT pk_t PRIMARY KEY (id))",
+        "CREATE TABLE t (PRIMARY KEY (id), id INTEGER, name TEXT)",
+        "CREATE TABLE t (id INTEGER CONSTRAINT pk_t PRIMARY KEY, name TEXT)",
+        "CREATE TABLE t (id INTEGER CONSTRAINT nn NOT NULL PRIMARY KEY, name TEXT)",
+    ] {
+        assert_eq!(parse(apart), parse(beside), "{apart}");
+    }
+}
+
+#[test]
+fn columns_may_be_named_as_constraints_are() {
+    let text = "CREATE TABLE t (check TEXT, unique INT, foreign TEXT, constraint TEXT NOT NULL, \
+                key varchar(20) KEY, index INT INDEX, primary BOOL)";
+    let schema = parse(text).unwrap();
+    let names: Vec<_> = schema.columns().iter().map(|column| column.name.as_str()).collect();
+    let expected = ["check", "unique", "foreign", "constraint", "key", "index", "primary"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn other_constraints_say_what_to_write() {
+    for (constraint, found) in [
+        ("PRIMARY KEY (a, b)", "a PRIMARY KEY of several columns: mark each column INDEX"),
+        ("CONSTRAINT pk PRIMARY KEY (a,b)", "a PRIMARY KEY of several columns: mark each column"),
+        ("UNIQUE (b)", "UNIQUE: write KEY beside the column, which is unique and searchable"),
+        ("CONSTRAINT u UNIQUE (b)", "UNIQUE: write KEY beside the column"),
+        ("FOREIGN KEY (b) REFERENCES u (id)", "FOREIGN KEY: no value is checked against others"),
+        ("CONSTRAINT f FOREIGN KEY (b) REFERENCES u", "FOREIGN KEY: no value is checked"),
+        ("CHECK (b > 0)", "CHECK: no value is checked against others; leave it out"),
+        ("CONSTRAINT c CHECK (b > 0)", "CHECK: no value is checked against others; leave it out"),
+        ("INDEX (b)", "INDEX on a line of its own: write INDEX beside the column"),
+        ("INDEX by_b (b)", "INDEX on a line of its own: write INDEX beside the column"),
+        ("KEY (b)", "KEY on a line of its own: write KEY beside the column"),
+        ("UNIQUE KEY by_b (b)", "UNIQUE: write KEY beside the column"),
+    ] {
+        let text = format!("CREATE TABLE t (\n a INT KEY,\n b INT,\n {constraint})");
+        let error = parse(&text).unwrap_err().to_string();
+        let expected = format!("line 4: a table cannot have {found}");
+        assert!(error.starts_with(&expected), "{constraint}: {error}");
+    }
+}
+
+#[test]
 fn errors_name_line_and_remedy() {
     for (text, expected) in [
         ("", "line 1: expected CREATE TABLE name (...), found the end of the file"),
@@ -76,6 +124,23 @@ fn errors_name_line_and_remedy() {
             "CREATE TABLE t (a INT KEY);\nCREATE TABLE u (a INT KEY)",
             "line 2: expected the end of the file: one file declares one table, found `CREATE`",
         ),
+        (
+            "CREATE TABLE t (a INT,\nPRIMARY KEY (b))",
+            "line 2: PRIMARY KEY names column \"b\", which the table does not have",
+        ),
+        (
+            "CREATE TABLE t (a INT INDEX,\nPRIMARY KEY (a))",
+            "line 2: column \"a\" cannot be PRIMARY KEY too: write KEY or INDEX once",
+        ),
+        (
+            "CREATE TABLE t (\na INT NULL,\nPRIMARY KEY (a))",
+            "line 2: column \"a\" is a KEY and cannot be NULL: declare it INDEX, or drop NULL",
+        ),
+        (
+            "CREATE TABLE t (a INT KEY REFERENCES u)",
+            "line 1: column \"a\" cannot be REFERENCES: no value is checked against others; leave it out",
+        ),
+        ("CREATE TABLE t (a INT, PRIMARY KEY (a", "line 1: expected ), found the end of the file"),
         ("CREATE TABLE t (a INT KEY, \"b", "line 1: Expected close delimiter '\"' before EOF."),
     ] {
         assert_eq!(parse(text).unwrap_err().to_string(), expected, "{text}");

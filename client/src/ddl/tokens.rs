@@ -63,6 +63,34 @@ impl Tokens {
         }
     }
 
+    /// Whether the words from the `skip`th token on are these, without quotes.
+    pub(super) fn ahead(&self, skip: usize, words: &[&str]) -> bool {
+        let tokens = self.tokens.get(self.position + skip..).unwrap_or_default();
+        tokens.len() >= words.len()
+            && tokens.iter().zip(words).all(|(token, wanted)| match &token.token {
+                Token::Word(word) => {
+                    word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted)
+                }
+                _ => false,
+            })
+    }
+
+    /// Whether the token after `skip` others is this one.
+    pub(super) fn is_ahead(&self, skip: usize, wanted: &Token) -> bool {
+        self.tokens.get(self.position + skip).is_some_and(|token| token.token == *wanted)
+    }
+
+    /// Whether the token after `skip` others is a word, quoted or not.
+    pub(super) fn word_ahead(&self, skip: usize) -> bool {
+        let token = self.tokens.get(self.position + skip);
+        token.is_some_and(|token| matches!(token.token, Token::Word(_)))
+    }
+
+    /// Passes over so many tokens.
+    pub(super) fn skip(&mut self, tokens: usize) {
+        self.position += tokens;
+    }
+
     pub(super) fn take_word(&mut self, wanted: &str) -> bool {
         let found = self.peek_word().is_some_and(|word| word.eq_ignore_ascii_case(wanted));
         self.position += usize::from(found);
