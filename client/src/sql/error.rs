@@ -58,7 +58,11 @@ pub enum SqlError {
         text: String,
     },
     /// Double quotes where a literal must be.
-    #[error("{text} names a column, as all in double quotes does: write text in single quotes")]
+    #[error(
+        "{text} names a column, as all in double quotes does, and two columns cannot be compared: if it is meant \
+         as text, write {}",
+        as_text(text)
+    )]
     DoubleQuoted {
         /// As written.
         text: String,
@@ -217,6 +221,12 @@ fn all_pages(literals: u64, pages: u64) -> String {
          and no other condition, ORDER BY or DISTINCT, or add --pages {pages} --allow-public-scan \
          to read the whole table publicly (the cluster then learns that you did, but no literal)"
     )
+}
+
+/// A name in double quotes, as text in single quotes.
+fn as_text(quoted: &str) -> String {
+    let name = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(quoted);
+    format!("'{}'", name.replace("\"\"", "\"").replace('\'', "''"))
 }
 
 /// A type's name in SQL.
