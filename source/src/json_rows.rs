@@ -1,8 +1,9 @@
 //! Rows of a table from JSON lines: one object a line, its keys the columns.
 //!
 //! Keys are matched without regard to ASCII case. A value must be of its column's type: no number is
-//! read from a string. `null` and a key that is not there are NULL. A JSON column keeps the text of
-//! its value as it stands, which is why objects are not parsed into maps.
+//! read from a string but `"inf"` and `"-inf"`, which JSON lacks. `null` and a key that is not there are
+//! NULL. A JSON column keeps the text of its value as it stands, which is why objects are not parsed into
+//! maps.
 
 mod members;
 
@@ -124,7 +125,12 @@ fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
             (Some(text).filter(|_| number).and_then(of_type), "a whole number of 64 bits")
         }
         ColumnType::Real => {
-            let real = text.parse().ok().filter(|real: &f64| number && real.is_finite());
+            let real = match text {
+                // JSON has no such numbers: answers in JSON print them as strings.
+                "\"inf\"" => Some(f64::INFINITY),
+                "\"-inf\"" => Some(f64::NEG_INFINITY),
+                _ => text.parse().ok().filter(|real: &f64| number && real.is_finite()),
+            };
             (real.and_then(Value::real), "a number")
         }
         ColumnType::Bool => (

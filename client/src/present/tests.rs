@@ -1,4 +1,5 @@
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value};
+use proptest::prelude::*;
 
 use super::*;
 use crate::sql::OutputColumn;
@@ -21,8 +22,8 @@ fn marked(answer: &ResultSet, format: Format, null: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// What `opaque load --null` makes of an answer in CSV.
-fn loaded(answer: &ResultSet, null: &str) -> Vec<Vec<Value>> {
+/// A table with the columns of an answer.
+fn schema(answer: &ResultSet) -> Schema {
     let column = |(position, column): (usize, &OutputColumn)| Column {
         name: column.name.clone(),
         column_type: column.column_type,
@@ -30,7 +31,12 @@ fn loaded(answer: &ResultSet, null: &str) -> Vec<Vec<Value>> {
         nullable: true,
     };
     let columns = answer.columns.iter().enumerate().map(column).collect();
-    let schema = Schema::new("t".to_owned(), columns).unwrap();
+    Schema::new("t".to_owned(), columns).unwrap()
+}
+
+/// What `opaque load --null` makes of an answer in CSV.
+fn loaded(answer: &ResultSet, null: &str) -> Vec<Vec<Value>> {
+    let schema = schema(answer);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.csv");
     std::fs::write(&path, marked(answer, Format::Csv, null)).unwrap();
@@ -56,6 +62,46 @@ fn csv_loads_as_the_rows_that_it_was_written_of() {
     }
     let rows = vec![text(""), vec![Value::Null], text(" ")];
     assert_eq!(loaded(&one(rows.clone()), "NA"), rows);
+}
+
+/// What `opaque-prepare` makes of an answer in JSON lines.
+fn loaded_lines(answer: &ResultSet) -> Vec<Vec<Value>> {
+    let bytes = std::io::Cursor::new(written(answer, Format::Jsonl));
+    let none = opaque_source::Compression::None;
+    let input = opaque_source::Input::stream("t.jsonl".to_owned(), bytes, None, none).unwrap();
+    let (format, null) = (opaque_source::Format::Jsonl, opaque_source::Null::Empty);
+    let reader = opaque_source::Reader::new(input, format, &schema(answer), null).unwrap();
+    reader.collect::<Result<_, _>>().unwrap()
+}
+
+/// Values of every type, each of its whole range, in the order of [`nasty`]'s columns.
+fn row() -> impl Strategy<Value = Vec<Value>> {
+    let or_null = |value: BoxedStrategy<Value>| prop_oneof![1 => Just(Value::Null), 9 => value];
+    let extreme =
+        [f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE, -0.0, 5e-324, 1e16];
+    let real = prop_oneof![any::<f64>(), prop::sample::select(extreme.to_vec())];
+    let document = any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap());
+    let document = document.prop_map(|text| format!("{{\"a\":[{text},1.50,null]}}"));
+    let values: Vec<BoxedStrategy<Value>> = vec![
+        any::<i64>().prop_map(Value::Int).boxed(),
+        real.prop_filter_map("NaN", Value::real).boxed(),
+        any::<String>().prop_map(Value::Text).boxed(),
+        document.prop_map(Value::Json).boxed(),
+        any::<bool>().prop_map(Value::Bool).boxed(),
+        // Years 1 to 9998.
+        (-62_135_596_800_000_000_i64..253_370_764_800_000_000).prop_map(Value::Timestamp).boxed(),
+    ];
+    values.into_iter().map(or_null).collect::<Vec<_>>()
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_loads_as_itself(rows in prop::collection::vec(row(), 1..4)) {
+        let printed = ResultSet { rows, ..nasty() };
+        // A mark of NULL that no generated text is.
+        prop_assert_eq!(&loaded(&printed, "\u{1}NULL\u{1}"), &printed.rows);
+        prop_assert_eq!(&loaded_lines(&printed), &printed.rows);
+    }
 }
 
 fn nasty() -> ResultSet {

@@ -46,6 +46,19 @@ fn objects_are_rows() {
 }
 
 #[test]
+fn infinity_is_a_string() {
+    let ph = |text: &str| {
+        let line = format!("{{\"city\":\"A\",\"ok\":true,\"ph\":{text}}}");
+        reader(line.as_bytes()).next().unwrap().map(|row| row[2].clone())
+    };
+    assert_eq!(ph("\"inf\"").unwrap(), Value::Real(f64::INFINITY));
+    assert_eq!(ph("\"-inf\"").unwrap(), Value::Real(f64::NEG_INFINITY));
+    for other in ["\"nan\"", "\"7\"", "inf", "1e999", "\"Infinity\""] {
+        assert!(ph(other).is_err(), "{other}");
+    }
+}
+
+#[test]
 fn errors_name_line_and_column() {
     let good = "{\"city\":\"A\",\"ok\":true}\n\n";
     for (line, expected) in [
