@@ -20,6 +20,8 @@ const MAX_BYTES: usize = 32 * 1024;
 
 /// Parses one SELECT statement of the grammar in [the module's documentation](super).
 pub fn parse(sql: &str) -> Result<Statement, SqlError> {
+    // Editors write a byte order mark at the beginning of a file.
+    let sql = sql.strip_prefix('\u{feff}').unwrap_or(sql);
     if sql.len() > MAX_BYTES {
         return Err(SqlError::TooLong { bytes: sql.len(), limit: MAX_BYTES });
     }

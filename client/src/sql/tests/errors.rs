@@ -30,6 +30,14 @@ fn golden() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_statement_is_not_part_of_it() {
+    let sql = "SELECT sky FROM weather WHERE city = 'Oslo';\n";
+    let plain = crate::sql::parse(sql).unwrap();
+    assert_eq!(crate::sql::parse(&format!("\u{feff}{sql}")), Ok(plain));
+    assert!(crate::sql::parse(&format!(" \u{feff}{sql}")).is_err(), "only at the beginning");
+}
+
+#[test]
 fn a_statement_too_long_to_be_safe_is_refused() {
     let sql = format!("SELECT * FROM weather WHERE sky = '{}'", "a".repeat(40_000));
     assert_eq!(
