@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use opaque_pir::layout::Salt;
+use opaque_pir::seed::IndexSeed;
 use opaque_proto::v1::{
     DescribeTableRequest, Epoch, ListEpochsRequest, ListTablesRequest, ListTablesResponse,
     MissingTable, RollbackRequest, StatusRequest, StatusResponse,
@@ -196,8 +196,8 @@ pub struct Client {
     config: ClientConfig,
     #[cfg(feature = "registered")]
     registered: tokio::sync::OnceCell<Arc<crate::keys::Registered>>,
-    /// Inline keys of the indexes that were asked, by salt and column.
-    inline: Mutex<HashMap<(Salt, u32), KeptKeys>>,
+    /// Inline keys of the indexes that were asked.
+    inline: Mutex<HashMap<IndexSeed, KeptKeys>>,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     /// The operating system's randomness where there is none.
     rng: Option<Mutex<StdRng>>,
@@ -352,10 +352,10 @@ impl Client {
     ) -> Result<(Arc<IndexKeys>, u64), Error> {
         let meta = table.inline(column).ok_or(LookupError::NoIndex)?.clone();
         let number = u32::try_from(column).map_err(|_| LookupError::TooMany)?;
-        let salt = table.salt;
+        let seed = table.seed(column).ok_or(LookupError::NoIndex)?;
         let inline = || self.inline.lock().unwrap_or_else(PoisonError::into_inner);
         // A node may have described the table wrongly once: not for ever, for one that describes it right.
-        if let Some(kept) = inline().get(&(salt, number))
+        if let Some(kept) = inline().get(&seed)
             && kept.of == meta
         {
             return Ok((Arc::clone(&kept.keys), 0));
@@ -377,13 +377,13 @@ impl Client {
                 accepted.ok_or(CallError::Answer("a public part is not the one described"))?
             }
         };
-        let expand = move || IndexKeys::inline(&salt, number, meta.variant, parts);
+        let expand = move || IndexKeys::inline(&seed, meta.variant, parts);
         let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);
         let mut all = inline();
         if all.len() >= INLINE_KEPT {
             all.clear();
         }
-        all.insert((salt, number), KeptKeys { of: meta, keys: Arc::clone(&keys) });
+        all.insert(seed, KeptKeys { of: meta, keys: Arc::clone(&keys) });
         Ok((keys, fetched))
     }
 

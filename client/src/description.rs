@@ -7,6 +7,7 @@ use opaque_pir::{
     index::{RowSizes, TableCost, TableFigures},
     inline::Variant,
     layout::Salt,
+    seed::IndexSeed,
     table::Schema,
 };
 
@@ -62,6 +63,13 @@ impl Table {
     /// The index of a column, by the column's position.
     pub fn index(&self, column: usize) -> Option<&IndexMeta> {
         self.indexes.iter().find(|index| index.column == column)
+    }
+
+    /// What the public elements of a column's index are expanded from, by the column's position.
+    pub fn seed(&self, column: usize) -> Option<IndexSeed> {
+        let geometry = &self.index(column)?.geometry;
+        let (table, number) = (self.schema.table(), u32::try_from(column).ok()?);
+        Some(IndexSeed::new(&self.salt, table, self.epoch, number, geometry))
     }
 
     /// What inline keys need for a column, by the column's position.

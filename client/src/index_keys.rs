@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! inline       a fresh secret per lookup; nothing of it outlives the answer        opaque_pir::inline
-//! registered   one BFV secret per profile; its evaluation keys link all queries    opaque_seal
+//! registered   one BFV secret for some hundred lookups, which its keys link       opaque_seal
 //! ```
 
 #[cfg(feature = "registered")]
@@ -17,8 +17,8 @@ use opaque_pir::{
         InlineError, PublicElements, PublicPart, Variant,
         secrets::{self, LookupKey, Seed},
     },
-    layout::Salt,
     params::RING_DEGREE,
+    seed::IndexSeed,
 };
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -45,13 +45,8 @@ pub struct Opener(Option<LookupKey>);
 
 impl IndexKeys {
     /// Inline keys with these public parts, one for each plane of the index.
-    pub fn inline(
-        salt: &Salt,
-        column: u32,
-        variant: Variant,
-        public_parts: Vec<PublicPart>,
-    ) -> Self {
-        Self::Inline { elements: PublicElements::new(salt, column, variant), public_parts }
+    pub fn inline(seed: &IndexSeed, variant: Variant, public_parts: Vec<PublicPart>) -> Self {
+        Self::Inline { elements: PublicElements::new(seed, variant), public_parts }
     }
 
     /// What a query says of them.

@@ -101,11 +101,10 @@ impl Asker<'_> {
         if seeds.len() != buckets.len() {
             return Err(LookupError::Seeds);
         }
+        let seed = self.table.seed(self.index.column).ok_or(LookupError::NoIndex)?;
         let mut secrets = Vec::with_capacity(buckets.len());
         for (&bucket, Seeds { scan, keys }) in buckets.iter().zip(seeds) {
-            let target =
-                Target { salt: &self.table.salt, column: self.column()?, geometry, bucket };
-            let query = lwe::encrypt(target, scan);
+            let query = lwe::encrypt(Target { seed: &seed, geometry, bucket }, scan);
             let (encrypted_secret, opener) = self.keys.encrypt(keys, &query.secret)?;
             writer.lookup(&query.lwe, &encrypted_secret)?;
             secrets.push(LookupSecret { bucket: Zeroizing::new(bucket), opener });

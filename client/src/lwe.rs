@@ -12,10 +12,10 @@
 
 use opaque_pir::{
     geometry::Geometry,
-    layout::Salt,
     params::{DELTA, PARTITION_BUCKETS, RING_DEGREE},
     ring::{Multiplier, Poly, public_element},
     sampling::{SCAN_ERRORS, Stream},
+    seed::IndexSeed,
 };
 use rand::TryCryptoRng;
 use rayon::prelude::*;
@@ -28,11 +28,9 @@ const _: () = assert!(PARTITION_WIDTH as usize == PARTITION_BUCKETS);
 /// The bucket of one index that a lookup asks for.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
-    /// Public randomness of the table's epoch.
-    pub salt: &'a Salt,
-    /// Position of the searched column in the schema.
-    pub column: u32,
-    /// Shape of that column's matrix.
+    /// What the index's public elements are expanded from.
+    pub seed: &'a IndexSeed,
+    /// Shape of the index's matrix.
     pub geometry: &'a Geometry,
     /// The bucket. Secret.
     pub bucket: u32,
@@ -76,7 +74,7 @@ pub fn encrypt(target: Target<'_>, seed: Seed) -> ScanQuery {
     partitions.for_each_init(
         || Zeroizing::new([0u32; RING_DEGREE]),
         |product: &mut Zeroizing<Poly>, (block, j)| {
-            let a = public_element(target.salt, target.column, j);
+            let a = public_element(target.seed, j);
             multiplier.times(&a, product);
             block.copy_from_slice(product.as_slice());
             Stream::new(&seed, j).fill(&SCAN_ERRORS, block, |b, error| {

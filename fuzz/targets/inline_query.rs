@@ -4,16 +4,18 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use opaque_fuzz::{SALT, expand};
+use opaque_fuzz::{COLUMN, EPOCH, SALT, expand, geometry};
 use opaque_pir::hint::PLANE_WORDS;
 use opaque_pir::inline::{
     Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, multiply,
 };
+use opaque_pir::seed::IndexSeed;
 
 /// Tables of any plane will do.
 static TABLES: LazyLock<PlaneTables> = LazyLock::new(|| {
     let plane: Vec<u32> = (0u32..).map(|i| i.wrapping_mul(2_654_435_761)).take(PLANE_WORDS).collect();
-    let chain = Chain::new(&PublicElements::new(&SALT, 1, Variant::Two));
+    let seed = IndexSeed::new(&SALT, "t", EPOCH, COLUMN, &geometry());
+    let chain = Chain::new(&PublicElements::new(&seed, Variant::Two));
     chain.tables(&plane).expect("a whole plane")
 });
 

@@ -304,8 +304,8 @@ impl Loader {
             // 1 MiB of factors that a shard without planes need not compute.
             return Ok((public_parts, Vec::new()));
         }
-        let (salt, column, variant) = (manifest.salt, index.column, index.variant);
-        let chain = move || Chain::new(&PublicElements::new(&salt, column, variant));
+        let (seed, variant) = (manifest.seed(index), index.variant);
+        let chain = move || Chain::new(&PublicElements::new(&seed, variant));
         let chain = Arc::new(self.build(chain).await?);
         let planes = own.iter().map(async |&number| {
             let part = public_parts.get(usize::from(number)).cloned().unwrap_or_default();

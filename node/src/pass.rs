@@ -88,10 +88,8 @@ impl ServedIndex {
         requests: &[Request],
         kernels: Kernels,
     ) -> Result<Vec<Vec<Vec<u32>>>, NodeError> {
-        let queries: Vec<_> = requests
-            .iter()
-            .map(|request| request.slice.scan_queries(&self.salt, self.column))
-            .collect();
+        let queries: Vec<_> =
+            requests.iter().map(|request| request.slice.scan_queries(&self.seed)).collect();
         let all: Vec<&[u32]> = queries.iter().flat_map(|q| q.iter().map(Vec::as_slice)).collect();
         let partitions: Vec<&Partition> = self.partitions.iter().map(|(_, data)| data).collect();
         let sums = scan(kernels.scan, &self.geometry, &partitions, &all);

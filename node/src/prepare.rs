@@ -21,6 +21,7 @@ use opaque_pir::index::{
 };
 use opaque_pir::inline::{Chain, InlineError, PublicElements, PublicPart, Variant};
 use opaque_pir::layout::Salt;
+use opaque_pir::seed::IndexSeed;
 use opaque_pir::table::Schema;
 use rand::Rng;
 use rayon::ThreadPool;
@@ -101,6 +102,8 @@ pub async fn prepare(
     if let Err(error) = store.sweep(schema.table(), &writer, created, IDLE).await {
         tracing::warn!(%error, table = schema.table(), "cannot clean up after earlier loads");
     }
+    // Hints and public parts are bound to the epoch's number, so that it is claimed before they are made. Each
+    // attempt claims a number of its own, and can publish under no other.
     let epoch = store.claim(schema.table(), &writer, created).await?;
     let mut indexes = Vec::with_capacity(plans.len());
     for PlannedIndex { column, plan, non_null_rows } in plans {
@@ -111,7 +114,8 @@ pub async fn prepare(
         };
         let (sender, pieces) = mpsc::channel(1);
         let rows = Arc::clone(&rows);
-        let building = on_pool(pool, move || build(salt, column, &plan, &rows, &sender));
+        let seed = IndexSeed::new(&salt, schema.table(), epoch.epoch(), column, &geometry);
+        let building = on_pool(pool, move || build(seed, &plan, &rows, &sender));
         let mut index = IndexManifest {
             column,
             geometry,
@@ -139,14 +143,13 @@ enum Piece {
 
 /// Computes an index piece by piece, until the end or until nobody takes the pieces any more.
 fn build(
-    salt: Salt,
-    column: u32,
+    seed: IndexSeed,
     plan: &IndexPlan,
     rows: &[Vec<u8>],
     pieces: &mpsc::Sender<Piece>,
 ) -> Result<(), PrepareError> {
     let geometry = *plan.geometry();
-    let mut hint = HintBuilder::new(salt, column, &geometry);
+    let mut hint = HintBuilder::new(seed, &geometry);
     for partition in 0..geometry.partitions() {
         let bytes = plan.partition(rows, partition)?;
         hint.add(partition, &bytes)?;
@@ -154,7 +157,7 @@ fn build(
             return Ok(());
         }
     }
-    let chain = Chain::new(&PublicElements::new(&salt, column, VARIANT));
+    let chain = Chain::new(&PublicElements::new(&seed, VARIANT));
     for (plane, numbers) in hint.finish()?.into_planes().into_iter().enumerate() {
         let public = chain.tables(&numbers)?.public().clone();
         if pieces.blocking_send(Piece::Plane(plane, numbers, public)).is_err() {

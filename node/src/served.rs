@@ -9,6 +9,7 @@ use opaque_pir::index::read_buckets;
 use opaque_pir::inline::{PlaneTables, Variant};
 use opaque_pir::layout::{Salt, decode_bucket, mask};
 use opaque_pir::scan::Partition;
+use opaque_pir::seed::IndexSeed;
 use opaque_seal::{Bfv, PlaneTable};
 use tokio::sync::OnceCell;
 
@@ -144,6 +145,8 @@ pub struct ServedIndex {
     pub geometry: Geometry,
     /// Public randomness of the epoch.
     pub salt: Salt,
+    /// What the index's public elements are expanded from.
+    pub seed: IndexSeed,
     /// Which shard has which part.
     pub assignment: Assignment,
     /// Partition numbers and their bytes.

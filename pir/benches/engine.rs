@@ -17,11 +17,17 @@ use opaque_pir::layout::Salt;
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, Transformed, public_element};
 use opaque_pir::scan::{Kernel, Partition, plain_read, scan};
+use opaque_pir::seed::IndexSeed;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-const SALT: Salt = Salt([1; 32]);
+/// Some index; no time depends on which.
+fn seed() -> IndexSeed {
+    let geometry = Geometry::new(4096, 1024, 1).expect("a geometry");
+    IndexSeed::new(&Salt([1; 32]), "t", 1, 0, &geometry)
+}
+
 const ROWS: u32 = 8192;
 /// 1 GiB: beyond any cache.
 const PARTITIONS: u32 = 128;
@@ -35,19 +41,20 @@ fn random_bytes(length: usize) -> Vec<u8> {
 }
 
 fn ring(criterion: &mut Criterion) {
-    let a = public_element(&SALT, 0, 0);
+    let seed = seed();
+    let a = public_element(&seed, 0);
     let multiplier = Multiplier::new(&[-7; 1024]);
     let transformed = Transformed::new(&a);
     let mut out = Box::new([0; 1024]);
     let mut group = criterion.benchmark_group("ring");
-    group.bench_function("public element", |b| b.iter(|| public_element(&SALT, 0, black_box(3))));
+    group.bench_function("public element", |b| b.iter(|| public_element(&seed, black_box(3))));
     group.bench_function("forward transform", |b| b.iter(|| Transformed::new(black_box(&a))));
     group.bench_function("pointwise and inverse", |b| {
         b.iter(|| multiplier.times_transformed(black_box(&transformed), &mut out));
     });
     group.bench_function("product", |b| b.iter(|| multiplier.times(black_box(&a), &mut out)));
     let probe = Probe::random(&mut StdRng::seed_from_u64(2)).prepare();
-    group.bench_function("probe query", |b| b.iter(|| probe.query(&SALT, 0, black_box(3))));
+    group.bench_function("probe query", |b| b.iter(|| probe.query(&seed, black_box(3))));
     group.finish();
 }
 
@@ -59,7 +66,7 @@ fn hint(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hint");
     group.sample_size(10);
     for kernel in hint::Kernel::available() {
-        let empty = || HintBuilder::with_kernel(kernel, SALT, 0, &geometry).expect("available");
+        let empty = || HintBuilder::with_kernel(kernel, seed(), &geometry).expect("available");
         let add = |mut builder: HintBuilder| {
             pool.install(|| builder.add(0, &bytes)).expect("a first partition");
             builder
@@ -73,14 +80,14 @@ fn hint(criterion: &mut Criterion) {
             b.iter_batched(|| add(empty()), finish, criterion::BatchSize::PerIteration);
         });
     }
-    let mut builder = HintBuilder::new(SALT, 0, &geometry);
+    let mut builder = HintBuilder::new(seed(), &geometry);
     builder.add(0, &bytes).expect("a first partition");
     let mut hint = builder.finish().expect("all partitions");
     let (old, new) = bytes.split_at(geometry.bucket_bytes());
     let new = &new[..geometry.bucket_bytes()];
     group.throughput(Throughput::Elements(1));
     group.bench_function("update a bucket, one plane", |b| {
-        b.iter(|| pool.install(|| hint.update_bucket(&SALT, 0, 7, old, new)));
+        b.iter(|| pool.install(|| hint.update_bucket(&seed(), 7, old, new)));
     });
     group.finish();
 }
@@ -165,7 +172,7 @@ fn hint_ratio(
     let mut scalar = None;
     for kernel in hint::Kernel::available() {
         let build = || {
-            let builder = HintBuilder::with_kernel(kernel, SALT, 0, geometry);
+            let builder = HintBuilder::with_kernel(kernel, seed(), geometry);
             let mut builder = builder.expect("available");
             let start = Instant::now();
             for (j, partition) in (0..).zip(partitions.iter().take(PART)) {
@@ -197,7 +204,7 @@ fn update_ratio(threads: usize, pool: &rayon::ThreadPool, geometry: &Geometry, r
     let (old, new) = bytes.split_at(geometry.bucket_bytes());
     let pass = |_| {
         let start = Instant::now();
-        pool.install(|| hint.update_bucket(&SALT, 0, 77, old, new)).expect("its size");
+        pool.install(|| hint.update_bucket(&seed(), 77, old, new)).expect("its size");
         start.elapsed()
     };
     let update = (0..PASSES).map(pass).min().unwrap_or_default().as_secs_f64();

@@ -14,17 +14,23 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group};
-use opaque_pir::geometry::Fold;
+use opaque_pir::geometry::{Fold, Geometry};
 use opaque_pir::inline::{
     Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, answer, multiply,
 };
 use opaque_pir::layout::Salt;
 use opaque_pir::scan::plain_read;
+use opaque_pir::seed::IndexSeed;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-const SALT: Salt = Salt([1; 32]);
+/// Some index; no time depends on which.
+fn seed() -> IndexSeed {
+    let geometry = Geometry::new(4096, 1024, 1).expect("a geometry");
+    IndexSeed::new(&Salt([1; 32]), "t", 1, 0, &geometry)
+}
+
 /// Whole planes' worth of tables, 192 to 256 MiB: beyond any cache. Of folded planes as many more.
 const PLANES: usize = 4;
 /// Rounds, and passes of a round: the processor's time is told in steps of 4 ms.
@@ -48,12 +54,12 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 
 fn parts(criterion: &mut Criterion) {
     let variant = Variant::Two;
-    let elements = PublicElements::new(&SALT, 0, variant);
+    let elements = PublicElements::new(&seed(), variant);
     let chain = Chain::new(&elements);
     let plane = plane(Fold::NONE, 1);
     let mut group = criterion.benchmark_group("inline");
     group.bench_function("public elements", |b| {
-        b.iter(|| PublicElements::new(&SALT, black_box(0), variant));
+        b.iter(|| PublicElements::new(black_box(&seed()), variant));
     });
     group.bench_function("query from bytes", |b| {
         let bytes = vec![0x35; variant.query_bytes()];
@@ -83,13 +89,13 @@ fn client(criterion: &mut Criterion) {
     let mut rng = StdRng::seed_from_u64(2);
     let mut group = criterion.benchmark_group("client");
     for variant in Variant::ALL {
-        let elements = PublicElements::new(&SALT, 0, variant);
+        let elements = PublicElements::new(&seed(), variant);
         let mut seed = || Seed::draw(&mut rng).expect("no end");
         group.bench_function(format!("encrypt, {}", variant.name()), |b| {
             b.iter(|| encrypt(&elements, seed(), &[3; 1024]));
         });
     }
-    let elements = PublicElements::new(&SALT, 0, Variant::Two);
+    let elements = PublicElements::new(&seed(), Variant::Two);
     let tables = Chain::new(&elements).tables(&plane(Fold::NONE, 1)).expect("its size");
     let seed = Seed::draw(&mut rng).expect("no end");
     let (_, key) = encrypt(&elements, seed, &[3; 1024]).expect("a small secret");
@@ -129,7 +135,7 @@ fn summary(mut times: Vec<f64>) -> (f64, String) {
 
 /// Products beside the plain read of their round, round after round: a disturbance hits both.
 fn ratios(variant: Variant, fold: Fold) {
-    let chain = Chain::new(&PublicElements::new(&SALT, 0, variant));
+    let chain = Chain::new(&PublicElements::new(&seed(), variant));
     let planes = PLANES * fold.factor();
     let tables = |seed| chain.tables(&plane(fold, seed)).expect("its size");
     let tables: Vec<PlaneTables> = (0..planes as u64).map(tables).collect();

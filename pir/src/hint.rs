@@ -25,9 +25,9 @@ pub use crate::vector::Kernel;
 pub use builder::HintBuilder;
 
 use crate::geometry::Geometry;
-use crate::layout::Salt;
 use crate::params::{PARTITION_BUCKETS, PLANE_ROWS, RING_DEGREE};
 use crate::ring::{Poly, matrix_row, public_element};
+use crate::seed::IndexSeed;
 
 #[expect(clippy::cast_possible_truncation, reason = "1024")]
 const BUCKETS: u32 = PARTITION_BUCKETS as u32;
@@ -89,8 +89,7 @@ impl Hint {
     /// When the bucket is not of this geometry, or its bytes are not R; nothing is changed then.
     pub fn update_bucket(
         &mut self,
-        salt: &Salt,
-        column: u32,
+        seed: &IndexSeed,
         bucket: u32,
         old: &[u8],
         new: &[u8],
@@ -105,7 +104,7 @@ impl Hint {
             }
         }
         let partition = bucket / BUCKETS;
-        let element = public_element(salt, column, partition);
+        let element = public_element(seed, partition);
         let matrix_row = matrix_row(&element, (bucket % BUCKETS) as usize);
         let rows = self.geometry.plane_rows();
         let changes = old.par_chunks(rows).zip(new.par_chunks(rows));

@@ -13,6 +13,7 @@
 //! - [`params`]: the closed parameter set and its identity;
 //! - [`table`]: schema, values, rows;
 //! - [`geometry`], [`layout`], [`index`]: from rows to buckets to a whitened matrix;
+//! - [`seed`]: what the public randomness of an index is derived from;
 //! - [`ring`], [`scan`], [`hint`], [`probe`]: the arithmetic;
 //! - [`inline`]: the hint's product with keys that travel with the query;
 //! - [`kernels`]: one choice of machine code for all of it;
@@ -41,5 +42,6 @@ pub mod ring;
 #[cfg(feature = "secrets")]
 pub mod sampling;
 pub mod scan;
+pub mod seed;
 pub mod table;
 mod vector;

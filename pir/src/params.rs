@@ -1,4 +1,4 @@
-//! The closed parameter set `opaque-128-v1`.
+//! The closed parameter set `opaque-128-v2`.
 //!
 //! **Security** (lattice-estimator, default cost model, cheapest of primal, dual and hybrid attacks):
 //! the scan's LWE with n = 1024, q = 2^32 and rounded Gaussians of deviation 11 for secret and error
@@ -24,7 +24,7 @@
 use std::fmt;
 
 /// Name of the only parameter set.
-pub const NAME: &str = "opaque-128-v1";
+pub const NAME: &str = "opaque-128-v2";
 /// n: degree of the scan's ring, and length of its secret.
 pub const RING_DEGREE: usize = 1024;
 /// Consecutive buckets that form a partition, the unit of placement. One ring element.

@@ -13,9 +13,9 @@ use rand::Rng;
 use thiserror::Error;
 
 use crate::geometry::Geometry;
-use crate::layout::Salt;
 use crate::params::RING_DEGREE;
 use crate::ring::{Multiplier, Poly, Transformed, public_element};
+use crate::seed::IndexSeed;
 
 /// Secrets per probe, and lookups of a probe's scan.
 pub const SECRETS: usize = 4;
@@ -53,8 +53,8 @@ impl Probe {
 
     /// One partition's block of each query: A_j·s, exact modulo 2^32. [`prepare`](Self::prepare) first
     /// where there are several partitions.
-    pub fn query(&self, salt: &Salt, column: u32, partition: u32) -> [Box<Poly>; SECRETS] {
-        self.prepare().query(salt, column, partition)
+    pub fn query(&self, seed: &IndexSeed, partition: u32) -> [Box<Poly>; SECRETS] {
+        self.prepare().query(seed, partition)
     }
 
     /// Compares the summed scans with the hint's products, both `[secret][row]` over all R rows.
@@ -96,8 +96,8 @@ pub struct PreparedProbe {
 
 impl PreparedProbe {
     /// See [`Probe::query`].
-    pub fn query(&self, salt: &Salt, column: u32, partition: u32) -> [Box<Poly>; SECRETS] {
-        let element = Transformed::new(&public_element(salt, column, partition));
+    pub fn query(&self, seed: &IndexSeed, partition: u32) -> [Box<Poly>; SECRETS] {
+        let element = Transformed::new(&public_element(seed, partition));
         self.halves.each_ref().map(|halves| halves.times(&element))
     }
 }

@@ -25,19 +25,19 @@ pub(crate) use ntt::{Factor, NTT, lift, signed_residue};
 
 pub use multiplier::{Multiplier, Transformed};
 
-use crate::layout::Salt;
 use crate::params::RING_DEGREE;
+use crate::seed::IndexSeed;
 
 /// A ring element: coefficient of x^k at position k, modulo 2^32.
 pub type Poly = [u32; RING_DEGREE];
 
 /// The public ring element a_j of one partition of one searchable column (engine.md §4).
 ///
-/// ChaCha20's keystream under a key that BLAKE3 derives from (salt, column, partition), read as
+/// ChaCha20's keystream under a key that BLAKE3 derives from (seed, partition), read as
 /// little-endian words. Both sides compute it; nobody sends it.
-pub fn public_element(salt: &Salt, column: u32, partition: u32) -> Box<Poly> {
-    let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 public ring element");
-    hash.update(&salt.0).update(&column.to_le_bytes()).update(&partition.to_le_bytes());
+pub fn public_element(seed: &IndexSeed, partition: u32) -> Box<Poly> {
+    let mut hash = seed.derive("opaque 2026-11 public ring element");
+    hash.update(&partition.to_le_bytes());
     let key = *hash.finalize().as_bytes();
     // The key is used for this one stream, so the nonce may be constant.
     let mut cipher = ChaCha20::new(&key.into(), &[0; 12].into());

@@ -4,16 +4,22 @@
 //! is affected.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, helpers included")]
 
-use opaque_pir::geometry::Fold;
+use opaque_pir::geometry::{Fold, Geometry};
 use opaque_pir::inline::{
     Chain, InlineError, InlineQuery, Kernel, PLANE_BYTES, PlaneProduct, PlaneTables,
     PublicElements, PublicPart, Variant, answer, multiply,
 };
 use opaque_pir::layout::Salt;
+use opaque_pir::seed::IndexSeed;
 use proptest::prelude::*;
 
 const SALT: Salt = Salt(*b"opaque known-answer vectors salt");
 const COLUMN: u32 = 7;
+
+fn seed() -> IndexSeed {
+    let geometry = Geometry::new(4096, 2048, 16).unwrap();
+    IndexSeed::new(&SALT, "weather", 11, COLUMN, &geometry)
+}
 
 fn stream(name: &str, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -26,7 +32,7 @@ fn words(name: &str, length: usize) -> Vec<u32> {
 }
 
 fn tables(variant: Variant, fold: Fold) -> PlaneTables {
-    let chain = Chain::new(&PublicElements::new(&SALT, COLUMN, variant));
+    let chain = Chain::new(&PublicElements::new(&seed(), variant));
     chain.tables(&words("hint", fold.words())).unwrap()
 }
 
@@ -83,10 +89,10 @@ fn variant_two() {
         Variant::Two,
         Fold::NONE,
         [
-            "286217e31493cb7a4a67ab504fc121b284406c9998ab098eee373c43e9bd45ef",
-            "ee804ce42e6ba3b11d780c71e98b9cddad1e866acd624bc1add3370bc27cabf1",
-            "1306052db2510fda3c55b6c48898018e50e2918382985cc1c9d6fc2f2d20f48b",
-            "6f60115798e297937418ad83f9bd71ac04132d585da524d31459ab990e512bea",
+            "2d8a648f583e5410a9ec9ef743b3988a1dbe50f8e2a7907051344075c7159ace",
+            "cc018fefae5735c0107c1ddd73e5fe039683e5a2be74b908fe80dae3bbe2117e",
+            "4cce3c4328bddc01630f418ac41587b5e27329de787ac55cb83742dc35a4c9b7",
+            "85a7ac05085adfb8e775e641a7537fc922dcdb2982071c662d382bf43a1be4ad",
         ],
     );
 }
@@ -97,10 +103,10 @@ fn variant_four() {
         Variant::Four,
         Fold::NONE,
         [
-            "8725f90108408087d36279192118b6ee7de50b5811cc054c777d1ac069e688e9",
-            "31f5d45c8a15151f7d6b0b5bf95a5f2eb55fb8bd6e531614983d2ee771b88f15",
-            "75eb5f9f46f4be45a90e27ff1240dc7c7c04eaa33927939d50762d2972382e83",
-            "a469cfc5c1f446419e2993820ec267b8f1bbb19c24e785e4160c6f5a44980f8e",
+            "a9e19e3d23838462cfcb106b6271bee0a8d06795d36fe8c7186db7dabd662073",
+            "1e824c495856319f14772b63737a3681ae9c7986813d829d139b37a9874d0d58",
+            "d7ac7c395af90d83200358ea42b3901f1fc780d40f9dd92924406d55dea80b3d",
+            "9e919d31d2c1f73771630fb2b47ca494f54ad5ea38b5acf1fce32fdd0f6674f4",
         ],
     );
 }
@@ -111,10 +117,10 @@ fn a_folded_plane() {
         Variant::Two,
         folded(),
         [
-            "c53396204d758facfe8fb5e9e01312c23efffbe5575477f804b9aa550a692758",
-            "a5e57f6d576f7b5e80a0d607cc268c7ce2ee377a5f3c0715ecf03b253153af66",
-            "1ff9168b862bd4b3fe08ec5d4aeae1172670b238f45553bb0cf10fc04c50e7f6",
-            "be22c670001c6a50d04f1c57bdd3153e6836538fdc8b956952d896c7085c94c2",
+            "16e3e96c870f68fec6a21c6f4edd1b92ac29010427971d7c364167d5376b314a",
+            "89c549af7402257897aa5a35fcb9a2221566355910e831d6b94c64f51053142e",
+            "628ccd490f6f6fd0fa6f1fc1a5a272eb4fb7b65b6e5033d82e53ccceee51ff4d",
+            "e1c9a4bd96aa8ddf5bd24baa0c438e5bbb9d6ffda98af645ea6ef31793d1b032",
         ],
     );
 }
@@ -184,7 +190,7 @@ mod secrets {
     #[track_caller]
     #[expect(clippy::indexing_slicing, reason = "4096 slots")]
     fn check_client(variant: Variant, [sent, opened]: [&str; 2]) {
-        let elements = PublicElements::new(&SALT, COLUMN, variant);
+        let elements = PublicElements::new(&seed(), variant);
         let seed = Seed::draw(&mut Counter(0)).unwrap();
         let mut secret = [0; 1024];
         for (coefficient, byte) in secret.iter_mut().zip(stream("small secret", 1024)) {
@@ -211,7 +217,7 @@ mod secrets {
         check_client(
             Variant::Two,
             [
-                "502380cf4b08ae2422cff4555259397173f038419e014f056a6ecf724ce23aa9",
+                "3526290c3c6bad5496dc75a88512d564f4269d75252a9ba02169a6cb17f89600",
                 "3c7856511e82ce8b0ffd81b6f76bd8faeabefab938146662f365f1c87dade542",
             ],
         );
@@ -222,7 +228,7 @@ mod secrets {
         check_client(
             Variant::Four,
             [
-                "127841f2060735a179d187e9074eab8a2c0c24b44060d29b0c04c46a0d3c34f4",
+                "7f4f7b86e191a77b7bfca9d796014d9edbc554ab03954bb5ff9bca95d18046cb",
                 "3c7856511e82ce8b0ffd81b6f76bd8faeabefab938146662f365f1c87dade542",
             ],
         );
@@ -244,7 +250,7 @@ fn public_parts_come_back() {
 
 #[test]
 fn misuse_is_refused() {
-    let elements = PublicElements::new(&SALT, COLUMN, Variant::Two);
+    let elements = PublicElements::new(&seed(), Variant::Two);
     let short = Chain::new(&elements).tables(&[0; 4096]).unwrap_err();
     let expected = 4096 * 1024;
     assert_eq!(short, InlineError::Size { what: "words of a plane", expected, found: 4096 });

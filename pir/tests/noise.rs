@@ -22,12 +22,17 @@ use opaque_pir::params::{
     STANDARD_DEVIATION,
 };
 use opaque_pir::scan::{Kernel, Partition, scan};
+use opaque_pir::seed::IndexSeed;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
 const SALT: Salt = Salt([42; 32]);
 const COLUMN: u32 = 1;
+
+fn seed(geometry: &Geometry) -> IndexSeed {
+    IndexSeed::new(&SALT, "t", EPOCH, COLUMN, geometry)
+}
 const EPOCH: u64 = 5;
 const T: i64 = PLAINTEXT_MODULUS as i64;
 /// E[D²] for uniform bytes −128..127.
@@ -43,7 +48,7 @@ impl Index {
     /// Uniform bytes, as whitening makes them.
     fn new(rows: u32, buckets: u32, rng: &mut StdRng) -> Self {
         let geometry = Geometry::new(rows, buckets, 1).unwrap();
-        let mut builder = HintBuilder::new(SALT, COLUMN, &geometry);
+        let mut builder = HintBuilder::new(seed(&geometry), &geometry);
         let mut partitions = Vec::new();
         for j in 0..geometry.partitions() {
             let mut bytes = vec![0; geometry.partition_bytes()];
@@ -60,7 +65,7 @@ impl Index {
     }
 
     fn encrypt(&self, bucket: u32, rng: &mut StdRng) -> lwe::Encrypted {
-        lwe::encrypt(&SALT, COLUMN, self.geometry.partitions(), bucket, rng)
+        lwe::encrypt(&seed(&self.geometry), self.geometry.partitions(), bucket, rng)
     }
 
     /// Rows of the hint.
@@ -154,7 +159,7 @@ fn a_lookup_s_error_is_as_computed() {
         let slice = Slice::decode(&bytes, geometry, EPOCH).unwrap();
         let served: Vec<&Partition> =
             slice.partitions().iter().map(|j| &index.partitions[*j as usize]).collect();
-        let queries = slice.scan_queries(&SALT, COLUMN);
+        let queries = slice.scan_queries(&seed(geometry));
         let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
         let scans = scan(Kernel::best(), geometry, &served, &queries).unwrap();
         let products = vec![vec![0; PLANE_CIPHERTEXT_BYTES]; wanted.len()];

@@ -16,12 +16,17 @@ use opaque_pir::hint::{Hint, HintBuilder};
 use opaque_pir::layout::Salt;
 use opaque_pir::params::{MAX_BUCKETS, PLAINTEXT_MODULUS, RING_DEGREE};
 use opaque_pir::scan::{Kernel, Partition, scan};
+use opaque_pir::seed::IndexSeed;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
 const SALT: Salt = Salt([43; 32]);
 const COLUMN: u32 = 2;
+
+fn seed(geometry: &Geometry) -> IndexSeed {
+    IndexSeed::new(&SALT, "t", 1, COLUMN, geometry)
+}
 const T: i64 = PLAINTEXT_MODULUS as i64;
 /// Lookups of one measurement. The draw of a secret moves a lookup's own deviation by 2 %.
 const LOOKUPS: u32 = 24;
@@ -36,7 +41,7 @@ struct Index {
 impl Index {
     fn new(buckets: u32, rng: &mut StdRng) -> Self {
         let geometry = Geometry::new(256, buckets, 1).unwrap();
-        let mut builder = HintBuilder::new(SALT, COLUMN, &geometry);
+        let mut builder = HintBuilder::new(seed(&geometry), &geometry);
         let mut partitions = Vec::new();
         for j in 0..geometry.partitions() {
             let mut bytes = vec![0; geometry.partition_bytes()];
@@ -53,7 +58,7 @@ impl Index {
         let wanted: Vec<u32> = (0..lookups).map(|_| rng.next_u32() % buckets).collect();
         let encrypted: Vec<lwe::Encrypted> = wanted
             .iter()
-            .map(|k| lwe::encrypt(&SALT, COLUMN, self.geometry.partitions(), *k, rng))
+            .map(|k| lwe::encrypt(&seed(&self.geometry), self.geometry.partitions(), *k, rng))
             .collect();
         let round = |words: &[u32]| -> Vec<u32> {
             words.iter().map(|word| round_word(*word, bits)).collect()

@@ -12,6 +12,7 @@ use opaque_pir::layout::Salt;
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, public_element};
 use opaque_pir::scan::{Kernel, Partition, scan};
+use opaque_pir::seed::IndexSeed;
 
 const SALT: Salt = Salt(*b"opaque known-answer vectors salt");
 const COLUMN: u32 = 7;
@@ -30,6 +31,10 @@ fn words(name: &str, length: usize) -> Vec<u32> {
 
 fn geometry() -> Geometry {
     Geometry::new(4096, 2048, 16).unwrap()
+}
+
+fn seed() -> IndexSeed {
+    IndexSeed::new(&SALT, "Weather", EPOCH, COLUMN, &geometry())
 }
 
 fn partition(j: u32) -> Vec<u8> {
@@ -80,14 +85,20 @@ fn partial(material: Material, partitions: &[u32], with_plane: bool) -> Partial 
 }
 
 #[test]
+fn seeds() {
+    let hex = blake3::Hash::from_bytes(*seed().as_bytes()).to_hex();
+    assert_eq!(hex.as_str(), "eaf62f6a7c62af0a2a399f4401a46c7b0088f99dcb0fafffed20d704fd74a19d");
+}
+
+#[test]
 fn public_elements() {
     check_words(
-        public_element(&SALT, COLUMN, 0).as_slice(),
-        "7503d05b09e4c998e755ef4112cb20705ce515066f2bdc4512cae6e86dd642d9",
+        public_element(&seed(), 0).as_slice(),
+        "c6218cfb32bb2dcf87e2d6189e5b4146484b813dbd64aa9a92c0acb98bfd7517",
     );
     check_words(
-        public_element(&SALT, COLUMN, 1023).as_slice(),
-        "6eb7ba783c662cd1ec6a34badb0cf185a6dac7cfc8a831e14d393e08c071e13d",
+        public_element(&seed(), 1023).as_slice(),
+        "4beebaaf186d0edfa40c59719cca0bd075f1fa9077c50f476e62954b2b775ad3",
     );
 }
 
@@ -96,11 +107,11 @@ fn products() {
     let bytes = stream("small secret", 1024);
     let secret = std::array::from_fn(|i| i32::from(bytes[i] as i8));
     let mut product = [0; 1024];
-    Multiplier::new(&secret).times(&public_element(&SALT, COLUMN, 0), &mut product);
-    check_words(&product, "c20fc6848f28d3b41ae4f463611325054b550ad9154a6a0d4dc9de8c50ef9efa");
+    Multiplier::new(&secret).times(&public_element(&seed(), 0), &mut product);
+    check_words(&product, "2c80bc8a78acc09c84e9a2631e24d715d196ee887a03a4ce228d5f0c4b2e1d7b");
     check_words(
-        probe().query(&SALT, COLUMN, 1).map(|block| *block).as_flattened(),
-        "f0079114f3c250d0a93386976b7744ecc8ed8c068ef4c26004bb0d0d4f2a4a9b",
+        probe().query(&seed(), 1).map(|block| *block).as_flattened(),
+        "7fb9140779a248b3c4c37680664de75b14e86fa66a7ec1eb77a61acc16f8a8e5",
     );
 }
 
@@ -117,11 +128,11 @@ fn scans() {
 
 #[test]
 fn hints() {
-    let mut builder = HintBuilder::new(SALT, COLUMN, &geometry());
+    let mut builder = HintBuilder::new(seed(), &geometry());
     (0..2).for_each(|j| builder.add(j, &partition(j)).unwrap());
     check_words(
         &builder.finish().unwrap().into_planes().concat(),
-        "251e2e91dcf9af17e816ccf7736d8337152c772ed7df7f9bd3b3ccce211489c2",
+        "0129b6dba46b6272c4ebbc3c6aa7788d69fa38b8bfd962868a9e1590d0c9d510",
     );
 }
 
@@ -129,24 +140,24 @@ fn hints() {
 fn messages() {
     check(
         &probe_slice(&geometry(), EPOCH, &probe(), &[0, 1], true).unwrap(),
-        "3af7a3327a06d4c7b0857d5a14c1a5ead8af697252f7ee8f03c3c1808a7d1e70",
+        "291566f2a66d376d5e3268eaf5b0b891b98298404052d4d3746fda4af7e5cf50",
     );
     check_messages(
         registered(),
         [
-            "f41f53022cddcb3210839d171f3b66f7beef84f80ada4fbb97a5cdb4ba33b7a8",
-            "f562104a3b327a310b9bd42976891d82682fed00837b9141bf67f01cefd86791",
-            "290405e339f6538a14122860ec8d0822d162a83580105643198621cd1d262847",
-            "bd7dd1961f5a81a1d8aa0564dac887b140bd1a179114752ae2d0c9e2dd1d8f99",
+            "b9b12d47f11b8b774affeb01320dfdaa3b82f8dde50d99893eed5ea691750d61",
+            "097337b803fe29edd0944af2130923213370a09513619b7d20ea36769c2fd9b5",
+            "3cde1ba626e869f11fe1f1b84566338234e3024ccfd1cccb0057dce583d0766c",
+            "38d078ae67be7897884544d786373d3d04fd30c18fd4ab1ee7a32a0c482658a9",
         ],
     );
     check_messages(
         Material::Inline(Variant::Two),
         [
-            "e4fcf6b94e745b3466efb4d30431b749bdd873a05f0bbd97959741be3ee3e14b",
-            "202ca4aea218483151dc0af245150f7aaafc02fd107b0dfdac2d23d0d1700f36",
-            "4efc670e6662f48fc9bfbab6a84d91cfaae5d2ff22fc9f580c311c4378d164f3",
-            "2d34dcea66e9be2425a095bf2c8a2f2e20bd059522652e4c8186fa9d233ff802",
+            "6e73a332c583b860eff960e97033039f2d953b42aa5b5b3ed08f8edbca6eaf95",
+            "ff1aad07db0829e2b19b3005626956a4ab898e19418bbcfa36c9d7a0a48fbd36",
+            "61af31ef1e01b6545da9f8f0ddb6cfd00aabdc5fe2fa81901d54e553b4cf4980",
+            "b6a60cc1f3eb580900153cb9661287c27a7ee0f80efc2fea63e923821abded0e",
         ],
     );
 }

@@ -10,7 +10,6 @@ use rand::{Rng, rngs::StdRng};
 use super::{
     BenchError, Subject,
     shards::{Answer, Query},
-    subject::COLUMN,
 };
 use crate::lwe::{self, ScanQuery, Target};
 
@@ -33,8 +32,8 @@ impl Intent {
     /// What is sent, and what opens the answer.
     pub(super) fn encrypt(self, subject: &Subject) -> Result<(Query, Opener), BenchError> {
         let Self { bucket, scan, inline } = self;
-        let Subject { geometry, salt, .. } = subject;
-        let target = Target { salt, column: COLUMN, geometry, bucket };
+        let Subject { geometry, seed, .. } = subject;
+        let target = Target { seed, geometry, bucket };
         let ScanQuery { mut lwe, secret } = lwe::encrypt(target, scan);
         // As the codec sends them.
         let bits = geometry.bucket_bits();

@@ -9,6 +9,7 @@ use opaque_pir::{
     layout::Salt,
     params::{PARTITION_BUCKETS, RING_DEGREE},
     scan::Partition,
+    seed::IndexSeed,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rayon::prelude::*;
@@ -16,13 +17,13 @@ use rayon::prelude::*;
 use super::{BenchError, OnProgress, Plan, Progress};
 
 /// Position of the searched column.
-pub(super) const COLUMN: u32 = 0;
+const COLUMN: u32 = 0;
 
 /// What is looked up: a matrix of random bytes, which is what whitening makes of any table, and the
 /// tables of its hint.
 pub struct Subject {
     pub(super) geometry: Geometry,
-    pub(super) salt: Salt,
+    pub(super) seed: IndexSeed,
     /// The whole matrix, in order.
     pub(super) partitions: Vec<Partition>,
     pub(super) elements: PublicElements,
@@ -42,23 +43,24 @@ impl Subject {
     ) -> Result<Self, BenchError> {
         let mut salt = Salt([0; 32]);
         rng.fill_bytes(&mut salt.0);
+        let seed = IndexSeed::new(&salt, "bench", 1, COLUMN, &geometry);
         let partitions = fill(&geometry, rng, on_progress)?;
         let (part, total) = (geometry.partition_bytes() as u64, geometry.matrix_bytes());
-        let mut builder = HintBuilder::new(salt, COLUMN, &geometry);
+        let mut builder = HintBuilder::new(seed, &geometry);
         let mut bytes = 0;
         for (number, partition) in (0..).zip(&partitions) {
             on_progress(Progress::Hint { bytes, total });
             builder.add(number, partition.bytes())?;
             bytes += part;
         }
-        let elements = PublicElements::new(&salt, COLUMN, Plan::VARIANT);
+        let elements = PublicElements::new(&seed, Plan::VARIANT);
         let chain = Chain::new(&elements);
         let (mut planes, total) = (Vec::new(), geometry.planes() as u64);
         for (plane, number) in builder.finish()?.into_planes().into_iter().zip(0..) {
             on_progress(Progress::Tables { planes: number, total });
             planes.push(chain.tables(&plane)?);
         }
-        Ok(Self { geometry, salt, partitions, elements, planes })
+        Ok(Self { geometry, seed, partitions, elements, planes })
     }
 
     /// The bytes of a bucket as they are stored.

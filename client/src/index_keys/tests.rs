@@ -2,6 +2,7 @@ use opaque_pir::{
     codec::{Combiner, Partial, QueryView, QueryWriter},
     hint::{Hint, HintBuilder},
     inline::{self, Chain, InlineQuery},
+    layout::Salt,
     scan::{Kernel, Partition, scan},
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -9,10 +10,13 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::lwe::{self, Target};
 
-const SALT: Salt = Salt([9; 32]);
 const COLUMN: u32 = 2;
 const EPOCH: u64 = 1;
 const GENERATION: u64 = 7;
+
+fn index_seed(geometry: &Geometry) -> IndexSeed {
+    IndexSeed::new(&Salt([9; 32]), "t", EPOCH, COLUMN, geometry)
+}
 
 /// A matrix of two partitions and two planes, with its hint.
 struct Index {
@@ -24,7 +28,7 @@ struct Index {
 impl Index {
     fn random(rng: &mut StdRng) -> Self {
         let geometry = Geometry::new(8192, 2048, 1).unwrap();
-        let mut hint = HintBuilder::new(SALT, COLUMN, &geometry);
+        let mut hint = HintBuilder::new(index_seed(&geometry), &geometry);
         let mut matrix = Vec::new();
         for j in 0..geometry.partitions() {
             let mut bytes = vec![0u8; geometry.partition_bytes()];
@@ -33,6 +37,10 @@ impl Index {
             matrix.push(bytes);
         }
         Self { geometry, matrix, hint: hint.finish().unwrap() }
+    }
+
+    fn seed(&self) -> IndexSeed {
+        index_seed(&self.geometry)
     }
 
     fn bucket(&self, bucket: u32) -> Vec<u8> {
@@ -45,9 +53,9 @@ impl Index {
     }
 
     fn inline(&self, variant: Variant) -> IndexKeys {
-        let chain = Chain::new(&PublicElements::new(&SALT, COLUMN, variant));
+        let chain = Chain::new(&PublicElements::new(&self.seed(), variant));
         let public = self.planes().map(|plane| chain.tables(plane).unwrap().public().clone());
-        IndexKeys::inline(&SALT, COLUMN, variant, public.collect())
+        IndexKeys::inline(&self.seed(), variant, public.collect())
     }
 
     /// The servers' half, on public bytes alone: two shards, each with a partition and a plane.
@@ -83,7 +91,7 @@ impl Index {
                 let queries: Vec<InlineQuery> =
                     secrets.map(|s| InlineQuery::from_bytes(variant, s).unwrap()).collect();
                 let queries: Vec<&InlineQuery> = queries.iter().collect();
-                let chain = Chain::new(&PublicElements::new(&SALT, COLUMN, variant));
+                let chain = Chain::new(&PublicElements::new(&self.seed(), variant));
                 let product = |plane: &[u32]| {
                     let tables = chain.tables(plane).unwrap();
                     let kernel = inline::Kernel::best();
@@ -159,7 +167,7 @@ fn every_way_of_keys_brings_the_same_buckets() {
         let mut writer = QueryWriter::new(geometry, EPOCH, keys.material(), 4).unwrap();
         let mut openers = Vec::new();
         for bucket in buckets {
-            let target = Target { salt: &SALT, column: COLUMN, geometry, bucket };
+            let target = Target { seed: &index.seed(), geometry, bucket };
             let query = lwe::encrypt(target, lwe::Seed::draw(&mut rng).unwrap());
             let seed = Seed::draw(&mut rng).unwrap();
             let (secret, opener) = keys.encrypt(seed, &query.secret).unwrap();

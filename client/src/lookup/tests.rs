@@ -3,6 +3,7 @@ use opaque_pir::{
     geometry::Geometry,
     inline::{PLANE_BYTES, PublicPart, Variant},
     layout::Salt,
+    seed::IndexSeed,
     table::{Column, ColumnType, Role, Schema, encode_row},
 };
 
@@ -20,7 +21,6 @@ impl Fixture {
         let salt = Salt([1; 32]);
         // Of a plane that there is not: nothing here is opened to what it was.
         let part = PublicPart::from_bytes(&[0; PLANE_BYTES]).unwrap();
-        let keys = IndexKeys::inline(&salt, 1, Variant::Two, vec![part]);
         let inline = InlineMeta { variant: Variant::Two, public_parts: vec![[0; 32]] };
         let column = |name: &str, role| Column {
             name: name.to_owned(),
@@ -30,6 +30,8 @@ impl Fixture {
         };
         let columns = vec![column("id", Role::Key), column("sky", Role::Index)];
         let geometry = Geometry::new(4096, 2048, 2).unwrap();
+        let seed = IndexSeed::new(&salt, "t", 1, 1, &geometry);
+        let keys = IndexKeys::inline(&seed, Variant::Two, vec![part]);
         let index = |column| IndexMeta { column, non_null_rows: 9, geometry };
         let table = Table {
             schema: Schema::new("t".to_owned(), columns).unwrap(),

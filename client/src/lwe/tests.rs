@@ -1,10 +1,12 @@
-use opaque_pir::params::STANDARD_DEVIATION;
+use opaque_pir::{layout::Salt, params::STANDARD_DEVIATION};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
 
-const SALT: Salt = Salt([9; 32]);
-const COLUMN: u32 = 2;
+fn index_seed() -> IndexSeed {
+    let geometry = Geometry::new(4096, 3072, 1).unwrap();
+    IndexSeed::new(&Salt([9; 32]), "t", 1, 2, &geometry)
+}
 
 /// Negacyclic a·s modulo 2^32, as engine.md §4 writes it.
 fn naive_product(a: &Poly, s: &[i32; RING_DEGREE]) -> Vec<u32> {
@@ -22,8 +24,8 @@ fn draw_seed(rng: &mut StdRng) -> Seed {
     Seed::draw(rng).unwrap()
 }
 
-fn target(geometry: &Geometry, bucket: u32) -> Target<'_> {
-    Target { salt: &SALT, column: COLUMN, geometry, bucket }
+fn lookup_of(geometry: &Geometry, bucket: u32, seed: Seed) -> ScanQuery {
+    encrypt(Target { seed: &index_seed(), geometry, bucket }, seed)
 }
 
 #[test]
@@ -36,12 +38,12 @@ fn a_lookup_is_an_lwe_encryption_of_its_bucket() {
     let mut secret = [0i32; RING_DEGREE];
     Stream::new(&seed, u32::MAX).fill(&SCAN_ERRORS, &mut secret, |to, sample| *to = sample);
     let mut rng = StdRng::seed_from_u64(3);
-    let lookup = encrypt(target(&geometry, bucket), draw_seed(&mut rng));
+    let lookup = lookup_of(&geometry, bucket, draw_seed(&mut rng));
     assert_eq!(**lookup.secret, secret);
     assert_eq!(lookup.lwe.len(), 3072);
     let mut squares = 0.0;
     for (j, block) in (0u32..).zip(lookup.lwe.chunks(RING_DEGREE)) {
-        let a = public_element(&SALT, COLUMN, j);
+        let a = public_element(&index_seed(), j);
         let products = naive_product(&a, &secret);
         for (k, (b, product)) in (j * 1024..).zip(block.iter().zip(products)) {
             let wanted = if k == bucket { DELTA } else { 0 };
@@ -58,7 +60,7 @@ fn a_lookup_is_an_lwe_encryption_of_its_bucket() {
 fn encryptions_of_one_bucket_differ() {
     let geometry = Geometry::new(4096, 1024, 1).unwrap();
     let mut rng = StdRng::seed_from_u64(4);
-    let mut draw = |bucket| encrypt(target(&geometry, bucket), draw_seed(&mut rng));
+    let mut draw = |bucket| lookup_of(&geometry, bucket, draw_seed(&mut rng));
     let (first, second, other) = (draw(1), draw(1), draw(1023));
     assert_ne!(first.lwe, second.lwe);
     assert_ne!(first.secret, second.secret);

@@ -227,3 +227,52 @@ async fn values_survive_the_round_trip() {
     let csv = cluster.ok(&["query", "--format", "csv", "SELECT * FROM odd WHERE k = 'nulls'"]);
     assert_eq!(csv, "k,i,r,j,b,t\nnulls,,,,,\n");
 }
+
+/// Makes an epoch's manifest what the version before would have written of it.
+fn age(cluster: &Cluster, table: &str, epoch: u64) {
+    let folder = cluster.data().join("store/tables").join(table).join("epochs");
+    let path = folder.join(format!("{epoch:020}")).join("manifest.json");
+    let text = std::fs::read_to_string(&path).unwrap().replace("opaque-128-v2", "opaque-128-v1");
+    let (head, manifest) = text.split_once(",\"manifest\":").unwrap();
+    let manifest = manifest.strip_suffix('}').unwrap();
+    let digest = blake3::derive_key("opaque 2026-11 manifest", manifest.as_bytes());
+    let (head, _) = head.split_once("\"digest\":").unwrap();
+    let digest = blake3::Hash::from_bytes(digest).to_hex();
+    std::fs::write(&path, format!("{head}\"digest\":\"{digest}\",\"manifest\":{manifest}}}"))
+        .unwrap();
+}
+
+/// After an upgrade: what the version before made is neither answered nor in the way of other tables, and the
+/// command that the error names mends it, also where nothing else is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_of_other_parameters_is_named_and_loaded_again() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.load(SCHEMA, &csv(1));
+    cluster.load_example("weather", "weather.csv");
+    let nodes = ["shard-0-0", "shard-1-0", "shard-2-0"];
+    let weather = "SELECT country FROM weather WHERE city = 'Cairo'";
+    for (old, served) in [(vec![("prices", 1)], true), (vec![("prices", 2), ("weather", 1)], false)]
+    {
+        cluster.stop();
+        old.iter().for_each(|(table, epoch)| age(&cluster, table, *epoch));
+        cluster.resume_unserved();
+        let lacks =
+            |node: &str| Some(cluster.member(node)?.get("missing")?.get("prices")?.to_string());
+        let told = |node: &&str| lacks(node).is_some_and(|reason| reason.contains("opaque-128-v1"));
+        wait_until("every node tells", || nodes.iter().all(told)).await;
+        assert!(lacks("shard-0-0").unwrap().contains("must be loaded again (`opaque load`"));
+        if served {
+            cluster.until_whole(3).await;
+            assert_eq!(rows(&cluster.client(), weather).await, [[words("EG")]]);
+            let error = query(&cluster.client(), THREE).await.unwrap_err().to_string();
+            assert!(error.contains("prices") && error.contains("must be loaded again"), "{error}");
+        } else {
+            assert!(query(&cluster.client(), weather).await.is_err());
+        }
+        cluster.load(SCHEMA, &csv(2));
+        assert_eq!(rows(&cluster.client(), THREE).await, three(2));
+    }
+    cluster.load_example("weather", "weather.csv");
+    assert_eq!(rows(&cluster.client(), weather).await, [[words("EG")]]);
+    assert!(!cluster.logs().contains("panicked"));
+}

@@ -100,8 +100,11 @@ pub(super) async fn earlier(
     if !ours {
         return Ok(None);
     }
-    let manifest = store.manifest(table, newest).await?;
-    done(store, &manifest).await.map(Some)
+    match store.manifest(table, newest).await {
+        // An earlier version of Opaque made it, and nobody can serve it: it is made again.
+        Err(StoreError::OtherParameters { .. }) => Ok(None),
+        manifest => done(store, &manifest?).await.map(Some),
+    }
 }
 
 /// Reads, checks and encodes the whole source.
@@ -173,8 +176,12 @@ async fn done(store: &Store, manifest: &Manifest) -> Result<Done, Failure> {
     for epoch in store.epochs(table).await?.into_iter().rev() {
         match store.manifest(table, epoch).await {
             Ok(manifest) => epochs.push(entry(&manifest)?),
-            // An old epoch that is damaged, or removed meanwhile, is none that could be served.
-            Err(error @ (StoreError::Corrupt { .. } | StoreError::NotFound { .. })) => {
+            // An old epoch that is damaged, of another version, or removed meanwhile is none that could be served.
+            Err(
+                error @ (StoreError::Corrupt { .. }
+                | StoreError::OtherParameters { .. }
+                | StoreError::NotFound { .. }),
+            ) => {
                 tracing::warn!(%error, table, epoch, "an epoch is left out of the report");
             }
             Err(StoreError::Abandoned { .. }) => {}
@@ -251,4 +258,28 @@ fn signed(number: u64) -> i64 {
 
 fn internal(error: impl std::fmt::Display) -> Failure {
     Failure::Internal(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// The version before has done this run, and nobody can serve what it made.
+    #[tokio::test]
+    async fn an_epoch_of_other_parameters_is_made_again() {
+        let directory = TempDir::new().unwrap();
+        let store = Store::open(directory.path().to_str().unwrap()).unwrap();
+        let (node, incarnation) = (super::super::WRITER.to_owned(), "run/1".to_owned());
+        let writer = Writer { node, incarnation };
+        std::mem::forget(store.claim("t", &writer, UnixMillis::now()).await.unwrap());
+        let path = directory.path().join("tables/t/epochs/00000000000000000001/manifest.json");
+        let manifest = include_str!("../store/tests/manifest-128-v1.json");
+        std::fs::write(&path, manifest).unwrap();
+        assert!(earlier(&store, "t", "run").await.unwrap().is_none());
+        // Damage is nothing that this Job may pass over.
+        std::fs::write(&path, manifest.replacen("\"rows\":3", "\"rows\":4", 1)).unwrap();
+        assert!(earlier(&store, "t", "run").await.is_err());
+    }
 }

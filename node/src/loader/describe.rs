@@ -71,6 +71,7 @@ pub(super) fn describe_index(
         column: index.column,
         geometry: index.geometry,
         salt: manifest.salt,
+        seed: manifest.seed(index),
         assignment,
         partitions: Vec::new(),
         planes: Vec::new(),

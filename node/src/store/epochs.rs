@@ -9,7 +9,7 @@ use object_store::path::Path;
 use opaque_pir::inline::{self, PublicPart};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{self, Manifest, SegmentRef, TOMBSTONE, plane_bytes};
+use super::manifest::{self, Manifest, ManifestError, SegmentRef, TOMBSTONE, plane_bytes};
 use super::segment::{self, Kind};
 use super::{EpochWriter, Store, StoreError, leftovers};
 use crate::coordination::UnixMillis;
@@ -68,14 +68,20 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if the epoch is not complete, [`StoreError::Abandoned`] if it never
-    /// will be, [`StoreError::Corrupt`] if a byte of the manifest is not as it was written.
+    /// will be, [`StoreError::OtherParameters`] if another version of Opaque made it,
+    /// [`StoreError::Corrupt`] if a byte of the manifest is not as it was written.
     pub async fn manifest(&self, table: &str, epoch: u64) -> Result<Manifest, StoreError> {
         let path = manifest_path(table, epoch);
         let bytes = self.read(&path, manifest::MAX_BYTES).await?;
         if bytes == TOMBSTONE {
             return Err(StoreError::Abandoned { table: table.to_owned(), epoch });
         }
-        Manifest::read(&bytes, table, epoch).map_err(|reason| StoreError::corrupt(&path, reason))
+        Manifest::read(&bytes, table, epoch).map_err(|error| match error {
+            ManifestError::Corrupt(reason) => StoreError::corrupt(&path, reason),
+            ManifestError::OtherParameters(found) => {
+                StoreError::OtherParameters { object: path.to_string(), found }
+            }
+        })
     }
 
     /// Who wrote an epoch; none if its claim is gone.

@@ -79,7 +79,18 @@ pub enum StoreError {
         /// What the backend said.
         source: ObjectError,
     },
-    /// An object is damaged, or was written by a version that this node does not know.
+    /// An epoch was made with other parameters than this version of Opaque computes with. What to do comes first:
+    /// members' records cut long reasons.
+    #[error(
+        "the table must be loaded again (`opaque load`, or change `spec.source.revision`): {object} has {found}"
+    )]
+    OtherParameters {
+        /// Path of the manifest.
+        object: String,
+        /// What it was made with.
+        found: String,
+    },
+    /// An object is damaged.
     #[error("store: {object} is damaged: {reason}")]
     Corrupt {
         /// Path of the object.
@@ -128,6 +139,7 @@ impl StoreError {
             | Self::Exists { .. }
             | Self::Full { .. }
             | Self::Io { .. }
+            | Self::OtherParameters { .. }
             | Self::Corrupt { .. }
             | Self::Abandoned { .. }
             | Self::Inconsistent { .. } => false,

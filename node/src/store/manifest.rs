@@ -4,8 +4,11 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::index::{RowSizes, TableCost, TableFigures};
 use opaque_pir::inline::{self, Variant};
 use opaque_pir::layout::Salt;
+use opaque_pir::params::NAME;
+use opaque_pir::seed::IndexSeed;
 use opaque_pir::table::Schema;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::Digest;
 use super::segment::HEADER_BYTES;
@@ -93,10 +96,38 @@ struct Marker {
     version: u32,
 }
 
+/// The names of parameter sets alone, to tell an epoch of another set from a damaged file.
+#[derive(Deserialize)]
+struct Indexes {
+    indexes: Vec<Set>,
+}
+
+#[derive(Deserialize)]
+struct Set {
+    variant: String,
+}
+
+/// Why bytes are no manifest of an epoch that can be served.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ManifestError {
+    /// They are not what was written, or of something else.
+    #[error("{0}")]
+    Corrupt(String),
+    /// They were written with these other parameters or in this other version.
+    #[error("it has {0}: the table must be loaded again")]
+    OtherParameters(String),
+}
+
 impl Manifest {
     /// The index of a column.
     pub fn index(&self, column: u32) -> Option<&IndexManifest> {
         self.indexes.iter().find(|index| index.column == column)
+    }
+
+    /// What the public randomness of one of the indexes is derived from.
+    pub fn seed(&self, index: &IndexManifest) -> IndexSeed {
+        let table = self.schema.table();
+        IndexSeed::new(&self.salt, table, self.epoch, index.column, &index.geometry)
     }
 
     /// Bytes of all matrices.
@@ -121,9 +152,7 @@ impl Manifest {
 
     /// Identity of the epoch's content: of the manifest, and so of every segment.
     pub fn digest(&self) -> Result<Digest, serde_json::Error> {
-        let mut hasher = blake3::Hasher::new_derive_key("opaque 2026-11 manifest");
-        hasher.update(&serde_json::to_vec(self)?);
-        Ok(Digest(*hasher.finalize().as_bytes()))
+        Ok(digest_of(&serde_json::to_vec(self)?))
     }
 
     /// The file's bytes.
@@ -140,29 +169,32 @@ impl Manifest {
     ///
     /// # Errors
     /// What is wrong with the bytes, or that they are the manifest of something else.
-    pub fn read(bytes: &[u8], table: &str, epoch: u64) -> Result<Self, String> {
+    pub fn read(bytes: &[u8], table: &str, epoch: u64) -> Result<Self, ManifestError> {
         let manifest = Self::decode(bytes)?;
-        manifest.check(table, epoch)?;
+        manifest.check(table, epoch).map_err(ManifestError::Corrupt)?;
         Ok(manifest)
     }
 
     /// The inverse of [`encode`](Self::encode), which every byte must agree with.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let text = |error: serde_json::Error| error.to_string();
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let text = |error: serde_json::Error| ManifestError::Corrupt(error.to_string());
         let marker: Marker = serde_json::from_slice(bytes).map_err(text)?;
         if marker.format != FORMAT {
-            return Err("it is not a manifest".to_owned());
+            return Err(ManifestError::Corrupt("it is not a manifest".to_owned()));
         }
         if marker.version != VERSION {
-            return Err(format!(
-                "manifest version {}; this node knows {VERSION}: load the table again",
-                marker.version
-            ));
+            let found = format!("a manifest of version {}, not {VERSION}", marker.version);
+            return Err(ManifestError::OtherParameters(found));
+        }
+        if let Some(set) = other_set(bytes) {
+            return Err(ManifestError::OtherParameters(format!(
+                "parameter set {set:?}, not {NAME}"
+            )));
         }
         let envelope: Envelope<Self> = serde_json::from_slice(bytes).map_err(text)?;
         let Envelope { format: _, version: _, digest, manifest } = envelope;
         if manifest.digest().map_err(text)? != digest || manifest.encode().map_err(text)? != bytes {
-            return Err("the checksum does not hold".to_owned());
+            return Err(ManifestError::Corrupt("the checksum does not hold".to_owned()));
         }
         Ok(manifest)
     }
@@ -195,6 +227,22 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+fn digest_of(manifest: &[u8]) -> Digest {
+    Digest(blake3::derive_key("opaque 2026-11 manifest", manifest))
+}
+
+/// The first parameter set of a manifest that this version does not know, if the bytes are whole: a name that is
+/// merely damaged is none.
+fn other_set(bytes: &[u8]) -> Option<String> {
+    let envelope: Envelope<Indexes> = serde_json::from_slice(bytes).ok()?;
+    let Envelope { format, version, digest, manifest: Indexes { indexes } } = envelope;
+    let unknown = indexes.into_iter().find(|set| Variant::from_name(&set.variant).is_none())?;
+    // What stands before the manifest, whose place `null` takes here.
+    let head = serde_json::to_vec(&Envelope { format, version, digest, manifest: () }).ok()?;
+    let manifest = bytes.strip_prefix(head.strip_suffix(b"null}")?)?.strip_suffix(b"}")?;
+    (digest_of(manifest) == digest).then_some(unknown.variant)
 }
 
 fn check_segments(

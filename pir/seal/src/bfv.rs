@@ -12,7 +12,7 @@ use crate::handle::{self, Evaluator};
 /// Primes of a fresh ciphertext; one more is used inside key switching only.
 pub(crate) const DATA_PRIMES: usize = 2;
 
-/// BFV with the parameter set `opaque-128-v1`. Built once, shared by everything.
+/// BFV with the parameter set `opaque-128-v2`. Built once, shared by everything.
 pub struct Bfv {
     pub(crate) context: Context,
     pub(crate) encoder: BFVEncoder,
@@ -26,7 +26,7 @@ impl Bfv {
     /// Builds SEAL's tables for the parameter set (a few milliseconds).
     ///
     /// # Errors
-    /// [`SealError::Parameters`] if SEAL does not accept exactly these primes at 128 bits of security.
+    /// [`SealError::Parameters`] if SEAL does not accept exactly these primes at its own security level of 128.
     pub fn new() -> Result<Arc<Self>, SealError> {
         let refused = |_| SealError::Parameters;
         let primes = COEFFICIENT_MODULUS

@@ -15,7 +15,7 @@
 //! # Map
 //! | module | what |
 //! |---|---|
-//! | `bfv` | the context of `opaque-128-v1` |
+//! | `bfv` | the context of `opaque-128-v2` |
 //! | `wire` | our formats of evaluation keys, encrypted secrets and answers |
 //! | `residues` | bit-packed residues, range-checked |
 //! | `plane` | a plane's diagonals in NTT form |

@@ -13,10 +13,10 @@ use super::query::lookup_bytes;
 use super::{CodecError, KeyDigest, Kind, Material, QueryView, Reader};
 use crate::geometry::Geometry;
 use crate::inline::Variant;
-use crate::layout::Salt;
 use crate::params::RING_DEGREE;
 use crate::probe::{Probe, SECRETS};
 use crate::ring::Poly;
+use crate::seed::IndexSeed;
 
 /// What a shard evaluates its planes of the hint with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,12 +235,12 @@ impl Slice {
 
     /// The words to scan with, per lookup, in the form that [`scan`](crate::scan::scan) takes: a
     /// client's as they were sent, a probe's computed here (parallel on the current rayon pool).
-    pub fn scan_queries(&self, salt: &Salt, column: u32) -> Cow<'_, [Vec<u32>]> {
+    pub fn scan_queries(&self, seed: &IndexSeed) -> Cow<'_, [Vec<u32>]> {
         let SliceMaterial::Probe(probe) = &self.material else {
             return Cow::Borrowed(&self.lwe);
         };
         let probe = probe.prepare();
-        let block = |partition: &u32| probe.query(salt, column, *partition);
+        let block = |partition: &u32| probe.query(seed, *partition);
         let blocks: Vec<[Box<Poly>; SECRETS]> = self.partitions.par_iter().map(block).collect();
         let mut queries = vec![Vec::new(); SECRETS];
         for block in &blocks {

@@ -4,9 +4,9 @@ use super::bits::{block_bytes, read_buckets, read_residues, write_buckets, write
 use super::*;
 use crate::geometry::{Geometry, round_word};
 use crate::inline::{self, PlaneProduct, Variant};
-use crate::layout::Salt;
 use crate::params::{PLAINTEXT_MODULUS, ParamsId};
 use crate::probe::{Probe, SECRETS};
+use crate::seed::tests::seed;
 
 const EPOCH: u64 = 0x0102_0304_0506_0708;
 const GENERATION: u64 = 9;
@@ -162,7 +162,7 @@ fn a_slice_holds_its_partitions_only() {
             assert_eq!(slice.partitions(), partitions);
             assert_eq!((slice.lookups(), slice.with_hint()), (2, with_secret));
             assert_eq!(*slice.material(), material(kind).into());
-            let queries = slice.scan_queries(&Salt([0; 32]), 0);
+            let queries = slice.scan_queries(&seed(0, 0));
             for l in 0..2 {
                 let (lwe, secret) = lookup(kind, u64::from(l));
                 let blocks = partitions.iter().map(|j| &lwe[*j as usize * 1024..][..1024]);
@@ -188,9 +188,9 @@ fn a_probe_slice_makes_the_probe_s_queries() {
     assert_eq!((slice.lookups(), slice.with_hint()), (4, true));
     assert_eq!(*slice.material(), SliceMaterial::Probe(probe.clone()));
     assert!(slice.lwe(0).is_none() && slice.encrypted_secret(0).is_none());
-    let salt = Salt([4; 32]);
-    let queries = slice.scan_queries(&salt, 6);
-    let (first, second) = (probe.query(&salt, 6, 0), probe.query(&salt, 6, 2));
+    let seed = seed(4, 6);
+    let queries = slice.scan_queries(&seed);
+    let (first, second) = (probe.query(&seed, 0), probe.query(&seed, 2));
     for l in 0..SECRETS {
         assert_eq!(queries[l], [first[l].as_slice(), second[l].as_slice()].concat());
     }

@@ -3,8 +3,8 @@
 use super::planes::Accumulate;
 use super::{Hint, HintError};
 use crate::geometry::Geometry;
-use crate::layout::Salt;
 use crate::ring::public_element;
+use crate::seed::IndexSeed;
 use crate::vector::Kernel;
 
 /// Accumulates a hint over the partitions of an index.
@@ -13,8 +13,7 @@ use crate::vector::Kernel;
 /// [`finish`](Self::finish) needs half of that again. Runs on the current rayon pool, in parallel over rows; the result depends
 /// neither on the order of the partitions nor on the number of threads nor on the kernel.
 pub struct HintBuilder {
-    salt: Salt,
-    column: u32,
+    seed: IndexSeed,
     geometry: Geometry,
     added: Vec<bool>,
     planes: Box<dyn Accumulate>,
@@ -22,10 +21,10 @@ pub struct HintBuilder {
 
 impl HintBuilder {
     /// A hint of no partitions yet, made by the fastest kernel.
-    pub fn new(salt: Salt, column: u32, geometry: &Geometry) -> Self {
+    pub fn new(seed: IndexSeed, geometry: &Geometry) -> Self {
         let planes = Kernel::best().planes(geometry);
         let planes = planes.unwrap_or_else(|| Kernel::portable(geometry));
-        Self::with_planes(planes, salt, column, geometry)
+        Self::with_planes(planes, seed, geometry)
     }
 
     /// A hint of no partitions yet, made by this kernel.
@@ -34,22 +33,16 @@ impl HintBuilder {
     /// When this machine does not run it.
     pub fn with_kernel(
         kernel: Kernel,
-        salt: Salt,
-        column: u32,
+        seed: IndexSeed,
         geometry: &Geometry,
     ) -> Result<Self, HintError> {
         let planes = kernel.planes(geometry).ok_or(HintError::Kernel { kernel: kernel.name() })?;
-        Ok(Self::with_planes(planes, salt, column, geometry))
+        Ok(Self::with_planes(planes, seed, geometry))
     }
 
-    fn with_planes(
-        planes: Box<dyn Accumulate>,
-        salt: Salt,
-        column: u32,
-        geometry: &Geometry,
-    ) -> Self {
+    fn with_planes(planes: Box<dyn Accumulate>, seed: IndexSeed, geometry: &Geometry) -> Self {
         let added = vec![false; geometry.partitions() as usize];
-        Self { salt, column, geometry: *geometry, added, planes }
+        Self { seed, geometry: *geometry, added, planes }
     }
 
     /// Adds one partition: its R·1024 stored (whitened) bytes, row by row.
@@ -69,7 +62,7 @@ impl HintBuilder {
         if std::mem::replace(added, true) {
             return Err(HintError::PartitionTwice { partition });
         }
-        self.planes.add(&public_element(&self.salt, self.column, partition), bytes);
+        self.planes.add(&public_element(&self.seed, partition), bytes);
         Ok(())
     }
 
@@ -78,7 +71,7 @@ impl HintBuilder {
     /// # Errors
     /// When a partition was not added.
     pub fn finish(self) -> Result<Hint, HintError> {
-        let Self { salt: _, column: _, geometry, added, planes } = self;
+        let Self { seed: _, geometry, added, planes } = self;
         if let Some(partition) = (0..).zip(&added).find_map(|(j, added)| (!added).then_some(j)) {
             return Err(HintError::PartitionMissing { partition });
         }

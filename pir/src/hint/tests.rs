@@ -1,6 +1,9 @@
 use super::*;
+use crate::seed::tests::seed as seed_of;
 
-const SALT: Salt = Salt([5; 32]);
+fn seed(column: u32) -> IndexSeed {
+    seed_of(5, column)
+}
 
 fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -18,7 +21,7 @@ fn partitions(geometry: &Geometry, seed: u64) -> Vec<Vec<u8>> {
 }
 
 fn build(column: u32, geometry: &Geometry, partitions: &[Vec<u8>]) -> Hint {
-    let mut builder = HintBuilder::new(SALT, column, geometry);
+    let mut builder = HintBuilder::new(seed(column), geometry);
     for (j, bytes) in (0..).zip(partitions) {
         builder.add(j, bytes).unwrap();
     }
@@ -29,7 +32,7 @@ fn build(column: u32, geometry: &Geometry, partitions: &[Vec<u8>]) -> Hint {
 fn naive(column: u32, partitions: &[Vec<u8>], r: usize, i: usize) -> u32 {
     let mut sum = 0u32;
     for (j, partition) in (0..).zip(partitions) {
-        let a = public_element(&SALT, column, j);
+        let a = public_element(&seed(column), j);
         for k in 0..1024 {
             let entry = if k >= i { a[k - i] } else { a[1024 + k - i].wrapping_neg() };
             let byte = i32::from(partition[r * 1024 + k] as i8) as u32;
@@ -95,7 +98,7 @@ fn order_threads_and_kernels(rows: u32) {
     let in_order = build(0, &geometry, &data);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(5).build().unwrap();
     let shuffled = pool.install(|| {
-        let mut builder = HintBuilder::new(SALT, 0, &geometry);
+        let mut builder = HintBuilder::new(seed(0), &geometry);
         for j in [2, 0, 1] {
             builder.add(j, &data[j as usize]).unwrap();
         }
@@ -103,7 +106,7 @@ fn order_threads_and_kernels(rows: u32) {
     });
     assert!(shuffled == in_order);
     for kernel in Kernel::available() {
-        let mut builder = HintBuilder::with_kernel(kernel, SALT, 0, &geometry).unwrap();
+        let mut builder = HintBuilder::with_kernel(kernel, seed(0), &geometry).unwrap();
         for (j, bytes) in (0..).zip(&data) {
             builder.add(j, bytes).unwrap();
         }
@@ -119,7 +122,7 @@ fn kernels_that_do_not_run_here_are_refused() {
     assert_eq!(names.first(), Some(&"scalar"));
     assert_eq!(names.last(), Some(&Kernel::best().name()));
     for kernel in Kernel::ALL {
-        let result = HintBuilder::with_kernel(kernel, SALT, 0, &geometry(4096, 1));
+        let result = HintBuilder::with_kernel(kernel, seed(0), &geometry(4096, 1));
         if kernel.is_available() {
             assert!(result.is_ok());
         } else {
@@ -144,7 +147,7 @@ fn change_buckets(rows: u32) {
         let (j, k) = (bucket as usize / 1024, bucket as usize % 1024);
         let old: Vec<u8> = (0..rows).map(|r| data[j][r * 1024 + k]).collect();
         let new = bytes(u64::from(bucket), rows);
-        hint.update_bucket(&SALT, 1, bucket, &old, &new).unwrap();
+        hint.update_bucket(&seed(1), bucket, &old, &new).unwrap();
         for (r, byte) in new.iter().enumerate() {
             data[j][r * 1024 + k] = *byte;
         }
@@ -157,7 +160,7 @@ fn products_agree_with_the_definition() {
     let geometry = geometry(4096, 1);
     let hint = build(0, &geometry, &partitions(&geometry, 30));
     let plane = hint.plane(0).unwrap();
-    let secret = *public_element(&SALT, 9, 9);
+    let secret = *public_element(&seed(9), 9);
     let product = multiply_plane(plane, &secret);
     assert_eq!(product.len(), 4096);
     for r in [0, 1, 4095] {
@@ -173,7 +176,7 @@ fn products_agree_with_the_definition() {
 fn misuse_is_refused() {
     let geometry = geometry(4096, 2);
     let data = bytes(0, geometry.partition_bytes());
-    let mut builder = HintBuilder::new(SALT, 0, &geometry);
+    let mut builder = HintBuilder::new(seed(0), &geometry);
     let short = builder.add(0, &data[1..]).unwrap_err();
     assert_eq!(short, HintError::PartitionBytes { expected: data.len(), found: data.len() - 1 });
     let beyond = builder.add(2, &data).unwrap_err();
@@ -195,11 +198,11 @@ fn misuse_is_refused() {
     let mut hint = Hint::from_planes(&geometry, vec![plane]).unwrap();
     let bucket = vec![0; 4096];
     assert_eq!(
-        hint.update_bucket(&SALT, 0, 2048, &bucket, &bucket).unwrap_err(),
+        hint.update_bucket(&seed(0), 2048, &bucket, &bucket).unwrap_err(),
         HintError::Bucket { bucket: 2048, buckets: 2048 }
     );
     assert_eq!(
-        hint.update_bucket(&SALT, 0, 0, &bucket, &bucket[1..]).unwrap_err(),
+        hint.update_bucket(&seed(0), 0, &bucket, &bucket[1..]).unwrap_err(),
         HintError::BucketBytes { expected: 4096, found: 4095 }
     );
 }

@@ -48,10 +48,10 @@ const _: () = assert!(KEY_BYTES == 49_152 && ENCRYPTION_BYTES == 28_672 && PLANE
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Variant {
     /// B = 2: two encryptions, 512 giant steps. The default.
-    #[serde(rename = "opaque-128-v1-inline-2")]
+    #[serde(rename = "opaque-128-v2-inline-2")]
     Two,
     /// B = 4: four encryptions, 256 giant steps.
-    #[serde(rename = "opaque-128-v1-inline-4")]
+    #[serde(rename = "opaque-128-v2-inline-4")]
     Four,
 }
 
@@ -62,8 +62,8 @@ impl Variant {
     /// The variant's name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Two => "opaque-128-v1-inline-2",
-            Self::Four => "opaque-128-v1-inline-4",
+            Self::Two => "opaque-128-v2-inline-2",
+            Self::Four => "opaque-128-v2-inline-4",
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(below(1 << 28).take(2).collect::<Vec<_>>(), Q_PRIMES);
         assert_eq!(below(1 << 20).take(2).collect::<Vec<_>>(), SPECIAL_PRIMES);
         let bits = Q_PRIMES.into_iter().chain(SPECIAL_PRIMES).map(|p| f64::from(p).log2());
-        // The estimate of 143.4 bits of security is for 96 bits of modulus.
+        // The estimate of 2^143.4 for one lookup alone is for 96 bits of modulus.
         assert!(bits.sum::<f64>() <= 96.0);
     }
 
@@ -159,7 +159,7 @@ mod tests {
             assert_eq!(written, format!("\"{}\"", variant.name()));
             assert_eq!(Variant::from_name(variant.name()), Some(variant));
         }
-        assert_eq!(Variant::from_name("opaque-128-v1"), None);
+        assert_eq!(Variant::from_name("opaque-128-v2"), None);
     }
 
     #[test]

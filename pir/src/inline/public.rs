@@ -5,14 +5,14 @@ use chacha20::cipher::{KeyIvInit, StreamCipher};
 
 use super::params::{Q_PRIMES, SPECIAL_PRIMES, Variant};
 use super::{Poly, rings};
-use crate::layout::Salt;
+use crate::seed::IndexSeed;
 
 /// Bytes of keystream taken at a time.
 const STREAM_BYTES: usize = 4096;
 
 /// The `a` parts of the rotation key and of the B encryptions, in slots, uniform modulo each prime.
 ///
-/// Both sides expand them from the epoch's salt; nobody sends them. One set serves every lookup of an
+/// Both sides expand them from the index's seed; nobody sends them. One set serves every lookup of an
 /// index's epoch: each lookup brings a fresh secret, which is the ordinary use of LWE.
 pub struct PublicElements {
     pub(super) variant: Variant,
@@ -24,8 +24,8 @@ pub struct PublicElements {
 
 impl PublicElements {
     /// Expands the elements of one index and epoch.
-    pub fn new(salt: &Salt, column: u32, variant: Variant) -> Self {
-        let element = |role, prime: u32| element(salt, column, variant, role, prime);
+    pub fn new(seed: &IndexSeed, variant: Variant) -> Self {
+        let element = |role, prime: u32| element(seed, variant, role, prime);
         let [q0, q1] = Q_PRIMES;
         let [p0, p1] = SPECIAL_PRIMES;
         let encryptions = (0u32..).take(variant.baby_steps());
@@ -48,12 +48,11 @@ impl std::fmt::Debug for PublicElements {
     }
 }
 
-/// One polynomial: ChaCha20's keystream under a key that BLAKE3 derives from (salt, column, variant,
-/// role, prime), read as little-endian words cut to the prime's bits; words that are not below the
+/// One polynomial: ChaCha20's keystream under a key that BLAKE3 derives from (seed, role, prime,
+/// variant), read as little-endian words cut to the prime's bits; words that are not below the
 /// prime are passed over, which makes the rest uniform.
-fn element(salt: &Salt, column: u32, variant: Variant, role: u32, prime: u32) -> Box<Poly> {
-    let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 public elements of inline keys");
-    hash.update(&salt.0).update(&column.to_le_bytes());
+fn element(seed: &IndexSeed, variant: Variant, role: u32, prime: u32) -> Box<Poly> {
+    let mut hash = seed.derive("opaque 2026-11 public elements of inline keys");
     hash.update(&role.to_le_bytes()).update(&prime.to_le_bytes());
     hash.update(variant.name().as_bytes());
     let key = *hash.finalize().as_bytes();
@@ -77,15 +76,16 @@ fn element(salt: &Salt, column: u32, variant: Variant, role: u32, prime: u32) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seed::tests::seed;
 
     #[test]
     fn elements_are_reduced_and_differ_by_everything_that_names_them() {
         let (two, four) = (Variant::Two, Variant::Four);
         let sets = [
-            PublicElements::new(&Salt([0; 32]), 0, two),
-            PublicElements::new(&Salt([1; 32]), 0, two),
-            PublicElements::new(&Salt([0; 32]), 1, two),
-            PublicElements::new(&Salt([0; 32]), 0, four),
+            PublicElements::new(&seed(0, 0), two),
+            PublicElements::new(&seed(1, 0), two),
+            PublicElements::new(&seed(0, 1), two),
+            PublicElements::new(&seed(0, 0), four),
         ];
         let mut all: Vec<&Poly> = Vec::new();
         for set in &sets {
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn elements_are_uniform() {
-        let set = PublicElements::new(&Salt([3; 32]), 0, Variant::Two);
+        let set = PublicElements::new(&seed(3, 0), Variant::Two);
         for (element, ntt) in set.key.iter().zip(rings::all()) {
             let m = f64::from(ntt.modulus.value);
             let mean = element.iter().map(|x| f64::from(*x) / m).sum::<f64>() / 4096.0;

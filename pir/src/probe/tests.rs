@@ -5,9 +5,11 @@ use super::*;
 use crate::hint::{Hint, HintBuilder, multiply_plane};
 use crate::ring::matrix_row;
 use crate::scan::{Kernel, Partition, scan};
+use crate::seed::tests::seed as seed_of;
 
-const SALT: Salt = Salt([8; 32]);
-const COLUMN: u32 = 3;
+fn seed() -> IndexSeed {
+    seed_of(8, 3)
+}
 
 /// An index of three partitions with its hint.
 struct Index {
@@ -18,17 +20,17 @@ struct Index {
 
 impl Index {
     /// Of two planes.
-    fn new(seed: u8) -> Self {
-        Self::of_rows(8192, seed)
+    fn new(content: u8) -> Self {
+        Self::of_rows(8192, content)
     }
 
-    fn of_rows(rows: u32, seed: u8) -> Self {
+    fn of_rows(rows: u32, content: u8) -> Self {
         let geometry = Geometry::new(rows, 3072, 1).unwrap();
-        let mut builder = HintBuilder::new(SALT, COLUMN, &geometry);
+        let mut builder = HintBuilder::new(seed(), &geometry);
         let mut partitions = Vec::new();
         for j in 0..3 {
             let mut bytes = vec![0; geometry.partition_bytes()];
-            blake3::Hasher::new().update(&[seed, j]).finalize_xof().fill(&mut bytes);
+            blake3::Hasher::new().update(&[content, j]).finalize_xof().fill(&mut bytes);
             builder.add(u32::from(j), &bytes).unwrap();
             partitions.push(bytes);
         }
@@ -40,7 +42,7 @@ impl Index {
         let mut sums = vec![vec![0u32; self.geometry.bucket_bytes()]; SECRETS];
         for (number, bytes) in served {
             let partition = Partition::try_from((&bytes[..], &self.geometry)).unwrap();
-            let query = probe.query(&SALT, COLUMN, *number);
+            let query = probe.query(&seed(), *number);
             let query: Vec<&[u32]> = query.iter().map(|block| block.as_slice()).collect();
             let part = scan(Kernel::best(), &self.geometry, &[&partition], &query).unwrap();
             for (sum, word) in sums.iter_mut().flatten().zip(part.iter().flatten()) {
@@ -135,10 +137,10 @@ fn queries_are_the_exact_product_for_any_secret() {
     secrets[0] = [0x8000_8000; RING_DEGREE];
     secrets[1] = [0x7fff_8000; RING_DEGREE];
     secrets[2] = [u32::MAX; RING_DEGREE];
-    secrets[3] = *public_element(&SALT, 77, 0);
+    secrets[3] = *public_element(&seed_of(8, 77), 0);
     let probe = Probe::from_secrets(secrets);
-    let query = probe.query(&SALT, COLUMN, 2);
-    let element = public_element(&SALT, COLUMN, 2);
+    let query = probe.query(&seed(), 2);
+    let element = public_element(&seed(), 2);
     for k in 0..RING_DEGREE {
         let row = matrix_row(&element, k);
         for (secret, query) in probe.secrets().iter().zip(&query) {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::seed::tests::seed;
 
 /// The definition: a·s modulo x^n + 1 and 2^32.
 fn schoolbook(a: &Poly, s: &[i32; RING_DEGREE]) -> Box<Poly> {
@@ -90,7 +91,7 @@ fn the_largest_hint_is_exact() {
 
 #[test]
 fn one_and_x_multiply_as_they_should() {
-    let a = public_element(&Salt([3; 32]), 0, 0);
+    let a = public_element(&seed(3, 0), 0);
     let mut s = [0; RING_DEGREE];
     s[0] = 1;
     assert_eq!(product(&a, &s), a);
@@ -102,17 +103,17 @@ fn one_and_x_multiply_as_they_should() {
 }
 
 #[test]
-fn public_elements_differ_by_salt_column_and_partition() {
+fn public_elements_differ_by_seed_and_partition() {
     let elements = [
-        public_element(&Salt([0; 32]), 0, 0),
-        public_element(&Salt([1; 32]), 0, 0),
-        public_element(&Salt([0; 32]), 1, 0),
-        public_element(&Salt([0; 32]), 0, 1),
+        public_element(&seed(0, 0), 0),
+        public_element(&seed(1, 0), 0),
+        public_element(&seed(0, 1), 0),
+        public_element(&seed(0, 0), 1),
     ];
     for (i, element) in elements.iter().enumerate() {
         assert!(elements.iter().skip(i + 1).all(|other| other != element));
     }
-    assert_eq!(elements[0], public_element(&Salt([0; 32]), 0, 0));
+    assert_eq!(elements[0], public_element(&seed(0, 0), 0));
 }
 
 #[test]

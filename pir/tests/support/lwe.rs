@@ -1,8 +1,8 @@
 //! The client's half of the scan encryption, for tests only: the real one lives in `opaque-client`.
 
-use opaque_pir::layout::Salt;
 use opaque_pir::params::{DELTA, RING_DEGREE, STANDARD_DEVIATION};
 use opaque_pir::ring::{Multiplier, public_element};
+use opaque_pir::seed::IndexSeed;
 use rand::{Rng, RngExt};
 
 /// A secret and the query that it encrypts.
@@ -13,8 +13,7 @@ pub(crate) struct Encrypted {
 
 /// b_j = a_j·s + e_j, with Δ added at the bucket.
 pub(crate) fn encrypt(
-    salt: &Salt,
-    column: u32,
+    seed: &IndexSeed,
     partitions: u32,
     bucket: u32,
     rng: &mut impl Rng,
@@ -25,7 +24,7 @@ pub(crate) fn encrypt(
     let mut query = Vec::new();
     for partition in 0..partitions {
         let mut block = [0; RING_DEGREE];
-        multiplier.times(&public_element(salt, column, partition), &mut block);
+        multiplier.times(&public_element(seed, partition), &mut block);
         query.extend(block.map(|b| b.wrapping_add(rounded_gaussian(rng).cast_unsigned())));
     }
     let selected = &mut query[bucket as usize];

@@ -8,11 +8,13 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
     Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, multiply,
 };
 use opaque_pir::layout::Salt;
 use opaque_pir::params::{PLANE_ROWS, RING_DEGREE};
+use opaque_pir::seed::IndexSeed;
 use opaque_seal::secrets::SecretKey;
 use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
 use rand::rngs::StdRng;
@@ -53,7 +55,9 @@ fn hint_products(c: &mut Criterion) {
     let seal = seal_calls::SealCalls::new(&mut rng);
     group.bench_function("1 planes, one core, SEAL's calls alone", |b| b.iter(|| seal.product()));
     let variant = Variant::Two;
-    let chain = Chain::new(&PublicElements::new(&Salt([1; 32]), 0, variant));
+    let geometry = Geometry::new(4096, 1024, 1).unwrap();
+    let seed = IndexSeed::new(&Salt([1; 32]), "t", 1, 0, &geometry);
+    let chain = Chain::new(&PublicElements::new(&seed, variant));
     let inline: Vec<PlaneTables> =
         planes.iter().map(|plane| chain.tables(plane).unwrap()).collect();
     let query = InlineQuery::from_bytes(variant, &vec![0x35; variant.query_bytes()]).unwrap();

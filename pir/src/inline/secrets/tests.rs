@@ -10,10 +10,10 @@ use super::super::{
 };
 use super::*;
 use crate::codec::switch_modulus;
-use crate::layout::Salt;
 use crate::params::STANDARD_DEVIATION;
+use crate::seed::tests::seed as seed_of;
 
-const SALT: Salt = Salt([11; 32]);
+const SALT: u8 = 11;
 
 fn random_words(rng: &mut StdRng, length: usize) -> Vec<u32> {
     (0..length).map(|_| rng.next_u32()).collect()
@@ -73,7 +73,7 @@ struct Setup {
 impl Setup {
     fn new(variant: Variant, fold: Fold, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let elements = PublicElements::new(&SALT, 3, variant);
+        let elements = PublicElements::new(&seed_of(SALT, 3), variant);
         let plane = random_words(&mut rng, fold.words());
         let (tables, exact) = Chain::new(&elements).run(&plane).unwrap();
         assert_eq!(tables.bytes(), variant.table_bytes(fold));
@@ -143,7 +143,7 @@ proptest! {
         for place in extremes {
             plane[place % fold.words()] = [0, 1, 1 << 31, u32::MAX][place % 4];
         }
-        let elements = PublicElements::new(&SALT, doublings as u32, variant);
+        let elements = PublicElements::new(&seed_of(SALT, doublings as u32), variant);
         let tables = Chain::new(&elements).tables(&plane).unwrap();
         let s = random_secret(&mut rng);
         let (bytes, key) = encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap();
@@ -243,7 +243,7 @@ fn noise_is_as_large_as_the_bound_says() {
 
 #[test]
 fn lookups_are_fresh_and_reproducible() {
-    let elements = PublicElements::new(&SALT, 0, Variant::Two);
+    let elements = PublicElements::new(&seed_of(SALT, 0), Variant::Two);
     let s = [1; RING_DEGREE];
     let mut rng = StdRng::seed_from_u64(5);
     let mut lookup = || encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap().0;
@@ -304,7 +304,7 @@ fn message_of(s: &[i32; RING_DEGREE], rotation: usize, m: Modulus) -> Box<Poly> 
 #[test]
 fn encryption_is_the_formula() {
     for variant in Variant::ALL {
-        let elements = PublicElements::new(&SALT, 1, variant);
+        let elements = PublicElements::new(&seed_of(SALT, 1), variant);
         let mut rng = StdRng::seed_from_u64(6);
         let s = random_secret(&mut rng);
         let (bytes, key) = encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap();
@@ -334,7 +334,7 @@ fn encryption_is_the_formula() {
 
 #[test]
 fn misuse_is_refused() {
-    let elements = PublicElements::new(&SALT, 0, Variant::Two);
+    let elements = PublicElements::new(&seed_of(SALT, 0), Variant::Two);
     let mut rng = StdRng::seed_from_u64(8);
     let mut s = [0; RING_DEGREE];
     s[5] = -(T as i32);
