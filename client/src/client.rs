@@ -24,6 +24,7 @@ use crate::{
     lookup::{LookupError, Seeds},
     profile::{Home, KeyMode, NodeUrl, Profile, parse_endpoints},
     public_parts::PublicParts,
+    salts,
     session::{CallError, NodeClient, Session},
 };
 
@@ -198,6 +199,8 @@ pub struct Client {
     registered: tokio::sync::OnceCell<Arc<crate::keys::Registered>>,
     /// Inline keys of the indexes that were asked.
     inline: Mutex<HashMap<IndexSeed, KeptKeys>>,
+    /// Whose salts are remembered.
+    cluster: salts::Cluster,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     /// The operating system's randomness where there is none.
     rng: Option<Mutex<StdRng>>,
@@ -227,12 +230,14 @@ impl Client {
     fn new(config: ClientConfig, rng: Option<Mutex<StdRng>>) -> Result<Self, Error> {
         let (ca_pem, credentials) = (config.ca_pem.as_deref(), &config.credentials);
         let session = Session::with_credentials(&config.endpoints, ca_pem, credentials)?;
+        let cluster = salts::Cluster::new(&config.endpoints, ca_pem);
         Ok(Self {
             session,
             config,
             #[cfg(feature = "registered")]
             registered: tokio::sync::OnceCell::new(),
             inline: Mutex::default(),
+            cluster,
             tables: Mutex::default(),
             rng,
         })
@@ -256,6 +261,10 @@ impl Client {
             async move { client.describe_table(request).await }
         });
         let described = Arc::new(Table::try_from(describe.await?.into_inner())?);
+        // Lookups are encrypted under what the name is part of.
+        if !described.schema.table().eq_ignore_ascii_case(table) {
+            return Err(CallError::Answer("it describes another table").into());
+        }
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.insert(table.to_ascii_lowercase(), Arc::clone(&described));
         Ok(described)
@@ -328,6 +337,7 @@ impl Client {
         table: &Arc<Table>,
         column: usize,
     ) -> Result<(Arc<IndexKeys>, u64), Error> {
+        self.cluster.admit(table)?;
         match self.config.keys {
             KeyMode::Inline => self.inline_keys(table, column).await,
             #[cfg(feature = "registered")]

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::{
     ddl::DdlError, description::DescriptionError, lookup::LookupError, profile::ProfileError,
-    session::CallError, sql::SqlError,
+    salts::SaltError, session::CallError, sql::SqlError,
 };
 
 /// Why an operation of [`crate::Client`] failed.
@@ -56,6 +56,9 @@ pub enum Error {
     #[cfg(feature = "registered")]
     #[error(transparent)]
     Keys(#[from] crate::keys::KeysError),
+    /// The epoch's salt is refused.
+    #[error(transparent)]
+    Salt(#[from] SaltError),
     /// A node cannot be reached or refused.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -121,6 +124,7 @@ impl Error {
             ),
             #[cfg(feature = "registered")]
             Self::Keys(error) => error.hint(),
+            Self::Salt(error) => Some(error.hint().to_owned()),
             Self::Call(error) => error.hint().map(str::to_owned),
             Self::NotPem { what, .. } => {
                 let what = what.to_uppercase();

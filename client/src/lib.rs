@@ -10,7 +10,8 @@
 //! - before a query: [`profile`] (where the cluster is), `keys` (the long-lived secret of registered keys);
 //! - a query: [`sql`] says what to fetch and what the answer is, [`execute`] runs it,
 //!   [`lookup`], [`lwe`] and [`index_keys`] turn values into requests and answers into rows, [`session`]
-//!   calls nodes, [`description`] checks what they say of a table, [`public_parts`] keeps what opens answers;
+//!   calls nodes, [`description`] checks what they say of a table, [`salts`] refuses the salt of another epoch,
+//!   [`public_parts`] keeps what opens answers;
 //! - a load: [`ddl`] and [`opaque_source`] read, [`load`] sends;
 //! - [`present`] writes answers.
 //!
@@ -62,6 +63,8 @@ pub mod present;
 pub mod profile;
 #[cfg(not(target_family = "wasm"))]
 pub mod public_parts;
+#[cfg(not(target_family = "wasm"))]
+pub mod salts;
 #[cfg(not(target_family = "wasm"))]
 pub mod session;
 pub mod sql;

@@ -11,6 +11,7 @@ use opaque_pir::{
     geometry::Geometry,
     inline::Variant,
 };
+use opaque_proto::v1::TableDescription;
 use tonic::Code;
 
 use super::{
@@ -136,6 +137,40 @@ async fn neither_a_value_nor_the_token_is_logged_at_any_level() {
     for secret in [VALUE, TOKEN] {
         assert!(!log.contains(secret), "{secret}");
     }
+}
+
+/// A salt is drawn for one epoch. Whoever states it for another is refused before anything is sent, by each
+/// client of this process.
+#[tokio::test]
+async fn a_salt_that_returns_under_another_epoch_is_refused() {
+    const SQL: &str = "SELECT * FROM t WHERE id = 5";
+    for (keys, kind) in modes() {
+        let home = tempfile::tempdir().unwrap();
+        let again = TableDescription { epoch: 2, ..described(1, 100) };
+        let tables = vec![described(1, 100), again, described(1, 100)];
+        let script = vec![spoiled(kind, 1), spoiled(kind, 1)];
+        let (config, node) = config(tables, script, home.path().into()).await;
+        let config = ClientConfig { keys, ..config };
+        for (sent, expected) in [(1, "failed its check"), (1, "the salt of another"), (2, "check")]
+        {
+            let client = Client::connect(config.clone()).unwrap();
+            let error = numbers(&client, SQL).await.unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(node.seen.lock().unwrap().lookups.len(), sent, "{kind:?}");
+        }
+    }
+}
+
+/// What a lookup is encrypted under is bound to the table's name: a node cannot put another in its place.
+#[tokio::test]
+async fn the_description_of_another_table_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let (config, node) = config(vec![described(1, 100)], vec![], home.path().into()).await;
+    let client = Client::connect(config).unwrap();
+    let error = numbers(&client, "SELECT * FROM other WHERE id = 5").await.unwrap_err();
+    assert!(error.to_string().contains("another table"), "{error}");
+    numbers(&client, "SELECT * FROM T WHERE id = 5").await.unwrap_err();
+    assert_eq!(node.seen.lock().unwrap().lookups.len(), 1, "letter case is no other name");
 }
 
 /// The scan's part of a query is a function of the client's randomness, and of nothing that repeats

@@ -1,0 +1,179 @@
+//! Salts that this process has used, and for which epoch of which table.
+//!
+//! **What.** A salt is drawn for one epoch of one table. A cluster that states the same one for another epoch or
+//! another table is refused before anything is sent: no honest publisher does that.
+//!
+//! **Guarantees.** One state for all clients of the process that ask the same cluster; nothing that a cluster says
+//! makes it forget. Clusters do not meet: what one states takes nothing from another but room.
+//!
+//! **Limits.** The state ends with the process. It has room for 131,072 epochs, of 64 bytes each; a salt that
+//! would be one more is refused too.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use opaque_pir::layout::Salt;
+use thiserror::Error;
+
+use crate::{description::Table, profile::NodeUrl};
+
+/// Epochs that are remembered. One table with an epoch a minute reaches it in three months.
+const CAPACITY: usize = 1 << 17;
+
+static SEEN: LazyLock<Mutex<Seen>> = LazyLock::new(|| Mutex::new(Seen::new(CAPACITY)));
+
+/// A cluster, as a client is told to find it. Clients of one cluster share its salts.
+#[derive(Debug, Clone, Copy)]
+pub struct Cluster([u8; 32]);
+
+impl Cluster {
+    /// The cluster behind these addresses, with this trusted CA.
+    pub fn new(endpoints: &[NodeUrl], ca_pem: Option<&[u8]>) -> Self {
+        let mut names: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+        names.sort();
+        let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 cluster of salts");
+        for part in names.iter().map(String::as_bytes).chain(ca_pem) {
+            hash.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        Self(*hash.finalize().as_bytes())
+    }
+
+    /// Remembers the salt of the table's epoch.
+    ///
+    /// # Errors
+    /// The process has used the salt for something else, or has no room for another.
+    pub fn admit(&self, table: &Table) -> Result<(), SaltError> {
+        let (name, epoch) = (table.schema.table(), table.epoch);
+        SEEN.lock().unwrap_or_else(PoisonError::into_inner).admit(self, &table.salt, name, epoch)
+    }
+}
+
+/// What each salt was used for: digests of (cluster, salt) and of (table, epoch).
+struct Seen {
+    capacity: usize,
+    used: HashMap<[u8; 32], [u8; 32]>,
+}
+
+impl Seen {
+    fn new(capacity: usize) -> Self {
+        Self { capacity, used: HashMap::new() }
+    }
+
+    fn admit(
+        &mut self,
+        cluster: &Cluster,
+        salt: &Salt,
+        table: &str,
+        epoch: u64,
+    ) -> Result<(), SaltError> {
+        let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 salt of a cluster");
+        let salt = *hash.update(&cluster.0).update(&salt.0).finalize().as_bytes();
+        let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 use of a salt");
+        hash.update(&epoch.to_le_bytes()).update(table.to_ascii_lowercase().as_bytes());
+        let used = *hash.finalize().as_bytes();
+        match self.used.get(&salt) {
+            Some(before) if *before == used => Ok(()),
+            Some(_) => Err(SaltError::Again { table: table.to_owned(), epoch }),
+            None if self.used.len() >= self.capacity => {
+                Err(SaltError::Full { epochs: self.capacity })
+            }
+            None => {
+                self.used.insert(salt, used);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Why an epoch's salt is refused. Nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SaltError {
+    /// The salt belongs to another epoch or table.
+    #[error(
+        "the cluster states for epoch {epoch} of table {table:?} the salt of another epoch or table: \
+         nothing was sent"
+    )]
+    Again {
+        /// The table.
+        table: String,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// There is no room for another salt.
+    #[error(
+        "this process has asked {epochs} epochs, and remembers the salts of no more: nothing was sent"
+    )]
+    Full {
+        /// Epochs that are remembered.
+        epochs: usize,
+    },
+}
+
+impl SaltError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Again { .. } => {
+                "no honest load makes such an epoch: find out who published it before you ask this \
+                 cluster again"
+            }
+            Self::Full { .. } => "start the process again",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(port: u16) -> Cluster {
+        Cluster::new(&[format!("https://a.example:{port}").parse().unwrap()], None)
+    }
+
+    #[test]
+    fn a_salt_belongs_to_one_epoch_of_one_table() {
+        let mut seen = Seen::new(10);
+        let (one, other) = (Salt([1; 32]), Salt([2; 32]));
+        let again = |table: &str, epoch| Err(SaltError::Again { table: table.to_owned(), epoch });
+        for table in ["t", "T", "t"] {
+            assert_eq!(
+                seen.admit(&cluster(1), &one, table, 1),
+                Ok(()),
+                "letter case does not matter"
+            );
+        }
+        assert_eq!(seen.admit(&cluster(1), &one, "t", 2), again("t", 2));
+        assert_eq!(seen.admit(&cluster(1), &one, "u", 1), again("u", 1));
+        assert_eq!(seen.admit(&cluster(1), &other, "t", 2), Ok(()));
+        assert_eq!(seen.admit(&cluster(1), &other, "t", 1), again("t", 1));
+        // An older epoch comes back after a rollback.
+        assert_eq!(seen.admit(&cluster(1), &one, "t", 1), Ok(()));
+        // Another cluster may hold a copy of the store, or lie about this one.
+        assert_eq!(seen.admit(&cluster(2), &one, "t", 7), Ok(()));
+        assert_eq!(seen.admit(&cluster(1), &one, "t", 1), Ok(()));
+    }
+
+    #[test]
+    fn whoever_fills_it_makes_it_forget_nothing() {
+        let mut seen = Seen::new(3);
+        for number in 0..3 {
+            assert_eq!(seen.admit(&cluster(1), &Salt([number; 32]), "t", number.into()), Ok(()));
+        }
+        let full = Err(SaltError::Full { epochs: 3 });
+        assert_eq!(seen.admit(&cluster(1), &Salt([9; 32]), "t", 9), full);
+        assert_eq!(seen.admit(&cluster(1), &Salt([0; 32]), "t", 0), Ok(()));
+        let again = SaltError::Again { table: "t".to_owned(), epoch: 5 };
+        assert_eq!(seen.admit(&cluster(1), &Salt([0; 32]), "t", 5), Err(again));
+    }
+
+    #[test]
+    fn the_order_of_addresses_makes_no_other_cluster() {
+        let urls: Vec<NodeUrl> =
+            ["https://a:1", "https://b:1"].iter().map(|url| url.parse().unwrap()).collect();
+        let turned: Vec<NodeUrl> = urls.iter().rev().cloned().collect();
+        assert_eq!(Cluster::new(&urls, None).0, Cluster::new(&turned, None).0);
+        assert_ne!(Cluster::new(&urls, None).0, Cluster::new(&urls, Some(b"ca")).0);
+        assert_ne!(Cluster::new(&urls, None).0, Cluster::new(&urls[..1], None).0);
+    }
+}
