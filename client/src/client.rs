@@ -13,7 +13,9 @@ use opaque_proto::v1::{
     DescribeTableRequest, Epoch, ListEpochsRequest, ListTablesRequest, ListTablesResponse,
     MissingTable, RollbackRequest, StatusRequest, StatusResponse,
 };
-use rand::rngs::{StdRng, SysRng};
+#[cfg(feature = "test-randomness")]
+use rand::rngs::StdRng;
+use rand::rngs::SysRng;
 use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
@@ -203,6 +205,7 @@ pub struct Client {
     cluster: salts::Cluster,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     /// The operating system's randomness where there is none.
+    #[cfg(feature = "test-randomness")]
     rng: Option<Mutex<StdRng>>,
 }
 
@@ -217,17 +220,6 @@ impl Client {
     /// keeps no state from which an earlier lookup's secret could be derived. Connects on first use;
     /// must be called within a tokio runtime.
     pub fn connect(config: ClientConfig) -> Result<Self, Error> {
-        Self::new(config, None)
-    }
-
-    /// A client that draws the seeds of each lookup from `rng`, for tests that must be repeatable. For
-    /// registered keys SEAL draws its own randomness from the system: keys, and what encrypts a scan's
-    /// secret.
-    pub fn with_randomness(config: ClientConfig, rng: StdRng) -> Result<Self, Error> {
-        Self::new(config, Some(Mutex::new(rng)))
-    }
-
-    fn new(config: ClientConfig, rng: Option<Mutex<StdRng>>) -> Result<Self, Error> {
         let (ca_pem, credentials) = (config.ca_pem.as_deref(), &config.credentials);
         let session = Session::with_credentials(&config.endpoints, ca_pem, credentials)?;
         let cluster = salts::Cluster::new(&config.endpoints, ca_pem);
@@ -239,8 +231,17 @@ impl Client {
             inline: Mutex::default(),
             cluster,
             tables: Mutex::default(),
-            rng,
+            #[cfg(feature = "test-randomness")]
+            rng: None,
         })
+    }
+
+    /// A client that draws the seeds of each lookup from `rng`, for tests that must be repeatable. For
+    /// registered keys SEAL draws its own randomness from the system: keys, and what encrypts a scan's
+    /// secret. Two lookups with one seed, by whatever processes, show both their buckets to the cluster.
+    #[cfg(feature = "test-randomness")]
+    pub fn with_randomness(config: ClientConfig, rng: StdRng) -> Result<Self, Error> {
+        Ok(Self { rng: Some(Mutex::new(rng)), ..Self::connect(config)? })
     }
 
     /// Every table of the cluster, as one node knows them.
@@ -399,14 +400,14 @@ impl Client {
 
     /// Fresh seeds for each of `count` lookups.
     pub(crate) fn seeds(&self, count: usize) -> Result<Vec<Seeds>, Error> {
-        let Some(rng) = &self.rng else {
-            let drawn = (0..count).map(|_| Seeds::draw(&mut SysRng)).collect::<Result<_, _>>();
-            return drawn.map_err(|error| Error::Randomness(io::Error::other(error)));
-        };
-        let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok((0..count)
-            .map(|_| Seeds::draw(&mut *rng).unwrap_or_else(|never| match never {}))
-            .collect())
+        #[cfg(feature = "test-randomness")]
+        if let Some(rng) = &self.rng {
+            let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
+            let drawn = (0..count).map(|_| Seeds::draw(&mut *rng));
+            return Ok(drawn.map(|drawn| drawn.unwrap_or_else(|never| match never {})).collect());
+        }
+        let drawn = (0..count).map(|_| Seeds::draw(&mut SysRng)).collect::<Result<_, _>>();
+        drawn.map_err(|error| Error::Randomness(io::Error::other(error)))
     }
 }
 

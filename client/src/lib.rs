@@ -16,8 +16,8 @@
 //! - [`present`] writes answers.
 //!
 //! **Limits.** A query's size depends on table, column and number of lookups; those, LIMIT and
-//! OFFSET are not hidden. The seeds of lookups come from the system, or from
-//! what [`Client::with_randomness`] is given; SEAL draws its own randomness.
+//! OFFSET are not hidden. The seeds of lookups come from the system; SEAL draws
+//! its own randomness.
 //!
 //! **Logs.** This crate logs addresses and kinds of failures, through `tracing`, and no part of a statement
 //! or an answer. **The SQL parser that it uses does**: `sqlparser` gives whole statements, literals included, to
@@ -28,6 +28,8 @@
 //! **Features.** `registered` (default): keys that the cluster keeps, through SEAL; without it lookups bring
 //! their keys along, which is what a client does unless told otherwise. Compiled to WebAssembly, without that
 //! feature, what needs an operating system is left out: [`sql`], [`lookup`] and what they need remain.
+//! `test-randomness`: a client with seeds from a given generator. This crate's own tests turn it on, and no
+//! program may: two lookups with one seed show both their buckets.
 #![deny(unsafe_code)]
 
 // SEAL brings a zstd of its own. What is named first is linked last, so that everybody finds the
