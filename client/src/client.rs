@@ -18,6 +18,8 @@ use rand::rngs::StdRng;
 use rand::rngs::SysRng;
 use tokio::{task::spawn_blocking, time::timeout};
 
+#[cfg(feature = "registered")]
+use crate::keys::Registered;
 use crate::{
     credentials::{Credentials, read_certificates},
     description::{InlineMeta, Table},
@@ -198,7 +200,7 @@ pub struct Client {
     session: Session,
     config: ClientConfig,
     #[cfg(feature = "registered")]
-    registered: tokio::sync::OnceCell<Arc<crate::keys::Registered>>,
+    registered: Mutex<Option<Arc<Registered>>>,
     /// Inline keys of the indexes that were asked.
     inline: Mutex<HashMap<IndexSeed, KeptKeys>>,
     /// Whose salts are remembered.
@@ -227,7 +229,7 @@ impl Client {
             session,
             config,
             #[cfg(feature = "registered")]
-            registered: tokio::sync::OnceCell::new(),
+            registered: Mutex::default(),
             inline: Mutex::default(),
             cluster,
             tables: Mutex::default(),
@@ -332,25 +334,29 @@ impl Client {
         PUBLISH_DEADLINE.max(self.config.deadline)
     }
 
-    /// The keys to ask one index with, and the bytes that had to be fetched for them.
+    /// The keys to ask one index with in a statement of so many lookups, and the bytes that had to be fetched
+    /// for them.
+    #[cfg_attr(
+        not(feature = "registered"),
+        expect(unused_variables, reason = "only registered keys are counted")
+    )]
     pub(crate) async fn index_keys(
         &self,
         table: &Arc<Table>,
         column: usize,
+        lookups: u64,
     ) -> Result<(Arc<IndexKeys>, u64), Error> {
         self.cluster.admit(table)?;
         match self.config.keys {
             KeyMode::Inline => self.inline_keys(table, column).await,
             #[cfg(feature = "registered")]
             KeyMode::Registered => {
-                let dir = self.config.keys_dir.clone();
-                let load = || async {
-                    let load = move || crate::keys::Registered::load_or_create(&dir);
-                    let loaded = spawn_blocking(load).await.map_err(|_| Error::Worker)??;
-                    Ok::<_, Error>(Arc::new(loaded))
-                };
-                let registered = self.registered.get_or_try_init(load).await?;
-                Ok((Arc::new(IndexKeys::Registered(Arc::clone(registered))), 0))
+                let last = || self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+                let (dir, kept) = (self.config.keys_dir.clone(), last().clone());
+                let reserve = move || Registered::reserve(&dir, lookups, kept);
+                let registered = spawn_blocking(reserve).await.map_err(|_| Error::Worker)??;
+                *last() = Some(Arc::clone(&registered));
+                Ok((Arc::new(IndexKeys::Registered(registered)), 0))
             }
         }
     }

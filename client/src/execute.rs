@@ -162,7 +162,8 @@ impl Client {
             return Ok(Vec::new());
         }
         let index = *table.index(column).ok_or(LookupError::NoIndex)?;
-        let (keys, fetched) = self.index_keys(table, column).await?;
+        let lookups = (values.len() as u64).saturating_mul(pages.into());
+        let (keys, fetched) = self.index_keys(table, column, lookups).await?;
         timing.keys_bytes += fetched;
         let work = Arc::new(Work { keys, table: Arc::clone(table), index });
         let asked: Arc<[Value]> = values.into();

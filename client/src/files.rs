@@ -20,15 +20,6 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Creates a file of mode 0600 at once.
-///
-/// # Errors
-/// [`io::ErrorKind::AlreadyExists`] when there is one; it is left as it is.
-pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    written(path, bytes)?.persist_noclobber(path).map_err(|error| error.error)?;
-    sync_parent(path)
-}
-
 /// Mode bits that let others than the owner in, for a file or directory.
 pub fn open_to_others(metadata: &fs::Metadata) -> u32 {
     metadata.permissions().mode() & 0o077

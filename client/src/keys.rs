@@ -1,4 +1,5 @@
-//! The client's long-lived keys: one BFV secret and its evaluation keys, made once per profile.
+//! The client's registered keys: one BFV secret and its evaluation keys, kept by the profile for a number of
+//! lookups ([`LIMIT`]), then made anew.
 //!
 //! ```text
 //! keys/client.key (0600) = "opaque-keys" | version 1 | u32 secret length | secret
@@ -25,6 +26,10 @@ use zeroize::Zeroizing;
 
 use crate::files;
 
+mod reserve;
+
+pub use reserve::LIMIT;
+
 const MARKER: &[u8; 11] = b"opaque-keys";
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 32;
@@ -37,15 +42,6 @@ pub struct Registered {
     pub bfv: Arc<Bfv>,
     /// The keys.
     pub keys: Keys,
-}
-
-impl Registered {
-    /// The keys of a profile, made on first use. `dir` is [`crate::profile::Home::keys_dir`].
-    pub fn load_or_create(dir: &Path) -> Result<Self, KeysError> {
-        let bfv = Bfv::new()?;
-        let keys = Keys::load_or_create(dir, &bfv)?;
-        Ok(Self { bfv, keys })
-    }
 }
 
 /// A client's keys.
@@ -61,24 +57,6 @@ impl Keys {
         let secret = SecretKey::generate(bfv)?;
         let evaluation = secret.evaluation_keys(bfv)?;
         Ok(Self::new(secret, evaluation.into()))
-    }
-
-    /// The keys of a profile, made on first use. `dir` is [`crate::profile::Home::keys_dir`].
-    pub fn load_or_create(dir: &Path, bfv: &Bfv) -> Result<Self, KeysError> {
-        let path = dir.join("client.key");
-        check_dir(dir)?;
-        if let Some(keys) = Self::load(&path, bfv)? {
-            return Ok(keys);
-        }
-        let made = Self::generate(bfv)?;
-        match files::create(&path, &made.encode()?) {
-            Ok(()) => Ok(made),
-            // Another process was first: its keys are the profile's.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Self::load(&path, bfv)?.ok_or(KeysError::Write { path, source: error })
-            }
-            Err(source) => Err(KeysError::Write { path, source }),
-        }
     }
 
     /// The BFV secret.

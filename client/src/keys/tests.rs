@@ -2,10 +2,15 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-fn fixture() -> (tempfile::TempDir, std::sync::Arc<Bfv>, PathBuf) {
+fn fixture() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let keys = dir.path().join("home/keys");
-    (dir, Bfv::new().unwrap(), keys)
+    (dir, keys)
+}
+
+/// The profile's keys, for one lookup.
+fn reserve(dir: &Path) -> Result<Arc<Registered>, KeysError> {
+    Registered::reserve(dir, 1, None)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -14,27 +19,31 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn made_once_private_and_reused() {
-    let (_dir, bfv, keys) = fixture();
-    let first = Keys::load_or_create(&keys, &bfv).unwrap();
+    let (_dir, keys) = fixture();
+    let first = reserve(&keys).unwrap();
     let file = keys.join("client.key");
     assert_eq!((mode(&file), mode(&keys)), (0o600, 0o700));
     let bytes = fs::read(&file).unwrap();
-    let second = Keys::load_or_create(&keys, &bfv).unwrap();
-    assert!(first.digest() == second.digest());
-    assert_eq!(first.secret().to_bytes().unwrap(), second.secret().to_bytes().unwrap());
+    let second = reserve(&keys).unwrap();
+    assert!(first.keys.digest() == second.keys.digest());
+    assert_eq!(first.keys.secret().to_bytes().unwrap(), second.keys.secret().to_bytes().unwrap());
     assert_eq!(fs::read(&file).unwrap(), bytes);
-    assert_eq!(first.evaluation().len(), opaque_seal::EVALUATION_KEYS_BYTES);
-    assert!(fs::read_dir(&keys).unwrap().count() == 1, "no temporary file stays");
+    assert_eq!(first.keys.evaluation().len(), opaque_seal::EVALUATION_KEYS_BYTES);
+    let mut names: Vec<_> =
+        fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["client.key", "client.lock", "client.lookups"], "no temporary file stays");
+    assert!(names.iter().all(|name| mode(&keys.join(name)) == 0o600));
 }
 
 #[test]
 fn a_file_that_others_may_read_is_refused() {
-    let (_dir, bfv, keys) = fixture();
-    Keys::load_or_create(&keys, &bfv).unwrap();
+    let (_dir, keys) = fixture();
+    reserve(&keys).unwrap();
     let file = keys.join("client.key");
     for bits in [0o640, 0o604, 0o620] {
         fs::set_permissions(&file, fs::Permissions::from_mode(bits)).unwrap();
-        let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+        let error = reserve(&keys).err().unwrap();
         assert!(matches!(error, KeysError::OpenToOthers { .. }), "{error}");
         assert!(error.hint().unwrap().contains("chmod 600"));
     }
@@ -42,34 +51,34 @@ fn a_file_that_others_may_read_is_refused() {
 
 #[test]
 fn a_directory_that_others_may_write_to_is_refused() {
-    let (_dir, bfv, keys) = fixture();
-    Keys::load_or_create(&keys, &bfv).unwrap();
+    let (_dir, keys) = fixture();
+    reserve(&keys).unwrap();
     for bits in [0o720, 0o702, 0o777] {
         fs::set_permissions(&keys, fs::Permissions::from_mode(bits)).unwrap();
-        let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+        let error = reserve(&keys).err().unwrap();
         assert!(matches!(error, KeysError::DirectoryOpen { .. }), "{error}");
         assert!(error.hint().unwrap().contains("chmod 700"));
     }
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o755)).unwrap();
-    Keys::load_or_create(&keys, &bfv).unwrap();
+    reserve(&keys).unwrap();
 }
 
 /// A pipe in the key file's place: an error at once, not a wait for somebody to write.
 #[test]
 fn a_pipe_is_not_waited_for() {
-    let (_dir, bfv, keys) = fixture();
+    let (_dir, keys) = fixture();
     files::create_dir(&keys).unwrap();
     let pipe = keys.join("client.key");
     let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status();
     assert!(made.unwrap().success());
-    let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+    let error = reserve(&keys).err().unwrap();
     assert!(matches!(error, KeysError::Damaged { .. }), "{error}");
 }
 
 #[test]
 fn damage_is_an_error_and_is_never_overwritten() {
-    let (_dir, bfv, keys) = fixture();
-    Keys::load_or_create(&keys, &bfv).unwrap();
+    let (_dir, keys) = fixture();
+    reserve(&keys).unwrap();
     let file = keys.join("client.key");
     let good = fs::read(&file).unwrap();
     let mut flipped = good.clone();
@@ -77,7 +86,7 @@ fn damage_is_an_error_and_is_never_overwritten() {
     let damages = [flipped, good[..good.len() - 1].to_vec(), good[..20].to_vec(), Vec::new()];
     for damage in damages {
         fs::write(&file, &damage).unwrap();
-        let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+        let error = reserve(&keys).err().unwrap();
         assert!(matches!(error, KeysError::Damaged { .. }), "{error}");
         assert_eq!(fs::read(&file).unwrap(), damage);
     }
@@ -85,8 +94,8 @@ fn damage_is_an_error_and_is_never_overwritten() {
 
 #[test]
 fn a_later_version_is_told_apart_from_damage() {
-    let (_dir, bfv, keys) = fixture();
-    Keys::load_or_create(&keys, &bfv).unwrap();
+    let (_dir, keys) = fixture();
+    reserve(&keys).unwrap();
     let file = keys.join("client.key");
     let mut bytes = fs::read(&file).unwrap();
     bytes.truncate(bytes.len() - CHECKSUM_BYTES);
@@ -94,19 +103,19 @@ fn a_later_version_is_told_apart_from_damage() {
     let checksum = blake3::hash(&bytes);
     bytes.extend_from_slice(checksum.as_bytes());
     fs::write(&file, &bytes).unwrap();
-    let error = Keys::load_or_create(&keys, &bfv).unwrap_err();
+    let error = reserve(&keys).err().unwrap();
     assert!(matches!(error, KeysError::Version { version: 2, .. }), "{error}");
 }
 
 #[test]
 fn a_link_is_not_followed() {
-    let (dir, bfv, keys) = fixture();
-    Keys::load_or_create(&keys, &bfv).unwrap();
+    let (dir, keys) = fixture();
+    reserve(&keys).unwrap();
     let file = keys.join("client.key");
     let elsewhere = dir.path().join("elsewhere");
     fs::rename(&file, &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
-    assert!(matches!(Keys::load_or_create(&keys, &bfv), Err(KeysError::Read { .. })));
+    assert!(matches!(reserve(&keys), Err(KeysError::Read { .. })));
 }
 
 #[test]

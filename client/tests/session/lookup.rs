@@ -7,7 +7,7 @@ use std::{
 
 use opaque_client::{Client, ClientConfig, Credentials, KeyMode};
 use opaque_pir::{
-    codec::{Combiner, Kind, Partial, QueryView},
+    codec::{Combiner, Kind, Material, Partial, QueryView},
     geometry::Geometry,
     inline::Variant,
 };
@@ -171,6 +171,33 @@ async fn the_description_of_another_table_is_refused() {
     assert!(error.to_string().contains("another table"), "{error}");
     numbers(&client, "SELECT * FROM T WHERE id = 5").await.unwrap_err();
     assert_eq!(node.seen.lock().unwrap().lookups.len(), 1, "letter case is no other name");
+}
+
+/// A registered secret is exposed to every spoiled answer: it serves a number of lookups, then another takes its
+/// place, in this process and in others.
+#[tokio::test]
+async fn registered_keys_are_made_anew_after_a_number_of_lookups() {
+    let home = tempfile::tempdir().unwrap();
+    let script = (0..32).map(|_| spoiled(Kind::Registered, 16)).collect();
+    let (config, node) = config(vec![described(1, 1000)], script, home.path().into()).await;
+    let config = ClientConfig { keys: KeyMode::Registered, ..config };
+    let literals: Vec<String> = (0..128).map(|literal| literal.to_string()).collect();
+    let sql = format!("SELECT * FROM t WHERE id IN ({})", literals.join(", "));
+    let client = Client::connect(config.clone()).unwrap();
+    // 128 lookups each, of which one pair of keys serves 256.
+    for client in [&client, &client, &client, &Client::connect(config).unwrap()] {
+        numbers(client, &sql).await.unwrap_err();
+    }
+    let geometry = Geometry::new(4096, 2048, 1).unwrap();
+    let seen = node.seen.lock().unwrap();
+    let mut keys: Vec<Material> = Vec::new();
+    for (_, query) in &seen.lookups {
+        keys.push(QueryView::decode(query, &geometry, 1).unwrap().material());
+    }
+    assert_eq!(keys.len(), 32);
+    assert!(keys[..16].iter().all(|key| *key == keys[0]));
+    assert!(keys[16..].iter().all(|key| *key == keys[16]));
+    assert!(keys[0] != keys[16]);
 }
 
 /// The scan's part of a query is a function of the client's randomness, and of nothing that repeats

@@ -1,0 +1,215 @@
+//! How many lookups a profile's keys serve, and when new ones take their place.
+//!
+//! ```text
+//! keys/client.lookups (0600) = the keys' digest in hexadecimal | space | lookups in decimal | line break
+//! keys/client.lock    (0600) = empty; locked by whoever reads or writes the other files
+//! ```
+//!
+//! **Why.** A server that does not follow the protocol can spoil an answer and see whether the client complains.
+//! Each such reaction tells it a bit that it chose about the long-lived secret, 4096 coefficients of -1, 0 or 1.
+//! The requests of a statement are all sent before its first answer is opened, so a statement is one reaction and a
+//! lookup at most one. Counting a bit as a whole coefficient, [`LIMIT`] lookups leave 3840 unknown ones, which by
+//! our estimate (`pir/tests/estimate.rs`) cost 2^120 or more to find in place of 2^128. Fresh keys after them start
+//! from the beginning.
+//!
+//! **Guarantees.** Lookups are counted, and the count is on disk, before the first of them is encrypted. Keys whose
+//! count is missing, damaged or of other keys are not used again. No two processes make keys at one time.
+//!
+//! **Limits.** A statement of more than [`LIMIT`] lookups has keys to itself. Who restores the directory from a
+//! backup restores the count with it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use opaque_pir::codec::KeyDigest;
+use opaque_seal::Bfv;
+
+use super::{Keys, KeysError, Registered, check_dir};
+use crate::files;
+
+/// Lookups that one pair of keys serves.
+pub const LIMIT: u64 = 256;
+
+impl Registered {
+    /// The keys for a statement of so many lookups, counted before it returns: those of the profile, or new ones
+    /// in their place. `dir` is [`crate::profile::Home::keys_dir`], `kept` what the last call gave.
+    pub fn reserve(
+        dir: &Path,
+        lookups: u64,
+        kept: Option<Arc<Self>>,
+    ) -> Result<Arc<Self>, KeysError> {
+        check_dir(dir)?;
+        let _locked = lock(dir)?;
+        let (path, count) = (dir.join("client.key"), dir.join("client.lookups"));
+        let counted = Count::read(&count)?;
+        let same = |keys: &Arc<Self>| counted.as_ref().is_some_and(|count| count.is_of(keys));
+        let bfv = kept.as_ref().map_or_else(Bfv::new, |kept| Ok(Arc::clone(&kept.bfv)))?;
+        let current = match kept.filter(same) {
+            Some(kept) => Some(kept),
+            None => {
+                Keys::load(&path, &bfv)?.map(|keys| Arc::new(Self { bfv: Arc::clone(&bfv), keys }))
+            }
+        };
+        let used = counted.as_ref().filter(|_| current.as_ref().is_some_and(same));
+        let used = used.map(|count| count.lookups);
+        if let Some(current) = &current
+            && let Some(used) = serves(used, lookups)
+        {
+            Count::of(current, used).write(&count)?;
+            return Ok(Arc::clone(current));
+        }
+        if current.is_some() {
+            tracing::info!(
+                limit = LIMIT,
+                "new keys take the place of those that served their lookups"
+            );
+        }
+        let made = Arc::new(Self { keys: Keys::generate(&bfv)?, bfv });
+        // The count first: keys that are lost in between were never used.
+        Count::of(&made, lookups).write(&count)?;
+        let write = |source| KeysError::Write { path: path.clone(), source };
+        files::replace(&path, &made.keys.encode()?).map_err(write)?;
+        Ok(made)
+    }
+}
+
+/// The count after so many more lookups, if keys that served `used` may serve them too. Nobody knows how many
+/// lookups keys without a count have served.
+fn serves(used: Option<u64>, lookups: u64) -> Option<u64> {
+    used?.checked_add(lookups).filter(|used| *used <= LIMIT)
+}
+
+/// How many lookups some keys have served.
+struct Count {
+    digest: String,
+    lookups: u64,
+}
+
+impl Count {
+    fn of(keys: &Registered, lookups: u64) -> Self {
+        Self { digest: hexadecimal(keys.keys.digest()), lookups }
+    }
+
+    fn is_of(&self, keys: &Registered) -> bool {
+        self.digest == hexadecimal(keys.keys.digest())
+    }
+
+    /// The count in a file; none if there is none, or nothing that was written here.
+    fn read(path: &Path) -> Result<Option<Self>, KeysError> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(KeysError::Read { path: path.to_owned(), source }),
+        };
+        let read = || {
+            let (digest, lookups) =
+                std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?.split_once(' ')?;
+            Some(Self { digest: digest.to_owned(), lookups: lookups.parse().ok()? })
+        };
+        Ok(read())
+    }
+
+    fn write(&self, path: &Path) -> Result<(), KeysError> {
+        let Self { digest, lookups } = self;
+        files::replace(path, format!("{digest} {lookups}\n").as_bytes())
+            .map_err(|source| KeysError::Write { path: path.to_owned(), source })
+    }
+}
+
+fn hexadecimal(digest: &KeyDigest) -> String {
+    digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Locks the directory's files until the result is dropped, waiting for whoever has them.
+fn lock(dir: &Path) -> Result<fs::File, KeysError> {
+    let path = dir.join("client.lock");
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    let locked = files::create_dir(dir).and_then(|()| options.open(&path)).and_then(|file| {
+        file.lock()?;
+        Ok(file)
+    });
+    locked.map_err(|source| KeysError::Write { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_serve_their_lookups_and_no_more() {
+        assert_eq!(serves(Some(0), 1), Some(1));
+        assert_eq!(serves(Some(LIMIT - 16), 16), Some(LIMIT));
+        assert_eq!(serves(Some(LIMIT - 15), 16), None);
+        assert_eq!(serves(Some(LIMIT), 1), None);
+        assert_eq!(serves(Some(u64::MAX), 1), None);
+        assert_eq!(serves(None, 1), None, "nobody knows how many there were");
+    }
+
+    fn used(dir: &Path) -> u64 {
+        Count::read(&dir.join("client.lookups")).unwrap().unwrap().lookups
+    }
+
+    #[test]
+    fn new_keys_come_when_the_old_ones_have_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Registered::reserve(dir.path(), 200, None).unwrap();
+        let same = Registered::reserve(dir.path(), 56, Some(Arc::clone(&first))).unwrap();
+        assert!(Arc::ptr_eq(&first, &same), "what was kept is not read again");
+        assert_eq!(used(dir.path()), LIMIT);
+        // Whether this process keeps them or another one reads them.
+        for kept in [Some(Arc::clone(&first)), None] {
+            let next = Registered::reserve(dir.path(), 1, kept).unwrap();
+            assert!(next.keys.digest() != first.keys.digest());
+        }
+        assert_eq!(used(dir.path()), 2, "of the second pair");
+        // What this process keeps is no longer the profile's.
+        let next = Registered::reserve(dir.path(), 1, Some(first)).unwrap();
+        assert_eq!((used(dir.path()), next.keys.digest() == same.keys.digest()), (3, false));
+        // More than any keys may serve.
+        let large = Registered::reserve(dir.path(), 1000, Some(Arc::clone(&next))).unwrap();
+        assert!(large.keys.digest() != next.keys.digest());
+        let after = Registered::reserve(dir.path(), 1, Some(Arc::clone(&large))).unwrap();
+        assert!(after.keys.digest() != large.keys.digest());
+    }
+
+    #[test]
+    fn keys_without_their_count_are_not_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let count = dir.path().join("client.lookups");
+        let mut before = Registered::reserve(dir.path(), 1, None).unwrap();
+        let other = format!("{} 1\n", "0".repeat(64));
+        for damage in [None, Some(""), Some("1\n"), Some(other.as_str())] {
+            match damage {
+                Some(text) => fs::write(&count, text).unwrap(),
+                None => fs::remove_file(&count).unwrap(),
+            }
+            let after = Registered::reserve(dir.path(), 1, Some(Arc::clone(&before))).unwrap();
+            assert!(after.keys.digest() != before.keys.digest(), "{damage:?}");
+            before = after;
+        }
+    }
+
+    /// Threads take the lock as processes do: each opens the file for itself.
+    #[test]
+    fn no_lookup_of_another_process_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Registered::reserve(dir.path(), 1, None).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        let kept = Some(Arc::clone(&first));
+                        let same = Registered::reserve(dir.path(), 2, kept).unwrap();
+                        assert!(same.keys.digest() == first.keys.digest());
+                    }
+                });
+            }
+        });
+        assert_eq!(used(dir.path()), 81);
+    }
+}
