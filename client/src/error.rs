@@ -68,6 +68,9 @@ pub enum Error {
     /// The statement has no answer.
     #[error(transparent)]
     Sql(#[from] SqlError),
+    /// The table has other columns than the statement was begun with.
+    #[error("the table changed while the statement ran; run it again")]
+    Changed,
     /// An answer does not decrypt to what it should.
     #[error(transparent)]
     Lookup(#[from] LookupError),
@@ -168,6 +171,7 @@ impl Error {
             | Self::Token { .. }
             | Self::Description(_)
             | Self::Sql(_)
+            | Self::Changed
             | Self::Ddl { .. }
             | Self::Randomness(_)
             | Self::Worker => None,

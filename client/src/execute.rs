@@ -1,7 +1,7 @@
 //! A query from SQL to answer: describe, plan, fetch, finish.
 //!
-//! **Guarantees.** What is sent depends on the statement's shape and on public metadata: table,
-//! column, number of lookups, one size. Failures are repeated by kind alone ([`crate::session`]).
+//! **Guarantees.** What is sent depends on the statement's text and on public metadata: table,
+//! searched column, its shape and numbers of rows ([`crate::sql::plan()`]). Failures are repeated by kind alone ([`crate::session`]).
 //! Nothing is decrypted before the last request of a statement is answered: neither whether a
 //! request comes nor when can depend on what an answer holds. An answer that fails its check then
 //! ends the query.
@@ -31,7 +31,9 @@ use crate::{
         calls::{Lookup, ScanBound},
         retry::replan,
     },
-    sql::{self, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source},
+    sql::{
+        self, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source, SqlError,
+    },
 };
 
 /// Buckets that one call of a public scan reads: a partition.
@@ -95,16 +97,21 @@ impl Client {
         options: &QueryOptions,
     ) -> Result<(ResultSet, Timing), Error> {
         let begun = Instant::now();
-        let statement = sql::parse(sql)?;
+        let statement = sql::parse(sql, &options.parameters)?;
         let mut kept = self.kept(statement.table());
         let mut plans = 0;
+        let mut asked: Option<Arc<Table>> = None;
         loop {
             let fresh = kept.is_none();
             let table = match kept.take() {
                 Some(table) => table,
                 None => self.describe(statement.table()).await?,
             };
-            let plan = sql::plan(&statement, &options.parameters, &table.meta(), &options.plan);
+            // What was planned for other columns is not sent a second time for these.
+            if asked.as_ref().is_some_and(|asked| asked.schema != table.schema) {
+                return Err(Error::Changed);
+            }
+            let plan = sql::plan(&statement, &table.meta(), &options.plan);
             // A kept description may be old: neither an error nor a count may come from it. Nor a
             // public scan, whose answers do not tell, as those of lookups do, of a newer epoch.
             let sure = |plan: &Plan| matches!(plan.source(), Source::Lookups { .. });
@@ -115,7 +122,8 @@ impl Client {
             let mut timing = Timing::default();
             match self.fetch(&table, plan.source(), options, &mut timing).await {
                 Ok(fetched) => {
-                    let answer = plan.finish(fetched)?;
+                    let answer =
+                        plan.finish(fetched).map_err(|error| self.blamed(&table, error))?;
                     timing.total = begun.elapsed();
                     timing.setup = timing.total.saturating_sub(timing.parts());
                     return Ok((answer, timing));
@@ -123,11 +131,24 @@ impl Client {
                 Err(Error::Call(CallError::Stale)) => {
                     plans += 1;
                     let pause = replan(plans).ok_or(CallError::Stale)?;
+                    asked = Some(table);
                     sleep(pause).await;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// What an answer's error is. A statement that does not fit the columns may be right where the
+    /// answers told of a newer epoch: the description was old. It is not planned anew: a server
+    /// would learn from requests that only an error brings about that there was one.
+    fn blamed(&self, table: &Table, error: SqlError) -> Error {
+        let of_answers = matches!(error, SqlError::MorePages { .. } | SqlError::Fetched);
+        let kept = self.kept(table.schema.table());
+        if of_answers || kept.is_some_and(|kept| kept.epoch == table.epoch) {
+            return Error::Sql(error);
+        }
+        Error::Changed
     }
 
     async fn fetch(

@@ -65,8 +65,9 @@ fn answer(table: &Table, page_rows: u32, sql: &str, seen: &mut Seen, context: &s
     let indexes = indexes(table, page_rows);
     let meta =
         TableMeta { schema: &table.schema, rows: table.rows.len() as u64, indexes: &indexes };
-    let statement = sql::parse(sql).unwrap_or_else(|error| panic!("{context}: {error}"));
-    let plan = |options| sql::plan(&statement, &Parameters::default(), &meta, &options);
+    let statement = sql::parse(sql, &Parameters::default());
+    let statement = statement.unwrap_or_else(|error| panic!("{context}: {error}"));
+    let plan = |options| sql::plan(&statement, &meta, &options);
     let mut options = Options::default();
     let mut planned = plan(options);
     if let Err(SqlError::NotPrivate(_)) = planned {

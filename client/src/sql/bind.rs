@@ -1,17 +1,18 @@
 //! Names to columns, literals to values: what a [`Statement`] means for one table.
+//!
+//! Done when the answers are in. A server states the columns' types, and may state whatever it
+//! likes: an error from here must not be what keeps a request from being sent.
 
 mod condition;
 mod literal;
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use opaque_pir::table::{Column, ColumnType, Schema};
 
-use opaque_pir::table::{Column, ColumnType, Schema, Value};
-
-use self::literal::typed;
+pub(super) use self::literal::typed;
+use super::normal::{Statement, position};
 use super::predicate::Predicate;
-use super::statement::{Bound, Item, Literal, Name, OrderItem, OrderKey, Statement};
-use super::{OutputColumn, Parameters, SqlError};
+use super::statement::{Item, List, Name, OrderItem, OrderKey};
+use super::{OutputColumn, SqlError};
 
 /// A statement bound to a table.
 #[derive(Debug, Clone)]
@@ -42,167 +43,101 @@ pub(super) struct Order {
 }
 
 /// Binds a statement.
-pub(super) fn bind(
-    statement: &Statement,
-    parameters: &Parameters,
-    schema: &Schema,
-) -> Result<Query, SqlError> {
-    if !statement.table.eq_ignore_ascii_case(schema.table()) {
-        return Err(SqlError::OtherTable {
-            statement: statement.table.clone(),
-            described: schema.table().to_owned(),
-        });
-    }
-    let binder = Binder { schema, parameters, used: RefCell::default() };
-    let output = binder.output(&statement.items)?;
+pub(super) fn bind(statement: &Statement, schema: &Schema) -> Result<Query, SqlError> {
+    let output = output(&statement.list, schema)?;
     let filter = statement.filter.as_ref();
-    let query = Query {
+    Ok(Query {
         distinct: statement.distinct,
-        filter: filter.map(|condition| binder.condition(condition, false)).transpose()?,
-        order: binder.order(statement, &output)?,
-        limit: binder.bound("LIMIT", statement.limit.as_ref())?.and_then(|n| n.try_into().ok()),
-        // SQLite reads a negative LIMIT as none and a negative OFFSET as 0.
-        offset: binder
-            .bound("OFFSET", statement.offset.as_ref())?
-            .and_then(|n| n.try_into().ok())
-            .unwrap_or(0),
+        filter: filter.map(|filter| condition::bind(filter, schema)).transpose()?,
+        order: order(statement, &output, schema)?,
+        limit: statement.limit,
+        offset: statement.offset,
         output,
+    })
+}
+
+/// The column of this name, and its position.
+pub(super) fn column<'a>(schema: &'a Schema, name: &str) -> Result<(usize, &'a Column), SqlError> {
+    schema.column(name).ok_or_else(|| SqlError::UnknownColumn {
+        name: name.to_owned(),
+        table: schema.table().to_owned(),
+        columns: schema.columns().iter().map(|column| column.name.clone()).collect(),
+    })
+}
+
+fn output(list: &List, schema: &Schema) -> Result<Output, SqlError> {
+    let items = match list {
+        List::Count { name } => {
+            let (name, column_type) = (name.clone(), ColumnType::Int);
+            return Ok(Output::Count(OutputColumn { name, column_type }));
+        }
+        List::Columns(items) => items,
     };
-    let used = binder.used.into_inner();
-    match parameters.names().find(|name| !used.contains(*name)) {
-        Some(name) => Err(SqlError::UnusedParameter { name: name.to_owned() }),
-        None => Ok(query),
+    let shown = |(position, column): (usize, &Column), name: Option<&String>| {
+        let name = name.unwrap_or(&column.name).clone();
+        (position, OutputColumn { name, column_type: column.column_type })
+    };
+    let mut columns = Vec::new();
+    for item in items {
+        match item {
+            Item::All => {
+                let all = schema.columns().iter().enumerate();
+                columns.extend(all.map(|column| shown(column, None)));
+            }
+            Item::Column { column: name, alias } => {
+                columns.push(shown(column(schema, &name.text)?, alias.as_ref()));
+            }
+        }
+    }
+    Ok(Output::Columns(columns))
+}
+
+fn order(statement: &Statement, output: &Output, schema: &Schema) -> Result<Vec<Order>, SqlError> {
+    let mut order = Vec::new();
+    for OrderItem { key, descending, nulls_first } in &statement.order {
+        if let Some(column) = order_column(key, &statement.list, output, schema)? {
+            order.push(Order {
+                column,
+                descending: *descending,
+                nulls_first: nulls_first.unwrap_or(!descending),
+            });
+        }
+    }
+    Ok(order)
+}
+
+/// A position, else a name given with AS, else a column, as in SQLite. `None` for the count.
+fn order_column(
+    key: &OrderKey,
+    list: &List,
+    output: &Output,
+    schema: &Schema,
+) -> Result<Option<usize>, SqlError> {
+    match key {
+        OrderKey::Position(written) => match output {
+            Output::Count(_) => position(written, 1).map(|_| None),
+            Output::Columns(columns) => {
+                let position = position(written, columns.len())?;
+                Ok(columns.get(position).map(|(column, _)| *column))
+            }
+        },
+        OrderKey::Name(name) => match list {
+            List::Count { name: count } if count.eq_ignore_ascii_case(&name.text) => Ok(None),
+            List::Count { .. } => Ok(Some(column(schema, &name.text)?.0)),
+            List::Columns(items) => {
+                let named = items.iter().find_map(|item| aliased(item, &name.text)).unwrap_or(name);
+                Ok(Some(column(schema, &named.text)?.0))
+            }
+        },
     }
 }
 
-struct Binder<'a> {
-    schema: &'a Schema,
-    parameters: &'a Parameters,
-    used: RefCell<BTreeSet<String>>,
-}
-
-impl Binder<'_> {
-    fn output(&self, items: &[Item]) -> Result<Output, SqlError> {
-        if let [Item::Count { name }] = items {
-            return Ok(Output::Count(OutputColumn {
-                name: name.clone(),
-                column_type: ColumnType::Int,
-            }));
+/// The column that an item shows under this name.
+fn aliased<'a>(item: &'a Item, name: &str) -> Option<&'a Name> {
+    match item {
+        Item::Column { column, alias: Some(alias) } if alias.eq_ignore_ascii_case(name) => {
+            Some(column)
         }
-        let shown = |(position, column): (usize, &Column), name: Option<&String>| {
-            let name = name.unwrap_or(&column.name).clone();
-            (position, OutputColumn { name, column_type: column.column_type })
-        };
-        let mut columns = Vec::new();
-        for item in items {
-            match item {
-                Item::All => {
-                    let all = self.schema.columns().iter().enumerate();
-                    columns.extend(all.map(|column| shown(column, None)));
-                }
-                Item::Column { column, alias } => {
-                    columns.push(shown(self.column(column)?, alias.as_ref()));
-                }
-                Item::Count { .. } => {
-                    return Err(SqlError::Unsupported {
-                        what: "COUNT(*) beside other columns".to_owned(),
-                        instead: "ask for COUNT(*) alone",
-                    });
-                }
-            }
-        }
-        Ok(Output::Columns(columns))
-    }
-
-    fn order(&self, statement: &Statement, output: &Output) -> Result<Vec<Order>, SqlError> {
-        let mut order = Vec::new();
-        for OrderItem { key, descending, nulls_first } in &statement.order {
-            if let Some(column) = self.order_column(key, &statement.items, output)? {
-                order.push(Order {
-                    column,
-                    descending: *descending,
-                    nulls_first: nulls_first.unwrap_or(!descending),
-                });
-            }
-        }
-        Ok(order)
-    }
-
-    /// A position, else a name given with AS, else a column, as in SQLite. `None` for the count.
-    fn order_column(
-        &self,
-        key: &OrderKey,
-        items: &[Item],
-        output: &Output,
-    ) -> Result<Option<usize>, SqlError> {
-        let columns = match output {
-            Output::Count(_) => [].as_slice(),
-            Output::Columns(columns) => columns,
-        };
-        match key {
-            OrderKey::Position(written) => {
-                let position = written.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
-                match (output, position) {
-                    (Output::Count(_), Some(0)) => return Ok(None),
-                    (Output::Columns(columns), Some(position)) => {
-                        if let Some((column, _)) = columns.get(position) {
-                            return Ok(Some(*column));
-                        }
-                    }
-                    _ => {}
-                }
-                Err(SqlError::Position { position: written.clone(), columns: columns.len().max(1) })
-            }
-            OrderKey::Name(name) => {
-                for item in items {
-                    match item {
-                        Item::Column { column, alias: Some(alias) }
-                            if alias.eq_ignore_ascii_case(&name.text) =>
-                        {
-                            return Ok(Some(self.column(column)?.0));
-                        }
-                        Item::Count { name: count } if count.eq_ignore_ascii_case(&name.text) => {
-                            return Ok(None);
-                        }
-                        Item::Column { .. } | Item::Count { .. } | Item::All => {}
-                    }
-                }
-                Ok(Some(self.column(name)?.0))
-            }
-        }
-    }
-
-    fn bound(&self, clause: &'static str, bound: Option<&Bound>) -> Result<Option<i64>, SqlError> {
-        match bound {
-            None => Ok(None),
-            Some(Bound::Number(number)) => Ok(Some(*number)),
-            Some(Bound::Parameter(name)) => match self.parameter(name)?.parse() {
-                Ok(number) => Ok(Some(number)),
-                Err(_) => Err(SqlError::Bound { clause, text: format!(":{name}") }),
-            },
-        }
-    }
-
-    fn column(&self, name: &Name) -> Result<(usize, &Column), SqlError> {
-        self.schema.column(&name.text).ok_or_else(|| SqlError::UnknownColumn {
-            name: name.text.clone(),
-            table: self.schema.table().to_owned(),
-            columns: self.schema.columns().iter().map(|column| column.name.clone()).collect(),
-        })
-    }
-
-    fn parameter(&self, name: &str) -> Result<&str, SqlError> {
-        self.used.borrow_mut().insert(name.to_owned());
-        self.parameters
-            .value(name)
-            .ok_or_else(|| SqlError::MissingParameter { name: name.to_owned() })
-    }
-
-    fn value(&self, column: &Column, literal: &Literal) -> Result<Value, SqlError> {
-        let given = match literal {
-            Literal::Parameter(name) => Some(self.parameter(name)?),
-            _ => None,
-        };
-        typed(column, literal, given)
+        Item::Column { .. } | Item::All => None,
     }
 }

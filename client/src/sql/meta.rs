@@ -1,9 +1,9 @@
-//! What planning may know: public metadata of the table, and the caller's choices.
+//! What is known of a table, what of it may decide a plan, and the caller's choices.
 
 use opaque_pir::geometry::Geometry;
-use opaque_pir::table::{Role, Schema};
+use opaque_pir::table::{Column, Role, Schema};
 
-/// Public metadata of a table at one epoch.
+/// Public metadata of a table at one epoch, as a server states it.
 #[derive(Debug, Clone, Copy)]
 pub struct TableMeta<'a> {
     /// Its columns.
@@ -40,17 +40,53 @@ impl Default for Options {
     }
 }
 
-impl TableMeta<'_> {
-    pub(super) fn index(&self, column: usize) -> Option<&IndexMeta> {
-        self.indexes.iter().find(|index| index.column == column)
-    }
+/// What may decide, beside the statement, whether and what is sent.
+///
+/// Types, nullability and columns that cannot be searched are left out, so that nothing that decides
+/// can depend on them.
+pub(super) struct PlanInput<'a> {
+    /// The table's name.
+    pub(super) name: &'a str,
+    /// Its rows.
+    pub(super) rows: u64,
+    /// Its KEY and INDEX columns.
+    pub(super) searchable: Vec<SearchableColumn<'a>>,
+}
 
-    /// Pages that hold every row of any value of the indexed column: one for a KEY, since its
-    /// values are unique. Asking for more of them could only find nothing, and the bound is public.
-    pub(super) fn most_pages(&self, index: &IndexMeta) -> u64 {
-        match self.schema.columns().get(index.column).map(|column| column.role) {
-            Some(Role::Key) | None => 1,
-            Some(Role::Index | Role::Payload) => index.geometry.pages_for(0, index.non_null_rows),
+/// A column that lookups can search.
+pub(super) struct SearchableColumn<'a> {
+    pub(super) name: &'a str,
+    pub(super) role: Role,
+    pub(super) non_null_rows: u64,
+    pub(super) geometry: Geometry,
+}
+
+impl<'a> TableMeta<'a> {
+    /// The part of it that may decide.
+    pub(super) fn plan_input(&self) -> PlanInput<'a> {
+        let Self { schema, rows, indexes } = *self;
+        let searchable = indexes.iter().filter_map(|index| {
+            let IndexMeta { column, non_null_rows, geometry } = *index;
+            let Column { name, role, .. } = schema.columns().get(column)?;
+            Some(SearchableColumn { name, role: *role, non_null_rows, geometry })
+        });
+        PlanInput { name: schema.table(), rows, searchable: searchable.collect() }
+    }
+}
+
+impl PlanInput<'_> {
+    pub(super) fn searchable(&self, name: &str) -> Option<&SearchableColumn<'_>> {
+        self.searchable.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+    }
+}
+
+impl SearchableColumn<'_> {
+    /// Pages that hold every row of any value of the column: one for a KEY, since its values are
+    /// unique. Asking for more of them could only find nothing, and the bound is public.
+    pub(super) fn most_pages(&self) -> u64 {
+        match self.role {
+            Role::Key => 1,
+            Role::Index | Role::Payload => self.geometry.pages_for(0, self.non_null_rows),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Text to [`Statement`]. What the grammar lacks is refused here, by name; nothing that the parser
+//! Text to a statement. What the grammar lacks is refused here, by name; nothing that the parser
 //! understood is dropped.
 
 mod condition;
@@ -11,15 +11,25 @@ use sqlparser::dialect::SQLiteDialect;
 use sqlparser::parser::Parser;
 
 use self::condition::{condition, literal, name};
-use super::SqlError;
-use super::statement::{Bound, Item, Literal, OrderItem, OrderKey, Statement};
+use super::normal::{Statement, normalize};
+use super::statement::{Bound, Item, List, Literal, OrderItem, OrderKey, Select as Written};
+use super::{Parameters, SqlError};
 
 /// Most bytes of a statement. The parser nests one level per AND or OR, and dropping what it built
 /// takes stack for each level: this many fit a thread's 2 MiB with room to spare.
 const MAX_BYTES: usize = 32 * 1024;
 
-/// Parses one SELECT statement of the grammar in [the module's documentation](super).
-pub fn parse(sql: &str) -> Result<Statement, SqlError> {
+/// Parses one SELECT statement of the grammar in [the module's documentation](super), with the
+/// values of its placeholders.
+///
+/// # Errors
+/// What the text and the parameters alone show wrong, whatever the table is. Nothing has been sent
+/// then, and need not be.
+pub fn parse(sql: &str, parameters: &Parameters) -> Result<Statement, SqlError> {
+    normalize(written(sql)?, parameters)
+}
+
+fn written(sql: &str) -> Result<Written, SqlError> {
     // Editors write a byte order mark at the beginning of a file.
     let sql = sql.strip_prefix('\u{feff}').unwrap_or(sql);
     if sql.len() > MAX_BYTES {
@@ -49,7 +59,7 @@ fn message(error: &sqlparser::parser::ParserError) -> String {
     }
 }
 
-fn statement(query: &Query) -> Result<Statement, SqlError> {
+fn statement(query: &Query) -> Result<Written, SqlError> {
     let Query {
         with,
         body,
@@ -76,9 +86,9 @@ fn statement(query: &Query) -> Result<Statement, SqlError> {
     };
     let (table, items, filter) = body_of(select)?;
     let (limit, offset) = bounds(limit_clause.as_ref())?;
-    Ok(Statement {
+    Ok(Written {
         distinct: is_distinct(select)?,
-        items: items.iter().map(|item| select_item(item, &table)).collect::<Result<_, _>>()?,
+        list: list(items, &table)?,
         filter: filter.map(|expr| condition(expr, &table)).transpose()?,
         order: order_by.as_ref().map_or(Ok(Vec::new()), |order| order_items(order, &table))?,
         limit,
@@ -186,9 +196,29 @@ fn is_distinct(select: &Select) -> Result<bool, SqlError> {
     }
 }
 
-fn select_item(item: &SelectItem, table: &str) -> Result<Item, SqlError> {
+fn list(items: &[SelectItem], table: &str) -> Result<List, SqlError> {
+    let (mut columns, mut count) = (Vec::new(), None);
+    for item in items {
+        match select_item(item, table)? {
+            Listed::Item(item) => columns.push(item),
+            Listed::Count { name } => count = Some(name),
+        }
+    }
+    match count {
+        None => Ok(List::Columns(columns)),
+        Some(name) if items.len() == 1 => Ok(List::Count { name }),
+        Some(_) => Err(unsupported("COUNT(*) beside other columns", "ask for COUNT(*) alone")),
+    }
+}
+
+enum Listed {
+    Item(Item),
+    Count { name: String },
+}
+
+fn select_item(item: &SelectItem, table: &str) -> Result<Listed, SqlError> {
     let (expr, alias) = match item {
-        SelectItem::Wildcard(_) if item.to_string() == "*" => return Ok(Item::All),
+        SelectItem::Wildcard(_) if item.to_string() == "*" => return Ok(Listed::Item(Item::All)),
         SelectItem::UnnamedExpr(expr) => (expr, None),
         SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.value.clone())),
         SelectItem::Wildcard(_)
@@ -200,7 +230,7 @@ fn select_item(item: &SelectItem, table: &str) -> Result<Item, SqlError> {
     if let Expr::Function(function) = expr {
         let text = function.to_string();
         return if text.eq_ignore_ascii_case("count(*)") {
-            Ok(Item::Count { name: alias.unwrap_or(text) })
+            Ok(Listed::Count { name: alias.unwrap_or(text) })
         } else {
             Err(unsupported(
                 &shortened(function),
@@ -209,7 +239,7 @@ fn select_item(item: &SelectItem, table: &str) -> Result<Item, SqlError> {
         };
     }
     match name(expr, table)? {
-        Some(column) => Ok(Item::Column { column, alias }),
+        Some(column) => Ok(Listed::Item(Item::Column { column, alias })),
         None => Err(unsupported(
             &shortened(expr),
             "the SELECT list is *, COUNT(*) or columns; compute on the answer yourself",

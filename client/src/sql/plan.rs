@@ -1,5 +1,6 @@
-//! What to fetch for a statement. Decided from the statement and public metadata alone, so that the
-//! number and size of the requests tell nothing about the data or the literals.
+//! What to fetch for a statement. Decided from the statement's text, the searchable columns and
+//! numbers of rows alone, so that the number and size of the requests tell nothing about the data or
+//! the literals, whatever else a server states of the table.
 //!
 //! | statement | source |
 //! |---|---|
@@ -11,12 +12,17 @@
 //! | anything else | refused, or a whole public scan where the caller allows one |
 //!
 //! A literal that no value of the column can equal (NULL, or 2.5 for an INT) is looked up all the
-//! same, as a decoy whose result is ignored: a missing lookup would tell that it was there. The
-//! exception is a literal that the column's type has no comparison with (`'warm'` for an INT): the
-//! statement is refused and nothing is sent.
+//! same, as a decoy whose result is ignored: a missing lookup would tell that it was there. So is one
+//! that the column's type has no comparison with (`'warm'` for an INT): a server states the type, and
+//! would learn from the absence of a lookup whether the literal is a number. That the statement is
+//! wrong is found by [`Plan::finish`], when the answers are in.
+//!
+//! `decide` decides; this file turns its decision into values, of which neither number nor size
+//! depends on their type.
 //!
 //! A statement takes at most [`MAX_LOOKUPS`] lookups; what needs more has no private plan.
 
+mod decide;
 mod finish;
 mod search;
 
@@ -24,15 +30,15 @@ use std::collections::HashSet;
 use std::fmt;
 
 use opaque_pir::geometry::Geometry;
-use opaque_pir::table::{ColumnType, Value};
+use opaque_pir::table::{Column, ColumnType, Schema, Value};
 
-use self::search::Search;
-use super::bind::{Output, Query, bind};
+use self::decide::{Decision, Wanted, decide};
+use super::bind::{column, typed};
 use super::error::Refusal;
-use super::meta::IndexMeta;
-use super::predicate::{Predicate, equal_value};
-use super::statement::Statement;
-use super::{Options, Parameters, SqlError, TableMeta};
+use super::normal::{Constant, Statement};
+use super::predicate::equal_value;
+use super::statement::Literal;
+use super::{Options, SqlError, TableMeta};
 
 /// Most lookups of one statement, literals times pages: each costs the cluster a share of a pass over
 /// the column, and its answer stays in memory until the last one is here.
@@ -84,7 +90,8 @@ impl fmt::Debug for Source {
 pub struct Plan {
     source: Source,
     method: Method,
-    query: Query,
+    statement: Statement,
+    schema: Schema,
 }
 
 impl fmt::Debug for Plan {
@@ -124,149 +131,82 @@ impl Plan {
 /// Plans a statement.
 ///
 /// # Errors
-/// When a name, literal or parameter does not fit the table, and [`SqlError::NotPrivate`] when the
-/// statement has no private plan of at most [`MAX_LOOKUPS`] lookups and `options` allow no public scan.
+/// [`SqlError::OtherTable`], and [`SqlError::NotPrivate`] when the statement has no private plan of at
+/// most [`MAX_LOOKUPS`] lookups and `options` allow no public scan. What does not fit the table's
+/// columns is no error yet: [`Plan::finish`] has it.
 pub fn plan(
     statement: &Statement,
-    parameters: &Parameters,
     table: &TableMeta<'_>,
     options: &Options,
 ) -> Result<Plan, SqlError> {
-    let query = bind(statement, parameters, table.schema)?;
-    let (source, method) = match &query.filter {
-        None => unfiltered(&query, table),
-        Some(filter) => filtered(&query, filter, table, options)?,
+    let (input, schema) = (table.plan_input(), table.schema);
+    let decision = decide(statement, &input, options).map_err(|error| explained(error, schema))?;
+    let (source, method) = match decision {
+        Decision::Count(count) => (Source::Count(count), Method::Known(count)),
+        Decision::Scan { rows_below } => (Source::PublicScan { rows_below }, Method::Scan),
+        Decision::Lookups { column: searched, literals, pages, wanted } => {
+            let (position, column) = column(schema, searched.name)?;
+            let Probes { values, counted } = Probes::new(column, &literals);
+            let method = match wanted {
+                Wanted::Rows => Method::Rows { counted, geometry: searched.geometry },
+                Wanted::Matches => Method::Matches { counted },
+                Wanted::Rest => {
+                    // Next to a NULL, `<>` and NOT IN are never true.
+                    let unknown = literals.iter().any(|constant| constant.literal == Literal::Null);
+                    let rows = if unknown { 0 } else { searched.non_null_rows };
+                    Method::Rest { rows, counted }
+                }
+            };
+            (Source::Lookups { column: position, values, pages }, method)
+        }
     };
-    Ok(Plan { source, method, query })
+    Ok(Plan { source, method, statement: statement.clone(), schema: schema.clone() })
 }
 
-fn unfiltered(query: &Query, table: &TableMeta<'_>) -> (Source, Method) {
-    match query.output {
-        Output::Count(_) => known(table.rows),
-        Output::Columns(_) => {
-            let rows_needed = query.limit.map(|limit| limit.saturating_add(query.offset));
-            let in_row_order = query.order.is_empty() && !query.distinct;
-            scan(rows_needed.filter(|_| in_row_order))
+/// The error with the table's own names for its columns. It is one all the same: for its kind alone,
+/// something may be sent instead.
+fn explained(mut error: SqlError, schema: &Schema) -> SqlError {
+    if let SqlError::NotPrivate(Refusal::NotSearchable { columns, .. }) = &mut error {
+        for name in columns {
+            *name = match schema.column(name) {
+                Some((_, column)) => column.name.clone(),
+                None => format!("{name} (no such column)"),
+            };
         }
     }
+    error
 }
 
-fn filtered(
-    query: &Query,
-    filter: &Predicate,
-    table: &TableMeta<'_>,
-    options: &Options,
-) -> Result<(Source, Method), SqlError> {
-    let counts = matches!(query.output, Output::Count(_));
-    if let (Predicate::IsNull { column, negated }, true) = (filter, counts)
-        && let Some(index) = table.index(*column)
-    {
-        return Ok(match negated {
-            true => known(index.non_null_rows),
-            false => known(table.rows.saturating_sub(index.non_null_rows)),
-        });
-    }
-    let planned = Search::of(filter, table).and_then(|search| match search {
-        Search::Matches { index, literals, complete } => {
-            matches(query, table, index, &literals, complete, options)
-        }
-        Search::Rest { index, literals } if counts => rest(table, index, &literals),
-        Search::Rest { .. } => Ok(scan(None)),
-    });
-    match planned {
-        Ok(planned) => Ok(planned),
-        Err(_) if options.allow_public_scan => Ok(scan(None)),
-        Err(refusal) => Err(refusal.into()),
-    }
-}
-
-/// Lookups that bring every row that the filter can accept; when they are `complete` the filter
-/// accepts every row with one of the values.
-fn matches(
-    query: &Query,
-    table: &TableMeta<'_>,
-    index: &IndexMeta,
-    literals: &[&Value],
-    complete: bool,
-    options: &Options,
-) -> Result<(Source, Method), Refusal> {
-    let probes = Probes::new(table, index, literals);
-    let counts = matches!(query.output, Output::Count(_));
-    if counts && complete {
-        // The first page of a value tells how many rows have it.
-        return Ok((probes.source(1)?, Method::Matches { counted: probes.counted }));
-    }
-    let bare = complete && query.order.is_empty() && !query.distinct;
-    let pages = match query.limit {
-        Some(limit) if bare => index.geometry.pages_for(query.offset, limit),
-        _ => u64::from(options.pages.max(1)),
-    };
-    let source = probes.source(pages.min(table.most_pages(index)))?;
-    Ok((source, Method::Rows { counted: probes.counted, geometry: index.geometry }))
-}
-
-/// Lookups that count the rows that `<>` or NOT IN leave out.
-fn rest(
-    table: &TableMeta<'_>,
-    index: &IndexMeta,
-    literals: &[&Value],
-) -> Result<(Source, Method), Refusal> {
-    let probes = Probes::new(table, index, literals);
-    // Next to a NULL, `<>` and NOT IN are never true.
-    let unknown = literals.iter().any(|literal| **literal == Value::Null);
-    let rows = if unknown { 0 } else { index.non_null_rows };
-    Ok((probes.source(1)?, Method::Rest { rows, counted: probes.counted }))
-}
-
-fn known(count: u64) -> (Source, Method) {
-    (Source::Count(count), Method::Known(count))
-}
-
-fn scan(rows_below: Option<u64>) -> (Source, Method) {
-    (Source::PublicScan { rows_below }, Method::Scan)
-}
-
-/// The lookups of a plan, one per literal.
+/// What is looked up, one value per literal.
 struct Probes {
-    column: usize,
     values: Vec<Value>,
     /// Whether the result counts: it is no decoy's, and the first of its value.
     counted: Vec<bool>,
 }
 
 impl Probes {
-    fn new(table: &TableMeta<'_>, index: &IndexMeta, literals: &[&Value]) -> Self {
-        let column_type = table.schema.columns().get(index.column).map(|column| column.column_type);
+    fn new(column: &Column, literals: &[&Constant]) -> Self {
+        let column_type = column.column_type;
         let (mut values, mut counted) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
-        for literal in literals {
-            let value = column_type.and_then(|column_type| equal_value(column_type, literal));
+        for constant in literals {
+            let typed = typed(column, constant).ok();
+            let value = typed.and_then(|typed| equal_value(column_type, &typed));
             counted.push(value.as_ref().is_some_and(|value| seen.insert(value.search_key())));
             values.push(value.unwrap_or_else(|| decoy(column_type)));
         }
-        Self { column: index.column, values, counted }
-    }
-
-    /// Lookups of the first `pages` pages of each value. Refused by numbers that the cluster would
-    /// see anyway, so that a refusal tells nothing about values.
-    fn source(&self, pages: u64) -> Result<Source, Refusal> {
-        let literals = self.values.len() as u64;
-        let lookups = literals.saturating_mul(pages);
-        let refusal = Refusal::TooManyLookups { lookups, literals, pages };
-        let pages = u32::try_from(pages).ok().filter(|_| lookups <= MAX_LOOKUPS).ok_or(refusal)?;
-        Ok(Source::Lookups { column: self.column, values: self.values.clone(), pages })
+        Self { values, counted }
     }
 }
 
 /// Some value of the type: what it finds is ignored.
-fn decoy(column_type: Option<ColumnType>) -> Value {
+fn decoy(column_type: ColumnType) -> Value {
     match column_type {
-        Some(ColumnType::Int) => Value::Int(0),
-        Some(ColumnType::Real) => Value::Real(0.0),
-        Some(ColumnType::Text) => Value::Text(String::new()),
-        Some(ColumnType::Json) => Value::Json("null".to_owned()),
-        Some(ColumnType::Bool) => Value::Bool(false),
-        Some(ColumnType::Timestamp) => Value::Timestamp(0),
-        None => Value::Null,
+        ColumnType::Int => Value::Int(0),
+        ColumnType::Real => Value::Real(0.0),
+        ColumnType::Text => Value::Text(String::new()),
+        ColumnType::Json => Value::Json("null".to_owned()),
+        ColumnType::Bool => Value::Bool(false),
+        ColumnType::Timestamp => Value::Timestamp(0),
     }
 }

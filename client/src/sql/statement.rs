@@ -1,29 +1,35 @@
-//! A parsed statement: the closed grammar as types, before names and literals have a meaning.
+//! A statement as it is written: the closed grammar as types.
 
 use std::fmt;
 
-/// A parsed SELECT statement. `Debug` shows its table only: literals are private.
-#[derive(Clone, PartialEq)]
-pub struct Statement {
+/// A SELECT statement.
+pub(super) struct Select {
     pub(super) table: String,
     pub(super) distinct: bool,
-    pub(super) items: Vec<Item>,
+    pub(super) list: List,
     pub(super) filter: Option<Condition>,
     pub(super) order: Vec<OrderItem>,
     pub(super) limit: Option<Bound>,
     pub(super) offset: Option<Bound>,
 }
 
-impl Statement {
-    /// The table it reads, as written.
-    pub fn table(&self) -> &str {
-        &self.table
-    }
+/// The SELECT list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum List {
+    /// `COUNT(*)`, with the name that it has in the answer.
+    Count {
+        name: String,
+    },
+    Columns(Vec<Item>),
 }
 
-impl fmt::Debug for Statement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Statement").field("table", &self.table).finish_non_exhaustive()
+impl List {
+    /// Columns of the answer, where the text tells: `*` stands for any number.
+    pub(super) fn columns(&self) -> Option<usize> {
+        match self {
+            Self::Count { .. } => Some(1),
+            Self::Columns(items) => (!items.contains(&Item::All)).then_some(items.len()),
+        }
     }
 }
 
@@ -31,14 +37,7 @@ impl fmt::Debug for Statement {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Item {
     All,
-    /// `COUNT(*)`, with the name that it has in the answer.
-    Count {
-        name: String,
-    },
-    Column {
-        column: Name,
-        alias: Option<String>,
-    },
+    Column { column: Name, alias: Option<String> },
 }
 
 /// A name that should be a column's.

@@ -3,11 +3,14 @@
 mod errors;
 mod finish;
 mod planning;
+mod schemas;
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
 
-use super::{IndexMeta, Options, Parameters, Plan, SqlError, TableMeta, parse, plan};
+use super::{
+    Fetched, Found, IndexMeta, Options, Parameters, Plan, Source, SqlError, TableMeta, parse, plan,
+};
 
 /// A table with one column of each type; `city` is a KEY, `sky` and `temp` are indexed. 1000 rows,
 /// of which 900 have a sky and 800 a temp; 10 rows per page.
@@ -42,9 +45,18 @@ fn planned_with(
     let meta = TableMeta { schema: &schema, rows: 1000, indexes: &indexes };
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let parameters: Parameters = parameters.iter().map(owned).collect();
-    plan(&parse(sql)?, &parameters, &meta, &options)
+    plan(&parse(sql, &parameters)?, &meta, &options)
 }
 
 fn planned(sql: &str) -> Result<Plan, SqlError> {
     planned_with(sql, &[], Options::default())
+}
+
+/// What a table without rows brings.
+fn nothing(source: &Source) -> Fetched {
+    match source {
+        Source::Count(_) => Fetched::Nothing,
+        Source::Lookups { values, .. } => Fetched::Lookups(vec![Found::default(); values.len()]),
+        Source::PublicScan { .. } => Fetched::Rows(Vec::new()),
+    }
 }

@@ -102,9 +102,9 @@ async fn ask(client: &Client, sql: &str, plan: Options) -> Result<ResultSet, Err
 
 /// How the statement is answered.
 async fn planned(client: &Client, sql: &str, options: Options) -> Way {
-    let statement = sql::parse(sql).unwrap();
+    let statement = sql::parse(sql, &Parameters::default()).unwrap();
     let table = client.describe(statement.table()).await.unwrap();
-    let plan = sql::plan(&statement, &Parameters::default(), &table.meta(), &options).unwrap();
+    let plan = sql::plan(&statement, &table.meta(), &options).unwrap();
     match plan.source() {
         Source::Count(_) => Way::Count,
         Source::Lookups { .. } => Way::Lookups,

@@ -72,6 +72,21 @@ async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
     assert_eq!(answer, [[int(2)]]);
 }
 
+/// The client's description is the old one. Nothing is sent to find out whether that or the statement
+/// is wrong: the next run starts from a new description.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_for_columns_that_came_meanwhile_is_to_be_run_again() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.load(SCHEMA, &csv(1));
+    let client = cluster.client();
+    assert_eq!(rows(&client, THREE).await, three(1));
+    cluster.load("CREATE TABLE prices (item TEXT KEY, cost INT)", "item,cost\nitem1,7\n");
+    let cost = "SELECT cost FROM prices WHERE item = 'item1'";
+    let error = query(&client, cost).await.unwrap_err();
+    assert!(error.to_string().contains("the table changed"), "{error}");
+    assert_eq!(rows(&client, cost).await, [[int(7)]]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_killed_during_a_load_leaves_the_old_epoch() {
     let mut cluster = Cluster::start(&["--no-restart"]).await;

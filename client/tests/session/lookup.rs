@@ -22,7 +22,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tracing::level_filters::LevelFilter;
 
 /// An answer that is right in every outward respect, and whose buckets decrypt to nothing valid.
-fn spoiled(kind: Kind, lookups: u16) -> Reply {
+pub(crate) fn spoiled(kind: Kind, lookups: u16) -> Reply {
     let geometry = Geometry::new(4096, 2048, 1).unwrap();
     let of_lookups = usize::from(lookups);
     let partial = Partial {
@@ -62,7 +62,7 @@ fn modes() -> [(KeyMode, Kind); 2] {
     [(KeyMode::Inline, INLINE), (KeyMode::Registered, Kind::Registered)]
 }
 
-const INLINE: Kind = Kind::Inline(Variant::Two);
+pub(crate) const INLINE: Kind = Kind::Inline(Variant::Two);
 
 /// Public parts are fetched once for all lookups of an index, and by another process not at all.
 #[tokio::test]

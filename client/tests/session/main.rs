@@ -8,6 +8,7 @@
 mod fake;
 mod lookup;
 mod scan;
+mod types;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

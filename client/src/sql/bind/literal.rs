@@ -3,19 +3,17 @@
 use opaque_pir::table::{Column, ColumnType, Value};
 
 use crate::sql::SqlError;
+use crate::sql::normal::Constant;
 use crate::sql::statement::Literal;
 
-/// Types a literal by the column that it is compared with; `given` is a parameter's text.
+/// Types a literal by the column that it is compared with.
 ///
 /// The result is of the column's type, except that an INT or REAL column may get either kind of
 /// number, which [`compare`](crate::sql::predicate::compare) compares exactly. As in SQLite, text
 /// that reads as a number is one for a numeric column, and TRUE and FALSE are 1 and 0.
-pub(super) fn typed(
-    column: &Column,
-    literal: &Literal,
-    given: Option<&str>,
-) -> Result<Value, SqlError> {
-    let text = match (literal, given) {
+pub(in crate::sql) fn typed(column: &Column, constant: &Constant) -> Result<Value, SqlError> {
+    let Constant { literal, given } = constant;
+    let text = match (literal, given.as_deref()) {
         (_, Some(given)) => Some(given),
         (Literal::Text(text), None) => Some(text.as_str()),
         _ => None,

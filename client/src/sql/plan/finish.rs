@@ -7,7 +7,7 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::table::Value;
 
 use super::{Method, Plan};
-use crate::sql::bind::{Order, Output, Query};
+use crate::sql::bind::{Order, Output, Query, bind};
 use crate::sql::predicate::compare;
 use crate::sql::{Fetched, Found, ResultSet, SqlError};
 
@@ -18,10 +18,10 @@ impl Plan {
     /// fetched.
     ///
     /// # Errors
-    /// [`SqlError::MorePages`] when the pages fetched do not hold every row that an exact answer
+    /// When a name, literal or position does not fit the table's columns; [`SqlError::MorePages`] when the pages fetched do not hold every row that an exact answer
     /// needs; [`SqlError::Fetched`] when `fetched` is not what the source asks for.
     pub fn finish(&self, fetched: Fetched) -> Result<ResultSet, SqlError> {
-        let query = &self.query;
+        let query = &bind(&self.statement, &self.schema)?;
         match (&self.method, fetched) {
             (Method::Known(count), Fetched::Nothing) => Ok(count_answer(query, *count)),
             (Method::Matches { counted }, Fetched::Lookups(found)) => {

@@ -1,12 +1,22 @@
 //! The texts of errors: what happened, then what to do. The golden file lists statements, each with
-//! its error below; `UPDATE_GOLDEN=1 cargo test` writes it anew.
+//! what is sent for it, where something is, and its error below; `UPDATE_GOLDEN=1 cargo test` writes
+//! it anew.
 
-use super::super::Options;
-use super::planned_with;
+use super::super::{Options, Source};
+use super::{nothing, planned_with};
 
 #[track_caller]
 fn text(sql: &str, parameters: &[(&str, &str)]) -> String {
-    planned_with(sql, parameters, Options::default()).unwrap_err().to_string()
+    let plan = match planned_with(sql, parameters, Options::default()) {
+        Ok(plan) => plan,
+        Err(error) => return error.to_string(),
+    };
+    let error = plan.finish(nothing(plan.source())).unwrap_err();
+    match plan.source() {
+        Source::Count(_) => error.to_string(),
+        Source::Lookups { values, .. } => format!("(after lookups: {})\n{error}", values.len()),
+        Source::PublicScan { .. } => format!("(after a public scan)\n{error}"),
+    }
 }
 
 #[test]

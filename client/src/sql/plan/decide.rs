@@ -1,0 +1,130 @@
+//! Whether and what is sent for a statement: the one place that decides it.
+//!
+//! The arguments hold all that may decide: the statement, untyped, [`PlanInput`] and the caller's
+//! options. What else a server states of a table (types, whether a column may be NULL, columns that
+//! cannot be searched) cannot be reached from here. Otherwise a server could state it so that a
+//! request, or its absence, tells something of a literal that is not looked up.
+
+use crate::sql::error::Refusal;
+use crate::sql::meta::{PlanInput, SearchableColumn};
+use crate::sql::normal::{Constant, Filter, Statement};
+use crate::sql::{Options, SqlError};
+
+use super::MAX_LOOKUPS;
+use super::search::Search;
+
+/// What is sent.
+pub(super) enum Decision<'a> {
+    /// Nothing: this is the count.
+    Count(u64),
+    /// `pages` lookups of each literal.
+    Lookups {
+        column: &'a SearchableColumn<'a>,
+        literals: Vec<&'a Constant>,
+        pages: u32,
+        wanted: Wanted,
+    },
+    /// A public scan, of the rows below this number alone where there is one.
+    Scan { rows_below: Option<u64> },
+}
+
+/// What the answer is made of.
+pub(super) enum Wanted {
+    /// The rows that were found.
+    Rows,
+    /// The number of rows that were found.
+    Matches,
+    /// The number of rows that are not NULL in the column, less those that were found.
+    Rest,
+}
+
+pub(super) fn decide<'a>(
+    statement: &'a Statement,
+    table: &'a PlanInput<'a>,
+    options: &Options,
+) -> Result<Decision<'a>, SqlError> {
+    if !statement.table.eq_ignore_ascii_case(table.name) {
+        return Err(SqlError::OtherTable {
+            statement: statement.table.clone(),
+            described: table.name.to_owned(),
+        });
+    }
+    match &statement.filter {
+        None => Ok(unfiltered(statement, table)),
+        Some(filter) => filtered(statement, filter, table, options),
+    }
+}
+
+fn unfiltered<'a>(statement: &Statement, table: &PlanInput<'_>) -> Decision<'a> {
+    if statement.counts() {
+        return Decision::Count(table.rows);
+    }
+    let rows_needed = statement.limit.map(|limit| limit.saturating_add(statement.offset));
+    let in_row_order = statement.order.is_empty() && !statement.distinct;
+    Decision::Scan { rows_below: rows_needed.filter(|_| in_row_order) }
+}
+
+fn filtered<'a>(
+    statement: &'a Statement,
+    filter: &'a Filter,
+    table: &'a PlanInput<'a>,
+    options: &Options,
+) -> Result<Decision<'a>, SqlError> {
+    let counts = statement.counts();
+    if let (Filter::IsNull { column, negated }, true) = (filter, counts)
+        && let Some(column) = table.searchable(column)
+    {
+        return Ok(Decision::Count(match negated {
+            true => column.non_null_rows,
+            false => table.rows.saturating_sub(column.non_null_rows),
+        }));
+    }
+    let decided = Search::of(filter, table).and_then(|search| match search {
+        // The first page of a value tells how many rows have it.
+        Search::Matches { column, literals, complete: true } if counts => {
+            lookups(column, literals, 1, Wanted::Matches)
+        }
+        Search::Matches { column, literals, complete } => {
+            let pages = pages(statement, column, complete, options);
+            lookups(column, literals, pages, Wanted::Rows)
+        }
+        Search::Rest { column, literals } if counts => lookups(column, literals, 1, Wanted::Rest),
+        Search::Rest { .. } => Ok(Decision::Scan { rows_below: None }),
+    });
+    match decided {
+        Ok(decision) => Ok(decision),
+        Err(_) if options.allow_public_scan => Ok(Decision::Scan { rows_below: None }),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Pages of each value; when the lookups are `complete` the condition accepts every row with one of
+/// the values.
+fn pages(
+    statement: &Statement,
+    column: &SearchableColumn<'_>,
+    complete: bool,
+    options: &Options,
+) -> u64 {
+    let bare = complete && statement.order.is_empty() && !statement.distinct;
+    let pages = match statement.limit {
+        Some(limit) if bare => column.geometry.pages_for(statement.offset, limit),
+        _ => u64::from(options.pages.max(1)),
+    };
+    pages.min(column.most_pages())
+}
+
+/// Refused by numbers that the cluster would see anyway, so that a refusal tells nothing about
+/// values.
+fn lookups<'a>(
+    column: &'a SearchableColumn<'a>,
+    literals: Vec<&'a Constant>,
+    pages: u64,
+    wanted: Wanted,
+) -> Result<Decision<'a>, Refusal> {
+    let number = literals.len() as u64;
+    let lookups = number.saturating_mul(pages);
+    let refusal = Refusal::TooManyLookups { lookups, literals: number, pages };
+    let pages = u32::try_from(pages).ok().filter(|_| lookups <= MAX_LOOKUPS).ok_or(refusal)?;
+    Ok(Decision::Lookups { column, literals, pages, wanted })
+}
