@@ -1,8 +1,8 @@
 //! A query from SQL to answer: describe, plan, fetch, finish.
 //!
 //! **Guarantees.** What is sent depends on the statement's text and on public metadata: table,
-//! searched column, its shape and numbers of rows ([`crate::sql::plan()`]). Failures are repeated by kind alone ([`crate::session`]).
-//! Nothing is decrypted before the last request of a statement is answered: neither whether a
+//! searched column, its shape and numbers of rows ([`crate::sql::plan()`]). Failures are repeated by
+//! kind alone ([`crate::session`]). Nothing is decrypted before the last request of a statement is answered: neither whether a
 //! request comes nor when can depend on what an answer holds. An answer that fails its check then
 //! ends the query.
 
@@ -107,7 +107,7 @@ impl Client {
                 Some(table) => table,
                 None => self.describe(statement.table()).await?,
             };
-            // What was planned for other columns is not sent a second time for these.
+            // Sent again under other columns, a statement would show how they change its plan.
             if asked.as_ref().is_some_and(|asked| asked.schema != table.schema) {
                 return Err(Error::Changed);
             }
@@ -139,9 +139,9 @@ impl Client {
         }
     }
 
-    /// What an answer's error is. A statement that does not fit the columns may be right where the
-    /// answers told of a newer epoch: the description was old. It is not planned anew: a server
-    /// would learn from requests that only an error brings about that there was one.
+    /// The error to report where the answers make no result. If they told of a newer epoch, the
+    /// description was old, and the statement may fit the table as it is now. It is not planned
+    /// anew: a server would see in the further requests that there was an error.
     fn blamed(&self, table: &Table, error: SqlError) -> Error {
         let of_answers = matches!(error, SqlError::MorePages { .. } | SqlError::Fetched);
         let kept = self.kept(table.schema.table());

@@ -163,8 +163,8 @@ pub fn plan(
     Ok(Plan { source, method, statement: statement.clone(), schema: schema.clone() })
 }
 
-/// The error with the table's own names for its columns. It is one all the same: for its kind alone,
-/// something may be sent instead.
+/// The error with the table's own names for its columns. Its kind stays: a caller may answer it with
+/// another statement or a public scan.
 fn explained(mut error: SqlError, schema: &Schema) -> SqlError {
     if let SqlError::NotPrivate(Refusal::NotSearchable { columns, .. }) = &mut error {
         for name in columns {
