@@ -90,7 +90,10 @@ mod tests {
     fn given(column_type: ColumnType, text: &str) -> Result<Value, SqlError> {
         let column =
             Column { name: "c".to_owned(), column_type, role: Role::Payload, nullable: true };
-        typed(&column, &Literal::Parameter("p".to_owned()), Some(text))
+        typed(
+            &column,
+            &Constant { literal: Literal::Parameter("p".to_owned()), given: Some(text.to_owned()) },
+        )
     }
 
     /// A value as an answer in CSV has it, without the header.

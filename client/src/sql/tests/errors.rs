@@ -2,7 +2,7 @@
 //! what is sent for it, where something is, and its error below; `UPDATE_GOLDEN=1 cargo test` writes
 //! it anew.
 
-use super::super::{Options, Source};
+use super::super::{Options, Parameters, Source};
 use super::{nothing, planned_with};
 
 #[track_caller]
@@ -42,9 +42,10 @@ fn golden() {
 #[test]
 fn a_byte_order_mark_before_a_statement_is_not_part_of_it() {
     let sql = "SELECT sky FROM weather WHERE city = 'Oslo';\n";
-    let plain = crate::sql::parse(sql).unwrap();
-    assert_eq!(crate::sql::parse(&format!("\u{feff}{sql}")), Ok(plain));
-    assert!(crate::sql::parse(&format!(" \u{feff}{sql}")).is_err(), "only at the beginning");
+    let parse = |sql: &str| crate::sql::parse(sql, &Parameters::default());
+    let plain = parse(sql).unwrap();
+    assert_eq!(parse(&format!("\u{feff}{sql}")), Ok(plain));
+    assert!(parse(&format!(" \u{feff}{sql}")).is_err(), "only at the beginning");
 }
 
 #[test]
