@@ -118,7 +118,7 @@ impl Cli {
             Command::Dev(arguments) => Ok(dev::run(arguments, Connection::home()?).await?),
             Command::Status(arguments) => status::run(&connection, &arguments).await,
             Command::Load(arguments) => load::run(&connection.client()?, arguments).await,
-            Command::Query(arguments) => query::run(&connection.client()?, arguments).await,
+            Command::Query(arguments) => query::run(connection.client()?, arguments).await,
             Command::Tables => tables::list(&connection.client()?).await,
             Command::Describe(name) => tables::describe(&connection.client()?, &name).await,
             Command::Epochs(name) => tables::epochs(&connection.client()?, &name).await,
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn query_takes_every_flag_of_its_help() {
-        let line = "opaque query --format csv --null NA --timing --pages 3 --allow-public-scan \
+        let line = "opaque query --format csv --null NA --timing --pages 3 --allow-public-scan --scan-mib 9 \
                     --param a=1 --param b=x=y --cluster https://a:1,https://b:2 -";
         assert!(Cli::try_parse_from(line.split_whitespace()).is_ok());
         for bad in ["opaque query --pages 0 x", "opaque query --param a x", "opaque query"] {

@@ -27,7 +27,7 @@ use crate::{
     index_keys::IndexKeys,
     lookup::{LookupError, Seeds},
     profile::{Home, KeyMode, NodeUrl, Profile, parse_endpoints},
-    public_parts::PublicParts,
+    public_parts::checked,
     salts,
     session::{CallError, NodeClient, Session},
 };
@@ -54,8 +54,6 @@ pub struct ClientConfig {
     pub keys: KeyMode,
     /// Directory of registered secret keys; made on first use.
     pub keys_dir: PathBuf,
-    /// Directory of inline keys' public parts; made on first use.
-    pub public_dir: PathBuf,
     /// Time that one call may take, failover included.
     pub deadline: Duration,
 }
@@ -97,7 +95,6 @@ impl ClientConfig {
             credentials: Credentials::default(),
             keys: KeyMode::default(),
             keys_dir: home.keys_dir(),
-            public_dir: home.public_dir(),
             deadline: DEADLINE,
         }
     }
@@ -191,6 +188,7 @@ pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// Inline keys of an index, and what they were made of.
 struct KeptKeys {
+    seed: IndexSeed,
     of: InlineMeta,
     keys: Arc<IndexKeys>,
 }
@@ -201,8 +199,9 @@ pub struct Client {
     config: ClientConfig,
     #[cfg(feature = "registered")]
     registered: Mutex<Option<Arc<Registered>>>,
-    /// Inline keys of the indexes that were asked.
-    inline: Mutex<HashMap<IndexSeed, KeptKeys>>,
+    /// Inline keys of the indexes that were asked, by table and column: those of the last description
+    /// alone, so that a server that states another one and then the first again sees both fetched.
+    inline: Mutex<HashMap<(String, u32), KeptKeys>>,
     /// Whose salts are remembered.
     cluster: salts::Cluster,
     tables: Mutex<HashMap<String, Arc<Table>>>,
@@ -326,6 +325,11 @@ impl Client {
         &self.session
     }
 
+    /// Closes every connection and returns once the close has been sent.
+    pub(crate) async fn close(self) {
+        self.session.close().await;
+    }
+
     pub(crate) fn deadline(&self) -> Duration {
         self.config.deadline
     }
@@ -361,7 +365,7 @@ impl Client {
         }
     }
 
-    /// Inline keys of one index: kept from before, else with public parts from files or a node.
+    /// Inline keys of one index: kept from before, else with public parts from a node.
     async fn inline_keys(
         &self,
         table: &Arc<Table>,
@@ -372,35 +376,24 @@ impl Client {
         let seed = table.seed(column).ok_or(LookupError::NoIndex)?;
         let inline = || self.inline.lock().unwrap_or_else(PoisonError::into_inner);
         // A node may have described the table wrongly once: not for ever, for one that describes it right.
-        if let Some(kept) = inline().get(&seed)
+        let index = (table.schema.table().to_ascii_lowercase(), number);
+        if let Some(kept) = inline().get(&index)
+            && kept.seed == seed
             && kept.of == meta
         {
             return Ok((Arc::clone(&kept.keys), 0));
         }
-        let files = PublicParts::new(self.config.public_dir.clone());
-        let digests = meta.public_parts.clone();
-        let find = {
-            let (files, digests) = (files.clone(), digests.clone());
-            move || files.find(&digests)
-        };
-        let mut fetched = 0;
-        let parts = match spawn_blocking(find).await.map_err(|_| Error::Worker)? {
-            Some(parts) => parts,
-            None => {
-                let parts = self.session.public_parts(self.config.deadline, table, number).await?;
-                fetched = parts.iter().map(|part| part.len() as u64).sum();
-                let accept = move || files.accept(&digests, &parts);
-                let accepted = spawn_blocking(accept).await.map_err(|_| Error::Worker)?;
-                accepted.ok_or(CallError::Answer("a public part is not the one described"))?
-            }
-        };
+        let parts = self.session.public_parts(self.config.deadline, table, number).await?;
+        let fetched = parts.iter().map(|part| part.len() as u64).sum();
+        let parts = checked(&meta.public_parts, &parts)
+            .ok_or(CallError::Answer("a public part is not the one described"))?;
         let expand = move || IndexKeys::inline(&seed, meta.variant, parts);
         let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);
         let mut all = inline();
         if all.len() >= INLINE_KEPT {
             all.clear();
         }
-        all.insert(seed, KeptKeys { of: meta, keys: Arc::clone(&keys) });
+        all.insert(index, KeptKeys { seed, of: meta, keys: Arc::clone(&keys) });
         Ok((keys, fetched))
     }
 

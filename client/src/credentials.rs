@@ -103,7 +103,7 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
     }
 }
 
-pub(crate) fn holds_certificate(pem: &[u8]) -> bool {
+fn holds_certificate(pem: &[u8]) -> bool {
     CertificateDer::from_pem_slice(pem).is_ok()
 }
 

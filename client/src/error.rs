@@ -77,6 +77,12 @@ pub enum Error {
     /// A public scan brought something else than the table's rows.
     #[error("the answer failed its check: {0}")]
     Scan(&'static str),
+    /// A public scan brought more than the client takes.
+    #[error("the public scan brings more rows than fit into {mib} MiB")]
+    ScanTooLarge {
+        /// [`crate::QueryOptions::scan_mib`].
+        mib: u32,
+    },
     /// The schema file is wrong.
     #[error("{}: {source}", path.display())]
     Ddl {
@@ -146,6 +152,11 @@ impl Error {
             Self::Lookup(_) | Self::Scan(_) => Some(
                 "nothing of the answer was used; if it happens again, the cluster serves damaged \
                  data: see `opaque status` and the nodes' logs"
+                    .to_owned(),
+            ),
+            Self::ScanTooLarge { .. } => Some(
+                "--scan-mib sets another limit; LIMIT without WHERE brings fewer rows, and `=` or IN on \
+                 a KEY or INDEX column needs no scan"
                     .to_owned(),
             ),
             // Only these two say that the cluster has decided, or never will.

@@ -1,10 +1,12 @@
-//! A query from SQL to answer: describe, plan, fetch, finish.
+//! A query from SQL to answer: describe, plan, fetch, open, finish.
 //!
 //! **Guarantees.** What is sent depends on the statement's text and on public metadata: table,
-//! searched column, its shape and numbers of rows ([`crate::sql::plan()`]). Failures are repeated by
-//! kind alone ([`crate::session`]). Nothing is decrypted before the last request of a statement is answered: neither whether a
-//! request comes nor when can depend on what an answer holds. An answer that fails its check then
-//! ends the query.
+//! searched column, its shape and numbers of rows ([`crate::sql::plan()`]); for a public scan, the
+//! number of buckets. Failures are repeated by kind alone ([`crate::session`]). Nothing is decrypted
+//! before the last request of a statement is answered: neither whether a request comes nor when can
+//! depend on what an answer holds. An answer that fails its check then ends the query.
+//! [`Client::query_and_close`] also closes the connections before it decrypts, so that their end
+//! tells no more than the requests do.
 
 use std::{
     collections::HashSet,
@@ -16,7 +18,7 @@ use opaque_pir::{
     codec::answer_bytes,
     table::{Value, decode_row},
 };
-use opaque_proto::v1::{LookupHeader, ScanRequest};
+use opaque_proto::v1::{LookupHeader, ScanRequest, ScannedRow};
 use tokio::{task::spawn_blocking, time::sleep};
 use zeroize::Zeroizing;
 
@@ -28,11 +30,12 @@ use crate::{
     lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError, Sealed},
     session::{
         CallError,
-        calls::{Lookup, ScanBound},
+        calls::{Lookup, ScanBound, ScanMemory},
         retry::replan,
     },
     sql::{
-        self, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source, SqlError,
+        self, Fetched, Found, IndexMeta, Kept, Options, Parameters, Plan, ResultSet, Source,
+        SqlError,
     },
 };
 
@@ -40,14 +43,28 @@ use crate::{
 const PAGE_BUCKETS: u32 = 1024;
 
 /// What the caller chose for one query.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct QueryOptions {
     /// Pages, and whether a public scan may answer.
     pub plan: Options,
     /// Values of `:name` placeholders.
     pub parameters: Parameters,
+    /// MiB of memory for the rows that a public scan brings; one that brings more fails.
+    pub scan_mib: u32,
     /// Told about a public scan's progress.
     pub on_event: Option<OnEvent>,
+}
+
+impl QueryOptions {
+    /// [`Self::scan_mib`] unless something else is chosen.
+    pub const SCAN_MIB: u32 = 1024;
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        let (plan, parameters) = (Options::default(), Parameters::default());
+        Self { plan, parameters, scan_mib: Self::SCAN_MIB, on_event: None }
+    }
 }
 
 /// What a query cost.
@@ -61,8 +78,8 @@ pub struct Timing {
     pub bytes_up: u64,
     /// Bytes of answers, or of scanned rows.
     pub bytes_down: u64,
-    /// Bytes that were exchanged first, once: public parts of inline keys, or evaluation keys of
-    /// registered ones; 0 when they were known.
+    /// Bytes that were exchanged first: public parts of inline keys, once for each [`Client`] and
+    /// index, or evaluation keys of registered ones; 0 when they were known.
     pub keys_bytes: u64,
     /// Description of the table, plan, connection and keys.
     pub setup: Duration,
@@ -90,12 +107,37 @@ impl Timing {
 }
 
 impl Client {
-    /// Answers one statement.
+    /// Answers one statement and keeps the connections for the next one. When that one comes may then
+    /// tell what became of this one: [`Client::query_and_close`] is for a single statement.
+    ///
+    /// # Errors
+    /// The statement is refused, the cluster does not answer, or an answer fails its check.
     pub async fn query(
         &self,
         sql: &str,
         options: &QueryOptions,
     ) -> Result<(ResultSet, Timing), Error> {
+        self.gather(sql, options).await?.open().await
+    }
+
+    /// Answers one statement. Every connection is closed, and the close sent, once all answers are
+    /// here and before the first of them is opened: the moment tells nothing of what they hold, and
+    /// nothing that the caller does with the answer can put it off.
+    ///
+    /// # Errors
+    /// Those of [`Client::query`].
+    pub async fn query_and_close(
+        self,
+        sql: &str,
+        options: &QueryOptions,
+    ) -> Result<(ResultSet, Timing), Error> {
+        let gathered = self.gather(sql, options).await;
+        self.close().await;
+        gathered?.open().await
+    }
+
+    /// Sends every request of a statement, and opens no answer.
+    async fn gather(&self, sql: &str, options: &QueryOptions) -> Result<Gathered, Error> {
         let begun = Instant::now();
         let statement = sql::parse(sql, &options.parameters)?;
         let mut kept = self.kept(statement.table());
@@ -120,13 +162,11 @@ impl Client {
             }
             let plan = plan?;
             let mut timing = Timing::default();
-            match self.fetch(&table, plan.source(), options, &mut timing).await {
-                Ok(fetched) => {
-                    let answer =
-                        plan.finish(fetched).map_err(|error| self.blamed(&table, error))?;
-                    timing.total = begun.elapsed();
-                    timing.setup = timing.total.saturating_sub(timing.parts());
-                    return Ok((answer, timing));
+            match self.fetch(&table, &plan, options, &mut timing).await {
+                Ok(answers) => {
+                    let is_current =
+                        self.kept(statement.table()).is_some_and(|kept| kept.epoch == table.epoch);
+                    return Ok(Gathered { plan, answers, timing, begun, is_current });
                 }
                 Err(Error::Call(CallError::Stale)) => {
                     plans += 1;
@@ -139,34 +179,21 @@ impl Client {
         }
     }
 
-    /// The error to report where the answers make no result. If they told of a newer epoch, the
-    /// description was old, and the statement may fit the table as it is now. It is not planned
-    /// anew: a server would see in the further requests that there was an error.
-    fn blamed(&self, table: &Table, error: SqlError) -> Error {
-        let of_answers = matches!(error, SqlError::MorePages { .. } | SqlError::Fetched);
-        let kept = self.kept(table.schema.table());
-        if of_answers || kept.is_some_and(|kept| kept.epoch == table.epoch) {
-            return Error::Sql(error);
-        }
-        Error::Changed
-    }
-
     async fn fetch(
         &self,
         table: &Arc<Table>,
-        source: &Source,
+        plan: &Plan,
         options: &QueryOptions,
         timing: &mut Timing,
-    ) -> Result<Fetched, Error> {
-        match source {
-            Source::Count(_) => Ok(Fetched::Nothing),
+    ) -> Result<Answers, Error> {
+        match plan.source() {
+            Source::Count(_) => Ok(Answers::Open(Fetched::Nothing)),
             Source::Lookups { column, values, pages } => {
-                let found = self.look_up(table, *column, values, *pages, timing).await?;
-                Ok(Fetched::Lookups(found))
+                self.look_up(table, *column, values, *pages, timing).await
             }
             Source::PublicScan { rows_below } => {
-                let rows = self.scan(table, *rows_below, options, timing).await?;
-                Ok(Fetched::Rows(rows))
+                let kept = self.scan(table, plan, *rows_below, options, timing).await?;
+                Ok(Answers::Open(Fetched::Rows(kept)))
             }
         }
     }
@@ -178,9 +205,9 @@ impl Client {
         values: &[Value],
         pages: u32,
         timing: &mut Timing,
-    ) -> Result<Vec<Found>, Error> {
+    ) -> Result<Answers, Error> {
         if values.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Answers::Open(Fetched::Lookups(Vec::new())));
         }
         let index = *table.index(column).ok_or(LookupError::NoIndex)?;
         let lookups = (values.len() as u64).saturating_mul(pages.into());
@@ -196,10 +223,7 @@ impl Client {
         for batch in buckets.chunks(LOOKUPS_PER_REQUEST) {
             answers.push(self.ask(&work, Zeroizing::new(batch.to_vec()), timing).await?);
         }
-        let begun = Instant::now();
-        let found = work.run(move |asker| asker.open_all(&asked, pages, answers)).await?;
-        timing.decrypt += begun.elapsed();
-        Ok(found)
+        Ok(Answers::Sealed { work, asked, pages, answers })
     }
 
     /// Encrypts and sends one request, and brings its answer, unopened.
@@ -247,22 +271,27 @@ impl Client {
         Ok(Sealed { secrets: request.secrets, answer: answered.answer })
     }
 
-    /// Reads the rows numbered below `rows_below`, or all, in the clear; in row order. Rows are
-    /// numbered without gaps, so that it is known when the last one is there.
+    /// Reads the rows numbered below `rows_below`, or all, in the clear, and keeps those that the
+    /// answer needs.
+    ///
+    /// Which buckets are asked for depends on their number alone: neither a row that fails its check
+    /// nor one that the answer does not need ends the scan. What a node sends too much does.
     async fn scan(
         &self,
         table: &Arc<Table>,
+        plan: &Plan,
         rows_below: Option<u64>,
         options: &QueryOptions,
         timing: &mut Timing,
-    ) -> Result<Vec<(u64, Vec<Value>)>, Error> {
+    ) -> Result<Kept, Error> {
         let first = table.indexes.first().ok_or(LookupError::NoIndex)?;
         let total = first.geometry.buckets();
         let wanted = rows_below.unwrap_or(u64::MAX).min(table.rows);
-        let mut rows = Vec::new();
-        let mut seen = HashSet::new();
+        let memory = u64::from(options.scan_mib) << 20;
+        let mut memory = ScanMemory::new(memory, table.schema.columns().len());
+        let mut scanned = Scanned { wanted, ..Scanned::default() };
         let mut next = 0;
-        while next < total && (rows.len() as u64) < wanted {
+        while next < total && wanted > 0 {
             let end = total.min(next.saturating_add(PAGE_BUCKETS));
             let request = ScanRequest {
                 table: table.schema.table().to_owned(),
@@ -273,14 +302,12 @@ impl Client {
             };
             let begun = Instant::now();
             let bytes = u64::from(end - next) * first.geometry.bucket_bytes() as u64;
-            let most = ScanBound { rows: wanted, bytes };
-            for row in self.session().scan(self.deadline(), request, most).await? {
+            let most = ScanBound { rows: wanted, bytes, memory };
+            let rows = self.session().scan(self.deadline(), request, most).await?;
+            let rows = rows.filter(|rows| memory.take(rows));
+            for row in rows.ok_or(Error::ScanTooLarge { mib: options.scan_mib })? {
                 timing.bytes_down += row.row.len() as u64;
-                if row.number >= wanted || !seen.insert(row.number) {
-                    return Err(Error::Scan("a row came twice, or was not asked for"));
-                }
-                let values = decode_row(&table.schema, &row.row).map_err(LookupError::Row)?;
-                rows.push((row.number, values));
+                scanned.add(table, plan, &row);
             }
             timing.requests += 1;
             timing.network += begun.elapsed();
@@ -289,12 +316,93 @@ impl Client {
                 on_event(Event::Scanning { buckets: next, total });
             }
         }
-        if (rows.len() as u64) < wanted {
-            return Err(Error::Scan("rows of the table are missing"));
-        }
-        rows.sort_unstable_by_key(|(number, _)| *number);
-        Ok(rows)
+        scanned.finish()
     }
+}
+
+/// What a public scan has brought so far.
+#[derive(Default)]
+struct Scanned {
+    /// Rows with smaller numbers are there, each once.
+    wanted: u64,
+    seen: HashSet<u64>,
+    kept: Kept,
+    fault: Option<Error>,
+}
+
+impl Scanned {
+    /// Takes in a row, unless something was wrong before.
+    fn add(&mut self, table: &Table, plan: &Plan, row: &ScannedRow) {
+        if self.fault.is_some() {
+            return;
+        }
+        if row.number >= self.wanted || !self.seen.insert(row.number) {
+            self.fault = Some(Error::Scan("a row came twice, or was not asked for"));
+            return;
+        }
+        match decode_row(&table.schema, &row.row) {
+            Ok(values) => plan.keep(&mut self.kept, row.number, values),
+            Err(error) => self.fault = Some(LookupError::Row(error).into()),
+        }
+    }
+
+    /// Rows are numbered without gaps, so that it is known whether all are there.
+    fn finish(self) -> Result<Kept, Error> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None if (self.seen.len() as u64) < self.wanted => {
+                Err(Error::Scan("rows of the table are missing"))
+            }
+            None => Ok(self.kept),
+        }
+    }
+}
+
+/// A statement whose requests are all answered, and what makes an answer of that.
+struct Gathered {
+    plan: Plan,
+    answers: Answers,
+    timing: Timing,
+    begun: Instant,
+    /// Whether no answer told of a newer epoch.
+    is_current: bool,
+}
+
+/// What the requests of a statement brought.
+enum Answers {
+    /// Public.
+    Open(Fetched),
+    /// Still encrypted, and what opens it.
+    Sealed { work: Arc<Work>, asked: Arc<[Value]>, pages: u32, answers: Vec<Sealed> },
+}
+
+impl Gathered {
+    /// Decrypts what is encrypted, checks it and makes the answer.
+    async fn open(self) -> Result<(ResultSet, Timing), Error> {
+        let Self { plan, answers, mut timing, begun, is_current } = self;
+        let opening = Instant::now();
+        let fetched = match answers {
+            Answers::Open(fetched) => fetched,
+            Answers::Sealed { work, asked, pages, answers } => {
+                let open = move |asker: &Asker<'_>| asker.open_all(&asked, pages, answers);
+                let found: Vec<Found> = work.run(open).await?;
+                timing.decrypt += opening.elapsed();
+                Fetched::Lookups(found)
+            }
+        };
+        let answer = plan.finish(fetched).map_err(|error| blamed(error, is_current))?;
+        timing.total = begun.elapsed();
+        timing.setup = timing.total.saturating_sub(timing.parts());
+        Ok((answer, timing))
+    }
+}
+
+/// The error to report where the answers make no result. If they told of a newer epoch, the
+/// description was old, and the statement may fit the table as it is now. It is not planned
+/// anew: a server would see in the further requests that there was an error.
+fn blamed(error: SqlError, is_current: bool) -> Error {
+    let of_answers = matches!(error, SqlError::MorePages { .. } | SqlError::Fetched);
+    if of_answers || is_current { Error::Sql(error) } else { Error::Changed }
 }
 
 /// What the CPU-bound steps of one query share.

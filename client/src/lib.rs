@@ -11,13 +11,18 @@
 //! - a query: [`sql`] says what to fetch and what the answer is, [`execute`] runs it,
 //!   [`lookup`], [`lwe`] and [`index_keys`] turn values into requests and answers into rows, [`session`]
 //!   calls nodes, [`description`] checks what they say of a table, [`salts`] refuses the salt of another epoch,
-//!   [`public_parts`] keeps what opens answers;
+//!   [`public_parts`] checks what opens answers;
 //! - a load: [`ddl`] and [`opaque_source`] read, [`load`] sends;
 //! - [`present`] writes answers.
 //!
 //! **Limits.** A query's size depends on table, column and number of lookups; those, LIMIT and
 //! OFFSET are not hidden. The seeds of lookups come from the system; SEAL draws
 //! its own randomness.
+//!
+//! **Connections.** [`Client::query`] keeps them: no request of a statement follows its first decrypted answer,
+//! but when the next statement comes, or whether it does, may tell a server what this one brought.
+//! [`Client::query_and_close`] is for a single statement: it closes them before it decrypts. Within one [`Client`]
+//! a server can link all requests, also over several connections; nothing is left that would link two processes.
 //!
 //! **Logs.** This crate logs addresses and kinds of failures, through `tracing`, and no part of a statement
 //! or an answer. **The SQL parser that it uses does**: `sqlparser` gives whole statements, literals included, to

@@ -4,7 +4,6 @@
 //! $OPAQUE_HOME (default ~/.opaque)      0700
 //!   profile.toml                        0600   endpoints, CA file, credentials
 //!   keys/                               0700   see `keys`
-//!   public/                             0700   see `public_parts`
 //! ```
 
 use std::{
@@ -56,11 +55,6 @@ impl Home {
     /// Where secret keys are.
     pub fn keys_dir(&self) -> PathBuf {
         self.0.join("keys")
-    }
-
-    /// Where public parts of inline keys are kept.
-    pub fn public_dir(&self) -> PathBuf {
-        self.0.join("public")
     }
 
     /// Where `opaque dev` keeps its cluster unless told otherwise.

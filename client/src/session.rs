@@ -6,6 +6,7 @@
 //! **Assumptions.** Any node answers for the whole cluster.
 
 pub mod calls;
+mod dial;
 mod node;
 pub mod retry;
 
@@ -21,14 +22,12 @@ use std::{
 use opaque_proto::v1::StatusRequest;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{
-    Code, Status,
-    transport::{Certificate, ClientTlsConfig, Identity},
-};
+use tonic::{Code, Status};
 
-use crate::credentials::{Credentials, holds_certificate};
+use crate::credentials::Credentials;
 use crate::present::escaped;
 use crate::profile::NodeUrl;
+use dial::{Tasks, tls_config};
 use node::Node;
 pub use node::NodeClient;
 use retry::{Failure, Progress, Step, decide};
@@ -39,7 +38,12 @@ pub struct Session {
     nodes: Arc<[Node]>,
     /// The node that answered last, where the next call starts.
     current: Arc<AtomicUsize>,
+    /// Those of all connections.
+    tasks: Tasks,
 }
+
+/// Time to wait until the close of every connection has been sent.
+const CLOSE: Duration = Duration::from_secs(2);
 
 impl Session {
     /// Prepares channels to `endpoints`, trusting the CA in `ca_pem`, else the system's roots.
@@ -54,30 +58,21 @@ impl Session {
         ca_pem: Option<&[u8]>,
         credentials: &Credentials,
     ) -> Result<Self, CallError> {
-        let setup = |error: tonic::transport::Error| CallError::Setup { reason: chain(&error) };
-        let tls = match ca_pem {
-            // An empty list of roots would make every node's certificate one of another CA.
-            Some(pem) if !holds_certificate(pem) => {
-                let reason = "the CA given holds no PEM certificate".to_owned();
-                return Err(CallError::Setup { reason });
-            }
-            Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
-            None => ClientTlsConfig::new().with_native_roots(),
-        };
-        let tls = match credentials.identity() {
-            Some((chain, key)) => tls.identity(Identity::from_pem(chain, key)),
-            None => tls,
-        };
-        let tls = match credentials.server_name() {
-            Some(name) => tls.domain_name(name),
-            None => tls,
-        };
-        let nodes = endpoints.iter().map(|url| Node::new(url, &tls, credentials));
-        let nodes: Vec<Node> = nodes.collect::<Result<_, _>>().map_err(setup)?;
+        let (tls, tasks) = (tls_config(ca_pem, credentials)?, Tasks::default());
+        let nodes = endpoints.iter().map(|url| Node::new(url, &tls, credentials, &tasks));
+        let nodes: Vec<Node> = nodes.collect::<Result<_, _>>()?;
         if nodes.is_empty() {
             return Err(CallError::Setup { reason: "no node's address is known".to_owned() });
         }
-        Ok(Self { nodes: nodes.into(), current: Arc::default() })
+        Ok(Self { nodes: nodes.into(), current: Arc::default(), tasks })
+    }
+
+    /// Closes every connection and returns once the close has been sent. Calls that other clones
+    /// of the session still make then fail.
+    pub(crate) async fn close(self) {
+        let Self { nodes, tasks, .. } = self;
+        drop(nodes);
+        tasks.end(CLOSE).await;
     }
 
     /// Runs `call` against one node after the other until one answers, or the policy or the

@@ -32,7 +32,7 @@ pub use meta::{IndexMeta, Options, TableMeta};
 pub use normal::Statement;
 pub use parameters::Parameters;
 pub use parse::parse;
-pub use plan::{MAX_LOOKUPS, Plan, Source, plan};
+pub use plan::{Kept, MAX_LOOKUPS, Plan, Source, plan};
 pub use result::{Fetched, Found, OutputColumn, ResultSet};
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod oracle;
 mod statements;
 
 use opaque_client::sql::{
-    self, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source, SqlError,
+    self, Fetched, Found, IndexMeta, Kept, Options, Parameters, Plan, ResultSet, Source, SqlError,
     TableMeta,
 };
 use opaque_pir::geometry::Geometry;
@@ -122,7 +122,12 @@ fn fetch(table: &Table, page_rows: u32, plan: &Plan) -> Fetched {
         Source::PublicScan { rows_below } => {
             // A scan stops between pages, not between rows.
             let enough = rows_below.map_or(usize::MAX, |enough| enough as usize);
-            Fetched::Rows(rows().take(enough.saturating_add(3)).collect())
+            let mut kept = Kept::default();
+            // In no order, as the buckets hold them.
+            let mut rows: Vec<_> = rows().take(enough.saturating_add(3)).collect();
+            rows.sort_by_key(|(number, _)| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            rows.into_iter().for_each(|(number, row)| plan.keep(&mut kept, number, row));
+            Fetched::Rows(kept)
         }
         source => panic!("{source:?}"),
     }

@@ -49,6 +49,9 @@ pub(crate) struct Arguments {
     /// Answer what has no private plan from a full scan, which is not private
     #[arg(long)]
     allow_public_scan: bool,
+    /// Memory for the rows that a public scan brings, in MiB; one that brings more fails
+    #[arg(long, value_name = "MIB", default_value_t = QueryOptions::SCAN_MIB, value_parser = clap::value_parser!(u32).range(1..))]
+    scan_mib: u32,
     /// Value of a `:name` placeholder; repeat it for others
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
@@ -57,18 +60,28 @@ pub(crate) struct Arguments {
     expect: Option<String>,
 }
 
-pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { sql, format, null, timing, pages, allow_public_scan, parameters, expect } =
-        arguments;
+pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Failure> {
+    let Arguments {
+        sql,
+        format,
+        null,
+        timing,
+        pages,
+        allow_public_scan,
+        scan_mib,
+        parameters,
+        expect,
+    } = arguments;
     let sql = if sql == "-" { read_statement()? } else { sql };
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
     let options = QueryOptions {
         plan: Options { pages, allow_public_scan },
         parameters: parameters.into_iter().collect(),
+        scan_mib,
         on_event: Some(Arc::new(move |event| show(&shown, event))),
     };
-    let answered = client.query(&sql, &options).await;
+    let answered = client.query_and_close(&sql, &options).await;
     bar.finish_and_clear();
     let (answer, cost) = answered?;
     let mut text = Vec::new();

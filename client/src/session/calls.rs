@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream;
+use opaque_pir::table::Value;
 use opaque_proto::v1::{
     AnswerHeader, KeyChunk, LookupHeader, LookupRequest, LookupResponse, PublicPartsRequest,
     ScanRequest, ScannedRow, lookup_request, lookup_response,
@@ -41,13 +42,42 @@ pub struct Answered {
     pub keys_bytes: u64,
 }
 
-/// What one call of a public scan may bring, by the table's public description.
+/// What one call of a public scan may bring.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanBound {
-    /// Rows.
+    /// Rows, by the table's public description.
     pub rows: u64,
-    /// Bytes of the buckets that hold them.
+    /// Bytes of the buckets that hold them, by the same.
     pub bytes: u64,
+    /// Bytes of memory that the caller gives.
+    pub memory: ScanMemory,
+}
+
+/// Memory for the rows of a public scan. What counts is what a node sends, whether it is kept or not:
+/// where the scan ends can then not depend on the statement's literals.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanMemory {
+    left: u64,
+    row: u64,
+}
+
+impl ScanMemory {
+    /// Bytes that a row may take beside its cells: its number, a place in a set and one in a map.
+    const ROW: u64 = 96;
+
+    /// `bytes` for rows of as many cells.
+    pub fn new(bytes: u64, cells: usize) -> Self {
+        let cells = (cells * size_of::<Value>()) as u64;
+        Self { left: bytes, row: cells + Self::ROW }
+    }
+
+    /// Takes off what some rows take at most; false when there is not enough left.
+    pub fn take(&mut self, rows: &[ScannedRow]) -> bool {
+        let bytes = rows.iter().map(|row| row.row.len() as u64 + self.row).sum();
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
 }
 
 impl ScanBound {
@@ -59,7 +89,7 @@ impl ScanBound {
         let bytes = rows.iter().map(|row| row.row.len() as u64 + Self::ROW_OVERHEAD).sum();
         let left = self.rows.checked_sub(rows.len() as u64).zip(self.bytes.checked_sub(bytes));
         if let Some((rows, bytes)) = left {
-            *self = Self { rows, bytes };
+            *self = Self { rows, bytes, memory: self.memory };
         }
         left.is_some()
     }
@@ -136,13 +166,13 @@ impl Session {
     }
 
     /// Rows of some buckets, in the clear. Public: the cluster learns which. A node that sends more
-    /// than `most` is not listened to.
+    /// than `most` is not listened to; `None` when it is the memory that does not suffice.
     pub async fn scan(
         &self,
         within: Duration,
         request: ScanRequest,
         most: ScanBound,
-    ) -> Result<Vec<ScannedRow>, CallError> {
+    ) -> Result<Option<Vec<ScannedRow>>, CallError> {
         let end = request.end_bucket;
         let read = self.call(within, |mut client: NodeClient| {
             let request = request.clone();
@@ -154,17 +184,21 @@ impl Session {
                     if !left.take(&part.rows) {
                         return Err(malformed("it has more rows than can be there"));
                     }
+                    if !left.memory.take(&part.rows) {
+                        return Ok(None);
+                    }
                     rows.extend(part.rows);
                     next = part.next_bucket;
                 }
-                Ok((rows, next))
+                Ok(Some((rows, next)))
             }
         });
-        let (rows, next) = read.await?;
-        if next != end {
-            return Err(CallError::Answer("the scan ended before its last bucket"));
+        match read.await? {
+            Some((_, next)) if next != end => {
+                Err(CallError::Answer("the scan ended before its last bucket"))
+            }
+            read => Ok(read.map(|(rows, _)| rows)),
         }
-        Ok(rows)
     }
 }
 

@@ -1,17 +1,20 @@
 //! The way to one address, which is a node's or a Service's with several nodes behind it.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use hyper_util::client::legacy::connect::HttpConnector;
 use opaque_proto::v1::query_client::QueryClient;
+use rustls::ClientConfig;
 use tonic::{
+    codegen::http::uri::{Scheme, Uri},
     service::interceptor::InterceptedService,
-    transport::{Channel, ClientTlsConfig, Endpoint, Error},
+    transport::{Channel, Endpoint},
 };
 
+use super::CallError;
+use super::dial::{Dialer, Tasks};
 use crate::credentials::{Bearer, Credentials};
 use crate::profile::NodeUrl;
 
@@ -31,30 +34,39 @@ pub type NodeClient = QueryClient<InterceptedService<Channel, Bearer>>;
 pub(super) struct Node {
     url: NodeUrl,
     endpoint: Endpoint,
+    dialer: Dialer,
     bearer: Bearer,
     client: Mutex<NodeClient>,
 }
 
 impl Node {
-    /// Prepares a connection, which is made on first use.
+    /// Prepares a connection, which is made on first use and driven by `tasks`.
     ///
     /// # Errors
     /// When `tls` is not to be used.
     pub(super) fn new(
         url: &NodeUrl,
-        tls: &ClientTlsConfig,
+        tls: &Arc<ClientConfig>,
         credentials: &Credentials,
-    ) -> Result<Self, Error> {
-        let endpoint = Endpoint::from(url.uri().clone())
-            .tls_config(tls.clone())?
+        tasks: &Tasks,
+    ) -> Result<Self, CallError> {
+        let dialer = Dialer::new(url.uri(), tls, credentials)?;
+        // What tonic dials has no TLS of tonic's; what requests name is the address as it is.
+        let mut dialled = url.uri().clone().into_parts();
+        dialled.scheme = Some(Scheme::HTTP);
+        let dialled = Uri::from_parts(dialled)
+            .map_err(|error| CallError::Setup { reason: error.to_string() })?;
+        let endpoint = Endpoint::from(dialled)
+            .origin(url.uri().clone())
+            .executor(tasks.clone())
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(PING)
             .keep_alive_timeout(PING)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(2 * STREAM_WINDOW);
         let bearer = credentials.bearer();
-        let client = Mutex::new(connect(&endpoint, bearer.clone()));
-        Ok(Self { url: url.clone(), endpoint, bearer, client })
+        let client = Mutex::new(connect(&endpoint, &dialer, bearer.clone()));
+        Ok(Self { url: url.clone(), endpoint, dialer, bearer, client })
     }
 
     pub(super) fn url(&self) -> &NodeUrl {
@@ -69,7 +81,7 @@ impl Node {
     /// Has later calls make another connection; those in progress keep theirs. For after a failure: a Service chooses
     /// a node for each connection, and whoever stays on one stays with a node that cannot answer.
     pub(super) fn reconnect(&self) {
-        *self.lock() = connect(&self.endpoint, self.bearer.clone());
+        *self.lock() = connect(&self.endpoint, &self.dialer, self.bearer.clone());
     }
 
     fn lock(&self) -> MutexGuard<'_, NodeClient> {
@@ -77,13 +89,10 @@ impl Node {
     }
 }
 
-fn connect(endpoint: &Endpoint, bearer: Bearer) -> NodeClient {
-    // With tonic's own connector the timeout would end with TCP, and the kernel of a node
-    // that hangs still accepts. Around a given one it covers the TLS handshake too.
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    let channel = endpoint.connect_with_connector_lazy(tcp);
+fn connect(endpoint: &Endpoint, dialer: &Dialer, bearer: Bearer) -> NodeClient {
+    // The timeout is around the dialer and covers the TLS handshake too: the kernel of a node that
+    // hangs still accepts.
+    let channel = endpoint.connect_with_connector_lazy(dialer.clone());
     let client = QueryClient::with_interceptor(channel, bearer);
     client.max_decoding_message_size(MAX_MESSAGE)
 }

@@ -24,6 +24,7 @@
 
 mod decide;
 mod finish;
+mod keep;
 mod search;
 
 use std::collections::HashSet;
@@ -33,7 +34,8 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{Column, ColumnType, Schema, Value};
 
 use self::decide::{Decision, Wanted, decide};
-use super::bind::{column, typed};
+pub use self::keep::Kept;
+use super::bind::{Query, bind, column, typed};
 use super::error::Refusal;
 use super::normal::{Constant, Statement};
 use super::predicate::equal_value;
@@ -90,8 +92,8 @@ impl fmt::Debug for Source {
 pub struct Plan {
     source: Source,
     method: Method,
-    statement: Statement,
-    schema: Schema,
+    /// What the statement means for the columns, or why it does not fit them.
+    query: Result<Query, SqlError>,
 }
 
 impl fmt::Debug for Plan {
@@ -160,7 +162,7 @@ pub fn plan(
             (Source::Lookups { column: position, values, pages }, method)
         }
     };
-    Ok(Plan { source, method, statement: statement.clone(), schema: schema.clone() })
+    Ok(Plan { source, method, query: bind(statement, schema) })
 }
 
 /// The error with the table's own names for its columns. Its kind stays: a caller may answer it with

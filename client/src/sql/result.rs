@@ -4,6 +4,8 @@ use std::fmt;
 
 use opaque_pir::table::{ColumnType, Value};
 
+use super::Kept;
+
 /// What the plan's [`Source`](super::Source) brought. `Debug` shows which it is and nothing that was found.
 #[derive(Clone)]
 pub enum Fetched {
@@ -11,8 +13,8 @@ pub enum Fetched {
     Nothing,
     /// For [`Source::Lookups`](super::Source::Lookups): one per value, in the same order.
     Lookups(Vec<Found>),
-    /// For [`Source::PublicScan`](super::Source::PublicScan): row numbers and rows.
-    Rows(Vec<(u64, Vec<Value>)>),
+    /// For [`Source::PublicScan`](super::Source::PublicScan): the rows that the plan kept.
+    Rows(Kept),
 }
 
 /// What the pages of one looked-up value held. `Debug` shows nothing: even the total is private.

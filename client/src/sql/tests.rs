@@ -9,7 +9,8 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
 
 use super::{
-    Fetched, Found, IndexMeta, Options, Parameters, Plan, Source, SqlError, TableMeta, parse, plan,
+    Fetched, Found, IndexMeta, Kept, Options, Parameters, Plan, Source, SqlError, TableMeta, parse,
+    plan,
 };
 
 /// A table with one column of each type; `city` is a KEY, `sky` and `temp` are indexed. 1000 rows,
@@ -57,6 +58,6 @@ fn nothing(source: &Source) -> Fetched {
     match source {
         Source::Count(_) => Fetched::Nothing,
         Source::Lookups { values, .. } => Fetched::Lookups(vec![Found::default(); values.len()]),
-        Source::PublicScan { .. } => Fetched::Rows(Vec::new()),
+        Source::PublicScan { .. } => Fetched::Rows(Kept::default()),
     }
 }

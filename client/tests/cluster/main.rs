@@ -13,6 +13,7 @@ mod agreement;
 mod bare;
 mod bench;
 mod certificates;
+mod closing;
 mod cost;
 mod differential;
 mod epochs;

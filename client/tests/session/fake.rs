@@ -4,20 +4,27 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
+use opaque_pir::geometry::Geometry;
 use opaque_proto::v1::{query_server::Query, query_server::QueryServer, *};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::net::TcpListener;
+use rustls::{ServerConfig, pki_types::PrivateKeyDer, pki_types::pem::PemObject};
+use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Code, Request, Response, Status, Streaming,
-    metadata::MetadataValue,
-    transport::{Identity, Server, ServerTlsConfig},
+    Code, Request, Response, Status, Streaming, metadata::MetadataValue, transport::Server,
+};
+
+use super::{
+    honest::Honest,
+    lookup::{INLINE, spoiled_bytes},
+    watched::{Event, Watched},
 };
 
 /// What a node says to the next lookup or scan.
@@ -35,6 +42,10 @@ pub(crate) enum Reply {
     Headless,
     /// Rows of a scan, and where it says to have stopped.
     Rows(Vec<ScannedRow>, u32),
+    /// What [`Node::honest`] says.
+    Honest,
+    /// An answer of the right size, of which nothing opens.
+    Spoiled,
     /// Nothing, for ever.
     Hang,
 }
@@ -53,12 +64,21 @@ pub(crate) struct Seen {
 
 #[derive(Default)]
 pub(crate) struct Node {
+    /// What came over the wire, connection after connection.
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
+    pub(crate) honest: Option<Arc<Honest>>,
+    /// Takes the runtime's worker before the next lookup is answered, until the other end is dropped.
+    pub(crate) before_answering: Mutex<Option<mpsc::Receiver<()>>>,
+    /// The reply when the script is over.
+    pub(crate) at_last: Mutex<Option<Reply>>,
     pub(crate) script: Mutex<VecDeque<Reply>>,
     pub(crate) seen: Mutex<Seen>,
     /// Whether it takes keys and says nothing, for ever.
     pub(crate) keys_hang: bool,
     /// Said to whoever asks for public parts.
     pub(crate) public_parts: Mutex<Vec<Bytes>>,
+    /// The one part of each epoch, where [`Self::public_parts`] is empty.
+    pub(crate) parts_of_epochs: Mutex<Vec<Vec<u8>>>,
     /// Said to each `describe`, the last one for ever.
     pub(crate) tables: Mutex<VecDeque<TableDescription>>,
 }
@@ -69,8 +89,38 @@ impl Node {
     }
 
     fn next(&self) -> Reply {
-        let refuse = Reply::Refuse(Code::Internal, "script is over");
-        self.script.lock().unwrap().pop_front().unwrap_or(refuse)
+        let at_last = || self.at_last.lock().unwrap().clone();
+        let next = self.script.lock().unwrap().pop_front().or_else(at_last);
+        next.unwrap_or(Reply::Refuse(Code::Internal, "script is over"))
+    }
+
+    /// The geometry that is stated for a column.
+    fn geometry(&self, column: u32) -> Geometry {
+        let tables = self.tables.lock().unwrap();
+        let mut indexes = tables[0].indexes.iter();
+        let index = indexes.find(|index| index.column == column).unwrap();
+        Geometry::new(index.bucket_bytes, index.buckets, index.page_rows).unwrap()
+    }
+
+    fn requested(&self, what: String) {
+        self.events.lock().unwrap().push(Event::Request(what));
+    }
+
+    /// What has come so far.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
+
+    /// What has come once a connection was closed.
+    pub(crate) async fn closed(&self) -> Vec<Event> {
+        let closed = async {
+            while !self.events().contains(&Event::Closed) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let closed = tokio::time::timeout(Duration::from_secs(60), closed).await;
+        assert!(closed.is_ok(), "the connection is still open: {:?}", self.events());
+        self.events()
     }
 }
 
@@ -88,19 +138,36 @@ impl Authority {
         self.0.pem().into_bytes()
     }
 
-    /// Serves a node on loopback until the runtime ends.
+    /// Serves a node on loopback until the runtime ends. It offers to resume sessions, as rustls does
+    /// by itself.
     pub(crate) async fn serve(&self, node: &Arc<Node>) -> SocketAddr {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        let identity = Identity::from_pem(certificate.pem(), key.serialize_pem());
-        let tls = ServerTlsConfig::new().identity(identity);
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let tls = TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut server = Server::builder().tls_config(tls).unwrap();
+        let events = Arc::clone(&node.events);
+        let accept = move |tcp: std::io::Result<_>| {
+            let (tls, events) = (tls.clone(), Arc::clone(&events));
+            async move { Ok(Watched::new(tls.accept(tcp?).await?, events)) }
+        };
+        let accepted = TcpListenerStream::new(listener).map(accept).buffer_unordered(64);
+        let whole = accepted.filter_map(async |line: std::io::Result<_>| line.ok().map(Ok));
         let service = QueryServer::new(Handle(Arc::clone(node)));
         tokio::spawn(
-            server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener)),
+            Server::builder()
+                .add_service(service)
+                .serve_with_incoming(whole.map(|line: Result<_, std::io::Error>| line)),
         );
         address
     }
@@ -134,7 +201,20 @@ impl Query for Handle {
                 lookup_request::Part::Chunk(chunk) => body.extend_from_slice(&chunk),
             }
         }
-        self.0.seen.lock().unwrap().lookups.push((header.unwrap(), body));
+        let header: LookupHeader = header.unwrap();
+        let LookupHeader { table, column, lookups, total_bytes, .. } = &header;
+        let size = body.len();
+        self.0.requested(format!("Lookup {table} {column} {lookups:?} {total_bytes:?} {size}"));
+        self.0.seen.lock().unwrap().lookups.push((header.clone(), body.clone()));
+        if let Some(until) = self.0.before_answering.lock().unwrap().take() {
+            spawn_blocking(move || until.recv());
+        }
+        let whole = |bytes: Vec<u8>| {
+            let total_bytes = Some(bytes.len() as u64);
+            let header = AnswerHeader { total_bytes, ..AnswerHeader::default() };
+            let body = lookup_response::Part::Chunk(bytes.into());
+            vec![lookup_response::Part::Header(header), body]
+        };
         let chunk = |size| lookup_response::Part::Chunk(Bytes::from(vec![7; size]));
         let parts = match self.0.next() {
             Reply::Refuse(code, reason) => return Err(refuse(code, reason)),
@@ -148,11 +228,10 @@ impl Query for Handle {
                 parts.extend(chunks.into_iter().map(chunk));
                 parts
             }
-            Reply::Bytes(bytes) => {
-                let total_bytes = Some(bytes.len() as u64);
-                let header = AnswerHeader { total_bytes, ..AnswerHeader::default() };
-                let body = lookup_response::Part::Chunk(bytes.into());
-                vec![lookup_response::Part::Header(header), body]
+            Reply::Bytes(bytes) => whole(bytes),
+            Reply::Honest => whole(self.0.honest.as_ref().unwrap().answer(&header, &body)),
+            Reply::Spoiled => {
+                whole(spoiled_bytes(&self.0.geometry(header.column), INLINE, &header))
             }
             Reply::Headless => vec![chunk(10)],
             Reply::Rows(..) | Reply::Hang => std::future::pending().await,
@@ -166,9 +245,20 @@ impl Query for Handle {
         request: Request<PublicPartsRequest>,
     ) -> Result<Response<PublicPartsResponse>, Status> {
         let request = request.into_inner();
+        self.0.requested(format!("PublicParts {} {}", request.table, request.column));
+        let honest = self.0.honest.as_ref().map(|honest| honest.public_parts(request.column));
         let mut seen = self.0.seen.lock().unwrap();
-        seen.public_parts.push((request.table, request.epoch, request.column));
-        let parts = self.0.public_parts.lock().unwrap().clone();
+        seen.public_parts.push((request.table.clone(), request.epoch, request.column));
+        let scripted = self.0.public_parts.lock().unwrap().clone();
+        let of_epoch = || {
+            let parts = self.0.parts_of_epochs.lock().unwrap();
+            parts
+                .get(usize::try_from(request.epoch).unwrap() - 1)
+                .cloned()
+                .map(|part| vec![part.into()])
+        };
+        let unscripted = || honest.or_else(of_epoch).unwrap_or_default();
+        let parts = if scripted.is_empty() { unscripted() } else { scripted };
         Ok(Response::new(PublicPartsResponse { parts }))
     }
 
@@ -193,25 +283,36 @@ impl Query for Handle {
         &self,
         request: Request<ScanRequest>,
     ) -> Result<Response<Self::ScanStream>, Status> {
-        self.0.seen.lock().unwrap().scans.push(request.into_inner());
+        let request = request.into_inner();
+        let ScanRequest { table, first_bucket, end_bucket, rows_below, .. } = &request;
+        self.0.requested(format!("Scan {table} {first_bucket} {end_bucket} {rows_below:?}"));
+        self.0.seen.lock().unwrap().scans.push(request.clone());
+        let rows = |rows, next_bucket| {
+            let response = ScanResponse { rows, next_bucket };
+            Ok(Response::new(stream::iter([Ok(response)]).boxed()))
+        };
         match self.0.next() {
             Reply::Refuse(code, reason) => Err(refuse(code, reason)),
-            Reply::Rows(rows, next_bucket) => {
-                let response = ScanResponse { rows, next_bucket };
-                Ok(Response::new(stream::iter([Ok(response)]).boxed()))
+            Reply::Rows(sent, next_bucket) => rows(sent, next_bucket),
+            Reply::Honest => {
+                rows(self.0.honest.as_ref().unwrap().scan(&request), request.end_bucket)
             }
-            Reply::RefuseLate(..)
-            | Reply::Answer { .. }
-            | Reply::Bytes(_)
-            | Reply::Headless
-            | Reply::Hang => std::future::pending().await,
+            // No row, or one of which nothing can be made.
+            Reply::Spoiled => {
+                let row = ScannedRow { number: 0, row: vec![0xff; 3].into() };
+                rows(vec![row], request.end_bucket)
+            }
+            // No answer to a scan is any: it stops at once.
+            Reply::Answer { .. } | Reply::Bytes(_) | Reply::Headless => rows(Vec::new(), 0),
+            Reply::RefuseLate(..) | Reply::Hang => std::future::pending().await,
         }
     }
 
     async fn describe_table(
         &self,
-        _: Request<DescribeTableRequest>,
+        request: Request<DescribeTableRequest>,
     ) -> Result<Response<TableDescription>, Status> {
+        self.0.requested(format!("DescribeTable {}", request.into_inner().table));
         self.0.seen.lock().unwrap().describes += 1;
         let mut tables = self.0.tables.lock().unwrap();
         let table = if tables.len() > 1 { tables.pop_front() } else { tables.front().cloned() };

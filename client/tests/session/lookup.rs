@@ -9,8 +9,9 @@ use opaque_client::{Client, ClientConfig, Credentials, KeyMode};
 use opaque_pir::{
     codec::{Combiner, Kind, Material, Partial, QueryView},
     geometry::Geometry,
-    inline::Variant,
+    inline::{PLANE_BYTES, PublicPart, Variant},
 };
+use opaque_proto::v1::LookupHeader;
 use opaque_proto::v1::TableDescription;
 use tonic::Code;
 
@@ -24,18 +25,27 @@ use tracing::level_filters::LevelFilter;
 /// An answer that is right in every outward respect, and whose buckets decrypt to nothing valid.
 pub(crate) fn spoiled(kind: Kind, lookups: u16) -> Reply {
     let geometry = Geometry::new(4096, 2048, 1).unwrap();
+    let (epoch, lookups) = (Some(1), Some(lookups.into()));
+    let header = LookupHeader { epoch, lookups, ..LookupHeader::default() };
+    Reply::Bytes(spoiled_bytes(&geometry, kind, &header))
+}
+
+/// The bytes of such an answer to some request.
+pub(crate) fn spoiled_bytes(geometry: &Geometry, kind: Kind, header: &LookupHeader) -> Vec<u8> {
+    let (epoch, lookups) = (header.epoch.unwrap(), header.lookups.unwrap().try_into().unwrap());
     let of_lookups = usize::from(lookups);
+    let products = vec![vec![0; kind.product_bytes(geometry)]; of_lookups];
     let partial = Partial {
         generation: 1,
-        epoch: 1,
+        epoch,
         kind,
         partitions: (0..geometry.partitions()).collect(),
         scans: vec![vec![0; geometry.bucket_bytes()]; of_lookups],
-        planes: vec![(0, vec![vec![0; kind.product_bytes(&geometry)]; of_lookups])],
+        planes: (0..).zip(vec![products; geometry.planes()]).collect(),
     };
-    let mut combiner = Combiner::new(&geometry, kind, 1, 1, lookups).unwrap();
+    let mut combiner = Combiner::new(geometry, kind, 1, epoch, lookups).unwrap();
     combiner.add(partial).unwrap();
-    Reply::Bytes(combiner.finish().unwrap())
+    combiner.finish().unwrap()
 }
 
 /// Whether, and how often, the client asks again must not depend on what an answer decrypts to.
@@ -64,9 +74,10 @@ fn modes() -> [(KeyMode, Kind); 2] {
 
 pub(crate) const INLINE: Kind = Kind::Inline(Variant::Two);
 
-/// Public parts are fetched once for all lookups of an index, and by another process not at all.
+/// Public parts are fetched once for all lookups of an index, and again by each other client: nothing
+/// outlives one that a later one could be recognised by.
 #[tokio::test]
-async fn public_parts_are_fetched_once_and_checked() {
+async fn each_client_fetches_public_parts_once_and_checks_them() {
     const SQL: &str = "SELECT * FROM t WHERE id = 5";
     let home = tempfile::tempdir().unwrap();
     let script = (0..4).map(|_| spoiled(INLINE, 1)).collect();
@@ -82,8 +93,35 @@ async fn public_parts_are_fetched_once_and_checked() {
         numbers(client, SQL).await.unwrap_err();
     }
     let seen = node.seen.lock().unwrap();
-    assert_eq!(seen.public_parts, vec![("t".to_owned(), 1, 0); 2]);
+    assert_eq!(seen.public_parts, vec![("t".to_owned(), 1, 0); 3]);
     assert_eq!((seen.lookups.len(), seen.keys.len()), (3, 0));
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// A server that states another digest for a while, then the first one again, sees the parts of both
+/// fetched each time.
+#[tokio::test]
+async fn a_digest_that_comes_back_is_fetched_again() {
+    let home = tempfile::tempdir().unwrap();
+    let stale = || Reply::Refuse(Code::FailedPrecondition, "stale-epoch");
+    let tables = [1, 2, 3].map(|epoch: u8| {
+        let mut table = described(epoch.into(), 100);
+        table.salt = vec![epoch; 32].into();
+        if epoch == 2 {
+            table.indexes[0].public_parts =
+                vec![PublicPart::digest(&vec![2; PLANE_BYTES]).to_vec().into()];
+        }
+        table
+    });
+    let script = vec![stale(), stale(), Reply::Refuse(Code::Internal, "enough")];
+    let (config, node) = config(tables.into(), script, home.path().into()).await;
+    *node.public_parts.lock().unwrap() = Vec::new();
+    *node.parts_of_epochs.lock().unwrap() = [1, 2, 1].map(|fill| vec![fill; PLANE_BYTES]).into();
+    let error = numbers(&Client::connect(config).unwrap(), "SELECT * FROM t WHERE id = 5").await;
+    assert!(error.unwrap_err().to_string().contains("enough"));
+    let epochs: Vec<u64> =
+        node.seen.lock().unwrap().public_parts.iter().map(|(_, epoch, _)| *epoch).collect();
+    assert_eq!(epochs, [1, 2, 3]);
 }
 
 /// Nothing can be registered with keys that travel with the query: a node that asks for it gets

@@ -5,10 +5,15 @@
     reason = "helpers of tests, which clippy takes for code of its own"
 )]
 
+mod closing;
 mod fake;
+mod honest;
+mod lies;
 mod lookup;
+mod resumption;
 mod scan;
 mod types;
+mod watched;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 use opaque_client::{
     Client, ClientConfig, Error, QueryOptions,
     profile::{Home, NodeUrl},
+    sql::Options,
 };
 use opaque_pir::{
     geometry::Geometry,
@@ -92,7 +93,11 @@ pub(crate) async fn config(
     (client_config(endpoints, &authority, home), node)
 }
 
-fn client_config(endpoints: Vec<NodeUrl>, authority: &Authority, home: PathBuf) -> ClientConfig {
+pub(crate) fn client_config(
+    endpoints: Vec<NodeUrl>,
+    authority: &Authority,
+    home: PathBuf,
+) -> ClientConfig {
     let ca_pem = Some(authority.pem());
     ClientConfig { ca_pem, deadline: QUICK, ..ClientConfig::of(&Home::new(home), endpoints) }
 }
@@ -145,11 +150,48 @@ async fn rows_that_do_not_add_up_fail_the_check() {
         // A page ends too early.
         vec![page(&[0, 1], 1023)],
         // A row is none.
-        vec![Reply::Rows(vec![ScannedRow { number: 0, row: vec![0].into() }], 1024)],
+        vec![
+            Reply::Rows(vec![ScannedRow { number: 0, row: vec![0].into() }], 1024),
+            page(&[1, 2, 3], 2048),
+        ],
     ] {
-        let (client, _node) = client(vec![described(1, 4)], script).await;
+        let pages = script.len();
+        let (client, node) = client(vec![described(1, 4)], script).await;
         let error = numbers(&client, "SELECT * FROM t").await.unwrap_err();
         assert!(error.to_string().contains("failed its check"), "{error}");
+        // A row's content does not decide how much is asked for.
+        assert_eq!(node.seen.lock().unwrap().scans.len(), pages);
+    }
+}
+
+/// What is asked for is a matter of the number of buckets, also when every row is there already.
+#[tokio::test]
+async fn a_scan_asks_for_every_bucket() {
+    let script = vec![page(&[0, 1, 2, 3], 1024), page(&[], 2048)];
+    let (client, node) = client(vec![described(1, 4)], script).await;
+    assert_eq!(numbers(&client, "SELECT * FROM t").await.unwrap(), ints(&[0, 10, 20, 30]));
+    assert_eq!(node.seen.lock().unwrap().scans.len(), 2);
+}
+
+/// The limit counts what a node sends, whether the statement needs it or not: where the scan ends
+/// must not depend on the literals.
+#[tokio::test]
+async fn a_scan_takes_no_more_memory_than_it_may() {
+    let many: Vec<u64> = (0..10_000).collect();
+    for condition in ["", " WHERE id > 5", " WHERE id > 999999"] {
+        for (scan_mib, pages) in [(1, 1), (2, 2), (3, 2)] {
+            let script = vec![page(&many[..9000], 1024), page(&many[9000..], 2048)];
+            let (client, node) = client(vec![described(1, 10_000)], script).await;
+            let plan = Options { allow_public_scan: true, ..Options::default() };
+            let options = QueryOptions { plan, scan_mib, ..QueryOptions::default() };
+            let answer = client.query(&format!("SELECT * FROM t{condition}"), &options).await;
+            assert_eq!(node.seen.lock().unwrap().scans.len(), pages, "{condition} {scan_mib}");
+            assert_eq!(answer.is_err(), scan_mib == 1, "{condition} {scan_mib}");
+            if let Err(error) = answer {
+                assert!(error.to_string().contains("fit into 1 MiB"), "{error}");
+                assert!(error.hint().unwrap().contains("--scan-mib"));
+            }
+        }
     }
 }
 
@@ -201,13 +243,13 @@ async fn a_count_is_never_an_old_one() {
 
 #[tokio::test]
 async fn a_scan_is_never_of_an_old_epoch() {
-    let script = vec![page(&[0], 1024), page(&[1, 0], 1024)];
+    let script = vec![page(&[0], 1024), page(&[], 2048), page(&[1, 0], 1024), page(&[], 2048)];
     let (client, node) = client(vec![described(1, 1), described(2, 2)], script).await;
     assert_eq!(numbers(&client, "SELECT * FROM t").await.unwrap(), ints(&[0]));
     assert_eq!(numbers(&client, "SELECT * FROM t").await.unwrap(), ints(&[0, 10]));
     let seen = node.seen.lock().unwrap();
     let epochs: Vec<u64> = seen.scans.iter().map(|scan| scan.epoch).collect();
-    assert_eq!((epochs, seen.describes), (vec![1, 2], 2));
+    assert_eq!((epochs, seen.describes), (vec![1, 1, 2, 2], 2));
 }
 
 #[tokio::test]

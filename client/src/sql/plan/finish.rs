@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use opaque_pir::geometry::Geometry;
 use opaque_pir::table::Value;
 
-use super::{Method, Plan};
-use crate::sql::bind::{Order, Output, Query, bind};
+use super::{Kept, Method, Plan};
+use crate::sql::bind::{Order, Output, Query};
 use crate::sql::predicate::compare;
 use crate::sql::{Fetched, Found, ResultSet, SqlError};
 
@@ -18,10 +18,11 @@ impl Plan {
     /// fetched.
     ///
     /// # Errors
-    /// When a name, literal or position does not fit the table's columns; [`SqlError::MorePages`] when the pages fetched do not hold every row that an exact answer
-    /// needs; [`SqlError::Fetched`] when `fetched` is not what the source asks for.
+    /// When a name, literal or position does not fit the table's columns; [`SqlError::MorePages`] when
+    /// the pages fetched do not hold every row that an exact answer needs; [`SqlError::Fetched`] when
+    /// `fetched` is not what the source asks for.
     pub fn finish(&self, fetched: Fetched) -> Result<ResultSet, SqlError> {
-        let query = &bind(&self.statement, &self.schema)?;
+        let query = self.query.as_ref().map_err(Clone::clone)?;
         match (&self.method, fetched) {
             (Method::Known(count), Fetched::Nothing) => Ok(count_answer(query, *count)),
             (Method::Matches { counted }, Fetched::Lookups(found)) => {
@@ -31,9 +32,7 @@ impl Plan {
                 let found = total(&picked(counted, found)?);
                 Ok(count_answer(query, rows.saturating_sub(found)))
             }
-            (Method::Scan, Fetched::Rows(rows)) => {
-                rows_answer(query, rows.into_iter().collect(), None)
-            }
+            (Method::Scan, Fetched::Rows(kept)) => Ok(scan_answer(query, kept)),
             (Method::Rows { counted, geometry }, Fetched::Lookups(found)) => {
                 let found = picked(counted, found)?;
                 let missing = Missing::of(&found, geometry, counted.len() as u64);
@@ -94,6 +93,15 @@ fn count_answer(query: &Query, count: u64) -> ResultSet {
     ResultSet { columns, rows: limited(query, vec![row]) }
 }
 
+/// What [`Plan::keep`] has accepted, less what DISTINCT, OFFSET and LIMIT leave out, in order.
+fn scan_answer(query: &Query, kept: Kept) -> ResultSet {
+    let mut rows: Vec<Row> = kept.rows.into_values().collect();
+    if query.distinct && !matches!(query.output, Output::Count(_)) {
+        distinct(query, &mut rows);
+    }
+    arranged(query, rows)
+}
+
 /// Filter, DISTINCT, ORDER BY, OFFSET and LIMIT over rows that are unique by number and in load
 /// order, which is SQLite's order for a table read from its beginning.
 fn rows_answer(
@@ -118,16 +126,21 @@ fn rows_answer(
             return Err(error);
         }
     }
+    Ok(arranged(query, rows))
+}
+
+/// ORDER BY, OFFSET and LIMIT over the rows that were accepted, or their number.
+fn arranged(query: &Query, mut rows: Vec<Row>) -> ResultSet {
     let Output::Columns(columns) = &query.output else {
-        return Ok(count_answer(query, rows.len() as u64));
+        return count_answer(query, rows.len() as u64);
     };
     rows.sort_by(|a, b| ordered(&query.order, a, b));
     let project =
         |row: Row| columns.iter().map(|(position, _)| cell(&row, *position).clone()).collect();
-    Ok(ResultSet {
+    ResultSet {
         columns: columns.iter().map(|(_, column)| column.clone()).collect(),
         rows: limited(query, rows).into_iter().map(project).collect(),
-    })
+    }
 }
 
 /// Keeps the first row of each that look the same in the answer.

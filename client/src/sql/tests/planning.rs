@@ -327,6 +327,9 @@ fn debug_shows_no_literal() {
     let statement = crate::sql::parse(sql, &Default::default()).unwrap();
     let rows = vec![(3, vec![Value::Text("Secretville".to_owned()), Value::Int(987_654)])];
     let found = crate::sql::Found { total_rows: 987_654, rows: rows.clone() };
+    let scan = planned("SELECT * FROM weather").unwrap();
+    let mut kept = crate::sql::Kept::default();
+    scan.keep(&mut kept, 3, rows[0].1.clone());
     let result = crate::sql::ResultSet { columns: Vec::new(), rows: vec![rows[0].1.clone()] };
     let texts = [
         format!("{plan:?}"),
@@ -334,7 +337,7 @@ fn debug_shows_no_literal() {
         format!("{statement:?}"),
         format!("{found:?}"),
         format!("{:?}", crate::sql::Fetched::Lookups(vec![found])),
-        format!("{:?}", crate::sql::Fetched::Rows(rows)),
+        format!("{:?}", crate::sql::Fetched::Rows(kept)),
         format!("{result:?}"),
     ];
     for text in texts {
