@@ -6,7 +6,7 @@ mod table;
 
 use std::io::{self, Write};
 
-use jiff::Timestamp;
+use opaque_pir::table::format_timestamp;
 
 use crate::sql::ResultSet;
 
@@ -58,7 +58,7 @@ pub fn escaped(text: &str) -> String {
 /// An instant in RFC 3339, with as many digits of its second as it has.
 fn instant(micros: i64) -> String {
     // Only instants that were read from text are ever stored, and those are in range.
-    Timestamp::from_microsecond(micros).map_or_else(|_| micros.to_string(), |at| at.to_string())
+    format_timestamp(micros).unwrap_or_else(|| micros.to_string())
 }
 
 /// A REAL as the shortest text that reads back as the same number; `inf` where it is infinite.

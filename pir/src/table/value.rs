@@ -1,9 +1,8 @@
 //! One cell of a table.
 
-use jiff::Timestamp;
 use thiserror::Error;
 
-use super::ColumnType;
+use super::{ColumnType, instant};
 
 /// One cell of a table.
 ///
@@ -22,7 +21,7 @@ pub enum Value {
     Json(String),
     /// A BOOL.
     Bool(bool),
-    /// A TIMESTAMP, microseconds since 1970-01-01 UTC.
+    /// A TIMESTAMP, microseconds since 1970-01-01 UTC, in the years 0001 to 9999 when it was parsed.
     Timestamp(i64),
 }
 
@@ -30,7 +29,8 @@ impl Value {
     /// Reads a value of `column_type` from text, as it stands in a CSV field or a quoted literal.
     ///
     /// BOOL accepts `true`, `false`, `t`, `f`, `1`, `0` in any case; TIMESTAMP accepts RFC 3339
-    /// (`2026-11-21T09:30:00Z`) and keeps microseconds; REAL refuses NaN.
+    /// (`2026-11-21T09:30:00Z`) of the years 0001 to 9999 and keeps microseconds, cut towards the past;
+    /// REAL refuses NaN.
     pub fn parse(column_type: ColumnType, text: &str) -> Result<Self, ValueError> {
         let refused = |expected| ValueError { expected, column_type };
         match column_type {
@@ -52,10 +52,7 @@ impl Value {
                 "false" | "f" | "0" => Ok(Self::Bool(false)),
                 _ => Err(refused("true or false")),
             },
-            ColumnType::Timestamp => text
-                .parse::<Timestamp>()
-                .map(|instant| Self::Timestamp(instant.as_microsecond()))
-                .map_err(|_| refused("an RFC 3339 time such as 2026-11-21T09:30:00Z")),
+            ColumnType::Timestamp => instant::parse(text).map(Self::Timestamp).map_err(refused),
         }
     }
 

@@ -52,7 +52,12 @@ pub(in crate::sql) fn typed(column: &Column, constant: &Constant) -> Result<Valu
             ColumnType::Text => "text in single quotes, as in 'abc'",
             ColumnType::Json => "JSON text in single quotes, as in '{\"a\":1}'",
             ColumnType::Bool => "TRUE or FALSE",
-            ColumnType::Timestamp => "an RFC 3339 time, as in '2026-11-21T09:30:00Z'",
+            ColumnType::Timestamp => {
+                match text.map(|text| Value::parse(ColumnType::Timestamp, text)) {
+                    Some(Err(error)) => error.expected,
+                    _ => "an RFC 3339 time, as in '2026-11-21T09:30:00Z'",
+                }
+            }
         },
     })
 }
