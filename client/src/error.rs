@@ -176,7 +176,16 @@ impl Error {
                         .to_owned(),
                 ),
             },
-            Self::Source { .. } | Self::Plan(_) => Some("nothing was loaded".to_owned()),
+            Self::Plan(_) => Some("nothing was loaded".to_owned()),
+            Self::Source { source, .. } => Some(
+                match **source {
+                    SourceError::Unclosed { .. } | SourceError::Followed { .. } => {
+                        "nothing was loaded; --lenient-quotes takes such quotes, and says how many"
+                    }
+                    _ => "nothing was loaded",
+                }
+                .to_owned(),
+            ),
             Self::Profile(_)
             | Self::Read { .. }
             | Self::Token { .. }

@@ -17,7 +17,7 @@ use opaque_proto::v1::{
     LoadCommit, LoadHeader, LoadRequest, LoadResponse, LoadStage, Loaded, RowBatch, load_request,
     load_response,
 };
-use opaque_source::{Encoded, Reader};
+use opaque_source::{Bent, CsvSettings, Encoded, Format, Input, Reader};
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -39,6 +39,7 @@ pub struct Rows {
     rows: u64,
     bytes: u64,
     longest: Longest,
+    bent: Option<Bent>,
 }
 
 /// The longest row so far.
@@ -57,8 +58,7 @@ impl Rows {
         ddl::parse(&text).map_err(|source| Error::Ddl { path: path.to_owned(), source })
     }
 
-    /// Reads a CSV file (plain, gzip or zstd; `-` is standard input) whole. `null` is the text of
-    /// a field that means NULL; `on_bytes` is told how much of the file has been read, and its size
+    /// Reads a CSV file (plain, gzip or zstd; `-` is standard input) whole. `on_bytes` is told how much of the file has been read, and its size
     /// where that is known.
     ///
     /// # Errors
@@ -66,11 +66,12 @@ impl Rows {
     pub fn read_csv(
         schema: Schema,
         path: &Path,
-        null: &str,
+        csv: CsvSettings,
         mut on_bytes: impl FnMut(u64, Option<u64>),
     ) -> Result<Self, Error> {
         let fault = |source| Error::Source { path: path.to_owned(), source: Box::new(source) };
-        let reader = Reader::open(path, &schema, null).map_err(fault)?;
+        let input = Input::open(path).map_err(fault)?;
+        let reader = Reader::new(input, Format::Csv, &schema, csv).map_err(fault)?;
         let mut encoded = Encoded::new(reader);
         let mut rows = RowsBuilder::new(schema);
         while let Some(row) = encoded.next() {
@@ -79,7 +80,8 @@ impl Rows {
             rows.add(row, Some(reader.line()));
             on_bytes(reader.bytes_read(), reader.total_bytes());
         }
-        Ok(rows.finish())
+        let bent = encoded.reader().bent();
+        Ok(Self { bent, ..rows.finish() })
     }
 
     /// Number of rows.
@@ -90,6 +92,11 @@ impl Rows {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
+    }
+
+    /// Records, the header included, that were read leniently and are refused otherwise.
+    pub fn bent(&self) -> Option<Bent> {
+        self.bent
     }
 
     /// Bytes of all encoded rows.
@@ -127,8 +134,14 @@ pub struct RowsBuilder {
 impl RowsBuilder {
     /// Rows of one table, none yet.
     pub fn new(schema: Schema) -> Self {
-        let done =
-            Rows { schema, batches: Vec::new(), rows: 0, bytes: 0, longest: Longest::default() };
+        let done = Rows {
+            schema,
+            batches: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            longest: Longest::default(),
+            bent: None,
+        };
         Self { done, batch: RowBatch::default(), batch_bytes: 0 }
     }
 
@@ -199,7 +212,7 @@ impl Client {
         rows: Rows,
         on_event: &OnEvent,
     ) -> Result<Loaded, CallError> {
-        let Rows { schema, batches, rows: total, bytes: _, longest: _ } = rows;
+        let Rows { schema, batches, rows: total, bytes: _, longest: _, bent: _ } = rows;
         let header = LoadHeader { schema: Some((&schema).into()) };
         let sent = on_event.clone();
         let mut done = 0;
@@ -252,6 +265,7 @@ fn event(stage: LoadStage, done: u64, total: u64) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use opaque_pir::table::{Column, ColumnType, Role, decode_row};
+    use opaque_source::{Null, Quotes};
 
     use super::*;
 
@@ -289,7 +303,8 @@ mod tests {
         let read = |text: &str| {
             fs::write(&path, text).unwrap();
             let mut told = 0;
-            let rows = Rows::read_csv(schema(), &path, "", |bytes, _| told = bytes);
+            let csv = CsvSettings { null: Null::Empty, quotes: Quotes::Strict };
+            let rows = Rows::read_csv(schema(), &path, csv, |bytes, _| told = bytes);
             rows.map(|rows| (rows.len(), told))
         };
         assert_eq!(read("k\na\nb\n").unwrap(), (2, 6));

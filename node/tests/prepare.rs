@@ -64,6 +64,7 @@ fn answer(path: &str, address: SocketAddr) -> String {
             ("200 OK", String::new(), format!("city,temp\n{rows}{},7\n", "x".repeat(9000)))
         }
         "secret.csv" => ("200 OK", String::new(), format!("{MARKER}=1\n")),
+        "quote.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,3\n\"{MARKER},4\n")),
         "value.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,{MARKER}\n")),
         // The metadata of a machine in AWS: a token, the machine's role, and the role's credentials.
         "token" => ("200 OK", String::new(), "token".to_owned()),
@@ -100,9 +101,12 @@ fn report(source: &str, arguments: &[&str], variables: &[(&str, &str)]) -> serde
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(&text).unwrap_or_else(|error| {
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| {
         panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
-    })
+    });
+    let is_empty = std::fs::read_dir(store.path()).unwrap().next().is_none();
+    assert_eq!(is_empty, report.get("epoch").is_none(), "what is refused leaves nothing: {report}");
+    report
 }
 
 #[test]
@@ -125,6 +129,7 @@ fn reports_are_as_in_the_golden_file() {
         ("a name", server.url("localhost", "good.csv"), &[], &[]),
         ("allowed", server.url("localhost", "good.csv"), local, &[]),
         ("no table", server.url("127.0.0.1", "secret.csv"), local, &[]),
+        ("an open quote", server.url("127.0.0.1", "quote.csv"), local, &[]),
         ("a wrong value", server.url("127.0.0.1", "value.csv"), local, &[]),
         ("refused", server.url("127.0.0.1", "refused"), local, &[]),
         ("redirected to an address", "http://files.test/to-address".into(), &[], &proxied),

@@ -1,10 +1,14 @@
 //! Why a file was refused: where, what, and what to do.
 
-use std::{fmt, io};
+use std::io;
 
 use opaque_pir::layout::MAX_ROW_BYTES;
 use opaque_pir::table::RowError;
 use thiserror::Error;
+
+use crate::HeaderMismatch;
+use crate::shown::Names;
+use crate::tokens::Position;
 
 /// Why a file was refused; lines count from 1, the header's included.
 #[derive(Debug, Error)]
@@ -38,8 +42,30 @@ pub enum SourceError {
         /// What the first bytes say.
         found: &'static str,
     },
+    /// The file is of a format that is not read.
+    #[error("{path} {within}is {found}: {remedy}")]
+    Format {
+        /// The file.
+        path: String,
+        /// Empty, or that it is so once it is decompressed.
+        within: &'static str,
+        /// The format.
+        found: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A file that should be CSV begins as another format does.
+    #[error("{path} is not CSV: it begins as {found} does; {remedy}")]
+    NotCsv {
+        /// The file.
+        path: String,
+        /// The format.
+        found: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The file ends early, cannot be decompressed, or cannot be read.
-    #[error("cannot read {path} beyond line {line}: {source}")]
+    #[error("cannot read {path}{}: {source}", beyond(*line))]
     Read {
         /// The file.
         path: String,
@@ -61,6 +87,26 @@ pub enum SourceError {
         path: String,
         /// How they differ.
         mismatch: Box<HeaderMismatch>,
+    },
+    /// A quoted field is never closed.
+    #[error(
+        "{quote}: the quote that opens here is never closed; close it, or, where it is data, put the field in quotes and write it twice"
+    )]
+    Unclosed {
+        /// The quote that opens the field.
+        quote: Position,
+    },
+    /// Text follows a quoted field.
+    #[error(
+        "{quote}: the quoted field that begins here is closed at {closed}, and text follows; {remedy}"
+    )]
+    Followed {
+        /// The quote that opens the field.
+        quote: Position,
+        /// The quote that closes it.
+        closed: Position,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A record has too few or too many fields.
     #[error(
@@ -97,7 +143,7 @@ pub enum SourceError {
         remedy: &'static str,
     },
     /// A field is no value of its column.
-    #[error("line {line}, column {column}: expected {expected}, found {found:?}")]
+    #[error("line {line}, column {column}: expected {expected}, found {found}")]
     Value {
         /// Where the field begins.
         line: u64,
@@ -105,18 +151,21 @@ pub enum SourceError {
         column: String,
         /// What would have been accepted.
         expected: &'static str,
-        /// The field's beginning.
+        /// The field's beginning, quoted.
         found: String,
     },
     /// A record is so long that it was not read.
     #[error(
-        "line {line}: the record that begins here has more than {limit} bytes; check for an unclosed quote, and that the file is of its format"
+        "line {line}: the record that begins here has more than {limit} bytes; {}",
+        too_long(*quote)
     )]
     TooLong {
         /// Where it begins.
         line: u64,
         /// The bound, bytes.
         limit: u64,
+        /// The quote that opens its last field.
+        quote: Option<Position>,
     },
     /// A line is no JSON object.
     #[error("line {line}: expected a JSON object on one line: {reason}")]
@@ -129,14 +178,16 @@ pub enum SourceError {
         reason: String,
     },
     /// An object has keys that are no columns.
-    #[error("line {line}: unknown keys: {}; the schema has {}", unknown.join(", "), expected.join(", "))]
+    #[error("line {line}: unknown keys: {unknown}; the schema has {expected}")]
     Keys {
         /// The line.
         line: u64,
         /// Keys that are no columns.
-        unknown: Vec<String>,
+        unknown: Names,
+        /// How many.
+        count: usize,
         /// Columns of the schema.
-        expected: Vec<String>,
+        expected: Names,
     },
     /// An object has two keys for one column.
     #[error(
@@ -186,7 +237,7 @@ impl SourceError {
             // The text of an I/O error may quote what was read; its kind cannot.
             Self::Open { path, source } => format!("cannot open {path}: {}", source.kind()),
             Self::Read { path, line, source } => {
-                format!("cannot read {path} beyond line {line}: {}", source.kind())
+                format!("cannot read {path}{}: {}", beyond(*line), source.kind())
             }
             Self::Header { path, mismatch } => {
                 format!("the header of {path} does not fit the schema:{}", mismatch.for_status())
@@ -197,19 +248,21 @@ impl SourceError {
             Self::Json { line, character, reason: _ } => format!(
                 "line {line}: expected a JSON object on one line; see its character {character}"
             ),
-            Self::Keys { line, unknown, expected } => format!(
-                "line {line}: keys that are no columns: {}; the schema has {}",
-                unknown.len(),
-                expected.join(", ")
-            ),
+            Self::Keys { line, unknown: _, count, expected } => {
+                format!("line {line}: keys that are no columns: {count}; the schema has {expected}")
+            }
             // Numbers, names of the schema and words of this program alone.
             Self::NotCompressed { path: _, format: _ }
             | Self::Compression { path: _, declared: _, found: _ }
+            | Self::Format { path: _, within: _, found: _, remedy: _ }
+            | Self::NotCsv { path: _, found: _, remedy: _ }
             | Self::Empty { path: _ }
+            | Self::Unclosed { quote: _ }
+            | Self::Followed { quote: _, closed: _, remedy: _ }
             | Self::Fields { line: _, expected: _, found: _ }
             | Self::Utf8 { line: _, column: _ }
             | Self::Null { line: _, column: _, declared: _, remedy: _ }
-            | Self::TooLong { line: _, limit: _ }
+            | Self::TooLong { line: _, limit: _, quote: _ }
             | Self::Repeated { line: _, column: _ }
             | Self::Row { line: _, source: _ }
             | Self::RowTooLarge { line: _, bytes: _ }
@@ -218,54 +271,13 @@ impl SourceError {
     }
 }
 
-/// How a header and a schema differ; column names of both sides.
-#[derive(Debug)]
-pub struct HeaderMismatch {
-    /// Columns that the header lacks.
-    pub missing: Vec<String>,
-    /// Names that are no columns.
-    pub unknown: Vec<String>,
-    /// Names that occur again.
-    pub repeated: Vec<String>,
-    /// Columns of the schema.
-    pub expected: Vec<String>,
-    /// Names of the header.
-    pub found: Vec<String>,
+fn beyond(line: u64) -> String {
+    if line == 0 { String::new() } else { format!(" beyond line {line}") }
 }
 
-impl HeaderMismatch {
-    /// As [`SourceError::for_status`]: fields of the header by their numbers, from 1.
-    fn for_status(&self) -> String {
-        let Self { missing, unknown: _, repeated: _, expected, found } = self;
-        let same = |column: &str, name: &String| name.eq_ignore_ascii_case(column);
-        let fields = found.iter().zip(1_usize..);
-        let unknown = fields.filter(|(name, _)| !expected.iter().any(|column| same(column, name)));
-        let unknown: Vec<String> = unknown.map(|(_, number)| number.to_string()).collect();
-        let times = |column: &str| found.iter().filter(|name| same(column, name)).count();
-        let repeated = expected.iter().filter(|column| times(column) > 1);
-        let repeated: Vec<&str> = repeated.map(String::as_str).collect();
-        let mut text = String::new();
-        for (what, names) in [
-            ("missing", missing.join(", ")),
-            ("fields that are no columns", unknown.join(", ")),
-            ("repeated", repeated.join(", ")),
-        ] {
-            if !names.is_empty() {
-                text.push_str(&format!(" {what}: {names};"));
-            }
-        }
-        text + &format!(" the schema has {}", expected.join(", "))
-    }
-}
-
-impl fmt::Display for HeaderMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { missing, unknown, repeated, expected, found } = self;
-        for (what, names) in [("missing", missing), ("unknown", unknown), ("repeated", repeated)] {
-            if !names.is_empty() {
-                write!(f, " {what}: {};", names.join(", "))?;
-            }
-        }
-        write!(f, " the schema has {}; the header has {}", expected.join(", "), found.join(", "))
+fn too_long(quote: Option<Position>) -> String {
+    match quote {
+        Some(quote) => format!("is the quote at {quote} left open?"),
+        None => "check that the file is of its format".to_owned(),
     }
 }

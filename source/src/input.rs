@@ -1,11 +1,16 @@
 //! The bytes of a file: decompressed and counted.
 
+mod foreign;
+mod gzip;
+
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::foreign::{Foreign, HEAD, foreign};
+use self::gzip::Members;
 use crate::SourceError;
 
 /// Decompressed bytes.
@@ -16,9 +21,9 @@ pub(crate) type Bytes = Box<dyn Read + Send>;
 pub enum Compression {
     /// Not at all.
     None,
-    /// gzip, of one or several members.
+    /// gzip, of one or several members, zeros behind them or not.
     Gzip,
-    /// Zstandard, of one or several frames.
+    /// Zstandard, of one or several frames, skippable ones too.
     Zstd,
 }
 
@@ -27,7 +32,7 @@ impl Compression {
     fn of(start: &[u8]) -> Self {
         if start.starts_with(&[0x1f, 0x8b]) {
             Self::Gzip
-        } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || is_skippable(start) {
             Self::Zstd
         } else {
             Self::None
@@ -41,6 +46,11 @@ impl Compression {
             Self::Zstd => "zstd",
         }
     }
+}
+
+/// Whether a skippable frame comes first: pzstd writes the size of the next frame into one.
+fn is_skippable(start: &[u8]) -> bool {
+    matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
 /// Bytes to read a table from.
@@ -64,15 +74,16 @@ impl Input {
         let name = path.display().to_string();
         let (source, total) = open(path, &name)?;
         let named = |ending: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
-        let (mut input, mut buffered) = Self::counted(name, source, total);
-        let found = Compression::of(input.start(&mut buffered)?);
+        let (mut input, counted) = Self::counted(name, source, total);
+        let (head, bytes) = input.looked_at(counted)?;
+        let found = Compression::of(&head);
         for (ending, promised) in [("gz", Compression::Gzip), ("zst", Compression::Zstd)] {
             if named(ending) && found == Compression::None {
                 let format = promised.name();
                 return Err(SourceError::NotCompressed { path: input.name, format });
             }
         }
-        input.decompress(buffered, found)?;
+        input.decompress(bytes, found)?;
         Ok(input)
     }
 
@@ -91,13 +102,14 @@ impl Input {
         total: Option<u64>,
         compression: Compression,
     ) -> Result<Self, SourceError> {
-        let (mut input, mut buffered) = Self::counted(name, Box::new(source), total);
-        let found = Compression::of(input.start(&mut buffered)?);
+        let (mut input, counted) = Self::counted(name, Box::new(source), total);
+        let (head, bytes) = input.looked_at(counted)?;
+        let found = Compression::of(&head);
         if found != compression {
             let (declared, found) = (compression.name(), found.name());
             return Err(SourceError::Compression { path: input.name, declared, found });
         }
-        input.decompress(buffered, compression)?;
+        input.decompress(bytes, compression)?;
         Ok(input)
     }
 
@@ -106,37 +118,74 @@ impl Input {
         (name, bytes, progress)
     }
 
-    fn counted(name: String, source: Bytes, total: Option<u64>) -> (Self, BufReader<Counted>) {
+    fn counted(name: String, source: Bytes, total: Option<u64>) -> (Self, Counted) {
         let read = Arc::new(AtomicU64::new(0));
         let counted = Counted { source, read: Arc::clone(&read) };
         let progress = Progress { read, total };
-        let input = Self { name, bytes: Box::new(io::empty()), progress };
-        (input, BufReader::with_capacity(1 << 16, counted))
+        (Self { name, bytes: Box::new(io::empty()), progress }, counted)
     }
 
-    fn start<'a>(&self, buffered: &'a mut BufReader<Counted>) -> Result<&'a [u8], SourceError> {
-        buffered.fill_buf().map_err(|source| self.failed(source))
+    /// The first bytes of a file, and all of them. Refuses formats that are not read.
+    fn looked_at(&self, counted: Counted) -> Result<(Vec<u8>, Headed<Counted>), SourceError> {
+        let (head, bytes) = headed(counted).map_err(|source| self.failed(source))?;
+        match foreign(&head) {
+            Some(format) => Err(self.refused(format, "")),
+            None => Ok((head, bytes)),
+        }
     }
 
     fn decompress(
         &mut self,
-        buffered: BufReader<Counted>,
+        bytes: Headed<Counted>,
         compression: Compression,
     ) -> Result<(), SourceError> {
-        self.bytes = match compression {
-            Compression::None => Box::new(buffered),
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered)),
+        let buffered = BufReader::with_capacity(1 << 16, bytes);
+        let decompressed: Bytes = match compression {
+            Compression::None => {
+                self.bytes = Box::new(buffered);
+                return Ok(());
+            }
+            Compression::Gzip => Box::new(Members::new(buffered)),
             Compression::Zstd => {
                 let decoder = zstd::Decoder::with_buffer(buffered);
                 Box::new(decoder.map_err(|source| self.failed(source))?)
             }
         };
+        let (head, bytes) = headed(decompressed).map_err(|source| SourceError::Read {
+            path: self.name.clone(),
+            line: 0,
+            source,
+        })?;
+        if let Some(format) = foreign(&head) {
+            return Err(self.refused(format, "once decompressed "));
+        }
+        if Compression::of(&head) != Compression::None {
+            let remedy = "it is compressed twice: decompress it once";
+            let twice = Foreign { name: Compression::of(&head).name(), remedy };
+            return Err(self.refused(twice, "once decompressed "));
+        }
+        self.bytes = Box::new(bytes);
         Ok(())
+    }
+
+    fn refused(&self, format: Foreign, within: &'static str) -> SourceError {
+        let Foreign { name: found, remedy } = format;
+        SourceError::Format { path: self.name.clone(), within, found, remedy }
     }
 
     fn failed(&self, source: io::Error) -> SourceError {
         SourceError::Open { path: self.name.clone(), source }
     }
+}
+
+/// All bytes, the first of which were read already.
+type Headed<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// Reads the first bytes, fewer than [`HEAD`] only at the end: a pipe may bring one at a time.
+fn headed<R: Read>(mut source: R) -> io::Result<(Vec<u8>, Headed<R>)> {
+    let mut head = Vec::with_capacity(HEAD);
+    source.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+    Ok((head.clone(), Cursor::new(head).chain(source)))
 }
 
 impl Progress {
@@ -171,3 +220,6 @@ impl Read for Counted {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,8 @@ use serde::de::IgnoredAny;
 
 use self::members::members;
 use crate::input::Bytes;
-use crate::reader::{declared, shortened};
+use crate::reader::declared;
+use crate::shown::{Names, quoted};
 use crate::{MAX_RECORD_BYTES, SourceError};
 
 /// Typed rows of a file with JSON lines, in file order.
@@ -53,7 +54,7 @@ impl JsonRows {
     /// Reads a line; `false` at the end of the file.
     fn next_line(&mut self) -> Result<bool, SourceError> {
         self.text.clear();
-        let mut bounded = self.bytes.by_ref().take(MAX_RECORD_BYTES);
+        let mut bounded = self.bytes.by_ref().take(MAX_RECORD_BYTES.into());
         let length = bounded.read_until(b'\n', &mut self.text).map_err(|source| {
             SourceError::Read { path: self.path.clone(), line: self.line, source }
         })?;
@@ -61,8 +62,9 @@ impl JsonRows {
             return Ok(false);
         }
         self.line += 1;
-        if length as u64 == MAX_RECORD_BYTES {
-            return Err(SourceError::TooLong { line: self.line, limit: MAX_RECORD_BYTES });
+        if length as u64 == u64::from(MAX_RECORD_BYTES) {
+            let (line, limit) = (self.line, MAX_RECORD_BYTES.into());
+            return Err(SourceError::TooLong { line, limit, quote: None });
         }
         Ok(true)
     }
@@ -74,23 +76,36 @@ fn row(schema: &Schema, text: &[u8], line: u64) -> Result<Vec<Value>, SourceErro
     let text = std::str::from_utf8(text)
         .map_err(|error| malformed(error.valid_up_to() + 1, error.to_string()))?;
     if !text.starts_with('{') {
-        return Err(malformed(1, format!("it begins with {:?}", shortened(text))));
+        let array = if text.starts_with('[') {
+            ", as an array does: write its elements, one a line, for instance with jq -c '.[]'"
+        } else {
+            ""
+        };
+        return Err(malformed(1, format!("it begins with {}{array}", quoted(text))));
     }
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         // The parser sees one line, and calls it the first.
         let (column, text) = (error.column(), error.to_string());
         let reason = text.split(" at line ").next().unwrap_or_default();
-        malformed(column, format!("{reason} at character {column}"))
+        let cut = if error.is_eof() {
+            "; write the whole object on one line, for instance with jq -c ."
+        } else {
+            ""
+        };
+        malformed(column, format!("{reason} at character {column}{cut}"))
     })?;
     let members = members(text).ok_or_else(|| malformed(1, "it cannot be split".to_owned()))?;
     let columns = schema.columns();
     let mut cells: Vec<Option<&str>> = vec![None; columns.len()];
-    let mut unknown = Vec::new();
+    let (mut unknown, mut count) = (Names::default(), 0);
     for (key, value) in members {
         let column = schema.column(&key);
         let cell = column.and_then(|(at, column)| Some((cells.get_mut(at)?, column)));
         match cell {
-            None => unknown.push(shortened(&key)),
+            None => {
+                unknown.add(&key);
+                count += 1;
+            }
             Some((cell @ None, _)) => *cell = Some(value),
             Some((Some(_), column)) => {
                 return Err(SourceError::Repeated { line, column: column.name.clone() });
@@ -98,8 +113,8 @@ fn row(schema: &Schema, text: &[u8], line: u64) -> Result<Vec<Value>, SourceErro
         }
     }
     if !unknown.is_empty() {
-        let expected = columns.iter().map(|column| column.name.clone()).collect();
-        return Err(SourceError::Keys { line, unknown, expected });
+        let expected = columns.iter().map(|column| &column.name).collect();
+        return Err(SourceError::Keys { line, unknown, count, expected });
     }
     let cells = columns.iter().zip(cells);
     cells.map(|(column, cell)| value(column, cell.unwrap_or("null"), line)).collect()
@@ -109,7 +124,7 @@ fn row(schema: &Schema, text: &[u8], line: u64) -> Result<Vec<Value>, SourceErro
 fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
     let name = || column.name.clone();
     let refused =
-        |expected| SourceError::Value { line, column: name(), expected, found: shortened(text) };
+        |expected| SourceError::Value { line, column: name(), expected, found: quoted(text) };
     if text == "null" {
         if column.nullable {
             return Ok(Value::Null);
@@ -120,6 +135,7 @@ fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
     let number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     let string = || serde_json::from_str::<String>(text).ok();
     let of_type = |text: &str| Value::parse(column.column_type, text).ok();
+    let instant = |text: String| Value::parse(ColumnType::Timestamp, &text);
     let (parsed, expected) = match column.column_type {
         ColumnType::Int => {
             (Some(text).filter(|_| number).and_then(of_type), "a whole number of 64 bits")
@@ -139,10 +155,11 @@ fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
         ),
         ColumnType::Text => (string().map(Value::Text), "a string"),
         ColumnType::Json => (Some(Value::Json(text.to_owned())), "a JSON document"),
-        ColumnType::Timestamp => (
-            string().and_then(|text| of_type(&text)),
-            "a string with an RFC 3339 time such as 2026-11-21T09:30:00Z",
-        ),
+        ColumnType::Timestamp => match string().map(instant) {
+            None => (None, "a string with an RFC 3339 time such as 2026-11-21T09:30:00Z"),
+            Some(Ok(value)) => (Some(value), ""),
+            Some(Err(error)) => (None, error.expected),
+        },
     };
     parsed.ok_or_else(|| refused(expected))
 }

@@ -8,6 +8,7 @@ use crate::SourceError;
 use crate::csv_rows::CsvRows;
 use crate::input::{Input, Progress};
 use crate::json_rows::JsonRows;
+use crate::tokens::{Bent, Quotes};
 
 /// Format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,15 @@ impl Null {
     }
 }
 
+/// How a CSV file is read. JSON lines have no such settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CsvSettings {
+    /// What is NULL.
+    pub null: Null,
+    /// What becomes of quotes that are never closed, or that text follows.
+    pub quotes: Quotes,
+}
+
 /// Typed rows of a file, in file order. Ends after the first error.
 pub struct Reader {
     rows: Rows,
@@ -58,21 +68,22 @@ enum Rows {
 
 impl Reader {
     /// Opens a CSV file, or standard input for `-`, and checks its header. gzip and zstd are
-    /// recognised by their first bytes. A field that equals `null` is NULL.
+    /// recognised by their first bytes. A field that equals `null` is NULL; quotes are taken strictly.
     pub fn open(path: &Path, schema: &Schema, null: &str) -> Result<Self, SourceError> {
-        Self::new(Input::open(path)?, Format::Csv, schema, Null::Text(null.to_owned()))
+        let csv = CsvSettings { null: Null::Text(null.to_owned()), quotes: Quotes::Strict };
+        Self::new(Input::open(path)?, Format::Csv, schema, csv)
     }
 
-    /// Reads rows of `format`; checks the header where the format has one.
+    /// Reads rows of `format`, as `csv` says where it is CSV; checks the header where the format has one.
     pub fn new(
         input: Input,
         format: Format,
         schema: &Schema,
-        null: Null,
+        csv: CsvSettings,
     ) -> Result<Self, SourceError> {
         let (path, bytes, progress) = input.into_parts();
         let rows = match format {
-            Format::Csv => Rows::Csv(CsvRows::open(path, bytes, schema, null)?),
+            Format::Csv => Rows::Csv(CsvRows::open(path, bytes, schema, csv)?),
             Format::Jsonl => Rows::Json(JsonRows::new(path, bytes, schema)),
         };
         Ok(Self { rows, progress, schema: schema.clone(), failed: false })
@@ -93,6 +104,14 @@ impl Reader {
         match &self.rows {
             Rows::Csv(rows) => rows.line(),
             Rows::Json(rows) => rows.line(),
+        }
+    }
+
+    /// Records so far that [`Quotes::Lenient`] has read and [`Quotes::Strict`] refuses.
+    pub fn bent(&self) -> Option<Bent> {
+        match &self.rows {
+            Rows::Csv(rows) => rows.bent(),
+            Rows::Json(_) => None,
         }
     }
 
@@ -122,13 +141,4 @@ impl Iterator for Reader {
 /// Why a column takes no NULL.
 pub(crate) fn declared(column: &Column) -> &'static str {
     if column.role == Role::Key { "a KEY" } else { "NOT NULL" }
-}
-
-/// The beginning of a field, for an error.
-pub(crate) fn shortened(text: &str) -> String {
-    const CHARS: usize = 40;
-    match text.char_indices().nth(CHARS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }

@@ -11,6 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use opaque_client::{Client, Event, OnEvent, Rows};
 use opaque_pir::index::{TableFigures, Weight};
+use opaque_source::{Bent, CsvSettings, Null, Quotes};
 
 use super::{
     costs,
@@ -22,7 +23,8 @@ use super::{
 #[command(after_help = "\
 The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX:
   CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, temperature INT)
-Columns are matched by the header of the CSV file. The whole file is checked before a row is sent,
+Columns are matched by the header of the CSV file. A quote in an unquoted field is data; one that is never
+closed, or that text follows, is an error with its place. The whole file is checked before a row is sent,
 and the old epoch is served until the new one is complete and tested.
 One long row makes the buckets of every index large. Where a table takes more than 256 MiB of node
 memory and 64 times its rows, that is said before it is sent; above 1 GiB it is loaded only with --yes
@@ -40,6 +42,10 @@ pub(crate) struct Arguments {
     /// The text of a field that means NULL
     #[arg(long, value_name = "STRING", default_value = "")]
     null: String,
+    /// Read a field whose quote is never closed up to the end of the file, and text behind a closing
+    /// quote as part of its field, and say how many records that changed
+    #[arg(long)]
+    lenient_quotes: bool,
     /// Load the table without a question also where it takes more than 1 GiB of node memory and 64 times
     /// its rows
     #[arg(long)]
@@ -70,14 +76,16 @@ impl Consent {
 pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
     let bar = Bar::new();
+    let quotes = if arguments.lenient_quotes { Quotes::Lenient } else { Quotes::Strict };
+    let csv = CsvSettings { null: Null::Text(arguments.null), quotes };
     let rows = tokio::task::block_in_place(|| {
         let schema = Rows::schema(&arguments.schema)?;
-        Rows::read_csv(schema, &arguments.data, &arguments.null, |read, total| {
+        Rows::read_csv(schema, &arguments.data, csv, |read, total| {
             bar.reading(read, total);
         })
     });
     let rows = rows.inspect_err(|_| bar.clear())?;
-    let total = rows.len();
+    let (total, bent) = (rows.len(), rows.bent());
     bar.stage("checking", "{msg:<10} {spinner}");
     let figures = tokio::task::block_in_place(|| rows.figures()).inspect_err(|_| bar.clear())?;
     let longest = rows.longest_line().map_or_else(|| "?".to_owned(), |line| format!("line {line}"));
@@ -87,6 +95,9 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     let published = client.load(rows, bar.listener()).await;
     bar.clear();
     let published = published?;
+    if quotes == Quotes::Lenient {
+        writeln!(io::stderr(), "{}", leniency(bent))?;
+    }
     let seconds = begun.elapsed().as_secs_f64();
     writeln!(
         io::stdout(),
@@ -127,6 +138,18 @@ fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failu
             let yes = ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str());
             if yes { Ok(()) } else { Err(refused) }
         }
+    }
+}
+
+/// What `--lenient-quotes` did.
+fn leniency(bent: Option<Bent>) -> String {
+    match bent {
+        None => "no record needed --lenient-quotes".to_owned(),
+        Some(Bent { records, first_line }) => format!(
+            "records that only --lenient-quotes takes: {}, the first on line {first_line}; their quotes are never \
+             closed, or text follows them",
+            count(records)
+        ),
     }
 }
 

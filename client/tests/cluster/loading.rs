@@ -1,6 +1,7 @@
 //! Files that cannot be loaded: the error names line and column, and nothing is loaded.
 
 use opaque_client::ddl;
+use opaque_pir::table::Value;
 use opaque_source::Reader;
 
 use super::harness::{Cluster, example, path, rows};
@@ -40,6 +41,25 @@ async fn bad_files_name_line_and_column_and_load_nothing() {
             vec!["line 4", "line 2", "id"],
         ),
         ("a row larger than a bucket", SCHEMA, huge.into_bytes(), vec!["line 3", "20006 bytes"]),
+        (
+            "an open quote",
+            SCHEMA,
+            b"id,name,age\n1,a,1\n2,\"Bo,1\n3,Cy,1\n".to_vec(),
+            vec!["line 3, column 3", "never closed", "--lenient-quotes"],
+        ),
+        (
+            "text after a quote",
+            SCHEMA,
+            b"id,name,age\n1,\"Ana\" Maria,1\n".to_vec(),
+            vec!["line 2, column 3", "line 2, column 7", "--lenient-quotes"],
+        ),
+        ("UTF-16", SCHEMA, b"\xff\xfei\0d\0".to_vec(), vec!["UTF-16", "iconv"]),
+        (
+            "a second 60",
+            "CREATE TABLE people (at TIMESTAMP KEY)",
+            b"at\n2016-12-31T23:59:60Z\n".to_vec(),
+            vec!["line 2", "at", "second 59"],
+        ),
         ("no header", SCHEMA, Vec::new(), vec!["first line"]),
         ("no table", "SELECT 1", b"id,name,age\n".to_vec(), vec!["CREATE TABLE"]),
         ("no searchable column", "CREATE TABLE people (id INT)", b"id\n1\n".to_vec(), vec!["KEY"]),
@@ -69,6 +89,44 @@ async fn a_name_that_differs_by_case_is_refused_before_anything_is_written() {
     let said = cluster.fails(&["load", path(&schema), path(&data)]);
     assert!(said.contains("table \"MyTab\" exists"), "{said}");
     assert_eq!(cluster.stored_tables(), before, "the refused load left something in the store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lenient_quotes_take_what_is_refused_and_say_how_many() {
+    let cluster = Cluster::start(&[]).await;
+    let schema = cluster.file("people.sql", SCHEMA);
+    let data = cluster
+        .file("people.csv", "id,name,age\n1,\"Ana\" Maria,1\n2,x,2\n3,\"say \\\"hi\\\"\",3\n");
+    let load = ["load", "--lenient-quotes", path(&schema), path(&data)];
+    let output = cluster.cli(&load);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("only --lenient-quotes takes: 2, the first on line 2"), "{told}");
+    let client = cluster.client();
+    let name = |name: &str| vec![vec![Value::Text(name.to_owned())]];
+    assert_eq!(rows(&client, "SELECT name FROM people WHERE id = 1").await, name("Ana Maria"));
+    assert_eq!(rows(&client, "SELECT name FROM people WHERE id = 3").await, name("say \\hi\\\"\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_second_of_the_calendar_is_found_by_its_literal() {
+    let cluster = Cluster::start(&[]).await;
+    let schema = cluster.file("t.sql", "CREATE TABLE t (k INT KEY, at TIMESTAMP INDEX)");
+    let data =
+        "k,at\n1,9999-12-31T23:59:59Z\n2,1969-12-31T23:59:59.9999999Z\n3,1970-01-01T00:00:00Z\n";
+    let data = cluster.file("t.csv", data);
+    cluster.ok(&["load", path(&schema), path(&data)]);
+    for (literal, row) in [
+        ("9999-12-31T23:59:59Z", "1,9999-12-31T23:59:59Z"),
+        ("9999-12-31T23:59:59.0000009Z", "1,9999-12-31T23:59:59Z"),
+        ("1969-12-31T23:59:59.9999991Z", "2,1969-12-31T23:59:59.999999Z"),
+        ("1970-01-01T00:00:00.0000009Z", "3,1970-01-01T00:00:00Z"),
+    ] {
+        let query = format!("SELECT * FROM t WHERE at = '{literal}'");
+        assert_eq!(cluster.ok(&["query", "--format", "csv", &query]), format!("k,at\n{row}\n"));
+    }
+    let said = cluster.fails(&["query", "SELECT * FROM t WHERE at = '2016-12-31T23:59:60Z'"]);
+    assert!(said.contains("write second 59"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

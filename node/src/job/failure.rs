@@ -87,6 +87,7 @@ impl Failure {
                 SourceError::Open { .. }
                 | SourceError::Read { .. }
                 | SourceError::NotCompressed { .. }
+                | SourceError::Format { .. }
                 | SourceError::Compression { .. } => Reason::SourceUnreadable,
                 SourceError::RowTooLarge { .. } => Reason::TooLarge,
                 _ => Reason::SchemaMismatch,

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::table::{self as crd, Epoch, IndexGeometry, QueryCost};
 use opaque_pir::index::Weight;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
-use opaque_source::{Encoded, Null, Reader};
+use opaque_source::{CsvSettings, Encoded, Null, Quotes, Reader};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 
@@ -136,7 +136,8 @@ async fn read(
             fault.unwrap_or(Failure::Rows { source_name: name.clone(), source })
         };
         let input = source.into_input(compression).map_err(refused)?;
-        let reader = Reader::new(input, format, &schema, Null::Empty).map_err(refused)?;
+        let csv = CsvSettings { null: Null::Empty, quotes: Quotes::Strict };
+        let reader = Reader::new(input, format, &schema, csv).map_err(refused)?;
         let mut encoded = Encoded::new(reader);
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = encoded.next() {

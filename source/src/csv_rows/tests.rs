@@ -122,13 +122,15 @@ fn header_errors_list_both_sides() {
         ),
         (
             "city,temp,note,ok,Temp\n",
-            "the header of w.csv does not fit the schema: repeated: Temp; the schema has City, temp, \
+            "the header of w.csv does not fit the schema: repeated: temp; the schema has City, temp, \
              note, ok; the header has city, temp, note, ok, Temp",
         ),
         (
             "city;temp;note;ok\n",
-            "the header of w.csv does not fit the schema: missing: City, temp, note, ok; unknown: \
-             city;temp;note;ok; the schema has City, temp, note, ok; the header has city;temp;note;ok",
+            "the header of w.csv does not fit the schema: the header is one field with 3 semicolons: \
+             fields are separated by commas, and those of this file perhaps by semicolons; missing: \
+             City, temp, note, ok; unknown: city;temp;note;ok; the schema has City, temp, note, ok; the \
+             header has city;temp;note;ok",
         ),
     ] {
         assert_eq!(error(header.as_bytes()), expected);
@@ -175,6 +177,38 @@ fn errors_name_line_and_column() {
 }
 
 #[test]
+fn quotes_out_of_place_are_errors_with_the_way_out() {
+    let never = "the quote that opens here is never closed; close it, or, where it is data, put the field in quotes and write it twice";
+    for (body, expected) in [
+        ("A,1,x,1\nB,1,\"x,1\nC,1,x,1\n", format!("line 3, column 5: {never}")),
+        (
+            "A,1,\"say \\\"hi\\\"\",1\n",
+            "line 2, column 5: the quoted field that begins here is closed at line 2, column 11, and text follows; \
+             a backslash does not escape a quote: write a quote that is data twice"
+                .to_owned(),
+        ),
+        (
+            "A,1,\"x\";1\n",
+            "line 2, column 5: the quoted field that begins here is closed at line 2, column 7, and text follows; \
+             fields are separated by commas: does the file have another separator?"
+                .to_owned(),
+        ),
+        (
+            "A,1,\"x\" y,1\n",
+            "line 2, column 5: the quoted field that begins here is closed at line 2, column 7, and text follows; \
+             write a quote that is data twice"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(error(format!("city,temp,note,ok\n{body}").as_bytes()), expected, "{body}");
+    }
+    assert_eq!(error(b"city,\"temp\nA,1,x,1\n"), format!("line 1, column 6: {never}"));
+    let inside = b"city,temp,note,ok\n6\" pipe,1,say \"hi\",1\n";
+    let expected = vec![row("6\" pipe", Some(1), Some("say \"hi\""), true)];
+    assert_eq!(rows_of("w.csv", inside, "").unwrap(), expected);
+}
+
+#[test]
 fn a_bad_integer_far_down_has_its_line() {
     for end in ["\n", "\r\n"] {
         let mut text = format!("city,temp,note,ok{end}");
@@ -212,5 +246,9 @@ fn an_unclosed_quote_is_found_before_the_file_is_in_memory() {
     reader.next().unwrap().unwrap();
     let error = reader.next().unwrap().unwrap_err();
     assert!(matches!(error, SourceError::TooLong { line: 3, .. }), "{error}");
-    assert!(reader.bytes_read() < MAX_RECORD_BYTES + (1 << 20), "{}", reader.bytes_read());
+    assert!(
+        reader.bytes_read() < u64::from(MAX_RECORD_BYTES) + (1 << 20),
+        "{}",
+        reader.bytes_read()
+    );
 }

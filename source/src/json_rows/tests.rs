@@ -1,6 +1,9 @@
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value};
 
-use crate::{Compression, Encoded, Format, Input, MAX_RECORD_BYTES, Null, Reader, SourceError};
+use crate::{
+    Compression, CsvSettings, Encoded, Format, Input, MAX_RECORD_BYTES, Null, Quotes, Reader,
+    SourceError,
+};
 
 fn schema() -> Schema {
     let column = |name: &str, column_type, role, nullable| Column {
@@ -23,7 +26,8 @@ fn schema() -> Schema {
 fn reader(text: &[u8]) -> Reader {
     let bytes = std::io::Cursor::new(text.to_vec());
     let input = Input::stream("w.jsonl".to_owned(), bytes, None, Compression::None).unwrap();
-    Reader::new(input, Format::Jsonl, &schema(), Null::Empty).unwrap()
+    let csv = CsvSettings { null: Null::Empty, quotes: Quotes::Strict };
+    Reader::new(input, Format::Jsonl, &schema(), csv).unwrap()
 }
 
 fn error(text: &str) -> String {
@@ -78,7 +82,7 @@ fn errors_name_line_and_column() {
         ("{\"city\":7,\"ok\":true}", "line 3, column city: expected a string, found \"7\""),
         (
             "{\"city\":\"B\",\"ok\":true,\"at\":\"noon\"}",
-            "line 3, column at: expected a string with an RFC 3339 time such as 2026-11-21T09:30:00Z, found \"\\\"noon\\\"\"",
+            "line 3, column at: expected an RFC 3339 time such as 2026-11-21T09:30:00Z, found \"\\\"noon\\\"\"",
         ),
         (
             "{\"ok\":true}",
@@ -98,13 +102,16 @@ fn errors_name_line_and_column() {
         ),
         (
             "{\"city\":\"B\",\"ok\":true",
-            "line 3: expected a JSON object on one line: EOF while parsing an object at character 21",
+            "line 3: expected a JSON object on one line: EOF while parsing an object at character 21; write the whole object on one line, for instance with jq -c .",
         ),
         (
             "{\"city\":\"B\"} {\"ok\":true}",
             "line 3: expected a JSON object on one line: trailing characters at character 14",
         ),
-        ("[1]", "line 3: expected a JSON object on one line: it begins with \"[1]\""),
+        (
+            "[1]",
+            "line 3: expected a JSON object on one line: it begins with \"[1]\", as an array does: write its elements, one a line, for instance with jq -c '.[]'",
+        ),
         (
             "{\"city\":\"A\",\"ok\":false}",
             "line 3, column city: the value of line 1 again, but city is a KEY",
@@ -125,7 +132,7 @@ fn an_endless_line_is_not_held_in_memory() {
     let mut reader = reader(&vec![b'x'; 3 << 24]);
     let error = reader.next().unwrap().unwrap_err();
     assert!(matches!(error, SourceError::TooLong { line: 1, .. }), "{error}");
-    assert!(reader.bytes_read() < MAX_RECORD_BYTES + (1 << 20));
+    assert!(reader.bytes_read() < u64::from(MAX_RECORD_BYTES) + (1 << 20));
     assert!(reader.next().is_none());
 }
 

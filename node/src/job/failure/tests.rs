@@ -1,5 +1,5 @@
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
-use opaque_source::{Compression, Encoded, Format, Input, Null, Reader};
+use opaque_source::{Compression, CsvSettings, Encoded, Format, Input, Null, Quotes, Reader};
 use proptest::prelude::*;
 
 use super::*;
@@ -28,7 +28,8 @@ fn failure(bytes: &[u8], format: Format) -> Option<Failure> {
         |error| Failure::Rows { source_name: "http://host/a".into(), source: Box::new(error) };
     let bytes = std::io::Cursor::new(bytes.to_vec());
     let input = Input::stream("http://host/a".to_owned(), bytes, None, Compression::None);
-    let reader = input.and_then(|input| Reader::new(input, format, &schema(), Null::Empty));
+    let csv = CsvSettings { null: Null::Empty, quotes: Quotes::Strict };
+    let reader = input.and_then(|input| Reader::new(input, format, &schema(), csv));
     match reader {
         Err(error) => Some(failed(error)),
         Ok(reader) => Encoded::new(reader).find_map(Result::err).map(failed),
@@ -45,7 +46,23 @@ fn a_status_says_where_and_what_was_expected() {
         ),
         (
             "<html>q7Zx</html>\n",
-            "the header of http://host/a does not fit the schema: missing: city, temp, ok; fields that are no columns: 1; the schema has city, temp, ok",
+            "http://host/a is not CSV: it begins as HTML or XML does; does the address lead to a page about the file?",
+        ),
+        (
+            "q7Zx;temp;ok\n",
+            "the header of http://host/a does not fit the schema: the header is one field with 2 semicolons: \
+             fields are separated by commas, and those of this file perhaps by semicolons; missing: city, temp, ok; \
+             fields that are no columns: 1; the schema has city, temp, ok",
+        ),
+        (
+            "city,temp,ok\na,1,1\n\"q7Zx\" q7Zx,1,1\n",
+            "line 3, column 1: the quoted field that begins here is closed at line 3, column 6, and text follows; \
+             write a quote that is data twice",
+        ),
+        (
+            "city,temp,ok\na,1,1\nb,\"q7Zx\n",
+            "line 3, column 3: the quote that opens here is never closed; close it, or, where it is data, put the \
+             field in quotes and write it twice",
         ),
         (
             "city,temp,ok\na,1,1\nb,q7Zx,1\n",
@@ -71,7 +88,7 @@ fn a_status_says_where_and_what_was_expected() {
             "line 1, column temp: expected a whole number of 64 bits",
         ),
     ];
-    for (cases, format) in [(csv, Format::Csv), (json, Format::Jsonl)] {
+    for (cases, format) in [(&csv[..], Format::Csv), (&json[..], Format::Jsonl)] {
         for (bytes, expected) in cases {
             let text = failure(bytes.as_bytes(), format).unwrap().for_status();
             assert_eq!(text, format!("http://host/a: {expected}"));

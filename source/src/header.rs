@@ -1,0 +1,111 @@
+//! The header of a CSV file and the columns of a schema, matched by name without regard to ASCII case.
+
+mod cause;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use opaque_pir::table::Schema;
+
+pub use self::cause::Cause;
+use crate::shown::Names;
+use crate::tokens::Record;
+
+/// How a header and a schema differ.
+#[derive(Debug)]
+pub struct HeaderMismatch {
+    /// What is likely wrong.
+    pub cause: Option<Cause>,
+    /// Columns that the header lacks.
+    pub missing: Names,
+    /// Names that are no columns.
+    pub unknown: Names,
+    /// Their numbers, from 1.
+    pub unknown_fields: Names,
+    /// Columns that the header names again.
+    pub repeated: Names,
+    /// Columns of the schema.
+    pub expected: Names,
+    /// Names of the header.
+    pub found: Names,
+}
+
+/// For each column of the schema, the position of its name in the header.
+pub(crate) fn matched(
+    schema: &Schema,
+    header: &Record<'_>,
+) -> Result<Vec<usize>, Box<HeaderMismatch>> {
+    let columns = schema.columns();
+    let lower = columns.iter().map(|column| column.name.to_ascii_lowercase());
+    let positions: HashMap<String, usize> = lower.zip(0..).collect();
+    let mut fields = vec![None; columns.len()];
+    let (mut unknown, mut unknown_fields) = (Names::default(), Names::default());
+    let (mut repeated, mut found) = (Names::default(), Names::default());
+    for (number, field) in header.fields().enumerate() {
+        let name = String::from_utf8_lossy(field);
+        let name = name.trim();
+        found.add(name);
+        let column = positions.get(&name.to_ascii_lowercase());
+        let column = column.and_then(|at| fields.get_mut(*at).zip(columns.get(*at)));
+        match column {
+            Some((field @ None, _)) => *field = Some(number),
+            Some((Some(_), column)) => repeated.add(&column.name),
+            None => {
+                unknown.add(name);
+                unknown_fields.add(&(number + 1).to_string());
+            }
+        }
+    }
+    let whole: Option<Vec<usize>> = fields.iter().copied().collect();
+    let whole = whole.filter(|_| unknown.is_empty() && repeated.is_empty());
+    whole.ok_or_else(|| {
+        let missing = columns.iter().zip(&fields).filter(|(_, field)| field.is_none());
+        Box::new(HeaderMismatch {
+            cause: Cause::of(schema, header, &fields),
+            missing: missing.map(|(column, _)| &column.name).collect(),
+            unknown,
+            unknown_fields,
+            repeated,
+            expected: columns.iter().map(|column| &column.name).collect(),
+            found,
+        })
+    })
+}
+
+impl HeaderMismatch {
+    /// As [`SourceError::for_status`](crate::SourceError::for_status): fields of the header by their
+    /// numbers.
+    pub(crate) fn for_status(&self) -> String {
+        let Self { cause, missing, unknown: _, unknown_fields, repeated, expected, found: _ } =
+            self;
+        let mut text = cause.iter().map(|cause| format!(" {cause};")).collect::<String>();
+        for (what, names) in [
+            ("missing", missing),
+            ("fields that are no columns", unknown_fields),
+            ("repeated", repeated),
+        ] {
+            if !names.is_empty() {
+                text.push_str(&format!(" {what}: {names};"));
+            }
+        }
+        text + &format!(" the schema has {expected}")
+    }
+}
+
+impl fmt::Display for HeaderMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cause, missing, unknown, unknown_fields: _, repeated, expected, found } = self;
+        if let Some(cause) = cause {
+            write!(f, " {cause};")?;
+        }
+        for (what, names) in [("missing", missing), ("unknown", unknown), ("repeated", repeated)] {
+            if !names.is_empty() {
+                write!(f, " {what}: {names};")?;
+            }
+        }
+        write!(f, " the schema has {expected}; the header has {found}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! What is likely wrong with a header that does not fit.
+
+use std::fmt;
+
+use opaque_pir::table::Schema;
+
+use crate::tokens::Record;
+
+/// Separators that a file may have in place of commas.
+const SEPARATORS: [(u8, &str); 3] = [(b';', "semicolons"), (b'\t', "tabs"), (b'|', "pipes")];
+/// Fields of the header that are compared with columns.
+const COMPARED: usize = 1024;
+
+/// The likely cause, in numbers of fields and names of the schema alone: a status shows it too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The header is not UTF-8.
+    Utf8,
+    /// The file has another separator.
+    Separated {
+        /// Its name, in the plural.
+        by: &'static str,
+        /// How often it stands in the only field.
+        count: usize,
+    },
+    /// A quote is closed on another line.
+    LineBreak {
+        /// The field.
+        field: usize,
+    },
+    /// A field has no name.
+    Unnamed {
+        /// The field.
+        field: usize,
+        /// Whether it is the last one.
+        last: bool,
+    },
+    /// A name is a column's but for characters that are no letters or digits, or for their case.
+    Alike {
+        /// The field.
+        field: usize,
+        /// The column.
+        column: String,
+    },
+    /// The first line is a row.
+    NoHeader,
+}
+
+impl Cause {
+    /// The likely cause; `matched` are the fields that name columns.
+    pub(super) fn of(
+        schema: &Schema,
+        header: &Record<'_>,
+        matched: &[Option<usize>],
+    ) -> Option<Self> {
+        let fields = || (1..).zip(header.fields());
+        let first = |is: &dyn Fn(&[u8]) -> bool| {
+            fields().find(|(_, name)| is(name)).map(|(field, _)| field)
+        };
+        if first(&|name| std::str::from_utf8(name).is_err()).is_some() {
+            return Some(Self::Utf8);
+        }
+        if let (1, Some(only)) = (header.count(), header.field(0)) {
+            let count = |byte| only.iter().filter(|other| **other == byte).count();
+            let counts = SEPARATORS.map(|(byte, by)| (count(byte), by));
+            let most = counts.into_iter().max_by_key(|(count, _)| *count);
+            if let Some((count, by)) = most.filter(|(count, _)| *count > 0) {
+                return Some(Self::Separated { by, count });
+            }
+        }
+        if let Some(field) = first(&|name| name.contains(&b'\n') || name.contains(&b'\r')) {
+            return Some(Self::LineBreak { field });
+        }
+        if let Some(field) = first(&|name| name.trim_ascii().is_empty()) {
+            return Some(Self::Unnamed { field, last: field == header.count() });
+        }
+        let columns = || schema.columns().iter().zip(matched);
+        let missing = columns().filter(|(_, field)| field.is_none());
+        let missing: Vec<_> =
+            missing.map(|(column, _)| (&column.name, letters(&column.name))).collect();
+        for (field, name) in
+            fields().take(COMPARED).filter(|(field, _)| !matched.contains(&Some(field - 1)))
+        {
+            let name = letters(&String::from_utf8_lossy(name));
+            if let Some((column, _)) = missing.iter().find(|(_, other)| *other == name) {
+                return Some(Self::Alike { field, column: (*column).clone() });
+            }
+        }
+        let as_many = header.count() > 1 && header.count() == matched.len();
+        (as_many && missing.len() == matched.len()).then_some(Self::NoHeader)
+    }
+}
+
+/// The letters and digits of a name, in lower case.
+fn letters(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Utf8 => f.write_str(
+                "the header is not valid UTF-8: convert the file, for instance with iconv",
+            ),
+            Self::Separated { by, count } => write!(
+                f,
+                "the header is one field with {count} {by}: fields are separated by commas, and those of this file perhaps by {by}"
+            ),
+            Self::LineBreak { field } => {
+                write!(f, "field {field} of the header has a line break: is a quote left open?")
+            }
+            Self::Unnamed { field, last: true } => {
+                write!(f, "field {field} of the header has no name: the line ends with a comma")
+            }
+            Self::Unnamed { field, last: false } => {
+                write!(f, "field {field} of the header has no name")
+            }
+            Self::Alike { field, column } => write!(
+                f,
+                "field {field} of the header is column {column} but for case, blanks, marks or characters that cannot be seen"
+            ),
+            Self::NoHeader => {
+                f.write_str("the first line names no column of the schema: is the header missing?")
+            }
+        }
+    }
+}

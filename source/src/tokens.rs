@@ -1,0 +1,294 @@
+//! Records of a CSV file, quotes taken at their word.
+//!
+//! **What.** [`Tokenizer`] splits bytes into records and fields, as RFC 4180 has it, with any
+//! delimiter, any quote or none, and comments if wanted. A quote opens a quoted field only as its
+//! first byte; elsewhere in an unquoted field it is data. Lines end with LF, CR LF or CR, and empty
+//! ones are skipped.
+//!
+//! **Why not a parser of CSV from elsewhere.** They prefer a parse over no parse: a quote that is never
+//! closed takes all rows behind it into one field without an error, and `""` is the same as an empty field.
+//! Here such a quote is an error with its place, unless [`Quotes::Lenient`] is asked for, and a record knows which
+//! fields were quoted. What is accepted is what crate `csv` reads, which the tests hold it to.
+//!
+//! **Flow.** Bytes are read into one buffer and scanned there once; fields are ranges of it. A record
+//! that is not whole moves to the front of the buffer, which grows up to the longest record that is allowed.
+//!
+//! **Limits.** Memory is one record, and twelve bytes for each of its fields.
+
+mod error;
+mod record;
+mod scan;
+mod words;
+
+use std::io::{ErrorKind, Read};
+
+pub use self::error::{Position, TokenError};
+pub use self::record::Record;
+use self::record::{Field, Kind, unquote};
+use self::scan::{Scan, Step};
+use self::words::breaks;
+
+/// Size of the buffer at first, and what it holds beyond the longest record.
+const CHUNK: usize = 1 << 16;
+/// The byte order mark of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Which bytes separate, quote and comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dialect {
+    delimiter: u8,
+    quote: Option<u8>,
+    comment: Option<u8>,
+}
+
+impl Dialect {
+    /// Commas, double quotes, no comments.
+    pub const CSV: Self = Self { delimiter: b',', quote: Some(b'"'), comment: None };
+
+    /// `None` unless all are different bytes of ASCII, and no line breaks. A comment is a line whose
+    /// first byte is `comment`.
+    pub fn new(delimiter: u8, quote: Option<u8>, comment: Option<u8>) -> Option<Self> {
+        let usable = |byte: u8| byte.is_ascii() && byte != b'\n' && byte != b'\r';
+        let all_usable = [Some(delimiter), quote, comment].into_iter().flatten().all(usable);
+        let differ = quote != Some(delimiter)
+            && comment != Some(delimiter)
+            && (quote.is_none() || quote != comment);
+        (all_usable && differ).then_some(Self { delimiter, quote, comment })
+    }
+}
+
+/// What becomes of a quoted field that is never closed, or that text follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quotes {
+    /// It is an error.
+    Strict,
+    /// The first is the rest of the file; of the second, the text is part of it.
+    Lenient,
+}
+
+/// Records that were read although [`Quotes::Strict`] refuses them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bent {
+    /// How many.
+    pub records: u64,
+    /// The line on which the first begins.
+    pub first_line: u64,
+}
+
+/// Reads records.
+pub struct Tokenizer<R> {
+    source: R,
+    dialect: Dialect,
+    quotes: Quotes,
+    limit: usize,
+    /// Bytes that were read, up to `end`.
+    buffer: Vec<u8>,
+    end: usize,
+    /// Where the record under way begins; positions in a record count from here.
+    start: usize,
+    /// Bytes of the record that was returned last, its line end included.
+    taken: usize,
+    fields: Vec<Field>,
+    /// Line of the next record's first byte.
+    line: u64,
+    /// Whether that byte follows a CR, so that an LF there ends no other line.
+    after_cr: bool,
+    begun: bool,
+    ended: bool,
+    bent: Option<Bent>,
+}
+
+impl<R: Read> Tokenizer<R> {
+    /// Reads records of about `limit` bytes at most. A byte order mark of UTF-8 at the beginning is
+    /// skipped.
+    pub fn new(source: R, dialect: Dialect, quotes: Quotes, limit: u32) -> Self {
+        Self {
+            source,
+            dialect,
+            quotes,
+            // So that positions in the buffer have 32 bits.
+            limit: limit.min(1 << 31) as usize,
+            buffer: vec![0; CHUNK],
+            end: 0,
+            start: 0,
+            taken: 0,
+            fields: Vec::new(),
+            line: 1,
+            after_cr: false,
+            begun: false,
+            ended: false,
+            bent: None,
+        }
+    }
+
+    /// The next record, or `None` at the end.
+    ///
+    /// # Errors
+    /// Nothing can be read after one.
+    pub fn read(&mut self) -> Result<Option<Record<'_>>, TokenError> {
+        self.start += std::mem::take(&mut self.taken);
+        self.fields.clear();
+        if !self.skip_to_record()? {
+            return Ok(None);
+        }
+        let line = self.line;
+        let (length, kind) = self.scan()?;
+        self.finish(length, kind);
+        Ok(Some(Record::new(self.record(), &self.fields, line)))
+    }
+
+    /// What was read and is refused otherwise.
+    pub fn bent(&self) -> Option<Bent> {
+        self.bent
+    }
+
+    /// Bytes from the beginning of the last record on, as far as they were read: after an error, what
+    /// the record begins with.
+    pub fn record(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Goes to the next byte that is of no empty line and no comment; `false` at the end.
+    fn skip_to_record(&mut self) -> Result<bool, TokenError> {
+        if !self.begun {
+            self.begun = true;
+            while self.record().len() < MARK.len() && self.more(None)? {}
+            self.start += if self.record().starts_with(MARK) { MARK.len() } else { 0 };
+        }
+        loop {
+            match self.record().first().copied() {
+                None if self.more(None)? => {}
+                None => return Ok(false),
+                Some(byte) if is_break(byte) => {
+                    self.pass_break(byte);
+                    self.start += 1;
+                }
+                Some(byte) if self.dialect.comment == Some(byte) => self.skip_line()?,
+                Some(_) => {
+                    self.after_cr = false;
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// Counts the line that a CR or LF ends.
+    fn pass_break(&mut self, byte: u8) {
+        let second_half = byte == b'\n' && self.after_cr;
+        self.line += u64::from(!second_half);
+        self.after_cr = byte == b'\r';
+    }
+
+    fn skip_line(&mut self) -> Result<(), TokenError> {
+        self.after_cr = false;
+        loop {
+            if let Some(length) = self.record().iter().position(|byte| is_break(*byte)) {
+                self.start += length;
+                return Ok(());
+            }
+            self.start = self.end;
+            if !self.more(None)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finds the fields of the record. Its length without the line end, and the oddest of its fields.
+    fn scan(&mut self) -> Result<(usize, Kind), TokenError> {
+        let mut scan = Scan::new(self.dialect, self.quotes);
+        let length = loop {
+            let bytes = self.buffer.get(self.start..self.end).unwrap_or_default();
+            match scan.step(bytes, &mut self.fields) {
+                Step::Record(length) => break length,
+                Step::More if self.more(scan.open())? => {}
+                Step::More => {
+                    let bytes = self.buffer.get(self.start..self.end).unwrap_or_default();
+                    let end = scan.end(bytes, &mut self.fields);
+                    let open = scan.open().unwrap_or_default();
+                    break end.ok_or_else(|| TokenError::Unclosed { quote: self.place(open) })?;
+                }
+                Step::Followed { open, close, by } => {
+                    let before = self.record().get(close.saturating_sub(1));
+                    let escaped = before == Some(&b'\\');
+                    let (quote, closed) = (self.place(open), self.place(close));
+                    return Err(TokenError::Followed { quote, closed, escaped, by });
+                }
+            }
+        };
+        Ok((length, scan.oddest()))
+    }
+
+    /// Takes the record of `length`, and the line end behind it.
+    fn finish(&mut self, length: usize, oddest: Kind) {
+        let line = self.line;
+        let record = self.buffer.get_mut(self.start..self.start + length).unwrap_or_default();
+        if oddest > Kind::Plain {
+            self.line += breaks(record);
+        }
+        if oddest > Kind::Quoted
+            && let Some(quote) = self.dialect.quote
+        {
+            self.fields.iter_mut().for_each(|field| unquote(record, field, quote));
+        }
+        if oddest == Kind::Bent {
+            let bent = self.bent.get_or_insert(Bent { records: 0, first_line: line });
+            bent.records += 1;
+        }
+        self.taken = length;
+        if let Some(byte) = self.record().get(length).copied() {
+            self.pass_break(byte);
+            self.taken += 1;
+        }
+    }
+
+    /// Reads on; `false` at the end. `quote` is the position of one that is open.
+    fn more(&mut self, quote: Option<usize>) -> Result<bool, TokenError> {
+        if self.ended {
+            return Ok(false);
+        }
+        if self.record().len() >= self.limit {
+            let (line, quote) = (self.line, quote.map(|at| self.place(at)));
+            return Err(TokenError::TooLong { line, limit: self.limit as u64, quote });
+        }
+        self.make_room();
+        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let read = loop {
+            match self.source.read(room) {
+                Ok(read) => break read.min(room.len()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(source) => {
+                    let line = self.line + breaks(self.record());
+                    return Err(TokenError::Read { line, source });
+                }
+            }
+        };
+        self.end += read;
+        self.ended = read == 0;
+        Ok(!self.ended)
+    }
+
+    fn make_room(&mut self) {
+        if self.end < self.buffer.len() {
+            return;
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        // What was moved is less than what can be read before it is moved again.
+        if self.end > self.buffer.len() / 2 {
+            let length = self.buffer.len() * 2;
+            self.buffer.resize(length.min(self.limit + CHUNK).max(self.buffer.len()), 0);
+        }
+    }
+
+    fn place(&self, at: usize) -> Position {
+        Position::of(self.record().get(..at).unwrap_or_default(), self.line)
+    }
+}
+
+fn is_break(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
+}
+
+#[cfg(test)]
+mod tests;
