@@ -1,0 +1,58 @@
+//! A file of rows is read or refused; the error is short, and nothing of the file in it steers a terminal or
+//! cannot be seen. The first byte chooses how the file is read.
+#![no_main]
+
+use std::io::Cursor;
+
+use libfuzzer_sys::fuzz_target;
+use opaque_fuzz::schema;
+use opaque_source::{Compression, CsvSettings, Encoded, Format, Input, Null, Quotes, Reader};
+
+/// Bytes of an error, with the file's name.
+const ERROR_BYTES: usize = 2048;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((choice, bytes)) = input.split_first() else { return };
+    let format = if choice & 1 == 0 { Format::Csv } else { Format::Jsonl };
+    let quotes = if choice & 2 == 0 { Quotes::Strict } else { Quotes::Lenient };
+    let compression = match choice & 12 {
+        4 => Compression::Gzip,
+        8 => Compression::Zstd,
+        _ => Compression::None,
+    };
+    let source = Cursor::new(bytes.to_vec());
+    let input = Input::stream("f".to_owned(), source, None, compression);
+    let csv = CsvSettings { null: Null::Empty, quotes };
+    let error = match input.and_then(|input| Reader::new(input, format, &schema(), csv)) {
+        Err(error) => error,
+        Ok(reader) => match Encoded::new(reader).find_map(Result::err) {
+            Some(error) => error,
+            None => return,
+        },
+    };
+    for text in [error.to_string(), error.for_status()] {
+        assert!(text.len() < ERROR_BYTES, "{} bytes", text.len());
+        assert!(!text.chars().any(is_unseen), "{text:?}");
+    }
+});
+
+/// White space but blanks, and characters that leave nothing on a screen or change what is beside them.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || (c.is_whitespace() && c != ' ')
+        || matches!(
+            u32::from(c),
+            0xad | 0x34f
+                | 0x61c
+                | 0x115f..=0x1160
+                | 0x180b..=0x180f
+                | 0x200b..=0x200f
+                | 0x202a..=0x202e
+                | 0x2060..=0x206f
+                | 0x3164
+                | 0xfe00..=0xfe0f
+                | 0xfeff
+                | 0xfff0..=0xfffb
+                | 0xe0000..=0xe0fff
+        )
+}
