@@ -11,8 +11,10 @@
 //!
 //! **A deleted Lease.** Its holder stops as soon as it looks, and in any case by its renewal deadline.
 //! A candidate that knows of an earlier lead waits for the lease's duration before it makes the Lease
-//! anew. One that knows of none cannot tell it from the first: what must not be decided twice is fenced
-//! by token *and* holder, of which the first to write a token owns it.
+//! anew. One that knows of none cannot tell it from the first, nor can one that has seen it absent, was told nothing
+//! of the Lease that was then made, and finds that deleted a lease's duration later: two may hold until the older
+//! one's renewal deadline. So what must not be decided twice is fenced by token *and* holder, of which the first to
+//! write a token owns it.
 //!
 //! **Assumptions.** An identity belongs to one process: add something random to a pod's name.
 //!

@@ -70,7 +70,8 @@ fn loaded_lines(answer: &ResultSet) -> Vec<Vec<Value>> {
     let none = opaque_source::Compression::None;
     let input = opaque_source::Input::stream("t.jsonl".to_owned(), bytes, None, none).unwrap();
     let (format, null) = (opaque_source::Format::Jsonl, opaque_source::Null::Empty);
-    let reader = opaque_source::Reader::new(input, format, &schema(answer), null).unwrap();
+    let csv = opaque_source::CsvSettings { null, quotes: opaque_source::Quotes::Strict };
+    let reader = opaque_source::Reader::new(input, format, &schema(answer), csv).unwrap();
     reader.collect::<Result<_, _>>().unwrap()
 }
 

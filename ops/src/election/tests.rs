@@ -106,7 +106,8 @@ impl World {
         Self {
             millis: 0,
             candidates,
-            history: Vec::new(),
+            // Before anybody made it.
+            history: vec![None],
             writes: Vec::new(),
             next: 0,
             leads: Vec::new(),
@@ -117,7 +118,8 @@ impl World {
     /// A world whose candidates have seen a Lease that was led by.
     fn with_a_past(clocks: &[(u64, u64)]) -> Self {
         let mut world = Self::new(clocks);
-        world.history.push(Some(held(None, 3)));
+        // Nobody was told of the time before.
+        world.history = vec![Some(held(None, 3))];
         (0..clocks.len()).for_each(|candidate| world.tell(candidate, false));
         world
     }
@@ -128,8 +130,8 @@ impl World {
 
     fn tell(&mut self, candidate: usize, stale: bool) {
         let now = self.now(candidate);
-        let older = self.history.len().checked_sub(1 + usize::from(stale));
-        let found = older.and_then(|older| self.history.get(older).cloned().flatten());
+        let older = self.history.len().saturating_sub(1 + usize::from(stale));
+        let found = self.history.get(older).cloned().flatten();
         self.candidates[candidate].see(found, now);
     }
 
