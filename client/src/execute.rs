@@ -8,39 +8,29 @@
 //! [`Client::query_and_close`] also closes the connections before it decrypts, so that their end
 //! tells no more than the requests do.
 
+mod scan;
+
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use opaque_pir::{
-    codec::answer_bytes,
-    table::{Value, decode_row},
-};
-use opaque_proto::v1::{LookupHeader, ScanRequest, ScannedRow};
+use opaque_pir::{codec::answer_bytes, table::Value};
+use opaque_proto::v1::LookupHeader;
 use tokio::{task::spawn_blocking, time::sleep};
 use zeroize::Zeroizing;
 
 use crate::{
-    client::{Client, Event, OnEvent},
+    client::{Client, OnEvent},
     description::Table,
     error::Error,
     index_keys::IndexKeys,
     lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError, Sealed},
-    session::{
-        CallError,
-        calls::{Lookup, ScanBound, ScanMemory},
-        retry::replan,
-    },
+    session::{CallError, calls::Lookup, retry::replan},
     sql::{
-        self, Fetched, Found, IndexMeta, Kept, Options, Parameters, Plan, ResultSet, Source,
-        SqlError,
+        self, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source, SqlError,
     },
 };
-
-/// Buckets that one call of a public scan reads: a partition.
-const PAGE_BUCKETS: u32 = 1024;
 
 /// What the caller chose for one query.
 #[derive(Clone)]
@@ -269,92 +259,6 @@ impl Client {
             self.forget(work.table.schema.table());
         }
         Ok(Sealed { secrets: request.secrets, answer: answered.answer })
-    }
-
-    /// Reads the rows numbered below `rows_below`, or all, in the clear, and keeps those that the
-    /// answer needs.
-    ///
-    /// Which buckets are asked for depends on their number alone: neither a row that fails its check
-    /// nor one that the answer does not need ends the scan. What a node sends too much does.
-    async fn scan(
-        &self,
-        table: &Arc<Table>,
-        plan: &Plan,
-        rows_below: Option<u64>,
-        options: &QueryOptions,
-        timing: &mut Timing,
-    ) -> Result<Kept, Error> {
-        let first = table.indexes.first().ok_or(LookupError::NoIndex)?;
-        let total = first.geometry.buckets();
-        let wanted = rows_below.unwrap_or(u64::MAX).min(table.rows);
-        let memory = u64::from(options.scan_mib) << 20;
-        let mut memory = ScanMemory::new(memory, table.schema.columns().len());
-        let mut scanned = Scanned { wanted, ..Scanned::default() };
-        let mut next = 0;
-        while next < total && wanted > 0 {
-            let end = total.min(next.saturating_add(PAGE_BUCKETS));
-            let request = ScanRequest {
-                table: table.schema.table().to_owned(),
-                epoch: table.epoch,
-                first_bucket: next,
-                end_bucket: end,
-                rows_below,
-            };
-            let begun = Instant::now();
-            let bytes = u64::from(end - next) * first.geometry.bucket_bytes() as u64;
-            let most = ScanBound { rows: wanted, bytes, memory };
-            let rows = self.session().scan(self.deadline(), request, most).await?;
-            let rows = rows.filter(|rows| memory.take(rows));
-            for row in rows.ok_or(Error::ScanTooLarge { mib: options.scan_mib })? {
-                timing.bytes_down += row.row.len() as u64;
-                scanned.add(table, plan, &row);
-            }
-            timing.requests += 1;
-            timing.network += begun.elapsed();
-            next = end;
-            if let Some(on_event) = &options.on_event {
-                on_event(Event::Scanning { buckets: next, total });
-            }
-        }
-        scanned.finish()
-    }
-}
-
-/// What a public scan has brought so far.
-#[derive(Default)]
-struct Scanned {
-    /// Rows with smaller numbers are there, each once.
-    wanted: u64,
-    seen: HashSet<u64>,
-    kept: Kept,
-    fault: Option<Error>,
-}
-
-impl Scanned {
-    /// Takes in a row, unless something was wrong before.
-    fn add(&mut self, table: &Table, plan: &Plan, row: &ScannedRow) {
-        if self.fault.is_some() {
-            return;
-        }
-        if row.number >= self.wanted || !self.seen.insert(row.number) {
-            self.fault = Some(Error::Scan("a row came twice, or was not asked for"));
-            return;
-        }
-        match decode_row(&table.schema, &row.row) {
-            Ok(values) => plan.keep(&mut self.kept, row.number, values),
-            Err(error) => self.fault = Some(LookupError::Row(error).into()),
-        }
-    }
-
-    /// Rows are numbered without gaps, so that it is known whether all are there.
-    fn finish(self) -> Result<Kept, Error> {
-        match self.fault {
-            Some(fault) => Err(fault),
-            None if (self.seen.len() as u64) < self.wanted => {
-                Err(Error::Scan("rows of the table are missing"))
-            }
-            None => Ok(self.kept),
-        }
     }
 }
 

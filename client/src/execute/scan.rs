@@ -1,0 +1,107 @@
+//! Public scans: the rows in the clear, page by page.
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use opaque_pir::table::decode_row;
+use opaque_proto::v1::{ScanRequest, ScannedRow};
+
+use super::{QueryOptions, Timing};
+use crate::{
+    client::{Client, Event},
+    description::Table,
+    error::Error,
+    lookup::LookupError,
+    session::calls::{ScanBound, ScanMemory},
+    sql::{Kept, Plan},
+};
+
+/// Buckets that one call reads: a partition.
+const PAGE_BUCKETS: u32 = 1024;
+
+impl Client {
+    /// Reads the rows numbered below `rows_below`, or all, in the clear, and keeps those that the
+    /// answer needs.
+    ///
+    /// Which buckets are asked for depends on their number alone: neither a row that fails its check
+    /// nor one that the answer does not need ends the scan. What a node sends too much does.
+    pub(super) async fn scan(
+        &self,
+        table: &Arc<Table>,
+        plan: &Plan,
+        rows_below: Option<u64>,
+        options: &QueryOptions,
+        timing: &mut Timing,
+    ) -> Result<Kept, Error> {
+        let first = table.indexes.first().ok_or(LookupError::NoIndex)?;
+        let total = first.geometry.buckets();
+        let wanted = rows_below.unwrap_or(u64::MAX).min(table.rows);
+        let memory = u64::from(options.scan_mib) << 20;
+        let mut memory = ScanMemory::new(memory, table.schema.columns().len());
+        let mut scanned = Scanned { wanted, ..Scanned::default() };
+        let mut next = 0;
+        while next < total && wanted > 0 {
+            let end = total.min(next.saturating_add(PAGE_BUCKETS));
+            let request = ScanRequest {
+                table: table.schema.table().to_owned(),
+                epoch: table.epoch,
+                first_bucket: next,
+                end_bucket: end,
+                rows_below,
+            };
+            let begun = Instant::now();
+            let bytes = u64::from(end - next) * first.geometry.bucket_bytes() as u64;
+            let most = ScanBound { rows: wanted, bytes, memory };
+            let rows = self.session().scan(self.deadline(), request, most).await?;
+            let rows = rows.filter(|rows| memory.take(rows));
+            for row in rows.ok_or(Error::ScanTooLarge { mib: options.scan_mib })? {
+                timing.bytes_down += row.row.len() as u64;
+                scanned.add(table, plan, &row);
+            }
+            timing.requests += 1;
+            timing.network += begun.elapsed();
+            next = end;
+            if let Some(on_event) = &options.on_event {
+                on_event(Event::Scanning { buckets: next, total });
+            }
+        }
+        scanned.finish()
+    }
+}
+
+/// What a public scan has brought so far.
+#[derive(Default)]
+struct Scanned {
+    /// Rows with smaller numbers are there, each once.
+    wanted: u64,
+    seen: HashSet<u64>,
+    kept: Kept,
+    fault: Option<Error>,
+}
+
+impl Scanned {
+    /// Takes in a row, unless something was wrong before.
+    fn add(&mut self, table: &Table, plan: &Plan, row: &ScannedRow) {
+        if self.fault.is_some() {
+            return;
+        }
+        if row.number >= self.wanted || !self.seen.insert(row.number) {
+            self.fault = Some(Error::Scan("a row came twice, or was not asked for"));
+            return;
+        }
+        match decode_row(&table.schema, &row.row) {
+            Ok(values) => plan.keep(&mut self.kept, row.number, values),
+            Err(error) => self.fault = Some(LookupError::Row(error).into()),
+        }
+    }
+
+    /// Rows are numbered without gaps, so that it is known whether all are there.
+    fn finish(self) -> Result<Kept, Error> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None if (self.seen.len() as u64) < self.wanted => {
+                Err(Error::Scan("rows of the table are missing"))
+            }
+            None => Ok(self.kept),
+        }
+    }
+}
