@@ -149,7 +149,7 @@ async fn what_the_text_shows_wrong_is_refused_before_the_table_is_described() {
         ("SELECT * FROM t WHERE id = 5 LIMIT :n", &with, "LIMIT :n is not a whole number"),
         ("SELECT COUNT(*), id FROM t WHERE id = 5", &none, "COUNT(*) beside other columns"),
         ("SELECT * FROM t WHERE id = pin", &none, "does not compare a column with a literal"),
-        ("SELECT * FROM t WHERE id = \"5\"", &none, "write text in single quotes"),
+        ("SELECT * FROM t WHERE id = \"5\"", &none, "two columns cannot be compared"),
         ("SELECT id FROM t WHERE id = 5 ORDER BY 2", &none, "has 1 output columns"),
         ("SELECT * FROM t WHERE id = 5 ORDER BY 0", &none, "count positions from 1"),
     ] {
