@@ -139,8 +139,8 @@ async fn a_replica_that_hangs_delays_queries_and_fails_none() {
     assert_eq!(warm.0.rows, [[words("EG")]]);
     let ask = async |client: &Client, what: &str| {
         let started = Instant::now();
-        let (answer, timing) = query(client, sql).await.unwrap();
-        assert_eq!((answer.rows, timing.keys_bytes), (vec![vec![words("EG")]], 0), "{what}");
+        let (answer, _) = query(client, sql).await.unwrap();
+        assert_eq!(answer.rows, [[words("EG")]], "{what}");
         println!("{what}: {:?}", started.elapsed());
         assert!(started.elapsed() < cluster.config().deadline, "{what}");
         started.elapsed()
