@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
     year.filter(|year| (1..=9999).contains(year)).map(|_| micros).ok_or(YEARS)
 }
 
-/// The text of an instant, with as many digits of its second as it has. [`parse`] reads it back. `None`
+/// The text of an instant, with as many digits of its second as it has. [`Value::parse`](super::Value::parse) reads it back. `None`
 /// beyond the calendar, where nothing that was parsed can be.
 pub fn format(micros: i64) -> Option<String> {
     let fraction = SignedDuration::from_micros(micros.rem_euclid(MICROS));

@@ -7,7 +7,7 @@ use opaque_pir::table::Schema;
 use crate::tokens::Record;
 
 /// Separators that a file may have in place of commas.
-const SEPARATORS: [(u8, &str); 3] = [(b';', "semicolons"), (b'\t', "tabs"), (b'|', "pipes")];
+const SEPARATORS: [(u8, &str); 3] = [(b';', "semicolon"), (b'\t', "tab"), (b'|', "pipe")];
 /// Fields of the header that are compared with columns.
 const COMPARED: usize = 1024;
 
@@ -19,7 +19,7 @@ pub enum Cause {
     Utf8,
     /// The file has another separator.
     Separated {
-        /// Its name, in the plural.
+        /// Its name.
         by: &'static str,
         /// How often it stands in the only field.
         count: usize,
@@ -103,10 +103,13 @@ impl fmt::Display for Cause {
             Self::Utf8 => f.write_str(
                 "the header is not valid UTF-8: convert the file, for instance with iconv",
             ),
-            Self::Separated { by, count } => write!(
-                f,
-                "the header is one field with {count} {by}: fields are separated by commas, and those of this file perhaps by {by}"
-            ),
+            Self::Separated { by, count } => {
+                let ending = if *count == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "the header is one field with {count} {by}{ending}: fields are separated by commas, and those of this file perhaps by {by}s"
+                )
+            }
             Self::LineBreak { field } => {
                 write!(f, "field {field} of the header has a line break: is a quote left open?")
             }

@@ -79,6 +79,10 @@ fn the_likely_cause_is_named() {
             "the header is one field with 2 tabs: fields are separated by commas, and those of this file perhaps by tabs",
         ),
         (
+            "id;full_name\n",
+            "the header is one field with 1 semicolon: fields are separated by commas, and those of this file perhaps by semicolons",
+        ),
+        (
             "id|full_name|age\n",
             "the header is one field with 2 pipes: fields are separated by commas, and those of this file perhaps by pipes",
         ),
