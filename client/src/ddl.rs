@@ -165,7 +165,7 @@ impl Declared {
     }
 }
 
-/// Makes the column of a PRIMARY KEY on a line of its own a KEY.
+/// Gives role KEY to the column that a separate line `PRIMARY KEY (column)` names.
 fn mark_key(columns: &mut [Declared], line: u64, key: String) -> Result<(), DdlError> {
     let mut named = columns.iter_mut().filter(|column| column.name.eq_ignore_ascii_case(&key));
     let Some(column) = named.next() else {

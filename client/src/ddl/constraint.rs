@@ -50,10 +50,10 @@ pub(super) fn read(tokens: &mut Tokens) -> Result<Option<Constraint>, DdlError> 
         return refused("CHECK", "no value is checked against others; leave it out");
     }
     if is("KEY") && lists() {
-        return refused("KEY on a line of its own", "write KEY beside the column");
+        return refused("a separate line KEY", "write KEY beside the column");
     }
     if is("INDEX") && lists() {
-        return refused("INDEX on a line of its own", "write INDEX beside the column");
+        return refused("a separate line INDEX", "write INDEX beside the column");
     }
     Ok(None)
 }

@@ -70,9 +70,9 @@ fn other_constraints_say_what_to_write() {
         ("CONSTRAINT f FOREIGN KEY (b) REFERENCES u", "FOREIGN KEY: no value is checked"),
         ("CHECK (b > 0)", "CHECK: no value is checked against others; leave it out"),
         ("CONSTRAINT c CHECK (b > 0)", "CHECK: no value is checked against others; leave it out"),
-        ("INDEX (b)", "INDEX on a line of its own: write INDEX beside the column"),
-        ("INDEX by_b (b)", "INDEX on a line of its own: write INDEX beside the column"),
-        ("KEY (b)", "KEY on a line of its own: write KEY beside the column"),
+        ("INDEX (b)", "a separate line INDEX: write INDEX beside the column"),
+        ("INDEX by_b (b)", "a separate line INDEX: write INDEX beside the column"),
+        ("KEY (b)", "a separate line KEY: write KEY beside the column"),
         ("UNIQUE KEY by_b (b)", "UNIQUE: write KEY beside the column"),
     ] {
         let text = format!("CREATE TABLE t (\n a INT KEY,\n b INT,\n {constraint})");
