@@ -53,8 +53,8 @@ impl Hint {
             let (expected, found) = (geometry.planes(), planes.len());
             return Err(HintError::Planes { expected, found });
         }
-        let expected = geometry.plane_words();
-        for plane in &planes {
+        for (number, plane) in planes.iter().enumerate() {
+            let expected = geometry.plane_words(number);
             if plane.len() != expected {
                 return Err(HintError::Plane { expected, found: plane.len() });
             }
@@ -106,8 +106,7 @@ impl Hint {
         let partition = bucket / BUCKETS;
         let element = public_element(seed, partition);
         let matrix_row = matrix_row(&element, (bucket % BUCKETS) as usize);
-        let rows = self.geometry.plane_rows();
-        let changes = old.par_chunks(rows).zip(new.par_chunks(rows));
+        let changes = old.par_chunks(PLANE_ROWS).zip(new.par_chunks(PLANE_ROWS));
         self.planes.par_iter_mut().zip(changes).for_each(|(plane, (old, new))| {
             let changes = old.par_iter().zip(new);
             plane.par_chunks_exact_mut(RING_DEGREE).zip(changes).for_each(|(row, (old, new))| {

@@ -12,7 +12,6 @@ use super::header::{
 use super::query::lookup_bytes;
 use super::{CodecError, KeyDigest, Kind, Material, QueryView, Reader};
 use crate::geometry::Geometry;
-use crate::inline::Variant;
 use crate::params::RING_DEGREE;
 use crate::probe::{Probe, SECRETS};
 use crate::ring::Poly;
@@ -25,7 +24,7 @@ pub enum SliceMaterial {
     /// A client's keys, by name.
     Registered(KeyDigest),
     /// Keys that each lookup brings along.
-    Inline(Variant),
+    Inline,
     /// The public secrets of a self-test, which has [`SECRETS`] lookups and sends no words: whoever
     /// scans computes them.
     Probe(Probe),
@@ -36,7 +35,7 @@ impl SliceMaterial {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Registered(_) => Kind::Registered,
-            Self::Inline(variant) => Kind::Inline(*variant),
+            Self::Inline => Kind::Inline,
             Self::Probe(_) => Kind::Probe,
         }
     }
@@ -46,7 +45,7 @@ impl From<Material> for SliceMaterial {
     fn from(material: Material) -> Self {
         match material {
             Material::Registered(digest) => Self::Registered(digest),
-            Material::Inline(variant) => Self::Inline(variant),
+            Material::Inline => Self::Inline,
         }
     }
 }
@@ -115,8 +114,8 @@ pub fn slice_bytes(
 /// Largest slice of an index: what a shard with all partitions and planes is sent.
 pub fn slice_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
     let material = (SECRETS * RING_DEGREE * 4).max(32);
-    let kinds = Variant::ALL.map(Kind::Inline).into_iter().chain([Kind::Registered]);
-    let lookup = kinds.map(|kind| lookup_bytes(geometry, kind)).max().unwrap_or_default();
+    let kinds = [Kind::Inline, Kind::Registered].map(|kind| lookup_bytes(geometry, kind));
+    let lookup = kinds.into_iter().max().unwrap_or_default();
     let partitions = geometry.partitions() as usize * 4;
     PREFIX_BYTES + material + partitions + usize::from(lookups) * lookup
 }
@@ -166,7 +165,7 @@ impl Slice {
     /// When the bytes are no such slice.
     pub fn decode(bytes: &[u8], geometry: &Geometry, epoch: u64) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
-        let variant = read_open_header(&mut reader, Marker::Slice, geometry, epoch)?;
+        let inline = read_open_header(&mut reader, Marker::Slice, geometry, epoch)?;
         let lookups = read_lookups(&mut reader)?;
         let with_hint = match reader.u8()? {
             0 => false,
@@ -180,15 +179,15 @@ impl Slice {
         let partitions = read_words(reader.take(count as usize * 4)?);
         check_sorted_set(&partitions, geometry.partitions(), CodecError::Partitions)?;
         let (mut lwe, mut secrets) = (Vec::new(), Vec::new());
-        let material = match (reader.u8()?, variant) {
-            (REGISTERED_TAG, None) => {
+        let material = match (reader.u8()?, inline) {
+            (REGISTERED_TAG, false) => {
                 SliceMaterial::Registered(KeyDigest::from_bytes(reader.array()?))
             }
-            (INLINE_TAG, Some(variant)) => SliceMaterial::Inline(variant),
-            (PROBE_TAG, None) if usize::from(lookups) == SECRETS => {
+            (INLINE_TAG, true) => SliceMaterial::Inline,
+            (PROBE_TAG, false) if usize::from(lookups) == SECRETS => {
                 SliceMaterial::Probe(read_probe(&mut reader)?)
             }
-            (PROBE_TAG, None) => {
+            (PROBE_TAG, false) => {
                 let expected = Some(PROBE_LOOKUPS);
                 return Err(CodecError::Lookups { expected, found: lookups });
             }

@@ -1,33 +1,26 @@
 //! What a geometry costs: memory, bytes on the wire, time.
 //!
-//! With inline keys of two rotations ([`Variant::Two`]), the default (ADR 010, ADR 012).
+//! With inline keys, the default (ADR 010).
 
 use std::fmt;
 
-use super::{Fold, Geometry};
-use crate::inline::{PLANE_BYTES, Variant};
+use super::Geometry;
+use crate::inline::{self, QUERY_BYTES, rings_of};
+use crate::params::RING_DEGREE;
 
 /// Bytes of table that one core scans in a second (engine.md §4: 14.7 to 15.1 GB/s measured with
 /// AVX-512 on memory that reads at 17.2).
 pub const SCAN_BYTES_PER_SECOND: u64 = 15_000_000_000;
-/// Time of the hint product of one whole plane on one core, microseconds (docs/performance.md: 5.5 ms on
-/// a quiet Sapphire Rapids). A folded plane takes as much less as its tables are smaller.
-pub const HINT_MICROS_PER_PLANE: u64 = 5_500;
+/// Bytes of the hint's tables that one core multiplies in a second: 1.15 times as long as reading them.
+pub const TABLE_BYTES_PER_SECOND: u64 = 13_000_000_000;
 /// The link that transfer times are estimated for, bits per second: what a byte more to send is
 /// weighed by against a microsecond more to compute.
 pub const LINK_BITS_PER_SECOND: u64 = 100_000_000;
-/// Memory of one whole plane of the hint in the form that is multiplied with, NTT residues.
-pub const PLANE_TABLE_BYTES: u64 = Variant::Two.table_bytes(Fold::NONE) as u64;
-/// Memory of one whole plane of the hint as it is stored: 4096 x 1024 numbers of 32 bits.
-pub const PLANE_RAW_BYTES: u64 = (Fold::NONE.words() * size_of::<u32>()) as u64;
-
-const _: () = assert!(PLANE_TABLE_BYTES == 64 << 20 && PLANE_RAW_BYTES == 16 << 20);
-
 /// What an index of some geometry costs the cluster, and one lookup of one page.
 ///
 /// Times are estimates for one core of the servers, from the constants of this module; a cluster
 /// splits them over its cores and shards. Bytes are exact but for the messages' heads of less than 100
-/// bytes, and for the public part of each plane ([`PLANE_BYTES`]), which a client fetches once an epoch.
+/// bytes, and for the public parts ([`Geometry::public_bytes`]), which a client fetches once an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// Bytes of the matrix: what every lookup reads, over all shards together.
@@ -57,19 +50,40 @@ impl Cost {
 }
 
 impl Geometry {
+    /// Memory of the tables that the hint's products read, of all planes.
+    pub fn table_bytes(&self) -> u64 {
+        self.rings(|rings, fold| rings * fold.table_bytes())
+    }
+
+    /// Memory of the hint as it is stored: R × 1024 numbers of 32 bits.
+    pub fn hint_bytes(&self) -> u64 {
+        (self.bucket_bytes() * RING_DEGREE * size_of::<u32>()) as u64
+    }
+
+    /// Bytes of the public parts of all planes.
+    pub fn public_bytes(&self) -> u64 {
+        self.rings(|rings, _| rings * inline::PUBLIC_BYTES)
+    }
+
+    /// The sum over all planes of something that depends on the number of their rings, and on their fold.
+    fn rings(&self, bytes: impl Fn(usize, inline::Fold) -> usize) -> u64 {
+        let planes = (0..self.planes()).filter_map(|plane| rings_of(self.plane_rows(plane)));
+        planes.map(|(rings, fold)| bytes(rings, fold) as u64).sum()
+    }
+
     /// What an index of this geometry costs.
     pub fn cost(&self) -> Cost {
-        let (matrix_bytes, planes) = (self.matrix_bytes(), self.planes() as u64);
-        let folded = self.fold().factor() as u64;
-        let words = u64::from(self.buckets()) * u64::from(self.bucket_bits());
+        let (matrix_bytes, table_bytes) = (self.matrix_bytes(), self.table_bytes());
+        let rounding = self.rounding();
+        let bucket_bits = u64::from(self.buckets()) * u64::from(rounding.bucket_bits);
+        let row_bits = self.bucket_bytes() as u64 * u64::from(rounding.row_bits);
         Cost {
             matrix_bytes,
-            server_ram_bytes: matrix_bytes
-                + planes * (PLANE_TABLE_BYTES + PLANE_RAW_BYTES) / folded,
+            server_ram_bytes: matrix_bytes + table_bytes + self.hint_bytes(),
             scan_micros: matrix_bytes / (SCAN_BYTES_PER_SECOND / 1_000_000),
-            hint_micros: planes * HINT_MICROS_PER_PLANE / folded,
-            upload_bytes: words / 8 + Variant::Two.query_bytes() as u64,
-            download_bytes: planes * PLANE_BYTES as u64,
+            hint_micros: table_bytes / (TABLE_BYTES_PER_SECOND / 1_000_000),
+            upload_bytes: bucket_bits / 8 + QUERY_BYTES as u64,
+            download_bytes: row_bits / 8,
         }
     }
 }

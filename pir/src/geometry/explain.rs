@@ -47,26 +47,23 @@ impl fmt::Display for Explanation<'_> {
         )?;
         writeln!(
             f,
-            "A lookup of one page sends {} ({} bits a bucket, and its keys) and receives {}.",
+            "A lookup of one page sends {} ({} bits a bucket, and its keys) and receives {} ({} bits a byte).",
             Bytes(cost.upload_bytes),
-            geometry.bucket_bits(),
+            geometry.rounding().bucket_bits,
             Bytes(cost.download_bytes),
+            geometry.rounding().row_bits,
         )?;
-        let planes = match (geometry.planes(), geometry.fold().factor()) {
-            (1, 1) => "one plane".to_owned(),
-            (planes, 1) => format!("{planes} planes"),
-            (_, factor) => format!("1/{factor} of a plane, as the buckets are short"),
-        };
         writeln!(
             f,
             "It takes about {:.1} ms: {:.1} on a link of {} Mbit/s, {:.1} of one core to read {}, {:.1} for \
-             the hint ({planes}).",
+             the hint's tables of {}.",
             millis(cost.lookup_micros()),
             millis(cost.transfer_micros()),
             LINK_BITS_PER_SECOND / 1_000_000,
             millis(cost.scan_micros),
             Bytes(cost.matrix_bytes),
             millis(cost.hint_micros),
+            Bytes(geometry.table_bytes()),
         )?;
         write!(
             f,
