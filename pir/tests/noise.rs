@@ -191,7 +191,7 @@ fn a_lookup_s_error_is_as_computed() {
         let (n, c) = (RING_DEGREE as f64, f64::from(buckets));
         let variance = STANDARD_DEVIATION * STANDARD_DEVIATION;
         // What a query's words lose on the way.
-        let step = 2f64.powi(32 - geometry.bucket_bits() as i32);
+        let step = 2f64.powi(32 - geometry.rounding().bucket_bits as i32);
         let sent = variance + step * step / 12.0;
         let formula = ratio * ratio * c * MEAN_SQUARE * sent + n / 12.0 * variance + 1.0 / 6.0;
         assert_close(deviation(&errors), formula.sqrt());

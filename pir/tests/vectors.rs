@@ -7,7 +7,6 @@ use opaque_pir::codec::{
 };
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::HintBuilder;
-use opaque_pir::inline::Variant;
 use opaque_pir::layout::Salt;
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, public_element};
@@ -72,7 +71,7 @@ fn query(material: Material) -> Vec<u8> {
 
 fn partial(material: Material, partitions: &[u32], with_plane: bool) -> Partial {
     let kind = material.kind();
-    let bytes = kind.product_bytes(&geometry());
+    let bytes = kind.product_bytes(&geometry(), 0);
     let product = |lookup| stream(&format!("product {lookup}"), bytes);
     Partial {
         generation: GENERATION,
@@ -152,7 +151,7 @@ fn messages() {
         ],
     );
     check_messages(
-        Material::Inline(Variant::Two),
+        Material::Inline,
         [
             "6e73a332c583b860eff960e97033039f2d953b42aa5b5b3ed08f8edbca6eaf95",
             "ff1aad07db0829e2b19b3005626956a4ab898e19418bbcfa36c9d7a0a48fbd36",
