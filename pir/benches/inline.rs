@@ -14,10 +14,10 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group};
+use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
     Chain, Fold, InlineQuery, Kernel, PlaneTables, PublicElements, QUERY_BYTES, answer, multiply,
 };
-use opaque_pir::geometry::Geometry;
 use opaque_pir::layout::Salt;
 use opaque_pir::scan::plain_read;
 use opaque_pir::seed::IndexSeed;

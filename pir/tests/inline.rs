@@ -77,17 +77,41 @@ fn check_plane(rows: usize, [tables_digest, public, product, sent]: [&str; 4]) {
 
 #[test]
 fn a_plane_of_two_rings() {
-    check_plane(4096, ["", "", "", ""]);
+    check_plane(
+        4096,
+        [
+            "cd12c66cb0c43670dcc3b8e9a4820b4044873f84f1b149c1e9a5269df8b3f010",
+            "6a85826a951fabf981b2fd29d4da33ccb6591b6f88ee7dee1a31f2f1d98b50c3",
+            "d8551ce034fbd55bd8922742c4231b79cb16821ea428dc38c8158a4d0303c5b9",
+            "d31fa76bd31e6aa56a0997ec05412db84ee377ae379ea277be84a39109764379",
+        ],
+    );
 }
 
 #[test]
 fn a_plane_of_one_ring() {
-    check_plane(2048, ["", "", "", ""]);
+    check_plane(
+        2048,
+        [
+            "3f1543b2e862664b3f9fd2b90a7a63aadc6c8b8e02c6219af4e4313254b40045",
+            "806580139e826eb5187d54bcc528bf57d78c6d591cb28d13d04fba40f6ff1373",
+            "1361f854a24a7c4d6d80b17c21e70b9b6992d9efbd22e882df863642547d9a6b",
+            "562268aef88a1c3fa90a45d79683bcdca73c91577521bb1765a1104b48bd7fa0",
+        ],
+    );
 }
 
 #[test]
 fn a_folded_plane() {
-    check_plane(512, ["", "", "", ""]);
+    check_plane(
+        512,
+        [
+            "5bdd4065a3c3ff2adfbba9c49c118c19203969e1dd676ec0d36f9c64c1240cb3",
+            "9a7aa75f3e906909d60bab727dce3479edd121f29a034b28b165c85d17487c51",
+            "d186322bad91a3d4fe926ec4006a779ca9f9b31fc058f8a8413e5f3f3468a498",
+            "1f069c1397607d4d1328b9d74b6dbe44cfcc66efd98b12fea72cbf4e007b04e0",
+        ],
+    );
 }
 
 /// Replicas must agree on the public part, whatever their threads and instructions.
@@ -159,8 +183,14 @@ mod secrets {
             *coefficient = i32::from(byte.cast_signed());
         }
         let (bytes, key) = encrypt(&elements, seed, &secret).unwrap();
-        check([bytes.as_slice()], "");
-        for (rows, opened) in [(4096_usize, ""), (512, "")] {
+        check(
+            [bytes.as_slice()],
+            "8db82ab7e60bcf43084cb8e7e9e9134d695a68d10b48bef52c03d06a388a5f1e",
+        );
+        for (rows, opened) in [
+            (4096_usize, "f1f8c23b8efee0947b89378e13b2e87625e702d73b3c36262feb0955d48e57e2"),
+            (512, "826fadcb5e8849211d0598e30b217d5f9cfcf095ccf5d5950c98b2d1a76b2ea4"),
+        ] {
             let public = stream("public part", rows.div_ceil(2048) * PUBLIC_BYTES);
             let public = PublicPart::from_bytes(&public, rows).unwrap();
             let answer = stream("answer", rows * 10 / 8);

@@ -49,9 +49,7 @@ impl Kind {
     pub(super) fn share_bytes(self, geometry: &Geometry, plane: usize) -> usize {
         match self {
             Self::Registered => scan_bytes(geometry, plane) + PLANE_CIPHERTEXT_BYTES,
-            Self::Inline => {
-                geometry.plane_rows(plane) * geometry.rounding().row_bits as usize / 8
-            }
+            Self::Inline => geometry.plane_rows(plane) * geometry.rounding().row_bits as usize / 8,
             // Its answer stays where the probe came from.
             Self::Probe => 0,
         }

@@ -510,8 +510,14 @@ fn digests_are_told_apart_and_printed_whole() {
 fn buckets_return_rounded_to_their_geometry_s_bits() {
     let mut seen = Vec::new();
     for (rows, buckets) in [
-        (256, 1024), (2048, 1024), (2048, 16_384), (8192, 131_072), (256, 1 << 18), (256, 1 << 19),
-        (256, 1 << 20), (65_536, 1 << 20),
+        (256, 1024),
+        (2048, 1024),
+        (2048, 16_384),
+        (8192, 131_072),
+        (256, 1 << 18),
+        (256, 1 << 19),
+        (256, 1 << 20),
+        (65_536, 1 << 20),
     ] {
         let geometry = Geometry::new(rows, buckets, 1).unwrap();
         let bits = geometry.rounding().bucket_bits;

@@ -19,7 +19,7 @@
 //! Registered keys use the same k. Their margin is that of the modulus switch to t ([`crate::params`]), and 8.6 deviations
 //! of their noise fit in at every geometry, which a test computes.
 
-use crate::params::{MAX_BUCKETS, MAX_BUCKET_BYTES};
+use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
 /// Fewest and most bits of a bucket's number.
 const BUCKET_BITS: std::ops::RangeInclusive<u32> = 20..=32;
@@ -127,14 +127,18 @@ mod tests {
             for buckets in (1024..=MAX_BUCKETS).step_by(1024) {
                 let rounding = Rounding::of(buckets, rows);
                 let kept = deviations(buckets, rounding);
-                let failure = 1.0 + f64::from(rows).log2() - kept * kept / 2.0 / std::f64::consts::LN_2;
+                let failure =
+                    1.0 + f64::from(rows).log2() - kept * kept / 2.0 / std::f64::consts::LN_2;
                 assert!(failure < -40.0, "C = {buckets}, R = {rows}: {rounding:?}, 2^{failure}");
                 // Mills' bound of both tails.
                 let kept = registered(buckets, rounding.bucket_bits);
                 let tails = 1.0 - (std::f64::consts::TAU.sqrt() * kept).log2();
-                let failure = f64::from(rows).log2() + tails - kept * kept / 2.0 / std::f64::consts::LN_2;
+                let failure =
+                    f64::from(rows).log2() + tails - kept * kept / 2.0 / std::f64::consts::LN_2;
                 assert!(failure < -40.0, "C = {buckets}, R = {rows}: {rounding:?}, 2^{failure}");
-                let bits = |k: u32, y: u32| u64::from(buckets) * u64::from(k) + u64::from(rows) * u64::from(y);
+                let bits = |k: u32, y: u32| {
+                    u64::from(buckets) * u64::from(k) + u64::from(rows) * u64::from(y)
+                };
                 let Rounding { bucket_bits: k, row_bits: y } = rounding;
                 for (k2, y2) in BUCKET_BITS.flat_map(|k| ROW_BITS.map(move |y| (k, y))) {
                     assert!(!fits(buckets, rows, k2, y2) || (bits(k2, y2), k2) >= (bits(k, y), k));

@@ -50,8 +50,7 @@ fn rows_fill_planes_or_fold_into_one() {
     ] {
         let geometry = Geometry::new(rows, 1024, 1).unwrap();
         let last = planes - 1;
-        let shape =
-            (geometry.planes(), geometry.plane_rows(last), geometry.fold(last).factor());
+        let shape = (geometry.planes(), geometry.plane_rows(last), geometry.fold(last).factor());
         assert_eq!(shape, (planes, last_rows, factor));
         let all: usize = (0..planes).map(|plane| geometry.plane_rows(plane)).sum();
         assert_eq!(all, geometry.bucket_bytes());

@@ -23,9 +23,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use super::bits::{pack, unpack};
 use super::modulus::Modulus;
 use super::ntt::Ntt;
-use super::params::{
-    DIAGONAL_BITS, DROPPED_BITS, N, PUBLIC_BITS, Q_BITS, QUERY_BYTES, rings_of,
-};
+use super::params::{DIAGONAL_BITS, DROPPED_BITS, N, PUBLIC_BITS, Q_BITS, QUERY_BYTES, rings_of};
 use super::rings::{BASIS, Q};
 use super::{InlineError, Poly, PublicElements, PublicPart};
 use crate::params::RING_DEGREE;

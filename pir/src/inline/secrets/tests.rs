@@ -142,7 +142,11 @@ fn deviation(differences: &[f64]) -> (f64, f64) {
 }
 
 /// Noise in parts of q: b + A_0·k less q/2^32·(H·s), row by row of one ring.
-fn product_noise(setup: &Setup, fold: Fold, lookup: &([i32; 1024], InlineQuery, LookupKey)) -> Vec<f64> {
+fn product_noise(
+    setup: &Setup,
+    fold: Fold,
+    lookup: &([i32; 1024], InlineQuery, LookupKey),
+) -> Vec<f64> {
     let (s, query, key) = lookup;
     let chain = Chain::new(&setup.elements);
     let (tables, mut phase) = chain.ring(&setup.plane, fold).unwrap();
@@ -193,7 +197,10 @@ fn noise_is_as_large_as_the_formula_says() {
         let expected = product_deviation(fold);
         println!(
             "{} rows: product {:.4} of the margin, formula {:.4}, largest {:.1} deviations",
-            fold.rows(), measured * 512.0, expected * 512.0, largest / measured
+            fold.rows(),
+            measured * 512.0,
+            expected * 512.0,
+            largest / measured
         );
         assert!(close(measured, expected), "measured {measured}, formula {expected}");
         let (measured, largest) = deviation(&after);
