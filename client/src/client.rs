@@ -387,7 +387,7 @@ impl Client {
         let fetched = parts.iter().map(|part| part.len() as u64).sum();
         let parts = checked(&meta.public_parts, &parts)
             .ok_or(CallError::Answer("a public part is not the one described"))?;
-        let expand = move || IndexKeys::inline(&seed, meta.variant, parts);
+        let expand = move || IndexKeys::inline(&seed, parts);
         let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);
         let mut all = inline();
         if all.len() >= INLINE_KEPT {

@@ -323,8 +323,8 @@ fn check_secrets(view: &QueryView<'_>, index: &ServedIndex) -> Result<(), NodeEr
             Material::Registered(_) => {
                 EncryptedSecret::check(secret).map_err(|_| malformed("encrypted secret"))?
             }
-            Material::Inline(variant) if variant == index.variant => {
-                InlineQuery::from_bytes(variant, secret).map_err(|_| malformed("inline keys"))?;
+            Material::Inline => {
+                InlineQuery::from_bytes(secret).map_err(|_| malformed("inline keys"))?;
             }
             _ => return Err(malformed("unknown key material")),
         }

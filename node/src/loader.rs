@@ -229,9 +229,10 @@ impl Loader {
         let bytes = indexes.map(|(table, index)| {
             let assignment = assign(&map.shards, table, index);
             let partitions = assignment.partitions(self.shard).len();
-            let planes = assignment.planes(self.shard).len();
+            let planes = assignment.planes(self.shard);
             partitions * index.geometry.partition_bytes()
-                + planes * index.geometry.plane_words() * size_of::<u32>()
+                + planes.iter().map(|plane| index.geometry.plane_words((*plane).into())).sum::<usize>()
+                    * size_of::<u32>()
         });
         Tally { done: AtomicU64::new(0), total: bytes.sum::<usize>() as u64, listener }
     }
@@ -301,11 +302,11 @@ impl Loader {
     ) -> Result<(Vec<Bytes>, Vec<ServedPlane>), NodeError> {
         let public_parts = self.public_parts(manifest, index).await?;
         if own.is_empty() {
-            // 1 MiB of factors that a shard without planes need not compute.
+            // 192 KiB of factors that a shard without planes need not compute.
             return Ok((public_parts, Vec::new()));
         }
-        let (seed, variant) = (manifest.seed(index), index.variant);
-        let chain = move || Chain::new(&PublicElements::new(&seed, variant));
+        let seed = manifest.seed(index);
+        let chain = move || Chain::new(&PublicElements::new(&seed));
         let chain = Arc::new(self.build(chain).await?);
         let planes = own.iter().map(async |&number| {
             let part = public_parts.get(usize::from(number)).cloned().unwrap_or_default();
@@ -359,14 +360,14 @@ fn encode(
     public_part: &[u8],
 ) -> Result<(Vec<u32>, Option<PlaneTables>), InlineError> {
     let tables = chain.tables(&hint)?;
-    let fits = *tables.public() == PublicPart::from_bytes(public_part)?;
+    let fits = *tables.public() == PublicPart::from_bytes(public_part, tables.rows())?;
     Ok((hint, fits.then_some(tables)))
 }
 
 /// Placement of one index's partitions and planes.
 fn assign(shards: &Shards, table: &str, index: &IndexManifest) -> Assignment {
     let owners = |kind, count: usize| {
-        // At most 1024 partitions and four planes.
+        // At most 1024 partitions and 16 planes.
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let key = Key { table, column: index.column, kind };
         place(&key, count, shards).into_iter().map(|shard| shard.0).collect::<Vec<u32>>()

@@ -35,8 +35,6 @@ use crate::store::{EpochWriter, IndexManifest, Manifest, Store, StoreError, Writ
 /// the time between two segments.
 const IDLE: Duration = Duration::from_secs(60 * 60);
 
-/// The variant of inline keys that new epochs serve: the one with less to send.
-const VARIANT: Variant = Variant::Two;
 
 /// What is loaded.
 pub struct Load {
@@ -122,7 +120,7 @@ pub async fn prepare(
             non_null_rows,
             partitions: Vec::with_capacity(geometry.partitions() as usize),
             planes: Vec::with_capacity(geometry.planes()),
-            variant: VARIANT,
+            variant: Variant::Ring2048,
             public_parts: Vec::with_capacity(geometry.planes()),
         };
         write(&epoch, &geometry, pieces, &mut index, built).await?;
@@ -157,7 +155,7 @@ fn build(
             return Ok(());
         }
     }
-    let chain = Chain::new(&PublicElements::new(&seed, VARIANT));
+    let chain = Chain::new(&PublicElements::new(&seed));
     for (plane, numbers) in hint.finish()?.into_planes().into_iter().enumerate() {
         let public = chain.tables(&numbers)?.public().clone();
         if pieces.blocking_send(Piece::Plane(plane, numbers, public)).is_err() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use opaque_pir::geometry::Geometry;
 use opaque_pir::index::read_buckets;
-use opaque_pir::inline::{PlaneTables, Variant};
+use opaque_pir::inline::PlaneTables;
 use opaque_pir::layout::{Salt, decode_bucket, mask};
 use opaque_pir::scan::Partition;
 use opaque_pir::seed::IndexSeed;
@@ -153,8 +153,6 @@ pub struct ServedIndex {
     pub partitions: Vec<(u32, Partition)>,
     /// Planes of the hint that this shard multiplies.
     pub planes: Vec<ServedPlane>,
-    /// The variant of inline keys that the planes' tables are made for.
-    pub variant: Variant,
     /// The public parts of every plane of the index, for clients.
     pub public_parts: Vec<Bytes>,
     /// Requests that share passes.

@@ -32,7 +32,7 @@ const PASSES: usize = 7;
 const REPEATS: usize = 2;
 const BATCHES: [usize; 4] = [1, 2, 4, 8];
 
-fn elements() -> PublicElements {
+fn index_elements() -> PublicElements {
     let geometry = Geometry::new(4096, 1024, 1).expect("a shape");
     PublicElements::new(&IndexSeed::new(&Salt([1; 32]), "t", 1, 0, &geometry))
 }
@@ -52,12 +52,12 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 }
 
 fn parts(criterion: &mut Criterion) {
-    let elements = elements();
+    let elements = index_elements();
     let chain = Chain::new(&elements);
     let plane = plane(Fold::NONE, 1);
     let mut group = criterion.benchmark_group("inline");
     group.bench_function("public elements", |b| {
-        b.iter(|| elements());
+        b.iter(index_elements);
     });
     group.bench_function("query from bytes", |b| {
         let bytes = vec![0x35; QUERY_BYTES];
@@ -85,7 +85,7 @@ fn client(criterion: &mut Criterion) {
 
     let mut rng = StdRng::seed_from_u64(2);
     let mut group = criterion.benchmark_group("client");
-    let elements = elements();
+    let elements = index_elements();
     let mut seed = || Seed::draw(&mut rng).expect("no end");
     group.bench_function("encrypt", |b| b.iter(|| encrypt(&elements, seed(), &[3; 1024])));
     let tables = Chain::new(&elements).tables(&plane(Fold::NONE, 1)).expect("its size");
@@ -127,7 +127,7 @@ fn summary(mut times: Vec<f64>) -> (f64, String) {
 
 /// Products beside the plain read of their round, round after round: a disturbance hits both.
 fn ratios(fold: Fold) {
-    let chain = Chain::new(&elements());
+    let chain = Chain::new(&index_elements());
     let planes = PLANES * fold.factor();
     let tables = |seed| chain.tables(&plane(fold, seed)).expect("its size");
     let tables: Vec<PlaneTables> = (0..planes as u64).map(tables).collect();

@@ -2,7 +2,6 @@
 
 mod cost;
 mod explain;
-mod fold;
 mod rounding;
 
 use std::ops::Range;
@@ -13,7 +12,6 @@ use thiserror::Error;
 pub(crate) use cost::{Bytes, millis};
 pub use cost::{Cost, LINK_BITS_PER_SECOND, SCAN_BYTES_PER_SECOND, TABLE_BYTES_PER_SECOND};
 pub use explain::Explanation;
-pub use fold::Fold;
 pub use rounding::{Rounding, round_word};
 
 use crate::params::{
@@ -24,6 +22,7 @@ use crate::params::{
 pub(crate) const BUCKETS_PER_PARTITION: u32 = PARTITION_BUCKETS as u32;
 
 /// Every R there is: the rows of a ring of inline keys, folded 8, 4 or 2 times, or of 1 to 32 whole rings.
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
 pub const BUCKET_SIZES: [u32; 35] = {
     let mut sizes = [256; 35];
     let mut i = 1;
@@ -126,11 +125,6 @@ impl Geometry {
     /// Words of a plane of the hint, 1024 a row.
     pub fn plane_words(&self, plane: usize) -> usize {
         self.plane_rows(plane) * RING_DEGREE
-    }
-
-    /// How the rows of a plane share the slots of registered keys.
-    pub fn fold(&self, plane: usize) -> Fold {
-        Fold::of_rows(self.plane_rows(plane)).unwrap_or(Fold::NONE)
     }
 
     /// How many bits of each bucket's number and of each row travel.

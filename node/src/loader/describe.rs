@@ -75,7 +75,6 @@ pub(super) fn describe_index(
         assignment,
         partitions: Vec::new(),
         planes: Vec::new(),
-        variant: index.variant,
         public_parts,
         batcher: Batcher::default(),
         registered_batcher: Batcher::default(),

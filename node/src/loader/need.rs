@@ -1,6 +1,7 @@
 //! What a load takes of memory, from manifests alone.
 
 use opaque_pir::inline;
+use opaque_pir::params::RING_DEGREE;
 
 use super::{Found, assign};
 use crate::memory::Need;
@@ -8,9 +9,10 @@ use crate::placement::Shards;
 use crate::store::{IndexManifest, Manifest};
 
 /// Factors of an index's public elements, for the tables of its planes.
-const CHAIN: u64 = 1 << 20;
-/// What building one plane takes beside its hint and its tables.
-const PLANE: u64 = 16 << 20;
+const CHAIN: u64 = 192 << 10;
+/// What building one plane takes beside its hint and its tables: diagonals of both rings, and the sums that they are
+/// made of.
+const PLANE: u64 = 64 << 20;
 
 /// Adds up what a load takes: tables beside each other, segments of all of them under way, one
 /// plane at a time being built.
@@ -34,17 +36,19 @@ impl Sum {
     }
 
     fn add(&mut self, shards: &Shards, shard: u32, table: &str, index: &IndexManifest) {
-        let IndexManifest { geometry, variant, .. } = index;
+        let geometry = &index.geometry;
         let assignment = assign(shards, table, index);
         let count = |length: usize| length as u64;
         let partitions = count(assignment.partitions(shard).len());
-        let planes = count(assignment.planes(shard).len());
+        let planes = assignment.planes(shard);
+        let rows: Vec<usize> = planes.iter().map(|plane| geometry.plane_rows((*plane).into())).collect();
         let partition = count(geometry.partition_bytes());
-        let hint = count(geometry.plane_words() * size_of::<u32>());
-        let tables = count(variant.table_bytes(geometry.fold()));
+        let hint = |rows: usize| count(rows * RING_DEGREE * size_of::<u32>());
+        let of_planes: u64 =
+            rows.iter().map(|rows| hint(*rows) + count(inline::table_bytes(*rows))).sum();
         // Every shard keeps the public parts of all planes, for clients.
-        let public_parts = count(geometry.planes() * inline::PLANE_BYTES);
-        self.resident += partitions * partition + planes * (hint + tables) + public_parts;
+        self.resident += partitions * partition + of_planes + geometry.public_bytes();
+        let (planes, hint) = (count(rows.len()), rows.iter().max().map_or(0, |rows| hint(*rows)));
         self.segments += partitions + planes;
         for (there, bytes) in [(partitions, partition), (planes, hint)] {
             self.largest = self.largest.max(if there > 0 { bytes } else { 0 });

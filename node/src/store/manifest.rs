@@ -2,7 +2,7 @@
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::index::{RowSizes, TableCost, TableFigures};
-use opaque_pir::inline::{self, Variant};
+use opaque_pir::inline::Variant;
 use opaque_pir::layout::Salt;
 use opaque_pir::params::NAME;
 use opaque_pir::seed::IndexSeed;
@@ -19,8 +19,8 @@ pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// Stands in the place of the manifest of an epoch that was given up; no manifest is as short.
 pub(super) const TOMBSTONE: &[u8] = br#"{"format":"opaque-manifest","version":1,"abandoned":true}"#;
 /// Bytes of a plane as a payload.
-pub(super) fn plane_bytes(geometry: &Geometry) -> usize {
-    geometry.plane_words() * 4
+pub(super) fn plane_bytes(geometry: &Geometry, plane: usize) -> usize {
+    geometry.plane_words(plane) * 4
 }
 
 const FORMAT: &str = "opaque-manifest";
@@ -61,7 +61,7 @@ pub struct IndexManifest {
     pub partitions: Vec<SegmentRef>,
     /// The segments of the hint's planes, in order.
     pub planes: Vec<SegmentRef>,
-    /// The variant of inline keys that is served.
+    /// The parameter set of inline keys that is served.
     pub variant: Variant,
     /// The digests of the public parts that belong to it, plane by plane; each is an object.
     pub public_parts: Vec<Digest>,
@@ -146,7 +146,7 @@ impl Manifest {
         let segments = |index: &IndexManifest| -> u64 {
             index.partitions.iter().chain(&index.planes).map(|segment| segment.bytes).sum()
         };
-        let public_parts = |index: &IndexManifest| index.public_parts.len() * inline::PLANE_BYTES;
+        let public_parts = |index: &IndexManifest| index.geometry.public_bytes();
         self.indexes.iter().map(|index| segments(index) + public_parts(index) as u64).sum()
     }
 
@@ -217,9 +217,9 @@ impl Manifest {
             }
             let partition = |j| partition_object(*column, j);
             let names = (0..geometry.partitions()).map(partition);
-            check_segments(partitions, names, geometry.partition_bytes())?;
+            check_segments(partitions, names, |_| geometry.partition_bytes())?;
             let names = (0..geometry.planes()).map(|i| plane_object(*column, i));
-            check_segments(planes, names, plane_bytes(geometry))?;
+            check_segments(planes, names, |plane| plane_bytes(geometry, plane))?;
             let (found, expected) = (index.public_parts.len(), geometry.planes());
             if found != expected {
                 return Err(format!("{found} public parts where {expected} belong"));

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::Geometry;
-use crate::inline::{self, QUERY_BYTES, rings_of};
+use crate::inline::{self, QUERY_BYTES};
 use crate::params::RING_DEGREE;
 
 /// Bytes of table that one core scans in a second (engine.md §4: 14.7 to 15.1 GB/s measured with
@@ -52,7 +52,7 @@ impl Cost {
 impl Geometry {
     /// Memory of the tables that the hint's products read, of all planes.
     pub fn table_bytes(&self) -> u64 {
-        self.rings(|rings, fold| rings * fold.table_bytes())
+        self.planes_sum(inline::table_bytes)
     }
 
     /// Memory of the hint as it is stored: R × 1024 numbers of 32 bits.
@@ -62,13 +62,12 @@ impl Geometry {
 
     /// Bytes of the public parts of all planes.
     pub fn public_bytes(&self) -> u64 {
-        self.rings(|rings, _| rings * inline::PUBLIC_BYTES)
+        self.planes_sum(inline::public_bytes)
     }
 
-    /// The sum over all planes of something that depends on the number of their rings, and on their fold.
-    fn rings(&self, bytes: impl Fn(usize, inline::Fold) -> usize) -> u64 {
-        let planes = (0..self.planes()).filter_map(|plane| rings_of(self.plane_rows(plane)));
-        planes.map(|(rings, fold)| bytes(rings, fold) as u64).sum()
+    /// The sum over all planes of what a plane of so many rows takes.
+    fn planes_sum(&self, bytes: impl Fn(usize) -> usize) -> u64 {
+        (0..self.planes()).map(|plane| bytes(self.plane_rows(plane)) as u64).sum()
     }
 
     /// What an index of this geometry costs.

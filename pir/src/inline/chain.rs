@@ -155,7 +155,7 @@ impl std::fmt::Debug for Chain {
 
 /// Diagonals in slots modulo q's primes. Runs on the current rayon pool.
 fn encode(diagonals: &[[Box<Diagonal>; ENCRYPTIONS]]) -> Vec<Encoded> {
-    let one = |diagonal: &Box<Diagonal>| {
+    let one = |diagonal: &Diagonal| {
         Q.each_ref().map(|ntt| {
             let mut slots = rings::zero();
             vectorise(Reduce { modulus: ntt.modulus, from: diagonal, to: &mut slots });
@@ -163,7 +163,7 @@ fn encode(diagonals: &[[Box<Diagonal>; ENCRYPTIONS]]) -> Vec<Encoded> {
             slots
         })
     };
-    diagonals.par_iter().map(|step| step.each_ref().map(one)).collect()
+    diagonals.par_iter().map(|step| step.each_ref().map(|diagonal| one(diagonal))).collect()
 }
 
 /// Coefficients of a diagonal modulo a prime.

@@ -1,10 +1,34 @@
 //! The closed parameter set of inline keys.
 
+use serde::{Deserialize, Serialize};
+
 use crate::geometry::Geometry;
 use crate::params::{PLANE_ROWS, ParamsId, RING_DEGREE};
 
 /// Name of the parameter set.
 pub const NAME: &str = "opaque-128-v3-inline";
+
+/// The parameter sets that manifests and descriptions name: one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Variant {
+    /// [`NAME`].
+    #[serde(rename = "opaque-128-v3-inline")]
+    Ring2048,
+}
+
+impl Variant {
+    /// The set's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ring2048 => NAME,
+        }
+    }
+
+    /// The set of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        (name == NAME).then_some(Self::Ring2048)
+    }
+}
 
 /// N: degree of the ring, and rows of the hint that it takes.
 pub const N: usize = 2048;
@@ -85,6 +109,16 @@ impl Fold {
     }
 }
 
+/// Memory of the tables of a plane of so many rows; 0 for a number that no plane has.
+pub fn table_bytes(rows: usize) -> usize {
+    rings_of(rows).map_or(0, |(rings, fold)| rings * fold.table_bytes())
+}
+
+/// Bytes of the public part of a plane of so many rows; 0 for a number that no plane has.
+pub fn public_bytes(rows: usize) -> usize {
+    rings_of(rows).map_or(0, |(rings, _)| rings * PUBLIC_BYTES)
+}
+
 /// The rings of a plane of so many rows, and how the rows lie in each: two full ones for 4096 rows, one for
 /// 2048, 1024, 512 or 256; `None` for another number.
 pub fn rings_of(rows: usize) -> Option<(usize, Fold)> {
@@ -114,6 +148,13 @@ pub fn params_id(geometry: &Geometry) -> ParamsId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_that_manifests_have() {
+        assert_eq!(serde_json::to_string(&Variant::Ring2048).unwrap(), format!("\"{NAME}\""));
+        assert_eq!(Variant::from_name(Variant::Ring2048.name()), Some(Variant::Ring2048));
+        assert_eq!(Variant::from_name("opaque-128-v2-inline-2"), None);
+    }
 
     #[test]
     fn identities_differ_by_geometry_and_from_the_scans() {

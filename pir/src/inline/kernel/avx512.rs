@@ -121,7 +121,8 @@ fn add_steps<const Q: usize, const FIRST: bool, const SECOND: bool>(
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn spread() -> __m512i {
-    #[expect(clippy::cast_possible_truncation, reason = "below 48")]
+    #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+    #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
     const INDICES: [u8; 64] = {
         let mut indices = [0; 64];
         let mut i = 0;
