@@ -95,10 +95,10 @@ impl Coordinator {
         let lookups = view.lookups();
         // Early, so that a client that must register first, or sends nonsense, costs nobody a scan.
         let kind = view.material().kind();
-        let (checked, of_index) = (body.clone(), Arc::clone(index));
+        let checked = body.clone();
         let check = move || {
             let view = QueryView::decode(&checked, &geometry, epoch).map_err(query_error)?;
-            check_secrets(&view, &of_index)
+            check_secrets(&view)
         };
         self.pool.run(check).await??;
         if let Material::Registered(digest) = view.material() {
@@ -314,8 +314,8 @@ fn combine(
     Ok(combiner)
 }
 
-/// Refuses material that the index does not serve, and secrets with a value out of range.
-fn check_secrets(view: &QueryView<'_>, index: &ServedIndex) -> Result<(), NodeError> {
+/// Refuses material that queries do not have, and secrets with a value out of range.
+fn check_secrets(view: &QueryView<'_>) -> Result<(), NodeError> {
     let malformed = |what: &str| NodeError::Malformed(format!("malformed query: {what}"));
     for lookup in 0..view.lookups() {
         let secret = view.encrypted_secret(lookup).unwrap_or_default();

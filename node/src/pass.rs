@@ -90,7 +90,8 @@ impl ServedIndex {
         let started = Instant::now();
         let products = self.products(requests, kernels.inline, bfv);
         let hint = started.elapsed();
-        let evaluated = |((request, mut scans), planes): ((&Request, _), Result<_, NodeError>)| {
+        type Scanned<'a> = (&'a Request, Vec<Vec<u32>>);
+        let evaluated = |((request, mut scans), planes): (Scanned<'_>, Result<_, NodeError>)| {
             let Request { generation, epoch, slice, keys: _ } = request;
             let planes = match planes? {
                 Products::Beside(planes) => planes,

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use opaque_pir::{
     geometry::Geometry,
-    inline::{self, Variant},
+    inline,
     params::{MAX_BUCKETS, PARTITION_BUCKETS},
     scan,
 };
@@ -31,9 +31,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The variant of inline keys that is measured.
-    pub const VARIANT: Variant = Variant::Two;
-
     /// The matrices' shapes, smallest promise first kept: that all of them can be measured here.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-use opaque_pir::{params::PARTITION_BUCKETS, scan::Partition};
+use opaque_pir::{inline::QUERY_BYTES, params::PARTITION_BUCKETS, scan::Partition};
 use rand::SeedableRng;
 
 use super::*;
@@ -56,7 +56,7 @@ fn a_run_measures_everything_that_was_asked_for() {
     for one in &measured {
         assert_eq!((one.size_bytes, one.rows, one.buckets), (8 << 20, 4096, 2048));
         let batch = one.batch as u64;
-        assert_eq!(one.bytes_up, batch * (2048 * 24 / 8 + Plan::VARIANT.query_bytes() as u64));
+        assert_eq!(one.bytes_up, batch * (2048 * 24 / 8 + QUERY_BYTES as u64));
         assert_eq!(one.bytes_down, batch * 14_848);
         for figure in [
             one.scan_ms,

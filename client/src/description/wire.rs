@@ -133,7 +133,7 @@ mod tests {
             page_rows: 3,
             non_null_rows: 5,
             params_id: geometry.params_id().as_bytes().to_vec().into(),
-            variant: Variant::Two.name().to_owned(),
+            variant: Variant::Ring2048.name().to_owned(),
             public_parts: vec![vec![8; 32].into()],
         };
         v1::TableDescription {
@@ -181,7 +181,7 @@ mod tests {
         let columns: Vec<usize> = table.indexes.iter().map(|index| index.column).collect();
         assert_eq!(columns, [0, 2]);
         assert!(table.index(1).is_none() && table.index(2).is_some());
-        let inline = InlineMeta { variant: Variant::Two, public_parts: vec![[8; 32]] };
+        let inline = InlineMeta { variant: Variant::Ring2048, public_parts: vec![[8; 32]] };
         assert_eq!((table.inline(1), table.inline(2)), (None, Some(&inline)));
     }
 

@@ -248,13 +248,13 @@ fn other_set(bytes: &[u8]) -> Option<String> {
 fn check_segments(
     segments: &[SegmentRef],
     names: impl ExactSizeIterator<Item = String>,
-    payload_bytes: usize,
+    payload_bytes: impl Fn(usize) -> usize,
 ) -> Result<(), String> {
     if segments.len() != names.len() {
         return Err(format!("{} segments where {} belong", segments.len(), names.len()));
     }
-    let bytes = (HEADER_BYTES + payload_bytes) as u64;
-    for (segment, name) in segments.iter().zip(names) {
+    for ((segment, name), number) in segments.iter().zip(names).zip(0..) {
+        let bytes = (HEADER_BYTES + payload_bytes(number)) as u64;
         if segment.object != name || segment.bytes != bytes {
             return Err(format!(
                 "{:?} stands where {name:?} of {bytes} bytes belongs",
