@@ -105,7 +105,7 @@ async fn segments_come_side_by_side_in_their_order_and_progress_adds_up() {
         assert_eq!(served.planes.len(), index.geometry.planes());
         assert_eq!(served.public_parts.len(), index.geometry.planes());
         total += index.geometry.matrix_bytes();
-        total += (index.geometry.planes() * index.geometry.plane_words() * 4) as u64;
+        total += (index.geometry.bucket_bytes() * 1024 * 4) as u64;
     }
     let told = told.into_inner().unwrap();
     assert!(told.is_sorted_by(|a, b| a.done < b.done), "{told:?}");

@@ -260,7 +260,7 @@ async fn a_load_cleans_up_after_a_crashed_one() {
     let crashed = Writer { node: "n".to_owned(), incarnation: "0".to_owned() };
     let geometry = Geometry::new(4096, 1024, 1).unwrap();
     let epoch = store.claim("weather", &crashed, UnixMillis::now()).await.unwrap();
-    epoch.put_plane(0, &geometry, 0, &vec![7; geometry.plane_words()]).await.unwrap();
+    epoch.put_plane(0, &geometry, 0, &vec![7; geometry.plane_words(0)]).await.unwrap();
     std::mem::forget(epoch);
     let manifest = prepare(&store, load(&values(5)), rng(), |_| (), &pool()).await.unwrap();
     assert_eq!(manifest.epoch, 2);
