@@ -31,15 +31,15 @@ mod tests {
     use super::*;
 
     fn part(fill: u8) -> (Digest, Vec<u8>) {
-        let bytes = vec![fill; opaque_pir::inline::PUBLIC_BYTES];
+        let bytes = vec![fill; 2 * opaque_pir::inline::PUBLIC_BYTES];
         (PublicPart::digest(&bytes), bytes)
     }
 
     #[test]
     fn only_what_the_digests_name_is_accepted() {
         let ((first, a), (second, b)) = (part(1), part(2));
-        // A plane of 4096 rows has the parts of two rings, the rest one.
-        let geometry = Geometry::new(4096 + 256, 1024, 1).unwrap();
+        // A plane of 4096 rows has the parts of two rings.
+        let geometry = Geometry::new(8192, 1024, 1).unwrap();
         let parts = checked(&geometry, &[first, second], &[&a, &b]).unwrap();
         assert_eq!(
             parts.iter().map(PublicPart::to_bytes).collect::<Vec<_>>(),

@@ -57,7 +57,7 @@ fn a_run_measures_everything_that_was_asked_for() {
         assert_eq!((one.size_bytes, one.rows, one.buckets), (8 << 20, 4096, 2048));
         let batch = one.batch as u64;
         assert_eq!(one.bytes_up, batch * (2048 * 24 / 8 + QUERY_BYTES as u64));
-        assert_eq!(one.bytes_down, batch * 14_848);
+        assert_eq!(one.bytes_down, batch * 4096 * 9 / 8);
         for figure in [
             one.scan_ms,
             one.hint_ms,
