@@ -47,12 +47,7 @@ pub(crate) fn of_query(
 }
 
 /// A slice of so many bytes at the shard that it is for.
-pub(crate) fn of_slice(
-    geometry: &Geometry,
-    lookups: u16,
-    part: Part,
-    bytes: usize,
-) -> usize {
+pub(crate) fn of_slice(geometry: &Geometry, lookups: u16, part: Part, bytes: usize) -> usize {
     let need = |kind| unpacked(kind, lookups, part) + 2 * partial(geometry, kind, lookups, part);
     let kinds = [Kind::Inline, Kind::Registered, Kind::Probe];
     bytes + kinds.map(need).into_iter().max().unwrap_or_default()

@@ -231,7 +231,10 @@ impl Loader {
             let partitions = assignment.partitions(self.shard).len();
             let planes = assignment.planes(self.shard);
             partitions * index.geometry.partition_bytes()
-                + planes.iter().map(|plane| index.geometry.plane_words((*plane).into())).sum::<usize>()
+                + planes
+                    .iter()
+                    .map(|plane| index.geometry.plane_words((*plane).into()))
+                    .sum::<usize>()
                     * size_of::<u32>()
         });
         Tally { done: AtomicU64::new(0), total: bytes.sum::<usize>() as u64, listener }

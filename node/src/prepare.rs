@@ -35,7 +35,6 @@ use crate::store::{EpochWriter, IndexManifest, Manifest, Store, StoreError, Writ
 /// the time between two segments.
 const IDLE: Duration = Duration::from_secs(60 * 60);
 
-
 /// What is loaded.
 pub struct Load {
     /// The table.

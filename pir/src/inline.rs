@@ -75,9 +75,8 @@ pub use crate::vector::Kernel;
 pub use chain::Chain;
 pub use error::InlineError;
 pub use params::{
-    ENCRYPTIONS, ERROR_DEVIATION, Fold, N, NAME, PUBLIC_BITS, PUBLIC_BYTES, Q_PRIMES, QUERY_BYTES, Variant,
-    params_id, public_bytes, rings_of,
-    table_bytes,
+    ENCRYPTIONS, ERROR_DEVIATION, Fold, N, NAME, PUBLIC_BITS, PUBLIC_BYTES, Q_PRIMES, QUERY_BYTES,
+    Variant, params_id, public_bytes, rings_of, table_bytes,
 };
 pub use product::{MAX_PASS, answer, multiply};
 pub use public::PublicElements;

@@ -237,7 +237,8 @@ impl<'a> Shards<'a> {
         }
         let bits = self.subject.geometry.rounding().row_bits;
         let plane = |sums: &[u32]| inline::answer(sums, bits);
-        let answer = |sums: &Vec<u32>| Answer { planes: sums.chunks(PLANE_ROWS).map(plane).collect() };
+        let answer =
+            |sums: &Vec<u32>| Answer { planes: sums.chunks(PLANE_ROWS).map(plane).collect() };
         sums.par_iter().map(answer).collect()
     }
 }

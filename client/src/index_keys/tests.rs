@@ -20,7 +20,10 @@ fn index_seed(geometry: &Geometry) -> IndexSeed {
 }
 
 /// A plane's products, one for each lookup: bytes beside the sums, or words that are taken off them.
-#[cfg_attr(not(feature = "registered"), expect(dead_code, reason = "registered keys alone have it"))]
+#[cfg_attr(
+    not(feature = "registered"),
+    expect(dead_code, reason = "registered keys alone have it")
+)]
 enum Product {
     Beside(Vec<Vec<u8>>),
     Within(Vec<Vec<u32>>),

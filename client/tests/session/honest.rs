@@ -117,9 +117,8 @@ impl Served {
         let (kind, lookups) = (view.material().kind(), view.lookups());
         assert!(matches!(view.material(), Material::Inline));
         let secret = |lookup| view.encrypted_secret(lookup).unwrap();
-        let keys: Vec<InlineQuery> = (0..lookups)
-            .map(|lookup| InlineQuery::from_bytes(secret(lookup)).unwrap())
-            .collect();
+        let keys: Vec<InlineQuery> =
+            (0..lookups).map(|lookup| InlineQuery::from_bytes(secret(lookup)).unwrap()).collect();
         let keys: Vec<&InlineQuery> = keys.iter().collect();
         let partitions = 0..geometry.partitions();
         let slice = |lookup| {

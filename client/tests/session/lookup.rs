@@ -117,7 +117,8 @@ async fn a_digest_that_comes_back_is_fetched_again() {
     let script = vec![stale(), stale(), Reply::Refuse(Code::Internal, "enough")];
     let (config, node) = config(tables.into(), script, home.path().into()).await;
     *node.public_parts.lock().unwrap() = Vec::new();
-    *node.parts_of_epochs.lock().unwrap() = [1, 2, 1].map(|fill| vec![fill; public_part().len()]).into();
+    *node.parts_of_epochs.lock().unwrap() =
+        [1, 2, 1].map(|fill| vec![fill; public_part().len()]).into();
     let error = numbers(&Client::connect(config).unwrap(), "SELECT * FROM t WHERE id = 5").await;
     assert!(error.unwrap_err().to_string().contains("enough"));
     let epochs: Vec<u64> =

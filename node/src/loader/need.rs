@@ -41,7 +41,8 @@ impl Sum {
         let count = |length: usize| length as u64;
         let partitions = count(assignment.partitions(shard).len());
         let planes = assignment.planes(shard);
-        let rows: Vec<usize> = planes.iter().map(|plane| geometry.plane_rows((*plane).into())).collect();
+        let rows: Vec<usize> =
+            planes.iter().map(|plane| geometry.plane_rows((*plane).into())).collect();
         let partition = count(geometry.partition_bytes());
         let hint = |rows: usize| count(rows * RING_DEGREE * size_of::<u32>());
         let of_planes: u64 =

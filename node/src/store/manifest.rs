@@ -147,7 +147,7 @@ impl Manifest {
             index.partitions.iter().chain(&index.planes).map(|segment| segment.bytes).sum()
         };
         let public_parts = |index: &IndexManifest| index.geometry.public_bytes();
-        self.indexes.iter().map(|index| segments(index) + public_parts(index) as u64).sum()
+        self.indexes.iter().map(|index| segments(index) + public_parts(index)).sum()
     }
 
     /// Identity of the epoch's content: of the manifest, and so of every segment.
