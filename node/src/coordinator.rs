@@ -146,17 +146,15 @@ impl Coordinator {
         table: &Arc<ServedTable>,
         index: &Arc<ServedIndex>,
         replicas: &Replicas,
-        probe: Arc<Probe>,
     ) -> Result<(), NodeError> {
         let (geometry, epoch) = (index.geometry, table.manifest.epoch);
         let lookups = SECRETS;
         let cut = self.slices(index, {
-            let (probe, index) = (Arc::clone(&probe), Arc::clone(index));
+            let index = Arc::clone(index);
             move |shard| {
                 let partitions = index.assignment.partitions(shard);
                 let with_hint = index.assignment.has_planes(shard);
-                probe_slice(&geometry, epoch, &probe, partitions, with_hint)
-                    .map_err(NodeError::internal)
+                probe_slice(&geometry, epoch, partitions, with_hint).map_err(NodeError::internal)
             }
         });
         let calls = self.calls(serving, table, index, (Kind::Probe, lookups), cut.await?);

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures::future::{join_all, try_join, try_join_all};
 use opaque_pir::inline::{Chain, InlineError, PlaneTables, PublicElements, PublicPart};
+use opaque_pir::probe::{Probe, SECRETS};
 use opaque_pir::scan::Partition;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
@@ -35,7 +36,9 @@ use crate::memory::Memory;
 use crate::placement::{Key, Kind, Shards, place};
 use crate::pool::CpuPool;
 use crate::registry::store_error;
-use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving, find_held, resident_bytes};
+use crate::served::{
+    ServedIndex, ServedPlane, ServedTable, Serving, StoredPlane, find_held, resident_bytes,
+};
 use crate::store::{IndexManifest, Manifest, Store};
 
 /// Segments under way beyond one for each thread: fetched while those are checked and placed.
@@ -261,7 +264,7 @@ impl Loader {
     async fn index(
         &self,
         shards: &Shards,
-        manifest: &Manifest,
+        manifest: &Arc<Manifest>,
         index: &IndexManifest,
         tally: &Tally<'_>,
     ) -> Result<ServedIndex, NodeError> {
@@ -298,7 +301,7 @@ impl Loader {
     /// The public parts of all planes of an index, and `own` planes ready for products.
     async fn planes(
         &self,
-        manifest: &Manifest,
+        manifest: &Arc<Manifest>,
         index: &IndexManifest,
         own: &[u16],
         tally: &Tally<'_>,
@@ -311,9 +314,12 @@ impl Loader {
         let seed = manifest.seed(index);
         let chain = move || Chain::new(&PublicElements::new(&seed));
         let chain = Arc::new(self.build(chain).await?);
+        let probe = Arc::new(manifest.probe(index));
         let planes = own.iter().map(async |&number| {
             let part = public_parts.get(usize::from(number)).cloned().unwrap_or_default();
-            self.plane(manifest, index, number, (&chain, part), tally).await
+            let encoder =
+                Encoder { chain: Arc::clone(&chain), probe: Arc::clone(&probe), public_part: part };
+            self.plane(manifest, index, number, encoder, tally).await
         });
         let planes = try_join_all(planes).await?;
         Ok((public_parts, planes))
@@ -321,10 +327,10 @@ impl Loader {
 
     async fn plane(
         &self,
-        manifest: &Manifest,
+        manifest: &Arc<Manifest>,
         index: &IndexManifest,
         number: u16,
-        (chain, public_part): (&Arc<Chain>, Bytes),
+        encoder: Encoder,
         tally: &Tally<'_>,
     ) -> Result<ServedPlane, NodeError> {
         let plane = usize::from(number);
@@ -332,17 +338,18 @@ impl Loader {
         let hint = self.store.plane(manifest, index.column, plane).await.map_err(store_error)?;
         // It may wait for others to be built, while partitions go on.
         drop(turn);
-        let chain = Arc::clone(chain);
-        let encoded = self.build(move || encode(&chain, hint, &public_part)).await?;
-        let (hint, tables) = encoded.map_err(NodeError::internal)?;
-        let tables = tables.ok_or_else(|| {
+        let bytes = size_of_val(hint.as_slice());
+        let encoded = self.build(move || encoder.encode(&hint)).await?;
+        let encoded = encoded.map_err(NodeError::internal)?;
+        let Encoded { tables, probed } = encoded.ok_or_else(|| {
             let column = index.column;
             NodeError::Store(format!(
                 "plane {plane} of column {column} and its public part do not belong together"
             ))
         })?;
-        tally.add(size_of_val(hint.as_slice()));
-        Ok(ServedPlane { plane: number, hint, tables, registered: OnceCell::new() })
+        tally.add(bytes);
+        let stored = StoredPlane::new(&self.store, manifest, index.column, number);
+        Ok(ServedPlane { plane: number, tables, probed, stored, registered: OnceCell::new() })
     }
 
     /// Runs one job at a time on the pool.
@@ -355,16 +362,27 @@ impl Loader {
     }
 }
 
-/// A plane's tables, unless they belong to another public part than the one that clients get: their
-/// answers would not open.
-fn encode(
-    chain: &Chain,
-    hint: Vec<u32>,
-    public_part: &[u8],
-) -> Result<(Vec<u32>, Option<PlaneTables>), InlineError> {
-    let tables = chain.tables(&hint)?;
-    let fits = *tables.public() == PublicPart::from_bytes(public_part, tables.rows())?;
-    Ok((hint, fits.then_some(tables)))
+/// What stays of a plane in memory.
+struct Encoded {
+    tables: PlaneTables,
+    probed: [Vec<u32>; SECRETS],
+}
+
+/// Makes it of the plane.
+struct Encoder {
+    chain: Arc<Chain>,
+    probe: Arc<Probe>,
+    public_part: Bytes,
+}
+
+impl Encoder {
+    /// A plane's tables and its products for the self-test, unless the tables belong to another public part than
+    /// the one that clients get: their answers would not open.
+    fn encode(&self, hint: &[u32]) -> Result<Option<Encoded>, InlineError> {
+        let tables = self.chain.tables(hint)?;
+        let fits = *tables.public() == PublicPart::from_bytes(&self.public_part, tables.rows())?;
+        Ok(fits.then(|| Encoded { tables, probed: self.probe.multiply(hint) }))
+    }
 }
 
 /// Placement of one index's partitions and planes.

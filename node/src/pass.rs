@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opaque_pir::codec::{Partial, Slice, SliceMaterial};
-use opaque_pir::hint::multiply_plane;
 use opaque_pir::inline::{self, InlineQuery};
 use opaque_pir::kernels::Kernels;
 use opaque_pir::params::PLANE_ROWS;
-use opaque_pir::probe::Probe;
 use opaque_pir::scan::{Partition, scan};
 use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
 use rayon::prelude::*;
@@ -116,8 +114,10 @@ impl ServedIndex {
         requests: &[Request],
         kernels: Kernels,
     ) -> Result<Vec<Vec<Vec<u32>>>, NodeError> {
-        let queries: Vec<_> =
-            requests.iter().map(|request| request.slice.scan_queries(&self.seed)).collect();
+        let queries: Vec<_> = requests
+            .iter()
+            .map(|request| request.slice.scan_queries(&self.seed, &self.probe))
+            .collect();
         let all: Vec<&[u32]> = queries.iter().flat_map(|q| q.iter().map(Vec::as_slice)).collect();
         let partitions: Vec<&Partition> = self.partitions.iter().map(|(_, data)| data).collect();
         let sums = scan(kernels.scan, &self.geometry, &partitions, &all);
@@ -181,16 +181,15 @@ impl ServedIndex {
     /// What a request shares with no other.
     fn own_products(&self, request: &Request, bfv: &Bfv) -> Result<PlaneProducts, NodeError> {
         match request.slice.material() {
-            SliceMaterial::Probe(probe) => Ok(self.probe_products(probe)),
+            SliceMaterial::Probe => Ok(self.probe_products()),
             _ => self.registered_products(request, bfv),
         }
     }
 
-    /// Exact products with the secrets of a self-test, from the plain hint.
-    fn probe_products(&self, probe: &Probe) -> PlaneProducts {
+    /// Exact products with the secrets of the self-test.
+    fn probe_products(&self) -> PlaneProducts {
         let of_plane = |plane: &ServedPlane| {
-            let product = |secret| le_bytes(&multiply_plane(&plane.hint, secret));
-            (plane.plane, probe.secrets().iter().map(product).collect())
+            (plane.plane, plane.probed.iter().map(|product| le_bytes(product)).collect())
         };
         self.planes.iter().map(of_plane).collect()
     }

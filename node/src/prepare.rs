@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use opaque_pir::geometry::Geometry;
+use opaque_pir::geometry::{Geometry, Link};
 use opaque_pir::hint::{HintBuilder, HintError};
 use opaque_pir::index::{
     IndexPlan, PartitionError, PlanError, PlannedIndex, TablePlan, plan_table,
@@ -41,6 +41,8 @@ pub struct Load {
     pub schema: Schema,
     /// Its rows (row codec), in load order.
     pub rows: Vec<Vec<u8>>,
+    /// The clients' link that geometries are chosen for.
+    pub link: Link,
     /// When the load began.
     pub created: UnixMillis,
     /// Who loads.
@@ -79,7 +81,7 @@ pub async fn prepare(
     progress: impl Fn(Progress) + Send + Sync,
     pool: &ThreadPool,
 ) -> Result<Manifest, PrepareError> {
-    let Load { schema, rows, created, writer } = load;
+    let Load { schema, rows, link, created, writer } = load;
     let row_count = rows.len() as u64;
     progress(Progress::Planning { rows: row_count });
     let planning = on_pool(pool, move || {
@@ -88,7 +90,7 @@ pub async fn prepare(
             rng.fill_bytes(&mut salt.0);
             salt
         };
-        plan_table(&schema, &rows, next_salt).map(|plan| (schema, rows, plan))
+        plan_table(&schema, &rows, link, next_salt).map(|plan| (schema, rows, plan))
     });
     let (schema, rows, TablePlan { salt, indexes: plans, sizes }) = worked(planning).await??;
     let rows = Arc::new(rows);
@@ -127,7 +129,8 @@ pub async fn prepare(
         indexes.push(index);
     }
     let (epoch_number, rows) = (epoch.epoch(), row_count);
-    let manifest = Manifest { epoch: epoch_number, schema, rows, salt, created, indexes, sizes };
+    let manifest =
+        Manifest { epoch: epoch_number, schema, rows, salt, created, link, indexes, sizes };
     epoch.publish(&manifest).await?;
     Ok(manifest)
 }

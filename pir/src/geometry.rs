@@ -2,6 +2,7 @@
 
 mod cost;
 mod explain;
+mod link;
 mod rounding;
 
 use std::ops::Range;
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(crate) use cost::{Bytes, millis};
-pub use cost::{Cost, LINK_BITS_PER_SECOND, SCAN_BYTES_PER_SECOND, TABLE_BYTES_PER_SECOND};
+pub use cost::{Cost, SCAN_BYTES_PER_SECOND, TABLE_BYTES_PER_SECOND};
 pub use explain::Explanation;
+pub use link::{Link, LinkError};
 pub use rounding::{Rounding, round_word};
 
 use crate::params::{

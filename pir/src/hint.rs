@@ -128,7 +128,7 @@ impl std::fmt::Debug for Hint {
 
 /// One plane of the hint times one public secret, exactly: `H·s mod 2^32`, one word per row. For the
 /// self-test; an ordinary secret is only ever multiplied under encryption.
-pub fn multiply_plane(plane: &[u32], secret: &Poly) -> Vec<u32> {
+pub(crate) fn multiply_plane(plane: &[u32], secret: &Poly) -> Vec<u32> {
     let product = |row: &[u32]| {
         let terms = row.iter().zip(secret).map(|(word, secret)| word.wrapping_mul(*secret));
         terms.fold(0, u32::wrapping_add)

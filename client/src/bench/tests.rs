@@ -1,4 +1,4 @@
-use opaque_pir::{inline::QUERY_BYTES, params::PARTITION_BUCKETS, scan::Partition};
+use opaque_pir::{geometry::Link, inline::QUERY_BYTES, params::PARTITION_BUCKETS, scan::Partition};
 use rand::SeedableRng;
 
 use super::*;
@@ -9,7 +9,8 @@ const SMALL: Size = Size(8 << 20);
 fn plan(batches: &[usize], shards: &[u32]) -> Plan {
     Plan {
         sizes: vec![SMALL],
-        bucket_bytes: 4096,
+        bucket_bytes: Some(4096),
+        link: Link::default(),
         batches: batches.to_vec(),
         shards: shards.to_vec(),
         threads: 2,

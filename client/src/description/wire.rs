@@ -1,7 +1,7 @@
 //! Descriptions from the wire.
 
 use opaque_pir::{
-    geometry::{Geometry, GeometryError},
+    geometry::{Geometry, GeometryError, Link},
     index::{RowSizes, Shorter, TableCost},
     inline::Variant,
     layout::Salt,
@@ -21,8 +21,16 @@ impl TryFrom<v1::TableDescription> for Table {
     type Error = DescriptionError;
 
     fn try_from(wire: v1::TableDescription) -> Result<Self, DescriptionError> {
-        let v1::TableDescription { schema, epoch, generation, rows, salt, indexes, row_sizes } =
-            wire;
+        let v1::TableDescription {
+            schema,
+            epoch,
+            generation,
+            rows,
+            salt,
+            indexes,
+            row_sizes,
+            link_mbits,
+        } = wire;
         let schema = Schema::try_from(schema.ok_or(DescriptionError::Missing("schema"))?)?;
         let salt = <[u8; 32]>::try_from(salt.as_ref()).map_err(|_| DescriptionError::Salt)?;
         let expected: Vec<usize> = schema.searchable().collect();
@@ -44,7 +52,8 @@ impl TryFrom<v1::TableDescription> for Table {
         let indexes = expected.into_iter().zip(indexes).map(check);
         let (indexes, inline) = indexes.collect::<Result<_, _>>()?;
         let (salt, sizes) = (Salt(salt), row_sizes.map(sizes));
-        Ok(Self { schema, epoch, generation, rows, salt, indexes, inline, sizes })
+        let link = Link::new(link_mbits).unwrap_or_default();
+        Ok(Self { schema, epoch, generation, rows, salt, indexes, inline, sizes, link })
     }
 }
 
@@ -144,6 +153,7 @@ mod tests {
             salt: vec![7; 32].into(),
             indexes: vec![index(0), index(2)],
             row_sizes: None,
+            link_mbits: 20,
         }
     }
 

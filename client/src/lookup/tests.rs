@@ -1,6 +1,6 @@
 use opaque_pir::{
     codec::{answer_bytes, query_bytes},
-    geometry::Geometry,
+    geometry::{Geometry, Link},
     inline::{PublicPart, Variant, public_bytes},
     layout::Salt,
     seed::IndexSeed,
@@ -42,6 +42,7 @@ impl Fixture {
             indexes: vec![index(0), index(1)],
             inline: vec![inline.clone(), inline],
             sizes: None,
+            link: Link::default(),
         };
         Self { keys, table }
     }

@@ -222,6 +222,7 @@ async fn scans_and_loads(node: &mut Node, table: &Table) {
     let header = |columns| {
         load_request::Part::Header(LoadHeader {
             schema: Some(opaque_proto::v1::Schema { table: "evil".to_owned(), columns }),
+            link_mbits: 0,
         })
     };
     let good = || header(vec![column("k", 1)]);

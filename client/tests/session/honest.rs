@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use opaque_pir::{
     codec::{Combiner, Material, Partial, QueryView},
-    geometry::Geometry,
+    geometry::{Geometry, Link},
     hint::HintBuilder,
     index::{PlannedIndex, plan_table},
     inline::{self, Chain, InlineQuery, PlaneTables, PublicElements, PublicPart},
@@ -34,7 +34,7 @@ struct Served {
 impl Honest {
     pub(crate) fn new(schema: &Schema, rows: &[Vec<Value>], salt: Salt) -> Self {
         let rows: Vec<Vec<u8>> = rows.iter().map(|row| encode_row(schema, row).unwrap()).collect();
-        let plan = plan_table(schema, &rows, || salt).unwrap();
+        let plan = plan_table(schema, &rows, Link::default(), || salt).unwrap();
         let indexes: Vec<_> =
             plan.indexes.iter().map(|index| Served::new(schema, salt, index, &rows)).collect();
         let described = plan.indexes.iter().zip(&indexes);
@@ -48,6 +48,7 @@ impl Honest {
                 .map(|(index, served)| served.describe(index.non_null_rows))
                 .collect(),
             row_sizes: None,
+            link_mbits: 50,
         };
         Self { description, rows, indexes }
     }

@@ -54,6 +54,7 @@ pub(crate) fn described(epoch: u64, rows: u64) -> TableDescription {
         salt: vec![epoch.to_le_bytes()[0]; 32].into(),
         indexes: vec![index],
         row_sizes: None,
+        link_mbits: 50,
     }
 }
 

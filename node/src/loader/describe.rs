@@ -72,6 +72,7 @@ pub(super) fn describe_index(
         geometry: index.geometry,
         salt: manifest.salt,
         seed: manifest.seed(index),
+        probe: manifest.probe(index),
         assignment,
         partitions: Vec::new(),
         planes: Vec::new(),

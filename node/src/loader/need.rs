@@ -2,6 +2,7 @@
 
 use opaque_pir::inline;
 use opaque_pir::params::RING_DEGREE;
+use opaque_pir::probe::SECRETS;
 
 use super::{Found, assign};
 use crate::memory::Need;
@@ -10,9 +11,9 @@ use crate::store::{IndexManifest, Manifest};
 
 /// Factors of an index's public elements, for the tables of its planes.
 const CHAIN: u64 = 192 << 10;
-/// What building one plane takes beside its hint and its tables: diagonals of both rings, and the sums that they are
+/// What building one plane takes beside its tables: the plane, diagonals of both rings, and the sums that they are
 /// made of.
-const PLANE: u64 = 64 << 20;
+const PLANE: u64 = 80 << 20;
 
 /// Adds up what a load takes: tables beside each other, segments of all of them under way, one
 /// plane at a time being built.
@@ -45,8 +46,9 @@ impl Sum {
             planes.iter().map(|plane| geometry.plane_rows((*plane).into())).collect();
         let partition = count(geometry.partition_bytes());
         let hint = |rows: usize| count(rows * RING_DEGREE * size_of::<u32>());
+        let probed = |rows: usize| count(rows * SECRETS * size_of::<u32>());
         let of_planes: u64 =
-            rows.iter().map(|rows| hint(*rows) + count(inline::table_bytes(*rows))).sum();
+            rows.iter().map(|rows| probed(*rows) + count(inline::table_bytes(*rows))).sum();
         // Every shard keeps the public parts of all planes, for clients.
         self.resident += partitions * partition + of_planes + geometry.public_bytes();
         let (planes, hint) = (count(rows.len()), rows.iter().max().map_or(0, |rows| hint(*rows)));

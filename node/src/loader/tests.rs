@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use opaque_pir::geometry::Link;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -35,6 +36,7 @@ pub(crate) async fn published(directory: &TempDir) -> Vec<Manifest> {
         let load = Load {
             schema: schema.clone(),
             rows: (0..20_000).map(row).collect(),
+            link: Link::default(),
             created: UnixMillis(0),
             writer: Writer { node: "test".to_owned(), incarnation: "1".to_owned() },
         };

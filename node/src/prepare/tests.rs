@@ -1,8 +1,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use opaque_pir::geometry::Geometry;
-use opaque_pir::hint::multiply_plane;
+use opaque_pir::geometry::{Geometry, Link};
 use opaque_pir::index::read_buckets;
 use opaque_pir::layout::{Page, decode_bucket, mask, page_bucket};
 use opaque_pir::probe::Probe;
@@ -44,7 +43,7 @@ fn load(values: &[Vec<Value>]) -> Load {
     let schema = schema();
     let rows = values.iter().map(|row| encode_row(&schema, row).unwrap()).collect();
     let writer = Writer { node: "n".to_owned(), incarnation: "1".to_owned() };
-    Load { schema, rows, created: UnixMillis::now(), writer }
+    Load { schema, rows, link: Link::default(), created: UnixMillis::now(), writer }
 }
 
 fn pool() -> ThreadPool {
@@ -96,7 +95,7 @@ async fn stored_pages(store: &Store, manifest: &Manifest, column: u32) -> Vec<Ve
 async fn hint_holds(store: &Store, manifest: &Manifest, column: u32) -> bool {
     let index = manifest.index(column).unwrap();
     let (geometry, seed) = (index.geometry, manifest.seed(index));
-    let probe = Probe::random(&mut rng());
+    let probe = manifest.probe(index);
     let (mut partitions, mut queries) = (Vec::new(), vec![Vec::new(); 4]);
     for j in 0..geometry.partitions() {
         let bytes = store.partition(manifest, column, j).await.unwrap();
@@ -111,8 +110,8 @@ async fn hint_holds(store: &Store, manifest: &Manifest, column: u32) -> bool {
     let mut products = vec![Vec::new(); 4];
     for plane in 0..geometry.planes() {
         let plane = store.plane(manifest, column, plane).await.unwrap();
-        for (product, secret) in products.iter_mut().zip(probe.secrets()) {
-            product.extend(multiply_plane(&plane, secret));
+        for (product, rows) in products.iter_mut().zip(probe.multiply(&plane)) {
+            product.extend(rows);
         }
     }
     Probe::check(&geometry, &scanned, &products).is_ok()

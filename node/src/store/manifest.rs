@@ -1,10 +1,11 @@
 //! A manifest: everything about one epoch of a table, and the list of its segments.
 
-use opaque_pir::geometry::Geometry;
+use opaque_pir::geometry::{Geometry, Link};
 use opaque_pir::index::{RowSizes, TableCost, TableFigures};
 use opaque_pir::inline::Variant;
 use opaque_pir::layout::Salt;
 use opaque_pir::params::NAME;
+use opaque_pir::probe::Probe;
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::table::Schema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub struct Manifest {
     pub salt: Salt,
     /// When the load began.
     pub created: UnixMillis,
+    /// The clients' link that geometries were chosen for.
+    pub link: Link,
     /// One per searchable column, in the schema's order.
     pub indexes: Vec<IndexManifest>,
     /// Lengths of the rows; none of a table without rows, and of one that an earlier version loaded.
@@ -130,6 +133,12 @@ impl Manifest {
         IndexSeed::new(&self.salt, table, self.epoch, index.column, &index.geometry)
     }
 
+    /// The self-test of one of the indexes: its secrets follow from the digests of all its segments.
+    pub fn probe(&self, index: &IndexManifest) -> Probe {
+        let segments = index.partitions.iter().chain(&index.planes);
+        Probe::new(&self.seed(index), segments.map(|segment| &segment.digest.0))
+    }
+
     /// Bytes of all matrices.
     pub fn matrix_bytes(&self) -> u64 {
         self.indexes.iter().map(|index| index.geometry.matrix_bytes()).sum()
@@ -137,7 +146,7 @@ impl Manifest {
 
     /// What the table costs, and which row makes it cost so much; where the lengths of the rows are known.
     pub fn figures(&self) -> Option<TableFigures> {
-        let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry));
+        let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry), self.link);
         self.sizes.clone().map(|sizes| TableFigures { cost, sizes })
     }
 
@@ -202,7 +211,8 @@ impl Manifest {
     /// Checks that all parts fit together: an index for each searchable column, and for each index
     /// the segments that its geometry asks for.
     pub(super) fn check(&self, table: &str, epoch: u64) -> Result<(), String> {
-        let Self { epoch: own, schema, rows, salt: _, created: _, indexes, sizes: _ } = self;
+        let Self { epoch: own, schema, rows, salt: _, created: _, link: _, indexes, sizes: _ } =
+            self;
         if schema.table() != table || *own != epoch {
             return Err(format!("it describes epoch {own} of table {:?}", schema.table()));
         }

@@ -1,7 +1,7 @@
 mod epochs;
 pub(crate) mod faults;
 
-use opaque_pir::geometry::Geometry;
+use opaque_pir::geometry::{Geometry, Link};
 use opaque_pir::inline::{PublicPart, Variant, public_bytes};
 use opaque_pir::layout::Salt;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
@@ -52,7 +52,16 @@ fn manifest(epoch: u64, partitions: Vec<SegmentRef>, planes: Vec<SegmentRef>) ->
         public_parts: vec![public_part],
     };
     let (salt, created) = (Salt([7; 32]), UnixMillis(1234));
-    Manifest { epoch, schema: schema(), rows: 3, salt, created, indexes: vec![index], sizes: None }
+    Manifest {
+        epoch,
+        schema: schema(),
+        rows: 3,
+        salt,
+        created,
+        link: Link::default(),
+        indexes: vec![index],
+        sizes: None,
+    }
 }
 
 /// Writes every segment of an epoch whose content follows from its number.

@@ -5,9 +5,6 @@ use opaque_node::served::{ServedIndex, Serving};
 use opaque_pir::codec::{Material, Partial, QueryView, QueryWriter, Slice, probe_slice, slice};
 use opaque_pir::inline::QUERY_BYTES;
 use opaque_pir::kernels::Kernels;
-use opaque_pir::probe::Probe;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 
 use super::harness::Cluster;
 
@@ -36,10 +33,9 @@ fn inline(index: &ServedIndex, lookups: u16, word: u32, fill: u8) -> Slice {
 }
 
 fn probe(index: &ServedIndex) -> Slice {
-    let probe = Probe::random(&mut StdRng::seed_from_u64(8));
     let partitions: Vec<u32> = index.partition_numbers().collect();
     let planes = !index.planes.is_empty();
-    let bytes = probe_slice(&index.geometry, EPOCH, &probe, &partitions, planes).unwrap();
+    let bytes = probe_slice(&index.geometry, EPOCH, &partitions, planes).unwrap();
     Slice::decode(&bytes, &index.geometry, EPOCH).unwrap()
 }
 

@@ -86,9 +86,7 @@ fn answer(kind: Kind, lookups: u16) -> Vec<u8> {
 }
 
 fn probe() -> Probe {
-    let mut secrets = Box::new([[0; 1024]; SECRETS]);
-    secrets.as_flattened_mut().copy_from_slice(&words(50, 4096));
-    Probe::from_secrets(secrets)
+    Probe::new(&seed(4, 6), [&[50; 32]])
 }
 
 fn client_slice(kind: Kind, partitions: &[u32], with_secret: bool) -> Vec<u8> {
@@ -105,7 +103,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>
     let decode_query: fn(&[u8]) -> _ = |b| QueryView::decode(b, &geometry(), EPOCH).map(drop);
     let decode_slice: fn(&[u8]) -> _ = |b| Slice::decode(b, &geometry(), EPOCH).map(drop);
     let encoded = |partial: Partial| partial.encode(&geometry()).unwrap();
-    let probe_slice = probe_slice(&geometry(), EPOCH, &probe(), &[1], true).unwrap();
+    let probe_slice = probe_slice(&geometry(), EPOCH, &[1], true).unwrap();
     vec![
         ("query", query(registered, 2), decode_query),
         ("inline query", query(INLINE, 2), decode_query),
@@ -161,7 +159,7 @@ fn a_slice_holds_its_partitions_only() {
             assert_eq!(slice.partitions(), partitions);
             assert_eq!((slice.lookups(), slice.with_hint()), (2, with_secret));
             assert_eq!(*slice.material(), material(kind).into());
-            let queries = slice.scan_queries(&seed(0, 0));
+            let queries = slice.scan_queries(&seed(0, 0), &probe());
             for l in 0..2 {
                 let (lwe, secret) = lookup(kind, u64::from(l));
                 let blocks = partitions.iter().map(|j| &lwe[*j as usize * 1024..][..1024]);
@@ -175,20 +173,20 @@ fn a_slice_holds_its_partitions_only() {
     // The largest slice is as large as was said.
     let largest = KINDS.map(|kind| client_slice(kind, &[0, 1, 2], true).len());
     let largest = largest.into_iter().max().unwrap();
-    assert!(slice_max_bytes(&geometry(), 2) - largest <= SECRETS * 4096);
+    assert!(slice_max_bytes(&geometry(), 2) - largest <= 32);
 }
 
 #[test]
 fn a_probe_slice_makes_the_probe_s_queries() {
     let probe = probe();
-    let bytes = probe_slice(&geometry(), EPOCH, &probe, &[0, 2], true).unwrap();
+    let bytes = probe_slice(&geometry(), EPOCH, &[0, 2], true).unwrap();
     assert!(bytes.len() <= slice_max_bytes(&geometry(), SECRETS as u16));
     let slice = Slice::decode(&bytes, &geometry(), EPOCH).unwrap();
     assert_eq!((slice.lookups(), slice.with_hint()), (4, true));
-    assert_eq!(*slice.material(), SliceMaterial::Probe(probe.clone()));
+    assert_eq!(*slice.material(), SliceMaterial::Probe);
     assert!(slice.lwe(0).is_none() && slice.encrypted_secret(0).is_none());
     let seed = seed(4, 6);
-    let queries = slice.scan_queries(&seed);
+    let queries = slice.scan_queries(&seed, &probe);
     let (first, second) = (probe.query(&seed, 0), probe.query(&seed, 2));
     for l in 0..SECRETS {
         assert_eq!(queries[l], [first[l].as_slice(), second[l].as_slice()].concat());
@@ -202,7 +200,7 @@ fn partitions_must_be_a_sorted_set_of_the_geometry() {
     let view = QueryView::decode(&query, &geometry(), EPOCH).unwrap();
     for bad in [&[1u32, 0][..], &[1, 1], &[3], &[0, 1, 2, 3], &[u32::MAX]] {
         assert_eq!(slice(&view, bad, false).unwrap_err(), CodecError::Partitions);
-        let probe = probe_slice(&geometry(), EPOCH, &probe(), bad, false);
+        let probe = probe_slice(&geometry(), EPOCH, bad, false);
         assert_eq!(probe.unwrap_err(), CodecError::Partitions);
         let partial = partial(bad, &[0], 1, kind);
         assert_eq!(partial.encode(&geometry()).unwrap_err(), CodecError::Partitions);

@@ -4,18 +4,16 @@
 
 use std::fmt;
 
-use super::Geometry;
+use super::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, Link};
 use crate::inline::{self, QUERY_BYTES};
-use crate::params::RING_DEGREE;
+use crate::params::PARTITION_BUCKETS;
 
 /// Bytes of table that one core scans in a second (engine.md §4: 14.7 to 15.1 GB/s measured with
 /// AVX-512 on memory that reads at 17.2).
 pub const SCAN_BYTES_PER_SECOND: u64 = 15_000_000_000;
 /// Bytes of the hint's tables that one core multiplies in a second: 1.15 times as long as reading them.
 pub const TABLE_BYTES_PER_SECOND: u64 = 13_000_000_000;
-/// The link that transfer times are estimated for, bits per second: what a byte more to send is
-/// weighed by against a microsecond more to compute.
-pub const LINK_BITS_PER_SECOND: u64 = 100_000_000;
+
 /// What an index of some geometry costs the cluster, and one lookup of one page.
 ///
 /// Times are estimates for one core of the servers, from the constants of this module; a cluster
@@ -25,7 +23,7 @@ pub const LINK_BITS_PER_SECOND: u64 = 100_000_000;
 pub struct Cost {
     /// Bytes of the matrix: what every lookup reads, over all shards together.
     pub matrix_bytes: u64,
-    /// Memory of one replica of the whole index: matrix, and each plane as stored and as prepared.
+    /// Memory of one replica of the whole index: matrix, and the tables of the hint.
     pub server_ram_bytes: u64,
     /// Time of the scan.
     pub scan_micros: u64,
@@ -35,12 +33,14 @@ pub struct Cost {
     pub upload_bytes: u64,
     /// Bytes that one lookup receives.
     pub download_bytes: u64,
+    /// The link that they cross.
+    pub link: Link,
 }
 
 impl Cost {
-    /// Time of both transfers on a link of [`LINK_BITS_PER_SECOND`].
+    /// Time of both transfers on the link.
     pub fn transfer_micros(&self) -> u64 {
-        (self.upload_bytes + self.download_bytes) * 8_000_000 / LINK_BITS_PER_SECOND
+        (self.upload_bytes + self.download_bytes) * 8 / u64::from(self.link.mbits())
     }
 
     /// Estimated time of one lookup of one page.
@@ -55,11 +55,6 @@ impl Geometry {
         self.planes_sum(inline::table_bytes)
     }
 
-    /// Memory of the hint as it is stored: R × 1024 numbers of 32 bits.
-    pub fn hint_bytes(&self) -> u64 {
-        (self.bucket_bytes() * RING_DEGREE * size_of::<u32>()) as u64
-    }
-
     /// Bytes of the public parts of all planes.
     pub fn public_bytes(&self) -> u64 {
         self.planes_sum(inline::public_bytes)
@@ -70,19 +65,32 @@ impl Geometry {
         (0..self.planes()).map(|plane| bytes(self.plane_rows(plane)) as u64).sum()
     }
 
-    /// What an index of this geometry costs.
-    pub fn cost(&self) -> Cost {
+    /// The shape of least estimated time a lookup over `link`, of all that have at least so many bytes and
+    /// partitions. Its pages have one row: it is that of bytes, not of a table.
+    pub fn fastest(bytes: u64, partitions: u32, link: Link) -> Option<Self> {
+        let shape = |bucket_bytes: u32| {
+            let partition = u64::from(bucket_bytes) * PARTITION_BUCKETS as u64;
+            let count = u32::try_from(bytes.div_ceil(partition)).ok()?.max(partitions);
+            Self::new(bucket_bytes, count.checked_mul(BUCKETS_PER_PARTITION)?, 1).ok()
+        };
+        let shapes = BUCKET_SIZES.into_iter().filter_map(shape);
+        shapes.min_by_key(|shape| shape.cost(link).lookup_micros())
+    }
+
+    /// What an index of this geometry costs, and a lookup over `link`.
+    pub fn cost(&self, link: Link) -> Cost {
         let (matrix_bytes, table_bytes) = (self.matrix_bytes(), self.table_bytes());
         let rounding = self.rounding();
         let bucket_bits = u64::from(self.buckets()) * u64::from(rounding.bucket_bits);
         let row_bits = self.bucket_bytes() as u64 * u64::from(rounding.row_bits);
         Cost {
             matrix_bytes,
-            server_ram_bytes: matrix_bytes + table_bytes + self.hint_bytes(),
+            server_ram_bytes: matrix_bytes + table_bytes,
             scan_micros: matrix_bytes / (SCAN_BYTES_PER_SECOND / 1_000_000),
             hint_micros: table_bytes / (TABLE_BYTES_PER_SECOND / 1_000_000),
             upload_bytes: bucket_bits / 8 + QUERY_BYTES as u64,
             download_bytes: row_bits / 8,
+            link,
         }
     }
 }
@@ -92,7 +100,7 @@ impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "memory  {} matrix, {} with the hint's planes (one replica of every shard)",
+            "memory  {} matrix, {} with the hint's tables (one replica of every shard)",
             Bytes(self.matrix_bytes),
             Bytes(self.server_ram_bytes)
         )?;
@@ -104,11 +112,11 @@ impl fmt::Display for Cost {
         )?;
         write!(
             f,
-            "time    {:.1} ms scan + {:.1} ms hint on one core, {:.0} ms transfer at {} Mbit/s (estimated)",
+            "time    {:.1} ms scan + {:.1} ms hint on one core, {:.0} ms transfer at {} (estimated)",
             millis(self.scan_micros),
             millis(self.hint_micros),
             millis(self.transfer_micros()),
-            LINK_BITS_PER_SECOND / 1_000_000
+            self.link,
         )
     }
 }
