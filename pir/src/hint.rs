@@ -1,4 +1,4 @@
-//! The hint: what a client's secret adds to every row of a scan (engine.md §5).
+//! The hint: what a client's secret adds to every row of a scan (docs/ENGINE.md §6).
 //!
 //! ```text
 //! H[r][i] = Σ_j Σ_k D[r][1024j+k]·A_j[k][i] mod 2^32          R × 1024 words for the whole table

@@ -1,4 +1,5 @@
-//! The hint product with keys that travel with the query (engine.md §9, ADR 010; the ring of 2048, ADR 020).
+//! The hint product with keys that travel with the query (docs/ENGINE.md §7; decisions 010 and
+//! 019).
 //!
 //! **What.** `Enc(H·s)` for planes of the hint, packed as in HintlessPIR (Li et al., CRYPTO 2024) and InspiRING, but
 //! without a key that servers keep. The `a` halves of all that a client sends come from public randomness of the epoch,
@@ -32,21 +33,20 @@
 //! not shared by lookups: under one `k`, one `a_b` twice would show the difference of two secrets. No long-lived secret
 //! exists: nothing that leaks later opens recorded lookups.
 //!
-//! **Noise**, in parts of q; α's coefficients are sums of 1024 signed words over 1024/f, at f = 1 the margin of half a
-//! byte is 1/512:
+//! **Noise**, in parts of q; the margin, half a byte, is 1/512 (ENGINE.md §8 derives each term):
 //!
 //! ```text
 //! rounding α   √(1024/f·1024/12)·11/2^27                                 0.0124 of the margin at f = 1
-//! encryptions  √(1024/f·2048/f)·|α|/q·3.23                               0.0103
+//! encryptions  √(2048/12)·2^27/q·3.23                                    0.0103
 //! key's error  √(512/f·2048/12)·3.21/2^25                                0.0145
-//! digit        √(512/f·2048·2/3/12)·2^25/q                               0.0147
+//! digit        √(512/f·2048·2/3/12)·2^25/q                               0.0148
 //! together                                                               0.0262
 //! public part  √(2048·2/3/12)/2^18                                       0.0208
 //! ```
 //!
 //! Given H and `a` it is linear in independent subgaussian errors and ternary coefficients. It is **not** independent of
-//! the hint: were every row of H the same multiple of 2^14, roundings of α would add up (0.40 of the margin). So the salt
-//! is drawn after the rows, which makes H uniform. [`Rounding`](crate::geometry::Rounding) leaves room for all of it
+//! the hint: were all roundings of α alike, they would add up to 0.40 of the margin. So the salt is drawn after the rows,
+//! which makes H uniform. [`Rounding`](crate::geometry::Rounding) leaves room for all of it
 //! beside the scan's own noise; tests hold formulas against measurements, to 4 %.
 //!
 //! **Limits.** Sums and shifts are proved not to overflow where they are computed. Time, memory access and sizes depend

@@ -29,9 +29,8 @@
 //! σ_total² = (t/q)²·C·E[D²]·σ² + (n/12)·σ² + small        margin = t/2p = 2016
 //! ```
 //!
-//! [`MAX_BUCKETS`] keeps the margin at 8.8 σ_total or more, a failure below 2^-40 for all 2^14 rows
-//! of an answer together. A client sends only as many bits of each number as leave 8.6:
-//! [`Geometry::bucket_bits`](crate::geometry::Geometry::bucket_bits).
+//! A client sends only as many bits of each number as keep a failure below 2^-40 for all rows of an answer
+//! together: [`Geometry::rounding`](crate::geometry::Geometry::rounding).
 //!
 //! Sets are never assembled from loose numbers: both sides name one, and its digest together with
 //! the geometry is the [`ParamsId`] that every message carries.

@@ -1,4 +1,4 @@
-//! The self-test: one query whose right answer everybody can compute (engine.md §5).
+//! The self-test: one query whose right answer everybody can compute (docs/ENGINE.md §11).
 //!
 //! For a random public `s`, the scan of the error-free query `b_j = A_j·s` must sum to `H·s` in every
 //! row. So one query proves that every partition is served exactly once with the right bytes, and

@@ -1,4 +1,4 @@
-//! The scan: every row of the matrix times the query, modulo 2^32 (engine.md §4).
+//! The scan: every row of the matrix times the query, modulo 2^32 (docs/ENGINE.md §5).
 //!
 //! ```text
 //! c[r] = Σ_j Σ_k D[r][1024j+k]·b_j[k] mod 2^32

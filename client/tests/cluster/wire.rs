@@ -239,7 +239,7 @@ async fn measure(proxy: &Proxy, config: &ClientConfig, sql: &str) -> (Timing, (u
     (timing, proxy.take())
 }
 
-/// What the geometry says a query of one lookup costs: engine.md §8, with the keys of §5.
+/// What the geometry says a query of one lookup costs: docs/ENGINE.md §13.
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_of_a_lookup_in_cities_are_those_of_the_geometry() {
     const HEADERS: u64 = 128;

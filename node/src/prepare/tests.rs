@@ -91,7 +91,7 @@ async fn stored_pages(store: &Store, manifest: &Manifest, column: u32) -> Vec<Ve
     pages
 }
 
-/// The self-test of engine.md §5 over what is in the store.
+/// The self-test of docs/ENGINE.md §11 over what is in the store.
 async fn hint_holds(store: &Store, manifest: &Manifest, column: u32) -> bool {
     let index = manifest.index(column).unwrap();
     let (geometry, seed) = (index.geometry, manifest.seed(index));

@@ -402,7 +402,8 @@ fn every_truncation_and_extension_is_refused() {
     for (name, mut bytes, decode) in messages() {
         assert_eq!(decode(&bytes), Ok(()), "{name}");
         // Every length in the head, then one in each stretch of the body.
-        let lengths = (0..200).chain((200..bytes.len()).step_by(997)).chain([bytes.len() - 1]);
+        let head = bytes.len().min(200);
+        let lengths = (0..head).chain((head..bytes.len()).step_by(997)).chain([bytes.len() - 1]);
         for length in lengths {
             assert_eq!(decode(&bytes[..length]), Err(CodecError::Truncated), "{name} at {length}");
         }
@@ -551,7 +552,7 @@ proptest! {
         for (_, good, decode) in messages_once() {
             prop_assert!(decode(&noise).is_err());
             // A good header in front of noise comes further.
-            for head in [42, 44, 49, 60] {
+            for head in [42, 44, 49, 60].into_iter().filter(|head| *head < good.len()) {
                 let mut bytes = good[..head].to_vec();
                 bytes.extend_from_slice(&noise);
                 prop_assert!(decode(&bytes).is_err());
@@ -567,7 +568,7 @@ proptest! {
             let mut bytes = good.clone();
             for (at, byte) in &damage {
                 // Half of the damage goes where the structure is.
-                let length = if *byte % 2 == 0 { 80 } else { bytes.len() };
+                let length = if *byte % 2 == 0 { bytes.len().min(80) } else { bytes.len() };
                 bytes[at.index(length)] ^= byte;
             }
             let _ = decode(&bytes);

@@ -8,8 +8,8 @@ use super::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, Link};
 use crate::inline::{self, QUERY_BYTES};
 use crate::params::PARTITION_BUCKETS;
 
-/// Bytes of table that one core scans in a second (engine.md §4: 14.7 to 15.1 GB/s measured with
-/// AVX-512 on memory that reads at 17.2).
+/// Bytes of matrix that one core scans in a second (AVX-512 on memory that reads at 17.2 GB/s; docs/performance.md has
+/// the ratio on other machines).
 pub const SCAN_BYTES_PER_SECOND: u64 = 15_000_000_000;
 /// Bytes of the hint's tables that one core multiplies in a second: 1.15 times as long as reading them.
 pub const TABLE_BYTES_PER_SECOND: u64 = 13_000_000_000;

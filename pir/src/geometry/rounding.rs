@@ -12,12 +12,12 @@
 //! ```
 //!
 //! With z deviations in the margin, subgaussian noise leaves it in any of R rows with probability at most
-//! 2R·exp(−z²/2), which is below 2^-40 for z² >= 2·ln 2·(41 + log2 R): 8.4 at 256 rows, 8.9 at 65,536. Of all k and y
+//! 2R·exp(−z²/2), which is below 2^-40 for z² >= 2·ln 2·(41 + log2 R): 8.2 at 256 rows, 8.9 at 65,536. Of all k and y
 //! that leave so much, those are taken that make C·k + R·y least; of equals the smaller k. Only integers are compared, so
 //! that all machines agree: nothing here is negotiated, a client computes it from the geometry.
 //!
-//! Registered keys use the same k. Their margin is that of the modulus switch to t ([`crate::params`]), and 8.6 deviations
-//! of their noise fit in at every geometry, which a test computes.
+//! Registered keys use the same k. Their margin is that of the modulus switch to t ([`crate::params`]), and failures
+//! stay below 2^-40 at every geometry, which a test computes.
 
 use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
@@ -77,7 +77,7 @@ const fn fits(buckets: u32, bucket_bytes: u32, bucket_bits: u32, row_bits: u32) 
 /// to 32. Its upper `bits` bits are what is sent.
 ///
 /// Halves go to the even multiple. Always up would shift every number by a half on average, and the sum of
-/// every row, whose bytes are −½ on average, by C/4: 0.28 deviations at C = 2^20. Δ is an even multiple for 24
+/// every row, whose bytes are −½ on average, by C/4: 0.3 deviations at C = 2^20. Δ is an even multiple for 9
 /// bits and more, so that it does not matter whether it was added before. Constant time.
 pub fn round_word(word: u32, bits: u32) -> u32 {
     let dropped = 32u32.saturating_sub(bits);

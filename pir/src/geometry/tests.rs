@@ -72,7 +72,7 @@ fn sizes_are_folds_of_a_ring_or_whole_rings() {
 
 #[test]
 fn a_gibibyte_s_cost_is_that_of_its_parts() {
-    // fewer-bytes.md §5: R = 32,768, C = 32,768, 25 bits a bucket, 10 a row.
+    // docs/ENGINE.md §13: R = 32,768, C = 32,768, 25 bits a bucket, 10 a row.
     let geometry = Geometry::new(32_768, 32_768, 1).unwrap();
     let cost = geometry.cost(Link::default());
     assert_eq!(cost.matrix_bytes, 1 << 30);

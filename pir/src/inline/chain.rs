@@ -14,11 +14,11 @@
 //! A_G = 0,   D_i = round(A_{i+1}/2^25),   A_i = D_i·τ^i(a_key) + Σ_b α_{i,b}·τ^i(a_b),   a = A_0
 //! ```
 //!
-//! An automorphism permutes coefficients and flips signs. So the digit of a coefficient's negative must be the negative
-//! of its digit: numbers of least magnitude, halves away from zero. The client's half of the sum is made by another
-//! path, and one digit that differs would destroy 2048 rows; ties do occur, about one in two GiB of tables. Everything is
-//! exact integer arithmetic: all machines make the same tables and the same public part, whatever their instructions
-//! and threads.
+//! An automorphism permutes coefficients and flips signs. So τ(round(x)) = round(τ(x)) only where the digit of a
+//! coefficient's negative is the negative of its digit: numbers of least magnitude, halves away from zero. One digit that
+//! differed between tables and public part would destroy 2048 rows, and ties do occur: a ring has 2^20 digits, each of
+//! them a tie with probability 2^-25. Everything is exact integer arithmetic: all machines make the same tables and the
+//! same public part, whatever their instructions and threads.
 
 use rayon::prelude::*;
 

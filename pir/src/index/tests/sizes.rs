@@ -52,7 +52,7 @@ fn one_long_row_is_named_with_what_it_costs_and_what_a_limit_would_save() {
         assert!(cost.memory_bytes < figures.cost.memory_bytes);
     }
     let summary = figures.summary("row 17");
-    assert!(summary.starts_with("The table takes 544.0 MiB of node memory for "), "{summary}");
+    assert!(summary.starts_with("The table takes 416.0 MiB of node memory for "), "{summary}");
     assert!(summary.contains(&format!("row 17, has {longest_bytes} bytes")), "{summary}");
     let least = shorter.last().unwrap();
     assert!(least.cost.matrix_bytes < 32 * MIB, "{least:?}");
