@@ -22,7 +22,7 @@
 
 use rayon::prelude::*;
 
-use super::diagonals::{Diagonal, diagonals};
+use super::diagonals::{Diagonal, Diagonals};
 use super::modulus::{Factors, Modulus};
 use super::params::{DROPPED_BITS, ENCRYPTIONS, Fold, N, PUBLIC_BITS, rings_of};
 use super::rings::{self, BASIS, Q};
@@ -32,8 +32,9 @@ use crate::params::RING_DEGREE;
 use crate::scan::pages::Pages;
 use crate::vector::{Vectorised, vectorise};
 
-/// Steps whose diagonals are encoded, and whose digits are kept, before they are written to the tables.
-const BATCH: usize = 32;
+/// Steps whose diagonals are encoded, and whose digits are kept, before they are written to the tables and the pool's
+/// other work may go on: a few milliseconds.
+const BATCH: usize = 16;
 const _: () = {
     let [.., smallest] = Fold::ALL;
     assert!(smallest.steps().is_multiple_of(BATCH));
@@ -67,7 +68,7 @@ impl Chain {
     /// rings, or 2048, 1024, 512 or 256.
     ///
     /// Runs on the current rayon pool: the chain of a ring is one thread's work, the diagonals and the writing
-    /// of the tables are everyone's.
+    /// of the tables are everyone's. Every few milliseconds the pool's other work, such as a query, goes first.
     ///
     /// # Errors
     /// A plane of another size, or no memory for its tables.
@@ -95,20 +96,21 @@ impl Chain {
             Pages::zeroed(bytes).ok_or(refused)
         };
         let mut tables = [table()?, table()?];
-        let diagonals = diagonals(plane, fold);
+        let diagonals = Diagonals::new(plane, fold);
         let mut sums = [rings::zero(), rings::zero()];
-        let mut batches = diagonals.chunks(BATCH).enumerate().rev().peekable();
-        let mut encoded = batches.peek().map(|(_, last)| encode(last)).unwrap_or_default();
-        while let Some((batch, _)) = batches.next() {
-            let first = batch * BATCH;
-            let next = batches.peek().map(|(_, batch)| *batch);
-            let encode_next = || next.map(encode).unwrap_or_default();
+        let mut encoded = encode(&diagonals, fold.steps() - BATCH);
+        for first in (0..fold.steps()).step_by(BATCH).rev() {
+            let encode_next = || match first.checked_sub(BATCH) {
+                Some(next) => encode(&diagonals, next),
+                None => Vec::new(),
+            };
             let (digits, next) =
                 rayon::join(|| self.steps(first, &encoded, &mut sums), encode_next);
             for (prime, table) in tables.iter_mut().enumerate() {
                 write(prime, table, first, &digits, &encoded);
             }
             encoded = next;
+            rayon::yield_now();
         }
         Ok((RingTables { fold, tables }, sums))
     }
@@ -153,8 +155,8 @@ impl std::fmt::Debug for Chain {
     }
 }
 
-/// Diagonals in slots modulo q's primes. Runs on the current rayon pool.
-fn encode(diagonals: &[[Box<Diagonal>; ENCRYPTIONS]]) -> Vec<Encoded> {
+/// The diagonals of a batch of steps, `first..`, in slots modulo q's primes. Runs on the current rayon pool.
+fn encode(diagonals: &Diagonals, first: usize) -> Vec<Encoded> {
     let one = |diagonal: &Diagonal| {
         Q.each_ref().map(|ntt| {
             let mut slots = rings::zero();
@@ -163,7 +165,8 @@ fn encode(diagonals: &[[Box<Diagonal>; ENCRYPTIONS]]) -> Vec<Encoded> {
             slots
         })
     };
-    diagonals.par_iter().map(|step| step.each_ref().map(|diagonal| one(diagonal))).collect()
+    let steps = (first..first + BATCH).into_par_iter();
+    steps.map(|step| diagonals.step(step).map(|diagonal| one(&diagonal))).collect()
 }
 
 /// Coefficients of a diagonal modulo a prime.
@@ -268,7 +271,75 @@ const _: () = assert!(N.is_multiple_of(LANES * WRITTEN_BLOCKS));
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::seed::tests::seed;
+
+    /// A job of the pool, such as a query: it counts its turns and asks for the next.
+    fn take_turns(pool: &Arc<rayon::ThreadPool>, turns: &Arc<AtomicUsize>) {
+        let (again, count) = (Arc::clone(pool), Arc::clone(turns));
+        pool.spawn(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            if Arc::strong_count(&count) > 1 {
+                take_turns(&again, &count);
+            }
+        });
+    }
+
+    /// On one thread: without yielding nothing else would run before the tables are there.
+    #[test]
+    fn other_work_of_the_pool_takes_turns_with_the_chain() {
+        let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
+        let chain = Chain::new(&PublicElements::new(&seed(11, 3)));
+        let turns = Arc::new(AtomicUsize::new(0));
+        let during = pool.install(|| {
+            take_turns(&pool, &turns);
+            let plane = vec![77; Fold::NONE.rows() * RING_DEGREE];
+            chain.tables(&plane).unwrap();
+            turns.load(Ordering::Relaxed)
+        });
+        // Each batch of steps, and parts of the diagonals.
+        assert!(during > Fold::NONE.steps() / BATCH, "{during} turns");
+    }
+
+    /// An automorphism moves and negates coefficients: so it does with the digits, ties included.
+    #[test]
+    fn digits_of_a_rotated_polynomial_are_the_rotated_digits() {
+        let half = 1i64 << (DROPPED_BITS - 1);
+        let number = |i: i64| match i % 3 {
+            // Ties of both signs and of odd and even digits, and their neighbours.
+            0 => (i - 1024) * 2 * half + half,
+            1 => (1024 - i) * 2 * half - half + i % 2,
+            _ => i * 123_456_789_123 % (1 << 46),
+        };
+        let numbers: Vec<i64> = (0..N as i64).map(number).collect();
+        let moduli = Q.each_ref().map(|ntt| ntt.modulus);
+        let residues = |numbers: &[i64]| {
+            moduli.map(|modulus| {
+                let residue = |x: &i64| x.rem_euclid(modulus.value.into()) as u32;
+                Box::new(std::array::from_fn(|i| residue(&numbers[i])))
+            })
+        };
+        let rotated = |numbers: &[i64]| {
+            let mut out = vec![0; N];
+            for (i, x) in numbers.iter().enumerate() {
+                let exponent = 3 * i % (2 * N);
+                out[exponent % N] = if exponent < N { *x } else { -x };
+            }
+            out
+        };
+        let digits = |numbers: &[i64]| {
+            let mut digits: Residues = residues(numbers);
+            vectorise(Digits(&mut digits));
+            let [x, y] = digits;
+            x.iter().zip(y.iter()).map(|(x, y)| BASIS.compose_centred(*x, *y)).collect::<Vec<_>>()
+        };
+        assert_eq!(digits(&rotated(&numbers)), rotated(&digits(&numbers)));
+        let ties = numbers.iter().filter(|x| **x & (2 * half - 1) == half);
+        assert!(ties.count() > 600);
+    }
 
     /// By division, and the same for a number and its negative.
     #[test]

@@ -26,6 +26,8 @@ use crate::vector::{Vectorised, vectorise};
 /// Coefficients of a polynomial in Y.
 const LENGTH: usize = N / 2;
 const _: () = assert!(LENGTH == RING_DEGREE);
+/// Columns that are read before the pool's other work may go on.
+const COLUMNS: usize = 128;
 /// Layers of the transform over the 1024 columns.
 const LAYERS: u32 = RING_DEGREE.trailing_zeros();
 
@@ -35,26 +37,40 @@ type Line = [u64; LENGTH];
 /// A diagonal, coefficient by coefficient.
 pub(super) type Diagonal = [i32; N];
 
-/// The diagonals of a plane, step by step: `[i][0]` is that of g = 3^i, `[i][1]` that of g = −3^i.
-///
-/// `plane` has the fold's rows, of 1024 words each. Runs on the current rayon pool.
-pub(super) fn diagonals(plane: &[u32], fold: Fold) -> Vec<[Box<Diagonal>; ENCRYPTIONS]> {
-    let halves: Vec<Vec<Line>> =
-        (0..2).into_par_iter().map(|parity| transform(columns(plane, fold, parity))).collect();
-    let diagonal = |power: usize| {
-        // The transform's line m belongs to g = 2m + 1.
-        let line = |half: &Vec<Line>| half.get(power / 2).copied();
-        let [even, odd] = [halves.first(), halves.get(1)].map(|half| half.and_then(line));
+/// The diagonals of a ring's rows.
+pub(super) struct Diagonals {
+    fold: Fold,
+    /// Even and odd coefficients of 1024/f·α_g, where line m belongs to g = 2m + 1.
+    halves: [Vec<Line>; 2],
+    /// 3^i, in the order of i.
+    powers: Vec<usize>,
+}
+
+impl Diagonals {
+    /// Computes them from the fold's rows, of 1024 words each. Runs on the current rayon pool, and lets its other
+    /// work go on every few milliseconds.
+    pub(super) fn new(plane: &[u32], fold: Fold) -> Self {
+        let half = |parity| transform(columns(plane, fold, parity));
+        let halves = rayon::join(|| half(0), || half(1)).into();
+        let powers = std::iter::successors(Some(1), |g| Some(g * 3 % N));
+        Self { fold, halves, powers: powers.take(fold.steps()).collect() }
+    }
+
+    /// Step i's: that of g = 3^i, and that of g = −3^i.
+    pub(super) fn step(&self, i: usize) -> [Box<Diagonal>; ENCRYPTIONS] {
+        let power = self.powers.get(i).copied().unwrap_or(1);
+        [self.diagonal(power), self.diagonal(N - power)]
+    }
+
+    fn diagonal(&self, power: usize) -> Box<Diagonal> {
+        let [even, odd] = self.halves.each_ref().map(|half| half.get(power / 2));
         let mut out = Box::new([0; N]);
         let lines = even.into_iter().flatten().zip(odd.into_iter().flatten());
         for ([x, y], (even, odd)) in out.as_chunks_mut().0.iter_mut().zip(lines) {
-            (*x, *y) = (rounded(even, fold), rounded(odd, fold));
+            (*x, *y) = (rounded(*even, self.fold), rounded(*odd, self.fold));
         }
         out
-    };
-    let powers: Vec<usize> =
-        std::iter::successors(Some(1), |g| Some(g * 3 % N)).take(fold.steps()).collect();
-    powers.into_par_iter().map(|g| [diagonal(g), diagonal(N - g)]).collect()
+    }
 }
 
 /// The upper bits of a coefficient modulo 2^42/f.
@@ -85,7 +101,12 @@ fn columns(plane: &[u32], fold: Fold, parity: usize) -> Vec<Line> {
         }
         line
     };
-    (0..RING_DEGREE).into_par_iter().map(column).collect()
+    let mut lines = Vec::with_capacity(RING_DEGREE);
+    for first in (0..RING_DEGREE).step_by(COLUMNS) {
+        lines.par_extend((first..first + COLUMNS).into_par_iter().map(column));
+        rayon::yield_now();
+    }
+    lines
 }
 
 /// `out[m] = Σ_i in[i]·Y^(−2·i·m)`, with the inputs in bit-reversed order: Cooley and Tukey's layers.
@@ -100,6 +121,7 @@ fn transform(mut lines: Vec<Line>) -> Vec<Line> {
                 vectorise(Butterfly { x, y, shift });
             });
         });
+        rayon::yield_now();
     }
     lines
 }
@@ -182,11 +204,11 @@ mod tests {
             {
                 *word = extreme;
             }
-            let found = diagonals(&plane, fold);
-            assert_eq!(found.len(), fold.steps());
+            let found = Diagonals::new(&plane, fold);
             let mut g = 1;
-            for (i, pair) in found.iter().enumerate() {
+            for i in 0..fold.steps() {
                 if [0, 1, fold.steps() / 2, fold.steps() - 1].contains(&i) {
+                    let pair = found.step(i);
                     for (b, g) in [g, N - g].into_iter().enumerate() {
                         assert_eq!(pair[b].to_vec(), direct(&plane, fold, g), "{fold:?} {i} {b}");
                     }

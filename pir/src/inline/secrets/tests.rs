@@ -210,6 +210,24 @@ fn noise_is_as_large_as_the_formula_says() {
     }
 }
 
+/// A million rows: the worst is as far out as it should be of so many, and far from the 8.9 deviations that every
+/// geometry leaves.
+#[test]
+fn a_million_openings_stay_where_the_bound_says() {
+    let mut setup = Setup::new(N, 7);
+    let mut noise = Vec::new();
+    while noise.len() < 1_000_000 {
+        let lookup = setup.lookup();
+        noise.extend(opened_noise(&setup, &lookup));
+    }
+    let (measured, largest) = deviation(&noise);
+    let worst = largest / measured;
+    println!("{} openings: {measured:.4} of the margin, worst {worst:.2} deviations", noise.len());
+    assert!((measured / opened_deviation(Fold::NONE) - 1.0).abs() < 0.04, "{measured}");
+    // Of a million normal numbers the largest is beyond 4.2 and within 6.5 in all but 1 in 10,000 trials.
+    assert!((4.2..6.5).contains(&worst), "{worst} deviations");
+}
+
 #[test]
 fn lookups_are_fresh_and_reproducible() {
     let elements = PublicElements::new(&seed(11, 0));
