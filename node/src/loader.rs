@@ -45,6 +45,8 @@ use crate::store::{IndexManifest, Manifest, Store};
 const FETCHED_AHEAD: usize = 2;
 /// Segments under way in a loader beside another: one is fetched while one is placed.
 const ASIDE: usize = 2;
+/// Planes of the hint that are in memory at a time while a load goes on.
+const HINTS: usize = 2;
 
 /// Loads one shard's part of whole generations.
 pub struct Loader {
@@ -56,6 +58,8 @@ pub struct Loader {
     side_by_side: usize,
     /// A permit for each segment that is fetched, checked or placed.
     segments: Semaphore,
+    /// A permit for each plane of the hint in memory: one that is built, and one that is fetched meanwhile.
+    hints: Semaphore,
     /// A permit for the plane whose tables are built.
     building: Arc<Semaphore>,
 }
@@ -100,7 +104,8 @@ impl Loader {
         let side_by_side = threads.max(1) + FETCHED_AHEAD;
         let (segments, building) = (Semaphore::new(side_by_side), Arc::new(Semaphore::new(1)));
         let memory = Memory::unlimited();
-        Self { shard, store, pool, memory, side_by_side, segments, building }
+        let hints = Semaphore::new(HINTS);
+        Self { shard, store, pool, memory, side_by_side, segments, hints, building }
     }
 
     /// Loads what `memory` admits.
@@ -110,7 +115,7 @@ impl Loader {
 
     /// A loader of the same shard that holds up this one with nothing but the plane that it builds.
     pub fn aside(&self) -> Self {
-        let Self { shard, store, pool, memory, side_by_side: _, segments: _, building } = self;
+        let Self { shard, store, pool, memory, side_by_side: _, segments: _, hints: _, building } = self;
         Self {
             shard: *shard,
             store: store.clone(),
@@ -118,6 +123,7 @@ impl Loader {
             memory: Arc::clone(memory),
             side_by_side: ASIDE,
             segments: Semaphore::new(ASIDE),
+            hints: Semaphore::new(HINTS),
             building: Arc::clone(building),
         }
     }
@@ -334,6 +340,7 @@ impl Loader {
         tally: &Tally<'_>,
     ) -> Result<ServedPlane, NodeError> {
         let plane = usize::from(number);
+        let _held = self.hints.acquire().await.map_err(NodeError::internal)?;
         let turn = self.segments.acquire().await.map_err(NodeError::internal)?;
         let hint = self.store.plane(manifest, index.column, plane).await.map_err(store_error)?;
         // It may wait for others to be built, while partitions go on.

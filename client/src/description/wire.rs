@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::{InlineMeta, Table};
 use crate::sql::IndexMeta;
 
-/// Most limits that are read; the planner tries six.
+/// Most limits that are read; the planner tries nine.
 const MOST_LIMITS: usize = 16;
 
 impl TryFrom<v1::TableDescription> for Table {

@@ -13,8 +13,8 @@ use super::RowRef;
 use crate::geometry::{Bytes, Geometry, Link, millis};
 
 /// Limits on the bytes of a row that are tried. With the heads of bucket and page, at most 33 bytes, each fits
-/// a bucket of 8192, 4096, 2048, 1024, 512 or 256 bytes.
-const LIMITS: [u32; 6] = [8000, 4000, 2000, 900, 450, 200];
+/// a bucket of 32,768, 16,384, 12,288, 8192, 4096, 2048, 1024, 512 or 256 bytes.
+const LIMITS: [u32; 9] = [32_000, 16_000, 12_000, 8000, 4000, 2000, 900, 450, 200];
 /// Memory up to which no limit is tried: little is to be gained.
 const SMALL: u64 = 64 << 20;
 /// Memory of each index, as a multiple of the rows, up to which none is tried either. Small tables aside,
@@ -171,7 +171,7 @@ pub(super) fn of(
             }
         }
     }
-    // A row has less than 16 KiB.
+    // A row has less than 64 KiB.
     let longest_bytes = u32::try_from(longest_bytes).unwrap_or(u32::MAX);
     Some(RowSizes { total_bytes, longest_row, longest_bytes, shorter })
 }
