@@ -385,9 +385,10 @@ impl Client {
         }
         let parts = self.session.public_parts(self.config.deadline, table, number).await?;
         let fetched = parts.iter().map(|part| part.len() as u64).sum();
-        let parts = checked(&meta.public_parts, &parts)
+        let geometry = &table.index(column).ok_or(LookupError::NoIndex)?.geometry;
+        let parts = checked(geometry, &meta.public_parts, &parts)
             .ok_or(CallError::Answer("a public part is not the one described"))?;
-        let expand = move || IndexKeys::inline(&seed, meta.variant, parts);
+        let expand = move || IndexKeys::inline(&seed, parts);
         let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);
         let mut all = inline();
         if all.len() >= INLINE_KEPT {

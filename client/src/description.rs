@@ -4,6 +4,7 @@
 mod wire;
 
 use opaque_pir::{
+    geometry::Link,
     index::{RowSizes, TableCost, TableFigures},
     inline::Variant,
     layout::Salt,
@@ -37,6 +38,8 @@ pub struct Table {
     pub inline: Vec<InlineMeta>,
     /// Lengths of its rows, where the cluster says so.
     pub sizes: Option<RowSizes>,
+    /// The clients' link that geometries were chosen for, as the cluster says: it is shown, and nothing depends on it.
+    pub link: Link,
 }
 
 /// What lookups with inline keys need to know of an index.
@@ -56,7 +59,7 @@ impl Table {
 
     /// What the table costs the nodes, and which row makes it cost so much; where the cluster says so.
     pub fn figures(&self) -> Option<TableFigures> {
-        let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry));
+        let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry), self.link);
         self.sizes.clone().map(|sizes| TableFigures { cost, sizes })
     }
 

@@ -14,7 +14,7 @@ use opaque_pir::{
     codec::{AnswerView, Kind, Material, Share, recover_byte},
     geometry::Geometry,
     inline::{
-        InlineError, PublicElements, PublicPart, Variant,
+        InlineError, PublicElements, PublicPart,
         secrets::{self, LookupKey, Seed},
     },
     params::RING_DEGREE,
@@ -45,14 +45,14 @@ pub struct Opener(Option<LookupKey>);
 
 impl IndexKeys {
     /// Inline keys with these public parts, one for each plane of the index.
-    pub fn inline(seed: &IndexSeed, variant: Variant, public_parts: Vec<PublicPart>) -> Self {
-        Self::Inline { elements: PublicElements::new(seed, variant), public_parts }
+    pub fn inline(seed: &IndexSeed, public_parts: Vec<PublicPart>) -> Self {
+        Self::Inline { elements: PublicElements::new(seed), public_parts }
     }
 
     /// What a query says of them.
     pub fn material(&self) -> Material {
         match self {
-            Self::Inline { elements, .. } => Material::Inline(elements.variant()),
+            Self::Inline { .. } => Material::Inline,
             #[cfg(feature = "registered")]
             Self::Registered(registered) => Material::Registered(*registered.keys.digest()),
         }
@@ -114,8 +114,8 @@ impl IndexKeys {
             match (self, &opener.0, share) {
                 (Self::Inline { public_parts, .. }, Some(key), Share::Inline(share)) => {
                     let part = public_parts.get(plane).ok_or(DecryptError::Rows)?;
-                    let values = key.open(part, share, geometry.fold())?;
-                    bytes.extend(values.iter().map(|value| recover_byte(*value, 0)));
+                    let (bits, rows) = (geometry.rounding().row_bits, geometry.plane_rows(plane));
+                    bytes.extend_from_slice(&key.open(part, share, bits, rows)?);
                 }
                 #[cfg(feature = "registered")]
                 (Self::Registered(registered), None, Share::Registered { sums, product }) => {

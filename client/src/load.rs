@@ -9,6 +9,7 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use opaque_pir::{
+    geometry::Link,
     index::{TableFigures, table_figures},
     layout::Salt,
     table::{RowError, Schema, Value, encode_row},
@@ -35,6 +36,7 @@ const BATCH_BYTES: usize = 256 << 10;
 /// Checked and encoded rows of one table, ready to be sent.
 pub struct Rows {
     schema: Schema,
+    link: Link,
     batches: Vec<RowBatch>,
     rows: u64,
     bytes: u64,
@@ -84,6 +86,11 @@ impl Rows {
         Ok(Self { bent, ..rows.finish() })
     }
 
+    /// The same rows, for clients on this link: what the shape of the matrices is chosen for.
+    pub fn for_link(self, link: Link) -> Self {
+        Self { link, ..self }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> u64 {
         self.rows
@@ -120,7 +127,7 @@ impl Rows {
         // Any salts will do here, and the same ones give the same figures for the same file.
         let mut salts = 0..=u8::MAX;
         let next_salt = || Salt([salts.next().unwrap_or_default(); 32]);
-        Ok(table_figures(&self.schema, &rows, next_salt)?)
+        Ok(table_figures(&self.schema, &rows, self.link, next_salt)?)
     }
 }
 
@@ -136,6 +143,7 @@ impl RowsBuilder {
     pub fn new(schema: Schema) -> Self {
         let done = Rows {
             schema,
+            link: Link::default(),
             batches: Vec::new(),
             rows: 0,
             bytes: 0,
@@ -212,8 +220,8 @@ impl Client {
         rows: Rows,
         on_event: &OnEvent,
     ) -> Result<Loaded, CallError> {
-        let Rows { schema, batches, rows: total, bytes: _, longest: _, bent: _ } = rows;
-        let header = LoadHeader { schema: Some((&schema).into()) };
+        let Rows { schema, link, batches, rows: total, bytes: _, longest: _, bent: _ } = rows;
+        let header = LoadHeader { schema: Some((&schema).into()), link_mbits: link.mbits() };
         let sent = on_event.clone();
         let mut done = 0;
         let batches = batches.into_iter().map(move |batch| {

@@ -4,22 +4,26 @@
 //! that states digests of its own for one client would know it again, at any address, by the parts
 //! that it does not fetch.
 
+use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::PublicPart;
 
 /// Name of a public part.
 pub type Digest = [u8; 32];
 
-/// The parts that `digests` name, or `None` where one is missing or is another.
-pub fn checked<B: AsRef<[u8]>>(digests: &[Digest], parts: &[B]) -> Option<Vec<PublicPart>> {
+/// The parts of the index's planes that `digests` name, or `None` where one is missing or is another.
+pub fn checked<B: AsRef<[u8]>>(
+    geometry: &Geometry,
+    digests: &[Digest],
+    parts: &[B],
+) -> Option<Vec<PublicPart>> {
     if digests.len() != parts.len() {
         return None;
     }
-    let pairs = digests.iter().zip(parts.iter().map(AsRef::as_ref));
-    pairs.map(|(digest, bytes)| one(digest, bytes)).collect()
-}
-
-fn one(digest: &Digest, bytes: &[u8]) -> Option<PublicPart> {
-    (PublicPart::digest(bytes) == *digest).then(|| PublicPart::from_bytes(bytes).ok())?
+    let one = |((digest, bytes), plane): ((&Digest, &B), usize)| {
+        let (bytes, rows) = (bytes.as_ref(), geometry.plane_rows(plane));
+        (PublicPart::digest(bytes) == *digest).then(|| PublicPart::from_bytes(bytes, rows).ok())?
+    };
+    digests.iter().zip(parts).zip(0..).map(one).collect()
 }
 
 #[cfg(test)]
@@ -27,21 +31,23 @@ mod tests {
     use super::*;
 
     fn part(fill: u8) -> (Digest, Vec<u8>) {
-        let bytes = vec![fill; opaque_pir::inline::PLANE_BYTES];
+        let bytes = vec![fill; 2 * opaque_pir::inline::PUBLIC_BYTES];
         (PublicPart::digest(&bytes), bytes)
     }
 
     #[test]
     fn only_what_the_digests_name_is_accepted() {
         let ((first, a), (second, b)) = (part(1), part(2));
-        let parts = checked(&[first, second], &[&a, &b]).unwrap();
+        // A plane of 4096 rows has the parts of two rings.
+        let geometry = Geometry::new(8192, 1024, 1).unwrap();
+        let parts = checked(&geometry, &[first, second], &[&a, &b]).unwrap();
         assert_eq!(
             parts.iter().map(PublicPart::to_bytes).collect::<Vec<_>>(),
             [a.clone(), b.clone()]
         );
-        assert!(checked(&[first], &[&b]).is_none());
-        assert!(checked(&[first, second], &[&b, &a]).is_none());
-        assert!(checked(&[first, second], &[&a]).is_none());
-        assert!(checked(&[first], &[&a[1..]]).is_none());
+        assert!(checked(&geometry, &[first], &[&b]).is_none());
+        assert!(checked(&geometry, &[first, second], &[&b, &a]).is_none());
+        assert!(checked(&geometry, &[first, second], &[&a]).is_none());
+        assert!(checked(&geometry, &[first], &[&a[1..]]).is_none());
     }
 }

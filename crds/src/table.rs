@@ -61,6 +61,13 @@ pub struct OpaqueTableSpec {
     /// Where the rows come from.
     pub source: Source,
 
+    /// Rate of the link between clients and the cluster in Mbit/s, 1 to 100000, 50 when absent. On a slow link
+    /// matrices get larger buckets, which send and receive less; on a fast one smaller ones, which compute less. A
+    /// change makes a new epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 100000").message("must be between 1 and 100000 Mbit/s"))]
+    pub link_mbits: Option<i32>,
+
     /// What a Job that makes an epoch may take.
     #[serde(default)]
     pub prepare: Prepare,

@@ -4,12 +4,11 @@
 use libfuzzer_sys::fuzz_target;
 use opaque_fuzz::{EPOCH, expand, geometry};
 use opaque_pir::codec::{AnswerView, Kind, Share, answer_bytes};
-use opaque_pir::inline::{PLANE_BYTES, Variant};
 use opaque_pir::params::{PLAINTEXT_MODULUS, PLANE_CIPHERTEXT_BYTES, PLANE_ROWS};
 
 fuzz_target!(|input: &[u8]| {
     let (geometry, bytes) = (geometry(), expand(input));
-    let kinds = [Kind::Registered, Kind::Inline(Variant::Two)];
+    let kinds = [Kind::Registered, Kind::Inline];
     for (lookups, kind) in [1, 2].into_iter().flat_map(|lookups| kinds.map(|kind| (lookups, kind))) {
         let answer = AnswerView::decode(&bytes, &geometry, kind, EPOCH, lookups);
         let Ok(answer) = answer else { continue };
@@ -22,7 +21,10 @@ fuzz_target!(|input: &[u8]| {
                         assert!(sums.iter().all(|sum| *sum < PLAINTEXT_MODULUS));
                         assert_eq!(product.len(), PLANE_CIPHERTEXT_BYTES);
                     }
-                    Share::Inline(share) => assert_eq!(share.len(), PLANE_BYTES),
+                    Share::Inline(share) => {
+                        let bits = geometry.rounding().row_bits as usize;
+                        assert_eq!(share.len() * 8, geometry.plane_rows(plane) * bits);
+                    }
                 }
             }
         }

@@ -95,10 +95,10 @@ impl Coordinator {
         let lookups = view.lookups();
         // Early, so that a client that must register first, or sends nonsense, costs nobody a scan.
         let kind = view.material().kind();
-        let (checked, of_index) = (body.clone(), Arc::clone(index));
+        let checked = body.clone();
         let check = move || {
             let view = QueryView::decode(&checked, &geometry, epoch).map_err(query_error)?;
-            check_secrets(&view, &of_index)
+            check_secrets(&view)
         };
         self.pool.run(check).await??;
         if let Material::Registered(digest) = view.material() {
@@ -146,17 +146,15 @@ impl Coordinator {
         table: &Arc<ServedTable>,
         index: &Arc<ServedIndex>,
         replicas: &Replicas,
-        probe: Arc<Probe>,
     ) -> Result<(), NodeError> {
         let (geometry, epoch) = (index.geometry, table.manifest.epoch);
         let lookups = SECRETS;
         let cut = self.slices(index, {
-            let (probe, index) = (Arc::clone(&probe), Arc::clone(index));
+            let index = Arc::clone(index);
             move |shard| {
                 let partitions = index.assignment.partitions(shard);
                 let with_hint = index.assignment.has_planes(shard);
-                probe_slice(&geometry, epoch, &probe, partitions, with_hint)
-                    .map_err(NodeError::internal)
+                probe_slice(&geometry, epoch, partitions, with_hint).map_err(NodeError::internal)
             }
         });
         let calls = self.calls(serving, table, index, (Kind::Probe, lookups), cut.await?);
@@ -314,8 +312,8 @@ fn combine(
     Ok(combiner)
 }
 
-/// Refuses material that the index does not serve, and secrets with a value out of range.
-fn check_secrets(view: &QueryView<'_>, index: &ServedIndex) -> Result<(), NodeError> {
+/// Refuses material that queries do not have, and secrets with a value out of range.
+fn check_secrets(view: &QueryView<'_>) -> Result<(), NodeError> {
     let malformed = |what: &str| NodeError::Malformed(format!("malformed query: {what}"));
     for lookup in 0..view.lookups() {
         let secret = view.encrypted_secret(lookup).unwrap_or_default();
@@ -323,8 +321,8 @@ fn check_secrets(view: &QueryView<'_>, index: &ServedIndex) -> Result<(), NodeEr
             Material::Registered(_) => {
                 EncryptedSecret::check(secret).map_err(|_| malformed("encrypted secret"))?
             }
-            Material::Inline(variant) if variant == index.variant => {
-                InlineQuery::from_bytes(variant, secret).map_err(|_| malformed("inline keys"))?;
+            Material::Inline => {
+                InlineQuery::from_bytes(secret).map_err(|_| malformed("inline keys"))?;
             }
             _ => return Err(malformed("unknown key material")),
         }

@@ -5,7 +5,6 @@
 
 use opaque_pir::codec::{Kind, answer_bytes, partial_bytes, query_bytes, slice_bytes};
 use opaque_pir::geometry::Geometry;
-use opaque_pir::inline::Variant;
 use opaque_pir::params::RING_DEGREE;
 
 use crate::assignment::Assignment;
@@ -48,15 +47,9 @@ pub(crate) fn of_query(
 }
 
 /// A slice of so many bytes at the shard that it is for.
-pub(crate) fn of_slice(
-    geometry: &Geometry,
-    variant: Variant,
-    lookups: u16,
-    part: Part,
-    bytes: usize,
-) -> usize {
+pub(crate) fn of_slice(geometry: &Geometry, lookups: u16, part: Part, bytes: usize) -> usize {
     let need = |kind| unpacked(kind, lookups, part) + 2 * partial(geometry, kind, lookups, part);
-    let kinds = [Kind::Inline(variant), Kind::Registered, Kind::Probe];
+    let kinds = [Kind::Inline, Kind::Registered, Kind::Probe];
     bytes + kinds.map(need).into_iter().max().unwrap_or_default()
 }
 
@@ -67,7 +60,9 @@ pub(crate) fn of_rows(rows: &[NumberedRow]) -> usize {
 
 /// Bytes of the partial that answers a slice.
 pub(crate) fn partial(geometry: &Geometry, kind: Kind, lookups: u16, part: Part) -> usize {
-    partial_bytes(geometry, kind, lookups, part.partitions, part.planes)
+    // The first planes are the largest.
+    let planes = 0..u16::try_from(part.planes).unwrap_or(u16::MAX);
+    partial_bytes(geometry, kind, lookups, part.partitions, planes)
 }
 
 fn slice(geometry: &Geometry, kind: Kind, lookups: u16, part: Part) -> usize {
@@ -92,7 +87,7 @@ mod tests {
     fn used(geometry: &Geometry, shards: u32, kind: Kind, lookups: u16) -> (usize, usize) {
         let assignment = assignment(geometry, shards);
         let material = match kind {
-            Kind::Inline(variant) => Material::Inline(variant),
+            Kind::Inline => Material::Inline,
             _ => Material::Registered(opaque_pir::codec::KeyDigest::of(b"keys")),
         };
         let mut writer = QueryWriter::new(geometry, 1, material, lookups).unwrap();
@@ -108,14 +103,16 @@ mod tests {
             let words = Slice::decode(&bytes, geometry, 1).unwrap();
             decoded += (0..lookups).map(|l| words.lwe(l).unwrap().len() * 4).sum::<usize>();
             slices += bytes.len();
-            let product = vec![vec![0; kind.product_bytes(geometry)]; usize::from(lookups)];
+            let product = |plane: u16| {
+                vec![vec![0; kind.product_bytes(geometry, plane.into())]; usize::from(lookups)]
+            };
             let partial = Partial {
                 generation: 1,
                 epoch: 1,
                 kind,
                 partitions: own.to_vec(),
                 scans: vec![vec![0; geometry.bucket_bytes()]; usize::from(lookups)],
-                planes: planes.iter().map(|plane| (*plane, product.clone())).collect(),
+                planes: planes.iter().map(|plane| (*plane, product(*plane))).collect(),
             };
             let encoded = partial.encode(geometry).unwrap().len();
             let part = Part { partitions: own.len(), planes: planes.len() };
@@ -138,7 +135,7 @@ mod tests {
     #[test]
     fn a_query_over_eight_shards_needs_more_than_three_times_its_bytes() {
         let geometry = Geometry::new(16384, 8 << 10, 1).unwrap();
-        for kind in [Kind::Registered, Kind::Inline(Variant::Two)] {
+        for kind in [Kind::Registered, Kind::Inline] {
             let (used, _) = used(&geometry, 8, kind, 4);
             let reserved = of_query(&geometry, &assignment(&geometry, 8), kind, 4);
             assert!(used <= reserved, "{kind:?}: {used} of {reserved}");
@@ -160,7 +157,7 @@ mod tests {
             lookups in 1..5u16,
         ) {
             let geometry = Geometry::new(bucket, partitions << 10, 1).unwrap();
-            let kind = if registered { Kind::Registered } else { Kind::Inline(Variant::Four) };
+            let kind = if registered { Kind::Registered } else { Kind::Inline };
             let (used, query) = used(&geometry, shards, kind, lookups);
             let reserved = of_query(&geometry, &assignment(&geometry, shards), kind, lookups);
             prop_assert!(query <= used && used <= reserved, "{used} of {reserved}");

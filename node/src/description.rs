@@ -41,5 +41,6 @@ pub fn description(manifest: &Manifest, generation: u64) -> v1::TableDescription
         salt: manifest.salt.0.to_vec().into(),
         indexes: manifest.indexes.iter().map(index).collect(),
         row_sizes: manifest.sizes.as_ref().map(row_sizes),
+        link_mbits: manifest.link.mbits(),
     }
 }

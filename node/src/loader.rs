@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures::future::{join_all, try_join, try_join_all};
 use opaque_pir::inline::{Chain, InlineError, PlaneTables, PublicElements, PublicPart};
+use opaque_pir::probe::{Probe, SECRETS};
 use opaque_pir::scan::Partition;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
@@ -35,13 +36,17 @@ use crate::memory::Memory;
 use crate::placement::{Key, Kind, Shards, place};
 use crate::pool::CpuPool;
 use crate::registry::store_error;
-use crate::served::{ServedIndex, ServedPlane, ServedTable, Serving, find_held, resident_bytes};
+use crate::served::{
+    ServedIndex, ServedPlane, ServedTable, Serving, StoredPlane, find_held, resident_bytes,
+};
 use crate::store::{IndexManifest, Manifest, Store};
 
 /// Segments under way beyond one for each thread: fetched while those are checked and placed.
 const FETCHED_AHEAD: usize = 2;
 /// Segments under way in a loader beside another: one is fetched while one is placed.
 const ASIDE: usize = 2;
+/// Planes of the hint that are in memory at a time while a load goes on.
+const HINTS: usize = 2;
 
 /// Loads one shard's part of whole generations.
 pub struct Loader {
@@ -53,6 +58,8 @@ pub struct Loader {
     side_by_side: usize,
     /// A permit for each segment that is fetched, checked or placed.
     segments: Semaphore,
+    /// A permit for each plane of the hint in memory: one that is built, and one that is fetched meanwhile.
+    hints: Semaphore,
     /// A permit for the plane whose tables are built.
     building: Arc<Semaphore>,
 }
@@ -97,7 +104,8 @@ impl Loader {
         let side_by_side = threads.max(1) + FETCHED_AHEAD;
         let (segments, building) = (Semaphore::new(side_by_side), Arc::new(Semaphore::new(1)));
         let memory = Memory::unlimited();
-        Self { shard, store, pool, memory, side_by_side, segments, building }
+        let hints = Semaphore::new(HINTS);
+        Self { shard, store, pool, memory, side_by_side, segments, hints, building }
     }
 
     /// Loads what `memory` admits.
@@ -107,7 +115,7 @@ impl Loader {
 
     /// A loader of the same shard that holds up this one with nothing but the plane that it builds.
     pub fn aside(&self) -> Self {
-        let Self { shard, store, pool, memory, side_by_side: _, segments: _, building } = self;
+        let Self { shard, store, pool, memory, side_by_side: _, segments: _, hints: _, building } = self;
         Self {
             shard: *shard,
             store: store.clone(),
@@ -115,6 +123,7 @@ impl Loader {
             memory: Arc::clone(memory),
             side_by_side: ASIDE,
             segments: Semaphore::new(ASIDE),
+            hints: Semaphore::new(HINTS),
             building: Arc::clone(building),
         }
     }
@@ -229,9 +238,13 @@ impl Loader {
         let bytes = indexes.map(|(table, index)| {
             let assignment = assign(&map.shards, table, index);
             let partitions = assignment.partitions(self.shard).len();
-            let planes = assignment.planes(self.shard).len();
+            let planes = assignment.planes(self.shard);
             partitions * index.geometry.partition_bytes()
-                + planes * index.geometry.plane_words() * size_of::<u32>()
+                + planes
+                    .iter()
+                    .map(|plane| index.geometry.plane_words((*plane).into()))
+                    .sum::<usize>()
+                    * size_of::<u32>()
         });
         Tally { done: AtomicU64::new(0), total: bytes.sum::<usize>() as u64, listener }
     }
@@ -257,7 +270,7 @@ impl Loader {
     async fn index(
         &self,
         shards: &Shards,
-        manifest: &Manifest,
+        manifest: &Arc<Manifest>,
         index: &IndexManifest,
         tally: &Tally<'_>,
     ) -> Result<ServedIndex, NodeError> {
@@ -294,22 +307,25 @@ impl Loader {
     /// The public parts of all planes of an index, and `own` planes ready for products.
     async fn planes(
         &self,
-        manifest: &Manifest,
+        manifest: &Arc<Manifest>,
         index: &IndexManifest,
         own: &[u16],
         tally: &Tally<'_>,
     ) -> Result<(Vec<Bytes>, Vec<ServedPlane>), NodeError> {
         let public_parts = self.public_parts(manifest, index).await?;
         if own.is_empty() {
-            // 1 MiB of factors that a shard without planes need not compute.
+            // 192 KiB of factors that a shard without planes need not compute.
             return Ok((public_parts, Vec::new()));
         }
-        let (seed, variant) = (manifest.seed(index), index.variant);
-        let chain = move || Chain::new(&PublicElements::new(&seed, variant));
+        let seed = manifest.seed(index);
+        let chain = move || Chain::new(&PublicElements::new(&seed));
         let chain = Arc::new(self.build(chain).await?);
+        let probe = Arc::new(manifest.probe(index));
         let planes = own.iter().map(async |&number| {
             let part = public_parts.get(usize::from(number)).cloned().unwrap_or_default();
-            self.plane(manifest, index, number, (&chain, part), tally).await
+            let encoder =
+                Encoder { chain: Arc::clone(&chain), probe: Arc::clone(&probe), public_part: part };
+            self.plane(manifest, index, number, encoder, tally).await
         });
         let planes = try_join_all(planes).await?;
         Ok((public_parts, planes))
@@ -317,28 +333,30 @@ impl Loader {
 
     async fn plane(
         &self,
-        manifest: &Manifest,
+        manifest: &Arc<Manifest>,
         index: &IndexManifest,
         number: u16,
-        (chain, public_part): (&Arc<Chain>, Bytes),
+        encoder: Encoder,
         tally: &Tally<'_>,
     ) -> Result<ServedPlane, NodeError> {
         let plane = usize::from(number);
+        let _held = self.hints.acquire().await.map_err(NodeError::internal)?;
         let turn = self.segments.acquire().await.map_err(NodeError::internal)?;
         let hint = self.store.plane(manifest, index.column, plane).await.map_err(store_error)?;
         // It may wait for others to be built, while partitions go on.
         drop(turn);
-        let chain = Arc::clone(chain);
-        let encoded = self.build(move || encode(&chain, hint, &public_part)).await?;
-        let (hint, tables) = encoded.map_err(NodeError::internal)?;
-        let tables = tables.ok_or_else(|| {
+        let bytes = size_of_val(hint.as_slice());
+        let encoded = self.build(move || encoder.encode(&hint)).await?;
+        let encoded = encoded.map_err(NodeError::internal)?;
+        let Encoded { tables, probed } = encoded.ok_or_else(|| {
             let column = index.column;
             NodeError::Store(format!(
                 "plane {plane} of column {column} and its public part do not belong together"
             ))
         })?;
-        tally.add(size_of_val(hint.as_slice()));
-        Ok(ServedPlane { plane: number, hint, tables, registered: OnceCell::new() })
+        tally.add(bytes);
+        let stored = StoredPlane::new(&self.store, manifest, index.column, number);
+        Ok(ServedPlane { plane: number, tables, probed, stored, registered: OnceCell::new() })
     }
 
     /// Runs one job at a time on the pool.
@@ -351,22 +369,33 @@ impl Loader {
     }
 }
 
-/// A plane's tables, unless they belong to another public part than the one that clients get: their
-/// answers would not open.
-fn encode(
-    chain: &Chain,
-    hint: Vec<u32>,
-    public_part: &[u8],
-) -> Result<(Vec<u32>, Option<PlaneTables>), InlineError> {
-    let tables = chain.tables(&hint)?;
-    let fits = *tables.public() == PublicPart::from_bytes(public_part)?;
-    Ok((hint, fits.then_some(tables)))
+/// What stays of a plane in memory.
+struct Encoded {
+    tables: PlaneTables,
+    probed: [Vec<u32>; SECRETS],
+}
+
+/// Makes it of the plane.
+struct Encoder {
+    chain: Arc<Chain>,
+    probe: Arc<Probe>,
+    public_part: Bytes,
+}
+
+impl Encoder {
+    /// A plane's tables and its products for the self-test, unless the tables belong to another public part than
+    /// the one that clients get: their answers would not open.
+    fn encode(&self, hint: &[u32]) -> Result<Option<Encoded>, InlineError> {
+        let tables = self.chain.tables(hint)?;
+        let fits = *tables.public() == PublicPart::from_bytes(&self.public_part, tables.rows())?;
+        Ok(fits.then(|| Encoded { tables, probed: self.probe.multiply(hint) }))
+    }
 }
 
 /// Placement of one index's partitions and planes.
 fn assign(shards: &Shards, table: &str, index: &IndexManifest) -> Assignment {
     let owners = |kind, count: usize| {
-        // At most 1024 partitions and four planes.
+        // At most 1024 partitions and 16 planes.
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let key = Key { table, column: index.column, kind };
         place(&key, count, shards).into_iter().map(|shard| shard.0).collect::<Vec<u32>>()

@@ -234,7 +234,7 @@ impl LocalShard {
             return Err(NodeError::Malformed("malformed slice".into()));
         }
         let part = Part { partitions: index.partitions.len(), planes: index.planes.len() };
-        Ok(demand::of_slice(&index.geometry, index.variant, call.lookups, part, bytes))
+        Ok(demand::of_slice(&index.geometry, call.lookups, part, bytes))
     }
 
     /// Bytes of a partition of the index that a call reads: the most that its rows can take.
@@ -301,8 +301,7 @@ impl LocalShard {
 fn decode(call: &EvaluateCall, index: &ServedIndex) -> Result<Slice, NodeError> {
     let malformed = || NodeError::Malformed("malformed slice".into());
     let slice = Slice::decode(&call.body, &index.geometry, call.epoch).map_err(|_| malformed())?;
-    let variant = slice.material().kind().variant();
-    if variant.is_some_and(|variant| variant != index.variant) || slice.lookups() != call.lookups {
+    if slice.lookups() != call.lookups {
         return Err(malformed());
     }
     match index.partition_numbers().eq(slice.partitions().iter().copied()) {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opaque_pir::codec::{Partial, Slice, SliceMaterial};
-use opaque_pir::hint::multiply_plane;
-use opaque_pir::inline::{self, InlineQuery, PlaneProduct};
+use opaque_pir::inline::{self, InlineQuery};
 use opaque_pir::kernels::Kernels;
-use opaque_pir::probe::Probe;
+use opaque_pir::params::PLANE_ROWS;
 use opaque_pir::scan::{Partition, scan};
 use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
 use rayon::prelude::*;
@@ -42,6 +41,28 @@ pub struct Evaluated {
 /// Per plane, one product per lookup.
 type PlaneProducts = Vec<(u16, Vec<Vec<u8>>)>;
 
+/// A request's products.
+enum Products {
+    /// They travel beside the scans.
+    Beside(PlaneProducts),
+    /// Words of the plane's rows, which are taken off the scans.
+    Within(Vec<(u16, Vec<Vec<u32>>)>),
+}
+
+/// Takes products off the scans, `[lookup][row]`, whose planes then have nothing of their own to send.
+fn take_off(scans: &mut [Vec<u32>], planes: Vec<(u16, Vec<Vec<u32>>)>) -> PlaneProducts {
+    let off = |(plane, products): (u16, Vec<Vec<u32>>)| {
+        for (scan, product) in scans.iter_mut().zip(&products) {
+            let rows = scan.iter_mut().skip(usize::from(plane) * PLANE_ROWS);
+            for (row, word) in rows.zip(product) {
+                *row = row.wrapping_sub(*word);
+            }
+        }
+        (plane, vec![Vec::new(); products.len()])
+    };
+    planes.into_iter().map(off).collect()
+}
+
 impl ServedIndex {
     /// Scans every partition and multiplies every plane for every lookup of the requests, which are
     /// answered in their order; a result depends on its own request alone.
@@ -67,15 +88,20 @@ impl ServedIndex {
         let started = Instant::now();
         let products = self.products(requests, kernels.inline, bfv);
         let hint = started.elapsed();
-        let evaluated = |((request, scans), planes): ((&Request, _), Result<_, NodeError>)| {
+        type Scanned<'a> = (&'a Request, Vec<Vec<u32>>);
+        let evaluated = |((request, mut scans), planes): (Scanned<'_>, Result<_, NodeError>)| {
             let Request { generation, epoch, slice, keys: _ } = request;
+            let planes = match planes? {
+                Products::Beside(planes) => planes,
+                Products::Within(planes) => take_off(&mut scans, planes),
+            };
             let partial = Partial {
                 generation: *generation,
                 epoch: *epoch,
                 kind: slice.material().kind(),
                 partitions: self.partition_numbers().collect(),
                 scans,
-                planes: planes?,
+                planes,
             };
             Ok(Evaluated { partial, scan, hint })
         };
@@ -88,8 +114,10 @@ impl ServedIndex {
         requests: &[Request],
         kernels: Kernels,
     ) -> Result<Vec<Vec<Vec<u32>>>, NodeError> {
-        let queries: Vec<_> =
-            requests.iter().map(|request| request.slice.scan_queries(&self.seed)).collect();
+        let queries: Vec<_> = requests
+            .iter()
+            .map(|request| request.slice.scan_queries(&self.seed, &self.probe))
+            .collect();
         let all: Vec<&[u32]> = queries.iter().flat_map(|q| q.iter().map(Vec::as_slice)).collect();
         let partitions: Vec<&Partition> = self.partitions.iter().map(|(_, data)| data).collect();
         let sums = scan(kernels.scan, &self.geometry, &partitions, &all);
@@ -103,7 +131,7 @@ impl ServedIndex {
         requests: &[Request],
         kernel: inline::Kernel,
         bfv: &Bfv,
-    ) -> Vec<Result<PlaneProducts, NodeError>> {
+    ) -> Vec<Result<Products, NodeError>> {
         let inline: Vec<Option<Result<Vec<InlineQuery>, NodeError>>> =
             requests.par_iter().map(|request| self.inline_queries(&request.slice)).collect();
         let all: Vec<&InlineQuery> =
@@ -121,21 +149,22 @@ impl ServedIndex {
             Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
         };
         let own = |(request, inline): (&Request, Option<Result<Vec<InlineQuery>, NodeError>>)| {
-            let Some(queries) = inline else { return self.own_products(request, bfv) };
+            let Some(queries) = inline else {
+                return self.own_products(request, bfv).map(Products::Beside);
+            };
             let count = queries?.len();
             let of_plane = |(plane, products): (&ServedPlane, &mut _)| {
-                let products: &mut std::vec::IntoIter<PlaneProduct> = products;
-                let bytes = products.take(count).map(|product| le_bytes(product.words()));
-                (plane.plane, bytes.collect())
+                let products: &mut std::vec::IntoIter<Vec<u32>> = products;
+                (plane.plane, products.take(count).collect())
             };
-            Ok(self.planes.iter().zip(&mut shared).map(of_plane).collect())
+            Ok(Products::Within(self.planes.iter().zip(&mut shared).map(of_plane).collect()))
         };
         requests.iter().zip(inline).map(own).collect()
     }
 
     /// The inline keys of a slice's lookups, where there are planes to multiply; `None` for other kinds.
     fn inline_queries(&self, slice: &Slice) -> Option<Result<Vec<InlineQuery>, NodeError>> {
-        if !matches!(slice.material(), SliceMaterial::Inline(_)) {
+        if !matches!(slice.material(), SliceMaterial::Inline) {
             return None;
         }
         if self.planes.is_empty() {
@@ -144,7 +173,7 @@ impl ServedIndex {
         let malformed = || NodeError::Malformed("malformed inline keys".into());
         let query = |lookup| {
             let bytes = slice.encrypted_secret(lookup).ok_or_else(malformed)?;
-            InlineQuery::from_bytes(self.variant, bytes).map_err(|_| malformed())
+            InlineQuery::from_bytes(bytes).map_err(|_| malformed())
         };
         Some((0..slice.lookups()).map(query).collect())
     }
@@ -152,16 +181,15 @@ impl ServedIndex {
     /// What a request shares with no other.
     fn own_products(&self, request: &Request, bfv: &Bfv) -> Result<PlaneProducts, NodeError> {
         match request.slice.material() {
-            SliceMaterial::Probe(probe) => Ok(self.probe_products(probe)),
+            SliceMaterial::Probe => Ok(self.probe_products()),
             _ => self.registered_products(request, bfv),
         }
     }
 
-    /// Exact products with the secrets of a self-test, from the plain hint.
-    fn probe_products(&self, probe: &Probe) -> PlaneProducts {
+    /// Exact products with the secrets of the self-test.
+    fn probe_products(&self) -> PlaneProducts {
         let of_plane = |plane: &ServedPlane| {
-            let product = |secret| le_bytes(&multiply_plane(&plane.hint, secret));
-            (plane.plane, probe.secrets().iter().map(product).collect())
+            (plane.plane, plane.probed.iter().map(|product| le_bytes(product)).collect())
         };
         self.planes.iter().map(of_plane).collect()
     }

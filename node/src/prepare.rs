@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use opaque_pir::geometry::Geometry;
+use opaque_pir::geometry::{Geometry, Link};
 use opaque_pir::hint::{HintBuilder, HintError};
 use opaque_pir::index::{
     IndexPlan, PartitionError, PlanError, PlannedIndex, TablePlan, plan_table,
@@ -35,15 +35,14 @@ use crate::store::{EpochWriter, IndexManifest, Manifest, Store, StoreError, Writ
 /// the time between two segments.
 const IDLE: Duration = Duration::from_secs(60 * 60);
 
-/// The variant of inline keys that new epochs serve: the one with less to send.
-const VARIANT: Variant = Variant::Two;
-
 /// What is loaded.
 pub struct Load {
     /// The table.
     pub schema: Schema,
     /// Its rows (row codec), in load order.
     pub rows: Vec<Vec<u8>>,
+    /// The clients' link that geometries are chosen for.
+    pub link: Link,
     /// When the load began.
     pub created: UnixMillis,
     /// Who loads.
@@ -82,7 +81,7 @@ pub async fn prepare(
     progress: impl Fn(Progress) + Send + Sync,
     pool: &ThreadPool,
 ) -> Result<Manifest, PrepareError> {
-    let Load { schema, rows, created, writer } = load;
+    let Load { schema, rows, link, created, writer } = load;
     let row_count = rows.len() as u64;
     progress(Progress::Planning { rows: row_count });
     let planning = on_pool(pool, move || {
@@ -91,7 +90,7 @@ pub async fn prepare(
             rng.fill_bytes(&mut salt.0);
             salt
         };
-        plan_table(&schema, &rows, next_salt).map(|plan| (schema, rows, plan))
+        plan_table(&schema, &rows, link, next_salt).map(|plan| (schema, rows, plan))
     });
     let (schema, rows, TablePlan { salt, indexes: plans, sizes }) = worked(planning).await??;
     let rows = Arc::new(rows);
@@ -122,7 +121,7 @@ pub async fn prepare(
             non_null_rows,
             partitions: Vec::with_capacity(geometry.partitions() as usize),
             planes: Vec::with_capacity(geometry.planes()),
-            variant: VARIANT,
+            variant: Variant::Ring2048,
             public_parts: Vec::with_capacity(geometry.planes()),
         };
         write(&epoch, &geometry, pieces, &mut index, built).await?;
@@ -130,7 +129,8 @@ pub async fn prepare(
         indexes.push(index);
     }
     let (epoch_number, rows) = (epoch.epoch(), row_count);
-    let manifest = Manifest { epoch: epoch_number, schema, rows, salt, created, indexes, sizes };
+    let manifest =
+        Manifest { epoch: epoch_number, schema, rows, salt, created, link, indexes, sizes };
     epoch.publish(&manifest).await?;
     Ok(manifest)
 }
@@ -157,7 +157,7 @@ fn build(
             return Ok(());
         }
     }
-    let chain = Chain::new(&PublicElements::new(&seed, VARIANT));
+    let chain = Chain::new(&PublicElements::new(&seed));
     for (plane, numbers) in hint.finish()?.into_planes().into_iter().enumerate() {
         let public = chain.tables(&numbers)?.public().clone();
         if pieces.blocking_send(Piece::Plane(plane, numbers, public)).is_err() {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use opaque_pir::geometry::Geometry;
 use opaque_pir::index::read_buckets;
-use opaque_pir::inline::{PlaneTables, Variant};
+use opaque_pir::inline::PlaneTables;
 use opaque_pir::layout::{Salt, decode_bucket, mask};
+use opaque_pir::probe::{Probe, SECRETS};
 use opaque_pir::scan::Partition;
 use opaque_pir::seed::IndexSeed;
 use opaque_seal::{Bfv, PlaneTable};
@@ -21,10 +22,11 @@ use crate::error::NodeError;
 use crate::memory::{Need, Reservation};
 use crate::pass::Request;
 use crate::pool::CpuPool;
-use crate::store::Manifest;
+use crate::registry::store_error;
+use crate::store::{Manifest, Store};
 
-/// What building one plane for registered keys takes beside its table.
-const REGISTERED: u64 = 16 << 20;
+/// What building one plane for registered keys takes beside its table: the plane as it is stored, and as numbers.
+const REGISTERED: u64 = 32 << 20;
 
 /// One generation as this node serves it.
 #[derive(Debug, Clone)]
@@ -147,14 +149,14 @@ pub struct ServedIndex {
     pub salt: Salt,
     /// What the index's public elements are expanded from.
     pub seed: IndexSeed,
+    /// The index's self-test.
+    pub probe: Probe,
     /// Which shard has which part.
     pub assignment: Assignment,
     /// Partition numbers and their bytes.
     pub partitions: Vec<(u32, Partition)>,
     /// Planes of the hint that this shard multiplies.
     pub planes: Vec<ServedPlane>,
-    /// The variant of inline keys that the planes' tables are made for.
-    pub variant: Variant,
     /// The public parts of every plane of the index, for clients.
     pub public_parts: Vec<Bytes>,
     /// Requests that share passes.
@@ -164,16 +166,44 @@ pub struct ServedIndex {
     pub registered_batcher: Batcher<Request, Result<EvaluateReply, NodeError>>,
 }
 
-/// One plane of the hint: ready for products with inline keys, and plain for the self-test.
+/// One plane of the hint, ready for products with inline keys and for the self-test. The plane itself
+/// stays in the store: only registered keys need it once more.
 pub struct ServedPlane {
     /// Number of the plane in its index.
     pub plane: u16,
-    /// 1024 values of H for each of its rows, row-major.
-    pub hint: Vec<u32>,
     /// What the offline chain makes of it.
     pub tables: PlaneTables,
+    /// Its product with each secret of the self-test, a word for each of its rows.
+    pub probed: [Vec<u32>; SECRETS],
+    /// Where it is stored.
+    pub stored: StoredPlane,
     /// Its diagonals, encoded for BFV with registered keys; made when the first of those comes.
     pub registered: OnceCell<PlaneTable>,
+}
+
+/// One plane of the hint in the store.
+#[derive(Debug)]
+pub struct StoredPlane {
+    store: Store,
+    manifest: Arc<Manifest>,
+    column: u32,
+    plane: u16,
+}
+
+impl StoredPlane {
+    /// The plane of an index of the epoch.
+    pub(crate) fn new(store: &Store, manifest: &Arc<Manifest>, column: u32, plane: u16) -> Self {
+        Self { store: store.clone(), manifest: Arc::clone(manifest), column, plane }
+    }
+
+    /// 1024 values of H for each of the plane's rows, row-major.
+    ///
+    /// # Errors
+    /// When the store does not have it as the manifest says.
+    pub async fn read(&self) -> Result<Vec<u32>, NodeError> {
+        let read = self.store.plane(&self.manifest, self.column, self.plane.into()).await;
+        read.map_err(store_error)
+    }
 }
 
 impl std::fmt::Debug for ServedPlane {
@@ -188,12 +218,13 @@ impl ServedIndex {
         self.partitions.iter().map(|(number, _)| *number)
     }
 
-    /// Bytes of memory: matrix, tables, plain hint, public parts.
+    /// Bytes of memory: matrix, tables, products of the self-test, public parts.
     pub fn resident_bytes(&self) -> u64 {
         let matrix: usize = self.partitions.iter().map(|(_, data)| data.bytes().len()).sum();
         let plane = |plane: &ServedPlane| {
             let registered = plane.registered.get().map_or(0, PlaneTable::bytes);
-            plane.tables.bytes() + registered + plane.hint.len() * 4
+            let probed = plane.probed.iter().map(|product| size_of_val(product.as_slice()));
+            plane.tables.bytes() + registered + probed.sum::<usize>()
         };
         let public_parts = self.public_parts.iter().map(Bytes::len).sum::<usize>();
         (matrix + self.planes.iter().map(plane).sum::<usize>() + public_parts) as u64
@@ -210,22 +241,20 @@ impl ServedIndex {
     /// Makes what registered keys need, once: 64 MiB a plane that nobody pays for who does not use them.
     ///
     /// # Errors
-    /// Too many jobs waiting for `pool`; what `admit` says of the memory that a plane needs.
+    /// Too many jobs waiting for `pool`; a plane that cannot be read from the store; what `admit` says of the memory
+    /// that a plane needs.
     pub async fn serve_registered(
-        self: &Arc<Self>,
+        &self,
         bfv: &Arc<Bfv>,
         pool: &CpuPool,
         admit: impl Fn(Need) -> Result<Reservation, NodeError>,
     ) -> Result<(), NodeError> {
-        for (position, plane) in self.planes.iter().enumerate() {
+        for plane in &self.planes {
             let make = async || {
                 let need = Need { resident: PlaneTable::BYTES as u64, building: REGISTERED };
                 let _reserved = admit(need)?;
-                let (index, bfv) = (Arc::clone(self), Arc::clone(bfv));
-                let build = move || {
-                    let hint = index.planes.get(position).map(|plane| plane.hint.as_slice());
-                    PlaneTable::build(&bfv, hint.unwrap_or_default())
-                };
+                let (hint, bfv) = (plane.stored.read().await?, Arc::clone(bfv));
+                let build = move || PlaneTable::build(&bfv, &hint);
                 pool.run(build).await?.map_err(NodeError::internal)
             };
             plane.registered.get_or_try_init(make).await?;

@@ -12,6 +12,7 @@ use opaque_node::pool::CpuPool;
 use opaque_node::prepare::{self, Load};
 use opaque_node::served::resident_bytes;
 use opaque_node::store::{Store, Writer};
+use opaque_pir::geometry::Link;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -42,6 +43,7 @@ async fn publish(store: &Store) {
     let load = Load {
         schema: schema.clone(),
         rows: (0..4_000).map(row).collect(),
+        link: Link::default(),
         created: UnixMillis(0),
         writer: Writer { node: "test".to_owned(), incarnation: "1".to_owned() },
     };

@@ -61,7 +61,7 @@ fn answer(path: &str, address: SocketAddr) -> String {
         "good.csv" => ("200 OK", String::new(), "city,temp\nOslo,3\n".to_owned()),
         "long.csv" => {
             let rows: String = (0..20).map(|i| format!("city {i},{i}\n")).collect();
-            ("200 OK", String::new(), format!("city,temp\n{rows}{},7\n", "x".repeat(9000)))
+            ("200 OK", String::new(), format!("city,temp\n{rows}{},7\n", "x".repeat(30_000)))
         }
         "secret.csv" => ("200 OK", String::new(), format!("{MARKER}=1\n")),
         "quote.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,3\n\"{MARKER},4\n")),
@@ -166,11 +166,11 @@ fn a_report_warns_of_memory_out_of_proportion_to_the_rows() {
     assert_eq!(long["stage"], "done", "{long}");
     let warning = long["warning"].as_str().unwrap();
     assert!(
-        warning.starts_with("The table takes 288.0 MiB of node memory for 9.0 KiB"),
+        warning.starts_with("The table takes 390.0 MiB of node memory for 29.5 KiB"),
         "{warning}"
     );
-    assert!(warning.contains("The longest row, row 21 of 21, has 9004 bytes"), "{warning}");
-    assert!(warning.contains("If no row had more than 8000 bytes (1 row is longer)"), "{warning}");
+    assert!(warning.contains("The longest row, row 21 of 21, has 30005 bytes"), "{warning}");
+    assert!(warning.contains("If no row had more than 16000 bytes (1 row is longer)"), "{warning}");
     assert!(!warning.contains("xxx"), "no value is told: {warning}");
     assert!(report("good.csv").get("warning").is_none());
 }

@@ -53,7 +53,7 @@ fn ring(criterion: &mut Criterion) {
         b.iter(|| multiplier.times_transformed(black_box(&transformed), &mut out));
     });
     group.bench_function("product", |b| b.iter(|| multiplier.times(black_box(&a), &mut out)));
-    let probe = Probe::random(&mut StdRng::seed_from_u64(2)).prepare();
+    let probe = Probe::new(&seed, []).prepare();
     group.bench_function("probe query", |b| b.iter(|| probe.query(&seed, black_box(3))));
     group.finish();
 }

@@ -14,9 +14,9 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group};
-use opaque_pir::geometry::{Fold, Geometry};
+use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
-    Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, answer, multiply,
+    Chain, Fold, InlineQuery, Kernel, PlaneTables, PublicElements, QUERY_BYTES, answer, multiply,
 };
 use opaque_pir::layout::Salt;
 use opaque_pir::scan::plain_read;
@@ -25,27 +25,26 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-/// Some index; no time depends on which.
-fn seed() -> IndexSeed {
-    let geometry = Geometry::new(4096, 1024, 1).expect("a geometry");
-    IndexSeed::new(&Salt([1; 32]), "t", 1, 0, &geometry)
-}
-
-/// Whole planes' worth of tables, 192 to 256 MiB: beyond any cache. Of folded planes as many more.
-const PLANES: usize = 4;
+/// Whole planes' worth of tables, 288 MiB: beyond any cache. Of folded planes as many more.
+const PLANES: usize = 16;
 /// Rounds, and passes of a round: the processor's time is told in steps of 4 ms.
 const PASSES: usize = 7;
-const REPEATS: usize = 4;
+const REPEATS: usize = 2;
 const BATCHES: [usize; 4] = [1, 2, 4, 8];
+
+fn index_elements() -> PublicElements {
+    let geometry = Geometry::new(4096, 1024, 1).expect("a shape");
+    PublicElements::new(&IndexSeed::new(&Salt([1; 32]), "t", 1, 0, &geometry))
+}
 
 fn plane(fold: Fold, seed: u64) -> Vec<u32> {
     let mut rng = StdRng::seed_from_u64(seed);
-    (0..fold.words()).map(|_| rng.next_u32()).collect()
+    (0..fold.rows() * 1024).map(|_| rng.next_u32()).collect()
 }
 
 /// Some query; no time depends on which.
-fn query(variant: Variant, fill: u8) -> InlineQuery {
-    InlineQuery::from_bytes(variant, &vec![fill; variant.query_bytes()]).expect("small values")
+fn query(fill: u8) -> InlineQuery {
+    InlineQuery::from_bytes(&vec![fill; QUERY_BYTES]).expect("small values")
 }
 
 fn pool(threads: usize) -> rayon::ThreadPool {
@@ -53,22 +52,21 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 }
 
 fn parts(criterion: &mut Criterion) {
-    let variant = Variant::Two;
-    let elements = PublicElements::new(&seed(), variant);
+    let elements = index_elements();
     let chain = Chain::new(&elements);
     let plane = plane(Fold::NONE, 1);
     let mut group = criterion.benchmark_group("inline");
     group.bench_function("public elements", |b| {
-        b.iter(|| PublicElements::new(black_box(&seed()), variant));
+        b.iter(index_elements);
     });
     group.bench_function("query from bytes", |b| {
-        let bytes = vec![0x35; variant.query_bytes()];
-        b.iter(|| InlineQuery::from_bytes(variant, black_box(&bytes)));
+        let bytes = vec![0x35; QUERY_BYTES];
+        b.iter(|| InlineQuery::from_bytes(black_box(&bytes)));
     });
     let tables = chain.tables(&plane).expect("its size");
-    let products = multiply(Kernel::best(), &tables, &[&query(variant, 1)]).expect("its variant");
+    let products = multiply(Kernel::best(), &tables, &[&query(1)]).expect("its variant");
     group.bench_function("answer", |b| {
-        b.iter(|| answer(black_box(&plane[..4096]), &products[0]));
+        b.iter(|| answer(black_box(&products[0]), 10));
     });
     group.sample_size(10);
     group.bench_function("chain and tables of a plane, all threads", |b| {
@@ -83,25 +81,19 @@ fn parts(criterion: &mut Criterion) {
 
 #[cfg(feature = "secrets")]
 fn client(criterion: &mut Criterion) {
-    use opaque_pir::inline::PLANE_BYTES;
     use opaque_pir::inline::secrets::{Seed, encrypt};
 
     let mut rng = StdRng::seed_from_u64(2);
     let mut group = criterion.benchmark_group("client");
-    for variant in Variant::ALL {
-        let elements = PublicElements::new(&seed(), variant);
-        let mut seed = || Seed::draw(&mut rng).expect("no end");
-        group.bench_function(format!("encrypt, {}", variant.name()), |b| {
-            b.iter(|| encrypt(&elements, seed(), &[3; 1024]));
-        });
-    }
-    let elements = PublicElements::new(&seed(), Variant::Two);
+    let elements = index_elements();
+    let mut seed = || Seed::draw(&mut rng).expect("no end");
+    group.bench_function("encrypt", |b| b.iter(|| encrypt(&elements, seed(), &[3; 1024])));
     let tables = Chain::new(&elements).tables(&plane(Fold::NONE, 1)).expect("its size");
     let seed = Seed::draw(&mut rng).expect("no end");
     let (_, key) = encrypt(&elements, seed, &[3; 1024]).expect("a small secret");
-    let answer = vec![0x5a; PLANE_BYTES];
+    let answer = vec![0x5a; 2560];
     group.bench_function("open a plane", |b| {
-        b.iter(|| key.open(tables.public(), black_box(&answer), Fold::NONE));
+        b.iter(|| key.open(tables.public(), black_box(&answer), 10, 2048));
     });
     group.finish();
 }
@@ -134,8 +126,8 @@ fn summary(mut times: Vec<f64>) -> (f64, String) {
 }
 
 /// Products beside the plain read of their round, round after round: a disturbance hits both.
-fn ratios(variant: Variant, fold: Fold) {
-    let chain = Chain::new(&PublicElements::new(&seed(), variant));
+fn ratios(fold: Fold) {
+    let chain = Chain::new(&index_elements());
     let planes = PLANES * fold.factor();
     let tables = |seed| chain.tables(&plane(fold, seed)).expect("its size");
     let tables: Vec<PlaneTables> = (0..planes as u64).map(tables).collect();
@@ -148,13 +140,12 @@ fn ratios(variant: Variant, fold: Fold) {
             processor_ms() - start
         );
     });
-    let queries: Vec<InlineQuery> = (0..8).map(|fill| query(variant, 0x11 * fill)).collect();
+    let queries: Vec<InlineQuery> = (0..8).map(|fill| query(0x11 * fill)).collect();
     let queries: Vec<&InlineQuery> = queries.iter().collect();
     let megabytes = tables[0].bytes() as f64 / 1e6;
     println!(
-        "\n{}, {} rows: {megabytes:.1} MB of tables a plane, large pages {}, load {}; medians of \
+        "\n{} rows: {megabytes:.1} MB of tables a plane, large pages {}, load {}; medians of \
          {PASSES} rounds over {planes} planes",
-        variant.name(),
         fold.rows(),
         tables.iter().all(PlaneTables::large_pages),
         load::average()
@@ -219,10 +210,10 @@ fn main() {
     }
     // `cargo test` and a filtered run want no tables.
     if std::env::args().any(|arg| arg == "--bench") {
-        Variant::ALL.into_iter().for_each(|variant| ratios(variant, Fold::NONE));
-        // The most folded, where what a product costs whatever its tables weighs most, and one between.
-        let [_, _, quarter, _, smallest] = Fold::ALL;
-        [quarter, smallest].into_iter().for_each(|fold| ratios(Variant::Two, fold));
+        ratios(Fold::NONE);
+        // The most folded, where what a product costs whatever its tables weighs most.
+        let [.., smallest] = Fold::ALL;
+        ratios(smallest);
     }
     Criterion::default().configure_from_args().final_summary();
 }

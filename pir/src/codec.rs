@@ -7,13 +7,14 @@
 //!
 //! | message | from → to | content after the header |
 //! |---|---|---|
-//! | [`QueryView`] | client → coordinator | lookups, material, per lookup C numbers of [`Geometry::bucket_bits`] each and the encrypted secret |
+//! | [`QueryView`] | client → coordinator | lookups, material, per lookup C numbers of [`Rounding::bucket_bits`] each and the encrypted secret |
 //! | [`Slice`] | coordinator → shard | lookups, material, partitions, per lookup their numbers and, for owners of planes, the secret |
-//! | [`Partial`] | shard → coordinator | generation, lookups, partitions, sums of R words, hint products of some planes |
-//! | [`AnswerView`] | coordinator → client | lookups, per lookup and plane a [`Share`]: sums modulo t and the hint product, or both in one |
+//! | [`Partial`] | shard → coordinator | generation, lookups, partitions, sums of R words, with inline keys less the hint products of some planes, otherwise those products |
+//! | [`AnswerView`] | coordinator → client | lookups, per lookup and plane a [`Share`]: sums modulo t and the hint product, or [`Rounding::row_bits`] of both in one |
 //!
 //! [`ParamsId`]: crate::params::ParamsId
-//! [`Geometry::bucket_bits`]: crate::geometry::Geometry::bucket_bits
+//! [`Rounding::bucket_bits`]: crate::geometry::Rounding::bucket_bits
+//! [`Rounding::row_bits`]: crate::geometry::Rounding::row_bits
 
 mod answer;
 mod bits;
@@ -29,7 +30,6 @@ mod slice;
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
 
-pub(crate) use answer::switch_modulus;
 pub use answer::{AnswerView, Share, answer_bytes, recover_byte};
 pub use combine::{CombineError, Combiner};
 pub use error::CodecError;

@@ -2,7 +2,7 @@
 
 mod cost;
 mod explain;
-mod fold;
+mod link;
 mod rounding;
 
 use std::ops::Range;
@@ -11,13 +11,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(crate) use cost::{Bytes, millis};
-pub use cost::{
-    Cost, HINT_MICROS_PER_PLANE, LINK_BITS_PER_SECOND, PLANE_RAW_BYTES, PLANE_TABLE_BYTES,
-    SCAN_BYTES_PER_SECOND,
-};
+pub use cost::{Cost, SCAN_BYTES_PER_SECOND, TABLE_BYTES_PER_SECOND};
 pub use explain::Explanation;
-pub use fold::Fold;
-pub use rounding::{FEWEST_BUCKET_BITS, round_word};
+pub use link::{Link, LinkError};
+pub use rounding::{Rounding, round_word};
 
 use crate::params::{
     MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS, PLANE_ROWS, ParamsId, RING_DEGREE,
@@ -26,9 +23,18 @@ use crate::params::{
 #[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
 pub(crate) const BUCKETS_PER_PARTITION: u32 = PARTITION_BUCKETS as u32;
 
-/// Every R there is: the rows of one plane, folded 16, 8, 4 or 2 times, or of one to four whole planes.
-pub const BUCKET_SIZES: [u32; 8] = [256, 512, 1024, 2048, 4096, 8192, 12_288, 16_384];
-const _: () = assert!(matches!(BUCKET_SIZES, [.., MAX_BUCKET_BYTES]));
+/// Every R there is: the rows of a ring of inline keys, folded 8, 4 or 2 times, or of 1 to 32 whole rings.
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
+pub const BUCKET_SIZES: [u32; 35] = {
+    let mut sizes = [256; 35];
+    let mut i = 1;
+    while i < sizes.len() {
+        sizes[i] = if i < 4 { 256 << i } else { sizes[i - 1] + 2048 };
+        i += 1;
+    }
+    sizes
+};
+const _: () = assert!(matches!(BUCKET_SIZES, [256, 512, 1024, 2048, 4096, .., MAX_BUCKET_BYTES]));
 /// Partitions that an index of some rows has at least, for the shards of a cluster to share.
 pub(crate) const SHARED_PARTITIONS: u32 = 4;
 
@@ -106,30 +112,26 @@ impl Geometry {
         first..first.saturating_add(WIDTH)
     }
 
-    /// Planes of the hint: R/4096, or one of fewer rows.
+    /// Planes of the hint, of 4096 rows; the last may have fewer.
     pub fn planes(&self) -> usize {
         self.bucket_bytes().div_ceil(PLANE_ROWS)
     }
 
-    /// Rows of each plane of the hint: 4096, or R where that is less.
-    pub fn plane_rows(&self) -> usize {
-        self.bucket_bytes().min(PLANE_ROWS)
+    /// Rows of a plane of the hint: 4096, or what is left for the last one: 2048, or all of R where that is
+    /// less. 0 past the last plane.
+    pub fn plane_rows(&self, plane: usize) -> usize {
+        let before = plane.saturating_mul(PLANE_ROWS);
+        self.bucket_bytes().saturating_sub(before).min(PLANE_ROWS)
     }
 
-    /// Words of each plane of the hint, 1024 a row.
-    pub fn plane_words(&self) -> usize {
-        self.plane_rows() * RING_DEGREE
+    /// Words of a plane of the hint, 1024 a row.
+    pub fn plane_words(&self, plane: usize) -> usize {
+        self.plane_rows(plane) * RING_DEGREE
     }
 
-    /// How the rows of a plane share its slots.
-    pub fn fold(&self) -> Fold {
-        Fold::of_rows(self.plane_rows()).unwrap_or(Fold::NONE)
-    }
-
-    /// k: bits of each bucket's number that a query keeps, from 24 to 29, so that 1024 of them are
-    /// whole bytes. See [`round_word`], and `geometry/rounding.rs` for why so many.
-    pub fn bucket_bits(&self) -> u32 {
-        rounding::bucket_bits(self.buckets)
+    /// How many bits of each bucket's number and of each row travel.
+    pub fn rounding(&self) -> Rounding {
+        Rounding::of(self.buckets, self.bucket_bytes)
     }
 
     /// Bytes of one partition of the matrix.

@@ -1,4 +1,4 @@
-//! The hint: what a client's secret adds to every row of a scan (engine.md §5).
+//! The hint: what a client's secret adds to every row of a scan (docs/ENGINE.md §6).
 //!
 //! ```text
 //! H[r][i] = Σ_j Σ_k D[r][1024j+k]·A_j[k][i] mod 2^32          R × 1024 words for the whole table
@@ -53,8 +53,8 @@ impl Hint {
             let (expected, found) = (geometry.planes(), planes.len());
             return Err(HintError::Planes { expected, found });
         }
-        let expected = geometry.plane_words();
-        for plane in &planes {
+        for (number, plane) in planes.iter().enumerate() {
+            let expected = geometry.plane_words(number);
             if plane.len() != expected {
                 return Err(HintError::Plane { expected, found: plane.len() });
             }
@@ -106,8 +106,7 @@ impl Hint {
         let partition = bucket / BUCKETS;
         let element = public_element(seed, partition);
         let matrix_row = matrix_row(&element, (bucket % BUCKETS) as usize);
-        let rows = self.geometry.plane_rows();
-        let changes = old.par_chunks(rows).zip(new.par_chunks(rows));
+        let changes = old.par_chunks(PLANE_ROWS).zip(new.par_chunks(PLANE_ROWS));
         self.planes.par_iter_mut().zip(changes).for_each(|(plane, (old, new))| {
             let changes = old.par_iter().zip(new);
             plane.par_chunks_exact_mut(RING_DEGREE).zip(changes).for_each(|(row, (old, new))| {
@@ -129,7 +128,7 @@ impl std::fmt::Debug for Hint {
 
 /// One plane of the hint times one public secret, exactly: `H·s mod 2^32`, one word per row. For the
 /// self-test; an ordinary secret is only ever multiplied under encryption.
-pub fn multiply_plane(plane: &[u32], secret: &Poly) -> Vec<u32> {
+pub(crate) fn multiply_plane(plane: &[u32], secret: &Poly) -> Vec<u32> {
     let product = |row: &[u32]| {
         let terms = row.iter().zip(secret).map(|(word, secret)| word.wrapping_mul(*secret));
         terms.fold(0, u32::wrapping_add)

@@ -22,7 +22,7 @@ pub use partition::read_buckets;
 pub use sizes::{RowSizes, Shorter, TableCost, TableFigures, Weight};
 pub use table_plan::{PlannedIndex, TablePlan, plan_table, table_figures};
 
-use crate::geometry::{BUCKETS_PER_PARTITION, Cost, Geometry};
+use crate::geometry::{BUCKETS_PER_PARTITION, Geometry, Link};
 use crate::layout::{BucketWriter, Keys, Salt, reduce};
 use groups::Groups;
 
@@ -49,7 +49,6 @@ impl AsRef<[u8]> for RowRef<'_> {
 /// `bucket_starts[b + 1]`, and they fit.
 pub struct IndexPlan {
     geometry: Geometry,
-    cost: Cost,
     keys: Keys,
     groups: Groups,
     pages: Vec<PlacedPage>,
@@ -68,10 +67,15 @@ impl IndexPlan {
     ///
     /// # Errors
     /// When a row is too large for any bucket, or when no geometry holds the rows under this salt.
-    pub fn solve(salt: Salt, column: u32, rows: &[RowRef<'_>]) -> Result<Self, PlanError> {
+    pub fn solve(
+        salt: Salt,
+        column: u32,
+        rows: &[RowRef<'_>],
+        link: Link,
+    ) -> Result<Self, PlanError> {
         let groups = Groups::new(rows)?;
         solver::check(&groups, rows)?;
-        let geometry = solver::geometry(&groups, &Keys::new(&salt, column), rows)
+        let geometry = solver::geometry(&groups, &Keys::new(&salt, column), rows, link)
             .ok_or_else(|| solver::does_not_fit(&groups, rows))?;
         Ok(Self::place(salt, column, geometry, groups, rows))
     }
@@ -99,17 +103,12 @@ impl IndexPlan {
         };
         let buckets: Vec<u32> = pages.par_iter().map(bucket_of).collect();
         let (pages, bucket_starts) = sort_by_bucket(&pages, &buckets, geometry.buckets());
-        Self { geometry, cost: geometry.cost(), keys, groups, pages, bucket_starts }
+        Self { geometry, keys, groups, pages, bucket_starts }
     }
 
     /// The geometry that was picked.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
-    }
-
-    /// What it costs.
-    pub fn cost(&self) -> &Cost {
-        &self.cost
     }
 
     /// The bytes of one partition, whitened and row-major: byte `r·1024 + k` is at offset `r` of

@@ -1,4 +1,4 @@
-//! The closed parameter set `opaque-128-v2`.
+//! The closed parameter set `opaque-128-v3`.
 //!
 //! **Security is a pair.** All lookups of one (table, epoch, salt) share the public `a` of an index
 //! ([`seed`](crate::seed)), which a malicious cluster may keep for years. Lattice reduction of `a` is done once and
@@ -29,9 +29,8 @@
 //! σ_total² = (t/q)²·C·E[D²]·σ² + (n/12)·σ² + small        margin = t/2p = 2016
 //! ```
 //!
-//! [`MAX_BUCKETS`] keeps the margin at 8.8 σ_total or more, a failure below 2^-40 for all 2^14 rows
-//! of an answer together. A client sends only as many bits of each number as leave 8.6:
-//! [`Geometry::bucket_bits`](crate::geometry::Geometry::bucket_bits).
+//! A client sends only as many bits of each number as keep a failure below 2^-40 for all rows of an answer
+//! together: [`Geometry::rounding`](crate::geometry::Geometry::rounding).
 //!
 //! Sets are never assembled from loose numbers: both sides name one, and its digest together with
 //! the geometry is the [`ParamsId`] that every message carries.
@@ -39,7 +38,7 @@
 use std::fmt;
 
 /// Name of the only parameter set.
-pub const NAME: &str = "opaque-128-v2";
+pub const NAME: &str = "opaque-128-v3";
 /// n: degree of the scan's ring, and length of its secret.
 pub const RING_DEGREE: usize = 1024;
 /// Consecutive buckets that form a partition, the unit of placement. One ring element.
@@ -65,7 +64,7 @@ pub const ROTATION_STEPS: [i32; 2] = [1, 32];
 /// Largest C: keeps a lookup's failure probability under 2^-40.
 pub const MAX_BUCKETS: u32 = 1 << 20;
 /// Largest R: rows over which that failure probability is summed.
-pub const MAX_BUCKET_BYTES: u32 = 1 << 14;
+pub const MAX_BUCKET_BYTES: u32 = 1 << 16;
 
 /// Bytes of a seed that expands to the uniform half of a fresh ciphertext (SEAL's PRNG).
 pub const SEED_BYTES: usize = 64;

@@ -1,18 +1,22 @@
-//! The self-test: one query whose right answer everybody can compute (engine.md §5).
+//! The self-test: one query whose right answer everybody can compute (docs/ENGINE.md §11).
 //!
 //! For a random public `s`, the scan of the error-free query `b_j = A_j·s` must sum to `H·s` in every
 //! row. So one query proves that every partition is served exactly once with the right bytes, and
 //! that the hint belongs to them (Freivalds): a wrong table byte passes with probability at most
 //! 2^-25, a hint entry that is off by an odd multiple of 2^k with 2^-(32−k). Four values of `s` in one
 //! pass make that 2^-100 and 2^-4(32−k).
+//!
+//! The secrets follow from the digests of the data that they test, so they are fixed only once the data is,
+//! and every node derives the same. A node multiplies the hint with them while it loads; the hint itself
+//! need not stay in memory (decision 019).
 
 #[cfg(test)]
 mod tests;
 
-use rand::Rng;
 use thiserror::Error;
 
 use crate::geometry::Geometry;
+use crate::hint::multiply_plane;
 use crate::params::RING_DEGREE;
 use crate::ring::{Multiplier, Poly, Transformed, public_element};
 use crate::seed::IndexSeed;
@@ -27,23 +31,26 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Secrets uniform modulo 2^32. They must not be known before the data they are to test.
-    pub fn random(rng: &mut impl Rng) -> Self {
+    /// The probe of an index whose partitions and planes have these digests, in their order: secrets
+    /// uniform modulo 2^32, expanded by BLAKE3 from the seed and the digests.
+    pub fn new<'d>(seed: &IndexSeed, digests: impl IntoIterator<Item = &'d [u8; 32]>) -> Self {
+        let mut hash = seed.derive("opaque 2026-12 secrets of a self-test");
+        for digest in digests {
+            hash.update(digest);
+        }
+        let mut reader = hash.finalize_xof();
         let mut secrets = Box::new([[0; RING_DEGREE]; SECRETS]);
         for coefficient in secrets.as_flattened_mut() {
-            *coefficient = rng.next_u32();
+            let mut word = [0; 4];
+            reader.fill(&mut word);
+            *coefficient = u32::from_le_bytes(word);
         }
         Self { secrets }
     }
 
-    /// The probe with these secrets.
-    pub fn from_secrets(secrets: Box<[Poly; SECRETS]>) -> Self {
-        Self { secrets }
-    }
-
-    /// The secrets, as the hint is multiplied with them.
-    pub fn secrets(&self) -> &[Poly; SECRETS] {
-        &self.secrets
+    /// A plane of the hint times each secret: `H·s mod 2^32`, a word for each of its rows.
+    pub fn multiply(&self, plane: &[u32]) -> [Vec<u32>; SECRETS] {
+        self.secrets.each_ref().map(|secret| multiply_plane(plane, secret))
     }
 
     /// Prepares to make queries of many partitions.

@@ -31,7 +31,7 @@ use crate::seed::IndexSeed;
 /// A ring element: coefficient of x^k at position k, modulo 2^32.
 pub type Poly = [u32; RING_DEGREE];
 
-/// The public ring element a_j of one partition of one searchable column (engine.md §4).
+/// The public ring element a_j of one partition of one searchable column (docs/ENGINE.md §4).
 ///
 /// ChaCha20's keystream under a key that BLAKE3 derives from (seed, partition), read as
 /// little-endian words. Both sides compute it; nobody sends it.

@@ -1,4 +1,4 @@
-//! The scan: every row of the matrix times the query, modulo 2^32 (engine.md §4).
+//! The scan: every row of the matrix times the query, modulo 2^32 (docs/ENGINE.md §5).
 //!
 //! ```text
 //! c[r] = Σ_j Σ_k D[r][1024j+k]·b_j[k] mod 2^32
@@ -96,11 +96,11 @@ fn pass(
 
 /// Rows of a task: what the kernel prefers, or less to give every thread two tasks.
 ///
-/// R is a power of two from 256 to 4096, or a multiple of 4096. The preference is a power of two of at
-/// most 4096, and a band is no more than half of R, so bands divide the rows evenly.
+/// The largest power of two that is no more than the preference (one too), half of R's share of a thread, and a
+/// divisor of R, so that bands divide the rows evenly.
 fn band_rows(rows: usize, preferred: usize, threads: usize) -> usize {
     let share = (rows / (2 * threads.max(1))).max(kernel::ROW_UNIT);
-    preferred.min(1 << share.ilog2())
+    preferred.min(1 << share.ilog2()).min(1 << rows.trailing_zeros())
 }
 
 /// Why a scan was refused.

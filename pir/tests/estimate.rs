@@ -201,8 +201,8 @@ fn ring(ln_q: f64, error: f64) -> Lwe {
 }
 
 fn inline_keys() -> Lwe {
-    let primes = inline::Q_PRIMES.into_iter().chain(inline::SPECIAL_PRIMES);
-    ring(primes.map(|prime| f64::from(prime).ln()).sum(), inline::ERROR_DEVIATION)
+    let ln_q = inline::Q_PRIMES.map(|prime| f64::from(prime).ln()).iter().sum();
+    Lwe { n: 2048, ln_q, secret: ternary(), error: inline::ERROR_DEVIATION, samples: 6144 }
 }
 
 fn registered_keys() -> Lwe {
@@ -262,7 +262,8 @@ fn our_parameters_are_as_the_estimator_says() {
     for (modulus, estimate) in [(96.0, 143.4), (100.0, 137.2), (104.0, 131.5), (109.0, 125.1)] {
         close(ring(bits(modulus), 3.2).one_lookup(), estimate, 0.4);
     }
-    assert!(inline_keys().one_lookup() >= 143.0);
+    // dual_hybrid 142.8, bdd 143.2, usvp 144.4; commit 27a581b.
+    close(inline_keys().one_lookup(), 142.8, 0.5);
 }
 
 /// A pair as it is stated: once, and then for each lookup by BDD and by the dual attack, in bits; core-SVP, classical
@@ -294,11 +295,11 @@ fn work_on_one_index_pays_for_each_of_its_lookups() {
     assert_eq!(
         pairs(inline_keys(), &[391, 395, 398, 405, 410]),
         [
-            "391: 143 (114, 104) | 142 (126, 114) | -",
-            "395: 144 (115, 105) | 127 (110, 100) | -",
-            "398: 145 (116, 105) | 115 (98, 89) | 77 (66, 66)",
-            "405: 147 (118, 107) | 89 (70, 64) | 41 (30, 30)",
-            "410: 149 (120, 109) | 70 (50, 46) | 28 (17, 17)",
+            "391: 142 (114, 104) | 145 (130, 118) | -",
+            "395: 143 (115, 105) | 138 (123, 111) | -",
+            "398: 144 (116, 105) | 133 (117, 106) | -",
+            "405: 146 (118, 107) | 121 (104, 94) | 86 (75, 75)",
+            "410: 148 (120, 109) | 112 (95, 86) | 68 (57, 57)",
         ]
     );
 }

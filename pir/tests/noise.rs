@@ -21,6 +21,7 @@ use opaque_pir::params::{
     DELTA, ENCRYPTED_SECRET_BYTES, PLAINTEXT_MODULUS, PLANE_CIPHERTEXT_BYTES, RING_DEGREE,
     STANDARD_DEVIATION,
 };
+use opaque_pir::probe::Probe;
 use opaque_pir::scan::{Kernel, Partition, scan};
 use opaque_pir::seed::IndexSeed;
 use rand::rngs::StdRng;
@@ -159,7 +160,8 @@ fn a_lookup_s_error_is_as_computed() {
         let slice = Slice::decode(&bytes, geometry, EPOCH).unwrap();
         let served: Vec<&Partition> =
             slice.partitions().iter().map(|j| &index.partitions[*j as usize]).collect();
-        let queries = slice.scan_queries(&seed(geometry));
+        let probe = Probe::new(&seed(geometry), []);
+        let queries = slice.scan_queries(&seed(geometry), &probe);
         let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
         let scans = scan(Kernel::best(), geometry, &served, &queries).unwrap();
         let products = vec![vec![0; PLANE_CIPHERTEXT_BYTES]; wanted.len()];
@@ -191,7 +193,7 @@ fn a_lookup_s_error_is_as_computed() {
         let (n, c) = (RING_DEGREE as f64, f64::from(buckets));
         let variance = STANDARD_DEVIATION * STANDARD_DEVIATION;
         // What a query's words lose on the way.
-        let step = 2f64.powi(32 - geometry.bucket_bits() as i32);
+        let step = 2f64.powi(32 - geometry.rounding().bucket_bits as i32);
         let sent = variance + step * step / 12.0;
         let formula = ratio * ratio * c * MEAN_SQUARE * sent + n / 12.0 * variance + 1.0 / 6.0;
         assert_close(deviation(&errors), formula.sqrt());

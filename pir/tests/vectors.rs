@@ -7,7 +7,6 @@ use opaque_pir::codec::{
 };
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::HintBuilder;
-use opaque_pir::inline::Variant;
 use opaque_pir::layout::Salt;
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, public_element};
@@ -52,9 +51,7 @@ fn check_words(words: &[u32], digest: &str) {
 }
 
 fn probe() -> Probe {
-    let mut secrets = Box::new([[0; 1024]; 4]);
-    secrets.as_flattened_mut().copy_from_slice(&words("probe", 4096));
-    Probe::from_secrets(secrets)
+    Probe::new(&seed(), [&[1; 32], &[2; 32]])
 }
 
 fn registered() -> Material {
@@ -72,7 +69,7 @@ fn query(material: Material) -> Vec<u8> {
 
 fn partial(material: Material, partitions: &[u32], with_plane: bool) -> Partial {
     let kind = material.kind();
-    let bytes = kind.product_bytes(&geometry());
+    let bytes = kind.product_bytes(&geometry(), 0);
     let product = |lookup| stream(&format!("product {lookup}"), bytes);
     Partial {
         generation: GENERATION,
@@ -87,18 +84,18 @@ fn partial(material: Material, partitions: &[u32], with_plane: bool) -> Partial 
 #[test]
 fn seeds() {
     let hex = blake3::Hash::from_bytes(*seed().as_bytes()).to_hex();
-    assert_eq!(hex.as_str(), "eaf62f6a7c62af0a2a399f4401a46c7b0088f99dcb0fafffed20d704fd74a19d");
+    assert_eq!(hex.as_str(), "b7ec7c3ffbfcea8340b3830bc4568623eb253bb9baeb0efb1f1919dc32d1e8cc");
 }
 
 #[test]
 fn public_elements() {
     check_words(
         public_element(&seed(), 0).as_slice(),
-        "c6218cfb32bb2dcf87e2d6189e5b4146484b813dbd64aa9a92c0acb98bfd7517",
+        "4c8457de73edb8f8cc222043b97b6e0e0bd4fcbcb56afef902a416c7d69f4f3b",
     );
     check_words(
         public_element(&seed(), 1023).as_slice(),
-        "4beebaaf186d0edfa40c59719cca0bd075f1fa9077c50f476e62954b2b775ad3",
+        "223d453ab1b109b10ee97dfbcc0039c0cabc2c88a3248fb450ab5cd9faaa7963",
     );
 }
 
@@ -108,10 +105,10 @@ fn products() {
     let secret = std::array::from_fn(|i| i32::from(bytes[i] as i8));
     let mut product = [0; 1024];
     Multiplier::new(&secret).times(&public_element(&seed(), 0), &mut product);
-    check_words(&product, "2c80bc8a78acc09c84e9a2631e24d715d196ee887a03a4ce228d5f0c4b2e1d7b");
+    check_words(&product, "854fd74ca8b0cc794d816516e8181349ad3373a861101b7daa44257f5a8a19ce");
     check_words(
         probe().query(&seed(), 1).map(|block| *block).as_flattened(),
-        "7fb9140779a248b3c4c37680664de75b14e86fa66a7ec1eb77a61acc16f8a8e5",
+        "112f027fa3ffdb66aa9100f732c104f93197e9be7622ae8b150a6f04b4514a45",
     );
 }
 
@@ -132,32 +129,32 @@ fn hints() {
     (0..2).for_each(|j| builder.add(j, &partition(j)).unwrap());
     check_words(
         &builder.finish().unwrap().into_planes().concat(),
-        "0129b6dba46b6272c4ebbc3c6aa7788d69fa38b8bfd962868a9e1590d0c9d510",
+        "39adf4ae9fd97ba6666158f27df1aadd5be433ba5a15b5bbe0332a53e901d955",
     );
 }
 
 #[test]
 fn messages() {
     check(
-        &probe_slice(&geometry(), EPOCH, &probe(), &[0, 1], true).unwrap(),
-        "291566f2a66d376d5e3268eaf5b0b891b98298404052d4d3746fda4af7e5cf50",
+        &probe_slice(&geometry(), EPOCH, &[0, 1], true).unwrap(),
+        "a1965e8c2e924ffba3906744f71d803bef77be4bbb2dcc357105688e2783403c",
     );
     check_messages(
         registered(),
         [
-            "b9b12d47f11b8b774affeb01320dfdaa3b82f8dde50d99893eed5ea691750d61",
-            "097337b803fe29edd0944af2130923213370a09513619b7d20ea36769c2fd9b5",
-            "3cde1ba626e869f11fe1f1b84566338234e3024ccfd1cccb0057dce583d0766c",
-            "38d078ae67be7897884544d786373d3d04fd30c18fd4ab1ee7a32a0c482658a9",
+            "29577593763233f32fa7e12e4f99033c054e2a7ce40dfabe3ab0f8acb5f23d03",
+            "e16bfec96c349331c6648cb07cf1a04a44ddd9e23caf3ba25e3cc35bd66023d5",
+            "c85b28d0ffb74d3b2f48efeda59959563a309c56e3e41b61f3c535e879af9705",
+            "c2002443206423a038068ce1b9c5b84c69879269222cf2bc8cd3d854f109ceb9",
         ],
     );
     check_messages(
-        Material::Inline(Variant::Two),
+        Material::Inline,
         [
-            "6e73a332c583b860eff960e97033039f2d953b42aa5b5b3ed08f8edbca6eaf95",
-            "ff1aad07db0829e2b19b3005626956a4ab898e19418bbcfa36c9d7a0a48fbd36",
-            "61af31ef1e01b6545da9f8f0ddb6cfd00aabdc5fe2fa81901d54e553b4cf4980",
-            "b6a60cc1f3eb580900153cb9661287c27a7ee0f80efc2fea63e923821abded0e",
+            "80c452b4326625402eee5f0d97bacc8decdbfb07f07b29e59c51bb1d5b8a2735",
+            "1da41333667178df2e447ce2cf4a8d0fba2c972fff2bfdc8011e144472e0d570",
+            "f2fbf1ad818ad78ad2f36afa79b79b2881f3216e8709808ae9b2b31c3d06e980",
+            "7d988aa7c8934b2e5fa60d8749f2ba809a58de937407f8c036c7ffebf4808111",
         ],
     );
 }

@@ -118,7 +118,7 @@ impl BenchError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Client(error) => return error.hint(),
-            Self::Buckets { .. } => "use a larger --bucket-bytes, or a smaller --size",
+            Self::Buckets { .. } => "use a larger --bucket-bytes or none, or a smaller --size",
             Self::Shards { .. } => "use fewer --shards, or a larger --size",
             Self::Memory { .. } | Self::Table { .. } => "use a smaller --size",
             Self::Wrong { .. } | Self::WrongRow { .. } => {

@@ -1,7 +1,6 @@
 //! The client's half of a batch of lookups.
 
 use opaque_pir::{
-    codec::recover_byte,
     geometry::round_word,
     inline::secrets::{self, LookupKey},
 };
@@ -36,7 +35,7 @@ impl Intent {
         let target = Target { seed, geometry, bucket };
         let ScanQuery { mut lwe, secret } = lwe::encrypt(target, scan);
         // As the codec sends them.
-        let bits = geometry.bucket_bits();
+        let bits = geometry.rounding().bucket_bits;
         lwe.iter_mut().for_each(|word| *word = round_word(*word, bits));
         let (inline, key) = secrets::encrypt(&subject.elements, inline, &secret)?;
         Ok((Query { lwe, bits, inline }, Opener { bucket, key }))
@@ -53,9 +52,10 @@ impl Opener {
     /// The bucket's bytes as they are stored.
     pub(super) fn open(&self, subject: &Subject, answer: &Answer) -> Result<Vec<u8>, BenchError> {
         let mut bytes = Vec::with_capacity(subject.geometry.bucket_bytes());
+        let bits = subject.geometry.rounding().row_bits;
         for (plane, answer) in subject.planes.iter().zip(&answer.planes) {
-            let values = self.key.open(plane.public(), answer, subject.geometry.fold())?;
-            bytes.extend(values.iter().map(|value| recover_byte(*value, 0)));
+            let rows = self.key.open(plane.public(), answer, bits, plane.rows())?;
+            bytes.extend_from_slice(&rows);
         }
         Ok(bytes)
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use opaque_pir::inline;
 use rand::rngs::StdRng;
 use rayon::{ThreadPool, prelude::*};
 
@@ -85,7 +86,7 @@ impl<'a> Bench<'a> {
             kernel: self.kernels.scan.name(),
             hint_kernel: self.kernels.product.name(),
             keys: "inline",
-            parameters: Plan::VARIANT.name(),
+            parameters: inline::NAME,
             repeat: self.repeat,
             scan_ms: scan.median(),
             scan_spread_ms: scan.spread(),

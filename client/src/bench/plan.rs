@@ -3,9 +3,9 @@
 use std::{fmt, str::FromStr};
 
 use opaque_pir::{
-    geometry::Geometry,
-    inline::{self, Variant},
-    params::{MAX_BUCKETS, PARTITION_BUCKETS},
+    geometry::{Geometry, Link},
+    inline,
+    params::{MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS},
     scan,
 };
 
@@ -16,8 +16,10 @@ use super::{BenchError, host, subject};
 pub struct Plan {
     /// Sizes of the matrix; each is rounded up to whole partitions.
     pub sizes: Vec<Size>,
-    /// R: bytes of a bucket, a multiple of 4096.
-    pub bucket_bytes: u32,
+    /// R: bytes of a bucket; of the shape that is fastest over the link where absent.
+    pub bucket_bytes: Option<u32>,
+    /// The link that the shape is chosen for.
+    pub link: Link,
     /// Lookups of one request.
     pub batches: Vec<usize>,
     /// Shards that the matrix is spread over.
@@ -31,25 +33,26 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The variant of inline keys that is measured.
-    pub const VARIANT: Variant = Variant::Two;
-
     /// The matrices' shapes, smallest promise first kept: that all of them can be measured here.
     ///
     /// # Errors
     /// A shape that does not exist or cannot be spread over the shards; more memory than there is.
     pub fn geometries(&self) -> Result<Vec<Geometry>, BenchError> {
-        let Self { sizes, bucket_bytes: _, batches, shards, threads: _, kernels: _, repeat } = self;
+        let Self { sizes, bucket_bytes, link, batches, shards, threads: _, kernels: _, repeat } =
+            self;
         if sizes.is_empty() || batches.is_empty() || batches.contains(&0) || *repeat == 0 {
             return Err(BenchError::Nothing);
         }
-        let geometries = sizes.iter().map(|size| self.geometry(*size));
-        let geometries: Vec<Geometry> = geometries.collect::<Result<_, _>>()?;
-        let partitions = geometries.iter().map(Geometry::partitions).min().unwrap_or(0);
         let most = shards.iter().copied().max().unwrap_or(0);
         if most == 0 || shards.contains(&0) {
             return Err(BenchError::Nothing);
         }
+        let geometries = sizes.iter().map(|size| match *bucket_bytes {
+            Some(bucket_bytes) => geometry(*size, bucket_bytes),
+            None => fastest(*size, most, *link),
+        });
+        let geometries: Vec<Geometry> = geometries.collect::<Result<_, _>>()?;
+        let partitions = geometries.iter().map(Geometry::partitions).min().unwrap_or(0);
         if most > partitions {
             return Err(BenchError::Shards { shards: most, partitions });
         }
@@ -62,17 +65,24 @@ impl Plan {
             Some(_) | None => Ok(geometries),
         }
     }
+}
 
-    fn geometry(&self, Size(size): Size) -> Result<Geometry, BenchError> {
-        let beyond = || BenchError::Buckets { size, bucket_bytes: self.bucket_bytes };
-        let buckets = size.div_ceil(u64::from(self.bucket_bytes).max(1)).max(1);
-        let buckets = buckets.checked_next_multiple_of(PARTITION_BUCKETS as u64);
-        let buckets = buckets.and_then(|buckets| u32::try_from(buckets).ok()).ok_or_else(beyond)?;
-        if buckets > MAX_BUCKETS {
-            return Err(beyond());
-        }
-        Ok(Geometry::new(self.bucket_bytes, buckets, 1)?)
+/// A matrix of at least so many bytes, in buckets of `bucket_bytes`.
+fn geometry(Size(size): Size, bucket_bytes: u32) -> Result<Geometry, BenchError> {
+    let beyond = || BenchError::Buckets { size, bucket_bytes };
+    let buckets = size.div_ceil(u64::from(bucket_bytes).max(1)).max(1);
+    let buckets = buckets.checked_next_multiple_of(PARTITION_BUCKETS as u64);
+    let buckets = buckets.and_then(|buckets| u32::try_from(buckets).ok()).ok_or_else(beyond)?;
+    if buckets > MAX_BUCKETS {
+        return Err(beyond());
     }
+    Ok(Geometry::new(bucket_bytes, buckets, 1)?)
+}
+
+/// The matrix of at least so many bytes, for all shards to share, that is fastest over a link.
+fn fastest(Size(size): Size, shards: u32, link: Link) -> Result<Geometry, BenchError> {
+    Geometry::fastest(size, shards, link)
+        .ok_or(BenchError::Buckets { size, bucket_bytes: MAX_BUCKET_BYTES })
 }
 
 /// A number of bytes, written `64MiB` or `1GiB`.
@@ -173,7 +183,8 @@ mod tests {
     fn plan(size: &str, bucket_bytes: u32, shards: u32) -> Plan {
         Plan {
             sizes: vec![size.parse().unwrap()],
-            bucket_bytes,
+            bucket_bytes: Some(bucket_bytes),
+            link: Link::default(),
             batches: vec![1],
             shards: vec![1, shards],
             threads: 1,
@@ -187,6 +198,29 @@ mod tests {
         let geometry = plan("9MiB", 8192, 2).geometries().unwrap()[0];
         assert_eq!((geometry.bucket_bytes(), geometry.partitions()), (8192, 2));
         assert_eq!(geometry.matrix_bytes(), 16 << 20);
+    }
+
+    /// By trying every shape.
+    #[test]
+    fn the_shape_that_is_fastest_over_the_link_is_measured_unless_another_is_named() {
+        for (size, mbits, shards) in
+            [("64MiB", 50, 1), ("1GiB", 50, 4), ("1GiB", 10, 1), ("4GiB", 1000, 2)]
+        {
+            let (Size(bytes), link) = (size.parse().unwrap(), Link::new(mbits).unwrap());
+            let chosen = Plan { bucket_bytes: None, link, ..plan(size, 0, shards) };
+            let chosen = fastest(chosen.sizes[0], shards, link).unwrap();
+            assert!(chosen.matrix_bytes() >= bytes && chosen.partitions() >= shards);
+            let micros = |shape: &Geometry| shape.cost(link).lookup_micros();
+            for bucket_bytes in
+                (8..13).map(|log| 1 << log).chain((1..=32).map(|rings| rings * 2048))
+            {
+                let Ok(other) = geometry(Size(bytes), bucket_bytes) else { continue };
+                assert!(
+                    other.partitions() < shards || micros(&chosen) <= micros(&other),
+                    "{other:?}"
+                );
+            }
+        }
     }
 
     #[test]

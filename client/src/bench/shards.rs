@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use opaque_pir::{
-    inline::{self, InlineQuery, PlaneProduct, PlaneTables},
+    inline::{self, InlineQuery, PlaneTables},
     params::{PARTITION_BUCKETS, PLANE_ROWS},
     scan::{Partition, scan},
 };
 use rayon::{ThreadPool, prelude::*};
 
 use super::{
-    BenchError, Kernels, Plan, Subject,
+    BenchError, Kernels, Subject,
     host::{Scratch, processor_time},
 };
 
@@ -135,8 +135,8 @@ struct Shard<'a> {
     planes: Vec<(usize, &'a PlaneTables)>,
 }
 
-/// One shard's results: sums of each lookup, and for its planes a product of each lookup.
-type Partial = (Vec<Vec<u32>>, Vec<(usize, Vec<PlaneProduct>)>);
+/// One shard's results, `[lookup][row]`: sums less the products of its planes.
+type Partial = Vec<Vec<u32>>;
 
 impl<'a> Shards<'a> {
     pub(super) fn new(subject: &'a Subject, count: u32) -> Self {
@@ -179,7 +179,7 @@ impl<'a> Shards<'a> {
         }
         let (answers, lap) = Lap::of(pool, || self.combine(partials, queries.len()));
         laps.coordinator.push(lap);
-        Ok((answers?, laps))
+        Ok((answers, laps))
     }
 
     /// One shard's share.
@@ -200,9 +200,9 @@ impl<'a> Shards<'a> {
             Lap::of(pool, || scan(kernels.scan, &self.subject.geometry, &partitions, &slices));
         let mut laps = ShardLaps { scan: scanned, ..ShardLaps::default() };
         if shard.planes.is_empty() {
-            return Ok(((sums?, Vec::new()), laps));
+            return Ok((sums?, laps));
         }
-        let read = |query: &Query| InlineQuery::from_bytes(Plan::VARIANT, &query.inline);
+        let read = |query: &Query| InlineQuery::from_bytes(&query.inline);
         let (keys, read) =
             Lap::of(pool, || queries.par_iter().map(read).collect::<Result<Vec<_>, _>>());
         let keys = keys?;
@@ -215,30 +215,31 @@ impl<'a> Shards<'a> {
             shard.planes.iter().map(multiply).collect::<Result<Vec<_>, BenchError>>()
         });
         laps = ShardLaps { read, hint, ..laps };
-        Ok(((sums?, products?), laps))
+        let mut sums = sums?;
+        for (plane, products) in products? {
+            for (sums, product) in sums.iter_mut().zip(products) {
+                let rows = sums.iter_mut().skip(plane * PLANE_ROWS);
+                rows.zip(product).for_each(|(row, word)| *row = row.wrapping_sub(word));
+            }
+        }
+        Ok((sums, laps))
     }
 
-    /// The coordinator's work: sums of all shards, and each plane's share of each answer.
-    fn combine(&self, partials: Vec<Partial>, lookups: usize) -> Result<Vec<Answer>, BenchError> {
+    /// The coordinator's work: sums of all shards, rounded.
+    fn combine(&self, partials: Vec<Partial>, lookups: usize) -> Vec<Answer> {
         let mut sums = vec![vec![0u32; self.rows]; lookups];
-        let mut products = Vec::new();
-        for (partial, planes) in partials {
+        for partial in partials {
             for (sums, partial) in sums.iter_mut().zip(partial) {
                 for (sum, c) in sums.iter_mut().zip(partial) {
                     *sum = sum.wrapping_add(c);
                 }
             }
-            products.extend(planes);
         }
-        products.sort_unstable_by_key(|(plane, _)| *plane);
-        let answer = |(lookup, sums): (usize, &Vec<u32>)| {
-            let planes = sums.chunks(PLANE_ROWS).zip(&products);
-            let planes = planes.filter_map(|(sums, (_, products))| {
-                Some(inline::answer(sums, products.get(lookup)?))
-            });
-            Ok(Answer { planes: planes.collect::<Result<_, _>>()? })
-        };
-        sums.par_iter().enumerate().map(answer).collect()
+        let bits = self.subject.geometry.rounding().row_bits;
+        let plane = |sums: &[u32]| inline::answer(sums, bits);
+        let answer =
+            |sums: &Vec<u32>| Answer { planes: sums.chunks(PLANE_ROWS).map(plane).collect() };
+        sums.par_iter().map(answer).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use opaque_pir::{
     geometry::Geometry,
     hint::HintBuilder,
-    inline::{Chain, PlaneTables, PublicElements},
+    inline::{Chain, PlaneTables, PublicElements, table_bytes},
     layout::Salt,
     params::{PARTITION_BUCKETS, RING_DEGREE},
     scan::Partition,
@@ -14,7 +14,7 @@ use opaque_pir::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rayon::prelude::*;
 
-use super::{BenchError, OnProgress, Plan, Progress};
+use super::{BenchError, OnProgress, Progress};
 
 /// Position of the searched column.
 const COLUMN: u32 = 0;
@@ -53,7 +53,7 @@ impl Subject {
             builder.add(number, partition.bytes())?;
             bytes += part;
         }
-        let elements = PublicElements::new(&seed, Plan::VARIANT);
+        let elements = PublicElements::new(&seed);
         let chain = Chain::new(&elements);
         let (mut planes, total) = (Vec::new(), geometry.planes() as u64);
         for (plane, number) in builder.finish()?.into_planes().into_iter().zip(0..) {
@@ -110,7 +110,7 @@ fn fill(
 /// is computed two words and a half for each of its own; tables; scratch; queries in four forms.
 pub(super) fn bytes_needed(geometry: &Geometry, batch: usize) -> u64 {
     let hint = geometry.bucket_bytes() * RING_DEGREE * size_of::<u32>();
-    let tables = geometry.planes() * Plan::VARIANT.table_bytes(geometry.fold());
+    let tables: usize = (0..geometry.planes()).map(|i| table_bytes(geometry.plane_rows(i))).sum();
     let queries = batch * geometry.buckets() as usize * size_of::<u32>();
     geometry.matrix_bytes() + (hint * 3 + tables + (256 << 20) + queries * 4) as u64
 }

@@ -1,4 +1,4 @@
-use opaque_pir::{params::PARTITION_BUCKETS, scan::Partition};
+use opaque_pir::{geometry::Link, inline::QUERY_BYTES, params::PARTITION_BUCKETS, scan::Partition};
 use rand::SeedableRng;
 
 use super::*;
@@ -9,7 +9,8 @@ const SMALL: Size = Size(8 << 20);
 fn plan(batches: &[usize], shards: &[u32]) -> Plan {
     Plan {
         sizes: vec![SMALL],
-        bucket_bytes: 4096,
+        bucket_bytes: Some(4096),
+        link: Link::default(),
         batches: batches.to_vec(),
         shards: shards.to_vec(),
         threads: 2,
@@ -56,8 +57,8 @@ fn a_run_measures_everything_that_was_asked_for() {
     for one in &measured {
         assert_eq!((one.size_bytes, one.rows, one.buckets), (8 << 20, 4096, 2048));
         let batch = one.batch as u64;
-        assert_eq!(one.bytes_up, batch * (2048 * 24 / 8 + Plan::VARIANT.query_bytes() as u64));
-        assert_eq!(one.bytes_down, batch * 14_848);
+        assert_eq!(one.bytes_up, batch * (2048 * 24 / 8 + QUERY_BYTES as u64));
+        assert_eq!(one.bytes_down, batch * 4096 * 9 / 8);
         for figure in [
             one.scan_ms,
             one.hint_ms,

@@ -13,6 +13,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use opaque_client::bench::{self, BenchError, Kernels, Plan, Size, plot};
+use opaque_pir::geometry::{BUCKET_SIZES, Link};
 use rand::{
     SeedableRng,
     rngs::{StdRng, SysRng},
@@ -52,9 +53,13 @@ pub(crate) struct Arguments {
     /// Machine code: auto, scalar, avx2, avx-vnni, avx512-vnni, amx or neon-dotprod
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = str::parse::<Kernels>)]
     kernel: Kernels,
-    /// R, bytes of a bucket: 4096, 8192, 12288 or 16384
-    #[arg(long, value_name = "BYTES", default_value_t = 8192, value_parser = bucket_bytes)]
-    bucket_bytes: u32,
+    /// R, bytes of a bucket: 256, 512, 1024, 2048 or a further multiple of 2048 up to 65536; when absent that
+    /// with which a lookup over --link takes the least estimated time
+    #[arg(long, value_name = "BYTES", value_parser = bucket_bytes)]
+    bucket_bytes: Option<u32>,
+    /// Rate of the clients' link in Mbit/s, for which the bytes of a bucket are chosen
+    #[arg(long, value_name = "MBITS", default_value_t = Link::default().mbits(), value_parser = clap::value_parser!(u32).range(1..=Link::MAX_MBITS.into()))]
+    link: u32,
     /// Rounds, of which medians are taken
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
@@ -109,6 +114,7 @@ fn engine(arguments: Arguments, rng: &mut StdRng, bar: &Bar) -> Result<(), Failu
     let plan = Plan {
         sizes: arguments.size,
         bucket_bytes: arguments.bucket_bytes,
+        link: Link::new(arguments.link).unwrap_or_default(),
         batches: arguments.batch.into_iter().map(usize::from).collect(),
         shards: arguments.shards,
         threads: arguments.threads.into(),
@@ -166,9 +172,10 @@ fn size(text: &str) -> Result<Size, String> {
 }
 
 fn bucket_bytes(text: &str) -> Result<u32, String> {
-    let sizes = [4096, 8192, 12288, 16384];
-    let bytes = text.parse().ok().filter(|bytes| sizes.contains(bytes));
-    bytes.ok_or_else(|| "write 4096, 8192, 12288 or 16384".to_owned())
+    let bytes = text.parse().ok().filter(|bytes| BUCKET_SIZES.contains(bytes));
+    bytes.ok_or_else(|| {
+        "write 256, 512, 1024, 2048 or a further multiple of 2048 up to 65536".to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -194,7 +201,8 @@ mod tests {
             parse("--size 64MiB,1GiB --shards 1,2,4").unwrap();
         assert_eq!(size, [Size(64 << 20), Size(1 << 30)]);
         assert_eq!((batch, shards), (vec![1, 8], vec![1, 2, 4]));
-        assert_eq!((threads, bucket_bytes, repeat), (1, 8192, 5));
+        assert_eq!((threads, bucket_bytes, repeat), (1, None, 5));
+        assert_eq!(parse("--bucket-bytes 24576").unwrap().bucket_bytes, Some(24_576));
         let arguments = parse("").unwrap();
         assert_eq!((arguments.size, arguments.shards), (vec![Size(1 << 30)], vec![1]));
     }
@@ -208,7 +216,8 @@ mod tests {
             ("--size 64MiB,,", "write 64MiB"),
             ("--batch 0", "1..=64"),
             ("--shards 1,0", "1..=64"),
-            ("--bucket-bytes 5000", "8192"),
+            ("--bucket-bytes 5000", "multiple of 2048"),
+            ("--link 0", "1..=100000"),
             ("--kernel quick", "auto, scalar"),
             ("--repeat 0", "repeat"),
             ("--format yaml", "json"),

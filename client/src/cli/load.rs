@@ -7,10 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
+use clap::{Args, value_parser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use opaque_client::{Client, Event, OnEvent, Rows};
-use opaque_pir::index::{TableFigures, Weight};
+use opaque_pir::{
+    geometry::Link,
+    index::{TableFigures, Weight},
+};
 use opaque_source::{Bent, CsvSettings, Null, Quotes};
 
 use super::{
@@ -32,6 +35,7 @@ or once a question on the terminal is answered.
 
 Examples:
   opaque load schema.sql weather.csv
+  opaque load --link 10 schema.sql weather.csv
   opaque load --null NA schema.sql weather.csv.zst
   zcat weather.csv.gz | opaque load schema.sql -")]
 pub(crate) struct Arguments {
@@ -46,6 +50,10 @@ pub(crate) struct Arguments {
     /// quote as part of its field, and say how many records that changed
     #[arg(long)]
     lenient_quotes: bool,
+    /// Rate of the link between your clients and the cluster, in Mbit/s: on a slow link larger buckets
+    /// send and receive less, on a fast one smaller ones compute less (`opaque describe` shows both)
+    #[arg(long, value_name = "MBITS", default_value_t = Link::default().mbits(), value_parser = value_parser!(u32).range(1..=Link::MAX_MBITS.into()))]
+    link: u32,
     /// Load the table without a question also where it takes more than 1 GiB of node memory and 64 times
     /// its rows
     #[arg(long)]
@@ -84,7 +92,8 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
             bar.reading(read, total);
         })
     });
-    let rows = rows.inspect_err(|_| bar.clear())?;
+    let link = Link::new(arguments.link).unwrap_or_default();
+    let rows = rows.inspect_err(|_| bar.clear())?.for_link(link);
     let (total, bent) = (rows.len(), rows.bent());
     bar.stage("checking", "{msg:<10} {spinner}");
     let figures = tokio::task::block_in_place(|| rows.figures()).inspect_err(|_| bar.clear())?;

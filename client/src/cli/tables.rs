@@ -79,7 +79,7 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
     )?;
     let header = ["COLUMN", "TYPE", "ROLE", "NULL"];
     columns(&mut out, &header, &[], table.schema.columns().iter().map(column))?;
-    writeln!(out, "\nOne private lookup of one page, on one core and a link of 100 Mbit/s:")?;
+    writeln!(out, "\nOne private lookup of one page, on one core and a link of {}:", table.link)?;
     let header = [
         "INDEX",
         "NOT NULL",
@@ -98,7 +98,7 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
     columns(&mut out, &header, &right, rows)?;
     for index in &table.indexes {
         writeln!(out, "\n{}:", index_name(&table, index))?;
-        for line in index.geometry.explanation().to_string().lines() {
+        for line in index.geometry.explanation(table.link).to_string().lines() {
             writeln!(out, "  {line}")?;
         }
     }
@@ -138,7 +138,7 @@ fn column(column: &Column) -> Vec<String> {
 }
 
 fn index_row(table: &Table, index: &IndexMeta) -> Vec<String> {
-    let (geometry, cost) = (&index.geometry, index.geometry.cost());
+    let (geometry, cost) = (&index.geometry, index.geometry.cost(table.link));
     let millis = |micros: u64| format!("{:.1} ms", micros as f64 / 1e3);
     vec![
         index_name(table, index).to_owned(),

@@ -1,7 +1,7 @@
 //! Descriptions from the wire.
 
 use opaque_pir::{
-    geometry::{Geometry, GeometryError},
+    geometry::{Geometry, GeometryError, Link},
     index::{RowSizes, Shorter, TableCost},
     inline::Variant,
     layout::Salt,
@@ -14,15 +14,23 @@ use thiserror::Error;
 use super::{InlineMeta, Table};
 use crate::sql::IndexMeta;
 
-/// Most limits that are read; the planner tries six.
+/// Most limits that are read; the planner tries nine.
 const MOST_LIMITS: usize = 16;
 
 impl TryFrom<v1::TableDescription> for Table {
     type Error = DescriptionError;
 
     fn try_from(wire: v1::TableDescription) -> Result<Self, DescriptionError> {
-        let v1::TableDescription { schema, epoch, generation, rows, salt, indexes, row_sizes } =
-            wire;
+        let v1::TableDescription {
+            schema,
+            epoch,
+            generation,
+            rows,
+            salt,
+            indexes,
+            row_sizes,
+            link_mbits,
+        } = wire;
         let schema = Schema::try_from(schema.ok_or(DescriptionError::Missing("schema"))?)?;
         let salt = <[u8; 32]>::try_from(salt.as_ref()).map_err(|_| DescriptionError::Salt)?;
         let expected: Vec<usize> = schema.searchable().collect();
@@ -44,7 +52,8 @@ impl TryFrom<v1::TableDescription> for Table {
         let indexes = expected.into_iter().zip(indexes).map(check);
         let (indexes, inline) = indexes.collect::<Result<_, _>>()?;
         let (salt, sizes) = (Salt(salt), row_sizes.map(sizes));
-        Ok(Self { schema, epoch, generation, rows, salt, indexes, inline, sizes })
+        let link = Link::new(link_mbits).unwrap_or_default();
+        Ok(Self { schema, epoch, generation, rows, salt, indexes, inline, sizes, link })
     }
 }
 
@@ -133,7 +142,7 @@ mod tests {
             page_rows: 3,
             non_null_rows: 5,
             params_id: geometry.params_id().as_bytes().to_vec().into(),
-            variant: Variant::Two.name().to_owned(),
+            variant: Variant::Ring2048.name().to_owned(),
             public_parts: vec![vec![8; 32].into()],
         };
         v1::TableDescription {
@@ -144,6 +153,7 @@ mod tests {
             salt: vec![7; 32].into(),
             indexes: vec![index(0), index(2)],
             row_sizes: None,
+            link_mbits: 20,
         }
     }
 
@@ -181,7 +191,7 @@ mod tests {
         let columns: Vec<usize> = table.indexes.iter().map(|index| index.column).collect();
         assert_eq!(columns, [0, 2]);
         assert!(table.index(1).is_none() && table.index(2).is_some());
-        let inline = InlineMeta { variant: Variant::Two, public_parts: vec![[8; 32]] };
+        let inline = InlineMeta { variant: Variant::Ring2048, public_parts: vec![[8; 32]] };
         assert_eq!((table.inline(1), table.inline(2)), (None, Some(&inline)));
     }
 

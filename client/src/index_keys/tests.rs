@@ -3,6 +3,7 @@ use opaque_pir::{
     hint::{Hint, HintBuilder},
     inline::{self, Chain, InlineQuery},
     layout::Salt,
+    params::PLANE_ROWS,
     scan::{Kernel, Partition, scan},
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -16,6 +17,16 @@ const GENERATION: u64 = 7;
 
 fn index_seed(geometry: &Geometry) -> IndexSeed {
     IndexSeed::new(&Salt([9; 32]), "t", EPOCH, COLUMN, geometry)
+}
+
+/// A plane's products, one for each lookup: bytes beside the sums, or words that are taken off them.
+#[cfg_attr(
+    not(feature = "registered"),
+    expect(dead_code, reason = "registered keys alone have it")
+)]
+enum Product {
+    Beside(Vec<Vec<u8>>),
+    Within(Vec<Vec<u32>>),
 }
 
 /// A matrix of two partitions and two planes, with its hint.
@@ -52,10 +63,10 @@ impl Index {
         self.hint.planes().iter().map(Vec::as_slice)
     }
 
-    fn inline(&self, variant: Variant) -> IndexKeys {
-        let chain = Chain::new(&PublicElements::new(&self.seed(), variant));
+    fn inline(&self) -> IndexKeys {
+        let chain = Chain::new(&PublicElements::new(&self.seed()));
         let public = self.planes().map(|plane| chain.tables(plane).unwrap().public().clone());
-        IndexKeys::inline(&self.seed(), variant, public.collect())
+        IndexKeys::inline(&self.seed(), public.collect())
     }
 
     /// The servers' half, on public bytes alone: two shards, each with a partition and a plane.
@@ -64,44 +75,56 @@ impl Index {
         let (kind, lookups) = (view.material().kind(), view.lookups());
         let products = self.products(&view, evaluation);
         let mut combiner = Combiner::new(&self.geometry, kind, GENERATION, EPOCH, lookups).unwrap();
-        for ((j, bytes), plane) in (0u16..).zip(&self.matrix).zip(products) {
+        for ((j, bytes), product) in (0u16..).zip(&self.matrix).zip(products) {
             let partition = Partition::try_from((bytes.as_slice(), &self.geometry)).unwrap();
             let words = |lookup| view.lwe_partition(lookup, j.into()).unwrap();
             let slices: Vec<Vec<u32>> = (0..lookups).map(words).collect();
             let slices: Vec<&[u32]> = slices.iter().map(Vec::as_slice).collect();
-            let scans = scan(Kernel::Scalar, &self.geometry, &[&partition], &slices).unwrap();
+            let mut scans = scan(Kernel::Scalar, &self.geometry, &[&partition], &slices).unwrap();
+            let product = match product {
+                Product::Beside(product) => product,
+                Product::Within(product) => {
+                    for (scan, product) in scans.iter_mut().zip(&product) {
+                        let rows = scan.iter_mut().skip(usize::from(j) * PLANE_ROWS);
+                        rows.zip(product).for_each(|(row, word)| *row = row.wrapping_sub(*word));
+                    }
+                    vec![Vec::new(); product.len()]
+                }
+            };
             let partial = Partial {
                 generation: GENERATION,
                 epoch: EPOCH,
                 kind,
                 partitions: vec![j.into()],
                 scans,
-                planes: vec![(j, plane)],
+                planes: vec![(j, product)],
             };
             combiner.add(partial).unwrap();
         }
         combiner.finish().unwrap()
     }
 
-    /// `[plane][lookup]`.
-    fn products(&self, view: &QueryView<'_>, evaluation: Option<&Bytes>) -> Vec<Vec<Vec<u8>>> {
+    /// Of each plane.
+    fn products(&self, view: &QueryView<'_>, evaluation: Option<&Bytes>) -> Vec<Product> {
         let secrets = (0..view.lookups()).map(|lookup| view.encrypted_secret(lookup).unwrap());
         match view.material() {
-            Material::Inline(variant) => {
+            Material::Inline => {
                 let queries: Vec<InlineQuery> =
-                    secrets.map(|s| InlineQuery::from_bytes(variant, s).unwrap()).collect();
+                    secrets.map(|s| InlineQuery::from_bytes(s).unwrap()).collect();
                 let queries: Vec<&InlineQuery> = queries.iter().collect();
-                let chain = Chain::new(&PublicElements::new(&self.seed(), variant));
+                let chain = Chain::new(&PublicElements::new(&self.seed()));
                 let product = |plane: &[u32]| {
                     let tables = chain.tables(plane).unwrap();
                     let kernel = inline::Kernel::best();
-                    let products = inline::multiply(kernel, &tables, &queries).unwrap();
-                    products.iter().map(|p| le_bytes(p.words())).collect()
+                    Product::Within(inline::multiply(kernel, &tables, &queries).unwrap())
                 };
                 self.planes().map(product).collect()
             }
             #[cfg(feature = "registered")]
-            _ => seal::products(self, secrets, evaluation.unwrap()),
+            _ => {
+                let products = seal::products(self, secrets, evaluation.unwrap());
+                products.into_iter().map(Product::Beside).collect()
+            }
             #[cfg(not(feature = "registered"))]
             _ => unreachable!("{evaluation:?}"),
         }
@@ -142,17 +165,13 @@ mod seal {
     }
 }
 
-fn le_bytes(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
 /// Every way of keys that this build has.
 fn all_keys(index: &Index) -> Vec<IndexKeys> {
-    let mut all: Vec<IndexKeys> =
-        Variant::ALL.into_iter().map(|variant| index.inline(variant)).collect();
-    #[cfg(feature = "registered")]
-    all.push(seal::keys());
-    all
+    vec![
+        index.inline(),
+        #[cfg(feature = "registered")]
+        seal::keys(),
+    ]
 }
 
 /// The whole path without a network, for the same lookups with every way of keys: every byte of each

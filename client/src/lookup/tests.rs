@@ -1,7 +1,7 @@
 use opaque_pir::{
     codec::{answer_bytes, query_bytes},
-    geometry::Geometry,
-    inline::{PLANE_BYTES, PublicPart, Variant},
+    geometry::{Geometry, Link},
+    inline::{PublicPart, Variant, public_bytes},
     layout::Salt,
     seed::IndexSeed,
     table::{Column, ColumnType, Role, Schema, encode_row},
@@ -20,8 +20,8 @@ impl Fixture {
     fn new() -> Self {
         let salt = Salt([1; 32]);
         // Of a plane that there is not: nothing here is opened to what it was.
-        let part = PublicPart::from_bytes(&[0; PLANE_BYTES]).unwrap();
-        let inline = InlineMeta { variant: Variant::Two, public_parts: vec![[0; 32]] };
+        let part = PublicPart::from_bytes(&vec![0; public_bytes(4096)], 4096).unwrap();
+        let inline = InlineMeta { variant: Variant::Ring2048, public_parts: vec![[0; 32]] };
         let column = |name: &str, role| Column {
             name: name.to_owned(),
             column_type: ColumnType::Text,
@@ -31,7 +31,7 @@ impl Fixture {
         let columns = vec![column("id", Role::Key), column("sky", Role::Index)];
         let geometry = Geometry::new(4096, 2048, 2).unwrap();
         let seed = IndexSeed::new(&salt, "t", 1, 1, &geometry);
-        let keys = IndexKeys::inline(&seed, Variant::Two, vec![part]);
+        let keys = IndexKeys::inline(&seed, vec![part]);
         let index = |column| IndexMeta { column, non_null_rows: 9, geometry };
         let table = Table {
             schema: Schema::new("t".to_owned(), columns).unwrap(),
@@ -42,6 +42,7 @@ impl Fixture {
             indexes: vec![index(0), index(1)],
             inline: vec![inline.clone(), inline],
             sizes: None,
+            link: Link::default(),
         };
         Self { keys, table }
     }

@@ -8,7 +8,7 @@ fn index_seed() -> IndexSeed {
     IndexSeed::new(&Salt([9; 32]), "t", 1, 2, &geometry)
 }
 
-/// Negacyclic a·s modulo 2^32, as engine.md §4 writes it.
+/// Negacyclic a·s modulo 2^32, as docs/ENGINE.md §5 writes it.
 fn naive_product(a: &Poly, s: &[i32; RING_DEGREE]) -> Vec<u32> {
     let entry = |k: usize| {
         let term = |i: usize| {

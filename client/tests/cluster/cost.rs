@@ -33,18 +33,18 @@ async fn a_table_out_of_proportion_is_loaded_with_consent_only_and_leaves_nothin
 async fn load_and_describe_name_the_row_that_decides() {
     let cluster = Cluster::start(&[]).await;
     let rows = (0..200).map(|i| {
-        let note = "n".repeat(if i == 16 { 3000 } else { 5 });
+        let note = "n".repeat(if i == 16 { 9000 } else { 5 });
         format!("{i},{note}\n")
     });
     let loaded = cluster.load(
         "CREATE TABLE notes (id INT KEY, note TEXT)",
         &format!("id,note\n{}", rows.collect::<String>()),
     );
-    assert!(loaded.contains("The nodes need 96.0 MiB of memory for "), "{loaded}");
-    assert!(loaded.contains("The longest row, on line 18, has 3,00"), "{loaded}");
+    assert!(loaded.contains("The nodes need 130.0 MiB of memory for "), "{loaded}");
+    assert!(loaded.contains("The longest row, on line 18, has 9,00"), "{loaded}");
     let described = cluster.ok(&["describe", "notes"]);
-    assert!(described.contains("The nodes need 96.0 MiB of memory for "), "{described}");
-    assert!(described.contains("The longest row, row 17 of 200, has 3,00"), "{described}");
+    assert!(described.contains("The nodes need 130.0 MiB of memory for "), "{described}");
+    assert!(described.contains("The longest row, row 17 of 200, has 9,00"), "{described}");
     let last = described.lines().last().unwrap();
     let limit = last.trim_start().split(' ').next().unwrap();
     assert_eq!((limit, last.contains(" 1 ")), ("200", true), "{described}");

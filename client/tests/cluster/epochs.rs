@@ -247,7 +247,9 @@ async fn values_survive_the_round_trip() {
 fn age(cluster: &Cluster, table: &str, epoch: u64) {
     let folder = cluster.data().join("store/tables").join(table).join("epochs");
     let path = folder.join(format!("{epoch:020}")).join("manifest.json");
-    let text = std::fs::read_to_string(&path).unwrap().replace("opaque-128-v2", "opaque-128-v1");
+    let text = std::fs::read_to_string(&path)
+        .unwrap()
+        .replace("opaque-128-v3-inline", "opaque-128-v2-inline-2");
     let (head, manifest) = text.split_once(",\"manifest\":").unwrap();
     let manifest = manifest.strip_suffix('}').unwrap();
     let digest = blake3::derive_key("opaque 2026-11 manifest", manifest.as_bytes());
@@ -273,7 +275,9 @@ async fn an_epoch_of_other_parameters_is_named_and_loaded_again() {
         cluster.resume_unserved();
         let lacks =
             |node: &str| Some(cluster.member(node)?.get("missing")?.get("prices")?.to_string());
-        let told = |node: &&str| lacks(node).is_some_and(|reason| reason.contains("opaque-128-v1"));
+        let told = |node: &&str| {
+            lacks(node).is_some_and(|reason| reason.contains("opaque-128-v2-inline-2"))
+        };
         wait_until("every node tells", || nodes.iter().all(told)).await;
         assert!(lacks("shard-0-0").unwrap().contains("must be loaded again (`opaque load`"));
         if served {

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use opaque_client::description::Table;
 use opaque_pir::codec::{KeyDigest, Material, QueryWriter, query_bytes};
-use opaque_pir::inline::Variant;
 use opaque_proto::v1::query_client::QueryClient;
 use opaque_proto::v1::{
     KeyChunk, LoadCommit, LoadHeader, LoadRequest, LookupHeader, LookupRequest, RowBatch,
@@ -69,17 +68,16 @@ async fn queries(node: &mut Node, table: &Table) {
         bytes
     };
 
-    let inline = |variant, fill| {
-        let bytes = query(Material::Inline(variant), fill);
+    let inline = |fill| {
+        let bytes = query(Material::Inline, fill);
         (with(&|h| h.total_bytes = Some(bytes.len() as u64)), bytes)
     };
     // Keys that are no keys but of their form are answered, as nobody could tell.
-    let (zeros, body) = inline(Variant::Two, 0);
+    let (zeros, body) = inline(0);
     lookup(node, zeros, body).await.unwrap();
-    let (beyond, beyond_primes) = inline(Variant::Two, 0xff);
-    let (four, other_variant) = inline(Variant::Four, 0);
+    let (beyond, beyond_primes) = inline(0xff);
     // Of the size of one kind, and the tag of the other.
-    let (tagged, mut wrong_tag) = inline(Variant::Two, 0);
+    let (tagged, mut wrong_tag) = inline(0);
     wrong_tag[44] = 0;
 
     // (what, header, body, code, reason)
@@ -94,7 +92,6 @@ async fn queries(node: &mut Node, table: &Table) {
         ),
         ("no body", header.clone(), Vec::new(), Code::InvalidArgument, "malformed"),
         ("inline values out of range", beyond, beyond_primes, Code::InvalidArgument, "malformed"),
-        ("a variant not served", four, other_variant, Code::InvalidArgument, "malformed"),
         ("another kind's tag", tagged, wrong_tag, Code::InvalidArgument, "malformed"),
         (
             "oversized body",
@@ -225,6 +222,7 @@ async fn scans_and_loads(node: &mut Node, table: &Table) {
     let header = |columns| {
         load_request::Part::Header(LoadHeader {
             schema: Some(opaque_proto::v1::Schema { table: "evil".to_owned(), columns }),
+            link_mbits: 0,
         })
     };
     let good = || header(vec![column("k", 1)]);

@@ -15,8 +15,8 @@ async fn both_ways_of_keys_answer_and_inline_ones_leave_nothing_behind() {
     let inline = cluster.client_with(KeyMode::Inline);
     let (answer, first) = query(&inline, &sql("Cairo")).await.unwrap();
     assert_eq!(answer.rows, [[words("EG")]]);
-    // One plane's public part, once; no key, neither here nor there.
-    assert_eq!(first.keys_bytes, 14_848);
+    // One ring's public part, once; no key, neither here nor there.
+    assert_eq!(first.keys_bytes, 4608);
     assert_eq!((stored(), home("keys").exists()), (0, false));
 
     let registered = cluster.client_with(KeyMode::Registered);
@@ -45,7 +45,7 @@ async fn both_ways_of_keys_answer_and_inline_ones_leave_nothing_behind() {
         let timing = cluster.cli(&["query", "--timing", "--keys", "inline", &sql("Cairo")]);
         let timing = text(&timing.stderr);
         let keys = timing.lines().find(|line| line.starts_with("keys")).unwrap();
-        assert!(keys.contains("14,848 B"), "{timing}");
+        assert!(keys.contains("4,608 B"), "{timing}");
     }
     assert!(!home("public").exists());
 }

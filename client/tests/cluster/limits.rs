@@ -8,7 +8,6 @@ use futures::Stream;
 use opaque_client::{Overrides, QueryOptions};
 use opaque_identity::Extension;
 use opaque_pir::codec::{Material, QueryWriter};
-use opaque_pir::inline::Variant;
 use opaque_proto::v1::query_client::QueryClient;
 use opaque_proto::v1::shard_server::{Shard, ShardServer};
 use opaque_proto::v1::{
@@ -115,7 +114,7 @@ async fn a_drain_waits_for_a_slow_query_and_for_nothing_else() {
     let (column, _) = table.schema.column("city").unwrap();
     let geometry = &table.index(column).unwrap().geometry;
     let lookups = 8;
-    let material = Material::Inline(Variant::Two);
+    let material = Material::Inline;
     let mut writer = QueryWriter::new(geometry, table.epoch, material, lookups).unwrap();
     let secret = vec![0; material.kind().secret_bytes()];
     let words = vec![7; geometry.buckets() as usize];

@@ -20,7 +20,7 @@ async fn bad_files_name_line_and_column_and_load_nothing() {
         }
         csv.into_bytes()
     };
-    let huge = format!("id,name,age\n1,ok,1\n2,{},1\n", "x".repeat(20_000));
+    let huge = format!("id,name,age\n1,ok,1\n2,{},1\n", "x".repeat(70_000));
     // (what, schema, data, what the error must name)
     let cases: Vec<(&str, &str, Vec<u8>, Vec<&str>)> = vec![
         ("a missing column", SCHEMA, b"id,age\n1,2\n".to_vec(), vec!["name"]),
@@ -40,7 +40,7 @@ async fn bad_files_name_line_and_column_and_load_nothing() {
             b"id,name,age\n1,a,1\n2,b,1\n1,c,1\n".to_vec(),
             vec!["line 4", "line 2", "id"],
         ),
-        ("a row larger than a bucket", SCHEMA, huge.into_bytes(), vec!["line 3", "20006 bytes"]),
+        ("a row larger than a bucket", SCHEMA, huge.into_bytes(), vec!["line 3", "70006 bytes"]),
         (
             "an open quote",
             SCHEMA,

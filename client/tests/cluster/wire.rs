@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use opaque_client::{Client, ClientConfig, KeyMode, Timing};
+use opaque_pir::geometry::Rounding;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -232,13 +233,13 @@ async fn measure(proxy: &Proxy, config: &ClientConfig, sql: &str) -> (Timing, (u
     proxy.take();
     let client = Client::connect(config.clone()).unwrap();
     let (_, timing) = query(&client, sql).await.unwrap();
-    // A public part of each plane.
+    // A public part of each ring of each plane.
     assert_eq!(timing.keys_bytes > 0, config.keys == KeyMode::Inline);
-    assert_eq!(timing.keys_bytes % 14_848, 0);
+    assert_eq!(timing.keys_bytes % 4608, 0);
     (timing, proxy.take())
 }
 
-/// What the geometry says a query of one lookup costs: engine.md §8, with the keys of §5.
+/// What the geometry says a query of one lookup costs: docs/ENGINE.md §13.
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_of_a_lookup_in_cities_are_those_of_the_geometry() {
     const HEADERS: u64 = 128;
@@ -260,12 +261,13 @@ async fn bytes_of_a_lookup_in_cities_are_those_of_the_geometry() {
         query(&client, sql).await.unwrap();
         let (_, timing) = query(&client, sql).await.unwrap();
         assert_eq!((timing.keys_bytes, timing.lookups), (0, 1), "{sql}");
-        let (secret, share) = match cluster.config().keys {
-            KeyMode::Inline => (106_496, 14_848),
-            KeyMode::Registered => (35_904, geometry.plane_rows() as u64 * 20 / 8 + 35_840),
+        let (rows, planes) = (geometry.bucket_bytes() as u64, geometry.planes() as u64);
+        let Rounding { bucket_bits, row_bits } = geometry.rounding();
+        let (secret, down) = match cluster.config().keys {
+            KeyMode::Inline => (36_864, rows * u64::from(row_bits) / 8),
+            KeyMode::Registered => (35_904, rows * 20 / 8 + planes * 35_840),
         };
-        let up = u64::from(geometry.buckets() * geometry.bucket_bits() / 8) + secret;
-        let down = geometry.planes() as u64 * share;
+        let up = u64::from(geometry.buckets() * bucket_bits / 8) + secret;
         assert!((up..up + HEADERS).contains(&timing.bytes_up), "{sql}: {timing:?}, {up}");
         assert!((down..down + HEADERS).contains(&timing.bytes_down), "{sql}: {timing:?}, {down}");
     }

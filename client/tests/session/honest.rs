@@ -3,18 +3,18 @@
 use bytes::Bytes;
 use opaque_pir::{
     codec::{Combiner, Material, Partial, QueryView},
-    geometry::Geometry,
+    geometry::{Geometry, Link},
     hint::HintBuilder,
     index::{PlannedIndex, plan_table},
-    inline::{self, Chain, InlineQuery, PlaneTables, PublicElements, PublicPart, Variant},
+    inline::{self, Chain, InlineQuery, PlaneTables, PublicElements, PublicPart},
     layout::Salt,
+    params::PLANE_ROWS,
     scan::{Kernel, Partition, scan},
     seed::IndexSeed,
     table::{Schema, Value, encode_row},
 };
 use opaque_proto::v1::{Index, LookupHeader, ScanRequest, ScannedRow, TableDescription};
 
-pub(crate) const VARIANT: Variant = Variant::Two;
 const EPOCH: u64 = 1;
 
 pub(crate) struct Honest {
@@ -34,7 +34,7 @@ struct Served {
 impl Honest {
     pub(crate) fn new(schema: &Schema, rows: &[Vec<Value>], salt: Salt) -> Self {
         let rows: Vec<Vec<u8>> = rows.iter().map(|row| encode_row(schema, row).unwrap()).collect();
-        let plan = plan_table(schema, &rows, || salt).unwrap();
+        let plan = plan_table(schema, &rows, Link::default(), || salt).unwrap();
         let indexes: Vec<_> =
             plan.indexes.iter().map(|index| Served::new(schema, salt, index, &rows)).collect();
         let described = plan.indexes.iter().zip(&indexes);
@@ -48,6 +48,7 @@ impl Honest {
                 .map(|(index, served)| served.describe(index.non_null_rows))
                 .collect(),
             row_sizes: None,
+            link_mbits: 50,
         };
         Self { description, rows, indexes }
     }
@@ -87,7 +88,7 @@ impl Served {
             hint.add(number, &bytes).unwrap();
             partitions.push(Partition::try_from((bytes.as_slice(), &geometry)).unwrap());
         }
-        let chain = Chain::new(&PublicElements::new(&seed, VARIANT));
+        let chain = Chain::new(&PublicElements::new(&seed));
         let hint = hint.finish().unwrap();
         let planes = hint.planes().iter().map(|plane| chain.tables(plane).unwrap()).collect();
         Self { column: *column, geometry, partitions, planes }
@@ -106,7 +107,7 @@ impl Served {
             page_rows: self.geometry.page_rows(),
             non_null_rows,
             params_id: self.geometry.params_id().as_bytes().to_vec().into(),
-            variant: VARIANT.name().to_owned(),
+            variant: inline::NAME.to_owned(),
             public_parts: self.parts().map(digest).collect(),
         }
     }
@@ -115,17 +116,11 @@ impl Served {
         let geometry = &self.geometry;
         let view = QueryView::decode(query, geometry, epoch).unwrap();
         let (kind, lookups) = (view.material().kind(), view.lookups());
-        assert!(matches!(view.material(), Material::Inline(_)));
+        assert!(matches!(view.material(), Material::Inline));
         let secret = |lookup| view.encrypted_secret(lookup).unwrap();
-        let keys: Vec<InlineQuery> = (0..lookups)
-            .map(|lookup| InlineQuery::from_bytes(VARIANT, secret(lookup)).unwrap())
-            .collect();
+        let keys: Vec<InlineQuery> =
+            (0..lookups).map(|lookup| InlineQuery::from_bytes(secret(lookup)).unwrap()).collect();
         let keys: Vec<&InlineQuery> = keys.iter().collect();
-        let product = |plane: &PlaneTables| {
-            let products = inline::multiply(inline::Kernel::best(), plane, &keys).unwrap();
-            let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            products.iter().map(|product| bytes(product.words())).collect()
-        };
         let partitions = 0..geometry.partitions();
         let slice = |lookup| {
             let words = |partition| view.lwe_partition(lookup, partition).unwrap();
@@ -134,13 +129,22 @@ impl Served {
         let slices: Vec<Vec<u32>> = (0..lookups).map(slice).collect();
         let slices: Vec<&[u32]> = slices.iter().map(Vec::as_slice).collect();
         let matrix: Vec<&Partition> = self.partitions.iter().collect();
+        let mut scans = scan(Kernel::Scalar, geometry, &matrix, &slices).unwrap();
+        for (plane, tables) in self.planes.iter().enumerate() {
+            let products = inline::multiply(inline::Kernel::best(), tables, &keys).unwrap();
+            for (scan, product) in scans.iter_mut().zip(products) {
+                let rows = scan.iter_mut().skip(plane * PLANE_ROWS);
+                rows.zip(product).for_each(|(row, word)| *row = row.wrapping_sub(word));
+            }
+        }
+        let products = vec![Vec::new(); lookups.into()];
         let partial = Partial {
             generation: 1,
             epoch,
             kind,
             partitions: partitions.clone().collect(),
-            scans: scan(Kernel::Scalar, geometry, &matrix, &slices).unwrap(),
-            planes: (0..).zip(self.planes.iter().map(product)).collect(),
+            scans,
+            planes: (0..).zip(vec![products; geometry.planes()]).collect(),
         };
         let mut combiner = Combiner::new(geometry, kind, 1, epoch, lookups).unwrap();
         combiner.add(partial).unwrap();

@@ -3,10 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use opaque_client::{QueryOptions, sql::Options};
-use opaque_pir::{
-    inline::{PLANE_BYTES, PublicPart},
-    layout::Salt,
-};
+use opaque_pir::{inline::PublicPart, layout::Salt};
 use opaque_proto::v1::TableDescription;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tonic::Code;
@@ -95,6 +92,11 @@ fn statement(shape: usize, rng: &mut StdRng) -> String {
     }
 }
 
+/// A public part of the right size.
+fn other_part() -> Vec<u8> {
+    vec![9; HONEST.public_parts(HONEST.description.indexes[0].column)[0].len()]
+}
+
 /// Lies after which the public geometry is the same: roles, searched columns, shapes, numbers of rows.
 fn lies_of_equal_geometry() -> Vec<Behaviour> {
     vec![
@@ -105,7 +107,7 @@ fn lies_of_equal_geometry() -> Vec<Behaviour> {
         Behaviour::lying("another salt alone", |node| node.table.salt = vec![3; 32].into()),
         Behaviour::lying("another epoch", |node| node.table.epoch = 1 << 40),
         Behaviour::lying("a digest for this client, and parts that fit it", |node| {
-            node.parts = vec![vec![9; PLANE_BYTES]];
+            node.parts = vec![other_part()];
             for index in &mut node.table.indexes {
                 index.public_parts = vec![PublicPart::digest(&node.parts[0]).to_vec().into()];
             }
@@ -179,7 +181,7 @@ fn lies_of_any_kind() -> Vec<Behaviour> {
         spoiled("larger buckets", |table| reshape(table, |index| index.bucket_bytes = 8192)),
         spoiled("no such variant", |table| table.indexes[0].variant = "seven".to_owned()),
         spoiled("another column's index", |table| table.indexes.reverse()),
-        Behaviour::lying("parts of other digests", |node| node.parts = vec![vec![9; PLANE_BYTES]]),
+        Behaviour::lying("parts of other digests", |node| node.parts = vec![other_part()]),
         Behaviour::lying("no parts", |node| node.parts = vec![Vec::new()]),
         reply("answers of another size", Reply::Answer { total: 9, chunks: vec![9] }),
         reply("answers without a header", Reply::Headless),

@@ -9,7 +9,7 @@ use opaque_client::{Client, ClientConfig, Credentials, KeyMode};
 use opaque_pir::{
     codec::{Combiner, Kind, Material, Partial, QueryView},
     geometry::Geometry,
-    inline::{PLANE_BYTES, PublicPart, Variant},
+    inline::PublicPart,
 };
 use opaque_proto::v1::LookupHeader;
 use opaque_proto::v1::TableDescription;
@@ -34,14 +34,15 @@ pub(crate) fn spoiled(kind: Kind, lookups: u16) -> Reply {
 pub(crate) fn spoiled_bytes(geometry: &Geometry, kind: Kind, header: &LookupHeader) -> Vec<u8> {
     let (epoch, lookups) = (header.epoch.unwrap(), header.lookups.unwrap().try_into().unwrap());
     let of_lookups = usize::from(lookups);
-    let products = vec![vec![0; kind.product_bytes(geometry)]; of_lookups];
+    let products = |plane| vec![vec![0; kind.product_bytes(geometry, plane)]; of_lookups];
+    let planes = (0..geometry.planes()).map(products);
     let partial = Partial {
         generation: 1,
         epoch,
         kind,
         partitions: (0..geometry.partitions()).collect(),
         scans: vec![vec![0; geometry.bucket_bytes()]; of_lookups],
-        planes: (0..).zip(vec![products; geometry.planes()]).collect(),
+        planes: (0..).zip(planes).collect(),
     };
     let mut combiner = Combiner::new(geometry, kind, 1, epoch, lookups).unwrap();
     combiner.add(partial).unwrap();
@@ -72,7 +73,7 @@ fn modes() -> [(KeyMode, Kind); 2] {
     [(KeyMode::Inline, INLINE), (KeyMode::Registered, Kind::Registered)]
 }
 
-pub(crate) const INLINE: Kind = Kind::Inline(Variant::Two);
+pub(crate) const INLINE: Kind = Kind::Inline;
 
 /// Public parts are fetched once for all lookups of an index, and again by each other client: nothing
 /// outlives one that a later one could be recognised by.
@@ -109,14 +110,15 @@ async fn a_digest_that_comes_back_is_fetched_again() {
         table.salt = vec![epoch; 32].into();
         if epoch == 2 {
             table.indexes[0].public_parts =
-                vec![PublicPart::digest(&vec![2; PLANE_BYTES]).to_vec().into()];
+                vec![PublicPart::digest(&vec![2; public_part().len()]).to_vec().into()];
         }
         table
     });
     let script = vec![stale(), stale(), Reply::Refuse(Code::Internal, "enough")];
     let (config, node) = config(tables.into(), script, home.path().into()).await;
     *node.public_parts.lock().unwrap() = Vec::new();
-    *node.parts_of_epochs.lock().unwrap() = [1, 2, 1].map(|fill| vec![fill; PLANE_BYTES]).into();
+    *node.parts_of_epochs.lock().unwrap() =
+        [1, 2, 1].map(|fill| vec![fill; public_part().len()]).into();
     let error = numbers(&Client::connect(config).unwrap(), "SELECT * FROM t WHERE id = 5").await;
     assert!(error.unwrap_err().to_string().contains("enough"));
     let epochs: Vec<u64> =

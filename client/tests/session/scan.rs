@@ -9,7 +9,7 @@ use opaque_client::{
 };
 use opaque_pir::{
     geometry::Geometry,
-    inline::{PLANE_BYTES, PublicPart, Variant},
+    inline::{self, PublicPart, public_bytes},
     table::{Column, ColumnType, Role, Schema, Value, encode_row},
 };
 use opaque_proto::v1::{Index, ScannedRow, TableDescription};
@@ -29,7 +29,7 @@ fn schema() -> Schema {
 
 /// What opens answers; of no plane there is, but any bytes are some public part.
 pub(crate) fn public_part() -> Vec<u8> {
-    vec![1; PLANE_BYTES]
+    vec![1; public_bytes(4096)]
 }
 
 /// Two partitions.
@@ -42,7 +42,7 @@ pub(crate) fn described(epoch: u64, rows: u64) -> TableDescription {
         page_rows: 1,
         non_null_rows: rows,
         params_id: geometry.params_id().as_bytes().to_vec().into(),
-        variant: Variant::Two.name().to_owned(),
+        variant: inline::NAME.to_owned(),
         public_parts: vec![PublicPart::digest(&public_part()).to_vec().into()],
     };
     TableDescription {
@@ -54,6 +54,7 @@ pub(crate) fn described(epoch: u64, rows: u64) -> TableDescription {
         salt: vec![epoch.to_le_bytes()[0]; 32].into(),
         indexes: vec![index],
         row_sizes: None,
+        link_mbits: 50,
     }
 }
 

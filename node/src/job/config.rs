@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 use opaque_crds::table::Schema;
+use opaque_pir::geometry::{Link, LinkError};
 use thiserror::Error;
 
 /// Makes an epoch of a table from a file, and publishes it in a cluster's store.
@@ -39,6 +40,10 @@ pub struct Args {
     /// The columns: JSON, as spec.schema of an OpaqueTable.
     #[arg(long, env = "OPAQUE_SCHEMA", value_name = "JSON")]
     pub schema: String,
+    /// Rate of the clients' link that the shape of the matrices is chosen for, in Mbit/s: on a slow link larger buckets
+    /// transfer less, on a fast one smaller ones compute less.
+    #[arg(long, value_name = "MBITS", default_value_t = Link::default().mbits(), value_parser = value_parser!(u32).range(1..=Link::MAX_MBITS.into()))]
+    pub link: u32,
     /// Epochs of the table that are kept, the new one included.
     #[arg(long, default_value_t = 3)]
     pub retain: usize,
@@ -117,6 +122,8 @@ pub struct Config {
     pub compression: Compression,
     /// The columns.
     pub schema: Schema,
+    /// The clients' link.
+    pub link: Link,
     /// Epochs kept.
     pub retain: usize,
     /// Epochs kept whatever their age.
@@ -151,6 +158,7 @@ impl TryFrom<Args> for Config {
             format,
             compression,
             schema,
+            link,
             retain,
             keep,
             report,
@@ -179,6 +187,7 @@ impl TryFrom<Args> for Config {
             format,
             compression,
             schema,
+            link: Link::new(link).map_err(ConfigError::Link)?,
             retain: retain.max(1),
             keep,
             report,
@@ -223,6 +232,9 @@ pub enum ConfigError {
     /// The schema is not JSON of an OpaqueTable's.
     #[error("OPAQUE_SCHEMA is not the JSON of a table's spec.schema: {0}")]
     Schema(#[source] serde_json::Error),
+    /// Not a rate.
+    #[error("--link: {0}")]
+    Link(#[source] LinkError),
     /// Not a number.
     #[error("--keep: {0:?} is no epoch; write numbers with commas, such as 3,4")]
     Keep(String),
@@ -248,12 +260,14 @@ mod tests {
             "--compression=zstd",
             "--retain=5",
             "--keep=3,4",
+            "--link=20",
             "--report=kubernetes://ns/t-prepare",
             "--run=abc",
         ])
         .unwrap();
         assert_eq!((config.format, config.compression), (Format::Jsonl, Compression::Zstd));
         assert_eq!((config.retain, config.keep), (5, BTreeSet::from([3, 4])));
+        assert_eq!(config.link.mbits(), 20);
         let lease = LeaseName { namespace: "ns".to_owned(), name: "t-prepare".to_owned() };
         assert_eq!((config.report, config.run.as_str()), (Some(lease), "abc"));
         assert!(parse(&["--keep="]).unwrap().keep.is_empty());

@@ -66,7 +66,7 @@ pub(super) async fn make(
     let rng = StdRng::try_from_rng(&mut SysRng).map_err(internal)?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(config.threads);
     let pool = threads.build().map_err(internal)?;
-    let load = Load { schema, rows, created, writer: writer.clone() };
+    let load = Load { schema, rows, link: config.link, created, writer: writer.clone() };
     let report = |step| match step {
         prepare::Progress::Planning { rows } => progress.at(Stage::Planning, 0, rows),
         prepare::Progress::Building { done, total } => progress.at(Stage::Building, done, total),
@@ -191,7 +191,7 @@ async fn done(store: &Store, manifest: &Manifest) -> Result<Done, Failure> {
     }
     let columns = manifest.schema.columns();
     let geometry = manifest.indexes.iter().map(|index| {
-        let (geometry, cost) = (&index.geometry, index.geometry.cost());
+        let (geometry, cost) = (&index.geometry, index.geometry.cost(manifest.link));
         let column = columns.get(index.column as usize).map(|column| column.name.clone());
         IndexGeometry {
             column: column.unwrap_or_default(),
@@ -276,7 +276,7 @@ mod tests {
         let writer = Writer { node, incarnation };
         std::mem::forget(store.claim("t", &writer, UnixMillis::now()).await.unwrap());
         let path = directory.path().join("tables/t/epochs/00000000000000000001/manifest.json");
-        let manifest = include_str!("../store/tests/manifest-128-v1.json");
+        let manifest = include_str!("../store/tests/manifest-128-v2.json");
         std::fs::write(&path, manifest).unwrap();
         assert!(earlier(&store, "t", "run").await.unwrap().is_none());
         // Damage is nothing that this Job may pass over.

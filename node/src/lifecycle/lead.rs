@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use opaque_pir::probe::Probe;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -327,9 +324,7 @@ impl Lifecycle {
             for index in table.indexes.values() {
                 for round in 0..rounds {
                     let one = one_per_shard(&replicas, round);
-                    let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(NodeError::internal)?;
-                    let probe = Arc::new(Probe::random(&mut rng));
-                    self.coordinator.probe(&serving, table, index, &one, probe).await?;
+                    self.coordinator.probe(&serving, table, index, &one).await?;
                 }
             }
         }

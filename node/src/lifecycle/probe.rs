@@ -14,9 +14,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use opaque_pir::probe::Probe;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use tokio::time::sleep;
 
 use super::Lifecycle;
@@ -193,9 +190,8 @@ impl Lifecycle {
         let sets = replicas.values().map(Vec::len).max().unwrap_or(0);
         let (column, set) = course.turn(table.indexes.len(), sets);
         let Some(index) = table.indexes.values().nth(column) else { return Next::InTurn };
-        let Ok(mut rng) = StdRng::try_from_rng(&mut SysRng) else { return Next::InTurn };
-        let (asked, probe) = (one_per_shard(&replicas, set), Arc::new(Probe::random(&mut rng)));
-        let result = self.coordinator.probe(serving, table, index, &asked, probe).await;
+        let asked = one_per_shard(&replicas, set);
+        let result = self.coordinator.probe(serving, table, index, &asked).await;
         if result.is_err() && self.active_now() != Some(serving.map.generation) {
             // Its peers may have let that generation go.
             return Next::InTurn;

@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use opaque_pir::geometry::Link;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -35,6 +36,7 @@ pub(crate) async fn published(directory: &TempDir) -> Vec<Manifest> {
         let load = Load {
             schema: schema.clone(),
             rows: (0..20_000).map(row).collect(),
+            link: Link::default(),
             created: UnixMillis(0),
             writer: Writer { node: "test".to_owned(), incarnation: "1".to_owned() },
         };
@@ -105,7 +107,7 @@ async fn segments_come_side_by_side_in_their_order_and_progress_adds_up() {
         assert_eq!(served.planes.len(), index.geometry.planes());
         assert_eq!(served.public_parts.len(), index.geometry.planes());
         total += index.geometry.matrix_bytes();
-        total += (index.geometry.planes() * index.geometry.plane_words() * 4) as u64;
+        total += (index.geometry.bucket_bytes() * 1024 * 4) as u64;
     }
     let told = told.into_inner().unwrap();
     assert!(told.is_sorted_by(|a, b| a.done < b.done), "{told:?}");

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use opaque_pir::inline::{PLANE_BYTES, PublicPart};
+use opaque_pir::inline::{PublicPart, public_bytes};
 use opaque_proto::v1::{DescribeResponse, describe_response};
 use tonic::Status;
 
@@ -65,8 +65,9 @@ async fn parts(
     index: &IndexManifest,
 ) -> Result<Vec<Bytes>, CallError> {
     let mut parts = Vec::with_capacity(index.public_parts.len());
-    for digest in &index.public_parts {
-        let part = collect(messages, PLANE_BYTES).await?;
+    for (plane, digest) in index.public_parts.iter().enumerate() {
+        let size = public_bytes(index.geometry.plane_rows(plane));
+        let part = collect(messages, size).await?;
         if PublicPart::digest(&part) != digest.0 {
             return Err(malformed("a public part that the manifest does not name"));
         }

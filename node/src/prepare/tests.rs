@@ -1,8 +1,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use opaque_pir::geometry::Geometry;
-use opaque_pir::hint::multiply_plane;
+use opaque_pir::geometry::{Geometry, Link};
 use opaque_pir::index::read_buckets;
 use opaque_pir::layout::{Page, decode_bucket, mask, page_bucket};
 use opaque_pir::probe::Probe;
@@ -44,7 +43,7 @@ fn load(values: &[Vec<Value>]) -> Load {
     let schema = schema();
     let rows = values.iter().map(|row| encode_row(&schema, row).unwrap()).collect();
     let writer = Writer { node: "n".to_owned(), incarnation: "1".to_owned() };
-    Load { schema, rows, created: UnixMillis::now(), writer }
+    Load { schema, rows, link: Link::default(), created: UnixMillis::now(), writer }
 }
 
 fn pool() -> ThreadPool {
@@ -92,11 +91,11 @@ async fn stored_pages(store: &Store, manifest: &Manifest, column: u32) -> Vec<Ve
     pages
 }
 
-/// The self-test of engine.md §5 over what is in the store.
+/// The self-test of docs/ENGINE.md §11 over what is in the store.
 async fn hint_holds(store: &Store, manifest: &Manifest, column: u32) -> bool {
     let index = manifest.index(column).unwrap();
     let (geometry, seed) = (index.geometry, manifest.seed(index));
-    let probe = Probe::random(&mut rng());
+    let probe = manifest.probe(index);
     let (mut partitions, mut queries) = (Vec::new(), vec![Vec::new(); 4]);
     for j in 0..geometry.partitions() {
         let bytes = store.partition(manifest, column, j).await.unwrap();
@@ -111,8 +110,8 @@ async fn hint_holds(store: &Store, manifest: &Manifest, column: u32) -> bool {
     let mut products = vec![Vec::new(); 4];
     for plane in 0..geometry.planes() {
         let plane = store.plane(manifest, column, plane).await.unwrap();
-        for (product, secret) in products.iter_mut().zip(probe.secrets()) {
-            product.extend(multiply_plane(&plane, secret));
+        for (product, rows) in products.iter_mut().zip(probe.multiply(&plane)) {
+            product.extend(rows);
         }
     }
     Probe::check(&geometry, &scanned, &products).is_ok()
@@ -260,7 +259,7 @@ async fn a_load_cleans_up_after_a_crashed_one() {
     let crashed = Writer { node: "n".to_owned(), incarnation: "0".to_owned() };
     let geometry = Geometry::new(4096, 1024, 1).unwrap();
     let epoch = store.claim("weather", &crashed, UnixMillis::now()).await.unwrap();
-    epoch.put_plane(0, &geometry, 0, &vec![7; geometry.plane_words()]).await.unwrap();
+    epoch.put_plane(0, &geometry, 0, &vec![7; geometry.plane_words(0)]).await.unwrap();
     std::mem::forget(epoch);
     let manifest = prepare(&store, load(&values(5)), rng(), |_| (), &pool()).await.unwrap();
     assert_eq!(manifest.epoch, 2);

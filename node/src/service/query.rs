@@ -294,7 +294,7 @@ impl QueryService {
         let lookups =
             lookups.ok_or_else(|| malformed(&format!("1 to {MAX_LOOKUPS} lookups a request")))?;
         // Of either kind of keys; which it is, the query says itself.
-        let sizes = [Kind::Inline(index.variant), Kind::Registered]
+        let sizes = [Kind::Inline, Kind::Registered]
             .map(|kind| (kind, query_bytes(&index.geometry, kind, lookups)));
         let found = sizes.into_iter().find(|(_, size)| total == *size as u64);
         let (kind, expected) = found.ok_or_else(|| {

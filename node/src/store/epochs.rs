@@ -115,7 +115,7 @@ impl Store {
         plane: usize,
     ) -> Result<Vec<u32>, StoreError> {
         let index = manifest.index(column);
-        let bytes = index.map_or(0, |index| plane_bytes(&index.geometry));
+        let bytes = index.map_or(0, |index| plane_bytes(&index.geometry, plane));
         let segment = index.and_then(|index| index.planes.get(plane));
         let object = manifest::plane_object(column, plane);
         let bytes = self.segment(manifest, segment, object, Kind::Plane, bytes).await?;
@@ -123,7 +123,7 @@ impl Store {
         Ok(numbers.iter().copied().map(u32::from_le_bytes).collect())
     }
 
-    /// The public part of a plane, [`inline::PLANE_BYTES`] of them, as its digest names it.
+    /// The public part of a plane, of [`inline::public_bytes`], as its digest names it.
     pub async fn public_part(
         &self,
         manifest: &Manifest,
@@ -132,11 +132,13 @@ impl Store {
     ) -> Result<Bytes, StoreError> {
         let object = manifest::public_part_object(column, plane);
         let path = within(manifest.schema.table(), manifest.epoch, &object);
-        let digest = manifest.index(column).and_then(|index| index.public_parts.get(plane));
-        let Some(digest) = digest else {
+        let index = manifest.index(column);
+        let digest = index.and_then(|index| Some((index, index.public_parts.get(plane)?)));
+        let Some((index, digest)) = digest else {
             return Err(StoreError::NotFound { object: path.to_string() });
         };
-        let bytes = self.read(&path, inline::PLANE_BYTES as u64).await?;
+        let size = inline::public_bytes(index.geometry.plane_rows(plane));
+        let bytes = self.read(&path, size as u64).await?;
         if PublicPart::digest(&bytes) != digest.0 {
             return Err(StoreError::corrupt(&path, "the checksum does not hold".to_owned()));
         }

@@ -1,10 +1,11 @@
 //! A manifest: everything about one epoch of a table, and the list of its segments.
 
-use opaque_pir::geometry::Geometry;
+use opaque_pir::geometry::{Geometry, Link};
 use opaque_pir::index::{RowSizes, TableCost, TableFigures};
-use opaque_pir::inline::{self, Variant};
+use opaque_pir::inline::Variant;
 use opaque_pir::layout::Salt;
 use opaque_pir::params::NAME;
+use opaque_pir::probe::Probe;
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::table::Schema;
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,8 @@ pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// Stands in the place of the manifest of an epoch that was given up; no manifest is as short.
 pub(super) const TOMBSTONE: &[u8] = br#"{"format":"opaque-manifest","version":1,"abandoned":true}"#;
 /// Bytes of a plane as a payload.
-pub(super) fn plane_bytes(geometry: &Geometry) -> usize {
-    geometry.plane_words() * 4
+pub(super) fn plane_bytes(geometry: &Geometry, plane: usize) -> usize {
+    geometry.plane_words(plane) * 4
 }
 
 const FORMAT: &str = "opaque-manifest";
@@ -40,6 +41,8 @@ pub struct Manifest {
     pub salt: Salt,
     /// When the load began.
     pub created: UnixMillis,
+    /// The clients' link that geometries were chosen for.
+    pub link: Link,
     /// One per searchable column, in the schema's order.
     pub indexes: Vec<IndexManifest>,
     /// Lengths of the rows; none of a table without rows, and of one that an earlier version loaded.
@@ -61,7 +64,7 @@ pub struct IndexManifest {
     pub partitions: Vec<SegmentRef>,
     /// The segments of the hint's planes, in order.
     pub planes: Vec<SegmentRef>,
-    /// The variant of inline keys that is served.
+    /// The parameter set of inline keys that is served.
     pub variant: Variant,
     /// The digests of the public parts that belong to it, plane by plane; each is an object.
     pub public_parts: Vec<Digest>,
@@ -130,6 +133,12 @@ impl Manifest {
         IndexSeed::new(&self.salt, table, self.epoch, index.column, &index.geometry)
     }
 
+    /// The self-test of one of the indexes: its secrets follow from the digests of all its segments.
+    pub fn probe(&self, index: &IndexManifest) -> Probe {
+        let segments = index.partitions.iter().chain(&index.planes);
+        Probe::new(&self.seed(index), segments.map(|segment| &segment.digest.0))
+    }
+
     /// Bytes of all matrices.
     pub fn matrix_bytes(&self) -> u64 {
         self.indexes.iter().map(|index| index.geometry.matrix_bytes()).sum()
@@ -137,7 +146,7 @@ impl Manifest {
 
     /// What the table costs, and which row makes it cost so much; where the lengths of the rows are known.
     pub fn figures(&self) -> Option<TableFigures> {
-        let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry));
+        let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry), self.link);
         self.sizes.clone().map(|sizes| TableFigures { cost, sizes })
     }
 
@@ -146,8 +155,8 @@ impl Manifest {
         let segments = |index: &IndexManifest| -> u64 {
             index.partitions.iter().chain(&index.planes).map(|segment| segment.bytes).sum()
         };
-        let public_parts = |index: &IndexManifest| index.public_parts.len() * inline::PLANE_BYTES;
-        self.indexes.iter().map(|index| segments(index) + public_parts(index) as u64).sum()
+        let public_parts = |index: &IndexManifest| index.geometry.public_bytes();
+        self.indexes.iter().map(|index| segments(index) + public_parts(index)).sum()
     }
 
     /// Identity of the epoch's content: of the manifest, and so of every segment.
@@ -202,7 +211,8 @@ impl Manifest {
     /// Checks that all parts fit together: an index for each searchable column, and for each index
     /// the segments that its geometry asks for.
     pub(super) fn check(&self, table: &str, epoch: u64) -> Result<(), String> {
-        let Self { epoch: own, schema, rows, salt: _, created: _, indexes, sizes: _ } = self;
+        let Self { epoch: own, schema, rows, salt: _, created: _, link: _, indexes, sizes: _ } =
+            self;
         if schema.table() != table || *own != epoch {
             return Err(format!("it describes epoch {own} of table {:?}", schema.table()));
         }
@@ -217,9 +227,9 @@ impl Manifest {
             }
             let partition = |j| partition_object(*column, j);
             let names = (0..geometry.partitions()).map(partition);
-            check_segments(partitions, names, geometry.partition_bytes())?;
+            check_segments(partitions, names, |_| geometry.partition_bytes())?;
             let names = (0..geometry.planes()).map(|i| plane_object(*column, i));
-            check_segments(planes, names, plane_bytes(geometry))?;
+            check_segments(planes, names, |plane| plane_bytes(geometry, plane))?;
             let (found, expected) = (index.public_parts.len(), geometry.planes());
             if found != expected {
                 return Err(format!("{found} public parts where {expected} belong"));
@@ -248,13 +258,13 @@ fn other_set(bytes: &[u8]) -> Option<String> {
 fn check_segments(
     segments: &[SegmentRef],
     names: impl ExactSizeIterator<Item = String>,
-    payload_bytes: usize,
+    payload_bytes: impl Fn(usize) -> usize,
 ) -> Result<(), String> {
     if segments.len() != names.len() {
         return Err(format!("{} segments where {} belong", segments.len(), names.len()));
     }
-    let bytes = (HEADER_BYTES + payload_bytes) as u64;
-    for (segment, name) in segments.iter().zip(names) {
+    for ((segment, name), number) in segments.iter().zip(names).zip(0..) {
+        let bytes = (HEADER_BYTES + payload_bytes(number)) as u64;
         if segment.object != name || segment.bytes != bytes {
             return Err(format!(
                 "{:?} stands where {name:?} of {bytes} bytes belongs",

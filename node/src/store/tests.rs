@@ -1,8 +1,8 @@
 mod epochs;
 pub(crate) mod faults;
 
-use opaque_pir::geometry::Geometry;
-use opaque_pir::inline::{PLANE_BYTES, PublicPart, Variant};
+use opaque_pir::geometry::{Geometry, Link};
+use opaque_pir::inline::{PublicPart, Variant, public_bytes};
 use opaque_pir::layout::Salt;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
 use tempfile::TempDir;
@@ -37,7 +37,7 @@ fn numbers(seed: u8) -> Vec<u32> {
 }
 
 fn public_part(seed: u8) -> PublicPart {
-    PublicPart::from_bytes(&[seed; PLANE_BYTES]).unwrap()
+    PublicPart::from_bytes(&vec![seed; public_bytes(4096)], 4096).unwrap()
 }
 
 fn manifest(epoch: u64, partitions: Vec<SegmentRef>, planes: Vec<SegmentRef>) -> Manifest {
@@ -48,11 +48,20 @@ fn manifest(epoch: u64, partitions: Vec<SegmentRef>, planes: Vec<SegmentRef>) ->
         non_null_rows: 3,
         partitions,
         planes,
-        variant: Variant::Two,
+        variant: Variant::Ring2048,
         public_parts: vec![public_part],
     };
     let (salt, created) = (Salt([7; 32]), UnixMillis(1234));
-    Manifest { epoch, schema: schema(), rows: 3, salt, created, indexes: vec![index], sizes: None }
+    Manifest {
+        epoch,
+        schema: schema(),
+        rows: 3,
+        salt,
+        created,
+        link: Link::default(),
+        indexes: vec![index],
+        sizes: None,
+    }
 }
 
 /// Writes every segment of an epoch whose content follows from its number.

@@ -58,8 +58,8 @@ impl EpochWriter {
         numbers: &[u32],
     ) -> Result<SegmentRef, StoreError> {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-        self.put(manifest::plane_object(column, plane), Kind::Plane, plane_bytes(geometry), bytes)
-            .await
+        let size = plane_bytes(geometry, plane);
+        self.put(manifest::plane_object(column, plane), Kind::Plane, size, bytes).await
     }
 
     /// Writes the public part of a plane.

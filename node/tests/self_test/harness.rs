@@ -22,8 +22,8 @@ use opaque_node::prepare::{self, Load};
 use opaque_node::registry::Registry;
 use opaque_node::served::{ServedIndex, ServedTable, Serving};
 use opaque_node::store::{Store, Writer};
+use opaque_pir::geometry::Link;
 use opaque_pir::kernels::Kernels;
-use opaque_pir::probe::Probe;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 use opaque_seal::Bfv;
 use rand::SeedableRng;
@@ -95,9 +95,8 @@ impl Cluster {
         let (pool, caller) = (self.pool.clone(), Arc::new(self.into_caller()));
         let coordinator = Coordinator::new(caller, pool, Duration::from_secs(60));
         let replicas: Replicas = (0..SHARDS).map(|shard| (shard, vec![replica(shard)])).collect();
-        let probe = Arc::new(Probe::random(&mut StdRng::seed_from_u64(11)));
         let serving = Serving { map, tables, missing: [].into(), described: [].into() };
-        coordinator.probe(&serving, &table, &index, &replicas, probe).await
+        coordinator.probe(&serving, &table, &index, &replicas).await
     }
 
     /// The shards as they are now, faults included.
@@ -177,6 +176,7 @@ async fn publish(store: &Store, seed: u64) {
     let load = Load {
         schema: schema.clone(),
         rows: (0..5000).map(row).collect(),
+        link: Link::default(),
         created: UnixMillis(0),
         writer: Writer { node: "test".to_owned(), incarnation: seed.to_string() },
     };

@@ -6,19 +6,23 @@ use serde_json::json;
 /// Bytes of the digest that a run is named by: enough that two sources never share a name by accident.
 const BYTES: usize = 16;
 
-/// The run that makes the epoch of `table` from its present source: the digest of source, schema, the
+/// The run that makes the epoch of `table` from its present source: the digest of source, schema, link, the
 /// store's address and, for a ConfigMap, its data. The same run is never done twice in a row.
 ///
 /// A change of what is digested, or how, makes a new epoch of every table once the operator is
 /// upgraded: a test pins it.
 pub fn id(table: &OpaqueTable, cluster: &OpaqueCluster, data: Option<&[u8]>) -> String {
     let storage = &cluster.spec.storage;
-    let identity = json!({
+    let mut identity = json!({
         "source": table.spec.source,
         "schema": table.spec.schema,
         "store": { "url": storage.url, "endpoint": storage.endpoint },
         "data": data.map(|data| blake3::hash(data).to_hex().to_string()),
     });
+    // Only where it is named, as for every field that came later.
+    if let (Some(link), Some(identity)) = (table.spec.link_mbits, identity.as_object_mut()) {
+        identity.insert("linkMbits".to_owned(), json!(link));
+    }
     let digest = blake3::hash(identity.to_string().as_bytes()).to_hex();
     digest.chars().take(2 * BYTES).collect()
 }
@@ -49,6 +53,10 @@ mod tests {
         let mut widened = table.clone();
         widened.spec.schema.columns.pop();
         runs.push(id(&widened, &cluster, Some(b"a")));
+
+        let mut slower = table.clone();
+        slower.spec.link_mbits = Some(10);
+        runs.push(id(&slower, &cluster, Some(b"a")));
 
         let mut moved = cluster.clone();
         moved.spec.storage.url = "s3://other/demo".into();

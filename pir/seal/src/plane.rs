@@ -1,6 +1,6 @@
 //! A plane of the hint as the 1024 diagonals that the product needs, in NTT form.
 
-use opaque_pir::geometry::Fold;
+use opaque_pir::inline::rings_of;
 use opaque_pir::params::{PLAINTEXT_MODULUS, PLANE_ROWS, RING_DEGREE};
 use rayon::prelude::*;
 use seal_fhe::Plaintext;
@@ -33,14 +33,14 @@ pub struct PlaneTable {
 
 impl PlaneTable {
     /// Prepares 4096 x 1024 entries of `H`, row-major: about 0.3 s on two cores, parallel on the current
-    /// rayon pool. The plane of a matrix of fewer rows ([`Fold`]) is not folded here: rows of zeros follow
-    /// it, and the product has 0 in their slots.
+    /// rayon pool. Rows of zeros follow a plane of fewer rows, and the product has 0 in their slots.
     ///
     /// # Errors
     /// A plane of another size.
     pub fn build(bfv: &Bfv, plane: &[u32]) -> Result<Self, SealError> {
         let expected = PLANE_ROWS * RING_DEGREE;
-        if Fold::of_words(plane.len()).is_none() {
+        let rows = plane.len() / RING_DEGREE;
+        if rings_of(rows).is_none() || plane.len() != rows * RING_DEGREE {
             return Err(SealError::Size {
                 what: "entries of a plane",
                 expected,

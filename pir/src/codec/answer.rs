@@ -1,54 +1,49 @@
 //! The answer: what a client gets back.
 
-use super::bits::{read_residues, read_words, residues_are_reduced, write_residues};
+use super::bits::{read_residues, residues_are_reduced, write_residues};
 use super::header::{HEADER_BYTES, Marker, read_header, read_known_lookups, write_header};
 use super::kind::scan_bytes;
 use super::{CodecError, Kind, Reader};
 use crate::geometry::Geometry;
-use crate::inline::{self, InlineError, PlaneProduct};
-use crate::params::{BYTE_VALUES, PLAINTEXT_MODULUS};
+use crate::inline;
+use crate::params::{BYTE_VALUES, PLAINTEXT_MODULUS, PLANE_ROWS};
 
 /// Bytes of an answer: depends on geometry, kind of keys and number of lookups only.
 pub fn answer_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {
-    HEADER_BYTES + 2 + usize::from(lookups) * geometry.planes() * kind.share_bytes(geometry)
+    HEADER_BYTES + 2 + usize::from(lookups) * kind.lookup_answer_bytes(geometry)
 }
 
 /// Writes an answer to a client's query from whole scans `[lookup][row]` and products
-/// `[plane][lookup]`.
-///
-/// # Errors
-/// Products of another size than the kind's.
+/// `[plane][lookup]`; with inline keys the scans are less the products, which are empty.
 pub(super) fn encode_answer(
     geometry: &Geometry,
     kind: Kind,
     epoch: u64,
     scans: &[Vec<u32>],
     products: &[Vec<Vec<u8>>],
-) -> Result<Vec<u8>, InlineError> {
+) -> Vec<u8> {
     // A combiner has at most 64.
     let lookups = u16::try_from(scans.len()).unwrap_or(u16::MAX);
     let mut bytes = Vec::with_capacity(answer_bytes(geometry, kind, lookups));
     write_header(&mut bytes, Marker::Answer, kind, geometry, epoch);
     bytes.extend_from_slice(&lookups.to_le_bytes());
     for (lookup, scan) in scans.iter().enumerate() {
-        for (rows, products) in scan.chunks(geometry.plane_rows()).zip(products) {
-            let product = products.get(lookup).map(Vec::as_slice).unwrap_or_default();
-            if kind == Kind::Registered {
-                let residues: Vec<u32> = rows.iter().map(|c| switch_modulus(*c)).collect();
-                write_residues(&mut bytes, &residues);
-                bytes.extend_from_slice(product);
-            } else {
-                let product = PlaneProduct::from_words(&read_words(product))?;
-                bytes.extend(inline::answer(rows, &product)?);
-            }
+        if kind == Kind::Inline {
+            bytes.extend(inline::answer(scan, geometry.rounding().row_bits));
+            continue;
+        }
+        for (rows, products) in scan.chunks(PLANE_ROWS).zip(products) {
+            let residues: Vec<u32> = rows.iter().map(|c| switch_modulus(*c)).collect();
+            write_residues(&mut bytes, &residues);
+            bytes.extend(products.get(lookup).into_iter().flatten());
         }
     }
-    Ok(bytes)
+    bytes
 }
 
 /// c' = round(c·t/2^32) modulo t.
 #[inline]
-pub(crate) fn switch_modulus(c: u32) -> u32 {
+fn switch_modulus(c: u32) -> u32 {
     let rounded = (u64::from(c) * u64::from(PLAINTEXT_MODULUS) + (1 << 31)) >> 32;
     // c near 2^32 rounds up to t itself, which is 0.
     (rounded as u32) % PLAINTEXT_MODULUS
@@ -60,8 +55,7 @@ pub struct AnswerView<'a> {
     /// `[lookup * planes + plane]`.
     shares: Vec<&'a [u8]>,
     kind: Kind,
-    planes: usize,
-    scan_bytes: usize,
+    geometry: Geometry,
 }
 
 /// One plane's share of the answer to one lookup.
@@ -76,7 +70,7 @@ pub enum Share<'a> {
         product: &'a [u8],
     },
     /// With inline keys: both in one, for [`open`](crate::inline), of
-    /// [`PLANE_BYTES`](crate::inline::PLANE_BYTES).
+    /// [`row_bits`](crate::geometry::Rounding::row_bits) a row.
     Inline(&'a [u8]),
 }
 
@@ -98,28 +92,28 @@ impl<'a> AnswerView<'a> {
             return Err(CodecError::Epoch { expected: epoch, found });
         }
         read_known_lookups(&mut reader, lookups)?;
-        let (planes, scan_bytes) = (geometry.planes(), scan_bytes(geometry));
+        let planes = geometry.planes();
         let mut shares = Vec::with_capacity(usize::from(lookups) * planes);
-        for _ in 0..usize::from(lookups) * planes {
-            let share = reader.take(kind.share_bytes(geometry))?;
-            let sums = share.get(..scan_bytes).unwrap_or_default();
+        for plane in (0..lookups).flat_map(|_| 0..planes) {
+            let share = reader.take(kind.share_bytes(geometry, plane))?;
+            let sums = share.get(..scan_bytes(geometry, plane)).unwrap_or_default();
             if kind == Kind::Registered && !residues_are_reduced(sums) {
                 return Err(CodecError::Invalid { field: "residue modulo t" });
             }
             shares.push(share);
         }
         reader.finish()?;
-        Ok(Self { shares, kind, planes, scan_bytes })
+        Ok(Self { shares, kind, geometry: *geometry })
     }
 
     /// One plane's share; `None` beyond the answer's end.
     pub fn share(&self, lookup: u16, plane: usize) -> Option<Share<'a>> {
-        let shares = self.shares.chunks_exact(self.planes).nth(usize::from(lookup))?;
+        let shares = self.shares.chunks_exact(self.geometry.planes()).nth(usize::from(lookup))?;
         let share = *shares.get(plane)?;
         if self.kind != Kind::Registered {
             return Some(Share::Inline(share));
         }
-        let (sums, product) = share.split_at_checked(self.scan_bytes)?;
+        let (sums, product) = share.split_at_checked(scan_bytes(&self.geometry, plane))?;
         Some(Share::Registered { sums: read_residues(sums).collect(), product })
     }
 }

@@ -25,14 +25,14 @@ pub(super) fn read_words(bytes: &[u8]) -> Vec<u32> {
 
 /// Bytes of one partition's buckets in a query.
 pub(super) fn block_bytes(geometry: &Geometry) -> usize {
-    PARTITION_BUCKETS * geometry.bucket_bits() as usize / 8
+    PARTITION_BUCKETS * geometry.rounding().bucket_bits as usize / 8
 }
 
 /// Appends a query's numbers, each rounded to its geometry's bits and without the rest, the first one
 /// in the low bits. Whole partitions fill whole groups of four bytes.
 #[expect(clippy::cast_possible_truncation, reason = "32 bits at a time")]
 pub(super) fn write_buckets(bytes: &mut Vec<u8>, words: &[u32], geometry: &Geometry) {
-    let bits = geometry.bucket_bits();
+    let bits = geometry.rounding().bucket_bits;
     let (mut pending, mut filled) = (0u64, 0);
     for word in words {
         pending |= u64::from(round_word(*word, bits) >> (32 - bits)) << filled;
@@ -48,7 +48,7 @@ pub(super) fn write_buckets(bytes: &mut Vec<u8>, words: &[u32], geometry: &Geome
 /// The numbers of [`write_buckets`], their lowest bits zero.
 #[expect(clippy::cast_possible_truncation, reason = "the mask is of 32 bits at most")]
 pub(super) fn read_buckets(bytes: &[u8], geometry: &Geometry) -> Vec<u32> {
-    let bits = geometry.bucket_bits();
+    let bits = geometry.rounding().bucket_bits;
     let mut words = Vec::with_capacity(bytes.len() * 8 / bits as usize);
     let (mut pending, mut filled) = (0u64, 0);
     for group in bytes.as_chunks().0 {

@@ -7,7 +7,6 @@ use super::bits::read_words;
 use super::header::check_lookups;
 use super::{CodecError, Kind, Partial};
 use crate::geometry::Geometry;
-use crate::inline::InlineError;
 
 /// Adds up the partials of one query, one shard at a time.
 ///
@@ -88,7 +87,7 @@ impl Combiner {
             return Err(CombineError::Kind);
         }
         let (scans, products) = self.complete()?;
-        Ok(encode_answer(&geometry, kind, epoch, &scans, &products)?)
+        Ok(encode_answer(&geometry, kind, epoch, &scans, &products))
     }
 
     /// A self-test's two sides, for [`Probe::check`](crate::probe::Probe::check): the scans and the
@@ -161,9 +160,6 @@ pub enum CombineError {
     /// A partial does not fit the query.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// A product with inline keys does not fit its plane.
-    #[error(transparent)]
-    Inline(#[from] InlineError),
     /// A partial was made under another shard map.
     #[error("partial of generation {found} instead of {expected}")]
     Generation {

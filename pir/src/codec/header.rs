@@ -4,13 +4,13 @@ use std::fmt;
 
 use super::{CodecError, Kind, Reader};
 use crate::geometry::Geometry;
-use crate::inline::Variant;
+use crate::inline;
 use crate::params::ParamsId;
 
 /// Most lookups of one request.
 pub const MAX_LOOKUPS: u16 = 64;
 /// Version of every message.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 /// Marker, version, parameters, epoch.
 pub(super) const HEADER_BYTES: usize = 1 + 1 + 32 + 8;
 /// Tags of evaluation material: a digest follows, nothing, a probe's secrets.
@@ -55,22 +55,22 @@ pub(super) fn read_header(
     Ok(reader.u64()?)
 }
 
-/// As [`read_header`] for a message that says later of which kind it is, and for a known epoch: the
-/// variant that its parameters name, none for those without inline keys.
+/// As [`read_header`] for a message that says later of which kind it is, and for a known epoch: whether its
+/// parameters are those of inline keys.
 pub(super) fn read_open_header(
     reader: &mut Reader<'_>,
     marker: Marker,
     geometry: &Geometry,
     expected: u64,
-) -> Result<Option<Variant>, CodecError> {
+) -> Result<bool, CodecError> {
     let found = read_start(reader, marker)?;
-    let variant = Variant::ALL.into_iter().find(|variant| variant.params_id(geometry) == found);
+    let inline = inline::params_id(geometry) == found;
     let base = geometry.params_id();
-    if variant.is_none() && found != base {
+    if !inline && found != base {
         return Err(CodecError::Params { expected: base, found });
     }
     match reader.u64()? {
-        found if found == expected => Ok(variant),
+        found if found == expected => Ok(inline),
         found => Err(CodecError::Epoch { expected, found }),
     }
 }
@@ -157,7 +157,7 @@ pub enum Material {
     /// Keys that were registered before.
     Registered(KeyDigest),
     /// Keys that each lookup brings along.
-    Inline(Variant),
+    Inline,
 }
 
 impl Material {
@@ -165,7 +165,7 @@ impl Material {
     pub fn kind(self) -> Kind {
         match self {
             Self::Registered(_) => Kind::Registered,
-            Self::Inline(variant) => Kind::Inline(variant),
+            Self::Inline => Kind::Inline,
         }
     }
 
@@ -176,18 +176,15 @@ impl Material {
                 bytes.push(REGISTERED_TAG);
                 bytes.extend_from_slice(digest.as_bytes());
             }
-            Self::Inline(_) => bytes.push(INLINE_TAG),
+            Self::Inline => bytes.push(INLINE_TAG),
         }
     }
 
-    /// Reads what must agree with the variant that the header names.
-    pub(super) fn read(
-        reader: &mut Reader<'_>,
-        variant: Option<Variant>,
-    ) -> Result<Self, CodecError> {
-        match (reader.u8()?, variant) {
-            (REGISTERED_TAG, None) => Ok(Self::Registered(KeyDigest(reader.array()?))),
-            (INLINE_TAG, Some(variant)) => Ok(Self::Inline(variant)),
+    /// Reads what must agree with the parameters that the header names.
+    pub(super) fn read(reader: &mut Reader<'_>, inline: bool) -> Result<Self, CodecError> {
+        match (reader.u8()?, inline) {
+            (REGISTERED_TAG, false) => Ok(Self::Registered(KeyDigest(reader.array()?))),
+            (INLINE_TAG, true) => Ok(Self::Inline),
             (tag, _) => Err(CodecError::Material { tag }),
         }
     }

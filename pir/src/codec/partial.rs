@@ -7,13 +7,12 @@ use super::header::{
 };
 use super::{CodecError, Kind, Reader};
 use crate::geometry::Geometry;
-use crate::params::{PLANE_CIPHERTEXT_BYTES, PLANE_ROWS};
 
 /// One shard's scans and hint products.
 ///
 /// Encoded: header, generation (u64), lookups (u16), number of partitions (u32) and partitions (u32
 /// each), number of planes (u16) and planes (u16 each), per lookup R words of the scan, per plane and
-/// lookup its product.
+/// lookup its product. With inline keys the shard has taken its products off the scans, and none follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partial {
     /// Generation of the shard map under which the shard answered.
@@ -25,7 +24,7 @@ pub struct Partial {
     pub kind: Kind,
     /// The partitions that were scanned, sorted.
     pub partitions: Vec<u32>,
-    /// `[lookup][row]`: wrapping sums over those partitions.
+    /// `[lookup][row]`: wrapping sums over those partitions, with inline keys less the products of its planes.
     pub scans: Vec<Vec<u32>>,
     /// The shard's planes, sorted, each with one product per lookup of [`Kind::product_bytes`].
     pub planes: Vec<(u16, Vec<Vec<u8>>)>,
@@ -39,7 +38,8 @@ impl Partial {
     pub fn encode(&self, geometry: &Geometry) -> Result<Vec<u8>, CodecError> {
         let Self { generation, epoch, kind, partitions, scans, planes } = self;
         let lookups = self.check(geometry)?;
-        let size = partial_bytes(geometry, *kind, lookups, partitions.len(), planes.len());
+        let numbers = planes.iter().map(|(plane, _)| *plane);
+        let size = partial_bytes(geometry, *kind, lookups, partitions.len(), numbers);
         let mut bytes = Vec::with_capacity(size);
         write_header(&mut bytes, Marker::Partial, *kind, geometry, *epoch);
         bytes.extend_from_slice(&generation.to_le_bytes());
@@ -84,9 +84,9 @@ impl Partial {
         check_sorted_set(&numbers, plane_count(geometry.planes()), CodecError::Planes)?;
         let scans = (0..lookups).map(|_| Ok(read_words(reader.take(geometry.bucket_bytes() * 4)?)));
         let scans = scans.collect::<Result<_, CodecError>>()?;
-        let product_bytes = kind.product_bytes(geometry);
         let mut planes = Vec::with_capacity(count);
         for plane in numbers {
+            let product_bytes = kind.product_bytes(geometry, plane.into());
             let products = (0..lookups).map(|_| Ok(reader.take(product_bytes)?.to_vec()));
             planes.push((plane, products.collect::<Result<_, CodecError>>()?));
         }
@@ -107,8 +107,8 @@ impl Partial {
         for scan in &self.scans {
             shape("words of a scan", geometry.bucket_bytes(), scan.len())?;
         }
-        let product_bytes = self.kind.product_bytes(geometry);
-        for (_, products) in &self.planes {
+        for (plane, products) in &self.planes {
+            let product_bytes = self.kind.product_bytes(geometry, (*plane).into());
             shape("products of a plane", self.scans.len(), products.len())?;
             for product in products {
                 shape("bytes of a plane's product", product_bytes, product.len())?;
@@ -118,34 +118,29 @@ impl Partial {
     }
 }
 
-/// Bytes of the partial of a shard with so many partitions and planes.
+/// Bytes of the partial of a shard with so many partitions and these planes.
 pub fn partial_bytes(
     geometry: &Geometry,
     kind: Kind,
     lookups: u16,
     partitions: usize,
-    planes: usize,
+    planes: impl Iterator<Item = u16> + Clone,
 ) -> usize {
-    let products = planes * kind.product_bytes(geometry);
-    let head = HEADER_BYTES + 8 + 2 + 4 + partitions * 4 + 2 + planes * 2;
+    let bytes = |plane: u16| kind.product_bytes(geometry, plane.into());
+    let products: usize = planes.clone().map(bytes).sum();
+    let head = HEADER_BYTES + 8 + 2 + 4 + partitions * 4 + 2 + planes.count() * 2;
     head + usize::from(lookups) * (geometry.bucket_bytes() * 4 + products)
 }
 
 /// Largest partial of an index: one shard with all partitions and planes.
 pub fn partial_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
-    let per_plane = PLANE_CIPHERTEXT_BYTES.max(PLANE_ROWS * 4);
-    HEADER_BYTES
-        + 8
-        + 2
-        + 4
-        + geometry.partitions() as usize * 4
-        + 2
-        + geometry.planes() * 2
-        + usize::from(lookups) * (geometry.bucket_bytes() * 4 + geometry.planes() * per_plane)
+    let (partitions, planes) = (geometry.partitions() as usize, 0..plane_count(geometry.planes()));
+    let bytes = |kind| partial_bytes(geometry, kind, lookups, partitions, planes.clone());
+    [Kind::Registered, Kind::Inline, Kind::Probe].map(bytes).into_iter().max().unwrap_or_default()
 }
 
 /// A number of planes, which [`Partial::check`] or the geometry limits.
-#[expect(clippy::cast_possible_truncation, reason = "at most 2^14 rows, so 4 planes")]
+#[expect(clippy::cast_possible_truncation, reason = "at most 2^16 rows, so 16 planes")]
 fn plane_count(planes: usize) -> u16 {
     planes as u16
 }

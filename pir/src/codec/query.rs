@@ -49,7 +49,7 @@ impl QueryWriter {
     }
 
     /// Appends one lookup: C words of the scan's ciphertext, which are rounded to
-    /// [`Geometry::bucket_bits`] here, and the encrypted secret.
+    /// [`Geometry::rounding`] here, and the encrypted secret.
     ///
     /// # Errors
     /// When a size is not the geometry's, or all lookups are written.
@@ -104,9 +104,9 @@ impl<'a> QueryView<'a> {
     /// When the bytes are no such query.
     pub fn decode(bytes: &'a [u8], geometry: &Geometry, epoch: u64) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
-        let variant = read_open_header(&mut reader, Marker::Query, geometry, epoch)?;
+        let inline = read_open_header(&mut reader, Marker::Query, geometry, epoch)?;
         let lookups = read_lookups(&mut reader)?;
-        let material = Material::read(&mut reader, variant)?;
+        let material = Material::read(&mut reader, inline)?;
         let bytes = lookup_bytes(geometry, material.kind());
         let lookups = (0..lookups).map(|_| reader.take(bytes));
         let lookups = lookups.collect::<Result<_, _>>()?;

@@ -12,8 +12,6 @@ use super::header::{
 use super::query::lookup_bytes;
 use super::{CodecError, KeyDigest, Kind, Material, QueryView, Reader};
 use crate::geometry::Geometry;
-use crate::inline::Variant;
-use crate::params::RING_DEGREE;
 use crate::probe::{Probe, SECRETS};
 use crate::ring::Poly;
 use crate::seed::IndexSeed;
@@ -25,10 +23,10 @@ pub enum SliceMaterial {
     /// A client's keys, by name.
     Registered(KeyDigest),
     /// Keys that each lookup brings along.
-    Inline(Variant),
-    /// The public secrets of a self-test, which has [`SECRETS`] lookups and sends no words: whoever
-    /// scans computes them.
-    Probe(Probe),
+    Inline,
+    /// A self-test, which has [`SECRETS`] lookups and sends nothing: a shard computes the words to scan with
+    /// from the index's [`Probe`].
+    Probe,
 }
 
 impl SliceMaterial {
@@ -36,8 +34,8 @@ impl SliceMaterial {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Registered(_) => Kind::Registered,
-            Self::Inline(variant) => Kind::Inline(*variant),
-            Self::Probe(_) => Kind::Probe,
+            Self::Inline => Kind::Inline,
+            Self::Probe => Kind::Probe,
         }
     }
 }
@@ -46,7 +44,7 @@ impl From<Material> for SliceMaterial {
     fn from(material: Material) -> Self {
         match material {
             Material::Registered(digest) => Self::Registered(digest),
-            Material::Inline(variant) => Self::Inline(variant),
+            Material::Inline => Self::Inline,
         }
     }
 }
@@ -87,7 +85,6 @@ pub fn slice(
 pub fn probe_slice(
     geometry: &Geometry,
     epoch: u64,
-    probe: &Probe,
     partitions: &[u32],
     with_hint: bool,
 ) -> Result<Vec<u8>, CodecError> {
@@ -95,7 +92,6 @@ pub fn probe_slice(
     let kind = Kind::Probe;
     write_prefix(&mut bytes, geometry, kind, epoch, PROBE_LOOKUPS, with_hint, partitions)?;
     bytes.push(PROBE_TAG);
-    write_words(&mut bytes, probe.secrets().as_flattened());
     Ok(bytes)
 }
 
@@ -114,11 +110,10 @@ pub fn slice_bytes(
 
 /// Largest slice of an index: what a shard with all partitions and planes is sent.
 pub fn slice_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
-    let material = (SECRETS * RING_DEGREE * 4).max(32);
-    let kinds = Variant::ALL.map(Kind::Inline).into_iter().chain([Kind::Registered]);
-    let lookup = kinds.map(|kind| lookup_bytes(geometry, kind)).max().unwrap_or_default();
+    let kinds = [Kind::Inline, Kind::Registered].map(|kind| lookup_bytes(geometry, kind));
+    let lookup = kinds.into_iter().max().unwrap_or_default();
     let partitions = geometry.partitions() as usize * 4;
-    PREFIX_BYTES + material + partitions + usize::from(lookups) * lookup
+    PREFIX_BYTES + 32 + partitions + usize::from(lookups) * lookup
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "four")]
@@ -166,7 +161,7 @@ impl Slice {
     /// When the bytes are no such slice.
     pub fn decode(bytes: &[u8], geometry: &Geometry, epoch: u64) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
-        let variant = read_open_header(&mut reader, Marker::Slice, geometry, epoch)?;
+        let inline = read_open_header(&mut reader, Marker::Slice, geometry, epoch)?;
         let lookups = read_lookups(&mut reader)?;
         let with_hint = match reader.u8()? {
             0 => false,
@@ -180,15 +175,13 @@ impl Slice {
         let partitions = read_words(reader.take(count as usize * 4)?);
         check_sorted_set(&partitions, geometry.partitions(), CodecError::Partitions)?;
         let (mut lwe, mut secrets) = (Vec::new(), Vec::new());
-        let material = match (reader.u8()?, variant) {
-            (REGISTERED_TAG, None) => {
+        let material = match (reader.u8()?, inline) {
+            (REGISTERED_TAG, false) => {
                 SliceMaterial::Registered(KeyDigest::from_bytes(reader.array()?))
             }
-            (INLINE_TAG, Some(variant)) => SliceMaterial::Inline(variant),
-            (PROBE_TAG, None) if usize::from(lookups) == SECRETS => {
-                SliceMaterial::Probe(read_probe(&mut reader)?)
-            }
-            (PROBE_TAG, None) => {
+            (INLINE_TAG, true) => SliceMaterial::Inline,
+            (PROBE_TAG, false) if usize::from(lookups) == SECRETS => SliceMaterial::Probe,
+            (PROBE_TAG, false) => {
                 let expected = Some(PROBE_LOOKUPS);
                 return Err(CodecError::Lookups { expected, found: lookups });
             }
@@ -234,11 +227,11 @@ impl Slice {
     }
 
     /// The words to scan with, per lookup, in the form that [`scan`](crate::scan::scan) takes: a
-    /// client's as they were sent, a probe's computed here (parallel on the current rayon pool).
-    pub fn scan_queries(&self, seed: &IndexSeed) -> Cow<'_, [Vec<u32>]> {
-        let SliceMaterial::Probe(probe) = &self.material else {
+    /// client's as they were sent, those of `probe` computed here (parallel on the current rayon pool).
+    pub fn scan_queries(&self, seed: &IndexSeed, probe: &Probe) -> Cow<'_, [Vec<u32>]> {
+        if self.material != SliceMaterial::Probe {
             return Cow::Borrowed(&self.lwe);
-        };
+        }
         let probe = probe.prepare();
         let block = |partition: &u32| probe.query(seed, *partition);
         let blocks: Vec<[Box<Poly>; SECRETS]> = self.partitions.par_iter().map(block).collect();
@@ -255,13 +248,4 @@ impl Slice {
     pub fn encrypted_secret(&self, lookup: u16) -> Option<&[u8]> {
         self.secrets.get(usize::from(lookup)).map(Vec::as_slice)
     }
-}
-
-fn read_probe(reader: &mut Reader<'_>) -> Result<Probe, CodecError> {
-    let words = read_words(reader.take(SECRETS * RING_DEGREE * 4)?);
-    let mut secrets = Box::new([[0; RING_DEGREE]; SECRETS]);
-    for (coefficient, word) in secrets.as_flattened_mut().iter_mut().zip(words) {
-        *coefficient = word;
-    }
-    Ok(Probe::from_secrets(secrets))
 }

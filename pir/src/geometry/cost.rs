@@ -1,38 +1,29 @@
 //! What a geometry costs: memory, bytes on the wire, time.
 //!
-//! With inline keys of two rotations ([`Variant::Two`]), the default (ADR 010, ADR 012).
+//! With inline keys, the default (ADR 010).
 
 use std::fmt;
 
-use super::{Fold, Geometry};
-use crate::inline::{PLANE_BYTES, Variant};
+use super::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, Link};
+use crate::inline::{self, QUERY_BYTES};
+use crate::params::PARTITION_BUCKETS;
 
-/// Bytes of table that one core scans in a second (engine.md §4: 14.7 to 15.1 GB/s measured with
-/// AVX-512 on memory that reads at 17.2).
+/// Bytes of matrix that one core scans in a second (AVX-512 on memory that reads at 17.2 GB/s; docs/performance.md has
+/// the ratio on other machines).
 pub const SCAN_BYTES_PER_SECOND: u64 = 15_000_000_000;
-/// Time of the hint product of one whole plane on one core, microseconds (docs/performance.md: 5.5 ms on
-/// a quiet Sapphire Rapids). A folded plane takes as much less as its tables are smaller.
-pub const HINT_MICROS_PER_PLANE: u64 = 5_500;
-/// The link that transfer times are estimated for, bits per second: what a byte more to send is
-/// weighed by against a microsecond more to compute.
-pub const LINK_BITS_PER_SECOND: u64 = 100_000_000;
-/// Memory of one whole plane of the hint in the form that is multiplied with, NTT residues.
-pub const PLANE_TABLE_BYTES: u64 = Variant::Two.table_bytes(Fold::NONE) as u64;
-/// Memory of one whole plane of the hint as it is stored: 4096 x 1024 numbers of 32 bits.
-pub const PLANE_RAW_BYTES: u64 = (Fold::NONE.words() * size_of::<u32>()) as u64;
-
-const _: () = assert!(PLANE_TABLE_BYTES == 64 << 20 && PLANE_RAW_BYTES == 16 << 20);
+/// Bytes of the hint's tables that one core multiplies in a second: 1.15 times as long as reading them.
+pub const TABLE_BYTES_PER_SECOND: u64 = 13_000_000_000;
 
 /// What an index of some geometry costs the cluster, and one lookup of one page.
 ///
 /// Times are estimates for one core of the servers, from the constants of this module; a cluster
 /// splits them over its cores and shards. Bytes are exact but for the messages' heads of less than 100
-/// bytes, and for the public part of each plane ([`PLANE_BYTES`]), which a client fetches once an epoch.
+/// bytes, and for the public parts ([`Geometry::public_bytes`]), which a client fetches once an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// Bytes of the matrix: what every lookup reads, over all shards together.
     pub matrix_bytes: u64,
-    /// Memory of one replica of the whole index: matrix, and each plane as stored and as prepared.
+    /// Memory of one replica of the whole index: matrix, and the tables of the hint.
     pub server_ram_bytes: u64,
     /// Time of the scan.
     pub scan_micros: u64,
@@ -42,12 +33,14 @@ pub struct Cost {
     pub upload_bytes: u64,
     /// Bytes that one lookup receives.
     pub download_bytes: u64,
+    /// The link that they cross.
+    pub link: Link,
 }
 
 impl Cost {
-    /// Time of both transfers on a link of [`LINK_BITS_PER_SECOND`].
+    /// Time of both transfers on the link.
     pub fn transfer_micros(&self) -> u64 {
-        (self.upload_bytes + self.download_bytes) * 8_000_000 / LINK_BITS_PER_SECOND
+        (self.upload_bytes + self.download_bytes) * 8 / u64::from(self.link.mbits())
     }
 
     /// Estimated time of one lookup of one page.
@@ -57,19 +50,47 @@ impl Cost {
 }
 
 impl Geometry {
-    /// What an index of this geometry costs.
-    pub fn cost(&self) -> Cost {
-        let (matrix_bytes, planes) = (self.matrix_bytes(), self.planes() as u64);
-        let folded = self.fold().factor() as u64;
-        let words = u64::from(self.buckets()) * u64::from(self.bucket_bits());
+    /// Memory of the tables that the hint's products read, of all planes.
+    pub fn table_bytes(&self) -> u64 {
+        self.planes_sum(inline::table_bytes)
+    }
+
+    /// Bytes of the public parts of all planes.
+    pub fn public_bytes(&self) -> u64 {
+        self.planes_sum(inline::public_bytes)
+    }
+
+    /// The sum over all planes of what a plane of so many rows takes.
+    fn planes_sum(&self, bytes: impl Fn(usize) -> usize) -> u64 {
+        (0..self.planes()).map(|plane| bytes(self.plane_rows(plane)) as u64).sum()
+    }
+
+    /// The shape of least estimated time a lookup over `link`, of all that have at least so many bytes and
+    /// partitions. Its pages have one row: it is that of bytes, not of a table.
+    pub fn fastest(bytes: u64, partitions: u32, link: Link) -> Option<Self> {
+        let shape = |bucket_bytes: u32| {
+            let partition = u64::from(bucket_bytes) * PARTITION_BUCKETS as u64;
+            let count = u32::try_from(bytes.div_ceil(partition)).ok()?.max(partitions);
+            Self::new(bucket_bytes, count.checked_mul(BUCKETS_PER_PARTITION)?, 1).ok()
+        };
+        let shapes = BUCKET_SIZES.into_iter().filter_map(shape);
+        shapes.min_by_key(|shape| shape.cost(link).lookup_micros())
+    }
+
+    /// What an index of this geometry costs, and a lookup over `link`.
+    pub fn cost(&self, link: Link) -> Cost {
+        let (matrix_bytes, table_bytes) = (self.matrix_bytes(), self.table_bytes());
+        let rounding = self.rounding();
+        let bucket_bits = u64::from(self.buckets()) * u64::from(rounding.bucket_bits);
+        let row_bits = self.bucket_bytes() as u64 * u64::from(rounding.row_bits);
         Cost {
             matrix_bytes,
-            server_ram_bytes: matrix_bytes
-                + planes * (PLANE_TABLE_BYTES + PLANE_RAW_BYTES) / folded,
+            server_ram_bytes: matrix_bytes + table_bytes,
             scan_micros: matrix_bytes / (SCAN_BYTES_PER_SECOND / 1_000_000),
-            hint_micros: planes * HINT_MICROS_PER_PLANE / folded,
-            upload_bytes: words / 8 + Variant::Two.query_bytes() as u64,
-            download_bytes: planes * PLANE_BYTES as u64,
+            hint_micros: table_bytes / (TABLE_BYTES_PER_SECOND / 1_000_000),
+            upload_bytes: bucket_bits / 8 + QUERY_BYTES as u64,
+            download_bytes: row_bits / 8,
+            link,
         }
     }
 }
@@ -79,7 +100,7 @@ impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "memory  {} matrix, {} with the hint's planes (one replica of every shard)",
+            "memory  {} matrix, {} with the hint's tables (one replica of every shard)",
             Bytes(self.matrix_bytes),
             Bytes(self.server_ram_bytes)
         )?;
@@ -91,11 +112,11 @@ impl fmt::Display for Cost {
         )?;
         write!(
             f,
-            "time    {:.1} ms scan + {:.1} ms hint on one core, {:.0} ms transfer at {} Mbit/s (estimated)",
+            "time    {:.1} ms scan + {:.1} ms hint on one core, {:.0} ms transfer at {} (estimated)",
             millis(self.scan_micros),
             millis(self.hint_micros),
             millis(self.transfer_micros()),
-            LINK_BITS_PER_SECOND / 1_000_000
+            self.link,
         )
     }
 }

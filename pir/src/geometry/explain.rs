@@ -3,21 +3,19 @@
 use std::fmt;
 
 use super::cost::{Bytes, millis};
-use super::{
-    BUCKET_SIZES, BUCKETS_PER_PARTITION, Cost, Geometry, LINK_BITS_PER_SECOND, SHARED_PARTITIONS,
-};
+use super::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Cost, Geometry, Link, SHARED_PARTITIONS};
 
 /// What was chosen for an index and why, for people to read: a few lines, without a last newline.
 ///
 /// The alternatives that it names are matrices of the same size with the next smaller and the next larger
 /// buckets. A geometry does not know its pages: where such a matrix would be faster, they do not fit in.
 #[derive(Debug, Clone, Copy)]
-pub struct Explanation<'a>(&'a Geometry);
+pub struct Explanation<'a>(&'a Geometry, Link);
 
 impl Geometry {
-    /// What was chosen and why.
-    pub fn explanation(&self) -> Explanation<'_> {
-        Explanation(self)
+    /// What was chosen for a link and why.
+    pub fn explanation(&self, link: Link) -> Explanation<'_> {
+        Explanation(self, link)
     }
 
     /// The geometry of about this size with the next smaller or the next larger buckets.
@@ -35,7 +33,8 @@ impl Geometry {
 
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (geometry, cost) = (self.0, self.0.cost());
+        let Self(geometry, link) = *self;
+        let cost = geometry.cost(link);
         let rows = match geometry.page_rows {
             1 => "one row".to_owned(),
             rows => format!("up to {rows} rows"),
@@ -47,26 +46,23 @@ impl fmt::Display for Explanation<'_> {
         )?;
         writeln!(
             f,
-            "A lookup of one page sends {} ({} bits a bucket, and its keys) and receives {}.",
+            "A lookup of one page sends {} ({} bits a bucket, and its keys) and receives {} ({} bits a byte).",
             Bytes(cost.upload_bytes),
-            geometry.bucket_bits(),
+            geometry.rounding().bucket_bits,
             Bytes(cost.download_bytes),
+            geometry.rounding().row_bits,
         )?;
-        let planes = match (geometry.planes(), geometry.fold().factor()) {
-            (1, 1) => "one plane".to_owned(),
-            (planes, 1) => format!("{planes} planes"),
-            (_, factor) => format!("1/{factor} of a plane, as the buckets are short"),
-        };
         writeln!(
             f,
-            "It takes about {:.1} ms: {:.1} on a link of {} Mbit/s, {:.1} of one core to read {}, {:.1} for \
-             the hint ({planes}).",
+            "It takes about {:.1} ms: {:.1} on a link of {}, {:.1} of one core to read {}, {:.1} for \
+             the hint's tables of {}.",
             millis(cost.lookup_micros()),
             millis(cost.transfer_micros()),
-            LINK_BITS_PER_SECOND / 1_000_000,
+            link,
             millis(cost.scan_micros),
             Bytes(cost.matrix_bytes),
             millis(cost.hint_micros),
+            Bytes(geometry.table_bytes()),
         )?;
         write!(
             f,
@@ -75,7 +71,7 @@ impl fmt::Display for Explanation<'_> {
         )?;
         for (larger, words) in [(false, "smaller"), (true, "larger")] {
             if let Some(other) = geometry.beside(larger) {
-                write!(f, "\n{}", Beside { words, other, cost, than: other.cost() })?;
+                write!(f, "\n{}", Beside { words, other, cost, than: other.cost(link) })?;
             }
         }
         Ok(())

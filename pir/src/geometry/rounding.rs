@@ -1,72 +1,83 @@
-//! How many bits of each bucket's number a client sends (engine.md §9, "Fewer bits per bucket").
+//! How many bits of each bucket's number a client sends, and of each row it gets back.
 //!
-//! A client may round its `b_j` to multiples of m = 2^(32−k) and send k bits of each. What is
-//! rounded is public, so this costs no security; it adds m²/12 to the variance of each bucket's
-//! error. In the terms of [`crate::params`], with σ² = 11² + 1/12 for what is rounded to integers:
+//! A client may round its `b_j` to multiples of m = 2^(32−k) and send k bits of each; the coordinator rounds each row's
+//! sum once and sends y bits of it. What is rounded is public in its form, so this costs no security. With C buckets, R
+//! rows, whitened bytes (2·E\[D²\] = 10,923) and σ² = 11² + 1/12, in units of 2^-32:
 //!
 //! ```text
-//! σ_total² = (t/q)²·C·E[D²]·(σ² + m²/12) + (n/12)·σ² + 1/6              margin = t/2p = 2016
+//! scan      C·E[D²]·(σ² + m²/12)
+//! product   (0.02625·2^23)²                what the hint product adds: inline/noise.rs
+//! public    2048·2/3/12·2^28               a public part of 18 bits times a ternary key
+//! margin    2^23·(1 − 2^(8−y))             half a byte's step, less what rounding to y bits takes
 //! ```
 //!
-//! where 1/6 is the rounding of c' and of a byte's own place, 1/12 each. [`bucket_bits`] is the least k
-//! from 24 to 32 that leaves the margin at 8.6·σ_total or more. For 2^14 rows, the most there are, Mills'
-//! bound of both tails gives a failure below 2^-42: the scan's 2^-40 holds whatever R, and k depends on C
-//! alone. Only integers are compared, so that all machines agree.
+//! With z deviations in the margin, subgaussian noise leaves it in any of R rows with probability at most
+//! 2R·exp(−z²/2), which is below 2^-40 for z² >= 2·ln 2·(41 + log2 R): 8.2 at 256 rows, 8.9 at 65,536. Of all k and y
+//! that leave so much, those are taken that make C·k + R·y least; of equals the smaller k. Only integers are compared, so
+//! that all machines agree: nothing here is negotiated, a client computes it from the geometry.
 //!
-//! | C up to | k | deviations at that C |
-//! |---|---|---|
-//! | 24,576 | 24 | 8.71 |
-//! | 94,208 | 25 | 8.64 |
-//! | 305,152 | 26 | 8.61 |
-//! | 685,056 | 27 | 8.60 |
-//! | 992,256 | 28 | 8.60 |
-//! | 1,048,576 | 29 | 8.83 |
-//!
-//! So 25 bits at 2^16, 26 at 2^17 and 2^18, 29 at 2^20; `tests/rounding.rs` measures them. engine.md's
-//! simulated figures, of one query each, lie one to four per cent below the formula; its 27 bits at 2^18
-//! and 32 at 2^20 were picked by hand, with margins of 11.9 and 8.9.
+//! Registered keys use the same k. Their margin is that of the modulus switch to t ([`crate::params`]), and failures
+//! stay below 2^-40 at every geometry, which a test computes.
 
-use crate::params::{DELTA, PLAINTEXT_MODULUS, RING_DEGREE};
+use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
-/// Fewest bits of a bucket's number that are ever sent.
-pub const FEWEST_BUCKET_BITS: u32 = 24;
-/// Tenths of σ_total that the margin must be.
-const DEVIATIONS: u64 = 86;
+/// Fewest and most bits of a bucket's number.
+const BUCKET_BITS: std::ops::RangeInclusive<u32> = 20..=32;
+/// Fewest and most bits of a row.
+const ROW_BITS: std::ops::RangeInclusive<u32> = 9..=12;
 
 /// 12·σ²: a Gaussian of deviation 11, rounded to integers.
 const ERROR: u64 = 12 * 121 + 1;
 /// 2·E\[D²\] of a uniform byte from −128 to 127.
 const SQUARE: u64 = 10_923;
-/// (q/t)², rounded up; so is what it multiplies.
-const RATIO: u64 = {
-    let t = PLAINTEXT_MODULUS as u64;
-    // t is odd, so t² does not divide 2^64.
-    u64::MAX / (t * t) + 1
-};
-/// 24·(q/t)²·(n/12·σ² + 1/6).
-const PRODUCT: u64 = (RING_DEGREE as u64 * ERROR / 6 + 5) * RATIO;
-/// 24·(q/t)²·(margin/8.6)², where q/t times the margin is Δ/2.
-const MOST: u64 = 24 * 100 * (DELTA as u64 / 2) * (DELTA as u64 / 2) / (DEVIATIONS * DEVIATIONS);
+/// 24 times the variances of product and public part, and of rounding a product to 32 bits.
+const PRODUCT: u64 = 1_896_772_312_806;
+/// 10^6·2·ln 2, rounded up.
+const DEVIATIONS: u128 = 1_386_295;
 
-/// 24·(q/t)²·σ_total². At most 2^20·10923·(1453 + 2^16) + 2^43 < 2^50.
-const fn noise(buckets: u32, bits: u32) -> u64 {
-    let step = 1u64 << (32 - bits);
-    buckets as u64 * SQUARE * (ERROR + step * step) + PRODUCT
+/// Bits that travel, by the numbers of buckets and rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rounding {
+    /// k: bits of each bucket's number that a query keeps, so that 1024 of them are whole bytes. See [`round_word`].
+    pub bucket_bits: u32,
+    /// y: bits of each row of an answer, so that 256 of them are whole bytes.
+    pub row_bits: u32,
 }
 
-/// k: the fewest bits of each number that a query over so many buckets may keep.
-pub(super) fn bucket_bits(buckets: u32) -> u32 {
-    (FEWEST_BUCKET_BITS..32).find(|bits| noise(buckets, *bits) <= MOST).unwrap_or(32)
+impl Rounding {
+    /// The rounding of an index of so many buckets of so many bytes.
+    pub(super) fn of(buckets: u32, bucket_bytes: u32) -> Self {
+        let pairs = BUCKET_BITS.flat_map(|k| ROW_BITS.map(move |y| (k, y)));
+        let fits = pairs.filter(|(k, y)| fits(buckets, bucket_bytes, *k, *y));
+        let bits = |(k, y): &(u32, u32)| {
+            let (buckets, rows) = (u64::from(buckets), u64::from(bucket_bytes));
+            (buckets * u64::from(*k) + rows * u64::from(*y), *k)
+        };
+        let (bucket_bits, row_bits) = fits.min_by_key(bits).unwrap_or(LARGEST);
+        Self { bucket_bits, row_bits }
+    }
 }
 
-// The largest matrix has its margin.
-const _: () = assert!(noise(crate::params::MAX_BUCKETS, 32) <= MOST);
+/// What the largest matrix needs, and so enough for any.
+const LARGEST: (u32, u32) = (30, 12);
+const _: () = assert!(fits(MAX_BUCKETS, MAX_BUCKET_BYTES, LARGEST.0, LARGEST.1));
+
+/// Whether the margin holds: (2^23·(2^y − 2^8)/2^y)² >= z²·variance, both times 24·10^6·2^(2y).
+const fn fits(buckets: u32, bucket_bytes: u32, bucket_bits: u32, row_bits: u32) -> bool {
+    let step = 1u64 << (32 - bucket_bits);
+    // Below 2^20·2^14·2^25.
+    let scan = buckets as u64 * SQUARE * (ERROR + step * step);
+    let rows = bucket_bytes.next_power_of_two().trailing_zeros() as u128;
+    let needed = DEVIATIONS * (41 + rows) * (scan + PRODUCT) as u128;
+    let margin = (1u128 << row_bits) - (1 << 8);
+    ((margin * margin) << 46) * 24_000_000 >= needed << (2 * row_bits)
+}
 
 /// A bucket's number rounded to the nearest multiple of 2^(32−`bits`), modulo 2^32; `bits` from 1
 /// to 32. Its upper `bits` bits are what is sent.
 ///
 /// Halves go to the even multiple. Always up would shift every number by a half on average, and the sum of
-/// every row, whose bytes are −½ on average, by C/4: 0.28 deviations at C = 2^20. Δ is an even multiple for 24
+/// every row, whose bytes are −½ on average, by C/4: 0.3 deviations at C = 2^20. Δ is an even multiple for 9
 /// bits and more, so that it does not matter whether it was added before. Constant time.
 pub fn round_word(word: u32, bits: u32) -> u32 {
     let dropped = 32u32.saturating_sub(bits);
@@ -80,54 +91,76 @@ pub fn round_word(word: u32, bits: u32) -> u32 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::BUCKET_SIZES;
     use super::*;
-    use crate::params::{BYTE_VALUES, MAX_BUCKET_BYTES, MAX_BUCKETS, STANDARD_DEVIATION};
+    use crate::params::{BYTE_VALUES, DELTA, PLAINTEXT_MODULUS, RING_DEGREE, STANDARD_DEVIATION};
 
-    /// The formula of the documentation in floating point: deviations in the margin.
-    fn deviations(buckets: u32, bits: u32) -> f64 {
-        let (t, q) = (f64::from(PLAINTEXT_MODULUS), 2f64.powi(32));
+    /// Variance of the scan, in units of 2^-32.
+    fn scan(buckets: u32, bits: u32) -> f64 {
         let square = (-128..128).map(|d| f64::from(d).powi(2)).sum::<f64>() / 256.0;
         let error = STANDARD_DEVIATION.powi(2) + 1.0 / 12.0;
-        let step = if bits == 32 { 0.0 } else { 2f64.powi(32 - bits as i32) };
-        let scan = (t / q).powi(2) * f64::from(buckets) * square * (error + step * step / 12.0);
-        let total = scan + RING_DEGREE as f64 / 12.0 * error + 1.0 / 6.0;
+        let step = if bits == 32 { 0.0 } else { 2f64.powi(32 - bits.cast_signed()) };
+        f64::from(buckets) * square * (error + step * step / 12.0)
+    }
+
+    /// The formula of the documentation in floating point: deviations in the margin.
+    fn deviations(buckets: u32, Rounding { bucket_bits, row_bits }: Rounding) -> f64 {
+        let product = (0.026_250_467 * 2f64.powi(23)).powi(2);
+        let public = 2048.0 * 2.0 / 3.0 / 12.0 * 2f64.powi(28);
+        let margin = 2f64.powi(23) * (1.0 - 2f64.powi(8 - row_bits.cast_signed()));
+        margin / (scan(buckets, bucket_bits) + product + public).sqrt()
+    }
+
+    /// Deviations in the margin of registered keys.
+    fn registered(buckets: u32, bits: u32) -> f64 {
+        let (t, q) = (f64::from(PLAINTEXT_MODULUS), 2f64.powi(32));
+        let error = STANDARD_DEVIATION.powi(2) + 1.0 / 12.0;
+        let switched = RING_DEGREE as f64 / 12.0 * error + 1.0 / 6.0;
+        let total = (t / q).powi(2) * scan(buckets, bits) + switched;
         t / (2.0 * f64::from(BYTE_VALUES)) / total.sqrt()
     }
 
-    /// log2 of a bound of the probability that any of 2^14 rows comes out wrong (Mills).
-    fn failure(deviations: f64) -> f64 {
-        let density = -deviations * deviations / 2.0 / std::f64::consts::LN_2;
-        let tails = 1.0 - (std::f64::consts::TAU.sqrt() * deviations).log2();
-        f64::from(MAX_BUCKET_BYTES).log2() + tails + density
-    }
-
+    /// Every geometry there is: failures stay below 2^-40, with registered keys too, and no pair of fewer bits does.
     #[test]
     fn the_fewest_bits_that_keep_failures_below_two_to_the_minus_40() {
-        let mut before = FEWEST_BUCKET_BITS;
-        for buckets in (1024..=MAX_BUCKETS).step_by(1024) {
-            let bits = bucket_bits(buckets);
-            assert!((FEWEST_BUCKET_BITS..=32).contains(&bits) && bits >= before, "C = {buckets}");
-            let kept = deviations(buckets, bits);
-            assert!(kept >= 8.6 && failure(kept) < -40.0, "C = {buckets}, {bits} bits: {kept}");
-            if bits > FEWEST_BUCKET_BITS {
-                let fewer = deviations(buckets, bits - 1);
-                assert!(fewer < 8.601, "C = {buckets}: {} bits leave {fewer}", bits - 1);
+        for rows in BUCKET_SIZES {
+            for buckets in (1024..=MAX_BUCKETS).step_by(1024) {
+                let rounding = Rounding::of(buckets, rows);
+                let kept = deviations(buckets, rounding);
+                let failure =
+                    1.0 + f64::from(rows).log2() - kept * kept / 2.0 / std::f64::consts::LN_2;
+                assert!(failure < -40.0, "C = {buckets}, R = {rows}: {rounding:?}, 2^{failure}");
+                // Mills' bound of both tails.
+                let kept = registered(buckets, rounding.bucket_bits);
+                let tails = 1.0 - (std::f64::consts::TAU.sqrt() * kept).log2();
+                let failure =
+                    f64::from(rows).log2() + tails - kept * kept / 2.0 / std::f64::consts::LN_2;
+                assert!(failure < -40.0, "C = {buckets}, R = {rows}: {rounding:?}, 2^{failure}");
+                let bits = |k: u32, y: u32| {
+                    u64::from(buckets) * u64::from(k) + u64::from(rows) * u64::from(y)
+                };
+                let Rounding { bucket_bits: k, row_bits: y } = rounding;
+                for (k2, y2) in BUCKET_BITS.flat_map(|k| ROW_BITS.map(move |y| (k, y))) {
+                    assert!(!fits(buckets, rows, k2, y2) || (bits(k2, y2), k2) >= (bits(k, y), k));
+                }
             }
-            before = bits;
         }
-        assert!((-43.0..-42.0).contains(&failure(8.6)), "{}", failure(8.6));
     }
 
     #[test]
-    fn the_table_is_right() {
-        let ends = [(24_576, 24), (94_208, 25), (305_152, 26), (685_056, 27), (992_256, 28)];
-        for (buckets, bits) in ends {
-            assert_eq!((bucket_bits(buckets), bucket_bits(buckets + 1024)), (bits, bits + 1));
-            assert!((8.6..8.72).contains(&deviations(buckets, bits)));
+    fn the_designs_sizes_come_out() {
+        for (buckets, rows, expected) in [
+            (1024, 256, (22, 10)),
+            (131_072, 8192, (26, 10)),
+            (44_032, 24_576, (25, 10)),
+            (32_768, 32_768, (25, 10)),
+            (65_536, 16_384, (25, 11)),
+            (1 << 20, 16_384, (29, 12)),
+            (1 << 20, 65_536, (30, 12)),
+        ] {
+            let Rounding { bucket_bits, row_bits } = Rounding::of(buckets, rows);
+            assert_eq!((bucket_bits, row_bits), expected, "C = {buckets}, R = {rows}");
         }
-        assert_eq!([1024, 1 << 16, 1 << 17, 1 << 18].map(bucket_bits), [24, 25, 26, 26]);
-        assert_eq!(bucket_bits(MAX_BUCKETS), 29);
-        assert!((8.8..8.9).contains(&deviations(MAX_BUCKETS, 29)));
     }
 
     #[test]
@@ -151,7 +184,7 @@ mod tests {
     proptest! {
         /// What is rounded away does not depend on the bucket that is asked for.
         #[test]
-        fn the_selected_bucket_is_rounded_as_the_others(word: u32, bits in FEWEST_BUCKET_BITS..=32) {
+        fn the_selected_bucket_is_rounded_as_the_others(word: u32, bits in BUCKET_BITS) {
             let selected = round_word(word.wrapping_add(DELTA), bits);
             prop_assert_eq!(selected, round_word(word, bits).wrapping_add(DELTA));
         }

@@ -15,14 +15,14 @@ fn shapes_are_checked() {
     }
     for (bucket_bytes, buckets, page_rows) in [
         (0, 1024, 1),
+        (67_584, 1024, 1),
+        (5120, 1024, 1),
         (4096, 0, 1),
         (4096, 1024, 0),
         (4095, 1024, 1),
-        (20_480, 1024, 1),
         (128, 1024, 1),
         (768, 1024, 1),
         (3072, 1024, 1),
-        (6144, 1024, 1),
         (4096, 1025, 1),
         (4096, (1 << 20) + 1024, 1),
     ] {
@@ -37,80 +37,101 @@ fn shapes_are_checked() {
 
 #[test]
 fn rows_fill_planes_or_fold_into_one() {
-    for (rows, planes, plane_rows, factor) in [
-        (256, 1, 256, 16),
-        (512, 1, 512, 8),
-        (1024, 1, 1024, 4),
-        (2048, 1, 2048, 2),
-        (4096, 1, 4096, 1),
-        (8192, 2, 4096, 1),
-        (12_288, 3, 4096, 1),
-        (16_384, 4, 4096, 1),
+    for (rows, planes, last_rows) in [
+        (256, 1, 256),
+        (512, 1, 512),
+        (1024, 1, 1024),
+        (2048, 1, 2048),
+        (4096, 1, 4096),
+        (6144, 2, 2048),
+        (8192, 2, 4096),
+        (12_288, 3, 4096),
+        (65_536, 16, 4096),
     ] {
         let geometry = Geometry::new(rows, 1024, 1).unwrap();
-        let shape = (geometry.planes(), geometry.plane_rows(), geometry.fold().factor());
-        assert_eq!(shape, (planes, plane_rows, factor));
-        assert_eq!(planes * plane_rows, geometry.bucket_bytes());
-        assert_eq!(geometry.plane_words(), geometry.fold().words());
+        let last = planes - 1;
+        assert_eq!((geometry.planes(), geometry.plane_rows(last)), (planes, last_rows));
+        let all: usize = (0..planes).map(|plane| geometry.plane_rows(plane)).sum();
+        assert_eq!(all, geometry.bucket_bytes());
+        assert_eq!(geometry.plane_words(last), last_rows * 1024);
+        assert_eq!(geometry.plane_rows(planes), 0);
+    }
+}
+
+#[test]
+fn sizes_are_folds_of_a_ring_or_whole_rings() {
+    assert_eq!(BUCKET_SIZES[..6], [256, 512, 1024, 2048, 4096, 6144]);
+    assert!(BUCKET_SIZES.is_sorted() && BUCKET_SIZES[34] == 65_536);
+    for size in BUCKET_SIZES {
+        let geometry = Geometry::new(size, 1024, 1).unwrap();
+        for plane in 0..geometry.planes() {
+            assert!(crate::inline::rings_of(geometry.plane_rows(plane)).is_some(), "{size}");
+        }
     }
 }
 
 #[test]
 fn a_gibibyte_s_cost_is_that_of_its_parts() {
-    // engine.md §8, §9: R = 8192, C = 131072, 26 bits a bucket, inline keys.
-    let geometry = Geometry::new(8192, 131_072, 1).unwrap();
-    let cost = geometry.cost();
+    // docs/ENGINE.md §13: R = 32,768, C = 32,768, 25 bits a bucket, 10 a row.
+    let geometry = Geometry::new(32_768, 32_768, 1).unwrap();
+    let cost = geometry.cost(Link::default());
     assert_eq!(cost.matrix_bytes, 1 << 30);
-    assert_eq!(cost.server_ram_bytes, (1 << 30) + 2 * (80 << 20));
+    assert_eq!(geometry.table_bytes(), 16 * (18 << 20));
+    assert_eq!(geometry.public_bytes(), 73_728);
+    assert_eq!(cost.server_ram_bytes, (1 << 30) + (288 << 20));
     assert_eq!(cost.scan_micros, 71_582);
-    assert_eq!(cost.hint_micros, 11_000);
-    assert_eq!(cost.upload_bytes, 131_072 * 26 / 8 + 106_496);
-    assert_eq!(cost.download_bytes, 2 * 14_848);
-    assert_eq!(cost.transfer_micros(), 44_974);
-    assert_eq!(cost.lookup_micros(), 127_556);
+    assert_eq!(cost.hint_micros, 23_229);
+    assert_eq!((cost.upload_bytes, cost.download_bytes), (139_264, 40_960));
+    assert_eq!(cost.transfer_micros(), 28_835);
+    assert_eq!(geometry.cost(Link::new(100).unwrap()).transfer_micros(), 14_417);
     assert_eq!(
         cost.to_string(),
-        "memory  1.00 GiB matrix, 1.16 GiB with the hint's planes (one replica of every shard)\n\
-         lookup  520.0 KiB up, 29.0 KiB down\n\
-         time    71.6 ms scan + 11.0 ms hint on one core, 45 ms transfer at 100 Mbit/s (estimated)"
+        "memory  1.00 GiB matrix, 1.28 GiB with the hint's tables (one replica of every shard)\n\
+         lookup  136.0 KiB up, 40.0 KiB down\n\
+         time    71.6 ms scan + 23.2 ms hint on one core, 29 ms transfer at 50 Mbit/s (estimated)"
     );
+    // The design's other row.
+    let cost = Geometry::new(24_576, 44_032, 1).unwrap().cost(Link::default());
+    assert_eq!(cost.upload_bytes + cost.download_bytes, 205_184);
 }
 
 /// A tiny table: milliseconds, and a few MiB.
 #[test]
 fn a_tiny_matrix_costs_a_fraction_of_a_plane() {
-    let cost = Geometry::new(256, 4096, 1).unwrap().cost();
+    let cost = Geometry::new(256, 4096, 1).unwrap().cost(Link::new(100).unwrap());
     assert_eq!(cost.matrix_bytes, 1 << 20);
-    assert_eq!(cost.server_ram_bytes, (1 << 20) + (5 << 20));
-    assert_eq!((cost.scan_micros, cost.hint_micros), (69, 343));
-    assert_eq!(cost.upload_bytes, 4096 * 3 + 106_496);
-    assert_eq!(cost.download_bytes, 14_848);
-    assert!(cost.lookup_micros() < 12_000);
+    // Tables of 2.25 MiB.
+    assert_eq!(cost.server_ram_bytes, (1 << 20) + (9 << 18));
+    assert_eq!((cost.scan_micros, cost.hint_micros), (69, 181));
+    assert!(cost.upload_bytes + cost.download_bytes < 50 << 10);
+    assert!(cost.lookup_micros() < 5_000);
 }
 
 #[test]
 fn people_are_told_what_was_chosen_and_why() {
-    let text = Geometry::new(1024, 16_384, 8).unwrap().explanation().to_string();
+    let text =
+        Geometry::new(1024, 16_384, 8).unwrap().explanation(Link::new(100).unwrap()).to_string();
     assert_eq!(
         text,
         "16384 buckets of 1024 bytes hold pages of up to 8 rows of one value.\n\
-         A lookup of one page sends 152.0 KiB (24 bits a bucket, and its keys) and receives 14.5 KiB.\n\
-         It takes about 16.1 ms: 13.6 on a link of 100 Mbit/s, 1.1 of one core to read 16.0 MiB, 1.4 for \
-         the hint (1/4 of a plane, as the buckets are short).\n\
-         One replica of all its shards takes 36.0 MiB of memory.\n\
-         With smaller buckets, of 512 bytes: 19.7 ms (52.0 KiB more to send and receive, 0.7 ms less to \
+         A lookup of one page sends 84.0 KiB (24 bits a bucket, and its keys) and receives 1.4 KiB (11 bits a byte).\n\
+         It takes about 8.8 ms: 7.0 on a link of 100 Mbit/s, 1.1 of one core to read 16.0 MiB, 0.7 for \
+         the hint's tables of 9.0 MiB.\n\
+         One replica of all its shards takes 25.0 MiB of memory.\n\
+         With smaller buckets, of 512 bytes: 12.7 ms (51.2 KiB more to send and receive, 0.4 ms less to \
          compute).\n\
-         With larger buckets, of 2048 bytes: 15.5 ms (24.0 KiB less to send and receive, 1.4 ms more to \
+         With larger buckets, of 2048 bytes: 7.7 ms (22.9 KiB less to send and receive, 0.7 ms more to \
          compute), if the pages fitted in."
     );
-    let largest = Geometry::new(16_384, 4096, 1).unwrap().explanation().to_string();
+    let largest =
+        Geometry::new(65_536, 4096, 1).unwrap().explanation(Link::new(100).unwrap()).to_string();
     assert!(
-        largest.starts_with("4096 buckets of 16384 bytes hold pages of one row of one value.\n")
+        largest.starts_with("4096 buckets of 65536 bytes hold pages of one row of one value.\n")
     );
-    assert!(largest.contains("(4 planes)") && !largest.contains("larger"));
+    assert!(!largest.contains("larger"));
     // Shards keep something to share: the alternative has 4 partitions too.
     let smallest = Geometry::new(256, 4096, 1).unwrap();
-    assert!(!smallest.explanation().to_string().contains("fitted"));
+    assert!(!smallest.explanation(Link::new(100).unwrap()).to_string().contains("fitted"));
 }
 
 #[test]
@@ -121,7 +142,7 @@ fn each_number_changes_the_identity() {
         shapes.iter().map(|(r, c, p)| Geometry::new(*r, *c, *p).unwrap().params_id()).collect();
     assert_eq!(ids.len(), shapes.len());
     let first = Geometry::new(4096, 1024, 1).unwrap().params_id();
-    assert_eq!(first.to_string(), "10c889ef53690f5c");
+    assert_eq!(first.to_string(), "aa2089e600cb5296");
 }
 
 proptest! {

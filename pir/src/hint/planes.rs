@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::geometry::{BUCKET_SIZES, Geometry};
-use crate::params::{PARTITION_BUCKETS, RING_DEGREE};
+use crate::params::{PARTITION_BUCKETS, PLANE_ROWS, RING_DEGREE};
 use crate::ring::Poly;
 
 /// Rows that a kernel is given together.
@@ -58,16 +58,14 @@ pub(super) trait Accumulate: Send + Sync {
 /// Per plane, the sums of each group of rows.
 pub(super) struct Planes<K: Rows> {
     kernel: K,
-    /// Rows of each plane.
-    rows: usize,
     planes: Vec<Vec<K::Sums>>,
 }
 
 impl<K: Rows> Planes<K> {
     pub(super) fn new(kernel: K, geometry: &Geometry) -> Self {
-        let rows = geometry.plane_rows();
-        let planes = (0..geometry.planes()).map(|_| kernel.zero(rows / ROWS)).collect();
-        Self { kernel, rows, planes }
+        let groups = |plane| geometry.plane_rows(plane) / ROWS;
+        let planes = (0..geometry.planes()).map(|plane| kernel.zero(groups(plane))).collect();
+        Self { kernel, planes }
     }
 }
 
@@ -76,8 +74,8 @@ where
     K::Sums: Sync,
 {
     fn add(&mut self, a: &Poly, bytes: &[u8]) {
-        let Self { kernel, rows, planes } = self;
-        let bytes = bytes.par_chunks(*rows * PARTITION_BUCKETS);
+        let Self { kernel, planes } = self;
+        let bytes = bytes.par_chunks(PLANE_ROWS * PARTITION_BUCKETS);
         let factor = kernel.factor(a);
         planes.par_iter_mut().zip(bytes).for_each(|(sums, bytes)| {
             let (rows, _) = bytes.as_chunks::<PARTITION_BUCKETS>();
@@ -91,10 +89,10 @@ where
     }
 
     fn finish(self: Box<Self>) -> Vec<Vec<u32>> {
-        let Self { kernel, rows, planes } = *self;
+        let Self { kernel, planes } = *self;
         // One plane after the other, so that each plane's sums are freed before the next is read.
         let read = |mut sums: Vec<K::Sums>| {
-            let mut plane = vec![0; rows * RING_DEGREE];
+            let mut plane = vec![0; sums.len() * ROWS * RING_DEGREE];
             let (rows, _) = plane.as_chunks_mut::<RING_DEGREE>();
             let (groups, _) = rows.as_chunks_mut::<ROWS>();
             groups.par_iter_mut().zip(&mut sums).for_each(|(rows, sums)| kernel.read(sums, rows));

@@ -10,11 +10,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::RowRef;
-use crate::geometry::{Bytes, Geometry, millis};
+use crate::geometry::{Bytes, Geometry, Link, millis};
 
 /// Limits on the bytes of a row that are tried. With the heads of bucket and page, at most 33 bytes, each fits
-/// a bucket of 8192, 4096, 2048, 1024, 512 or 256 bytes.
-const LIMITS: [u32; 6] = [8000, 4000, 2000, 900, 450, 200];
+/// a bucket of 32,768, 16,384, 12,288, 8192, 4096, 2048, 1024, 512 or 256 bytes.
+const LIMITS: [u32; 9] = [32_000, 16_000, 12_000, 8000, 4000, 2000, 900, 450, 200];
 /// Memory up to which no limit is tried: little is to be gained.
 const SMALL: u64 = 64 << 20;
 /// Memory of each index, as a multiple of the rows, up to which none is tried either. Small tables aside,
@@ -33,7 +33,7 @@ const HEAVY_TIMES: u64 = 64;
 pub struct TableCost {
     /// Bytes of all matrices.
     pub matrix_bytes: u64,
-    /// Memory of one replica of all shards: matrices, and planes of the hint as stored and as prepared.
+    /// Memory of one replica of all shards: matrices, and the tables of the hint.
     pub memory_bytes: u64,
     /// Estimated time of one lookup of one page in the slowest index, on one core.
     pub lookup_micros: u64,
@@ -86,10 +86,10 @@ pub enum Weight {
 }
 
 impl TableCost {
-    /// Adds up the indexes of a table.
-    pub fn of<'a>(geometries: impl IntoIterator<Item = &'a Geometry>) -> Self {
+    /// Adds up the indexes of a table, with a lookup over `link`.
+    pub fn of<'a>(geometries: impl IntoIterator<Item = &'a Geometry>, link: Link) -> Self {
         let none = Self { matrix_bytes: 0, memory_bytes: 0, lookup_micros: 0 };
-        geometries.into_iter().map(Geometry::cost).fold(none, |sum, cost| Self {
+        geometries.into_iter().map(|geometry| geometry.cost(link)).fold(none, |sum, cost| Self {
             matrix_bytes: sum.matrix_bytes + cost.matrix_bytes,
             memory_bytes: sum.memory_bytes + cost.server_ram_bytes,
             lookup_micros: sum.lookup_micros.max(cost.lookup_micros()),
@@ -171,7 +171,7 @@ pub(super) fn of(
             }
         }
     }
-    // A row has less than 16 KiB.
+    // A row has less than 64 KiB.
     let longest_bytes = u32::try_from(longest_bytes).unwrap_or(u32::MAX);
     Some(RowSizes { total_bytes, longest_row, longest_bytes, shorter })
 }

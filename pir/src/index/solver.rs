@@ -7,8 +7,8 @@
 //!
 //! **Aim.** The least estimated time of looking up a typical value: [`Cost::lookup_micros`] times
 //! the pages of the value, averaged over all values; of a value's rows the first 64 count, because
-//! queries have a LIMIT or want a count. That time weighs a byte to send or receive (80 ns on the link
-//! of [`LINK_BITS_PER_SECOND`]) against the servers' work: small buckets make a long query and a cheap
+//! queries have a LIMIT or want a count. That time weighs a byte to send or receive (160 ns on a [`Link`]
+//! of 50 Mbit/s) against the servers' work: small buckets make a long query and a cheap
 //! hint product, large ones the reverse.
 //!
 //! **Limits.** A matrix takes at most 16 MiB or 4 times the rows, whichever is more; only where no
@@ -19,13 +19,12 @@
 //! whole planes are, which the first limit leaves room for.
 //!
 //! [`Cost::lookup_micros`]: crate::geometry::Cost::lookup_micros
-//! [`LINK_BITS_PER_SECOND`]: crate::geometry::LINK_BITS_PER_SECOND
 
 use rayon::prelude::*;
 
 use super::groups::Groups;
 use super::{PlanError, RowRef};
-use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, SHARED_PARTITIONS};
+use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, Link, SHARED_PARTITIONS};
 use crate::layout::{HEADER_BYTES, Keys, MAX_ROW_BYTES, framed_row_bytes, page_bytes, reduce};
 use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
@@ -57,6 +56,7 @@ struct Cut {
 /// One R and one cut, before C is known.
 struct Candidate<'a> {
     cut: &'a Cut,
+    link: Link,
     bucket_bytes: u32,
     /// Fewest partitions that could do.
     partitions: u32,
@@ -96,22 +96,27 @@ pub(super) fn does_not_fit(groups: &Groups, rows: &[RowRef<'_>]) -> PlanError {
 }
 
 /// The cheapest geometry under this salt, if there is one.
-pub(super) fn geometry(groups: &Groups, keys: &Keys, rows: &[RowRef<'_>]) -> Option<Geometry> {
+pub(super) fn geometry(
+    groups: &Groups,
+    keys: &Keys,
+    rows: &[RowRef<'_>],
+    link: Link,
+) -> Option<Geometry> {
     let cuts = cuts(groups, keys, rows);
     // The first cut has the most pages; what they take is "the rows' bytes" of the limits.
     let bytes = cuts.first().map_or(0, |cut| cut.bytes);
     let fewest = if groups.row_count() >= SHARED_FROM_ROWS { SHARED_PARTITIONS } else { 1 };
     SIZE_LIMITS.iter().find_map(|(floor, times)| {
-        cheapest(&cuts, fewest, (*floor).max(bytes.saturating_mul(*times)))
+        cheapest(&cuts, link, fewest, (*floor).max(bytes.saturating_mul(*times)))
     })
 }
 
-fn cheapest(cuts: &[Cut], fewest: u32, most_bytes: u64) -> Option<Geometry> {
+fn cheapest(cuts: &[Cut], link: Link, fewest: u32, most_bytes: u64) -> Option<Geometry> {
     let mut candidates: Vec<_> = cuts
         .iter()
         .flat_map(|cut| BUCKET_SIZES.map(|bucket_bytes| (cut, bucket_bytes)))
         .filter(|(cut, bucket_bytes)| cut.largest <= capacity(*bucket_bytes as usize))
-        .filter_map(|(cut, bucket_bytes)| Candidate::new(cut, bucket_bytes, fewest))
+        .filter_map(|(cut, bucket_bytes)| Candidate::new(cut, link, bucket_bytes, fewest))
         .collect();
     candidates.sort_by(|a, b| a.micros.total_cmp(&b.micros));
     let mut best: Option<(f64, Geometry)> = None;
@@ -124,13 +129,13 @@ fn cheapest(cuts: &[Cut], fewest: u32, most_bytes: u64) -> Option<Geometry> {
 }
 
 impl<'a> Candidate<'a> {
-    fn new(cut: &'a Cut, bucket_bytes: u32, fewest: u32) -> Option<Self> {
+    fn new(cut: &'a Cut, link: Link, bucket_bytes: u32, fewest: u32) -> Option<Self> {
         let full = cut
             .bytes
             .div_ceil(capacity(bucket_bytes as usize))
             .div_ceil(u64::from(BUCKETS_PER_PARTITION));
         let partitions = u32::try_from(full).ok()?.max(fewest);
-        let mut candidate = Self { cut, bucket_bytes, partitions, micros: 0.0 };
+        let mut candidate = Self { cut, link, bucket_bytes, partitions, micros: 0.0 };
         candidate.micros = candidate.micros(&candidate.geometry(partitions)?);
         Some(candidate)
     }
@@ -141,7 +146,7 @@ impl<'a> Candidate<'a> {
     }
 
     fn micros(&self, geometry: &Geometry) -> f64 {
-        geometry.cost().lookup_micros() as f64 * self.cut.typical
+        geometry.cost(self.link).lookup_micros() as f64 * self.cut.typical
     }
 
     /// The smallest C tried that works, is cheaper than `below` and keeps the matrix in its limit.

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::groups::Groups;
 use super::sizes::{self, RowSizes, TableCost, TableFigures};
 use super::{IndexPlan, PlanError, RowRef, solver};
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, Link};
 use crate::layout::{Keys, Salt};
 use crate::table::{Role, Schema, Value, decode_row};
 
@@ -36,7 +36,7 @@ pub struct PlannedIndex {
     pub non_null_rows: u64,
 }
 
-/// Plans every index of a table. `rows` are in load order. Draws a salt, and another (up to eight)
+/// Plans every index of a table for clients on `link`. `rows` are in load order. Draws a salt, and another (up to eight)
 /// when an index fits no geometry under the one before.
 ///
 /// The salt must be drawn after the rows are known, and unpredictably: the noise bound for
@@ -47,12 +47,13 @@ pub struct PlannedIndex {
 pub fn plan_table<R: AsRef<[u8]> + Sync>(
     schema: &Schema,
     rows: &[R],
+    link: Link,
     next_salt: impl FnMut() -> Salt,
 ) -> Result<TablePlan, PlanError> {
     let columns = read_columns(schema, rows)?;
     let indexes = indexes(schema, &columns, rows)?;
-    let (salt, geometries) = solve(&indexes, next_salt)?;
-    let sizes = row_sizes(&indexes, &salt, &geometries);
+    let (salt, geometries) = solve(&indexes, link, next_salt)?;
+    let sizes = row_sizes(&indexes, &salt, &geometries, link);
     let indexes = indexes.into_par_iter().zip(geometries).map(|(index, geometry)| {
         let Index { column, rows, groups, non_null_rows } = index;
         let plan = IndexPlan::place(salt, column, geometry, groups, &rows);
@@ -69,13 +70,14 @@ pub fn plan_table<R: AsRef<[u8]> + Sync>(
 pub fn table_figures<R: AsRef<[u8]> + Sync>(
     schema: &Schema,
     rows: &[R],
+    link: Link,
     next_salt: impl FnMut() -> Salt,
 ) -> Result<Option<TableFigures>, PlanError> {
     let columns = read_columns(schema, rows)?;
     let indexes = indexes(schema, &columns, rows)?;
-    let (salt, geometries) = solve(&indexes, next_salt)?;
-    let sizes = row_sizes(&indexes, &salt, &geometries);
-    Ok(sizes.map(|sizes| TableFigures { cost: TableCost::of(&geometries), sizes }))
+    let (salt, geometries) = solve(&indexes, link, next_salt)?;
+    let sizes = row_sizes(&indexes, &salt, &geometries, link);
+    Ok(sizes.map(|sizes| TableFigures { cost: TableCost::of(&geometries, link), sizes }))
 }
 
 fn indexes<'a, R: AsRef<[u8]> + Sync>(
@@ -91,12 +93,13 @@ fn indexes<'a, R: AsRef<[u8]> + Sync>(
 /// A salt under which every index has a geometry, and these.
 fn solve(
     indexes: &[Index<'_>],
+    link: Link,
     mut next_salt: impl FnMut() -> Salt,
 ) -> Result<(Salt, Vec<Geometry>), PlanError> {
     let mut salt = next_salt();
     let mut drawn = 1;
     loop {
-        match geometries(indexes, &salt) {
+        match geometries(indexes, &salt, link) {
             Ok(geometries) => return Ok((salt, geometries)),
             Err(refusal) if drawn == SALTS => return Err(refusal),
             Err(_) => salt = next_salt(),
@@ -106,21 +109,26 @@ fn solve(
 }
 
 /// What the lengths of the rows cost, from the rows as one of the indexes has them: all have all.
-fn row_sizes(indexes: &[Index<'_>], salt: &Salt, geometries: &[Geometry]) -> Option<RowSizes> {
+fn row_sizes(
+    indexes: &[Index<'_>],
+    salt: &Salt,
+    geometries: &[Geometry],
+    link: Link,
+) -> Option<RowSizes> {
     let rows = &indexes.first()?.rows;
     let cost_within = |limit: usize| {
-        let geometry = |index: &Index<'_>| index.geometry_within(limit, salt);
+        let geometry = |index: &Index<'_>| index.geometry_within(limit, salt, link);
         let geometries: Option<Vec<_>> =
             indexes.par_iter().map(geometry).collect::<Vec<_>>().into_iter().collect();
-        geometries.map(|geometries| TableCost::of(&geometries))
+        geometries.map(|geometries| TableCost::of(&geometries, link))
     };
-    sizes::of(rows, indexes.len(), TableCost::of(geometries), cost_within)
+    sizes::of(rows, indexes.len(), TableCost::of(geometries, link), cost_within)
 }
 
 /// A geometry for every index under one salt, or the error of the first that has none.
-fn geometries(indexes: &[Index<'_>], salt: &Salt) -> Result<Vec<Geometry>, PlanError> {
+fn geometries(indexes: &[Index<'_>], salt: &Salt, link: Link) -> Result<Vec<Geometry>, PlanError> {
     let geometry = |index: &Index<'_>| {
-        solver::geometry(&index.groups, &Keys::new(salt, index.column), &index.rows)
+        solver::geometry(&index.groups, &Keys::new(salt, index.column), &index.rows, link)
             .ok_or_else(|| solver::does_not_fit(&index.groups, &index.rows))
     };
     indexes.par_iter().map(geometry).collect::<Vec<_>>().into_iter().collect()
@@ -158,11 +166,11 @@ impl<'a> Index<'a> {
     }
 
     /// The geometry if no row took more than `limit` bytes: longer ones are cut.
-    fn geometry_within(&self, limit: usize, salt: &Salt) -> Option<Geometry> {
+    fn geometry_within(&self, limit: usize, salt: &Salt, link: Link) -> Option<Geometry> {
         let cut =
             |row: &RowRef<'a>| RowRef { row: row.row.get(..limit).unwrap_or(row.row), ..*row };
         let rows: Vec<_> = self.rows.iter().map(cut).collect();
-        solver::geometry(&self.groups, &Keys::new(salt, self.column), &rows)
+        solver::geometry(&self.groups, &Keys::new(salt, self.column), &rows, link)
     }
 }
 

@@ -64,7 +64,7 @@ fn check_plan(plan: &IndexPlan, salt: Salt, column: u32, rows: &Rows) {
 #[test]
 fn reading_buckets_checks_its_bounds() {
     let rows: Rows = vec![(vec![1], vec![2, 3])];
-    let plan = IndexPlan::solve(salt(1), 0, &refs(&rows)).unwrap();
+    let plan = IndexPlan::solve(salt(1), 0, &refs(&rows), Link::default()).unwrap();
     let bytes = plan.partition(&refs(&rows), 0).unwrap();
     let all = read_buckets(plan.geometry(), &bytes, 0, 1024).unwrap();
     assert_eq!(read_buckets(plan.geometry(), &bytes, 7, 3).unwrap(), all[7..10]);
@@ -78,7 +78,7 @@ fn reading_buckets_checks_its_bounds() {
 #[test]
 fn a_partition_of_other_rows_is_an_error() {
     let rows: Rows = (0..3).map(|i| (vec![i], vec![i])).collect();
-    let plan = IndexPlan::solve(salt(1), 0, &refs(&rows)).unwrap();
+    let plan = IndexPlan::solve(salt(1), 0, &refs(&rows), Link::default()).unwrap();
     let fewer = PartitionError::Rows { planned: 3, found: 2 };
     assert_eq!(plan.partition(&refs(&rows)[..2], 0), Err(fewer));
     let partitions = plan.geometry().partitions();

@@ -1,242 +1,245 @@
 //! Offline: everything that the public halves decide, once per plane and epoch.
 //!
-//! Horner's rule over the G = 1024/(f·B) giant steps, from the last to the first, on the `a` halves alone:
+//! Horner's rule over the G = 512/f powers of the automorphism τ: X → X^3, from the last to the first, on the `a`
+//! halves alone:
 //!
 //! ```text
-//! acc ← KS(rot_B(acc)) + Σ_b diag'_{g,b} ⊙ a_b        diag'_{g,b}: diagonal Bg + b rotated right by Bg
+//! acc ← round(τ(acc)/2^25)·a_key + Σ_b τ^−i(α_{i,b})·a_b
 //! ```
 //!
-//! The key switch KS multiplies its digit x (the whole residue modulo q, lifted to numbers of least
-//! magnitude modulo qP) with the key and divides by P with rounding. Rotations are automorphisms, which
-//! commute with all of it, so with A_g = rot_{Bg}(acc after step g) nothing but constants is rotated:
+//! The first term switches the key from τ(k) back to k: its digit is the accumulator without its low 25 bits.
+//! Automorphisms commute with all of it, so with A_i = τ^i(acc after step i) nothing but constants is rotated:
 //!
 //! ```text
-//! A_G = 0,   A_g = ⌊A_{g+1}·rot_{Bg}(a_key)/P⌉ + Σ_b diag_{Bg+b} ⊙ rot_{Bg}(a_b)
-//! D_g = A_{g+1} modulo all four primes,   E_{g,b} = P·diag_{Bg+b} modulo q's,   a = A_0
+//! A_G = 0,   D_i = round(A_{i+1}/2^25),   A_i = D_i·τ^i(a_key) + Σ_b α_{i,b}·τ^i(a_b),   a = A_0
 //! ```
 //!
-//! Rotating numbers of least magnitude permutes them and flips signs; the moduli are odd, so lifting
-//! and rounding have no ties that a sign could decide. Everything is exact integer arithmetic: all machines
-//! make the same tables and the same public part, whatever their instructions and threads.
+//! An automorphism permutes coefficients and flips signs. So τ(round(x)) = round(τ(x)) only where the digit of a
+//! coefficient's negative is the negative of its digit: numbers of least magnitude, halves away from zero. One digit that
+//! differed between tables and public part would destroy 2048 rows, and ties do occur: a ring has 2^20 digits, each of
+//! them a tie with probability 2^-25. Everything is exact integer arithmetic: all machines make the same tables and the
+//! same public part, whatever their instructions and threads.
 
 use rayon::prelude::*;
 
-use super::diagonals;
-use super::modulus::{Factor, Factors, Modulus};
-use super::params::{ANSWER_BITS, N, Variant};
-use super::rings::{self, Q, Q_BASIS, SPECIAL, SPECIAL_BASIS};
-use super::table::{BLOCKS, LANES, LINE, PlaneTables, PublicPart, width};
+use super::diagonals::{Diagonal, Diagonals};
+use super::modulus::{Factors, Modulus};
+use super::params::{DROPPED_BITS, ENCRYPTIONS, Fold, N, PUBLIC_BITS, rings_of};
+use super::rings::{self, BASIS, Q};
+use super::table::{BLOCKS, LANES, LINE, PlaneTables, PublicPart, RingTables, WIDTH, WORD};
 use super::{InlineError, Poly, PublicElements, scale};
-use crate::geometry::Fold;
-use crate::hint::PLANE_WORDS;
+use crate::params::RING_DEGREE;
 use crate::scan::pages::Pages;
 use crate::vector::{Vectorised, vectorise};
 
-/// Diagonals that are encoded, and steps' digits that are kept, before they are written to the tables:
-/// all that the most folded plane has.
-const BATCH: usize = 64;
+/// Steps whose diagonals are encoded, and whose digits are kept, before they are written to the tables and the pool's
+/// other work may go on: a few milliseconds.
+const BATCH: usize = 16;
 const _: () = {
-    // Powers of two all of them, so that the others are whole batches too.
     let [.., smallest] = Fold::ALL;
-    assert!(smallest.diagonals().is_multiple_of(BATCH));
+    assert!(smallest.steps().is_multiple_of(BATCH));
 };
 /// Blocks that a task writes side by side.
 const WRITTEN_BLOCKS: usize = 8;
 
+/// A polynomial modulo both primes of q.
+type Residues = [Box<Poly>; 2];
+/// A step's diagonals, in slots.
+type Encoded = [Residues; ENCRYPTIONS];
+
 /// The public elements of an index's epoch, ready for the chains of its planes.
 pub struct Chain {
-    variant: Variant,
-    /// Of the key, modulo q's primes, then P's.
-    key: [Factors; 4],
-    /// `[b]`, modulo q's primes.
-    encryptions: Vec<[Factors; 2]>,
+    key: [Factors; 2],
+    encryptions: [[Factors; 2]; ENCRYPTIONS],
 }
 
 impl Chain {
-    /// Prepares the elements (1 MiB of factors).
+    /// Prepares the elements (192 KiB of factors).
     pub fn new(elements: &PublicElements) -> Self {
-        let [q0, q1, p0, p1] = rings::all().map(|ntt| ntt.modulus);
-        let [k0, k1, k2, k3] = &elements.key;
-        let pair = |[x, y]: &[Box<Poly>; 2]| [Factors::new(q0, x), Factors::new(q1, y)];
+        let [q0, q1] = Q.each_ref().map(|ntt| ntt.modulus);
+        let factors = |[x, y]: &Residues| [Factors::new(q0, x), Factors::new(q1, y)];
         Self {
-            variant: elements.variant,
-            key: [
-                Factors::new(q0, k0),
-                Factors::new(q1, k1),
-                Factors::new(p0, k2),
-                Factors::new(p1, k3),
-            ],
-            encryptions: elements.encryptions.iter().map(pair).collect(),
+            key: factors(&elements.key),
+            encryptions: elements.encryptions.each_ref().map(factors),
         }
     }
 
-    /// Makes one plane's tables from its words of the hint, 1024 a row, row by row. Their number says how
-    /// the plane is folded: 4096 rows, or 2048, 1024, 512 or 256.
+    /// Makes one plane's tables from its words of the hint, 1024 a row, row by row: 4096 rows, which are two
+    /// rings, or 2048, 1024, 512 or 256.
     ///
-    /// Runs on the current rayon pool: the chain itself is one thread's work, the encoding of the
-    /// diagonals and the writing of the tables are everyone's.
+    /// Runs on the current rayon pool: the chain of a ring is one thread's work, the diagonals and the writing
+    /// of the tables are everyone's. Every few milliseconds the pool's other work, such as a query, goes first.
     ///
     /// # Errors
-    /// A plane of another size.
+    /// A plane of another size, or no memory for its tables.
     pub fn tables(&self, plane: &[u32]) -> Result<PlaneTables, InlineError> {
-        self.run(plane).map(|(tables, _)| tables)
+        let rows = plane.len() / RING_DEGREE;
+        let (count, fold) = rings_of(rows)
+            .filter(|_| plane.len().is_multiple_of(RING_DEGREE))
+            .ok_or(InlineError::rows(rows))?;
+        let rings = plane.par_chunks_exact(plane.len() / count).map(|words| self.ring(words, fold));
+        let rings = rings.collect::<Result<Vec<_>, _>>()?;
+        let (rings, sums): (_, Vec<Residues>) = rings.into_iter().unzip();
+        let public = PublicPart(sums.iter().map(public_part).collect());
+        Ok(PlaneTables { rings, public })
     }
 
-    /// The tables, and A_0 exactly, in slots.
-    pub(super) fn run(&self, plane: &[u32]) -> Result<(PlaneTables, [Box<Poly>; 2]), InlineError> {
-        let fold = Fold::of_words(plane.len()).ok_or(InlineError::Size {
-            what: "words of a plane",
-            expected: PLANE_WORDS,
-            found: plane.len(),
-        })?;
-        let (giant, baby) = (self.variant.giant_steps(fold), self.variant.baby_steps());
-        let mut tables = Vec::with_capacity(4);
-        for prime in 0..4 {
-            let bytes = giant * width(self.variant, prime) * N / LANES * LINE;
+    /// The tables of one ring, and A_0 exactly, in slots.
+    pub(super) fn ring(
+        &self,
+        plane: &[u32],
+        fold: Fold,
+    ) -> Result<(RingTables, Residues), InlineError> {
+        let bytes = fold.table_bytes() / 2;
+        let table = || {
             let refused = InlineError::Size { what: "memory", expected: bytes, found: 0 };
-            tables.push(Pages::zeroed(bytes).ok_or(refused)?);
-        }
-        let steps = BATCH / baby;
+            Pages::zeroed(bytes).ok_or(refused)
+        };
+        let mut tables = [table()?, table()?];
+        let diagonals = Diagonals::new(plane, fold);
         let mut sums = [rings::zero(), rings::zero()];
-        let mut encoded = diagonals::encode(plane, fold, (giant - steps) * baby, BATCH);
-        for first in (0..giant).step_by(steps).rev() {
-            let encode_next = || match first.checked_sub(steps) {
-                Some(next) => diagonals::encode(plane, fold, next * baby, BATCH),
+        let mut encoded = encode(&diagonals, fold.steps() - BATCH);
+        for first in (0..fold.steps()).step_by(BATCH).rev() {
+            let encode_next = || match first.checked_sub(BATCH) {
+                Some(next) => encode(&diagonals, next),
                 None => Vec::new(),
             };
             let (digits, next) =
-                rayon::join(|| self.giant_steps(first, &encoded, &mut sums), encode_next);
+                rayon::join(|| self.steps(first, &encoded, &mut sums), encode_next);
             for (prime, table) in tables.iter_mut().enumerate() {
-                write(self.variant, prime, table, first, &digits, &encoded);
+                write(prime, table, first, &digits, &encoded);
             }
             encoded = next;
+            rayon::yield_now();
         }
-        let public = PublicPart(public_part(&sums));
-        // Four were pushed.
-        let tables = tables.try_into().map_err(|tables: Vec<Pages>| InlineError::Size {
-            what: "tables",
-            expected: 4,
-            found: tables.len(),
-        })?;
-        Ok((PlaneTables { variant: self.variant, fold, tables, public }, sums))
+        Ok((RingTables { fold, tables }, sums))
     }
 
-    /// Steps `first..` of a batch, from the last down: from A_{g+1} to A_g, and the digits D_g in the
-    /// order of g.
-    fn giant_steps(
-        &self,
-        first: usize,
-        diagonals: &[[Box<Poly>; 2]],
-        sums: &mut [Box<Poly>; 2],
-    ) -> Vec<[Box<Poly>; 4]> {
-        let baby = self.variant.baby_steps();
-        let mut digits = Vec::with_capacity(diagonals.len() / baby);
-        for (step, diagonals) in diagonals.chunks_exact(baby).enumerate().rev() {
-            digits.push(self.giant_step((first + step) * baby, diagonals, sums));
-        }
+    /// Steps `first..` of a batch, from the last down: from A_{i+1} to A_i, and the digits D_i in the
+    /// order of i.
+    fn steps(&self, first: usize, diagonals: &[Encoded], sums: &mut Residues) -> Vec<Residues> {
+        let steps = diagonals.iter().enumerate().rev();
+        let mut digits: Vec<_> =
+            steps.map(|(step, diagonals)| self.step(first + step, diagonals, sums)).collect();
         digits.reverse();
         digits
     }
 
-    fn giant_step(
-        &self,
-        rotation: usize,
-        diagonals: &[[Box<Poly>; 2]],
-        sums: &mut [Box<Poly>; 2],
-    ) -> [Box<Poly>; 4] {
-        let ([q0, q1], [p0, p1]) = (&*Q, &*SPECIAL);
-        let [key_q0, key_q1, key_p0, key_p1] = &self.key;
-        // The digit modulo P's primes.
-        let [mut x0, mut x1] = sums.clone();
-        q0.inverse(&mut x0);
-        q1.inverse(&mut x1);
-        let (mut y0, mut y1) = (rings::zero(), rings::zero());
-        Q_BASIS.lift([&x0, &x1], [p0.modulus, p1.modulus], [&mut y0, &mut y1]);
-        p0.forward(&mut y0);
-        p1.forward(&mut y1);
-        // What the division by P must take off.
-        let (mut low0, mut low1) = (rings::zero(), rings::zero());
-        key_p0.times(&y0, rotation, &mut low0);
-        key_p1.times(&y1, rotation, &mut low1);
-        p0.inverse(&mut low0);
-        p1.inverse(&mut low1);
-        SPECIAL_BASIS.lift([&low0, &low1], [q0.modulus, q1.modulus], [&mut x0, &mut x1]);
-        q0.forward(&mut x0);
-        q1.forward(&mut x1);
-        let [sum0, sum1] = sums;
-        let digit = [sum0.clone(), sum1.clone(), y0, y1];
-        key_q0.times(&digit[0], rotation, sum0);
-        key_q1.times(&digit[1], rotation, sum1);
-        divide_by_special(q0.modulus, sum0, &x0);
-        divide_by_special(q1.modulus, sum1, &x1);
-        for ([d0, d1], [a0, a1]) in diagonals.iter().zip(&self.encryptions) {
-            a0.times_add(d0, rotation, sum0);
-            a1.times_add(d1, rotation, sum1);
+    fn step(&self, rotation: usize, diagonals: &Encoded, sums: &mut Residues) -> Residues {
+        let mut digits = sums.clone();
+        for (ntt, x) in Q.iter().zip(&mut digits) {
+            ntt.inverse(x);
         }
-        digit
+        vectorise(Digits(&mut digits));
+        for (ntt, x) in Q.iter().zip(&mut digits) {
+            ntt.forward(x);
+        }
+        for (prime, sum) in sums.iter_mut().enumerate() {
+            let keys = self.key.get(prime).zip(digits.get(prime));
+            if let Some((key, digit)) = keys {
+                key.times(digit, rotation, sum);
+            }
+            for (element, diagonal) in self.encryptions.iter().zip(diagonals) {
+                if let Some((element, diagonal)) = element.get(prime).zip(diagonal.get(prime)) {
+                    element.times_add(diagonal, rotation, sum);
+                }
+            }
+        }
+        digits
     }
 }
 
 impl std::fmt::Debug for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chain").field("variant", &self.variant).finish_non_exhaustive()
+        f.debug_struct("Chain").finish_non_exhaustive()
     }
 }
 
-/// `values ← (values − low)/P` modulo one of q's primes, where low ≡ values modulo P.
-pub(super) fn divide_by_special(modulus: Modulus, values: &mut Poly, low: &Poly) {
-    let inverse = modulus.factor(modulus.inverse(modulus.reduce(SPECIAL_BASIS.product)));
-    vectorise(Divide { modulus, inverse, values, low });
+/// The diagonals of a batch of steps, `first..`, in slots modulo q's primes. Runs on the current rayon pool.
+fn encode(diagonals: &Diagonals, first: usize) -> Vec<Encoded> {
+    let one = |diagonal: &Diagonal| {
+        Q.each_ref().map(|ntt| {
+            let mut slots = rings::zero();
+            vectorise(Reduce { modulus: ntt.modulus, from: diagonal, to: &mut slots });
+            ntt.forward(&mut slots);
+            slots
+        })
+    };
+    let steps = (first..first + BATCH).into_par_iter();
+    steps.map(|step| diagonals.step(step).map(|diagonal| one(&diagonal))).collect()
 }
 
-struct Divide<'a> {
+/// Coefficients of a diagonal modulo a prime.
+struct Reduce<'a> {
     modulus: Modulus,
-    inverse: Factor,
-    values: &'a mut Poly,
-    low: &'a Poly,
+    from: &'a Diagonal,
+    to: &'a mut Poly,
 }
 
-impl Vectorised for Divide<'_> {
+impl Vectorised for Reduce<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Self { modulus, inverse, values, low } = self;
-        for (value, low) in values.iter_mut().zip(low) {
-            *value = inverse.times(modulus.subtract(*value, *low), modulus);
+        let Self { modulus, from, to } = self;
+        // At least 2^26, so that no sum is negative.
+        let raise = u64::from(modulus.value) << 3;
+        for (out, x) in to.iter_mut().zip(from) {
+            *out = modulus.reduce(raise.wrapping_add_signed(i64::from(*x)));
         }
     }
 }
 
-/// Writes a batch of giant steps, `first..`, into the table of one prime.
+/// Coefficients modulo q's primes to their digits, round(a/2^25), modulo the same.
+struct Digits<'a>(&'a mut Residues);
+
+impl Vectorised for Digits<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let [x, y] = self.0;
+        let [first, second] = Q.each_ref().map(|ntt| ntt.modulus);
+        for (x, y) in x.iter_mut().zip(y.iter_mut()) {
+            let digit = digit(BASIS.compose_centred(*x, *y));
+            // |digit| <= 2^22, below either prime.
+            (*x, *y) = (first.signed(digit), second.signed(digit));
+        }
+    }
+}
+
+/// `value/2^25`, to the nearest, halves away from zero; |value| < 2^47.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "23 bits")]
+fn digit(value: i64) -> i32 {
+    // −1 for negative numbers: half a step less one, so that the floor of a half goes down.
+    let sign = value >> 63;
+    ((value + (1 << (DROPPED_BITS - 1)) + sign) >> DROPPED_BITS) as i32
+}
+
+/// Writes a batch of steps, `first..`, into the table of one prime.
 fn write(
-    variant: Variant,
     prime: usize,
     table: &mut Pages,
     first: usize,
-    digits: &[[Box<Poly>; 4]],
-    diagonals: &[[Box<Poly>; 2]],
+    digits: &[Residues],
+    diagonals: &[Encoded],
 ) {
-    let Some(modulus) = rings::all().get(prime).map(|ntt| ntt.modulus) else { return };
-    let special = modulus.factor(modulus.reduce(SPECIAL_BASIS.product));
-    let one = modulus.factor(1);
-    let (width, baby) = (width(variant, prime), variant.baby_steps());
     let block_bytes = table.len() / BLOCKS;
-    let steps = digits.iter().zip(diagonals.chunks_exact(baby)).flat_map(|(digit, diagonals)| {
-        let digit = digit.get(prime).into_iter().map(|poly| (poly, one));
-        let diagonals = diagonals.iter().filter_map(|residues| residues.get(prime));
-        digit.chain(diagonals.map(|poly| (poly, special)))
+    let steps = digits.iter().zip(diagonals).flat_map(|(digit, diagonals)| {
+        let polys = [digit].into_iter().chain(diagonals);
+        polys.filter_map(|residues| residues.get(prime))
     });
-    let lines: Vec<(&Box<Poly>, Factor)> = steps.collect();
+    let lines: Vec<&Box<Poly>> = steps.collect();
     table.par_chunks_exact_mut(WRITTEN_BLOCKS * block_bytes).enumerate().for_each(
         |(group, blocks)| {
             // A polynomial's neighbouring blocks one after the other: memory is read in runs.
-            for (line, (poly, factor)) in (first * width..).zip(&lines) {
+            for (line, poly) in (first * WIDTH..).zip(&lines) {
                 let words = poly.as_chunks().0.chunks_exact(WRITTEN_BLOCKS).nth(group);
                 let blocks = blocks.chunks_exact_mut(block_bytes).zip(words.unwrap_or_default());
                 for (block, words) in blocks {
                     if let Some(line) = block.as_chunks_mut().0.get_mut(line) {
-                        put(line, *words, *factor, modulus);
+                        put(line, words);
                     }
                 }
             }
@@ -244,22 +247,112 @@ fn write(
     );
 }
 
-/// A line of words times a factor.
-fn put(line: &mut [u8; LINE], words: [u32; LANES], factor: Factor, modulus: Modulus) {
-    for (bytes, word) in line.as_chunks_mut().0.iter_mut().zip(words) {
-        *bytes = factor.times(word, modulus).to_le_bytes();
+/// A line of words.
+fn put(line: &mut [u8; LINE], words: &[u32; LANES]) {
+    for (bytes, word) in line.as_chunks_mut::<WORD>().0.iter_mut().zip(words) {
+        let [low, middle, high, _] = word.to_le_bytes();
+        *bytes = [low, middle, high];
     }
 }
 
-/// `round(2^29·(−a)/q)`: what an answer needs beside its b half, −b rounded likewise.
-fn public_part(sums: &[Box<Poly>; 2]) -> Box<Poly> {
-    let [q0, q1] = &*Q;
+/// `round(2^18·a/q)` modulo 2^18.
+fn public_part(sums: &Residues) -> Box<Poly> {
     let [mut x, mut y] = sums.clone();
+    let [q0, q1] = &*Q;
     q0.inverse(&mut x);
     q1.inverse(&mut y);
     for (x, y) in x.iter_mut().zip(y.iter()) {
-        let scaled = scale::<ANSWER_BITS>(Q_BASIS.compose(*x, *y));
-        *x = scaled.wrapping_neg() & ((1 << ANSWER_BITS) - 1);
+        *x = scale::<PUBLIC_BITS>(BASIS.compose(*x, *y)) & ((1 << PUBLIC_BITS) - 1);
     }
     x
+}
+
+const _: () = assert!(N.is_multiple_of(LANES * WRITTEN_BLOCKS));
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::seed::tests::seed;
+
+    /// A job of the pool, such as a query: it counts its turns and asks for the next.
+    fn take_turns(pool: &Arc<rayon::ThreadPool>, turns: &Arc<AtomicUsize>) {
+        let (again, count) = (Arc::clone(pool), Arc::clone(turns));
+        pool.spawn(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            if Arc::strong_count(&count) > 1 {
+                take_turns(&again, &count);
+            }
+        });
+    }
+
+    /// On one thread: without yielding nothing else would run before the tables are there.
+    #[test]
+    fn other_work_of_the_pool_takes_turns_with_the_chain() {
+        let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
+        let chain = Chain::new(&PublicElements::new(&seed(11, 3)));
+        let turns = Arc::new(AtomicUsize::new(0));
+        let during = pool.install(|| {
+            take_turns(&pool, &turns);
+            let plane = vec![77; Fold::NONE.rows() * RING_DEGREE];
+            chain.tables(&plane).unwrap();
+            turns.load(Ordering::Relaxed)
+        });
+        // Each batch of steps, and parts of the diagonals.
+        assert!(during > Fold::NONE.steps() / BATCH, "{during} turns");
+    }
+
+    /// An automorphism moves and negates coefficients: so it does with the digits, ties included.
+    #[test]
+    fn digits_of_a_rotated_polynomial_are_the_rotated_digits() {
+        let half = 1i64 << (DROPPED_BITS - 1);
+        let number = |i: i64| match i % 3 {
+            // Ties of both signs and of odd and even digits, and their neighbours.
+            0 => (i - 1024) * 2 * half + half,
+            1 => (1024 - i) * 2 * half - half + i % 2,
+            _ => i * 123_456_789_123 % (1 << 46),
+        };
+        let numbers: Vec<i64> = (0..N as i64).map(number).collect();
+        let moduli = Q.each_ref().map(|ntt| ntt.modulus);
+        let residues = |numbers: &[i64]| {
+            moduli.map(|modulus| {
+                let residue = |x: &i64| x.rem_euclid(modulus.value.into()) as u32;
+                Box::new(std::array::from_fn(|i| residue(&numbers[i])))
+            })
+        };
+        let rotated = |numbers: &[i64]| {
+            let mut out = vec![0; N];
+            for (i, x) in numbers.iter().enumerate() {
+                let exponent = 3 * i % (2 * N);
+                out[exponent % N] = if exponent < N { *x } else { -x };
+            }
+            out
+        };
+        let digits = |numbers: &[i64]| {
+            let mut digits: Residues = residues(numbers);
+            vectorise(Digits(&mut digits));
+            let [x, y] = digits;
+            x.iter().zip(y.iter()).map(|(x, y)| BASIS.compose_centred(*x, *y)).collect::<Vec<_>>()
+        };
+        assert_eq!(digits(&rotated(&numbers)), rotated(&digits(&numbers)));
+        let ties = numbers.iter().filter(|x| **x & (2 * half - 1) == half);
+        assert!(ties.count() > 600);
+    }
+
+    /// By division, and the same for a number and its negative.
+    #[test]
+    fn digits_are_the_nearest_and_halves_go_away_from_zero() {
+        let step = 1i64 << DROPPED_BITS;
+        let top = BASIS.product.cast_signed() / 2;
+        let near = |x: i64| (x - 2..=x + 2).collect::<Vec<_>>();
+        let halves = (-9..=9).flat_map(|k| near(k * step / 2));
+        let ends = [top - 1, top, -top, 1 - top];
+        for value in halves.chain(ends) {
+            let magnitude = (value.abs() + step / 2) / step;
+            assert_eq!(i64::from(digit(value)), magnitude * value.signum(), "{value}");
+            assert_eq!(digit(-value), -digit(value));
+        }
+    }
 }

@@ -1,151 +1,238 @@
-//! A plane of the hint as diagonals, encoded modulo q.
+//! A plane of the hint as diagonals: what each automorphism of the scan's secret is multiplied with.
+//!
+//! With Y = X², the scan's secret is s(Y) = Σ s_i·Y^i, i < 1024, and h_i = Σ_r H[r][i]·X^e(r), e(r) the row's
+//! coefficient ([`Fold::coefficient_of`]). For the odd g = ±3^i mod 2048, i < G = 512/f, the sum over τ_g: X → X^g
+//!
+//! ```text
+//! Σ_g α_g·τ_g(s),   α_g = f/1024·Σ_i h_i·Y^(−g·i)
+//! ```
+//!
+//! has (H·s)[r] at X^e(r): the terms h_i·s_j·Y^(g(j−i)) add up to 0 where f divides j − i ≠ 0, since those g are
+//! all odd residues modulo 2048/f once each, and to exponents of Y off the multiples of f, where no row is,
+//! otherwise.
+//!
+//! **Arithmetic.** 1024/f·α_g is an integer polynomial, needed modulo 2^42/f. H is read as **signed** words, which makes α
+//! 2^5 smaller than a uniform number. All α_g at once are a discrete Fourier transform of length 1024 whose roots are
+//! powers of Y, so that its factors are shifts and it needs additions of 64-bit words only. Its T = 27 upper bits
+//! are kept, rounded, as a number from −2^26 to 2^26 − 1: α·2^27/2^32.
 
 use rayon::prelude::*;
 
-use super::modulus::Modulus;
-use super::rings::{self, PLAINTEXT, Q};
-use super::{N, Poly};
-use crate::codec::switch_modulus;
-use crate::geometry::Fold;
+use super::N;
+use super::params::{DIAGONAL_BITS, ENCRYPTIONS, Fold};
 use crate::params::RING_DEGREE;
 use crate::vector::{Vectorised, vectorise};
 
-/// Diagonals that are gathered together: their entries in a row of the hint are neighbours.
-const GROUP: usize = 16;
-/// Rows that are turned at a time.
-const TILE: usize = 16;
+/// Coefficients of a polynomial in Y.
+const LENGTH: usize = N / 2;
+const _: () = assert!(LENGTH == RING_DEGREE);
+/// Columns that are read before the pool's other work may go on.
+const COLUMNS: usize = 128;
+/// Layers of the transform over the 1024 columns.
+const LAYERS: u32 = RING_DEGREE.trailing_zeros();
 
-/// Diagonals `first..first + count` (a multiple of 16 each) in NTT form modulo q's primes.
-///
-/// Diagonal k of `H' = round(H·t/2^32)` has `H'[r][(j + k) mod 1024]` in slot j, where r is the slot's row
-/// ([`Fold::row_of`]). Runs on the current rayon pool. `plane` has the fold's rows of 1024 words.
-pub(super) fn encode(plane: &[u32], fold: Fold, first: usize, count: usize) -> Vec<[Box<Poly>; 2]> {
-    let group = |group: usize| {
-        let mut slots: Vec<Box<Poly>> = (0..GROUP).map(|_| rings::zero()).collect();
-        gather(plane, fold, first + group * GROUP, &mut slots);
-        slots
+/// A polynomial in Y modulo Y^1024 + 1, its coefficients modulo 2^64.
+type Line = [u64; LENGTH];
+
+/// A diagonal, coefficient by coefficient.
+pub(super) type Diagonal = [i32; N];
+
+/// The diagonals of a ring's rows.
+pub(super) struct Diagonals {
+    fold: Fold,
+    /// Even and odd coefficients of 1024/f·α_g, where line m belongs to g = 2m + 1.
+    halves: [Vec<Line>; 2],
+    /// 3^i, in the order of i.
+    powers: Vec<usize>,
+}
+
+impl Diagonals {
+    /// Computes them from the fold's rows, of 1024 words each. Runs on the current rayon pool, and lets its other
+    /// work go on every few milliseconds.
+    pub(super) fn new(plane: &[u32], fold: Fold) -> Self {
+        let half = |parity| transform(columns(plane, fold, parity));
+        let halves = rayon::join(|| half(0), || half(1)).into();
+        let powers = std::iter::successors(Some(1), |g| Some(g * 3 % N));
+        Self { fold, halves, powers: powers.take(fold.steps()).collect() }
+    }
+
+    /// Step i's: that of g = 3^i, and that of g = −3^i.
+    pub(super) fn step(&self, i: usize) -> [Box<Diagonal>; ENCRYPTIONS] {
+        let power = self.powers.get(i).copied().unwrap_or(1);
+        [self.diagonal(power), self.diagonal(N - power)]
+    }
+
+    fn diagonal(&self, power: usize) -> Box<Diagonal> {
+        let [even, odd] = self.halves.each_ref().map(|half| half.get(power / 2));
+        let mut out = Box::new([0; N]);
+        let lines = even.into_iter().flatten().zip(odd.into_iter().flatten());
+        for ([x, y], (even, odd)) in out.as_chunks_mut().0.iter_mut().zip(lines) {
+            (*x, *y) = (rounded(*even, self.fold), rounded(*odd, self.fold));
+        }
+        out
+    }
+}
+
+/// The upper bits of a coefficient modulo 2^42/f.
+#[expect(clippy::cast_possible_truncation, reason = "27 bits are meant")]
+fn rounded(value: u64, fold: Fold) -> i32 {
+    const UNUSED: u32 = u32::BITS - DIAGONAL_BITS;
+    let dropped = u32::BITS + LAYERS - fold.factor().trailing_zeros() - DIAGONAL_BITS;
+    let kept = value.wrapping_add(1 << (dropped - 1)) >> dropped;
+    ((kept as u32) << UNUSED).cast_signed() >> UNUSED
+}
+
+/// h_i·Y^−i of the rows of one parity, i in bit-reversed order.
+fn columns(plane: &[u32], fold: Fold, parity: usize) -> Vec<Line> {
+    let rows = || plane.chunks_exact(RING_DEGREE).skip(parity).step_by(2);
+    let column = |place: usize| {
+        let column = place.reverse_bits() >> (usize::BITS - LAYERS);
+        let mut line = [0; LENGTH];
+        for (exponent, row) in (0..).step_by(fold.factor()).zip(rows()) {
+            let word = row.get(column).map_or(0, |word| i64::from(word.cast_signed()));
+            // Times Y^−i: below 0 it comes round with the other sign.
+            let (at, word) = match usize::checked_sub(exponent, column) {
+                Some(at) => (at, word),
+                None => (LENGTH + exponent - column, -word),
+            };
+            if let Some(out) = line.get_mut(at) {
+                *out = word.cast_unsigned();
+            }
+        }
+        line
     };
-    let slots = (0..count / GROUP).into_par_iter().flat_map(group);
-    slots
-        .map(|mut slots| {
-            PLAINTEXT.inverse(&mut slots);
-            let [q0, q1] = &*Q;
-            let mut second = rings::zero();
-            vectorise(Lift { from: &mut slots, second: &mut second, to: [q0.modulus, q1.modulus] });
-            q0.forward(&mut slots);
-            q1.forward(&mut second);
-            [slots, second]
-        })
-        .collect()
-}
-
-/// Entries of 16 diagonals, row by row of the hint, turned to slots of each. Neighbouring slots of a tile
-/// have neighbouring rows, since D is a multiple of 16 in any fold.
-fn gather(plane: &[u32], fold: Fold, first: usize, slots: &mut [Box<Poly>]) {
-    for number in 0..N / TILE {
-        let rows = plane.get(fold.row_of(number * TILE) * RING_DEGREE..).unwrap_or_default();
-        let mut tile = [[0; GROUP]; TILE];
-        let start = number * TILE + first;
-        for ((row, start), entries) in rows.chunks_exact(RING_DEGREE).zip(start..).zip(&mut tile) {
-            let (head, tail) = row.split_at(start % RING_DEGREE);
-            match tail.first_chunk() {
-                Some(words) => *entries = *words,
-                None => {
-                    for (entry, word) in entries.iter_mut().zip(tail.iter().chain(head)) {
-                        *entry = *word;
-                    }
-                }
-            }
-        }
-        let turned = vectorise(Turn { tile: &tile });
-        for (slots, line) in slots.iter_mut().zip(turned) {
-            if let Some(slots) = slots.as_chunks_mut().0.get_mut(number) {
-                *slots = line;
-            }
-        }
+    let mut lines = Vec::with_capacity(RING_DEGREE);
+    for first in (0..RING_DEGREE).step_by(COLUMNS) {
+        lines.par_extend((first..first + COLUMNS).into_par_iter().map(column));
+        rayon::yield_now();
     }
+    lines
 }
 
-/// A tile of entries, switched to modulus t and transposed.
-struct Turn<'a> {
-    tile: &'a [[u32; GROUP]; TILE],
-}
-
-impl Vectorised for Turn<'_> {
-    type Output = [[u32; TILE]; GROUP];
-
-    #[inline(always)]
-    #[expect(clippy::indexing_slicing, reason = "indices run over array lengths")]
-    fn run(self) -> Self::Output {
-        let switched = self.tile.map(|row| row.map(switch_modulus));
-        let mut turned = [[0; TILE]; GROUP];
-        for (diagonal, line) in turned.iter_mut().enumerate() {
-            for (row, slot) in line.iter_mut().enumerate() {
-                *slot = switched[row][diagonal];
-            }
-        }
-        turned
+/// `out[m] = Σ_i in[i]·Y^(−2·i·m)`, with the inputs in bit-reversed order: Cooley and Tukey's layers.
+fn transform(mut lines: Vec<Line>) -> Vec<Line> {
+    for layer in 0..LAYERS {
+        let half = 1 << layer;
+        lines.par_chunks_exact_mut(2 * half).for_each(|block| {
+            let (low, high) = block.split_at_mut(half);
+            low.par_iter_mut().zip(high).enumerate().for_each(|(j, (x, y))| {
+                // The root of order 2·half is Y^(−2·1024/(2·half)); Y has order 2048.
+                let shift = (N - (LENGTH >> layer) * j) % N;
+                vectorise(Butterfly { x, y, shift });
+            });
+        });
+        rayon::yield_now();
     }
+    lines
 }
 
-/// Residues modulo t, read as numbers of least magnitude, modulo two larger primes; the first in place.
-struct Lift<'a> {
-    from: &'a mut Poly,
-    second: &'a mut Poly,
-    to: [Modulus; 2],
+/// `(x, y) ← (x + Y^shift·y, x − Y^shift·y)`, shift below 2048.
+struct Butterfly<'a> {
+    x: &'a mut Line,
+    y: &'a mut Line,
+    shift: usize,
 }
 
-impl Vectorised for Lift<'_> {
+impl Vectorised for Butterfly<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Self { from, second, to: [first_prime, second_prime] } = self;
-        let t = crate::params::PLAINTEXT_MODULUS;
-        for (first, second) in from.iter_mut().zip(second.iter_mut()) {
-            let negative = u32::from(*first > t / 2).wrapping_neg();
-            let x = *first;
-            *first = x.wrapping_add((first_prime.value - t) & negative);
-            *second = x.wrapping_add((second_prime.value - t) & negative);
+        let Self { x, y, shift } = self;
+        let factor = *y;
+        let by = shift % LENGTH;
+        // What comes round the end has the other sign.
+        let (straight, round) = factor.split_at(LENGTH - by);
+        let (x_round, x_straight) = x.split_at_mut(by);
+        let (y_round, y_straight) = y.split_at_mut(by);
+        if shift < LENGTH {
+            add_subtract::<false>(x_straight, y_straight, straight);
+            add_subtract::<true>(x_round, y_round, round);
+        } else {
+            add_subtract::<true>(x_straight, y_straight, straight);
+            add_subtract::<false>(x_round, y_round, round);
         }
     }
 }
 
-const _: () = assert!(N.is_multiple_of(TILE) && RING_DEGREE.is_multiple_of(GROUP));
+/// `(x, y) ← (x + z, x − z)`, or with −z for z.
+#[inline(always)]
+fn add_subtract<const NEGATIVE: bool>(x: &mut [u64], y: &mut [u64], z: &[u64]) {
+    for ((x, y), z) in x.iter_mut().zip(y).zip(z) {
+        let (sum, difference) = (x.wrapping_add(*z), x.wrapping_sub(*z));
+        (*x, *y) = if NEGATIVE { (difference, sum) } else { (sum, difference) };
+    }
+}
 
 #[cfg(test)]
-#[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
+#[expect(clippy::cast_possible_truncation, reason = "test values wrap on purpose")]
 mod tests {
     use super::*;
 
-    #[test]
-    fn diagonals_decode_to_entries_of_the_hint() {
-        let words: Vec<u32> = (0..4 * RING_DEGREE as u64)
-            .flat_map(|seed| super::super::ntt::tests::poly(seed % 7 + seed, u32::MAX).to_vec())
-            .take(N * RING_DEGREE)
-            .collect();
-        let t = i64::from(PLAINTEXT.modulus.value);
-        let cases = Fold::ALL.map(|fold| [(fold, 0), (fold, fold.diagonals() - 16)]);
-        for (fold, first) in cases.into_iter().flatten() {
-            let words = &words[..fold.words()];
-            for (k, [first, second]) in (first..).zip(encode(words, fold, first, 16)) {
-                let [mut first, mut second] = [first, second];
-                Q[0].inverse(&mut first);
-                Q[1].inverse(&mut second);
-                let mut plain = rings::zero();
-                for (plain, (x, y)) in plain.iter_mut().zip(first.iter().zip(second.iter())) {
-                    let value = rings::Q_BASIS.compose_centred(*x, *y);
-                    assert!(2 * value.abs() < t);
-                    *plain = value.rem_euclid(t) as u32;
-                }
-                PLAINTEXT.forward(&mut plain);
-                for (j, slot) in plain.iter().enumerate() {
-                    // Written out once more: block by block of 1024 slots, D rows a block.
-                    let row = j / 1024 * fold.diagonals() + j % fold.diagonals();
-                    let entry = words[row * RING_DEGREE + (j + k) % RING_DEGREE];
-                    assert_eq!(*slot, switch_modulus(entry), "{fold:?}, diagonal {k}, slot {j}");
-                }
+    fn words(seed: u64, length: usize) -> Vec<u32> {
+        let mut bytes = vec![0; 4 * length];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+    }
+
+    /// The definition: 1024/f·α_g as a direct sum, then its upper bits.
+    fn direct(plane: &[u32], fold: Fold, g: usize) -> Vec<i32> {
+        let mut sum = vec![0i128; N];
+        for (r, row) in plane.chunks_exact(RING_DEGREE).enumerate() {
+            for (i, word) in row.iter().enumerate() {
+                // X^e(r)·Y^(−g·i) modulo X^2048 + 1.
+                let exponent = (fold.coefficient_of(r) + 2 * N - 2 * g * i % (2 * N)) % (2 * N);
+                let word = i128::from(*word as i32);
+                sum[exponent % N] += if exponent < N { word } else { -word };
             }
+        }
+        let top = 1i128 << 42 >> fold.factor().trailing_zeros();
+        let step = top >> DIAGONAL_BITS;
+        let rounded = |x: i128| {
+            let x = (x + step / 2).div_euclid(step).rem_euclid(1 << DIAGONAL_BITS);
+            (if x >= 1 << 26 { x - (1 << 27) } else { x }) as i32
+        };
+        sum.into_iter().map(rounded).collect()
+    }
+
+    #[test]
+    fn the_shift_transform_is_the_direct_sum() {
+        for (seed, fold) in (0..).zip(Fold::ALL) {
+            let mut plane = words(seed, fold.rows() * RING_DEGREE);
+            // The ends of the range, where a signed reading matters.
+            for (word, extreme) in plane.iter_mut().zip([0, 1, 1 << 31, u32::MAX, i32::MAX as u32])
+            {
+                *word = extreme;
+            }
+            let found = Diagonals::new(&plane, fold);
+            let mut g = 1;
+            for i in 0..fold.steps() {
+                if [0, 1, fold.steps() / 2, fold.steps() - 1].contains(&i) {
+                    let pair = found.step(i);
+                    for (b, g) in [g, N - g].into_iter().enumerate() {
+                        assert_eq!(pair[b].to_vec(), direct(&plane, fold, g), "{fold:?} {i} {b}");
+                    }
+                }
+                g = g * 3 % N;
+            }
+        }
+    }
+
+    /// Half steps go up, in every place alike.
+    #[test]
+    fn ties_are_rounded_up() {
+        for fold in Fold::ALL {
+            let step = 1u64 << (42 - fold.factor().trailing_zeros() - DIAGONAL_BITS);
+            for (value, expected) in [
+                (0, 0),
+                (step / 2, 1),
+                (step / 2 - 1, 0),
+                (0 - step / 2, 0),
+                (0 - step / 2 - 1, -1),
+            ] {
+                assert_eq!(rounded(value, fold), expected, "{fold:?} {value}");
+            }
+            assert_eq!(rounded(step << 26, fold), -(1 << 26));
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::params::PLANE_ROWS;
+
 /// Why an input was refused. Carries nothing of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -22,14 +24,6 @@ pub enum InlineError {
         /// What was given.
         what: &'static str,
     },
-    /// Two things of different variants of the parameter set were brought together.
-    #[error("{found} meets {expected}")]
-    Variant {
-        /// The variant's name that was expected.
-        expected: &'static str,
-        /// The other's name.
-        found: &'static str,
-    },
     /// The kernel needs instructions that this machine lacks.
     #[error("this machine does not run the {kernel} kernel")]
     Kernel {
@@ -39,6 +33,11 @@ pub enum InlineError {
 }
 
 impl InlineError {
+    /// A plane has another number of rows.
+    pub(super) fn rows(found: usize) -> Self {
+        Self::Size { what: "rows of a plane", expected: PLANE_ROWS, found }
+    }
+
     /// Refuses a size that is not the expected one.
     pub(super) fn check_size(
         what: &'static str,

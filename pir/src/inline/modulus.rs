@@ -6,7 +6,7 @@
 use super::{N, Poly};
 use crate::vector::{Vectorised, vectorise};
 
-/// A prime of 20 to 28 bits with what reduces modulo it.
+/// A prime of 24 bits with what reduces modulo it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Modulus {
     pub(super) value: u32,
@@ -24,7 +24,7 @@ impl Modulus {
     ///
     /// The quotient ⌊x·⌊2^64/m⌋/2^64⌋ is short of x/m by less than 2, so what is left is below 2m.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "a remainder below 2m < 2^29")]
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder below 2m < 2^25")]
     pub(super) const fn reduce(self, x: u64) -> u32 {
         let quotient = ((x as u128 * self.barrett as u128) >> 64) as u64;
         let rest = x.wrapping_sub(quotient.wrapping_mul(self.value as u64)) as u32;
@@ -72,18 +72,9 @@ impl Modulus {
     }
 
     /// The residue of a small signed number, |x| < value.
-    #[cfg(feature = "secrets")]
     #[inline(always)]
     pub(super) fn signed(self, x: i32) -> u32 {
         self.once(self.value.wrapping_add_signed(x))
-    }
-
-    /// `x − modulus·(x > modulus/2)` modulo this prime: x in 0..modulus read as the number of least
-    /// magnitude. `wrapped` is `modulus mod self`.
-    #[inline(always)]
-    pub(super) fn centred(self, x: u64, modulus: u64, wrapped: u32) -> u32 {
-        let negative = u32::from(x > modulus / 2).wrapping_neg();
-        self.subtract(self.reduce(x), wrapped & negative)
     }
 
     /// A factor known in advance, with Shoup's quotient.
@@ -139,12 +130,12 @@ impl Factors {
         Self { modulus, factors, quotients }
     }
 
-    /// `out[j] = x[j]·self[j + rotation]`, reduced; `rotation` below 2048.
+    /// `out[j] = x[j]·self[j + rotation]`, reduced; `rotation` below 1024.
     pub(super) fn times(&self, x: &Poly, rotation: usize, out: &mut Poly) {
         vectorise(Times::<false> { factors: self, x, rotation, out });
     }
 
-    /// `sums[j] += x[j]·self[j + rotation]`, reduced; `rotation` below 2048.
+    /// `sums[j] += x[j]·self[j + rotation]`, reduced; `rotation` below 1024.
     pub(super) fn times_add(&self, x: &Poly, rotation: usize, sums: &mut Poly) {
         vectorise(Times::<true> { factors: self, x, rotation, out: sums });
     }

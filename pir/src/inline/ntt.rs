@@ -1,16 +1,16 @@
-//! The negacyclic number-theoretic transform of length 4096 modulo one prime, with its output in
+//! The negacyclic number-theoretic transform of length 2048 modulo one prime, with its output in
 //! the order of slots.
 //!
-//! **Order.** Slot `h·2048 + j` holds the value at `ψ^(±3^j)`, plus for h = 0 and minus for h = 1.
+//! **Order.** Slot `h·1024 + j` holds the value at `ψ^(±3^j)`, plus for h = 0 and minus for h = 1.
 //! The automorphism `X → X^(3^k)` takes slot j to slot j + k of the same half: rotating slots is a
 //! cyclic shift, in every modulus and of encrypted polynomials too.
 //!
-//! **Shape.** 4096 = 64·64. Coefficient `64r + c` stands in row r, column c. The first six layers
-//! pair rows, so they run along whole rows; the matrix is transposed; the last six layers pair what
+//! **Shape.** 2048 = 64·32. Coefficient `32r + c` stands in row r, column c. The first six layers
+//! pair rows, so they run along whole rows; the matrix is transposed; the last five layers pair what
 //! were columns, so they run along rows again, with a factor for each lane. Every inner loop is over
-//! 64 neighbours, which compilers vectorise for any width.
+//! 32 or 64 neighbours, which compilers vectorise for any width.
 //!
-//! **Range.** Harvey's butterflies: below 4m on the way forward, below 2m on the way back; m < 2^28,
+//! **Range.** Harvey's butterflies: below 4m on the way forward, below 2m on the way back; m < 2^24,
 //! so nothing overflows 32 bits. Nothing branches on a value or uses one as an index.
 
 #[cfg(test)]
@@ -21,20 +21,25 @@ use super::modulus::{Factor, Modulus, times_lazy};
 use super::{N, Poly};
 use crate::vector::{Vectorised, vectorise};
 
-/// Rows, and columns, of the matrix.
-const SIDE: usize = 64;
-/// Layers in each direction of the matrix.
-const LAYERS: usize = 6;
+/// Rows of the matrix, and their layers.
+const ROWS: usize = 64;
+const ROW_LAYERS: usize = 6;
+/// Columns of the matrix, and theirs.
+const COLUMNS: usize = 32;
+const COLUMN_LAYERS: usize = 5;
 const HALF: usize = N / 2;
+const _: () =
+    assert!(1 << ROW_LAYERS == ROWS && 1 << COLUMN_LAYERS == COLUMNS && ROWS * COLUMNS == N);
 
-type Row = [u32; SIDE];
-type Matrix = [Row; SIDE];
+/// A row of the transposed matrix.
+type Column = [u32; ROWS];
+type Turned = [Column; COLUMNS];
 
-/// Factors for the lanes of a row.
+/// Factors for the lanes of a column.
 #[derive(Clone)]
 struct Lanes {
-    factors: Row,
-    quotients: Row,
+    factors: Column,
+    quotients: Column,
 }
 
 /// Tables of the transform modulo one prime.
@@ -53,23 +58,23 @@ pub(super) struct Ntt {
 }
 
 impl Ntt {
-    /// The transform modulo a prime that is 1 modulo 8192, with `root` a primitive 8192th root of one.
+    /// The transform modulo a prime that is 1 modulo 4096, with `root` a primitive 4096th root of one.
     #[expect(clippy::indexing_slicing, reason = "indices run over array lengths")]
-    #[expect(clippy::cast_possible_truncation, reason = "positions are below 4096")]
+    #[expect(clippy::cast_possible_truncation, reason = "positions are below 2048")]
     pub(super) fn new(modulus: Modulus, root: u32) -> Self {
         debug_assert_eq!(modulus.power(root, N as u32), modulus.value - 1);
         let tables = |root: u32| {
             // Factor i of a bit-reversed transform is root^rev(i).
             let factor = |i: usize| modulus.factor(modulus.power(root, bit_reversed(i)));
-            let rows: Vec<Factor> = (0..SIDE).map(factor).collect();
-            let lanes: Vec<Lanes> = (0..SIDE)
+            let rows: Vec<Factor> = (0..ROWS).map(factor).collect();
+            let lanes: Vec<Lanes> = (0..COLUMNS)
                 .map(|k| {
                     // Layer l has 2^l blocks in each of 64 rows: row r's block b is factor
                     // 64·2^l + r·2^l + b, and k = 2^l + b.
                     let blocks = 1 << k.max(1).ilog2();
-                    let mut lanes = Lanes { factors: [0; SIDE], quotients: [0; SIDE] };
-                    for r in 0..SIDE {
-                        let factor = factor((SIDE + r) * blocks + (k - blocks.min(k)));
+                    let mut lanes = Lanes { factors: [0; ROWS], quotients: [0; ROWS] };
+                    for r in 0..ROWS {
+                        let factor = factor((ROWS + r) * blocks + (k - blocks.min(k)));
                         (lanes.factors[r], lanes.quotients[r]) = (factor.factor, factor.quotient);
                     }
                     lanes
@@ -79,10 +84,10 @@ impl Ntt {
         };
         let (forward, forward_lanes) = tables(root);
         let (inverse, inverse_lanes) = tables(modulus.inverse(root));
-        // A plain transform leaves ψ^(2·rev(i)+1) at index i; transposed, i stands at (i%64)·64 + i/64.
+        // A plain transform leaves ψ^(2·rev(i)+1) at index i; transposed, i stands at (i%32)·64 + i/32.
         let mut transposed = vec![0; 2 * N];
         for i in 0..N {
-            transposed[2 * bit_reversed(i) as usize + 1] = i % SIDE * SIDE + i / SIDE;
+            transposed[2 * bit_reversed(i) as usize + 1] = i % COLUMNS * ROWS + i / COLUMNS;
         }
         let (mut slot_at, mut position_of) = (Box::new([0; N]), Box::new([0; N]));
         let mut exponent = 1;
@@ -130,9 +135,9 @@ impl Vectorised for Forward<'_> {
     fn run(self) {
         let Self { ntt, values } = self;
         let m = ntt.modulus.value;
-        let (matrix, _) = values.as_chunks_mut::<SIDE>();
-        for layer in 0..LAYERS {
-            let (blocks, distance) = (1 << layer, SIDE >> (layer + 1));
+        let (matrix, _) = values.as_chunks_mut::<COLUMNS>();
+        for layer in 0..ROW_LAYERS {
+            let (blocks, distance) = (1 << layer, ROWS >> (layer + 1));
             let factors = ntt.forward.iter().skip(blocks);
             for (block, factor) in matrix.chunks_exact_mut(2 * distance).zip(factors) {
                 let (low, high) = block.split_at_mut(distance);
@@ -143,15 +148,15 @@ impl Vectorised for Forward<'_> {
                 }
             }
         }
-        let mut turned = [[0; SIDE]; SIDE];
+        let mut turned = [[0; ROWS]; COLUMNS];
         transpose(matrix, &mut turned);
-        for layer in 0..LAYERS {
-            let (blocks, distance) = (1 << layer, SIDE >> (layer + 1));
+        for layer in 0..COLUMN_LAYERS {
+            let (blocks, distance) = (1 << layer, COLUMNS >> (layer + 1));
             let lanes = ntt.forward_lanes.iter().skip(blocks);
             for (block, lanes) in turned.chunks_exact_mut(2 * distance).zip(lanes) {
                 let (low, high) = block.split_at_mut(distance);
                 for (x, y) in low.iter_mut().zip(high) {
-                    for lane in 0..SIDE {
+                    for lane in 0..ROWS {
                         let (factor, quotient) = (lanes.factors[lane], lanes.quotients[lane]);
                         let product = times_lazy(y[lane], factor, quotient, m);
                         (x[lane], y[lane]) = forward_butterfly(x[lane], product, m);
@@ -181,15 +186,15 @@ impl Vectorised for Inverse<'_> {
     fn run(self) {
         let Self { ntt, values } = self;
         let m = ntt.modulus.value;
-        let mut turned = [[0; SIDE]; SIDE];
+        let mut turned = [[0; ROWS]; COLUMNS];
         gather_back(values, &ntt.slot_at, &mut turned);
-        for layer in (0..LAYERS).rev() {
-            let (blocks, distance) = (1 << layer, SIDE >> (layer + 1));
+        for layer in (0..COLUMN_LAYERS).rev() {
+            let (blocks, distance) = (1 << layer, COLUMNS >> (layer + 1));
             let lanes = ntt.inverse_lanes.iter().skip(blocks);
             for (block, lanes) in turned.chunks_exact_mut(2 * distance).zip(lanes) {
                 let (low, high) = block.split_at_mut(distance);
                 for (x, y) in low.iter_mut().zip(high) {
-                    for lane in 0..SIDE {
+                    for lane in 0..ROWS {
                         let difference = x[lane] + 2 * m - y[lane];
                         let (factor, quotient) = (lanes.factors[lane], lanes.quotients[lane]);
                         x[lane] = below(x[lane] + y[lane], 2 * m);
@@ -198,11 +203,11 @@ impl Vectorised for Inverse<'_> {
                 }
             }
         }
-        let (matrix, _) = values.as_chunks_mut::<SIDE>();
+        let (matrix, _) = values.as_chunks_mut::<COLUMNS>();
         transpose(&turned, matrix);
         clear(&mut turned);
-        for layer in (0..LAYERS).rev() {
-            let (blocks, distance) = (1 << layer, SIDE >> (layer + 1));
+        for layer in (0..ROW_LAYERS).rev() {
+            let (blocks, distance) = (1 << layer, ROWS >> (layer + 1));
             let factors = ntt.inverse.iter().skip(blocks);
             for (block, factor) in matrix.chunks_exact_mut(2 * distance).zip(factors) {
                 let (low, high) = block.split_at_mut(distance);
@@ -234,11 +239,12 @@ fn below(x: u32, bound: u32) -> u32 {
     x.min(x.wrapping_sub(bound))
 }
 
+/// Columns of rows to rows of columns, 16 rows at a time.
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "indices run over array lengths")]
-fn transpose(from: &[Row], to: &mut [Row]) {
+fn transpose<const FROM: usize, const TO: usize>(from: &[[u32; FROM]], to: &mut [[u32; TO]]) {
     const TILE: usize = 16;
-    for tile in 0..SIDE / TILE {
+    for tile in 0..TO / TILE {
         for (c, to) in to.iter_mut().enumerate() {
             let from = &from[tile * TILE..(tile + 1) * TILE];
             for (to, from) in to[tile * TILE..(tile + 1) * TILE].iter_mut().zip(from) {
@@ -251,17 +257,17 @@ fn transpose(from: &[Row], to: &mut [Row]) {
 /// `out[slot] = turned[position_of[slot]]`.
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "the index is masked to the array's length")]
-fn gather(turned: &Matrix, position_of: &[u16; N], out: &mut Poly) {
+fn gather(turned: &Turned, position_of: &[u16; N], out: &mut Poly) {
     for (out, position) in out.iter_mut().zip(position_of) {
         let position = usize::from(*position);
-        *out = turned[position / SIDE % SIDE][position % SIDE];
+        *out = turned[position / ROWS % COLUMNS][position % ROWS];
     }
 }
 
 /// The inverse of [`gather`].
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "the index is masked to the array's length")]
-fn gather_back(values: &Poly, slot_at: &[u16; N], turned: &mut Matrix) {
+fn gather_back(values: &Poly, slot_at: &[u16; N], turned: &mut Turned) {
     for (out, slot) in turned.as_flattened_mut().iter_mut().zip(slot_at) {
         *out = values[usize::from(*slot) % N];
     }
@@ -269,12 +275,12 @@ fn gather_back(values: &Poly, slot_at: &[u16; N], turned: &mut Matrix) {
 
 /// Secrets pass through the scratch matrix, too.
 #[inline(always)]
-fn clear(matrix: &mut Matrix) {
+fn clear(matrix: &mut Turned) {
     use zeroize::Zeroize;
     matrix.as_flattened_mut().zeroize();
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "twelve bits")]
+#[expect(clippy::cast_possible_truncation, reason = "eleven bits")]
 fn bit_reversed(i: usize) -> u32 {
     (i as u32).reverse_bits() >> (32 - N.trailing_zeros())
 }

@@ -1,125 +1,170 @@
-//! The closed parameter set of inline keys, in two variants.
+//! The closed parameter set of inline keys.
 
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::{Fold, Geometry};
-use crate::params::{PLAINTEXT_MODULUS, ParamsId};
+use crate::geometry::Geometry;
+use crate::params::{PLANE_ROWS, ParamsId, RING_DEGREE};
 
-/// N: degree of the ring, and rows of the hint per plane.
-pub const N: usize = crate::params::PLANE_ROWS;
-/// q: two 28-bit primes that are 1 modulo 2N.
-pub const Q_PRIMES: [u32; 2] = [268_369_921, 268_361_729];
-/// P, the special modulus of the key switch: two 20-bit primes that are 1 modulo 2N. The first one is
-/// t too, which nothing depends on.
-pub const SPECIAL_PRIMES: [u32; 2] = [1_032_193, 974_849];
-/// The standard deviation that an error is rounded from; rounded, it has variance σ² + 1/12 and so
-/// deviation 3.213.
-pub const ERROR_DEVIATION: f64 = 3.2;
-/// Bits of each coefficient of an answer and of the public part that opens it.
-pub const ANSWER_BITS: u32 = 29;
+/// Name of the parameter set.
+pub const NAME: &str = "opaque-128-v3-inline";
 
-/// Bits of each prime of q.
-pub(super) const Q_BITS: u32 = 28;
-/// Bits of each prime of P.
-pub(super) const SPECIAL_BITS: u32 = 20;
-/// Primitive 2N-th roots of one: the first g^((m−1)/2N), g = 2, 3, …, whose N-th power is −1. The
-/// order of slots, and so every format, depends on them.
-pub(super) const Q_ROOTS: [u32; 2] = [262_383_721, 254_305_944];
-pub(super) const SPECIAL_ROOTS: [u32; 2] = [465_308, 914_372];
-pub(super) const PLAINTEXT_ROOT: u32 = 465_308;
-
-/// Bytes of the b part of the rotation key: both primes of q, both of P.
-const KEY_BYTES: usize = N * 2 * (Q_BITS + SPECIAL_BITS) as usize / 8;
-/// Bytes of the b part of one encryption: both primes of q.
-const ENCRYPTION_BYTES: usize = N * 2 * Q_BITS as usize / 8;
-/// Bytes of one plane's share of an answer, and of the public part that opens it.
-pub const PLANE_BYTES: usize = N * ANSWER_BITS as usize / 8;
-
-const _: () = assert!(KEY_BYTES == 49_152 && ENCRYPTION_BYTES == 28_672 && PLANE_BYTES == 14_848);
-
-/// How many rotations of the secret a client sends: fewer bytes up, or smaller tables.
-///
-/// | | up | tables of a whole plane |
-/// |---|---|---|
-/// | [`Two`](Self::Two) | 106,496 bytes | 64 MiB |
-/// | [`Four`](Self::Four) | 163,840 bytes | 48 MiB |
-///
-/// Both have the same security and the same noise up to a thousandth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The parameter sets that manifests and descriptions name: one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Variant {
-    /// B = 2: two encryptions, 512 giant steps. The default.
-    #[serde(rename = "opaque-128-v2-inline-2")]
-    Two,
-    /// B = 4: four encryptions, 256 giant steps.
-    #[serde(rename = "opaque-128-v2-inline-4")]
-    Four,
+    /// [`NAME`].
+    #[serde(rename = "opaque-128-v3-inline")]
+    Ring2048,
 }
 
 impl Variant {
-    /// Every variant.
-    pub const ALL: [Self; 2] = [Self::Two, Self::Four];
-
-    /// The variant's name.
+    /// The set's name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Two => "opaque-128-v2-inline-2",
-            Self::Four => "opaque-128-v2-inline-4",
+            Self::Ring2048 => NAME,
         }
     }
 
-    /// The variant of that name.
+    /// The set of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|variant| variant.name() == name)
+        (name == NAME).then_some(Self::Ring2048)
+    }
+}
+
+/// N: degree of the ring, and rows of the hint that it takes.
+pub const N: usize = 2048;
+/// q: the two largest 24-bit primes that are 1 modulo 2N.
+pub const Q_PRIMES: [u32; 2] = [16_760_833, 16_736_257];
+/// The standard deviation that an error is rounded from; rounded, it has variance σ² + 1/12 and so
+/// deviation 3.213.
+pub const ERROR_DEVIATION: f64 = 3.2;
+/// B: encryptions of the scan's secret that a client sends beside its key.
+pub const ENCRYPTIONS: usize = 2;
+/// Bits of each coefficient of a public part.
+pub const PUBLIC_BITS: u32 = 18;
+
+/// Bits of each prime of q, and of a word of the tables.
+pub(super) const Q_BITS: u32 = 24;
+/// Primitive 2N-th roots of one: the first g^((m−1)/2N), g = 2, 3, …, whose N-th power is −1. The
+/// order of slots, and so every format, depends on them.
+pub(super) const Q_ROOTS: [u32; 2] = [13_290_827, 8_043_402];
+/// T: bits of a coefficient of a diagonal.
+pub(super) const DIAGONAL_BITS: u32 = 27;
+/// Low bits of the accumulator that a key switch drops: its digit is round(a/2^25).
+pub(super) const DROPPED_BITS: u32 = 25;
+
+/// Bytes of one polynomial modulo q.
+const POLYNOMIAL_BYTES: usize = N * 2 * Q_BITS as usize / 8;
+/// Bytes of what a client sends for one lookup beside the scan's ciphertext: the key and the encryptions.
+pub const QUERY_BYTES: usize = (1 + ENCRYPTIONS) * POLYNOMIAL_BYTES;
+/// Bytes of the public part of one ring.
+pub const PUBLIC_BYTES: usize = N * PUBLIC_BITS as usize / 8;
+
+const _: () = assert!(QUERY_BYTES == 36_864 && PUBLIC_BYTES == 4608);
+
+/// How rows of the hint lie in a ring: R = 2048/f rows need a fraction 1/f of the automorphisms, and so of
+/// tables, preprocessing and product.
+///
+/// Row r₀ + 2r₁ (r₀ < 2) is the coefficient of X^(r₀ + 2f·r₁). f is 1, 2, 4 or 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fold {
+    /// log2 f, at most 3.
+    doublings: u32,
+}
+
+impl Fold {
+    /// A full ring: every coefficient is a row.
+    pub const NONE: Self = Self { doublings: 0 };
+    /// Every fold, f = 1, 2, 4, 8.
+    pub const ALL: [Self; 4] =
+        [Self::NONE, Self { doublings: 1 }, Self { doublings: 2 }, Self { doublings: 3 }];
+
+    /// The fold of a ring of so many rows.
+    pub fn of_rows(rows: usize) -> Option<Self> {
+        Self::ALL.into_iter().find(|fold| fold.rows() == rows)
     }
 
-    /// B: encryptions a client sends, diagonals of a giant step, and the step of the one rotation.
-    pub const fn baby_steps(self) -> usize {
-        match self {
-            Self::Two => 2,
-            Self::Four => 4,
-        }
+    /// f.
+    pub const fn factor(self) -> usize {
+        1 << self.doublings
     }
 
-    /// G = D/B = 1024/(f·B).
-    pub const fn giant_steps(self, fold: Fold) -> usize {
-        fold.diagonals() / self.baby_steps()
+    /// 2048/f: rows of the ring.
+    pub const fn rows(self) -> usize {
+        N >> self.doublings
     }
 
-    /// Bytes of what a client sends for one lookup beside the scan's ciphertext.
-    pub const fn query_bytes(self) -> usize {
-        KEY_BYTES + self.baby_steps() * ENCRYPTION_BYTES
+    /// G = 512/f: steps of Horner's rule, each with B diagonals.
+    pub const fn steps(self) -> usize {
+        (RING_DEGREE / ENCRYPTIONS) >> self.doublings
     }
 
-    /// Memory of one plane's tables.
-    pub const fn table_bytes(self, fold: Fold) -> usize {
-        // Four residues of each giant step's digit, two of each diagonal.
-        size_of::<u32>() * N * (4 * self.giant_steps(fold) + 2 * fold.diagonals())
+    /// The coefficient that holds a row.
+    pub const fn coefficient_of(self, row: usize) -> usize {
+        (row & 1) + ((row >> 1) << (1 + self.doublings))
     }
 
-    /// Identity of the parameter set in this variant, with layout version and geometry: what every
-    /// message of a lookup with inline keys carries.
-    pub fn params_id(self, geometry: &Geometry) -> ParamsId {
-        let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 ParamsId of inline keys");
-        // The scan's own parameters, layout and geometry; what a client rounds its numbers to.
-        hash.update(geometry.params_id().as_bytes());
-        hash.update(&geometry.bucket_bits().to_le_bytes());
-        hash.update(self.name().as_bytes());
-        let numbers = [N as u64, u64::from(PLAINTEXT_MODULUS), u64::from(ANSWER_BITS)];
-        for number in numbers.into_iter().chain([ERROR_DEVIATION.to_bits()]) {
-            hash.update(&number.to_le_bytes());
-        }
-        let primes = Q_PRIMES.into_iter().chain(SPECIAL_PRIMES);
-        let roots = Q_ROOTS.into_iter().chain(SPECIAL_ROOTS).chain([PLAINTEXT_ROOT]);
-        for number in primes.chain(roots) {
-            hash.update(&number.to_le_bytes());
-        }
-        ParamsId::from_bytes(*hash.finalize().as_bytes())
+    /// Memory of one ring's tables: for each prime of q a digit and B diagonals a step.
+    pub const fn table_bytes(self) -> usize {
+        2 * (1 + ENCRYPTIONS) * self.steps() * N * Q_BITS as usize / 8
     }
+}
+
+/// Memory of the tables of a plane of so many rows; 0 for a number that no plane has.
+pub fn table_bytes(rows: usize) -> usize {
+    rings_of(rows).map_or(0, |(rings, fold)| rings * fold.table_bytes())
+}
+
+/// Bytes of the public part of a plane of so many rows; 0 for a number that no plane has.
+pub fn public_bytes(rows: usize) -> usize {
+    rings_of(rows).map_or(0, |(rings, _)| rings * PUBLIC_BYTES)
+}
+
+/// The rings of a plane of so many rows, and how the rows lie in each: two full ones for 4096 rows, one for
+/// 2048, 1024, 512 or 256; `None` for another number.
+pub fn rings_of(rows: usize) -> Option<(usize, Fold)> {
+    if rows == PLANE_ROWS { Some((2, Fold::NONE)) } else { Some((1, Fold::of_rows(rows)?)) }
+}
+
+const _: () = assert!(PLANE_ROWS == 2 * N);
+
+/// Identity of the parameter set with layout version, geometry and rounding: what every message of a lookup with
+/// inline keys carries.
+pub fn params_id(geometry: &Geometry) -> ParamsId {
+    let mut hash = blake3::Hasher::new_derive_key("opaque 2026-12 ParamsId of inline keys");
+    // The scan's own parameters, layout and geometry.
+    hash.update(geometry.params_id().as_bytes());
+    hash.update(NAME.as_bytes());
+    let rounding = geometry.rounding();
+    let bits = [rounding.bucket_bits, rounding.row_bits, PUBLIC_BITS, DIAGONAL_BITS, DROPPED_BITS];
+    for number in bits.into_iter().chain(Q_PRIMES).chain(Q_ROOTS) {
+        hash.update(&number.to_le_bytes());
+    }
+    for number in [N as u64, ENCRYPTIONS as u64, ERROR_DEVIATION.to_bits()] {
+        hash.update(&number.to_le_bytes());
+    }
+    ParamsId::from_bytes(*hash.finalize().as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_that_manifests_have() {
+        assert_eq!(serde_json::to_string(&Variant::Ring2048).unwrap(), format!("\"{NAME}\""));
+        assert_eq!(Variant::from_name(Variant::Ring2048.name()), Some(Variant::Ring2048));
+        assert_eq!(Variant::from_name("opaque-128-v2-inline-2"), None);
+    }
+
+    #[test]
+    fn identities_differ_by_geometry_and_from_the_scans() {
+        let geometries = [256, 4096, 8192].map(|rows| Geometry::new(rows, 1024, 1).unwrap());
+        let ids: Vec<ParamsId> =
+            geometries.iter().flat_map(|g| [g.params_id(), params_id(g)]).collect();
+        for (i, id) in ids.iter().enumerate() {
+            assert!(!ids[i + 1..].contains(id));
+        }
+    }
 
     fn is_prime(n: u32) -> bool {
         (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
@@ -127,48 +172,28 @@ mod tests {
 
     #[test]
     fn primes_are_the_largest_that_fit() {
-        let below = |top: u32| {
-            (1..top / 8192 + 1)
-                .rev()
-                .map(|k| 8192 * k + 1)
-                .filter(move |n| *n < top && is_prime(*n))
-        };
-        assert_eq!(below(1 << 28).take(2).collect::<Vec<_>>(), Q_PRIMES);
-        assert_eq!(below(1 << 20).take(2).collect::<Vec<_>>(), SPECIAL_PRIMES);
-        let bits = Q_PRIMES.into_iter().chain(SPECIAL_PRIMES).map(|p| f64::from(p).log2());
-        // The estimate of 2^143.4 for one lookup alone is for 96 bits of modulus.
-        assert!(bits.sum::<f64>() <= 96.0);
+        let fit = (1..(1u32 << Q_BITS) / 4096).rev().map(|k| 4096 * k + 1);
+        assert_eq!(fit.filter(|n| is_prime(*n)).take(2).collect::<Vec<_>>(), Q_PRIMES);
+        // The estimate of 142.8 bits of security is for 48 bits of modulus.
+        assert!(Q_PRIMES.map(|p| f64::from(p).log2()).iter().sum::<f64>() <= 48.0);
     }
 
     #[test]
-    fn identities_differ_by_variant_and_geometry() {
-        let geometries = [256, 4096, 8192].map(|rows| Geometry::new(rows, 1024, 1).unwrap());
-        let ids: Vec<ParamsId> = geometries
-            .iter()
-            .flat_map(|g| [g.params_id(), Variant::Two.params_id(g), Variant::Four.params_id(g)])
-            .collect();
-        for (i, id) in ids.iter().enumerate() {
-            assert!(!ids[i + 1..].contains(id));
-        }
-    }
-
-    #[test]
-    fn names_are_those_that_manifests_have() {
-        for variant in Variant::ALL {
-            let written = serde_json::to_string(&variant).unwrap();
-            assert_eq!(written, format!("\"{}\"", variant.name()));
-            assert_eq!(Variant::from_name(variant.name()), Some(variant));
-        }
-        assert_eq!(Variant::from_name("opaque-128-v2"), None);
-    }
-
-    #[test]
-    fn sizes_are_those_of_the_design() {
-        assert_eq!(Variant::ALL.map(Variant::query_bytes), [106_496, 163_840]);
+    fn rows_have_coefficients_of_their_own() {
         for fold in Fold::ALL {
-            let (f, sizes) = (fold.factor(), Variant::ALL.map(|v| v.table_bytes(fold)));
-            assert_eq!(sizes, [(64 << 20) / f, (48 << 20) / f]);
-            assert_eq!(Variant::ALL.map(|v| v.giant_steps(fold)), [512 / f, 256 / f]);
+            let mut places: Vec<_> = (0..fold.rows()).map(|r| fold.coefficient_of(r)).collect();
+            assert!(places.is_sorted() && places.iter().all(|place| *place < N));
+            places.dedup();
+            assert_eq!(places.len(), fold.rows());
+            // Products with Y^j, j no multiple of f, do not meet them.
+            assert!(places.iter().all(|place| (place / 2).is_multiple_of(fold.factor())));
+            assert_eq!(Fold::of_rows(fold.rows()), Some(fold));
+            assert_eq!(rings_of(fold.rows()), Some((1, fold)));
+        }
+        assert_eq!(Fold::NONE.table_bytes(), 18 << 20);
+        assert_eq!(rings_of(4096), Some((2, Fold::NONE)));
+        for rows in [0, 128, 3072, 6144, 8192] {
+            assert_eq!(rings_of(rows), None);
         }
     }
 }

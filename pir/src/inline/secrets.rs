@@ -1,12 +1,11 @@
 //! The client's half: a fresh secret for each lookup, what is made from it, and decryption. Only
 //! `opaque-client` turns the feature `secrets` on; no server can hold a [`LookupKey`] (ADR 010).
 //!
-//! With a ternary `k` and rounded Gaussian errors `e`, all fresh for every lookup (slots written as
-//! polynomials, rot as the automorphism X → X^(3^B)):
+//! With a ternary `k` and rounded Gaussian errors `e`, all fresh for every lookup, and τ the automorphism X → X^3:
 //!
 //! ```text
-//! key   = P·rot_B(k) − a_key·k + e         modulo q and P
-//! Enc_b = round(q/t·encode(rot_b(s))) − a_b·k + e_b   modulo q,       b = 0..B−1
+//! key   = 2^25·τ(k) − a_key·k + e                          modulo q
+//! Enc_0 = round(q/2^27·s(X²)) − a_0·k + e_0,   Enc_1 = round(q/2^27·s(X^−2)) − a_1·k + e_1
 //! ```
 //!
 //! Constant time: sampling compares with every entry of a table, arithmetic neither branches nor
@@ -24,22 +23,28 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use super::bits::{pack, unpack};
 use super::modulus::Modulus;
 use super::ntt::Ntt;
-use super::params::{ANSWER_BITS, N, Q_BITS, SPECIAL_BITS};
-use super::rings::{self, PLAINTEXT, Q, Q_BASIS, SPECIAL_BASIS};
+use super::params::{DIAGONAL_BITS, DROPPED_BITS, N, PUBLIC_BITS, Q_BITS, QUERY_BYTES, rings_of};
+use super::rings::{BASIS, Q};
 use super::{InlineError, Poly, PublicElements, PublicPart};
-use crate::geometry::Fold;
-use crate::params::{PLAINTEXT_MODULUS, RING_DEGREE};
+use crate::params::RING_DEGREE;
 use crate::sampling::{Distribution, RING_ERRORS, Stream, Ternary};
 
 const HALF: usize = N / 2;
-const T: u32 = PLAINTEXT_MODULUS;
 /// The stream of the key; errors have small numbers.
 const KEY_LANE: u32 = u32::MAX;
+/// Largest magnitude of a coefficient of a scan's secret: its distribution ends at 102.
+const MOST: u32 = 1 << 9;
 
 /// A polynomial that is cleared on drop, boxed so that moving it leaves no copy behind.
 type SecretPoly = Box<Zeroizing<Poly>>;
+/// Likewise, with signed coefficients.
+type SecretInts = Box<Zeroizing<[i32; N]>>;
 
 fn zero() -> SecretPoly {
+    Box::new(Zeroizing::new([0; N]))
+}
+
+fn ints() -> SecretInts {
     Box::new(Zeroizing::new([0; N]))
 }
 
@@ -72,115 +77,139 @@ pub struct LookupKey {
     key: [SecretPoly; 2],
 }
 
-/// Encrypts the secret of one lookup's scan: [`query_bytes`](super::Variant::query_bytes) bytes to
-/// send, and what opens the answer.
+/// Encrypts the secret of one lookup's scan: [`QUERY_BYTES`] bytes to send, and what opens the answer.
 ///
 /// # Errors
-/// A coefficient of `s` outside ±t/2, of which the scan's secrets are far.
+/// A coefficient of `s` of magnitude above 512, of which the scan's secrets are far.
 pub fn encrypt(
     elements: &PublicElements,
     seed: Seed,
     s: &[i32; RING_DEGREE],
 ) -> Result<(Vec<u8>, LookupKey), InlineError> {
-    if s.iter().any(|coefficient| coefficient.unsigned_abs() > T / 2) {
+    if s.iter().any(|coefficient| coefficient.unsigned_abs() > MOST) {
         return Err(InlineError::Range { what: "secret of the scan" });
     }
     let Seed(seed) = seed;
-    let (rings, step) = (rings::all(), elements.variant.baby_steps());
-    let mut ternary = Box::new(Zeroizing::new([0i32; N]));
+    let mut ternary = ints();
     draw(&seed, KEY_LANE, &Ternary, &mut ternary);
-    let key = rings.map(|ntt| slots_of(ntt, &ternary));
+    let key = Q.each_ref().map(|ntt| slots_of(ntt, &ternary));
 
-    let mut bytes = Vec::with_capacity(elements.variant.query_bytes());
-    let mut error = Box::new(Zeroizing::new([0i32; N]));
+    let mut bytes = Vec::with_capacity(QUERY_BYTES);
+    let mut error = ints();
     draw(&seed, 0, &RING_ERRORS, &mut error);
-    let widths = [Q_BITS, Q_BITS, SPECIAL_BITS, SPECIAL_BITS];
-    for (((ntt, key), a), width) in rings.iter().zip(&key).zip(&elements.key).zip(widths) {
+    for ((ntt, key), a) in Q.iter().zip(&key).zip(&elements.key) {
         let m = ntt.modulus;
         let mut b = slots_of(ntt, &error);
-        // P is 0 modulo its own primes.
-        let special = m.factor(m.reduce(SPECIAL_BASIS.product));
+        let dropped = m.factor(m.reduce(1 << DROPPED_BITS));
         for (b, half) in b.chunks_exact_mut(HALF).zip(key.chunks_exact(HALF)) {
-            for (b, rotated) in b.iter_mut().zip(half.iter().cycle().skip(step)) {
-                *b = m.add(*b, special.times(*rotated, m));
+            // τ moves every slot to the next place of its half.
+            for (b, rotated) in b.iter_mut().zip(half.iter().cycle().skip(1)) {
+                *b = m.add(*b, dropped.times(*rotated, m));
             }
         }
         subtract_product(m, a, key, &mut b);
-        pack(&b, width, &mut bytes);
+        pack(&**b, Q_BITS, &mut bytes);
     }
-    for ((rotation, polynomial), a) in (0..).zip(1..).zip(&elements.encryptions) {
-        let message = encode(s, rotation);
-        draw(&seed, polynomial, &RING_ERRORS, &mut error);
+    for ((lane, inverted), a) in (1..).zip([false, true]).zip(&elements.encryptions) {
+        draw(&seed, lane, &RING_ERRORS, &mut error);
+        add_message(s, inverted, &mut error);
         for ((ntt, key), a) in Q.iter().zip(&key).zip(a) {
-            let m = ntt.modulus;
-            let mut b = zero();
-            scale_up(m, &message, &error, &mut b);
-            ntt.forward(&mut b);
-            subtract_product(m, a, key, &mut b);
-            pack(&b, Q_BITS, &mut bytes);
+            let mut b = slots_of(ntt, &error);
+            subtract_product(ntt.modulus, a, key, &mut b);
+            pack(&**b, Q_BITS, &mut bytes);
         }
     }
-    let [q0, q1, ..] = key;
-    Ok((bytes, LookupKey { key: [q0, q1] }))
+    Ok((bytes, LookupKey { key }))
 }
 
 fn draw(seed: &[u8; 32], lane: u32, distribution: &impl Distribution, values: &mut [i32; N]) {
     Stream::new(seed, lane).fill(distribution, values, |value, sample| *value = sample);
 }
 
+/// Adds `round(q/2^27·s(Y))` to `values`, Y = X², or that of s(Y^−1).
+fn add_message(s: &[i32; RING_DEGREE], inverted: bool, values: &mut [i32; N]) {
+    // Y^−i = −Y^(1024−i); i = 0 is its own inverse.
+    let (first, rest) = s.split_first().map_or((0, &[][..]), |(first, rest)| (*first, rest));
+    let mut places = values.iter_mut().step_by(2);
+    if let Some(value) = places.next() {
+        *value += message(first);
+    }
+    if inverted {
+        places.zip(rest.iter().rev()).for_each(|(value, s)| *value += message(-s));
+    } else {
+        places.zip(rest).for_each(|(value, s)| *value += message(*s));
+    }
+}
+
+/// `round(q·x/2^27)` for |x| <= 512: q·x is below 2^57, the quotient below 2^30.
+#[expect(clippy::cast_possible_truncation, reason = "below 2^30")]
+fn message(x: i32) -> i32 {
+    const Q: i64 = BASIS.product.cast_signed();
+    ((Q * i64::from(x) + (1 << (DIAGONAL_BITS - 1))) >> DIAGONAL_BITS) as i32
+}
+
 impl LookupKey {
-    /// Opens one plane's share of an answer: `c'[r] − (H'·s)[r]` modulo t for each of its rows, as many
-    /// as `fold` (of the index's geometry) says.
+    /// Opens the rows of one plane of an answer: the table's bytes, `rows` of them. `answer` has `row_bits` of
+    /// each sum of scan less product ([`answer`](super::answer)).
     ///
     /// Made with another key or public part, an answer opens to noise; nothing in it tells. What comes
-    /// out gives bytes of the table away, and with them the bucket, so it is cleared on drop.
+    /// out gives the bucket away, so it is cleared on drop.
     ///
     /// # Errors
-    /// Another size than [`PLANE_BYTES`](super::PLANE_BYTES).
+    /// Another size than the rows have, or a public part of another plane.
     pub fn open(
         &self,
         public: &PublicPart,
         answer: &[u8],
-        fold: Fold,
-    ) -> Result<Zeroizing<Vec<u32>>, InlineError> {
-        let slots = self.slots(public, answer)?;
-        let mut rows = Zeroizing::new(vec![0; fold.rows()]);
-        let (t, diagonals) = (PLAINTEXT.modulus, fold.diagonals());
-        let blocks = slots.chunks_exact(RING_DEGREE);
-        for (rows, slots) in rows.chunks_exact_mut(diagonals).zip(blocks) {
-            // Each is exact, and so is their sum modulo t.
-            for slots in slots.chunks_exact(diagonals) {
-                for (sum, slot) in rows.iter_mut().zip(slots) {
-                    *sum = t.add(*sum, *slot);
-                }
-            }
+        row_bits: u32,
+        rows: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, InlineError> {
+        let phase = self.phase(public, answer, row_bits, rows)?;
+        let mut rows = Zeroizing::new(vec![0; rows]);
+        for (row, value) in rows.iter_mut().zip(phase.iter()) {
+            // To the nearest of 256 steps; a value near 2^18 rounds to 256, which is 0.
+            let nearest = value.wrapping_add(1 << (PUBLIC_BITS - 9)) >> (PUBLIC_BITS - 8);
+            [*row, ..] = nearest.to_le_bytes();
         }
         Ok(rows)
     }
 
-    /// The plaintext's slots modulo t.
-    fn slots(&self, public: &PublicPart, answer: &[u8]) -> Result<SecretPoly, InlineError> {
-        let mut values = self.phase(public, answer)?;
-        let t = PLAINTEXT.modulus;
-        for value in values.iter_mut() {
-            let scaled = u64::from(*value) * u64::from(T) + (1 << (ANSWER_BITS - 1));
-            // A value near 2^29 rounds to t, which is 0.
-            *value = t.reduce(scaled >> ANSWER_BITS);
+    /// `answer − a·k` modulo 2^18, row by row: 2^10 times a byte, plus noise.
+    fn phase(
+        &self,
+        public: &PublicPart,
+        answer: &[u8],
+        row_bits: u32,
+        rows: usize,
+    ) -> Result<Zeroizing<Vec<u32>>, InlineError> {
+        let (rings, fold) = rings_of(rows).ok_or(InlineError::rows(rows))?;
+        InlineError::check_size("rings of a public part", rings, public.0.len())?;
+        let mut phase = Zeroizing::new(vec![0; rows]);
+        unpack("answer", answer, row_bits, 1 << row_bits, &mut phase)?;
+        for (public, rows) in public.0.iter().zip(phase.chunks_exact_mut(fold.rows())) {
+            let [first, second] = self.times(public);
+            for (number, row) in rows.iter_mut().enumerate() {
+                let place = fold.coefficient_of(number);
+                if let Some((x, y)) = first.get(place).zip(second.get(place)) {
+                    // The low bits of a number count modulo 2^18, whatever its sign.
+                    #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+                    let product = BASIS.compose_centred(*x, *y) as u32;
+                    let scaled = *row << (PUBLIC_BITS - row_bits);
+                    *row = scaled.wrapping_sub(product) & ((1 << PUBLIC_BITS) - 1);
+                }
+            }
         }
-        PLAINTEXT.forward(&mut values);
-        Ok(values)
+        Ok(phase)
     }
 
-    /// `b + a·k` modulo 2^29: 2^29/t times the coefficients of the plaintext, plus noise.
-    ///
-    /// The product is taken modulo q: with a below 2^29 and |k| at most 1, it stays below 2^41.
-    fn phase(&self, public: &PublicPart, answer: &[u8]) -> Result<SecretPoly, InlineError> {
-        let b = unpack("answer", answer, ANSWER_BITS, 1 << ANSWER_BITS)?;
+    /// `a·k` modulo q's primes, a read as numbers from −2^17 to 2^17 − 1: the product stays below 2^28.
+    fn times(&self, public: &Poly) -> [SecretPoly; 2] {
+        const UNUSED: u32 = u32::BITS - PUBLIC_BITS;
         let mut product = [zero(), zero()];
         for ((ntt, key), product) in Q.iter().zip(&self.key).zip(&mut product) {
             let m = ntt.modulus;
-            for (x, a) in product.iter_mut().zip(public.0.iter()) {
-                *x = m.reduce(u64::from(*a));
+            for (x, a) in product.iter_mut().zip(public) {
+                *x = m.signed((a << UNUSED).cast_signed() >> UNUSED);
             }
             ntt.forward(product);
             for (x, k) in product.iter_mut().zip(key.iter()) {
@@ -188,15 +217,7 @@ impl LookupKey {
             }
             ntt.inverse(product);
         }
-        let [mut phase, second] = product;
-        for ((x, y), b) in phase.iter_mut().zip(second.iter()).zip(b.iter()) {
-            let product = Q_BASIS.compose_centred(*x, *y);
-            // The low bits of a number count modulo 2^29, whatever its sign.
-            #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
-            let product = product as u32;
-            *x = product.wrapping_add(*b) & ((1 << ANSWER_BITS) - 1);
-        }
-        Ok(phase)
+        product
     }
 }
 
@@ -209,11 +230,13 @@ impl fmt::Debug for LookupKey {
 /// Its parts are [`Zeroizing`].
 impl ZeroizeOnDrop for LookupKey {}
 
-/// Small numbers as a polynomial modulo a prime, in slots.
+/// Small numbers, below 2^30 in magnitude, as a polynomial modulo a prime, in slots.
 fn slots_of(ntt: &Ntt, small: &[i32; N]) -> SecretPoly {
     let mut slots = zero();
+    // A multiple of the prime that leaves no sum negative.
+    let raise = u64::from(ntt.modulus.value) << 7;
     for (slot, x) in slots.iter_mut().zip(small) {
-        *slot = ntt.modulus.signed(*x);
+        *slot = ntt.modulus.reduce(raise.wrapping_add_signed(i64::from(*x)));
     }
     ntt.forward(&mut slots);
     slots
@@ -223,30 +246,5 @@ fn slots_of(ntt: &Ntt, small: &[i32; N]) -> SecretPoly {
 fn subtract_product(m: Modulus, a: &Poly, k: &Poly, b: &mut Poly) {
     for ((b, a), k) in b.iter_mut().zip(a).zip(k) {
         *b = m.subtract(*b, m.multiply(*a, *k));
-    }
-}
-
-/// The polynomial modulo t with `s[(j + rotation) mod 1024]` in slot j of either half.
-fn encode(s: &[i32; RING_DEGREE], rotation: usize) -> SecretPoly {
-    let mut slots = zero();
-    for (slot, s) in slots.iter_mut().zip(s.iter().cycle().skip(rotation)) {
-        *slot = PLAINTEXT.modulus.signed(*s);
-    }
-    PLAINTEXT.inverse(&mut slots);
-    slots
-}
-
-/// `round(q·x/t) + e` modulo one of q's primes.
-///
-/// With `r = (q·x + ⌊t/2⌋) mod t` the rounded quotient is `(q·x + ⌊t/2⌋ − r)/t`, and q·x is 0 modulo the
-/// prime.
-fn scale_up(m: Modulus, message: &Poly, error: &[i32; N], out: &mut Poly) {
-    let t = PLAINTEXT.modulus;
-    let (q, half) = (t.factor(t.reduce(Q_BASIS.product)), T / 2);
-    let inverse = m.factor(m.inverse(T));
-    for ((out, x), e) in out.iter_mut().zip(message).zip(error) {
-        let r = t.add(q.times(*x, t), half);
-        let quotient = inverse.times(m.subtract(half, r), m);
-        *out = m.add(quotient, m.signed(*e));
     }
 }

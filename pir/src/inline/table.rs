@@ -1,57 +1,54 @@
 //! One plane's tables in memory, and the public part that opens its products.
 
 use super::bits::{pack, unpack};
-use super::params::{ANSWER_BITS, N, PLANE_BYTES, Variant};
+use super::params::{ENCRYPTIONS, Fold, N, PUBLIC_BITS, PUBLIC_BYTES, rings_of};
 use super::{InlineError, Poly};
-use crate::geometry::Fold;
 use crate::scan::pages::Pages;
 
 /// Slots of a line of the tables, and of a block.
 pub(super) const LANES: usize = 16;
 /// Blocks of a polynomial.
 pub(super) const BLOCKS: usize = N / LANES;
-/// Bytes of a line: one cache line, one of the widest registers.
-pub(super) const LINE: usize = LANES * 4;
+/// Bytes of a word: 24 bits.
+pub(super) const WORD: usize = 3;
+/// Bytes of a line.
+pub(super) const LINE: usize = LANES * WORD;
+/// Lines of a step: its digit and its diagonals.
+pub(super) const WIDTH: usize = 1 + ENCRYPTIONS;
 
-/// What the offline chain makes of one plane of the hint; public.
+/// What the offline chain makes of the rows of one ring.
 ///
-/// For each of the four primes: block by block of 16 slots, giant step by giant step, one line of
-/// the step's digit `D` and, modulo q's primes, one line of each of its B diagonals `E`. So a block's
-/// terms are contiguous, and a product reads every table once from start to end.
+/// For each prime of q: block by block of 16 slots, step by step, one line of the step's digit and one of each
+/// of its B diagonals. So a block's terms are contiguous, and a product reads every table once from start to
+/// end.
 ///
-/// 1. `tables[i]` has `BLOCKS · G · width(i)` lines of 16 little-endian words, where G = 1024/(f·B).
+/// 1. `tables[i]` has `BLOCKS · G · WIDTH` lines of 16 little-endian words of 24 bits.
 /// 2. Every word is below its prime.
-pub struct PlaneTables {
-    pub(super) variant: Variant,
+pub(super) struct RingTables {
     pub(super) fold: Fold,
-    pub(super) tables: [Pages; 4],
+    pub(super) tables: [Pages; 2],
+}
+
+/// What the offline chain makes of one plane of the hint; public. A plane has one ring, or two.
+pub struct PlaneTables {
+    pub(super) rings: Vec<RingTables>,
     pub(super) public: PublicPart,
 }
 
-/// Lines of a giant step in the table of prime `prime`.
-pub(super) fn width(variant: Variant, prime: usize) -> usize {
-    if prime < 2 { 1 + variant.baby_steps() } else { 1 }
-}
-
 impl PlaneTables {
-    /// The variant of the parameter set that they belong to.
-    pub fn variant(&self) -> Variant {
-        self.variant
-    }
-
-    /// How the plane's rows share its slots.
-    pub fn fold(&self) -> Fold {
-        self.fold
+    /// Rows of the plane.
+    pub fn rows(&self) -> usize {
+        self.rings.iter().map(|ring| ring.fold.rows()).sum()
     }
 
     /// Memory that the tables take.
     pub fn bytes(&self) -> usize {
-        self.tables.iter().map(|table| table.len()).sum()
+        self.as_bytes().map(<[u8]>::len).sum()
     }
 
     /// Whether the system accepted the request to keep the tables in 2 MiB pages.
     pub fn large_pages(&self) -> bool {
-        self.tables.iter().all(Pages::large)
+        self.rings.iter().flat_map(|ring| &ring.tables).all(Pages::large)
     }
 
     /// The public part that a client needs to open this plane's products.
@@ -61,40 +58,48 @@ impl PlaneTables {
 
     /// The tables' bytes, for who wants to measure how long reading them takes.
     pub fn as_bytes(&self) -> impl Iterator<Item = &[u8]> {
-        self.tables.iter().map(|table| &**table)
+        self.rings.iter().flat_map(|ring| &ring.tables).map(|table| &**table)
     }
 }
 
 impl std::fmt::Debug for PlaneTables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PlaneTables")
-            .field("variant", &self.variant)
-            .field("fold", &self.fold)
+            .field("rows", &self.rows())
             .field("bytes", &self.bytes())
             .finish_non_exhaustive()
     }
 }
 
-/// The `a` half of every answer for one plane and epoch, 29 bits a coefficient.
+/// The `a` half of every answer for one plane and epoch: for each ring `round(2^18·a/q)` modulo 2^18, 18 bits a
+/// coefficient.
 ///
 /// The same for all clients and lookups: a client fetches it once per epoch.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PublicPart(pub(super) Box<Poly>);
+pub struct PublicPart(pub(super) Vec<Box<Poly>>);
 
 impl PublicPart {
-    /// [`PLANE_BYTES`] bytes.
+    /// [`PUBLIC_BYTES`] bytes for each ring.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(PLANE_BYTES);
-        pack(&self.0, ANSWER_BITS, &mut bytes);
+        let mut bytes = Vec::with_capacity(self.0.len() * PUBLIC_BYTES);
+        self.0.iter().for_each(|part| pack(&**part, PUBLIC_BITS, &mut bytes));
         bytes
     }
 
-    /// What [`to_bytes`](Self::to_bytes) wrote. Every string of the right length is some public part.
+    /// What [`to_bytes`](Self::to_bytes) wrote for a plane of so many rows. Every string of the right length is
+    /// some public part.
     ///
     /// # Errors
-    /// Another length than [`PLANE_BYTES`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InlineError> {
-        unpack("public part", bytes, ANSWER_BITS, 1 << ANSWER_BITS).map(Self)
+    /// Another length, or as many rows as no plane has.
+    pub fn from_bytes(bytes: &[u8], rows: usize) -> Result<Self, InlineError> {
+        const WHAT: &str = "public part";
+        let (rings, _) = rings_of(rows).ok_or(InlineError::rows(rows))?;
+        InlineError::check_size(WHAT, rings * PUBLIC_BYTES, bytes.len())?;
+        let part = |bytes: &[u8]| {
+            let mut part = super::rings::zero();
+            unpack(WHAT, bytes, PUBLIC_BITS, 1 << PUBLIC_BITS, &mut *part).map(|()| part)
+        };
+        bytes.chunks_exact(PUBLIC_BYTES).map(part).collect::<Result<_, _>>().map(Self)
     }
 
     /// The name under which clients ask for these bytes and check what they get.

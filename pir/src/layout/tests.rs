@@ -166,7 +166,7 @@ fn encoding_refuses_what_decoding_would() {
     assert!(encode(row.clone(), HEADER_BYTES + 17).is_ok());
     let overflow = LayoutError::Overflow { bytes: HEADER_BYTES + 17, limit: HEADER_BYTES + 16 };
     assert_eq!(encode(row.clone(), HEADER_BYTES + 16), Err(overflow));
-    assert_eq!(encode(row, 16_385), Err(LayoutError::Size { bytes: 16_385 }));
+    assert_eq!(encode(row, 65_537), Err(LayoutError::Size { bytes: 65_537 }));
 }
 
 fn pages() -> impl Strategy<Value = Vec<Page>> {

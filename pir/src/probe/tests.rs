@@ -1,8 +1,5 @@
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-
 use super::*;
-use crate::hint::{Hint, HintBuilder, multiply_plane};
+use crate::hint::{Hint, HintBuilder};
 use crate::ring::matrix_row;
 use crate::scan::{Kernel, Partition, scan};
 use crate::seed::tests::seed as seed_of;
@@ -53,12 +50,13 @@ impl Index {
     }
 
     fn check(&self, served: &[(u32, &[u8])], hint: &Hint) -> Result<(), ProbeError> {
-        let probe = Probe::random(&mut StdRng::seed_from_u64(1));
-        let products: Vec<Vec<u32>> = probe
-            .secrets()
-            .iter()
-            .map(|s| hint.planes().iter().flat_map(|plane| multiply_plane(plane, s)).collect())
-            .collect();
+        let probe = Probe::new(&seed(), [&[1; 32]]);
+        let mut products = vec![Vec::new(); SECRETS];
+        for plane in hint.planes() {
+            for (product, rows) in products.iter_mut().zip(probe.multiply(plane)) {
+                product.extend(rows);
+            }
+        }
         Probe::check(&self.geometry, &self.scanned(&probe, served), &products)
     }
 
@@ -138,16 +136,33 @@ fn queries_are_the_exact_product_for_any_secret() {
     secrets[1] = [0x7fff_8000; RING_DEGREE];
     secrets[2] = [u32::MAX; RING_DEGREE];
     secrets[3] = *public_element(&seed_of(8, 77), 0);
-    let probe = Probe::from_secrets(secrets);
+    let probe = Probe { secrets };
     let query = probe.query(&seed(), 2);
     let element = public_element(&seed(), 2);
     for k in 0..RING_DEGREE {
         let row = matrix_row(&element, k);
-        for (secret, query) in probe.secrets().iter().zip(&query) {
+        for (secret, query) in probe.secrets.iter().zip(&query) {
             let terms = row.iter().zip(secret).map(|(a, s)| a.wrapping_mul(*s));
             assert_eq!(query[k], terms.fold(0, u32::wrapping_add));
         }
     }
+}
+
+/// Nothing of what is tested can change without its secrets.
+#[test]
+fn secrets_follow_from_seed_and_digests() {
+    let [one, other] = [[1; 32], [2; 32]];
+    let probes = [
+        Probe::new(&seed(), [&one, &other]),
+        Probe::new(&seed(), [&other, &one]),
+        Probe::new(&seed(), [&one]),
+        Probe::new(&seed_of(9, 3), [&one, &other]),
+    ];
+    for (i, probe) in probes.iter().enumerate() {
+        assert!(!probes[i + 1..].contains(probe));
+        assert!(probe.secrets.iter().flatten().any(|word| *word > u32::MAX / 2));
+    }
+    assert_eq!(probes[0], Probe::new(&seed(), [&one, &other]));
 }
 
 #[test]

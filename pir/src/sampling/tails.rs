@@ -35,7 +35,7 @@ pub const SCAN_ERRORS: Gaussian<102> = Gaussian([
 ]);
 
 /// σ = 3.2, for inline keys' ring ([`inline`](crate::inline)). Variance σ² + 1/12 = 10.323 (Sheppard), so deviation
-/// 3.213; never beyond 30. The security estimates of engine.md are for 3.2.
+/// 3.213; never beyond 30. The security estimates of docs/ENGINE.md §10 are for 3.2.
 #[rustfmt::skip]
 pub const RING_ERRORS: Gaussian<30> = Gaussian([
     0xe036c93046fd4c74, 0xa3a5c7875aaece23, 0x6f4594ba80918356, 0x462919a3d1ba563a,

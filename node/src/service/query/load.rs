@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
+use opaque_pir::geometry::Link;
 use opaque_pir::table::{Schema, decode_row};
 use opaque_proto::v1::{
     LoadHeader, LoadProgress, LoadRequest, LoadResponse, LoadStage, Loaded, load_request,
@@ -85,6 +86,13 @@ impl QueryService {
     }
 }
 
+/// What the first message of a load says.
+struct LoadHead {
+    schema: Schema,
+    /// The clients' link that geometries are chosen for.
+    link: Link,
+}
+
 struct Load {
     config: Config,
     cluster: Arc<Cluster>,
@@ -97,11 +105,11 @@ struct Load {
 
 impl Load {
     async fn run(&self, requests: Streaming<LoadRequest>) -> Result<Loaded, Status> {
-        let (schema, rows, reserved) = self.receive(requests).await?;
+        let (LoadHead { schema, link }, rows, reserved) = self.receive(requests).await?;
         let name = schema.table().to_owned();
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(NodeError::internal)?;
         let created = UnixMillis::now();
-        let load = prepare::Load { schema, rows, created, writer: self.writer.clone() };
+        let load = prepare::Load { schema, rows, link, created, writer: self.writer.clone() };
         let progress = |progress: Progress| match progress {
             Progress::Planning { rows } => self.report(LoadStage::Planning, 0, rows),
             Progress::Building { done, total } => self.report(LoadStage::Building, done, total),
@@ -155,16 +163,22 @@ impl Load {
     async fn receive(
         &self,
         mut requests: Streaming<LoadRequest>,
-    ) -> Result<(Schema, Vec<Vec<u8>>, Vec<Reservation>), Status> {
+    ) -> Result<(LoadHead, Vec<Vec<u8>>, Vec<Reservation>), Status> {
         let malformed = |what: &str| NodeError::Malformed(format!("malformed load: {what}"));
         const DOING: &str = "waiting for rows";
         let mut reading = Reading::at(Pace::STREAM);
         let first = reading.next(requests.message(), DOING).await??;
         let first = first.and_then(|request| request.part);
-        let Some(load_request::Part::Header(LoadHeader { schema: Some(schema) })) = first else {
+        let Some(load_request::Part::Header(LoadHeader { schema: Some(schema), link_mbits })) =
+            first
+        else {
             return Err(malformed("no schema").into());
         };
         let schema = Schema::try_from(schema).map_err(|error| malformed(&error.to_string()))?;
+        let link = match link_mbits {
+            0 => Link::default(),
+            mbits => Link::new(mbits).map_err(|error| malformed(&error.to_string()))?,
+        };
         // Before any row is sent, and any object written, for nothing.
         self.cluster.check_load(schema.table())?;
         let (mut rows, mut reserved) = (Vec::new(), Vec::new());
@@ -200,7 +214,7 @@ impl Load {
                         let counts = format!("{} rows sent, {} committed", rows.len(), commit.rows);
                         return Err(malformed(&counts).into());
                     }
-                    return Ok((schema, rows, reserved));
+                    return Ok((LoadHead { schema, link }, rows, reserved));
                 }
                 Some(load_request::Part::Header(_)) | None => {
                     return Err(malformed("a second schema, or an unknown message").into());

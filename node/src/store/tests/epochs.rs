@@ -39,7 +39,7 @@ async fn an_epoch_is_read_as_it_was_written() {
     assert_eq!(manifest, published);
     assert_eq!(manifest.digest().unwrap(), published.digest().unwrap());
     assert_eq!(manifest.matrix_bytes(), 2 * 4096 * 1024);
-    assert_eq!(manifest.stored_bytes(), 2 * (4096 * 1024 + 56) + 4 * 4096 * 1024 + 56 + 14_848);
+    assert_eq!(manifest.stored_bytes(), 2 * (4096 * 1024 + 56) + 4 * 4096 * 1024 + 56 + 2 * 4608);
     for j in 0..2 {
         assert!(store.partition(&manifest, 1, j).await.unwrap() == bytes(1 + j as u8));
     }

@@ -169,6 +169,9 @@ fn arguments(
     if allow_local_sources {
         arguments.push("--allow-local-sources".into());
     }
+    if let Some(link) = spec.link_mbits {
+        arguments.push(format!("--link={link}"));
+    }
     if cluster.spec.storage.share_with_sources {
         arguments.push("--share-store-credentials".into());
     }

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
-    Chain, InlineQuery, Kernel, PlaneTables, PublicElements, Variant, multiply,
+    Chain, InlineQuery, Kernel, PlaneTables, PublicElements, QUERY_BYTES, multiply,
 };
 use opaque_pir::layout::Salt;
 use opaque_pir::params::{PLANE_ROWS, RING_DEGREE};
@@ -54,13 +54,12 @@ fn hint_products(c: &mut Criterion) {
     }
     let seal = seal_calls::SealCalls::new(&mut rng);
     group.bench_function("1 planes, one core, SEAL's calls alone", |b| b.iter(|| seal.product()));
-    let variant = Variant::Two;
     let geometry = Geometry::new(4096, 1024, 1).unwrap();
     let seed = IndexSeed::new(&Salt([1; 32]), "t", 1, 0, &geometry);
-    let chain = Chain::new(&PublicElements::new(&seed, variant));
+    let chain = Chain::new(&PublicElements::new(&seed));
     let inline: Vec<PlaneTables> =
         planes.iter().map(|plane| chain.tables(plane).unwrap()).collect();
-    let query = InlineQuery::from_bytes(variant, &vec![0x35; variant.query_bytes()]).unwrap();
+    let query = InlineQuery::from_bytes(&[0x35; QUERY_BYTES]).unwrap();
     // Each plane in turn: what the other left in the cache is of no use.
     let mut turn = inline.iter().cycle();
     group.bench_function("1 planes, one core, inline keys", |b| {

@@ -32,7 +32,7 @@ proptest! {
                 (key, row(number, *bytes))
             })
             .collect();
-        let plan = IndexPlan::solve(salt(seed), column, &refs(&rows)).unwrap();
+        let plan = IndexPlan::solve(salt(seed), column, &refs(&rows), Link::default()).unwrap();
         check_plan(&plan, salt(seed), column, &rows);
     }
 
@@ -45,7 +45,7 @@ proptest! {
         let key = |number: usize| if same { vec![1] } else { vec![number as u8] };
         let rows: Rows =
             bytes.iter().enumerate().map(|(i, bytes)| (key(i), row(i, *bytes))).collect();
-        match IndexPlan::solve(salt(seed), 0, &refs(&rows)) {
+        match IndexPlan::solve(salt(seed), 0, &refs(&rows), Link::default()) {
             Ok(plan) => check_plan(&plan, salt(seed), 0, &rows),
             Err(PlanError::RowTooLarge { row, bytes: found, limit }) => {
                 prop_assert_eq!(found, bytes[row as usize]);
@@ -75,7 +75,7 @@ fn fits(geometry: &Geometry, salt: Salt, groups: &HashMap<&[u8], Vec<(u64, Vec<u
 fn micros(geometry: &Geometry, groups: &HashMap<&[u8], Vec<(u64, Vec<u8>)>>) -> f64 {
     let pages = |rows: usize| (rows.min(64) as u64).div_ceil(u64::from(geometry.page_rows()));
     let pages = groups.values().map(|group| pages(group.len())).sum::<u64>();
-    geometry.cost().lookup_micros() as f64 * (pages as f64 / groups.len() as f64)
+    geometry.cost(Link::default()).lookup_micros() as f64 * (pages as f64 / groups.len() as f64)
 }
 
 proptest! {
@@ -109,7 +109,7 @@ proptest! {
                 }
             }
         }
-        let plan = IndexPlan::solve(salt, 0, &refs(&rows)).unwrap();
+        let plan = IndexPlan::solve(salt, 0, &refs(&rows), Link::default()).unwrap();
         let chosen = micros(plan.geometry(), &groups);
         prop_assert!((chosen - best).abs() < 1e-6, "{:?}: {} for {}", plan, chosen, best);
     }
@@ -119,10 +119,11 @@ proptest! {
 fn the_limit_of_a_row_is_exact() {
     let plan = |bytes| {
         let rows: Rows = vec![(vec![1], row(0, bytes))];
-        IndexPlan::solve(salt(3), 0, &refs(&rows)).map(|plan| check_plan(&plan, salt(3), 0, &rows))
+        IndexPlan::solve(salt(3), 0, &refs(&rows), Link::default())
+            .map(|plan| check_plan(&plan, salt(3), 0, &rows))
     };
-    let Err(PlanError::RowTooLarge { row: 0, bytes: 20_000, limit }) = plan(20_000) else {
-        panic!("a row of 20,000 bytes has no place");
+    let Err(PlanError::RowTooLarge { row: 0, bytes: 70_000, limit }) = plan(70_000) else {
+        panic!("a row of 70,000 bytes has no place");
     };
     assert_eq!(limit, MAX_ROW_BYTES);
     assert!(plan(limit).is_ok());
@@ -134,7 +135,7 @@ fn the_limit_of_a_row_is_exact() {
 
 #[test]
 fn no_rows_make_one_partition() {
-    let plan = IndexPlan::solve(salt(0), 0, &[]).unwrap();
+    let plan = IndexPlan::solve(salt(0), 0, &[], Link::default()).unwrap();
     assert_eq!(*plan.geometry(), Geometry::new(256, 1024, 1).unwrap());
     check_plan(&plan, salt(0), 0, &Vec::new());
 }
@@ -142,16 +143,16 @@ fn no_rows_make_one_partition() {
 #[test]
 fn a_small_table_gives_every_shard_something() {
     let rows: Rows = (0..9).map(|i| (vec![i as u8], row(i, 20))).collect();
-    let plan = IndexPlan::solve(salt(0), 0, &refs(&rows)).unwrap();
+    let plan = IndexPlan::solve(salt(0), 0, &refs(&rows), Link::default()).unwrap();
     assert_eq!(*plan.geometry(), Geometry::new(256, 4096, 1).unwrap());
-    let cost = plan.cost();
-    assert!(cost.server_ram_bytes == 6 << 20 && cost.lookup_micros() < 12_000, "{cost}");
+    let cost = plan.geometry().cost(Link::default());
+    assert!(cost.server_ram_bytes == 13 << 18 && cost.lookup_micros() < 10_000, "{cost}");
 }
 
 #[test]
 fn frequent_values_get_pages_of_many_rows() {
     let rows: Rows = (0..20_000).map(|i| (vec![(i % 100) as u8], row(i, 40))).collect();
-    let plan = IndexPlan::solve(salt(0), 0, &refs(&rows)).unwrap();
+    let plan = IndexPlan::solve(salt(0), 0, &refs(&rows), Link::default()).unwrap();
     assert!(plan.geometry().page_rows() >= 16, "{plan:?}");
     let data = rows.iter().map(|(_, row)| row.len() as u64).sum::<u64>();
     assert!(plan.geometry().matrix_bytes() <= (16 << 20).max(5 * data), "{plan:?}");
@@ -162,7 +163,7 @@ fn frequent_values_get_pages_of_many_rows() {
 fn rows_that_fill_buckets_alone_spread_further_than_four_times() {
     // 60 rows that need a bucket each: 4 partitions of 16 MiB is more than 4 times 60 · 16,000.
     let rows: Rows = (0..60).map(|i| (vec![i as u8], row(i, 16_000))).collect();
-    let plan = IndexPlan::solve(salt(0), 0, &refs(&rows)).unwrap();
+    let plan = IndexPlan::solve(salt(0), 0, &refs(&rows), Link::default()).unwrap();
     assert_eq!(plan.geometry().bucket_bytes(), 16_384);
     check_plan(&plan, salt(0), 0, &rows);
 }
@@ -170,9 +171,9 @@ fn rows_that_fill_buckets_alone_spread_further_than_four_times() {
 #[test]
 fn rows_that_cannot_be_spread_far_enough_are_an_error() {
     // 3000 bucket-filling rows in one value: free of collisions only in 4.5 million buckets.
-    let rows: Rows = (0..3000).map(|i| (vec![1], row(i, 16_000))).collect();
-    let error = IndexPlan::solve(salt(0), 0, &refs(&rows)).unwrap_err();
-    let (largest_value_rows, largest_row_bytes) = (3000, 16_000);
+    let rows: Rows = (0..3000).map(|i| (vec![1], row(i, 64_000))).collect();
+    let error = IndexPlan::solve(salt(0), 0, &refs(&rows), Link::default()).unwrap_err();
+    let (largest_value_rows, largest_row_bytes) = (3000, 64_000);
     assert_eq!(error, PlanError::DoesNotFit { rows: 3000, largest_value_rows, largest_row_bytes });
 }
 
@@ -183,7 +184,7 @@ fn a_tiny_plan_keeps_its_bytes() {
         (vec![3, b'b'], vec![0, 1, b'b', 8]),
         (vec![3, b'a'], vec![0, 1, b'a', 9]),
     ];
-    let plan = IndexPlan::solve(salt(5), 2, &refs(&rows)).unwrap();
+    let plan = IndexPlan::solve(salt(5), 2, &refs(&rows), Link::default()).unwrap();
     assert_eq!(*plan.geometry(), Geometry::new(256, 1024, 2).unwrap());
     let bytes = plan.partition(&refs(&rows), 0).unwrap();
     assert_eq!(
@@ -211,11 +212,14 @@ fn a_million_rows_are_planned_in_seconds() {
             (0..1_000_000).map(|i| (key(i).to_le_bytes().to_vec(), row(i, 30 + i % 60))).collect();
         let rows = refs(&rows);
         let start = std::time::Instant::now();
-        let plan = IndexPlan::solve(salt(9), 0, &rows).unwrap();
+        let plan = IndexPlan::solve(salt(9), 0, &rows, Link::default()).unwrap();
         let planned = start.elapsed();
         let start = std::time::Instant::now();
         let bytes = plan.partition(&rows, 0).unwrap().len();
         let rate = bytes as f64 / start.elapsed().as_secs_f64() / 1e6;
-        println!("{name}: {planned:?} {plan:?} {rate:.0} MB/s\n{}", plan.cost());
+        println!(
+            "{name}: {planned:?} {plan:?} {rate:.0} MB/s\n{}",
+            plan.geometry().cost(Link::default())
+        );
     }
 }

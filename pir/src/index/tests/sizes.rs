@@ -32,7 +32,7 @@ fn rows(schema: &Schema, notes: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>>
 }
 
 fn figures(schema: &Schema, rows: &[Vec<u8>]) -> TableFigures {
-    table_figures(schema, rows, || salt(1)).unwrap().unwrap()
+    table_figures(schema, rows, Link::default(), || salt(1)).unwrap().unwrap()
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn one_long_row_is_named_with_what_it_costs_and_what_a_limit_would_save() {
         assert!(cost.memory_bytes < figures.cost.memory_bytes);
     }
     let summary = figures.summary("row 17");
-    assert!(summary.starts_with("The table takes 768.0 MiB of node memory for "), "{summary}");
+    assert!(summary.starts_with("The table takes 416.0 MiB of node memory for "), "{summary}");
     assert!(summary.contains(&format!("row 17, has {longest_bytes} bytes")), "{summary}");
     let least = shorter.last().unwrap();
     assert!(least.cost.matrix_bytes < 32 * MIB, "{least:?}");
@@ -87,12 +87,15 @@ fn a_limit_costs_what_the_planner_picks_for_a_table_that_keeps_to_it() {
 fn figures_are_those_of_the_plan() {
     let schema = schema(2);
     let rows = rows(&schema, (0..400).map(|i| if i == 7 { 5_000 } else { 40 }));
-    let plan = plan_table(&schema, &rows, || salt(1)).unwrap();
+    let plan = plan_table(&schema, &rows, Link::default(), || salt(1)).unwrap();
     let TableFigures { cost, sizes } = figures(&schema, &rows);
     let geometries = plan.indexes.iter().map(|index| index.plan.geometry());
-    assert_eq!(cost, TableCost::of(geometries));
+    assert_eq!(cost, TableCost::of(geometries, Link::default()));
     assert_eq!(plan.sizes, Some(sizes));
-    let memory = plan.indexes.iter().map(|index| index.plan.cost().server_ram_bytes);
+    let memory = plan
+        .indexes
+        .iter()
+        .map(|index| index.plan.geometry().cost(Link::default()).server_ram_bytes);
     assert_eq!(cost.memory_bytes, memory.sum::<u64>());
 }
 

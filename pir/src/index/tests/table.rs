@@ -34,7 +34,7 @@ fn every_searchable_column_gets_a_plan_that_holds_every_row() {
     let cities: Vec<_> = (0..40).map(|i| format!("city {i}")).collect();
     let sky = |i: usize| (!i.is_multiple_of(3)).then_some(i as i64 % 4);
     let rows: Vec<_> = cities.iter().enumerate().map(|(i, city)| encode(city, sky(i))).collect();
-    let table = plan_table(&schema(), &rows, salts()).unwrap();
+    let table = plan_table(&schema(), &rows, Link::default(), salts()).unwrap();
     assert_eq!(table.salt, salt(1));
     let [city, conditions] = &table.indexes[..] else { panic!("two searchable columns") };
     assert_eq!((city.column, city.non_null_rows), (1, 40));
@@ -49,7 +49,7 @@ fn every_searchable_column_gets_a_plan_that_holds_every_row() {
 #[test]
 fn a_duplicate_key_names_both_rows() {
     let rows = ["a", "b", "c", "b", "a", "b"].map(|city| encode(city, Some(1)));
-    let error = plan_table(&schema(), &rows, salts()).unwrap_err();
+    let error = plan_table(&schema(), &rows, Link::default(), salts()).unwrap_err();
     let column = "city".to_owned();
     assert_eq!(error, PlanError::DuplicateKey { column, first_row: 1, second_row: 3 });
 }
@@ -58,24 +58,24 @@ fn a_duplicate_key_names_both_rows() {
 fn a_malformed_row_is_named() {
     let mut rows: Vec<_> = (0..20_000).map(|i| encode(&i.to_string(), None)).collect();
     rows[17_001].push(0);
-    let error = plan_table(&schema(), &rows, salts()).unwrap_err();
+    let error = plan_table(&schema(), &rows, Link::default(), salts()).unwrap_err();
     assert!(matches!(error, PlanError::Row { row: 17_001, .. }), "{error}");
 }
 
 #[test]
 fn a_row_that_is_too_large_is_named() {
-    let rows = [encode("a", None), encode(&"b".repeat(17_000), None)];
-    let error = plan_table(&schema(), &rows, salts()).unwrap_err();
-    assert!(matches!(error, PlanError::RowTooLarge { row: 1, bytes: 17_004, .. }), "{error}");
+    let rows = [encode("a", None), encode(&"b".repeat(67_000), None)];
+    let error = plan_table(&schema(), &rows, Link::default(), salts()).unwrap_err();
+    assert!(matches!(error, PlanError::RowTooLarge { row: 1, bytes: 67_004, .. }), "{error}");
 }
 
 #[test]
 fn a_salt_under_which_nothing_fits_is_replaced() {
     // As many bucket-filling rows as make a throw into the largest matrix allowed a matter of luck.
-    let rows: Vec<_> = (0..ROWS).map(|i| encode(&format!("{i:0>15000}"), Some(i))).collect();
+    let rows: Vec<_> = (0..ROWS).map(|i| encode(&format!("{i:0>60000}"), Some(i))).collect();
     let mut drawn = 0;
     let mut next = salts();
-    let table = plan_table(&schema(), &rows, || {
+    let table = plan_table(&schema(), &rows, Link::default(), || {
         drawn += 1;
         next()
     });
@@ -88,7 +88,7 @@ const ROWS: i64 = 500;
 
 #[test]
 fn an_empty_table_is_planned() {
-    let table = plan_table(&schema(), &[] as &[Vec<u8>], salts()).unwrap();
+    let table = plan_table(&schema(), &[] as &[Vec<u8>], Link::default(), salts()).unwrap();
     assert_eq!(table.indexes.iter().map(|index| index.non_null_rows).sum::<u64>(), 0);
     assert_eq!(table.sizes, None);
     check_plan(&table.indexes[0].plan, table.salt, 1, &Vec::new());

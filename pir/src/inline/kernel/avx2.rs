@@ -1,18 +1,18 @@
 //! AVX2: four products of 32 bits an instruction.
 //!
-//! As the AVX-512 kernel, with a line in two registers: two queries are eight sums, which with the
-//! line's words and a loaded operand fit the 16 registers. More queries read the block again, from
-//! the second-level cache.
+//! As the AVX-512 kernel, with a line in two registers, each of which `vpshufb` spreads from twice 12 bytes: two
+//! queries are eight sums, which with the line's words and a loaded operand fit the 16 registers. More queries read the
+//! block again, from the second-level cache.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi64, _mm256_and_si256, _mm256_loadu_si256, _mm256_mul_epu32,
-    _mm256_set1_epi64x, _mm256_setzero_si256, _mm256_srli_epi64, _mm256_storeu_si256,
+    __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi64, _mm256_loadu_si256, _mm256_mul_epu32,
+    _mm256_set_m128i, _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_srli_epi64, _mm256_storeu_si256,
 };
 
-use super::{Code, FOLD, HALF, Kernel, Line, Operand, Pair};
+use super::{Code, HALF, Kernel, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH};
 use crate::inline::modulus::Modulus;
-use crate::inline::table::{LANES, LINE};
 
 /// Words of a register.
 const WORDS: usize = 8;
@@ -20,22 +20,22 @@ const WORDS: usize = 8;
 const PARTS: usize = LANES / WORDS;
 
 /// The kernel, where this machine runs it.
-pub(super) fn code<const W: usize>() -> Option<Code<W>> {
-    Kernel::Avx2.is_available().then_some(pair::<W> as Code<W>)
+pub(super) fn code() -> Option<Code> {
+    Kernel::Avx2.is_available().then_some(pair as Code)
 }
 
 /// Handed out by [`code`] only.
-fn pair<const W: usize>(pair: &Pair<'_, W>, out: [&mut [[u32; LANES]]; 2]) {
+fn pair(pair: &Pair<'_>, out: [&mut [[u32; LANES]]; 2]) {
     for (block, mut out) in pair.blocks().into_iter().zip(out) {
         let mut queries = pair.queries;
         while let Some((head, rest)) = queries.split_first_chunk::<2>() {
             // SAFETY: `code`, the only way here, has found avx2.
-            out = unsafe { add_up(pair, block, head, out) };
+            out = unsafe { add_up(pair.modulus, block, head, out) };
             queries = rest;
         }
         if let Some(head) = queries.first_chunk::<1>() {
             // SAFETY: as above.
-            unsafe { add_up(pair, block, head, out) };
+            unsafe { add_up(pair.modulus, block, head, out) };
         }
     }
 }
@@ -43,55 +43,40 @@ fn pair<const W: usize>(pair: &Pair<'_, W>, out: [&mut [[u32; LANES]]; 2]) {
 /// Adds one block up for `Q` queries, and returns the rows of `out` that are left.
 #[target_feature(enable = "avx2")]
 #[expect(clippy::indexing_slicing, reason = "all indices run to array lengths")]
-fn add_up<'o, const W: usize, const Q: usize>(
-    pair: &Pair<'_, W>,
-    (lines, start): (&[[Line; W]], usize),
-    queries: &[&[Operand; W]; Q],
+fn add_up<'o, const Q: usize>(
+    modulus: Modulus,
+    (lines, start): (&[Step], usize),
+    queries: &[&Operands; Q],
     out: &'o mut [[u32; LANES]],
 ) -> &'o mut [[u32; LANES]] {
-    let fold = _mm256_set1_epi64x(i64::from(pair.fold_factor()));
     let mut even = [[_mm256_setzero_si256(); PARTS]; Q];
     let mut odd = [[_mm256_setzero_si256(); PARTS]; Q];
     let mut at = start % HALF;
-    for steps in lines.chunks(FOLD / W) {
-        for lines in steps {
-            for w in 0..W {
-                for part in 0..PARTS {
-                    let line = load_line(&lines[w], part);
-                    let line_odd = _mm256_srli_epi64::<32>(line);
-                    for q in 0..Q {
-                        let x = load_operand(&queries[q][w], at, part);
-                        let x_odd = _mm256_srli_epi64::<32>(x);
-                        let products = _mm256_mul_epu32(line, x);
-                        even[q][part] = _mm256_add_epi64(even[q][part], products);
-                        let products = _mm256_mul_epu32(line_odd, x_odd);
-                        odd[q][part] = _mm256_add_epi64(odd[q][part], products);
-                    }
+    for lines in lines {
+        for w in 0..WIDTH {
+            for part in 0..PARTS {
+                let line = load_line(&lines[w], part);
+                let line_odd = _mm256_srli_epi64::<32>(line);
+                for q in 0..Q {
+                    let x = load_operand(&queries[q][w], at, part);
+                    let x_odd = _mm256_srli_epi64::<32>(x);
+                    let products = _mm256_mul_epu32(line, x);
+                    even[q][part] = _mm256_add_epi64(even[q][part], products);
+                    let products = _mm256_mul_epu32(line_odd, x_odd);
+                    odd[q][part] = _mm256_add_epi64(odd[q][part], products);
                 }
             }
-            at = (at + pair.step) % HALF;
         }
-        for sum in even.as_flattened_mut().iter_mut().chain(odd.as_flattened_mut()) {
-            *sum = folded(*sum, fold);
-        }
+        at = (at + 1) % HALF;
     }
     let (head, rest) = out.split_at_mut(Q.min(out.len()));
     for (out, (even, odd)) in head.iter_mut().zip(even.into_iter().zip(odd)) {
         let parts = even.into_iter().zip(odd);
         for (out, (even, odd)) in out.as_chunks_mut().0.iter_mut().zip(parts) {
-            reduce(even, odd, pair.modulus, out);
+            reduce(even, odd, modulus, out);
         }
     }
     rest
-}
-
-/// `(sum >> 32)·fold + (sum mod 2^32)`.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn folded(sum: __m256i, fold: __m256i) -> __m256i {
-    let high = _mm256_mul_epu32(_mm256_srli_epi64::<32>(sum), fold);
-    let low = _mm256_and_si256(sum, _mm256_set1_epi64x(i64::from(u32::MAX)));
-    _mm256_add_epi64(high, low)
 }
 
 #[inline]
@@ -108,15 +93,39 @@ fn reduce(even: __m256i, odd: __m256i, modulus: Modulus, out: &mut [u32; WORDS])
     }
 }
 
-/// Half a line: `part` is 0 or 1.
+/// Half a line as eight words: `part` is 0 or 1.
+///
+/// Each half of the register is spread from 12 bytes. The last ones of the line are loaded with the four before
+/// them, so as not to read behind it.
 #[inline]
 #[target_feature(enable = "avx2")]
+#[expect(clippy::indexing_slicing, reason = "`part` is 0 or 1")]
 fn load_line(line: &Line, part: usize) -> __m256i {
-    const { assert!(LINE == PARTS * size_of::<__m256i>()) };
-    debug_assert!(part < PARTS);
-    // SAFETY: `part` runs to PARTS in the only caller, so the 32 bytes are inside the line, and the load
+    const { assert!(PARTS == 2) };
+    // −1 clears a byte.
+    #[rustfmt::skip]
+    let spread = [
+        _mm256_setr_epi8(
+            0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1,
+            0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1,
+        ),
+        _mm256_setr_epi8(
+            0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1,
+            4, 5, 6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1,
+        ),
+    ];
+    let [low, high] = [[0, 12], [24, 32]][part].map(|at| load_bytes(line, at));
+    _mm256_shuffle_epi8(_mm256_set_m128i(high, low), spread[part])
+}
+
+/// 16 bytes of a line from `at` on, which is at most 32.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_bytes(line: &Line, at: usize) -> __m128i {
+    debug_assert!(at + size_of::<__m128i>() <= LINE);
+    // SAFETY: the only caller's `at` is 32 at most, so the 16 bytes are inside the line, initialised, and the load
     // needs no alignment.
-    unsafe { _mm256_loadu_si256(line.as_ptr().cast::<__m256i>().add(part)) }
+    unsafe { _mm_loadu_si128(line.as_ptr().add(at).cast()) }
 }
 
 /// Eight of the 16 words from `at` on: `at` must be below [`HALF`], `part` is 0 or 1.

@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
-use super::super::rings::{PLAINTEXT, Q, SPECIAL};
+use super::super::rings::Q;
 use super::*;
 
-fn rings() -> [&'static Ntt; 5] {
-    [&Q[0], &Q[1], &SPECIAL[0], &SPECIAL[1], &PLAINTEXT]
+fn rings() -> [&'static Ntt; 2] {
+    let [first, second] = &*Q;
+    [first, second]
 }
 
 pub(crate) fn poly(seed: u64, m: u32) -> Box<Poly> {
@@ -22,7 +23,7 @@ fn negacyclic(a: &Poly, b: &Poly, m: u32) -> Box<Poly> {
         let mut sum = 0u64;
         for i in 0..N {
             let product = u64::from(a[i]) * u64::from(b[(N + k - i) % N]);
-            // 2^56 · 255 fits.
+            // 2^48 · 255 fits.
             sum += if i <= k { product } else { m * m - product };
             if i % 128 == 127 {
                 sum %= m;
@@ -88,7 +89,7 @@ fn rotations_are_cyclic_shifts() {
     for (seed, ntt) in (30..).zip(rings()) {
         let a = poly(seed, ntt.modulus.value);
         let slots = transformed(ntt, &a);
-        for k in [0, 1, 2, 4, 1023, 2047] {
+        for k in [0, 1, 2, 4, 511, 1023] {
             let rotated = transformed(ntt, &automorphism(&a, k, ntt.modulus.value));
             for s in 0..N {
                 let from = s / HALF * HALF + (s + k as usize) % HALF;
@@ -131,7 +132,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn there_and_back(seed in any::<u64>(), ring in 0..5usize) {
+    fn there_and_back(seed in any::<u64>(), ring in 0..2usize) {
         let ntt = rings()[ring];
         let a = poly(seed, ntt.modulus.value);
         let mut back = transformed(ntt, &a);
@@ -141,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn arithmetic_agrees_with_remainders(x in any::<u64>(), y in any::<u32>(), ring in 0..5usize) {
+    fn arithmetic_agrees_with_remainders(x in any::<u64>(), y in any::<u32>(), ring in 0..2usize) {
         let m = rings()[ring].modulus;
         let value = u64::from(m.value);
         prop_assert_eq!(u64::from(m.reduce(x)), x % value);
