@@ -35,7 +35,10 @@ fn figures_are_json_and_a_chart() {
 #[test]
 fn what_cannot_be_measured_says_what_can() {
     for (arguments, says) in [
-        (&["--size=64MiB", "--shards=16", "--bucket-bytes=8192"][..], "use fewer --shards, or a larger --size"),
+        (
+            &["--size=64MiB", "--shards=16", "--bucket-bytes=8192"][..],
+            "use fewer --shards, or a larger --size",
+        ),
         (&["--size=63MiB"], "from 64MiB to 4GiB"),
         (&["--over=cluster", "--size=2GiB"], "tables of up to 1GiB, not 2GiB"),
         (&["--over=cluster", "--plot=x.svg"], "only --over engine is drawn"),

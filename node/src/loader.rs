@@ -115,7 +115,8 @@ impl Loader {
 
     /// A loader of the same shard that holds up this one with nothing but the plane that it builds.
     pub fn aside(&self) -> Self {
-        let Self { shard, store, pool, memory, side_by_side: _, segments: _, hints: _, building } = self;
+        let Self { shard, store, pool, memory, side_by_side: _, segments: _, hints: _, building } =
+            self;
         Self {
             shard: *shard,
             store: store.clone(),

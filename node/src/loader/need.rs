@@ -53,7 +53,8 @@ impl Sum {
             rows.iter().map(|rows| probed(*rows) + count(inline::table_bytes(*rows))).sum();
         // Every shard keeps the public parts of all planes, for clients.
         self.resident += partitions * partition + of_planes + geometry.public_bytes();
-        let (planes, hint) = (count(rows.len()), rows.iter().max().map_or(0, |rows| hint_of(*rows)));
+        let (planes, hint) =
+            (count(rows.len()), rows.iter().max().map_or(0, |rows| hint_of(*rows)));
         self.segments += partitions + planes;
         for (there, bytes) in [(partitions, partition), (planes, hint)] {
             self.largest = self.largest.max(if there > 0 { bytes } else { 0 });
