@@ -318,7 +318,7 @@ mod tests {
         let moduli = Q.each_ref().map(|ntt| ntt.modulus);
         let residues = |numbers: &[i64]| {
             moduli.map(|modulus| {
-                let residue = |x: &i64| x.rem_euclid(modulus.value.into()) as u32;
+                let residue = |x: &i64| u32::try_from(x.rem_euclid(modulus.value.into())).unwrap();
                 Box::new(std::array::from_fn(|i| residue(&numbers[i])))
             })
         };
