@@ -155,11 +155,10 @@ struct Tracee(Pid);
 impl Tracee {
     /// Starts a child and takes it to its first mark.
     fn start(name: &str, kernel: Kernel, secret: u8) -> Result<Self> {
-        // A process inherits this from the thread that starts it.
-        let persona = personality::get()? | Persona::ADDR_NO_RANDOMIZE;
-        personality::set(persona)
+        // Both are inherited. Parent and child take turns, which is faster on one processor.
+        personality::get()
+            .and_then(|persona| personality::set(persona | Persona::ADDR_NO_RANDOMIZE))
             .map_err(|error| not_permitted("personality(ADDR_NO_RANDOMIZE)", error))?;
-        // Likewise. Parent and child take turns, which is faster on one processor.
         let mut processor = CpuSet::new();
         processor.set(sched_getcpu()?)?;
         sched_setaffinity(Pid::from_raw(0), &processor)?;
