@@ -21,9 +21,11 @@ use rand::TryCryptoRng;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::bits::{pack, unpack};
-use super::modulus::Modulus;
+use super::modulus::{Factor, Modulus};
 use super::ntt::Ntt;
-use super::params::{DIAGONAL_BITS, DROPPED_BITS, N, PUBLIC_BITS, Q_BITS, QUERY_BYTES, rings_of};
+use super::params::{
+    DIAGONAL_BITS, DROPPED_BITS, N, PUBLIC_BITS, Q_BITS, Q_PRIMES, QUERY_BYTES, rings_of,
+};
 use super::rings::{BASIS, Q};
 use super::{InlineError, Poly, PublicElements, PublicPart};
 use crate::params::RING_DEGREE;
@@ -32,6 +34,11 @@ use crate::sampling::{Distribution, RING_ERRORS, Stream, Ternary};
 const HALF: usize = N / 2;
 /// The stream of the key; errors have small numbers.
 const KEY_LANE: u32 = u32::MAX;
+/// 2^25 modulo each prime of q, made by the compiler: a factor takes a division.
+const DROPPED: [Factor; 2] = {
+    let [first, second] = [Modulus::new(Q_PRIMES[0]), Modulus::new(Q_PRIMES[1])];
+    [first.factor(first.reduce(1 << DROPPED_BITS)), second.factor(second.reduce(1 << DROPPED_BITS))]
+};
 /// Largest magnitude of a coefficient of a scan's secret: its distribution ends at 102.
 const MOST: u32 = 1 << 9;
 
@@ -97,10 +104,9 @@ pub fn encrypt(
     let mut bytes = Vec::with_capacity(QUERY_BYTES);
     let mut error = ints();
     draw(&seed, 0, &RING_ERRORS, &mut error);
-    for ((ntt, key), a) in Q.iter().zip(&key).zip(&elements.key) {
+    for (((ntt, key), a), dropped) in Q.iter().zip(&key).zip(&elements.key).zip(DROPPED) {
         let m = ntt.modulus;
         let mut b = slots_of(ntt, &error);
-        let dropped = m.factor(m.reduce(1 << DROPPED_BITS));
         for (b, half) in b.chunks_exact_mut(HALF).zip(key.chunks_exact(HALF)) {
             // τ moves every slot to the next place of its half.
             for (b, rotated) in b.iter_mut().zip(half.iter().cycle().skip(1)) {
