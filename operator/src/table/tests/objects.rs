@@ -70,6 +70,15 @@ fn owner_and_operator_say_what_a_source_may_use_and_where_it_may_be() {
 }
 
 #[test]
+fn a_table_names_the_link_of_its_clients() {
+    let mut slow = table("weather");
+    slow.spec.link_mbits = Some(10);
+    let args = container(&build_with(&slow, &cluster(), false))["args"].clone();
+    let args = serde_json::from_value::<Vec<String>>(args).unwrap();
+    assert!(args.contains(&"--link=10".to_owned()), "{args:?}");
+}
+
+#[test]
 fn credentials_come_from_secrets_and_never_stand_in_the_job() {
     let mut table = table_from_url("weather");
     table.spec.source.secret_ref = Some(LocalReference::new("web"));
