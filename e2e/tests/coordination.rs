@@ -18,9 +18,10 @@ use opaque_crds::{OpaqueShardMap, definitions};
 use opaque_e2e::ControlPlane;
 use opaque_node::coordination::{
     Change, Coordination, CoordinationError, Failure, KubernetesCoordination, Map, MemberRecord,
-    Outcome, Pod, Snapshot, UnixMillis, Waited, alive,
+    Outcome, Pod, Snapshot, Waited, alive,
 };
-use opaque_node::placement::{ShardId, Shards};
+use opaque_node::map::placement::{ShardId, Shards};
+use opaque_node::time::UnixMillis;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -32,13 +32,14 @@ mod written;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::placement::{ShardId, Shards};
+use crate::map::placement::{ShardId, Shards};
+use crate::time::UnixMillis;
 
 pub use decision::{Elapsed, Policy, Step, alive, covered, next_step, serving, waits_for_store};
 pub use error::CoordinationError;
@@ -173,31 +174,6 @@ pub trait Coordination: Send + Sync + 'static {
 
     /// The whole state, whenever it changes.
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>>;
-}
-
-/// Milliseconds since 1970-01-01 UTC.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct UnixMillis(pub u64);
-
-impl UnixMillis {
-    /// The machine's clock.
-    pub fn now() -> Self {
-        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// Time passed since `earlier`; zero if that lies ahead, as another machine's clock may.
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
-
-    /// Whole seconds.
-    pub fn seconds(self) -> u64 {
-        self.0 / 1000
-    }
 }
 
 /// How often nodes renew their records, and what follows from it.

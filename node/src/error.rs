@@ -3,11 +3,10 @@
 //! The set of codes is closed, texts name tables, shards and sizes but never query bytes, and
 //! detail goes to the log. Clients branch on the [`REASON`] metadata, never on text.
 
+use std::fmt;
 use thiserror::Error;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
-
-use crate::memory::Shortage;
 
 /// Metadata key that carries a stable reason for clients to branch on.
 pub const REASON: &str = "opaque-reason";
@@ -117,19 +116,19 @@ impl NodeError {
     }
 
     /// Tables do not fit into memory.
-    pub fn memory(shortage: Shortage) -> Self {
+    pub fn memory(shortage: impl fmt::Display) -> Self {
         Self::Memory(shortage.to_string())
     }
 
     /// Rows of a load do not fit into memory.
-    pub fn rows_memory(shortage: Shortage) -> Self {
+    pub fn rows_memory(shortage: impl fmt::Display) -> Self {
         Self::Refused(format!(
             "the rows do not fit beside what this node serves: {shortage}; or load by an OpaqueTable, whose Job has memory of its own"
         ))
     }
 
     /// Tables for registered keys do not fit into memory, where queries with inline keys need none.
-    pub fn registered_memory(shortage: Shortage) -> Self {
+    pub fn registered_memory(shortage: impl fmt::Display) -> Self {
         Self::Memory(format!("registered keys: {shortage}; or ask with --keys inline"))
     }
 

@@ -1,7 +1,7 @@
 //! One run of `opaque-prepare`: a source in, a published epoch out, and a report of it.
 //!
 //! **Flow.** [`config`] → `source` (bytes from a file, a web server or a bucket) → rows, checked
-//! and encoded in memory → [`crate::prepare`] → old epochs removed → [`report`] on a Lease, or on
+//! and encoded in memory → [`crate::store::prepare`] → old epochs removed → [`report`] on a Lease, or on
 //! standard error when the program is run by hand.
 //!
 //! **Guarantees.** A run publishes one whole epoch or none. It may be killed at any moment and run
@@ -23,8 +23,8 @@ use std::time::Duration;
 use self::config::Config;
 use self::failure::Failure;
 use self::report::{Report, Reporter};
-use crate::coordination::UnixMillis;
 use crate::store::{Credentials, Store, Writer};
+use crate::time::UnixMillis;
 
 /// How long cleaning up may take after a signal; a pod has 30 s in all.
 const CLEAN_UP: Duration = Duration::from_secs(10);

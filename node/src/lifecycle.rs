@@ -24,15 +24,16 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic_health::server::HealthReporter;
 
-use crate::call::Greeter;
 use crate::config::Config;
-use crate::coordination::{Coordination, Map, Policy, Snapshot, Standing, UnixMillis};
-use crate::coordinator::Coordinator;
-use crate::loader::{Loader, Progress};
-use crate::local::LocalShard;
-use crate::placement::ShardId;
-use crate::replica::ReplicaState;
-use crate::served::Serving;
+use crate::coordination::{Coordination, Map, Policy, Snapshot, Standing};
+use crate::map::call::Greeter;
+use crate::map::placement::ShardId;
+use crate::query::coordinator::Coordinator;
+use crate::shard::loader::{Loader, Progress};
+use crate::shard::local::LocalShard;
+use crate::shard::replica::ReplicaState;
+use crate::shard::served::Serving;
+use crate::time::UnixMillis;
 
 pub use self::metrics::{Outlook, ProbeMetrics};
 pub use self::turned_away::TurnedAway;

@@ -3,30 +3,22 @@
 //! Labels are closed sets of codes. Nothing here depends on what is looked up, in which table, or by
 //! whom: a query is counted by its outcome and its durations, which public geometry fixes.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use opaque_ops::admin::Readiness;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tonic::{Code, Status};
 
-use crate::call::{
+use crate::error::reason;
+use crate::map::call::{
     CallError, Description, EvaluateCall, EvaluateReply, NumberedRow, Replica, RowsCall,
     ShardCaller,
 };
-use crate::coordination::UnixMillis;
-use crate::coordinator::Answered;
-use crate::error::reason;
-use crate::local::LocalShard;
-use crate::replica::ReplicaState;
 
 /// Upper bounds of the durations, in seconds.
 const SECONDS: [f64; 13] =
@@ -106,13 +98,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A registry with these counts and with the state of the node.
-    pub fn registry(
-        &self,
-        state: Arc<ReplicaState>,
-        local: Arc<LocalShard>,
-        readiness: Readiness,
-    ) -> Registry {
+    /// A registry with these counts.
+    pub fn registry(&self) -> Registry {
         let Self {
             queries,
             seconds,
@@ -151,7 +138,6 @@ impl Metrics {
             "Answers that were given up because their reader did not take them",
             answers_unread,
         );
-        registry.register_collector(Box::new(Now { state, local, readiness }));
         registry
     }
 
@@ -182,17 +168,25 @@ impl Metrics {
     }
 
     /// Notes what an answered lookup took, from its first byte on.
-    pub fn answered(&self, answered: &Answered, started: Instant) {
-        let stages = [
-            ("scan", answered.scan),
-            ("hint", answered.hint),
-            ("answer", answered.total),
-            ("total", started.elapsed()),
-        ];
+    pub fn answered(&self, stages: Stages, started: Instant) {
+        let Stages { scan, hint, total } = stages;
+        let stages =
+            [("scan", scan), ("hint", hint), ("answer", total), ("total", started.elapsed())];
         for (stage, duration) in stages {
             self.seconds.get_or_create(&Stage { stage }).observe(Duration::as_secs_f64(&duration));
         }
     }
+}
+
+/// What an answered lookup took.
+#[derive(Debug, Clone, Copy)]
+pub struct Stages {
+    /// The scan of the slowest shard.
+    pub scan: Duration,
+    /// The hint product of the slowest shard.
+    pub hint: Duration,
+    /// From the query's last byte to the answer.
+    pub total: Duration,
 }
 
 /// One request, counted when this is dropped.
@@ -242,67 +236,6 @@ fn code(status: &Status) -> &'static str {
         | Code::OutOfRange
         | Code::Unimplemented
         | Code::DataLoss => "other",
-    }
-}
-
-/// The node's state at the moment of a scrape.
-struct Now {
-    state: Arc<ReplicaState>,
-    local: Arc<LocalShard>,
-    readiness: Readiness,
-}
-
-impl fmt::Debug for Now {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Now")
-    }
-}
-
-impl Collector for Now {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let bytes = self.local.resident_bytes();
-        let record = self.state.record(UnixMillis::now(), bytes);
-        let gauges = [
-            ("generation", "Generation of the shard map that is served", record.active_generation),
-            (
-                "prepared_generation",
-                "Newest generation that is ready to be served",
-                record.prepared_generation,
-            ),
-            (
-                "proposal_waited_seconds",
-                "How long the proposed shard map has waited for the nodes, on the node that leads; 0 elsewhere",
-                self.state.waited(),
-            ),
-            ("ready", "Whether the node is ready", u64::from(self.readiness.is_ready())),
-            (
-                "missing_tables",
-                "Tables of the active generation that the node cannot serve",
-                record.missing.len() as u64,
-            ),
-            ("resident_bytes", "Bytes of partitions and hint tables in memory", bytes),
-            (
-                "large_page_bytes",
-                "Those of them that the system was asked to keep in pages of 2 MiB, and agreed",
-                self.local.large_page_bytes(),
-            ),
-        ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(metric)?;
-        }
-        let (passes, lookups) = self.local.passes();
-        let counters = [
-            ("passes", "Passes over this shard's part of an index", passes),
-            ("pass_lookups", "Lookups that they answered: several requests share a pass", lookups),
-        ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-            counter.encode(metric)?;
-        }
-        Ok(())
     }
 }
 
@@ -378,13 +311,12 @@ mod tests {
         let stale = NodeError::StaleEpoch { table: "weather".into(), epoch: 4 };
         metrics.query().end::<()>(&Err(stale.into()));
         drop(metrics.query());
-        let answered = Answered {
-            answer: bytes::Bytes::new(),
+        let stages = Stages {
             scan: Duration::from_millis(7),
             hint: Duration::from_millis(3),
             total: Duration::from_millis(12),
         };
-        metrics.answered(&answered, Instant::now());
+        metrics.answered(stages, Instant::now());
 
         let mut registry = Registry::with_prefix("opaque_node");
         registry.register("queries", "", metrics.queries.clone());

@@ -1,5 +1,7 @@
 //! A node put together: both listeners, its life, its end.
 
+mod now;
+
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -18,28 +20,30 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
-use crate::access::{Access, Gauges, Guard, Limits, client_at};
-use crate::answers::Paced;
-use crate::call::ShardCaller;
-use crate::cluster::{Cluster, DECISION};
+use self::now::Now;
 use crate::config::{Backend, Config};
 use crate::coordination::{
     Coordination, FileCoordination, KubernetesCoordination, Losses, MapMetrics, Pod,
 };
-use crate::coordinator::Coordinator;
-use crate::keys::KeyCache;
 use crate::lifecycle::{DRAINING, Lifecycle, Outlook, ProbeMetrics, TurnedAway};
-use crate::loader::Loader;
-use crate::local::LocalShard;
-use crate::memory::{Limit, Memory, Shares};
+use crate::map::call::ShardCaller;
 use crate::metrics::{Counted, Metrics};
-use crate::peers::Peers;
-use crate::pool::CpuPool;
-use crate::registry::Registry;
-use crate::replica::ReplicaState;
-use crate::service::{QueryService, ShardService};
+use crate::query::access::{Access, Gauges, Guard};
+use crate::query::cluster::{Cluster, DECISION};
+use crate::query::coordinator::Coordinator;
+use crate::query::peers::Peers;
+use crate::query::service::QueryService;
+use crate::shard::keys::KeyCache;
+use crate::shard::loader::Loader;
+use crate::shard::local::LocalShard;
+use crate::shard::memory::{Limit, Memory, Shares};
+use crate::shard::pool::CpuPool;
+use crate::shard::registry::Registry;
+use crate::shard::replica::ReplicaState;
+use crate::shard::service::ShardService;
 use crate::store::{self, Credentials, Store, Writer};
-use crate::tls::{self, Gate, Material, Settings, Tls, accept};
+use crate::stream::answers::Paced;
+use crate::tls::{self, Gate, Limits, Material, Settings, Tls, accept, client_at};
 
 /// Age from which a connection of a peer takes no more calls.
 const PEER_AGE: Duration = Duration::from_secs(5 * 60);
@@ -181,8 +185,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let admin = match config.admin_listen {
         Some(address) => {
             let readiness = readiness.and(&admission);
-            let mut registry =
-                metrics.registry(Arc::clone(&state), Arc::clone(&local), readiness.clone());
+            let mut registry = metrics.registry();
+            registry.register_collector(Box::new(Now {
+                state: Arc::clone(&state),
+                local: Arc::clone(&local),
+                readiness: readiness.clone(),
+            }));
             registry.register_collector(Box::new(tls::Lives(Arc::clone(&tls))));
             registry.register_collector(Box::new(Losses(coordination.watch())));
             registry.register_collector(Box::new(Gauges(Arc::clone(&access))));

@@ -21,11 +21,13 @@
 mod bucket;
 mod credentials;
 mod digest;
+pub(crate) mod egress;
 mod epochs;
 pub(crate) mod error;
 mod keys;
 mod leftovers;
 mod manifest;
+pub mod prepare;
 mod segment;
 mod writer;
 

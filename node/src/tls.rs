@@ -23,6 +23,7 @@ mod clients;
 mod error;
 mod files;
 mod life;
+mod limits;
 mod line;
 mod material;
 mod metrics;
@@ -31,6 +32,7 @@ mod verify;
 
 pub use accept::{Caller, Connection, Gate, Hangup, Naming, accept};
 pub use error::{PeerError, TlsError};
+pub use limits::{Limits, Permit, Refusal, client_at};
 pub use line::Line;
 pub use material::{Material, Settings};
 pub use metrics::Lives;

@@ -13,9 +13,9 @@ use opaque_crds::OpaqueShardMap;
 use opaque_e2e::ControlPlane;
 use opaque_node::coordination::{
     Change, Coordination, KubernetesCoordination, MemberRecord, Outcome, Pod as PodOfNode,
-    UnixMillis,
 };
-use opaque_node::placement::{ShardId, Shards};
+use opaque_node::map::placement::{ShardId, Shards};
+use opaque_node::time::UnixMillis;
 use opaque_operator::args::Scope;
 use opaque_operator::claims::Times;
 use opaque_operator::metrics::Metrics;

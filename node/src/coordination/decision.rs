@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Map, MemberRecord, UnixMillis};
-use crate::placement::ShardId;
+use super::{Map, MemberRecord};
+use crate::map::placement::ShardId;
+use crate::time::UnixMillis;
 
 /// How long the leader waits for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

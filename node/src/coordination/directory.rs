@@ -9,10 +9,10 @@ use super::files::{self, Durability, io_error};
 use super::map::replaced_by;
 use super::written::{LOST_REASON, Mend, Reading, Served, Written};
 use super::{
-    Change, CoordinationError, Leader, Map, MemberRecord, Outcome, Snapshot, Standing, UnixMillis,
-    Waited,
+    Change, CoordinationError, Leader, Map, MemberRecord, Outcome, Snapshot, Standing, Waited,
 };
-use crate::placement::{self, Shards};
+use crate::map::placement::{self, Shards};
+use crate::time::UnixMillis;
 
 /// The directory's files. The caller holds `state.lock` during each change, and during
 /// [`outcome`](Self::outcome), which looks at several files.

@@ -32,9 +32,10 @@ use super::heard::Heard;
 use super::vanished::Vanished;
 use super::{
     Change, Coordination, CoordinationError, Hold, Leader, Leadership, Map, MemberRecord, Outcome,
-    Rhythm, Snapshot, UnixMillis, Waited,
+    Rhythm, Snapshot, Waited,
 };
-use crate::placement::Shards;
+use crate::map::placement::Shards;
+use crate::time::UnixMillis;
 
 /// How often the directory is looked at for changes.
 const POLL: Duration = Duration::from_millis(100);

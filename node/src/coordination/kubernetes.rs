@@ -61,9 +61,10 @@ use super::map::replaced_by;
 use super::written::{Reading, Served, Written};
 use super::{
     Change, Coordination, CoordinationError, Leader, Leadership, Map, MemberRecord, Outcome,
-    Rhythm, Snapshot, Standing, UnixMillis, Waited,
+    Rhythm, Snapshot, Standing, Waited,
 };
-use crate::placement::Shards;
+use crate::map::placement::Shards;
+use crate::time::UnixMillis;
 
 const LABEL_CLUSTER: &str = "opaque.dev/cluster";
 const LABEL_LEASE: &str = "opaque.dev/lease";

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CoordinationError, UnixMillis};
-use crate::placement::Shards;
+use super::CoordinationError;
+use crate::map::placement::Shards;
+use crate::time::UnixMillis;
 
 /// Who serves which tables; one generation of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +14,7 @@ use crate::placement::Shards;
 pub struct Map {
     /// Version of the map.
     pub generation: u64,
-    /// Version of the placement rule, [`crate::placement::VERSION`].
+    /// Version of the placement rule, [`crate::map::placement::VERSION`].
     pub placement: u32,
     /// The shards and their weights.
     pub shards: Shards,
@@ -113,7 +114,7 @@ impl Change {
     pub(super) fn apply(self, map: &Map, generation: u64, proposed_at: UnixMillis) -> Map {
         let Map { generation: _, placement: _, shards, tables, owners, proposed_at: _ } =
             map.clone();
-        let placement = crate::placement::VERSION;
+        let placement = crate::map::placement::VERSION;
         let mut changed = Map { generation, placement, shards, tables, owners, proposed_at };
         match self {
             Self::Table { table, epoch: Some(epoch) } => {
@@ -137,7 +138,7 @@ pub(super) fn replaced_by(generation: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement;
+    use crate::map::placement;
 
     fn map(shards: u32, tables: &[(&str, u64)]) -> Map {
         Map {

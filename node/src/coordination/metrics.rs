@@ -33,8 +33,9 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::coordination::{Map, UnixMillis};
-    use crate::placement::Shards;
+    use crate::coordination::Map;
+    use crate::map::placement::Shards;
+    use crate::time::UnixMillis;
 
     #[test]
     fn the_newest_map_is_told_of() {

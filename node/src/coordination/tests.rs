@@ -3,7 +3,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::placement;
+use crate::map::placement;
 
 const NOW: UnixMillis = UnixMillis(5);
 

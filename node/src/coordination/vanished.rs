@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{MemberRecord, Snapshot, UnixMillis};
+use super::{MemberRecord, Snapshot};
+use crate::time::UnixMillis;
 
 /// Members whose records have vanished: by name, whether the maps were lost since.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::report::Reason;
 use super::source::SourceFault;
-use crate::prepare::PrepareError;
 use crate::store::StoreError;
+use crate::store::prepare::PrepareError;
 
 /// Why a run failed. Nothing was published.
 #[derive(Debug, Error)]

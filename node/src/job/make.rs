@@ -17,9 +17,9 @@ use super::config::{Compression, Config, Format};
 use super::failure::Failure;
 use super::report::{Progress, Stage};
 use super::source::{self, Source};
-use crate::coordination::UnixMillis;
-use crate::prepare::{self, Load};
+use crate::store::prepare::{self, Load};
 use crate::store::{Credentials, Manifest, Settings, Store, StoreError, Writer};
+use crate::time::UnixMillis;
 
 /// Memory that a row takes beside its bytes.
 const ROW_OVERHEAD: usize = 64;

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 pub(super) use self::fault::SourceFault;
 use self::fault::Trouble;
 use super::config::Config;
-use crate::egress::Egress;
+use crate::store::egress::Egress;
 use crate::store::error::Failure;
 use crate::store::{Location, Settings, SourceSettings};
 

@@ -8,13 +8,14 @@ use tokio::time::sleep;
 
 use super::{Lifecycle, RETRY};
 use crate::coordination::{
-    CoordinationError, Elapsed, Leadership, Map, Snapshot, Standing, Step, UnixMillis, Waited,
-    covered, next_step, waits_for_store,
+    CoordinationError, Elapsed, Leadership, Map, Snapshot, Standing, Step, Waited, covered,
+    next_step, waits_for_store,
 };
-use crate::coordinator::Replicas;
 use crate::error::NodeError;
-use crate::placement::Shards;
-use crate::replica::prepared;
+use crate::map::call::Replicas;
+use crate::map::placement::Shards;
+use crate::shard::replica::prepared;
+use crate::time::UnixMillis;
 
 /// How often a node that does not lead tries to.
 const TRY_LEAD: Duration = Duration::from_millis(500);

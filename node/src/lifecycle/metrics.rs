@@ -11,8 +11,9 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::TurnedAway;
-use crate::coordination::{Coordination, UnixMillis};
-use crate::replica::ReplicaState;
+use crate::coordination::Coordination;
+use crate::shard::replica::ReplicaState;
+use crate::time::UnixMillis;
 
 /// How a probe ended, as a label: never which table's it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -19,11 +19,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::turns::Turns;
 use super::Lifecycle;
-use crate::coordination::{Map, UnixMillis};
-use crate::loader::{Loader, described};
-use crate::placement::Shards;
-use crate::replica::describers;
-use crate::served::{ServedTable, Serving};
+use crate::coordination::Map;
+use crate::map::placement::Shards;
+use crate::shard::loader::{Loader, described};
+use crate::shard::replica::describers;
+use crate::shard::served::{ServedTable, Serving};
+use crate::time::UnixMillis;
 
 /// Tables that are described at a time.
 const DESCRIBED: usize = 8;

@@ -8,11 +8,12 @@ use tokio::time::{Instant, sleep};
 
 use super::turn::{Turn, turn};
 use super::{Lifecycle, RETRY, is_of};
-use crate::coordination::{Map, Snapshot, UnixMillis};
+use crate::coordination::{Map, Snapshot};
 use crate::error::NodeError;
-use crate::loader::Refusal;
-use crate::placement::ShardId;
-use crate::served::Serving;
+use crate::map::placement::ShardId;
+use crate::shard::loader::Refusal;
+use crate::shard::served::Serving;
+use crate::time::UnixMillis;
 
 /// Longest pause before the store is asked again that could not be read.
 const STORE_RETRY: Duration = Duration::from_secs(10);

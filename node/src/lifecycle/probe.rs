@@ -18,11 +18,12 @@ use tokio::time::sleep;
 
 use super::Lifecycle;
 use super::lead::one_per_shard;
-use crate::coordination::{FailedProbe, UnixMillis};
-use crate::coordinator::Replicas;
+use crate::coordination::FailedProbe;
 use crate::error::NodeError;
-use crate::replica::holders;
-use crate::served::{ServedTable, Serving};
+use crate::map::call::Replicas;
+use crate::shard::replica::holders;
+use crate::shard::served::{ServedTable, Serving};
+use crate::time::UnixMillis;
 
 /// Tries before a table that does not answer is reported.
 const TRIES: u32 = 3;

@@ -1,5 +1,5 @@
 //! Looks for a way to every shard, and turns clients away where another node serves them better.
-//! The rules are in [`reach`](crate::reach).
+//! The rules are in [`reach`](crate::query::reach).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +12,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant as Deadline, sleep, timeout};
 
 use super::Lifecycle;
-use crate::call::{CallError, Hello, Replica};
-use crate::coordination::{Map, Snapshot, UnixMillis, alive};
-use crate::coordinator::{Patience, gather};
-use crate::placement::ShardId;
-use crate::reach::{Objection, Pace, Reach, reaches_all};
-use crate::replica::{Asked, Directory};
+use crate::coordination::{Map, Snapshot, alive};
+use crate::map::call::{CallError, Hello, Replica};
+use crate::map::placement::ShardId;
+use crate::query::coordinator::{Patience, gather};
+use crate::query::reach::{Objection, Pace, Reach, reaches_all};
+use crate::shard::replica::{Asked, Directory};
+use crate::time::UnixMillis;
 
 /// How long a shard may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic_health::ServingStatus;
 
 use super::{DRAINING, Lifecycle};
-use crate::served::Serving;
+use crate::shard::served::Serving;
 
 impl Lifecycle {
     /// How long a superseded generation stays: as long as a query that began under it may take,
@@ -127,10 +127,11 @@ fn refusal(retiring: bool, active: Option<u64>, held: &[Arc<Serving>]) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordination::{Map, UnixMillis};
-    use crate::loader::described;
-    use crate::loader::tests::published;
-    use crate::placement::{self, Shards};
+    use crate::coordination::Map;
+    use crate::map::placement::{self, Shards};
+    use crate::shard::loader::described;
+    use crate::shard::loader::tests::published;
+    use crate::time::UnixMillis;
 
     async fn held(generation: u64, present: &[&str], missing: &[&str]) -> Arc<Serving> {
         let directory = tempfile::TempDir::new().unwrap();
@@ -138,7 +139,7 @@ mod tests {
         let shards = Shards::equal(1).unwrap();
         let table = || {
             let (manifest, public_parts) = (manifest.clone(), Vec::new());
-            let description = crate::call::Description { manifest, public_parts };
+            let description = crate::map::call::Description { manifest, public_parts };
             Arc::new(described(&shards, description))
         };
         let map = Map {

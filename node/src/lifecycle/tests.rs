@@ -10,18 +10,18 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::call::{
+use crate::config::Args;
+use crate::coordination::{Change, FileCoordination, Leadership, Loss, MemberRecord};
+use crate::map::call::{
     CallError, Description, EvaluateCall, EvaluateReply, Hello, NumberedRow, Replica, RowsCall,
     ShardCaller,
 };
-use crate::cluster::tests::local;
-use crate::config::Args;
-use crate::coordination::{Change, FileCoordination, Leadership, Loss, MemberRecord};
-use crate::loader::tests::published;
-use crate::memory::Memory;
-use crate::memory::tests::for_tables;
-use crate::placement::Shards;
-use crate::pool::CpuPool;
+use crate::map::placement::Shards;
+use crate::query::cluster::tests::local;
+use crate::shard::loader::tests::published;
+use crate::shard::memory::Memory;
+use crate::shard::memory::tests::for_tables;
+use crate::shard::pool::CpuPool;
 use crate::store::Store;
 use crate::store::tests::faults::Disk;
 
@@ -478,7 +478,7 @@ async fn both_tables() -> u64 {
     let loader = Loader::new(0, store, CpuPool::new(2, 8).unwrap(), 2);
     let map = Map {
         generation: 1,
-        placement: crate::placement::VERSION,
+        placement: crate::map::placement::VERSION,
         shards: Shards::equal(1).unwrap(),
         tables: manifests.iter().map(|one| (one.schema.table().to_owned(), one.epoch)).collect(),
         owners: [].into(),

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use crate::coordination::{MemberRecord, UnixMillis};
-use crate::placement::ShardId;
+use crate::coordination::MemberRecord;
+use crate::map::placement::ShardId;
+use crate::time::UnixMillis;
 
 /// How long a replica that fell silent while it was preparing is waited for. If it was killed, it
 /// is started again and says so; if its machine is gone, it stays silent.
@@ -67,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::coordination::Failure;
-    use crate::replica::ReplicaState;
+    use crate::shard::replica::ReplicaState;
 
     const NOW: UnixMillis = UnixMillis(10_000_000);
     const TTL: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::reach::Objection;
+use crate::query::reach::Objection;
 
 /// The objection of the moment. Clones share it.
 #[derive(Debug, Clone, Default)]

@@ -19,7 +19,7 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 
 use self::source::Guard;
-use crate::egress::Egress;
+use crate::store::egress::Egress;
 
 pub(super) use live::LiveBucket;
 pub(crate) use source::{SignedBy, SourceSettings};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::manifest::{self, Manifest, ManifestError, SegmentRef, TOMBSTONE, plane_bytes};
 use super::segment::{self, Kind};
 use super::{EpochWriter, Store, StoreError, leftovers};
-use crate::coordination::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Most bytes of a claim that is read.
 const MAX_CLAIM_BYTES: u64 = 4096;

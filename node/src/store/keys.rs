@@ -8,7 +8,7 @@ use opaque_pir::codec::KeyDigest;
 use opaque_seal::EVALUATION_KEYS_BYTES;
 
 use super::{Store, StoreError};
-use crate::coordination::UnixMillis;
+use crate::time::UnixMillis;
 
 impl Store {
     /// Keeps a client's evaluation keys. Putting them again is no error, and repairs a damaged copy.

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::Digest;
 use super::segment::HEADER_BYTES;
-use crate::coordination::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Largest manifest that is read: 256 indexes of 1024 partitions at under 192 bytes each.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;

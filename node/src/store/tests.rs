@@ -8,7 +8,7 @@ use opaque_pir::table::{Column, ColumnType, Role, Schema};
 use tempfile::TempDir;
 
 use super::*;
-use crate::coordination::UnixMillis;
+use crate::time::UnixMillis;
 
 fn schema() -> Schema {
     let column = |name: &str, role| Column {

@@ -24,8 +24,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use super::{Material, Presented, Tls};
-use crate::access::{Limits, Permit, Refusal, client_at};
 use crate::metrics::{Closed, Metrics};
+use crate::tls::{Limits, Permit, Refusal, client_at};
 
 /// Longest handshake, the client's first bytes included.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -14,8 +14,8 @@ use super::clients::ClientTrust;
 use super::files::{ClientFiles, Files};
 use super::{Material, PeerError, Presented, Settings, TlsError};
 use crate::config::ClientAuth;
-use crate::coordination::UnixMillis;
 use crate::reading::{Kept, Look, Standing};
+use crate::time::UnixMillis;
 
 /// How often the directory is looked at.
 const LOOK: Duration = Duration::from_secs(2);

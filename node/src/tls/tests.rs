@@ -24,9 +24,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::*;
-use crate::access::Limits;
 use crate::config::{ClientAuth, Revocation};
 use crate::metrics::Metrics;
+use crate::tls::Limits;
 
 /// What a client sends first over HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

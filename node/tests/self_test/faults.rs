@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use opaque_node::assignment::Assignment;
-use opaque_node::served::{ServedIndex, Serving};
+use opaque_node::map::assignment::Assignment;
+use opaque_node::shard::served::{ServedIndex, Serving};
 use opaque_pir::scan::Partition;
 
 use super::harness::{Cluster, SHARDS};

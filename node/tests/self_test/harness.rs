@@ -6,22 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use opaque_node::call::{
-    CallError, Description, EvaluateCall, EvaluateReply, Greeter, Hello, NumberedRow, Replica,
-    RowsCall, ShardCaller,
-};
-use opaque_node::coordination::{Map, UnixMillis};
-use opaque_node::coordinator::{Coordinator, Replicas};
+use opaque_node::coordination::Map;
 use opaque_node::error::NodeError;
-use opaque_node::keys::KeyCache;
-use opaque_node::loader::Loader;
-use opaque_node::local::LocalShard;
-use opaque_node::placement::{self, Shards};
-use opaque_node::pool::CpuPool;
-use opaque_node::prepare::{self, Load};
-use opaque_node::registry::Registry;
-use opaque_node::served::{ServedIndex, ServedTable, Serving};
+use opaque_node::map::call::{
+    CallError, Description, EvaluateCall, EvaluateReply, Greeter, Hello, NumberedRow, Replica,
+    Replicas, RowsCall, ShardCaller,
+};
+use opaque_node::map::placement::{self, Shards};
+use opaque_node::query::coordinator::Coordinator;
+use opaque_node::shard::keys::KeyCache;
+use opaque_node::shard::loader::Loader;
+use opaque_node::shard::local::LocalShard;
+use opaque_node::shard::pool::CpuPool;
+use opaque_node::shard::registry::Registry;
+use opaque_node::shard::served::{ServedIndex, ServedTable, Serving};
+use opaque_node::store::prepare::{self, Load};
 use opaque_node::store::{Store, Writer};
+use opaque_node::time::UnixMillis;
 use opaque_pir::geometry::Link;
 use opaque_pir::kernels::Kernels;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};

@@ -1,7 +1,7 @@
 //! Requests that share a pass get what each would get alone.
 
-use opaque_node::pass::{Evaluated, Request};
-use opaque_node::served::{ServedIndex, Serving};
+use opaque_node::shard::pass::{Evaluated, Request};
+use opaque_node::shard::served::{ServedIndex, Serving};
 use opaque_pir::codec::{Material, Partial, QueryView, QueryWriter, Slice, probe_slice, slice};
 use opaque_pir::inline::QUERY_BYTES;
 use opaque_pir::kernels::Kernels;
@@ -82,7 +82,7 @@ async fn a_shared_pass_gives_each_request_what_it_would_get_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_at_once_get_their_own_answers() {
     use bytes::Bytes;
-    use opaque_node::call::EvaluateCall;
+    use opaque_node::map::call::EvaluateCall;
     let cluster = Cluster::start(GENERATION).await;
     let serving = cluster.loaded.iter().find(|serving| !index(serving).planes.is_empty()).unwrap();
     let served = index(serving);

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opaque_node::coordination::{
-    Change, Coordination, FailedProbe, FileCoordination, Outcome, UnixMillis,
-};
-use opaque_node::placement::Shards;
+use opaque_node::coordination::{Change, Coordination, FailedProbe, FileCoordination, Outcome};
+use opaque_node::map::placement::Shards;
+use opaque_node::time::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::coordination::Failure;
-use crate::placement::{self, Shards};
+use crate::map::placement::{self, Shards};
 
 const NOW: UnixMillis = UnixMillis(10_000_000);
 

@@ -10,8 +10,9 @@ use opaque_crds::shard_map::{
 };
 
 use crate::coordination::written::{LOST_REASON, Reading, Served, Written};
-use crate::coordination::{Change, CoordinationError, Map, Outcome, UnixMillis, Waited};
-use crate::placement::{self, ShardId, ShardWeight, Shards};
+use crate::coordination::{Change, CoordinationError, Map, Outcome, Waited};
+use crate::map::placement::{self, ShardId, ShardWeight, Shards};
+use crate::time::UnixMillis;
 
 /// Rejections that the status keeps.
 const REJECTIONS: usize = 16;

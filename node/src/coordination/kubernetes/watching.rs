@@ -24,7 +24,8 @@ use super::map::Maps;
 use super::member::{self, Hearing};
 use super::{HEARTBEAT, LABEL_LEASE, LEADER, MEMBER};
 use crate::coordination::written::{Reading, Served, Written};
-use crate::coordination::{Leader, MemberRecord, Snapshot, UnixMillis};
+use crate::coordination::{Leader, MemberRecord, Snapshot};
+use crate::time::UnixMillis;
 
 /// How long after an event the API is taken to be within reach.
 const HEARS: Duration = HEARTBEAT.saturating_add(Duration::from_secs(1));

@@ -7,8 +7,9 @@ use tokio::time::timeout;
 use super::map::{Maps, Verdict, judged, write_map};
 use super::{ATTEMPTS, KubernetesCoordination, REQUEST, api_error, late, lead};
 use crate::coordination::written::{Mend, Served};
-use crate::coordination::{CoordinationError, Leadership, UnixMillis};
-use crate::placement::Shards;
+use crate::coordination::{CoordinationError, Leadership};
+use crate::map::placement::Shards;
+use crate::time::UnixMillis;
 
 /// What of the object is written.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::coordination::Failure;
-use crate::placement::ShardId;
+use crate::map::placement::ShardId;
 
 mod world;
 

@@ -12,8 +12,8 @@ use rustls::CertificateError;
 use thiserror::Error;
 
 use super::super::report::Reason;
-use crate::egress::{Forbidden, Place, RedirectError, Unresolved};
 use crate::store::SignedBy;
+use crate::store::egress::{Forbidden, Place, RedirectError, Unresolved};
 use crate::store::error::{FailureKind, causes, find};
 
 /// Why the source's bytes cannot be had. As a text it is for the log, with what servers said; it holds no

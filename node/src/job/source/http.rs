@@ -9,7 +9,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use super::super::config::Config;
 use super::{Answer, SourceFault, Trouble};
-use crate::egress::Egress;
+use crate::store::egress::Egress;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

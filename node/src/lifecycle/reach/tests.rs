@@ -12,23 +12,23 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::call::{
-    Description, EvaluateCall, EvaluateReply, Greeter, NumberedRow, RowsCall, ShardCaller,
-};
-use crate::cluster::tests::local;
 use crate::config::{Args, Config};
 use crate::coordination::{
     Change, Coordination, CoordinationError, FileCoordination, Leader, Leadership, MemberRecord,
     Outcome, Waited,
 };
-use crate::coordinator::Coordinator;
 use crate::lifecycle::{ProbeMetrics, TurnedAway};
-use crate::loader::Loader;
-use crate::loader::tests::published;
-use crate::local::LocalShard;
-use crate::placement::Shards;
-use crate::pool::CpuPool;
-use crate::replica::ReplicaState;
+use crate::map::call::{
+    Description, EvaluateCall, EvaluateReply, Greeter, NumberedRow, RowsCall, ShardCaller,
+};
+use crate::map::placement::Shards;
+use crate::query::cluster::tests::local;
+use crate::query::coordinator::Coordinator;
+use crate::shard::loader::Loader;
+use crate::shard::loader::tests::published;
+use crate::shard::local::LocalShard;
+use crate::shard::pool::CpuPool;
+use crate::shard::replica::ReplicaState;
 use crate::store::Store;
 
 const PATIENCE: Duration = Duration::from_secs(60);

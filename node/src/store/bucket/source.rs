@@ -13,7 +13,7 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{ClientConfigKey, Result};
 
 use super::{AUTHORITIES, CONNECT_TIMEOUT, Location, Provider, READ_TIMEOUT, SOURCE, Settings};
-use crate::egress::{Connector, Egress};
+use crate::store::egress::{Connector, Egress};
 
 /// Variables that say which server is asked.
 const SERVERS: [&str; 7] = [

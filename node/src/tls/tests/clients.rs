@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustls::ClientConfig;
 
 use super::*;
-use crate::coordination::UnixMillis;
+use crate::time::UnixMillis;
 
 /// A directory with an authority of clients.
 struct Clients {

@@ -10,10 +10,10 @@ use crate::cluster::remains::Remains;
 use crate::labels;
 use crate::table::shard_map::TABLES;
 
-/// Version of the rule that gives partitions to shards, `opaque_node::placement::VERSION`: nodes with another
+/// Version of the rule that gives partitions to shards, `opaque_node::map::placement::VERSION`: nodes with another
 /// refuse the map.
 const PLACEMENT_VERSION: i32 = 1;
-/// Points of each shard on the hash ring, `opaque_node::placement::VIRTUAL_NODES`: likewise.
+/// Points of each shard on the hash ring, `opaque_node::map::placement::VIRTUAL_NODES`: likewise.
 const VIRTUAL_NODES: i32 = 64;
 
 /// Generation 1 without tables, or what `remains` of a map that was lost, as a proposal to the nodes. It

@@ -1,0 +1,191 @@
+//! What a coordinator asks of a shard, independent of how the question travels.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use opaque_pir::geometry::Geometry;
+use thiserror::Error;
+
+use crate::store::Manifest;
+
+/// The replicas of each shard, in the order in which to ask them.
+pub type Replicas = BTreeMap<u32, Vec<Replica>>;
+
+/// A node as one replica of its shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// The node's unique name.
+    pub node: String,
+    /// The shard that it serves.
+    pub shard: u32,
+    /// Where peers reach it.
+    pub address: String,
+}
+
+/// One slice of a query for one shard.
+#[derive(Debug, Clone)]
+pub struct EvaluateCall {
+    /// Shard-map version that the slice was cut by.
+    pub generation: u64,
+    /// The table's name.
+    pub table: Arc<str>,
+    /// Position of the searched column.
+    pub column: u32,
+    /// The table's epoch.
+    pub epoch: u64,
+    /// Lookups in the slice.
+    pub lookups: u16,
+    /// Partitions that are asked for; a certificate must cover them.
+    pub partitions: Arc<[u32]>,
+    /// Planes that are asked for; likewise.
+    pub planes: Arc<[u16]>,
+    /// The encoded slice.
+    pub body: Bytes,
+    /// Bytes of the partial that answers it, at most.
+    pub reply_bytes: usize,
+}
+
+/// One shard's encoded partial and what it cost.
+#[derive(Debug, Clone)]
+pub struct EvaluateReply {
+    /// The encoded partial.
+    pub body: Bytes,
+    /// Time of the scan.
+    pub scan: Duration,
+    /// Time of the hint products.
+    pub hint: Duration,
+}
+
+/// Buckets of one partition to read in the clear.
+#[derive(Debug, Clone)]
+pub struct RowsCall {
+    /// Shard-map version that the owner was found by.
+    pub generation: u64,
+    /// The table's name.
+    pub table: Arc<str>,
+    /// Position of the column whose index is read.
+    pub column: u32,
+    /// The table's epoch.
+    pub epoch: u64,
+    /// First bucket.
+    pub first: u32,
+    /// End of the buckets, exclusive.
+    pub end: u32,
+    /// Rows with this number or a higher one are not wanted.
+    pub below: Option<u64>,
+    /// The most that there can be.
+    pub most: RowsLimit,
+}
+
+/// The most rows that one partition holds, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowsLimit {
+    /// Rows that may still come.
+    pub rows: u64,
+    /// Bytes that may still come.
+    pub bytes: usize,
+}
+
+impl RowsLimit {
+    /// Of a partition, in a table of so many rows. A row takes two bytes of a bucket at least.
+    pub fn of(geometry: &Geometry, table_rows: u64) -> Self {
+        let bytes = geometry.partition_bytes();
+        Self { rows: table_rows.min(bytes as u64 / 2), bytes }
+    }
+
+    /// Counts a row; false if there cannot be so much.
+    #[must_use]
+    pub fn take(&mut self, bytes: usize) -> bool {
+        let left = (self.rows.checked_sub(1), self.bytes.checked_sub(bytes));
+        let (Some(rows), Some(bytes)) = left else { return false };
+        *self = Self { rows, bytes };
+        true
+    }
+}
+
+/// A row's number in its load, and its encoding.
+pub type NumberedRow = (u64, Vec<u8>);
+
+/// What a node needs of a table that it cannot load to coordinate its queries.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// Everything public about the epoch.
+    pub manifest: Manifest,
+    /// The public part of each plane of each index, in the manifest's order.
+    pub public_parts: Vec<Vec<Bytes>>,
+}
+
+/// Why one replica did not contribute.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// Another replica may do better: unreachable, busy, draining, or at another generation.
+    #[error("{0}")]
+    TryAnother(String),
+    /// Evaluation keys are stored nowhere; every replica would say the same.
+    #[error("the evaluation keys named by the query are not registered")]
+    UnknownKeys,
+    /// The request itself is wrong; every replica would say the same.
+    #[error("malformed request")]
+    Malformed,
+}
+
+/// Reaches replicas: over mutual TLS, or in this very process.
+#[async_trait]
+pub trait ShardCaller: Send + Sync {
+    /// Has `replica` evaluate a slice.
+    async fn evaluate(
+        &self,
+        replica: &Replica,
+        call: &EvaluateCall,
+    ) -> Result<EvaluateReply, CallError>;
+
+    /// Reads rows of one partition from `replica`.
+    async fn read_rows(
+        &self,
+        replica: &Replica,
+        call: &RowsCall,
+    ) -> Result<Vec<NumberedRow>, CallError>;
+
+    /// Asks `replica` for the description of an epoch of a table.
+    async fn describe(
+        &self,
+        replica: &Replica,
+        table: &str,
+        epoch: u64,
+    ) -> Result<Description, CallError>;
+}
+
+/// What a replica says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The generation that it answers clients from; 0 before the first.
+    pub active_generation: u64,
+    /// Whether it holds the generation that the caller named.
+    pub holds: bool,
+}
+
+/// Asks a replica whether it answers, the way queries do.
+#[async_trait]
+pub trait Greeter: Send + Sync {
+    /// Names the `generation` that this node answers clients from, and hears of the replica's.
+    async fn hello(&self, replica: &Replica, generation: u64) -> Result<Hello, CallError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_end_with_those_of_the_partition() {
+        let geometry = Geometry::new(512, 2 << 10, 1).unwrap();
+        assert_eq!(RowsLimit::of(&geometry, 9), RowsLimit { rows: 9, bytes: 512 << 10 });
+        assert_eq!(RowsLimit::of(&geometry, u64::MAX).rows, 256 << 10);
+        let mut most = RowsLimit { rows: 2, bytes: 10 };
+        assert!(most.take(4) && !most.take(7) && most.take(6));
+        assert!(!most.take(0), "a third row");
+    }
+}

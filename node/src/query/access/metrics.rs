@@ -1,0 +1,46 @@
+//! Whether clients can prove who they are, at `/metrics`. Nothing here names one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::Access;
+use crate::reading::Standing;
+use crate::time::UnixMillis;
+
+/// The state of a node's access at the moment of a scrape.
+#[derive(Debug)]
+pub struct Gauges(pub Arc<Access>);
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Standing { closed, void, unread } = self.0.standing(Instant::now(), UnixMillis::now());
+        let gauges = [
+            (
+                "client_auth_closed",
+                "Whether no client may ask, since nothing is left to compare its proof with",
+                u64::from(closed.is_some()),
+            ),
+            (
+                "client_auth_void",
+                "Tokens, authorities and revocation lists of clients that cannot be used",
+                void as u64,
+            ),
+            (
+                "client_auth_unread_seconds",
+                "Seconds since clients' tokens or authorities were last read",
+                unread.as_secs(),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
+    }
+}

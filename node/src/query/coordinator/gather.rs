@@ -1,0 +1,149 @@
+//! Asks every shard, each at a replica that answers: all or nothing.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::try_join_all;
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep_until};
+
+use crate::error::NodeError;
+use crate::map::call::{CallError, Replica};
+
+/// Rounds over a shard's replicas before the shard counts as lost.
+const ROUNDS: usize = 3;
+/// Pause before the second round; doubles for each further one.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a shard may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// When the whole query fails.
+    pub deadline: Instant,
+    /// How long one replica may think before another is asked as well.
+    pub hedge_after: Duration,
+}
+
+/// The next attempt at a shard of `replicas` replicas, after `attempts` of them: the place in their
+/// order from which to pick one that is not being asked, and the pause before. `None` when the
+/// shard is lost.
+///
+/// Depends on counts alone, never on what a request carries.
+fn next_attempt(replicas: usize, attempts: usize) -> Option<(usize, Duration)> {
+    let round = attempts.checked_div(replicas)?;
+    let pause = match (round, attempts % replicas) {
+        (0, _) | (_, 1..) => Duration::ZERO,
+        (round, 0) => PAUSE * (1 << (round - 1)),
+    };
+    (round < ROUNDS).then_some((attempts % replicas, pause))
+}
+
+/// The first replica from `place` on, in a circle, that is not being asked already.
+fn idle<'a>(replicas: &'a [Replica], place: usize, asked: &[String]) -> Option<&'a Replica> {
+    let circle = replicas.iter().cycle().skip(place).take(replicas.len());
+    circle.into_iter().find(|replica| !asked.contains(&replica.node))
+}
+
+/// Asks one replica of each shard, all shards at once; on failure or slowness another replica.
+///
+/// **Guarantees.** Every shard's reply, or an error: the first shard that is lost fails the whole,
+/// with its name, and the other calls are dropped. **Assumes** that calls are idempotent: a hedged
+/// call may run twice.
+///
+/// # Errors
+/// [`NodeError::ShardUnavailable`] naming the shard when its replicas fail or the deadline passes;
+/// [`NodeError::UnknownKeys`] and [`NodeError::Malformed`] as soon as one replica says so.
+pub(crate) async fn gather<T, F, Fut>(
+    shards: &BTreeMap<u32, Vec<Replica>>,
+    patience: Patience,
+    ask: F,
+) -> Result<Vec<(u32, T)>, NodeError>
+where
+    F: Fn(Replica) -> Fut,
+    Fut: Future<Output = Result<T, CallError>>,
+{
+    try_join_all(shards.iter().map(|(shard, replicas)| {
+        let ask = &ask;
+        async move { Ok((*shard, ask_shard(*shard, replicas, patience, ask).await?)) }
+    }))
+    .await
+}
+
+async fn ask_shard<T, F, Fut>(
+    shard: u32,
+    replicas: &[Replica],
+    patience: Patience,
+    ask: &F,
+) -> Result<T, NodeError>
+where
+    F: Fn(Replica) -> Fut,
+    Fut: Future<Output = Result<T, CallError>>,
+{
+    let mut started = 0;
+    let mut failures: Vec<(String, String)> = Vec::new();
+    let mut asked: Vec<String> = Vec::new();
+    let mut running = FuturesUnordered::new();
+    let mut start_at = Some(Instant::now());
+    let lost = |failures: &[(String, String)], why: &str| NodeError::ShardUnavailable {
+        shard,
+        reason: if failures.is_empty() { why.to_owned() } else { said(failures) },
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = sleep_until(patience.deadline) => {
+                return Err(lost(&failures, "no replica answered before the deadline"));
+            }
+            Some((node, outcome)) = running.next() => match outcome {
+                Ok(reply) => return Ok(reply),
+                Err(CallError::UnknownKeys) => return Err(NodeError::UnknownKeys),
+                Err(CallError::Malformed) => {
+                    return Err(NodeError::Malformed("malformed query".into()));
+                }
+                Err(CallError::TryAnother(why)) => {
+                    tracing::debug!(shard, %node, %why, "replica failed");
+                    asked.retain(|running| *running != node);
+                    failures.retain(|(failed, _)| *failed != node);
+                    failures.push((node, why));
+                    start_at = next_attempt(replicas.len(), started)
+                        .map(|(_, pause)| Instant::now() + pause);
+                }
+            },
+            () = maybe_sleep(start_at) => {
+                let replica = next_attempt(replicas.len(), started)
+                    .and_then(|(place, _)| idle(replicas, place, &asked));
+                start_at = None;
+                if let Some(replica) = replica {
+                    started += 1;
+                    asked.push(replica.node.clone());
+                    let (node, call) = (replica.node.clone(), ask(replica.clone()));
+                    running.push(async move { (node, call.await) });
+                    if started < replicas.len() {
+                        start_at = Some(Instant::now() + patience.hedge_after);
+                    }
+                }
+            }
+        }
+        if running.is_empty() && start_at.is_none() {
+            return Err(lost(&failures, "no live replica"));
+        }
+    }
+}
+
+/// What each replica said last.
+fn said(failures: &[(String, String)]) -> String {
+    let words: Vec<String> = failures.iter().map(|(node, why)| format!("{node}: {why}")).collect();
+    words.join("; ")
+}
+
+async fn maybe_sleep(until: Option<Instant>) {
+    match until {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! The state of the node among its metrics.
+
+use std::fmt;
+use std::sync::Arc;
+
+use opaque_ops::admin::Readiness;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::shard::local::LocalShard;
+use crate::shard::replica::ReplicaState;
+use crate::time::UnixMillis;
+
+/// The node's state at the moment of a scrape.
+pub(super) struct Now {
+    pub(super) state: Arc<ReplicaState>,
+    pub(super) local: Arc<LocalShard>,
+    pub(super) readiness: Readiness,
+}
+
+impl fmt::Debug for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Now")
+    }
+}
+
+impl Collector for Now {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let bytes = self.local.resident_bytes();
+        let record = self.state.record(UnixMillis::now(), bytes);
+        let gauges = [
+            ("generation", "Generation of the shard map that is served", record.active_generation),
+            (
+                "prepared_generation",
+                "Newest generation that is ready to be served",
+                record.prepared_generation,
+            ),
+            (
+                "proposal_waited_seconds",
+                "How long the proposed shard map has waited for the nodes, on the node that leads; 0 elsewhere",
+                self.state.waited(),
+            ),
+            ("ready", "Whether the node is ready", u64::from(self.readiness.is_ready())),
+            (
+                "missing_tables",
+                "Tables of the active generation that the node cannot serve",
+                record.missing.len() as u64,
+            ),
+            ("resident_bytes", "Bytes of partitions and hint tables in memory", bytes),
+            (
+                "large_page_bytes",
+                "Those of them that the system was asked to keep in pages of 2 MiB, and agreed",
+                self.local.large_page_bytes(),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        let (passes, lookups) = self.local.passes();
+        let counters = [
+            ("passes", "Passes over this shard's part of an index", passes),
+            ("pass_lookups", "Lookups that they answered: several requests share a pass", lookups),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! What a load takes of memory, from manifests alone.
+
+use opaque_pir::inline;
+use opaque_pir::params::RING_DEGREE;
+use opaque_pir::probe::SECRETS;
+
+use super::{Found, assign};
+use crate::map::placement::Shards;
+use crate::shard::memory::Need;
+use crate::store::{IndexManifest, Manifest};
+
+/// Factors of an index's public elements, for the tables of its planes.
+const CHAIN: u64 = 192 << 10;
+/// What building the tables of a ring takes beside them: the sums that its diagonals are read from, 16 MiB however few
+/// rows it has, and the steps in progress.
+const RING: u64 = 18 << 20;
+
+/// Adds up what a load takes: tables beside each other, segments of all of them under way, one
+/// plane at a time being built.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sum {
+    resident: u64,
+    /// Segments to fetch, and the largest of them.
+    segments: u64,
+    largest: u64,
+    /// Indexes whose planes are built.
+    chains: u64,
+    /// What building the largest of these planes takes.
+    plane: u64,
+}
+
+impl Sum {
+    /// With one shard's part of a table.
+    pub(super) fn with(mut self, shards: &Shards, shard: u32, manifest: &Manifest) -> Self {
+        for index in &manifest.indexes {
+            self.add(shards, shard, manifest.schema.table(), index);
+        }
+        self
+    }
+
+    fn add(&mut self, shards: &Shards, shard: u32, table: &str, index: &IndexManifest) {
+        let geometry = &index.geometry;
+        let assignment = assign(shards, table, index);
+        let count = |length: usize| length as u64;
+        let partitions = count(assignment.partitions(shard).len());
+        let planes = assignment.planes(shard);
+        let rows: Vec<usize> =
+            planes.iter().map(|plane| geometry.plane_rows((*plane).into())).collect();
+        let partition = count(geometry.partition_bytes());
+        let hint_of = |rows: usize| count(rows * RING_DEGREE * size_of::<u32>());
+        let probed = |rows: usize| count(rows * SECRETS * size_of::<u32>());
+        let of_planes: u64 =
+            rows.iter().map(|rows| probed(*rows) + count(inline::table_bytes(*rows))).sum();
+        // Every shard keeps the public parts of all planes, for clients.
+        self.resident += partitions * partition + of_planes + geometry.public_bytes();
+        let (planes, hint) =
+            (count(rows.len()), rows.iter().max().map_or(0, |rows| hint_of(*rows)));
+        self.segments += partitions + planes;
+        for (there, bytes) in [(partitions, partition), (planes, hint)] {
+            self.largest = self.largest.max(if there > 0 { bytes } else { 0 });
+        }
+        self.chains += u64::from(planes > 0);
+        // One plane of the hint is built while the next is there already.
+        let build = |rows: &usize| {
+            inline::rings_of(*rows).map_or(0, |(rings, _)| rings as u64 * RING + 2 * hint_of(*rows))
+        };
+        self.plane = self.plane.max(rows.iter().map(build).max().unwrap_or_default());
+    }
+
+    /// What it all needs when `side_by_side` segments are fetched at a time.
+    pub(super) fn need(self, side_by_side: usize) -> Need {
+        let Self { resident, segments, largest, chains, plane } = self;
+        let fetched = segments.min(side_by_side as u64) * largest;
+        let planes = chains * CHAIN + plane;
+        Need { resident, building: fetched + planes }
+    }
+}
+
+/// What loading the tables of `found` that are not held takes.
+pub(super) fn of<'f>(shards: &Shards, shard: u32, found: impl Iterator<Item = &'f Found>) -> Sum {
+    found.fold(Sum::default(), |sum, found| match found {
+        Found::Held(_) => sum,
+        Found::Stored(manifest) => sum.with(shards, shard, manifest),
+    })
+}

@@ -1,0 +1,229 @@
+//! One pass over a shard's part of an index, for several requests at once: every partition is read
+//! once for all their lookups, and so are the tables of every plane of the hint.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opaque_pir::codec::{Partial, Slice, SliceMaterial};
+use opaque_pir::inline::{self, InlineQuery};
+use opaque_pir::kernels::Kernels;
+use opaque_pir::params::PLANE_ROWS;
+use opaque_pir::scan::{Partition, scan};
+use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
+use rayon::prelude::*;
+
+use crate::error::NodeError;
+use crate::shard::served::{ServedIndex, ServedPlane};
+
+/// One request's part of a pass.
+pub struct Request {
+    /// The shard map that it was cut for.
+    pub generation: u64,
+    /// The table's epoch.
+    pub epoch: u64,
+    /// What is asked, for exactly this shard's partitions.
+    pub slice: Slice,
+    /// The keys that the slice names, if any, with the index ready for them.
+    pub keys: Option<Arc<EvaluationKeys>>,
+}
+
+/// One shard's contribution and what it cost.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// Sums over this shard's partitions, products of this shard's planes.
+    pub partial: Partial,
+    /// Time of the scan, which all requests of a pass share.
+    pub scan: Duration,
+    /// Time of the hint products, likewise.
+    pub hint: Duration,
+}
+
+/// Per plane, one product per lookup.
+type PlaneProducts = Vec<(u16, Vec<Vec<u8>>)>;
+
+/// A request's products.
+enum Products {
+    /// They travel beside the scans.
+    Beside(PlaneProducts),
+    /// Words of the plane's rows, which are taken off the scans.
+    Within(Vec<(u16, Vec<Vec<u32>>)>),
+}
+
+/// Takes products off the scans, `[lookup][row]`, whose planes then have nothing of their own to send.
+fn take_off(scans: &mut [Vec<u32>], planes: Vec<(u16, Vec<Vec<u32>>)>) -> PlaneProducts {
+    let off = |(plane, products): (u16, Vec<Vec<u32>>)| {
+        for (scan, product) in scans.iter_mut().zip(&products) {
+            let rows = scan.iter_mut().skip(usize::from(plane) * PLANE_ROWS);
+            for (row, word) in rows.zip(product) {
+                *row = row.wrapping_sub(*word);
+            }
+        }
+        (plane, vec![Vec::new(); products.len()])
+    };
+    planes.into_iter().map(off).collect()
+}
+
+impl ServedIndex {
+    /// Scans every partition and multiplies every plane for every lookup of the requests, which are
+    /// answered in their order; a result depends on its own request alone.
+    ///
+    /// The work depends on the geometry and the number of lookups of each kind. CPU-bound: runs on the
+    /// current rayon pool.
+    ///
+    /// # Errors
+    /// Each request's own, when its ciphertexts are not of this parameter set.
+    pub fn pass(
+        &self,
+        requests: &[Request],
+        kernels: Kernels,
+        bfv: &Bfv,
+    ) -> Vec<Result<Evaluated, NodeError>> {
+        let started = Instant::now();
+        let scans = self.scans(requests, kernels);
+        let scan = started.elapsed();
+        let scans = match scans {
+            Ok(scans) => scans,
+            Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let started = Instant::now();
+        let products = self.products(requests, kernels.inline, bfv);
+        let hint = started.elapsed();
+        type Scanned<'a> = (&'a Request, Vec<Vec<u32>>);
+        let evaluated = |((request, mut scans), planes): (Scanned<'_>, Result<_, NodeError>)| {
+            let Request { generation, epoch, slice, keys: _ } = request;
+            let planes = match planes? {
+                Products::Beside(planes) => planes,
+                Products::Within(planes) => take_off(&mut scans, planes),
+            };
+            let partial = Partial {
+                generation: *generation,
+                epoch: *epoch,
+                kind: slice.material().kind(),
+                partitions: self.partition_numbers().collect(),
+                scans,
+                planes,
+            };
+            Ok(Evaluated { partial, scan, hint })
+        };
+        requests.iter().zip(scans).zip(products).map(evaluated).collect()
+    }
+
+    /// `[request][lookup][row]`.
+    fn scans(
+        &self,
+        requests: &[Request],
+        kernels: Kernels,
+    ) -> Result<Vec<Vec<Vec<u32>>>, NodeError> {
+        let queries: Vec<_> = requests
+            .iter()
+            .map(|request| request.slice.scan_queries(&self.seed, &self.probe))
+            .collect();
+        let all: Vec<&[u32]> = queries.iter().flat_map(|q| q.iter().map(Vec::as_slice)).collect();
+        let partitions: Vec<&Partition> = self.partitions.iter().map(|(_, data)| data).collect();
+        let sums = scan(kernels.scan, &self.geometry, &partitions, &all);
+        let mut sums = sums.map_err(NodeError::internal)?.into_iter();
+        Ok(queries.iter().map(|queries| sums.by_ref().take(queries.len()).collect()).collect())
+    }
+
+    /// Each request's products, in order.
+    fn products(
+        &self,
+        requests: &[Request],
+        kernel: inline::Kernel,
+        bfv: &Bfv,
+    ) -> Vec<Result<Products, NodeError>> {
+        let inline: Vec<Option<Result<Vec<InlineQuery>, NodeError>>> =
+            requests.par_iter().map(|request| self.inline_queries(&request.slice)).collect();
+        let all: Vec<&InlineQuery> =
+            inline.iter().flatten().filter_map(|queries| queries.as_ref().ok()).flatten().collect();
+        let multiply = |plane: &ServedPlane| {
+            let products = inline::multiply(kernel, &plane.tables, &all);
+            Ok(products.map_err(NodeError::internal)?.into_iter())
+        };
+        let shared = match all.as_slice() {
+            [] => Ok(Vec::new()),
+            _ => self.planes.iter().map(multiply).collect::<Result<Vec<_>, NodeError>>(),
+        };
+        let mut shared = match shared {
+            Ok(shared) => shared,
+            Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let own = |(request, inline): (&Request, Option<Result<Vec<InlineQuery>, NodeError>>)| {
+            let Some(queries) = inline else {
+                return self.own_products(request, bfv).map(Products::Beside);
+            };
+            let count = queries?.len();
+            let of_plane = |(plane, products): (&ServedPlane, &mut _)| {
+                let products: &mut std::vec::IntoIter<Vec<u32>> = products;
+                (plane.plane, products.take(count).collect())
+            };
+            Ok(Products::Within(self.planes.iter().zip(&mut shared).map(of_plane).collect()))
+        };
+        requests.iter().zip(inline).map(own).collect()
+    }
+
+    /// The inline keys of a slice's lookups, where there are planes to multiply; `None` for other kinds.
+    fn inline_queries(&self, slice: &Slice) -> Option<Result<Vec<InlineQuery>, NodeError>> {
+        if !matches!(slice.material(), SliceMaterial::Inline) {
+            return None;
+        }
+        if self.planes.is_empty() {
+            return Some(Ok(Vec::new()));
+        }
+        let malformed = || NodeError::Malformed("malformed inline keys".into());
+        let query = |lookup| {
+            let bytes = slice.encrypted_secret(lookup).ok_or_else(malformed)?;
+            InlineQuery::from_bytes(bytes).map_err(|_| malformed())
+        };
+        Some((0..slice.lookups()).map(query).collect())
+    }
+
+    /// What a request shares with no other.
+    fn own_products(&self, request: &Request, bfv: &Bfv) -> Result<PlaneProducts, NodeError> {
+        match request.slice.material() {
+            SliceMaterial::Probe => Ok(self.probe_products()),
+            _ => self.registered_products(request, bfv),
+        }
+    }
+
+    /// Exact products with the secrets of the self-test.
+    fn probe_products(&self) -> PlaneProducts {
+        let of_plane = |plane: &ServedPlane| {
+            (plane.plane, plane.probed.iter().map(|product| le_bytes(product)).collect())
+        };
+        self.planes.iter().map(of_plane).collect()
+    }
+
+    /// One ciphertext per plane and lookup.
+    fn registered_products(
+        &self,
+        request: &Request,
+        bfv: &Bfv,
+    ) -> Result<PlaneProducts, NodeError> {
+        if self.planes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = request.keys.as_deref().ok_or(NodeError::UnknownKeys)?;
+        let tables = self.planes.iter().map(|plane| plane.registered.get());
+        let tables: Option<Vec<&PlaneTable>> = tables.collect();
+        let tables = tables.ok_or_else(|| NodeError::internal("a plane without its table"))?;
+        let malformed = || NodeError::Malformed("malformed encrypted secret".into());
+        let per_lookup: Vec<Vec<Vec<u8>>> = (0..request.slice.lookups())
+            .into_par_iter()
+            .map(|lookup| {
+                let bytes = request.slice.encrypted_secret(lookup).ok_or_else(malformed)?;
+                let secret = EncryptedSecret::from_bytes(bfv, bytes).map_err(|_| malformed())?;
+                hint_product(bfv, keys, &secret, &tables).map_err(|_| malformed())
+            })
+            .collect::<Result<_, NodeError>>()?;
+        let mut columns: Vec<_> = per_lookup.into_iter().map(Vec::into_iter).collect();
+        let of_plane = |plane: &ServedPlane| {
+            (plane.plane, columns.iter_mut().filter_map(Iterator::next).collect())
+        };
+        Ok(self.planes.iter().map(of_plane).collect())
+    }
+}
+
+fn le_bytes(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
