@@ -91,13 +91,14 @@ bench: setup ## measure the kernels
 fmt: setup ## format the code
 	cargo fmt --all
 
-lint: tools kubernetes ## check format, clippy, the client for WebAssembly, dependencies, features, charts
+lint: tools kubernetes ## check format, clippy, the client for WebAssembly, dependencies, features, circles, charts
 	cargo fmt --all --check
 	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
 	cargo check --locked --release --package opaque-client --lib --no-default-features --target wasm32-unknown-unknown
 	cargo deny --locked check licenses bans sources
 	scripts/check-charts.sh
 	scripts/check-features.sh
+	scripts/check-circles.sh
 
 docs: setup ## build the API documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc $(WORKSPACE) --no-deps

@@ -1,15 +1,17 @@
 //! How a client proves who it is, and which name it expects of nodes.
 
-use std::{fmt, fs, path::Path};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use thiserror::Error;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::Interceptor,
 };
-
-use crate::error::Error;
 
 /// What a client shows to nodes; nothing by default.
 #[derive(Clone, Default)]
@@ -40,14 +42,15 @@ impl Credentials {
         certificate: Option<&Path>,
         key: Option<&Path>,
         server_name: Option<&str>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, CredentialsError> {
         let read = |path: &Path| {
-            fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+            fs::read(path)
+                .map_err(|source| CredentialsError::Read { path: path.to_owned(), source })
         };
         let token = match token {
             None => None,
             Some(path) => {
-                let refused = || Error::Token { path: path.to_owned() };
+                let refused = || CredentialsError::Token { path: path.to_owned() };
                 let content = read(path)?;
                 let token = content.trim_ascii();
                 if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
@@ -63,12 +66,12 @@ impl Credentials {
                 let (chain, key) = (read_certificates(certificate)?, read(file)?);
                 if PrivateKeyDer::from_pem_slice(&key).is_err() {
                     let (path, what) = (file.to_owned(), "private key");
-                    return Err(Error::NotPem { path, what });
+                    return Err(CredentialsError::NotPem { path, what });
                 }
                 Some((chain, key))
             }
             (None, None) => None,
-            _ => return Err(Error::HalfIdentity),
+            _ => return Err(CredentialsError::HalfIdentity),
         };
         Ok(Self { token, identity, server_name: server_name.map(str::to_owned) })
     }
@@ -94,12 +97,13 @@ impl Credentials {
 }
 
 /// Reads a file of certificates in PEM.
-pub(crate) fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
-    let pem = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<u8>, CredentialsError> {
+    let pem = fs::read(path)
+        .map_err(|source| CredentialsError::Read { path: path.to_owned(), source })?;
     if holds_certificate(&pem) {
         Ok(pem)
     } else {
-        Err(Error::NotPem { path: path.to_owned(), what: "certificate" })
+        Err(CredentialsError::NotPem { path: path.to_owned(), what: "certificate" })
     }
 }
 
@@ -126,6 +130,51 @@ impl Interceptor for Bearer {
     }
 }
 
+/// Why credentials cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// A file that the user named cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds no token.
+    #[error("{} holds no token: one word of visible ASCII letters", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that should hold a certificate or key does not.
+    #[error("{} holds no PEM {what}", path.display())]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// A certificate without its key, or the other way round.
+    #[error("a client certificate and its key go together")]
+    HalfIdentity,
+}
+
+impl CredentialsError {
+    /// What to do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotPem { what, .. } => {
+                let what = what.to_uppercase();
+                Some(format!("name a file that has a line `-----BEGIN {what}-----`"))
+            }
+            Self::HalfIdentity => Some("give both --client-cert and --client-key".to_owned()),
+            Self::Read { .. } | Self::Token { .. } => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,16 +193,16 @@ mod tests {
         for bad in ["", "two words", "line\nline", "\u{e9}"] {
             fs::write(&file, bad).unwrap();
             let refused = Credentials::read(Some(&file), None, None, None);
-            assert!(matches!(refused, Err(Error::Token { .. })), "{bad:?}");
+            assert!(matches!(refused, Err(CredentialsError::Token { .. })), "{bad:?}");
         }
     }
 
     #[test]
     fn a_certificate_needs_its_key() {
         let missing = Credentials::read(None, Some(Path::new("/c")), None, None);
-        assert!(matches!(missing, Err(Error::HalfIdentity)));
+        assert!(matches!(missing, Err(CredentialsError::HalfIdentity)));
         let unread = Credentials::read(None, Some(Path::new("/none")), Some(Path::new("/k")), None);
-        assert!(matches!(unread, Err(Error::Read { .. })));
+        assert!(matches!(unread, Err(CredentialsError::Read { .. })));
     }
 
     #[test]

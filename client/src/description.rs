@@ -4,11 +4,11 @@
 mod wire;
 
 use opaque_pir::{
-    geometry::Link,
+    cost::Link,
     index::{RowSizes, TableCost, TableFigures},
     inline::Variant,
-    layout::Salt,
     seed::IndexSeed,
+    seed::Salt,
     table::Schema,
 };
 

@@ -10,8 +10,9 @@ use opaque_source::SourceError;
 use thiserror::Error;
 
 use crate::{
-    ddl::DdlError, description::DescriptionError, lookup::LookupError, profile::ProfileError,
-    salts::SaltError, session::CallError, sql::SqlError,
+    credentials::CredentialsError, ddl::DdlError, description::DescriptionError,
+    lookup::LookupError, profile::ProfileError, salts::SaltError, session::CallError,
+    sql::SqlError,
 };
 
 /// Why an operation of [`crate::Client`] failed.
@@ -35,23 +36,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A file holds no token.
-    #[error("{} holds no token: one word of visible ASCII letters", path.display())]
-    Token {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file that should hold a certificate or key does not.
-    #[error("{} holds no PEM {what}", path.display())]
-    NotPem {
-        /// The file.
-        path: PathBuf,
-        /// What it should hold.
-        what: &'static str,
-    },
-    /// A certificate without its key, or the other way round.
-    #[error("a client certificate and its key go together")]
-    HalfIdentity,
+    /// The credentials that the user named cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// The keys are missing or wrong.
     #[cfg(feature = "registered")]
     #[error(transparent)]
@@ -135,11 +122,7 @@ impl Error {
             Self::Keys(error) => error.hint(),
             Self::Salt(error) => Some(error.hint().to_owned()),
             Self::Call(error) => error.hint().map(str::to_owned),
-            Self::NotPem { what, .. } => {
-                let what = what.to_uppercase();
-                Some(format!("name a file that has a line `-----BEGIN {what}-----`"))
-            }
-            Self::HalfIdentity => Some("give both --client-cert and --client-key".to_owned()),
+            Self::Credentials(error) => error.hint(),
             // The call was not begun.
             Self::Load(error) | Self::Rollback(error)
                 if matches!(error.reason(), Some("unauthenticated" | "forbidden" | "limit")) =>
@@ -188,7 +171,6 @@ impl Error {
             ),
             Self::Profile(_)
             | Self::Read { .. }
-            | Self::Token { .. }
             | Self::Description(_)
             | Self::Sql(_)
             | Self::Changed

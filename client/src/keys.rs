@@ -19,7 +19,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use opaque_pir::codec::{KeyDigest, Reader};
+use opaque_pir::codec::KeyDigest;
+use opaque_pir::reader::Reader;
 use opaque_seal::{Bfv, SealError, secrets::SecretKey};
 use thiserror::Error;
 use zeroize::Zeroizing;

@@ -79,7 +79,7 @@ pub mod sql;
 #[cfg(not(target_family = "wasm"))]
 pub use client::{Client, ClientConfig, Event, OnEvent, Overrides, Tables};
 #[cfg(not(target_family = "wasm"))]
-pub use credentials::Credentials;
+pub use credentials::{Credentials, CredentialsError};
 #[cfg(not(target_family = "wasm"))]
 pub use error::Error;
 #[cfg(not(target_family = "wasm"))]

@@ -9,9 +9,9 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use opaque_pir::{
-    geometry::Link,
+    cost::Link,
     index::{TableFigures, table_figures},
-    layout::Salt,
+    seed::Salt,
     table::{RowError, Schema, Value, encode_row},
 };
 use opaque_proto::v1::{

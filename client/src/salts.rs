@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use opaque_pir::layout::Salt;
+use opaque_pir::seed::Salt;
 use thiserror::Error;
 
 use crate::{description::Table, profile::NodeUrl};

@@ -4,7 +4,7 @@
 //! and checks that they stay valid.
 
 use opaque_pir::geometry::Geometry;
-use opaque_pir::layout::Salt;
+use opaque_pir::seed::Salt;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
 
 /// Epoch of every message.

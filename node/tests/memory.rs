@@ -13,7 +13,7 @@ use opaque_node::shard::served::resident_bytes;
 use opaque_node::store::prepare::{self, Load};
 use opaque_node::store::{Store, Writer};
 use opaque_node::time::UnixMillis;
-use opaque_pir::geometry::Link;
+use opaque_pir::cost::Link;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -1,9 +1,9 @@
 //! What all reconcilers share.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::DynamicObject;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::core::Resource;
 use kube::runtime::events::EventType;
 use kube::{Api, Client, Config};
@@ -15,7 +15,7 @@ use crate::events::Events;
 use crate::metrics::{CountRequests, Metrics};
 use crate::observe::Observed;
 use crate::release::Release;
-use crate::secrets::Secrets;
+use crate::secrets::{Keys, Secrets, found};
 
 /// What the operator was installed with.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub struct Context {
     /// Whose operator this is.
     pub release: Release,
     /// Where it acts.
-    pub claims: Claims,
+    pub claims: Arc<Claims>,
     pub(crate) events: Events,
     pub(crate) secrets: Secrets,
 }
@@ -68,7 +68,7 @@ impl Context {
         claims: Claims,
         events: Events,
     ) -> Self {
-        let secrets = Secrets::default();
+        let (claims, secrets) = (Arc::new(claims), Secrets::default());
         Self { client, once, observed, metrics, installed, release, claims, events, secrets }
     }
 
@@ -99,6 +99,24 @@ impl Context {
     ) {
         self.events.publish(about, type_, reason, note).await;
     }
+
+    /// The keys of a Secret, as they were a minute ago at most; where they did not suffice, ten
+    /// seconds.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked, or refuses.
+    pub async fn secret_keys(
+        &self,
+        namespace: &str,
+        name: &str,
+        suffices: impl Fn(&Keys) -> bool,
+    ) -> Result<Arc<Keys>, Error> {
+        let read = async || {
+            let secret: Option<Secret> = self.read(namespace, name).await?;
+            Ok(secret.map(|secret| found(&secret)))
+        };
+        self.secrets.keys((namespace, name), Instant::now(), suffices, read).await
+    }
 }
 
 /// Clients whose requests are counted: one that repeats those that failed by chance, and one that does not.
@@ -113,37 +131,4 @@ pub fn clients(config: &Config, metrics: &Metrics) -> Result<[Client; 2], kube::
         Ok(builder.with_layer(&CountRequests(metrics.clone())).build())
     };
     Ok([client(true)?, client(false)?])
-}
-
-/// The first `limit` bytes or fewer, on a boundary of characters.
-pub fn shorten(text: &str, limit: usize) -> String {
-    if text.len() <= limit {
-        return text.to_owned();
-    }
-    let end = (0..=limit.saturating_sub(3)).rev().find(|at| text.is_char_boundary(*at));
-    format!("{}...", text.get(..end.unwrap_or(0)).unwrap_or_default())
-}
-
-/// Kind, namespace and name of an object, for events.
-pub fn reference(object: &DynamicObject) -> ObjectReference {
-    let types = object.types.clone().unwrap_or_default();
-    ObjectReference {
-        api_version: Some(types.api_version),
-        kind: Some(types.kind),
-        name: object.metadata.name.clone(),
-        namespace: object.metadata.namespace.clone(),
-        uid: object.metadata.uid.clone(),
-        ..ObjectReference::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_texts_end_on_a_boundary() {
-        assert_eq!(shorten("short", 10), "short");
-        assert_eq!(shorten("ääääää", 8), "ää...");
-    }
 }

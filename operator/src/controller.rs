@@ -22,8 +22,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, watch};
 
 use crate::backoff::Backoff;
-use crate::context::{self, Context};
+use crate::context::Context;
 use crate::error::Error;
+use crate::events;
 use crate::observe::Touched;
 use crate::status::tell_unreadable;
 
@@ -202,7 +203,7 @@ impl<R: Reconciler> Runner<R> {
             Ok(Some(root)) => self.reconciler.reconcile(context, root).await,
             Ok(None) => Ok(None),
             Err(error) => {
-                let about = context::reference(object);
+                let about = events::reference(object);
                 let reason = format!("Unreadable{kind}");
                 context.publish(&about, EventType::Warning, &reason, &error.to_string()).await;
                 let resource = ApiResource::erase::<R::Root>(&());

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
+use kube::api::DynamicObject;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
-use crate::context::shorten;
 use crate::labels::FIELD_MANAGER;
+use crate::text::shorten;
 
 /// How long an event may take: it must not hold up what it tells of.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -52,5 +53,18 @@ impl Events {
             Ok(Err(error)) => tracing::warn!(%error, reason, "an event was not published"),
             Err(_) => tracing::warn!(reason, "an event was not published in time"),
         }
+    }
+}
+
+/// Kind, namespace and name of an object, for events.
+pub fn reference(object: &DynamicObject) -> ObjectReference {
+    let types = object.types.clone().unwrap_or_default();
+    ObjectReference {
+        api_version: Some(types.api_version),
+        kind: Some(types.kind),
+        name: object.metadata.name.clone(),
+        namespace: object.metadata.namespace.clone(),
+        uid: object.metadata.uid.clone(),
+        ..ObjectReference::default()
     }
 }

@@ -52,6 +52,7 @@ pub mod run;
 pub mod secrets;
 pub mod status;
 pub mod table;
+mod text;
 
 pub use error::{Category, Error};
 

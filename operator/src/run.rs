@@ -190,7 +190,12 @@ impl Operator {
                 // The next one that leads the release takes claims over by its name.
                 let identity = settings.release.to_string();
                 let candidate = candidate(client, identity, &settings, &metrics);
-                claims.spawn(each::keep(Arc::clone(&context), candidate, released));
+                let shared = each::Shared {
+                    observed: Arc::clone(&context.observed),
+                    metrics: metrics.clone(),
+                    claims: Arc::clone(&context.claims),
+                };
+                claims.spawn(each::keep(shared, candidate, released));
                 None
             }
             Scope::Namespace(_) => Some(metrics.holds()),

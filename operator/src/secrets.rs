@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 
-use crate::context::Context;
-use crate::error::Error;
 use crate::labels::{MANAGED_BY, OPERATOR};
 
 /// When a Secret is read again that was as it should be.
@@ -65,7 +63,7 @@ impl Secrets {
     }
 
     /// What is known of a Secret, or what `read` finds out at `now`.
-    async fn keys<E>(
+    pub(crate) async fn keys<E>(
         &self,
         (namespace, name): (&str, &str),
         now: Instant,
@@ -83,27 +81,7 @@ impl Secrets {
     }
 }
 
-impl Context {
-    /// The keys of a Secret, as they were a minute ago at most; where they did not suffice, ten
-    /// seconds.
-    ///
-    /// # Errors
-    /// When the API server cannot be asked, or refuses.
-    pub async fn secret_keys(
-        &self,
-        namespace: &str,
-        name: &str,
-        suffices: impl Fn(&Keys) -> bool,
-    ) -> Result<Arc<Keys>, Error> {
-        let read = async || {
-            let secret: Option<Secret> = self.read(namespace, name).await?;
-            Ok(secret.map(|secret| found(&secret)))
-        };
-        self.secrets.keys((namespace, name), Instant::now(), suffices, read).await
-    }
-}
-
-fn found(secret: &Secret) -> Found {
+pub(crate) fn found(secret: &Secret) -> Found {
     let data = secret.data.iter().flatten();
     let keys = data.filter(|(_, value)| !value.0.is_empty()).map(|(key, _)| key.clone());
     let maker = secret.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));

@@ -9,9 +9,10 @@ use kube::{Api, ResourceExt};
 use opaque_crds::status::{ConditionType, Operation};
 use serde_json::{Value, json};
 
-use crate::context::{Context, shorten};
+use crate::context::Context;
 use crate::error::Error;
 use crate::labels::STATUS_MANAGER;
+use crate::text::shorten;
 
 /// Longest message of a condition.
 const MESSAGE: usize = 2048;

@@ -18,9 +18,9 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
     Chain, Fold, InlineQuery, Kernel, PlaneTables, PublicElements, QUERY_BYTES, answer, multiply,
 };
-use opaque_pir::layout::Salt;
 use opaque_pir::scan::plain_read;
 use opaque_pir::seed::IndexSeed;
+use opaque_pir::seed::Salt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;

@@ -24,7 +24,6 @@ mod header;
 mod kind;
 mod partial;
 mod query;
-mod reader;
 mod slice;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
@@ -37,5 +36,4 @@ pub use header::{KeyDigest, MAX_LOOKUPS, Material};
 pub use kind::Kind;
 pub use partial::{Partial, partial_bytes, partial_max_bytes};
 pub use query::{QueryView, QueryWriter, query_bytes};
-pub use reader::{ReadError, Reader, write_varint};
 pub use slice::{Slice, SliceMaterial, probe_slice, slice, slice_bytes, slice_max_bytes};

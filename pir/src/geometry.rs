@@ -1,8 +1,5 @@
-//! The shape of an index's matrix, and what it costs. [`index`](crate::index) picks it.
+//! The shape of an index's matrix. [`index`](crate::index) picks it, by what it [costs](crate::cost).
 
-mod cost;
-mod explain;
-mod link;
 mod rounding;
 
 use std::ops::Range;
@@ -10,14 +7,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub(crate) use cost::{Bytes, millis};
-pub use cost::{Cost, SCAN_BYTES_PER_SECOND, TABLE_BYTES_PER_SECOND};
-pub use explain::Explanation;
-pub use link::{Link, LinkError};
 pub use rounding::{Rounding, round_word};
 
 use crate::params::{
-    MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS, PLANE_ROWS, ParamsId, RING_DEGREE,
+    LAYOUT_VERSION, MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS, PLANE_ROWS, ParamsId,
+    RING_DEGREE,
 };
 
 #[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
@@ -153,7 +147,7 @@ impl Geometry {
     /// Identity of parameter set, layout version and geometry.
     pub fn params_id(&self) -> ParamsId {
         let mut bytes = Vec::with_capacity(13);
-        bytes.push(crate::layout::VERSION);
+        bytes.push(LAYOUT_VERSION);
         for number in [self.bucket_bytes, self.buckets, self.page_rows] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }

@@ -22,8 +22,10 @@ pub use partition::read_buckets;
 pub use sizes::{RowSizes, Shorter, TableCost, TableFigures, Weight};
 pub use table_plan::{PlannedIndex, TablePlan, plan_table, table_figures};
 
-use crate::geometry::{BUCKETS_PER_PARTITION, Geometry, Link};
-use crate::layout::{BucketWriter, Keys, Salt, reduce};
+use crate::cost::Link;
+use crate::geometry::{BUCKETS_PER_PARTITION, Geometry};
+use crate::layout::{BucketWriter, Keys, reduce};
+use crate::seed::Salt;
 use groups::Groups;
 
 /// One row of a table, as an index of one column sees it. Its position in a slice is its number.

@@ -25,16 +25,13 @@
 
 mod bucket;
 mod keys;
-mod salt;
 
 pub use bucket::{HEADER_BYTES, LayoutError, MAX_ROW_BYTES, Page, decode_bucket, encode_bucket};
-pub use salt::{Salt, SaltError};
 
 pub(crate) use bucket::{BucketWriter, framed_row_bytes, page_bytes};
 pub(crate) use keys::Keys;
 
-/// Version of the layout; part of every `ParamsId`.
-pub const VERSION: u8 = 1;
+use crate::seed::Salt;
 
 /// The bucket, below `buckets`, where page `page` of a value lives:
 /// the first 8 bytes of keyed BLAKE3(page, `search_key`), reduced modulo `buckets`.

@@ -12,12 +12,12 @@
 //! **Map**, in the order of a table's life:
 //! - [`params`]: the closed parameter set and its identity;
 //! - [`table`]: schema, values, rows;
-//! - [`geometry`], [`layout`], [`index`]: from rows to buckets to a whitened matrix;
+//! - [`geometry`], [`cost`], [`layout`], [`index`]: from rows to buckets to a whitened matrix;
 //! - [`seed`]: what the public randomness of an index is derived from;
 //! - [`ring`], [`scan`], [`hint`], [`probe`]: the arithmetic;
 //! - [`inline`]: the hint's product with keys that travel with the query;
 //! - [`kernels`]: one choice of machine code for all of it;
-//! - [`codec`]: what travels.
+//! - [`codec`], [`reader`]: what travels, and how bytes of others are read.
 //!
 //! **Features.** `secrets`: the client's half of [`inline`], and the sampling of secrets and errors. Only
 //! `opaque-client` may turn it on.
@@ -28,6 +28,7 @@
 #![deny(unsafe_code)]
 
 pub mod codec;
+pub mod cost;
 pub mod geometry;
 pub mod hint;
 pub mod index;
@@ -38,6 +39,7 @@ pub mod params;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod prefetch;
 pub mod probe;
+pub mod reader;
 pub mod ring;
 #[cfg(feature = "secrets")]
 pub mod sampling;

@@ -61,6 +61,8 @@ pub const COEFFICIENT_MODULUS: [u64; 3] = [34_359_451_649, 34_359_697_409, 68_71
 pub const COEFFICIENT_BITS: [usize; 3] = [35, 35, 36];
 /// Rotation steps that a client's two Galois keys provide.
 pub const ROTATION_STEPS: [i32; 2] = [1, 32];
+/// Version of the layout of buckets, part of every [`ParamsId`].
+pub const LAYOUT_VERSION: u8 = 1;
 /// Largest C: keeps a lookup's failure probability under 2^-40.
 pub const MAX_BUCKETS: u32 = 1 << 20;
 /// Largest R: rows over which that failure probability is summed.

@@ -15,8 +15,11 @@
 //! Where a page lives, a bucket's check and its whitening follow from salt and column alone
 //! ([`layout`](crate::layout)): an index is planned before its epoch has a number.
 
+mod salt;
+
+pub use salt::{Salt, SaltError};
+
 use crate::geometry::Geometry;
-use crate::layout::Salt;
 
 /// The seed of all public elements of one index of one epoch of a table. Public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,8 +9,8 @@ use opaque_pir::inline::{
     Chain, InlineError, InlineQuery, Kernel, PUBLIC_BYTES, PlaneTables, PublicElements, PublicPart,
     QUERY_BYTES, answer, multiply,
 };
-use opaque_pir::layout::Salt;
 use opaque_pir::seed::IndexSeed;
+use opaque_pir::seed::Salt;
 use proptest::prelude::*;
 
 /// Rows of every plane there is.

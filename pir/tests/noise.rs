@@ -16,7 +16,6 @@ use opaque_pir::codec::{
 };
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::{Hint, HintBuilder};
-use opaque_pir::layout::Salt;
 use opaque_pir::params::{
     DELTA, ENCRYPTED_SECRET_BYTES, PLAINTEXT_MODULUS, PLANE_CIPHERTEXT_BYTES, RING_DEGREE,
     STANDARD_DEVIATION,
@@ -24,6 +23,7 @@ use opaque_pir::params::{
 use opaque_pir::probe::Probe;
 use opaque_pir::scan::{Kernel, Partition, scan};
 use opaque_pir::seed::IndexSeed;
+use opaque_pir::seed::Salt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;

@@ -17,8 +17,9 @@ use opaque_pir::codec::{
 };
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{self, QUERY_BYTES};
-use opaque_pir::layout::{Page, Salt, encode_bucket};
+use opaque_pir::layout::{Page, encode_bucket};
 use opaque_pir::params::ENCRYPTED_SECRET_BYTES;
+use opaque_pir::seed::Salt;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 
 // As in fuzz/src/lib.rs.

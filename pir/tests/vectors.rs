@@ -7,11 +7,11 @@ use opaque_pir::codec::{
 };
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::HintBuilder;
-use opaque_pir::layout::Salt;
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, public_element};
 use opaque_pir::scan::{Kernel, Partition, scan};
 use opaque_pir::seed::IndexSeed;
+use opaque_pir::seed::Salt;
 
 const SALT: Salt = Salt(*b"opaque known-answer vectors salt");
 const COLUMN: u32 = 7;

@@ -7,7 +7,7 @@ use opaque_pir::table::{Column, Schema, Value};
 
 use crate::header::matched;
 use crate::input::Bytes;
-use crate::reader::{CsvSettings, Null, declared};
+use crate::settings::{CsvSettings, Null, declared};
 use crate::shown::quoted;
 use crate::tokens::{Bent, Dialect, Record, TokenError, Tokenizer};
 use crate::{MAX_RECORD_BYTES, SourceError};

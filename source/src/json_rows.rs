@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 
 use self::members::members;
 use crate::input::Bytes;
-use crate::reader::declared;
+use crate::settings::declared;
 use crate::shown::{Names, quoted};
 use crate::{MAX_RECORD_BYTES, SourceError};
 

@@ -8,7 +8,7 @@
 //! error says on which line and in which column, what was expected, and what was found.
 //!
 //! **Map.** [`input`] opens; [`tokens`] finds the records of CSV, [`header`] its columns, [`csv_rows`]
-//! and [`json_rows`] the values; [`reader`] is one of the two; [`encoded`] checks what needs more than one
+//! and [`json_rows`] the values; [`reader`] is one of the two, as [`settings`] say; [`encoded`] checks what needs more than one
 //! row; [`error`] says what was wrong, and [`shown`] how the file is quoted there.
 //!
 //! **Limits.** Nothing here does network I/O or is asynchronous: a source in the network is a
@@ -23,6 +23,7 @@ pub mod header;
 pub mod input;
 pub mod json_rows;
 pub mod reader;
+pub mod settings;
 pub mod shown;
 pub mod tokens;
 
@@ -30,7 +31,8 @@ pub use encoded::Encoded;
 pub use error::SourceError;
 pub use header::HeaderMismatch;
 pub use input::{Compression, Input};
-pub use reader::{CsvSettings, Format, Null, Reader};
+pub use reader::Reader;
+pub use settings::{CsvSettings, Format, Null};
 pub use tokens::{Bent, Quotes};
 
 /// Bytes of a record that is refused without being held in memory whole: far more than a row may

@@ -3,7 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use opaque_pir::{
-    geometry::{Geometry, Link},
+    cost::Link,
+    geometry::Geometry,
     inline,
     params::{MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS},
     scan,

@@ -6,10 +6,10 @@ use opaque_pir::{
     geometry::Geometry,
     hint::HintBuilder,
     inline::{Chain, PlaneTables, PublicElements, table_bytes},
-    layout::Salt,
     params::{PARTITION_BUCKETS, RING_DEGREE},
     scan::Partition,
     seed::IndexSeed,
+    seed::Salt,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-use opaque_pir::{geometry::Link, inline::QUERY_BYTES, params::PARTITION_BUCKETS, scan::Partition};
+use opaque_pir::{cost::Link, inline::QUERY_BYTES, params::PARTITION_BUCKETS, scan::Partition};
 use rand::SeedableRng;
 
 use super::*;

@@ -13,7 +13,8 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use opaque_client::bench::{self, BenchError, Kernels, Plan, Size, plot};
-use opaque_pir::geometry::{BUCKET_SIZES, Link};
+use opaque_pir::cost::Link;
+use opaque_pir::geometry::BUCKET_SIZES;
 use rand::{
     SeedableRng,
     rngs::{StdRng, SysRng},

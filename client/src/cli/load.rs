@@ -11,7 +11,7 @@ use clap::{Args, value_parser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use opaque_client::{Client, Event, OnEvent, Rows};
 use opaque_pir::{
-    geometry::Link,
+    cost::Link,
     index::{TableFigures, Weight},
 };
 use opaque_source::{Bent, CsvSettings, Null, Quotes};

@@ -1,11 +1,12 @@
 //! Descriptions from the wire.
 
 use opaque_pir::{
-    geometry::{Geometry, GeometryError, Link},
+    cost::Link,
+    geometry::{Geometry, GeometryError},
     index::{RowSizes, Shorter, TableCost},
     inline::Variant,
-    layout::Salt,
     params::ParamsId,
+    seed::Salt,
     table::Schema,
 };
 use opaque_proto::{SchemaError, v1};

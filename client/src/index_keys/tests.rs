@@ -2,9 +2,9 @@ use opaque_pir::{
     codec::{Combiner, Partial, QueryView, QueryWriter},
     hint::{Hint, HintBuilder},
     inline::{self, Chain, InlineQuery},
-    layout::Salt,
     params::PLANE_ROWS,
     scan::{Kernel, Partition, scan},
+    seed::Salt,
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 

@@ -1,9 +1,10 @@
 use opaque_pir::{
     codec::{answer_bytes, query_bytes},
-    geometry::{Geometry, Link},
+    cost::Link,
+    geometry::Geometry,
     inline::{PublicPart, Variant, public_bytes},
-    layout::Salt,
     seed::IndexSeed,
+    seed::Salt,
     table::{Column, ColumnType, Role, Schema, encode_row},
 };
 

@@ -1,4 +1,4 @@
-use opaque_pir::{layout::Salt, params::STANDARD_DEVIATION};
+use opaque_pir::{params::STANDARD_DEVIATION, seed::Salt};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;

@@ -7,7 +7,7 @@ use std::{
 
 use opaque_client::{Client, Error, QueryOptions, sql::ResultSet};
 use opaque_pir::{
-    layout::Salt,
+    seed::Salt,
     table::{Column, ColumnType, Role, Schema, Value},
 };
 use tokio::runtime::Builder;

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use opaque_pir::{
     codec::{Combiner, Material, Partial, QueryView},
-    geometry::{Geometry, Link},
+    cost::Link,
+    geometry::Geometry,
     hint::HintBuilder,
     index::{PlannedIndex, plan_table},
     inline::{self, Chain, InlineQuery, PlaneTables, PublicElements, PublicPart},
-    layout::Salt,
     params::PLANE_ROWS,
     scan::{Kernel, Partition, scan},
     seed::IndexSeed,
+    seed::Salt,
     table::{Schema, Value, encode_row},
 };
 use opaque_proto::v1::{Index, LookupHeader, ScanRequest, ScannedRow, TableDescription};

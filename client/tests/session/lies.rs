@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use opaque_client::{QueryOptions, sql::Options};
-use opaque_pir::{inline::PublicPart, layout::Salt};
+use opaque_pir::{inline::PublicPart, seed::Salt};
 use opaque_proto::v1::TableDescription;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tonic::Code;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum, value_parser};
 use opaque_crds::table::Schema;
-use opaque_pir::geometry::{Link, LinkError};
+use opaque_pir::cost::{Link, LinkError};
 use thiserror::Error;
 
 /// Makes an epoch of a table from a file, and publishes it in a cluster's store.

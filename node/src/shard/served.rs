@@ -7,10 +7,11 @@ use bytes::Bytes;
 use opaque_pir::geometry::Geometry;
 use opaque_pir::index::read_buckets;
 use opaque_pir::inline::PlaneTables;
-use opaque_pir::layout::{Salt, decode_bucket, mask};
+use opaque_pir::layout::{decode_bucket, mask};
 use opaque_pir::probe::{Probe, SECRETS};
 use opaque_pir::scan::Partition;
 use opaque_pir::seed::IndexSeed;
+use opaque_pir::seed::Salt;
 use opaque_seal::{Bfv, PlaneTable};
 use tokio::sync::OnceCell;
 

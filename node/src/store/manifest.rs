@@ -1,12 +1,13 @@
 //! A manifest: everything about one epoch of a table, and the list of its segments.
 
-use opaque_pir::geometry::{Geometry, Link};
+use opaque_pir::cost::Link;
+use opaque_pir::geometry::Geometry;
 use opaque_pir::index::{RowSizes, TableCost, TableFigures};
 use opaque_pir::inline::Variant;
-use opaque_pir::layout::Salt;
 use opaque_pir::params::NAME;
 use opaque_pir::probe::Probe;
 use opaque_pir::seed::IndexSeed;
+use opaque_pir::seed::Salt;
 use opaque_pir::table::Schema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -14,14 +14,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use opaque_pir::geometry::{Geometry, Link};
+use opaque_pir::cost::Link;
+use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::{HintBuilder, HintError};
 use opaque_pir::index::{
     IndexPlan, PartitionError, PlanError, PlannedIndex, TablePlan, plan_table,
 };
 use opaque_pir::inline::{Chain, InlineError, PublicElements, PublicPart, Variant};
-use opaque_pir::layout::Salt;
 use opaque_pir::seed::IndexSeed;
+use opaque_pir::seed::Salt;
 use opaque_pir::table::Schema;
 use rand::Rng;
 use rayon::ThreadPool;

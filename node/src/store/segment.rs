@@ -14,7 +14,7 @@
 //! The codec has one value because whitened bytes and hint entries are uniform: compressing them
 //! makes them larger (a test measures it). The field leaves room for content that is not.
 
-use opaque_pir::codec::{ReadError, Reader};
+use opaque_pir::reader::{ReadError, Reader};
 
 use super::Digest;
 

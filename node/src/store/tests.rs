@@ -1,9 +1,10 @@
 mod epochs;
 pub(crate) mod faults;
 
-use opaque_pir::geometry::{Geometry, Link};
+use opaque_pir::cost::Link;
+use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{PublicPart, Variant, public_bytes};
-use opaque_pir::layout::Salt;
+use opaque_pir::seed::Salt;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
 use tempfile::TempDir;
 

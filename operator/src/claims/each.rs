@@ -10,11 +10,12 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tower::limit::ConcurrencyLimitLayer;
 
+use super::Claims;
 use super::decision::{changes, spread};
 use super::standing::{Candidate, Standing};
 use super::waiting::Clusters;
-use crate::context::Context;
-use crate::observe::{ROOTS, Touched};
+use crate::metrics::Metrics;
+use crate::observe::{Observed, ROOTS, Touched};
 
 /// Requests about claims that are under way at a time: a start stands for all of them at once.
 const REQUESTS: usize = 8;
@@ -32,23 +33,30 @@ pub(crate) fn client(config: &Config) -> Result<Client, kube::Error> {
     Ok(builder.with_layer(&ConcurrencyLimitLayer::new(REQUESTS)).build())
 }
 
+/// What keepers of claims share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    /// What the API server holds.
+    pub(crate) observed: Arc<Observed>,
+    /// Counters.
+    pub(crate) metrics: Metrics,
+    /// Where the operator acts.
+    pub(crate) claims: Arc<Claims>,
+}
+
 /// Keeps claims until `stop` is true, and releases them all.
-pub(crate) async fn keep(
-    context: Arc<Context>,
-    candidate: Candidate,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut touched = context.observed.changes();
-    context.observed.ready().await;
+pub(crate) async fn keep(shared: Shared, candidate: Candidate, mut stop: watch::Receiver<bool>) {
+    let mut touched = shared.observed.changes();
+    shared.observed.ready().await;
     let mut keepers = JoinSet::new();
     let mut kept: BTreeMap<String, watch::Sender<bool>> = BTreeMap::new();
     loop {
         let ending = kept.iter().map(|(name, end)| (name.clone(), *end.borrow())).collect();
-        let (begin, end) = changes(&context.observed.root_namespaces(), &ending);
+        let (begin, end) = changes(&shared.observed.root_namespaces(), &ending);
         for namespace in begin {
             let (end, ended) = watch::channel(false);
             kept.insert(namespace.clone(), end);
-            keepers.spawn(keep_one(Arc::clone(&context), candidate.clone(), namespace, ended));
+            keepers.spawn(keep_one(shared.clone(), candidate.clone(), namespace, ended));
         }
         for end in end.iter().filter_map(|namespace| kept.get(namespace)) {
             end.send_replace(true);
@@ -77,21 +85,21 @@ pub(crate) async fn keep(
 
 /// Stands for the claim on one namespace, holds it, and stands again, until `end` is true. Returns the namespace.
 async fn keep_one(
-    context: Arc<Context>,
+    shared: Shared,
     candidate: Candidate,
     namespace: String,
     mut end: watch::Receiver<bool>,
 ) -> String {
     let policy = spread(candidate.times.claim, &namespace);
-    let clusters = Clusters::Observed(Arc::clone(&context.observed));
+    let clusters = Clusters::Observed(Arc::clone(&shared.observed));
     let mut standing = candidate.claim(&namespace, policy, clusters);
-    while hold(&context, &mut standing, &namespace, &mut end).await {}
+    while hold(&shared, &mut standing, &namespace, &mut end).await {}
     namespace
 }
 
 /// Acquires the claim and holds it until it is lost, which is true, or the end.
 async fn hold(
-    context: &Context,
+    shared: &Shared,
     standing: &mut Standing,
     namespace: &str,
     end: &mut watch::Receiver<bool>,
@@ -103,15 +111,15 @@ async fn hold(
     standing.withdraw().await;
     let Some(held) = held else { return false };
     tracing::info!(namespace, token = held.token(), "acting on this namespace");
-    let _counted = context.metrics.holds();
-    let acting = context.claims.gain(namespace);
+    let _counted = shared.metrics.holds();
+    let acting = shared.claims.gain(namespace);
     let lost = tokio::select! {
         () = held.lost() => true,
         _ = end.wait_for(|end| *end) => false,
     };
     acting.end().await;
     // Whoever acts now tells of it.
-    context.metrics.leaves(namespace);
+    shared.metrics.leaves(namespace);
     if lost {
         tracing::warn!(namespace, "the claim was lost");
     } else if let Err(error) = held.release().await {

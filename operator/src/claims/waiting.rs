@@ -23,8 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use super::decision::{self, spread};
 use super::standing::Candidate;
-use crate::context;
-use crate::events::Events;
+use crate::events::{self, Events};
 use crate::labels;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
@@ -55,7 +54,7 @@ impl Clusters {
         match self {
             Self::Observed(observed) => {
                 let clusters = observed.raw_in(&OpaqueCluster::kind(&()), namespace);
-                clusters.iter().map(|cluster| context::reference(cluster)).collect()
+                clusters.iter().map(|cluster| events::reference(cluster)).collect()
             }
             Self::Listed(api) => {
                 match timeout(LIST, api.list_metadata(&ListParams::default())).await {

@@ -3,7 +3,7 @@
 use opaque_crds::cluster::MissingTable;
 
 use super::facts::Member;
-use crate::context::shorten;
+use crate::text::shorten;
 
 /// Most of them in status; those that nobody serves come first.
 const REPORTED: usize = 100;

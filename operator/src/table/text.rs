@@ -1,6 +1,6 @@
 //! Words of other programs, made fit for a status.
 
-use crate::context::shorten;
+use crate::text::shorten;
 
 /// At most `bytes` bytes of `text`, on one line.
 pub(super) fn clip(text: &str, bytes: usize) -> String {

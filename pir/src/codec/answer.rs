@@ -3,10 +3,11 @@
 use super::bits::{read_residues, residues_are_reduced, write_residues};
 use super::header::{HEADER_BYTES, Marker, read_header, read_known_lookups, write_header};
 use super::kind::scan_bytes;
-use super::{CodecError, Kind, Reader};
+use super::{CodecError, Kind};
 use crate::geometry::Geometry;
 use crate::inline;
 use crate::params::{BYTE_VALUES, PLAINTEXT_MODULUS, PLANE_ROWS};
+use crate::reader::Reader;
 
 /// Bytes of an answer: depends on geometry, kind of keys and number of lookups only.
 pub fn answer_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {

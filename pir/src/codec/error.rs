@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 
-use super::{MAX_LOOKUPS, ReadError};
+use super::MAX_LOOKUPS;
 use crate::params::ParamsId;
+use crate::reader::ReadError;
 
 /// Why a message could not be read or written. Carries nothing of a query's content.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use super::{CodecError, Kind, Reader};
+use super::{CodecError, Kind};
 use crate::geometry::Geometry;
 use crate::inline;
 use crate::params::ParamsId;
+use crate::reader::Reader;
 
 /// Most lookups of one request.
 pub const MAX_LOOKUPS: u16 = 64;

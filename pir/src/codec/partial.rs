@@ -5,8 +5,9 @@ use super::header::{
     HEADER_BYTES, Marker, check_lookups, check_sorted_set, read_header, read_known_lookups,
     write_header,
 };
-use super::{CodecError, Kind, Reader};
+use super::{CodecError, Kind};
 use crate::geometry::Geometry;
+use crate::reader::Reader;
 
 /// One shard's scans and hint products.
 ///

@@ -4,8 +4,9 @@ use super::bits::{block_bytes, read_buckets, write_buckets};
 use super::header::{
     HEADER_BYTES, Marker, check_lookups, read_lookups, read_open_header, write_header,
 };
-use super::{CodecError, Kind, Material, Reader};
+use super::{CodecError, Kind, Material};
 use crate::geometry::Geometry;
+use crate::reader::Reader;
 
 /// Bytes of a query: depends on geometry, kind of keys and number of lookups only.
 pub fn query_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {

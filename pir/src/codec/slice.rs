@@ -10,9 +10,10 @@ use super::header::{
     read_open_header, write_header,
 };
 use super::query::lookup_bytes;
-use super::{CodecError, KeyDigest, Kind, Material, QueryView, Reader};
+use super::{CodecError, KeyDigest, Kind, Material, QueryView};
 use crate::geometry::Geometry;
 use crate::probe::{Probe, SECRETS};
+use crate::reader::Reader;
 use crate::ring::Poly;
 use crate::seed::IndexSeed;
 

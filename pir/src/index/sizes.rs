@@ -10,7 +10,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::RowRef;
-use crate::geometry::{Bytes, Geometry, Link, millis};
+use crate::cost::{Bytes, Link, millis};
+use crate::geometry::Geometry;
 
 /// Limits on the bytes of a row that are tried. With the heads of bucket and page, at most 33 bytes, each fits
 /// a bucket of 32,768, 16,384, 12,288, 8192, 4096, 2048, 1024, 512 or 256 bytes.

@@ -18,13 +18,14 @@
 //! to send. Only a page of more than 2 KiB makes a tiny table take the 16 MiB that 4 partitions of
 //! whole planes are, which the first limit leaves room for.
 //!
-//! [`Cost::lookup_micros`]: crate::geometry::Cost::lookup_micros
+//! [`Cost::lookup_micros`]: crate::cost::Cost::lookup_micros
 
 use rayon::prelude::*;
 
 use super::groups::Groups;
 use super::{PlanError, RowRef};
-use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, Link, SHARED_PARTITIONS};
+use crate::cost::Link;
+use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, SHARED_PARTITIONS};
 use crate::layout::{HEADER_BYTES, Keys, MAX_ROW_BYTES, framed_row_bytes, page_bytes, reduce};
 use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 

@@ -5,8 +5,10 @@ use rayon::prelude::*;
 use super::groups::Groups;
 use super::sizes::{self, RowSizes, TableCost, TableFigures};
 use super::{IndexPlan, PlanError, RowRef, solver};
-use crate::geometry::{Geometry, Link};
-use crate::layout::{Keys, Salt};
+use crate::cost::Link;
+use crate::geometry::Geometry;
+use crate::layout::Keys;
+use crate::seed::Salt;
 use crate::table::{Role, Schema, Value, decode_row};
 
 /// Salts drawn before the rows count as impossible to place.

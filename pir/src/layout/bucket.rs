@@ -2,9 +2,10 @@
 
 use thiserror::Error;
 
-use super::{Keys, Salt, VERSION};
-use crate::codec::{ReadError, Reader, write_varint};
-use crate::params::MAX_BUCKET_BYTES;
+use super::Keys;
+use crate::params::{LAYOUT_VERSION, MAX_BUCKET_BYTES};
+use crate::reader::{ReadError, Reader, write_varint};
+use crate::seed::Salt;
 
 /// Bytes of a bucket's header.
 pub const HEADER_BYTES: usize = HEAD_BYTES + CHECK_BYTES;
@@ -80,7 +81,7 @@ pub fn decode_bucket(
     let (head, _) = plain.split_at_checked(HEAD_BYTES).ok_or(ReadError::Truncated)?;
     let mut reader = Reader::new(plain);
     let version = reader.u8()?;
-    if version != VERSION {
+    if version != LAYOUT_VERSION {
         return Err(LayoutError::Version { found: version });
     }
     let pages = reader.u16()?;
@@ -189,7 +190,7 @@ impl BucketWriter {
         };
         let ([pages_low, pages_high], [used_low, used_high]) =
             (pages.to_le_bytes(), used.to_le_bytes());
-        *head = [VERSION, pages_low, pages_high, used_low, used_high];
+        *head = [LAYOUT_VERSION, pages_low, pages_high, used_low, used_high];
         *check = keys.check(bucket, head, &content);
         body.copy_from_slice(&content);
         tail.fill(0);
@@ -234,7 +235,7 @@ pub enum LayoutError {
         bytes: usize,
     },
     /// Another version of the layout, or a bucket that came out wrong.
-    #[error("a bucket of layout version {found}, where this program reads {VERSION}")]
+    #[error("a bucket of layout version {found}, where this program reads {LAYOUT_VERSION}")]
     Version {
         /// The version read.
         found: u8,

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::codec::write_varint;
+use crate::params::LAYOUT_VERSION;
+use crate::reader::write_varint;
+use crate::seed::SaltError;
 
 fn salt() -> Salt {
     Salt(std::array::from_fn(|i| i as u8 * 7))
@@ -111,7 +113,7 @@ fn keystreams_differ_by_salt_column_and_bucket() {
 
 /// A bucket with a valid check around any content.
 fn sealed(pages: u16, content: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
+    let mut bytes = vec![LAYOUT_VERSION];
     bytes.extend_from_slice(&pages.to_le_bytes());
     bytes.extend_from_slice(&(content.len() as u16).to_le_bytes());
     let check = Keys::new(&salt(), 0).check(0, &bytes, content);

@@ -12,7 +12,7 @@
 use thiserror::Error;
 
 use super::{ColumnType, Schema, Value};
-use crate::codec::{ReadError, Reader, write_varint};
+use crate::reader::{ReadError, Reader, write_varint};
 
 /// Encodes a row of `schema`.
 ///

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
-use opaque_pir::geometry::Link;
+use opaque_pir::cost::Link;
 use opaque_pir::table::{Schema, decode_row};
 use opaque_proto::v1::{
     LoadHeader, LoadProgress, LoadRequest, LoadResponse, LoadStage, Loaded, load_request,

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use opaque_pir::geometry::Link;
+use opaque_pir::cost::Link;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

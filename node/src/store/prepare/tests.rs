@@ -1,7 +1,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use opaque_pir::geometry::{Geometry, Link};
+use opaque_pir::cost::Link;
+use opaque_pir::geometry::Geometry;
 use opaque_pir::index::read_buckets;
 use opaque_pir::layout::{Page, decode_bucket, mask, page_bucket};
 use opaque_pir::probe::Probe;

@@ -1,4 +1,5 @@
-use opaque_pir::layout::{Salt, mask};
+use opaque_pir::layout::mask;
+use opaque_pir::seed::Salt;
 
 use super::*;
 

@@ -12,9 +12,9 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
     Chain, InlineQuery, Kernel, PlaneTables, PublicElements, QUERY_BYTES, multiply,
 };
-use opaque_pir::layout::Salt;
 use opaque_pir::params::{PLANE_ROWS, RING_DEGREE};
 use opaque_pir::seed::IndexSeed;
+use opaque_pir::seed::Salt;
 use opaque_seal::secrets::SecretKey;
 use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
 use rand::rngs::StdRng;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::cost::{Bytes, millis};
-use super::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Cost, Geometry, Link, SHARED_PARTITIONS};
+use super::{Bytes, Cost, Link, millis};
+use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, SHARED_PARTITIONS};
 
 /// What was chosen for an index and why, for people to read: a few lines, without a last newline.
 ///
@@ -20,14 +20,14 @@ impl Geometry {
 
     /// The geometry of about this size with the next smaller or the next larger buckets.
     fn beside(&self, larger: bool) -> Option<Self> {
-        let place = BUCKET_SIZES.iter().position(|size| *size == self.bucket_bytes)?;
+        let place = BUCKET_SIZES.iter().position(|size| *size as usize == self.bucket_bytes())?;
         let place = if larger { place.checked_add(1) } else { place.checked_sub(1) }?;
         let bucket_bytes = *BUCKET_SIZES.get(place)?;
         let bytes = u64::from(bucket_bytes) * u64::from(BUCKETS_PER_PARTITION);
         let partitions = u32::try_from(self.matrix_bytes().div_ceil(bytes)).ok()?;
         let partitions = partitions.max(self.partitions().min(SHARED_PARTITIONS));
         let buckets = partitions.checked_mul(BUCKETS_PER_PARTITION)?;
-        Self::new(bucket_bytes, buckets, self.page_rows).ok()
+        Self::new(bucket_bytes, buckets, self.page_rows()).ok()
     }
 }
 
@@ -35,14 +35,15 @@ impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(geometry, link) = *self;
         let cost = geometry.cost(link);
-        let rows = match geometry.page_rows {
+        let rows = match geometry.page_rows() {
             1 => "one row".to_owned(),
             rows => format!("up to {rows} rows"),
         };
         writeln!(
             f,
             "{} buckets of {} bytes hold pages of {rows} of one value.",
-            geometry.buckets, geometry.bucket_bytes,
+            geometry.buckets(),
+            geometry.bucket_bytes(),
         )?;
         writeln!(
             f,
@@ -98,7 +99,7 @@ impl fmt::Display for Beside {
             f,
             "With {words} buckets, of {} bytes: {:.1} ms ({traffic} to send and receive, {compute} to \
              compute)",
-            other.bucket_bytes,
+            other.bucket_bytes(),
             millis(than.lookup_micros()),
         )?;
         let slower = than.lookup_micros() >= cost.lookup_micros();

@@ -2,9 +2,17 @@
 //!
 //! With inline keys, the default (ADR 010).
 
+mod explain;
+mod link;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
-use super::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, Link};
+pub use explain::Explanation;
+pub use link::{Link, LinkError};
+
+use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry};
 use crate::inline::{self, QUERY_BYTES};
 use crate::params::PARTITION_BUCKETS;
 

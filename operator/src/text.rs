@@ -1,0 +1,21 @@
+//! Texts of bounded length.
+
+/// The first `limit` bytes or fewer, on a boundary of characters.
+pub(crate) fn shorten(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let end = (0..=limit.saturating_sub(3)).rev().find(|at| text.is_char_boundary(*at));
+    format!("{}...", text.get(..end.unwrap_or(0)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_end_on_a_boundary() {
+        assert_eq!(shorten("short", 10), "short");
+        assert_eq!(shorten("ääääää", 8), "ää...");
+    }
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Checks that no modules directly under a crate's root use each other in a circle.
+#
+# Arrows come from paths that begin with `crate::` in code outside tests. Names that the root re-exports count for
+# their module. `--list` prints the arrows.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The modules that a crate's root declares.
+modules() {
+    sed -nE 's/^ *(pub(\([a-z]+\))? )?mod ([a-z0-9_]+);.*/\3/p' "$1/src/lib.rs" | sort -u
+}
+
+# What a crate's root re-exports, as "name module".
+exports() {
+    tr '\n' ' ' <"$1/src/lib.rs" |
+        grep -oE 'pub(\([a-z]+\))? use (self::)?[a-z0-9_]+::[^;]*;' |
+        sed -E 's/^.*use (self::)?([a-z0-9_]+)::/\2 /; s/[{},;]/ /g' |
+        awk '{ for (i = 2; i <= NF; i++) { name = $i; sub(/.*::/, "", name); print name, $1 } }' || true
+}
+
+# arrows CRATE: "from to" for each pair of its modules of which one names the other.
+arrows() {
+    local crate=$1 file own
+    while read -r file; do
+        own=${file#"$crate/src/"} own=${own%%/*} own=${own%.rs}
+        # Code up to the tests in the file, without comments, as one line.
+        awk '/^#\[cfg\(test\)\]$/ { held = 1; next } held && /^mod tests \{/ { exit } { held = 0; sub(/\/\/.*/, ""); print }' "$file" |
+            tr '\n' ' ' |
+            grep -oE 'crate::(\{[^;]*\};|[A-Za-z0-9_]+)' |
+            sed -E 's/crate:://; s/[{,}]/\n/g' |
+            sed -nE 's/^ *([A-Za-z0-9_]+)(::.*|;? *)?$/\1/p' |
+            sed "s/^/$own /" || true
+    done < <(find "$crate/src" -name '*.rs' ! -path '*/tests/*' ! -name tests.rs ! -name lib.rs ! -name main.rs) |
+        sort -u |
+        awk 'FILENAME == ARGV[1] { module[$1]; next }
+             FILENAME == ARGV[2] { of[$1] = $2; next }
+             $2 in of { $2 = of[$2] }
+             $1 in module && $2 in module && $1 != $2' <(modules "$crate") <(exports "$crate") - |
+        sort -u
+}
+
+failed=0
+for manifest in */Cargo.toml pir/seal/Cargo.toml; do
+    crate=${manifest%/Cargo.toml}
+    [ -f "$crate/src/lib.rs" ] || continue
+    found=$(arrows "$crate")
+    if [ "${1-}" = --list ]; then
+        [ -z "$found" ] || sed "s|^|$crate: |" <<<"$found"
+        continue
+    fi
+    if ! loop=$(tsort <<<"$found" 2>&1 >/dev/null); then
+        echo "check-circles: modules of crate $crate use each other in a circle:" >&2
+        sed -n 's/^tsort: //p' <<<"$loop" | grep -v 'input contains' >&2 || true
+        failed=1
+    fi
+done
+[ "$failed" = 0 ] || exit 1
+[ "${1-}" = --list ] || echo "check-circles: none"
