@@ -14,10 +14,10 @@ ARG RUST=docker.io/library/rust:1.95.0-slim-bookworm
 ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${RUST} AS build
-# SEAL is C++ built with CMake; libclang reads its headers; OpenSSL is linked into a build script only.
+# SEAL is C++ built with CMake; libclang reads its headers.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        ca-certificates clang cmake g++ git libclang-dev libssl-dev make pkg-config \
+        ca-certificates clang cmake g++ git libclang-dev make \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /opaque
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./

@@ -41,8 +41,7 @@ have_libclang() {
     return 1
 }
 
-# SEAL is C++ built with CMake; libclang reads its headers for the bindings. OpenSSL is linked only
-# into SEAL's build script (deny.toml tells how it gets there).
+# SEAL is C++ built with CMake; libclang reads its headers for the bindings.
 missing_packages() {
     have g++ || echo g++
     have clang || echo clang
@@ -50,11 +49,6 @@ missing_packages() {
     have cmake || echo cmake
     have make || echo make
     have git || echo git
-    if ! have pkg-config; then
-        echo pkg-config libssl-dev
-    elif ! pkg-config --exists openssl; then
-        echo libssl-dev
-    fi
     have rustup || have cargo || echo curl ca-certificates
 }
 
