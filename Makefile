@@ -91,7 +91,7 @@ bench: setup ## measure the kernels
 fmt: setup ## format the code
 	cargo fmt --all
 
-lint: tools kubernetes ## check format, names of files in documents, clippy, the client for WebAssembly, dependencies, features, charts
+lint: tools kubernetes ## check format, paths in documents, clippy, the client for WebAssembly, dependencies, features, charts
 	cargo fmt --all --check
 	scripts/check-paths.sh
 	scripts/check-paths.sh --self-test
