@@ -58,7 +58,7 @@ candidates() {
             rest = substr(rest, RSTART + RLENGTH)
         }
         rest = text
-        while (match(rest, /ENGINE\.md §[0-9]+(\.[0-9]+)?/)) {
+        while (match(rest, /ENGINE\.md[`)]* §[0-9]+(\.[0-9]+)?/)) {
             word = substr(rest, RSTART, RLENGTH)
             sub(/.*§/, "", word)
             emit("section", word)
@@ -229,6 +229,7 @@ DEAD A [file](gone.md).
 DEAD A [heading](ENGINE.md#gone).
 DEAD A heading [here](#one-heading-twice-2).
 DEAD Section ENGINE.md §7.99.
+DEAD Section `docs/ENGINE.md` §99.
 DEAD Sorted out by decision 999.
 TEXT
     plant pir/src/scan.rs <<'TEXT'
