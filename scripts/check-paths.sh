@@ -1,25 +1,26 @@
 #!/usr/bin/env bash
-# Checks that what documents and comments point to is there. `make lint` calls this.
+# Checks that what documents and comments point to exists. `make lint` calls this.
 #
 #   scripts/check-paths.sh [--self-test]
 #
-# It reads all *.md files (of CHANGELOG.md the newest section), and the comments of Rust files, protocol
-# buffers, shell scripts, YAML, TOML, Makefile and Dockerfile. It checks
-#   names      that contain a slash and end in .rs .md .sh .yaml .toml .proto, that begin with a top-level
-#              folder of this repository, or that stand in backticks and end in a slash;
-#   files      without a slash that end in .rs .md .sh .proto, and folders in backticks whose only slash
-#              is the last character: something here must have that name;
+# It reads all *.md files (of CHANGELOG.md the newest section), and the comments of Rust files,
+# protocol buffers, shell scripts, YAML, TOML, Makefile and Dockerfile. It checks
+#   names      that contain a slash and end in .rs .md .sh .yaml .toml .proto, that begin with a
+#              top-level folder of this repository, or that stand in backticks and end in a slash;
+#   files      without a slash that end in .rs .md .sh .proto, and folders in backticks whose only
+#              slash is the last character: something here must have that name;
 #   links      of Markdown to files here, and the heading after `#`;
 #   sections   of the engine's specification (`ENGINE.md §7.2`);
 #   decisions  by number (`decision 009`, `ADR 009`).
 #
-# A name is looked up in the folder of the file that contains it, then in the repository's root, in the
-# file's crate and in the crate's `src/`. `*` matches any text, and docs/decisions/009 the decision with
-# that number. Decisions are not exempt: when a file moves, its name is corrected there too, and when it
-# goes, the sentence says so without a path.
+# A name is looked up in the folder of the file that contains it, then in the repository's root, in
+# the file's crate and in the crate's `src/`. `*` matches any text, and docs/decisions/009 the
+# decision with that number. Decisions are not exempt: when a file moves, its name is corrected there
+# too, and when it goes, the sentence says so without a path.
 #
-# These are not names of files here, and are skipped: URLs, absolute paths, host names (`opaque.dev/table`),
-# words with one of `~ $ < > { }`, and words with a part in upper case (`OPAQUE_HOME/public`).
+# These are not names of files here, and are skipped: URLs, absolute paths, host names
+# (`opaque.dev/table`), words with one of `~ $ < > { }`, and words with a part in upper case
+# (`OPAQUE_HOME/public`).
 #
 # `--self-test` plants a dead name of each kind in a copy and fails unless exactly those are reported.
 set -euo pipefail
@@ -195,8 +196,8 @@ check() {
     fi
 }
 
-# plant FILE: adds to it what is read from standard input, but for the marks `DEAD ` at the start of lines,
-# and writes the places of those lines to `expected`.
+# plant FILE: adds the lines of standard input to FILE. A line that starts with `DEAD ` loses that mark,
+# and its place is added to `expected`.
 plant() {
     local text number=0
     [ ! -e "$1" ] || number=$(wc -l <"$1")

@@ -5,8 +5,8 @@
 //! lookup CITY ADDRESS CA_FILE     asks the cluster at ADDRESS, https://HOST:PORT
 //! ```
 //!
-//! CA_FILE holds, in PEM, the certificate of the authority that signed the nodes' certificates. The
-//! table is the one of the README: `opaque load examples/weather/schema.sql examples/weather/weather.csv`.
+//! CA_FILE holds, in PEM, the certificate of the authority that signed the nodes' certificates. Load
+//! the table first: `opaque load examples/weather/schema.sql examples/weather/weather.csv`.
 
 use std::{env, path::Path, process::ExitCode, slice};
 
