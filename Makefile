@@ -91,8 +91,10 @@ bench: setup ## measure the kernels
 fmt: setup ## format the code
 	cargo fmt --all
 
-lint: tools kubernetes ## check format, clippy, the client for WebAssembly, dependencies, features, circles, charts
+lint: tools kubernetes ## check format, paths in documents, clippy, the client for WebAssembly, dependencies, features, circles, charts
 	cargo fmt --all --check
+	scripts/check-paths.sh
+	scripts/check-paths.sh --self-test
 	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
 	cargo check --locked --release --package opaque-client --lib --no-default-features --target wasm32-unknown-unknown
 	cargo deny --locked check licenses bans sources

@@ -25,6 +25,10 @@
 //! ever reaches this crate, and `opaque-client` is banned from its dependencies.
 #![forbid(unsafe_code)]
 
+// SEAL brings a zstd of its own. The crate that is named first is linked last, so every user finds the symbols of the
+// newer one, of crate zstd, and no linker takes some from either.
+use opaque_seal as _;
+
 pub mod config;
 pub mod coordination;
 pub mod error;

@@ -1,4 +1,4 @@
-//! From `helm install` to the first private answer, with every resource of architecture.md.
+//! From `helm install` to the first private answer, and every resource that the operator creates.
 
 use std::time::Duration;
 

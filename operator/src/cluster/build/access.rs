@@ -23,7 +23,8 @@ pub(in crate::cluster) fn account(plan: &Plan<'_>) -> ServiceAccount {
 
 /// What they may do. By name: the Lease of each pod, that of the leader, which is never deleted while the
 /// cluster lives, and the map. A name cannot bound `create`, nor a list or watch by label; the
-/// policies of the chart (`templates/nodepolicy.yaml`) bound what they create, and what of the map they change.
+/// policies of the chart (`charts/opaque/templates/nodepolicy.yaml`) bound what they create, and what
+/// of the map they change.
 pub(in crate::cluster) fn role(plan: &Plan<'_>) -> Role {
     let leases = ["coordination.k8s.io"];
     let own = ["opaque.dev"];

@@ -1,0 +1,63 @@
+//! Embeds the client: one private lookup from a program.
+//!
+//! ```text
+//! lookup CITY                     asks the cluster of the profile that `opaque dev` wrote
+//! lookup CITY ADDRESS CA_FILE     asks the cluster at ADDRESS, https://HOST:PORT
+//! ```
+//!
+//! CA_FILE holds, in PEM, the certificate of the authority that signed the nodes' certificates. Load
+//! the table first: `opaque load examples/weather/schema.sql examples/weather/weather.csv`.
+
+use std::{env, path::Path, process::ExitCode, slice};
+
+use opaque_client::{Client, ClientConfig, Error, QueryOptions, profile::Home, sql::ResultSet};
+use opaque_pir::table::Value;
+
+/// The value to look up is a parameter and needs no quotes.
+const STATEMENT: &str = "SELECT city, country, temperature FROM weather WHERE city = :city";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (city, addresses, ca_file) = match arguments.as_slice() {
+        [city] => (city, &[][..], None),
+        [city, address, file] => (city, slice::from_ref(address), Some(Path::new(file))),
+        _ => {
+            eprintln!("usage: lookup CITY [ADDRESS CA_FILE]");
+            return ExitCode::from(2);
+        }
+    };
+    match look_up(city, addresses, ca_file).await {
+        Ok(answer) => print(&answer),
+        Err(error) => {
+            eprintln!("error: {error}");
+            // Many errors also say what to do: start a cluster, name a CA, try again later.
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+async fn look_up(city: &str, addresses: &[String], ca: Option<&Path>) -> Result<ResultSet, Error> {
+    let home = Home::locate(env::var_os("OPAQUE_HOME"), env::var_os("HOME"))?;
+    let config = ClientConfig::new(&home, addresses, ca)?;
+    let parameters = [("city".to_owned(), city.to_owned())].into_iter().collect();
+    let options = QueryOptions { parameters, ..QueryOptions::default() };
+    // Closes the connections before it decrypts, so that their end tells the servers nothing.
+    // A program with many statements keeps one client and calls `query` instead.
+    let (answer, _timing) = Client::connect(config)?.query_and_close(STATEMENT, &options).await?;
+    Ok(answer)
+}
+
+/// `opaque_client::present` writes a whole answer as a table, CSV or JSON; this reads its values.
+fn print(answer: &ResultSet) {
+    for row in &answer.rows {
+        if let [Value::Text(city), Value::Text(country), Value::Int(celsius)] = row.as_slice() {
+            println!("{city} ({country}): {celsius} degrees");
+        }
+    }
+    println!("{} rows", answer.rows.len());
+}
