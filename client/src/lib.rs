@@ -37,8 +37,8 @@
 //! program may: two lookups with one seed show both their buckets.
 #![deny(unsafe_code)]
 
-// SEAL brings a zstd of its own. What is named first is linked last, so that everybody finds the
-// symbols of the newer one, of crate zstd, and no linker finds some in either.
+// SEAL contains a second copy of zstd. The crate that is named first is linked last, so that all
+// code uses the newer zstd, that of crate `zstd`, and the linker never mixes the two.
 #[cfg(feature = "registered")]
 use opaque_seal as _;
 

@@ -1,8 +1,8 @@
 //! Opaque's node: a stateless process that scans its shard under encryption, coordinates queries
 //! for clients, and publishes new epochs of tables.
 //!
-//! **What.** Two gRPC listeners: `Query` for clients and `Shard` for peers, each with a trust domain
-//! of its own. A query goes `query::service → query::coordinator → query::peers → shard::service →
+//! **What.** Two gRPC listeners: `Query` for clients and `Shard` for peers, each with its own trust domain.
+//! A query goes `query::service → query::coordinator → query::peers → shard::service →
 //! shard::local → shard::served`, and back. Nothing durable lives here: epochs and keys are in the [`store`], agreement is in
 //! [`coordination`].
 //!
@@ -25,8 +25,8 @@
 //! ever reaches this crate, and `opaque-client` is banned from its dependencies.
 #![forbid(unsafe_code)]
 
-// SEAL brings a zstd of its own. The crate that is named first is linked last, so every user finds the symbols of the
-// newer one, of crate zstd, and no linker takes some from either.
+// SEAL contains a second copy of zstd. The crate that is named first is linked last, so that all code uses the newer zstd,
+// that of crate `zstd`, and the linker never mixes the two.
 use opaque_seal as _;
 
 pub mod config;

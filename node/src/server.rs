@@ -1,6 +1,6 @@
 //! A node put together: both listeners, its life, its end.
 
-mod now;
+mod state;
 
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -20,7 +20,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
-use self::now::Now;
+use self::state::StateMetrics;
 use crate::config::{Backend, Config};
 use crate::coordination::{
     Coordination, FileCoordination, KubernetesCoordination, Losses, MapMetrics, Pod,
@@ -186,7 +186,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         Some(address) => {
             let readiness = readiness.and(&admission);
             let mut registry = metrics.registry();
-            registry.register_collector(Box::new(Now {
+            registry.register_collector(Box::new(StateMetrics {
                 state: Arc::clone(&state),
                 local: Arc::clone(&local),
                 readiness: readiness.clone(),

@@ -34,7 +34,7 @@ pub type Poly = [u32; RING_DEGREE];
 /// The public ring element a_j of one partition of one searchable column (docs/ENGINE.md §4).
 ///
 /// ChaCha20's keystream under a key that BLAKE3 derives from (seed, partition), read as
-/// little-endian words. Both sides compute it; nobody sends it.
+/// little-endian words. Both sides compute it, so it is never sent.
 pub fn public_element(seed: &IndexSeed, partition: u32) -> Box<Poly> {
     let mut hash = seed.derive("opaque 2026-11 public ring element");
     hash.update(&partition.to_le_bytes());

@@ -19,7 +19,7 @@
 //! Two controls, one that branches on its secret and one that divides it, must be found. Where
 //! ptrace is not permitted, the test fails.
 //!
-//! The test has a `main` of its own because libtest starts threads. Its arguments select scenarios
+//! The test defines `main` itself, because libtest starts threads. Its arguments select scenarios
 //! by parts of their names.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

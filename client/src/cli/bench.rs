@@ -59,8 +59,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", value_parser = bucket_bytes)]
     bucket_bytes: Option<u32>,
     /// Rate of the clients' link in Mbit/s, for which the bytes of a bucket are chosen
-    #[arg(long, value_name = "MBITS", default_value_t = Link::default().mbits(), value_parser = clap::value_parser!(u32).range(1..=Link::MAX_MBITS.into()))]
-    link: u32,
+    #[arg(long, value_name = "MBITS", default_value = "50")]
+    link: Link,
     /// Rounds, of which medians are taken
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
@@ -115,7 +115,7 @@ fn engine(arguments: Arguments, rng: &mut StdRng, bar: &Bar) -> Result<(), Failu
     let plan = Plan {
         sizes: arguments.size,
         bucket_bytes: arguments.bucket_bytes,
-        link: Link::new(arguments.link).unwrap_or_default(),
+        link: arguments.link,
         batches: arguments.batch.into_iter().map(usize::from).collect(),
         shards: arguments.shards,
         threads: arguments.threads.into(),
@@ -218,7 +218,7 @@ mod tests {
             ("--batch 0", "1..=64"),
             ("--shards 1,0", "1..=64"),
             ("--bucket-bytes 5000", "multiple of 2048"),
-            ("--link 0", "1..=100000"),
+            ("--link 0", "write a number of Mbit/s from 1 to 100000"),
             ("--kernel quick", "auto, scalar"),
             ("--repeat 0", "repeat"),
             ("--format yaml", "json"),

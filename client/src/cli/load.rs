@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Args, value_parser};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use opaque_client::{Client, Event, OnEvent, Rows};
 use opaque_pir::{
@@ -52,8 +52,8 @@ pub(crate) struct Arguments {
     lenient_quotes: bool,
     /// Rate of the link between your clients and the cluster, in Mbit/s: on a slow link larger buckets
     /// send and receive less, on a fast one smaller ones compute less (`opaque describe` shows both)
-    #[arg(long, value_name = "MBITS", default_value_t = Link::default().mbits(), value_parser = value_parser!(u32).range(1..=Link::MAX_MBITS.into()))]
-    link: u32,
+    #[arg(long, value_name = "MBITS", default_value = "50")]
+    link: Link,
     /// Load the table without a question also where it takes more than 1 GiB of node memory and 64 times
     /// its rows
     #[arg(long)]
@@ -92,8 +92,7 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
             bar.reading(read, total);
         })
     });
-    let link = Link::new(arguments.link).unwrap_or_default();
-    let rows = rows.inspect_err(|_| bar.clear())?.for_link(link);
+    let rows = rows.inspect_err(|_| bar.clear())?.for_link(arguments.link);
     let (total, bent) = (rows.len(), rows.bent());
     bar.stage("checking", "{msg:<10} {spinner}");
     let figures = tokio::task::block_in_place(|| rows.figures()).inspect_err(|_| bar.clear())?;

@@ -53,6 +53,7 @@ impl TryFrom<v1::TableDescription> for Table {
         let indexes = expected.into_iter().zip(indexes).map(check);
         let (indexes, inline) = indexes.collect::<Result<_, _>>()?;
         let (salt, sizes) = (Salt(salt), row_sizes.map(sizes));
+        // It is shown and nothing else, so that any number will do.
         let link = Link::new(link_mbits).unwrap_or_default();
         Ok(Self { schema, epoch, generation, rows, salt, indexes, inline, sizes, link })
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum, value_parser};
+use clap::{Parser, ValueEnum};
 use opaque_crds::table::Schema;
-use opaque_pir::cost::{Link, LinkError};
+use opaque_pir::cost::Link;
 use thiserror::Error;
 
 /// Makes an epoch of a table from a file, and publishes it in a cluster's store.
@@ -42,8 +42,8 @@ pub struct Args {
     pub schema: String,
     /// Rate of the clients' link that the shape of the matrices is chosen for, in Mbit/s: on a slow link larger buckets
     /// transfer less, on a fast one smaller ones compute less.
-    #[arg(long, value_name = "MBITS", default_value_t = Link::default().mbits(), value_parser = value_parser!(u32).range(1..=Link::MAX_MBITS.into()))]
-    pub link: u32,
+    #[arg(long, value_name = "MBITS", default_value = "50")]
+    pub link: Link,
     /// Epochs of the table that are kept, the new one included.
     #[arg(long, default_value_t = 3)]
     pub retain: usize,
@@ -187,7 +187,7 @@ impl TryFrom<Args> for Config {
             format,
             compression,
             schema,
-            link: Link::new(link).map_err(ConfigError::Link)?,
+            link,
             retain: retain.max(1),
             keep,
             report,
@@ -232,9 +232,6 @@ pub enum ConfigError {
     /// The schema is not JSON of an OpaqueTable's.
     #[error("OPAQUE_SCHEMA is not the JSON of a table's spec.schema: {0}")]
     Schema(#[source] serde_json::Error),
-    /// Not a rate.
-    #[error("--link: {0}")]
-    Link(#[source] LinkError),
     /// Not a number.
     #[error("--keep: {0:?} is no epoch; write numbers with commas, such as 3,4")]
     Keep(String),

@@ -376,7 +376,7 @@ struct Encoded {
     probed: [Vec<u32>; SECRETS],
 }
 
-/// Makes it of the plane.
+/// What turns a plane of the hint into its [`Encoded`] form.
 struct Encoder {
     chain: Arc<Chain>,
     probe: Arc<Probe>,

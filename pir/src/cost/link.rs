@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// Rate of the clients' link in Mbit/s, up as down: what a byte more to transfer is weighed by against a microsecond
 /// more to compute. From 1 to 100,000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Link(u32);
 
@@ -65,7 +65,7 @@ impl From<Link> for u32 {
     }
 }
 
-/// A rate that no link has.
+/// The rate is not from 1 to 100,000 Mbit/s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the link is a number of Mbit/s from 1 to {}", Link::MAX_MBITS)]
+#[error("write a number of Mbit/s from 1 to {}", Link::MAX_MBITS)]
 pub struct LinkError;

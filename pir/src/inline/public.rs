@@ -12,7 +12,7 @@ const STREAM_BYTES: usize = 4096;
 
 /// The `a` parts of the key and of the B encryptions, in slots, uniform modulo each prime of q.
 ///
-/// Both sides expand them from the index's seed; nobody sends them. One set serves every lookup of an
+/// Both sides expand them from the index's seed; they are never sent. One set serves every lookup of an
 /// index's epoch: each lookup brings a fresh secret, which is the ordinary use of LWE.
 pub struct PublicElements {
     pub(super) key: [Box<Poly>; 2],

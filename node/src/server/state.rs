@@ -14,19 +14,19 @@ use crate::shard::replica::ReplicaState;
 use crate::time::UnixMillis;
 
 /// The node's state at the moment of a scrape.
-pub(super) struct Now {
+pub(super) struct StateMetrics {
     pub(super) state: Arc<ReplicaState>,
     pub(super) local: Arc<LocalShard>,
     pub(super) readiness: Readiness,
 }
 
-impl fmt::Debug for Now {
+impl fmt::Debug for StateMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Now")
+        f.write_str("StateMetrics")
     }
 }
 
-impl Collector for Now {
+impl Collector for StateMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let bytes = self.local.resident_bytes();
         let record = self.state.record(UnixMillis::now(), bytes);
