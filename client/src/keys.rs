@@ -27,6 +27,8 @@ use zeroize::Zeroizing;
 
 use crate::files;
 
+pub use opaque_seal::EVALUATION_KEYS_BYTES;
+
 mod reserve;
 
 pub use reserve::LIMIT;

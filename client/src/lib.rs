@@ -1,7 +1,7 @@
 //! Client library of Opaque: the only holder of secrets.
 //!
 //! **What.** [`Client`] answers SQL over a cluster that never learns the value looked up: it plans
-//! ([`sql`]), encrypts, asks, decrypts and checks. The `opaque` command is a thin shell around it.
+//! ([`sql`]), encrypts, asks, decrypts and checks. The `opaque` command (crate opaque-cli) is a thin shell around it.
 //!
 //! **Why not a thinner client.** The servers must not be able to tell which row was wanted, so the
 //! plan, the keys and the filtering of rows all stay on this side.
@@ -12,8 +12,7 @@
 //!   [`lookup`], [`lwe`] and [`index_keys`] turn values into requests and answers into rows, [`session`]
 //!   calls nodes, [`description`] checks what they say of a table, [`salts`] refuses the salt of another epoch,
 //!   [`public_parts`] checks what opens answers;
-//! - a load: [`ddl`] and [`opaque_source`] read, [`load`] sends;
-//! - [`present`] writes answers.
+//! - a load: [`ddl`] and [`opaque_source`] read, [`load`] sends.
 //!
 //! **Limits.** A query's size depends on table, column and number of lookups; those, LIMIT and
 //! OFFSET are not hidden. The seeds of lookups come from the system; SEAL draws
@@ -43,8 +42,6 @@
 use opaque_seal as _;
 
 #[cfg(not(target_family = "wasm"))]
-pub mod bench;
-#[cfg(not(target_family = "wasm"))]
 pub mod client;
 #[cfg(not(target_family = "wasm"))]
 pub mod credentials;
@@ -65,8 +62,6 @@ pub mod load;
 pub mod lookup;
 pub mod lwe;
 #[cfg(not(target_family = "wasm"))]
-pub mod present;
-#[cfg(not(target_family = "wasm"))]
 pub mod profile;
 #[cfg(not(target_family = "wasm"))]
 pub mod public_parts;
@@ -75,6 +70,8 @@ pub mod salts;
 #[cfg(not(target_family = "wasm"))]
 pub mod session;
 pub mod sql;
+#[cfg(not(target_family = "wasm"))]
+pub mod terminal;
 
 #[cfg(not(target_family = "wasm"))]
 pub use client::{Client, ClientConfig, Event, OnEvent, Overrides, Tables};

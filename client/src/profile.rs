@@ -132,13 +132,13 @@ pub fn parse_endpoints(values: &[String]) -> Result<Vec<NodeUrl>, ProfileError> 
 }
 
 /// The keys that lookups use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyMode {
-    /// Fresh ones that travel with each lookup; the cluster keeps nothing
+    /// Fresh ones that travel with each lookup; the cluster keeps nothing.
     #[default]
     Inline,
-    /// One long-lived pair whose public half the cluster keeps: it links all queries of a profile
+    /// One long-lived pair whose public half the cluster keeps: it links all queries of a profile.
     #[cfg(feature = "registered")]
     Registered,
 }

@@ -25,8 +25,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status};
 
 use crate::credentials::Credentials;
-use crate::present::escaped;
 use crate::profile::NodeUrl;
+use crate::terminal::escaped;
 use dial::{Tasks, tls_config};
 use node::Node;
 pub use node::NodeClient;

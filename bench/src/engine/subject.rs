@@ -1,0 +1,117 @@
+//! A random matrix with everything that a cluster keeps of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opaque_pir::{
+    geometry::Geometry,
+    hint::HintBuilder,
+    inline::{Chain, PlaneTables, PublicElements, table_bytes},
+    params::{PARTITION_BUCKETS, RING_DEGREE},
+    scan::Partition,
+    seed::IndexSeed,
+    seed::Salt,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use rayon::prelude::*;
+
+use super::{OnProgress, Progress};
+use crate::error::BenchError;
+
+/// Position of the searched column.
+const COLUMN: u32 = 0;
+
+/// What is looked up: a matrix of random bytes, which is what whitening makes of any table, and the
+/// tables of its hint.
+pub(crate) struct Subject {
+    pub(crate) geometry: Geometry,
+    pub(crate) seed: IndexSeed,
+    /// The whole matrix, in order.
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) elements: PublicElements,
+    /// Of every plane, in order.
+    pub(crate) planes: Vec<PlaneTables>,
+}
+
+impl Subject {
+    /// Draws the matrix from `rng` and computes the rest, on all threads of the machine.
+    ///
+    /// # Errors
+    /// Memory that the system refuses.
+    pub(crate) fn build(
+        geometry: Geometry,
+        rng: &mut StdRng,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Self, BenchError> {
+        let mut salt = Salt([0; 32]);
+        rng.fill_bytes(&mut salt.0);
+        let seed = IndexSeed::new(&salt, "bench", 1, COLUMN, &geometry);
+        let partitions = fill(&geometry, rng, on_progress)?;
+        let (part, total) = (geometry.partition_bytes() as u64, geometry.matrix_bytes());
+        let mut builder = HintBuilder::new(seed, &geometry);
+        let mut bytes = 0;
+        for (number, partition) in (0..).zip(&partitions) {
+            on_progress(Progress::Hint { bytes, total });
+            builder.add(number, partition.bytes())?;
+            bytes += part;
+        }
+        let elements = PublicElements::new(&seed);
+        let chain = Chain::new(&elements);
+        let (mut planes, total) = (Vec::new(), geometry.planes() as u64);
+        for (plane, number) in builder.finish()?.into_planes().into_iter().zip(0..) {
+            on_progress(Progress::Tables { planes: number, total });
+            planes.push(chain.tables(&plane)?);
+        }
+        Ok(Self { geometry, seed, partitions, elements, planes })
+    }
+
+    /// The bytes of a bucket as they are stored.
+    pub(crate) fn bucket(&self, bucket: u32) -> impl Iterator<Item = u8> {
+        let partition = self.partitions.get(Geometry::partition_of(bucket) as usize);
+        let bytes = partition.map(Partition::bytes).unwrap_or_default();
+        bytes.iter().skip(bucket as usize % PARTITION_BUCKETS).step_by(PARTITION_BUCKETS).copied()
+    }
+
+    /// All bytes of the matrix.
+    pub(crate) fn matrix(&self) -> Vec<&[u8]> {
+        self.partitions.iter().map(Partition::bytes).collect()
+    }
+
+    /// All bytes of the hint's tables.
+    pub(crate) fn tables(&self) -> Vec<&[u8]> {
+        self.planes.iter().flat_map(PlaneTables::as_bytes).collect()
+    }
+
+    /// Whether all of it lies in 2 MiB pages, as far as the system says.
+    pub(crate) fn large_pages(&self) -> bool {
+        self.partitions.iter().all(Partition::large_pages)
+            && self.planes.iter().all(PlaneTables::large_pages)
+    }
+}
+
+/// Random partitions, each from a seed of its own, so that all threads can draw.
+fn fill(
+    geometry: &Geometry,
+    rng: &mut StdRng,
+    on_progress: OnProgress<'_>,
+) -> Result<Vec<Partition>, BenchError> {
+    let seeds: Vec<u64> = (0..geometry.partitions()).map(|_| rng.next_u64()).collect();
+    let (part, total) = (geometry.partition_bytes(), geometry.matrix_bytes());
+    let filled = AtomicU64::new(0);
+    let partition = |seed| {
+        let mut bytes = vec![0; part];
+        StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
+        let before = filled.fetch_add(part as u64, Ordering::Relaxed);
+        on_progress(Progress::Filling { bytes: before, total });
+        Ok(Partition::try_from((bytes.as_slice(), geometry))?)
+    };
+    seeds.into_par_iter().map(partition).collect()
+}
+
+/// Memory that a subject takes and that lookups of `batch` take beside it: the matrix; while the hint
+/// is computed two words and a half for each of its own; tables; scratch; queries in four forms.
+pub(crate) fn bytes_needed(geometry: &Geometry, batch: usize) -> u64 {
+    let hint = geometry.bucket_bytes() * RING_DEGREE * size_of::<u32>();
+    let tables: usize = (0..geometry.planes()).map(|i| table_bytes(geometry.plane_rows(i))).sum();
+    let queries = batch * geometry.buckets() as usize * size_of::<u32>();
+    geometry.matrix_bytes() + (hint * 3 + tables + (256 << 20) + queries * 4) as u64
+}

@@ -1,0 +1,177 @@
+//! The command line: arguments, and one file per group of commands.
+
+mod costs;
+mod load;
+mod query;
+mod status;
+mod tables;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use opaque_client::{Client, ClientConfig, KeyMode, Overrides, profile::Home};
+
+use crate::{dev, failure::Failure};
+
+/// Private SQL lookups over a sharded table: the nodes answer without learning the value.
+#[derive(Parser)]
+#[command(version, name = "opaque", max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  opaque dev                                   start a cluster here, in the foreground
+  opaque status --wait 60s                     wait until every shard serves
+  opaque load schema.sql data.csv.gz           publish a table
+  opaque query \"SELECT country FROM weather WHERE city = 'Santiago'\"
+
+Connection and keys come from the profile in OPAQUE_HOME (default ~/.opaque), which `opaque dev`
+writes.";
+
+/// Where the cluster is.
+#[derive(Args)]
+pub(crate) struct Connection {
+    /// Nodes to ask, in place of the profile's; repeat it or separate them with commas
+    #[arg(long, global = true, value_name = "URL")]
+    cluster: Vec<String>,
+    /// The CA that signed the nodes' certificates (PEM), in place of the profile's
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// File with the token that the cluster asks for
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificate that the cluster asks for (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+    /// Key of --client-cert (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    client_key: Option<PathBuf>,
+    /// Name that the nodes' certificates must have, in place of the address; for port forwards
+    #[arg(long, global = true, value_name = "NAME")]
+    server_name: Option<String>,
+    /// Keys that lookups use: fresh ones in each, or ones that the cluster keeps, in place of the
+    /// profile's choice
+    #[arg(long, global = true, value_enum, env = "OPAQUE_KEYS")]
+    keys: Option<Keys>,
+}
+
+/// The keys that lookups use.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Keys {
+    /// Fresh ones that travel with each lookup; the cluster keeps nothing
+    Inline,
+    /// One long-lived pair whose public half the cluster keeps: it links all queries of a profile
+    Registered,
+}
+
+impl From<Keys> for KeyMode {
+    fn from(keys: Keys) -> Self {
+        match keys {
+            Keys::Inline => Self::Inline,
+            Keys::Registered => Self::Registered,
+        }
+    }
+}
+
+impl Connection {
+    fn home() -> Result<Home, Failure> {
+        let home = Home::locate(std::env::var_os("OPAQUE_HOME"), std::env::var_os("HOME"));
+        Ok(home.map_err(opaque_client::Error::from)?)
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(self.config()?)?)
+    }
+
+    fn config(&self) -> Result<ClientConfig, Failure> {
+        let Self { cluster, ca, token_file, client_cert, client_key, server_name, keys } = self;
+        let overrides = Overrides {
+            cluster: cluster.clone(),
+            ca_file: ca.clone(),
+            token_file: token_file.clone(),
+            client_cert: client_cert.clone(),
+            client_key: client_key.clone(),
+            server_name: server_name.clone(),
+            keys: keys.map(KeyMode::from),
+        };
+        Ok(ClientConfig::with(&Self::home()?, overrides)?)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a cluster of several node processes on this machine, in the foreground
+    Dev(dev::Arguments),
+    /// Show which shards and replicas serve; exit 0 when every shard does
+    Status(status::Arguments),
+    /// Publish a table, or a new epoch of one, from a CSV file
+    Load(load::Arguments),
+    /// Answer a SELECT statement
+    Query(query::Arguments),
+    /// List the tables
+    Tables,
+    /// Show a table's columns and what a private lookup of each costs
+    Describe(tables::Name),
+    /// List the epochs of a table that are kept
+    Epochs(tables::Name),
+    /// Serve another kept epoch of a table
+    Rollback(tables::Rollback),
+    /// Moved into the program `opaque-bench`
+    #[command(hide = true, disable_help_flag = true)]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+impl Cli {
+    /// Runs the command, and tells on standard error how it failed.
+    pub async fn run(self) -> ExitCode {
+        match self.outcome().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        }
+    }
+
+    async fn outcome(self) -> Result<(), Failure> {
+        let Self { connection, command } = self;
+        match command {
+            Command::Dev(arguments) => Ok(dev::run(arguments, Connection::home()?).await?),
+            Command::Status(arguments) => status::run(&connection, &arguments).await,
+            Command::Load(arguments) => load::run(&connection.client()?, arguments).await,
+            Command::Query(arguments) => query::run(connection.client()?, arguments).await,
+            Command::Tables => tables::list(&connection.client()?).await,
+            Command::Describe(name) => tables::describe(&connection.client()?, &name).await,
+            Command::Epochs(name) => tables::epochs(&connection.client()?, &name).await,
+            Command::Rollback(to) => tables::rollback(&connection.client()?, &to).await,
+            Command::Bench { arguments: _ } => Err(Failure::BenchMoved),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn query_takes_every_flag_of_its_help() {
+        let line = "opaque query --format csv --null NA --timing --pages 3 --allow-public-scan --scan-mib 9 \
+                    --param a=1 --param b=x=y --cluster https://a:1,https://b:2 -";
+        assert!(Cli::try_parse_from(line.split_whitespace()).is_ok());
+        for bad in ["opaque query --pages 0 x", "opaque query --param a x", "opaque query"] {
+            assert!(Cli::try_parse_from(bad.split_whitespace()).is_err(), "{bad}");
+        }
+    }
+}

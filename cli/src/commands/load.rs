@@ -1,0 +1,245 @@
+//! `opaque load`.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use opaque_client::{Client, Event, OnEvent, Rows};
+use opaque_pir::{
+    cost::Link,
+    index::{TableFigures, Weight},
+};
+use opaque_source::{Bent, CsvSettings, Null, Quotes};
+
+use super::costs;
+use crate::{
+    failure::Failure,
+    text::{count, size},
+};
+
+#[derive(Args)]
+#[command(after_help = "\
+The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX:
+  CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, temperature INT)
+Columns are matched by the header of the CSV file. A quote in an unquoted field is data; one that is never
+closed, or that text follows, is an error with its place. The whole file is checked before a row is sent,
+and the old epoch is served until the new one is complete and tested.
+One long row makes the buckets of every index large. Where a table takes more than 256 MiB of node
+memory and 64 times its rows, that is said before it is sent; above 1 GiB it is loaded only with --yes
+or once a question on the terminal is answered.
+
+Examples:
+  opaque load schema.sql weather.csv
+  opaque load --link 10 schema.sql weather.csv
+  opaque load --null NA schema.sql weather.csv.zst
+  zcat weather.csv.gz | opaque load schema.sql -")]
+pub(crate) struct Arguments {
+    /// File with CREATE TABLE
+    schema: PathBuf,
+    /// CSV file with a header, plain, .gz or .zst; `-` is standard input
+    data: PathBuf,
+    /// The text of a field that means NULL
+    #[arg(long, value_name = "STRING", default_value = "")]
+    null: String,
+    /// Read a field whose quote is never closed up to the end of the file, and text behind a closing
+    /// quote as part of its field, and say how many records that changed
+    #[arg(long)]
+    lenient_quotes: bool,
+    /// Rate of the link between your clients and the cluster, in Mbit/s: on a slow link larger buckets
+    /// send and receive less, on a fast one smaller ones compute less (`opaque describe` shows both)
+    #[arg(long, value_name = "MBITS", default_value = "50")]
+    link: Link,
+    /// Load the table without a question also where it takes more than 1 GiB of node memory and 64 times
+    /// its rows
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What is to be done about a table before it is sent.
+#[derive(Debug, PartialEq, Eq)]
+enum Consent {
+    /// Nothing.
+    Given,
+    /// Ask the person at the terminal.
+    Asked,
+    /// Refuse.
+    Lacking,
+}
+
+impl Consent {
+    fn of(weight: Weight, yes: bool, terminal: bool) -> Self {
+        match (weight, yes, terminal) {
+            (Weight::Usual | Weight::Heavy, _, _) | (Weight::VeryHeavy, true, _) => Self::Given,
+            (Weight::VeryHeavy, false, true) => Self::Asked,
+            (Weight::VeryHeavy, false, false) => Self::Lacking,
+        }
+    }
+}
+
+pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let bar = Bar::new();
+    let quotes = if arguments.lenient_quotes { Quotes::Lenient } else { Quotes::Strict };
+    let csv = CsvSettings { null: Null::Text(arguments.null), quotes };
+    let rows = tokio::task::block_in_place(|| {
+        let schema = Rows::schema(&arguments.schema)?;
+        Rows::read_csv(schema, &arguments.data, csv, |read, total| {
+            bar.reading(read, total);
+        })
+    });
+    let rows = rows.inspect_err(|_| bar.clear())?.for_link(arguments.link);
+    let (total, bent) = (rows.len(), rows.bent());
+    bar.stage("checking", "{msg:<10} {spinner}");
+    let figures = tokio::task::block_in_place(|| rows.figures()).inspect_err(|_| bar.clear())?;
+    let longest = rows.longest_line().map_or_else(|| "?".to_owned(), |line| format!("line {line}"));
+    if let Some(figures) = figures.as_ref().filter(|figures| figures.weight() > Weight::Usual) {
+        bar.0.suspend(|| consent(figures, &longest, arguments.yes)).inspect_err(|_| bar.clear())?;
+    }
+    let published = client.load(rows, bar.listener()).await;
+    bar.clear();
+    let published = published?;
+    if quotes == Quotes::Lenient {
+        writeln!(io::stderr(), "{}", leniency(bent))?;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    writeln!(
+        io::stdout(),
+        "loaded {} rows into {} (epoch {}, {} of matrices) in {seconds:.1} s, {} rows/s",
+        count(total),
+        published.table.schema.table(),
+        published.table.epoch,
+        size(published.matrix_bytes),
+        count(per_second(total, begun.elapsed())),
+    )?;
+    let Some(figures) = figures else { return Ok(()) };
+    let mut out = io::stdout().lock();
+    // The rest was said before.
+    if figures.sizes.shorter.is_empty() || figures.weight() > Weight::Usual {
+        writeln!(out, "{}", costs::line(&figures, &longest))?;
+    } else {
+        writeln!(out)?;
+        costs::write(&mut out, &figures, &format!("on {longest}"))?;
+    }
+    Ok(())
+}
+
+/// Says what the table costs, and goes on only with consent.
+fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failure> {
+    let mut err = io::stderr().lock();
+    writeln!(err, "warning: this table takes much memory for its rows")?;
+    costs::write(&mut err, figures, &format!("on {longest}"))?;
+    let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let refused = Failure::TooHeavy { memory_bytes: figures.cost.memory_bytes };
+    match Consent::of(figures.weight(), yes, terminal) {
+        Consent::Given => Ok(()),
+        Consent::Lacking => Err(refused),
+        Consent::Asked => {
+            write!(err, "\nLoad it all the same? [y/N] ")?;
+            err.flush()?;
+            let mut answer = String::new();
+            io::stdin().read_line(&mut answer)?;
+            let yes = ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str());
+            if yes { Ok(()) } else { Err(refused) }
+        }
+    }
+}
+
+/// What `--lenient-quotes` did.
+fn leniency(bent: Option<Bent>) -> String {
+    match bent {
+        None => "no record needed --lenient-quotes".to_owned(),
+        Some(Bent { records, first_line }) => format!(
+            "records that only --lenient-quotes takes: {}, the first on line {first_line}; their quotes are never \
+             closed, or text follows them",
+            count(records)
+        ),
+    }
+}
+
+/// Rows per second, rounded down.
+fn per_second(rows: u64, time: Duration) -> u64 {
+    let rate = u128::from(rows) * 1_000_000 / time.as_micros().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+/// One bar that changes with the stage; it draws only where standard error is a terminal.
+#[derive(Clone)]
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if io::stderr().is_terminal() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        Self(bar)
+    }
+
+    fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+
+    fn stage(&self, name: &'static str, template: &str) {
+        if self.0.message() != name {
+            self.0.set_message(name);
+            self.0.reset();
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                self.0.set_style(style);
+            }
+        }
+    }
+
+    fn reading(&self, read: u64, total: Option<u64>) {
+        self.stage("reading", "{msg:<10} {bar:30} {bytes} of {total_bytes}");
+        if let Some(total) = total {
+            self.0.set_length(total);
+        }
+        self.0.set_position(read);
+    }
+
+    fn listener(&self) -> OnEvent {
+        let bar = self.clone();
+        Arc::new(move |event| match event {
+            Event::Sending { rows, total } => {
+                bar.stage(
+                    "sending",
+                    "{msg:<10} {bar:30} {human_pos} of {human_len} rows, {per_sec}",
+                );
+                bar.0.set_length(total);
+                bar.0.set_position(rows);
+            }
+            Event::Planning => bar.stage("planning", "{msg:<10} {spinner}"),
+            Event::Building { bytes, total } => {
+                bar.stage("building", "{msg:<10} {bar:30} {bytes} of {total_bytes}");
+                bar.0.set_length(total);
+                bar.0.set_position(bytes);
+            }
+            Event::Activating => bar.stage("activating", "{msg:<10} {spinner} {elapsed}"),
+            Event::Scanning { .. } => {}
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_very_heavy_wants_consent() {
+        for terminal in [false, true] {
+            for yes in [false, true] {
+                for weight in [Weight::Usual, Weight::Heavy] {
+                    assert_eq!(Consent::of(weight, yes, terminal), Consent::Given);
+                }
+            }
+            assert_eq!(Consent::of(Weight::VeryHeavy, true, terminal), Consent::Given);
+        }
+        assert_eq!(Consent::of(Weight::VeryHeavy, false, true), Consent::Asked);
+        assert_eq!(Consent::of(Weight::VeryHeavy, false, false), Consent::Lacking);
+    }
+}

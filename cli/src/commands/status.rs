@@ -1,0 +1,201 @@
+//! `opaque status`.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use clap::Args;
+use opaque_client::{Client, Error, session::CallError, terminal::escaped};
+use opaque_proto::v1::{ReplicaStatus, StatusResponse};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::Code;
+
+use super::Connection;
+use crate::{
+    failure::Failure,
+    text::{columns, duration, size},
+};
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  opaque status
+  opaque status --wait 60s     wait until every shard serves, at most a minute")]
+pub(crate) struct Arguments {
+    /// Wait at most this long until every shard serves
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    wait: Option<Duration>,
+}
+
+/// Pause between two looks.
+const POLL: Duration = Duration::from_millis(250);
+
+pub(crate) async fn run(connection: &Connection, arguments: &Arguments) -> Result<(), Failure> {
+    let Some(wait) = arguments.wait.filter(|wait| !wait.is_zero()) else {
+        return tell(&look(connection, None).await?);
+    };
+    let end = Instant::now() + wait;
+    let mut last = None;
+    loop {
+        let outcome = match (last, look(connection, Some(end)).await) {
+            // A look that the end cut short knows less than the one before it.
+            (Some(before), Err(error)) if is_late(&error) && Instant::now() >= end => before,
+            (_, outcome) => outcome,
+        };
+        let done = match &outcome {
+            Ok(status) => status.serving,
+            Err(error) => !may_mend(error),
+        };
+        if done || timeout_at(end, sleep(POLL)).await.is_err() {
+            return tell(&outcome?);
+        }
+        last = Some(outcome);
+    }
+}
+
+/// Asks once, until `end` at the latest. The profile is read anew: `opaque dev` may be about to write it.
+async fn look(connection: &Connection, end: Option<Instant>) -> Result<StatusResponse, Failure> {
+    let mut config = connection.config()?;
+    if let Some(end) = end {
+        config.deadline = config.deadline.min(end.saturating_duration_since(Instant::now()));
+    }
+    Ok(Client::connect(config)?.status().await?)
+}
+
+fn tell(status: &StatusResponse) -> Result<(), Failure> {
+    show(&mut io::stdout().lock(), status)?;
+    if status.serving {
+        Ok(())
+    } else {
+        Err(Failure::NotServing("not every shard serves".to_owned()))
+    }
+}
+
+fn is_late(failure: &Failure) -> bool {
+    matches!(failure, Failure::Client(Error::Call(CallError::Deadline { .. })))
+}
+
+/// Whether the same command may succeed later with nothing changed by its user. So may one whose
+/// profile is of an earlier `opaque dev`, and leads to nobody or to a stranger.
+fn may_mend(failure: &Failure) -> bool {
+    match failure {
+        Failure::Client(Error::NoCluster { .. }) => true,
+        Failure::Client(Error::Call(CallError::Refused { code, .. })) => {
+            !matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented)
+        }
+        Failure::Client(Error::Call(error)) => !matches!(error, CallError::Setup { .. }),
+        // Files and arguments, and what is no failure of a look.
+        Failure::Client(_)
+        | Failure::Dev(_)
+        | Failure::BenchMoved
+        | Failure::Io(_)
+        | Failure::UnexpectedAnswer
+        | Failure::TooHeavy { .. }
+        | Failure::NotServing(_) => false,
+    }
+}
+
+fn show(out: &mut impl Write, status: &StatusResponse) -> io::Result<()> {
+    let shards = status.shards.iter();
+    let rows = shards.flat_map(|shard| {
+        shard.replicas.iter().map(|replica| row(shard.shard, replica, status.generation))
+    });
+    let header = ["SHARD", "NODE", "ADDRESS", "STATE", "GENERATION", "MEMORY", "MESSAGE"];
+    columns(out, &header, &[4, 5], rows)?;
+    let leader = if status.leader.is_empty() { "none" } else { &escaped(&status.leader) };
+    let state = if status.serving { "serving" } else { "NOT serving" };
+    writeln!(
+        out,
+        "\n{state}: generation {}, leader {leader}, {} tables",
+        status.generation, status.tables
+    )
+}
+
+fn row(shard: u32, replica: &ReplicaStatus, generation: u64) -> Vec<String> {
+    let state = match replica {
+        ReplicaStatus { alive: false, .. } => "gone",
+        // As the node decides on `serving`: it answers from what it has prepared once that is active.
+        ReplicaStatus { active_generation, prepared_generation, .. }
+            if *active_generation >= generation || *prepared_generation == generation =>
+        {
+            "serving"
+        }
+        _ => "preparing",
+    };
+    vec![
+        shard.to_string(),
+        replica.node.clone(),
+        replica.address.clone(),
+        state.to_owned(),
+        replica.active_generation.to_string(),
+        size(replica.resident_bytes),
+        replica.message.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use opaque_proto::v1::ShardStatus;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        connection: Connection,
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    async fn status(line: &[&str]) -> (Result<(), Failure>, Duration) {
+        let Line { connection, arguments } = Line::parse_from([&["status"], line].concat());
+        let begun = Instant::now();
+        (run(&connection, &arguments).await, begun.elapsed())
+    }
+
+    #[tokio::test]
+    async fn what_waiting_cannot_mend_is_told_at_once() {
+        let line = ["--cluster", "https://127.0.0.1:1", "--ca", "/no/ca.crt", "--wait", "60s"];
+        let (outcome, took) = status(&line).await;
+        assert!(outcome.unwrap_err().to_string().contains("/no/ca.crt"));
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn it_waits_no_longer_than_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+        let file = dir.path().join("ca.crt");
+        std::fs::write(&file, ca.pem()).unwrap();
+        // One whom nobody answers, and one that accepts and says nothing.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = format!("https://{}", silent.local_addr().unwrap());
+        for url in ["https://127.0.0.1:1", &silent] {
+            let line = ["--cluster", url, "--ca", file.to_str().unwrap(), "--wait", "500ms"];
+            let (outcome, took) = status(&line).await;
+            assert!(outcome.is_err());
+            assert!(took >= Duration::from_millis(500), "{took:?}");
+            assert!(took < Duration::from_secs(4), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_cannot_steer_the_terminal() {
+        let evil = || "\u{1b}[2J\n".to_owned();
+        let replica = ReplicaStatus {
+            node: evil(),
+            address: evil(),
+            message: evil(),
+            ..ReplicaStatus::default()
+        };
+        let shards = vec![ShardStatus { replicas: vec![replica], ..ShardStatus::default() }];
+        let status = StatusResponse { leader: evil(), shards, ..StatusResponse::default() };
+        let mut out = Vec::new();
+        show(&mut out, &status).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains('\u{1b}') && text.lines().count() == 4, "{text:?}");
+    }
+}

@@ -1,0 +1,109 @@
+//! How a command fails: what happened, then what to do, then the exit code.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use opaque_client::terminal::escaped;
+use thiserror::Error;
+
+use crate::{dev::DevError, text::size};
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// The library's.
+    #[error(transparent)]
+    Client(#[from] opaque_client::Error),
+    /// `opaque dev`'s.
+    #[error(transparent)]
+    Dev(#[from] DevError),
+    /// Standard input or output.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The answer is not the one of `opaque query --expect`. It is on standard output.
+    #[error("the answer is not the expected one")]
+    UnexpectedAnswer,
+    /// A table takes so much memory that it is not loaded without consent.
+    #[error("not loaded: it would take {} of node memory, far more than its rows", size(*memory_bytes))]
+    TooHeavy {
+        /// Memory of one replica of every shard.
+        memory_bytes: u64,
+    },
+    /// `opaque bench` was asked for.
+    #[error("`opaque bench` is now a program of its own, `opaque-bench`")]
+    BenchMoved,
+    /// Not every shard serves.
+    #[error("{0}")]
+    NotServing(String),
+}
+
+impl Failure {
+    /// Tells the user and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        match self {
+            Self::Io(error) => tell_io(error),
+            failure => tell(failure, failure.hint()),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Client(error) => error.hint(),
+            Self::Dev(error) => error.hint(),
+            Self::BenchMoved => Some("run `opaque-bench` with the same options".to_owned()),
+            Self::NotServing(_) => {
+                Some("the nodes' logs say why; those of `opaque dev` are in DATA/logs".to_owned())
+            }
+            Self::TooHeavy { .. } => Some(
+                "shorten the longest rows, or load it all the same with --yes; nothing was sent"
+                    .to_owned(),
+            ),
+            Self::UnexpectedAnswer => {
+                Some("compare it with --expect, headers included: --format decides them".to_owned())
+            }
+            Self::Io(_) => None,
+        }
+    }
+}
+
+/// Writes an error and what to do about it to standard error, and gives the exit code.
+pub fn tell(error: &impl Display, hint: Option<String>) -> ExitCode {
+    // No reader is left when standard error is closed.
+    let _ = io::stderr().write_all(text(error, hint).as_bytes());
+    ExitCode::FAILURE
+}
+
+/// [`tell`] for standard input and output. A reader that closed our output has seen enough
+/// (`opaque query … | head`).
+pub fn tell_io(error: &io::Error) -> ExitCode {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        _ => tell(error, None),
+    }
+}
+
+/// The lines that [`tell`] writes. Files, logs and names in an error may come from anywhere, so they are
+/// escaped: they cannot steer the terminal. A node's message is on one line already
+/// ([`CallError`](opaque_client::session::CallError)).
+fn text(error: &impl Display, hint: Option<String>) -> String {
+    let mut text = format!("error: {error}\n");
+    if let Some(hint) = hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text.lines().map(|line| escaped(line) + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_failure_steers_the_terminal() {
+        let failure = Failure::NotServing("two\nlines\u{1b}[2J\r\u{202e}".to_owned());
+        let text = text(&failure, failure.hint());
+        assert!(text.starts_with("error: two\nlines\\u{1b}[2J\\r\\u{202e}\nhint: "), "{text:?}");
+    }
+}

@@ -1,0 +1,51 @@
+//! For spreadsheets and `opaque load`.
+//!
+//! Loaded with the same `--null`, the rows are those of the answer where no text is that mark. With the
+//! default, an empty field, empty text is: it is written as `""`, which other programs tell from NULL,
+//! and which `opaque load` reads as NULL.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use opaque_client::sql::ResultSet;
+use opaque_pir::table::Value;
+
+use super::{instant, real};
+
+pub(super) fn write(answer: &ResultSet, null: &str, out: &mut impl Write) -> io::Result<()> {
+    record(answer.columns.iter().map(|column| quoted(&column.name)), out)?;
+    // Alone on its line, an empty field would be no row: blank lines are passed over.
+    let null = if null.is_empty() && answer.columns.len() > 1 { "".into() } else { quoted(null) };
+    for row in &answer.rows {
+        record(row.iter().map(|value| field(value, &null)), out)?;
+    }
+    Ok(())
+}
+
+fn record<'a>(fields: impl Iterator<Item = Cow<'a, str>>, out: &mut impl Write) -> io::Result<()> {
+    for (position, field) in fields.enumerate() {
+        let separator = if position == 0 { "" } else { "," };
+        write!(out, "{separator}{field}")?;
+    }
+    writeln!(out)
+}
+
+fn field<'a>(value: &'a Value, null: &'a str) -> Cow<'a, str> {
+    match value {
+        Value::Null => null.into(),
+        Value::Int(number) => number.to_string().into(),
+        Value::Real(number) => real(*number).into(),
+        Value::Text(text) | Value::Json(text) => quoted(text),
+        Value::Bool(truth) => truth.to_string().into(),
+        Value::Timestamp(micros) => instant(*micros).into(),
+    }
+}
+
+/// Text, in quotes where it would read as something else. Empty text is quoted: NULL is not.
+fn quoted(text: &str) -> Cow<'_, str> {
+    if text.is_empty() || text.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\"")).into()
+    } else {
+        text.into()
+    }
+}

@@ -1,0 +1,37 @@
+//! The product as its users meet it: the `opaque` command, a cluster of real node processes, real
+//! TLS, faults. One cluster runs at a time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod agreement;
+mod bare;
+mod certificates;
+mod closing;
+mod cost;
+mod differential;
+mod epochs;
+mod harness;
+mod hostile;
+mod ipv6;
+mod keys;
+mod limits;
+mod loading;
+mod logs;
+mod memory;
+mod missing;
+#[path = "../../../client/tests/support/oracle.rs"]
+mod oracle;
+mod peers;
+mod reach;
+mod repair;
+mod replicas;
+mod rights;
+#[path = "../../../client/tests/support/statements.rs"]
+mod statements;
+mod wire;
