@@ -6,10 +6,11 @@ mod query;
 mod status;
 mod tables;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use opaque_client::{Client, ClientConfig, KeyMode, Overrides, profile::Home};
+use opaque_registered::KeyDirectory;
 
 use crate::{dev, failure::Failure};
 
@@ -99,7 +100,10 @@ impl Connection {
             server_name: server_name.clone(),
             keys: keys.map(KeyMode::from),
         };
-        Ok(ClientConfig::with(&Self::home()?, overrides)?)
+        let home = Self::home()?;
+        let key_store = KeyDirectory::new(home.keys_dir());
+        let config = ClientConfig::with(&home, overrides)?;
+        Ok(ClientConfig { key_store: Some(Arc::new(key_store)), ..config })
     }
 }
 

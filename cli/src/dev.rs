@@ -110,7 +110,7 @@ async fn serve(
     let client = Client::connect(ClientConfig {
         ca_pem: Some(authorities.client_ca_pem().as_bytes().to_vec()),
         deadline: LOOK,
-        ..ClientConfig::of(home, endpoints.clone())
+        ..ClientConfig::of(endpoints.clone())
     })
     .map_err(DevError::Client)?;
     let mut ticks = tokio::time::interval(TICK);

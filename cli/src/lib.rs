@@ -7,8 +7,8 @@
 //! - [`failure`], [`text`]: what is written for people, by `opaque` and by `opaque-bench`.
 #![deny(unsafe_code)]
 
-// Named first for the order of two copies of zstd, which opaque-client's `lib.rs` explains.
-use opaque_client as _;
+// Named first for the order of two copies of zstd, which opaque-registered's `lib.rs` explains.
+use opaque_registered as _;
 
 mod commands;
 pub mod dev;

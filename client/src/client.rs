@@ -18,8 +18,6 @@ use rand::rngs::StdRng;
 use rand::rngs::SysRng;
 use tokio::{task::spawn_blocking, time::timeout};
 
-#[cfg(feature = "registered")]
-use crate::keys::Registered;
 use crate::{
     credentials::{Credentials, read_certificates},
     description::{InlineMeta, Table},
@@ -28,6 +26,7 @@ use crate::{
     lookup::{LookupError, Seeds},
     profile::{Home, KeyMode, NodeUrl, Profile, parse_endpoints},
     public_parts::checked,
+    registered::KeyStore,
     salts,
     session::{CallError, NodeClient, Session},
 };
@@ -52,8 +51,8 @@ pub struct ClientConfig {
     pub credentials: Credentials,
     /// The keys that lookups use.
     pub keys: KeyMode,
-    /// Directory of registered secret keys; made on first use.
-    pub keys_dir: PathBuf,
+    /// Registered keys, for a client that uses them.
+    pub key_store: Option<Arc<dyn KeyStore>>,
     /// Time that one call may take, failover included.
     pub deadline: Duration,
 }
@@ -88,13 +87,13 @@ pub struct Overrides {
 
 impl ClientConfig {
     /// These nodes, trusted by the system's roots, with everything else as a new profile has it.
-    pub fn of(home: &Home, endpoints: Vec<NodeUrl>) -> Self {
+    pub fn of(endpoints: Vec<NodeUrl>) -> Self {
         Self {
             endpoints,
             ca_pem: None,
             credentials: Credentials::default(),
             keys: KeyMode::default(),
-            keys_dir: home.keys_dir(),
+            key_store: None,
             deadline: DEADLINE,
         }
     }
@@ -139,7 +138,7 @@ impl ClientConfig {
             server_name.or(profile.server_name).as_deref(),
         )?;
         let keys = keys.or(profile.keys).unwrap_or_default();
-        Ok(Self { ca_pem, credentials, keys, ..Self::of(home, endpoints) })
+        Ok(Self { ca_pem, credentials, keys, ..Self::of(endpoints) })
     }
 }
 
@@ -197,8 +196,6 @@ struct KeptKeys {
 pub struct Client {
     session: Session,
     config: ClientConfig,
-    #[cfg(feature = "registered")]
-    registered: Mutex<Option<Arc<Registered>>>,
     /// Inline keys of the indexes that were asked, by table and column: those of the last description
     /// alone, so that a server that states another one and then the first again sees both fetched.
     inline: Mutex<HashMap<(String, u32), KeptKeys>>,
@@ -220,15 +217,19 @@ impl Client {
     /// A client with the operating system's randomness, asked anew for each lookup: this process
     /// keeps no state from which an earlier lookup's secret could be derived. Connects on first use;
     /// must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The credentials cannot be used, or `config` asks for registered keys without a key store.
     pub fn connect(config: ClientConfig) -> Result<Self, Error> {
+        if config.keys == KeyMode::Registered && config.key_store.is_none() {
+            return Err(Error::NoKeyStore);
+        }
         let (ca_pem, credentials) = (config.ca_pem.as_deref(), &config.credentials);
         let session = Session::with_credentials(&config.endpoints, ca_pem, credentials)?;
         let cluster = salts::Cluster::new(&config.endpoints, ca_pem);
         Ok(Self {
             session,
             config,
-            #[cfg(feature = "registered")]
-            registered: Mutex::default(),
             inline: Mutex::default(),
             cluster,
             tables: Mutex::default(),
@@ -340,10 +341,6 @@ impl Client {
 
     /// The keys to ask one index with in a statement of so many lookups, and the bytes that had to be fetched
     /// for them.
-    #[cfg_attr(
-        not(feature = "registered"),
-        expect(unused_variables, reason = "only registered keys are counted")
-    )]
     pub(crate) async fn index_keys(
         &self,
         table: &Arc<Table>,
@@ -353,14 +350,11 @@ impl Client {
         self.cluster.admit(table)?;
         match self.config.keys {
             KeyMode::Inline => self.inline_keys(table, column).await,
-            #[cfg(feature = "registered")]
             KeyMode::Registered => {
-                let last = || self.registered.lock().unwrap_or_else(PoisonError::into_inner);
-                let (dir, kept) = (self.config.keys_dir.clone(), last().clone());
-                let reserve = move || Registered::reserve(&dir, lookups, kept);
-                let registered = spawn_blocking(reserve).await.map_err(|_| Error::Worker)??;
-                *last() = Some(Arc::clone(&registered));
-                Ok((Arc::new(IndexKeys::Registered(registered)), 0))
+                let store = self.config.key_store.clone().ok_or(Error::NoKeyStore)?;
+                let reserve = move || store.reserve(lookups);
+                let keys = spawn_blocking(reserve).await.map_err(|_| Error::Worker)??;
+                Ok((Arc::new(IndexKeys::Registered(keys)), 0))
             }
         }
     }

@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::{
     credentials::CredentialsError, ddl::DdlError, description::DescriptionError,
-    lookup::LookupError, profile::ProfileError, salts::SaltError, session::CallError,
-    sql::SqlError,
+    lookup::LookupError, profile::ProfileError, registered::RegisteredKeysError, salts::SaltError,
+    session::CallError, sql::SqlError,
 };
 
 /// Why an operation of [`crate::Client`] failed.
@@ -39,10 +39,12 @@ pub enum Error {
     /// The credentials that the user named cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// The keys are missing or wrong.
-    #[cfg(feature = "registered")]
+    /// Registered keys cannot be used.
     #[error(transparent)]
-    Keys(#[from] crate::keys::KeysError),
+    Keys(#[from] RegisteredKeysError),
+    /// The configuration asks for registered keys and has none.
+    #[error("this program has no registered keys")]
+    NoKeyStore,
     /// The epoch's salt is refused.
     #[error(transparent)]
     Salt(#[from] SaltError),
@@ -118,8 +120,10 @@ impl Error {
                  https://HOST:PORT and --ca FILE"
                     .to_owned(),
             ),
-            #[cfg(feature = "registered")]
-            Self::Keys(error) => error.hint(),
+            Self::Keys(error) => error.hint().map(str::to_owned),
+            Self::NoKeyStore => Some(
+                "use inline keys, or give the client a key store (crate opaque-registered)".to_owned(),
+            ),
             Self::Salt(error) => Some(error.hint().to_owned()),
             Self::Call(error) => error.hint().map(str::to_owned),
             Self::Credentials(error) => error.hint(),

@@ -1,12 +1,10 @@
-//! What the lookups of one index are encrypted and opened with: keys that travel with each lookup, or
-//! keys that the cluster keeps.
+//! The keys that encrypt the lookups of one index and open their answers.
 //!
 //! ```text
-//! inline       a fresh secret per lookup; nothing of it outlives the answer        opaque_pir::inline
-//! registered   one BFV secret for some hundred lookups, which its keys link       opaque_seal
+//! inline       a fresh secret for each lookup, cleared with its answer      opaque_secrets::inline
+//! registered   one BFV secret for up to 256 lookups, which it links         crate opaque-registered
 //! ```
 
-#[cfg(feature = "registered")]
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,8 +21,7 @@ use opaque_pir::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-#[cfg(feature = "registered")]
-use crate::keys::Registered;
+use crate::registered::{RegisteredKeys, RegisteredKeysError};
 
 /// Keys for lookups of one index of one epoch.
 pub enum IndexKeys {
@@ -35,9 +32,8 @@ pub enum IndexKeys {
         /// What opens answers, plane by plane.
         public_parts: Vec<PublicPart>,
     },
-    /// The profile's BFV keys.
-    #[cfg(feature = "registered")]
-    Registered(Arc<Registered>),
+    /// Long-lived keys.
+    Registered(Arc<dyn RegisteredKeys>),
 }
 
 /// What opens one answer beside the index's keys; used once.
@@ -53,8 +49,7 @@ impl IndexKeys {
     pub fn material(&self) -> Material {
         match self {
             Self::Inline { .. } => Material::Inline,
-            #[cfg(feature = "registered")]
-            Self::Registered(registered) => Material::Registered(*registered.keys.digest()),
+            Self::Registered(keys) => Material::Registered(*keys.digest()),
         }
     }
 
@@ -67,8 +62,7 @@ impl IndexKeys {
     pub fn evaluation(&self) -> Option<&Bytes> {
         match self {
             Self::Inline { .. } => None,
-            #[cfg(feature = "registered")]
-            Self::Registered(registered) => Some(registered.keys.evaluation()),
+            Self::Registered(keys) => Some(keys.evaluation()),
         }
     }
 
@@ -76,8 +70,7 @@ impl IndexKeys {
     /// answer.
     ///
     /// # Errors
-    /// A coefficient that is out of range, or a refusal of SEAL's; never for a reason that depends on
-    /// the bucket.
+    /// A coefficient is out of range, or registered keys find no randomness. No error depends on the bucket.
     pub fn encrypt(
         &self,
         seed: Seed,
@@ -88,12 +81,8 @@ impl IndexKeys {
                 let (bytes, key) = secrets::encrypt(elements, seed, secret)?;
                 Ok((bytes, Opener(Some(key))))
             }
-            // SEAL draws its own randomness.
-            #[cfg(feature = "registered")]
-            Self::Registered(registered) => {
-                let bytes = registered.keys.secret().encrypt(&registered.bfv, secret)?;
-                Ok((bytes, Opener(None)))
-            }
+            // They draw their own randomness.
+            Self::Registered(keys) => Ok((keys.encrypt(secret)?, Opener(None))),
         }
     }
 
@@ -117,9 +106,8 @@ impl IndexKeys {
                     let (bits, rows) = (geometry.rounding().row_bits, geometry.plane_rows(plane));
                     bytes.extend_from_slice(&key.open(part, share, bits, rows)?);
                 }
-                #[cfg(feature = "registered")]
-                (Self::Registered(registered), None, Share::Registered { sums, product }) => {
-                    let product = registered.keys.secret().decrypt(&registered.bfv, product)?;
+                (Self::Registered(keys), None, Share::Registered { sums, product }) => {
+                    let product = keys.decrypt(product)?;
                     // Of a small matrix's plane the first slots have rows.
                     let rows = sums.iter().zip(product.iter());
                     bytes.extend(rows.map(|(&c, &hs)| recover_byte(c, hs)));
@@ -147,10 +135,9 @@ pub enum EncryptError {
     /// Inline keys refused it.
     #[error(transparent)]
     Inline(#[from] InlineError),
-    /// SEAL refused it.
-    #[cfg(feature = "registered")]
+    /// Registered keys refused it.
     #[error(transparent)]
-    Seal(#[from] opaque_seal::SealError),
+    Registered(#[from] RegisteredKeysError),
 }
 
 /// Why an answer did not decrypt.
@@ -166,11 +153,7 @@ pub enum DecryptError {
     /// Inline keys refused a share.
     #[error(transparent)]
     Inline(#[from] InlineError),
-    /// SEAL refused the ciphertext.
-    #[cfg(feature = "registered")]
+    /// Registered keys refused a product.
     #[error(transparent)]
-    Seal(#[from] opaque_seal::SealError),
+    Registered(#[from] RegisteredKeysError),
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@
 //! plan, the keys and the filtering of rows all stay on this side.
 //!
 //! **Map**
-//! - before a query: [`profile`] (where the cluster is), `keys` (the long-lived secret of registered keys);
+//! - before a query: [`profile`] (where the cluster is), [`registered`] (what keys that the cluster keeps must do);
 //! - a query: [`sql`] says what to fetch and what the answer is, [`execute`] runs it,
 //!   [`lookup`], [`lwe`] and [`index_keys`] turn values into requests and answers into rows, [`session`]
 //!   calls nodes, [`description`] checks what they say of a table, [`salts`] refuses the salt of another epoch,
@@ -15,8 +15,8 @@
 //! - a load: [`ddl`] and [`opaque_source`] read, [`load`] sends.
 //!
 //! **Limits.** A query's size depends on table, column and number of lookups; those, LIMIT and
-//! OFFSET are not hidden. The seeds of lookups come from the system; SEAL draws
-//! its own randomness.
+//! OFFSET are not hidden. The seeds of lookups come from the system;
+//! registered keys draw their own randomness.
 //!
 //! **Connections.** [`Client::query`] keeps them: no request of a statement follows its first decrypted answer,
 //! but when the next statement comes, or whether it does, may tell a server what this one brought.
@@ -29,17 +29,15 @@
 //! unless the application installs a `log` logger; one that does (`tracing-log` and most loggers of `log`)
 //! must keep that target off, as `RUST_LOG=debug,sqlparser=off` does. The `opaque` command installs none.
 //!
-//! **Features.** `registered` (default): keys that the cluster keeps, through SEAL; without it lookups bring
-//! their keys along, which is what a client does unless told otherwise. Compiled to WebAssembly, without that
-//! feature, what needs an operating system is left out: [`sql`], [`lookup`] and what they need remain.
-//! `test-randomness`: a client with seeds from a given generator. This crate's own tests turn it on, and no
+//! **Keys.** Lookups bring fresh keys along (inline keys) unless the program passes a key store
+//! ([`ClientConfig::key_store`]); crate `opaque-registered` has one.
+//!
+//! **WebAssembly.** Compiled for it, the crate leaves out what needs an operating system: [`sql`], [`lookup`]
+//! and what they need remain.
+//!
+//! **Features.** `test-randomness`: a client with seeds from a given generator. This crate's own tests turn it on, and no
 //! program may: two lookups with one seed show both their buckets.
 #![deny(unsafe_code)]
-
-// SEAL contains a second copy of zstd. The crate that is named first is linked last, so that all
-// code uses the newer zstd, that of crate `zstd`, and the linker never mixes the two.
-#[cfg(feature = "registered")]
-use opaque_seal as _;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod client;
@@ -55,8 +53,6 @@ pub mod execute;
 #[cfg(not(target_family = "wasm"))]
 pub mod files;
 pub mod index_keys;
-#[cfg(feature = "registered")]
-pub mod keys;
 #[cfg(not(target_family = "wasm"))]
 pub mod load;
 pub mod lookup;
@@ -65,6 +61,7 @@ pub mod lwe;
 pub mod profile;
 #[cfg(not(target_family = "wasm"))]
 pub mod public_parts;
+pub mod registered;
 #[cfg(not(target_family = "wasm"))]
 pub mod salts;
 #[cfg(not(target_family = "wasm"))]

@@ -139,7 +139,6 @@ pub enum KeyMode {
     #[default]
     Inline,
     /// One long-lived pair whose public half the cluster keeps: it links all queries of a profile.
-    #[cfg(feature = "registered")]
     Registered,
 }
 

@@ -37,7 +37,7 @@ pub async fn with_cluster<T, E: From<DevError>>(
     let config = ClientConfig {
         ca_pem: Some(authorities.client_ca_pem().as_bytes().to_vec()),
         deadline: DEADLINE,
-        ..ClientConfig::of(&home, endpoints)
+        ..ClientConfig::of(endpoints)
     };
     let mut supervisor = Supervisor::new(&layout, binary, Some(threads), false);
     let outcome = attend(&mut supervisor, &mut signals, async {

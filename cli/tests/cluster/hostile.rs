@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use opaque_client::description::Table;
-use opaque_client::keys::EVALUATION_KEYS_BYTES;
+use opaque_registered::EVALUATION_KEYS_BYTES;
 use opaque_pir::codec::{KeyDigest, Material, QueryWriter, query_bytes};
 use opaque_proto::v1::query_client::QueryClient;
 use opaque_proto::v1::{

@@ -37,7 +37,7 @@ fn a_ca_file_without_a_certificate_is_named() {
     assert!(error.to_string().ends_with("ca.der holds no PEM certificate"), "{error}");
     // A library's caller gives bytes.
     let endpoints = vec!["https://a:1".parse().unwrap()];
-    let config = ClientConfig { ca_pem: Some(vec![0x30]), ..ClientConfig::of(&home, endpoints) };
+    let config = ClientConfig { ca_pem: Some(vec![0x30]), ..ClientConfig::of(endpoints) };
     let error = Client::connect(config).unwrap_err();
     assert!(error.to_string().contains("holds no PEM certificate"), "{error}");
 }

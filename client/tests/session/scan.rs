@@ -100,7 +100,8 @@ pub(crate) fn client_config(
     home: PathBuf,
 ) -> ClientConfig {
     let ca_pem = Some(authority.pem());
-    ClientConfig { ca_pem, deadline: QUICK, ..ClientConfig::of(&Home::new(home), endpoints) }
+    let key_store = Some(Arc::new(KeyDirectory::new(home)) as _);
+    ClientConfig { ca_pem, key_store, deadline: QUICK, ..ClientConfig::of(endpoints) }
 }
 
 pub(crate) async fn numbers(client: &Client, sql: &str) -> Result<Vec<Value>, Error> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! keys/client.lookups (0600) = the keys' digest in hexadecimal | space | lookups in decimal | line break
-//! keys/client.lock    (0600) = empty; locked by whoever reads or writes the other files
+//! keys/client.lock    (0600) = empty; locked while the other files are read or written
 //! ```
 //!
 //! **Why.** A server that does not follow the protocol can spoil an answer and see whether the client complains.
@@ -15,8 +15,8 @@
 //! **Guarantees.** Lookups are counted, and the count is on disk, before the first of them is encrypted. Keys whose
 //! count is missing, damaged or of other keys are not used again. No two processes make keys at one time.
 //!
-//! **Limits.** A statement of more than [`LIMIT`] lookups has keys to itself. Who restores the directory from a
-//! backup restores the count with it.
+//! **Limits.** A statement of more than [`LIMIT`] lookups has keys to itself. Restoring the directory from
+//! a backup restores the count with it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -24,60 +24,55 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use opaque_client::files;
+use opaque_client::registered::RegisteredKeys;
 use opaque_pir::codec::KeyDigest;
 use opaque_seal::Bfv;
 
-use super::{Keys, KeysError, Registered, check_dir};
-use crate::files;
+use crate::key_file::check_dir;
+use crate::{Keys, KeysError};
 
 /// Lookups that one pair of keys serves.
 pub const LIMIT: u64 = 256;
 
-impl Registered {
-    /// The keys for a statement of so many lookups, counted before it returns: those of the profile, or new ones
-    /// in their place. `dir` is [`crate::profile::Home::keys_dir`], `kept` what the last call gave.
-    pub fn reserve(
-        dir: &Path,
-        lookups: u64,
-        kept: Option<Arc<Self>>,
-    ) -> Result<Arc<Self>, KeysError> {
-        check_dir(dir)?;
-        let _locked = lock(dir)?;
-        let (path, count) = (dir.join("client.key"), dir.join("client.lookups"));
-        let counted = Count::read(&count)?;
-        let same = |keys: &Arc<Self>| counted.as_ref().is_some_and(|count| count.is_of(keys));
-        let bfv = kept.as_ref().map_or_else(Bfv::new, |kept| Ok(Arc::clone(&kept.bfv)))?;
-        let current = match kept.filter(same) {
-            Some(kept) => Some(kept),
-            None => {
-                Keys::load(&path, &bfv)?.map(|keys| Arc::new(Self { bfv: Arc::clone(&bfv), keys }))
-            }
-        };
-        let used = counted.as_ref().filter(|_| current.as_ref().is_some_and(same));
-        let used = used.map(|count| count.lookups);
-        if let Some(current) = &current
-            && let Some(used) = serves(used, lookups)
-        {
-            Count::of(current, used).write(&count)?;
-            return Ok(Arc::clone(current));
-        }
-        if current.is_some() {
-            tracing::info!(
-                limit = LIMIT,
-                "new keys take the place of those that served their lookups"
-            );
-        }
-        let made = Arc::new(Self { keys: Keys::generate(&bfv)?, bfv });
-        // The count first: keys that are lost in between were never used.
-        Count::of(&made, lookups).write(&count)?;
-        let write = |source| KeysError::Write { path: path.clone(), source };
-        files::replace(&path, &made.keys.encode()?).map_err(write)?;
-        Ok(made)
+/// The keys for a statement of so many lookups, counted before it returns: those in `dir`, or new ones
+/// in their place. `kept` is what the last call gave.
+pub(crate) fn reserve(
+    dir: &Path,
+    lookups: u64,
+    kept: Option<Arc<Keys>>,
+) -> Result<Arc<Keys>, KeysError> {
+    check_dir(dir)?;
+    let _locked = lock(dir)?;
+    let (path, count) = (dir.join("client.key"), dir.join("client.lookups"));
+    let counted = Count::read(&count)?;
+    let same = |keys: &Arc<Keys>| counted.as_ref().is_some_and(|count| count.is_of(keys));
+    let bfv = kept.as_ref().map_or_else(Bfv::new, |kept| Ok(Arc::clone(&kept.bfv)))?;
+    let current = match kept.filter(same) {
+        Some(kept) => Some(kept),
+        None => Keys::load(&path, &bfv)?.map(Arc::new),
+    };
+    let used = counted.as_ref().filter(|_| current.as_ref().is_some_and(same));
+    let used = used.map(|count| count.lookups);
+    if let Some(current) = &current
+        && let Some(used) = serves(used, lookups)
+    {
+        Count::of(current, used).write(&count)?;
+        return Ok(Arc::clone(current));
     }
+    if current.is_some() {
+        tracing::info!(limit = LIMIT, "new keys take the place of those that served their lookups");
+    }
+    let made = Arc::new(Keys::generate(bfv)?);
+    // The count first: keys that are lost in between were never used.
+    Count::of(&made, lookups).write(&count)?;
+    let write = |source| KeysError::Write { path: path.clone(), source };
+    files::replace(&path, &made.encode()?).map_err(write)?;
+    Ok(made)
 }
 
-/// The count after so many more lookups, if keys that served `used` may serve them too. Nobody knows how many
-/// lookups keys without a count have served.
+/// The count after so many more lookups, if keys that served `used` may serve them too. Keys without a count may have
+/// served any number.
 fn serves(used: Option<u64>, lookups: u64) -> Option<u64> {
     used?.checked_add(lookups).filter(|used| *used <= LIMIT)
 }
@@ -89,12 +84,12 @@ struct Count {
 }
 
 impl Count {
-    fn of(keys: &Registered, lookups: u64) -> Self {
-        Self { digest: hexadecimal(keys.keys.digest()), lookups }
+    fn of(keys: &Keys, lookups: u64) -> Self {
+        Self { digest: hexadecimal(keys.digest()), lookups }
     }
 
-    fn is_of(&self, keys: &Registered) -> bool {
-        self.digest == hexadecimal(keys.keys.digest())
+    fn is_of(&self, keys: &Keys) -> bool {
+        self.digest == hexadecimal(keys.digest())
     }
 
     /// The count in a file; none if there is none, or nothing that was written here.
@@ -123,7 +118,7 @@ fn hexadecimal(digest: &KeyDigest) -> String {
     digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Locks the directory's files until the result is dropped, waiting for whoever has them.
+/// Locks the directory's files until the result is dropped. Waits while another process holds the lock.
 fn lock(dir: &Path) -> Result<fs::File, KeysError> {
     let path = dir.join("client.lock");
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
@@ -147,7 +142,7 @@ mod tests {
         assert_eq!(serves(Some(LIMIT - 15), 16), None);
         assert_eq!(serves(Some(LIMIT), 1), None);
         assert_eq!(serves(Some(u64::MAX), 1), None);
-        assert_eq!(serves(None, 1), None, "nobody knows how many there were");
+        assert_eq!(serves(None, 1), None, "keys without a count may have served any number");
     }
 
     fn used(dir: &Path) -> u64 {
@@ -157,39 +152,39 @@ mod tests {
     #[test]
     fn new_keys_come_when_the_old_ones_have_served() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Registered::reserve(dir.path(), 200, None).unwrap();
-        let same = Registered::reserve(dir.path(), 56, Some(Arc::clone(&first))).unwrap();
+        let first = reserve(dir.path(), 200, None).unwrap();
+        let same = reserve(dir.path(), 56, Some(Arc::clone(&first))).unwrap();
         assert!(Arc::ptr_eq(&first, &same), "what was kept is not read again");
         assert_eq!(used(dir.path()), LIMIT);
         // Whether this process keeps them or another one reads them.
         for kept in [Some(Arc::clone(&first)), None] {
-            let next = Registered::reserve(dir.path(), 1, kept).unwrap();
-            assert!(next.keys.digest() != first.keys.digest());
+            let next = reserve(dir.path(), 1, kept).unwrap();
+            assert!(next.digest() != first.digest());
         }
         assert_eq!(used(dir.path()), 2, "of the second pair");
         // What this process keeps is no longer the profile's.
-        let next = Registered::reserve(dir.path(), 1, Some(first)).unwrap();
-        assert_eq!((used(dir.path()), next.keys.digest() == same.keys.digest()), (3, false));
+        let next = reserve(dir.path(), 1, Some(first)).unwrap();
+        assert_eq!((used(dir.path()), next.digest() == same.digest()), (3, false));
         // More than any keys may serve.
-        let large = Registered::reserve(dir.path(), 1000, Some(Arc::clone(&next))).unwrap();
-        assert!(large.keys.digest() != next.keys.digest());
-        let after = Registered::reserve(dir.path(), 1, Some(Arc::clone(&large))).unwrap();
-        assert!(after.keys.digest() != large.keys.digest());
+        let large = reserve(dir.path(), 1000, Some(Arc::clone(&next))).unwrap();
+        assert!(large.digest() != next.digest());
+        let after = reserve(dir.path(), 1, Some(Arc::clone(&large))).unwrap();
+        assert!(after.digest() != large.digest());
     }
 
     #[test]
     fn keys_without_their_count_are_not_used_again() {
         let dir = tempfile::tempdir().unwrap();
         let count = dir.path().join("client.lookups");
-        let mut before = Registered::reserve(dir.path(), 1, None).unwrap();
+        let mut before = reserve(dir.path(), 1, None).unwrap();
         let other = format!("{} 1\n", "0".repeat(64));
         for damage in [None, Some(""), Some("1\n"), Some(other.as_str())] {
             match damage {
                 Some(text) => fs::write(&count, text).unwrap(),
                 None => fs::remove_file(&count).unwrap(),
             }
-            let after = Registered::reserve(dir.path(), 1, Some(Arc::clone(&before))).unwrap();
-            assert!(after.keys.digest() != before.keys.digest(), "{damage:?}");
+            let after = reserve(dir.path(), 1, Some(Arc::clone(&before))).unwrap();
+            assert!(after.digest() != before.digest(), "{damage:?}");
             before = after;
         }
     }
@@ -198,14 +193,14 @@ mod tests {
     #[test]
     fn no_lookup_of_another_process_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Registered::reserve(dir.path(), 1, None).unwrap();
+        let first = reserve(dir.path(), 1, None).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..10 {
                         let kept = Some(Arc::clone(&first));
-                        let same = Registered::reserve(dir.path(), 2, kept).unwrap();
-                        assert!(same.keys.digest() == first.keys.digest());
+                        let same = reserve(dir.path(), 2, kept).unwrap();
+                        assert!(same.digest() == first.digest());
                     }
                 });
             }

@@ -1,6 +1,12 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use opaque_client::files;
+use opaque_seal::Bfv;
 
 use super::*;
+use crate::key_file::{CHECKSUM_BYTES, MARKER};
 
 fn fixture() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -9,8 +15,8 @@ fn fixture() -> (tempfile::TempDir, PathBuf) {
 }
 
 /// The profile's keys, for one lookup.
-fn reserve(dir: &Path) -> Result<Arc<Registered>, KeysError> {
-    Registered::reserve(dir, 1, None)
+fn reserve(dir: &Path) -> Result<Arc<Keys>, KeysError> {
+    reserve::reserve(dir, 1, None)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -25,10 +31,10 @@ fn made_once_private_and_reused() {
     assert_eq!((mode(&file), mode(&keys)), (0o600, 0o700));
     let bytes = fs::read(&file).unwrap();
     let second = reserve(&keys).unwrap();
-    assert!(first.keys.digest() == second.keys.digest());
-    assert_eq!(first.keys.secret().to_bytes().unwrap(), second.keys.secret().to_bytes().unwrap());
+    assert!(first.digest() == second.digest());
+    assert_eq!(first.secret.to_bytes().unwrap(), second.secret.to_bytes().unwrap());
     assert_eq!(fs::read(&file).unwrap(), bytes);
-    assert_eq!(first.keys.evaluation().len(), opaque_seal::EVALUATION_KEYS_BYTES);
+    assert_eq!(first.evaluation().len(), EVALUATION_KEYS_BYTES);
     let mut names: Vec<_> =
         fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
@@ -120,6 +126,6 @@ fn a_link_is_not_followed() {
 
 #[test]
 fn debug_shows_nothing() {
-    let keys = Keys::generate(&Bfv::new().unwrap()).unwrap();
+    let keys = Keys::generate(Bfv::new().unwrap()).unwrap();
     assert_eq!(format!("{keys:?}"), "Keys { .. }");
 }

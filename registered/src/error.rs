@@ -1,0 +1,99 @@
+//! Why the profile's keys cannot be used, and what to do.
+
+use std::{io, path::PathBuf};
+
+use opaque_client::registered::RegisteredKeysError;
+use opaque_seal::SealError;
+use thiserror::Error;
+
+use crate::key_file::VERSION;
+
+/// Why the profile's keys cannot be used. No text carries a byte of them.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// Others than the owner may read or write the file.
+    #[error("{} is open to other users (mode bits {mode:03o})", path.display())]
+    OpenToOthers {
+        /// The key file.
+        path: PathBuf,
+        /// The group's and others' bits.
+        mode: u32,
+    },
+    /// Others than the owner may write to the keys' directory.
+    #[error("{} can be written to by other users (mode bits {mode:03o})", path.display())]
+    DirectoryOpen {
+        /// The directory.
+        path: PathBuf,
+        /// The group's and others' write bits.
+        mode: u32,
+    },
+    /// The file is not what was written.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// A later Opaque wrote the file.
+    #[error("{} has version {version}, this is version {VERSION}", path.display())]
+    Version {
+        /// The key file.
+        path: PathBuf,
+        /// Its version.
+        version: u8,
+    },
+    /// Reading failed.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The key file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Writing failed.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The key file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The keys do not fit their own format.
+    #[error("the keys are too large to store")]
+    TooLarge,
+    /// SEAL refused.
+    #[error("cannot make keys: {0}")]
+    Seal(#[from] SealError),
+}
+
+impl KeysError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::OpenToOthers { path, .. } => Some(format!(
+                "run `chmod 600 {}`; if somebody may have read it, move it away instead and new keys \
+                 are made",
+                path.display()
+            )),
+            Self::DirectoryOpen { path, .. } => Some(format!(
+                "run `chmod 700 {}`; if somebody may have changed what is in it, move it away instead \
+                 and new keys are made",
+                path.display()
+            )),
+            Self::Damaged { path } => Some(format!(
+                "restore it from a backup, or move {} away: the next query makes new keys (nothing \
+                 stored is lost with the old ones)",
+                path.display()
+            )),
+            Self::Version { .. } => Some("use the newer `opaque` that wrote it".to_owned()),
+            Self::Read { .. } | Self::Write { .. } | Self::TooLarge | Self::Seal(_) => None,
+        }
+    }
+}
+
+impl From<KeysError> for RegisteredKeysError {
+    fn from(error: KeysError) -> Self {
+        let hint = error.hint();
+        Self::new(error, hint)
+    }
+}
