@@ -2,8 +2,8 @@
 //! keys that the cluster keeps.
 //!
 //! ```text
-//! inline       a fresh secret per lookup; nothing of it outlives the answer        opaque_pir::inline
-//! registered   one BFV secret for some hundred lookups, which its keys link       opaque_seal
+//! inline       a fresh secret per lookup; nothing of it outlives the answer        opaque_secrets::inline
+//! registered   one BFV secret for some hundred lookups, which its keys link       opaque_seal_secrets
 //! ```
 
 #[cfg(feature = "registered")]
@@ -13,13 +13,11 @@ use bytes::Bytes;
 use opaque_pir::{
     codec::{AnswerView, Kind, Material, Share, recover_byte},
     geometry::Geometry,
-    inline::{
-        InlineError, PublicElements, PublicPart,
-        secrets::{self, LookupKey, Seed},
-    },
+    inline::{InlineError, PublicElements, PublicPart},
     params::RING_DEGREE,
     seed::IndexSeed,
 };
+use opaque_secrets::inline::{self, LookupKey, Seed};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -85,7 +83,7 @@ impl IndexKeys {
     ) -> Result<(Vec<u8>, Opener), EncryptError> {
         match self {
             Self::Inline { elements, .. } => {
-                let (bytes, key) = secrets::encrypt(elements, seed, secret)?;
+                let (bytes, key) = inline::encrypt(elements, seed, secret)?;
                 Ok((bytes, Opener(Some(key))))
             }
             // SEAL draws its own randomness.

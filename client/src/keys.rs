@@ -21,7 +21,8 @@ use std::{
 use bytes::Bytes;
 use opaque_pir::codec::KeyDigest;
 use opaque_pir::reader::Reader;
-use opaque_seal::{Bfv, SealError, secrets::SecretKey};
+use opaque_seal::{Bfv, SealError};
+use opaque_seal_secrets::SecretKey;
 use thiserror::Error;
 use zeroize::Zeroizing;
 

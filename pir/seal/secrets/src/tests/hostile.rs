@@ -1,10 +1,10 @@
 //! Bytes from strangers: an error or harmless noise, never the end of the process.
 
 use opaque_pir::params::{ENCRYPTED_SECRET_BYTES, PLANE_CIPHERTEXT_BYTES, SEED_BYTES};
+use opaque_seal::{EVALUATION_KEYS_BYTES, SealError};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{EVALUATION_KEYS_BYTES, SealError};
 
 /// [`EncryptedSecret::from_bytes`], which must agree with [`EncryptedSecret::check`].
 fn load_secret(bytes: &[u8]) -> Result<EncryptedSecret, SealError> {

@@ -1,6 +1,7 @@
+use opaque_pir::inline::ERROR_DEVIATION;
+use opaque_pir::params::STANDARD_DEVIATION;
+
 use super::*;
-use crate::inline::ERROR_DEVIATION;
-use crate::params::STANDARD_DEVIATION;
 
 fn draw<D: Distribution>(distribution: &D, count: usize, seed: u8, lane: u32) -> Vec<i32> {
     let mut values = vec![0; count];

@@ -1,8 +1,9 @@
-//! How much noise an answer carries. The formulas of the module's documentation as functions, which
-//! the tests hold against measurements.
+//! How much noise an answer carries: the formulas of docs/ENGINE.md §8 as functions, which the tests hold
+//! against measurements.
 
-use super::params::{DIAGONAL_BITS, DROPPED_BITS, ERROR_DEVIATION, Fold, N, PUBLIC_BITS, Q_PRIMES};
-use crate::params::{RING_DEGREE, STANDARD_DEVIATION};
+use opaque_pir::inline::arithmetic::{DIAGONAL_BITS, DROPPED_BITS};
+use opaque_pir::inline::{ERROR_DEVIATION, Fold, N, PUBLIC_BITS, Q_PRIMES};
+use opaque_pir::params::{RING_DEGREE, STANDARD_DEVIATION};
 
 const DEGREE: f64 = N as f64;
 /// Variance of rounding to an integer.

@@ -1,10 +1,10 @@
 //! Bytes out and in again.
 
 use opaque_pir::params::ENCRYPTED_SECRET_BYTES;
+use opaque_seal::{EVALUATION_KEYS_BYTES, SealError};
 
 use super::*;
-use crate::secrets::SECRET_KEY_BYTES;
-use crate::{EVALUATION_KEYS_BYTES, SealError};
+use crate::SECRET_KEY_BYTES;
 
 #[test]
 fn sizes_are_fixed() {

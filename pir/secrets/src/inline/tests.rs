@@ -1,14 +1,22 @@
+use opaque_pir::geometry::Geometry;
+use opaque_pir::inline::arithmetic::multiply_exactly;
+use opaque_pir::inline::{
+    Chain, Fold, InlineQuery, Kernel, PUBLIC_BYTES, PlaneTables, answer, multiply,
+};
+use opaque_pir::params::{DELTA, STANDARD_DEVIATION};
+use opaque_pir::seed::{IndexSeed, Salt};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::kernel::HALF;
-use super::super::noise::{opened_deviation, product_deviation};
-use super::super::product::multiply_exactly;
-use super::super::{Chain, Fold, InlineQuery, Kernel, PlaneTables, answer, multiply, rings};
+use super::noise::{opened_deviation, product_deviation};
 use super::*;
-use crate::params::{DELTA, STANDARD_DEVIATION};
-use crate::seed::tests::seed;
+
+/// A seed for tests that mind neither table, epoch nor geometry.
+fn seed(column: u32) -> IndexSeed {
+    let geometry = Geometry::new(4096, 2048, 1).unwrap();
+    IndexSeed::new(&Salt([11; 32]), "t", 1, column, &geometry)
+}
 
 fn random_words(rng: &mut StdRng, length: usize) -> Vec<u32> {
     (0..length).map(|_| rng.next_u32()).collect()
@@ -48,7 +56,7 @@ impl Setup {
     }
 
     fn of(plane: Vec<u32>, rng: StdRng) -> Self {
-        let elements = PublicElements::new(&seed(11, 3));
+        let elements = PublicElements::new(&seed(3));
         let tables = Chain::new(&elements).tables(&plane).unwrap();
         let rows = plane.len() / RING_DEGREE;
         let (rings, fold) = rings_of(rows).unwrap();
@@ -141,6 +149,21 @@ fn deviation(differences: &[f64]) -> (f64, f64) {
     ((squares / differences.len() as f64).sqrt(), largest)
 }
 
+/// The public half of a product before it is rounded, A_0: the tables multiply the public halves of what a client
+/// sends just as the others.
+fn public_sums(setup: &Setup) -> [Box<Poly>; 2] {
+    let mut bytes = Vec::new();
+    let elements = [setup.elements.key()].into_iter().chain(setup.elements.encryptions());
+    elements.flatten().for_each(|element| pack(&**element, Q_BITS, &mut bytes));
+    let query = InlineQuery::from_bytes(&bytes).unwrap();
+    exact_product(setup, &query)
+}
+
+/// The product with the first ring.
+fn exact_product(setup: &Setup, query: &InlineQuery) -> [Box<Poly>; 2] {
+    multiply_exactly(Kernel::best(), &setup.tables, &[query]).unwrap()[0][0].clone()
+}
+
 /// Noise in parts of q: b + A_0·k less q/2^32·(H·s), row by row of one ring.
 fn product_noise(
     setup: &Setup,
@@ -148,10 +171,9 @@ fn product_noise(
     lookup: &([i32; 1024], InlineQuery, LookupKey),
 ) -> Vec<f64> {
     let (s, query, key) = lookup;
-    let chain = Chain::new(&setup.elements);
-    let (tables, mut phase) = chain.ring(&setup.plane, fold).unwrap();
-    let products = multiply_exactly(Kernel::best(), &tables, &[query]).unwrap();
-    for (((x, key), b), ntt) in phase.iter_mut().zip(&key.key).zip(&products[0]).zip(&*Q) {
+    let (mut phase, product) = (public_sums(setup), exact_product(setup, query));
+    for (((x, key), b), ntt) in phase.iter_mut().zip(&key.key).zip(&product).zip(&*Q) {
+        ntt.forward(x);
         for (x, k) in x.iter_mut().zip(key.iter()) {
             *x = ntt.modulus.multiply(*x, *k);
         }
@@ -230,7 +252,7 @@ fn a_million_openings_stay_where_the_bound_says() {
 
 #[test]
 fn lookups_are_fresh_and_reproducible() {
-    let elements = PublicElements::new(&seed(11, 0));
+    let elements = PublicElements::new(&seed(0));
     let s = [1; RING_DEGREE];
     let mut rng = StdRng::seed_from_u64(5);
     let mut lookup = || encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap().0;
@@ -241,24 +263,25 @@ fn lookups_are_fresh_and_reproducible() {
     assert_eq!(first, encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap().0);
 }
 
-/// b + a·k in coefficients, less 2^25·τ(k) for the key (part 0).
+/// b + a·k in coefficients, less 2^25·τ(k) for the key (part 0), of a query's bytes.
 fn phase_of(
     elements: &PublicElements,
-    query: &InlineQuery,
+    query: &[u8],
     key: &LookupKey,
     prime: usize,
     part: usize,
 ) -> Box<Poly> {
     let (ntt, k) = (&Q[prime], &key.key[prime]);
     let m = ntt.modulus;
-    let mut phase = rings::zero();
+    let (mut b, mut phase) = ([0; N], Box::new([0; N]));
+    let polynomial = query.chunks_exact(QUERY_BYTES / 6).nth(2 * part + prime).unwrap();
+    unpack("a query", polynomial, Q_BITS, m.value, &mut b).unwrap();
     for j in 0..N {
         let a = match part {
-            0 => elements.key[prime][j],
-            part => elements.encryptions[part - 1][prime][j],
+            0 => elements.key()[prime][j],
+            part => elements.encryptions()[part - 1][prime][j],
         };
-        let b = query.operands[prime][j / HALF][part][j % HALF];
-        phase[j] = m.add(b, m.multiply(a, k[j]));
+        phase[j] = m.add(b[j], m.multiply(a, k[j]));
         if part == 0 {
             let rotated = k[j / HALF * HALF + (j + 1) % HALF];
             let dropped = m.reduce(1 << DROPPED_BITS);
@@ -282,14 +305,13 @@ fn message_of(s: &[i32; RING_DEGREE], inverted: bool) -> Vec<i64> {
 
 #[test]
 fn encryption_is_the_formula() {
-    let elements = PublicElements::new(&seed(11, 1));
+    let elements = PublicElements::new(&seed(1));
     let mut rng = StdRng::seed_from_u64(6);
     let s = random_secret(&mut rng);
     let (bytes, key) = encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap();
-    let query = InlineQuery::from_bytes(&bytes).unwrap();
     for part in 0..3 {
         // What is left modulo q is one small error.
-        let [x, y] = [0, 1].map(|prime| phase_of(&elements, &query, &key, prime, part));
+        let [x, y] = [0, 1].map(|prime| phase_of(&elements, &bytes, &key, prime, part));
         let message = if part == 0 { vec![0; N] } else { message_of(&s, part == 2) };
         let errors: Vec<i64> =
             (0..N).map(|i| BASIS.compose_centred(x[i], y[i]) - message[i]).collect();
@@ -301,7 +323,7 @@ fn encryption_is_the_formula() {
 
 #[test]
 fn misuse_is_refused() {
-    let elements = PublicElements::new(&seed(11, 0));
+    let elements = PublicElements::new(&seed(0));
     let mut rng = StdRng::seed_from_u64(8);
     let mut s = [0; RING_DEGREE];
     s[5] = -513;
@@ -310,7 +332,7 @@ fn misuse_is_refused() {
     s[5] = -512;
     let (bytes, key) = encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap();
     assert!(InlineQuery::from_bytes(&bytes[1..]).is_err());
-    let public = PublicPart(vec![rings::zero()]);
+    let public = PublicPart::from_bytes(&[0; PUBLIC_BYTES], 2048).unwrap();
     for (length, rows) in [(0, 2048), (2559, 2048), (2561, 2048), (5120, 4096), (3840, 3072)] {
         let opened = key.open(&public, &vec![0; length], 10, rows);
         assert!(matches!(opened, Err(InlineError::Size { .. })));

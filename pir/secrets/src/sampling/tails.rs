@@ -3,7 +3,7 @@
 
 use super::Gaussian;
 
-/// σ = 11, for the scan ([`params`](crate::params)): its secret and its errors.
+/// σ = 11, for the scan ([`params`](opaque_pir::params)): its secret and its errors.
 #[rustfmt::skip]
 pub const SCAN_ERRORS: Gaussian<102> = Gaussian([
     0xf6b7fe1db5c7aab9, 0xe43b8f743d7919f7, 0xd1f9647fef9b53dc, 0xc016be173c278279,
@@ -34,7 +34,7 @@ pub const SCAN_ERRORS: Gaussian<102> = Gaussian([
     0x0000000000000001, 0x0000000000000001,
 ]);
 
-/// σ = 3.2, for inline keys' ring ([`inline`](crate::inline)). Variance σ² + 1/12 = 10.323 (Sheppard), so deviation
+/// σ = 3.2, for inline keys' ring ([`inline`](opaque_pir::inline)). Variance σ² + 1/12 = 10.323 (Sheppard), so deviation
 /// 3.213; never beyond 30. The security estimates of docs/ENGINE.md §10 are for 3.2.
 #[rustfmt::skip]
 pub const RING_ERRORS: Gaussian<30> = Gaussian([

@@ -1,18 +1,15 @@
-//! The client's half: a BFV secret key, what is made from it, and decryption. Only `opaque-client` turns
-//! this module on; no server can hold a [`SecretKey`].
+//! A BFV secret key, what is made from it, and decryption.
 
 use std::fmt;
 
 use opaque_pir::params::{COEFFICIENT_MODULUS, PLAINTEXT_MODULUS, PLANE_ROWS, RING_DEGREE};
-use seal_fhe::Plaintext;
+use opaque_seal::internal::{
+    Ciphertext, Plaintext, PlaintextShape, pack, packed_bytes, read_answer, unpack,
+};
+use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, SealError};
 use zeroize::Zeroizing;
 
-use crate::format::PlaintextShape;
-use crate::handle::Ciphertext;
-use crate::handle::secret::{self, clear};
-use crate::residues::{pack, packed_bytes, unpack};
-use crate::wire::{EncryptedSecret, EvaluationKeys, read_answer};
-use crate::{Bfv, SealError};
+use crate::handle::{self, clear};
 
 const START: [u8; 4] = *b"OSK\x01";
 const CHECK_BYTES: usize = 16;
@@ -25,7 +22,7 @@ pub const SECRET_KEY_BYTES: usize = START.len() + packed_bytes(PRIMES) + CHECK_B
 ///
 /// It lives in memory that SEAL clears on drop. It can be neither printed, compared nor cloned.
 pub struct SecretKey {
-    key: secret::SecretKey,
+    key: handle::SecretKey,
     shape: PlaintextShape,
 }
 
@@ -35,7 +32,7 @@ impl SecretKey {
     /// # Errors
     /// [`SealError::Randomness`] if there is none.
     pub fn generate(bfv: &Bfv) -> Result<Self, SealError> {
-        Ok(Self { key: secret::SecretKey::generate(&bfv.context)?, shape: bfv.secret_shape() })
+        Ok(Self { key: handle::SecretKey::generate(bfv.context())?, shape: bfv.full_shape() })
     }
 
     /// The key as [`SECRET_KEY_BYTES`] bytes, for the client's profile.
@@ -73,21 +70,22 @@ impl SecretKey {
         if bytes.get(..checked).map(checksum) != Some(*check) {
             return Err(SealError::Checksum);
         }
-        let shape = bfv.secret_shape();
+        let shape = bfv.full_shape();
         let mut residues = Zeroizing::new(Vec::with_capacity(shape.residues()));
         unpack(WHAT, packed, PRIMES, &mut residues)?;
         let mut object = Zeroizing::new(Vec::with_capacity(shape.bytes()));
         shape.write(&residues, &mut object);
-        Ok(Self { key: secret::SecretKey::load(&bfv.context, &object)?, shape })
+        Ok(Self { key: handle::SecretKey::load(bfv.context(), &object)?, shape })
     }
 
-    /// Fresh evaluation keys for this secret: [`EVALUATION_KEYS_BYTES`](crate::EVALUATION_KEYS_BYTES)
+    /// Fresh evaluation keys for this secret: [`EVALUATION_KEYS_BYTES`](opaque_seal::EVALUATION_KEYS_BYTES)
     /// bytes, public, to be registered with servers.
     ///
     /// # Errors
     /// [`SealError::Randomness`] if there is none.
     pub fn evaluation_keys(&self, bfv: &Bfv) -> Result<Vec<u8>, SealError> {
-        let keys = self.key.galois_keys(&bfv.context, &bfv.galois_shape(), &Bfv::galois_slots())?;
+        let keys =
+            self.key.galois_keys(bfv.context(), &bfv.galois_shape(), &Bfv::galois_slots())?;
         Ok(EvaluationKeys::write(&keys))
     }
 
@@ -107,8 +105,8 @@ impl SecretKey {
         let mut slots = Zeroizing::new(Vec::with_capacity(PLANE_ROWS));
         slots.extend(s.iter().cycle().take(PLANE_ROWS).map(|coefficient| i64::from(*coefficient)));
         let failed = |_| SealError::Encoder { call: "BatchEncoder_Encode2" };
-        let mut plaintext = bfv.encoder.encode_signed(&slots).map_err(failed)?;
-        let ciphertext = self.key.encrypt(&bfv.context, &plaintext);
+        let mut plaintext = bfv.encoder().encode_signed(&slots).map_err(failed)?;
+        let ciphertext = self.key.encrypt(bfv.context(), &plaintext);
         clear(&mut plaintext)?;
         EncryptedSecret::write(bfv, &ciphertext?)
     }
@@ -117,7 +115,7 @@ impl SecretKey {
     ///
     /// An answer made with other keys decrypts to noise; nothing in a ciphertext tells.
     ///
-    /// What comes out gives `s` away to whoever knows the hint, so it is cleared on drop. SEAL's decoder
+    /// The values give `s` away to everybody who knows the hint, so they are cleared on drop. SEAL's decoder
     /// leaves copies of it in memory that was freed but not cleared.
     ///
     /// # Errors
@@ -144,8 +142,8 @@ impl SecretKey {
         ciphertext: &Ciphertext,
         plaintext: &mut Plaintext,
     ) -> Result<Zeroizing<Vec<u64>>, SealError> {
-        self.key.decrypt(&bfv.context, ciphertext, plaintext)?;
-        let slots = bfv.encoder.decode_unsigned(plaintext);
+        self.key.decrypt(bfv.context(), ciphertext, plaintext)?;
+        let slots = bfv.encoder().decode_unsigned(plaintext);
         slots.map(Zeroizing::new).map_err(|_| SealError::Encoder { call: "BatchEncoder_Decode1" })
     }
 
@@ -154,11 +152,11 @@ impl SecretKey {
     /// # Errors
     /// As for [`SecretKey::decrypt`].
     pub fn noise_budget(&self, bfv: &Bfv, answer: &[u8]) -> Result<u32, SealError> {
-        self.key.noise_budget(&bfv.context, &read_answer(bfv, answer)?)
+        self.key.noise_budget(bfv.context(), &read_answer(bfv, answer)?)
     }
 
     #[cfg(test)]
-    pub(crate) fn handle(&self) -> &secret::SecretKey {
+    pub(crate) fn handle(&self) -> &handle::SecretKey {
         &self.key
     }
 }

@@ -32,7 +32,7 @@ use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use opaque_pir::inline::Kernel;
-use opaque_pir::sampling::{Stream, Ternary};
+use opaque_secrets::sampling::{Stream, Ternary};
 
 use super::code::{Code, is_taken, repeats};
 use super::scenarios;

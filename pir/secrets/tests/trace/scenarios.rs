@@ -4,13 +4,12 @@ use std::hint::black_box;
 
 use opaque_pir::codec::{Material, QueryWriter, recover_byte};
 use opaque_pir::geometry::{Geometry, round_word};
-use opaque_pir::inline::secrets::{LookupKey, Seed, encrypt};
 use opaque_pir::inline::{PUBLIC_BYTES, PublicElements, PublicPart, QUERY_BYTES};
 use opaque_pir::params::{PLAINTEXT_MODULUS, RING_DEGREE};
 use opaque_pir::ring::{Multiplier, Transformed, public_element};
-use opaque_pir::sampling::{RING_ERRORS, SCAN_ERRORS, Stream, Ternary};
-use opaque_pir::seed::IndexSeed;
-use opaque_pir::seed::Salt;
+use opaque_pir::seed::{IndexSeed, Salt};
+use opaque_secrets::inline::{LookupKey, Seed, encrypt};
+use opaque_secrets::sampling::{RING_ERRORS, SCAN_ERRORS, Stream, Ternary};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 

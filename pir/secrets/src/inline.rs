@@ -1,5 +1,5 @@
-//! The client's half: a fresh secret for each lookup, what is made from it, and decryption. Only
-//! `opaque-client` turns the feature `secrets` on; no server can hold a [`LookupKey`] (ADR 010).
+//! The client's half of inline keys: a fresh secret for each lookup, what is made from it, and decryption. The
+//! scheme is described in [`opaque_pir::inline`] and in docs/ENGINE.md §7.
 //!
 //! With a ternary `k` and rounded Gaussian errors `e`, all fresh for every lookup, and τ the automorphism X → X^3:
 //!
@@ -12,23 +12,23 @@
 //! divides, and indices are public.
 
 #[cfg(test)]
+mod noise;
+#[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
 
 use std::fmt;
 
+use opaque_pir::inline::arithmetic::{
+    BASIS, DIAGONAL_BITS, DROPPED_BITS, Factor, Modulus, Ntt, Q, Q_BITS, pack, unpack,
+};
+use opaque_pir::inline::{
+    InlineError, N, PUBLIC_BITS, Poly, PublicElements, PublicPart, Q_PRIMES, QUERY_BYTES, rings_of,
+};
+use opaque_pir::params::RING_DEGREE;
 use rand::TryCryptoRng;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::bits::{pack, unpack};
-use super::modulus::{Factor, Modulus};
-use super::ntt::Ntt;
-use super::params::{
-    DIAGONAL_BITS, DROPPED_BITS, N, PUBLIC_BITS, Q_BITS, Q_PRIMES, QUERY_BYTES, rings_of,
-};
-use super::rings::{BASIS, Q};
-use super::{InlineError, Poly, PublicElements, PublicPart};
-use crate::params::RING_DEGREE;
 use crate::sampling::{Distribution, RING_ERRORS, Stream, Ternary};
 
 const HALF: usize = N / 2;
@@ -61,7 +61,7 @@ fn ints() -> SecretInts {
 pub struct Seed(Box<Zeroizing<[u8; 32]>>);
 
 impl Seed {
-    /// Draws a seed. Whatever `rng` is, what it keeps of its state is as secret as the seed.
+    /// Draws a seed. Treat the generator's state as secret: it determines the seed.
     ///
     /// # Errors
     /// Those of `rng`.
@@ -104,7 +104,7 @@ pub fn encrypt(
     let mut bytes = Vec::with_capacity(QUERY_BYTES);
     let mut error = ints();
     draw(&seed, 0, &RING_ERRORS, &mut error);
-    for (((ntt, key), a), dropped) in Q.iter().zip(&key).zip(&elements.key).zip(DROPPED) {
+    for (((ntt, key), a), dropped) in Q.iter().zip(&key).zip(elements.key()).zip(DROPPED) {
         let m = ntt.modulus;
         let mut b = slots_of(ntt, &error);
         for (b, half) in b.chunks_exact_mut(HALF).zip(key.chunks_exact(HALF)) {
@@ -116,7 +116,7 @@ pub fn encrypt(
         subtract_product(m, a, key, &mut b);
         pack(&**b, Q_BITS, &mut bytes);
     }
-    for ((lane, inverted), a) in (1..).zip([false, true]).zip(&elements.encryptions) {
+    for ((lane, inverted), a) in (1..).zip([false, true]).zip(elements.encryptions()) {
         draw(&seed, lane, &RING_ERRORS, &mut error);
         add_message(s, inverted, &mut error);
         for ((ntt, key), a) in Q.iter().zip(&key).zip(a) {
@@ -156,7 +156,7 @@ fn message(x: i32) -> i32 {
 
 impl LookupKey {
     /// Opens the rows of one plane of an answer: the table's bytes, `rows` of them. `answer` has `row_bits` of
-    /// each sum of scan less product ([`answer`](super::answer)).
+    /// each sum of scan less product ([`answer`](opaque_pir::inline::answer)).
     ///
     /// Made with another key or public part, an answer opens to noise; nothing in it tells. What comes
     /// out gives the bucket away, so it is cleared on drop.
@@ -189,10 +189,10 @@ impl LookupKey {
         rows: usize,
     ) -> Result<Zeroizing<Vec<u32>>, InlineError> {
         let (rings, fold) = rings_of(rows).ok_or(InlineError::rows(rows))?;
-        InlineError::check_size("rings of a public part", rings, public.0.len())?;
+        InlineError::check_size("rings of a public part", rings, public.polynomials().len())?;
         let mut phase = Zeroizing::new(vec![0; rows]);
         unpack("answer", answer, row_bits, 1 << row_bits, &mut phase)?;
-        for (public, rows) in public.0.iter().zip(phase.chunks_exact_mut(fold.rows())) {
+        for (public, rows) in public.polynomials().iter().zip(phase.chunks_exact_mut(fold.rows())) {
             let [first, second] = self.times(public);
             for (number, row) in rows.iter_mut().enumerate() {
                 let place = fold.coefficient_of(number);

@@ -1,6 +1,9 @@
-//! Owners of the objects that hold or use a secret key.
+//! Owners of the objects that hold or use a secret key. The SAFETY notes rest on the invariants that `opaque-seal`
+//! states for its handles (`pir/seal/src/handle.rs`).
 //!
 //! SEAL keeps secret keys in pools of their own and clears those when it frees them.
+
+#![expect(unsafe_code, reason = "calls into SEAL's C functions")]
 
 use std::ffi::c_int;
 use std::fs::File;
@@ -8,12 +11,13 @@ use std::io::Read;
 use std::ptr::null_mut;
 
 use opaque_pir::params::ROTATION_STEPS;
-use seal_fhe::{Context, Plaintext};
+use opaque_seal::SealError;
+use opaque_seal::internal::{
+    Ciphertext, Context, GaloisKey, GaloisShape, Handle, Plaintext, PlaintextShape, check, load,
+    save,
+};
 
-use super::{Ciphertext, Handle, check, load, save};
-use crate::SealError;
 use crate::ffi;
-use crate::format::{GaloisKey, GaloisShape, PlaintextShape};
 
 /// A secret key, in NTT form over all primes.
 pub(crate) struct SecretKey(Handle);
@@ -24,23 +28,28 @@ impl SecretKey {
         require_randomness()?;
         // SAFETY: the context is live and its parameters are set; the generator's constructor samples, and
         // the randomness it reads was there a moment ago.
-        let generator =
-            Handle::create("KeyGenerator_Create1", ffi::KeyGenerator_Destroy, |out| unsafe {
+        let generator = unsafe {
+            Handle::create("KeyGenerator_Create1", ffi::KeyGenerator_Destroy, |out| {
                 ffi::KeyGenerator_Create1(context.get_handle(), out)
-            })?;
+            })
+        }?;
         // SAFETY: the generator is live and has made a key, so asking for a copy cannot throw.
-        Handle::create("KeyGenerator_SecretKey", ffi::SecretKey_Destroy, |out| unsafe {
-            ffi::KeyGenerator_SecretKey(generator.get(), out)
-        })
-        .map(Self)
+        let key = unsafe {
+            Handle::create("KeyGenerator_SecretKey", ffi::SecretKey_Destroy, |out| {
+                ffi::KeyGenerator_SecretKey(generator.get(), out)
+            })
+        };
+        key.map(Self)
     }
 
     /// The key whose object these bytes are. SEAL checks sizes and ranges.
     pub(crate) fn load(context: &Context, bytes: &[u8]) -> Result<Self, SealError> {
         // SAFETY: the out pointer is valid for the call, and an empty key needs no memory.
-        let key = Handle::create("SecretKey_Create1", ffi::SecretKey_Destroy, |out| unsafe {
-            ffi::SecretKey_Create1(out)
-        })?;
+        let key = unsafe {
+            Handle::create("SecretKey_Create1", ffi::SecretKey_Destroy, |out| {
+                ffi::SecretKey_Create1(out)
+            })
+        }?;
         // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and Load
         // catches every exception of serialization.
         load("SecretKey_Load", bytes, |bytes, size, read| unsafe {
@@ -70,23 +79,26 @@ impl SecretKey {
     ) -> Result<Vec<GaloisKey>, SealError> {
         // SAFETY: both objects are live; a key that does not fit the context is an `invalid_argument`,
         // which is caught.
-        let generator =
-            Handle::create("KeyGenerator_Create2", ffi::KeyGenerator_Destroy, |out| unsafe {
+        let generator = unsafe {
+            Handle::create("KeyGenerator_Create2", ffi::KeyGenerator_Destroy, |out| {
                 ffi::KeyGenerator_Create2(context.get_handle(), self.0.get(), out)
-            })?;
+            })
+        }?;
         require_randomness()?;
         let call = "KeyGenerator_CreateGaloisKeysFromSteps";
         // SAFETY: the generator is live and the steps may be read for the count that is passed; the
         // randomness that is sampled was there a moment ago.
-        let keys = Handle::create(call, ffi::KSwitchKeys_Destroy, |out| unsafe {
-            ffi::KeyGenerator_CreateGaloisKeysFromSteps(
-                generator.get(),
-                ROTATION_STEPS.len() as u64,
-                ROTATION_STEPS.as_ptr(),
-                true,
-                out,
-            )
-        })?;
+        let keys = unsafe {
+            Handle::create(call, ffi::KSwitchKeys_Destroy, |out| {
+                ffi::KeyGenerator_CreateGaloisKeysFromSteps(
+                    generator.get(),
+                    ROTATION_STEPS.len() as u64,
+                    ROTATION_STEPS.as_ptr(),
+                    true,
+                    out,
+                )
+            })
+        }?;
         let mut bytes = vec![0; shape.bytes()];
         // SAFETY: the keys are live, `bytes` may be written for the length that is passed, and Save
         // catches every exception of serialization.
@@ -104,9 +116,11 @@ impl SecretKey {
     ) -> Result<Ciphertext, SealError> {
         // SAFETY: both objects are live; no public key is asked for with null. A key that does not fit the
         // context is an `invalid_argument`, which is caught.
-        let encryptor = Handle::create("Encryptor_Create", ffi::Encryptor_Destroy, |out| unsafe {
-            ffi::Encryptor_Create(context.get_handle(), null_mut(), self.0.get(), out)
-        })?;
+        let encryptor = unsafe {
+            Handle::create("Encryptor_Create", ffi::Encryptor_Destroy, |out| {
+                ffi::Encryptor_Create(context.get_handle(), null_mut(), self.0.get(), out)
+            })
+        }?;
         let out = Ciphertext::new()?;
         require_randomness()?;
         // SAFETY: all objects are live and `out` is fresh; the randomness that is sampled was there a
@@ -116,7 +130,7 @@ impl SecretKey {
                 encryptor.get(),
                 plaintext.get_handle(),
                 true,
-                out.0.get(),
+                out.get(),
                 null_mut(),
             )
         })?;
@@ -133,7 +147,7 @@ impl SecretKey {
         // SAFETY: all objects are live and `out` is exclusive; the ciphertext has two polynomials of this
         // context, so nothing but `invalid_argument` can be thrown, which is caught.
         check("Decryptor_Decrypt", unsafe {
-            ffi::Decryptor_Decrypt(decryptor.get(), ciphertext.0.get(), out.get_handle())
+            ffi::Decryptor_Decrypt(decryptor.get(), ciphertext.get(), out.get_handle())
         })
     }
 
@@ -147,7 +161,7 @@ impl SecretKey {
         let mut bits: c_int = 0;
         // SAFETY: as for `decrypt`; `bits` is written before the call returns.
         check("Decryptor_InvariantNoiseBudget", unsafe {
-            ffi::Decryptor_InvariantNoiseBudget(decryptor.get(), ciphertext.0.get(), &raw mut bits)
+            ffi::Decryptor_InvariantNoiseBudget(decryptor.get(), ciphertext.get(), &raw mut bits)
         })?;
         Ok(u32::try_from(bits).unwrap_or(0))
     }
@@ -155,9 +169,11 @@ impl SecretKey {
     fn decryptor(&self, context: &Context) -> Result<Handle, SealError> {
         // SAFETY: both objects are live; a key that does not fit the context is an `invalid_argument`,
         // which is caught.
-        Handle::create("Decryptor_Create", ffi::Decryptor_Destroy, |out| unsafe {
-            ffi::Decryptor_Create(context.get_handle(), self.0.get(), out)
-        })
+        unsafe {
+            Handle::create("Decryptor_Create", ffi::Decryptor_Destroy, |out| {
+                ffi::Decryptor_Create(context.get_handle(), self.0.get(), out)
+            })
+        }
     }
 }
 
