@@ -36,15 +36,12 @@ COPY e2e e2e
 ENV CARGO_TARGET_DIR=/target \
     CARGO_PROFILE_RELEASE_STRIP=symbols \
     SOURCE_DATE_EPOCH=0
-# One package at a time: built together with the client, a node would be linked against an opaque-seal
-# that can hold secrets (docs/decisions/005-secrets-feature.md).
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/usr/local/cargo/git \
     --mount=type=cache,target=/target \
     mkdir /programs \
-    && for package in opaque-node opaque-operator opaque-client; do \
-        cargo build --locked --release --package "$package" --bins || exit 1; \
-    done \
+    && cargo build --locked --release --workspace \
+        --bin opaque-node --bin opaque-prepare --bin opaque-operator --bin opaque \
     && cd /target/release \
     && cp opaque-node opaque-prepare opaque-operator opaque /programs/
 

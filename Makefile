@@ -17,8 +17,7 @@ export RUST_LIB_BACKTRACE ?= 0
 
 # Everything is built with the release profile, tests with less of it for our own crates:
 # docs/decisions/002-one-profile.md.
-# `secrets` is the client's half, which the tests of opaque-seal and opaque-pir need too.
-WORKSPACE := --locked --release --workspace --features opaque-seal/secrets,opaque-pir/secrets
+WORKSPACE := --locked --release --workspace
 TESTS_PROFILE := --config .cargo/tests.toml
 
 help: ## list these targets
@@ -33,13 +32,12 @@ tools: setup
 kubernetes: setup ## get what the tests' Kubernetes needs, outside the clone
 	@scripts/setup.sh --kubernetes
 
-# The servers without the client: built together with it, a node would be linked against an opaque-seal that
-# has the client's feature `secrets` (ADR 005). The client with the features of the tests: so each
-# dependency is compiled twice, not once for each program.
+# Together, and with the features of the tests, so that each crate is compiled once. Servers cannot hold secrets:
+# `deny.toml` bans the crates that do (decision 021).
+PROGRAMS := opaque opaque-node opaque-prepare opaque-operator
 build: setup ## build `opaque`, the nodes' programs and `opaque-operator`
-	cargo build --locked --release --package opaque-node --package opaque-operator --bins
-	cargo build $(WORKSPACE) --bin opaque
-	$(call ship,opaque opaque-node opaque-prepare opaque-operator)
+	cargo build $(WORKSPACE) $(addprefix --bin ,$(PROGRAMS))
+	$(call ship,$(PROGRAMS))
 
 # A program that has not changed is left alone.
 ship = install -C -D --target-directory $(OPAQUE_BIN_DIR) $(addprefix $(CARGO_TARGET_DIR)/release/,$(1))
@@ -86,7 +84,7 @@ arm: setup ## test the engine's kernels for ARM
 	scripts/arm.sh
 
 bench: setup ## measure the kernels
-	cargo bench --locked --workspace --features opaque-seal/secrets,opaque-pir/secrets
+	cargo bench --locked --workspace
 
 fmt: setup ## format the code
 	cargo fmt --all

@@ -9,7 +9,7 @@ if [ "$(uname -m)" != aarch64 ]; then
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
 fi
-engine=(--locked --release --package opaque-pir --features secrets --lib --target "$target")
+engine=(--locked --release --package opaque-pir --package opaque-secrets --lib --target "$target")
 cargo clippy "${engine[@]}" --tests -- -D warnings
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -41,7 +41,7 @@ arrows() {
 }
 
 failed=0
-for manifest in */Cargo.toml pir/seal/Cargo.toml; do
+for manifest in */Cargo.toml pir/secrets/Cargo.toml pir/seal/Cargo.toml pir/seal/secrets/Cargo.toml; do
     crate=${manifest%/Cargo.toml}
     [ -f "$crate/src/lib.rs" ] || continue
     found=$(arrows "$crate")

@@ -11,13 +11,11 @@ use bytes::Bytes;
 use opaque_pir::{
     codec::{AnswerView, Kind, Material, Share, recover_byte},
     geometry::Geometry,
-    inline::{
-        InlineError, PublicElements, PublicPart,
-        secrets::{self, LookupKey, Seed},
-    },
+    inline::{InlineError, PublicElements, PublicPart},
     params::RING_DEGREE,
     seed::IndexSeed,
 };
+use opaque_secrets::inline::{self, LookupKey, Seed};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -78,7 +76,7 @@ impl IndexKeys {
     ) -> Result<(Vec<u8>, Opener), EncryptError> {
         match self {
             Self::Inline { elements, .. } => {
-                let (bytes, key) = secrets::encrypt(elements, seed, secret)?;
+                let (bytes, key) = inline::encrypt(elements, seed, secret)?;
                 Ok((bytes, Opener(Some(key))))
             }
             // They draw their own randomness.

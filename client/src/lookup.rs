@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use opaque_pir::{
     codec::{AnswerView, CodecError, QueryWriter},
-    inline::secrets::Seed as KeySeed,
     layout::{LayoutError, Page, decode_bucket, mask, page_bucket},
     table::{RowError, Value, decode_row},
 };
+use opaque_secrets::inline::Seed as KeySeed;
 use rand::TryCryptoRng;
 use rayon::prelude::*;
 use thiserror::Error;

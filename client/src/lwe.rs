@@ -14,9 +14,9 @@ use opaque_pir::{
     geometry::Geometry,
     params::{DELTA, PARTITION_BUCKETS, RING_DEGREE},
     ring::{Multiplier, Poly, public_element},
-    sampling::{SCAN_ERRORS, Stream},
     seed::IndexSeed,
 };
+use opaque_secrets::sampling::{SCAN_ERRORS, Stream};
 use rand::TryCryptoRng;
 use rayon::prelude::*;
 use zeroize::Zeroizing;

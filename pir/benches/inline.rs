@@ -79,28 +79,6 @@ fn parts(criterion: &mut Criterion) {
     group.finish();
 }
 
-#[cfg(feature = "secrets")]
-fn client(criterion: &mut Criterion) {
-    use opaque_pir::inline::secrets::{Seed, encrypt};
-
-    let mut rng = StdRng::seed_from_u64(2);
-    let mut group = criterion.benchmark_group("client");
-    let elements = index_elements();
-    let mut seed = || Seed::draw(&mut rng).expect("no end");
-    group.bench_function("encrypt", |b| b.iter(|| encrypt(&elements, seed(), &[3; 1024])));
-    let tables = Chain::new(&elements).tables(&plane(Fold::NONE, 1)).expect("its size");
-    let seed = Seed::draw(&mut rng).expect("no end");
-    let (_, key) = encrypt(&elements, seed, &[3; 1024]).expect("a small secret");
-    let answer = vec![0x5a; 2560];
-    group.bench_function("open a plane", |b| {
-        b.iter(|| key.open(tables.public(), black_box(&answer), 10, 2048));
-    });
-    group.finish();
-}
-
-#[cfg(not(feature = "secrets"))]
-fn client(_criterion: &mut Criterion) {}
-
 /// Adds up all bytes of the tables.
 fn read_all(tables: &[PlaneTables]) -> u64 {
     let chunks = tables.iter().flat_map(PlaneTables::as_bytes).collect::<Vec<_>>();
@@ -202,7 +180,7 @@ fn ratios(fold: Fold) {
     println!("load at the end {}", load::average());
 }
 
-criterion_group!(benches, parts, client);
+criterion_group!(benches, parts);
 
 fn main() {
     if std::env::var_os("OPAQUE_RATIOS").is_none() {

@@ -13,7 +13,7 @@
 //!          Horner over τ: X → X^3 on the a halves alone                              Chain -> PlaneTables, PublicPart
 //! online   b = Σ_i τ^i(key)·D_i + Σ_i Σ_b τ^i(Enc_b)·α_{i,b}                         multiply
 //!          c − round(2^32·b/q), summed over shards, then its y upper bits            answer
-//! client   the same less a·k is 2^24 times a byte, plus noise                        secrets::LookupKey::open
+//! client   the same less a·k is 2^24 times a byte, plus noise                        LookupKey::open
 //! ```
 //!
 //! Rows are coefficients, in the scan's own ring of integers modulo 2^32: nothing is switched to another modulus, and a
@@ -24,7 +24,7 @@
 //!
 //! **Map.** `params`; `modulus`, `ntt`, `rings` (arithmetic, its loops compiled for wide registers by
 //! `vector`); `public` (expansion of `a`); `diagonals`, `chain`, `table` (offline); `query`, `kernel`, `product`
-//! (online); `bits` (formats); `secrets` (the client's half, behind the feature of that name).
+//! (online); `bits` (formats); [`arithmetic`] (what the client's half, crate `opaque-secrets`, is made of).
 //!
 //! **Security.** N = 2048, ternary secret, error of deviation 3.2 before it is rounded (3.213 after), modulus q of 48
 //! bits: 2^142.8 by the lattice-estimator (default cost model; dual_hybrid 142.8, bdd 143.2, usvp 144.4; commit 27a581b,
@@ -53,22 +53,19 @@
 //! on the number of rows, queries and planes only.
 #![deny(unsafe_code)]
 
+pub mod arithmetic;
 mod bits;
 mod chain;
 mod diagonals;
 mod error;
 mod kernel;
 mod modulus;
-#[cfg(all(test, feature = "secrets"))]
-mod noise;
 mod ntt;
 mod params;
 mod product;
 mod public;
 mod query;
 mod rings;
-#[cfg(feature = "secrets")]
-pub mod secrets;
 mod table;
 
 pub use crate::vector::Kernel;

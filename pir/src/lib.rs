@@ -19,11 +19,9 @@
 //! - [`kernels`]: one choice of machine code for all of it;
 //! - [`codec`], [`reader`]: what travels, and how bytes of others are read.
 //!
-//! **Features.** `secrets`: the client's half of [`inline`], and the sampling of secrets and errors. Only
-//! `opaque-client` may turn it on.
-//!
-//! **Limits.** No secret key type exists here without that feature, no async runtime, no network, no
-//! Kubernetes, no SEAL: secrets live in `opaque-client`, SEAL's BFV in `opaque-seal`.
+//! **Limits.** No secret key type exists here, no async runtime, no network, no Kubernetes, no SEAL. The
+//! client's half of [`inline`] and the sampling of secrets are the crate `opaque-secrets`, SEAL's BFV is
+//! `opaque-seal`.
 // Allowed only in kernels, what chooses them, and the memory they read, each file with its reason.
 #![deny(unsafe_code)]
 
@@ -41,8 +39,6 @@ mod prefetch;
 pub mod probe;
 pub mod reader;
 pub mod ring;
-#[cfg(feature = "secrets")]
-pub mod sampling;
 pub mod scan;
 pub mod seed;
 pub mod table;

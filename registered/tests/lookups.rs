@@ -1,15 +1,28 @@
-use opaque_pir::{
-    codec::{Combiner, Partial, QueryView, QueryWriter},
-    hint::{Hint, HintBuilder},
-    inline::{self, Chain, InlineQuery},
-    params::PLANE_ROWS,
-    scan::{Kernel, Partition, scan},
-    seed::Salt,
-};
-use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+//! The whole path of lookups without a network, with inline keys and with registered keys.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which clippy takes for ordinary code"
+)]
 
-use super::*;
-use crate::lwe::{self, Target};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opaque_client::index_keys::IndexKeys;
+use opaque_client::lwe::{self, Target};
+use opaque_pir::{
+    codec::{AnswerView, Combiner, Material, Partial, QueryView, QueryWriter},
+    geometry::Geometry,
+    hint::{Hint, HintBuilder},
+    inline::{self, Chain, InlineQuery, PublicElements},
+    params::{PLANE_ROWS, RING_DEGREE},
+    scan::{Kernel, Partition, scan},
+    seed::{IndexSeed, Salt},
+};
+use opaque_registered::Keys;
+use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
+use opaque_secrets::inline::Seed;
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 const COLUMN: u32 = 2;
 const EPOCH: u64 = 1;
@@ -20,10 +33,6 @@ fn index_seed(geometry: &Geometry) -> IndexSeed {
 }
 
 /// A plane's products, one for each lookup: bytes beside the sums, or words that are taken off them.
-#[cfg_attr(
-    not(feature = "registered"),
-    expect(dead_code, reason = "registered keys alone have it")
-)]
 enum Product {
     Beside(Vec<Vec<u8>>),
     Within(Vec<Vec<u32>>),
@@ -120,64 +129,44 @@ impl Index {
                 };
                 self.planes().map(product).collect()
             }
-            #[cfg(feature = "registered")]
-            _ => {
-                let products = seal::products(self, secrets, evaluation.unwrap());
+            Material::Registered(_) => {
+                let products = seal_products(self, secrets, evaluation.unwrap());
                 products.into_iter().map(Product::Beside).collect()
             }
-            #[cfg(not(feature = "registered"))]
-            _ => unreachable!("{evaluation:?}"),
         }
     }
 }
 
-#[cfg(feature = "registered")]
-mod seal {
-    use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
-
-    use super::*;
-    use crate::keys::Keys;
-
-    pub(super) fn keys() -> IndexKeys {
-        let bfv = Bfv::new().unwrap();
-        let keys = Keys::generate(&bfv).unwrap();
-        IndexKeys::Registered(Arc::new(Registered { bfv, keys }))
-    }
-
-    pub(super) fn products<'a>(
-        index: &Index,
-        secrets: impl Iterator<Item = &'a [u8]>,
-        evaluation: &Bytes,
-    ) -> Vec<Vec<Vec<u8>>> {
-        let bfv = Bfv::new().unwrap();
-        let keys = EvaluationKeys::from_bytes(&bfv, evaluation).unwrap();
-        let tables: Vec<PlaneTable> =
-            index.planes().map(|plane| PlaneTable::build(&bfv, plane).unwrap()).collect();
-        let tables: Vec<&PlaneTable> = tables.iter().collect();
-        let per_lookup: Vec<Vec<Vec<u8>>> = secrets
-            .map(|secret| {
-                let secret = EncryptedSecret::from_bytes(&bfv, secret).unwrap();
-                hint_product(&bfv, &keys, &secret, &tables).unwrap()
-            })
-            .collect();
-        let of_plane = |plane: usize| per_lookup.iter().map(|l| l[plane].clone()).collect();
-        (0..tables.len()).map(of_plane).collect()
-    }
+fn seal_products<'a>(
+    index: &Index,
+    secrets: impl Iterator<Item = &'a [u8]>,
+    evaluation: &Bytes,
+) -> Vec<Vec<Vec<u8>>> {
+    let bfv = Bfv::new().unwrap();
+    let keys = EvaluationKeys::from_bytes(&bfv, evaluation).unwrap();
+    let tables: Vec<PlaneTable> =
+        index.planes().map(|plane| PlaneTable::build(&bfv, plane).unwrap()).collect();
+    let tables: Vec<&PlaneTable> = tables.iter().collect();
+    let per_lookup: Vec<Vec<Vec<u8>>> = secrets
+        .map(|secret| {
+            let secret = EncryptedSecret::from_bytes(&bfv, secret).unwrap();
+            hint_product(&bfv, &keys, &secret, &tables).unwrap()
+        })
+        .collect();
+    let of_plane = |plane: usize| per_lookup.iter().map(|l| l[plane].clone()).collect();
+    (0..tables.len()).map(of_plane).collect()
 }
 
-/// Every way of keys that this build has.
-fn all_keys(index: &Index) -> Vec<IndexKeys> {
-    vec![
-        index.inline(),
-        #[cfg(feature = "registered")]
-        seal::keys(),
-    ]
+/// Keys of both kinds.
+fn all_keys(index: &Index) -> [IndexKeys; 2] {
+    let registered = Keys::generate(Bfv::new().unwrap()).unwrap();
+    [index.inline(), IndexKeys::Registered(Arc::new(registered))]
 }
 
-/// The whole path without a network, for the same lookups with every way of keys: every byte of each
-/// bucket comes back, whoever does the product, SEAL or this project.
+/// The same lookups with both kinds of keys: every byte of each bucket comes back, whether SEAL or this
+/// project computes the product.
 #[test]
-fn every_way_of_keys_brings_the_same_buckets() {
+fn both_kinds_of_keys_bring_the_same_buckets() {
     let mut rng = StdRng::seed_from_u64(5);
     let index = Index::random(&mut rng);
     let geometry = &index.geometry;

@@ -1,6 +1,6 @@
 //! The tokenizer beside crate `csv`, in turns over the same bytes in memory.
 //!
-//! `cargo bench --locked --workspace --features opaque-seal/secrets,opaque-pir/secrets --bench tokens`
+//! `cargo bench --locked --workspace --bench tokens`
 //! prints the rate of both, the best of several passes, and their ratio.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 

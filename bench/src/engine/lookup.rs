@@ -1,10 +1,8 @@
 //! The client's half of a batch of lookups.
 
 use opaque_client::lwe::{self, ScanQuery, Target};
-use opaque_pir::{
-    geometry::round_word,
-    inline::secrets::{self, LookupKey},
-};
+use opaque_pir::geometry::round_word;
+use opaque_secrets::inline::{self, LookupKey};
 use rand::{Rng, rngs::StdRng};
 
 use super::{
@@ -17,7 +15,7 @@ use crate::error::BenchError;
 pub(crate) struct Intent {
     bucket: u32,
     scan: lwe::Seed,
-    inline: secrets::Seed,
+    inline: inline::Seed,
 }
 
 impl Intent {
@@ -25,7 +23,7 @@ impl Intent {
     pub(crate) fn draw(subject: &Subject, rng: &mut StdRng) -> Self {
         let bucket = rng.next_u32() % subject.geometry.buckets();
         let scan = lwe::Seed::draw(rng).unwrap_or_else(|never| match never {});
-        let inline = secrets::Seed::draw(rng).unwrap_or_else(|never| match never {});
+        let inline = inline::Seed::draw(rng).unwrap_or_else(|never| match never {});
         Self { bucket, scan, inline }
     }
 
@@ -38,7 +36,7 @@ impl Intent {
         // As the codec sends them.
         let bits = geometry.rounding().bucket_bits;
         lwe.iter_mut().for_each(|word| *word = round_word(*word, bits));
-        let (inline, key) = secrets::encrypt(&subject.elements, inline, &secret)?;
+        let (inline, key) = inline::encrypt(&subject.elements, inline, &secret)?;
         Ok((Query { lwe, bits, inline }, Opener { bucket, key }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, pin::pin};
 
-use opaque_client::{Client, ClientConfig, profile::Home};
+use opaque_client::{Client, ClientConfig};
 
 use super::{
     Authorities, DevError, LOOK, Layout, Node, Signals, Supervisor, TICK, every_shard_serves,
@@ -33,7 +33,6 @@ pub async fn with_cluster<T, E: From<DevError>>(
         authorities.issue(&layout.node_tls_dir(node), node.shard)?;
     }
     let endpoints = layout.nodes().iter().map(Node::url).collect::<Result<Vec<_>, _>>()?;
-    let home = Home::new(layout.data().join("home"));
     let config = ClientConfig {
         ca_pem: Some(authorities.client_ca_pem().as_bytes().to_vec()),
         deadline: DEADLINE,

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opaque_client::profile::{Home, NodeUrl};
+use opaque_client::registered::KeyStore;
 use opaque_client::sql::ResultSet;
 use opaque_client::{Client, ClientConfig, Error, KeyMode, Overrides, QueryOptions, Timing};
 use opaque_pir::table::Value;
+use opaque_registered::KeyDirectory;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -50,9 +53,24 @@ impl Cluster {
         Self::start_as(arguments, "info", &limit).await
     }
 
+    /// As [`Cluster::start`], on a copy of the data that `stored` holds.
+    pub(crate) async fn start_on(stored: &Path, arguments: &[&str]) -> Self {
+        let mut cluster = Self::stopped(arguments, "info", &[]).await;
+        let copied = Command::new("cp").arg("-r").arg(stored).arg(cluster.data()).status();
+        assert!(copied.unwrap().success());
+        cluster.resume();
+        cluster
+    }
+
     async fn start_as(arguments: &[&str], log_filter: &str, variables: &[(&str, String)]) -> Self {
+        let mut cluster = Self::stopped(arguments, log_filter, variables).await;
+        cluster.resume();
+        cluster
+    }
+
+    async fn stopped(arguments: &[&str], log_filter: &str, variables: &[(&str, String)]) -> Self {
         let turn = turn().await;
-        let mut cluster = Self {
+        Self {
             directory: tempfile::tempdir().unwrap(),
             dev: None,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
@@ -62,9 +80,7 @@ impl Cluster {
                 .map(|(key, value)| ((*key).to_owned(), value.clone()))
                 .collect(),
             _turn: turn,
-        };
-        cluster.resume();
-        cluster
+        }
     }
 
     /// Starts `opaque dev` again on the same data, and waits until every shard serves.
@@ -133,7 +149,9 @@ impl Cluster {
             other => panic!("OPAQUE_KEYS={other}"),
         });
         let overrides = Overrides { keys, ..Overrides::default() };
-        ClientConfig::with(&Home::new(self.home()), overrides).unwrap()
+        let home = Home::new(self.home());
+        let key_store: Arc<dyn KeyStore> = Arc::new(KeyDirectory::new(home.keys_dir()));
+        ClientConfig { key_store: Some(key_store), ..ClientConfig::with(&home, overrides).unwrap() }
     }
 
     /// Kills a node's process without a chance to clean up.

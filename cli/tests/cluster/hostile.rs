@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use opaque_client::description::Table;
-use opaque_registered::EVALUATION_KEYS_BYTES;
 use opaque_pir::codec::{KeyDigest, Material, QueryWriter, query_bytes};
 use opaque_proto::v1::query_client::QueryClient;
 use opaque_proto::v1::{
     KeyChunk, LoadCommit, LoadHeader, LoadRequest, LookupHeader, LookupRequest, RowBatch,
     ScanRequest, load_request, lookup_request,
 };
+use opaque_registered::EVALUATION_KEYS_BYTES;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Status};
 

@@ -34,4 +34,5 @@ mod replicas;
 mod rights;
 #[path = "../../../client/tests/support/statements.rs"]
 mod statements;
+mod stored;
 mod wire;

@@ -2,17 +2,14 @@
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
-use opaque_client::{
-    Client, ClientConfig, Error, QueryOptions,
-    profile::{Home, NodeUrl},
-    sql::Options,
-};
+use opaque_client::{Client, ClientConfig, Error, QueryOptions, profile::NodeUrl, sql::Options};
 use opaque_pir::{
     geometry::Geometry,
     inline::{self, PublicPart, public_bytes},
     table::{Column, ColumnType, Role, Schema, Value, encode_row},
 };
 use opaque_proto::v1::{Index, ScannedRow, TableDescription};
+use opaque_registered::KeyDirectory;
 use tonic::Code;
 
 use super::{QUICK, fake::Authority, fake::Node, fake::Reply, nowhere, url};

@@ -57,29 +57,47 @@ impl Bfv {
         Ok(Arc::new(Self { context, encoder, evaluator, key_level, data_level, answer_level }))
     }
 
-    /// A ciphertext modulo the data primes.
-    pub(crate) fn data_shape(&self, ntt: bool, seeded: bool) -> CiphertextShape {
-        CiphertextShape { parms_id: self.data_level, primes: DATA_PRIMES, ntt, seeded }
-    }
-
-    /// A ciphertext modulo the first prime.
-    pub(crate) fn answer_shape(&self) -> CiphertextShape {
-        CiphertextShape { parms_id: self.answer_level, primes: 1, ntt: false, seeded: false }
-    }
-
     /// A plaintext in NTT form modulo the data primes.
     pub(crate) fn plaintext_shape(&self) -> PlaintextShape {
         PlaintextShape { parms_id: self.data_level, primes: DATA_PRIMES }
     }
+}
 
-    /// A secret key, modulo all primes.
-    #[cfg(feature = "secrets")]
-    pub(crate) fn secret_shape(&self) -> PlaintextShape {
+/// Parts of [`internal`](crate::internal).
+#[doc(hidden)]
+impl Bfv {
+    /// SEAL's context.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// SEAL's encoder.
+    pub fn encoder(&self) -> &BFVEncoder {
+        &self.encoder
+    }
+
+    /// SEAL's evaluator.
+    pub fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
+    }
+
+    /// A ciphertext modulo the data primes.
+    pub fn data_shape(&self, ntt: bool, seeded: bool) -> CiphertextShape {
+        CiphertextShape { parms_id: self.data_level, primes: DATA_PRIMES, ntt, seeded }
+    }
+
+    /// A ciphertext modulo the first prime.
+    pub fn answer_shape(&self) -> CiphertextShape {
+        CiphertextShape { parms_id: self.answer_level, primes: 1, ntt: false, seeded: false }
+    }
+
+    /// A plaintext in NTT form modulo all primes.
+    pub fn full_shape(&self) -> PlaintextShape {
         PlaintextShape { parms_id: self.key_level, primes: COEFFICIENT_MODULUS.len() }
     }
 
     /// Two Galois keys; a digit is a seeded ciphertext modulo all primes.
-    pub(crate) fn galois_shape(&self) -> GaloisShape {
+    pub fn galois_shape(&self) -> GaloisShape {
         let digit = CiphertextShape {
             parms_id: self.key_level,
             primes: COEFFICIENT_MODULUS.len(),
@@ -90,7 +108,7 @@ impl Bfv {
     }
 
     /// Where SEAL keeps the keys for [`ROTATION_STEPS`].
-    pub(crate) fn galois_slots() -> [usize; 2] {
+    pub fn galois_slots() -> [usize; 2] {
         ROTATION_STEPS.map(galois_slot)
     }
 }

@@ -25,7 +25,7 @@ pub(crate) type Seed = [u8; SEED_BYTES];
 /// A seeded ciphertext: the residues of its first polynomial, and the seed of its second.
 pub(crate) type Seeded = (Vec<u64>, Seed);
 /// A Galois key: a ciphertext for each digit.
-pub(crate) type GaloisKey = Vec<Seeded>;
+pub type GaloisKey = Vec<Seeded>;
 
 const HEADER_BYTES: usize = 16;
 /// Magic number, size of the header, SEAL 4.0, no compression.
@@ -40,24 +40,26 @@ const BLAKE2XB: u8 = 1;
 
 /// Shape of a ciphertext of two polynomials.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CiphertextShape {
-    pub(crate) parms_id: ParmsId,
+pub struct CiphertextShape {
+    /// Its level.
+    pub parms_id: ParmsId,
     /// Primes that remain at this level of the modulus chain.
-    pub(crate) primes: usize,
-    pub(crate) ntt: bool,
+    pub primes: usize,
+    /// Whether it is in NTT form.
+    pub ntt: bool,
     /// Whether the second polynomial is given by a seed.
-    pub(crate) seeded: bool,
+    pub seeded: bool,
 }
 
 impl CiphertextShape {
     /// Residues that are stored.
-    pub(crate) fn residues(&self) -> usize {
+    pub fn residues(&self) -> usize {
         let polynomials = if self.seeded { 1 } else { 2 };
         polynomials * self.primes * PLANE_ROWS
     }
 
     /// Bytes of the whole object.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let seed = if self.seeded { GENERATOR_BYTES } else { 0 };
         HEADER_BYTES + CIPHERTEXT_MEMBERS + array_bytes(self.residues()) + seed
     }
@@ -72,7 +74,7 @@ impl CiphertextShape {
 
     /// Appends the object. `residues` has [`CiphertextShape::residues`] entries; `seed` is present
     /// exactly when the shape is seeded.
-    pub(crate) fn write(&self, residues: &[u64], seed: Option<&Seed>, out: &mut Vec<u8>) {
+    pub fn write(&self, residues: &[u64], seed: Option<&Seed>, out: &mut Vec<u8>) {
         out.reserve(self.bytes());
         self.start(out);
         words(residues, out);
@@ -83,11 +85,7 @@ impl CiphertextShape {
     }
 
     /// Takes the object off the front of `bytes`: appends its residues and returns its seed.
-    pub(crate) fn read(
-        &self,
-        bytes: &mut &[u8],
-        out: &mut Vec<u64>,
-    ) -> Result<Option<Seed>, SealError> {
+    pub fn read(&self, bytes: &mut &[u8], out: &mut Vec<u64>) -> Result<Option<Seed>, SealError> {
         const WHAT: &str = "ciphertext";
         let mut start = Vec::new();
         self.start(&mut start);
@@ -105,21 +103,23 @@ impl CiphertextShape {
     }
 }
 
-/// Shape of a plaintext in NTT form. A secret key has the same one, over all primes.
+/// Shape of a plaintext in NTT form.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PlaintextShape {
-    pub(crate) parms_id: ParmsId,
-    pub(crate) primes: usize,
+pub struct PlaintextShape {
+    /// Its level.
+    pub parms_id: ParmsId,
+    /// Primes of that level.
+    pub primes: usize,
 }
 
 impl PlaintextShape {
     /// Residues that are stored.
-    pub(crate) fn residues(&self) -> usize {
+    pub fn residues(&self) -> usize {
         self.primes * PLANE_ROWS
     }
 
     /// Bytes of the whole object.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         HEADER_BYTES + PLAINTEXT_MEMBERS + array_bytes(self.residues())
     }
 
@@ -131,15 +131,14 @@ impl PlaintextShape {
     }
 
     /// Appends the object. `residues` has [`PlaintextShape::residues`] entries.
-    #[cfg(feature = "secrets")]
-    pub(crate) fn write(&self, residues: &[u64], out: &mut Vec<u8>) {
+    pub fn write(&self, residues: &[u64], out: &mut Vec<u8>) {
         out.reserve(self.bytes());
         self.start(out);
         words(residues, out);
     }
 
     /// Takes the object off the front of `bytes` and appends its residues.
-    pub(crate) fn read(&self, bytes: &mut &[u8], out: &mut Vec<u64>) -> Result<(), SealError> {
+    pub fn read(&self, bytes: &mut &[u8], out: &mut Vec<u64>) -> Result<(), SealError> {
         const WHAT: &str = "plaintext";
         let mut start = Vec::new();
         self.start(&mut start);
@@ -150,16 +149,18 @@ impl PlaintextShape {
 
 /// Shape of Galois keys: seeded ciphertexts, `digits` for each of a few slots.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct GaloisShape {
-    pub(crate) digit: CiphertextShape,
-    pub(crate) digits: usize,
+pub struct GaloisShape {
+    /// One of them.
+    pub digit: CiphertextShape,
+    /// How many make a key.
+    pub digits: usize,
     /// How many slots are filled.
-    pub(crate) keys: usize,
+    pub keys: usize,
 }
 
 impl GaloisShape {
     /// Bytes of the whole object.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         HEADER_BYTES
             + PARMS_ID_BYTES
             + 8
@@ -175,7 +176,7 @@ impl GaloisShape {
 
     /// Appends the object. `keys` lists, for each filled slot, its number and its digits; slots differ
     /// and are below N.
-    pub(crate) fn write(&self, keys: &[(usize, GaloisKey)], out: &mut Vec<u8>) {
+    pub fn write(&self, keys: &[(usize, GaloisKey)], out: &mut Vec<u8>) {
         out.reserve(self.bytes());
         self.start(out);
         for slot in 0..PLANE_ROWS {
@@ -189,12 +190,7 @@ impl GaloisShape {
     }
 
     /// Reads the object: the digits of each of `slots`, in that order.
-    #[cfg(feature = "secrets")]
-    pub(crate) fn read(
-        &self,
-        mut bytes: &[u8],
-        slots: &[usize],
-    ) -> Result<Vec<GaloisKey>, SealError> {
+    pub fn read(&self, mut bytes: &[u8], slots: &[usize]) -> Result<Vec<GaloisKey>, SealError> {
         const WHAT: &str = "Galois keys";
         let mut start = Vec::new();
         self.start(&mut start);

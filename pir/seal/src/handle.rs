@@ -1,6 +1,6 @@
 //! Owners of SEAL's objects, and the calls on them.
 //!
-//! **Invariants**, on which every SAFETY note rests:
+//! **Invariants**, on which every SAFETY note here and in `opaque-seal-secrets` rests:
 //! 1. A [`Handle`] holds the only owning pointer to a live object of the type its wrapper names, created
 //!    by SEAL and destroyed once, on drop.
 //! 2. Methods take `&self` where SEAL only reads; whatever SEAL writes is a fresh object or `&mut`.
@@ -18,8 +18,6 @@ use crate::ffi::{self, Code, Destroy, Object};
 use crate::format::{CiphertextShape, GaloisKey, GaloisShape, ParmsId, PlaintextShape, Seed};
 
 mod evaluator;
-#[cfg(feature = "secrets")]
-pub(crate) mod secret;
 
 pub(crate) use evaluator::Evaluator;
 
@@ -28,14 +26,18 @@ const UNCOMPRESSED: u8 = 0;
 
 /// Owns one SEAL object.
 #[derive(Debug)]
-struct Handle {
+pub struct Handle {
     object: NonNull<std::ffi::c_void>,
     destroy: Destroy,
 }
 
 impl Handle {
     /// Runs a C function that creates an object, and owns the result.
-    fn create(
+    ///
+    /// # Safety
+    /// What `create` writes is null or the only owning pointer to a live object, which `destroy` may destroy from any
+    /// thread.
+    pub unsafe fn create(
         call: &'static str,
         destroy: Destroy,
         create: impl FnOnce(*mut Object) -> Code,
@@ -46,7 +48,8 @@ impl Handle {
         Ok(Self { object, destroy })
     }
 
-    fn get(&self) -> Object {
+    /// The object. It is live as long as the handle.
+    pub fn get(&self) -> Object {
         self.object.as_ptr()
     }
 }
@@ -65,7 +68,7 @@ unsafe impl Send for Handle {}
 unsafe impl Sync for Handle {}
 
 /// Turns an HRESULT into a result.
-fn check(call: &'static str, code: Code) -> Result<(), SealError> {
+pub fn check(call: &'static str, code: Code) -> Result<(), SealError> {
     match code {
         0 => Ok(()),
         #[expect(
@@ -78,7 +81,7 @@ fn check(call: &'static str, code: Code) -> Result<(), SealError> {
 }
 
 /// Runs a C function that saves an object of exactly `bytes` bytes into `buffer`.
-fn save(
+pub fn save(
     call: &'static str,
     buffer: &mut [u8],
     save: impl FnOnce(*mut u8, u64, u8, *mut i64) -> Code,
@@ -92,7 +95,7 @@ fn save(
 }
 
 /// Runs a C function that loads an object from all of `bytes`.
-fn load(
+pub fn load(
     call: &'static str,
     bytes: &[u8],
     load: impl FnOnce(*const u8, u64, *mut i64) -> Code,
@@ -150,20 +153,27 @@ pub(crate) fn plaintext_residues(
 
 /// A ciphertext.
 #[derive(Debug)]
-pub(crate) struct Ciphertext(Handle);
+pub struct Ciphertext(Handle);
 
 impl Ciphertext {
     /// An empty ciphertext, to be written to.
-    fn new() -> Result<Self, SealError> {
+    pub fn new() -> Result<Self, SealError> {
         // SAFETY: a null pool is the global one; the out pointer is valid for the call.
-        Handle::create("Ciphertext_Create1", ffi::Ciphertext_Destroy, |out| unsafe {
-            ffi::Ciphertext_Create1(null_mut(), out)
-        })
-        .map(Self)
+        let ciphertext = unsafe {
+            Handle::create("Ciphertext_Create1", ffi::Ciphertext_Destroy, |out| {
+                ffi::Ciphertext_Create1(null_mut(), out)
+            })
+        };
+        ciphertext.map(Self)
+    }
+
+    /// The object. It is live as long as the ciphertext.
+    pub fn get(&self) -> Object {
+        self.0.get()
     }
 
     /// A ciphertext with these residues, each below its prime. SEAL checks sizes and ranges again.
-    pub(crate) fn load(
+    pub fn load(
         context: &Context,
         shape: &CiphertextShape,
         residues: &[u64],
@@ -175,13 +185,13 @@ impl Ciphertext {
         // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and Load
         // catches every exception of serialization.
         load("Ciphertext_Load", &bytes, |bytes, size, read| unsafe {
-            ffi::Ciphertext_Load(ciphertext.0.get(), context.get_handle(), bytes, size, read)
+            ffi::Ciphertext_Load(ciphertext.get(), context.get_handle(), bytes, size, read)
         })?;
         Ok(ciphertext)
     }
 
     /// Appends the ciphertext's residues to `out` and returns its seed. The shape must be its own.
-    pub(crate) fn residues(
+    pub fn residues(
         &self,
         shape: &CiphertextShape,
         out: &mut Vec<u64>,
@@ -190,7 +200,7 @@ impl Ciphertext {
         // SAFETY: the ciphertext is live, `bytes` may be written for the length that is passed, and Save
         // catches every exception of serialization, a buffer that is too small among them.
         save("Ciphertext_Save", &mut bytes, |bytes, size, compression, written| unsafe {
-            ffi::Ciphertext_Save(self.0.get(), bytes, size, compression, written)
+            ffi::Ciphertext_Save(self.get(), bytes, size, compression, written)
         })?;
         shape.read(&mut bytes.as_slice(), out)
     }
@@ -211,9 +221,11 @@ impl GaloisKeys {
         shape.write(keys, &mut bytes);
         // SAFETY: the out pointer is valid for the call. `GaloisKeys` adds no member to `KSwitchKeys`, so
         // SEAL's own bindings use the one for the other too.
-        let keys = Handle::create("KSwitchKeys_Create1", ffi::KSwitchKeys_Destroy, |out| unsafe {
-            ffi::KSwitchKeys_Create1(out)
-        })?;
+        let keys = unsafe {
+            Handle::create("KSwitchKeys_Create1", ffi::KSwitchKeys_Destroy, |out| {
+                ffi::KSwitchKeys_Create1(out)
+            })
+        }?;
         // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and Load
         // catches every exception of serialization. The counts in `bytes` are ours, so small.
         load("KSwitchKeys_Load", &bytes, |bytes, size, read| unsafe {

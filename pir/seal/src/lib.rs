@@ -3,8 +3,8 @@
 //! A scan answers `c = D·b` with `b = A·s + e + Δ·u`; what a client needs from it is `c − H·s`, where
 //! `H = D·A` is the index's hint. `H` is too large to download and `s` must stay secret, so the client
 //! sends `Enc(s)` and gets `Enc(H'·s)` back, one ciphertext per plane of 4096 rows, with
-//! `H' = round(H·t/2^32)`. Here is that product ([`hint_product`]) and, with the feature `secrets`, the
-//! client's half (`secrets`): keys, encryption, decryption.
+//! `H' = round(H·t/2^32)`. Here is that product ([`hint_product`]). The client's half
+//! (keys, encryption, decryption) is the crate `opaque-seal-secrets`.
 //!
 //! # Why SEAL, and why not only SEAL
 //! Rotations, key switching and sampling are where a BFV is easily got wrong; SEAL's are old and read by
@@ -26,7 +26,7 @@
 //!
 //! # Limits
 //! Work and memory access depend only on public things: the plane (its zero steps are skipped) and the
-//! sizes. SEAL draws its own randomness from `/dev/urandom`; it cannot be passed in.
+//! sizes.
 //! Running out of memory inside SEAL ends the process, as it does everywhere in Rust.
 
 mod bfv;
@@ -38,9 +38,7 @@ mod kernel;
 mod plane;
 mod product;
 mod residues;
-#[cfg(feature = "secrets")]
-pub mod secrets;
-#[cfg(all(test, feature = "secrets"))]
+#[cfg(test)]
 mod tests;
 mod wire;
 
@@ -49,3 +47,19 @@ pub use error::SealError;
 pub use plane::PlaneTable;
 pub use product::hint_product;
 pub use wire::{EVALUATION_KEYS_BYTES, EncryptedSecret, EvaluationKeys};
+
+/// What crate `opaque-seal-secrets` is made of: owners of SEAL's objects, and the formats of what a client sends.
+///
+/// Public so that one crate links SEAL and its rules for `unsafe` code hold for both halves; hidden because it
+/// is not an interface for other crates. Nothing here is or holds a secret key.
+#[doc(hidden)]
+pub mod internal {
+    pub use seal_fhe::{Context, Plaintext};
+
+    pub use crate::ffi::{Code, Object};
+    pub use crate::format::{GaloisKey, GaloisShape, PlaintextShape};
+    pub use crate::handle::{Ciphertext, Handle, check, load, save};
+    pub use crate::product::{plane_product, rotate_secret};
+    pub use crate::residues::{pack, packed_bytes, unpack};
+    pub use crate::wire::read_answer;
+}

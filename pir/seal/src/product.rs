@@ -51,7 +51,7 @@ pub fn hint_product(
 }
 
 /// The secret rotated by 0..31, in NTT form, block by block.
-pub(crate) fn rotate_secret(
+pub fn rotate_secret(
     bfv: &Bfv,
     keys: &EvaluationKeys,
     secret: &EncryptedSecret,
@@ -86,7 +86,7 @@ pub(crate) fn rotate_secret(
 }
 
 /// The product with one plane, before its modulus is switched. `None` if the plane is zero.
-pub(crate) fn plane_product(
+pub fn plane_product(
     bfv: &Bfv,
     keys: &EvaluationKeys,
     rotations: &[Rotations],

@@ -6,7 +6,7 @@ use opaque_pir::params::{COEFFICIENT_BITS, COEFFICIENT_MODULUS, PLANE_ROWS};
 use crate::SealError;
 
 /// Bytes of one polynomial modulo the first `primes` primes.
-pub(crate) const fn packed_bytes(primes: usize) -> usize {
+pub const fn packed_bytes(primes: usize) -> usize {
     let mut bits = 0;
     let mut prime = 0;
     while prime < primes {
@@ -20,7 +20,7 @@ pub(crate) const fn packed_bytes(primes: usize) -> usize {
 }
 
 /// Appends the polynomials of `residues`, each modulo the first `primes` primes.
-pub(crate) fn pack(residues: &[u64], primes: usize, out: &mut Vec<u8>) {
+pub fn pack(residues: &[u64], primes: usize, out: &mut Vec<u8>) {
     let widths = COEFFICIENT_BITS.iter().take(primes).cycle();
     for (polynomial, &width) in residues.chunks_exact(PLANE_ROWS).zip(widths) {
         let (mut waiting, mut bits) = (0_u128, 0);
@@ -41,7 +41,7 @@ pub(crate) fn pack(residues: &[u64], primes: usize, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// A residue that is not below its prime. `bytes` must be a whole number of polynomials.
-pub(crate) fn unpack(
+pub fn unpack(
     what: &'static str,
     bytes: &[u8],
     primes: usize,

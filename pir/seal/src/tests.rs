@@ -1,75 +1,67 @@
-//! Tests that need both halves: a client with a secret and a server with a plane.
+//! What is assumed of SEAL, so that another version of it cannot pass unnoticed. What it takes a secret key to see is
+//! tested in `opaque-seal-secrets`.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::{Arc, LazyLock};
-
-use opaque_pir::params::{PLAINTEXT_MODULUS, PLANE_ROWS, RING_DEGREE, STANDARD_DEVIATION};
+use opaque_pir::params::{COEFFICIENT_BITS, COEFFICIENT_MODULUS, PLAINTEXT_MODULUS, PLANE_ROWS};
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
+use seal_fhe::{CoefficientModulus, Modulus, PlainModulus};
 
-use crate::secrets::SecretKey;
-use crate::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
+use crate::Bfv;
+use crate::format::galois_slot;
+use crate::handle::Ciphertext;
 
-mod assumptions;
-mod hostile;
-mod product;
-mod round_trip;
-
-/// One client, one plane: what most tests need, made once.
-struct Fixture {
-    bfv: Arc<Bfv>,
-    key: SecretKey,
-    keys_bytes: Vec<u8>,
-    keys: EvaluationKeys,
-    plane: Vec<u32>,
-    table: PlaneTable,
+/// params.rs names the primes that SEAL would choose for these sizes, in SEAL's order.
+#[test]
+fn primes_are_the_ones_seal_chooses() {
+    let bits = COEFFICIENT_BITS.map(|bits| i32::try_from(bits).unwrap());
+    let chosen = CoefficientModulus::create(PLANE_ROWS as u64, &bits).unwrap();
+    let chosen: Vec<_> = chosen.iter().map(Modulus::value).collect();
+    assert_eq!(chosen, COEFFICIENT_MODULUS);
+    let plain = PlainModulus::batching(PLANE_ROWS as u64, 20).unwrap();
+    assert_eq!(plain.value(), u64::from(PLAINTEXT_MODULUS));
 }
 
-static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
+/// Sizes of SEAL's own objects; that their bytes are as `format` says, every other test depends on.
+#[test]
+fn serialized_sizes() {
     let bfv = Bfv::new().unwrap();
-    let key = SecretKey::generate(&bfv).unwrap();
-    let keys_bytes = key.evaluation_keys(&bfv).unwrap();
-    let keys = EvaluationKeys::from_bytes(&bfv, &keys_bytes).unwrap();
-    let plane = random_plane(&mut StdRng::seed_from_u64(1));
-    let table = PlaneTable::build(&bfv, &plane).unwrap();
-    Fixture { bfv, key, keys_bytes, keys, plane, table }
-});
+    assert_eq!(bfv.data_shape(true, false).bytes(), 131_185);
+    assert_eq!(bfv.data_shape(false, true).bytes(), 65_730);
+    assert_eq!(bfv.answer_shape().bytes(), 65_649);
+    assert_eq!(bfv.plaintext_shape().bytes(), 65_624);
+    assert_eq!(bfv.full_shape().bytes(), 98_392);
+    assert_eq!(bfv.galois_shape().bytes(), 426_816);
+}
 
-impl Fixture {
-    fn answer(&self, s: &[i32; RING_DEGREE], tables: &[&PlaneTable]) -> Vec<Vec<u8>> {
-        let secret = self.key.encrypt(&self.bfv, s).unwrap();
-        let secret = EncryptedSecret::from_bytes(&self.bfv, &secret).unwrap();
-        hint_product(&self.bfv, &self.keys, &secret, tables).unwrap()
+/// SEAL answers with exactly the bytes that were written for it to load.
+#[test]
+fn loaded_objects_save_to_the_same_residues() {
+    let bfv = Bfv::new().unwrap();
+    let mut rng = StdRng::seed_from_u64(30);
+    for shape in [bfv.data_shape(true, false), bfv.data_shape(false, false), bfv.answer_shape()] {
+        let primes = COEFFICIENT_MODULUS.iter().take(shape.primes).cycle();
+        let residues: Vec<u64> = primes
+            .take(2 * shape.primes)
+            .flat_map(|prime| {
+                (0..PLANE_ROWS).map(|_| rng.random_range(0..*prime)).collect::<Vec<_>>()
+            })
+            .collect();
+        let ciphertext = Ciphertext::load(&bfv.context, &shape, &residues, None).unwrap();
+        let mut saved = Vec::new();
+        assert_eq!(ciphertext.residues(&shape, &mut saved).unwrap(), None);
+        assert_eq!(saved, residues);
+        // Of another level or form it is refused, not misread.
+        let mut other = shape;
+        other.ntt = !shape.ntt;
+        assert!(ciphertext.residues(&other, &mut Vec::new()).is_err());
     }
 }
 
-fn random_plane(rng: &mut impl Rng) -> Vec<u32> {
-    (0..PLANE_ROWS * RING_DEGREE).map(|_| rng.random()).collect()
-}
-
-/// A rounded Gaussian: the sum of twelve uniforms has deviation 1.
-fn random_secret(rng: &mut impl Rng) -> [i32; RING_DEGREE] {
-    std::array::from_fn(|_| {
-        let unit = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
-        #[expect(clippy::cast_possible_truncation, reason = "at most 66")]
-        let coefficient = (unit * STANDARD_DEVIATION).round() as i32;
-        coefficient
-    })
-}
-
-/// `H'·s mod t`, the slow and exact way.
-fn naive_product(plane: &[u32], s: &[i32; RING_DEGREE]) -> Vec<u32> {
-    let t = i128::from(PLAINTEXT_MODULUS);
-    plane
-        .chunks_exact(RING_DEGREE)
-        .map(|row| {
-            let sum: i128 = row
-                .iter()
-                .zip(s)
-                .map(|(h, s)| ((i128::from(*h) * t + (1 << 31)) >> 32) * i128::from(*s))
-                .sum();
-            u32::try_from(sum.rem_euclid(t)).unwrap()
-        })
-        .collect()
+#[test]
+fn keys_lie_where_seal_looks() {
+    assert_eq!(galois_slot(1), 1);
+    // 3^32 mod 8192 = 7809 (python: pow(3, 32, 8192)).
+    assert_eq!(galois_slot(32), 7_809 / 2);
 }

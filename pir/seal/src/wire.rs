@@ -16,9 +16,7 @@ use opaque_pir::params::{
 };
 
 use crate::bfv::DATA_PRIMES;
-#[cfg(feature = "secrets")]
-use crate::format::GaloisKey;
-use crate::format::Seeded;
+use crate::format::{GaloisKey, Seeded};
 use crate::handle::{Ciphertext, GaloisKeys};
 use crate::residues::{pack, packed_bytes, unpack};
 use crate::{Bfv, SealError};
@@ -61,8 +59,8 @@ impl EvaluationKeys {
     }
 
     /// The bytes of freshly made keys: for each step, its digits.
-    #[cfg(feature = "secrets")]
-    pub(crate) fn write(keys: &[GaloisKey]) -> Vec<u8> {
+    #[doc(hidden)]
+    pub fn write(keys: &[GaloisKey]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(EVALUATION_KEYS_BYTES);
         bytes.extend_from_slice(&KEYS_START);
         for (residues, seed) in keys.iter().flatten() {
@@ -99,14 +97,20 @@ impl EncryptedSecret {
             .map(Self)
     }
 
+    /// The ciphertext.
+    #[doc(hidden)]
+    pub fn ciphertext(&self) -> &Ciphertext {
+        &self.0
+    }
+
     fn parse(bytes: &[u8]) -> Result<Seeded, SealError> {
         check_size(Self::WHAT, bytes, ENCRYPTED_SECRET_BYTES)?;
         seeded(Self::WHAT, bytes, DATA_PRIMES)
     }
 
     /// The bytes of a freshly made seeded ciphertext.
-    #[cfg(feature = "secrets")]
-    pub(crate) fn write(bfv: &Bfv, ciphertext: &Ciphertext) -> Result<Vec<u8>, SealError> {
+    #[doc(hidden)]
+    pub fn write(bfv: &Bfv, ciphertext: &Ciphertext) -> Result<Vec<u8>, SealError> {
         let mut residues = Vec::new();
         let seed = ciphertext.residues(&bfv.data_shape(false, true), &mut residues)?;
         let seed = seed.ok_or(SealError::Format { what: Self::WHAT })?;
@@ -133,8 +137,7 @@ pub(crate) fn write_answer(
 }
 
 /// Checks and loads a plane's answer.
-#[cfg(feature = "secrets")]
-pub(crate) fn read_answer(bfv: &Bfv, bytes: &[u8]) -> Result<Ciphertext, SealError> {
+pub fn read_answer(bfv: &Bfv, bytes: &[u8]) -> Result<Ciphertext, SealError> {
     const WHAT: &str = "plane ciphertext";
     check_size(WHAT, bytes, PLANE_CIPHERTEXT_BYTES)?;
     let mut residues = Vec::new();

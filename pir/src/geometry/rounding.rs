@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! scan      C·E[D²]·(σ² + m²/12)
-//! product   (0.02625·2^23)²                what the hint product adds: inline/noise.rs
+//! product   (0.02625·2^23)²                what the hint product adds: pir/secrets/src/inline/noise.rs
 //! public    2048·2/3/12·2^28               a public part of 18 bits times a ternary key
 //! margin    2^23·(1 − 2^(8−y))             half a byte's step, less what rounding to y bits takes
 //! ```

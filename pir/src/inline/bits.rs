@@ -5,7 +5,7 @@ use super::InlineError;
 
 /// Appends values below 2^width, as many as fill whole words of 32 bits.
 #[expect(clippy::cast_possible_truncation, reason = "the low half")]
-pub(super) fn pack(values: &[u32], width: u32, bytes: &mut Vec<u8>) {
+pub fn pack(values: &[u32], width: u32, bytes: &mut Vec<u8>) {
     let (mut waiting, mut bits) = (0u64, 0);
     for value in values {
         // At most 31 bits wait for at most 32 more.
@@ -30,7 +30,7 @@ pub(super) const fn packed_bytes(values: usize, width: u32) -> usize {
 /// # Errors
 /// Another size, or a value out of range. The time depends on the size alone.
 #[expect(clippy::cast_possible_truncation, reason = "masked to less than 32 bits")]
-pub(super) fn unpack(
+pub fn unpack(
     what: &'static str,
     bytes: &[u8],
     width: u32,

@@ -59,8 +59,8 @@ impl Chain {
         let [q0, q1] = Q.each_ref().map(|ntt| ntt.modulus);
         let factors = |[x, y]: &Residues| [Factors::new(q0, x), Factors::new(q1, y)];
         Self {
-            key: factors(&elements.key),
-            encryptions: elements.encryptions.each_ref().map(factors),
+            key: factors(elements.key()),
+            encryptions: elements.encryptions().each_ref().map(factors),
         }
     }
 
@@ -85,11 +85,7 @@ impl Chain {
     }
 
     /// The tables of one ring, and A_0 exactly, in slots.
-    pub(super) fn ring(
-        &self,
-        plane: &[u32],
-        fold: Fold,
-    ) -> Result<(RingTables, Residues), InlineError> {
+    fn ring(&self, plane: &[u32], fold: Fold) -> Result<(RingTables, Residues), InlineError> {
         let bytes = fold.table_bytes() / 2;
         let table = || {
             let refused = InlineError::Size { what: "memory", expected: bytes, found: 0 };

@@ -34,16 +34,12 @@ pub enum InlineError {
 
 impl InlineError {
     /// A plane has another number of rows.
-    pub(super) fn rows(found: usize) -> Self {
+    pub fn rows(found: usize) -> Self {
         Self::Size { what: "rows of a plane", expected: PLANE_ROWS, found }
     }
 
     /// Refuses a size that is not the expected one.
-    pub(super) fn check_size(
-        what: &'static str,
-        expected: usize,
-        found: usize,
-    ) -> Result<(), Self> {
+    pub fn check_size(what: &'static str, expected: usize, found: usize) -> Result<(), Self> {
         if found == expected { Ok(()) } else { Err(Self::Size { what, expected, found }) }
     }
 }

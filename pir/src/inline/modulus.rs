@@ -8,14 +8,16 @@ use crate::vector::{Vectorised, vectorise};
 
 /// A prime of 24 bits with what reduces modulo it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Modulus {
-    pub(super) value: u32,
+pub struct Modulus {
+    /// The prime.
+    pub value: u32,
     /// ⌊2^64 / value⌋.
     barrett: u64,
 }
 
 impl Modulus {
-    pub(super) const fn new(value: u32) -> Self {
+    /// The arithmetic modulo a prime of 24 bits.
+    pub const fn new(value: u32) -> Self {
         // value is odd, so it does not divide 2^64.
         Self { value, barrett: u64::MAX / value as u64 }
     }
@@ -25,7 +27,7 @@ impl Modulus {
     /// The quotient ⌊x·⌊2^64/m⌋/2^64⌋ is short of x/m by less than 2, so what is left is below 2m.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a remainder below 2m < 2^25")]
-    pub(super) const fn reduce(self, x: u64) -> u32 {
+    pub const fn reduce(self, x: u64) -> u32 {
         let quotient = ((x as u128 * self.barrett as u128) >> 64) as u64;
         let rest = x.wrapping_sub(quotient.wrapping_mul(self.value as u64)) as u32;
         let less = rest.wrapping_sub(self.value);
@@ -34,22 +36,25 @@ impl Modulus {
 
     /// x or x − value, whichever is in range, for x below twice the value.
     #[inline(always)]
-    pub(super) fn once(self, x: u32) -> u32 {
+    pub fn once(self, x: u32) -> u32 {
         x.min(x.wrapping_sub(self.value))
     }
 
+    /// x + y, both reduced.
     #[inline(always)]
-    pub(super) fn add(self, x: u32, y: u32) -> u32 {
+    pub fn add(self, x: u32, y: u32) -> u32 {
         self.once(x + y)
     }
 
+    /// x − y, both reduced.
     #[inline(always)]
-    pub(super) fn subtract(self, x: u32, y: u32) -> u32 {
+    pub fn subtract(self, x: u32, y: u32) -> u32 {
         self.once(x + self.value - y)
     }
 
+    /// x·y.
     #[inline(always)]
-    pub(super) const fn multiply(self, x: u32, y: u32) -> u32 {
+    pub const fn multiply(self, x: u32, y: u32) -> u32 {
         self.reduce(x as u64 * y as u64)
     }
 
@@ -73,13 +78,13 @@ impl Modulus {
 
     /// The residue of a small signed number, |x| < value.
     #[inline(always)]
-    pub(super) fn signed(self, x: i32) -> u32 {
+    pub fn signed(self, x: i32) -> u32 {
         self.once(self.value.wrapping_add_signed(x))
     }
 
     /// A factor known in advance, with Shoup's quotient.
     #[expect(clippy::cast_possible_truncation, reason = "the factor is below the modulus")]
-    pub(super) const fn factor(self, factor: u32) -> Factor {
+    pub const fn factor(self, factor: u32) -> Factor {
         Factor { factor, quotient: (((factor as u64) << 32) / self.value as u64) as u32 }
     }
 }
@@ -87,7 +92,7 @@ impl Modulus {
 /// A factor with ⌊factor·2^32/m⌋ (Shoup; Harvey, "Faster arithmetic for number-theoretic
 /// transforms", 2014).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Factor {
+pub struct Factor {
     pub(super) factor: u32,
     pub(super) quotient: u32,
 }
@@ -101,7 +106,7 @@ impl Factor {
 
     /// x·factor modulo m.
     #[inline(always)]
-    pub(super) fn times(self, x: u32, modulus: Modulus) -> u32 {
+    pub fn times(self, x: u32, modulus: Modulus) -> u32 {
         modulus.once(self.times_lazy(x, modulus.value))
     }
 }

@@ -43,8 +43,9 @@ struct Lanes {
 }
 
 /// Tables of the transform modulo one prime.
-pub(super) struct Ntt {
-    pub(super) modulus: Modulus,
+pub struct Ntt {
+    /// The prime.
+    pub modulus: Modulus,
     /// Layers along rows, factor `2^layer + block`.
     forward: Vec<Factor>,
     inverse: Vec<Factor>,
@@ -112,12 +113,12 @@ impl Ntt {
     }
 
     /// Coefficients below m to slots below m, in place.
-    pub(super) fn forward(&self, values: &mut Poly) {
+    pub fn forward(&self, values: &mut Poly) {
         vectorise(Forward { ntt: self, values });
     }
 
     /// Slots below m to coefficients below m, in place.
-    pub(super) fn inverse(&self, values: &mut Poly) {
+    pub fn inverse(&self, values: &mut Poly) {
         vectorise(Inverse { ntt: self, values });
     }
 }

@@ -43,14 +43,14 @@ pub const ENCRYPTIONS: usize = 2;
 pub const PUBLIC_BITS: u32 = 18;
 
 /// Bits of each prime of q, and of a word of the tables.
-pub(super) const Q_BITS: u32 = 24;
+pub const Q_BITS: u32 = 24;
 /// Primitive 2N-th roots of one: the first g^((m−1)/2N), g = 2, 3, …, whose N-th power is −1. The
 /// order of slots, and so every format, depends on them.
 pub(super) const Q_ROOTS: [u32; 2] = [13_290_827, 8_043_402];
 /// T: bits of a coefficient of a diagonal.
-pub(super) const DIAGONAL_BITS: u32 = 27;
+pub const DIAGONAL_BITS: u32 = 27;
 /// Low bits of the accumulator that a key switch drops: its digit is round(a/2^25).
-pub(super) const DROPPED_BITS: u32 = 25;
+pub const DROPPED_BITS: u32 = 25;
 
 /// Bytes of one polynomial modulo q.
 const POLYNOMIAL_BYTES: usize = N * 2 * Q_BITS as usize / 8;

@@ -36,8 +36,7 @@ pub fn multiply(
     queries: &[&InlineQuery],
 ) -> Result<Vec<Vec<u32>>, InlineError> {
     let mut products = vec![Vec::with_capacity(tables.rows()); queries.len()];
-    for ring in &tables.rings {
-        let exact = multiply_exactly(kernel, ring, queries)?;
+    for (ring, exact) in tables.rings.iter().zip(multiply_exactly(kernel, tables, queries)?) {
         products.par_iter_mut().zip(exact).for_each(|(product, [x, y])| {
             let places = (0..ring.fold.rows()).map(|row| ring.fold.coefficient_of(row));
             let residues = places.filter_map(|place| x.get(place).zip(y.get(place)));
@@ -47,13 +46,23 @@ pub fn multiply(
     Ok(products)
 }
 
-/// The b halves modulo q's primes, in coefficients.
-pub(super) fn multiply_exactly(
+/// Polynomials modulo each prime of q, in coefficients: one for each query.
+pub type ExactProducts = Vec<[Box<Poly>; 2]>;
+
+/// What [`multiply`] rounds, the b halves modulo q: for each ring of the plane, in the order of its rows.
+///
+/// # Errors
+/// A kernel that this machine does not run.
+pub fn multiply_exactly(
     kernel: Kernel,
-    tables: &RingTables,
+    tables: &PlaneTables,
     queries: &[&InlineQuery],
-) -> Result<Vec<[Box<Poly>; 2]>, InlineError> {
+) -> Result<Vec<ExactProducts>, InlineError> {
     let code = code(kernel).ok_or(InlineError::Kernel { kernel: kernel.name() })?;
+    Ok(tables.rings.iter().map(|ring| ring_products(code, ring, queries)).collect())
+}
+
+fn ring_products(code: Code, tables: &RingTables, queries: &[&InlineQuery]) -> ExactProducts {
     let mut products = Vec::with_capacity(queries.len());
     for queries in queries.chunks(MAX_PASS) {
         let [first, second] = pass(code, tables, queries);
@@ -64,7 +73,7 @@ pub(super) fn multiply_exactly(
             ntt.inverse(x);
         }
     });
-    Ok(products)
+    products
 }
 
 /// For each prime the sums of each query, in slots.

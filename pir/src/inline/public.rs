@@ -15,8 +15,8 @@ const STREAM_BYTES: usize = 4096;
 /// Both sides expand them from the index's seed; they are never sent. One set serves every lookup of an
 /// index's epoch: each lookup brings a fresh secret, which is the ordinary use of LWE.
 pub struct PublicElements {
-    pub(super) key: [Box<Poly>; 2],
-    pub(super) encryptions: [[Box<Poly>; 2]; ENCRYPTIONS],
+    key: [Box<Poly>; 2],
+    encryptions: [[Box<Poly>; 2]; ENCRYPTIONS],
 }
 
 impl PublicElements {
@@ -25,6 +25,16 @@ impl PublicElements {
         // Role 0 is the key's, 1 + b that of encryption b.
         let element = |role| Q_PRIMES.map(|prime| element(seed, role, prime));
         Self { key: element(0), encryptions: [element(1), element(2)] }
+    }
+
+    /// The key's, modulo each prime of q.
+    pub fn key(&self) -> &[Box<Poly>; 2] {
+        &self.key
+    }
+
+    /// Those of the encryptions, modulo each prime of q.
+    pub fn encryptions(&self) -> &[[Box<Poly>; 2]; ENCRYPTIONS] {
+        &self.encryptions
     }
 }
 

@@ -8,18 +8,19 @@ use super::params::{Q_PRIMES, Q_ROOTS};
 use super::{N, Poly};
 
 /// Modulo the two primes of q.
-pub(super) static Q: LazyLock<[Ntt; 2]> = LazyLock::new(|| {
+pub static Q: LazyLock<[Ntt; 2]> = LazyLock::new(|| {
     let ([first, second], [first_root, second_root]) = (Q_PRIMES, Q_ROOTS);
     [Ntt::new(Modulus::new(first), first_root), Ntt::new(Modulus::new(second), second_root)]
 });
 
 /// q as the product of its primes.
-pub(super) const BASIS: Basis = Basis::new(Q_PRIMES);
+pub const BASIS: Basis = Basis::new(Q_PRIMES);
 
 /// Two primes of like size whose product is a modulus.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Basis {
-    pub(super) product: u64,
+pub struct Basis {
+    /// The modulus.
+    pub product: u64,
     first: Modulus,
     second: Modulus,
     /// first^-1 modulo second.
@@ -37,7 +38,7 @@ impl Basis {
 
     /// The number below the product with these residues (Garner).
     #[inline(always)]
-    pub(super) fn compose(&self, x: u32, y: u32) -> u64 {
+    pub fn compose(&self, x: u32, y: u32) -> u64 {
         let difference = self.second.subtract(y, self.second.once(x));
         let digit = self.inverse.times(difference, self.second);
         u64::from(x) + u64::from(self.first.value) * u64::from(digit)
@@ -45,7 +46,7 @@ impl Basis {
 
     /// The number of least magnitude with these residues.
     #[inline(always)]
-    pub(super) fn compose_centred(&self, x: u32, y: u32) -> i64 {
+    pub fn compose_centred(&self, x: u32, y: u32) -> i64 {
         let value = self.compose(x, y);
         let negative = u64::from(value > self.product / 2).wrapping_neg();
         value.wrapping_sub(self.product & negative).cast_signed()

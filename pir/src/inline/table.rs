@@ -79,6 +79,11 @@ impl std::fmt::Debug for PlaneTables {
 pub struct PublicPart(pub(super) Vec<Box<Poly>>);
 
 impl PublicPart {
+    /// The polynomial of each ring, its coefficients below 2^18.
+    pub fn polynomials(&self) -> &[Box<Poly>] {
+        &self.0
+    }
+
     /// [`PUBLIC_BYTES`] bytes for each ring.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() * PUBLIC_BYTES);

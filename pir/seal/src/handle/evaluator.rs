@@ -12,16 +12,18 @@ use crate::format::ParmsId;
 
 /// SEAL's evaluator.
 #[derive(Debug)]
-pub(crate) struct Evaluator(Handle);
+pub struct Evaluator(Handle);
 
 impl Evaluator {
     pub(crate) fn new(context: &Context) -> Result<Self, SealError> {
         // SAFETY: the context is live and its parameters are set, so the constructor cannot throw what
         // Create does not catch.
-        Handle::create("Evaluator_Create", ffi::Evaluator_Destroy, |out| unsafe {
-            ffi::Evaluator_Create(context.get_handle(), out)
-        })
-        .map(Self)
+        let evaluator = unsafe {
+            Handle::create("Evaluator_Create", ffi::Evaluator_Destroy, |out| {
+                ffi::Evaluator_Create(context.get_handle(), out)
+            })
+        };
+        evaluator.map(Self)
     }
 
     /// Rotates both rows of slots to the left. `steps` is one that the keys provide.
@@ -37,7 +39,7 @@ impl Evaluator {
             unsafe {
                 ffi::Evaluator_RotateRows(
                     evaluator,
-                    ciphertext.0.get(),
+                    ciphertext.get(),
                     steps,
                     keys.0.get(),
                     out,
@@ -50,24 +52,23 @@ impl Evaluator {
     pub(crate) fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, SealError> {
         self.fresh("Evaluator_Add", |evaluator, out| {
             // SAFETY: all objects are live and `out` is not an operand; Add catches `logic_error`.
-            unsafe { ffi::Evaluator_Add(evaluator, a.0.get(), b.0.get(), out) }
+            unsafe { ffi::Evaluator_Add(evaluator, a.get(), b.get(), out) }
         })
     }
 
-    pub(crate) fn ciphertext_to_ntt(
-        &self,
-        ciphertext: &Ciphertext,
-    ) -> Result<Ciphertext, SealError> {
+    /// Transforms both polynomials.
+    pub fn ciphertext_to_ntt(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, SealError> {
         self.fresh("Evaluator_TransformToNTT2", |evaluator, out| {
             // SAFETY: all objects are live and `out` is not the operand; the call catches `logic_error`.
-            unsafe { ffi::Evaluator_TransformToNTT2(evaluator, ciphertext.0.get(), out) }
+            unsafe { ffi::Evaluator_TransformToNTT2(evaluator, ciphertext.get(), out) }
         })
     }
 
-    pub(crate) fn to_coefficients(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, SealError> {
+    /// Transforms both polynomials back.
+    pub fn to_coefficients(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, SealError> {
         self.fresh("Evaluator_TransformFromNTT", |evaluator, out| {
             // SAFETY: all objects are live and `out` is not the operand; the call catches `logic_error`.
-            unsafe { ffi::Evaluator_TransformFromNTT(evaluator, ciphertext.0.get(), out) }
+            unsafe { ffi::Evaluator_TransformFromNTT(evaluator, ciphertext.get(), out) }
         })
     }
 
@@ -75,9 +76,7 @@ impl Evaluator {
     pub(crate) fn switch_modulus(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, SealError> {
         self.fresh("Evaluator_ModSwitchToNext1", |evaluator, out| {
             // SAFETY: all objects are live and `out` is not the operand; the call catches `logic_error`.
-            unsafe {
-                ffi::Evaluator_ModSwitchToNext1(evaluator, ciphertext.0.get(), out, null_mut())
-            }
+            unsafe { ffi::Evaluator_ModSwitchToNext1(evaluator, ciphertext.get(), out, null_mut()) }
         })
     }
 
@@ -110,7 +109,7 @@ impl Evaluator {
         run: impl FnOnce(Object, Object) -> Code,
     ) -> Result<Ciphertext, SealError> {
         let out = Ciphertext::new()?;
-        check(call, run(self.0.get(), out.0.get()))?;
+        check(call, run(self.0.get(), out.get()))?;
         Ok(out)
     }
 }
