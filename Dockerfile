@@ -29,6 +29,8 @@ COPY ops ops
 COPY source source
 COPY crds crds
 COPY client client
+COPY cli cli
+COPY bench bench
 COPY node node
 COPY operator operator
 COPY e2e e2e
@@ -42,7 +44,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/usr/local/cargo/git \
     --mount=type=cache,target=/target \
     mkdir /programs \
-    && for package in opaque-node opaque-operator opaque-client; do \
+    && for package in opaque-node opaque-operator opaque-cli; do \
         cargo build --locked --release --package "$package" --bins || exit 1; \
     done \
     && cd /target/release \

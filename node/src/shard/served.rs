@@ -21,7 +21,7 @@ use crate::map::assignment::Assignment;
 use crate::map::call::EvaluateReply;
 use crate::shard::batch::Batcher;
 use crate::shard::memory::{Need, Reservation};
-use crate::shard::pass::Request;
+use crate::shard::pass::{IndexPart, PlanePart, Request};
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::store_error;
 use crate::store::{Manifest, Store};
@@ -217,6 +217,20 @@ impl ServedIndex {
     /// Partition numbers, sorted.
     pub fn partition_numbers(&self) -> impl Iterator<Item = u32> + '_ {
         self.partitions.iter().map(|(number, _)| *number)
+    }
+
+    /// What a pass reads.
+    pub fn part(&self) -> IndexPart<'_> {
+        let Self { geometry, seed, probe, partitions, planes, .. } = self;
+        let partitions = partitions.iter().map(|(number, data)| (*number, data)).collect();
+        let plane = |plane: &'_ ServedPlane| PlanePart {
+            plane: plane.plane,
+            tables: &plane.tables,
+            probed: &plane.probed,
+            registered: plane.registered.get(),
+        };
+        let planes = planes.iter().map(plane).collect();
+        IndexPart { geometry, seed, probe, partitions, planes }
     }
 
     /// Bytes of memory: matrix, tables, products of the self-test, public parts.
