@@ -10,8 +10,12 @@ use opaque_source::SourceError;
 use thiserror::Error;
 
 use crate::{
-    credentials::CredentialsError, ddl::DdlError, description::DescriptionError,
-    lookup::LookupError, profile::ProfileError, salts::SaltError, session::CallError,
+    ddl::DdlError,
+    description::DescriptionError,
+    lookup::LookupError,
+    profile::{ProfileError, credentials::CredentialsError},
+    salts::SaltError,
+    session::CallError,
     sql::SqlError,
 };
 

@@ -25,7 +25,7 @@ use opaque_seal::{Bfv, SealError, secrets::SecretKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::files;
+use crate::profile::files;
 
 pub use opaque_seal::EVALUATION_KEYS_BYTES;
 

@@ -1,5 +1,8 @@
 //! Lookups without the network: from values to a request's bytes, from an answer's bytes to rows.
 
+pub mod index_keys;
+pub mod lwe;
+
 use bytes::Bytes;
 use opaque_pir::{
     codec::{AnswerView, CodecError, QueryWriter},
@@ -16,10 +19,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     description::Table,
-    index_keys::{DecryptError, EncryptError, IndexKeys, Opener},
-    lwe::{self, Target},
     sql::{Found, IndexMeta},
 };
+use index_keys::{DecryptError, EncryptError, IndexKeys, Opener};
+use lwe::Target;
 
 /// Lookups that travel in one request. The servers answer them in one pass over the table; more
 /// would only make requests larger.

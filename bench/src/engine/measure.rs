@@ -50,8 +50,8 @@ impl<'a> Bench<'a> {
         Self { subject, pool, kernels, threads: threads.into(), repeat, scratch: Scratch::new() }
     }
 
-    /// Repeats a batch and takes medians. The first round, which brings memory and code in, counts for
-    /// nothing.
+    /// Repeats a batch and takes medians. The first round, which brings memory and code in, counts
+    /// for nothing.
     pub(crate) fn measure(
         &self,
         shards: u32,
@@ -70,8 +70,8 @@ impl<'a> Bench<'a> {
             |value: &dyn Fn(&Round) -> f64| Samples::new(rounds.iter().map(value).collect());
         let times =
             |value: &dyn Fn(&Round) -> Duration| samples(&|round: &Round| millis(value(round)));
-        // One thread's time on a processor is not lengthened by a neighbour's turn. Of several it would
-        // count those that wait.
+        // One thread's time on a processor is not lengthened by a neighbour's turn. Of several it
+        // would count those that wait.
         let fair: Clock = if self.threads == 1 { |lap| lap.processor } else { |lap| lap.clock };
         let ratio = |above: &dyn Fn(&Round) -> Duration, below: &dyn Fn(&Round) -> Duration| {
             samples(&|round: &Round| above(round).as_secs_f64() / below(round).as_secs_f64())

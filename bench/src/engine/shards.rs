@@ -1,4 +1,5 @@
-//! The server's half of a batch of lookups: a node's pass on one shard after another, then the coordinator.
+//! The servers' half of a batch of lookups: a node's pass on one shard after another, with the
+//! coordinator's work before and after it.
 
 use std::time::{Duration, Instant};
 

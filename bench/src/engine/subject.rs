@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use opaque_client::index_keys::IndexKeys;
+use opaque_client::lookup::index_keys::IndexKeys;
 use opaque_pir::{
     geometry::Geometry,
     hint::HintBuilder,
@@ -113,8 +113,9 @@ fn fill(
     seeds.into_par_iter().map(partition).collect()
 }
 
-/// Memory that a subject takes and that lookups of `batch` take beside it: the matrix; while the hint
-/// is computed two words and a half for each of its own; tables; scratch; queries in four forms.
+/// Memory that a subject takes and that lookups of `batch` take beside it: the matrix; while the
+/// hint is computed two words and a half for each of its own; tables; scratch; queries in four
+/// forms.
 pub(crate) fn bytes_needed(geometry: &Geometry, batch: usize) -> u64 {
     let hint = geometry.bucket_bytes() * RING_DEGREE * size_of::<u32>();
     let tables: usize = (0..geometry.planes()).map(|i| table_bytes(geometry.plane_rows(i))).sum();

@@ -28,7 +28,7 @@ use opaque_pir::codec::KeyDigest;
 use opaque_seal::Bfv;
 
 use super::{Keys, KeysError, Registered, check_dir};
-use crate::files;
+use crate::profile::files;
 
 /// Lookups that one pair of keys serves.
 pub const LIMIT: u64 = 256;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use opaque_pir::codec::{MAX_LOOKUPS, Slice, SliceMaterial, slice_max_bytes};
+use opaque_pir::codec::{LOOKUPS_PER_MESSAGE, Slice, SliceMaterial, slice_max_bytes};
 use opaque_pir::kernels::Kernels;
 use opaque_seal::Bfv;
 use rayon::prelude::*;
@@ -230,7 +230,7 @@ impl LocalShard {
     pub fn slice_demand(&self, call: &EvaluateCall, bytes: usize) -> Result<usize, NodeError> {
         let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
         let largest = slice_max_bytes(&index.geometry, call.lookups);
-        if !(1..=MAX_LOOKUPS).contains(&call.lookups) || bytes > largest {
+        if !(1..=LOOKUPS_PER_MESSAGE).contains(&call.lookups) || bytes > largest {
             return Err(NodeError::Malformed("malformed slice".into()));
         }
         let part = Part { partitions: index.partitions.len(), planes: index.planes.len() };

@@ -207,6 +207,13 @@ impl StoredPlane {
     }
 }
 
+impl ServedPlane {
+    fn part(&self) -> PlanePart<'_> {
+        let Self { plane, tables, probed, stored: _, registered } = self;
+        PlanePart { plane: *plane, tables, probed, registered: registered.get() }
+    }
+}
+
 impl std::fmt::Debug for ServedPlane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServedPlane").field("plane", &self.plane).finish_non_exhaustive()
@@ -223,13 +230,7 @@ impl ServedIndex {
     pub fn part(&self) -> IndexPart<'_> {
         let Self { geometry, seed, probe, partitions, planes, .. } = self;
         let partitions = partitions.iter().map(|(number, data)| (*number, data)).collect();
-        let plane = |plane: &'_ ServedPlane| PlanePart {
-            plane: plane.plane,
-            tables: &plane.tables,
-            probed: &plane.probed,
-            registered: plane.registered.get(),
-        };
-        let planes = planes.iter().map(plane).collect();
+        let planes = planes.iter().map(ServedPlane::part).collect();
         IndexPart { geometry, seed, probe, partitions, planes }
     }
 

@@ -9,7 +9,7 @@ use opaque_pir::{
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::lwe::{self, Target};
+use crate::lookup::lwe::{self, Target};
 
 const COLUMN: u32 = 2;
 const EPOCH: u64 = 1;
