@@ -29,6 +29,8 @@ COPY ops ops
 COPY source source
 COPY crds crds
 COPY client client
+COPY cli cli
+COPY bench bench
 COPY node node
 COPY operator operator
 COPY e2e e2e

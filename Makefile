@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kubernetes build images demo crds test e2e kernels arm bench fmt lint docs clean
+.PHONY: help setup tools kubernetes programs build images demo crds test e2e kernels arm bench fmt lint docs clean
 
 # Outside the clone, so that every clone finds its dependencies built.
 CACHE := $(HOME)/.cache/opaque
@@ -35,20 +35,25 @@ kubernetes: setup ## get what the tests' Kubernetes needs, outside the clone
 # Together, and with the features of the tests, so that each crate is compiled once. Servers cannot hold secrets:
 # `deny.toml` bans the crates that do (decision 021).
 PROGRAMS := opaque opaque-node opaque-prepare opaque-operator
-build: setup ## build `opaque`, the nodes' programs and `opaque-operator`
+programs: setup
 	cargo build $(WORKSPACE) $(addprefix --bin ,$(PROGRAMS))
 	$(call ship,$(PROGRAMS))
+
+# `opaque-bench` links a node that is built once more: neither a demo nor images wait for it.
+build: programs ## build `opaque`, the nodes' programs, `opaque-operator` and `opaque-bench`
+	cargo build $(WORKSPACE) --bin opaque-bench
+	$(call ship,opaque-bench)
 
 # A program that has not changed is left alone.
 ship = install -C -D --target-directory $(OPAQUE_BIN_DIR) $(addprefix $(CARGO_TARGET_DIR)/release/,$(1))
 
 # As OCI archives in $(CACHE)/images: docker, podman and containerd import them.
-images: build ## write container images, without a container engine
+images: programs ## write container images, without a container engine
 	cargo build $(TESTS_PROFILE) $(WORKSPACE) --bin e2e-images --bin e2e-cluster --bin e2e-pod
 	$(call ship,e2e-images e2e-cluster e2e-pod)
 	$(OPAQUE_BIN_DIR)/e2e-images
 
-demo: build ## start a cluster of three shards, ask it private questions, check the answers
+demo: programs ## start a cluster of three shards, ask it private questions, check the answers
 	scripts/demo.sh
 
 crds: setup ## generate charts/opaque-crds from crate opaque-crds
@@ -75,7 +80,7 @@ e2e: $(if $(EXISTING),images,setup) ## test in a real Kubernetes that it starts 
 	$(OPAQUE_BIN_DIR)/e2e-cluster $(if $(EXISTING),--existing) --logs $(CARGO_TARGET_DIR)/e2e-logs -- \
 		$(E2E_TEST) kubernetes -- --ignored --nocapture --test-threads 3 $(TESTS)
 
-kernels: build ## test whole clusters with every kernel of this machine and both kinds of keys
+kernels: programs ## test whole clusters with every kernel of this machine and both kinds of keys
 	scripts/kernels.sh $(E2E_TEST) cluster
 
 # The crate with the kernels. On another machine its tests run in an emulator, which says nothing about speed.

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use serde::Serialize;
 
 use crate::{bar::Bar, error::BenchError, host, plan::Plan, size::Size};
-use traffic::{Load, Traffic};
+use traffic::{Observed, Traffic};
 
 /// Who asks, and how long.
 #[derive(Debug, Args)]
@@ -42,15 +42,15 @@ pub(crate) struct Served {
     pub(crate) keys: &'static str,
     /// From the first row sent to an epoch that serves.
     pub(crate) load_s: f64,
-    /// From the start of the processes, with the table in their store, to a cluster that serves it; the
-    /// store's files are in the system's memory.
+    /// From the start of the processes, with the table in their store, to a cluster that serves it;
+    /// the store's files are in the system's memory.
     pub(crate) cold_start_s: f64,
     /// Bytes of the matrix, in 10^6, that each core of the nodes made ready in a second of it.
     pub(crate) cold_start_mb_s_per_core: f64,
     pub(crate) machine: String,
     pub(crate) load_average: Option<f64>,
     #[serde(flatten)]
-    pub(crate) load: Load,
+    pub(crate) observed: Observed,
 }
 
 /// Starts a cluster for every size and number of shards, one after another.
@@ -112,7 +112,7 @@ async fn one(
     for &batch in &plan.batches {
         bar.wait("asking");
         let traffic = Traffic { rows: table_rows, batch, time };
-        let load = traffic::drive(&clients, traffic, rng).await?;
+        let observed = traffic::drive(&clients, traffic, rng).await?;
         all.push(Served {
             size_bytes: index.geometry.matrix_bytes(),
             rows: index.geometry.bucket_bytes(),
@@ -127,7 +127,7 @@ async fn one(
             cold_start_mb_s_per_core: 0.0,
             machine: host::machine(),
             load_average: host::load_average(),
-            load,
+            observed,
         });
     }
     Ok(all)

@@ -1,22 +1,23 @@
-//! Whole lookups in this process, measured: `opaque-bench`.
+//! Whole lookups in this process, measured.
 //!
 //! **What.** [`run`] builds a random matrix with its hint and tables, and has the real code look
-//! buckets up in it: the client's encryption, scan and hint product on every shard, the coordinator's
-//! sum and answers, the client's decryption. Every byte that comes out is compared with the matrix: a
-//! time of wrong answers is worth nothing, so one wrong byte ends the run.
+//! buckets up in it: the client's encryption, the coordinator's cut into slices, a node's pass on
+//! every shard, the coordinator's sum and answer, the client's decryption. Every byte that comes
+//! out is compared with the matrix. One wrong byte ends the run.
 //!
-//! **What is left out.** The network and its formats: `opaque-bench --over cluster` has them.
+//! **What is left out.** The network, and what nodes send one another: a shard's slice is decoded
+//! outside the laps. `opaque-bench --over cluster` has it all.
 //!
-//! **How.** Each round reads matrix and tables plainly, then does one batch of lookups; caches are
-//! emptied before whatever is bound by memory. Figures are medians over the rounds, ratios medians of
-//! each round's own ratio, so that a neighbour's load hits both of its sides; on one thread they are of
-//! processor time, which a neighbour's turn does not lengthen.
+//! **How.** Each round reads matrix and tables plainly, then does one batch of lookups. Caches are
+//! emptied before each step that is bound by memory. Figures are medians over the rounds. Ratios
+//! are medians of each round's own ratio, so that a neighbour's load hits both of its sides; on one
+//! thread they are of processor time, which a neighbour's turn does not lengthen.
 //!
-//! Shards take turns on one pool of threads. What would run side by side on machines of their own
-//! counts with the slowest; processor time counts with the sum.
+//! Shards take turns on one pool of threads. The slowest counts for work that machines would do
+//! side by side; the sum counts for processor time.
 //!
-//! **Map.** `shapes` (of matrices), `subject` (matrix, hint, tables), `shards` (the servers' half of
-//! a lookup), `lookup` (the client's), `measure` (rounds).
+//! **Map.** `shapes` (of matrices), `subject` (matrix, hint, tables), `shards` (the servers' half
+//! of a lookup), `lookup` (the client's), `measure` (rounds).
 
 mod lookup;
 mod measure;

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
+use opaque_client::lookup::LookupError;
+use opaque_node::error::NodeError;
 use opaque_pir::{
+    codec::{CodecError, CombineError},
     geometry::GeometryError,
     hint::HintError,
     inline::InlineError,
@@ -60,9 +63,21 @@ pub(crate) enum BenchError {
     /// The hint was refused.
     #[error("hint: {0}")]
     Hint(#[from] HintError),
-    /// The hint product was refused.
+    /// The hint's tables were refused.
     #[error("hint product: {0}")]
     Inline(#[from] InlineError),
+    /// A message of the lookup was refused.
+    #[error("query or answer: {0}")]
+    Codec(#[from] CodecError),
+    /// The shards' results do not fit together.
+    #[error("results of shards: {0}")]
+    Combine(#[from] CombineError),
+    /// The client refused to encrypt or to open.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// A node's pass failed.
+    #[error("a shard: {0}")]
+    Node(#[from] NodeError),
     /// A lookup gave something else than what the matrix holds.
     #[error(
         "wrong answer: byte {row} of bucket {bucket} opened to {found}, the matrix holds {expected}"
@@ -138,6 +153,10 @@ impl BenchError {
             | Self::Scan(_)
             | Self::Hint(_)
             | Self::Inline(_)
+            | Self::Codec(_)
+            | Self::Combine(_)
+            | Self::Lookup(_)
+            | Self::Node(_)
             | Self::Row(_)
             | Self::Schema(_)
             | Self::Io(_)

@@ -62,7 +62,8 @@ pub(crate) fn processor_time() -> Duration {
     if done == 0 { Duration::new(seconds, nanoseconds) } else { Duration::ZERO }
 }
 
-/// Reads all bytes on the current rayon pool, with no arithmetic worth mentioning: what memory can do.
+/// Reads all bytes on the current rayon pool, with no arithmetic worth mentioning: what memory can
+/// do.
 pub(crate) fn read(parts: &[&[u8]]) {
     let chunks = parts.par_iter().flat_map(|part| part.par_chunks(CHUNK));
     black_box(chunks.map(plain_read).reduce(|| 0, u64::wrapping_add));

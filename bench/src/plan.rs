@@ -8,7 +8,8 @@ use crate::size::Size;
 /// Every size is measured with every number of shards and every batch.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Plan {
-    /// Bytes of the matrix (of a cluster's table), from 64MiB to 4GiB; lists are separated by commas
+    /// Bytes of the matrix (of a cluster's table), from 64MiB to 4GiB; lists are separated by
+    /// commas
     #[arg(long = "size", value_name = "SIZE,…", value_delimiter = ',', default_value = "1GiB", value_parser = size)]
     pub(crate) sizes: Vec<Size>,
     /// Lookups in one request
@@ -23,8 +24,8 @@ pub(crate) struct Plan {
     /// Machine code: auto, scalar, avx2, avx-vnni, avx512-vnni, amx or neon-dotprod
     #[arg(long = "kernel", value_name = "NAME", default_value = "auto", value_parser = kernels)]
     pub(crate) kernels: Kernels,
-    /// R, bytes of a bucket: 256, 512, 1024, 2048 or a further multiple of 2048 up to 65536; when absent that
-    /// with which a lookup over --link takes the least estimated time
+    /// R, bytes of a bucket: 256, 512, 1024, 2048 or a further multiple of 2048 up to 65536; when
+    /// absent that with which a lookup over --link takes the least estimated time
     #[arg(long, value_name = "BYTES", value_parser = bucket_bytes)]
     pub(crate) bucket_bytes: Option<u32>,
     /// Rate of the clients' link in Mbit/s, for which the bytes of a bucket are chosen

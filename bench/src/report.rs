@@ -52,7 +52,8 @@ pub(crate) struct Measurement {
     pub(crate) bytes_down: u64,
     /// Memory of the process, matrix and tables included, what empties caches left out.
     pub(crate) rss_bytes: u64,
-    /// How fast as many threads read the matrix plainly; as ratios, by processor time on one thread.
+    /// How fast as many threads read the matrix plainly; as ratios, by processor time on one
+    /// thread.
     pub(crate) read_bandwidth_gb_s: f64,
     /// All shards' scans against a plain read of the matrix. Ratios are of processor time on one
     /// thread, of time by the clock on several.

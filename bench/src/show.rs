@@ -84,24 +84,24 @@ pub(crate) fn cluster(out: &mut impl Write, served: &[Served]) -> io::Result<()>
     ];
     let right: Vec<usize> = (0..header.len()).collect();
     let row = |one: &Served| {
-        let load = &one.load;
+        let observed = &one.observed;
         let time = |millis: f64| format!("{millis:.1} ms");
         vec![
             size(one.size_bytes),
             count(one.table_rows),
-            load.batch.to_string(),
+            observed.batch.to_string(),
             one.shards.to_string(),
-            load.clients.to_string(),
-            time(load.p50_ms),
-            time(load.p99_ms),
-            format!("{:.1}", load.lookups_per_s),
-            format!("{:.1}", load.lookups_per_s_per_core),
-            load.fewest_requests.to_string(),
-            load.most_requests.to_string(),
-            time(load.server_ms),
-            time(load.client_ms),
-            count(load.bytes_up),
-            count(load.bytes_down),
+            observed.clients.to_string(),
+            time(observed.p50_ms),
+            time(observed.p99_ms),
+            format!("{:.1}", observed.lookups_per_s),
+            format!("{:.1}", observed.lookups_per_s_per_core),
+            observed.fewest_requests.to_string(),
+            observed.most_requests.to_string(),
+            time(observed.server_ms),
+            time(observed.client_ms),
+            count(observed.bytes_up),
+            count(observed.bytes_down),
             format!("{:.1} s", one.load_s),
             format!("{:.1} s ({:.0} MB/s a core)", one.cold_start_s, one.cold_start_mb_s_per_core),
         ]
@@ -111,7 +111,7 @@ pub(crate) fn cluster(out: &mut impl Write, served: &[Served]) -> io::Result<()>
     writeln!(
         out,
         "\nFEWEST and MOST: requests of one client in {:.0} s; threads of each node: {}; keys: {}\n{}",
-        last.load.seconds, last.threads, last.keys, last.machine
+        last.observed.seconds, last.threads, last.keys, last.machine
     )
 }
 

@@ -13,8 +13,8 @@
 //! DATA/logs/NODE.log     DATA/run/NODE.pid
 //! ```
 //!
-//! **Assumption.** It runs on the thread that entered the runtime: children die with the thread that
-//! started them ([`process`]), and a worker thread may end before the command does.
+//! **Assumption.** It runs on the thread that entered the runtime: children die with the thread
+//! that started them ([`process`]), and a worker thread may end before the command does.
 
 mod authority;
 mod error;

@@ -85,8 +85,8 @@ pub fn tell_io(error: &io::Error) -> ExitCode {
     }
 }
 
-/// The lines that [`tell`] writes. Files, logs and names in an error may come from anywhere, so they are
-/// escaped: they cannot steer the terminal. A node's message is on one line already
+/// The lines that [`tell`] writes. Files, logs and names in an error may come from anywhere, so
+/// they are escaped: they cannot steer the terminal. A node's message is on one line already
 /// ([`CallError`](opaque_client::session::CallError)).
 fn text(error: &impl Display, hint: Option<String>) -> String {
     let mut text = format!("error: {error}\n");

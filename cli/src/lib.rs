@@ -26,7 +26,8 @@ pub use commands::Cli;
 /// Reads the command line and has logs written to standard error.
 ///
 /// # Errors
-/// The exit code where there is nothing to run: help, version or a wrong argument, which are printed.
+/// The exit code where there is nothing to run: help, version or a wrong argument, which are
+/// printed.
 pub fn begin<Arguments: Parser>() -> Result<Arguments, ExitCode> {
     let arguments = Arguments::try_parse().map_err(|error| {
         // Help and version are no errors, and clap knows which stream and code each has.

@@ -15,8 +15,8 @@ pub(crate) enum Format {
     /// Aligned columns and a row count, for people; control characters are escaped.
     #[default]
     Table,
-    /// Comma-separated with a header, quoted as in RFC 4180, lines ended by LF. NULL is what `--null`
-    /// says, an empty field by default.
+    /// Comma-separated with a header, quoted as in RFC 4180, lines ended by LF. NULL is what
+    /// `--null` says, an empty field by default.
     Csv,
     /// One array of objects, SQL types kept.
     Json,

@@ -8,8 +8,8 @@ use std::{
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use opaque_client::terminal::escaped;
 
-/// Writes rows in columns; those named in `right` are aligned to the right. A cell stays on its line
-/// and cannot steer the terminal: it may be what a node says.
+/// Writes rows in columns; those named in `right` are aligned to the right. A cell stays on its
+/// line and cannot steer the terminal: it may be what a node says.
 pub fn columns(
     out: &mut impl Write,
     header: &[&str],

@@ -1,5 +1,7 @@
 //! The client: configuration, the tables and keys that it keeps, and the simple calls.
 
+mod public_parts;
+
 use std::{
     collections::HashMap,
     fmt, io,
@@ -19,17 +21,19 @@ use rand::rngs::SysRng;
 use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
-    credentials::{Credentials, read_certificates},
     description::{InlineMeta, Table},
     error::Error,
-    index_keys::IndexKeys,
-    lookup::{LookupError, Seeds},
-    profile::{Home, KeyMode, NodeUrl, Profile, parse_endpoints},
-    public_parts::checked,
+    lookup::{LookupError, Seeds, index_keys::IndexKeys},
+    profile::{
+        Home, KeyMode, NodeUrl, Profile,
+        credentials::{Credentials, read_certificates},
+        parse_endpoints,
+    },
     registered::KeyStore,
-    salts,
+    salts::ClusterId,
     session::{CallError, NodeClient, Session},
 };
+use public_parts::checked;
 
 /// Time that a query may take unless configured otherwise.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -38,7 +42,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Indexes whose inline keys are kept in memory: a megabyte each, at most.
-const INLINE_KEPT: usize = 64;
+const CACHED_INDEXES: usize = 64;
 
 /// How to reach a cluster and where the keys lie.
 #[derive(Debug, Clone)]
@@ -186,7 +190,7 @@ pub enum Event {
 pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// Inline keys of an index, and what they were made of.
-struct KeptKeys {
+struct CachedKeys {
     seed: IndexSeed,
     of: InlineMeta,
     keys: Arc<IndexKeys>,
@@ -198,9 +202,9 @@ pub struct Client {
     config: ClientConfig,
     /// Inline keys of the indexes that were asked, by table and column: those of the last description
     /// alone, so that a server that states another one and then the first again sees both fetched.
-    inline: Mutex<HashMap<(String, u32), KeptKeys>>,
+    inline: Mutex<HashMap<(String, u32), CachedKeys>>,
     /// Whose salts are remembered.
-    cluster: salts::Cluster,
+    cluster: ClusterId,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     /// The operating system's randomness where there is none.
     #[cfg(feature = "test-randomness")]
@@ -226,7 +230,7 @@ impl Client {
         }
         let (ca_pem, credentials) = (config.ca_pem.as_deref(), &config.credentials);
         let session = Session::with_credentials(&config.endpoints, ca_pem, credentials)?;
-        let cluster = salts::Cluster::new(&config.endpoints, ca_pem);
+        let cluster = ClusterId::new(&config.endpoints, ca_pem);
         Ok(Self {
             session,
             config,
@@ -311,8 +315,8 @@ impl Client {
         Ok(status.await?.into_inner())
     }
 
-    /// The description kept from before, if there is one.
-    pub(crate) fn kept(&self, table: &str) -> Option<Arc<Table>> {
+    /// The description that was fetched before, if any.
+    pub(crate) fn cached(&self, table: &str) -> Option<Arc<Table>> {
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.get(&table.to_ascii_lowercase()).cloned()
     }
@@ -385,10 +389,10 @@ impl Client {
         let expand = move || IndexKeys::inline(&seed, parts);
         let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);
         let mut all = inline();
-        if all.len() >= INLINE_KEPT {
+        if all.len() >= CACHED_INDEXES {
             all.clear();
         }
-        all.insert(index, KeptKeys { seed, of: meta, keys: Arc::clone(&keys) });
+        all.insert(index, CachedKeys { seed, of: meta, keys: Arc::clone(&keys) });
         Ok((keys, fetched))
     }
 

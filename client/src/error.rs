@@ -10,9 +10,14 @@ use opaque_source::SourceError;
 use thiserror::Error;
 
 use crate::{
-    credentials::CredentialsError, ddl::DdlError, description::DescriptionError,
-    lookup::LookupError, profile::ProfileError, registered::RegisteredKeysError, salts::SaltError,
-    session::CallError, sql::SqlError,
+    ddl::DdlError,
+    description::DescriptionError,
+    lookup::LookupError,
+    profile::{ProfileError, credentials::CredentialsError},
+    registered::RegisteredKeysError,
+    salts::SaltError,
+    session::CallError,
+    sql::SqlError,
 };
 
 /// Why an operation of [`crate::Client`] failed.

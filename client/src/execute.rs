@@ -24,8 +24,7 @@ use crate::{
     client::{Client, OnEvent},
     description::Table,
     error::Error,
-    index_keys::IndexKeys,
-    lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError, Sealed},
+    lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError, Sealed, index_keys::IndexKeys},
     session::{CallError, calls::Lookup, retry::replan},
     sql::{
         self, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source, SqlError,
@@ -130,7 +129,7 @@ impl Client {
     async fn gather(&self, sql: &str, options: &QueryOptions) -> Result<Gathered, Error> {
         let begun = Instant::now();
         let statement = sql::parse(sql, &options.parameters)?;
-        let mut kept = self.kept(statement.table());
+        let mut kept = self.cached(statement.table());
         let mut plans = 0;
         let mut asked: Option<Arc<Table>> = None;
         loop {
@@ -154,8 +153,9 @@ impl Client {
             let mut timing = Timing::default();
             match self.fetch(&table, &plan, options, &mut timing).await {
                 Ok(answers) => {
-                    let is_current =
-                        self.kept(statement.table()).is_some_and(|kept| kept.epoch == table.epoch);
+                    let is_current = self
+                        .cached(statement.table())
+                        .is_some_and(|kept| kept.epoch == table.epoch);
                     return Ok(Gathered { plan, answers, timing, begun, is_current });
                 }
                 Err(Error::Call(CallError::Stale)) => {

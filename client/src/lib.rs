@@ -7,11 +7,11 @@
 //! plan, the keys and the filtering of rows all stay on this side.
 //!
 //! **Map**
-//! - before a query: [`profile`] (where the cluster is), [`registered`] (what keys that the cluster keeps must do);
-//! - a query: [`sql`] says what to fetch and what the answer is, [`execute`] runs it,
-//!   [`lookup`], [`lwe`] and [`index_keys`] turn values into requests and answers into rows, [`session`]
-//!   calls nodes, [`description`] checks what they say of a table, [`salts`] refuses the salt of another epoch,
-//!   [`public_parts`] checks what opens answers;
+//! - before a query: [`profile`] (where the cluster is, and what a client shows to it), [`registered`] (what
+//!   keys that the cluster keeps must do);
+//! - a query: [`sql`] says what to fetch and what the answer is, [`execute`] runs it, [`lookup`] turns values into
+//!   requests and answers into rows, [`session`] calls nodes, [`description`] checks what they say of a table,
+//!   [`salts`] refuses the salt of another epoch;
 //! - a load: [`ddl`] and [`opaque_source`] read, [`load`] sends.
 //!
 //! **Limits.** A query's size depends on table, column and number of lookups; those, LIMIT and
@@ -42,8 +42,6 @@
 #[cfg(not(target_family = "wasm"))]
 pub mod client;
 #[cfg(not(target_family = "wasm"))]
-pub mod credentials;
-#[cfg(not(target_family = "wasm"))]
 pub mod ddl;
 pub mod description;
 #[cfg(not(target_family = "wasm"))]
@@ -51,29 +49,20 @@ pub mod error;
 #[cfg(not(target_family = "wasm"))]
 pub mod execute;
 #[cfg(not(target_family = "wasm"))]
-pub mod files;
-pub mod index_keys;
-#[cfg(not(target_family = "wasm"))]
 pub mod load;
 pub mod lookup;
-pub mod lwe;
 #[cfg(not(target_family = "wasm"))]
 pub mod profile;
-#[cfg(not(target_family = "wasm"))]
-pub mod public_parts;
 pub mod registered;
 #[cfg(not(target_family = "wasm"))]
 pub mod salts;
 #[cfg(not(target_family = "wasm"))]
 pub mod session;
 pub mod sql;
-#[cfg(not(target_family = "wasm"))]
 pub mod terminal;
 
 #[cfg(not(target_family = "wasm"))]
 pub use client::{Client, ClientConfig, Event, OnEvent, Overrides, Tables};
-#[cfg(not(target_family = "wasm"))]
-pub use credentials::{Credentials, CredentialsError};
 #[cfg(not(target_family = "wasm"))]
 pub use error::Error;
 #[cfg(not(target_family = "wasm"))]
@@ -81,4 +70,7 @@ pub use execute::{QueryOptions, Timing};
 #[cfg(not(target_family = "wasm"))]
 pub use load::{Published, Rows};
 #[cfg(not(target_family = "wasm"))]
-pub use profile::KeyMode;
+pub use profile::{
+    KeyMode,
+    credentials::{Credentials, CredentialsError},
+};

@@ -1,9 +1,14 @@
 //! Lookups without the network: from values to a request's bytes, from an answer's bytes to rows.
 
+pub mod index_keys;
+pub mod lwe;
+
 use bytes::Bytes;
 use opaque_pir::{
     codec::{AnswerView, CodecError, QueryWriter},
+    geometry::Geometry,
     layout::{LayoutError, Page, decode_bucket, mask, page_bucket},
+    seed::IndexSeed,
     table::{RowError, Value, decode_row},
 };
 use opaque_secrets::inline::Seed as KeySeed;
@@ -14,10 +19,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     description::Table,
-    index_keys::{DecryptError, EncryptError, IndexKeys, Opener},
-    lwe::{self, Target},
     sql::{Found, IndexMeta},
 };
+use index_keys::{DecryptError, EncryptError, IndexKeys, Opener};
+use lwe::Target;
 
 /// Lookups that travel in one request. The servers answer them in one pass over the table; more
 /// would only make requests larger.
@@ -72,6 +77,60 @@ pub struct Sealed {
     pub answer: Bytes,
 }
 
+/// Lookups of buckets by their numbers, whatever the buckets hold.
+pub struct BucketLookups<'a> {
+    /// The keys to ask with.
+    pub keys: &'a IndexKeys,
+    /// Shape of the index.
+    pub geometry: &'a Geometry,
+    /// What the index's public elements are expanded from.
+    pub seed: &'a IndexSeed,
+    /// The table's epoch.
+    pub epoch: u64,
+}
+
+impl BucketLookups<'_> {
+    /// Encrypts one request, with a seed for each lookup.
+    ///
+    /// # Errors
+    /// Another number of seeds than of buckets, or too many of them.
+    pub fn request(&self, buckets: &[u32], seeds: Vec<Seeds>) -> Result<Request, LookupError> {
+        let Self { keys, geometry, seed, epoch } = *self;
+        let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;
+        let mut writer = QueryWriter::new(geometry, epoch, keys.material(), lookups)?;
+        if seeds.len() != buckets.len() {
+            return Err(LookupError::Seeds);
+        }
+        let mut secrets = Vec::with_capacity(buckets.len());
+        for (&bucket, Seeds { scan, keys: key_seed }) in buckets.iter().zip(seeds) {
+            let query = lwe::encrypt(Target { seed, geometry, bucket }, scan);
+            let (encrypted_secret, opener) = keys.encrypt(key_seed, &query.secret)?;
+            writer.lookup(&query.lwe, &encrypted_secret)?;
+            secrets.push(LookupSecret { bucket: Zeroizing::new(bucket), opener });
+        }
+        Ok(Request { bytes: writer.finish()?.into(), secrets })
+    }
+
+    /// Decrypts one answer: each lookup's bucket, and its bytes as they are stored.
+    ///
+    /// # Errors
+    /// An answer to another request.
+    #[expect(clippy::type_complexity, reason = "two of them, which the text names")]
+    pub fn open(
+        &self,
+        secrets: Vec<LookupSecret>,
+        answer: &[u8],
+    ) -> Result<Vec<(Zeroizing<u32>, Zeroizing<Vec<u8>>)>, LookupError> {
+        let Self { keys, geometry, seed: _, epoch } = *self;
+        let lookups = u16::try_from(secrets.len()).map_err(|_| LookupError::TooMany)?;
+        let answer = AnswerView::decode(answer, geometry, keys.kind(), epoch, lookups)?;
+        let open = |(lookup, LookupSecret { bucket, opener }): (u16, LookupSecret)| {
+            Ok((bucket, keys.open(&opener, geometry, &answer, lookup)?))
+        };
+        (0..lookups).into_par_iter().zip(secrets).map(open).collect()
+    }
+}
+
 impl Asker<'_> {
     /// The buckets of every page of every value: page by page, value after value.
     pub fn buckets(
@@ -94,22 +153,8 @@ impl Asker<'_> {
 
     /// Encrypts one request of at most [`LOOKUPS_PER_REQUEST`] lookups, with a seed for each.
     pub fn request(&self, buckets: &[u32], seeds: Vec<Seeds>) -> Result<Request, LookupError> {
-        let geometry = &self.index.geometry;
-        let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;
-        let material = self.keys.material();
-        let mut writer = QueryWriter::new(geometry, self.table.epoch, material, lookups)?;
-        if seeds.len() != buckets.len() {
-            return Err(LookupError::Seeds);
-        }
         let seed = self.table.seed(self.index.column).ok_or(LookupError::NoIndex)?;
-        let mut secrets = Vec::with_capacity(buckets.len());
-        for (&bucket, Seeds { scan, keys }) in buckets.iter().zip(seeds) {
-            let query = lwe::encrypt(Target { seed: &seed, geometry, bucket }, scan);
-            let (encrypted_secret, opener) = self.keys.encrypt(keys, &query.secret)?;
-            writer.lookup(&query.lwe, &encrypted_secret)?;
-            secrets.push(LookupSecret { bucket: Zeroizing::new(bucket), opener });
-        }
-        Ok(Request { bytes: writer.finish()?.into(), secrets })
+        self.bucket_lookups(&seed).request(buckets, seeds)
     }
 
     /// Decrypts one answer: the pages of each lookup's bucket, in order.
@@ -118,17 +163,19 @@ impl Asker<'_> {
         secrets: Vec<LookupSecret>,
         answer: &[u8],
     ) -> Result<Vec<Vec<Page>>, LookupError> {
-        let (geometry, column) = (&self.index.geometry, self.column()?);
-        let lookups = u16::try_from(secrets.len()).map_err(|_| LookupError::TooMany)?;
-        let answer =
-            AnswerView::decode(answer, geometry, self.keys.kind(), self.table.epoch, lookups)?;
-        let open = |(lookup, LookupSecret { bucket, opener }): (u16, LookupSecret)| {
-            let bucket = *bucket;
-            let mut bytes = self.keys.open(&opener, geometry, &answer, lookup)?;
-            mask(&self.table.salt, column, bucket, &mut bytes);
-            Ok(decode_bucket(&self.table.salt, column, bucket, &bytes)?)
+        let (salt, column) = (&self.table.salt, self.column()?);
+        let seed = self.table.seed(self.index.column).ok_or(LookupError::NoIndex)?;
+        let open = |(bucket, mut bytes): (Zeroizing<u32>, Zeroizing<Vec<u8>>)| {
+            mask(salt, column, *bucket, &mut bytes);
+            Ok(decode_bucket(salt, column, *bucket, &bytes)?)
         };
-        (0..lookups).into_par_iter().zip(secrets).map(open).collect()
+        let opened = self.bucket_lookups(&seed).open(secrets, answer)?;
+        opened.into_par_iter().map(open).collect()
+    }
+
+    fn bucket_lookups<'a>(&'a self, seed: &'a IndexSeed) -> BucketLookups<'a> {
+        let (keys, geometry, epoch) = (self.keys, &self.index.geometry, self.table.epoch);
+        BucketLookups { keys, geometry, seed, epoch }
     }
 
     /// Opens every answer of a statement: what each of `values` has, in order. `answers` are those to

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tonic::transport::Uri;
 
-use crate::files;
+pub mod credentials;
+pub mod files;
 
 /// The directory that holds a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,11 +22,11 @@ const CAPACITY: usize = 1 << 17;
 
 static SEEN: LazyLock<Mutex<Seen>> = LazyLock::new(|| Mutex::new(Seen::new(CAPACITY)));
 
-/// A cluster, as a client is told to find it. Clients of one cluster share its salts.
+/// Identifies a cluster by its addresses and trusted CA. Clients of one cluster share its salts.
 #[derive(Debug, Clone, Copy)]
-pub struct Cluster([u8; 32]);
+pub struct ClusterId([u8; 32]);
 
-impl Cluster {
+impl ClusterId {
     /// The cluster behind these addresses, with this trusted CA.
     pub fn new(endpoints: &[NodeUrl], ca_pem: Option<&[u8]>) -> Self {
         let mut names: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
@@ -61,7 +61,7 @@ impl Seen {
 
     fn admit(
         &mut self,
-        cluster: &Cluster,
+        cluster: &ClusterId,
         salt: &Salt,
         table: &str,
         epoch: u64,
@@ -127,8 +127,8 @@ impl SaltError {
 mod tests {
     use super::*;
 
-    fn cluster(port: u16) -> Cluster {
-        Cluster::new(&[format!("https://a.example:{port}").parse().unwrap()], None)
+    fn cluster(port: u16) -> ClusterId {
+        ClusterId::new(&[format!("https://a.example:{port}").parse().unwrap()], None)
     }
 
     #[test]
@@ -172,8 +172,8 @@ mod tests {
         let urls: Vec<NodeUrl> =
             ["https://a:1", "https://b:1"].iter().map(|url| url.parse().unwrap()).collect();
         let turned: Vec<NodeUrl> = urls.iter().rev().cloned().collect();
-        assert_eq!(Cluster::new(&urls, None).0, Cluster::new(&turned, None).0);
-        assert_ne!(Cluster::new(&urls, None).0, Cluster::new(&urls, Some(b"ca")).0);
-        assert_ne!(Cluster::new(&urls, None).0, Cluster::new(&urls[..1], None).0);
+        assert_eq!(ClusterId::new(&urls, None).0, ClusterId::new(&turned, None).0);
+        assert_ne!(ClusterId::new(&urls, None).0, ClusterId::new(&urls, Some(b"ca")).0);
+        assert_ne!(ClusterId::new(&urls, None).0, ClusterId::new(&urls[..1], None).0);
     }
 }

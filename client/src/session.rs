@@ -24,8 +24,8 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status};
 
-use crate::credentials::Credentials;
 use crate::profile::NodeUrl;
+use crate::profile::credentials::Credentials;
 use crate::terminal::escaped;
 use dial::{Tasks, tls_config};
 use node::Node;

@@ -16,6 +16,7 @@
 //! ```
 
 mod bind;
+mod bounds;
 mod error;
 mod like;
 mod meta;
@@ -27,12 +28,13 @@ mod predicate;
 mod result;
 mod statement;
 
+pub use bounds::LOOKUPS_PER_STATEMENT;
 pub use error::{Refusal, SqlError};
 pub use meta::{IndexMeta, Options, TableMeta};
 pub use normal::Statement;
 pub use parameters::Parameters;
 pub use parse::parse;
-pub use plan::{Kept, MAX_LOOKUPS, Plan, Source, plan};
+pub use plan::{Kept, Plan, Source, plan};
 pub use result::{Fetched, Found, OutputColumn, ResultSet};
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use opaque_fuzz::{EPOCH, expand, geometry};
-use opaque_pir::codec::{MAX_LOOKUPS, QueryView, Slice, query_bytes, slice};
+use opaque_pir::codec::{LOOKUPS_PER_MESSAGE, QueryView, Slice, query_bytes, slice};
 
 fuzz_target!(|input: &[u8]| {
     let (geometry, bytes) = (geometry(), expand(input));
     let Ok(query) = QueryView::decode(&bytes, &geometry, EPOCH) else { return };
-    assert!((1..=MAX_LOOKUPS).contains(&query.lookups()));
+    assert!((1..=LOOKUPS_PER_MESSAGE).contains(&query.lookups()));
     let kind = query.material().kind();
     assert_eq!(query_bytes(&geometry, kind, query.lookups()), bytes.len());
     for partitions in [&[0, 1][..], &[1], &[]] {

@@ -32,7 +32,7 @@ mod tests;
 pub use answer::{AnswerView, Share, answer_bytes, recover_byte};
 pub use combine::{CombineError, Combiner};
 pub use error::CodecError;
-pub use header::{KeyDigest, MAX_LOOKUPS, Material};
+pub use header::{KeyDigest, LOOKUPS_PER_MESSAGE, Material};
 pub use kind::Kind;
 pub use partial::{Partial, partial_bytes, partial_max_bytes};
 pub use query::{QueryView, QueryWriter, query_bytes};

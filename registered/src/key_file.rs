@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use opaque_client::files;
+use opaque_client::profile::files;
 use opaque_client::registered::RegisteredKeys;
 use opaque_pir::reader::Reader;
 use opaque_seal::Bfv;

@@ -24,7 +24,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use opaque_client::files;
+use opaque_client::profile::files;
 use opaque_client::registered::RegisteredKeys;
 use opaque_pir::codec::KeyDigest;
 use opaque_seal::Bfv;

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use opaque_client::files;
+use opaque_client::profile::files;
 use opaque_seal::Bfv;
 
 use super::*;

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use opaque_client::index_keys::IndexKeys;
-use opaque_client::lwe::{self, Target};
+use opaque_client::lookup::index_keys::IndexKeys;
+use opaque_client::lookup::lwe::{self, Target};
 use opaque_pir::{
     codec::{AnswerView, Combiner, Material, Partial, QueryView, QueryWriter},
     geometry::Geometry,

@@ -1,8 +1,9 @@
-//! Many clients at once on a real cluster: `opaque-bench --over cluster`.
+//! Many clients at once on a real cluster.
 //!
-//! Flow: [`rows`] makes a table whose every row follows from its key; once it is loaded, [`drive`] has
-//! clients of their own connections ask for rows that nobody can foresee, each its next question as soon as
-//! the last is answered, and checks every answer. A lookup that fails or answers wrongly ends the run.
+//! Flow: [`rows`] makes a table whose every row follows from its key. Once it is loaded, [`drive`]
+//! has clients ask for random rows over connections of their own. Each client sends its next
+//! question as soon as the last one is answered, and checks every answer. A lookup that fails or
+//! answers wrongly ends the run.
 
 use std::{
     collections::BTreeSet,
@@ -96,7 +97,7 @@ pub(crate) struct Traffic {
 
 /// What the clients of a cluster saw. Times are of one request with its whole batch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Load {
+pub(crate) struct Observed {
     /// Clients at once.
     pub(crate) clients: usize,
     /// Lookups in one request.
@@ -141,7 +142,7 @@ pub(crate) async fn drive(
     clients: &Arc<[Client]>,
     traffic: Traffic,
     rng: &mut StdRng,
-) -> Result<Load, BenchError> {
+) -> Result<Observed, BenchError> {
     let count = clients.len();
     let ready = Arc::new(Barrier::new(count));
     let mut asking = JoinSet::new();
@@ -217,7 +218,7 @@ async fn request(
     Ok(Request { wall, timing })
 }
 
-fn summary(clients: &[Asked], batch: usize) -> Load {
+fn summary(clients: &[Asked], batch: usize) -> Observed {
     let all = || clients.iter().flat_map(|client| &client.requests);
     let times = |value: &dyn Fn(&Request) -> Duration| {
         Samples::new(all().map(|request| millis(value(request))).collect())
@@ -230,7 +231,7 @@ fn summary(clients: &[Asked], batch: usize) -> Load {
     let requests: usize = counts().sum();
     let rate = if seconds > 0.0 { (requests * batch) as f64 / seconds } else { 0.0 };
     let first = all().next().map(|request| request.timing).unwrap_or_default();
-    Load {
+    Observed {
         clients: clients.len(),
         batch,
         seconds,

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use opaque_pir::{inline, kernels::Kernels};
+use opaque_client::lookup::Request;
+use opaque_pir::{
+    codec::{self, Kind},
+    inline,
+    kernels::Kernels,
+};
 use rand::rngs::StdRng;
-use rayon::{ThreadPool, prelude::*};
+use rayon::ThreadPool;
 
 use super::{
     Subject,
-    lookup::Intent,
+    lookup::{self, Intent},
     shards::{Clock, Lap, ServerLaps, Shards},
 };
 use crate::{
@@ -45,8 +50,8 @@ impl<'a> Bench<'a> {
         Self { subject, pool, kernels, threads: threads.into(), repeat, scratch: Scratch::new() }
     }
 
-    /// Repeats a batch and takes medians. The first round, which brings memory and code in, counts for
-    /// nothing.
+    /// Repeats a batch and takes medians. The first round, which brings memory and code in, counts
+    /// for nothing.
     pub(crate) fn measure(
         &self,
         shards: u32,
@@ -65,8 +70,8 @@ impl<'a> Bench<'a> {
             |value: &dyn Fn(&Round) -> f64| Samples::new(rounds.iter().map(value).collect());
         let times =
             |value: &dyn Fn(&Round) -> Duration| samples(&|round: &Round| millis(value(round)));
-        // One thread's time on a processor is not lengthened by a neighbour's turn. Of several it would
-        // count those that wait.
+        // One thread's time on a processor is not lengthened by a neighbour's turn. Of several it
+        // would count those that wait.
         let fair: Clock = if self.threads == 1 { |lap| lap.processor } else { |lap| lap.clock };
         let ratio = |above: &dyn Fn(&Round) -> Duration, below: &dyn Fn(&Round) -> Duration| {
             samples(&|round: &Round| above(round).as_secs_f64() / below(round).as_secs_f64())
@@ -131,30 +136,23 @@ impl<'a> Bench<'a> {
         let Self { subject, pool, kernels, scratch, .. } = self;
         let read = self.read(&subject.matrix());
         let tables_read = self.read(&subject.tables());
-        let intents: Vec<Intent> = (0..batch).map(|_| Intent::draw(subject, rng)).collect();
-        let encrypt = || {
-            let lookups = intents.into_iter().map(|intent| intent.encrypt(subject));
-            lookups.collect::<Result<(Vec<_>, Vec<_>), _>>()
-        };
-        let (encrypted, encrypting) = Lap::of(pool, encrypt);
-        let (queries, openers) = encrypted?;
-        let (answers, server) = servers.answer(pool, *kernels, scratch, &queries)?;
-        let open = || {
-            let opened = openers.par_iter().zip(&answers);
-            let opened = opened.map(|(opener, answer)| opener.open(subject, answer));
-            opened.collect::<Result<Vec<_>, _>>()
-        };
-        let (opened, opening) = Lap::of(pool, open);
-        for (opener, opened) in openers.iter().zip(opened?) {
-            opener.check(subject, &opened)?;
+        let intent = Intent::draw(subject, batch, rng);
+        let (request, encrypting) = Lap::of(pool, || intent.encrypt(subject));
+        let Request { bytes: query, secrets } = request?;
+        let (answer, server) = servers.answer(pool, *kernels, scratch, &query)?;
+        let (opened, opening) = Lap::of(pool, || lookup::open(subject, secrets, &answer));
+        for (bucket, bytes) in opened? {
+            lookup::check(subject, bucket, &bytes)?;
         }
+        let headers = [codec::query_bytes, codec::answer_bytes];
+        let headers = headers.map(|bytes| bytes(&subject.geometry, Kind::Inline, 0));
         Ok(Round {
             read,
             tables_read,
             client: encrypting.clock + opening.clock,
             server,
-            bytes_up: queries.iter().map(|query| query.bytes() as u64).sum(),
-            bytes_down: answers.iter().map(|answer| answer.bytes() as u64).sum(),
+            bytes_up: (query.len() - headers[0]) as u64,
+            bytes_down: (answer.len() - headers[1]) as u64,
         })
     }
 

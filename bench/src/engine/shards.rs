@@ -1,49 +1,22 @@
-//! The server's half of a batch of lookups: shards one after another, then their coordinator.
+//! The servers' half of a batch of lookups: a node's pass on one shard after another, with the
+//! coordinator's work before and after it.
 
 use std::time::{Duration, Instant};
 
+use opaque_node::shard::pass::{IndexPart, PlanePart, Request, Step};
 use opaque_pir::{
-    inline::{self, InlineQuery, PlaneTables},
+    codec::{self, CombineError, Combiner, Kind, Partial, QueryView, Slice},
+    geometry::Geometry,
     kernels::Kernels,
-    params::{PARTITION_BUCKETS, PLANE_ROWS},
-    scan::{Partition, scan},
+    probe::SECRETS,
 };
-use rayon::{ThreadPool, prelude::*};
+use rayon::ThreadPool;
 
-use super::Subject;
+use super::{Subject, subject::EPOCH};
 use crate::{
     error::BenchError,
     host::{Scratch, processor_time},
 };
-
-/// What one lookup sends.
-pub(crate) struct Query {
-    /// One number per bucket.
-    pub(crate) lwe: Vec<u32>,
-    /// Bits of each of those numbers that travel.
-    pub(crate) bits: u32,
-    /// The scan's secret, encrypted, with the key that rotates it.
-    pub(crate) inline: Vec<u8>,
-}
-
-impl Query {
-    /// Bytes that travel, headers aside.
-    pub(crate) fn bytes(&self) -> usize {
-        self.lwe.len() * self.bits as usize / 8 + self.inline.len()
-    }
-}
-
-/// What one lookup gets.
-pub(crate) struct Answer {
-    pub(crate) planes: Vec<Vec<u8>>,
-}
-
-impl Answer {
-    /// Bytes that travel, headers aside.
-    pub(crate) fn bytes(&self) -> usize {
-        self.planes.iter().map(Vec::len).sum()
-    }
-}
 
 /// Time by the clock, and time of processors.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,10 +28,27 @@ pub(crate) struct Lap {
 impl Lap {
     /// Runs `work` on the pool.
     pub(crate) fn of<T: Send>(pool: &ThreadPool, work: impl FnOnce() -> T + Send) -> (T, Self) {
-        let (clock, processor) = (Instant::now(), processor_time());
+        let begun = Begun::now();
         let done = pool.install(work);
-        let clock = clock.elapsed();
-        (done, Self { clock, processor: processor_time().saturating_sub(processor) })
+        (done, begun.lap())
+    }
+}
+
+/// The start of a lap.
+#[derive(Clone, Copy)]
+struct Begun {
+    clock: Instant,
+    processor: Duration,
+}
+
+impl Begun {
+    fn now() -> Self {
+        Self { clock: Instant::now(), processor: processor_time() }
+    }
+
+    fn lap(self) -> Lap {
+        let clock = self.clock.elapsed();
+        Lap { clock, processor: processor_time().saturating_sub(self.processor) }
     }
 }
 
@@ -75,6 +65,31 @@ impl ShardLaps {
     fn laps(&self) -> [Lap; 3] {
         let Self { scan, read, hint } = *self;
         [scan, read, hint]
+    }
+}
+
+/// Times the steps of a pass, with caches emptied before those that are bound by memory.
+struct Watch<'a> {
+    scratch: &'a Scratch,
+    laps: ShardLaps,
+    step: Option<(Step, Begun)>,
+}
+
+impl Watch<'_> {
+    fn step(&mut self, next: Step) {
+        if let Some((step, begun)) = self.step {
+            let lap = begun.lap();
+            match step {
+                Step::Scan => self.laps.scan = lap,
+                Step::Keys => self.laps.read = lap,
+                Step::Products => self.laps.hint = lap,
+                Step::Results => {}
+            }
+        }
+        if matches!(next, Step::Scan | Step::Products) {
+            self.scratch.evict();
+        }
+        self.step = Some((next, Begun::now()));
     }
 }
 
@@ -123,136 +138,71 @@ impl ServerLaps {
     }
 }
 
+/// A shard map's generation.
+const GENERATION: u64 = 1;
+/// A self-test's products, which no client asks for.
+static UNPROBED: [Vec<u32>; SECRETS] = [const { Vec::new() }; SECRETS];
+
 /// Servers of one subject. Partitions and planes go to shards in turn.
 pub(crate) struct Shards<'a> {
-    rows: usize,
-    subject: &'a Subject,
-    shards: Vec<Shard<'a>>,
+    geometry: &'a Geometry,
+    shards: Vec<IndexPart<'a>>,
 }
-
-#[derive(Default)]
-struct Shard<'a> {
-    /// With their numbers.
-    partitions: Vec<(usize, &'a Partition)>,
-    planes: Vec<(usize, &'a PlaneTables)>,
-}
-
-/// One shard's results, `[lookup][row]`: sums less the products of its planes.
-type Partial = Vec<Vec<u32>>;
 
 impl<'a> Shards<'a> {
     pub(crate) fn new(subject: &'a Subject, count: u32) -> Self {
-        let mut shards: Vec<Shard<'_>> = Vec::new();
-        shards.resize_with(count as usize, Shard::default);
-        let turns = |items: usize| (0..items).map(|item| item % (count as usize).max(1));
-        for ((number, partition), shard) in
-            subject.partitions.iter().enumerate().zip(turns(subject.partitions.len()))
-        {
-            if let Some(shard) = shards.get_mut(shard) {
-                shard.partitions.push((number, partition));
-            }
+        let Subject { geometry, seed, probe, partitions, planes, keys: _ } = subject;
+        let mut shards = Vec::new();
+        for shard in 0..count as usize {
+            let partitions = (0..).zip(partitions).skip(shard).step_by(count as usize).collect();
+            let planes = (0..).zip(planes).skip(shard).step_by(count as usize);
+            let planes = planes.map(|(plane, tables)| PlanePart {
+                plane,
+                tables,
+                probed: &UNPROBED,
+                registered: None,
+            });
+            let planes = planes.collect();
+            shards.push(IndexPart { geometry, seed, probe, partitions, planes });
         }
-        for ((number, plane), shard) in
-            subject.planes.iter().enumerate().zip(turns(subject.planes.len()))
-        {
-            if let Some(shard) = shards.get_mut(shard) {
-                shard.planes.push((number, plane));
-            }
-        }
-        Self { rows: subject.geometry.bucket_bytes(), subject, shards }
+        Self { geometry, shards }
     }
 
-    /// Answers a batch. `scratch` is read before whatever is bound by memory, outside the laps.
+    /// Answers a query. `scratch` is read before whatever is bound by memory, outside the laps.
     pub(crate) fn answer(
         &self,
         pool: &ThreadPool,
         kernels: Kernels,
         scratch: &Scratch,
-        queries: &[Query],
-    ) -> Result<(Vec<Answer>, ServerLaps), BenchError> {
+        query: &[u8],
+    ) -> Result<(Vec<u8>, ServerLaps), BenchError> {
+        let query = QueryView::decode(query, self.geometry, EPOCH)?;
         let mut laps = ServerLaps::default();
         let mut partials = Vec::with_capacity(self.shards.len());
         for shard in &self.shards {
-            let (slices, lap) = Lap::of(pool, || shard.slices(queries));
+            let numbers: Vec<u32> = shard.partitions.iter().map(|(number, _)| *number).collect();
+            let with_secret = !shard.planes.is_empty();
+            let (slice, lap) = Lap::of(pool, || codec::slice(&query, &numbers, with_secret));
             laps.coordinator.push(lap);
-            let (partial, lap) = self.shard(shard, pool, kernels, scratch, queries, &slices)?;
-            laps.shards.push(lap);
-            partials.push(partial);
+            let slice = Slice::decode(&slice?, self.geometry, EPOCH)?;
+            let request = Request { generation: GENERATION, epoch: EPOCH, slice, keys: None };
+            let mut watch = Watch { scratch, laps: ShardLaps::default(), step: None };
+            let pass = || shard.pass(&[request], kernels, &mut |step| watch.step(step));
+            for evaluated in pool.install(pass) {
+                partials.push(evaluated?.partial);
+            }
+            laps.shards.push(watch.laps);
         }
-        let (answers, lap) = Lap::of(pool, || self.combine(partials, queries.len()));
+        let (answer, lap) = Lap::of(pool, || self.combine(partials, query.lookups()));
         laps.coordinator.push(lap);
-        Ok((answers, laps))
+        Ok((answer?, laps))
     }
 
-    /// One shard's share.
-    fn shard(
-        &self,
-        shard: &Shard<'_>,
-        pool: &ThreadPool,
-        kernels: Kernels,
-        scratch: &Scratch,
-        queries: &[Query],
-        slices: &[Vec<u32>],
-    ) -> Result<(Partial, ShardLaps), BenchError> {
-        let partitions: Vec<&Partition> =
-            shard.partitions.iter().map(|(_, bytes)| *bytes).collect();
-        let slices: Vec<&[u32]> = slices.iter().map(Vec::as_slice).collect();
-        pool.install(|| scratch.evict());
-        let (sums, scanned) =
-            Lap::of(pool, || scan(kernels.scan, &self.subject.geometry, &partitions, &slices));
-        let mut laps = ShardLaps { scan: scanned, ..ShardLaps::default() };
-        if shard.planes.is_empty() {
-            return Ok((sums?, laps));
-        }
-        let read = |query: &Query| InlineQuery::from_bytes(&query.inline);
-        let (keys, read) =
-            Lap::of(pool, || queries.par_iter().map(read).collect::<Result<Vec<_>, _>>());
-        let keys = keys?;
-        let keys: Vec<&InlineQuery> = keys.iter().collect();
-        pool.install(|| scratch.evict());
-        let multiply = |(number, plane): &(usize, &PlaneTables)| {
-            Ok((*number, inline::multiply(kernels.inline, plane, &keys)?))
-        };
-        let (products, hint) = Lap::of(pool, || {
-            shard.planes.iter().map(multiply).collect::<Result<Vec<_>, BenchError>>()
-        });
-        laps = ShardLaps { read, hint, ..laps };
-        let mut sums = sums?;
-        for (plane, products) in products? {
-            for (sums, product) in sums.iter_mut().zip(products) {
-                let rows = sums.iter_mut().skip(plane * PLANE_ROWS);
-                rows.zip(product).for_each(|(row, word)| *row = row.wrapping_sub(word));
-            }
-        }
-        Ok((sums, laps))
-    }
-
-    /// The coordinator's work: sums of all shards, rounded.
-    fn combine(&self, partials: Vec<Partial>, lookups: usize) -> Vec<Answer> {
-        let mut sums = vec![vec![0u32; self.rows]; lookups];
-        for partial in partials {
-            for (sums, partial) in sums.iter_mut().zip(partial) {
-                for (sum, c) in sums.iter_mut().zip(partial) {
-                    *sum = sum.wrapping_add(c);
-                }
-            }
-        }
-        let bits = self.subject.geometry.rounding().row_bits;
-        let plane = |sums: &[u32]| inline::answer(sums, bits);
-        let answer =
-            |sums: &Vec<u32>| Answer { planes: sums.chunks(PLANE_ROWS).map(plane).collect() };
-        sums.par_iter().map(answer).collect()
-    }
-}
-
-impl Shard<'_> {
-    /// Every query's blocks for this shard's partitions.
-    fn slices(&self, queries: &[Query]) -> Vec<Vec<u32>> {
-        let slice = |query: &Query| {
-            let blocks: Vec<&[u32]> = query.lwe.chunks(PARTITION_BUCKETS).collect();
-            let own = self.partitions.iter().filter_map(|(number, _)| blocks.get(*number).copied());
-            own.flatten().copied().collect()
-        };
-        queries.par_iter().map(slice).collect()
+    /// The coordinator's work on what shards return.
+    fn combine(&self, partials: Vec<Partial>, lookups: u16) -> Result<Vec<u8>, CombineError> {
+        let kind = Kind::Inline;
+        let mut combiner = Combiner::new(self.geometry, kind, GENERATION, EPOCH, lookups)?;
+        partials.into_iter().try_for_each(|partial| combiner.add(partial))?;
+        combiner.finish()
     }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use opaque_client::lookup::index_keys::IndexKeys;
 use opaque_pir::{
     geometry::Geometry,
     hint::HintBuilder,
     inline::{Chain, PlaneTables, PublicElements, table_bytes},
     params::{PARTITION_BUCKETS, RING_DEGREE},
+    probe::Probe,
     scan::Partition,
-    seed::IndexSeed,
-    seed::Salt,
+    seed::{IndexSeed, Salt},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rayon::prelude::*;
@@ -19,6 +20,8 @@ use crate::error::BenchError;
 
 /// Position of the searched column.
 const COLUMN: u32 = 0;
+/// The table's epoch.
+pub(super) const EPOCH: u64 = 1;
 
 /// What is looked up: a matrix of random bytes, which is what whitening makes of any table, and the
 /// tables of its hint.
@@ -27,7 +30,9 @@ pub(crate) struct Subject {
     pub(crate) seed: IndexSeed,
     /// The whole matrix, in order.
     pub(crate) partitions: Vec<Partition>,
-    pub(crate) elements: PublicElements,
+    pub(crate) probe: Probe,
+    /// What clients encrypt and open lookups with.
+    pub(crate) keys: IndexKeys,
     /// Of every plane, in order.
     pub(crate) planes: Vec<PlaneTables>,
 }
@@ -44,7 +49,7 @@ impl Subject {
     ) -> Result<Self, BenchError> {
         let mut salt = Salt([0; 32]);
         rng.fill_bytes(&mut salt.0);
-        let seed = IndexSeed::new(&salt, "bench", 1, COLUMN, &geometry);
+        let seed = IndexSeed::new(&salt, "bench", EPOCH, COLUMN, &geometry);
         let partitions = fill(&geometry, rng, on_progress)?;
         let (part, total) = (geometry.partition_bytes() as u64, geometry.matrix_bytes());
         let mut builder = HintBuilder::new(seed, &geometry);
@@ -54,14 +59,15 @@ impl Subject {
             builder.add(number, partition.bytes())?;
             bytes += part;
         }
-        let elements = PublicElements::new(&seed);
-        let chain = Chain::new(&elements);
+        let chain = Chain::new(&PublicElements::new(&seed));
         let (mut planes, total) = (Vec::new(), geometry.planes() as u64);
         for (plane, number) in builder.finish()?.into_planes().into_iter().zip(0..) {
             on_progress(Progress::Tables { planes: number, total });
             planes.push(chain.tables(&plane)?);
         }
-        Ok(Self { geometry, seed, partitions, elements, planes })
+        let public_parts = planes.iter().map(|plane| plane.public().clone()).collect();
+        let (probe, keys) = (Probe::new(&seed, []), IndexKeys::inline(&seed, public_parts));
+        Ok(Self { geometry, seed, partitions, probe, keys, planes })
     }
 
     /// The bytes of a bucket as they are stored.
@@ -107,8 +113,9 @@ fn fill(
     seeds.into_par_iter().map(partition).collect()
 }
 
-/// Memory that a subject takes and that lookups of `batch` take beside it: the matrix; while the hint
-/// is computed two words and a half for each of its own; tables; scratch; queries in four forms.
+/// Memory that a subject takes and that lookups of `batch` take beside it: the matrix; while the
+/// hint is computed two words and a half for each of its own; tables; scratch; queries in four
+/// forms.
 pub(crate) fn bytes_needed(geometry: &Geometry, batch: usize) -> u64 {
     let hint = geometry.bucket_bytes() * RING_DEGREE * size_of::<u32>();
     let tables: usize = (0..geometry.planes()).map(|i| table_bytes(geometry.plane_rows(i))).sum();

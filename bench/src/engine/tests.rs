@@ -109,7 +109,8 @@ fn a_run_measures_everything_that_was_asked_for() {
     assert_eq!(keys["keys"], "inline");
 }
 
-/// Each fold of a ring, one ring, an odd number of them and the most: a run ends at the first wrong byte.
+/// Each fold of a ring, one ring, an odd number of them and the most: a run ends at the first wrong
+/// byte.
 #[test]
 fn lookups_open_right_in_buckets_of_every_kind() {
     for rows in [256, 512, 1024, 2048, 4096, 6144, 65_536] {
@@ -124,7 +125,8 @@ fn lookups_open_right_in_buckets_of_every_kind() {
     }
 }
 
-/// Everything but one byte belongs together: every lookup of its row goes wrong, whatever it looks up.
+/// Everything but one byte belongs together: every lookup of its row goes wrong, whatever it looks
+/// up.
 #[test]
 fn one_wrong_byte_of_the_matrix_ends_a_run() {
     let plan = plan(&[4], &[2]);

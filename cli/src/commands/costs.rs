@@ -1,5 +1,5 @@
-//! What a table takes of the nodes' memory, and which row is the cause: the end of `opaque describe`, and
-//! what `opaque load` says before it sends a table that takes much.
+//! What a table takes of the nodes' memory, and which row is the cause: the end of `opaque
+//! describe`, and what `opaque load` says before it sends a table that takes much.
 
 use std::io::{self, Write};
 
@@ -7,8 +7,8 @@ use opaque_pir::index::{RowSizes, Shorter, TableCost, TableFigures};
 
 use crate::text::{columns, count, size};
 
-/// Memory, the longest row, and a table of what limits on the length of rows would give. `longest` names
-/// that row.
+/// Memory, the longest row, and a table of what limits on the length of rows would give. `longest`
+/// names that row.
 pub(crate) fn write(out: &mut impl Write, figures: &TableFigures, longest: &str) -> io::Result<()> {
     let TableFigures { cost, sizes } = figures;
     let RowSizes { total_bytes, longest_row: _, longest_bytes, shorter } = sizes;
@@ -39,7 +39,7 @@ pub(crate) fn write(out: &mut impl Write, figures: &TableFigures, longest: &str)
 }
 
 /// The same in one line.
-pub(crate) fn line(figures: &TableFigures, longest: &str) -> String {
+pub(crate) fn summary(figures: &TableFigures, longest: &str) -> String {
     let TableFigures { cost, sizes } = figures;
     format!(
         "{} of node memory, {} for the slowest lookup on one core; longest row: {longest}, {} bytes",
@@ -96,7 +96,7 @@ With longer rows cut to a limit the same table would need:
         let text = written(&figures(Vec::new()));
         assert!(text.ends_with("has 15,012 bytes. Shorter rows would save little.\n"), "{text}");
         assert_eq!(
-            line(&figures(Vec::new()), "line 17"),
+            summary(&figures(Vec::new()), "line 17"),
             "768.0 MiB of node memory, 44.1 ms for the slowest lookup on one core; longest row: line 17, \
              15,012 bytes"
         );

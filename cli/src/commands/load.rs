@@ -46,16 +46,17 @@ pub(crate) struct Arguments {
     /// The text of a field that means NULL
     #[arg(long, value_name = "STRING", default_value = "")]
     null: String,
-    /// Read a field whose quote is never closed up to the end of the file, and text behind a closing
-    /// quote as part of its field, and say how many records that changed
+    /// Read a field whose quote is never closed up to the end of the file, and text behind a
+    /// closing quote as part of its field, and say how many records that changed
     #[arg(long)]
     lenient_quotes: bool,
-    /// Rate of the link between your clients and the cluster, in Mbit/s: on a slow link larger buckets
-    /// send and receive less, on a fast one smaller ones compute less (`opaque describe` shows both)
+    /// Rate of the link between your clients and the cluster, in Mbit/s: on a slow link larger
+    /// buckets send and receive less, on a fast one smaller ones compute less (`opaque describe`
+    /// shows both)
     #[arg(long, value_name = "MBITS", default_value = "50")]
     link: Link,
-    /// Load the table without a question also where it takes more than 1 GiB of node memory and 64 times
-    /// its rows
+    /// Load the table without a question also where it takes more than 1 GiB of node memory and 64
+    /// times its rows
     #[arg(long)]
     yes: bool,
 }
@@ -120,7 +121,7 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     let mut out = io::stdout().lock();
     // The rest was said before.
     if figures.sizes.shorter.is_empty() || figures.weight() > Weight::Usual {
-        writeln!(out, "{}", costs::line(&figures, &longest))?;
+        writeln!(out, "{}", costs::summary(&figures, &longest))?;
     } else {
         writeln!(out)?;
         costs::write(&mut out, &figures, &format!("on {longest}"))?;

@@ -95,7 +95,8 @@ pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Fail
     }
 }
 
-/// Whether two texts are equal but for line breaks at their ends, which shells and YAML add and drop.
+/// Whether two texts are equal but for line breaks at their ends, which shells and YAML add and
+/// drop.
 fn is_expected(answer: &[u8], expected: &str) -> bool {
     let answer = String::from_utf8_lossy(answer);
     answer.trim_end_matches(['\r', '\n']) == expected.trim_end_matches(['\r', '\n'])

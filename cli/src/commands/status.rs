@@ -54,7 +54,8 @@ pub(crate) async fn run(connection: &Connection, arguments: &Arguments) -> Resul
     }
 }
 
-/// Asks once, until `end` at the latest. The profile is read anew: `opaque dev` may be about to write it.
+/// Asks once, until `end` at the latest. The profile is read anew: `opaque dev` may be about to
+/// write it.
 async fn look(connection: &Connection, end: Option<Instant>) -> Result<StatusResponse, Failure> {
     let mut config = connection.config()?;
     if let Some(end) = end {
@@ -115,7 +116,8 @@ fn show(out: &mut impl Write, status: &StatusResponse) -> io::Result<()> {
 fn row(shard: u32, replica: &ReplicaStatus, generation: u64) -> Vec<String> {
     let state = match replica {
         ReplicaStatus { alive: false, .. } => "gone",
-        // As the node decides on `serving`: it answers from what it has prepared once that is active.
+        // As the node decides on `serving`: it answers from what it has prepared once that is
+        // active.
         ReplicaStatus { active_generation, prepared_generation, .. }
             if *active_generation >= generation || *prepared_generation == generation =>
         {

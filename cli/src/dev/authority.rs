@@ -5,7 +5,7 @@
 
 use std::{fs, io, path::Path};
 
-use opaque_client::files;
+use opaque_client::profile::files;
 use opaque_identity::{Extension, OID, ShardUri, shard_name};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use opaque_client::{files, profile::NodeUrl};
+use opaque_client::profile::{NodeUrl, files};
 use serde::{Deserialize, Serialize};
 
 use super::DevError;

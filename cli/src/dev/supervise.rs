@@ -22,14 +22,15 @@ const FIRST_DEATHS: u32 = 3;
 /// A node that ran this long starts anew without delay.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// How long nodes may drain before they are killed: longer than a node gives its connections and its
-/// farewell (`grace` in opaque-ops, which clients do not link: it brings a client of Kubernetes).
-/// `query_deadline` is in seconds.
+/// How long nodes may drain before they are killed: longer than a node gives its connections and
+/// its farewell (`grace` in opaque-ops, which clients do not link: it brings a client of
+/// Kubernetes). `query_deadline` is in seconds.
 fn grace(query_deadline: u64) -> Duration {
     Duration::from_secs(query_deadline.saturating_mul(2).saturating_add(GRACE_SECONDS))
 }
 
-/// The query deadline of the nodes in seconds, as they read it from the environment that they inherit.
+/// The query deadline of the nodes in seconds, as they read it from the environment that they
+/// inherit.
 fn query_deadline() -> u64 {
     let deadline = std::env::var("OPAQUE_QUERY_DEADLINE_S").ok();
     deadline.and_then(|seconds| seconds.parse().ok()).unwrap_or(QUERY_DEADLINE_SECONDS)

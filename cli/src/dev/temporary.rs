@@ -12,8 +12,8 @@ use super::{
 /// Time that one call to a temporary cluster may take: every core may be busy with others' lookups.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(300);
 
-/// Starts a cluster of `shards` processes in `data`, runs `work` with what connects to it, and stops
-/// it. Nobody's profile is read or written.
+/// Starts a cluster of `shards` processes in `data`, runs `work` with what connects to it, and
+/// stops it. Nobody's profile is read or written.
 ///
 /// As for `opaque dev`, on the thread that entered the runtime.
 ///

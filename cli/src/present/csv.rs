@@ -1,8 +1,8 @@
 //! For spreadsheets and `opaque load`.
 //!
-//! Loaded with the same `--null`, the rows are those of the answer where no text is that mark. With the
-//! default, an empty field, empty text is: it is written as `""`, which other programs tell from NULL,
-//! and which `opaque load` reads as NULL.
+//! Loaded with the same `--null`, the rows are those of the answer where no text is that mark. With
+//! the default, an empty field, empty text is: it is written as `""`, which other programs tell
+//! from NULL, and which `opaque load` reads as NULL.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

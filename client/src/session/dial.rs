@@ -30,7 +30,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::codegen::{Service, http::Uri};
 
 use super::{CallError, chain};
-use crate::credentials::Credentials;
+use crate::profile::credentials::Credentials;
 
 /// The protocol that both ends agree on during the handshake.
 const H2: &[u8] = b"h2";

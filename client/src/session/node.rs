@@ -15,8 +15,8 @@ use tonic::{
 
 use super::CallError;
 use super::dial::{Dialer, Tasks};
-use crate::credentials::{Bearer, Credentials};
 use crate::profile::NodeUrl;
+use crate::profile::credentials::{Bearer, Credentials};
 
 /// A node that has not accepted a connection within this time, TLS included, is passed over.
 const CONNECT: Duration = Duration::from_secs(3);

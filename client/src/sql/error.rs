@@ -3,7 +3,7 @@
 use opaque_pir::table::ColumnType;
 use thiserror::Error;
 
-use super::plan::MAX_LOOKUPS;
+use super::bounds::LOOKUPS_PER_STATEMENT;
 
 /// Why a statement has no answer. The text may quote the user's own SQL: it stays on the client.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -193,8 +193,8 @@ pub enum Refusal {
     /// More lookups than one statement may take.
     #[error(
         "it takes {lookups} lookups ({literals} literals, {pages} pages of each), and a statement \
-         may take {MAX_LOOKUPS}; write fewer literals, a smaller LIMIT and OFFSET or a smaller \
-         --pages, {PUBLIC}"
+         may take {LOOKUPS_PER_STATEMENT}; write fewer literals, a smaller LIMIT and OFFSET or a \
+         smaller --pages, {PUBLIC}"
     )]
     TooManyLookups {
         /// Literals times pages.
@@ -212,13 +212,13 @@ const PUBLIC: &str = "or add --allow-public-scan to read the whole table publicl
 /// How to get all rows that match, where one lookup of each of `literals` brings a page.
 fn all_pages(literals: u64, pages: u64) -> String {
     let lookups = literals.saturating_mul(pages);
-    if lookups <= MAX_LOOKUPS {
+    if lookups <= LOOKUPS_PER_STATEMENT {
         return format!("run it again with --pages {pages}");
     }
     // Both flags: alone, the leave for a public scan changes nothing for what has a private plan.
     format!(
-        "all of them take {lookups} lookups, and a statement may take {MAX_LOOKUPS}; write a LIMIT \
-         and no other condition, ORDER BY or DISTINCT, or add --pages {pages} --allow-public-scan \
+        "all of them take {lookups} lookups, and a statement may take {LOOKUPS_PER_STATEMENT}; \
+         write a LIMIT and no other condition, ORDER BY or DISTINCT, or add --pages {pages} --allow-public-scan \
          to read the whole table publicly (the cluster then learns that you did, but no literal)"
     )
 }

@@ -20,7 +20,8 @@
 //! `decide` decides; this file turns its decision into values, of which neither number nor size
 //! depends on their type.
 //!
-//! A statement takes at most [`MAX_LOOKUPS`] lookups; what needs more has no private plan.
+//! A statement takes at most [`LOOKUPS_PER_STATEMENT`](super::LOOKUPS_PER_STATEMENT) lookups. One
+//! that needs more has no private plan.
 
 mod decide;
 mod finish;
@@ -41,10 +42,6 @@ use super::normal::{Constant, Statement};
 use super::predicate::equal_value;
 use super::statement::Literal;
 use super::{Options, SqlError, TableMeta};
-
-/// Most lookups of one statement, literals times pages: each costs the cluster a share of a pass over
-/// the column, and its answer stays in memory until the last one is here.
-pub const MAX_LOOKUPS: u64 = 1024;
 
 /// What a plan needs fetched. `Debug` shows no value.
 #[derive(Clone, PartialEq)]
@@ -134,8 +131,8 @@ impl Plan {
 ///
 /// # Errors
 /// [`SqlError::OtherTable`], and [`SqlError::NotPrivate`] when the statement has no private plan of at
-/// most [`MAX_LOOKUPS`] lookups and `options` allow no public scan. What does not fit the table's
-/// columns is no error yet: [`Plan::finish`] has it.
+/// most [`LOOKUPS_PER_STATEMENT`](super::LOOKUPS_PER_STATEMENT) lookups and `options` allow no public
+/// scan. What does not fit the table's columns is no error yet: [`Plan::finish`] has it.
 pub fn plan(
     statement: &Statement,
     table: &TableMeta<'_>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::Stream;
 use futures::stream::try_unfold;
-use opaque_pir::codec::{Kind, MAX_LOOKUPS, query_bytes};
+use opaque_pir::codec::{Kind, LOOKUPS_PER_MESSAGE, query_bytes};
 use opaque_pir::geometry::Geometry;
 use opaque_proto::v1::query_server::Query;
 use opaque_proto::v1::{
@@ -290,9 +290,9 @@ impl QueryService {
         };
         let (serving, table) = self.cluster.table_at(&table, epoch)?;
         let index = index_of(&table, column)?;
-        let lookups = u16::try_from(lookups).ok().filter(|n| (1..=MAX_LOOKUPS).contains(n));
-        let lookups =
-            lookups.ok_or_else(|| malformed(&format!("1 to {MAX_LOOKUPS} lookups a request")))?;
+        let lookups = u16::try_from(lookups).ok().filter(|n| (1..=LOOKUPS_PER_MESSAGE).contains(n));
+        let lookups = lookups
+            .ok_or_else(|| malformed(&format!("1 to {LOOKUPS_PER_MESSAGE} lookups a request")))?;
         // Of either kind of keys; which it is, the query says itself.
         let sizes = [Kind::Inline, Kind::Registered]
             .map(|kind| (kind, query_bytes(&index.geometry, kind, lookups)));

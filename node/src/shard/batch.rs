@@ -19,7 +19,7 @@ use crate::shard::pool::CpuPool;
 
 /// Lookups of one pass, unless a single request has more: sharing pays off less and less, and those who
 /// come later wait for the whole of it.
-const MOST_LOOKUPS: usize = 32;
+const LOOKUPS_PER_PASS: usize = 32;
 /// Requests that may wait.
 const MOST_WAITING: usize = 1024;
 
@@ -158,7 +158,7 @@ impl<J, R> Queue<J, R> {
     fn take(&mut self) -> Vec<(J, oneshot::Sender<Result<R, NodeError>>)> {
         let (mut taken, mut lookups) = (Vec::new(), 0);
         while let Some(next) = self.waiting.front() {
-            if !taken.is_empty() && lookups + next.lookups > MOST_LOOKUPS {
+            if !taken.is_empty() && lookups + next.lookups > LOOKUPS_PER_PASS {
                 break;
             }
             let Some(Waiting { job, lookups: more, reply }) = self.waiting.pop_front() else {

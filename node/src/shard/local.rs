@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use opaque_pir::codec::{MAX_LOOKUPS, Slice, SliceMaterial, slice_max_bytes};
+use opaque_pir::codec::{LOOKUPS_PER_MESSAGE, Slice, SliceMaterial, slice_max_bytes};
 use opaque_pir::kernels::Kernels;
-use opaque_seal::{Bfv, EvaluationKeys};
+use opaque_seal::Bfv;
 use rayon::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,7 +18,7 @@ use crate::map::call::{EvaluateCall, EvaluateReply, NumberedRow, RowsCall};
 use crate::map::placement::Shards;
 use crate::shard::demand::{self, Part};
 use crate::shard::memory::{Memory, Need, Reservation};
-use crate::shard::pass::{Evaluated, Request};
+use crate::shard::pass::{Evaluated, RegisteredKeys, Request};
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::Registry;
 use crate::shard::served::{ServedIndex, ServedTable, Serving, resident_bytes, tables_of};
@@ -211,13 +211,13 @@ impl LocalShard {
             _ => &index.batcher,
         };
         let request = Request { generation: call.generation, epoch: call.epoch, slice, keys };
-        let (shared, kernels, bfv) = (Arc::clone(&index), self.kernels, Arc::clone(&self.bfv));
+        let (shared, kernels) = (Arc::clone(&index), self.kernels);
         let passes = Arc::clone(&self.passes);
         let pass = move |requests: Vec<Request>| {
             let lookups = requests.iter().map(|request| u64::from(request.slice.lookups())).sum();
             passes.passes.fetch_add(1, Ordering::Relaxed);
             passes.lookups.fetch_add(lookups, Ordering::Relaxed);
-            let evaluated = shared.pass(&requests, kernels, &bfv);
+            let evaluated = shared.part().pass(&requests, kernels, &mut |_| ());
             evaluated.into_par_iter().map(|one| encode(one?, &shared)).collect()
         };
         batcher.run(&self.pool, request, lookups, pass).await?
@@ -230,7 +230,7 @@ impl LocalShard {
     pub fn slice_demand(&self, call: &EvaluateCall, bytes: usize) -> Result<usize, NodeError> {
         let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
         let largest = slice_max_bytes(&index.geometry, call.lookups);
-        if !(1..=MAX_LOOKUPS).contains(&call.lookups) || bytes > largest {
+        if !(1..=LOOKUPS_PER_MESSAGE).contains(&call.lookups) || bytes > largest {
             return Err(NodeError::Malformed("malformed slice".into()));
         }
         let part = Part { partitions: index.partitions.len(), planes: index.planes.len() };
@@ -261,7 +261,7 @@ impl LocalShard {
         &self,
         slice: &Slice,
         index: &Arc<ServedIndex>,
-    ) -> Result<Option<Arc<EvaluationKeys>>, NodeError> {
+    ) -> Result<Option<RegisteredKeys>, NodeError> {
         match slice.material() {
             SliceMaterial::Registered(digest) if !index.planes.is_empty() => {
                 let keys = self.registry.keys(digest).await?;
@@ -270,7 +270,7 @@ impl LocalShard {
                     admitted.map_err(NodeError::registered_memory)
                 };
                 index.serve_registered(&self.bfv, &self.pool, admit).await?;
-                Ok(Some(keys))
+                Ok(Some(RegisteredKeys { bfv: Arc::clone(&self.bfv), keys }))
             }
             _ => Ok(None),
         }

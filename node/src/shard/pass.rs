@@ -5,15 +5,43 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opaque_pir::codec::{Partial, Slice, SliceMaterial};
-use opaque_pir::inline::{self, InlineQuery};
+use opaque_pir::geometry::Geometry;
+use opaque_pir::inline::{self, InlineQuery, PlaneTables};
 use opaque_pir::kernels::Kernels;
 use opaque_pir::params::PLANE_ROWS;
+use opaque_pir::probe::{Probe, SECRETS};
 use opaque_pir::scan::{Partition, scan};
+use opaque_pir::seed::IndexSeed;
 use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
 use rayon::prelude::*;
 
 use crate::error::NodeError;
-use crate::shard::served::{ServedIndex, ServedPlane};
+
+/// What a pass reads: a shard's part of an index.
+pub struct IndexPart<'a> {
+    /// Shape of the whole index.
+    pub geometry: &'a Geometry,
+    /// What the index's public elements are expanded from.
+    pub seed: &'a IndexSeed,
+    /// The index's self-test.
+    pub probe: &'a Probe,
+    /// Partition numbers, sorted, and their bytes.
+    pub partitions: Vec<(u32, &'a Partition)>,
+    /// Planes of the hint, sorted.
+    pub planes: Vec<PlanePart<'a>>,
+}
+
+/// What a pass reads of one plane of the hint.
+pub struct PlanePart<'a> {
+    /// Number of the plane in its index.
+    pub plane: u16,
+    /// What inline keys are multiplied with.
+    pub tables: &'a PlaneTables,
+    /// Its product with each secret of the self-test.
+    pub probed: &'a [Vec<u32>; SECRETS],
+    /// What registered keys are multiplied with, where it is made.
+    pub registered: Option<&'a PlaneTable>,
+}
 
 /// One request's part of a pass.
 pub struct Request {
@@ -24,7 +52,28 @@ pub struct Request {
     /// What is asked, for exactly this shard's partitions.
     pub slice: Slice,
     /// The keys that the slice names, if any, with the index ready for them.
-    pub keys: Option<Arc<EvaluationKeys>>,
+    pub keys: Option<RegisteredKeys>,
+}
+
+/// Keys that the cluster keeps, and what computes with them.
+pub struct RegisteredKeys {
+    /// SEAL's context.
+    pub bfv: Arc<Bfv>,
+    /// The keys.
+    pub keys: Arc<EvaluationKeys>,
+}
+
+/// The steps of a pass, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Partitions are read.
+    Scan,
+    /// Inline keys are decoded.
+    Keys,
+    /// Planes are multiplied.
+    Products,
+    /// Products are taken off the scans.
+    Results,
 }
 
 /// One shard's contribution and what it cost.
@@ -63,9 +112,10 @@ fn take_off(scans: &mut [Vec<u32>], planes: Vec<(u16, Vec<Vec<u32>>)>) -> PlaneP
     planes.into_iter().map(off).collect()
 }
 
-impl ServedIndex {
+impl IndexPart<'_> {
     /// Scans every partition and multiplies every plane for every lookup of the requests, which are
-    /// answered in their order; a result depends on its own request alone.
+    /// answered in their order; a result depends on its own request alone. `on_step` is called before
+    /// each step.
     ///
     /// The work depends on the geometry and the number of lookups of each kind. CPU-bound: runs on the
     /// current rayon pool.
@@ -76,8 +126,9 @@ impl ServedIndex {
         &self,
         requests: &[Request],
         kernels: Kernels,
-        bfv: &Bfv,
+        on_step: &mut dyn FnMut(Step),
     ) -> Vec<Result<Evaluated, NodeError>> {
+        on_step(Step::Scan);
         let started = Instant::now();
         let scans = self.scans(requests, kernels);
         let scan = started.elapsed();
@@ -86,8 +137,9 @@ impl ServedIndex {
             Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
         };
         let started = Instant::now();
-        let products = self.products(requests, kernels.inline, bfv);
+        let products = self.products(requests, kernels.inline, on_step);
         let hint = started.elapsed();
+        on_step(Step::Results);
         type Scanned<'a> = (&'a Request, Vec<Vec<u32>>);
         let evaluated = |((request, mut scans), planes): (Scanned<'_>, Result<_, NodeError>)| {
             let Request { generation, epoch, slice, keys: _ } = request;
@@ -99,7 +151,7 @@ impl ServedIndex {
                 generation: *generation,
                 epoch: *epoch,
                 kind: slice.material().kind(),
-                partitions: self.partition_numbers().collect(),
+                partitions: self.partitions.iter().map(|(number, _)| *number).collect(),
                 scans,
                 planes,
             };
@@ -116,11 +168,11 @@ impl ServedIndex {
     ) -> Result<Vec<Vec<Vec<u32>>>, NodeError> {
         let queries: Vec<_> = requests
             .iter()
-            .map(|request| request.slice.scan_queries(&self.seed, &self.probe))
+            .map(|request| request.slice.scan_queries(self.seed, self.probe))
             .collect();
         let all: Vec<&[u32]> = queries.iter().flat_map(|q| q.iter().map(Vec::as_slice)).collect();
-        let partitions: Vec<&Partition> = self.partitions.iter().map(|(_, data)| data).collect();
-        let sums = scan(kernels.scan, &self.geometry, &partitions, &all);
+        let partitions: Vec<&Partition> = self.partitions.iter().map(|(_, data)| *data).collect();
+        let sums = scan(kernels.scan, self.geometry, &partitions, &all);
         let mut sums = sums.map_err(NodeError::internal)?.into_iter();
         Ok(queries.iter().map(|queries| sums.by_ref().take(queries.len()).collect()).collect())
     }
@@ -130,14 +182,16 @@ impl ServedIndex {
         &self,
         requests: &[Request],
         kernel: inline::Kernel,
-        bfv: &Bfv,
+        on_step: &mut dyn FnMut(Step),
     ) -> Vec<Result<Products, NodeError>> {
+        on_step(Step::Keys);
         let inline: Vec<Option<Result<Vec<InlineQuery>, NodeError>>> =
             requests.par_iter().map(|request| self.inline_queries(&request.slice)).collect();
         let all: Vec<&InlineQuery> =
             inline.iter().flatten().filter_map(|queries| queries.as_ref().ok()).flatten().collect();
-        let multiply = |plane: &ServedPlane| {
-            let products = inline::multiply(kernel, &plane.tables, &all);
+        on_step(Step::Products);
+        let multiply = |plane: &PlanePart<'_>| {
+            let products = inline::multiply(kernel, plane.tables, &all);
             Ok(products.map_err(NodeError::internal)?.into_iter())
         };
         let shared = match all.as_slice() {
@@ -150,10 +204,10 @@ impl ServedIndex {
         };
         let own = |(request, inline): (&Request, Option<Result<Vec<InlineQuery>, NodeError>>)| {
             let Some(queries) = inline else {
-                return self.own_products(request, bfv).map(Products::Beside);
+                return self.own_products(request).map(Products::Beside);
             };
             let count = queries?.len();
-            let of_plane = |(plane, products): (&ServedPlane, &mut _)| {
+            let of_plane = |(plane, products): (&PlanePart<'_>, &mut _)| {
                 let products: &mut std::vec::IntoIter<Vec<u32>> = products;
                 (plane.plane, products.take(count).collect())
             };
@@ -179,32 +233,28 @@ impl ServedIndex {
     }
 
     /// What a request shares with no other.
-    fn own_products(&self, request: &Request, bfv: &Bfv) -> Result<PlaneProducts, NodeError> {
+    fn own_products(&self, request: &Request) -> Result<PlaneProducts, NodeError> {
         match request.slice.material() {
             SliceMaterial::Probe => Ok(self.probe_products()),
-            _ => self.registered_products(request, bfv),
+            _ => self.registered_products(request),
         }
     }
 
     /// Exact products with the secrets of the self-test.
     fn probe_products(&self) -> PlaneProducts {
-        let of_plane = |plane: &ServedPlane| {
+        let of_plane = |plane: &PlanePart<'_>| {
             (plane.plane, plane.probed.iter().map(|product| le_bytes(product)).collect())
         };
         self.planes.iter().map(of_plane).collect()
     }
 
     /// One ciphertext per plane and lookup.
-    fn registered_products(
-        &self,
-        request: &Request,
-        bfv: &Bfv,
-    ) -> Result<PlaneProducts, NodeError> {
+    fn registered_products(&self, request: &Request) -> Result<PlaneProducts, NodeError> {
         if self.planes.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = request.keys.as_deref().ok_or(NodeError::UnknownKeys)?;
-        let tables = self.planes.iter().map(|plane| plane.registered.get());
+        let RegisteredKeys { bfv, keys } = request.keys.as_ref().ok_or(NodeError::UnknownKeys)?;
+        let tables = self.planes.iter().map(|plane| plane.registered);
         let tables: Option<Vec<&PlaneTable>> = tables.collect();
         let tables = tables.ok_or_else(|| NodeError::internal("a plane without its table"))?;
         let malformed = || NodeError::Malformed("malformed encrypted secret".into());
@@ -217,7 +267,7 @@ impl ServedIndex {
             })
             .collect::<Result<_, NodeError>>()?;
         let mut columns: Vec<_> = per_lookup.into_iter().map(Vec::into_iter).collect();
-        let of_plane = |plane: &ServedPlane| {
+        let of_plane = |plane: &PlanePart<'_>| {
             (plane.plane, columns.iter_mut().filter_map(Iterator::next).collect())
         };
         Ok(self.planes.iter().map(of_plane).collect())

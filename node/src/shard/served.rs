@@ -21,7 +21,7 @@ use crate::map::assignment::Assignment;
 use crate::map::call::EvaluateReply;
 use crate::shard::batch::Batcher;
 use crate::shard::memory::{Need, Reservation};
-use crate::shard::pass::Request;
+use crate::shard::pass::{IndexPart, PlanePart, Request};
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::store_error;
 use crate::store::{Manifest, Store};
@@ -207,6 +207,13 @@ impl StoredPlane {
     }
 }
 
+impl ServedPlane {
+    fn part(&self) -> PlanePart<'_> {
+        let Self { plane, tables, probed, stored: _, registered } = self;
+        PlanePart { plane: *plane, tables, probed, registered: registered.get() }
+    }
+}
+
 impl std::fmt::Debug for ServedPlane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServedPlane").field("plane", &self.plane).finish_non_exhaustive()
@@ -217,6 +224,14 @@ impl ServedIndex {
     /// Partition numbers, sorted.
     pub fn partition_numbers(&self) -> impl Iterator<Item = u32> + '_ {
         self.partitions.iter().map(|(number, _)| *number)
+    }
+
+    /// What a pass reads.
+    pub fn part(&self) -> IndexPart<'_> {
+        let Self { geometry, seed, probe, partitions, planes, .. } = self;
+        let partitions = partitions.iter().map(|(number, data)| (*number, data)).collect();
+        let planes = planes.iter().map(ServedPlane::part).collect();
+        IndexPart { geometry, seed, probe, partitions, planes }
     }
 
     /// Bytes of memory: matrix, tables, products of the self-test, public parts.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::MAX_LOOKUPS;
+use super::LOOKUPS_PER_MESSAGE;
 use crate::params::ParamsId;
 use crate::reader::ReadError;
 
@@ -90,7 +90,8 @@ pub enum CodecError {
 }
 
 fn expected_lookups(expected: Option<u16>) -> String {
-    expected.map_or_else(|| format!("1 to {MAX_LOOKUPS} are"), |number| format!("{number} are"))
+    expected
+        .map_or_else(|| format!("1 to {LOOKUPS_PER_MESSAGE} are"), |number| format!("{number} are"))
 }
 
 impl From<ReadError> for CodecError {

@@ -8,8 +8,8 @@ use crate::inline;
 use crate::params::ParamsId;
 use crate::reader::Reader;
 
-/// Most lookups of one request.
-pub const MAX_LOOKUPS: u16 = 64;
+/// Most lookups of one query.
+pub const LOOKUPS_PER_MESSAGE: u16 = 64;
 /// Version of every message.
 pub(super) const VERSION: u8 = 3;
 /// Marker, version, parameters, epoch.
@@ -102,7 +102,7 @@ pub(super) fn read_known_lookups(reader: &mut Reader<'_>, expected: u16) -> Resu
 }
 
 pub(super) fn check_lookups(found: u16) -> Result<u16, CodecError> {
-    let good = (1..=MAX_LOOKUPS).contains(&found);
+    let good = (1..=LOOKUPS_PER_MESSAGE).contains(&found);
     good.then_some(found).ok_or(CodecError::Lookups { expected: None, found })
 }
 

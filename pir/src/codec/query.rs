@@ -33,7 +33,7 @@ impl QueryWriter {
     /// A query of `lookups` lookups, none written yet.
     ///
     /// # Errors
-    /// When there are none or more than [`MAX_LOOKUPS`](super::MAX_LOOKUPS).
+    /// When there are none or more than [`LOOKUPS_PER_MESSAGE`](super::LOOKUPS_PER_MESSAGE).
     pub fn new(
         geometry: &Geometry,
         epoch: u64,
@@ -130,7 +130,7 @@ impl<'a> QueryView<'a> {
         self.material
     }
 
-    /// Number of lookups, 1 to [`MAX_LOOKUPS`](super::MAX_LOOKUPS).
+    /// Number of lookups, 1 to [`LOOKUPS_PER_MESSAGE`](super::LOOKUPS_PER_MESSAGE).
     #[expect(clippy::cast_possible_truncation, reason = "read from 16 bits")]
     pub fn lookups(&self) -> u16 {
         self.lookups.len() as u16

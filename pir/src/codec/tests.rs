@@ -365,7 +365,7 @@ fn kinds_are_not_mixed() {
 
 #[test]
 fn lookups_have_limits() {
-    for found in [0, MAX_LOOKUPS + 1, u16::MAX] {
+    for found in [0, LOOKUPS_PER_MESSAGE + 1, u16::MAX] {
         let error = CodecError::Lookups { expected: None, found };
         let kind = Kind::Registered;
         let writer = QueryWriter::new(&geometry(), EPOCH, material(kind), found);

@@ -8,9 +8,8 @@
 use crate::sql::error::Refusal;
 use crate::sql::meta::{PlanInput, SearchableColumn};
 use crate::sql::normal::{Constant, Filter, Statement};
-use crate::sql::{Options, SqlError};
+use crate::sql::{LOOKUPS_PER_STATEMENT, Options, SqlError};
 
-use super::MAX_LOOKUPS;
 use super::search::Search;
 
 /// What is sent.
@@ -125,6 +124,7 @@ fn lookups<'a>(
     let number = literals.len() as u64;
     let lookups = number.saturating_mul(pages);
     let refusal = Refusal::TooManyLookups { lookups, literals: number, pages };
-    let pages = u32::try_from(pages).ok().filter(|_| lookups <= MAX_LOOKUPS).ok_or(refusal)?;
+    let pages =
+        u32::try_from(pages).ok().filter(|_| lookups <= LOOKUPS_PER_STATEMENT).ok_or(refusal)?;
     Ok(Decision::Lookups { column, literals, pages, wanted })
 }

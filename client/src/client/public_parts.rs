@@ -8,10 +8,10 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::PublicPart;
 
 /// Name of a public part.
-pub type Digest = [u8; 32];
+pub(super) type Digest = [u8; 32];
 
 /// The parts of the index's planes that `digests` name, or `None` where one is missing or is another.
-pub fn checked<B: AsRef<[u8]>>(
+pub(super) fn checked<B: AsRef<[u8]>>(
     geometry: &Geometry,
     digests: &[Digest],
     parts: &[B],

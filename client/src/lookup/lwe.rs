@@ -7,7 +7,7 @@
 //! b_j[k] = (a_j·s)[k] + e_j[k] + (1024j + k = k*)·Δ    mod 2^32, for every partition j
 //! ```
 //!
-//! together with an encryption of `s` ([`index_keys`](crate::index_keys)). Δ is added everywhere,
+//! together with an encryption of `s` ([`index_keys`](super::index_keys)). Δ is added everywhere,
 //! times a bit that says where: neither a branch nor an address depends on `k*`.
 
 use opaque_pir::{
