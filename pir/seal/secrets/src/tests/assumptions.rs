@@ -1,6 +1,7 @@
 //! What is assumed of SEAL's errors, so that another version of it cannot pass unnoticed.
 
 use opaque_pir::params::COEFFICIENT_MODULUS;
+use opaque_seal::internal::Ciphertext;
 
 use super::*;
 
