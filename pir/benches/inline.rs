@@ -16,8 +16,9 @@ use std::time::Instant;
 use criterion::{Criterion, criterion_group};
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
-    Chain, Fold, InlineQuery, Kernel, PlaneTables, PublicElements, QUERY_BYTES, answer, multiply,
+    Chain, Fold, InlineQuery, PlaneTables, PublicElements, QUERY_BYTES, answer, multiply,
 };
+use opaque_pir::machine::VectorKernel;
 use opaque_pir::scan::plain_read;
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::seed::Salt;
@@ -64,7 +65,7 @@ fn parts(criterion: &mut Criterion) {
         b.iter(|| InlineQuery::from_bytes(black_box(&bytes)));
     });
     let tables = chain.tables(&plane).expect("its size");
-    let products = multiply(Kernel::best(), &tables, &[&query(1)]).expect("its variant");
+    let products = multiply(VectorKernel::best(), &tables, &[&query(1)]).expect("its variant");
     group.bench_function("answer", |b| {
         b.iter(|| answer(black_box(&products[0]), 10));
     });
@@ -136,10 +137,11 @@ fn ratios(fold: Fold) {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     for threads in if all > 1 { vec![1, all] } else { vec![1] } {
         let pool = pool(threads);
-        for kernel in Kernel::available() {
+        for kernel in VectorKernel::available() {
             let mut alone = None;
             // The scalar kernel has nothing to show in batches.
-            for count in BATCHES.into_iter().filter(|count| *count == 1 || kernel != Kernel::Scalar)
+            for count in
+                BATCHES.into_iter().filter(|count| *count == 1 || kernel != VectorKernel::Scalar)
             {
                 let (mut reads, mut products) = (Vec::new(), Vec::new());
                 for _ in 0..PASSES {

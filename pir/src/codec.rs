@@ -17,7 +17,6 @@
 //! [`Rounding::row_bits`]: crate::geometry::Rounding::row_bits
 
 mod answer;
-mod bits;
 mod combine;
 mod error;
 mod header;
@@ -28,6 +27,7 @@ mod slice;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
+mod words;
 
 pub use answer::{AnswerView, Share, answer_bytes, recover_byte};
 pub use combine::{CombineError, Combiner};

@@ -7,7 +7,7 @@
 //! so that `c − H·s` is the selected bucket plus noise. Row `r`'s bytes of one partition, read as a
 //! polynomial in x^-1, times a_j has `H[r][i]` at x^-i = −x^(n−i); the products are summed in NTT form
 //! over all partitions, exactly (see `kernel::scalar` and `transform` for the bounds), and read back once. The machine code
-//! that does it is chosen at run time ([`Kernel`]).
+//! that does it is chosen at run time ([`VectorKernel`](crate::machine::VectorKernel)).
 
 mod builder;
 mod kernel;
@@ -21,7 +21,6 @@ mod transform;
 use rayon::prelude::*;
 use thiserror::Error;
 
-pub use crate::vector::Kernel;
 pub use builder::HintBuilder;
 
 use crate::geometry::Geometry;

@@ -23,8 +23,8 @@
 //! for a plane, and the keys link all queries of a client; downloading the hint costs tens of megabytes.
 //!
 //! **Map.** `params`; `modulus`, `ntt`, `rings` (arithmetic, its loops compiled for wide registers by
-//! `vector`); `public` (expansion of `a`); `diagonals`, `chain`, `table` (offline); `query`, `kernel`, `product`
-//! (online); `bits` (formats); [`arithmetic`] (what the client's half, crate `opaque-secrets`, is made of).
+//! `machine`); `public` (expansion of `a`); `diagonals`, `chain`, `table` (offline); `query`, `kernel`, `product`
+//! (online); [`arithmetic`] (what the client's half, crate `opaque-secrets`, is made of).
 //!
 //! **Security.** N = 2048, ternary secret, error of deviation 3.2 before it is rounded (3.213 after), modulus q of 48
 //! bits: 2^142.8 by the lattice-estimator (default cost model; dual_hybrid 142.8, bdd 143.2, usvp 144.4; commit 27a581b,
@@ -54,7 +54,6 @@
 #![deny(unsafe_code)]
 
 pub mod arithmetic;
-mod bits;
 mod chain;
 mod diagonals;
 mod error;
@@ -68,7 +67,6 @@ mod query;
 mod rings;
 mod table;
 
-pub use crate::vector::Kernel;
 pub use chain::Chain;
 pub use error::InlineError;
 pub use params::{

@@ -37,6 +37,8 @@
 
 use std::fmt;
 
+use crate::bits::packed_bytes;
+
 /// Name of the only parameter set.
 pub const NAME: &str = "opaque-128-v3";
 /// n: degree of the scan's ring, and length of its secret.
@@ -54,11 +56,11 @@ pub const PLANE_ROWS: usize = 4096;
 /// t: BFV's plaintext modulus, a 20-bit batching prime.
 pub const PLAINTEXT_MODULUS: u32 = 1_032_193;
 /// Bits of a value modulo t.
-pub const PLAINTEXT_BITS: usize = 20;
+pub const PLAINTEXT_BITS: u32 = 20;
 /// BFV's coefficient modulus; the last prime is the key-switching prime.
 pub const COEFFICIENT_MODULUS: [u64; 3] = [34_359_451_649, 34_359_697_409, 68_719_403_009];
 /// Bits of each prime of [`COEFFICIENT_MODULUS`].
-pub const COEFFICIENT_BITS: [usize; 3] = [35, 35, 36];
+pub const COEFFICIENT_BITS: [u32; 3] = [35, 35, 36];
 /// Rotation steps that a client's two Galois keys provide.
 pub const ROTATION_STEPS: [i32; 2] = [1, 32];
 /// Version of the layout of buckets, part of every [`ParamsId`].
@@ -72,11 +74,11 @@ pub const MAX_BUCKET_BYTES: u32 = 1 << 16;
 pub const SEED_BYTES: usize = 64;
 /// Bytes of a fresh seeded encryption of the scan's secret: two primes of 35 bits, one polynomial.
 pub const ENCRYPTED_SECRET_BYTES: usize =
-    PLANE_ROWS * (COEFFICIENT_BITS[0] + COEFFICIENT_BITS[1]) / 8 + SEED_BYTES;
+    packed_bytes(PLANE_ROWS, COEFFICIENT_BITS[0] + COEFFICIENT_BITS[1]) + SEED_BYTES;
 /// Bytes of one plane's hint product: two polynomials modulo the first prime, bit-packed.
-pub const PLANE_CIPHERTEXT_BYTES: usize = 2 * PLANE_ROWS * COEFFICIENT_BITS[0] / 8;
+pub const PLANE_CIPHERTEXT_BYTES: usize = packed_bytes(2 * PLANE_ROWS, COEFFICIENT_BITS[0]);
 /// Bytes of one plane's rows of the scan in an answer: 4096 values modulo t, bit-packed.
-pub const PLANE_SCAN_BYTES: usize = PLANE_ROWS * PLAINTEXT_BITS / 8;
+pub const PLANE_SCAN_BYTES: usize = packed_bytes(PLANE_ROWS, PLAINTEXT_BITS);
 
 const _: () = assert!(ENCRYPTED_SECRET_BYTES == 35_904);
 const _: () = assert!(PLANE_CIPHERTEXT_BYTES == 35_840 && PLANE_SCAN_BYTES == 10_240);

@@ -11,11 +11,10 @@
 //! It is bound by memory: one query costs what reading the matrix once costs, and up to 64 queries
 //! ([`MAX_PASS`]) share a pass. Work is cut into bands of rows, the same rows of every partition:
 //! a band's sums and one partition's share of the queries stay in a core's second-level cache while
-//! the matrix streams through. The machine code that does it is chosen at run time ([`Kernel`]);
+//! the matrix streams through. The machine code that does it is chosen at run time ([`ScanKernel`]);
 //! all kernels read the one layout of [`Partition`] and give the same sums.
 
 mod kernel;
-pub(crate) mod pages;
 mod partition;
 mod read;
 #[cfg(test)]
@@ -25,11 +24,11 @@ mod tests;
 use rayon::prelude::*;
 use thiserror::Error;
 
-pub use kernel::Kernel;
 pub use partition::Partition;
 pub use read::plain_read;
 
 use crate::geometry::Geometry;
+use crate::machine::ScanKernel;
 use crate::params::PARTITION_BUCKETS;
 
 /// Queries that share a pass over the matrix; more take several passes.
@@ -44,7 +43,7 @@ pub const MAX_PASS: usize = 64;
 /// When a partition is of another geometry, a query of another length, or the kernel one that this
 /// machine does not run.
 pub fn scan(
-    kernel: Kernel,
+    kernel: ScanKernel,
     geometry: &Geometry,
     partitions: &[&Partition],
     queries: &[&[u32]],
@@ -72,7 +71,7 @@ pub fn scan(
 
 /// One pass, for at least one query.
 fn pass(
-    kernel: Kernel,
+    kernel: ScanKernel,
     geometry: &Geometry,
     partitions: &[&Partition],
     queries: &[&[u32]],

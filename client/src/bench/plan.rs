@@ -5,9 +5,8 @@ use std::{fmt, str::FromStr};
 use opaque_pir::{
     cost::Link,
     geometry::Geometry,
-    inline,
+    machine::{ScanKernel, VectorKernel},
     params::{MAX_BUCKET_BYTES, MAX_BUCKETS, PARTITION_BUCKETS},
-    scan,
 };
 
 use super::{BenchError, host, subject};
@@ -122,15 +121,15 @@ impl fmt::Display for Size {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernels {
     /// Of the scan.
-    pub scan: scan::Kernel,
+    pub scan: ScanKernel,
     /// Of the hint product.
-    pub product: inline::Kernel,
+    pub product: VectorKernel,
 }
 
 impl Kernels {
     /// The fastest that this machine runs.
     pub fn best() -> Self {
-        Self { scan: scan::Kernel::best(), product: inline::Kernel::best() }
+        Self { scan: ScanKernel::best(), product: VectorKernel::best() }
     }
 }
 
@@ -143,11 +142,11 @@ impl FromStr for Kernels {
         if name == "auto" {
             return Ok(Self::best());
         }
-        let scan = scan::Kernel::from_name(name).ok_or_else(|| {
-            let names: Vec<&str> = scan::Kernel::available().map(scan::Kernel::name).collect();
+        let scan = ScanKernel::from_name(name).ok_or_else(|| {
+            let names: Vec<&str> = ScanKernel::available().map(ScanKernel::name).collect();
             format!("this machine has no kernel {name:?}: write auto, {}", names.join(", "))
         })?;
-        let product = inline::Kernel::from_name(name).unwrap_or_else(inline::Kernel::best);
+        let product = VectorKernel::from_name(name).unwrap_or_else(VectorKernel::best);
         Ok(Self { scan, product })
     }
 }

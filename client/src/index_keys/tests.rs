@@ -2,8 +2,9 @@ use opaque_pir::{
     codec::{Combiner, Partial, QueryView, QueryWriter},
     hint::{Hint, HintBuilder},
     inline::{self, Chain, InlineQuery},
+    machine::{ScanKernel, VectorKernel},
     params::PLANE_ROWS,
-    scan::{Kernel, Partition, scan},
+    scan::{Partition, scan},
     seed::Salt,
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -80,7 +81,8 @@ impl Index {
             let words = |lookup| view.lwe_partition(lookup, j.into()).unwrap();
             let slices: Vec<Vec<u32>> = (0..lookups).map(words).collect();
             let slices: Vec<&[u32]> = slices.iter().map(Vec::as_slice).collect();
-            let mut scans = scan(Kernel::Scalar, &self.geometry, &[&partition], &slices).unwrap();
+            let mut scans =
+                scan(ScanKernel::Scalar, &self.geometry, &[&partition], &slices).unwrap();
             let product = match product {
                 Product::Beside(product) => product,
                 Product::Within(product) => {
@@ -115,7 +117,7 @@ impl Index {
                 let chain = Chain::new(&PublicElements::new(&self.seed()));
                 let product = |plane: &[u32]| {
                     let tables = chain.tables(plane).unwrap();
-                    let kernel = inline::Kernel::best();
+                    let kernel = VectorKernel::best();
                     Product::Within(inline::multiply(kernel, &tables, &queries).unwrap())
                 };
                 self.planes().map(product).collect()

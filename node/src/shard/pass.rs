@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use opaque_pir::codec::{Partial, Slice, SliceMaterial};
 use opaque_pir::inline::{self, InlineQuery};
-use opaque_pir::kernels::Kernels;
+use opaque_pir::machine::{Kernels, VectorKernel};
 use opaque_pir::params::PLANE_ROWS;
 use opaque_pir::scan::{Partition, scan};
 use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
@@ -129,7 +129,7 @@ impl ServedIndex {
     fn products(
         &self,
         requests: &[Request],
-        kernel: inline::Kernel,
+        kernel: VectorKernel,
         bfv: &Bfv,
     ) -> Vec<Result<Products, NodeError>> {
         let inline: Vec<Option<Result<Vec<InlineQuery>, NodeError>>> =

@@ -19,8 +19,9 @@ mod tests;
 
 use std::fmt;
 
+use opaque_pir::bits::pack;
 use opaque_pir::inline::arithmetic::{
-    BASIS, DIAGONAL_BITS, DROPPED_BITS, Factor, Modulus, Ntt, Q, Q_BITS, pack, unpack,
+    BASIS, DIAGONAL_BITS, DROPPED_BITS, Factor, Modulus, Ntt, Q, Q_BITS, unpack,
 };
 use opaque_pir::inline::{
     InlineError, N, PUBLIC_BITS, Poly, PublicElements, PublicPart, Q_PRIMES, QUERY_BYTES, rings_of,
@@ -114,7 +115,7 @@ pub fn encrypt(
             }
         }
         subtract_product(m, a, key, &mut b);
-        pack(&**b, Q_BITS, &mut bytes);
+        pack(b.iter().copied(), Q_BITS, &mut bytes);
     }
     for ((lane, inverted), a) in (1..).zip([false, true]).zip(elements.encryptions()) {
         draw(&seed, lane, &RING_ERRORS, &mut error);
@@ -122,7 +123,7 @@ pub fn encrypt(
         for ((ntt, key), a) in Q.iter().zip(&key).zip(a) {
             let mut b = slots_of(ntt, &error);
             subtract_product(ntt.modulus, a, key, &mut b);
-            pack(&**b, Q_BITS, &mut bytes);
+            pack(b.iter().copied(), Q_BITS, &mut bytes);
         }
     }
     Ok((bytes, LookupKey { key }))

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use super::answer::encode_answer;
-use super::bits::read_words;
 use super::header::check_lookups;
+use super::words::read_words;
 use super::{CodecError, Kind, Partial};
 use crate::geometry::Geometry;
 

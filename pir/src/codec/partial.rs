@@ -1,10 +1,10 @@
 //! The partial: one shard's contribution to an answer.
 
-use super::bits::{read_words, write_count, write_words};
 use super::header::{
     HEADER_BYTES, Marker, check_lookups, check_sorted_set, read_header, read_known_lookups,
     write_header,
 };
+use super::words::{read_words, write_count, write_words};
 use super::{CodecError, Kind};
 use crate::geometry::Geometry;
 use crate::reader::Reader;

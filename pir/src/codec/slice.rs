@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::bits::{block_bytes, read_buckets, read_words, write_count, write_words};
 use super::header::{
     HEADER_BYTES, INLINE_TAG, Marker, PROBE_TAG, REGISTERED_TAG, check_sorted_set, read_lookups,
     read_open_header, write_header,
 };
 use super::query::lookup_bytes;
+use super::words::{block_bytes, read_buckets, read_words, write_count, write_words};
 use super::{CodecError, KeyDigest, Kind, Material, QueryView};
 use crate::geometry::Geometry;
 use crate::probe::{Probe, SECRETS};

@@ -3,9 +3,9 @@
 use super::planes::Accumulate;
 use super::{Hint, HintError};
 use crate::geometry::Geometry;
+use crate::machine::VectorKernel;
 use crate::ring::public_element;
 use crate::seed::IndexSeed;
-use crate::vector::Kernel;
 
 /// Accumulates a hint over the partitions of an index.
 ///
@@ -22,8 +22,8 @@ pub struct HintBuilder {
 impl HintBuilder {
     /// A hint of no partitions yet, made by the fastest kernel.
     pub fn new(seed: IndexSeed, geometry: &Geometry) -> Self {
-        let planes = Kernel::best().planes(geometry);
-        let planes = planes.unwrap_or_else(|| Kernel::portable(geometry));
+        let planes = VectorKernel::best().planes(geometry);
+        let planes = planes.unwrap_or_else(|| VectorKernel::portable(geometry));
         Self::with_planes(planes, seed, geometry)
     }
 
@@ -32,7 +32,7 @@ impl HintBuilder {
     /// # Errors
     /// When this machine does not run it.
     pub fn with_kernel(
-        kernel: Kernel,
+        kernel: VectorKernel,
         seed: IndexSeed,
         geometry: &Geometry,
     ) -> Result<Self, HintError> {

@@ -4,9 +4,8 @@
 //! every function is one of public numbers or of residues. It is not an interface for other crates and may change
 //! with every version.
 
-pub use super::bits::{pack, unpack};
 pub use super::modulus::{Factor, Modulus};
 pub use super::ntt::Ntt;
 pub use super::params::{DIAGONAL_BITS, DROPPED_BITS, Q_BITS};
 pub use super::product::{ExactProducts, multiply_exactly};
-pub use super::rings::{BASIS, Basis, Q};
+pub use super::rings::{BASIS, Basis, Q, unpack};

@@ -28,9 +28,9 @@ use super::params::{DROPPED_BITS, ENCRYPTIONS, Fold, N, PUBLIC_BITS, rings_of};
 use super::rings::{self, BASIS, Q};
 use super::table::{BLOCKS, LANES, LINE, PlaneTables, PublicPart, RingTables, WIDTH, WORD};
 use super::{InlineError, Poly, PublicElements, scale};
+use crate::machine::Pages;
+use crate::machine::{Vectorised, vectorise};
 use crate::params::RING_DEGREE;
-use crate::scan::pages::Pages;
-use crate::vector::{Vectorised, vectorise};
 
 /// Steps whose diagonals are encoded, and whose digits are kept, before they are written to the tables and the pool's
 /// other work may go on: a few milliseconds.

@@ -20,8 +20,8 @@ use rayon::prelude::*;
 
 use super::N;
 use super::params::{DIAGONAL_BITS, ENCRYPTIONS, Fold};
+use crate::machine::{Vectorised, vectorise};
 use crate::params::RING_DEGREE;
-use crate::vector::{Vectorised, vectorise};
 
 /// Coefficients of a polynomial in Y.
 const LENGTH: usize = N / 2;

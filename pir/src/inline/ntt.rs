@@ -19,7 +19,7 @@ pub(super) mod tests;
 
 use super::modulus::{Factor, Modulus, times_lazy};
 use super::{N, Poly};
-use crate::vector::{Vectorised, vectorise};
+use crate::machine::{Vectorised, vectorise};
 
 /// Rows of the matrix, and their layers.
 const ROWS: usize = 64;

@@ -13,8 +13,9 @@ use super::kernel::{Code, HALF, Operands, Pair, Step, code};
 use super::modulus::Modulus;
 use super::rings::{self, BASIS, Q};
 use super::table::{BLOCKS, LANES, PlaneTables, RingTables};
-use super::{InlineError, InlineQuery, Poly, bits, scale};
-use crate::vector::Kernel;
+use super::{InlineError, InlineQuery, Poly, scale};
+use crate::bits;
+use crate::machine::VectorKernel;
 
 /// Queries that share a pass over the tables; more take several passes.
 pub const MAX_PASS: usize = 8;
@@ -31,7 +32,7 @@ const _: () = assert!(TASK_BLOCKS.is_multiple_of(2) && (HALF / LANES).is_multipl
 /// # Errors
 /// A kernel that this machine does not run.
 pub fn multiply(
-    kernel: Kernel,
+    kernel: VectorKernel,
     tables: &PlaneTables,
     queries: &[&InlineQuery],
 ) -> Result<Vec<Vec<u32>>, InlineError> {
@@ -54,7 +55,7 @@ pub type ExactProducts = Vec<[Box<Poly>; 2]>;
 /// # Errors
 /// A kernel that this machine does not run.
 pub fn multiply_exactly(
-    kernel: Kernel,
+    kernel: VectorKernel,
     tables: &PlaneTables,
     queries: &[&InlineQuery],
 ) -> Result<Vec<ExactProducts>, InlineError> {
@@ -130,8 +131,7 @@ fn stream(
 /// Rounded once, here: what shards send is exact.
 pub fn answer(sums: &[u32], row_bits: u32) -> Vec<u8> {
     let rounded = |sum: &u32| sum.wrapping_add(1 << (31 - row_bits)) >> (32 - row_bits);
-    let values: Vec<u32> = sums.iter().map(rounded).collect();
     let mut bytes = Vec::with_capacity(bits::packed_bytes(sums.len(), row_bits));
-    bits::pack(&values, row_bits, &mut bytes);
+    bits::pack(sums.iter().map(rounded), row_bits, &mut bytes);
     bytes
 }

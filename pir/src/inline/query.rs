@@ -1,10 +1,10 @@
 //! What a client sends for one lookup, as a server reads it.
 
-use super::bits::unpack;
+use super::InlineError;
 use super::kernel::{HALF, Operands, PADDED};
 use super::params::{N, Q_BITS, Q_PRIMES, QUERY_BYTES};
+use super::rings::{self, unpack};
 use super::table::WIDTH;
-use super::{InlineError, rings};
 
 /// The b halves of the key and of the B encryptions, checked, in the form that kernels read.
 ///

@@ -1,9 +1,10 @@
 //! One plane's tables in memory, and the public part that opens its products.
 
-use super::bits::{pack, unpack};
 use super::params::{ENCRYPTIONS, Fold, N, PUBLIC_BITS, PUBLIC_BYTES, rings_of};
+use super::rings::{self, unpack};
 use super::{InlineError, Poly};
-use crate::scan::pages::Pages;
+use crate::bits;
+use crate::machine::Pages;
 
 /// Slots of a line of the tables, and of a block.
 pub(super) const LANES: usize = 16;
@@ -87,7 +88,7 @@ impl PublicPart {
     /// [`PUBLIC_BYTES`] bytes for each ring.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() * PUBLIC_BYTES);
-        self.0.iter().for_each(|part| pack(&**part, PUBLIC_BITS, &mut bytes));
+        bits::pack(self.0.iter().flat_map(|part| **part), PUBLIC_BITS, &mut bytes);
         bytes
     }
 
@@ -101,7 +102,7 @@ impl PublicPart {
         let (rings, _) = rings_of(rows).ok_or(InlineError::rows(rows))?;
         InlineError::check_size(WHAT, rings * PUBLIC_BYTES, bytes.len())?;
         let part = |bytes: &[u8]| {
-            let mut part = super::rings::zero();
+            let mut part = rings::zero();
             unpack(WHAT, bytes, PUBLIC_BITS, 1 << PUBLIC_BITS, &mut *part).map(|()| part)
         };
         bytes.chunks_exact(PUBLIC_BYTES).map(part).collect::<Result<_, _>>().map(Self)

@@ -4,6 +4,9 @@
     expect(unsafe_code, reason = "vector loads behind a run-time check")
 )]
 
+#[cfg(target_arch = "x86_64")]
+use crate::machine::detect;
+
 /// Sum of the bytes, taken as numbers of eight bytes, with the widest registers that this machine has; up
 /// to 511 bytes beyond the last multiple of 512 are left out.
 ///
@@ -11,10 +14,10 @@
 /// thirds of what 64 do.
 pub fn plain_read(bytes: &[u8]) -> u64 {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx512f") {
+    if detect::avx512_f() {
         // SAFETY: the features were found just now.
         return unsafe { with_avx512(bytes) };
-    } else if std::arch::is_x86_feature_detected!("avx2") {
+    } else if detect::avx2() {
         // SAFETY: as above.
         return unsafe { with_avx2(bytes) };
     }

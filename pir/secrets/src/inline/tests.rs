@@ -1,8 +1,7 @@
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::arithmetic::multiply_exactly;
-use opaque_pir::inline::{
-    Chain, Fold, InlineQuery, Kernel, PUBLIC_BYTES, PlaneTables, answer, multiply,
-};
+use opaque_pir::inline::{Chain, Fold, InlineQuery, PUBLIC_BYTES, PlaneTables, answer, multiply};
+use opaque_pir::machine::VectorKernel;
 use opaque_pir::params::{DELTA, STANDARD_DEVIATION};
 use opaque_pir::seed::{IndexSeed, Salt};
 use proptest::prelude::*;
@@ -94,8 +93,8 @@ fn answers_open_to_the_scan_less_the_product() {
         let mut setup = Setup::new(rows, 1);
         let lookups: Vec<_> = (0..9).map(|_| setup.lookup()).collect();
         let queries: Vec<&InlineQuery> = lookups.iter().map(|(_, query, _)| query).collect();
-        let products = multiply(Kernel::best(), &setup.tables, &queries).unwrap();
-        for kernel in Kernel::available() {
+        let products = multiply(VectorKernel::best(), &setup.tables, &queries).unwrap();
+        for kernel in VectorKernel::available() {
             let alone = multiply(kernel, &setup.tables, &queries[8..]).unwrap();
             assert!(alone == products[8..], "{}", kernel.name());
             let several = multiply(kernel, &setup.tables, &queries[2..5]).unwrap();
@@ -111,7 +110,7 @@ fn answers_open_to_the_scan_less_the_product() {
             let opened = key.open(setup.tables.public(), &answer, *row_bits, rows).unwrap();
             assert_eq!(opened.to_vec(), bytes, "{rows} rows, {row_bits} bits a row");
         }
-        assert!(multiply(Kernel::best(), &setup.tables, &[]).unwrap().is_empty());
+        assert!(multiply(VectorKernel::best(), &setup.tables, &[]).unwrap().is_empty());
     }
 }
 
@@ -133,7 +132,7 @@ proptest! {
         }
         let mut setup = Setup::of(plane, rng);
         let (s, query, key) = setup.lookup();
-        let products = multiply(Kernel::best(), &setup.tables, &[&query]).unwrap();
+        let products = multiply(VectorKernel::best(), &setup.tables, &[&query]).unwrap();
         let bytes: Vec<u8> =
             random_words(&mut setup.rng, rows).iter().map(|word| *word as u8).collect();
         let answer = answer(&setup.sums(&s, &products[0], &bytes), row_bits);
@@ -154,14 +153,14 @@ fn deviation(differences: &[f64]) -> (f64, f64) {
 fn public_sums(setup: &Setup) -> [Box<Poly>; 2] {
     let mut bytes = Vec::new();
     let elements = [setup.elements.key()].into_iter().chain(setup.elements.encryptions());
-    elements.flatten().for_each(|element| pack(&**element, Q_BITS, &mut bytes));
+    elements.flatten().for_each(|element| pack(**element, Q_BITS, &mut bytes));
     let query = InlineQuery::from_bytes(&bytes).unwrap();
     exact_product(setup, &query)
 }
 
 /// The product with the first ring.
 fn exact_product(setup: &Setup, query: &InlineQuery) -> [Box<Poly>; 2] {
-    multiply_exactly(Kernel::best(), &setup.tables, &[query]).unwrap()[0][0].clone()
+    multiply_exactly(VectorKernel::best(), &setup.tables, &[query]).unwrap()[0][0].clone()
 }
 
 /// Noise in parts of q: b + A_0·k less q/2^32·(H·s), row by row of one ring.
@@ -196,7 +195,7 @@ fn product_noise(
 /// Noise of what is opened, in parts of the margin; rows of 18 bits, so that their rounding hardly counts.
 fn opened_noise(setup: &Setup, lookup: &([i32; 1024], InlineQuery, LookupKey)) -> Vec<f64> {
     let (s, query, key) = lookup;
-    let product = &multiply(Kernel::best(), &setup.tables, &[query]).unwrap()[0];
+    let product = &multiply(VectorKernel::best(), &setup.tables, &[query]).unwrap()[0];
     let answer = answer(&setup.sums(s, product, &vec![0; setup.rows()]), 18);
     let phase = key.phase(setup.tables.public(), &answer, 18, setup.rows()).unwrap();
     let centred = |value: &u32| f64::from((value << 14).cast_signed() >> 14) / 512.0;

@@ -11,8 +11,9 @@ use std::arch::x86_64::{
     _mm256_srli_epi64, _mm256_storeu_si256,
 };
 
-use super::{Code, HALF, Kernel, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH};
+use super::{Code, HALF, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH};
 use crate::inline::modulus::Modulus;
+use crate::machine::detect;
 
 /// Words of a register.
 const WORDS: usize = 8;
@@ -21,7 +22,7 @@ const PARTS: usize = LANES / WORDS;
 
 /// The kernel, where this machine runs it.
 pub(super) fn code() -> Option<Code> {
-    Kernel::Avx2.is_available().then_some(pair as Code)
+    detect::avx2().then_some(pair as Code)
 }
 
 /// Handed out by [`code`] only.

@@ -8,24 +8,22 @@
 //! lines. Up to four queries share each line: 16 sums in registers.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
-use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_loadu_si512, _mm512_maskz_loadu_epi8,
     _mm512_maskz_permutexvar_epi8, _mm512_mul_epu32, _mm512_setzero_si512, _mm512_srli_epi64,
     _mm512_storeu_si512,
 };
 
-use super::{Code, HALF, Kernel, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH};
+use super::{Code, HALF, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH};
 use crate::inline::modulus::Modulus;
-use crate::prefetch::prefetch;
+use crate::machine::{detect, prefetch};
 
 /// How far ahead of the lines in work memory is asked for.
 const AHEAD: usize = 8192;
 
 /// The kernel, where this machine runs it.
 pub(super) fn code() -> Option<Code> {
-    let runs = Kernel::Avx512.is_available() && is_x86_feature_detected!("avx512vbmi");
-    runs.then_some(pair as Code)
+    detect::avx512_vbmi().then_some(pair as Code)
 }
 
 /// Handed out by [`code`] only.

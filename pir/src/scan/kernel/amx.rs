@@ -20,7 +20,8 @@ use std::array;
 use std::mem::offset_of;
 
 use super::lines::{LINE, Line, zeroed};
-use super::{ROW_UNIT, RowScan, blocks, detect};
+use super::{ROW_UNIT, RowScan, blocks};
+use crate::machine::detect;
 use crate::params::PARTITION_BUCKETS;
 
 #[cfg(all(test, target_os = "linux"))]

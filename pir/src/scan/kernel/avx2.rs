@@ -14,9 +14,9 @@ use std::arch::x86_64::{
 };
 
 use super::lines::{LINE, Line, ahead, zeroed};
-use super::{RowScan, blocks, detect};
+use super::{RowScan, blocks};
+use crate::machine::{detect, prefetch};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::prefetch;
 
 /// Half words of a register.
 const LANES: usize = 16;

@@ -11,11 +11,10 @@ use std::arch::x86_64::{
 };
 use std::convert::identity;
 
-use super::detect;
 use super::limbs::{Block, Code, LIMBS, Queries, ROWS, Rows, STEPS, Sums};
 use super::lines::{LINE, Line};
+use crate::machine::{detect, prefetch};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::prefetch;
 
 /// Bytes of a register.
 const WIDTH: usize = 32;

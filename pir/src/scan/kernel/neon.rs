@@ -5,12 +5,12 @@
 use std::arch::aarch64::{
     int8x16_t, int32x4_t, vaddq_s32, vdupq_n_s32, vld1q_s8, vld1q_s32, vshlq_n_s32, vst1q_s32,
 };
-use std::arch::{asm, is_aarch64_feature_detected};
+use std::arch::asm;
 
 use super::limbs::{Block, Code, LIMBS, Queries, ROWS, Rows, STEPS, Sums, signed};
 use super::lines::{LINE, Line};
+use crate::machine::{detect, prefetch};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::prefetch;
 
 /// Bytes of a register.
 const WIDTH: usize = 16;
@@ -23,15 +23,10 @@ static CODE: Code = Code {
     ahead: 16 * PARTITION_BUCKETS,
 };
 
-/// Whether the processor has the instructions; NEON itself is part of every one.
-pub(super) fn available() -> bool {
-    is_aarch64_feature_detected!("dotprod")
-}
-
 /// `None` where this machine lacks the instructions.
 pub(super) fn prepare(queries: &[&[u32]]) -> Option<Queries> {
     // SAFETY: the features of the code below were found.
-    available().then(|| unsafe { Queries::new(queries, &CODE, signed) })
+    detect::dotprod().then(|| unsafe { Queries::new(queries, &CODE, signed) })
 }
 
 /// Adds four rows times one query to their sums, and asks for `LINES` lines from `next` on a step.

@@ -12,10 +12,11 @@ use std::arch::asm;
 use std::arch::x86_64::_mm512_setzero_si512;
 use std::convert::identity;
 
+use super::RowScan;
 use super::limbs::{Block, LIMBS, Lanes, Row, blocks};
 use super::lines::{Line, zeroed};
 use super::vnni::add_joined;
-use super::{RowScan, detect};
+use crate::machine::detect;
 
 /// Rows that are copied and multiplied together, and lines that are copied in a step.
 const PAIR: usize = 2;

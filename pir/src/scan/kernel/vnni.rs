@@ -8,11 +8,10 @@ use std::arch::x86_64::{
 };
 use std::convert::identity;
 
-use super::detect;
 use super::limbs::{Block, Code, LIMBS, Lanes, Queries, ROWS, Row, Rows, STEPS, Sums};
 use super::lines::{LINE, Line};
+use crate::machine::{detect, prefetch};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::prefetch;
 
 static CODE: Code = Code {
     alone: add_in_turn,
