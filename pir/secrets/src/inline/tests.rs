@@ -148,19 +148,26 @@ fn deviation(differences: &[f64]) -> (f64, f64) {
     ((squares / differences.len() as f64).sqrt(), largest)
 }
 
-/// The public half of a product before it is rounded, A_0: the tables multiply the public halves of what a client
-/// sends just as the others.
-fn public_sums(setup: &Setup) -> [Box<Poly>; 2] {
-    let mut bytes = Vec::new();
-    let elements = [setup.elements.key()].into_iter().chain(setup.elements.encryptions());
-    elements.flatten().for_each(|element| pack(**element, Q_BITS, &mut bytes));
-    let query = InlineQuery::from_bytes(&bytes).unwrap();
-    exact_product(setup, &query)
-}
-
-/// The product with the first ring.
-fn exact_product(setup: &Setup, query: &InlineQuery) -> [Box<Poly>; 2] {
-    multiply_exactly(VectorKernel::best(), &setup.tables, &[query]).unwrap()[0][0].clone()
+/// The public half of a product before it is rounded, in slots: A_0 = D_0·a_key + Σ_b α_{0,b}·a_b, from the tables
+/// of one ring. They have 128 blocks of 16 slots, each with a line for D_0, α_{0,0} and α_{0,1} first.
+fn public_half(setup: &Setup) -> [Box<Poly>; 2] {
+    let tables: Vec<&[u8]> = setup.tables.as_bytes().collect();
+    let elements = &setup.elements;
+    let [first, second] = elements.encryptions();
+    [0, 1].map(|prime| {
+        let (m, table) = (Q[prime].modulus, tables[prime]);
+        let blocks = table.chunks_exact(table.len() / 128).map(|block| &block[..3 * 16 * 3]);
+        let mut lines = vec![[0; 48]; 128];
+        for (lines, block) in lines.iter_mut().zip(blocks) {
+            unpack("a table", block, Q_BITS, m.value, lines).unwrap();
+        }
+        let publics = [elements.key(), first, second].map(|element| &element[prime]);
+        let term = |slot: usize, line: usize| {
+            m.multiply(lines[slot / 16][16 * line + slot % 16], publics[line][slot])
+        };
+        let sum = |slot| (0..3).map(|line| term(slot, line)).fold(0, |x, y| m.add(x, y));
+        Box::new(std::array::from_fn(sum))
+    })
 }
 
 /// Noise in parts of q: b + A_0·k less q/2^32·(H·s), row by row of one ring.
@@ -170,9 +177,9 @@ fn product_noise(
     lookup: &([i32; 1024], InlineQuery, LookupKey),
 ) -> Vec<f64> {
     let (s, query, key) = lookup;
-    let (mut phase, product) = (public_sums(setup), exact_product(setup, query));
-    for (((x, key), b), ntt) in phase.iter_mut().zip(&key.key).zip(&product).zip(&*Q) {
-        ntt.forward(x);
+    let products = multiply_exactly(VectorKernel::best(), &setup.tables, &[query]).unwrap();
+    let mut phase = public_half(setup);
+    for (((x, key), b), ntt) in phase.iter_mut().zip(&key.key).zip(&products[0][0]).zip(&*Q) {
         for (x, k) in x.iter_mut().zip(key.iter()) {
             *x = ntt.modulus.multiply(*x, *k);
         }
