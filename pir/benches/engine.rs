@@ -1,7 +1,7 @@
 //! The engine's arithmetic, each figure beside a plain read of the same bytes in the same run.
 //!
-//! `cargo bench -p opaque-pir` prints criterion's times, then a table of ratios: the best of several
-//! passes, on one thread and on all.
+//! `cargo bench -p opaque-pir` prints criterion's times, then a table of ratios: the best of
+//! several passes, on one thread and on all.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 
 #[path = "support/load.rs"]

@@ -1,9 +1,9 @@
-//! The hint product with inline keys, each figure beside a plain read of the same tables in the same
-//! run.
+//! The hint product with inline keys, each figure beside a plain read of the same tables in the
+//! same run.
 //!
-//! `cargo bench -p opaque-pir --bench inline` prints criterion's times of the parts, then a table of
-//! ratios: medians of several passes over more planes than any cache holds. With `OPAQUE_RATIOS` set,
-//! only the table.
+//! `cargo bench -p opaque-pir --bench inline` prints criterion's times of the parts, then a table
+//! of ratios: medians of several passes over more planes than any cache holds. With `OPAQUE_RATIOS`
+//! set, only the table.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 
 #[path = "support/load.rs"]
@@ -87,8 +87,8 @@ fn read_all(tables: &[PlaneTables]) -> u64 {
     chunks.map(plain_read).reduce(|| 0, u64::wrapping_add)
 }
 
-/// The time that this thread has spent on a processor, in milliseconds: what a neighbour's turn does
-/// not count towards. From the clock where the system does not tell.
+/// The time that this thread has spent on a processor, in milliseconds: what a neighbour's turn
+/// does not count towards. From the clock where the system does not tell.
 fn processor_ms() -> f64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();

@@ -1,11 +1,13 @@
-//! Numbers as bit strings: value i occupies bits `i·width .. (i+1)·width`, least significant bit first, of a
-//! little-endian string of bytes. Every format of queries, answers and keys packs its numbers so.
+//! Numbers as bit strings: value i occupies bits `i·width .. (i+1)·width`, least significant bit
+//! first, of a little-endian string of bytes. Every format of queries, answers and keys packs its
+//! numbers so.
 //!
 //! **Constant time.** Time and memory access depend on the number of values and their width only.
 
 use std::iter;
 
-/// Largest width of a value. Eight bytes cover a value of that width, wherever in its first byte it starts.
+/// Largest width of a value. Eight bytes cover a value of that width, wherever in its first byte it
+/// starts.
 const MAX_WIDTH: u32 = u64::BITS - 7;
 
 /// Bytes of so many values of `width` bits, which must be whole bytes.

@@ -17,11 +17,12 @@
 //! - [`ring`], [`scan`], [`hint`], [`probe`]: the arithmetic;
 //! - [`inline`]: the hint's product with keys that travel with the query;
 //! - [`machine`]: processor and memory: which machine code all of it runs;
-//! - [`codec`]: what travels; [`bits`], [`reader`]: packed numbers, and how bytes of others are read.
+//! - [`codec`]: what travels; [`bits`], [`reader`]: packed numbers, and how bytes of others are
+//!   read.
 //!
-//! **Limits.** No secret key type exists here, no async runtime, no network, no Kubernetes, no SEAL. The
-//! client's half of [`inline`] and the sampling of secrets are the crate `opaque-secrets`, SEAL's BFV is
-//! `opaque-seal`.
+//! **Limits.** No secret key type exists here, no async runtime, no network, no Kubernetes, no
+//! SEAL. The client's half of [`inline`] and the sampling of secrets are the crate
+//! `opaque-secrets`, SEAL's BFV is `opaque-seal`.
 // Allowed only in kernels, what chooses them, and the memory they read, each file with its reason.
 #![deny(unsafe_code)]
 

@@ -1,14 +1,16 @@
-//! Everything in this crate that depends on the processor or the operating system: which instructions there are,
-//! which kernels are chosen, and how memory is asked for.
+//! Everything in this crate that depends on the processor or the operating system: which
+//! instructions there are, which kernels are chosen, and how memory is asked for.
 //!
-//! **Why one place.** Vector code is `unsafe` to enter where its instructions are missing. So what is detected, the
-//! kernel that is chosen and the features that code is compiled for must agree. No build flag names a processor:
-//! vector code is always compiled, and entered only after its features were detected.
+//! **Why one place.** Vector code is `unsafe` to enter where its instructions are missing. So what
+//! is detected, the kernel that is chosen and the features that code is compiled for must agree. No
+//! build flag names a processor: vector code is always compiled, and entered only after its
+//! features were detected.
 //!
-//! **Guarantees.** Every kernel gives the same results, bit for bit, and the scalar one is always available.
+//! **Guarantees.** Every kernel gives the same results, bit for bit, and the scalar one is always
+//! available.
 //!
-//! **Map.** `detect` (instructions of this machine), `kernels` (what they run), `vectorise` (loops compiled once more
-//! for wide registers), `prefetch`, `pages` (aligned memory in large pages).
+//! **Map.** `detect` (instructions of this machine), `kernels` (what they run), `vectorise` (loops
+//! compiled once more for wide registers), `prefetch`, `pages` (aligned memory in large pages).
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod detect;

@@ -1,9 +1,10 @@
 //! The closed parameter set `opaque-128-v3`.
 //!
 //! **Security is a pair.** All lookups of one (table, epoch, salt) share the public `a` of an index
-//! ([`seed`](crate::seed)), which a malicious cluster may keep for years. Lattice reduction of `a` is done once and
-//! then helps against each of them. In bits of operations, core-SVP (classical, quantum) in brackets, for the scan's
-//! LWE with n = 1024, q = 2^32 and rounded Gaussians of deviation 11 for secret and error:
+//! ([`seed`](crate::seed)), which a malicious cluster may keep for years. Lattice reduction of `a`
+//! is done once and then helps against each of them. In bits of operations, core-SVP (classical,
+//! quantum) in brackets, for the scan's LWE with n = 1024, q = 2^32 and rounded Gaussians of
+//! deviation 11 for secret and error:
 //!
 //! | block size | once | then each lookup, BDD | then each lookup, dual |
 //! |---|---|---|---|
@@ -13,15 +14,15 @@
 //! | 372 | 136 (109, 99) | 96 (78, 71) | 53 (42, 42) |
 //! | 390 | 141 (114, 103) | 77 (58, 52) | 33 (22, 22) |
 //!
-//! `tests/estimate.rs` is the model. The lattice-estimator (default cost model, cheapest of primal, dual and hybrid
-//! attacks) puts one lookup alone at 2^128.4.
+//! `tests/estimate.rs` is the model. The lattice-estimator (default cost model, cheapest of primal,
+//! dual and hybrid attacks) puts one lookup alone at 2^128.4.
 //!
-//! **Registered keys** are BFV at N = 4096 with a 106-bit modulus, ternary secret and error 3.2: one secret, with
-//! fresh `a` in each message, 2^128.9 by the lattice-estimator.
-//! SEAL's usual 109-bit modulus costs only 2^125.1 and is therefore not used. SEAL's errors, as it is
-//! built here, are a Gaussian of deviation 3.2 cut off toward zero, so of deviation 2.83; that is worth
-//! about a quarter of a bit, by our interpolation between the estimates for 106 and 104 bits of modulus
-//! (2^131.5): about 2^128.6.
+//! **Registered keys** are BFV at N = 4096 with a 106-bit modulus, ternary secret and error 3.2:
+//! one secret, with fresh `a` in each message, 2^128.9 by the lattice-estimator. SEAL's usual
+//! 109-bit modulus costs only 2^125.1 and is therefore not used. SEAL's errors, as it is built
+//! here, are a Gaussian of deviation 3.2 cut off toward zero, so of deviation 2.83; that is worth
+//! about a quarter of a bit, by our interpolation between the estimates for 106 and 104 bits of
+//! modulus (2^131.5): about 2^128.6.
 //!
 //! **Noise.** With whitened bytes (E\[D²\] = 5461) over C buckets, in units of 1/t:
 //!
@@ -29,8 +30,8 @@
 //! σ_total² = (t/q)²·C·E[D²]·σ² + (n/12)·σ² + small        margin = t/2p = 2016
 //! ```
 //!
-//! A client sends only as many bits of each number as keep a failure below 2^-40 for all rows of an answer
-//! together: [`Geometry::rounding`](crate::geometry::Geometry::rounding).
+//! A client sends only as many bits of each number as keep a failure below 2^-40 for all rows of an
+//! answer together: [`Geometry::rounding`](crate::geometry::Geometry::rounding).
 //!
 //! Sets are never assembled from loose numbers: both sides name one, and its digest together with
 //! the geometry is the [`ParamsId`] that every message carries.

@@ -1,4 +1,4 @@
-//! Inline keys from outside: known answers, and bytes that nobody should send.
+//! Inline keys from outside: known answers, and hostile bytes.
 //!
 //! A digest changes only with a format or the mathematics, and then every deployed client and epoch
 //! is affected.

@@ -131,8 +131,8 @@ fn the_scan_s_own_error_is_as_computed() {
 }
 
 /// The whole path through the codecs, two shards, two planes, three lookups; the error against
-/// `σ_total² = (t/q)²·C·E[D²]·(σ² + 2^(64−2k)/12) + (n/12)·σ² + 1/6`, for k bits of each number, where 1/6 is the rounding of c' and of the byte's
-/// own position, 1/12 each.
+/// `σ_total² = (t/q)²·C·E[D²]·(σ² + 2^(64−2k)/12) + (n/12)·σ² + 1/6`, for k bits of each number,
+/// where 1/6 is the rounding of c' and of the byte's own position, 1/12 each.
 #[test]
 fn a_lookup_s_error_is_as_computed() {
     let mut rng = StdRng::seed_from_u64(2);

@@ -96,7 +96,8 @@ fn formula(buckets: u32, bits: u32) -> f64 {
     (scan + n / 12.0 * error + 1.0 / 6.0).sqrt()
 }
 
-/// 24 lookups of 256 rows estimate a deviation to 1 %, the draws of their secrets to half a per cent more.
+/// 24 lookups of 256 rows estimate a deviation to 1 %, the draws of their secrets to half a per
+/// cent more.
 #[test]
 fn the_error_of_rounded_numbers_is_as_computed() {
     let mut rng = StdRng::seed_from_u64(3);

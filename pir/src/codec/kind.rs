@@ -36,8 +36,8 @@ impl Kind {
         }
     }
 
-    /// Bytes of one plane's product for one lookup, from a shard to its coordinator, beside the scan. With inline
-    /// keys it is words like the scan's, which the shard has taken off them.
+    /// Bytes of one plane's product for one lookup, from a shard to its coordinator, beside the
+    /// scan. With inline keys it is words like the scan's, which the shard has taken off them.
     pub fn product_bytes(self, geometry: &Geometry, plane: usize) -> usize {
         match self {
             Self::Registered => PLANE_CIPHERTEXT_BYTES,

@@ -25,8 +25,8 @@ pub enum SliceMaterial {
     Registered(KeyDigest),
     /// Keys that each lookup brings along.
     Inline,
-    /// A self-test, which has [`SECRETS`] lookups and sends nothing: a shard computes the words to scan with
-    /// from the index's [`Probe`].
+    /// A self-test, which has [`SECRETS`] lookups and sends nothing: a shard computes the words to
+    /// scan with from the index's [`Probe`].
     Probe,
 }
 
@@ -50,8 +50,8 @@ impl From<Material> for SliceMaterial {
     }
 }
 
-/// Cuts a query down to some partitions (sorted, without repetition), with the encrypted secrets for
-/// a shard that owns planes.
+/// Cuts a query down to some partitions (sorted, without repetition), with the encrypted secrets
+/// for a shard that owns planes.
 ///
 /// # Errors
 /// When the partitions are not a sorted set of those of the geometry.
@@ -122,8 +122,8 @@ const PROBE_LOOKUPS: u16 = SECRETS as u16;
 /// Header, lookups, flag, number of partitions, tag.
 const PREFIX_BYTES: usize = HEADER_BYTES + 2 + 1 + 4 + 1;
 
-/// Header, lookups (u16), flag (u8: hint products are asked for), number of partitions (u32) and the
-/// partitions (u32 each). Material follows (tag and content), then the lookups.
+/// Header, lookups (u16), flag (u8: hint products are asked for), number of partitions (u32) and
+/// the partitions (u32 each). Material follows (tag and content), then the lookups.
 fn write_prefix(
     bytes: &mut Vec<u8>,
     geometry: &Geometry,
@@ -228,7 +228,8 @@ impl Slice {
     }
 
     /// The words to scan with, per lookup, in the form that [`scan`](crate::scan::scan) takes: a
-    /// client's as they were sent, those of `probe` computed here (parallel on the current rayon pool).
+    /// client's as they were sent, those of `probe` computed here (parallel on the current rayon
+    /// pool).
     pub fn scan_queries(&self, seed: &IndexSeed, probe: &Probe) -> Cow<'_, [Vec<u32>]> {
         if self.material != SliceMaterial::Probe {
             return Cow::Borrowed(&self.lwe);

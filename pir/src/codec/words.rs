@@ -26,8 +26,8 @@ pub(super) fn block_bytes(geometry: &Geometry) -> usize {
     bits::packed_bytes(PARTITION_BUCKETS, geometry.rounding().bucket_bits)
 }
 
-/// Appends a query's numbers, each rounded to its geometry's bits and without the rest. Whole partitions fill whole
-/// groups of four bytes.
+/// Appends a query's numbers, each rounded to its geometry's bits and without the rest. Whole
+/// partitions fill whole groups of four bytes.
 pub(super) fn write_buckets(bytes: &mut Vec<u8>, words: &[u32], geometry: &Geometry) {
     let width = geometry.rounding().bucket_bits;
     let kept = words.iter().map(|word| round_word(*word, width) >> (32 - width));

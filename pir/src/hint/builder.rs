@@ -10,8 +10,9 @@ use crate::seed::IndexSeed;
 /// Accumulates a hint over the partitions of an index.
 ///
 /// Memory: R × 8 KiB (64 MiB at R = 8192, 2 MiB at R = 256), whatever the table's size;
-/// [`finish`](Self::finish) needs half of that again. Runs on the current rayon pool, in parallel over rows; the result depends
-/// neither on the order of the partitions nor on the number of threads nor on the kernel.
+/// [`finish`](Self::finish) needs half of that again. Runs on the current rayon pool, in parallel
+/// over rows; the result depends neither on the order of the partitions nor on the number of
+/// threads nor on the kernel.
 pub struct HintBuilder {
     seed: IndexSeed,
     geometry: Geometry,

@@ -6,8 +6,9 @@
 //! out[l] = Σ_i Σ_w line_{i,w}[l] · operand_w[start + l + i]     mod m
 //! ```
 //!
-//! **Range.** Lines and operands are below m < 2^24, so products are below 2^48, and the at most 512·3 terms of a
-//! sum below 2^59: nothing overflows, whatever a query holds. Every kernel gives the same residues.
+//! **Range.** Lines and operands are below m < 2^24, so products are below 2^48, and the at most
+//! 512·3 terms of a sum below 2^59: nothing overflows, whatever a query holds. Every kernel gives
+//! the same residues.
 
 mod scalar;
 

@@ -4,8 +4,8 @@
 //! b = Σ_i ( τ^i(key)·D_i + Σ_b τ^i(Enc_b)·α_{i,b} )
 //! ```
 //!
-//! It is linear in the queries, reads every word of the tables once, whatever a query holds, and never branches on
-//! one.
+//! It is linear in the queries, reads every word of the tables once, whatever a query holds, and
+//! never branches on one.
 
 use rayon::prelude::*;
 
@@ -23,11 +23,13 @@ pub const MAX_PASS: usize = 8;
 const TASK_BLOCKS: usize = 4;
 const _: () = assert!(TASK_BLOCKS.is_multiple_of(2) && (HALF / LANES).is_multiple_of(TASK_BLOCKS));
 
-/// Multiplies one plane with several queries, up to [`MAX_PASS`] in a pass over its tables: for each, in their
-/// order, the b half of `Enc(H·s)`, `round(2^32·b/q)` modulo 2^32 for each row of the plane. With the public part and
-/// the lookup's key it opens to `H·s` of the row; so a shard takes it off the row's sum.
+/// Multiplies one plane with several queries, up to [`MAX_PASS`] in a pass over its tables: for
+/// each, in their order, the b half of `Enc(H·s)`, `round(2^32·b/q)` modulo 2^32 for each row of
+/// the plane. With the public part and the lookup's key it opens to `H·s` of the row; so a shard
+/// takes it off the row's sum.
 ///
-/// Runs on the current rayon pool; the result depends neither on kernel, grouping nor number of threads.
+/// Runs on the current rayon pool; the result depends neither on kernel, grouping nor number of
+/// threads.
 ///
 /// # Errors
 /// A kernel that this machine does not run.
@@ -50,7 +52,8 @@ pub fn multiply(
 /// Polynomials modulo each prime of q, in coefficients: one for each query.
 pub type ExactProducts = Vec<[Box<Poly>; 2]>;
 
-/// What [`multiply`] rounds, the b halves modulo q: for each ring of the plane, in the order of its rows.
+/// What [`multiply`] rounds, the b halves modulo q: for each ring of the plane, in the order of its
+/// rows.
 ///
 /// # Errors
 /// A kernel that this machine does not run.
@@ -89,7 +92,8 @@ fn pass(code: Code, tables: &RingTables, queries: &[&InlineQuery]) -> [Vec<Box<P
     rayon::join(|| stream(code, t0, &halves(0), m0), || stream(code, t1, &halves(1), m1)).into()
 }
 
-/// One table times the operands of its prime, `[half][query]`: a polynomial in slots for each query.
+/// One table times the operands of its prime, `[half][query]`: a polynomial in slots for each
+/// query.
 fn stream(
     code: Code,
     table: &[u8],
@@ -125,8 +129,8 @@ fn stream(
     (0..count).map(poly).collect()
 }
 
-/// The rows of an answer from the sums of all shards, scans less products: the upper `row_bits` of each, rounded. What
-/// is above 2^32 is dropped with the carry.
+/// The rows of an answer from the sums of all shards, scans less products: the upper `row_bits` of
+/// each, rounded. What is above 2^32 is dropped with the carry.
 ///
 /// Rounded once, here: what shards send is exact.
 pub fn answer(sums: &[u32], row_bits: u32) -> Vec<u8> {

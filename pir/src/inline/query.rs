@@ -8,8 +8,8 @@ use super::table::WIDTH;
 
 /// The b halves of the key and of the B encryptions, checked, in the form that kernels read.
 ///
-/// Bytes: the key modulo q's two primes, 24 bits a slot; then for b = 0, 1 encryption b likewise. Every value is
-/// below its prime.
+/// Bytes: the key modulo q's two primes, 24 bits a slot; then for b = 0, 1 encryption b likewise.
+/// Every value is below its prime.
 pub struct InlineQuery {
     /// For each prime and each half of slots, the key's, then the encryptions'.
     pub(super) operands: [[Box<Operands>; 2]; 2],

@@ -19,9 +19,9 @@ pub(super) const WIDTH: usize = 1 + ENCRYPTIONS;
 
 /// What the offline chain makes of the rows of one ring.
 ///
-/// For each prime of q: block by block of 16 slots, step by step, one line of the step's digit and one of each
-/// of its B diagonals. So a block's terms are contiguous, and a product reads every table once from start to
-/// end.
+/// For each prime of q: block by block of 16 slots, step by step, one line of the step's digit and
+/// one of each of its B diagonals. So a block's terms are contiguous, and a product reads every
+/// table once from start to end.
 ///
 /// 1. `tables[i]` has `BLOCKS · G · WIDTH` lines of 16 little-endian words of 24 bits.
 /// 2. Every word is below its prime.
@@ -57,7 +57,7 @@ impl PlaneTables {
         &self.public
     }
 
-    /// The tables' bytes, for who wants to measure how long reading them takes.
+    /// The tables' bytes, for benchmarks that compare a product with a plain read.
     pub fn as_bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.rings.iter().flat_map(|ring| &ring.tables).map(|table| &**table)
     }
@@ -72,8 +72,8 @@ impl std::fmt::Debug for PlaneTables {
     }
 }
 
-/// The `a` half of every answer for one plane and epoch: for each ring `round(2^18·a/q)` modulo 2^18, 18 bits a
-/// coefficient.
+/// The `a` half of every answer for one plane and epoch: for each ring `round(2^18·a/q)` modulo
+/// 2^18, 18 bits a coefficient.
 ///
 /// The same for all clients and lookups: a client fetches it once per epoch.
 #[derive(Clone, PartialEq, Eq)]
@@ -92,11 +92,11 @@ impl PublicPart {
         bytes
     }
 
-    /// What [`to_bytes`](Self::to_bytes) wrote for a plane of so many rows. Every string of the right length is
-    /// some public part.
+    /// Decodes the bytes of [`to_bytes`](Self::to_bytes) for a plane of `rows` rows. Every string
+    /// of the right length is some public part.
     ///
     /// # Errors
-    /// Another length, or as many rows as no plane has.
+    /// Another length, or a number of rows that no plane has.
     pub fn from_bytes(bytes: &[u8], rows: usize) -> Result<Self, InlineError> {
         const WHAT: &str = "public part";
         let (rings, _) = rings_of(rows).ok_or(InlineError::rows(rows))?;

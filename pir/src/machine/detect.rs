@@ -58,8 +58,8 @@ mod x86 {
         is_x86_feature_detected!("avx512f")
     }
 
-    /// Whether AMD made the processor. Its processors fetch memory ahead by other rules than Intel's, and only the
-    /// maker's name (CPUID leaf 0) tells them apart.
+    /// Whether AMD made the processor. Its processors fetch memory ahead by other rules than
+    /// Intel's, and only the maker's name (CPUID leaf 0) tells them apart.
     pub(crate) fn amd() -> bool {
         let maker = __cpuid(0);
         [maker.ebx, maker.edx, maker.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
@@ -87,13 +87,15 @@ mod x86 {
         __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES == TILES
     }
 
-    /// Asks for the tile data state (component 18), for all threads of the process. Linux refuses where
-    /// it does not manage that state itself, so a grant says that it survives context switches.
+    /// Asks for the tile data state (component 18), for all threads of the process. Linux refuses
+    /// where it does not manage that state itself, so a grant says that it survives context
+    /// switches.
     #[cfg(target_os = "linux")]
     fn tiles_granted() -> bool {
         const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
         const XFEATURE_XTILEDATA: libc::c_long = 18;
-        // SAFETY: this request takes a number, touches no memory of ours, and only adds a permission.
+        // SAFETY: this request takes a number, touches no memory of ours, and only adds a
+        // permission.
         unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
     }
 

@@ -1,4 +1,5 @@
-//! The kernels: which there are, which of them this machine runs, and one choice for everything that answers queries.
+//! The kernels: which there are, which of them this machine runs, and one choice for everything
+//! that answers queries.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::detect;

@@ -4,8 +4,8 @@
     expect(unsafe_code, reason = "entering code that was compiled for a detected processor")
 )]
 
-/// A loop: safe scalar Rust in a shape that compilers vectorise, compiled once more for each kernel. `run` must be
-/// `#[inline(always)]`, or it keeps the instructions of its own definition.
+/// A loop: safe scalar Rust in a shape that compilers vectorise, compiled once more for each
+/// kernel. `run` must be `#[inline(always)]`, or it keeps the instructions of its own definition.
 pub(crate) trait Vectorised {
     type Output;
 
@@ -40,8 +40,8 @@ mod x86 {
     use super::{Instructions, Vectorised};
     use crate::machine::detect;
 
-    /// A proof of AVX2. **Invariant:** a value exists only where the instructions were detected, since
-    /// [`Self::detect`] alone makes one.
+    /// A proof of AVX2. **Invariant:** a value exists only where the instructions were detected,
+    /// since [`Self::detect`] alone makes one.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2(());
 

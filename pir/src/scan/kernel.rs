@@ -1,8 +1,8 @@
 //! The machine code of the scan, one module for each [`ScanKernel`].
 //!
-//! A kernel brings the queries into its own form ([`ScanKernel::prepare`]), which only a machine that
-//! runs it can make; then it adds up bands of rows ([`RowScan`]). Every kernel gives the same sums,
-//! bit for bit.
+//! A kernel brings the queries into its own form ([`ScanKernel::prepare`]), which only a machine
+//! that runs it can make; then it adds up bands of rows ([`RowScan`]). Every kernel gives the same
+//! sums, bit for bit.
 
 mod scalar;
 
@@ -43,7 +43,7 @@ impl ScanKernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni if queries.len() == 1 && detect::amd() => staged(queries),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => asking(queries),
+            Self::Avx512Vnni => prefetching(queries),
             // Not left to `tiles`, which a test's emulation lets through.
             #[cfg(target_arch = "x86_64")]
             Self::Amx if !self.is_available() => None,
@@ -64,7 +64,7 @@ impl ScanKernel {
 
 /// AVX-512 VNNI's code for any number of queries, which asks for memory ahead.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn asking(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
+pub(super) fn prefetching(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
     Some(Box::new(vnni::prepare(queries)?))
 }
 
@@ -104,13 +104,14 @@ pub(super) trait RowScan: Send + Sync {
     /// sums\[row\]\[query\] += row · query, wrapping.
     ///
     /// `bands` holds the same rows of each partition, in the queries' order: whole rows of 1024
-    /// bytes, a multiple of [`ROW_UNIT`]. Another may follow, and may be empty, that is not scanned: what
-    /// memory to ask for at the end, without which a shard of two partitions would wait for half of it.
+    /// bytes, a multiple of [`ROW_UNIT`]. Another may follow, and may be empty, that is not
+    /// scanned: what memory to ask for at the end, without which a shard of two partitions would
+    /// wait for half of it.
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]);
 }
 
-/// Queries (equal lengths, whole partitions) in a kernel's form: for each partition and each `group` of queries what
-/// `block` makes of their 1024 words, all blocks of a partition together.
+/// Queries (equal lengths, whole partitions) in a kernel's form: for each partition and each
+/// `group` of queries what `block` makes of their 1024 words, all blocks of a partition together.
 ///
 /// All threads do it: left to one, its share of a scan would grow with their number.
 fn blocks<B: Send>(

@@ -109,8 +109,8 @@ fn any_number_of_queries_agrees_with_the_definition() {
     }
 }
 
-/// Machine code that `scan` would not run here, band by band: each number of queries and octets with a share
-/// of its own in reading ahead, spare columns, partitions within a span and beyond.
+/// Machine code that `scan` would not run here, band by band: each number of queries and octets
+/// with a share of its own in reading ahead, spare columns, partitions within a span and beyond.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
 fn code_of_other_processors_agrees_with_the_definition() {
@@ -133,12 +133,13 @@ fn code_of_other_processors_agrees_with_the_definition() {
             (100..100 + count as u64).map(|seed| words(seed, partitions * 1024)).collect();
         let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
         let bands: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
-        // Tiles are emulated, also for a single query, which `scan` leaves to VNNI; AVX-VNNI's code is run in
-        // AVX-512's encoding; a query alone has code for AMD's processors and code for others.
+        // Tiles are emulated, also for a single query, which `scan` leaves to VNNI; AVX-VNNI's code
+        // is run in AVX-512's encoding; a query alone has code for AMD's processors and code for
+        // others.
         let codes = [
             ("tiles", kernel::tiles(&queries)),
             ("avx-vnni", kernel::narrow(&queries)),
-            ("avx512-vnni, asking", kernel::asking(&queries)),
+            ("avx512-vnni, prefetching", kernel::prefetching(&queries)),
             ("avx512-vnni, staged", kernel::staged(&queries)),
         ];
         let vnni = ScanKernel::Avx512Vnni.is_available();

@@ -1,5 +1,5 @@
-//! The hint product, beside the same thing through SEAL's calls alone and with inline keys; tables; reading what
-//! clients send.
+//! The hint product, beside the same thing through SEAL's calls alone and with inline keys; tables;
+//! reading what clients send.
 //!
 //! `cargo bench -p opaque-seal`
 
@@ -21,8 +21,8 @@ use rand::{RngExt, SeedableRng};
 
 mod seal_calls;
 
-/// Some evaluation keys and some encrypted secret, all of whose residues are below their primes: no time depends on
-/// which.
+/// Some evaluation keys and some encrypted secret, all of whose residues are below their primes: no
+/// time depends on which.
 fn messages() -> (Vec<u8>, Vec<u8>) {
     let mut keys = vec![0x35; EVALUATION_KEYS_BYTES];
     keys[..4].copy_from_slice(b"OEK\x01");

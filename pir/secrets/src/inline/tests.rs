@@ -85,8 +85,8 @@ impl Setup {
     }
 }
 
-/// For random H, s and bytes every row of every answer is what it should be; all kernels and groupings give
-/// the same products.
+/// For random H, s and bytes every row of every answer is what it should be; all kernels and
+/// groupings give the same products.
 #[test]
 fn answers_open_to_the_scan_less_the_product() {
     for rows in ROWS {
@@ -148,8 +148,9 @@ fn deviation(differences: &[f64]) -> (f64, f64) {
     ((squares / differences.len() as f64).sqrt(), largest)
 }
 
-/// The public half of a product before it is rounded, in slots: A_0 = D_0·a_key + Σ_b α_{0,b}·a_b, from the tables
-/// of one ring. They have 128 blocks of 16 slots, each with a line for D_0, α_{0,0} and α_{0,1} first.
+/// The public half of a product before it is rounded, in slots: A_0 = D_0·a_key + Σ_b α_{0,b}·a_b,
+/// from the tables of one ring. They have 128 blocks of 16 slots, each with a line for D_0, α_{0,0}
+/// and α_{0,1} first.
 fn public_half(setup: &Setup) -> [Box<Poly>; 2] {
     let tables: Vec<&[u8]> = setup.tables.as_bytes().collect();
     let elements = &setup.elements;
@@ -199,7 +200,8 @@ fn product_noise(
     naive(&setup.plane, s).into_iter().enumerate().map(difference).collect()
 }
 
-/// Noise of what is opened, in parts of the margin; rows of 18 bits, so that their rounding hardly counts.
+/// Noise of what is opened, in parts of the margin; rows of 18 bits, so that their rounding hardly
+/// counts.
 fn opened_noise(setup: &Setup, lookup: &([i32; 1024], InlineQuery, LookupKey)) -> Vec<f64> {
     let (s, query, key) = lookup;
     let product = &multiply(VectorKernel::best(), &setup.tables, &[query]).unwrap()[0];
@@ -238,8 +240,8 @@ fn noise_is_as_large_as_the_formula_says() {
     }
 }
 
-/// A million rows: the worst is as far out as it should be of so many, and far from the 8.9 deviations that every
-/// geometry leaves.
+/// A million rows: the worst is as far out as it should be of so many, and far from the 8.9
+/// deviations that every geometry leaves.
 #[test]
 fn a_million_openings_stay_where_the_bound_says() {
     let mut setup = Setup::new(N, 7);
@@ -252,7 +254,8 @@ fn a_million_openings_stay_where_the_bound_says() {
     let worst = largest / measured;
     println!("{} openings: {measured:.4} of the margin, worst {worst:.2} deviations", noise.len());
     assert!((measured / opened_deviation(Fold::NONE) - 1.0).abs() < 0.04, "{measured}");
-    // Of a million normal numbers the largest is beyond 4.2 and within 6.5 in all but 1 in 10,000 trials.
+    // Of a million normal numbers the largest is beyond 4.2 and within 6.5 in all but 1 in 10,000
+    // trials.
     assert!((4.2..6.5).contains(&worst), "{worst} deviations");
 }
 

@@ -22,8 +22,8 @@ impl Lanes for Avx2 {
     #[expect(clippy::indexing_slicing, reason = "part < PARTS")]
     fn load(self, line: &Line, part: usize) -> __m256i {
         let half: &[u32; LANES] = &line.0.as_chunks().0[part];
-        // SAFETY: the invariant of `self`; the reference covers 32 initialised bytes, and the load needs
-        // no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 32 initialised bytes, and the load
+        // needs no alignment.
         unsafe { _mm256_loadu_si256(half.as_ptr().cast()) }
     }
 
@@ -31,8 +31,8 @@ impl Lanes for Avx2 {
     #[expect(clippy::indexing_slicing, reason = "part < PARTS")]
     fn widen(self, bytes: &[i8; ROWS], part: usize) -> __m256i {
         let half: &[i8; LANES] = &bytes.as_chunks().0[part];
-        // SAFETY: the invariant of `self`; the reference covers 8 initialised bytes, which is what the
-        // load reads, and the load needs no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 8 initialised bytes, which is what
+        // the load reads, and the load needs no alignment.
         unsafe { _mm256_cvtepi8_epi32(_mm_loadl_epi64(half.as_ptr().cast())) }
     }
 
@@ -40,8 +40,8 @@ impl Lanes for Avx2 {
     #[expect(clippy::indexing_slicing, reason = "part < PARTS")]
     fn store(self, vector: __m256i, line: &mut Line, part: usize) {
         let half: &mut [u32; LANES] = &mut line.0.as_chunks_mut().0[part];
-        // SAFETY: the invariant of `self`; the reference covers 32 writable bytes, any of whose values is
-        // valid, and the store needs no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 32 writable bytes, any of whose
+        // values is valid, and the store needs no alignment.
         unsafe { _mm256_storeu_si256(half.as_mut_ptr().cast(), vector) }
     }
 
@@ -81,8 +81,8 @@ impl Lanes for Avx2 {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn times(x: __m256i, factor: __m256i, quotient: __m256i, prime: __m256i) -> __m256i {
-    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in the
-    // lane that it belongs to.
+    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in
+    // the lane that it belongs to.
     let even = _mm256_mul_epu32(x, quotient);
     let odd = _mm256_mul_epu32(_mm256_srli_epi64::<32>(x), quotient);
     let high = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);

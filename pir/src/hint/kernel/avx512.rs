@@ -17,22 +17,22 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn load(self, line: &Line, _: usize) -> __m512i {
-        // SAFETY: the invariant of `self`; the reference covers 64 initialised bytes, and the load needs
-        // no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 64 initialised bytes, and the load
+        // needs no alignment.
         unsafe { _mm512_loadu_si512(line.0.as_ptr().cast()) }
     }
 
     #[inline(always)]
     fn widen(self, bytes: &[i8; ROWS], _: usize) -> __m512i {
-        // SAFETY: the invariant of `self`; the reference covers 16 initialised bytes, and the load needs
-        // no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 16 initialised bytes, and the load
+        // needs no alignment.
         unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())) }
     }
 
     #[inline(always)]
     fn store(self, vector: __m512i, line: &mut Line, _: usize) {
-        // SAFETY: the invariant of `self`; the reference covers 64 writable bytes, any of whose values is
-        // valid, and the store needs no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 64 writable bytes, any of whose
+        // values is valid, and the store needs no alignment.
         unsafe { _mm512_storeu_si512(line.0.as_mut_ptr().cast(), vector) }
     }
 
@@ -72,8 +72,8 @@ impl Lanes for Avx512 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn times(x: __m512i, factor: __m512i, quotient: __m512i, prime: __m512i) -> __m512i {
-    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in the
-    // lane that it belongs to.
+    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in
+    // the lane that it belongs to.
     let even = _mm512_mul_epu32(x, quotient);
     let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(x), quotient);
     let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);

@@ -1,5 +1,5 @@
-//! ARM's `sdot`: 16 products of bytes an instruction, signed times signed (Armv8.2 and later: Graviton 2,
-//! Apple M1, Ampere Altra); [`limbs`](super::limbs) says how words become bytes.
+//! ARM's `sdot`: 16 products of bytes an instruction, signed times signed (Armv8.2 and later:
+//! Graviton 2, Apple M1, Ampere Altra); [`limbs`](super::limbs) says how words become bytes.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::aarch64::{
@@ -19,7 +19,7 @@ const PARTS: usize = LINE / WIDTH;
 
 static CODE: Code = Code {
     alone: add_rows::<4>,
-    asking: [add_rows::<0>, add_rows::<1>, add_rows::<2>],
+    prefetching: [add_rows::<0>, add_rows::<1>, add_rows::<2>],
     ahead: 16 * PARTITION_BUCKETS,
 };
 
@@ -57,8 +57,8 @@ fn add_rows<const LINES: usize>(rows: &Rows, query: &Block, sums: &mut Sums, nex
         let joined = vaddq_s32(third, vshlq_n_s32::<8>(fourth));
         let joined = vaddq_s32(second, vshlq_n_s32::<8>(joined));
         let joined = vaddq_s32(first, vshlq_n_s32::<8>(joined));
-        // SAFETY: the reference covers 64 bytes, of which the first 16 are read and written; any value of
-        // theirs is valid, and neither needs an alignment beyond a number's.
+        // SAFETY: the reference covers 64 bytes, of which the first 16 are read and written; any
+        // value of theirs is valid, and neither needs an alignment beyond a number's.
         unsafe {
             let start = sums.as_mut_ptr().cast::<i32>();
             vst1q_s32(start, vaddq_s32(vld1q_s32(start), joined));
@@ -87,7 +87,7 @@ fn sdot(mut sums: int32x4_t, words: int8x16_t, entries: int8x16_t) -> int32x4_t 
 #[inline]
 #[target_feature(enable = "neon")]
 fn load(line: &[u8; LINE], quarter: usize) -> int8x16_t {
-    // SAFETY: the reference covers 64 initialised bytes, of which 16 are read from a multiple of 16 on;
-    // bytes need no alignment.
+    // SAFETY: the reference covers 64 initialised bytes, of which 16 are read from a multiple of 16
+    // on; bytes need no alignment.
     unsafe { vld1q_s8(line.as_ptr().cast::<i8>().add(quarter % PARTS * WIDTH)) }
 }
