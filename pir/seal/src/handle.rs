@@ -36,8 +36,9 @@ impl Handle {
     /// Runs a C function that creates an object, and owns the result.
     ///
     /// # Safety
-    /// What `create` writes is null or the only owning pointer to a live object, which `destroy`
-    /// may destroy from any thread.
+    /// `create` writes null, or the only owning pointer to a live SEAL object of the type that
+    /// `destroy` destroys. The handle's user keeps invariants 2 to 4 of this module
+    /// (`pir/seal/src/handle.rs`) for it.
     pub unsafe fn create(
         call: &'static str,
         destroy: Destroy,
