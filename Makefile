@@ -32,8 +32,8 @@ tools: setup
 kubernetes: setup ## get what the tests' Kubernetes needs, outside the clone
 	@scripts/setup.sh --kubernetes
 
-# Together, and with the features of the tests, so that each crate is compiled once. Servers cannot hold secrets:
-# `deny.toml` bans the crates that do (decision 021).
+# Together, and with the features of the tests: so each crate is compiled once. Servers cannot hold
+# secrets: `deny.toml` bans the crates that do (decision 021).
 PROGRAMS := opaque opaque-node opaque-prepare opaque-operator
 programs: setup
 	cargo build $(WORKSPACE) $(addprefix --bin ,$(PROGRAMS))

@@ -13,7 +13,7 @@ engine=(--locked --release --package opaque-pir --package opaque-secrets --lib -
 cargo clippy "${engine[@]}" --tests -- -D warnings
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
-cargo test "${engine[@]}" -- --nocapture scan:: kernels:: | tee "$output"
+cargo test "${engine[@]}" -- --nocapture scan:: machine:: bits:: | tee "$output"
 # The kernel's instructions are an extension, and tests pass over kernels that do not run.
 if ! grep -q 'run here:.* neon-dotprod' "$output"; then
     echo "arm: this processor or emulator has no dotprod: the kernel for ARM was not tested" >&2

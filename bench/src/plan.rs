@@ -1,7 +1,11 @@
 //! What to measure: the arguments that the engine's runs and clusters share.
 
 use clap::{Args, builder::TypedValueParser, value_parser};
-use opaque_pir::{cost::Link, geometry::BUCKET_SIZES, kernels::Kernels, scan};
+use opaque_pir::{
+    cost::Link,
+    geometry::BUCKET_SIZES,
+    machine::{Kernels, ScanKernel},
+};
 
 use crate::size::Size;
 
@@ -60,7 +64,7 @@ fn kernels(name: &str) -> Result<Kernels, String> {
         return Ok(Kernels::best());
     }
     Kernels::from_name(name).ok_or_else(|| {
-        let names: Vec<&str> = scan::Kernel::available().map(scan::Kernel::name).collect();
+        let names: Vec<&str> = ScanKernel::available().map(ScanKernel::name).collect();
         format!("this machine has no kernel {name:?}: write auto, {}", names.join(", "))
     })
 }

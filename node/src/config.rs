@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use opaque_ops::drain;
-use opaque_pir::kernels::Kernels;
+use opaque_pir::machine::Kernels;
 use thiserror::Error;
 
 /// Name of every client, for `--loader`.

@@ -1,7 +1,7 @@
 //! The engine's arithmetic, each figure beside a plain read of the same bytes in the same run.
 //!
-//! `cargo bench -p opaque-pir` prints criterion's times, then a table of ratios: the best of several
-//! passes, on one thread and on all.
+//! `cargo bench -p opaque-pir` prints criterion's times, then a table of ratios: the best of
+//! several passes, on one thread and on all.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 
 #[path = "support/load.rs"]
@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group};
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::{self, HintBuilder};
+use opaque_pir::machine::{ScanKernel, VectorKernel};
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, Transformed, public_element};
-use opaque_pir::scan::{Kernel, Partition, plain_read, scan};
+use opaque_pir::scan::{Partition, plain_read, scan};
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::seed::Salt;
 use rand::rngs::StdRng;
@@ -65,7 +66,7 @@ fn hint(criterion: &mut Criterion) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
     let mut group = criterion.benchmark_group("hint");
     group.sample_size(10);
-    for kernel in hint::Kernel::available() {
+    for kernel in VectorKernel::available() {
         let empty = || HintBuilder::with_kernel(kernel, seed(), &geometry).expect("available");
         let add = |mut builder: HintBuilder| {
             pool.install(|| builder.add(0, &bytes)).expect("a first partition");
@@ -124,10 +125,10 @@ fn ratios() {
     };
     for threads in if all > 1 { vec![1, all] } else { vec![1] } {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        for kernel in Kernel::available() {
+        for kernel in ScanKernel::available() {
             for count in BATCHES {
                 // Compute-bound kernels have nothing to show in large batches.
-                if count > 8 && matches!(kernel, Kernel::Scalar | Kernel::Avx2) {
+                if count > 8 && matches!(kernel, ScanKernel::Scalar | ScanKernel::Avx2) {
                     continue;
                 }
                 let (mut reads, mut scans) = (Vec::new(), Vec::new());
@@ -170,7 +171,7 @@ fn hint_ratio(
     const PART: usize = 4;
     let bytes = PART * geometry.partition_bytes();
     let mut scalar = None;
-    for kernel in hint::Kernel::available() {
+    for kernel in VectorKernel::available() {
         let build = || {
             let builder = HintBuilder::with_kernel(kernel, seed(), geometry);
             let mut builder = builder.expect("available");
@@ -190,7 +191,7 @@ fn hint_ratio(
             kernel.name(),
             rate / scalar
         );
-        if kernel == hint::Kernel::best() {
+        if kernel == VectorKernel::best() {
             update_ratio(threads, pool, geometry, geometry.matrix_bytes() as f64 / 1e6 / rate);
         }
     }

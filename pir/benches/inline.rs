@@ -1,9 +1,9 @@
-//! The hint product with inline keys, each figure beside a plain read of the same tables in the same
-//! run.
+//! The hint product with inline keys, each figure beside a plain read of the same tables in the
+//! same run.
 //!
-//! `cargo bench -p opaque-pir --bench inline` prints criterion's times of the parts, then a table of
-//! ratios: medians of several passes over more planes than any cache holds. With `OPAQUE_RATIOS` set,
-//! only the table.
+//! `cargo bench -p opaque-pir --bench inline` prints criterion's times of the parts, then a table
+//! of ratios: medians of several passes over more planes than any cache holds. With `OPAQUE_RATIOS`
+//! set, only the table.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 
 #[path = "support/load.rs"]
@@ -16,8 +16,9 @@ use std::time::Instant;
 use criterion::{Criterion, criterion_group};
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
-    Chain, Fold, InlineQuery, Kernel, PlaneTables, PublicElements, QUERY_BYTES, answer, multiply,
+    Chain, Fold, InlineQuery, PlaneTables, PublicElements, QUERY_BYTES, answer, multiply,
 };
+use opaque_pir::machine::VectorKernel;
 use opaque_pir::scan::plain_read;
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::seed::Salt;
@@ -64,7 +65,7 @@ fn parts(criterion: &mut Criterion) {
         b.iter(|| InlineQuery::from_bytes(black_box(&bytes)));
     });
     let tables = chain.tables(&plane).expect("its size");
-    let products = multiply(Kernel::best(), &tables, &[&query(1)]).expect("its variant");
+    let products = multiply(VectorKernel::best(), &tables, &[&query(1)]).expect("its variant");
     group.bench_function("answer", |b| {
         b.iter(|| answer(black_box(&products[0]), 10));
     });
@@ -86,8 +87,8 @@ fn read_all(tables: &[PlaneTables]) -> u64 {
     chunks.map(plain_read).reduce(|| 0, u64::wrapping_add)
 }
 
-/// The time that this thread has spent on a processor, in milliseconds: what a neighbour's turn does
-/// not count towards. From the clock where the system does not tell.
+/// The time that this thread has spent on a processor, in milliseconds: what a neighbour's turn
+/// does not count towards. From the clock where the system does not tell.
 fn processor_ms() -> f64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -136,10 +137,11 @@ fn ratios(fold: Fold) {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     for threads in if all > 1 { vec![1, all] } else { vec![1] } {
         let pool = pool(threads);
-        for kernel in Kernel::available() {
+        for kernel in VectorKernel::available() {
             let mut alone = None;
             // The scalar kernel has nothing to show in batches.
-            for count in BATCHES.into_iter().filter(|count| *count == 1 || kernel != Kernel::Scalar)
+            for count in
+                BATCHES.into_iter().filter(|count| *count == 1 || kernel != VectorKernel::Scalar)
             {
                 let (mut reads, mut products) = (Vec::new(), Vec::new());
                 for _ in 0..PASSES {

@@ -1,9 +1,10 @@
 //! What travels: queries, slices, partials and answers, each versioned, bounds-checked and of a
 //! size that the geometry fixes.
 //!
-//! Every message starts with a marker byte, a version byte, the 32-byte [`ParamsId`] of its index and
-//! [`Kind`], and the epoch (8 bytes); all numbers are little endian. Decoding reads every byte, never panics, and
-//! refuses what no encoder writes. Errors carry header fields only, nothing of a query's content.
+//! Every message starts with a marker byte, a version byte, the 32-byte [`ParamsId`] of its index
+//! and [`Kind`], and the epoch (8 bytes); all numbers are little endian. Decoding reads every byte,
+//! never panics, and refuses what no encoder writes. Errors carry header fields only, nothing of a
+//! query's content.
 //!
 //! | message | from → to | content after the header |
 //! |---|---|---|
@@ -17,7 +18,6 @@
 //! [`Rounding::row_bits`]: crate::geometry::Rounding::row_bits
 
 mod answer;
-mod bits;
 mod combine;
 mod error;
 mod header;
@@ -28,6 +28,7 @@ mod slice;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
+mod words;
 
 pub use answer::{AnswerView, Share, answer_bytes, recover_byte};
 pub use combine::{CombineError, Combiner};

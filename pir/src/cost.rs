@@ -16,17 +16,19 @@ use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry};
 use crate::inline::{self, QUERY_BYTES};
 use crate::params::PARTITION_BUCKETS;
 
-/// Bytes of matrix that one core scans in a second (AVX-512 on memory that reads at 17.2 GB/s; docs/performance.md has
-/// the ratio on other machines).
+/// Bytes of matrix that one core scans in a second (AVX-512 on memory that reads at 17.2 GB/s;
+/// docs/performance.md has the ratio on other machines).
 pub const SCAN_BYTES_PER_SECOND: u64 = 15_000_000_000;
-/// Bytes of the hint's tables that one core multiplies in a second: 1.15 times as long as reading them.
+/// Bytes of the hint's tables that one core multiplies in a second: 1.15 times as long as reading
+/// them.
 pub const TABLE_BYTES_PER_SECOND: u64 = 13_000_000_000;
 
 /// What an index of some geometry costs the cluster, and one lookup of one page.
 ///
 /// Times are estimates for one core of the servers, from the constants of this module; a cluster
-/// splits them over its cores and shards. Bytes are exact but for the messages' heads of less than 100
-/// bytes, and for the public parts ([`Geometry::public_bytes`]), which a client fetches once an epoch.
+/// splits them over its cores and shards. Bytes are exact but for the messages' heads of less than
+/// 100 bytes, and for the public parts ([`Geometry::public_bytes`]), which a client fetches once an
+/// epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// Bytes of the matrix: what every lookup reads, over all shards together.
@@ -73,8 +75,8 @@ impl Geometry {
         (0..self.planes()).map(|plane| bytes(self.plane_rows(plane)) as u64).sum()
     }
 
-    /// The shape of least estimated time a lookup over `link`, of all that have at least so many bytes and
-    /// partitions. Its pages have one row: it is that of bytes, not of a table.
+    /// The shape of least estimated time a lookup over `link`, of all that have at least so many
+    /// bytes and partitions. Its pages have one row: it is that of bytes, not of a table.
     pub fn fastest(bytes: u64, partitions: u32, link: Link) -> Option<Self> {
         let shape = |bucket_bytes: u32| {
             let partition = u64::from(bucket_bytes) * PARTITION_BUCKETS as u64;

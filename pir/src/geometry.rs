@@ -1,4 +1,5 @@
-//! The shape of an index's matrix. [`index`](crate::index) picks it, by what it [costs](crate::cost).
+//! The shape of an index's matrix. [`index`](crate::index) picks it, by what it
+//! [costs](crate::cost).
 
 mod rounding;
 
@@ -17,7 +18,8 @@ use crate::params::{
 #[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
 pub(crate) const BUCKETS_PER_PARTITION: u32 = PARTITION_BUCKETS as u32;
 
-/// Every R there is: the rows of a ring of inline keys, folded 8, 4 or 2 times, or of 1 to 32 whole rings.
+/// Every R there is: the rows of a ring of inline keys, folded 8, 4 or 2 times, or of 1 to 32 whole
+/// rings.
 #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
 pub const BUCKET_SIZES: [u32; 35] = {
     let mut sizes = [256; 35];
@@ -38,8 +40,8 @@ const WIDTH: u32 = PARTITION_BUCKETS as u32;
 
 /// The shape of one index's matrix: R rows of bytes by C buckets.
 ///
-/// Invariants, held by [`Geometry::new`]: R is one of [`BUCKET_SIZES`], C a multiple of 1024 of at most
-/// [`MAX_BUCKETS`], and a page has at least one row.
+/// Invariants, held by [`Geometry::new`]: R is one of [`BUCKET_SIZES`], C a multiple of 1024 of at
+/// most [`MAX_BUCKETS`], and a page has at least one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "RawGeometry")]
 pub struct Geometry {
@@ -111,8 +113,8 @@ impl Geometry {
         self.bucket_bytes().div_ceil(PLANE_ROWS)
     }
 
-    /// Rows of a plane of the hint: 4096, or what is left for the last one: 2048, or all of R where that is
-    /// less. 0 past the last plane.
+    /// Rows of a plane of the hint: 4096, or what is left for the last one: 2048, or all of R where
+    /// that is less. 0 past the last plane.
     pub fn plane_rows(&self, plane: usize) -> usize {
         let before = plane.saturating_mul(PLANE_ROWS);
         self.bucket_bytes().saturating_sub(before).min(PLANE_ROWS)

@@ -5,9 +5,10 @@
 //! ```
 //!
 //! so that `c − H·s` is the selected bucket plus noise. Row `r`'s bytes of one partition, read as a
-//! polynomial in x^-1, times a_j has `H[r][i]` at x^-i = −x^(n−i); the products are summed in NTT form
-//! over all partitions, exactly (see `kernel::scalar` and `transform` for the bounds), and read back once. The machine code
-//! that does it is chosen at run time ([`Kernel`]).
+//! polynomial in x^-1, times a_j has `H[r][i]` at x^-i = −x^(n−i); the products are summed in NTT
+//! form over all partitions, exactly (see `kernel::scalar` and `transform` for the bounds), and
+//! read back once. The machine code that does it is chosen at run time
+//! ([`VectorKernel`](crate::machine::VectorKernel)).
 
 mod builder;
 mod kernel;
@@ -21,7 +22,6 @@ mod transform;
 use rayon::prelude::*;
 use thiserror::Error;
 
-pub use crate::vector::Kernel;
 pub use builder::HintBuilder;
 
 use crate::geometry::Geometry;
@@ -31,7 +31,7 @@ use crate::seed::IndexSeed;
 
 #[expect(clippy::cast_possible_truncation, reason = "1024")]
 const BUCKETS: u32 = PARTITION_BUCKETS as u32;
-/// Words of one whole plane: 4096 rows of 1024. That of a matrix of fewer rows has as many fewer
+/// Words of one whole plane: 4096 rows of 1024. A plane of fewer rows has fewer words
 /// ([`Geometry::plane_words`]).
 pub const PLANE_WORDS: usize = PLANE_ROWS * RING_DEGREE;
 
@@ -82,8 +82,8 @@ impl Hint {
         self.planes
     }
 
-    /// Follows a change of one bucket: `H += (new − old) ⊗ A[bucket]`, R × 1024 multiply-adds instead of
-    /// a rebuild. `old` and `new` are its R stored (whitened) bytes.
+    /// Follows a change of one bucket: `H += (new − old) ⊗ A[bucket]`, R × 1024 multiply-adds
+    /// instead of a rebuild. `old` and `new` are its R stored (whitened) bytes.
     ///
     /// # Errors
     /// When the bucket is not of this geometry, or its bytes are not R; nothing is changed then.
@@ -126,8 +126,8 @@ impl std::fmt::Debug for Hint {
     }
 }
 
-/// One plane of the hint times one public secret, exactly: `H·s mod 2^32`, one word per row. For the
-/// self-test; an ordinary secret is only ever multiplied under encryption.
+/// One plane of the hint times one public secret, exactly: `H·s mod 2^32`, one word per row. For
+/// the self-test; an ordinary secret is only ever multiplied under encryption.
 pub(crate) fn multiply_plane(plane: &[u32], secret: &Poly) -> Vec<u32> {
     let product = |row: &[u32]| {
         let terms = row.iter().zip(secret).map(|(word, secret)| word.wrapping_mul(*secret));
@@ -146,7 +146,7 @@ fn entry(byte: u8) -> u32 {
 #[non_exhaustive]
 pub enum HintError {
     /// A partition beyond the geometry's last.
-    #[error("partition {partition} of {partitions}")]
+    #[error("partition {partition} does not exist: the geometry has {partitions}")]
     Partition {
         /// The partition given.
         partition: u32,
@@ -165,8 +165,8 @@ pub enum HintError {
         /// The first such partition.
         partition: u32,
     },
-    /// A partition has not R·1024 bytes.
-    #[error("a partition has {found} bytes instead of {expected}")]
+    /// A partition has a number of bytes other than R·1024.
+    #[error("bytes of a partition: expected {expected}, found {found}")]
     PartitionBytes {
         /// R·1024.
         expected: usize,
@@ -174,15 +174,15 @@ pub enum HintError {
         found: usize,
     },
     /// Too few or too many planes.
-    #[error("{found} planes instead of {expected}")]
+    #[error("planes: expected {expected}, found {found}")]
     Planes {
         /// Planes of the geometry.
         expected: usize,
         /// Planes given.
         found: usize,
     },
-    /// A plane has not 1024 words for each of its rows.
-    #[error("a plane has {found} words instead of {expected}")]
+    /// A plane has a number of words other than 1024 for each of its rows.
+    #[error("words of a plane: expected {expected}, found {found}")]
     Plane {
         /// [`Geometry::plane_words`].
         expected: usize,
@@ -190,15 +190,15 @@ pub enum HintError {
         found: usize,
     },
     /// A bucket beyond the geometry's last.
-    #[error("bucket {bucket} of {buckets}")]
+    #[error("bucket {bucket} does not exist: the geometry has {buckets}")]
     Bucket {
         /// The bucket given.
         bucket: u32,
         /// Buckets of the geometry.
         buckets: u32,
     },
-    /// A bucket has not R bytes.
-    #[error("a bucket has {found} bytes instead of {expected}")]
+    /// A bucket has a number of bytes other than R.
+    #[error("bytes of a bucket: expected {expected}, found {found}")]
     BucketBytes {
         /// R.
         expected: usize,

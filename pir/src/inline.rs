@@ -1,60 +1,65 @@
 //! The hint product with keys that travel with the query (docs/ENGINE.md §7; decisions 010 and
 //! 019).
 //!
-//! **What.** `Enc(H·s)` for planes of the hint, packed as in HintlessPIR (Li et al., CRYPTO 2024) and InspiRING, but
-//! without a key that servers keep. The `a` halves of all that a client sends come from public randomness of the epoch,
-//! so whatever depends on `a` alone, key switches included, is computed once per epoch. A client draws a fresh ternary
-//! secret `k` for each lookup and sends `b` halves only; what is left to do online is linear in them, and reads its tables
+//! **What.** `Enc(H·s)` for planes of the hint, packed as in HintlessPIR (Li et al., CRYPTO 2024)
+//! and InspiRING, but without a key that servers keep. The `a` halves of all that a client sends
+//! come from public randomness of the epoch, so whatever depends on `a` alone, key switches
+//! included, is computed once per epoch. A client draws a fresh ternary secret `k` for each lookup
+//! and sends `b` halves only; what is left to do online is linear in them, and reads its tables
 //! once.
 //!
 //! ```text
-//! client   key = 2^25·τ(k) − a_key·k + e,   Enc_0 = round(q/2^27·s(X²)) − a_0·k + e_0,   Enc_1 the same of s(X^−2)
-//! offline  h, i < G = 512/f: Σ_g α_g·τ_g(s) has H·s in its coefficients             diagonals
-//!          Horner over τ: X → X^3 on the a halves alone                              Chain -> PlaneTables, PublicPart
-//! online   b = Σ_i τ^i(key)·D_i + Σ_i Σ_b τ^i(Enc_b)·α_{i,b}                         multiply
-//!          c − round(2^32·b/q), summed over shards, then its y upper bits            answer
-//! client   the same less a·k is 2^24 times a byte, plus noise                        LookupKey::open
+//! client   key = 2^25·τ(k) − a_key·k + e
+//!          Enc_0 = round(q/2^27·s(X²)) − a_0·k + e_0,   Enc_1 the same of s(X^−2)
+//! offline  h, i < G = 512/f: Σ_g α_g·τ_g(s) has H·s in its coefficients     diagonals
+//!          Horner over τ: X → X^3 on the a halves alone       Chain -> PlaneTables, PublicPart
+//! online   b = Σ_i τ^i(key)·D_i + Σ_i Σ_b τ^i(Enc_b)·α_{i,b}                multiply
+//!          c − round(2^32·b/q), summed over shards, then its y upper bits   answer
+//! client   the same less a·k is 2^24 times a byte, plus noise               LookupKey::open
 //! ```
 //!
-//! Rows are coefficients, in the scan's own ring of integers modulo 2^32: nothing is switched to another modulus, and a
-//! shard sends one vector. A plane of 4096 rows is two rings.
+//! Rows are coefficients, in the scan's own ring of integers modulo 2^32: nothing is switched to
+//! another modulus, and a shard sends one vector. A plane of 4096 rows is two rings.
 //!
 //! **Why not something simpler.** SEAL's calls with two registered keys take tens of times as long
-//! for a plane, and the keys link all queries of a client; downloading the hint costs tens of megabytes.
+//! for a plane, and the keys link all queries of a client; downloading the hint costs tens of
+//! megabytes.
 //!
-//! **Map.** `params`; `modulus`, `ntt`, `rings` (arithmetic, its loops compiled for wide registers by
-//! `vector`); `public` (expansion of `a`); `diagonals`, `chain`, `table` (offline); `query`, `kernel`, `product`
-//! (online); `bits` (formats); [`arithmetic`] (what the client's half, crate `opaque-secrets`, is made of).
+//! **Map.** `params`; `modulus`, `ntt`, `rings` (arithmetic, its loops compiled for wide registers
+//! by `machine`); `public` (expansion of `a`); `diagonals`, `chain`, `table` (offline); `query`,
+//! `kernel`, `product` (online); [`arithmetic`] (what the client's half, crate `opaque-secrets`, is
+//! made of).
 //!
-//! **Security.** N = 2048, ternary secret, error of deviation 3.2 before it is rounded (3.213 after), modulus q of 48
-//! bits: 2^142.8 by the lattice-estimator (default cost model; dual_hybrid 142.8, bdd 143.2, usvp 144.4; commit 27a581b,
-//! 2026-11-29). Three samples under one `k` that lives for one lookup. Public `a` reused under fresh secrets is the
-//! ordinary use of LWE; the key encrypts a rotation of `k` under `k`, so security is circular, as in every BFV. Keys are
-//! not shared by lookups: under one `k`, one `a_b` twice would show the difference of two secrets. No long-lived secret
-//! exists: nothing that leaks later opens recorded lookups.
+//! **Security.** N = 2048, ternary secret, error of deviation 3.2 before it is rounded (3.213
+//! after), modulus q of 48 bits: 2^142.8 by the lattice-estimator (default cost model; dual_hybrid
+//! 142.8, bdd 143.2, usvp 144.4; commit 27a581b, 2026-11-29). Three samples under one `k` that
+//! lives for one lookup. Public `a` reused under fresh secrets is the ordinary use of LWE; the key
+//! encrypts a rotation of `k` under `k`, so security is circular, as in every BFV. Keys are not
+//! shared by lookups: under one `k`, one `a_b` twice would show the difference of two secrets. No
+//! long-lived secret exists: nothing that leaks later opens recorded lookups.
 //!
 //! **Noise**, in parts of q; the margin, half a byte, is 1/512 (ENGINE.md §8 derives each term):
 //!
 //! ```text
-//! rounding α   √(1024/f·1024/12)·11/2^27                                 0.0124 of the margin at f = 1
-//! encryptions  √(2048/12)·2^27/q·3.23                                    0.0103
-//! key's error  √(512/f·2048/12)·3.21/2^25                                0.0145
-//! digit        √(512/f·2048·2/3/12)·2^25/q                               0.0148
-//! together                                                               0.0262
-//! public part  √(2048·2/3/12)/2^18                                       0.0208
+//! rounding α   √(1024/f·1024/12)·11/2^27                     0.0124 of the margin at f = 1
+//! encryptions  √(2048/12)·2^27/q·3.23                        0.0103
+//! key's error  √(512/f·2048/12)·3.21/2^25                    0.0145
+//! digit        √(512/f·2048·2/3/12)·2^25/q                   0.0148
+//! together                                                   0.0262
+//! public part  √(2048·2/3/12)/2^18                           0.0208
 //! ```
 //!
-//! Given H and `a` it is linear in independent subgaussian errors and ternary coefficients. It is **not** independent of
-//! the hint: were all roundings of α alike, they would add up to 0.40 of the margin. So the salt is drawn after the rows,
-//! which makes H uniform. [`Rounding`](crate::geometry::Rounding) leaves room for all of it
-//! beside the scan's own noise; tests hold formulas against measurements, to 4 %.
+//! Given H and `a` it is linear in independent subgaussian errors and ternary coefficients. It is
+//! **not** independent of the hint: were all roundings of α alike, they would add up to 0.40 of the
+//! margin. So the salt is drawn after the rows, which makes H uniform.
+//! [`Rounding`](crate::geometry::Rounding) leaves room for all of it beside the scan's own noise;
+//! tests hold formulas against measurements, to 4 %.
 //!
-//! **Limits.** Sums and shifts are proved not to overflow where they are computed. Time, memory access and sizes depend
-//! on the number of rows, queries and planes only.
+//! **Limits.** Sums and shifts are proved not to overflow where they are computed. Time, memory
+//! access and sizes depend on the number of rows, queries and planes only.
 #![deny(unsafe_code)]
 
 pub mod arithmetic;
-mod bits;
 mod chain;
 mod diagonals;
 mod error;
@@ -68,7 +73,6 @@ mod query;
 mod rings;
 mod table;
 
-pub use crate::vector::Kernel;
 pub use chain::Chain;
 pub use error::InlineError;
 pub use params::{
@@ -85,8 +89,8 @@ pub type Poly = [u32; N];
 
 /// `round(2^BITS·x/q)` modulo 2^32, for x below q.
 ///
-/// By a multiplication with `round(2^(BITS+64)/q)`, which is off by at most ½, so that the product is off by
-/// less than 2^-16 before it is rounded.
+/// By a multiplication with `round(2^(BITS+64)/q)`, which is off by at most ½, so that the product
+/// is off by less than 2^-16 before it is rounded.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 is meant")]
 fn scale<const BITS: u32>(x: u64) -> u32 {

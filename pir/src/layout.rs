@@ -13,8 +13,8 @@
 //! check  = first 8 bytes of keyed BLAKE3(bucket number, version, pages, used, pages' bytes)
 //! ```
 //!
-//! Numbers are hashed as 4 bytes, little endian. The keys of the hash, the check and the keystream are
-//! BLAKE3's `derive_key` of salt and column, under one context string each (`layout/keys.rs`).
+//! Numbers are hashed as 4 bytes, little endian. The keys of the hash, the check and the keystream
+//! are BLAKE3's `derive_key` of salt and column, under one context string each (`layout/keys.rs`).
 //!
 //! There is one encoding of a bucket's pages, and [`decode_bucket`] refuses every other: a byte
 //! that came out wrong (noise, a faulty server, another epoch's matrix) is an error and never a
@@ -48,7 +48,7 @@ pub fn page_bucket(salt: &Salt, column: u32, search_key: &[u8], page: u32, bucke
 /// Why: the scan adds up `D[r][k]·e[k]` over all buckets, and the noise bound of
 /// [`params`](crate::params) needs E\[D²\] = 5461, a uniform byte's. A table of bytes 0x80 would
 /// triple that. After whitening the bound holds for any table, also for one that an adversary
-/// wrote, as long as the salt is drawn after the rows are known; whoever publishes draws it then.
+/// wrote, as long as the salt is drawn after the rows are known; the publisher draws it then.
 /// Nothing here is secret: the salt is public.
 ///
 /// Key: BLAKE3 of salt and column. Nonce: the bucket's number, and position: the offset, so that

@@ -16,30 +16,29 @@
 //! - [`seed`]: what the public randomness of an index is derived from;
 //! - [`ring`], [`scan`], [`hint`], [`probe`]: the arithmetic;
 //! - [`inline`]: the hint's product with keys that travel with the query;
-//! - [`kernels`]: one choice of machine code for all of it;
-//! - [`codec`], [`reader`]: what travels, and how bytes of others are read.
+//! - [`machine`]: processor and memory: which machine code all of it runs;
+//! - [`codec`]: what travels; [`bits`], [`reader`]: packed numbers, and how bytes of others are
+//!   read.
 //!
-//! **Limits.** No secret key type exists here, no async runtime, no network, no Kubernetes, no SEAL. The
-//! client's half of [`inline`] and the sampling of secrets are the crate `opaque-secrets`, SEAL's BFV is
-//! `opaque-seal`.
+//! **Limits.** No secret key type exists here, no async runtime, no network, no Kubernetes, no
+//! SEAL. The client's half of [`inline`] and the sampling of secrets are the crate
+//! `opaque-secrets`, SEAL's BFV is `opaque-seal`.
 // Allowed only in kernels, what chooses them, and the memory they read, each file with its reason.
 #![deny(unsafe_code)]
 
+pub mod bits;
 pub mod codec;
 pub mod cost;
 pub mod geometry;
 pub mod hint;
 pub mod index;
 pub mod inline;
-pub mod kernels;
 pub mod layout;
+pub mod machine;
 pub mod params;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod prefetch;
 pub mod probe;
 pub mod reader;
 pub mod ring;
 pub mod scan;
 pub mod seed;
 pub mod table;
-mod vector;

@@ -1,9 +1,10 @@
 //! The closed parameter set `opaque-128-v3`.
 //!
 //! **Security is a pair.** All lookups of one (table, epoch, salt) share the public `a` of an index
-//! ([`seed`](crate::seed)), which a malicious cluster may keep for years. Lattice reduction of `a` is done once and
-//! then helps against each of them. In bits of operations, core-SVP (classical, quantum) in brackets, for the scan's
-//! LWE with n = 1024, q = 2^32 and rounded Gaussians of deviation 11 for secret and error:
+//! ([`seed`](crate::seed)), which a malicious cluster may keep for years. Lattice reduction of `a`
+//! is done once and then helps against each of them. In bits of operations, core-SVP (classical,
+//! quantum) in brackets, for the scan's LWE with n = 1024, q = 2^32 and rounded Gaussians of
+//! deviation 11 for secret and error:
 //!
 //! | block size | once | then each lookup, BDD | then each lookup, dual |
 //! |---|---|---|---|
@@ -13,15 +14,15 @@
 //! | 372 | 136 (109, 99) | 96 (78, 71) | 53 (42, 42) |
 //! | 390 | 141 (114, 103) | 77 (58, 52) | 33 (22, 22) |
 //!
-//! `tests/estimate.rs` is the model. The lattice-estimator (default cost model, cheapest of primal, dual and hybrid
-//! attacks) puts one lookup alone at 2^128.4.
+//! `tests/estimate.rs` is the model. The lattice-estimator (default cost model, cheapest of primal,
+//! dual and hybrid attacks) puts one lookup alone at 2^128.4.
 //!
-//! **Registered keys** are BFV at N = 4096 with a 106-bit modulus, ternary secret and error 3.2: one secret, with
-//! fresh `a` in each message, 2^128.9 by the lattice-estimator.
-//! SEAL's usual 109-bit modulus costs only 2^125.1 and is therefore not used. SEAL's errors, as it is
-//! built here, are a Gaussian of deviation 3.2 cut off toward zero, so of deviation 2.83; that is worth
-//! about a quarter of a bit, by our interpolation between the estimates for 106 and 104 bits of modulus
-//! (2^131.5): about 2^128.6.
+//! **Registered keys** are BFV at N = 4096 with a 106-bit modulus, ternary secret and error 3.2:
+//! one secret, with fresh `a` in each message, 2^128.9 by the lattice-estimator. SEAL's usual
+//! 109-bit modulus costs only 2^125.1 and is therefore not used. SEAL's errors, as it is built
+//! here, are a Gaussian of deviation 3.2 cut off toward zero, so of deviation 2.83; that is worth
+//! about a quarter of a bit, by our interpolation between the estimates for 106 and 104 bits of
+//! modulus (2^131.5): about 2^128.6.
 //!
 //! **Noise.** With whitened bytes (E\[D²\] = 5461) over C buckets, in units of 1/t:
 //!
@@ -29,13 +30,15 @@
 //! σ_total² = (t/q)²·C·E[D²]·σ² + (n/12)·σ² + small        margin = t/2p = 2016
 //! ```
 //!
-//! A client sends only as many bits of each number as keep a failure below 2^-40 for all rows of an answer
-//! together: [`Geometry::rounding`](crate::geometry::Geometry::rounding).
+//! A client sends only as many bits of each number as keep a failure below 2^-40 for all rows of an
+//! answer together: [`Geometry::rounding`](crate::geometry::Geometry::rounding).
 //!
 //! Sets are never assembled from loose numbers: both sides name one, and its digest together with
 //! the geometry is the [`ParamsId`] that every message carries.
 
 use std::fmt;
+
+use crate::bits::packed_bytes;
 
 /// Name of the only parameter set.
 pub const NAME: &str = "opaque-128-v3";
@@ -54,11 +57,11 @@ pub const PLANE_ROWS: usize = 4096;
 /// t: BFV's plaintext modulus, a 20-bit batching prime.
 pub const PLAINTEXT_MODULUS: u32 = 1_032_193;
 /// Bits of a value modulo t.
-pub const PLAINTEXT_BITS: usize = 20;
+pub const PLAINTEXT_BITS: u32 = 20;
 /// BFV's coefficient modulus; the last prime is the key-switching prime.
 pub const COEFFICIENT_MODULUS: [u64; 3] = [34_359_451_649, 34_359_697_409, 68_719_403_009];
 /// Bits of each prime of [`COEFFICIENT_MODULUS`].
-pub const COEFFICIENT_BITS: [usize; 3] = [35, 35, 36];
+pub const COEFFICIENT_BITS: [u32; 3] = [35, 35, 36];
 /// Rotation steps that a client's two Galois keys provide.
 pub const ROTATION_STEPS: [i32; 2] = [1, 32];
 /// Version of the layout of buckets, part of every [`ParamsId`].
@@ -72,11 +75,11 @@ pub const MAX_BUCKET_BYTES: u32 = 1 << 16;
 pub const SEED_BYTES: usize = 64;
 /// Bytes of a fresh seeded encryption of the scan's secret: two primes of 35 bits, one polynomial.
 pub const ENCRYPTED_SECRET_BYTES: usize =
-    PLANE_ROWS * (COEFFICIENT_BITS[0] + COEFFICIENT_BITS[1]) / 8 + SEED_BYTES;
+    packed_bytes(PLANE_ROWS, COEFFICIENT_BITS[0] + COEFFICIENT_BITS[1]) + SEED_BYTES;
 /// Bytes of one plane's hint product: two polynomials modulo the first prime, bit-packed.
-pub const PLANE_CIPHERTEXT_BYTES: usize = 2 * PLANE_ROWS * COEFFICIENT_BITS[0] / 8;
+pub const PLANE_CIPHERTEXT_BYTES: usize = packed_bytes(2 * PLANE_ROWS, COEFFICIENT_BITS[0]);
 /// Bytes of one plane's rows of the scan in an answer: 4096 values modulo t, bit-packed.
-pub const PLANE_SCAN_BYTES: usize = PLANE_ROWS * PLAINTEXT_BITS / 8;
+pub const PLANE_SCAN_BYTES: usize = packed_bytes(PLANE_ROWS, PLAINTEXT_BITS);
 
 const _: () = assert!(ENCRYPTED_SECRET_BYTES == 35_904);
 const _: () = assert!(PLANE_CIPHERTEXT_BYTES == 35_840 && PLANE_SCAN_BYTES == 10_240);

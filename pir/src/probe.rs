@@ -1,14 +1,14 @@
 //! The self-test: one query whose right answer everybody can compute (docs/ENGINE.md §11).
 //!
-//! For a random public `s`, the scan of the error-free query `b_j = A_j·s` must sum to `H·s` in every
-//! row. So one query proves that every partition is served exactly once with the right bytes, and
-//! that the hint belongs to them (Freivalds): a wrong table byte passes with probability at most
-//! 2^-25, a hint entry that is off by an odd multiple of 2^k with 2^-(32−k). Four values of `s` in one
-//! pass make that 2^-100 and 2^-4(32−k).
+//! For a random public `s`, the scan of the error-free query `b_j = A_j·s` must sum to `H·s` in
+//! every row. So one query proves that every partition is served exactly once with the right bytes,
+//! and that the hint belongs to them (Freivalds): a wrong table byte passes with probability at
+//! most 2^-25, a hint entry that is off by an odd multiple of 2^k with 2^-(32−k). Four values of
+//! `s` in one pass make that 2^-100 and 2^-4(32−k).
 //!
-//! The secrets follow from the digests of the data that they test, so they are fixed only once the data is,
-//! and every node derives the same. A node multiplies the hint with them while it loads; the hint itself
-//! need not stay in memory (decision 019).
+//! The secrets follow from the digests of the data that they test, so they are fixed only once the
+//! data is, and every node derives the same. A node multiplies the hint with them while it loads;
+//! the hint itself need not stay in memory (decision 019).
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +31,8 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The probe of an index whose partitions and planes have these digests, in their order: secrets
-    /// uniform modulo 2^32, expanded by BLAKE3 from the seed and the digests.
+    /// The probe of an index whose partitions and planes have these digests, in their order:
+    /// secrets uniform modulo 2^32, expanded by BLAKE3 from the seed and the digests.
     pub fn new<'d>(seed: &IndexSeed, digests: impl IntoIterator<Item = &'d [u8; 32]>) -> Self {
         let mut hash = seed.derive("opaque 2026-12 secrets of a self-test");
         for digest in digests {
@@ -58,8 +58,8 @@ impl Probe {
         PreparedProbe { halves: self.secrets.each_ref().map(Halves::new) }
     }
 
-    /// One partition's block of each query: A_j·s, exact modulo 2^32. [`prepare`](Self::prepare) first
-    /// where there are several partitions.
+    /// One partition's block of each query: A_j·s, exact modulo 2^32. [`prepare`](Self::prepare)
+    /// first where there are several partitions.
     pub fn query(&self, seed: &IndexSeed, partition: u32) -> [Box<Poly>; SECRETS] {
         self.prepare().query(seed, partition)
     }

@@ -1,8 +1,8 @@
 //! Polynomials modulo x^1024 + 1 with coefficients modulo 2^32, and their exact products.
 //!
-//! A product is computed over one 61-bit prime (that of `ntt::Ntt`) and read back modulo 2^32, which is
-//! exact as long as the integer result stays below half the prime. The bounds are stated where
-//! they are used, and here once for all of them:
+//! A product is computed over one 61-bit prime (that of `ntt::Ntt`) and read back modulo 2^32,
+//! which is exact as long as the integer result stays below half the prime. The bounds are stated
+//! where they are used, and here once for all of them:
 //!
 //! ```text
 //! p > 2^60, so |result| < 2^59 is exact.

@@ -9,13 +9,12 @@
 //! query, whatever the query holds.
 //!
 //! It is bound by memory: one query costs what reading the matrix once costs, and up to 64 queries
-//! ([`MAX_PASS`]) share a pass. Work is cut into bands of rows, the same rows of every partition:
-//! a band's sums and one partition's share of the queries stay in a core's second-level cache while
-//! the matrix streams through. The machine code that does it is chosen at run time ([`Kernel`]);
-//! all kernels read the one layout of [`Partition`] and give the same sums.
+//! ([`MAX_PASS`]) share a pass. Work is cut into bands of rows, the same rows of every partition: a
+//! band's sums and one partition's share of the queries stay in a core's second-level cache while
+//! the matrix streams through. The machine code that does it is chosen at run time
+//! ([`ScanKernel`]); all kernels read the one layout of [`Partition`] and give the same sums.
 
 mod kernel;
-pub(crate) mod pages;
 mod partition;
 mod read;
 #[cfg(test)]
@@ -25,11 +24,11 @@ mod tests;
 use rayon::prelude::*;
 use thiserror::Error;
 
-pub use kernel::Kernel;
 pub use partition::Partition;
 pub use read::plain_read;
 
 use crate::geometry::Geometry;
+use crate::machine::ScanKernel;
 use crate::params::PARTITION_BUCKETS;
 
 /// Queries that share a pass over the matrix; more take several passes.
@@ -44,7 +43,7 @@ pub const MAX_PASS: usize = 64;
 /// When a partition is of another geometry, a query of another length, or the kernel one that this
 /// machine does not run.
 pub fn scan(
-    kernel: Kernel,
+    kernel: ScanKernel,
     geometry: &Geometry,
     partitions: &[&Partition],
     queries: &[&[u32]],
@@ -72,7 +71,7 @@ pub fn scan(
 
 /// One pass, for at least one query.
 fn pass(
-    kernel: Kernel,
+    kernel: ScanKernel,
     geometry: &Geometry,
     partitions: &[&Partition],
     queries: &[&[u32]],
@@ -96,8 +95,8 @@ fn pass(
 
 /// Rows of a task: what the kernel prefers, or less to give every thread two tasks.
 ///
-/// The largest power of two that is no more than the preference (one too), half of R's share of a thread, and a
-/// divisor of R, so that bands divide the rows evenly.
+/// The largest power of two that is no more than the preference (one too), half of R's share of a
+/// thread, and a divisor of R, so that bands divide the rows evenly.
 fn band_rows(rows: usize, preferred: usize, threads: usize) -> usize {
     let share = (rows / (2 * threads.max(1))).max(kernel::ROW_UNIT);
     preferred.min(1 << share.ilog2()).min(1 << rows.trailing_zeros())
@@ -107,8 +106,8 @@ fn band_rows(rows: usize, preferred: usize, threads: usize) -> usize {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ScanError {
-    /// A partition has not the bytes that the geometry fixes.
-    #[error("a partition has {found} bytes instead of {expected}")]
+    /// A partition has another number of bytes than the geometry fixes.
+    #[error("bytes of a partition: expected {expected}, found {found}")]
     Partition {
         /// R·1024.
         expected: usize,
@@ -116,7 +115,7 @@ pub enum ScanError {
         found: usize,
     },
     /// A query does not match the partitions.
-    #[error("query {query} has {found} words instead of {expected}")]
+    #[error("words of query {query}: expected {expected}, found {found}")]
     Query {
         /// Position of the query.
         query: usize,

@@ -8,9 +8,9 @@
 //!
 //! Every public `a` that a client encrypts under is expanded from this seed: the scan's
 //! ([`public_element`](crate::ring::public_element)) and those of inline keys
-//! ([`PublicElements`](crate::inline::PublicElements)). So no two tables, epochs, columns or geometries
-//! share an `a`, whatever salts a server states: work on the lattice of one `a` helps against the
-//! lookups of that index and epoch alone ([`params`](crate::params) says how much).
+//! ([`PublicElements`](crate::inline::PublicElements)). So no two tables, epochs, columns or
+//! geometries share an `a`, whatever salts a server states: work on the lattice of one `a` helps
+//! against the lookups of that index and epoch alone ([`params`](crate::params) says how much).
 //!
 //! Where a page lives, a bucket's check and its whitening follow from salt and column alone
 //! ([`layout`](crate::layout)): an index is planned before its epoch has a number.

@@ -1,32 +1,37 @@
-//! What it costs to break the parameters: once for the public randomness of an index, and for each lookup after
-//! that. [`opaque_pir::params`] and the threat model state these figures; this is the model that they come from.
+//! What it costs to break the parameters: once for the public randomness of an index, and for each
+//! lookup after that. [`opaque_pir::params`] and the threat model state these figures; this is the
+//! model that they come from.
 //!
-//! **The lattice.** An attacker looks for the secret `s` and error `e` of `b = A·s + e mod q`, with n unknowns and as
-//! many samples as pays. The lattice of A in dimension d has volume q^(d−n)·ξ^n, where ξ scales a smaller secret up
-//! to the error's deviation σ (Bai and Galbraith, ACISP 2014). It depends on the public `a` alone, so that whatever
-//! is done to it serves all lookups that share `a`.
+//! **The lattice.** An attacker looks for the secret `s` and error `e` of `b = A·s + e mod q`, with
+//! n unknowns and as many samples as pays. The lattice of A in dimension d has volume q^(d−n)·ξ^n,
+//! where ξ scales a smaller secret up to the error's deviation σ (Bai and Galbraith, ACISP 2014).
+//! It depends on the public `a` alone, so that whatever is done to it serves all lookups that share
+//! `a`.
 //!
-//! **Reduction.** BKZ-β gives b_1 = δ^d·vol^(1/d) and the profile of the geometric series assumption, with
-//! δ = (β/2πe·(πβ)^(1/β))^(1/2(β−1)) (Chen's thesis, 2013).
+//! **Reduction.** BKZ-β gives b_1 = δ^d·vol^(1/d) and the profile of the geometric series
+//! assumption, with δ = (β/2πe·(πβ)^(1/β))^(1/2(β−1)) (Chen's thesis, 2013).
 //!
 //! **Three attacks.**
-//! - *uSVP*: BKZ-β on the lattice with b in it, once per lookup. Succeeds at σ√β ≤ δ^(2β−d)·vol^(1/d) (Alkim et al.,
-//!   USENIX Security 2016).
-//! - *BDD*: BKZ-β on the lattice without b, once; then for each b one sieve in the last η dimensions, the fewest in
-//!   which the projected error is shorter than the Gaussian heuristic. η falls as β grows, so that work done once is
-//!   traded for work on each lookup.
-//! - *Dual*: BKZ-β and a sieve in its first block give up to 2^(0.2075β) short vectors w of the dual lattice, once.
-//!   For each b, exp(4π²σ²ℓ²/q²) of them, of length ℓ = √(4/3)·δ^d·q^(n/d), tell it from uniform by the sum of
-//!   cos(2π⟨w, b⟩/q). Whether such sums behave as if independent is disputed for many targets (Ducas and Pulles,
-//!   CRYPTO 2023); here there are few, so we count it. It tells that a block of a lookup is an encryption, and of a
-//!   guessed bucket whether the guess is right; to find a bucket takes some thousand times as much at most.
+//! - *uSVP*: BKZ-β on the lattice with b in it, once per lookup. Succeeds at σ√β ≤
+//!   δ^(2β−d)·vol^(1/d) (Alkim et al., USENIX Security 2016).
+//! - *BDD*: BKZ-β on the lattice without b, once; then for each b one sieve in the last η
+//!   dimensions, the fewest in which the projected error is shorter than the Gaussian heuristic. η
+//!   falls as β grows, so that work done once is traded for work on each lookup.
+//! - *Dual*: BKZ-β and a sieve in its first block give up to 2^(0.2075β) short vectors w of the
+//!   dual lattice, once. For each b, exp(4π²σ²ℓ²/q²) of them, of length ℓ = √(4/3)·δ^d·q^(n/d),
+//!   tell it from uniform by the sum of cos(2π⟨w, b⟩/q). Whether such sums behave as if independent
+//!   is disputed for many targets (Ducas and Pulles, CRYPTO 2023); here there are few, so we count
+//!   it. It tells that a block of a lookup is an encryption, and of a guessed bucket whether the
+//!   guess is right; to find a bucket takes some thousand times as much at most.
 //!
-//! **Costs.** In operations: the lattice-estimator's default (MATZOV, 2022), (5.46·(d−β) + …) sieves of
-//! 5.46·2^(0.2961·β' + 20.39), β' = β − β·ln(4/3)/ln(β/2πe). In core-SVP: 2^(0.292β), quantum 2^(0.265β), one sieve
-//! and no memory. A vector of the dual attack costs 2^11 operations, and one unit of core-SVP.
+//! **Costs.** In operations: the lattice-estimator's default (MATZOV, 2022), (5.46·(d−β) + …)
+//! sieves of 5.46·2^(0.2961·β' + 20.39), β' = β − β·ln(4/3)/ln(β/2πe). In core-SVP: 2^(0.292β),
+//! quantum 2^(0.265β), one sieve and no memory. A vector of the dual attack costs 2^11 operations,
+//! and one unit of core-SVP.
 //!
-//! **Limits.** The ring is treated as if it had no structure; memory is free. Formulas are as in lattice-estimator
-//! (<https://github.com/malb/lattice-estimator>, commit 0372292), so that its published outputs check them.
+//! **Limits.** The ring is treated as if it had no structure; memory is free. Formulas are as in
+//! lattice-estimator (<https://github.com/malb/lattice-estimator>, commit 0372292), so that its
+//! published outputs check them.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -73,7 +78,8 @@ fn ln_delta(beta: u32) -> f64 {
     (beta / (2.0 * PI * E) * (PI * beta).powf(1.0 / beta)).ln() / (2.0 * (beta - 1.0))
 }
 
-/// One sieve that finds shortest vectors in dimension β, with "dimensions for free" (Ducas, Eurocrypt 2018).
+/// One sieve that finds shortest vectors in dimension β, with "dimensions for free" (Ducas,
+/// Eurocrypt 2018).
 fn sieve(beta: u32) -> f64 {
     let beta = f64::from(beta);
     let free = beta * (4.0_f64 / 3.0).ln() / (beta / (2.0 * PI * E)).ln();
@@ -145,7 +151,8 @@ impl Lwe {
             let heuristic = (block + self.error.ln() - ln_ball(n)) / n;
             heuristic >= self.error.ln() + n.ln() / 2.0
         };
-        // One vector more than the largest block in which it is not yet the shortest, and the embedding.
+        // One vector more than the largest block in which it is not yet the shortest, and the
+        // embedding.
         first(1..d + 1, is_shortest).map_or(d, |rest| rest + 1).max(2)
     }
 
@@ -156,7 +163,8 @@ impl Lwe {
         Pair { once: reduction(beta, d), lookup: reduction(eta, eta) }
     }
 
-    /// What one lookup alone costs: the β for which both steps of the BDD attack together are cheapest.
+    /// What one lookup alone costs: the β for which both steps of the BDD attack together are
+    /// cheapest.
     fn one_lookup(&self) -> f64 {
         let (beta, _) = self.usvp();
         let total =
@@ -167,7 +175,8 @@ impl Lwe {
     /// The dual attack with this β, if the sieve finds the vectors that it needs.
     fn dual(&self, beta: u32) -> Option<Pair> {
         let d = *self.dimensions(beta).end();
-        // Scaled to one deviation, the dual's volume is that of q^n with the secret's coordinates scaled by 1/ξ.
+        // Scaled to one deviation, the dual's volume is that of q^n with the secret's coordinates
+        // scaled by 1/ξ.
         let volume = f64::from(self.n) * (self.ln_q - self.ln_xi());
         let length =
             0.5 * (4.0_f64 / 3.0).ln() + f64::from(d) * ln_delta(beta) + volume / f64::from(d);
@@ -215,8 +224,9 @@ fn close(found: f64, published: f64, by: f64) {
     assert!((found - published).abs() <= by, "{found:.2}, published {published}");
 }
 
-/// The estimator's README and documentation: `LWE.primal_usvp`, `LWE.estimate.rough` and `LWE.primal_bdd` of Kyber512.
-/// Round 3 of Kyber's specification states a core-SVP of 118 and 107 for it.
+/// The estimator's README and documentation: `LWE.primal_usvp`, `LWE.estimate.rough` and
+/// `LWE.primal_bdd` of Kyber512. Round 3 of Kyber's specification states a core-SVP of 118 and 107
+/// for it.
 #[test]
 fn kyber512_is_as_published() {
     let deviation = 1.5_f64.sqrt();
@@ -245,16 +255,16 @@ fn kyber768_is_as_published() {
     close(kyber.one_lookup(), 201.0, 0.2);
 }
 
-/// The Homomorphic Encryption Standard (2018) allows 109 bits at N = 4096 for 128 bits, by 8d sieves of
-/// 2^(0.292β + 16.4) operations each.
+/// The Homomorphic Encryption Standard (2018) allows 109 bits at N = 4096 for 128 bits, by 8d
+/// sieves of 2^(0.292β + 16.4) operations each.
 #[test]
 fn the_standards_modulus_is_as_published() {
     let (beta, d) = ring(bits(109.0), 3.19).usvp();
     close(0.292 * f64::from(beta) + 16.4 + (8.0 * f64::from(d)).log2(), 128.0, 1.0);
 }
 
-/// Runs of the lattice-estimator itself, default cost model, cheapest of primal, dual and hybrid attacks, in 2026-11:
-/// what one lookup alone costs.
+/// Runs of the lattice-estimator itself, default cost model, cheapest of primal, dual and hybrid
+/// attacks, in 2026-11: what one lookup alone costs.
 #[test]
 fn our_parameters_are_as_the_estimator_says() {
     close(scan().one_lookup(), 128.4, 0.3);
@@ -266,8 +276,8 @@ fn our_parameters_are_as_the_estimator_says() {
     close(inline_keys().one_lookup(), 142.8, 0.5);
 }
 
-/// A pair as it is stated: once, and then for each lookup by BDD and by the dual attack, in bits; core-SVP, classical
-/// and quantum, in brackets.
+/// A pair as it is stated: once, and then for each lookup by BDD and by the dual attack, in bits;
+/// core-SVP, classical and quantum, in brackets.
 fn stated(lwe: &Lwe, beta: u32) -> String {
     let words =
         |cost: Cost| format!("{:.0} ({:.0}, {:.0})", cost.operations, cost.classical, cost.quantum);
@@ -304,8 +314,8 @@ fn work_on_one_index_pays_for_each_of_its_lookups() {
     );
 }
 
-/// Registered keys after the lookups that they serve (`LIMIT` of `client/src/keys/reserve.rs`), each of which has
-/// told one of the secret's coefficients: more than a bit can.
+/// Registered keys after the lookups that they serve (`LIMIT` of `client/src/keys/reserve.rs`),
+/// each of which has told one of the secret's coefficients: more than a bit can.
 #[test]
 fn registered_keys_that_have_told_a_bit_for_each_lookup_are_still_out_of_reach() {
     const LIMIT: u32 = 256;

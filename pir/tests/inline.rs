@@ -1,4 +1,4 @@
-//! Inline keys from outside: known answers, and bytes that nobody should send.
+//! Inline keys from outside: known answers, and hostile bytes.
 //!
 //! A digest changes only with a format or the mathematics, and then every deployed client and epoch
 //! is affected.
@@ -6,9 +6,10 @@
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
-    Chain, InlineError, InlineQuery, Kernel, PUBLIC_BYTES, PlaneTables, PublicElements, PublicPart,
+    Chain, InlineError, InlineQuery, PUBLIC_BYTES, PlaneTables, PublicElements, PublicPart,
     QUERY_BYTES, answer, multiply,
 };
+use opaque_pir::machine::VectorKernel;
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::seed::Salt;
 use proptest::prelude::*;
@@ -66,7 +67,7 @@ fn check_plane(rows: usize, [tables_digest, public, product, sent]: [&str; 4]) {
     assert_eq!(tables.rows(), rows);
     check(tables.as_bytes(), tables_digest);
     check([tables.public().to_bytes().as_slice()], public);
-    for kernel in Kernel::available() {
+    for kernel in VectorKernel::available() {
         let products = multiply(kernel, &tables, &[&query()]).unwrap();
         let [found] = products.as_slice() else { panic!("one query, one product") };
         let bytes: Vec<u8> = found.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -123,7 +124,7 @@ fn threads_and_kernels_change_nothing() {
             pool.install(|| {
                 let (tables, query) = (tables(rows), query());
                 let products = |kernel| multiply(kernel, &tables, &[&query, &query]).unwrap();
-                let products: Vec<_> = Kernel::available().flat_map(products).collect();
+                let products: Vec<_> = VectorKernel::available().flat_map(products).collect();
                 assert!(products.iter().all(|product| *product == products[0]));
                 let mut hash = blake3::Hasher::new();
                 for bytes in tables.as_bytes() {
@@ -164,7 +165,7 @@ fn misuse_is_refused() {
     }
     assert!(chain.tables(&[0; 2048 * 1024 + 1]).is_err());
     let tables = tables(256);
-    for kernel in Kernel::ALL.into_iter().filter(|kernel| !kernel.is_available()) {
+    for kernel in VectorKernel::ALL.into_iter().filter(|kernel| !kernel.is_available()) {
         let refused = multiply(kernel, &tables, &[&query()]).unwrap_err();
         assert_eq!(refused, InlineError::Kernel { kernel: kernel.name() });
     }

@@ -16,12 +16,13 @@ use opaque_pir::codec::{
 };
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::{Hint, HintBuilder};
+use opaque_pir::machine::ScanKernel;
 use opaque_pir::params::{
     DELTA, ENCRYPTED_SECRET_BYTES, PLAINTEXT_MODULUS, PLANE_CIPHERTEXT_BYTES, RING_DEGREE,
     STANDARD_DEVIATION,
 };
 use opaque_pir::probe::Probe;
-use opaque_pir::scan::{Kernel, Partition, scan};
+use opaque_pir::scan::{Partition, scan};
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::seed::Salt;
 use rand::rngs::StdRng;
@@ -113,7 +114,7 @@ fn the_scan_s_own_error_is_as_computed() {
         let partitions: Vec<&Partition> = index.partitions.iter().collect();
         for bucket in [0, buckets / 2 + 17, buckets - 1] {
             let lwe::Encrypted { secret, query } = index.encrypt(bucket, &mut rng);
-            let sums = scan(Kernel::best(), &index.geometry, &partitions, &[&query]).unwrap();
+            let sums = scan(ScanKernel::best(), &index.geometry, &partitions, &[&query]).unwrap();
             let mut errors = Vec::new();
             for (row, (c, hs)) in sums[0].iter().zip(index.exact_products(&secret)).enumerate() {
                 let byte = index.byte(row, bucket);
@@ -130,8 +131,8 @@ fn the_scan_s_own_error_is_as_computed() {
 }
 
 /// The whole path through the codecs, two shards, two planes, three lookups; the error against
-/// `σ_total² = (t/q)²·C·E[D²]·(σ² + 2^(64−2k)/12) + (n/12)·σ² + 1/6`, for k bits of each number, where 1/6 is the rounding of c' and of the byte's
-/// own position, 1/12 each.
+/// `σ_total² = (t/q)²·C·E[D²]·(σ² + 2^(64−2k)/12) + (n/12)·σ² + 1/6`, for k bits of each number,
+/// where 1/6 is the rounding of c' and of the byte's own position, 1/12 each.
 #[test]
 fn a_lookup_s_error_is_as_computed() {
     let mut rng = StdRng::seed_from_u64(2);
@@ -163,7 +164,7 @@ fn a_lookup_s_error_is_as_computed() {
         let probe = Probe::new(&seed(geometry), []);
         let queries = slice.scan_queries(&seed(geometry), &probe);
         let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
-        let scans = scan(Kernel::best(), geometry, &served, &queries).unwrap();
+        let scans = scan(ScanKernel::best(), geometry, &served, &queries).unwrap();
         let products = vec![vec![0; PLANE_CIPHERTEXT_BYTES]; wanted.len()];
         let planes = vec![(plane, products)];
         let partitions = partitions.to_vec();

@@ -13,8 +13,9 @@ mod lwe;
 use opaque_pir::codec::recover_byte;
 use opaque_pir::geometry::{Geometry, round_word};
 use opaque_pir::hint::{Hint, HintBuilder};
+use opaque_pir::machine::ScanKernel;
 use opaque_pir::params::{MAX_BUCKETS, PLAINTEXT_MODULUS, RING_DEGREE};
-use opaque_pir::scan::{Kernel, Partition, scan};
+use opaque_pir::scan::{Partition, scan};
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::seed::Salt;
 use rand::rngs::StdRng;
@@ -66,7 +67,7 @@ impl Index {
         let queries: Vec<Vec<u32>> = encrypted.par_iter().map(|one| round(&one.query)).collect();
         let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
         let partitions: Vec<&Partition> = self.partitions.iter().collect();
-        let sums = scan(Kernel::best(), &self.geometry, &partitions, &queries).unwrap();
+        let sums = scan(ScanKernel::best(), &self.geometry, &partitions, &queries).unwrap();
         let mut errors = Vec::new();
         for ((sums, one), bucket) in sums.iter().zip(&encrypted).zip(&wanted) {
             let (j, k) = (*bucket as usize / RING_DEGREE, *bucket as usize % RING_DEGREE);
@@ -95,7 +96,8 @@ fn formula(buckets: u32, bits: u32) -> f64 {
     (scan + n / 12.0 * error + 1.0 / 6.0).sqrt()
 }
 
-/// 24 lookups of 256 rows estimate a deviation to 1 %, the draws of their secrets to half a per cent more.
+/// 24 lookups of 256 rows estimate a deviation to 1 %, the draws of their secrets to half a per
+/// cent more.
 #[test]
 fn the_error_of_rounded_numbers_is_as_computed() {
     let mut rng = StdRng::seed_from_u64(3);

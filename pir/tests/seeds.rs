@@ -1,5 +1,5 @@
-//! The seeds of the fuzz targets: valid encodings, kept in git. They are golden files of the formats
-//! too: when one changes, so has a format, and its version must change with it.
+//! The seeds of the fuzz targets: valid encodings, kept in git. They are golden files of the
+//! formats too: when one changes, so has a format, and its version must change with it.
 //!
 //! `OPAQUE_WRITE_SEEDS=1 cargo test --release -p opaque-pir --test seeds` writes them anew.
 

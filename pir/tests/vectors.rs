@@ -7,9 +7,10 @@ use opaque_pir::codec::{
 };
 use opaque_pir::geometry::Geometry;
 use opaque_pir::hint::HintBuilder;
+use opaque_pir::machine::ScanKernel;
 use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, public_element};
-use opaque_pir::scan::{Kernel, Partition, scan};
+use opaque_pir::scan::{Partition, scan};
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::seed::Salt;
 
@@ -119,7 +120,7 @@ fn scans() {
     let partitions: Vec<&Partition> = partitions.iter().collect();
     let queries: Vec<Vec<u32>> = (0..3).map(|q| words(&format!("query {q}"), 2048)).collect();
     let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
-    let sums = scan(Kernel::best(), &geometry(), &partitions, &queries).unwrap();
+    let sums = scan(ScanKernel::best(), &geometry(), &partitions, &queries).unwrap();
     check_words(&sums.concat(), "fa3d076188786d9d20cf4c760a099e5c1262d71aa08ac89d28851ca83e5c1b16");
 }
 

@@ -15,8 +15,9 @@ use opaque_pir::{
     geometry::Geometry,
     hint::{Hint, HintBuilder},
     inline::{self, Chain, InlineQuery, PublicElements},
+    machine::{ScanKernel, VectorKernel},
     params::{PLANE_ROWS, RING_DEGREE},
-    scan::{Kernel, Partition, scan},
+    scan::{Partition, scan},
     seed::{IndexSeed, Salt},
 };
 use opaque_registered::Keys;
@@ -89,7 +90,8 @@ impl Index {
             let words = |lookup| view.lwe_partition(lookup, j.into()).unwrap();
             let slices: Vec<Vec<u32>> = (0..lookups).map(words).collect();
             let slices: Vec<&[u32]> = slices.iter().map(Vec::as_slice).collect();
-            let mut scans = scan(Kernel::Scalar, &self.geometry, &[&partition], &slices).unwrap();
+            let mut scans =
+                scan(ScanKernel::Scalar, &self.geometry, &[&partition], &slices).unwrap();
             let product = match product {
                 Product::Beside(product) => product,
                 Product::Within(product) => {
@@ -124,7 +126,7 @@ impl Index {
                 let chain = Chain::new(&PublicElements::new(&self.seed()));
                 let product = |plane: &[u32]| {
                     let tables = chain.tables(plane).unwrap();
-                    let kernel = inline::Kernel::best();
+                    let kernel = VectorKernel::best();
                     Product::Within(inline::multiply(kernel, &tables, &queries).unwrap())
                 };
                 self.planes().map(product).collect()

@@ -61,7 +61,7 @@ fn fastest(Size(size): Size, shards: u32, link: Link) -> Result<Geometry, BenchE
 
 #[cfg(test)]
 mod tests {
-    use opaque_pir::kernels::Kernels;
+    use opaque_pir::machine::Kernels;
 
     use super::*;
 

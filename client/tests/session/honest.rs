@@ -8,8 +8,9 @@ use opaque_pir::{
     hint::HintBuilder,
     index::{PlannedIndex, plan_table},
     inline::{self, Chain, InlineQuery, PlaneTables, PublicElements, PublicPart},
+    machine::{ScanKernel, VectorKernel},
     params::PLANE_ROWS,
-    scan::{Kernel, Partition, scan},
+    scan::{Partition, scan},
     seed::IndexSeed,
     seed::Salt,
     table::{Schema, Value, encode_row},
@@ -130,9 +131,9 @@ impl Served {
         let slices: Vec<Vec<u32>> = (0..lookups).map(slice).collect();
         let slices: Vec<&[u32]> = slices.iter().map(Vec::as_slice).collect();
         let matrix: Vec<&Partition> = self.partitions.iter().collect();
-        let mut scans = scan(Kernel::Scalar, geometry, &matrix, &slices).unwrap();
+        let mut scans = scan(ScanKernel::Scalar, geometry, &matrix, &slices).unwrap();
         for (plane, tables) in self.planes.iter().enumerate() {
-            let products = inline::multiply(inline::Kernel::best(), tables, &keys).unwrap();
+            let products = inline::multiply(VectorKernel::best(), tables, &keys).unwrap();
             for (scan, product) in scans.iter_mut().zip(products) {
                 let rows = scan.iter_mut().skip(plane * PLANE_ROWS);
                 rows.zip(product).for_each(|(row, word)| *row = row.wrapping_sub(word));

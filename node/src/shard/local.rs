@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use opaque_pir::codec::{LOOKUPS_PER_MESSAGE, Slice, SliceMaterial, slice_max_bytes};
-use opaque_pir::kernels::Kernels;
+use opaque_pir::machine::Kernels;
 use opaque_seal::Bfv;
 use rayon::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

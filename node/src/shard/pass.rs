@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use opaque_pir::codec::{Partial, Slice, SliceMaterial};
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{self, InlineQuery, PlaneTables};
-use opaque_pir::kernels::Kernels;
+use opaque_pir::machine::{Kernels, VectorKernel};
 use opaque_pir::params::PLANE_ROWS;
 use opaque_pir::probe::{Probe, SECRETS};
 use opaque_pir::scan::{Partition, scan};
@@ -181,7 +181,7 @@ impl IndexPart<'_> {
     fn products(
         &self,
         requests: &[Request],
-        kernel: inline::Kernel,
+        kernel: VectorKernel,
         on_step: &mut dyn FnMut(Step),
     ) -> Vec<Result<Products, NodeError>> {
         on_step(Step::Keys);

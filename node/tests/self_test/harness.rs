@@ -24,7 +24,7 @@ use opaque_node::store::prepare::{self, Load};
 use opaque_node::store::{Store, Writer};
 use opaque_node::time::UnixMillis;
 use opaque_pir::cost::Link;
-use opaque_pir::kernels::Kernels;
+use opaque_pir::machine::Kernels;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 use opaque_seal::Bfv;
 use rand::SeedableRng;

@@ -4,7 +4,7 @@ use opaque_node::shard::pass::{Evaluated, Request};
 use opaque_node::shard::served::{ServedIndex, Serving};
 use opaque_pir::codec::{Material, Partial, QueryView, QueryWriter, Slice, probe_slice, slice};
 use opaque_pir::inline::QUERY_BYTES;
-use opaque_pir::kernels::Kernels;
+use opaque_pir::machine::Kernels;
 
 use super::harness::Cluster;
 

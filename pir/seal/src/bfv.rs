@@ -26,7 +26,8 @@ impl Bfv {
     /// Builds SEAL's tables for the parameter set (a few milliseconds).
     ///
     /// # Errors
-    /// [`SealError::Parameters`] if SEAL does not accept exactly these primes at its own security level of 128.
+    /// [`SealError::Parameters`] if SEAL does not accept exactly these primes at its own security
+    /// level of 128.
     pub fn new() -> Result<Arc<Self>, SealError> {
         let refused = |_| SealError::Parameters;
         let primes = COEFFICIENT_MODULUS

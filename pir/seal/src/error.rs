@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// Something of the wrong length: bytes, or entries of a plane.
+    /// Bytes or entries of a plane of the wrong length.
     #[error("{what}: expected {expected}, found {found}")]
     Size {
         /// What was read, and its unit.
@@ -15,7 +15,7 @@ pub enum SealError {
         found: usize,
     },
     /// Bytes that do not start with the marker and version of their format.
-    #[error("{what}: not of a version that is understood")]
+    #[error("{what}: unknown version")]
     Version {
         /// What was read.
         what: &'static str,
@@ -26,8 +26,8 @@ pub enum SealError {
         /// What was read.
         what: &'static str,
     },
-    /// A stored secret key whose checksum does not hold.
-    #[error("the secret key is damaged: its checksum does not hold")]
+    /// A stored secret key whose checksum does not match.
+    #[error("the secret key is damaged: its checksum does not match")]
     Checksum,
     /// A coefficient of the scan's secret that the plaintext modulus cannot carry.
     #[error("a coefficient of the scan's secret is out of range")]
@@ -36,7 +36,7 @@ pub enum SealError {
     #[error("SEAL does not accept the parameter set")]
     Parameters,
     /// SEAL wrote an object in a format that is not the expected one.
-    #[error("{what}: SEAL's serialization is not the expected one")]
+    #[error("{what}: unexpected serialization by SEAL")]
     Format {
         /// What was written.
         what: &'static str,

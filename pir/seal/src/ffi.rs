@@ -1,7 +1,8 @@
 //! The C functions of SEAL 4.0 that `seal_fhe` links but does not offer.
 //!
-//! Every function returns an HRESULT, zero for success. A C++ exception that a function does not catch
-//! ends the process, so each group says what is caught. Uncaught everywhere: `std::bad_alloc`.
+//! Every function returns an HRESULT, zero for success. A C++ exception that a function does not
+//! catch ends the process, so each group says what is caught. Uncaught everywhere:
+//! `std::bad_alloc`.
 
 #![expect(unsafe_code, reason = "declarations of C functions")]
 
@@ -22,8 +23,8 @@ unsafe extern "C" {
     pub(crate) fn SEALContext_LastParmsId(context: Object, parms_id: *mut u64) -> Code;
 }
 
-// Create and TransformToNTT1 catch `invalid_argument`, the others all of `logic_error`. Nothing else is
-// thrown by a const method of an evaluator over operands that belong to its context.
+// Create and TransformToNTT1 catch `invalid_argument`, the others all of `logic_error`. Nothing
+// else is thrown by a const method of an evaluator over operands that belong to its context.
 unsafe extern "C" {
     pub(crate) fn Evaluator_Create(context: Object, evaluator: *mut Object) -> Code;
     pub(crate) fn Evaluator_Destroy(evaluator: Object) -> Code;

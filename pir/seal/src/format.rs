@@ -1,8 +1,8 @@
 //! SEAL 4.0's serialization without compression, exactly as much of it as is used.
 //!
 //! An object is written by us and loaded by SEAL, or written by SEAL and read here. One function
-//! describes what stands before an object's residues; writing emits it and reading requires it byte for
-//! byte, so nothing of SEAL's format is ever interpreted. A test per object pins the agreement.
+//! describes what stands before an object's residues; writing emits it and reading requires it byte
+//! for byte, so nothing of SEAL's format is ever interpreted. A test per object pins the agreement.
 //!
 //! ```text
 //! header      magic u16, header size u8, version major u8, minor u8, compression u8, 0 u16, size u64
@@ -174,8 +174,8 @@ impl GaloisShape {
         words(&[PLANE_ROWS as u64], out);
     }
 
-    /// Appends the object. `keys` lists, for each filled slot, its number and its digits; slots differ
-    /// and are below N.
+    /// Appends the object. `keys` lists, for each filled slot, its number and its digits; slots
+    /// differ and are below N.
     pub fn write(&self, keys: &[(usize, GaloisKey)], out: &mut Vec<u8>) {
         out.reserve(self.bytes());
         self.start(out);

@@ -1,10 +1,11 @@
 //! Owners of SEAL's objects, and the calls on them.
 //!
 //! **Invariants**, on which every SAFETY note here and in `opaque-seal-secrets` rests:
-//! 1. A [`Handle`] holds the only owning pointer to a live object of the type its wrapper names, created
-//!    by SEAL and destroyed once, on drop.
+//! 1. A [`Handle`] holds the only owning pointer to a live object of the type its wrapper names,
+//!    created by SEAL and destroyed once, on drop.
 //! 2. Methods take `&self` where SEAL only reads; whatever SEAL writes is a fresh object or `&mut`.
-//! 3. A null pool means SEAL's global pool, which locks (`MemoryPoolMT`), so calls may run on any thread.
+//! 3. A null pool means SEAL's global pool, which locks (`MemoryPoolMT`), so calls may run on any
+//!    thread.
 //! 4. SEAL copies what it keeps of a context behind shared pointers, so objects may outlive it.
 
 #![expect(unsafe_code, reason = "calls into SEAL's C functions")]
@@ -35,8 +36,9 @@ impl Handle {
     /// Runs a C function that creates an object, and owns the result.
     ///
     /// # Safety
-    /// What `create` writes is null or the only owning pointer to a live object, which `destroy` may destroy from any
-    /// thread.
+    /// `create` writes null, or the only owning pointer to a live SEAL object of the type that
+    /// `destroy` destroys. The handle's user keeps invariants 2 to 4 of this module
+    /// (`pir/seal/src/handle.rs`) for it.
     pub unsafe fn create(
         call: &'static str,
         destroy: Destroy,
@@ -56,15 +58,17 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: invariant 1: the object is live, of the type that `destroy` expects, and not used again.
+        // SAFETY: invariant 1: the object is live, of the type that `destroy` expects, and not used
+        // again.
         let _ = unsafe { (self.destroy)(self.get()) };
     }
 }
 
-// SAFETY: a SEAL object has no tie to the thread that made it; its memory comes from a pool that locks.
+// SAFETY: a SEAL object has no tie to the thread that made it; its memory comes from a pool that
+// locks.
 unsafe impl Send for Handle {}
-// SAFETY: invariant 2: through a shared reference SEAL only calls const methods, and the caches inside a
-// context and a decryptor are behind its own locks.
+// SAFETY: invariant 2: through a shared reference SEAL only calls const methods, and the caches
+// inside a context and a decryptor are behind its own locks.
 unsafe impl Sync for Handle {}
 
 /// Turns an HRESULT into a result.
@@ -122,7 +126,8 @@ pub(crate) fn parameters_set(context: &Context) -> Result<bool, SealError> {
 pub(crate) fn levels(context: &Context) -> Result<[ParmsId; 3], SealError> {
     let mut levels = [[0; 4]; 3];
     let [keys, first, last] = &mut levels;
-    // SAFETY: the context is live; each function writes four words, which is the size of each array.
+    // SAFETY: the context is live; each function writes four words, which is the size of each
+    // array.
     unsafe {
         let context = context.get_handle();
         check("SEALContext_KeyParmsId", ffi::SEALContext_KeyParmsId(context, keys.as_mut_ptr()))?;
@@ -143,8 +148,8 @@ pub(crate) fn plaintext_residues(
     out: &mut Vec<u64>,
 ) -> Result<(), SealError> {
     buffer.resize(shape.bytes(), 0);
-    // SAFETY: the plaintext is live, `buffer` may be written for the length that is passed, and Save
-    // catches every exception of serialization.
+    // SAFETY: the plaintext is live, `buffer` may be written for the length that is passed, and
+    // Save catches every exception of serialization.
     save("Plaintext_Save", buffer, |bytes, size, compression, written| unsafe {
         ffi::Plaintext_Save(plaintext.get_handle(), bytes, size, compression, written)
     })?;
@@ -182,8 +187,8 @@ impl Ciphertext {
         let mut bytes = Vec::new();
         shape.write(residues, seed, &mut bytes);
         let ciphertext = Self::new()?;
-        // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and Load
-        // catches every exception of serialization.
+        // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and
+        // Load catches every exception of serialization.
         load("Ciphertext_Load", &bytes, |bytes, size, read| unsafe {
             ffi::Ciphertext_Load(ciphertext.get(), context.get_handle(), bytes, size, read)
         })?;
@@ -197,8 +202,8 @@ impl Ciphertext {
         out: &mut Vec<u64>,
     ) -> Result<Option<Seed>, SealError> {
         let mut bytes = vec![0; shape.bytes()];
-        // SAFETY: the ciphertext is live, `bytes` may be written for the length that is passed, and Save
-        // catches every exception of serialization, a buffer that is too small among them.
+        // SAFETY: the ciphertext is live, `bytes` may be written for the length that is passed, and
+        // Save catches every exception of serialization, a buffer that is too small among them.
         save("Ciphertext_Save", &mut bytes, |bytes, size, compression, written| unsafe {
             ffi::Ciphertext_Save(self.get(), bytes, size, compression, written)
         })?;
@@ -219,15 +224,15 @@ impl GaloisKeys {
     ) -> Result<Self, SealError> {
         let mut bytes = Vec::new();
         shape.write(keys, &mut bytes);
-        // SAFETY: the out pointer is valid for the call. `GaloisKeys` adds no member to `KSwitchKeys`, so
-        // SEAL's own bindings use the one for the other too.
+        // SAFETY: the out pointer is valid for the call. `GaloisKeys` adds no member to
+        // `KSwitchKeys`, so SEAL's own bindings use the one for the other too.
         let keys = unsafe {
             Handle::create("KSwitchKeys_Create1", ffi::KSwitchKeys_Destroy, |out| {
                 ffi::KSwitchKeys_Create1(out)
             })
         }?;
-        // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and Load
-        // catches every exception of serialization. The counts in `bytes` are ours, so small.
+        // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and
+        // Load catches every exception of serialization. The counts in `bytes` are ours, so small.
         load("KSwitchKeys_Load", &bytes, |bytes, size, read| unsafe {
             ffi::KSwitchKeys_Load(keys.get(), context.get_handle(), bytes, size, read)
         })?;

@@ -1,8 +1,8 @@
 //! Multiply-accumulate over raw residues.
 //!
-//! For one prime `p < 2^35` and 32 products, `Σ_b d_b·x_b ≤ 32·(p−1)² < 2^75`: the sum fits a u128 with
-//! room to spare and is reduced once. SEAL's `MultiplyPlain` and `Add` reduce after every product and
-//! walk the accumulator through memory 32 times.
+//! For one prime `p < 2^35` and 32 products, `Σ_b d_b·x_b ≤ 32·(p−1)² < 2^75`: the sum fits a u128
+//! with room to spare and is reduced once. SEAL's `MultiplyPlain` and `Add` reduce after every
+//! product and walk the accumulator through memory 32 times.
 
 use opaque_pir::params::COEFFICIENT_MODULUS;
 
@@ -50,8 +50,9 @@ impl Prime {
 
     /// `x mod p` for `x < 2^75` (Barrett; Handbook of Applied Cryptography, 14.42).
     ///
-    /// `⌊x/2^34⌋·⌊2^75/p⌋ / 2^41` falls short of `x/p` by less than 1 for each of the three roundings, as
-    /// `2^34 ≤ p` and `x < 2^75`; so the remainder is below `3p` and two subtractions finish it.
+    /// `⌊x/2^34⌋·⌊2^75/p⌋ / 2^41` falls short of `x/p` by less than 1 for each of the three
+    /// roundings, as `2^34 ≤ p` and `x < 2^75`; so the remainder is below `3p` and two subtractions
+    /// finish it.
     #[inline]
     #[expect(
         clippy::cast_possible_truncation,

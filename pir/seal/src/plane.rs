@@ -20,8 +20,8 @@ const _: () = assert!(PlaneTable::BYTES == 64 << 20);
 
 /// One plane of the hint, 4096 rows, ready for [`hint_product`](crate::hint_product).
 ///
-/// Diagonal `i` of `H'` has in slot `k` the entry `H'[k][(k + i) mod 1024]`. Diagonal `32g + b` is stored
-/// rotated to the right by `32g`, because the product rotates it back after `g` giant steps.
+/// Diagonal `i` of `H'` has in slot `k` the entry `H'[k][(k + i) mod 1024]`. Diagonal `32g + b` is
+/// stored rotated to the right by `32g`, because the product rotates it back after `g` giant steps.
 ///
 /// 1. `steps` has `GIANT_STEPS · BLOCKS` entries: all blocks of a giant step follow one another.
 /// 2. Every residue is below its prime; block `k` belongs to prime `k / (BLOCKS/2)`.
@@ -32,8 +32,9 @@ pub struct PlaneTable {
 }
 
 impl PlaneTable {
-    /// Prepares 4096 x 1024 entries of `H`, row-major: about 0.3 s on two cores, parallel on the current
-    /// rayon pool. Rows of zeros follow a plane of fewer rows, and the product has 0 in their slots.
+    /// Prepares 4096 x 1024 entries of `H`, row-major: about 0.3 s on two cores, parallel on the
+    /// current rayon pool. Rows of zeros follow a plane of fewer rows, and the product has 0 in
+    /// their slots.
     ///
     /// # Errors
     /// A plane of another size.

@@ -1,9 +1,9 @@
 //! `Enc(s)` times a plane of the hint: baby-step giant-step over the diagonals (Halevi and Shoup,
 //! "Algorithms in HElib", CRYPTO 2014, §4.3), in the shape of HintlessPIR (Li et al., CRYPTO 2024).
 //!
-//! `H'·s = Σ_i diag_i ⊙ rot_i(s)`. With `i = 32g + b`, the 31 rotations `rot_b(s)` are made once and
-//! shared by all planes of a lookup; then, from the last giant step to the first,
-//! `acc ← rot_32(acc) + Σ_b diag'_{32g+b} ⊙ rot_b(s)`, so two Galois keys are enough.
+//! `H'·s = Σ_i diag_i ⊙ rot_i(s)`. With `i = 32g + b`, the 31 rotations `rot_b(s)` are made once
+//! and shared by all planes of a lookup; then, from the last giant step to the first, `acc ←
+//! rot_32(acc) + Σ_b diag'_{32g+b} ⊙ rot_b(s)`, so two Galois keys are enough.
 
 use opaque_pir::params::{PLANE_ROWS, ROTATION_STEPS};
 use rayon::prelude::*;
@@ -25,8 +25,8 @@ const _: () = assert!((BLOCKS / DATA_PRIMES).is_multiple_of(TASK_BLOCKS));
 
 /// `Enc(H'·s)` for each of `planes`: `PLANE_CIPHERTEXT_BYTES` bytes each, in their order.
 ///
-/// Slot `r` of plane `i` decrypts to `Σ_k H'[4096i + r][k]·s[k] mod t`. Runs on the current rayon pool:
-/// planes side by side, and within a plane everything but the chain of 32 rotations.
+/// Slot `r` of plane `i` decrypts to `Σ_k H'[4096i + r][k]·s[k] mod t`. Runs on the current rayon
+/// pool: planes side by side, and within a plane everything but the chain of 32 rotations.
 ///
 /// # Errors
 /// SEAL's refusal of a transparent intermediate, which honest keys and secrets do not produce.

@@ -1,5 +1,5 @@
-//! What is assumed of SEAL, so that another version of it cannot pass unnoticed. What it takes a secret key to see is
-//! tested in `opaque-seal-secrets`.
+//! What is assumed of SEAL, so that another version of it cannot pass unnoticed. What it takes a
+//! secret key to see is tested in `opaque-seal-secrets`.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

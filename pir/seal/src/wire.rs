@@ -7,9 +7,9 @@
 //! answer            c0 and c1 modulo the first prime
 //! ```
 //!
-//! A seed is 64 bytes that SEAL's BLAKE2xb generator expands to c1, which is therefore uniform whatever a
-//! client sends. The last two carry no version: the parameter set fixes them, and the messages around
-//! them name it.
+//! A seed is 64 bytes that SEAL's BLAKE2xb generator expands to c1, which is therefore uniform
+//! whatever a client sends. The last two carry no version: the parameter set fixes them, and the
+//! messages around them name it.
 
 use opaque_pir::params::{
     COEFFICIENT_MODULUS, ENCRYPTED_SECRET_BYTES, PLANE_CIPHERTEXT_BYTES, ROTATION_STEPS, SEED_BYTES,
@@ -32,14 +32,16 @@ const _: () = assert!(EVALUATION_KEYS_BYTES == 217_348);
 const _: () = assert!(packed_bytes(DATA_PRIMES) + SEED_BYTES == ENCRYPTED_SECRET_BYTES);
 const _: () = assert!(2 * packed_bytes(1) == PLANE_CIPHERTEXT_BYTES);
 
-/// A client's two Galois keys: they let a server rotate that client's ciphertexts, and nothing else.
+/// A client's two Galois keys: they let a server rotate that client's ciphertexts, and nothing
+/// else.
 #[derive(Debug)]
 pub struct EvaluationKeys(pub(crate) GaloisKeys);
 
 impl EvaluationKeys {
     /// Checks [`EVALUATION_KEYS_BYTES`] bytes and loads them (0.9 MB in memory).
     ///
-    /// Bytes that pass are keys of *some* client: with those of another, a product decrypts to noise.
+    /// Bytes that pass are keys of *some* client: with those of another, a product decrypts to
+    /// noise.
     ///
     /// # Errors
     /// A wrong size or version, or a residue that is not below its prime.
@@ -78,8 +80,9 @@ pub struct EncryptedSecret(pub(crate) Ciphertext);
 impl EncryptedSecret {
     const WHAT: &str = "encrypted secret";
 
-    /// Checks bytes as [`EncryptedSecret::from_bytes`] does, without an object of SEAL: what passes here
-    /// loads there. For whoever must refuse a request before any work is done for it.
+    /// Checks bytes as [`EncryptedSecret::from_bytes`] does, but makes no object of SEAL: bytes
+    /// that pass here load there. For servers that refuse a bad request before they do any work for
+    /// it.
     ///
     /// # Errors
     /// A wrong size, or a residue that is not below its prime.

@@ -1,7 +1,8 @@
-//! The client's half of inline keys: a fresh secret for each lookup, what is made from it, and decryption. The
-//! scheme is described in [`opaque_pir::inline`] and in docs/ENGINE.md §7.
+//! The client's half of inline keys: a fresh secret for each lookup, what is made from it, and
+//! decryption. The scheme is described in [`opaque_pir::inline`] and in docs/ENGINE.md §7.
 //!
-//! With a ternary `k` and rounded Gaussian errors `e`, all fresh for every lookup, and τ the automorphism X → X^3:
+//! With a ternary `k` and rounded Gaussian errors `e`, all fresh for every lookup, and τ the
+//! automorphism X → X^3:
 //!
 //! ```text
 //! key   = 2^25·τ(k) − a_key·k + e                          modulo q
@@ -19,8 +20,9 @@ mod tests;
 
 use std::fmt;
 
+use opaque_pir::bits::pack;
 use opaque_pir::inline::arithmetic::{
-    BASIS, DIAGONAL_BITS, DROPPED_BITS, Factor, Modulus, Ntt, Q, Q_BITS, pack, unpack,
+    BASIS, DIAGONAL_BITS, DROPPED_BITS, Factor, Modulus, Ntt, Q, Q_BITS, unpack,
 };
 use opaque_pir::inline::{
     InlineError, N, PUBLIC_BITS, Poly, PublicElements, PublicPart, Q_PRIMES, QUERY_BYTES, rings_of,
@@ -40,11 +42,11 @@ const DROPPED: [Factor; 2] = {
     [first.factor(first.reduce(1 << DROPPED_BITS)), second.factor(second.reduce(1 << DROPPED_BITS))]
 };
 /// Largest magnitude of a coefficient of a scan's secret: its distribution ends at 102.
-const MOST: u32 = 1 << 9;
+const MAX_SECRET: u32 = 1 << 9;
 
 /// A polynomial that is cleared on drop, boxed so that moving it leaves no copy behind.
 type SecretPoly = Box<Zeroizing<Poly>>;
-/// Likewise, with signed coefficients.
+/// A polynomial with signed coefficients, kept likewise.
 type SecretInts = Box<Zeroizing<[i32; N]>>;
 
 fn zero() -> SecretPoly {
@@ -64,7 +66,7 @@ impl Seed {
     /// Draws a seed. Treat the generator's state as secret: it determines the seed.
     ///
     /// # Errors
-    /// Those of `rng`.
+    /// The generator's errors.
     pub fn draw<R: TryCryptoRng>(rng: &mut R) -> Result<Self, R::Error> {
         let mut seed = Self(Box::new(Zeroizing::new([0; 32])));
         rng.try_fill_bytes(seed.0.as_mut_slice())?;
@@ -84,16 +86,17 @@ pub struct LookupKey {
     key: [SecretPoly; 2],
 }
 
-/// Encrypts the secret of one lookup's scan: [`QUERY_BYTES`] bytes to send, and what opens the answer.
+/// Encrypts the secret of one lookup's scan: [`QUERY_BYTES`] bytes to send, and the key that opens
+/// the answer.
 ///
 /// # Errors
-/// A coefficient of `s` of magnitude above 512, of which the scan's secrets are far.
+/// A coefficient of `s` above 512 in magnitude; those of the scan's secrets are at most 102.
 pub fn encrypt(
     elements: &PublicElements,
     seed: Seed,
     s: &[i32; RING_DEGREE],
 ) -> Result<(Vec<u8>, LookupKey), InlineError> {
-    if s.iter().any(|coefficient| coefficient.unsigned_abs() > MOST) {
+    if s.iter().any(|coefficient| coefficient.unsigned_abs() > MAX_SECRET) {
         return Err(InlineError::Range { what: "secret of the scan" });
     }
     let Seed(seed) = seed;
@@ -114,7 +117,7 @@ pub fn encrypt(
             }
         }
         subtract_product(m, a, key, &mut b);
-        pack(&**b, Q_BITS, &mut bytes);
+        pack(b.iter().copied(), Q_BITS, &mut bytes);
     }
     for ((lane, inverted), a) in (1..).zip([false, true]).zip(elements.encryptions()) {
         draw(&seed, lane, &RING_ERRORS, &mut error);
@@ -122,7 +125,7 @@ pub fn encrypt(
         for ((ntt, key), a) in Q.iter().zip(&key).zip(a) {
             let mut b = slots_of(ntt, &error);
             subtract_product(ntt.modulus, a, key, &mut b);
-            pack(&**b, Q_BITS, &mut bytes);
+            pack(b.iter().copied(), Q_BITS, &mut bytes);
         }
     }
     Ok((bytes, LookupKey { key }))
@@ -155,11 +158,11 @@ fn message(x: i32) -> i32 {
 }
 
 impl LookupKey {
-    /// Opens the rows of one plane of an answer: the table's bytes, `rows` of them. `answer` has `row_bits` of
-    /// each sum of scan less product ([`answer`](opaque_pir::inline::answer)).
+    /// Opens the rows of one plane of an answer: the table's bytes, `rows` of them. `answer` has
+    /// `row_bits` of each sum of scan less product ([`answer`](opaque_pir::inline::answer)).
     ///
-    /// Made with another key or public part, an answer opens to noise; nothing in it tells. What comes
-    /// out gives the bucket away, so it is cleared on drop.
+    /// An answer made with another key or public part opens to noise, and does not show it. The
+    /// bytes give the bucket away, so they are cleared on drop.
     ///
     /// # Errors
     /// Another size than the rows have, or a public part of another plane.
@@ -208,7 +211,8 @@ impl LookupKey {
         Ok(phase)
     }
 
-    /// `a·k` modulo q's primes, a read as numbers from −2^17 to 2^17 − 1: the product stays below 2^28.
+    /// `a·k` modulo q's primes, a read as numbers from −2^17 to 2^17 − 1: the product stays below
+    /// 2^28.
     fn times(&self, public: &Poly) -> [SecretPoly; 2] {
         const UNUSED: u32 = u32::BITS - PUBLIC_BITS;
         let mut product = [zero(), zero()];

@@ -1,11 +1,13 @@
-//! Sampling of secrets and errors, exact and in constant time: the client's half of both encryptions.
+//! Sampling of secrets and errors, exact and in constant time: the client's half of both
+//! encryptions.
 //!
-//! - **Rounded Gaussian.** X = ⌊N(0, σ²)⌉, so `P(|X| ≥ m) = erfc((m − ½)/(σ√2))`. A table holds those numbers times
-//!   2^64. With u uniform in 0..2^64, the count of entries above u is a magnitude of exactly that distribution up to
-//!   2^-65 per entry; a further bit is the sign.
+//! - **Rounded Gaussian.** X = ⌊N(0, σ²)⌉, so `P(|X| ≥ m) = erfc((m − ½)/(σ√2))`. A table holds
+//!   those numbers times 2^64. With u uniform in 0..2^64, the count of entries above u is a
+//!   magnitude of exactly that distribution up to 2^-65 per entry; a further bit is the sign.
 //! - **Ternary.** Uniform over −1, 0, 1: `⌊3u/2^64⌋ − 1`, off by less than 2^-64.
 //!
-//! Every sample compares with every entry and reads all of them, so that neither time nor memory access depends on u.
+//! Every sample compares with every entry and reads all of them, so that neither time nor memory
+//! access depends on u.
 
 mod tails;
 
@@ -66,13 +68,14 @@ impl Stream {
     }
 }
 
-/// What samples follow.
+/// A distribution of samples.
 pub trait Distribution {
     /// One sample, from 64 uniform bits and a byte of which one is used, in constant time.
     fn sample(&self, u: u64, sign: u8) -> i32;
 }
 
-/// A rounded Gaussian. Entry `m − 1` is `round(2^64 · P(|X| ≥ m))`; the first that would be zero is left out.
+/// A rounded Gaussian. Entry `m − 1` is `round(2^64 · P(|X| ≥ m))`; the first that would be zero is
+/// left out.
 pub struct Gaussian<const T: usize>([u64; T]);
 
 impl<const T: usize> Distribution for Gaussian<T> {

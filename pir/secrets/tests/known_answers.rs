@@ -1,5 +1,5 @@
-//! What a client makes from fixed randomness. A digest changes only with a format or the mathematics, and then
-//! every deployed client and epoch is affected.
+//! What a client makes from fixed randomness. A digest changes only with a format or the
+//! mathematics, and then every deployed client and epoch is affected.
 
 use std::convert::Infallible;
 

@@ -1,8 +1,8 @@
 //! The answer: what a client gets back.
 
-use super::bits::{read_residues, residues_are_reduced, write_residues};
 use super::header::{HEADER_BYTES, Marker, read_header, read_known_lookups, write_header};
 use super::kind::scan_bytes;
+use super::words::{read_residues, residues_are_reduced, write_residues};
 use super::{CodecError, Kind};
 use crate::geometry::Geometry;
 use crate::inline;
@@ -34,8 +34,7 @@ pub(super) fn encode_answer(
             continue;
         }
         for (rows, products) in scan.chunks(PLANE_ROWS).zip(products) {
-            let residues: Vec<u32> = rows.iter().map(|c| switch_modulus(*c)).collect();
-            write_residues(&mut bytes, &residues);
+            write_residues(&mut bytes, rows.iter().map(|c| switch_modulus(*c)));
             bytes.extend(products.get(lookup).into_iter().flatten());
         }
     }

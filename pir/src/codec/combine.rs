@@ -3,15 +3,16 @@
 use thiserror::Error;
 
 use super::answer::encode_answer;
-use super::bits::read_words;
 use super::header::check_lookups;
+use super::words::read_words;
 use super::{CodecError, Kind, Partial};
 use crate::geometry::Geometry;
 
 /// Adds up the partials of one query, one shard at a time.
 ///
-/// Guarantees: an answer comes out only when every partition was scanned and every plane multiplied,
-/// each exactly once, all under one generation and epoch. A partial that is refused changes nothing.
+/// Guarantees: an answer comes out only when every partition was scanned and every plane
+/// multiplied, each exactly once, all under one generation and epoch. A partial that is refused
+/// changes nothing.
 #[derive(Debug)]
 pub struct Combiner {
     geometry: Geometry,
@@ -161,7 +162,7 @@ pub enum CombineError {
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// A partial was made under another shard map.
-    #[error("partial of generation {found} instead of {expected}")]
+    #[error("generation mismatch: expected {expected}, found {found}")]
     Generation {
         /// The query's generation.
         expected: u64,
@@ -194,6 +195,6 @@ pub enum CombineError {
     },
     /// Products that were made with another kind of keys, or a self-test's where a client's were
     /// wanted.
-    #[error("products of another kind than was asked for")]
+    #[error("the products are of another kind than the query")]
     Kind,
 }

@@ -20,7 +20,7 @@ pub enum CodecError {
         extra: usize,
     },
     /// Another kind of message, or no message at all.
-    #[error("message starts with {found:#04x} instead of {expected:#04x}")]
+    #[error("wrong kind of message: expected {expected:#04x}, found {found:#04x}")]
     Marker {
         /// Marker of the message that was asked for.
         expected: u8,
@@ -28,7 +28,7 @@ pub enum CodecError {
         found: u8,
     },
     /// A version that this build does not know.
-    #[error("message of version {found}; this build reads {expected}")]
+    #[error("message version mismatch: expected {expected}, found {found}")]
     Version {
         /// Version of this build.
         expected: u8,
@@ -36,7 +36,7 @@ pub enum CodecError {
         found: u8,
     },
     /// Another parameter set, layout or geometry.
-    #[error("message for parameters {found}; this index has {expected}")]
+    #[error("parameter mismatch: expected {expected}, found {found}")]
     Params {
         /// The index's parameters.
         expected: ParamsId,
@@ -44,7 +44,7 @@ pub enum CodecError {
         found: ParamsId,
     },
     /// Another version of the table's data.
-    #[error("message for epoch {found} instead of {expected}")]
+    #[error("epoch mismatch: expected {expected}, found {found}")]
     Epoch {
         /// The epoch that was asked for.
         expected: u64,
@@ -52,7 +52,7 @@ pub enum CodecError {
         found: u64,
     },
     /// Evaluation material of a kind that this build does not accept here.
-    #[error("evaluation material of kind {tag} is not accepted here")]
+    #[error("evaluation material of kind {tag} is not accepted in this message")]
     Material {
         /// The message's tag.
         tag: u8,
@@ -66,10 +66,10 @@ pub enum CodecError {
         found: u16,
     },
     /// Partitions that are not strictly increasing or beyond the geometry.
-    #[error("partitions are not a sorted set of those of the geometry")]
+    #[error("partitions are not sorted, not distinct, or beyond the geometry")]
     Partitions,
     /// Planes that are not strictly increasing or beyond the geometry.
-    #[error("planes are not a sorted set of those of the geometry")]
+    #[error("planes are not sorted, not distinct, or beyond the geometry")]
     Planes,
     /// A field with a value that no encoder writes.
     #[error("invalid {field}")]
@@ -77,10 +77,10 @@ pub enum CodecError {
         /// The field.
         field: &'static str,
     },
-    /// Something to be encoded has not the size that the geometry fixes.
-    #[error("{what}: {found} instead of {expected}")]
+    /// A value to encode has another size than the geometry fixes.
+    #[error("{what}: expected {expected}, found {found}")]
     Shape {
-        /// What was to be encoded.
+        /// The value, and its unit.
         what: &'static str,
         /// The right size.
         expected: usize,

@@ -56,8 +56,8 @@ pub(super) fn read_header(
     Ok(reader.u64()?)
 }
 
-/// As [`read_header`] for a message that says later of which kind it is, and for a known epoch: whether its
-/// parameters are those of inline keys.
+/// As [`read_header`] for a message that says later of which kind it is, and for a known epoch:
+/// whether its parameters are those of inline keys.
 pub(super) fn read_open_header(
     reader: &mut Reader<'_>,
     marker: Marker,

@@ -1,5 +1,6 @@
 //! The three ways in which a hint is evaluated, and what each makes of messages.
 
+use crate::bits::packed_bytes;
 use crate::geometry::Geometry;
 use crate::inline;
 use crate::params::{ENCRYPTED_SECRET_BYTES, PLAINTEXT_BITS, PLANE_CIPHERTEXT_BYTES, ParamsId};
@@ -35,8 +36,8 @@ impl Kind {
         }
     }
 
-    /// Bytes of one plane's product for one lookup, from a shard to its coordinator, beside the scan. With inline
-    /// keys it is words like the scan's, which the shard has taken off them.
+    /// Bytes of one plane's product for one lookup, from a shard to its coordinator, beside the
+    /// scan. With inline keys it is words like the scan's, which the shard has taken off them.
     pub fn product_bytes(self, geometry: &Geometry, plane: usize) -> usize {
         match self {
             Self::Registered => PLANE_CIPHERTEXT_BYTES,
@@ -63,5 +64,5 @@ impl Kind {
 
 /// Bytes of one plane's rows of the scan, bit-packed, with registered keys.
 pub(super) fn scan_bytes(geometry: &Geometry, plane: usize) -> usize {
-    geometry.plane_rows(plane) * PLAINTEXT_BITS / 8
+    packed_bytes(geometry.plane_rows(plane), PLAINTEXT_BITS)
 }

@@ -1,10 +1,10 @@
 //! The partial: one shard's contribution to an answer.
 
-use super::bits::{read_words, write_count, write_words};
 use super::header::{
     HEADER_BYTES, Marker, check_lookups, check_sorted_set, read_header, read_known_lookups,
     write_header,
 };
+use super::words::{read_words, write_count, write_words};
 use super::{CodecError, Kind};
 use crate::geometry::Geometry;
 use crate::reader::Reader;
@@ -12,8 +12,9 @@ use crate::reader::Reader;
 /// One shard's scans and hint products.
 ///
 /// Encoded: header, generation (u64), lookups (u16), number of partitions (u32) and partitions (u32
-/// each), number of planes (u16) and planes (u16 each), per lookup R words of the scan, per plane and
-/// lookup its product. With inline keys the shard has taken its products off the scans, and none follows.
+/// each), number of planes (u16) and planes (u16 each), per lookup R words of the scan, per plane
+/// and lookup its product. With inline keys the shard has taken its products off the scans, and
+/// none follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partial {
     /// Generation of the shard map under which the shard answered.
@@ -25,7 +26,8 @@ pub struct Partial {
     pub kind: Kind,
     /// The partitions that were scanned, sorted.
     pub partitions: Vec<u32>,
-    /// `[lookup][row]`: wrapping sums over those partitions, with inline keys less the products of its planes.
+    /// `[lookup][row]`: wrapping sums over those partitions, with inline keys less the products of
+    /// its planes.
     pub scans: Vec<Vec<u32>>,
     /// The shard's planes, sorted, each with one product per lookup of [`Kind::product_bytes`].
     pub planes: Vec<(u16, Vec<Vec<u8>>)>,

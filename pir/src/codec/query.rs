@@ -1,9 +1,9 @@
 //! The query: what a client sends.
 
-use super::bits::{block_bytes, read_buckets, write_buckets};
 use super::header::{
     HEADER_BYTES, Marker, check_lookups, read_lookups, read_open_header, write_header,
 };
+use super::words::{block_bytes, read_buckets, write_buckets};
 use super::{CodecError, Kind, Material};
 use crate::geometry::Geometry;
 use crate::reader::Reader;

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::bits::{block_bytes, read_buckets, read_words, write_count, write_words};
 use super::header::{
     HEADER_BYTES, INLINE_TAG, Marker, PROBE_TAG, REGISTERED_TAG, check_sorted_set, read_lookups,
     read_open_header, write_header,
 };
 use super::query::lookup_bytes;
+use super::words::{block_bytes, read_buckets, read_words, write_count, write_words};
 use super::{CodecError, KeyDigest, Kind, Material, QueryView};
 use crate::geometry::Geometry;
 use crate::probe::{Probe, SECRETS};
@@ -25,8 +25,8 @@ pub enum SliceMaterial {
     Registered(KeyDigest),
     /// Keys that each lookup brings along.
     Inline,
-    /// A self-test, which has [`SECRETS`] lookups and sends nothing: a shard computes the words to scan with
-    /// from the index's [`Probe`].
+    /// A self-test, which has [`SECRETS`] lookups and sends nothing: a shard computes the words to
+    /// scan with from the index's [`Probe`].
     Probe,
 }
 
@@ -50,8 +50,8 @@ impl From<Material> for SliceMaterial {
     }
 }
 
-/// Cuts a query down to some partitions (sorted, without repetition), with the encrypted secrets for
-/// a shard that owns planes.
+/// Cuts a query down to some partitions (sorted, without repetition), with the encrypted secrets
+/// for a shard that owns planes.
 ///
 /// # Errors
 /// When the partitions are not a sorted set of those of the geometry.
@@ -122,8 +122,8 @@ const PROBE_LOOKUPS: u16 = SECRETS as u16;
 /// Header, lookups, flag, number of partitions, tag.
 const PREFIX_BYTES: usize = HEADER_BYTES + 2 + 1 + 4 + 1;
 
-/// Header, lookups (u16), flag (u8: hint products are asked for), number of partitions (u32) and the
-/// partitions (u32 each). Material follows (tag and content), then the lookups.
+/// Header, lookups (u16), flag (u8: hint products are asked for), number of partitions (u32) and
+/// the partitions (u32 each). Material follows (tag and content), then the lookups.
 fn write_prefix(
     bytes: &mut Vec<u8>,
     geometry: &Geometry,
@@ -228,7 +228,8 @@ impl Slice {
     }
 
     /// The words to scan with, per lookup, in the form that [`scan`](crate::scan::scan) takes: a
-    /// client's as they were sent, those of `probe` computed here (parallel on the current rayon pool).
+    /// client's as they were sent, those of `probe` computed here (parallel on the current rayon
+    /// pool).
     pub fn scan_queries(&self, seed: &IndexSeed, probe: &Probe) -> Cow<'_, [Vec<u32>]> {
         if self.material != SliceMaterial::Probe {
             return Cow::Borrowed(&self.lwe);

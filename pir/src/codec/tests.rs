@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::bits::{block_bytes, read_buckets, read_residues, write_buckets, write_residues};
+use super::words::{block_bytes, read_buckets, read_residues, write_buckets, write_residues};
 use super::*;
 use crate::geometry::{Geometry, round_word};
 use crate::inline;
@@ -358,7 +358,7 @@ fn kinds_are_not_mixed() {
     let partial = partial(&[0, 1, 2], &[0, 1], 4, Kind::Probe);
     assert_eq!(scans, partial.scans);
     for (l, hint) in hint.iter().enumerate() {
-        let planes = [0, 1].map(|plane: usize| bits::read_words(&partial.planes[plane].1[l]));
+        let planes = [0, 1].map(|plane: usize| words::read_words(&partial.planes[plane].1[l]));
         assert_eq!(*hint, planes.concat());
     }
 }

@@ -7,8 +7,9 @@ use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, SHARED_PART
 
 /// What was chosen for an index and why, for people to read: a few lines, without a last newline.
 ///
-/// The alternatives that it names are matrices of the same size with the next smaller and the next larger
-/// buckets. A geometry does not know its pages: where such a matrix would be faster, they do not fit in.
+/// The alternatives that it names are matrices of the same size with the next smaller and the next
+/// larger buckets. A geometry does not know its pages: where such a matrix would be faster, they do
+/// not fit in.
 #[derive(Debug, Clone, Copy)]
 pub struct Explanation<'a>(&'a Geometry, Link);
 

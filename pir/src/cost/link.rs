@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Rate of the clients' link in Mbit/s, up as down: what a byte more to transfer is weighed by against a microsecond
-/// more to compute. From 1 to 100,000.
+/// Rate of the clients' link in Mbit/s, up as down: what a byte more to transfer is weighed by
+/// against a microsecond more to compute. From 1 to 100,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Link(u32);
@@ -16,7 +16,7 @@ impl Link {
     /// Fastest link, in Mbit/s.
     pub const MAX_MBITS: u32 = 100_000;
 
-    /// A link of so many Mbit/s.
+    /// A link of this many Mbit/s.
     ///
     /// # Errors
     /// Less than 1 or more than 100,000.

@@ -1,23 +1,25 @@
 //! How many bits of each bucket's number a client sends, and of each row it gets back.
 //!
-//! A client may round its `b_j` to multiples of m = 2^(32−k) and send k bits of each; the coordinator rounds each row's
-//! sum once and sends y bits of it. What is rounded is public in its form, so this costs no security. With C buckets, R
-//! rows, whitened bytes (2·E\[D²\] = 10,923) and σ² = 11² + 1/12, in units of 2^-32:
+//! A client may round its `b_j` to multiples of m = 2^(32−k) and send k bits of each; the
+//! coordinator rounds each row's sum once and sends y bits of it. What is rounded is public in its
+//! form, so this costs no security. With C buckets, R rows, whitened bytes (2·E\[D²\] = 10,923) and
+//! σ² = 11² + 1/12, in units of 2^-32:
 //!
 //! ```text
 //! scan      C·E[D²]·(σ² + m²/12)
-//! product   (0.02625·2^23)²                what the hint product adds: pir/secrets/src/inline/noise.rs
+//! product   (0.02625·2^23)²                the hint product: pir/secrets/src/inline/noise.rs
 //! public    2048·2/3/12·2^28               a public part of 18 bits times a ternary key
 //! margin    2^23·(1 − 2^(8−y))             half a byte's step, less what rounding to y bits takes
 //! ```
 //!
-//! With z deviations in the margin, subgaussian noise leaves it in any of R rows with probability at most
-//! 2R·exp(−z²/2), which is below 2^-40 for z² >= 2·ln 2·(41 + log2 R): 8.2 at 256 rows, 8.9 at 65,536. Of all k and y
-//! that leave so much, those are taken that make C·k + R·y least; of equals the smaller k. Only integers are compared, so
-//! that all machines agree: nothing here is negotiated, a client computes it from the geometry.
+//! With z deviations in the margin, subgaussian noise leaves it in any of R rows with probability
+//! at most 2R·exp(−z²/2), which is below 2^-40 for z² >= 2·ln 2·(41 + log2 R): 8.2 at 256 rows, 8.9
+//! at 65,536. Of all k and y that leave so much, those are taken that make C·k + R·y least; of
+//! equals the smaller k. Only integers are compared, so that all machines agree: nothing here is
+//! negotiated, a client computes it from the geometry.
 //!
-//! Registered keys use the same k. Their margin is that of the modulus switch to t ([`crate::params`]), and failures
-//! stay below 2^-40 at every geometry, which a test computes.
+//! Registered keys use the same k. Their margin is that of the modulus switch to t
+//! ([`crate::params`]), and failures stay below 2^-40 at every geometry, which a test computes.
 
 use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
@@ -38,14 +40,15 @@ const DEVIATIONS: u128 = 1_386_295;
 /// Bits that travel, by the numbers of buckets and rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rounding {
-    /// k: bits of each bucket's number that a query keeps, so that 1024 of them are whole bytes. See [`round_word`].
+    /// k: bits of each bucket's number that a query keeps, so that 1024 of them are whole bytes.
+    /// See [`round_word`].
     pub bucket_bits: u32,
     /// y: bits of each row of an answer, so that 256 of them are whole bytes.
     pub row_bits: u32,
 }
 
 impl Rounding {
-    /// The rounding of an index of so many buckets of so many bytes.
+    /// The rounding of an index with this number of buckets and of bytes in each.
     pub(super) fn of(buckets: u32, bucket_bytes: u32) -> Self {
         let pairs = BUCKET_BITS.flat_map(|k| ROW_BITS.map(move |y| (k, y)));
         let fits = pairs.filter(|(k, y)| fits(buckets, bucket_bytes, *k, *y));
@@ -76,9 +79,10 @@ const fn fits(buckets: u32, bucket_bytes: u32, bucket_bits: u32, row_bits: u32) 
 /// A bucket's number rounded to the nearest multiple of 2^(32−`bits`), modulo 2^32; `bits` from 1
 /// to 32. Its upper `bits` bits are what is sent.
 ///
-/// Halves go to the even multiple. Always up would shift every number by a half on average, and the sum of
-/// every row, whose bytes are −½ on average, by C/4: 0.3 deviations at C = 2^20. Δ is an even multiple for 9
-/// bits and more, so that it does not matter whether it was added before. Constant time.
+/// Halves go to the even multiple. Always up would shift every number by a half on average, and the
+/// sum of every row, whose bytes are −½ on average, by C/4: 0.3 deviations at C = 2^20. Δ is an
+/// even multiple for 9 bits and more, so that it does not matter whether it was added before.
+/// Constant time.
 pub fn round_word(word: u32, bits: u32) -> u32 {
     let dropped = 32u32.saturating_sub(bits);
     let Some(half) = dropped.checked_sub(1).map(|last| 1u32 << last.min(31)) else { return word };
@@ -120,7 +124,8 @@ mod tests {
         t / (2.0 * f64::from(BYTE_VALUES)) / total.sqrt()
     }
 
-    /// Every geometry there is: failures stay below 2^-40, with registered keys too, and no pair of fewer bits does.
+    /// Every geometry there is: failures stay below 2^-40, with registered keys too, and no pair of
+    /// fewer bits does.
     #[test]
     fn the_fewest_bits_that_keep_failures_below_two_to_the_minus_40() {
         for rows in BUCKET_SIZES {

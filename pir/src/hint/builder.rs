@@ -3,15 +3,16 @@
 use super::planes::Accumulate;
 use super::{Hint, HintError};
 use crate::geometry::Geometry;
+use crate::machine::VectorKernel;
 use crate::ring::public_element;
 use crate::seed::IndexSeed;
-use crate::vector::Kernel;
 
 /// Accumulates a hint over the partitions of an index.
 ///
 /// Memory: R × 8 KiB (64 MiB at R = 8192, 2 MiB at R = 256), whatever the table's size;
-/// [`finish`](Self::finish) needs half of that again. Runs on the current rayon pool, in parallel over rows; the result depends
-/// neither on the order of the partitions nor on the number of threads nor on the kernel.
+/// [`finish`](Self::finish) needs half of that again. Runs on the current rayon pool, in parallel
+/// over rows; the result depends neither on the order of the partitions nor on the number of
+/// threads nor on the kernel.
 pub struct HintBuilder {
     seed: IndexSeed,
     geometry: Geometry,
@@ -22,8 +23,8 @@ pub struct HintBuilder {
 impl HintBuilder {
     /// A hint of no partitions yet, made by the fastest kernel.
     pub fn new(seed: IndexSeed, geometry: &Geometry) -> Self {
-        let planes = Kernel::best().planes(geometry);
-        let planes = planes.unwrap_or_else(|| Kernel::portable(geometry));
+        let planes = VectorKernel::best().planes(geometry);
+        let planes = planes.unwrap_or_else(|| VectorKernel::portable(geometry));
         Self::with_planes(planes, seed, geometry)
     }
 
@@ -32,7 +33,7 @@ impl HintBuilder {
     /// # Errors
     /// When this machine does not run it.
     pub fn with_kernel(
-        kernel: Kernel,
+        kernel: VectorKernel,
         seed: IndexSeed,
         geometry: &Geometry,
     ) -> Result<Self, HintError> {

@@ -13,20 +13,24 @@ mod scalar;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
+#[cfg(any(target_arch = "x86_64", test))]
+mod vectors;
 
 use super::planes::{Accumulate, Planes};
 use crate::geometry::Geometry;
-use crate::vector::Kernel;
+use crate::machine::VectorKernel;
+#[cfg(target_arch = "x86_64")]
+use crate::machine::{Avx2, Avx512};
 
-impl Kernel {
+impl VectorKernel {
     /// Sums of nothing yet; `None` where this machine does not run the kernel.
     pub(super) fn planes(self, geometry: &Geometry) -> Option<Box<dyn Accumulate>> {
         match self {
             Self::Scalar => Some(Self::portable(geometry)),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => Some(Box::new(Planes::new(avx2::Avx2::detect()?, geometry))),
+            Self::Avx2 => Some(Box::new(Planes::new(Avx2::detect()?, geometry))),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Some(Box::new(Planes::new(avx512::Avx512::detect()?, geometry))),
+            Self::Avx512 => Some(Box::new(Planes::new(Avx512::detect()?, geometry))),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512 => None,
         }

@@ -105,7 +105,7 @@ fn order_threads_and_kernels(rows: u32) {
         builder.finish().unwrap()
     });
     assert!(shuffled == in_order);
-    for kernel in Kernel::available() {
+    for kernel in VectorKernel::available() {
         let mut builder = HintBuilder::with_kernel(kernel, seed(0), &geometry).unwrap();
         for (j, bytes) in (0..).zip(&data) {
             builder.add(j, bytes).unwrap();
@@ -117,11 +117,11 @@ fn order_threads_and_kernels(rows: u32) {
 /// Says which kernels the tests compared (`-- --nocapture`).
 #[test]
 fn kernels_that_do_not_run_here_are_refused() {
-    let names: Vec<_> = Kernel::available().map(Kernel::name).collect();
-    println!("kernels that run here: {}; best: {}", names.join(", "), Kernel::best().name());
+    let names: Vec<_> = VectorKernel::available().map(VectorKernel::name).collect();
+    println!("kernels that run here: {}; best: {}", names.join(", "), VectorKernel::best().name());
     assert_eq!(names.first(), Some(&"scalar"));
-    assert_eq!(names.last(), Some(&Kernel::best().name()));
-    for kernel in Kernel::ALL {
+    assert_eq!(names.last(), Some(&VectorKernel::best().name()));
+    for kernel in VectorKernel::ALL {
         let result = HintBuilder::with_kernel(kernel, seed(0), &geometry(4096, 1));
         if kernel.is_available() {
             assert!(result.is_ok());

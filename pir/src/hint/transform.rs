@@ -1,20 +1,20 @@
 //! Sixteen rows at a time through a number-theoretic transform over two 30-bit primes.
 //!
-//! A row's bytes of one partition are a polynomial D in y = x^-1, and so is a_j (`factor::reversed`);
-//! modulo y^1024 + 1 the coefficient of y^i in Σ_j D_j·a_j is `H[r][i]`, an integer. It is known modulo
-//! both primes, so exactly, and then read modulo 2^32.
+//! A row's bytes of one partition are a polynomial D in y = x^-1, and so is a_j
+//! (`factor::reversed`); modulo y^1024 + 1 the coefficient of y^i in Σ_j D_j·a_j is `H[r][i]`, an
+//! integer. It is known modulo both primes, so exactly, and then read modulo 2^32.
 //!
 //! ```text
 //! |H| <= Σ |D|·|a| <= 2^7 · 2^31 · 2^20 buckets = 2^58 < p₀·p₁/3, as p₀·p₁ > 2^59.9
 //! ```
 //!
-//! A vector's lanes are rows: neighbouring coefficients never meet in one register, so the same code
-//! with the same factors serves any width and nothing is shuffled but the bytes, once, on their way
-//! in. 1024 = 32 · 32: five layers over the coefficients 32u + v of each v, five over those of each u,
-//! and in between 64 KiB a prime that stay in the second-level cache.
+//! A vector's lanes are rows: neighbouring coefficients never meet in one register, so the same
+//! code with the same factors serves any width and nothing is shuffled but the bytes, once, on
+//! their way in. 1024 = 32 · 32: five layers over the coefficients 32u + v of each v, five over
+//! those of each u, and in between 64 KiB a prime that stay in the second-level cache.
 //!
-//! Harvey's butterflies, as in [`crate::ring`], in 32 bits: values live in \[0, 4p) on the way forward
-//! and in \[0, 2p) on the way back, which needs 4p < 2^32.
+//! Harvey's butterflies, as in [`crate::ring`], in 32 bits: values live in \[0, 4p) on the way
+//! forward and in \[0, 2p) on the way back, which needs 4p < 2^32.
 
 mod factor;
 mod lanes;
@@ -112,8 +112,9 @@ pub(super) fn read(lanes: impl Lanes, sums: &mut Sums, rows: &mut [Poly; ROWS]) 
 
 /// The integer x with these residues, modulo 2^32, for |x| < p₀·p₁/3.
 ///
-/// Garner: x ≡ r₀ + p₀·k with k = (r₁ − r₀)/p₀ modulo p₁. The right side lies in \[0, p₀·p₁), in its first
-/// third for x >= 0 and in its last for x < 0, where k is above p₁/2 and counts as k − p₁.
+/// Garner: x ≡ r₀ + p₀·k with k = (r₁ − r₀)/p₀ modulo p₁. The right side lies in \[0, p₀·p₁), in
+/// its first third for x >= 0 and in its last for x < 0, where k is above p₁/2 and counts as k −
+/// p₁.
 #[inline(always)]
 fn combine(r0: u32, r1: u32) -> u32 {
     let [p0, p1] = PRIMES;

@@ -41,7 +41,7 @@ pub enum PlanError {
         /// Number of its second row.
         second_row: u64,
     },
-    /// A row is none of the schema's.
+    /// A row does not fit the schema.
     #[error("row {row}: {source}")]
     Row {
         /// Number of the row, from 0.
@@ -70,7 +70,7 @@ pub enum PartitionError {
         partitions: u32,
     },
     /// The rows are not those that were planned.
-    #[error("{found} rows where {planned} were planned")]
+    #[error("rows: {planned} were planned, {found} were found")]
     Rows {
         /// Rows planned.
         planned: usize,
@@ -81,7 +81,7 @@ pub enum PartitionError {
     #[error(transparent)]
     Bucket(#[from] LayoutError),
     /// The bytes are no partition of the geometry, or it has no such buckets.
-    #[error("no such buckets in a partition of {bytes} bytes")]
+    #[error("a partition of {bytes} bytes does not have these buckets")]
     Shape {
         /// Bytes given.
         bytes: usize,

@@ -7,8 +7,8 @@ use crate::params::PARTITION_BUCKETS;
 
 /// Buckets that are written side by side: a cache line of each matrix row.
 const STRIP: usize = 64;
-/// Added to R between the buckets of a strip. R is a multiple of 256, mostly a power of two, and at that
-/// distance many of the 64 would share one set of the cache.
+/// Added to R between the buckets of a strip. R is a multiple of 256, mostly a power of two, and at
+/// that distance many of the 64 would share one set of the cache.
 const PAD: usize = 64;
 /// Matrix rows that are read together when buckets are taken out.
 const BLOCK: usize = 32;

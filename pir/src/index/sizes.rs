@@ -1,11 +1,13 @@
 //! What the lengths of a table's rows cost the nodes.
 //!
-//! A bucket holds at least one whole row, and every index holds every row. One long row therefore makes
-//! the buckets of all indexes large, and with them matrices, planes of the hint and the time of a lookup.
-//! [`RowSizes`] names that row, and says what the planner picks when no row is longer than a limit.
+//! A bucket holds at least one whole row, and every index holds every row. One long row therefore
+//! makes the buckets of all indexes large, and with them matrices, planes of the hint and the time
+//! of a lookup. [`RowSizes`] names that row, and says what the planner picks when no row is longer
+//! than a limit.
 //!
-//! **Why cut rows and not leave them out.** A limit is something that a publisher can keep to; the number of
-//! rows and their values stay as they are, so that the figures are those of the shortened table.
+//! **Why cut rows and not leave them out.** A limit is something that a publisher can keep to; the
+//! number of rows and their values stay as they are, so that the figures are those of the shortened
+//! table.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +15,13 @@ use super::RowRef;
 use crate::cost::{Bytes, Link, millis};
 use crate::geometry::Geometry;
 
-/// Limits on the bytes of a row that are tried. With the heads of bucket and page, at most 33 bytes, each fits
-/// a bucket of 32,768, 16,384, 12,288, 8192, 4096, 2048, 1024, 512 or 256 bytes.
+/// Limits on the bytes of a row that are tried. With the heads of bucket and page, at most 33
+/// bytes, each fits a bucket of 32,768, 16,384, 12,288, 8192, 4096, 2048, 1024, 512 or 256 bytes.
 const LIMITS: [u32; 9] = [32_000, 16_000, 12_000, 8000, 4000, 2000, 900, 450, 200];
 /// Memory up to which no limit is tried: little is to be gained.
 const SMALL: u64 = 64 << 20;
-/// Memory of each index, as a multiple of the rows, up to which none is tried either. Small tables aside,
-/// the planner keeps matrices within 4 times the rows unless long rows stand against it.
+/// Memory of each index, as a multiple of the rows, up to which none is tried either. Small tables
+/// aside, the planner keeps matrices within 4 times the rows unless long rows stand against it.
 const USUAL_TIMES: u64 = 8;
 /// A table is heavy that takes more memory than this,
 const HEAVY: u64 = 256 << 20;
@@ -50,7 +52,8 @@ pub struct RowSizes {
     pub longest_row: u64,
     /// Its bytes.
     pub longest_bytes: u32,
-    /// Limits that would save memory, each at least a quarter of what is needed under the one before.
+    /// Limits that would save memory, each at least a quarter of what is needed under the one
+    /// before.
     pub shorter: Vec<Shorter>,
 }
 
@@ -112,8 +115,8 @@ impl TableFigures {
         self.cost.weight(self.sizes.total_bytes)
     }
 
-    /// A few sentences about memory, the longest row and the way out. `longest` names that row, as in
-    /// "row 16".
+    /// A few sentences about memory, the longest row and the way out. `longest` names that row, as
+    /// in "row 16".
     pub fn summary(&self, longest: &str) -> String {
         let Self { cost, sizes } = self;
         let RowSizes { total_bytes, longest_row: _, longest_bytes, shorter } = sizes;

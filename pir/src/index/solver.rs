@@ -1,22 +1,22 @@
 //! The search for a geometry in which no bucket overflows.
 //!
-//! Candidates are every R of [`BUCKET_SIZES`], every `page_rows` that is a power of two up to 1024, and every
-//! C. Which bucket a page falls into is a hash modulo C, so that each C is a fresh throw of all
-//! pages: the search hashes each page once per salt and then throws, for growing C, until
+//! Candidates are every R of [`BUCKET_SIZES`], every `page_rows` that is a power of two up to 1024,
+//! and every C. Which bucket a page falls into is a hash modulo C, so that each C is a fresh throw
+//! of all pages: the search hashes each page once per salt and then throws, for growing C, until
 //! everything fits.
 //!
 //! **Aim.** The least estimated time of looking up a typical value: [`Cost::lookup_micros`] times
 //! the pages of the value, averaged over all values; of a value's rows the first 64 count, because
-//! queries have a LIMIT or want a count. That time weighs a byte to send or receive (160 ns on a [`Link`]
-//! of 50 Mbit/s) against the servers' work: small buckets make a long query and a cheap
+//! queries have a LIMIT or want a count. That time weighs a byte to send or receive (160 ns on a
+//! [`Link`] of 50 Mbit/s) against the servers' work: small buckets make a long query and a cheap
 //! hint product, large ones the reverse.
 //!
 //! **Limits.** A matrix takes at most 16 MiB or 4 times the rows, whichever is more; only where no
 //! geometry does that, up to 1 GiB or 64 times. A few large rows would otherwise be spread over
 //! buckets that are nearly all empty. An index of 4 rows or more has at least 4 partitions, so that
-//! a cluster's shards have something to share; with buckets of 256 bytes that is 1 MiB, and 9 KiB more
-//! to send. Only a page of more than 2 KiB makes a tiny table take the 16 MiB that 4 partitions of
-//! whole planes are, which the first limit leaves room for.
+//! a cluster's shards have something to share; with buckets of 256 bytes that is 1 MiB, and 9 KiB
+//! more to send. Only a page of more than 2 KiB makes a tiny table take the 16 MiB that 4
+//! partitions of whole planes are, which the first limit leaves room for.
 //!
 //! [`Cost::lookup_micros`]: crate::cost::Cost::lookup_micros
 

@@ -38,8 +38,8 @@ pub struct PlannedIndex {
     pub non_null_rows: u64,
 }
 
-/// Plans every index of a table for clients on `link`. `rows` are in load order. Draws a salt, and another (up to eight)
-/// when an index fits no geometry under the one before.
+/// Plans every index of a table for clients on `link`. `rows` are in load order. Draws a salt, and
+/// another (up to eight) when an index fits no geometry under the one before.
 ///
 /// The salt must be drawn after the rows are known, and unpredictably: the noise bound for
 /// adversarial rows rests on it ([`mask`](crate::layout::mask)).
@@ -64,8 +64,8 @@ pub fn plan_table<R: AsRef<[u8]> + Sync>(
     Ok(TablePlan { salt, indexes: indexes.collect(), sizes })
 }
 
-/// What a table of these rows costs the nodes, by the same planner. They draw another salt, which moves the
-/// figures by a few percent at most. None of a table without rows.
+/// What a table of these rows costs the nodes, by the same planner. They draw another salt, which
+/// moves the figures by a few percent at most. None of a table without rows.
 ///
 /// # Errors
 /// See [`PlanError`].

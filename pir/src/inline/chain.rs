@@ -1,24 +1,26 @@
 //! Offline: everything that the public halves decide, once per plane and epoch.
 //!
-//! Horner's rule over the G = 512/f powers of the automorphism τ: X → X^3, from the last to the first, on the `a`
-//! halves alone:
+//! Horner's rule over the G = 512/f powers of the automorphism τ: X → X^3, from the last to the
+//! first, on the `a` halves alone:
 //!
 //! ```text
 //! acc ← round(τ(acc)/2^25)·a_key + Σ_b τ^−i(α_{i,b})·a_b
 //! ```
 //!
-//! The first term switches the key from τ(k) back to k: its digit is the accumulator without its low 25 bits.
-//! Automorphisms commute with all of it, so with A_i = τ^i(acc after step i) nothing but constants is rotated:
+//! The first term switches the key from τ(k) back to k: its digit is the accumulator without its
+//! low 25 bits. Automorphisms commute with all of it, so with A_i = τ^i(acc after step i) nothing
+//! but constants is rotated:
 //!
 //! ```text
 //! A_G = 0,   D_i = round(A_{i+1}/2^25),   A_i = D_i·τ^i(a_key) + Σ_b α_{i,b}·τ^i(a_b),   a = A_0
 //! ```
 //!
-//! An automorphism permutes coefficients and flips signs. So τ(round(x)) = round(τ(x)) only where the digit of a
-//! coefficient's negative is the negative of its digit: numbers of least magnitude, halves away from zero. One digit that
-//! differed between tables and public part would destroy 2048 rows, and ties do occur: a ring has 2^20 digits, each of
-//! them a tie with probability 2^-25. Everything is exact integer arithmetic: all machines make the same tables and the
-//! same public part, whatever their instructions and threads.
+//! An automorphism permutes coefficients and flips signs. So τ(round(x)) = round(τ(x)) only where
+//! the digit of a coefficient's negative is the negative of its digit: numbers of least magnitude,
+//! halves away from zero. One digit that differed between tables and public part would destroy 2048
+//! rows, and ties do occur: a ring has 2^20 digits, each of them a tie with probability 2^-25.
+//! Everything is exact integer arithmetic: all machines make the same tables and the same public
+//! part, whatever their instructions and threads.
 
 use rayon::prelude::*;
 
@@ -28,12 +30,11 @@ use super::params::{DROPPED_BITS, ENCRYPTIONS, Fold, N, PUBLIC_BITS, rings_of};
 use super::rings::{self, BASIS, Q};
 use super::table::{BLOCKS, LANES, LINE, PlaneTables, PublicPart, RingTables, WIDTH, WORD};
 use super::{InlineError, Poly, PublicElements, scale};
+use crate::machine::{Pages, Vectorised, vectorise};
 use crate::params::RING_DEGREE;
-use crate::scan::pages::Pages;
-use crate::vector::{Vectorised, vectorise};
 
-/// Steps whose diagonals are encoded, and whose digits are kept, before they are written to the tables and the pool's
-/// other work may go on: a few milliseconds.
+/// Steps whose diagonals are encoded, and whose digits are kept, before they are written to the
+/// tables and the pool's other work may go on: a few milliseconds.
 const BATCH: usize = 16;
 const _: () = {
     let [.., smallest] = Fold::ALL;
@@ -64,11 +65,12 @@ impl Chain {
         }
     }
 
-    /// Makes one plane's tables from its words of the hint, 1024 a row, row by row: 4096 rows, which are two
-    /// rings, or 2048, 1024, 512 or 256.
+    /// Makes one plane's tables from its words of the hint, 1024 a row, row by row: 4096 rows,
+    /// which are two rings, or 2048, 1024, 512 or 256.
     ///
-    /// Runs on the current rayon pool: the chain of a ring is one thread's work, the diagonals and the writing
-    /// of the tables are everyone's. Every few milliseconds the pool's other work, such as a query, goes first.
+    /// Runs on the current rayon pool: the chain of a ring is one thread's work, the diagonals and
+    /// the writing of the tables are everyone's. Every few milliseconds the pool's other work, such
+    /// as a query, goes first.
     ///
     /// # Errors
     /// A plane of another size, or no memory for its tables.
@@ -111,8 +113,8 @@ impl Chain {
         Ok((RingTables { fold, tables }, sums))
     }
 
-    /// Steps `first..` of a batch, from the last down: from A_{i+1} to A_i, and the digits D_i in the
-    /// order of i.
+    /// Steps `first..` of a batch, from the last down: from A_{i+1} to A_i, and the digits D_i in
+    /// the order of i.
     fn steps(&self, first: usize, diagonals: &[Encoded], sums: &mut Residues) -> Vec<Residues> {
         let steps = diagonals.iter().enumerate().rev();
         let mut digits: Vec<_> =
@@ -151,7 +153,8 @@ impl std::fmt::Debug for Chain {
     }
 }
 
-/// The diagonals of a batch of steps, `first..`, in slots modulo q's primes. Runs on the current rayon pool.
+/// The diagonals of a batch of steps, `first..`, in slots modulo q's primes. Runs on the current
+/// rayon pool.
 fn encode(diagonals: &Diagonals, first: usize) -> Vec<Encoded> {
     let one = |diagonal: &Diagonal| {
         Q.each_ref().map(|ntt| {

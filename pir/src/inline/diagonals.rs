@@ -1,27 +1,30 @@
-//! A plane of the hint as diagonals: what each automorphism of the scan's secret is multiplied with.
+//! A plane of the hint as diagonals: what each automorphism of the scan's secret is multiplied
+//! with.
 //!
-//! With Y = X², the scan's secret is s(Y) = Σ s_i·Y^i, i < 1024, and h_i = Σ_r H[r][i]·X^e(r), e(r) the row's
-//! coefficient ([`Fold::coefficient_of`]). For the odd g = ±3^i mod 2048, i < G = 512/f, the sum over τ_g: X → X^g
+//! With Y = X², the scan's secret is s(Y) = Σ s_i·Y^i, i < 1024, and h_i = Σ_r H[r][i]·X^e(r), e(r)
+//! the row's coefficient ([`Fold::coefficient_of`]). For the odd g = ±3^i mod 2048, i < G = 512/f,
+//! the sum over τ_g: X → X^g
 //!
 //! ```text
 //! Σ_g α_g·τ_g(s),   α_g = f/1024·Σ_i h_i·Y^(−g·i)
 //! ```
 //!
-//! has (H·s)[r] at X^e(r): the terms h_i·s_j·Y^(g(j−i)) add up to 0 where f divides j − i ≠ 0, since those g are
-//! all odd residues modulo 2048/f once each, and to exponents of Y off the multiples of f, where no row is,
-//! otherwise.
+//! has (H·s)[r] at X^e(r): the terms h_i·s_j·Y^(g(j−i)) add up to 0 where f divides j − i ≠ 0,
+//! since those g are all odd residues modulo 2048/f once each, and to exponents of Y off the
+//! multiples of f, where no row is, otherwise.
 //!
-//! **Arithmetic.** 1024/f·α_g is an integer polynomial, needed modulo 2^42/f. H is read as **signed** words, which makes α
-//! 2^5 smaller than a uniform number. All α_g at once are a discrete Fourier transform of length 1024 whose roots are
-//! powers of Y, so that its factors are shifts and it needs additions of 64-bit words only. Its T = 27 upper bits
-//! are kept, rounded, as a number from −2^26 to 2^26 − 1: α·2^27/2^32.
+//! **Arithmetic.** 1024/f·α_g is an integer polynomial, needed modulo 2^42/f. H is read as
+//! **signed** words, which makes α 2^5 smaller than a uniform number. All α_g at once are a
+//! discrete Fourier transform of length 1024 whose roots are powers of Y, so that its factors are
+//! shifts and it needs additions of 64-bit words only. Its T = 27 upper bits are kept, rounded, as
+//! a number from −2^26 to 2^26 − 1: α·2^27/2^32.
 
 use rayon::prelude::*;
 
 use super::N;
 use super::params::{DIAGONAL_BITS, ENCRYPTIONS, Fold};
+use crate::machine::{Vectorised, vectorise};
 use crate::params::RING_DEGREE;
-use crate::vector::{Vectorised, vectorise};
 
 /// Coefficients of a polynomial in Y.
 const LENGTH: usize = N / 2;
@@ -47,8 +50,8 @@ pub(super) struct Diagonals {
 }
 
 impl Diagonals {
-    /// Computes them from the fold's rows, of 1024 words each. Runs on the current rayon pool, and lets its other
-    /// work go on every few milliseconds.
+    /// Computes them from the fold's rows, of 1024 words each. Runs on the current rayon pool, and
+    /// lets its other work go on every few milliseconds.
     pub(super) fn new(plane: &[u32], fold: Fold) -> Self {
         let half = |parity| transform(columns(plane, fold, parity));
         let halves = rayon::join(|| half(0), || half(1)).into();
@@ -109,7 +112,8 @@ fn columns(plane: &[u32], fold: Fold, parity: usize) -> Vec<Line> {
     lines
 }
 
-/// `out[m] = Σ_i in[i]·Y^(−2·i·m)`, with the inputs in bit-reversed order: Cooley and Tukey's layers.
+/// `out[m] = Σ_i in[i]·Y^(−2·i·m)`, with the inputs in bit-reversed order: Cooley and Tukey's
+/// layers.
 fn transform(mut lines: Vec<Line>) -> Vec<Line> {
     for layer in 0..LAYERS {
         let half = 1 << layer;

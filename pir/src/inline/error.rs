@@ -1,4 +1,4 @@
-//! Why something was refused.
+//! Errors of inline keys.
 
 use thiserror::Error;
 
@@ -8,10 +8,10 @@ use crate::params::PLANE_ROWS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InlineError {
-    /// Something has not the size that the parameter set fixes.
-    #[error("{what}: {found} instead of {expected}")]
+    /// An input of another size than the parameter set fixes.
+    #[error("{what}: expected {expected}, found {found}")]
     Size {
-        /// What was given.
+        /// The input.
         what: &'static str,
         /// The right size.
         expected: usize,
@@ -21,7 +21,7 @@ pub enum InlineError {
     /// A value is not below its modulus.
     #[error("{what}: a value is out of range")]
     Range {
-        /// What was given.
+        /// The input.
         what: &'static str,
     },
     /// The kernel needs instructions that this machine lacks.

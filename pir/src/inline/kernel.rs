@@ -6,8 +6,9 @@
 //! out[l] = Σ_i Σ_w line_{i,w}[l] · operand_w[start + l + i]     mod m
 //! ```
 //!
-//! **Range.** Lines and operands are below m < 2^24, so products are below 2^48, and the at most 512·3 terms of a
-//! sum below 2^59: nothing overflows, whatever a query holds. Every kernel gives the same residues.
+//! **Range.** Lines and operands are below m < 2^24, so products are below 2^48, and the at most
+//! 512·3 terms of a sum below 2^59: nothing overflows, whatever a query holds. Every kernel gives
+//! the same residues.
 
 mod scalar;
 
@@ -22,7 +23,7 @@ mod tests;
 use super::modulus::Modulus;
 use super::params::{Fold, N};
 use super::table::{LANES, LINE, WIDTH};
-use crate::vector::Kernel;
+use crate::machine::VectorKernel;
 
 /// Slots of the half in which rotations are cyclic.
 pub(super) const HALF: usize = N / 2;
@@ -41,16 +42,18 @@ pub(super) type Operands = [Operand; WIDTH];
 const _: () = assert!((Fold::NONE.steps() * WIDTH) as u64 <= u64::MAX >> 48);
 
 /// The code of a kernel; `None` where this machine does not run it.
-pub(super) fn code(kernel: Kernel) -> Option<Code> {
+pub(super) fn code(kernel: VectorKernel) -> Option<Code> {
     match kernel {
-        Kernel::Scalar => Some(scalar::pair),
+        VectorKernel::Scalar => Some(scalar::pair),
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 => avx2::code(),
+        VectorKernel::Avx2 => avx2::code(),
         // Not every AVX-512 has the instruction that spreads words of 24 bits.
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512 => avx512::code().or_else(|| avx2::code().filter(|_| kernel.is_available())),
+        VectorKernel::Avx512 => {
+            avx512::code().or_else(|| avx2::code().filter(|_| kernel.is_available()))
+        }
         #[cfg(not(target_arch = "x86_64"))]
-        Kernel::Avx2 | Kernel::Avx512 => None,
+        VectorKernel::Avx2 | VectorKernel::Avx512 => None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! remainders are Barrett's or Shoup's.
 
 use super::{N, Poly};
-use crate::vector::{Vectorised, vectorise};
+use crate::machine::{Vectorised, vectorise};
 
 /// A prime of 24 bits with what reduces modulo it.
 #[derive(Debug, Clone, Copy)]

@@ -6,12 +6,12 @@
 //! cyclic shift, in every modulus and of encrypted polynomials too.
 //!
 //! **Shape.** 2048 = 64·32. Coefficient `32r + c` stands in row r, column c. The first six layers
-//! pair rows, so they run along whole rows; the matrix is transposed; the last five layers pair what
-//! were columns, so they run along rows again, with a factor for each lane. Every inner loop is over
-//! 32 or 64 neighbours, which compilers vectorise for any width.
+//! pair rows, so they run along whole rows; the matrix is transposed; the last five layers pair
+//! what were columns, so they run along rows again, with a factor for each lane. Every inner loop
+//! is over 32 or 64 neighbours, which compilers vectorise for any width.
 //!
-//! **Range.** Harvey's butterflies: below 4m on the way forward, below 2m on the way back; m < 2^24,
-//! so nothing overflows 32 bits. Nothing branches on a value or uses one as an index.
+//! **Range.** Harvey's butterflies: below 4m on the way forward, below 2m on the way back; m <
+//! 2^24, so nothing overflows 32 bits. Nothing branches on a value or uses one as an index.
 
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
@@ -19,7 +19,7 @@ pub(super) mod tests;
 
 use super::modulus::{Factor, Modulus, times_lazy};
 use super::{N, Poly};
-use crate::vector::{Vectorised, vectorise};
+use crate::machine::{Vectorised, vectorise};
 
 /// Rows of the matrix, and their layers.
 const ROWS: usize = 64;
@@ -59,7 +59,8 @@ pub struct Ntt {
 }
 
 impl Ntt {
-    /// The transform modulo a prime that is 1 modulo 4096, with `root` a primitive 4096th root of one.
+    /// The transform modulo a prime that is 1 modulo 4096, with `root` a primitive 4096th root of
+    /// one.
     #[expect(clippy::indexing_slicing, reason = "indices run over array lengths")]
     #[expect(clippy::cast_possible_truncation, reason = "positions are below 2048")]
     pub(super) fn new(modulus: Modulus, root: u32) -> Self {
@@ -85,7 +86,8 @@ impl Ntt {
         };
         let (forward, forward_lanes) = tables(root);
         let (inverse, inverse_lanes) = tables(modulus.inverse(root));
-        // A plain transform leaves ψ^(2·rev(i)+1) at index i; transposed, i stands at (i%32)·64 + i/32.
+        // A plain transform leaves ψ^(2·rev(i)+1) at index i; transposed, i stands at (i%32)·64 +
+        // i/32.
         let mut transposed = vec![0; 2 * N];
         for i in 0..N {
             transposed[2 * bit_reversed(i) as usize + 1] = i % COLUMNS * ROWS + i / COLUMNS;

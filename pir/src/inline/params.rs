@@ -54,15 +54,16 @@ pub const DROPPED_BITS: u32 = 25;
 
 /// Bytes of one polynomial modulo q.
 const POLYNOMIAL_BYTES: usize = N * 2 * Q_BITS as usize / 8;
-/// Bytes of what a client sends for one lookup beside the scan's ciphertext: the key and the encryptions.
+/// Bytes of what a client sends for one lookup beside the scan's ciphertext: the key and the
+/// encryptions.
 pub const QUERY_BYTES: usize = (1 + ENCRYPTIONS) * POLYNOMIAL_BYTES;
 /// Bytes of the public part of one ring.
 pub const PUBLIC_BYTES: usize = N * PUBLIC_BITS as usize / 8;
 
 const _: () = assert!(QUERY_BYTES == 36_864 && PUBLIC_BYTES == 4608);
 
-/// How rows of the hint lie in a ring: R = 2048/f rows need a fraction 1/f of the automorphisms, and so of
-/// tables, preprocessing and product.
+/// How rows of the hint lie in a ring: R = 2048/f rows need a fraction 1/f of the automorphisms,
+/// and so of tables, preprocessing and product.
 ///
 /// Row r₀ + 2r₁ (r₀ < 2) is the coefficient of X^(r₀ + 2f·r₁). f is 1, 2, 4 or 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,7 +79,7 @@ impl Fold {
     pub const ALL: [Self; 4] =
         [Self::NONE, Self { doublings: 1 }, Self { doublings: 2 }, Self { doublings: 3 }];
 
-    /// The fold of a ring of so many rows.
+    /// The fold of a ring of `rows` rows.
     pub fn of_rows(rows: usize) -> Option<Self> {
         Self::ALL.into_iter().find(|fold| fold.rows() == rows)
     }
@@ -109,26 +110,26 @@ impl Fold {
     }
 }
 
-/// Memory of the tables of a plane of so many rows; 0 for a number that no plane has.
+/// Memory of the tables of a plane of `rows` rows; 0 for a number that no plane has.
 pub fn table_bytes(rows: usize) -> usize {
     rings_of(rows).map_or(0, |(rings, fold)| rings * fold.table_bytes())
 }
 
-/// Bytes of the public part of a plane of so many rows; 0 for a number that no plane has.
+/// Bytes of the public part of a plane of `rows` rows; 0 for a number that no plane has.
 pub fn public_bytes(rows: usize) -> usize {
     rings_of(rows).map_or(0, |(rings, _)| rings * PUBLIC_BYTES)
 }
 
-/// The rings of a plane of so many rows, and how the rows lie in each: two full ones for 4096 rows, one for
-/// 2048, 1024, 512 or 256; `None` for another number.
+/// The rings of a plane of `rows` rows, and how the rows lie in each: two full ones for 4096 rows,
+/// one for 2048, 1024, 512 or 256; `None` for another number.
 pub fn rings_of(rows: usize) -> Option<(usize, Fold)> {
     if rows == PLANE_ROWS { Some((2, Fold::NONE)) } else { Some((1, Fold::of_rows(rows)?)) }
 }
 
 const _: () = assert!(PLANE_ROWS == 2 * N);
 
-/// Identity of the parameter set with layout version, geometry and rounding: what every message of a lookup with
-/// inline keys carries.
+/// Identity of the parameter set with layout version, geometry and rounding: what every message of
+/// a lookup with inline keys carries.
 pub fn params_id(geometry: &Geometry) -> ParamsId {
     let mut hash = blake3::Hasher::new_derive_key("opaque 2026-12 ParamsId of inline keys");
     // The scan's own parameters, layout and geometry.

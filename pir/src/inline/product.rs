@@ -4,8 +4,8 @@
 //! b = Σ_i ( τ^i(key)·D_i + Σ_b τ^i(Enc_b)·α_{i,b} )
 //! ```
 //!
-//! It is linear in the queries, reads every word of the tables once, whatever a query holds, and never branches on
-//! one.
+//! It is linear in the queries, reads every word of the tables once, whatever a query holds, and
+//! never branches on one.
 
 use rayon::prelude::*;
 
@@ -13,8 +13,9 @@ use super::kernel::{Code, HALF, Operands, Pair, Step, code};
 use super::modulus::Modulus;
 use super::rings::{self, BASIS, Q};
 use super::table::{BLOCKS, LANES, PlaneTables, RingTables};
-use super::{InlineError, InlineQuery, Poly, bits, scale};
-use crate::vector::Kernel;
+use super::{InlineError, InlineQuery, Poly, scale};
+use crate::bits;
+use crate::machine::VectorKernel;
 
 /// Queries that share a pass over the tables; more take several passes.
 pub const MAX_PASS: usize = 8;
@@ -22,16 +23,18 @@ pub const MAX_PASS: usize = 8;
 const TASK_BLOCKS: usize = 4;
 const _: () = assert!(TASK_BLOCKS.is_multiple_of(2) && (HALF / LANES).is_multiple_of(TASK_BLOCKS));
 
-/// Multiplies one plane with several queries, up to [`MAX_PASS`] in a pass over its tables: for each, in their
-/// order, the b half of `Enc(H·s)`, `round(2^32·b/q)` modulo 2^32 for each row of the plane. With the public part and
-/// the lookup's key it opens to `H·s` of the row; so a shard takes it off the row's sum.
+/// Multiplies one plane with several queries, up to [`MAX_PASS`] in a pass over its tables: for
+/// each, in their order, the b half of `Enc(H·s)`, `round(2^32·b/q)` modulo 2^32 for each row of
+/// the plane. With the public part and the lookup's key it opens to `H·s` of the row; so a shard
+/// takes it off the row's sum.
 ///
-/// Runs on the current rayon pool; the result depends neither on kernel, grouping nor number of threads.
+/// Runs on the current rayon pool; the result depends neither on kernel, grouping nor number of
+/// threads.
 ///
 /// # Errors
 /// A kernel that this machine does not run.
 pub fn multiply(
-    kernel: Kernel,
+    kernel: VectorKernel,
     tables: &PlaneTables,
     queries: &[&InlineQuery],
 ) -> Result<Vec<Vec<u32>>, InlineError> {
@@ -49,12 +52,13 @@ pub fn multiply(
 /// Polynomials modulo each prime of q, in coefficients: one for each query.
 pub type ExactProducts = Vec<[Box<Poly>; 2]>;
 
-/// What [`multiply`] rounds, the b halves modulo q: for each ring of the plane, in the order of its rows.
+/// What [`multiply`] rounds, the b halves modulo q: for each ring of the plane, in the order of its
+/// rows.
 ///
 /// # Errors
 /// A kernel that this machine does not run.
 pub fn multiply_exactly(
-    kernel: Kernel,
+    kernel: VectorKernel,
     tables: &PlaneTables,
     queries: &[&InlineQuery],
 ) -> Result<Vec<ExactProducts>, InlineError> {
@@ -88,7 +92,8 @@ fn pass(code: Code, tables: &RingTables, queries: &[&InlineQuery]) -> [Vec<Box<P
     rayon::join(|| stream(code, t0, &halves(0), m0), || stream(code, t1, &halves(1), m1)).into()
 }
 
-/// One table times the operands of its prime, `[half][query]`: a polynomial in slots for each query.
+/// One table times the operands of its prime, `[half][query]`: a polynomial in slots for each
+/// query.
 fn stream(
     code: Code,
     table: &[u8],
@@ -124,14 +129,13 @@ fn stream(
     (0..count).map(poly).collect()
 }
 
-/// The rows of an answer from the sums of all shards, scans less products: the upper `row_bits` of each, rounded. What
-/// is above 2^32 is dropped with the carry.
+/// The rows of an answer from the sums of all shards, scans less products: the upper `row_bits` of
+/// each, rounded. What is above 2^32 is dropped with the carry.
 ///
 /// Rounded once, here: what shards send is exact.
 pub fn answer(sums: &[u32], row_bits: u32) -> Vec<u8> {
     let rounded = |sum: &u32| sum.wrapping_add(1 << (31 - row_bits)) >> (32 - row_bits);
-    let values: Vec<u32> = sums.iter().map(rounded).collect();
     let mut bytes = Vec::with_capacity(bits::packed_bytes(sums.len(), row_bits));
-    bits::pack(&values, row_bits, &mut bytes);
+    bits::pack(sums.iter().map(rounded), row_bits, &mut bytes);
     bytes
 }

@@ -12,8 +12,8 @@ const STREAM_BYTES: usize = 4096;
 
 /// The `a` parts of the key and of the B encryptions, in slots, uniform modulo each prime of q.
 ///
-/// Both sides expand them from the index's seed; they are never sent. One set serves every lookup of an
-/// index's epoch: each lookup brings a fresh secret, which is the ordinary use of LWE.
+/// Both sides expand them from the index's seed; they are never sent. One set serves every lookup
+/// of an index's epoch: each lookup brings a fresh secret, which is the ordinary use of LWE.
 pub struct PublicElements {
     key: [Box<Poly>; 2],
     encryptions: [[Box<Poly>; 2]; ENCRYPTIONS],
@@ -27,12 +27,12 @@ impl PublicElements {
         Self { key: element(0), encryptions: [element(1), element(2)] }
     }
 
-    /// The key's, modulo each prime of q.
+    /// The key's `a` part, modulo each prime of q.
     pub fn key(&self) -> &[Box<Poly>; 2] {
         &self.key
     }
 
-    /// Those of the encryptions, modulo each prime of q.
+    /// The `a` parts of the encryptions, modulo each prime of q.
     pub fn encryptions(&self) -> &[[Box<Poly>; 2]; ENCRYPTIONS] {
         &self.encryptions
     }
@@ -44,9 +44,9 @@ impl std::fmt::Debug for PublicElements {
     }
 }
 
-/// One polynomial: ChaCha20's keystream under a key that BLAKE3 derives from (seed, role, prime, parameter
-/// set), read as little-endian words cut to the prime's bits; words that are not below the
-/// prime are passed over, which makes the rest uniform.
+/// One polynomial: ChaCha20's keystream under a key that BLAKE3 derives from (seed, role, prime,
+/// parameter set), read as little-endian words cut to the prime's bits; words that are not below
+/// the prime are passed over, which makes the rest uniform.
 fn element(seed: &IndexSeed, role: u32, prime: u32) -> Box<Poly> {
     let mut hash = seed.derive("opaque 2026-12 public elements of inline keys");
     hash.update(&role.to_le_bytes()).update(&prime.to_le_bytes());

@@ -1,15 +1,15 @@
 //! What a client sends for one lookup, as a server reads it.
 
-use super::bits::unpack;
+use super::InlineError;
 use super::kernel::{HALF, Operands, PADDED};
 use super::params::{N, Q_BITS, Q_PRIMES, QUERY_BYTES};
+use super::rings::{self, unpack};
 use super::table::WIDTH;
-use super::{InlineError, rings};
 
 /// The b halves of the key and of the B encryptions, checked, in the form that kernels read.
 ///
-/// Bytes: the key modulo q's two primes, 24 bits a slot; then for b = 0, 1 encryption b likewise. Every value is
-/// below its prime.
+/// Bytes: the key modulo q's two primes, 24 bits a slot; then for b = 0, 1 encryption b likewise.
+/// Every value is below its prime.
 pub struct InlineQuery {
     /// For each prime and each half of slots, the key's, then the encryptions'.
     pub(super) operands: [[Box<Operands>; 2]; 2],

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use super::modulus::{Factor, Modulus};
 use super::ntt::Ntt;
 use super::params::{Q_PRIMES, Q_ROOTS};
-use super::{N, Poly};
+use super::{InlineError, N, Poly};
+use crate::bits;
 
 /// Modulo the two primes of q.
 pub static Q: LazyLock<[Ntt; 2]> = LazyLock::new(|| {
@@ -58,6 +59,27 @@ pub(super) fn zero() -> Box<Poly> {
     Box::new([0; N])
 }
 
+/// Reads packed values, each to be below `bound`.
+///
+/// # Errors
+/// Another size, or a value out of range. The time depends on the size alone.
+#[expect(clippy::cast_possible_truncation, reason = "values of at most 32 bits")]
+pub fn unpack(
+    what: &'static str,
+    bytes: &[u8],
+    width: u32,
+    bound: u32,
+    values: &mut [u32],
+) -> Result<(), InlineError> {
+    InlineError::check_size(what, bits::packed_bytes(values.len(), width), bytes.len())?;
+    let mut good = true;
+    for (value, found) in values.iter_mut().zip(bits::unpack(bytes, width)) {
+        *value = found as u32;
+        good &= *value < bound;
+    }
+    if good { Ok(()) } else { Err(InlineError::Range { what }) }
+}
+
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "residues below a prime")]
 mod tests {
@@ -74,6 +96,30 @@ mod tests {
             prop_assert!(2 * centred.abs() < i128::from(BASIS.product));
             let difference = centred - i128::from(value);
             prop_assert_eq!(difference % i128::from(BASIS.product), 0);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(seed in any::<u64>(), length in 0..10_000usize) {
+            let mut bytes = vec![0; length];
+            blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+            let read = unpack("it", &bytes, 20, 1_000_000, &mut *zero());
+            prop_assert_eq!(
+                matches!(read, Err(InlineError::Size { .. })), length != bits::packed_bytes(N, 20)
+            );
+        }
+    }
+
+    #[test]
+    fn one_value_out_of_range_is_refused() {
+        for position in [0, 1, 1023, 2047] {
+            let (mut values, mut bytes) = (zero(), Vec::new());
+            values[position] = 999;
+            bits::pack(*values, 20, &mut bytes);
+            let mut read = zero();
+            assert_eq!(unpack("it", &bytes, 20, 1000, &mut *read), Ok(()));
+            assert_eq!(read, values);
+            let refused = unpack("it", &bytes, 20, 999, &mut *read);
+            assert_eq!(refused, Err(InlineError::Range { what: "it" }));
         }
     }
 }

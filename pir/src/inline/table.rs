@@ -1,9 +1,10 @@
 //! One plane's tables in memory, and the public part that opens its products.
 
-use super::bits::{pack, unpack};
 use super::params::{ENCRYPTIONS, Fold, N, PUBLIC_BITS, PUBLIC_BYTES, rings_of};
+use super::rings::{self, unpack};
 use super::{InlineError, Poly};
-use crate::scan::pages::Pages;
+use crate::bits;
+use crate::machine::Pages;
 
 /// Slots of a line of the tables, and of a block.
 pub(super) const LANES: usize = 16;
@@ -18,9 +19,9 @@ pub(super) const WIDTH: usize = 1 + ENCRYPTIONS;
 
 /// What the offline chain makes of the rows of one ring.
 ///
-/// For each prime of q: block by block of 16 slots, step by step, one line of the step's digit and one of each
-/// of its B diagonals. So a block's terms are contiguous, and a product reads every table once from start to
-/// end.
+/// For each prime of q: block by block of 16 slots, step by step, one line of the step's digit and
+/// one of each of its B diagonals. So a block's terms are contiguous, and a product reads every
+/// table once from start to end.
 ///
 /// 1. `tables[i]` has `BLOCKS · G · WIDTH` lines of 16 little-endian words of 24 bits.
 /// 2. Every word is below its prime.
@@ -56,7 +57,7 @@ impl PlaneTables {
         &self.public
     }
 
-    /// The tables' bytes, for who wants to measure how long reading them takes.
+    /// The tables' bytes, for benchmarks that compare a product with a plain read.
     pub fn as_bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.rings.iter().flat_map(|ring| &ring.tables).map(|table| &**table)
     }
@@ -71,8 +72,8 @@ impl std::fmt::Debug for PlaneTables {
     }
 }
 
-/// The `a` half of every answer for one plane and epoch: for each ring `round(2^18·a/q)` modulo 2^18, 18 bits a
-/// coefficient.
+/// The `a` half of every answer for one plane and epoch: for each ring `round(2^18·a/q)` modulo
+/// 2^18, 18 bits a coefficient.
 ///
 /// The same for all clients and lookups: a client fetches it once per epoch.
 #[derive(Clone, PartialEq, Eq)]
@@ -87,21 +88,21 @@ impl PublicPart {
     /// [`PUBLIC_BYTES`] bytes for each ring.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() * PUBLIC_BYTES);
-        self.0.iter().for_each(|part| pack(&**part, PUBLIC_BITS, &mut bytes));
+        bits::pack(self.0.iter().flat_map(|part| **part), PUBLIC_BITS, &mut bytes);
         bytes
     }
 
-    /// What [`to_bytes`](Self::to_bytes) wrote for a plane of so many rows. Every string of the right length is
-    /// some public part.
+    /// Decodes the bytes of [`to_bytes`](Self::to_bytes) for a plane of `rows` rows. Every string
+    /// of the right length is some public part.
     ///
     /// # Errors
-    /// Another length, or as many rows as no plane has.
+    /// Another length, or a number of rows that no plane has.
     pub fn from_bytes(bytes: &[u8], rows: usize) -> Result<Self, InlineError> {
         const WHAT: &str = "public part";
         let (rings, _) = rings_of(rows).ok_or(InlineError::rows(rows))?;
         InlineError::check_size(WHAT, rings * PUBLIC_BYTES, bytes.len())?;
         let part = |bytes: &[u8]| {
-            let mut part = super::rings::zero();
+            let mut part = rings::zero();
             unpack(WHAT, bytes, PUBLIC_BITS, 1 << PUBLIC_BITS, &mut *part).map(|()| part)
         };
         bytes.chunks_exact(PUBLIC_BYTES).map(part).collect::<Result<_, _>>().map(Self)

@@ -221,7 +221,7 @@ fn varint_bytes(number: u64) -> u64 {
 #[non_exhaustive]
 pub enum LayoutError {
     /// The pages are larger than the bucket.
-    #[error("the pages of a bucket take {bytes} bytes of {limit}")]
+    #[error("the pages of a bucket take {bytes} bytes, above its {limit}")]
     Overflow {
         /// Bytes that the pages take with the header.
         bytes: usize,
@@ -235,13 +235,13 @@ pub enum LayoutError {
         bytes: usize,
     },
     /// Another version of the layout, or a bucket that came out wrong.
-    #[error("a bucket of layout version {found}, where this program reads {LAYOUT_VERSION}")]
+    #[error("layout version mismatch: expected {LAYOUT_VERSION}, found {found}")]
     Version {
         /// The version read.
         found: u8,
     },
     /// The content is not what the publisher wrote into this bucket.
-    #[error("a bucket's check does not hold")]
+    #[error("the checksum of a bucket does not match")]
     Check,
     /// The unused end of the bucket is not zero.
     #[error("a bucket's unused bytes are not zero")]

@@ -1,7 +1,8 @@
 use super::*;
 use crate::hint::{Hint, HintBuilder};
+use crate::machine::ScanKernel;
 use crate::ring::matrix_row;
-use crate::scan::{Kernel, Partition, scan};
+use crate::scan::{Partition, scan};
 use crate::seed::tests::seed as seed_of;
 
 fn seed() -> IndexSeed {
@@ -41,7 +42,7 @@ impl Index {
             let partition = Partition::try_from((&bytes[..], &self.geometry)).unwrap();
             let query = probe.query(&seed(), *number);
             let query: Vec<&[u32]> = query.iter().map(|block| block.as_slice()).collect();
-            let part = scan(Kernel::best(), &self.geometry, &[&partition], &query).unwrap();
+            let part = scan(ScanKernel::best(), &self.geometry, &[&partition], &query).unwrap();
             for (sum, word) in sums.iter_mut().flatten().zip(part.iter().flatten()) {
                 *sum = sum.wrapping_add(*word);
             }

@@ -187,7 +187,8 @@ fn shoup_quotient(factor: u64) -> u64 {
     // factor·2^64 − quotient·p, of which the first term is 0 modulo 2^64.
     let mut remainder = 0u64.wrapping_sub(quotient.wrapping_mul(PRIME));
     for _ in 0..3 {
-        // Not a comparison, of which compilers make a jump. Below 3p no difference but a negative one has the top bit.
+        // Not a comparison, of which compilers make a jump. Below 3p no difference but a negative
+        // one has the top bit.
         let less = remainder.wrapping_sub(PRIME);
         quotient += 1 ^ (less >> 63);
         remainder = remainder.min(less);

@@ -1,9 +1,8 @@
-//! Which machine code scans: chosen at run time, one enum, the scalar kernel always there.
+//! The machine code of the scan, one module for each [`ScanKernel`].
 //!
-//! A kernel brings the queries into its own form ([`Kernel::prepare`]), which only a machine that
-//! runs it can make; then it adds up bands of rows ([`RowScan`]). Every kernel gives the same sums,
-//! bit for bit. No build flag names a processor: vector code is compiled always and entered only
-//! after its features were detected.
+//! A kernel brings the queries into its own form ([`ScanKernel::prepare`]), which only a machine
+//! that runs it can make; then it adds up bands of rows ([`RowScan`]). Every kernel gives the same
+//! sums, bit for bit.
 
 mod scalar;
 
@@ -13,8 +12,6 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
-#[cfg(target_arch = "x86_64")]
-mod detect;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod limbs;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -28,79 +25,12 @@ mod vnni;
 
 use rayon::prelude::*;
 
+use crate::machine::ScanKernel;
+#[cfg(target_arch = "x86_64")]
+use crate::machine::detect;
 use crate::params::PARTITION_BUCKETS;
 
-/// A way to scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kernel {
-    /// Portable code in the shape that compilers vectorise.
-    Scalar,
-    /// 16-bit multiply-adds on 32-byte registers.
-    Avx2,
-    /// 8-bit multiply-adds on 16-byte registers (`sdot`), ARM.
-    Neon,
-    /// 8-bit multiply-adds on 32-byte registers (`vpdpbusd`), for processors without AVX-512.
-    AvxVnni,
-    /// 8-bit multiply-adds on 64-byte registers (`vpdpbusd`).
-    Avx512Vnni,
-    /// 8-bit matrix tiles (`tdpbsud`), Sapphire Rapids and later. A tile's 16 strided loads are no
-    /// match for straight reading when there is nothing to share, so a single query is scanned with
-    /// [`Avx512Vnni`](Self::Avx512Vnni)'s code.
-    Amx,
-}
-
-impl Kernel {
-    /// Every kernel there is, slowest first.
-    pub const ALL: [Self; 6] =
-        [Self::Scalar, Self::Avx2, Self::Neon, Self::AvxVnni, Self::Avx512Vnni, Self::Amx];
-
-    /// The kernels that this machine runs, slowest first; the scalar one is always among them.
-    pub fn available() -> impl DoubleEndedIterator<Item = Self> {
-        Self::ALL.into_iter().filter(|kernel| kernel.is_available())
-    }
-
-    /// The fastest kernel that this machine runs.
-    pub fn best() -> Self {
-        Self::available().next_back().unwrap_or(Self::Scalar)
-    }
-
-    /// The kernel's name, as configuration spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-            Self::Neon => "neon-dotprod",
-            Self::AvxVnni => "avx-vnni",
-            Self::Avx512Vnni => "avx512-vnni",
-            Self::Amx => "amx",
-        }
-    }
-
-    /// The kernel of that name, if this machine runs it.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::available().find(|kernel| kernel.name() == name)
-    }
-
-    /// Whether the processor has the instructions and the operating system allows them.
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Scalar => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => detect::avx2(),
-            #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni => detect::avx_vnni(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => detect::avx512_vnni(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Amx => detect::amx(),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => neon::available(),
-            // Another architecture's.
-            _ => false,
-        }
-    }
-
+impl ScanKernel {
     /// Rearranges queries (equal lengths, whole partitions) for this kernel; `None` where this
     /// machine does not run it.
     pub(super) fn prepare(self, queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
@@ -113,7 +43,7 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni if queries.len() == 1 && detect::amd() => staged(queries),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => asking(queries),
+            Self::Avx512Vnni => prefetching(queries),
             // Not left to `tiles`, which a test's emulation lets through.
             #[cfg(target_arch = "x86_64")]
             Self::Amx if !self.is_available() => None,
@@ -134,7 +64,7 @@ impl Kernel {
 
 /// AVX-512 VNNI's code for any number of queries, which asks for memory ahead.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn asking(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
+pub(super) fn prefetching(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
     Some(Box::new(vnni::prepare(queries)?))
 }
 
@@ -160,7 +90,7 @@ pub(super) fn narrow(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
 /// Has tiles work in this test's process, on whatever processor.
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 pub(super) fn emulate_tiles() {
-    if !Kernel::Amx.is_available() {
+    if !ScanKernel::Amx.is_available() {
         amx::emulation::install();
     }
 }
@@ -174,13 +104,14 @@ pub(super) trait RowScan: Send + Sync {
     /// sums\[row\]\[query\] += row · query, wrapping.
     ///
     /// `bands` holds the same rows of each partition, in the queries' order: whole rows of 1024
-    /// bytes, a multiple of [`ROW_UNIT`]. Another may follow, and may be empty, that is not scanned: what
-    /// memory to ask for at the end, without which a shard of two partitions would wait for half of it.
+    /// bytes, a multiple of [`ROW_UNIT`]. Another may follow, and may be empty, that is not
+    /// scanned: what memory to ask for at the end, without which a shard of two partitions would
+    /// wait for half of it.
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]);
 }
 
-/// Queries (equal lengths, whole partitions) in a kernel's form: for each partition and each `group` of queries what
-/// `block` makes of their 1024 words, all blocks of a partition together.
+/// Queries (equal lengths, whole partitions) in a kernel's form: for each partition and each
+/// `group` of queries what `block` makes of their 1024 words, all blocks of a partition together.
 ///
 /// All threads do it: left to one, its share of a scan would grow with their number.
 fn blocks<B: Send>(

@@ -1,8 +1,8 @@
 //! One partition of a matrix in memory.
 
 use super::ScanError;
-use super::pages::Pages;
 use crate::geometry::Geometry;
+use crate::machine::Pages;
 use crate::params::PARTITION_BUCKETS;
 
 /// R·1024 stored (whitened) bytes, row by row, in large pages where the system gives them. As

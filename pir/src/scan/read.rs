@@ -1,20 +1,24 @@
-//! What every scan is measured against: the same bytes read once, with no arithmetic worth mentioning.
+//! What every scan is measured against: the same bytes read once, with no arithmetic worth
+//! mentioning.
 #![cfg_attr(
     target_arch = "x86_64",
     expect(unsafe_code, reason = "vector loads behind a run-time check")
 )]
 
-/// Sum of the bytes, taken as numbers of eight bytes, with the widest registers that this machine has; up
-/// to 511 bytes beyond the last multiple of 512 are left out.
+#[cfg(target_arch = "x86_64")]
+use crate::machine::detect;
+
+/// Sum of the bytes, taken as numbers of eight bytes, with the widest registers that this machine
+/// has; up to 511 bytes beyond the last multiple of 512 are left out.
 ///
-/// A baseline narrower than the kernels would flatter them: on Sapphire Rapids 16 bytes at a time read two
-/// thirds of what 64 do.
+/// A baseline narrower than the kernels would flatter them: on Sapphire Rapids 16 bytes at a time
+/// read two thirds of what 64 do.
 pub fn plain_read(bytes: &[u8]) -> u64 {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx512f") {
+    if detect::avx512_f() {
         // SAFETY: the features were found just now.
         return unsafe { with_avx512(bytes) };
-    } else if std::arch::is_x86_feature_detected!("avx2") {
+    } else if detect::avx2() {
         // SAFETY: as above.
         return unsafe { with_avx2(bytes) };
     }

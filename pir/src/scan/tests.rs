@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::machine::Pages;
 
 const R: usize = 4096;
 
@@ -40,8 +41,8 @@ fn run(geometry: &Geometry, partitions: &[Vec<u8>], queries: &[Vec<u32>]) -> Vec
     let partitions: Vec<&Partition> = partitions.iter().collect();
     let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
     let sums = |kernel| scan(kernel, geometry, &partitions, &queries).unwrap();
-    let scalar = sums(Kernel::Scalar);
-    for kernel in Kernel::available() {
+    let scalar = sums(ScanKernel::Scalar);
+    for kernel in ScanKernel::available() {
         assert!(sums(kernel) == scalar, "{} differs from scalar", kernel.name());
     }
     scalar
@@ -108,8 +109,8 @@ fn any_number_of_queries_agrees_with_the_definition() {
     }
 }
 
-/// Machine code that `scan` would not run here, band by band: each number of queries and octets with a share
-/// of its own in reading ahead, spare columns, partitions within a span and beyond.
+/// Machine code that `scan` would not run here, band by band: each number of queries and octets
+/// with a share of its own in reading ahead, spare columns, partitions within a span and beyond.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
 fn code_of_other_processors_agrees_with_the_definition() {
@@ -132,15 +133,16 @@ fn code_of_other_processors_agrees_with_the_definition() {
             (100..100 + count as u64).map(|seed| words(seed, partitions * 1024)).collect();
         let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
         let bands: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
-        // Tiles are emulated, also for a single query, which `scan` leaves to VNNI; AVX-VNNI's code is run in
-        // AVX-512's encoding; a query alone has code for AMD's processors and code for others.
+        // Tiles are emulated, also for a single query, which `scan` leaves to VNNI; AVX-VNNI's code
+        // is run in AVX-512's encoding; a query alone has code for AMD's processors and code for
+        // others.
         let codes = [
             ("tiles", kernel::tiles(&queries)),
             ("avx-vnni", kernel::narrow(&queries)),
-            ("avx512-vnni, asking", kernel::asking(&queries)),
+            ("avx512-vnni, prefetching", kernel::prefetching(&queries)),
             ("avx512-vnni, staged", kernel::staged(&queries)),
         ];
-        let vnni = Kernel::Avx512Vnni.is_available();
+        let vnni = ScanKernel::Avx512Vnni.is_available();
         let expected = [true, vnni, vnni, vnni && count == 1];
         assert_eq!(codes.each_ref().map(|(_, code)| code.is_some()), expected);
         for (name, code) in codes {
@@ -220,11 +222,11 @@ fn wrong_shapes_are_refused() {
     let partition = Partition::try_from((data.as_slice(), &one)).unwrap();
     let query = vec![0; 1024];
     assert_eq!(
-        scan(Kernel::Scalar, &two, &[&partition], &[&query]).unwrap_err(),
+        scan(ScanKernel::Scalar, &two, &[&partition], &[&query]).unwrap_err(),
         ScanError::Partition { expected: 8192 * 1024, found: 4096 * 1024 }
     );
     assert_eq!(
-        scan(Kernel::Scalar, &one, &[&partition], &[&query, &query[1..]]).unwrap_err(),
+        scan(ScanKernel::Scalar, &one, &[&partition], &[&query, &query[1..]]).unwrap_err(),
         ScanError::Query { query: 1, expected: 1024, found: 1023 }
     );
 }
@@ -242,11 +244,11 @@ fn partitions_are_aligned_and_keep_their_bytes() {
 #[test]
 fn memory_needs_no_large_page() {
     let small = bytes(5, 1000);
-    let pages = pages::Pages::copy(&small).unwrap();
+    let pages = Pages::copy(&small).unwrap();
     assert_eq!(*pages, *small);
     assert_eq!(pages.as_ptr().align_offset(64), 0);
     assert!(!pages.large());
-    assert!(pages::Pages::copy(&[]).is_none());
+    assert!(Pages::copy(&[]).is_none());
 }
 
 #[test]
@@ -265,16 +267,16 @@ fn bands_cut_the_rows_evenly() {
 /// Says which kernels the tests above compared (`-- --nocapture`).
 #[test]
 fn kernels_are_found_by_name_where_they_run() {
-    let names: Vec<_> = Kernel::available().map(Kernel::name).collect();
-    println!("kernels that run here: {}; best: {}", names.join(", "), Kernel::best().name());
+    let names: Vec<_> = ScanKernel::available().map(ScanKernel::name).collect();
+    println!("kernels that run here: {}; best: {}", names.join(", "), ScanKernel::best().name());
     assert_eq!(names.first(), Some(&"scalar"));
-    assert_eq!(names.last(), Some(&Kernel::best().name()));
-    for kernel in Kernel::ALL {
-        let found = Kernel::from_name(kernel.name());
+    assert_eq!(names.last(), Some(&ScanKernel::best().name()));
+    for kernel in ScanKernel::ALL {
+        let found = ScanKernel::from_name(kernel.name());
         assert_eq!(found, kernel.is_available().then_some(kernel));
     }
     for unknown in ["abacus", "", "AMX", "avx512"] {
-        assert_eq!(Kernel::from_name(unknown), None);
+        assert_eq!(ScanKernel::from_name(unknown), None);
     }
 }
 
@@ -285,14 +287,14 @@ fn detection_agrees_with_the_processor() {
         return;
     }
     let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
-    assert_eq!(Kernel::Avx2.is_available(), has("avx2"));
-    assert_eq!(Kernel::AvxVnni.is_available(), has("avx2") && has("avx_vnni"));
+    assert_eq!(ScanKernel::Avx2.is_available(), has("avx2"));
+    assert_eq!(ScanKernel::AvxVnni.is_available(), has("avx2") && has("avx_vnni"));
     assert_eq!(
-        Kernel::Avx512Vnni.is_available(),
+        ScanKernel::Avx512Vnni.is_available(),
         has("avx512f") && has("avx512bw") && has("avx512_vnni")
     );
     // Linux may withhold tiles that the processor has, not the other way round.
-    assert!(has("amx_int8") || !Kernel::Amx.is_available());
+    assert!(has("amx_int8") || !ScanKernel::Amx.is_available());
 }
 
 #[test]
@@ -301,7 +303,7 @@ fn kernels_that_do_not_run_here_are_refused() {
     let partition =
         Partition::try_from((&vec![0; geometry.partition_bytes()][..], &geometry)).unwrap();
     let query = vec![0; 1024];
-    for kernel in Kernel::ALL {
+    for kernel in ScanKernel::ALL {
         let result = scan(kernel, &geometry, &[&partition], &[&query]);
         let refused = Err(ScanError::Kernel { kernel: kernel.name() });
         let expected = if kernel.is_available() { Ok(vec![vec![0; R]]) } else { refused };

@@ -17,8 +17,8 @@ const LEAP_SECOND: &str = "a time with seconds 00 to 59: instead of a leap secon
 const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 const MICROS: i64 = 1_000_000;
 
-/// Reads an instant; what is finer than a microsecond is cut off, which goes towards the past. Fails
-/// with what would have been accepted.
+/// Reads an instant; what is finer than a microsecond is cut off, which goes towards the past.
+/// Fails with what would have been accepted.
 pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
     let pieces = Pieces::parse(text).map_err(|_| RFC_3339)?;
     let (time, offset) = pieces.time().zip(pieces.to_numeric_offset()).ok_or(RFC_3339)?;
@@ -34,8 +34,9 @@ pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
     year.filter(|year| (1..=9999).contains(year)).map(|_| micros).ok_or(YEARS)
 }
 
-/// The text of an instant, with as many digits of its second as it has. [`Value::parse`](super::Value::parse) reads it back. `None`
-/// beyond the calendar, where nothing that was parsed can be.
+/// The text of an instant, with as many digits of its second as it has.
+/// [`Value::parse`](super::Value::parse) reads it back. `None` beyond the calendar, where nothing
+/// that was parsed can be.
 pub fn format(micros: i64) -> Option<String> {
     let fraction = SignedDuration::from_micros(micros.rem_euclid(MICROS));
     let at = civil(micros.div_euclid(MICROS))?.checked_add(fraction).ok()?;

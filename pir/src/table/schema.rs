@@ -64,8 +64,8 @@ pub struct Column {
 /// A table's name and columns.
 ///
 /// Invariants, held by [`Schema::new`] (the fields are private): names are non-empty identifiers of
-/// at most [`MAX_NAME_BYTES`], column names differ, there are 1 to [`MAX_COLUMNS`] columns, at least
-/// one is searchable, and no KEY is nullable.
+/// at most [`MAX_NAME_BYTES`], column names differ, there are 1 to [`MAX_COLUMNS`] columns, at
+/// least one is searchable, and no KEY is nullable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawSchema")]
 pub struct Schema {

@@ -21,7 +21,8 @@ pub enum Value {
     Json(String),
     /// A BOOL.
     Bool(bool),
-    /// A TIMESTAMP, microseconds since 1970-01-01 UTC, in the years 0001 to 9999 when it was parsed.
+    /// A TIMESTAMP, microseconds since 1970-01-01 UTC, in the years 0001 to 9999 when it was
+    /// parsed.
     Timestamp(i64),
 }
 
@@ -29,8 +30,8 @@ impl Value {
     /// Reads a value of `column_type` from text, as it stands in a CSV field or a quoted literal.
     ///
     /// BOOL accepts `true`, `false`, `t`, `f`, `1`, `0` in any case; TIMESTAMP accepts RFC 3339
-    /// (`2026-11-21T09:30:00Z`) of the years 0001 to 9999 and keeps microseconds, cut towards the past;
-    /// REAL refuses NaN.
+    /// (`2026-11-21T09:30:00Z`) of the years 0001 to 9999 and keeps microseconds, cut towards the
+    /// past; REAL refuses NaN.
     pub fn parse(column_type: ColumnType, text: &str) -> Result<Self, ValueError> {
         let refused = |expected| ValueError { expected, column_type };
         match column_type {
@@ -75,7 +76,7 @@ impl Value {
     }
 
     /// The bytes that a searchable column hashes: equal exactly when the values are equal.
-    /// One tag byte, then the value. NULL has a group of its own, which no lookup asks for.
+    /// One tag byte, then the value. NULLs form their own group, which no lookup asks for.
     pub fn search_key(&self) -> Vec<u8> {
         let (tag, bytes): (u8, &[u8]) = match self {
             Self::Null => (0, &[]),

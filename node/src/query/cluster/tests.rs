@@ -3,7 +3,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use opaque_pir::kernels::Kernels;
+use opaque_pir::machine::Kernels;
 use opaque_seal::Bfv;
 use tempfile::TempDir;
 use tokio::sync::watch;

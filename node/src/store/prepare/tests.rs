@@ -5,8 +5,9 @@ use opaque_pir::cost::Link;
 use opaque_pir::geometry::Geometry;
 use opaque_pir::index::read_buckets;
 use opaque_pir::layout::{Page, decode_bucket, mask, page_bucket};
+use opaque_pir::machine::ScanKernel;
 use opaque_pir::probe::Probe;
-use opaque_pir::scan::{Kernel, Partition, scan};
+use opaque_pir::scan::{Partition, scan};
 use opaque_pir::table::{Column, ColumnType, Role, Value, encode_row};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -107,7 +108,7 @@ async fn hint_holds(store: &Store, manifest: &Manifest, column: u32) -> bool {
     }
     let partitions: Vec<&Partition> = partitions.iter().collect();
     let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
-    let scanned = scan(Kernel::best(), &geometry, &partitions, &queries).unwrap();
+    let scanned = scan(ScanKernel::best(), &geometry, &partitions, &queries).unwrap();
     let mut products = vec![Vec::new(); 4];
     for plane in 0..geometry.planes() {
         let plane = store.plane(manifest, column, plane).await.unwrap();

@@ -1,5 +1,5 @@
-//! The hint product, beside the same thing through SEAL's calls alone and with inline keys; tables; reading what
-//! clients send.
+//! The hint product, beside the same thing through SEAL's calls alone and with inline keys; tables;
+//! reading what clients send.
 //!
 //! `cargo bench -p opaque-seal`
 
@@ -9,9 +9,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use opaque_pir::geometry::Geometry;
-use opaque_pir::inline::{
-    Chain, InlineQuery, Kernel, PlaneTables, PublicElements, QUERY_BYTES, multiply,
-};
+use opaque_pir::inline::{Chain, InlineQuery, PlaneTables, PublicElements, QUERY_BYTES, multiply};
+use opaque_pir::machine::VectorKernel;
 use opaque_pir::params::{ENCRYPTED_SECRET_BYTES, PLANE_ROWS, RING_DEGREE};
 use opaque_pir::seed::{IndexSeed, Salt};
 use opaque_seal::{
@@ -22,8 +21,8 @@ use rand::{RngExt, SeedableRng};
 
 mod seal_calls;
 
-/// Some evaluation keys and some encrypted secret, all of whose residues are below their primes: no time depends on
-/// which.
+/// Some evaluation keys and some encrypted secret, all of whose residues are below their primes: no
+/// time depends on which.
 fn messages() -> (Vec<u8>, Vec<u8>) {
     let mut keys = vec![0x35; EVALUATION_KEYS_BYTES];
     keys[..4].copy_from_slice(b"OEK\x01");
@@ -71,7 +70,8 @@ fn hint_products(c: &mut Criterion) {
     group.bench_function("1 planes, one core, inline keys", |b| {
         b.iter(|| {
             let tables = turn.next().unwrap();
-            one_core.install(|| multiply(Kernel::best(), tables, &[black_box(&query)]).unwrap())
+            one_core
+                .install(|| multiply(VectorKernel::best(), tables, &[black_box(&query)]).unwrap())
         });
     });
     group.finish();

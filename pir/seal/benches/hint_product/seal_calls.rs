@@ -1,5 +1,5 @@
-//! The same product through SEAL's calls alone, for comparison: a `MultiplyPlain` and an `Add` for each
-//! of the 1024 diagonals.
+//! The same product through SEAL's calls alone, for comparison: a `MultiplyPlain` and an `Add` for
+//! each of the 1024 diagonals.
 
 #![allow(unsafe_code, reason = "three of SEAL's C functions that its bindings leave out")]
 
@@ -38,7 +38,8 @@ unsafe extern "C" {
     fn Ciphertext_ParmsId(ciphertext: Object, parms_id: *mut u64) -> c_long;
 }
 
-/// A client's keys and ciphertext and a server's diagonals. What is in them does not change the time.
+/// A client's keys and ciphertext and a server's diagonals. What is in them does not change the
+/// time.
 pub(crate) struct SealCalls {
     transforms: Object,
     evaluator: BFVEvaluator,
@@ -70,7 +71,8 @@ impl SealCalls {
             Encryptor::with_public_key(&context, &generator.create_public_key()).unwrap();
         let secret = encryptor.encrypt(&plaintext()).unwrap();
         let (mut transforms, mut parms_id) = (null_mut(), [0; 4]);
-        // SAFETY: the context and the ciphertext are live; the out pointers are valid and large enough.
+        // SAFETY: the context and the ciphertext are live; the out pointers are valid and large
+        // enough.
         unsafe {
             assert_eq!(Evaluator_Create(context.get_handle(), &raw mut transforms), 0);
             assert_eq!(Ciphertext_ParmsId(secret.get_handle(), parms_id.as_mut_ptr()), 0);

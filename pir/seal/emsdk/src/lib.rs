@@ -1,10 +1,11 @@
 //! Takes the place of crate `emsdk` in the build script of `seal_fhe`.
 //!
-//! **What.** SEAL's build script can also target WebAssembly, for which `emsdk` downloads a compiler. Opaque builds
-//! SEAL for servers and command lines only, where this code never runs. The script must still compile.
+//! **What.** SEAL's build script can also target WebAssembly, for which `emsdk` downloads a
+//! compiler. Opaque builds SEAL for servers and command lines only, where this code never runs. The
+//! script must still compile.
 //!
-//! **Why.** The real crate brings reqwest and OpenSSL, more than a hundred crates, and all of them are built before
-//! SEAL's C++ may start.
+//! **Why.** The real crate brings reqwest and OpenSSL, more than a hundred crates, and all of them
+//! are built before SEAL's C++ may start.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
-//! Owners of the objects that hold or use a secret key. The SAFETY notes rest on the invariants that `opaque-seal`
-//! states for its handles (`pir/seal/src/handle.rs`).
+//! Owners of the objects that hold or use a secret key. The SAFETY notes rest on the invariants
+//! that `opaque-seal` states for its handles (`pir/seal/src/handle.rs`).
 //!
-//! SEAL keeps secret keys in pools of their own and clears those when it frees them.
+//! SEAL keeps secret keys in separate memory pools and clears those when it frees them.
 
 #![expect(unsafe_code, reason = "calls into SEAL's C functions")]
 
@@ -26,8 +26,8 @@ impl SecretKey {
     /// A fresh key: ternary coefficients.
     pub(crate) fn generate(context: &Context) -> Result<Self, SealError> {
         require_randomness()?;
-        // SAFETY: the context is live and its parameters are set; the generator's constructor samples, and
-        // the randomness it reads was there a moment ago.
+        // SAFETY: the context is live and its parameters are set; the generator's constructor
+        // samples, and the randomness it reads was there a moment ago.
         let generator = unsafe {
             Handle::create("KeyGenerator_Create1", ffi::KeyGenerator_Destroy, |out| {
                 ffi::KeyGenerator_Create1(context.get_handle(), out)
@@ -50,8 +50,8 @@ impl SecretKey {
                 ffi::SecretKey_Create1(out)
             })
         }?;
-        // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and Load
-        // catches every exception of serialization.
+        // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and
+        // Load catches every exception of serialization.
         load("SecretKey_Load", bytes, |bytes, size, read| unsafe {
             ffi::SecretKey_Load(key.get(), context.get_handle(), bytes, size, read)
         })?;
@@ -77,8 +77,8 @@ impl SecretKey {
         shape: &GaloisShape,
         slots: &[usize],
     ) -> Result<Vec<GaloisKey>, SealError> {
-        // SAFETY: both objects are live; a key that does not fit the context is an `invalid_argument`,
-        // which is caught.
+        // SAFETY: both objects are live; a key that does not fit the context is an
+        // `invalid_argument`, which is caught.
         let generator = unsafe {
             Handle::create("KeyGenerator_Create2", ffi::KeyGenerator_Destroy, |out| {
                 ffi::KeyGenerator_Create2(context.get_handle(), self.0.get(), out)
@@ -114,8 +114,8 @@ impl SecretKey {
         context: &Context,
         plaintext: &Plaintext,
     ) -> Result<Ciphertext, SealError> {
-        // SAFETY: both objects are live; no public key is asked for with null. A key that does not fit the
-        // context is an `invalid_argument`, which is caught.
+        // SAFETY: both objects are live; no public key is asked for with null. A key that does not
+        // fit the context is an `invalid_argument`, which is caught.
         let encryptor = unsafe {
             Handle::create("Encryptor_Create", ffi::Encryptor_Destroy, |out| {
                 ffi::Encryptor_Create(context.get_handle(), null_mut(), self.0.get(), out)
@@ -123,8 +123,8 @@ impl SecretKey {
         }?;
         let out = Ciphertext::new()?;
         require_randomness()?;
-        // SAFETY: all objects are live and `out` is fresh; the randomness that is sampled was there a
-        // moment ago, and every other exception is a `logic_error`, which is caught.
+        // SAFETY: all objects are live and `out` is fresh; the randomness that is sampled was there
+        // a moment ago, and every other exception is a `logic_error`, which is caught.
         check("Encryptor_EncryptSymmetric", unsafe {
             ffi::Encryptor_EncryptSymmetric(
                 encryptor.get(),
@@ -144,8 +144,8 @@ impl SecretKey {
         out: &mut Plaintext,
     ) -> Result<(), SealError> {
         let decryptor = self.decryptor(context)?;
-        // SAFETY: all objects are live and `out` is exclusive; the ciphertext has two polynomials of this
-        // context, so nothing but `invalid_argument` can be thrown, which is caught.
+        // SAFETY: all objects are live and `out` is exclusive; the ciphertext has two polynomials
+        // of this context, so nothing but `invalid_argument` can be thrown, which is caught.
         check("Decryptor_Decrypt", unsafe {
             ffi::Decryptor_Decrypt(decryptor.get(), ciphertext.get(), out.get_handle())
         })
@@ -167,8 +167,8 @@ impl SecretKey {
     }
 
     fn decryptor(&self, context: &Context) -> Result<Handle, SealError> {
-        // SAFETY: both objects are live; a key that does not fit the context is an `invalid_argument`,
-        // which is caught.
+        // SAFETY: both objects are live; a key that does not fit the context is an
+        // `invalid_argument`, which is caught.
         unsafe {
             Handle::create("Decryptor_Create", ffi::Decryptor_Destroy, |out| {
                 ffi::Decryptor_Create(context.get_handle(), self.0.get(), out)
@@ -183,8 +183,9 @@ pub(crate) fn clear(plaintext: &mut Plaintext) -> Result<(), SealError> {
     check("Plaintext_SetZero1", unsafe { ffi::Plaintext_SetZero1(plaintext.get_handle()) })
 }
 
-/// SEAL opens `/dev/urandom` for itself and does not catch its absence, so look first. What remains is
-/// that it vanishes, or the last file descriptor is taken, in between: then this client's process ends.
+/// Checks that SEAL can open `/dev/urandom`, because SEAL does not catch its absence. If the file
+/// vanishes, or the last file descriptor is taken, between this check and SEAL's, the client's
+/// process ends.
 fn require_randomness() -> Result<(), SealError> {
     let mut byte = [0];
     File::open("/dev/urandom")

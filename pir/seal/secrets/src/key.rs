@@ -30,7 +30,7 @@ impl SecretKey {
     /// A fresh key, from the system's randomness (SEAL draws it for itself).
     ///
     /// # Errors
-    /// [`SealError::Randomness`] if there is none.
+    /// [`SealError::Randomness`] if the system's randomness cannot be read.
     pub fn generate(bfv: &Bfv) -> Result<Self, SealError> {
         Ok(Self { key: handle::SecretKey::generate(bfv.context())?, shape: bfv.full_shape() })
     }
@@ -38,7 +38,7 @@ impl SecretKey {
     /// The key as [`SECRET_KEY_BYTES`] bytes, for the client's profile.
     ///
     /// # Errors
-    /// None that a key made by this module can cause.
+    /// Only if SEAL cannot save the key, which a key of this module does not cause.
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let shape = self.shape;
         let mut object = Zeroizing::new(vec![0; shape.bytes()]);
@@ -78,22 +78,23 @@ impl SecretKey {
         Ok(Self { key: handle::SecretKey::load(bfv.context(), &object)?, shape })
     }
 
-    /// Fresh evaluation keys for this secret: [`EVALUATION_KEYS_BYTES`](opaque_seal::EVALUATION_KEYS_BYTES)
-    /// bytes, public, to be registered with servers.
+    /// Fresh evaluation keys for this secret:
+    /// [`EVALUATION_KEYS_BYTES`](opaque_seal::EVALUATION_KEYS_BYTES) bytes, public, to be
+    /// registered with servers.
     ///
     /// # Errors
-    /// [`SealError::Randomness`] if there is none.
+    /// [`SealError::Randomness`] if the system's randomness cannot be read.
     pub fn evaluation_keys(&self, bfv: &Bfv) -> Result<Vec<u8>, SealError> {
         let keys =
             self.key.galois_keys(bfv.context(), &bfv.galois_shape(), &Bfv::galois_slots())?;
         Ok(EvaluationKeys::write(&keys))
     }
 
-    /// A fresh encryption of the scan's secret, slot `k` holding `s[k mod 1024]`: `ENCRYPTED_SECRET_BYTES`
-    /// bytes.
+    /// A fresh encryption of the scan's secret, slot `k` holding `s[k mod 1024]`:
+    /// `ENCRYPTED_SECRET_BYTES` bytes.
     ///
-    /// SEAL's encoder leaves a copy of `s` in memory that was freed but not cleared; `s` is used for one
-    /// query only.
+    /// SEAL's encoder leaves a copy of `s` in memory that was freed but not cleared; `s` is used
+    /// for one query only.
     ///
     /// # Errors
     /// A coefficient outside ±t/2, or [`SealError::Randomness`].
@@ -111,12 +112,14 @@ impl SecretKey {
         EncryptedSecret::write(bfv, &ciphertext?)
     }
 
-    /// Decrypts one plane of an answer (`PLANE_CIPHERTEXT_BYTES` bytes) to `H'·s`: 4096 values modulo t.
+    /// Decrypts one plane of an answer (`PLANE_CIPHERTEXT_BYTES` bytes) to `H'·s`: 4096 values
+    /// modulo t.
     ///
-    /// An answer made with other keys decrypts to noise; nothing in a ciphertext tells.
+    /// An answer made with other keys decrypts to noise; a ciphertext does not show with which keys
+    /// it was made.
     ///
-    /// The values give `s` away to everybody who knows the hint, so they are cleared on drop. SEAL's decoder
-    /// leaves copies of it in memory that was freed but not cleared.
+    /// The values give `s` away to everybody who knows the hint, so they are cleared on drop.
+    /// SEAL's decoder leaves copies of it in memory that was freed but not cleared.
     ///
     /// # Errors
     /// A wrong size, or a residue that is not below its prime.

@@ -16,8 +16,8 @@ pub struct Evaluator(Handle);
 
 impl Evaluator {
     pub(crate) fn new(context: &Context) -> Result<Self, SealError> {
-        // SAFETY: the context is live and its parameters are set, so the constructor cannot throw what
-        // Create does not catch.
+        // SAFETY: the context is live and its parameters are set, so the constructor cannot throw
+        // what Create does not catch.
         let evaluator = unsafe {
             Handle::create("Evaluator_Create", ffi::Evaluator_Destroy, |out| {
                 ffi::Evaluator_Create(context.get_handle(), out)
@@ -34,8 +34,9 @@ impl Evaluator {
         keys: &GaloisKeys,
     ) -> Result<Ciphertext, SealError> {
         self.fresh("Evaluator_RotateRows", |evaluator, out| {
-            // SAFETY: all objects are live and `out` is not another operand; a missing key, a transparent
-            // result or operands of another level are exceptions that RotateRows catches.
+            // SAFETY: all objects are live and `out` is not another operand; a missing key, a
+            // transparent result or operands of another level are exceptions that RotateRows
+            // catches.
             unsafe {
                 ffi::Evaluator_RotateRows(
                     evaluator,
@@ -59,7 +60,8 @@ impl Evaluator {
     /// Transforms both polynomials.
     pub fn ciphertext_to_ntt(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, SealError> {
         self.fresh("Evaluator_TransformToNTT2", |evaluator, out| {
-            // SAFETY: all objects are live and `out` is not the operand; the call catches `logic_error`.
+            // SAFETY: all objects are live and `out` is not the operand; the call catches
+            // `logic_error`.
             unsafe { ffi::Evaluator_TransformToNTT2(evaluator, ciphertext.get(), out) }
         })
     }
@@ -67,7 +69,8 @@ impl Evaluator {
     /// Transforms both polynomials back.
     pub fn to_coefficients(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, SealError> {
         self.fresh("Evaluator_TransformFromNTT", |evaluator, out| {
-            // SAFETY: all objects are live and `out` is not the operand; the call catches `logic_error`.
+            // SAFETY: all objects are live and `out` is not the operand; the call catches
+            // `logic_error`.
             unsafe { ffi::Evaluator_TransformFromNTT(evaluator, ciphertext.get(), out) }
         })
     }
@@ -75,7 +78,8 @@ impl Evaluator {
     /// Divides by the last prime and drops it.
     pub(crate) fn switch_modulus(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, SealError> {
         self.fresh("Evaluator_ModSwitchToNext1", |evaluator, out| {
-            // SAFETY: all objects are live and `out` is not the operand; the call catches `logic_error`.
+            // SAFETY: all objects are live and `out` is not the operand; the call catches
+            // `logic_error`.
             unsafe { ffi::Evaluator_ModSwitchToNext1(evaluator, ciphertext.get(), out, null_mut()) }
         })
     }
@@ -87,10 +91,11 @@ impl Evaluator {
         level: &ParmsId,
         out: &mut Plaintext,
     ) -> Result<(), SealError> {
-        // SAFETY: all objects are live and `out` is not the operand; `level` has four words. The plaintext
-        // comes from the encoder, so it is not in NTT form and has N coefficients: what is thrown for
-        // other operands is `invalid_argument`, which is caught. Not caught is `logic_error` ("invalid
-        // parameters"), thrown when N times the number of primes overflows: it is at most 3 · 4096.
+        // SAFETY: all objects are live and `out` is not the operand; `level` has four words. The
+        // plaintext comes from the encoder, so it is not in NTT form and has N coefficients: what
+        // is thrown for other operands is `invalid_argument`, which is caught. Not caught is
+        // `logic_error` ("invalid parameters"), thrown when N times the number of primes overflows:
+        // it is at most 3 · 4096.
         check("Evaluator_TransformToNTT1", unsafe {
             ffi::Evaluator_TransformToNTT1(
                 self.0.get(),

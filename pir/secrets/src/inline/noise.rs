@@ -1,5 +1,5 @@
-//! How much noise an answer carries: the formulas of docs/ENGINE.md §8 as functions, which the tests hold
-//! against measurements.
+//! How much noise an answer carries: the formulas of docs/ENGINE.md §8 as functions, which the
+//! tests hold against measurements.
 
 use opaque_pir::inline::arithmetic::{DIAGONAL_BITS, DROPPED_BITS};
 use opaque_pir::inline::{ERROR_DEVIATION, Fold, N, PUBLIC_BITS, Q_PRIMES};
@@ -32,8 +32,8 @@ pub(super) fn product_deviation(fold: Fold) -> f64 {
     (alpha + encryptions + switches).sqrt()
 }
 
-/// Standard deviation of what a client opens, in parts of the margin of half a byte's step, without scan and the
-/// rounding of a row: the product, and a public part of 18 bits.
+/// Standard deviation of what a client opens, in parts of the margin of half a byte's step, without
+/// scan and the rounding of a row: the product, and a public part of 18 bits.
 pub(super) fn opened_deviation(fold: Fold) -> f64 {
     let public = DEGREE * TERNARY * ROUNDING / 2f64.powi(2 * PUBLIC_BITS.cast_signed());
     512.0 * (product_deviation(fold).powi(2) + public).sqrt()

@@ -1,8 +1,7 @@
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::arithmetic::multiply_exactly;
-use opaque_pir::inline::{
-    Chain, Fold, InlineQuery, Kernel, PUBLIC_BYTES, PlaneTables, answer, multiply,
-};
+use opaque_pir::inline::{Chain, Fold, InlineQuery, PUBLIC_BYTES, PlaneTables, answer, multiply};
+use opaque_pir::machine::VectorKernel;
 use opaque_pir::params::{DELTA, STANDARD_DEVIATION};
 use opaque_pir::seed::{IndexSeed, Salt};
 use proptest::prelude::*;
@@ -86,16 +85,16 @@ impl Setup {
     }
 }
 
-/// For random H, s and bytes every row of every answer is what it should be; all kernels and groupings give
-/// the same products.
+/// For random H, s and bytes every row of every answer is what it should be; all kernels and
+/// groupings give the same products.
 #[test]
 fn answers_open_to_the_scan_less_the_product() {
     for rows in ROWS {
         let mut setup = Setup::new(rows, 1);
         let lookups: Vec<_> = (0..9).map(|_| setup.lookup()).collect();
         let queries: Vec<&InlineQuery> = lookups.iter().map(|(_, query, _)| query).collect();
-        let products = multiply(Kernel::best(), &setup.tables, &queries).unwrap();
-        for kernel in Kernel::available() {
+        let products = multiply(VectorKernel::best(), &setup.tables, &queries).unwrap();
+        for kernel in VectorKernel::available() {
             let alone = multiply(kernel, &setup.tables, &queries[8..]).unwrap();
             assert!(alone == products[8..], "{}", kernel.name());
             let several = multiply(kernel, &setup.tables, &queries[2..5]).unwrap();
@@ -111,7 +110,7 @@ fn answers_open_to_the_scan_less_the_product() {
             let opened = key.open(setup.tables.public(), &answer, *row_bits, rows).unwrap();
             assert_eq!(opened.to_vec(), bytes, "{rows} rows, {row_bits} bits a row");
         }
-        assert!(multiply(Kernel::best(), &setup.tables, &[]).unwrap().is_empty());
+        assert!(multiply(VectorKernel::best(), &setup.tables, &[]).unwrap().is_empty());
     }
 }
 
@@ -133,7 +132,7 @@ proptest! {
         }
         let mut setup = Setup::of(plane, rng);
         let (s, query, key) = setup.lookup();
-        let products = multiply(Kernel::best(), &setup.tables, &[&query]).unwrap();
+        let products = multiply(VectorKernel::best(), &setup.tables, &[&query]).unwrap();
         let bytes: Vec<u8> =
             random_words(&mut setup.rng, rows).iter().map(|word| *word as u8).collect();
         let answer = answer(&setup.sums(&s, &products[0], &bytes), row_bits);
@@ -149,19 +148,27 @@ fn deviation(differences: &[f64]) -> (f64, f64) {
     ((squares / differences.len() as f64).sqrt(), largest)
 }
 
-/// The public half of a product before it is rounded, A_0: the tables multiply the public halves of what a client
-/// sends just as the others.
-fn public_sums(setup: &Setup) -> [Box<Poly>; 2] {
-    let mut bytes = Vec::new();
-    let elements = [setup.elements.key()].into_iter().chain(setup.elements.encryptions());
-    elements.flatten().for_each(|element| pack(&**element, Q_BITS, &mut bytes));
-    let query = InlineQuery::from_bytes(&bytes).unwrap();
-    exact_product(setup, &query)
-}
-
-/// The product with the first ring.
-fn exact_product(setup: &Setup, query: &InlineQuery) -> [Box<Poly>; 2] {
-    multiply_exactly(Kernel::best(), &setup.tables, &[query]).unwrap()[0][0].clone()
+/// The public half of a product before it is rounded, in slots: A_0 = D_0·a_key + Σ_b α_{0,b}·a_b,
+/// from the tables of one ring. They have 128 blocks of 16 slots, each with a line for D_0, α_{0,0}
+/// and α_{0,1} first.
+fn public_half(setup: &Setup) -> [Box<Poly>; 2] {
+    let tables: Vec<&[u8]> = setup.tables.as_bytes().collect();
+    let elements = &setup.elements;
+    let [first, second] = elements.encryptions();
+    [0, 1].map(|prime| {
+        let (m, table) = (Q[prime].modulus, tables[prime]);
+        let blocks = table.chunks_exact(table.len() / 128).map(|block| &block[..3 * 16 * 3]);
+        let mut lines = vec![[0; 48]; 128];
+        for (lines, block) in lines.iter_mut().zip(blocks) {
+            unpack("a table", block, Q_BITS, m.value, lines).unwrap();
+        }
+        let publics = [elements.key(), first, second].map(|element| &element[prime]);
+        let term = |slot: usize, line: usize| {
+            m.multiply(lines[slot / 16][16 * line + slot % 16], publics[line][slot])
+        };
+        let sum = |slot| (0..3).map(|line| term(slot, line)).fold(0, |x, y| m.add(x, y));
+        Box::new(std::array::from_fn(sum))
+    })
 }
 
 /// Noise in parts of q: b + A_0·k less q/2^32·(H·s), row by row of one ring.
@@ -171,9 +178,9 @@ fn product_noise(
     lookup: &([i32; 1024], InlineQuery, LookupKey),
 ) -> Vec<f64> {
     let (s, query, key) = lookup;
-    let (mut phase, product) = (public_sums(setup), exact_product(setup, query));
-    for (((x, key), b), ntt) in phase.iter_mut().zip(&key.key).zip(&product).zip(&*Q) {
-        ntt.forward(x);
+    let products = multiply_exactly(VectorKernel::best(), &setup.tables, &[query]).unwrap();
+    let mut phase = public_half(setup);
+    for (((x, key), b), ntt) in phase.iter_mut().zip(&key.key).zip(&products[0][0]).zip(&*Q) {
         for (x, k) in x.iter_mut().zip(key.iter()) {
             *x = ntt.modulus.multiply(*x, *k);
         }
@@ -193,10 +200,11 @@ fn product_noise(
     naive(&setup.plane, s).into_iter().enumerate().map(difference).collect()
 }
 
-/// Noise of what is opened, in parts of the margin; rows of 18 bits, so that their rounding hardly counts.
+/// Noise of what is opened, in parts of the margin; rows of 18 bits, so that their rounding hardly
+/// counts.
 fn opened_noise(setup: &Setup, lookup: &([i32; 1024], InlineQuery, LookupKey)) -> Vec<f64> {
     let (s, query, key) = lookup;
-    let product = &multiply(Kernel::best(), &setup.tables, &[query]).unwrap()[0];
+    let product = &multiply(VectorKernel::best(), &setup.tables, &[query]).unwrap()[0];
     let answer = answer(&setup.sums(s, product, &vec![0; setup.rows()]), 18);
     let phase = key.phase(setup.tables.public(), &answer, 18, setup.rows()).unwrap();
     let centred = |value: &u32| f64::from((value << 14).cast_signed() >> 14) / 512.0;
@@ -232,8 +240,8 @@ fn noise_is_as_large_as_the_formula_says() {
     }
 }
 
-/// A million rows: the worst is as far out as it should be of so many, and far from the 8.9 deviations that every
-/// geometry leaves.
+/// A million rows: the worst is as far out as it should be of so many, and far from the 8.9
+/// deviations that every geometry leaves.
 #[test]
 fn a_million_openings_stay_where_the_bound_says() {
     let mut setup = Setup::new(N, 7);
@@ -246,7 +254,8 @@ fn a_million_openings_stay_where_the_bound_says() {
     let worst = largest / measured;
     println!("{} openings: {measured:.4} of the margin, worst {worst:.2} deviations", noise.len());
     assert!((measured / opened_deviation(Fold::NONE) - 1.0).abs() < 0.04, "{measured}");
-    // Of a million normal numbers the largest is beyond 4.2 and within 6.5 in all but 1 in 10,000 trials.
+    // Of a million normal numbers the largest is beyond 4.2 and within 6.5 in all but 1 in 10,000
+    // trials.
     assert!((4.2..6.5).contains(&worst), "{worst} deviations");
 }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use std::{env, fmt};
 
-use opaque_pir::inline::Kernel;
+use opaque_pir::machine::VectorKernel;
 
 use scenarios::{BRANCHES, CLIENT, DIVIDES, SECRETS};
 use tracer::{CHILD, Result, Trace};
@@ -50,7 +50,7 @@ fn check(arguments: &[&str]) -> Result<()> {
         if filters.as_ref().is_some_and(|all| !all.iter().any(|part| name.contains(**part))) {
             continue;
         }
-        for kernel in Kernel::available() {
+        for kernel in VectorKernel::available() {
             let started = Instant::now();
             let (steps, findings) = trace(name, kernel)?;
             let seconds = started.elapsed().as_secs_f64();
@@ -66,7 +66,7 @@ fn check(arguments: &[&str]) -> Result<()> {
 
 /// Checks that a control is reported, and as what it is.
 fn control(name: &str, expected: impl Fn(&Finding) -> bool) -> Result<()> {
-    let (_, findings) = trace(name, Kernel::best())?;
+    let (_, findings) = trace(name, VectorKernel::best())?;
     if findings.is_empty() || !findings.iter().all(expected) {
         return Err(format!("{name} was not reported as what it is: {findings:?}").into());
     }
@@ -95,7 +95,7 @@ impl fmt::Display for Finding {
 }
 
 /// Traces a scenario with every secret: the number of instructions, and the findings.
-fn trace(name: &str, kernel: Kernel) -> Result<(usize, Vec<Finding>)> {
+fn trace(name: &str, kernel: VectorKernel) -> Result<(usize, Vec<Finding>)> {
     let first = Trace::record(name, kernel, 0)?;
     let mut findings = divisions(&first);
     for secret in 1..SECRETS {

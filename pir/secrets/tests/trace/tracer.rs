@@ -31,7 +31,7 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use opaque_pir::inline::Kernel;
+use opaque_pir::machine::VectorKernel;
 use opaque_secrets::sampling::{Stream, Ternary};
 
 use super::code::{Code, is_taken, repeats};
@@ -54,7 +54,7 @@ pub(crate) fn child(name: &str, kernel: &str, secret: &str) -> Result<()> {
     ptrace::traceme().map_err(|error| not_permitted("ptrace", error))?;
     raise(MARK)?;
     // Both detect the processor at their first use.
-    let found = Kernel::best();
+    let found = VectorKernel::best();
     Stream::new(&[0; 32], 0).fill(&Ternary, &mut [0], |value, sample| *value = sample);
     raise(MARK)?;
     if found.name() != kernel {
@@ -103,7 +103,7 @@ impl Trace {
     ///
     /// # Errors
     /// Tracing is not permitted, or the child fails.
-    pub(crate) fn record(name: &str, kernel: Kernel, secret: u8) -> Result<Self> {
+    pub(crate) fn record(name: &str, kernel: VectorKernel, secret: u8) -> Result<Self> {
         let tracee = Tracee::start(name, kernel, secret)?;
         let hidden = hidden_from(kernel);
         tracee.trace_to_mark(&mut tracee.code()?, hidden, |_| {})?;
@@ -138,13 +138,13 @@ impl Trace {
 }
 
 /// Features beyond a kernel: bits of EBX in leaf 7 of CPUID.
-fn hidden_from(kernel: Kernel) -> u64 {
+fn hidden_from(kernel: VectorKernel) -> u64 {
     // F, DQ, IFMA, CD, BW, VL.
     const AVX512: u64 = 1 << 16 | 1 << 17 | 1 << 21 | 1 << 28 | 1 << 30 | 1 << 31;
     const AVX2: u64 = 1 << 5;
     match kernel {
-        Kernel::Scalar => AVX512 | AVX2,
-        Kernel::Avx2 => AVX512,
+        VectorKernel::Scalar => AVX512 | AVX2,
+        VectorKernel::Avx2 => AVX512,
         _ => 0,
     }
 }
@@ -154,7 +154,7 @@ struct Tracee(Pid);
 
 impl Tracee {
     /// Starts a child and takes it to its first mark.
-    fn start(name: &str, kernel: Kernel, secret: u8) -> Result<Self> {
+    fn start(name: &str, kernel: VectorKernel, secret: u8) -> Result<Self> {
         // Both are inherited. Parent and child take turns, which is faster on one processor.
         personality::get()
             .and_then(|persona| personality::set(persona | Persona::ADDR_NO_RANDOMIZE))

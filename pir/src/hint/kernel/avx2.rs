@@ -7,63 +7,12 @@ use std::arch::x86_64::{
     _mm256_srli_epi64, _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
-use crate::hint::planes::{Bytes, ROWS, Rows};
-use crate::hint::transform::{self, Factor, Lanes, Line, Scratch, Sums, Twiddle};
-use crate::ring::Poly;
-use crate::vector::Kernel;
+use crate::hint::planes::ROWS;
+use crate::hint::transform::{Lanes, Line, Twiddle};
+use crate::machine::Avx2;
 
 /// Numbers of a register.
 const LANES: usize = 8;
-
-/// The instructions. **Invariant:** a value exists only where they were detected, since
-/// [`Self::detect`] alone hands one out.
-#[derive(Clone, Copy)]
-pub(super) struct Avx2(());
-
-impl Avx2 {
-    /// `None` where this machine lacks the instructions.
-    pub(super) fn detect() -> Option<Self> {
-        Kernel::Avx2.is_available().then_some(Self(()))
-    }
-}
-
-impl Rows for Avx2 {
-    type Factor = Factor;
-    type Scratch = Scratch;
-    type Sums = Sums;
-
-    fn factor(self, a: &Poly) -> Factor {
-        Factor::new(a)
-    }
-
-    fn scratch(self) -> Box<Scratch> {
-        Scratch::new()
-    }
-
-    fn zero(self, groups: usize) -> Vec<Sums> {
-        vec![*transform::ZERO_SUMS; groups]
-    }
-
-    fn add(self, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums) {
-        // SAFETY: the invariant of `self`.
-        unsafe { add(self, bytes, factor, scratch, sums) }
-    }
-
-    fn read(self, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
-        // SAFETY: the invariant of `self`.
-        unsafe { read(self, sums, rows) }
-    }
-}
-
-#[target_feature(enable = "avx2")]
-fn add(lanes: Avx2, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums) {
-    transform::add(lanes, bytes, factor, scratch, sums);
-}
-
-#[target_feature(enable = "avx2")]
-fn read(lanes: Avx2, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
-    transform::read(lanes, sums, rows);
-}
 
 impl Lanes for Avx2 {
     type Vector = __m256i;
@@ -73,8 +22,8 @@ impl Lanes for Avx2 {
     #[expect(clippy::indexing_slicing, reason = "part < PARTS")]
     fn load(self, line: &Line, part: usize) -> __m256i {
         let half: &[u32; LANES] = &line.0.as_chunks().0[part];
-        // SAFETY: the invariant of `self`; the reference covers 32 initialised bytes, and the load needs
-        // no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 32 initialised bytes, and the load
+        // needs no alignment.
         unsafe { _mm256_loadu_si256(half.as_ptr().cast()) }
     }
 
@@ -82,8 +31,8 @@ impl Lanes for Avx2 {
     #[expect(clippy::indexing_slicing, reason = "part < PARTS")]
     fn widen(self, bytes: &[i8; ROWS], part: usize) -> __m256i {
         let half: &[i8; LANES] = &bytes.as_chunks().0[part];
-        // SAFETY: the invariant of `self`; the reference covers 8 initialised bytes, which is what the
-        // load reads, and the load needs no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 8 initialised bytes, which is what
+        // the load reads, and the load needs no alignment.
         unsafe { _mm256_cvtepi8_epi32(_mm_loadl_epi64(half.as_ptr().cast())) }
     }
 
@@ -91,8 +40,8 @@ impl Lanes for Avx2 {
     #[expect(clippy::indexing_slicing, reason = "part < PARTS")]
     fn store(self, vector: __m256i, line: &mut Line, part: usize) {
         let half: &mut [u32; LANES] = &mut line.0.as_chunks_mut().0[part];
-        // SAFETY: the invariant of `self`; the reference covers 32 writable bytes, any of whose values is
-        // valid, and the store needs no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 32 writable bytes, any of whose
+        // values is valid, and the store needs no alignment.
         unsafe { _mm256_storeu_si256(half.as_mut_ptr().cast(), vector) }
     }
 
@@ -132,8 +81,8 @@ impl Lanes for Avx2 {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn times(x: __m256i, factor: __m256i, quotient: __m256i, prime: __m256i) -> __m256i {
-    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in the
-    // lane that it belongs to.
+    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in
+    // the lane that it belongs to.
     let even = _mm256_mul_epu32(x, quotient);
     let odd = _mm256_mul_epu32(_mm256_srli_epi64::<32>(x), quotient);
     let high = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);

@@ -7,60 +7,9 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
-use crate::hint::planes::{Bytes, ROWS, Rows};
-use crate::hint::transform::{self, Factor, Lanes, Line, Scratch, Sums, Twiddle};
-use crate::ring::Poly;
-use crate::vector::Kernel;
-
-/// The instructions. **Invariant:** a value exists only where they were detected, since
-/// [`Self::detect`] alone hands one out.
-#[derive(Clone, Copy)]
-pub(super) struct Avx512(());
-
-impl Avx512 {
-    /// `None` where this machine lacks the instructions.
-    pub(super) fn detect() -> Option<Self> {
-        Kernel::Avx512.is_available().then_some(Self(()))
-    }
-}
-
-impl Rows for Avx512 {
-    type Factor = Factor;
-    type Scratch = Scratch;
-    type Sums = Sums;
-
-    fn factor(self, a: &Poly) -> Factor {
-        Factor::new(a)
-    }
-
-    fn scratch(self) -> Box<Scratch> {
-        Scratch::new()
-    }
-
-    fn zero(self, groups: usize) -> Vec<Sums> {
-        vec![*transform::ZERO_SUMS; groups]
-    }
-
-    fn add(self, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums) {
-        // SAFETY: the invariant of `self`.
-        unsafe { add(self, bytes, factor, scratch, sums) }
-    }
-
-    fn read(self, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
-        // SAFETY: the invariant of `self`.
-        unsafe { read(self, sums, rows) }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn add(lanes: Avx512, bytes: &Bytes, factor: &Factor, scratch: &mut Scratch, sums: &mut Sums) {
-    transform::add(lanes, bytes, factor, scratch, sums);
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn read(lanes: Avx512, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
-    transform::read(lanes, sums, rows);
-}
+use crate::hint::planes::ROWS;
+use crate::hint::transform::{Lanes, Line, Twiddle};
+use crate::machine::Avx512;
 
 impl Lanes for Avx512 {
     type Vector = __m512i;
@@ -68,22 +17,22 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn load(self, line: &Line, _: usize) -> __m512i {
-        // SAFETY: the invariant of `self`; the reference covers 64 initialised bytes, and the load needs
-        // no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 64 initialised bytes, and the load
+        // needs no alignment.
         unsafe { _mm512_loadu_si512(line.0.as_ptr().cast()) }
     }
 
     #[inline(always)]
     fn widen(self, bytes: &[i8; ROWS], _: usize) -> __m512i {
-        // SAFETY: the invariant of `self`; the reference covers 16 initialised bytes, and the load needs
-        // no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 16 initialised bytes, and the load
+        // needs no alignment.
         unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())) }
     }
 
     #[inline(always)]
     fn store(self, vector: __m512i, line: &mut Line, _: usize) {
-        // SAFETY: the invariant of `self`; the reference covers 64 writable bytes, any of whose values is
-        // valid, and the store needs no alignment.
+        // SAFETY: the invariant of `self`; the reference covers 64 writable bytes, any of whose
+        // values is valid, and the store needs no alignment.
         unsafe { _mm512_storeu_si512(line.0.as_mut_ptr().cast(), vector) }
     }
 
@@ -123,8 +72,8 @@ impl Lanes for Avx512 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn times(x: __m512i, factor: __m512i, quotient: __m512i, prime: __m512i) -> __m512i {
-    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in the
-    // lane that it belongs to.
+    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in
+    // the lane that it belongs to.
     let even = _mm512_mul_epu32(x, quotient);
     let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(x), quotient);
     let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);

@@ -3,8 +3,8 @@
 use super::{Line, Twiddle};
 use crate::hint::planes::ROWS;
 
-/// Arithmetic on some of a line's numbers at a time, modulo 2^32. A value of such a type is the proof
-/// that this machine has its instructions.
+/// Arithmetic on some of a line's numbers at a time, modulo 2^32. A value of such a type is the
+/// proof that this machine has its instructions.
 ///
 /// Implementations are `#[inline(always)]`, as is all that calls them, so that whole transforms are
 /// compiled for the instructions of the one function that `kernel` enters.
@@ -26,8 +26,8 @@ pub(in crate::hint) trait Lanes: Copy {
     fn min(self, x: Self::Vector, y: Self::Vector) -> Self::Vector;
     /// x·w modulo p, below 2p, for any x; `prime` is p in every lane.
     ///
-    /// With q = ⌊x·quotient/2^32⌋: x·w/p − q lies in \[0, 2), because the quotient is short of w·2^32/p
-    /// by less than 1 and the floor drops less than 1 again.
+    /// With q = ⌊x·quotient/2^32⌋: x·w/p − q lies in \[0, 2), because the quotient is short of
+    /// w·2^32/p by less than 1 and the floor drops less than 1 again.
     fn times(self, x: Self::Vector, w: Twiddle, prime: Self::Vector) -> Self::Vector;
 }
 

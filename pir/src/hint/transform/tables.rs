@@ -54,8 +54,8 @@ impl Twiddle {
     }
 }
 
-/// Powers of the root, or of its inverse, for five layers of a block: two, two and one at a time. Each
-/// entry of the first two has the twiddle of its first layer, then both of its second.
+/// Powers of the root, or of its inverse, for five layers of a block: two, two and one at a time.
+/// Each entry of the first two has the twiddle of its first layer, then both of its second.
 pub(super) struct Half {
     pub(super) first: [[Twiddle; 3]; 1],
     pub(super) second: [[Twiddle; 3]; 4],

@@ -1,8 +1,8 @@
 //! AVX2: four products of 32 bits an instruction.
 //!
-//! As the AVX-512 kernel, with a line in two registers, each of which `vpshufb` spreads from twice 12 bytes: two
-//! queries are eight sums, which with the line's words and a loaded operand fit the 16 registers. More queries read the
-//! block again, from the second-level cache.
+//! As the AVX-512 kernel, with a line in two registers, each of which `vpshufb` spreads from twice
+//! 12 bytes: two queries are eight sums, which with the line's words and a loaded operand fit the
+//! 16 registers. More queries read the block again, from the second-level cache.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -11,8 +11,9 @@ use std::arch::x86_64::{
     _mm256_srli_epi64, _mm256_storeu_si256,
 };
 
-use super::{Code, HALF, Kernel, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH};
+use super::{Code, HALF, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH};
 use crate::inline::modulus::Modulus;
+use crate::machine::detect;
 
 /// Words of a register.
 const WORDS: usize = 8;
@@ -21,7 +22,7 @@ const PARTS: usize = LANES / WORDS;
 
 /// The kernel, where this machine runs it.
 pub(super) fn code() -> Option<Code> {
-    Kernel::Avx2.is_available().then_some(pair as Code)
+    detect::avx2().then_some(pair as Code)
 }
 
 /// Handed out by [`code`] only.
@@ -95,8 +96,8 @@ fn reduce(even: __m256i, odd: __m256i, modulus: Modulus, out: &mut [u32; WORDS])
 
 /// Half a line as eight words: `part` is 0 or 1.
 ///
-/// Each half of the register is spread from 12 bytes. The last ones of the line are loaded with the four before
-/// them, so as not to read behind it.
+/// Each half of the register is spread from 12 bytes. The last ones of the line are loaded with the
+/// four before them, so as not to read behind it.
 #[inline]
 #[target_feature(enable = "avx2")]
 #[expect(clippy::indexing_slicing, reason = "`part` is 0 or 1")]
@@ -123,8 +124,8 @@ fn load_line(line: &Line, part: usize) -> __m256i {
 #[target_feature(enable = "avx2")]
 fn load_bytes(line: &Line, at: usize) -> __m128i {
     debug_assert!(at + size_of::<__m128i>() <= LINE);
-    // SAFETY: the only caller's `at` is 32 at most, so the 16 bytes are inside the line, initialised, and the load
-    // needs no alignment.
+    // SAFETY: the only caller's `at` is 32 at most, so the 16 bytes are inside the line,
+    // initialised, and the load needs no alignment.
     unsafe { _mm_loadu_si128(line.as_ptr().add(at).cast()) }
 }
 
@@ -133,7 +134,8 @@ fn load_bytes(line: &Line, at: usize) -> __m128i {
 #[target_feature(enable = "avx2")]
 fn load_operand(operand: &Operand, at: usize, part: usize) -> __m256i {
     debug_assert!(at < HALF && part < PARTS);
-    // SAFETY: in the only caller `at` is a remainder by HALF and `part` runs to PARTS; an operand has
-    // HALF + 16 words, so the eight words are inside, initialised, and the load needs no alignment.
+    // SAFETY: in the only caller `at` is a remainder by HALF and `part` runs to PARTS; an operand
+    // has HALF + 16 words, so the eight words are inside, initialised, and the load needs no
+    // alignment.
     unsafe { _mm256_loadu_si256(operand.as_ptr().add(at + part * WORDS).cast()) }
 }

@@ -1,31 +1,30 @@
 //! AVX-512: eight products of 32 bits an instruction.
 //!
-//! A line's 48 bytes are spread to 16 words by `vpermb`. `vpmuludq` multiplies the even words of two registers. A line's
-//! odd words are shifted down once for all queries, an operand's once a load.
+//! A line's 48 bytes are spread to 16 words by `vpermb`. `vpmuludq` multiplies the even words of
+//! two registers. A line's odd words are shifted down once for all queries, an operand's once a
+//! load.
 //!
-//! An operand's window at slot j + 16 and step i is the one at slot j and step i + 16. So two neighbouring
-//! blocks, the second 16 steps behind, share every load of an operand, of which most straddle two cache
-//! lines. Up to four queries share each line: 16 sums in registers.
+//! An operand's window at slot j + 16 and step i is the one at slot j and step i + 16. So two
+//! neighbouring blocks, the second 16 steps behind, share every load of an operand, of which most
+//! straddle two cache lines. Up to four queries share each line: 16 sums in registers.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
-use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_loadu_si512, _mm512_maskz_loadu_epi8,
     _mm512_maskz_permutexvar_epi8, _mm512_mul_epu32, _mm512_setzero_si512, _mm512_srli_epi64,
     _mm512_storeu_si512,
 };
 
-use super::{Code, HALF, Kernel, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH};
+use super::{Code, HALF, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH};
 use crate::inline::modulus::Modulus;
-use crate::prefetch::prefetch;
+use crate::machine::{detect, prefetch};
 
 /// How far ahead of the lines in work memory is asked for.
 const AHEAD: usize = 8192;
 
 /// The kernel, where this machine runs it.
 pub(super) fn code() -> Option<Code> {
-    let runs = Kernel::Avx512.is_available() && is_x86_feature_detected!("avx512vbmi");
-    runs.then_some(pair as Code)
+    detect::avx512_vbmi().then_some(pair as Code)
 }
 
 /// Handed out by [`code`] only.
@@ -155,8 +154,8 @@ fn reduce(even: __m512i, odd: __m512i, modulus: Modulus, out: &mut [u32; LANES])
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn load_line(line: &Line, spread: __m512i) -> __m512i {
     const { assert!(LINE == 48) };
-    // SAFETY: the mask selects the 48 initialised bytes that the reference covers; others are not touched, and
-    // the load needs no alignment.
+    // SAFETY: the mask selects the 48 initialised bytes that the reference covers; others are not
+    // touched, and the load needs no alignment.
     let bytes = unsafe { _mm512_maskz_loadu_epi8((1 << LINE) - 1, line.as_ptr().cast()) };
     // Every fourth byte is cleared.
     _mm512_maskz_permutexvar_epi8(0x7777_7777_7777_7777, spread, bytes)
@@ -167,7 +166,7 @@ fn load_line(line: &Line, spread: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f")]
 fn load_operand(operand: &Operand, at: usize) -> __m512i {
     debug_assert!(at < HALF);
-    // SAFETY: the only caller's `at` is a remainder by HALF, and an operand has HALF + 16 words: words
-    // at..at + 16 are inside, initialised, and the load needs no alignment.
+    // SAFETY: the only caller's `at` is a remainder by HALF, and an operand has HALF + 16 words:
+    // words at..at + 16 are inside, initialised, and the load needs no alignment.
     unsafe { _mm512_loadu_si512(operand.as_ptr().add(at).cast()) }
 }

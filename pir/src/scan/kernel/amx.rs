@@ -1,18 +1,21 @@
 //! AMX int8: 16 rows times 64 buckets times 16 columns an instruction.
 //!
 //! `tdpbsud` multiplies a tile of signed bytes (16 rows of the table, 64 buckets) with a tile of
-//! unsigned ones (the same buckets, 16 columns) and adds to 32-bit sums, wrapping. A query takes four
-//! columns, the bytes of its words: b = Σ_l 2^(8l)·b_l, so Σ D·b ≡ Σ_l 2^(8l)·(Σ D·b_l) modulo 2^32.
+//! unsigned ones (the same buckets, 16 columns) and adds to 32-bit sums, wrapping. A query takes
+//! four columns, the bytes of its words: b = Σ_l 2^(8l)·b_l, so Σ D·b ≡ Σ_l 2^(8l)·(Σ D·b_l) modulo
+//! 2^32.
 //!
-//! Two tiles of rows and two of queries make four of sums: eight queries an [`Octet`]; spare columns
-//! are zero. Tiles are loaded from the rows as they lie, 1024 bytes apart: an order of lines that the
-//! processor's own prefetching does not follow, so the kernel asks for the next 32 rows itself, line after
-//! line in the order of memory, into the second-level cache. Memory must never wait for arithmetic:
+//! Two tiles of rows and two of queries make four of sums: eight queries an [`Octet`]; spare
+//! columns are zero. Tiles are loaded from the rows as they lie, 1024 bytes apart: an order of
+//! lines that the processor's own prefetching does not follow, so the kernel asks for the next 32
+//! rows itself, line after line in the order of memory, into the second-level cache. Memory must
+//! never wait for arithmetic:
 //!
-//! - One octet leaves the tiles idle most of the time; its sums stay in them over [`SPAN`] partitions, as
-//!   each change of sums is a stop.
-//! - Several octets take turns at the same 32 rows, and each asks for its share of the next. One octet after
-//!   the other over a whole band would first wait for memory alone and then leave it idle.
+//! - One octet leaves the tiles idle most of the time; its sums stay in them over [`SPAN`]
+//!   partitions, as each change of sums is a stop.
+//! - Several octets take turns at the same 32 rows, and each asks for its share of the next. One
+//!   octet after the other over a whole band would first wait for memory alone and then leave it
+//!   idle.
 #![expect(unsafe_code, reason = "tile instructions behind a run-time check")]
 
 use std::arch::asm;
@@ -20,7 +23,8 @@ use std::array;
 use std::mem::offset_of;
 
 use super::lines::{LINE, Line, zeroed};
-use super::{ROW_UNIT, RowScan, blocks, detect};
+use super::{ROW_UNIT, RowScan, blocks};
+use crate::machine::detect;
 use crate::params::PARTITION_BUCKETS;
 
 #[cfg(all(test, target_os = "linux"))]
@@ -113,8 +117,8 @@ fn octet(queries: &[&[u32]]) -> Octet {
     octet
 }
 
-/// Puts the words of an octet's query in their columns. Each line of a tile takes four words of a query: first the lowest
-/// byte of each, then the next of each, and so on.
+/// Puts the words of an octet's query in their columns. Each line of a tile takes four words of a
+/// query: first the lowest byte of each, then the next of each, and so on.
 #[expect(clippy::indexing_slicing, reason = "indices are remainders of the array lengths")]
 fn fill(octet: &mut Octet, query: usize, words: &[u32]) {
     for (step, words) in octet.iter_mut().zip(words.as_chunks().0.as_chunks::<SIDE>().0) {
@@ -195,15 +199,16 @@ impl RowScan for Queries {
     }
 }
 
-/// The tiles of this thread, configured; released when dropped, so that the system need not save them.
+/// The tiles of this thread, configured; released when dropped, so that the system need not save
+/// them.
 struct Tiles;
 
 impl Tiles {
     /// # Safety
     /// The processor must have AMX int8 tiles, and the process the right to use them.
     unsafe fn configure() -> Self {
-        // SAFETY: the caller has the tiles; the block reads `CONFIG` and zeroes all of them. No other
-        // code of this process has a use for tiles, so the configuration stands until `drop`.
+        // SAFETY: the caller has the tiles; the block reads `CONFIG` and zeroes all of them. No
+        // other code of this process has a use for tiles, so the configuration stands until `drop`.
         unsafe {
             asm!(
                 "ldtilecfg [{config}]",
@@ -239,8 +244,8 @@ struct Part<'a> {
     next: *const u8,
 }
 
-/// Adds each part's rows times its octet to their sums, and asks for `LINES` lines, a multiple of four,
-/// from its `next` on a step: 32 keep pace with the rows.
+/// Adds each part's rows times its octet to their sums, and asks for `LINES` lines, a multiple of
+/// four, from its `next` on a step: 32 keep pace with the rows.
 ///
 /// # Safety
 /// The tiles must be configured ([`Tiles`]).
@@ -249,10 +254,11 @@ unsafe fn multiply<const LINES: usize>(parts: &[Part<'_>], sums: &mut Sums) {
     if parts.is_empty() {
         return;
     }
-    // SAFETY: the tiles are configured; the block declares them changed. In each of `count` rounds, of
-    // which `parts` has as many, it reads one `Part` and what it refers to: its `Rows` (16 steps of 64
-    // bytes from 16 rows 1024 apart, twice) and its octet (16 steps of two tiles). Before them it reads
-    // `Sums` (four tiles), and writes it after them; any value of it is valid. Prefetches fault nowhere.
+    // SAFETY: the tiles are configured; the block declares them changed. In each of `count` rounds,
+    // of which `parts` has as many, it reads one `Part` and what it refers to: its `Rows` (16 steps
+    // of 64 bytes from 16 rows 1024 apart, twice) and its octet (16 steps of two tiles). Before
+    // them it reads `Sums` (four tiles), and writes it after them; any value of it is valid.
+    // Prefetches fault nowhere.
     unsafe {
         asm!(
             "tileloadd tmm0, [{sums} + {line}*1]",

@@ -1,11 +1,12 @@
 //! AVX2: 16 products of half words an instruction.
 //!
 //! Eight-bit multiply-adds saturate on AVX2 (255·127·2 exceeds 16 bits), so a word is split as in
-//! the scalar kernel, b ≡ low + 2^16·high with both halves signed, and the table's bytes are widened
-//! as they are loaded. `vpmaddwd` adds two products of at most 22 bits to a 32-bit lane, wrapping.
+//! the scalar kernel, b ≡ low + 2^16·high with both halves signed, and the table's bytes are
+//! widened as they are loaded. `vpmaddwd` adds two products of at most 22 bits to a 32-bit lane,
+//! wrapping.
 //!
-//! Four rows times two halves are eight sums in registers, so that each load of a query is used four
-//! times; one partition's block of a query is 4 KiB and stays in the first-level cache.
+//! Four rows times two halves are eight sums in registers, so that each load of a query is used
+//! four times; one partition's block of a query is 4 KiB and stays in the first-level cache.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -14,9 +15,9 @@ use std::arch::x86_64::{
 };
 
 use super::lines::{LINE, Line, ahead, zeroed};
-use super::{RowScan, blocks, detect};
+use super::{RowScan, blocks};
+use crate::machine::{detect, prefetch};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::prefetch;
 
 /// Half words of a register.
 const LANES: usize = 16;

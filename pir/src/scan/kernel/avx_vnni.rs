@@ -1,8 +1,10 @@
-//! AVX-VNNI: 32 products of bytes an instruction, for processors that have `vpdpbusd` without AVX-512 (Alder
-//! Lake, Sierra Forest and their successors); [`limbs`](super::limbs) says how words become bytes.
+//! AVX-VNNI: 32 products of bytes an instruction, for processors that have `vpdpbusd` without
+//! AVX-512 (Alder Lake, Sierra Forest and their successors); [`limbs`](super::limbs) says how words
+//! become bytes.
 //!
-//! AVX-512 has the same instruction on the same registers, only encoded otherwise. So the code is written once
-//! and compiled for both: tests run the other encoding where the processor lacks this one.
+//! AVX-512 has the same instruction on the same registers, only encoded otherwise. So the code is
+//! written once and compiled for both: tests run the other encoding where the processor lacks this
+//! one.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -11,11 +13,10 @@ use std::arch::x86_64::{
 };
 use std::convert::identity;
 
-use super::detect;
 use super::limbs::{Block, Code, LIMBS, Queries, ROWS, Rows, STEPS, Sums};
 use super::lines::{LINE, Line};
+use crate::machine::{detect, prefetch};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::prefetch;
 
 /// Bytes of a register.
 const WIDTH: usize = 32;
@@ -30,11 +31,12 @@ macro_rules! code {
 
         pub(super) static CODE: Code = Code {
             alone: add_rows::<4>,
-            asking: [add_rows::<0>, add_rows::<1>, add_rows::<2>],
+            prefetching: [add_rows::<0>, add_rows::<1>, add_rows::<2>],
             ahead: 8 * PARTITION_BUCKETS,
         };
 
-        /// Adds four rows times one query to their sums, and asks for `LINES` lines from `next` on a step.
+        /// Adds four rows times one query to their sums, and asks for `LINES` lines from `next` on
+        /// a step.
         #[target_feature(enable = $features)]
         fn add_rows<const LINES: usize>(
             rows: &Rows,
@@ -104,8 +106,8 @@ pub(super) fn prepare_evex(queries: &[&[u32]]) -> Option<Queries> {
 #[target_feature(enable = "avx2")]
 fn load<T: Copy, const N: usize>(line: &[T; N], half: usize) -> __m256i {
     const { assert!(size_of::<[T; N]>() == LINE) };
-    // SAFETY: the reference covers 64 initialised bytes, of which 32 are read from the start or the middle;
-    // the load needs no alignment.
+    // SAFETY: the reference covers 64 initialised bytes, of which 32 are read from the start or the
+    // middle; the load needs no alignment.
     unsafe { _mm256_loadu_si256(line.as_ptr().cast::<__m256i>().add(half % PARTS)) }
 }
 

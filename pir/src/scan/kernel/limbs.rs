@@ -1,17 +1,17 @@
 //! What the kernels share that multiply bytes, 16, 32 or 64 at a time.
 //!
-//! Their instructions multiply bytes and add each four products to a 32-bit lane, wrapping. A word is its
-//! four bytes, b ≡ Σ_l 2^(8l)·b_l, so Σ D·b ≡ Σ_l 2^(8l)·(Σ D·b_l) modulo 2^32 and no lane's overflow matters.
-//! The bytes of a query may be signed or not, as the instruction wants them ([`signed`]); the table's are
-//! signed as they lie.
+//! Their instructions multiply bytes and add each four products to a 32-bit lane, wrapping. A word
+//! is its four bytes, b ≡ Σ_l 2^(8l)·b_l, so Σ D·b ≡ Σ_l 2^(8l)·(Σ D·b_l) modulo 2^32 and no lane's
+//! overflow matters. The bytes of a query may be signed or not, as the instruction wants them
+//! ([`signed`]); the table's are signed as they lie.
 //!
 //! Four rows times four bytes are 16 sums in registers: each loaded line of the table is used four
 //! times and each line of the query four times. At a partition's end the four are joined to one
-//! before they leave the registers: kept apart in memory they took a sixth of the time.
-//! Four queries of one partition are 16 KiB, which with the rows and their sums stay in the first-level cache;
-//! sums of a band wait in the second, where the rows are asked for well before their turn: a few rows ahead, or,
-//! where queries pass over a band several times, a band ahead, each query asking for its share, so that memory
-//! and arithmetic never wait for each other.
+//! before they leave the registers: kept apart in memory they took a sixth of the time. Four
+//! queries of one partition are 16 KiB, which with the rows and their sums stay in the first-level
+//! cache; sums of a band wait in the second, where the rows are asked for well before their turn: a
+//! few rows ahead, or, where queries pass over a band several times, a band ahead, each query
+//! asking for its share, so that memory and arithmetic never wait for each other.
 #![expect(unsafe_code, reason = "vector code is called through a table, after a run-time check")]
 
 use super::RowScan;
@@ -38,8 +38,8 @@ pub(super) type Sums = [Lanes; ROWS];
 /// Sums of as many lanes as the widest register has.
 pub(super) type Lanes = Line<[u32; LINE / 4]>;
 
-/// Machine code that adds four rows times one query's block to their sums, and asks for lines of memory in
-/// order, from the pointer on.
+/// Machine code that adds four rows times one query's block to their sums, and asks for lines of
+/// memory in order, from the pointer on.
 ///
 /// # Safety
 /// The processor must have the instructions that the code's kernel names.
@@ -50,8 +50,9 @@ pub(super) struct Code {
     /// For a query alone, which waits for nothing but memory: asks for four lines on a step.
     pub(super) alone: AddRows,
     /// Ask for as many lines on a step: none, one, two.
-    pub(super) asking: [AddRows; 3],
-    /// How far ahead of the rows in work memory is asked for, where queries pass over a band once: bytes.
+    pub(super) prefetching: [AddRows; 3],
+    /// How far ahead of the rows in work memory is asked for, where queries pass over a band once:
+    /// bytes.
     pub(super) ahead: usize,
 }
 
@@ -84,7 +85,7 @@ impl Queries {
         queries: &[Block],
         sums: &mut [Sums],
     ) {
-        let Code { alone, asking: [none, one, two], ahead: distance } = *self.code;
+        let Code { alone, prefetching: [none, one, two], ahead: distance } = *self.code;
         let band = bands.get(partition).copied().unwrap_or_default();
         let rows: &[Rows] = band.as_chunks().0.as_chunks().0.as_chunks().0;
         let distance = if self.count > CACHED_QUERIES { band.len() } else { distance };
@@ -127,10 +128,11 @@ fn block(words: &[u32], digits: impl Fn(u32) -> u32) -> Block {
     block
 }
 
-/// The word whose bytes, taken as signed, are the digits of this one: b ≡ Σ_l 2^(8l)·s_l modulo 2^32.
+/// The word whose bytes, taken as signed, are the digits of this one: b ≡ Σ_l 2^(8l)·s_l modulo
+/// 2^32.
 ///
-/// With M = Σ_l 2^(8l)·128 the unsigned bytes u_l of b + M give b ≡ Σ_l 2^(8l)·(u_l - 128), and u - 128 is
-/// u with its highest bit turned, read as signed.
+/// With M = Σ_l 2^(8l)·128 the unsigned bytes u_l of b + M give b ≡ Σ_l 2^(8l)·(u_l - 128), and u -
+/// 128 is u with its highest bit turned, read as signed.
 #[cfg(any(target_arch = "aarch64", test))]
 pub(super) fn signed(word: u32) -> u32 {
     const M: u32 = 0x8080_8080;
@@ -138,8 +140,8 @@ pub(super) fn signed(word: u32) -> u32 {
 }
 
 impl RowScan for Queries {
-    /// Long bands, as reading starts anew with each, unless queries are to pass over them several times: then they
-    /// must stay in the second-level cache with the next.
+    /// Long bands, as reading starts anew with each, unless queries are to pass over them several
+    /// times: then they must stay in the second-level cache with the next.
     fn task_rows(&self) -> usize {
         if self.count <= CACHED_QUERIES { 1024 } else { 256 }
     }

@@ -9,8 +9,8 @@ pub(super) const LINE: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Line<T>(pub(super) T);
 
-/// Sums that begin at zero: one stroke, where `vec!` would copy element after element, which for a shard of
-/// two partitions took two thirds of the time of scanning them.
+/// Sums that begin at zero: one stroke, where `vec!` would copy element after element, which for a
+/// shard of two partitions took two thirds of the time of scanning them.
 ///
 /// # Safety
 /// Bytes of zero must be a `T`.
@@ -19,7 +19,8 @@ pub(super) unsafe fn zeroed<T>(count: usize) -> Box<[T]> {
     unsafe { Box::new_zeroed_slice(count).assume_init() }
 }
 
-/// Byte `index` of a word, least significant first. Shifted, so that the compiler takes many words at once.
+/// Byte `index` of a word, least significant first. Shifted, so that the compiler takes many words
+/// at once.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the lowest byte is what is asked for")]
 pub(super) fn limb(word: u32, index: usize) -> u8 {

@@ -1,16 +1,16 @@
-//! ARM's `sdot`: 16 products of bytes an instruction, signed times signed (Armv8.2 and later: Graviton 2,
-//! Apple M1, Ampere Altra); [`limbs`](super::limbs) says how words become bytes.
+//! ARM's `sdot`: 16 products of bytes an instruction, signed times signed (Armv8.2 and later:
+//! Graviton 2, Apple M1, Ampere Altra); [`limbs`](super::limbs) says how words become bytes.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::aarch64::{
     int8x16_t, int32x4_t, vaddq_s32, vdupq_n_s32, vld1q_s8, vld1q_s32, vshlq_n_s32, vst1q_s32,
 };
-use std::arch::{asm, is_aarch64_feature_detected};
+use std::arch::asm;
 
 use super::limbs::{Block, Code, LIMBS, Queries, ROWS, Rows, STEPS, Sums, signed};
 use super::lines::{LINE, Line};
+use crate::machine::{detect, prefetch};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::prefetch;
 
 /// Bytes of a register.
 const WIDTH: usize = 16;
@@ -19,19 +19,14 @@ const PARTS: usize = LINE / WIDTH;
 
 static CODE: Code = Code {
     alone: add_rows::<4>,
-    asking: [add_rows::<0>, add_rows::<1>, add_rows::<2>],
+    prefetching: [add_rows::<0>, add_rows::<1>, add_rows::<2>],
     ahead: 16 * PARTITION_BUCKETS,
 };
-
-/// Whether the processor has the instructions; NEON itself is part of every one.
-pub(super) fn available() -> bool {
-    is_aarch64_feature_detected!("dotprod")
-}
 
 /// `None` where this machine lacks the instructions.
 pub(super) fn prepare(queries: &[&[u32]]) -> Option<Queries> {
     // SAFETY: the features of the code below were found.
-    available().then(|| unsafe { Queries::new(queries, &CODE, signed) })
+    detect::dotprod().then(|| unsafe { Queries::new(queries, &CODE, signed) })
 }
 
 /// Adds four rows times one query to their sums, and asks for `LINES` lines from `next` on a step.
@@ -62,8 +57,8 @@ fn add_rows<const LINES: usize>(rows: &Rows, query: &Block, sums: &mut Sums, nex
         let joined = vaddq_s32(third, vshlq_n_s32::<8>(fourth));
         let joined = vaddq_s32(second, vshlq_n_s32::<8>(joined));
         let joined = vaddq_s32(first, vshlq_n_s32::<8>(joined));
-        // SAFETY: the reference covers 64 bytes, of which the first 16 are read and written; any value of
-        // theirs is valid, and neither needs an alignment beyond a number's.
+        // SAFETY: the reference covers 64 bytes, of which the first 16 are read and written; any
+        // value of theirs is valid, and neither needs an alignment beyond a number's.
         unsafe {
             let start = sums.as_mut_ptr().cast::<i32>();
             vst1q_s32(start, vaddq_s32(vld1q_s32(start), joined));
@@ -92,7 +87,7 @@ fn sdot(mut sums: int32x4_t, words: int8x16_t, entries: int8x16_t) -> int32x4_t 
 #[inline]
 #[target_feature(enable = "neon")]
 fn load(line: &[u8; LINE], quarter: usize) -> int8x16_t {
-    // SAFETY: the reference covers 64 initialised bytes, of which 16 are read from a multiple of 16 on;
-    // bytes need no alignment.
+    // SAFETY: the reference covers 64 initialised bytes, of which 16 are read from a multiple of 16
+    // on; bytes need no alignment.
     unsafe { vld1q_s8(line.as_ptr().cast::<i8>().add(quarter % PARTS * WIDTH)) }
 }

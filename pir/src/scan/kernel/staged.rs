@@ -1,21 +1,23 @@
 //! AVX-512 VNNI for a query alone on AMD's processors: rows are copied before they are multiplied.
 //!
-//! A query alone waits for nothing but memory. These processors fetch ahead at memory's full rate by themselves, as
-//! long as they see each line touched once and in order; requests for lines further on are touches out of order. But
-//! multiplied straight from memory, the products that wait for a line fill the processor's queues, and too few lines
-//! are on their way. So each pair of rows is copied, two lines at a time, to a corner of the first-level cache, while
-//! the pair before it is multiplied there, which waits for nothing. What the copies take hides behind memory
-//! (decision 007).
+//! A query alone waits for nothing but memory. These processors fetch ahead at memory's full rate
+//! by themselves, as long as they see each line touched once and in order; requests for lines
+//! further on are touches out of order. But multiplied straight from memory, the products that wait
+//! for a line fill the processor's queues, and too few lines are on their way. So each pair of rows
+//! is copied, two lines at a time, to a corner of the first-level cache, while the pair before it
+//! is multiplied there, which waits for nothing. What the copies take hides behind memory (decision
+//! 007).
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::asm;
 use std::arch::x86_64::_mm512_setzero_si512;
 use std::convert::identity;
 
+use super::RowScan;
 use super::limbs::{Block, LIMBS, Lanes, Row, blocks};
 use super::lines::{Line, zeroed};
 use super::vnni::add_joined;
-use super::{RowScan, detect};
+use crate::machine::detect;
 
 /// Rows that are copied and multiplied together, and lines that are copied in a step.
 const PAIR: usize = 2;
@@ -30,7 +32,8 @@ type Stages = Line<[Rows; 2]>;
 const _: () = assert!(size_of::<Block>() == 16 * 256 && size_of::<Rows>() == 16 * 128);
 const _: () = assert!(size_of::<Row>() == 1024);
 
-/// A query split into bytes, a block for each partition. To have one is to know that this machine runs the code.
+/// A query split into bytes, a block for each partition. To have one is to know that this machine
+/// runs the code.
 pub(super) struct Query {
     blocks: Vec<Block>,
 }
@@ -68,7 +71,7 @@ fn add_bands(bands: &[&[u8]], query: &[Block], sums: &mut [Lanes]) {
     *staged = *first;
     for (partition, query) in query.iter().enumerate() {
         let rows = pairs(bands, partition);
-        // After the last band anything will do, as nobody multiplies it.
+        // After the last band anything will do, since it is not multiplied.
         let following = pairs(bands, partition + 1).first().unwrap_or(first);
         for (index, sums) in sums.as_chunks_mut().0.iter_mut().enumerate() {
             let next = rows.get(index + 1).unwrap_or(following);
@@ -85,15 +88,16 @@ fn pairs<'bands>(bands: &[&'bands [u8]], partition: usize) -> &'bands [Rows] {
 
 /// Adds two rows times the query to their sums, and copies the next two.
 ///
-/// Written in machine code, since the speed depends on it: with the loop unrolled, or a copy moved by the compiler,
-/// it took up to two fifths longer.
+/// Written in machine code, since the speed depends on it: with the loop unrolled, or a copy moved
+/// by the compiler, it took up to two fifths longer.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn add_pair(rows: &Rows, query: &Block, sums: &mut [Lanes; PAIR], next: &Rows, stage: &mut Rows) {
     let mut lanes = [[_mm512_setzero_si512(); LIMBS]; PAIR];
     let [[a0, a1, a2, a3], [b0, b1, b2, b3]] = &mut lanes;
-    // SAFETY: 16 steps of 2 lines read all of `next` and write all of `stage`; of 4 lines, all of `query`; of one
-    // line at the start of each row, all of `rows`. Bytes have no invalid values, and nothing needs to be aligned.
+    // SAFETY: 16 steps of 2 lines read all of `next` and write all of `stage`; of 4 lines, all of
+    // `query`; of one line at the start of each row, all of `rows`. Bytes have no invalid values,
+    // and nothing needs to be aligned.
     unsafe {
         asm!(
             "2:",

@@ -1,5 +1,5 @@
-//! AVX-512 VNNI: 64 products of bytes an instruction, `vpdpbusd`, unsigned times signed; [`limbs`](super::limbs)
-//! says how words become bytes.
+//! AVX-512 VNNI: 64 products of bytes an instruction, `vpdpbusd`, unsigned times signed;
+//! [`limbs`](super::limbs) says how words become bytes.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -8,15 +8,14 @@ use std::arch::x86_64::{
 };
 use std::convert::identity;
 
-use super::detect;
 use super::limbs::{Block, Code, LIMBS, Lanes, Queries, ROWS, Row, Rows, STEPS, Sums};
 use super::lines::{LINE, Line};
+use crate::machine::{detect, prefetch};
 use crate::params::PARTITION_BUCKETS;
-use crate::prefetch::prefetch;
 
 static CODE: Code = Code {
     alone: add_in_turn,
-    asking: [add_rows::<ROWS, 0>, add_rows::<ROWS, 1>, add_rows::<ROWS, 2>],
+    prefetching: [add_rows::<ROWS, 0>, add_rows::<ROWS, 1>, add_rows::<ROWS, 2>],
     ahead: 16 * PARTITION_BUCKETS,
 };
 
@@ -26,8 +25,8 @@ pub(super) fn prepare(queries: &[&[u32]]) -> Option<Queries> {
     detect::avx512_vnni().then(|| unsafe { Queries::new(queries, &CODE, identity) })
 }
 
-/// One row after another: a query alone waits for nothing but memory, which comes fastest in its own order. (On
-/// AMD's processors [`staged`](super::staged) has it.)
+/// One row after another: a query alone waits for nothing but memory, which comes fastest in its
+/// own order. (On AMD's processors [`staged`](super::staged) has it.)
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn add_in_turn(rows: &Rows, query: &Block, sums: &mut Sums, next: *const u8) {
     let rows = rows.as_chunks().0.iter().zip(sums.as_chunks_mut().0);

@@ -154,7 +154,7 @@ fn known_bytes() {
 }
 
 #[test]
-fn values_that_nobody_writes_are_refused() {
+fn values_that_no_encoder_writes_are_refused() {
     let real = schema(&[(ColumnType::Real, false)]);
     for number in [f64::NAN, -0.0] {
         let bytes = [&[0, 0][..], &number.to_le_bytes()].concat();

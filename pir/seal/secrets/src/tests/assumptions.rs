@@ -1,12 +1,13 @@
 //! What is assumed of SEAL's errors, so that another version of it cannot pass unnoticed.
 
 use opaque_pir::params::COEFFICIENT_MODULUS;
+use opaque_seal::internal::Ciphertext;
 
 use super::*;
 
-/// SEAL, as `seal_fhe` builds it, takes a Gaussian of deviation 3.2, clips it at 6 deviations and cuts the
-/// fraction off, toward zero. So P(|e| ≥ m) = P(|X| ≥ m): deviation 2.83 and not 3.2, and e = 0 with
-/// probability erf(1/(3.2·√2)) = 0.2453. docs/threat-model.md rests on it.
+/// SEAL, as `seal_fhe` builds it, takes a Gaussian of deviation 3.2, clips it at 6 deviations and
+/// cuts the fraction off, toward zero. So P(|e| ≥ m) = P(|X| ≥ m): deviation 2.83 and not 3.2, and
+/// e = 0 with probability erf(1/(3.2·√2)) = 0.2453. docs/threat-model.md rests on it.
 #[test]
 fn fresh_errors_are_the_truncated_gaussian() {
     let errors: Vec<i64> = (0..8).flat_map(|_| fresh_errors()).collect();
@@ -20,8 +21,8 @@ fn fresh_errors_are_the_truncated_gaussian() {
     assert!((zeros - 0.2453).abs() < 0.02, "zeros {zeros}");
 }
 
-/// The error polynomial of a fresh encryption of zero, exactly: c0 + c1·s modulo each data prime, with
-/// the product taken in NTT form, in which SEAL keeps s.
+/// The error polynomial of a fresh encryption of zero, exactly: c0 + c1·s modulo each data prime,
+/// with the product taken in NTT form, in which SEAL keeps s.
 fn fresh_errors() -> Vec<i64> {
     let Fixture { bfv, key, .. } = &*FIXTURE;
     let fresh = key.encrypt(bfv, &[0; RING_DEGREE]).unwrap();

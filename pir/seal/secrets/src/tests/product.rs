@@ -103,9 +103,9 @@ fn extreme_secrets() {
     assert!(fixture.key.encrypt(&fixture.bfv, &edge).is_err());
 }
 
-/// Over 150 keys and secrets: 45 bits fresh, 8 to 10 after the product, 7 or 8 after the switch. Budgets
-/// are rounded down and name the worst of 4096 coefficients, so even 6 bits leave that one at 1/64 of the
-/// limit.
+/// Over 150 keys and secrets: 45 bits fresh, 8 to 10 after the product, 7 or 8 after the switch.
+/// Budgets are rounded down and name the worst of 4096 coefficients, so even 6 bits leave that one
+/// at 1/64 of the limit.
 #[test]
 fn noise_budget() {
     let Fixture { bfv, key, keys, table, .. } = &*FIXTURE;

@@ -1,12 +1,13 @@
 //! Tile instructions where the processor has none, so that the kernel's own machine code is tested
 //! everywhere.
 //!
-//! A processor without them raises "illegal instruction" (SIGILL); the handler does in plain code what the
-//! instruction would have done with the thread's tiles, and goes on behind it. Forms and meaning: Intel SDM,
-//! volume 2, "LDTILECFG", "TILERELEASE", "TILELOADD", "TILESTORED", "TDPBSUD".
+//! A processor without them raises "illegal instruction" (SIGILL); the handler does in plain code
+//! what the instruction would have done with the thread's tiles, and goes on behind it. Forms and
+//! meaning: Intel SDM, volume 2, "LDTILECFG", "TILERELEASE", "TILELOADD", "TILESTORED", "TDPBSUD".
 //!
-//! **Limits.** For tests. Only the instructions above; tiles as configured must fit the operands, which a
-//! processor checks and this does not; anything else ends the process as it would have without it.
+//! **Limits.** For tests. Only the instructions above; tiles as configured must fit the operands,
+//! which a processor checks and this does not; anything else ends the process as it would have
+//! without it.
 #![expect(unsafe_code, reason = "a signal handler that reads and writes as a processor would")]
 #![expect(
     clippy::indexing_slicing,
@@ -44,8 +45,8 @@ static INSTALLED: OnceLock<()> = OnceLock::new();
 /// Emulates tiles in this process from now on.
 pub(crate) fn install() {
     INSTALLED.get_or_init(|| {
-        // SAFETY: the action is zeroed but for what is set, which is a valid one; the handler keeps to its
-        // thread's tiles and to memory that the interrupted instruction refers to.
+        // SAFETY: the action is zeroed but for what is set, which is a valid one; the handler keeps
+        // to its thread's tiles and to memory that the interrupted instruction refers to.
         let done = unsafe {
             let mut action: libc::sigaction = zeroed();
             action.sa_sigaction = handler as *const () as usize;
@@ -62,7 +63,8 @@ pub(crate) fn installed() -> bool {
 }
 
 extern "C" fn handler(_signal: c_int, _info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel passes the interrupted thread's context, which is this handler's until it returns.
+    // SAFETY: the kernel passes the interrupted thread's context, which is this handler's until it
+    // returns.
     let registers = unsafe { &mut (*context.cast::<ucontext_t>()).uc_mcontext.gregs };
     let done = TILES.with(|tiles| {
         let mut tiles = tiles.try_borrow_mut().ok()?;
@@ -89,8 +91,8 @@ struct Memory {
 /// The instruction's operands in memory must be what the code before it says they are.
 unsafe fn step(tiles: &mut Tiles, registers: &mut [greg_t; 23]) -> Option<()> {
     let start = usize::try_from(registers[libc::REG_RIP as usize]).ok()?;
-    // SAFETY: an instruction is interrupted here. The longest known one has ten bytes; the test's code
-    // does not end a page after it.
+    // SAFETY: an instruction is interrupted here. The longest known one has ten bytes; the test's
+    // code does not end a page after it.
     let code: [u8; 10] = unsafe { ptr::read_unaligned(start as *const [u8; 10]) };
     let [0xc4, first, second, opcode, modrm, ..] = code else { return None };
     if first & 0x1f != 2 || second & 0x84 != 0 {
@@ -137,8 +139,8 @@ unsafe fn step(tiles: &mut Tiles, registers: &mut [greg_t; 23]) -> Option<()> {
     Some(())
 }
 
-/// The operand in memory of an instruction of three bytes of prefix and an opcode, and the length of the
-/// whole.
+/// The operand in memory of an instruction of three bytes of prefix and an opcode, and the length
+/// of the whole.
 fn memory(registers: &[greg_t; 23], first: u8, code: &[u8; 10]) -> Option<(Memory, greg_t)> {
     /// Numbers of registers, in the order of their encoding.
     const ORDER: [c_int; 16] = [

@@ -14,7 +14,8 @@ const LARGE_PAGE: usize = 2 << 20;
 /// Bytes of a cache line, and of the widest vector load.
 const CACHE_LINE: usize = 64;
 
-/// Bytes on addresses that suit their length, which whoever owns them alone may change.
+/// Bytes at an address aligned to a cache line, or to a large page if they fill one. The owner may
+/// change them.
 ///
 /// Invariants: `start` is the start of an allocation of `layout`, all of whose bytes (one at least)
 /// are initialised, owned by this value alone.
@@ -53,8 +54,9 @@ impl Pages {
     }
 }
 
-/// So many bytes that nobody has touched, and whether the system was told to use large pages for them: it
-/// chooses at the first touch. So not `alloc_zeroed`, which at this alignment writes zeros at once.
+/// Memory that was not touched yet, and whether the system accepted the request for large pages: it
+/// chooses them at the first touch. That is why this is not `alloc_zeroed`, which at this alignment
+/// writes zeros at once.
 fn allocate(length: usize) -> Option<(NonNull<u8>, Layout, bool)> {
     let layout = layout(length)?;
     // SAFETY: the layout's size is not zero.
@@ -64,7 +66,7 @@ fn allocate(length: usize) -> Option<(NonNull<u8>, Layout, bool)> {
     Some((start, layout, large))
 }
 
-/// Where so many bytes go; `None` for none, or for more than half the address space.
+/// Size and alignment for so many bytes; `None` for zero, or for more than half the address space.
 fn layout(length: usize) -> Option<Layout> {
     let alignment = if length >= LARGE_PAGE { LARGE_PAGE } else { CACHE_LINE };
     Layout::from_size_align(length, alignment).ok().filter(|layout| layout.size() > 0)

@@ -1,0 +1,109 @@
+//! Numbers as bit strings: value i occupies bits `i·width .. (i+1)·width`, least significant bit
+//! first, of a little-endian string of bytes. Every format of queries, answers and keys packs its
+//! numbers so.
+//!
+//! **Constant time.** Time and memory access depend on the number of values and their width only.
+
+use std::iter;
+
+/// Largest width of a value. Eight bytes cover a value of that width, wherever in its first byte it
+/// starts.
+const MAX_WIDTH: u32 = u64::BITS - 7;
+
+/// Bytes of so many values of `width` bits, which must be whole bytes.
+pub const fn packed_bytes(values: usize, width: u32) -> usize {
+    values * width as usize / 8
+}
+
+/// Appends values below 2^width, `width` at most 57, as many as fill whole bytes.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low half")]
+pub fn pack<T: Into<u64>>(values: impl IntoIterator<Item = T>, width: u32, bytes: &mut Vec<u8>) {
+    debug_assert!(width <= MAX_WIDTH);
+    // Below 2^bits; fewer than 32 bits wait for more.
+    let (mut waiting, mut bits) = (0u64, 0);
+    for value in values {
+        let value = value.into();
+        // The upper bits of a wide value may fall off here; they are taken from the value below.
+        waiting |= value << bits;
+        bits += width;
+        if bits >= 32 {
+            bytes.extend_from_slice(&(waiting as u32).to_le_bytes());
+            bits -= 32;
+            waiting = value >> (width - bits);
+            if bits >= 32 {
+                bytes.extend_from_slice(&(waiting as u32).to_le_bytes());
+                waiting >>= 32;
+                bits -= 32;
+            }
+        }
+    }
+    debug_assert_eq!(bits % 8, 0);
+    bytes.extend(waiting.to_le_bytes().into_iter().take(bits as usize / 8));
+}
+
+/// The values that [`pack`] wrote: as many as the bytes hold whole.
+#[inline]
+pub fn unpack(bytes: &[u8], width: u32) -> impl Iterator<Item = u64> {
+    debug_assert!(width <= MAX_WIDTH);
+    let (mask, mut at) = ((1 << width) - 1, 0);
+    iter::from_fn(move || {
+        let value = eight_bytes(bytes, at / 8) >> (at % 8) & mask;
+        at += width as usize;
+        (at <= 8 * bytes.len()).then_some(value)
+    })
+}
+
+/// The eight bytes from `start` on as a number, with zeros after the last.
+#[inline]
+fn eight_bytes(bytes: &[u8], start: usize) -> u64 {
+    let rest = bytes.get(start..).unwrap_or_default();
+    match rest.first_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => rest.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bit by bit.
+    fn naive(values: &[u64], width: u32) -> Vec<u8> {
+        let mut bytes = vec![0; packed_bytes(values.len(), width)];
+        for (i, value) in values.iter().enumerate() {
+            for bit in 0..width as usize {
+                let at = i * width as usize + bit;
+                bytes[at / 8] |= u8::from(value >> bit & 1 == 1) << (at % 8);
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn packing_is_what_it_says(
+            mut values in prop::collection::vec(any::<u64>(), 0..100), width in 1..=MAX_WIDTH,
+        ) {
+            // Whole bytes.
+            values.truncate(values.len() / 8 * 8);
+            values.iter_mut().for_each(|value| *value &= (1 << width) - 1);
+            let mut bytes = vec![0xa5];
+            pack(values.iter().copied(), width, &mut bytes);
+            prop_assert_eq!(bytes.remove(0), 0xa5);
+            prop_assert_eq!(&bytes, &naive(&values, width));
+            prop_assert_eq!(unpack(&bytes, width).collect::<Vec<_>>(), values);
+        }
+
+        #[test]
+        fn any_bytes_hold_whole_values(
+            bytes in prop::collection::vec(any::<u8>(), 0..50), width in 1..=MAX_WIDTH,
+        ) {
+            let values: Vec<_> = unpack(&bytes, width).collect();
+            prop_assert_eq!(values.len(), 8 * bytes.len() / width as usize);
+            prop_assert!(values.iter().all(|value| value >> width == 0));
+        }
+    }
+}
