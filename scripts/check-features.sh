@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Checks two features that no compiler checks: what ships has no `Client::with_randomness` (two lookups with one seed show
-# both their buckets), and servers have no code that handles secrets.
+# Checks two cargo features that the compiler does not check. Shipped programs must not have
+# `Client::with_randomness`, because two lookups with the same seed reveal their buckets. Servers
+# must not have code that handles secrets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# tree EDGES CRATE ARGUMENT...: what brings CRATE with which features into the packages that the arguments name.
+# tree EDGES CRATE ARGUMENT...: prints the dependency paths to CRATE and its features in the
+# packages that the arguments select.
 tree() {
     cargo tree --locked --target all --prefix none --edges "features,$1" --invert "$2" "${@:3}"
 }
 everything=(--workspace --features opaque-seal/secrets,opaque-pir/secrets)
 
-# The features' names are looked for where they must be found, too.
+# Each feature is also searched where it must be enabled, so that a renamed feature is noticed.
 found() {
     if ! grep --quiet "$1" <<<"$2"; then
         echo "$3" >&2
