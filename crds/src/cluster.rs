@@ -32,7 +32,7 @@ pub use tls::{IssuerReference, Tls};
     status = "OpaqueClusterStatus",
     shortname = "oqc",
     category = "opaque",
-    doc = "A cluster of shards that answers SQL lookups without learning what was looked up.",
+    doc = "A cluster of shards that answers SQL lookups without learning which value was looked up.",
     scale(
         spec_replicas_path = ".spec.shards",
         status_replicas_path = ".status.shards",
@@ -60,12 +60,12 @@ pub use tls::{IssuerReference, Tls};
     validation = Rule::new(
         "self.spec.shards == oldSelf.spec.shards || !has(self.status) || !has(self.status.shards) || self.status.shards == 0 || self.spec.shards == self.status.shards"
     ).message(
-        "spec.shards of a cluster that runs cannot change yet: make a new OpaqueCluster of the size that you want, and load the tables there"
+        "spec.shards of a cluster that runs cannot change yet: create a new OpaqueCluster with that size, and load the tables there"
     ),
     validation = Rule::new(
         "self.spec.replicasPerShard == oldSelf.spec.replicasPerShard || !has(self.status) || !has(self.status.replicasPerShard) || self.status.replicasPerShard == 0 || self.spec.replicasPerShard == self.status.replicasPerShard"
     ).message(
-        "spec.replicasPerShard of a cluster that runs cannot change yet: make a new OpaqueCluster of the size that you want, and load the tables there"
+        "spec.replicasPerShard of a cluster that runs cannot change yet: create a new OpaqueCluster with that size, and load the tables there"
     )
 )]
 #[serde(rename_all = "camelCase")]

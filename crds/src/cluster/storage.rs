@@ -29,7 +29,7 @@ pub struct Storage {
             "must be s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder; credentials belong in secretRef"
         ),
         validation = Rule::new("self == oldSelf").message(
-            "is immutable: the epochs being served are stored there; make a new OpaqueCluster to move them"
+            "is immutable: the served epochs are stored there; create a new OpaqueCluster to move them"
         )
     )]
     pub url: String,

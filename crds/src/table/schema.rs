@@ -17,7 +17,7 @@ pub struct Schema {
             "at least one column must have role key or index: only those can be looked up privately"
         ),
         validation = Rule::new("self.all(c, self.exists_one(d, d.name.lowerAscii() == c.name.lowerAscii()))").message(
-            "column names must differ, also without regard to case"
+            "column names must differ by more than case"
         ),
         validation = Rule::new("self.all(c, !oldSelf.exists(d, d.name == c.name && d.type != c.type))").message(
             "the type of a column is immutable: add a column with another name"
