@@ -11,15 +11,17 @@
 //! Two clusters never need the same name for objects of one kind, because no suffix ends with the
 //! suffix of another purpose.
 
-/// Longest DNS label and longest value of a label.
+/// Maximum length of a DNS label and of a label value.
 pub const MAX_LABEL: usize = 63;
-/// Longest name of an OpaqueCluster: `-shard-1023` must fit into a StatefulSet's 52.
+/// Maximum length of an OpaqueCluster's name: with `-shard-1023`, it must fit into the 52
+/// characters of a StatefulSet's name.
 pub const MAX_CLUSTER_NAME: usize = 41;
-/// Longest name of an OpaqueTable: `-prepare-` and a number of twelve digits must fit into 63.
+/// Maximum length of an OpaqueTable's name: with `-prepare-` and a number of twelve digits, it must
+/// fit into 63 characters.
 pub const MAX_TABLE_NAME: usize = 42;
-/// Most shards of a cluster.
+/// Maximum number of shards of a cluster.
 pub const MAX_SHARDS: i32 = 1024;
-/// Largest epoch that a table may be pinned to.
+/// Largest epoch to which a table can be pinned.
 pub const MAX_EPOCH: i64 = 999_999_999_999;
 
 /// StatefulSet and PodDisruptionBudget of one shard.

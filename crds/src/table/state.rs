@@ -77,8 +77,8 @@ pub struct Epoch {
 pub struct RejectedEpoch {
     /// Generation of the shard map that proposed the epoch.
     pub map_generation: i64,
-    /// The table's `metadata.generation` at that time. The operator may propose the epoch again
-    /// after a later change.
+    /// The table's `metadata.generation` when the epoch was rejected. The operator may propose the
+    /// epoch again after a later change.
     pub observed_generation: i64,
     /// Reason that the leader gave.
     #[schemars(length(max = 1024))]
