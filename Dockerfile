@@ -1,12 +1,13 @@
 # syntax=docker/dockerfile:1
-# Three images, each one program (and opaque-node's companion) on a base without a shell:
+# Three images, each with one program on a base without a shell. The node image also has
+# opaque-prepare:
 #
 #   docker build --target node     --tag localhost/opaque-node:0.1.0     .
 #   docker build --target operator --tag localhost/opaque-operator:0.1.0 .
 #   docker build --target cli      --tag localhost/opaque-cli:0.1.0      .
 #
-# Both bases are Debian 12, so that the programs find the libc they were linked with. Tags move. To pin
-# them, resolve their digests once and pass them on:
+# Both bases are Debian 12, so that programs run with the libc that they were linked with. Tags can
+# change. To pin the bases, resolve their digests and pass them as arguments:
 #
 #   docker buildx imagetools inspect --format '{{.Manifest.Digest}}' gcr.io/distroless/cc-debian12:nonroot
 #   docker build --build-arg BASE=gcr.io/distroless/cc-debian12:nonroot@sha256:... ...
@@ -14,7 +15,7 @@ ARG RUST=docker.io/library/rust:1.95.0-slim-bookworm
 ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${RUST} AS build
-# SEAL is C++ built with CMake; libclang reads its headers.
+# SEAL is C++ and built with CMake. libclang reads its headers.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         ca-certificates clang cmake g++ git libclang-dev make \
@@ -34,7 +35,7 @@ COPY bench bench
 COPY node node
 COPY operator operator
 COPY e2e e2e
-# The same input gives the same programs: versions from the lock file, no path of this machine, no symbols.
+# Reproducible builds: versions from the lock file, no paths of this machine, no symbols.
 ENV CARGO_TARGET_DIR=/target \
     CARGO_PROFILE_RELEASE_STRIP=symbols \
     SOURCE_DATE_EPOCH=0
@@ -49,7 +50,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM ${BASE} AS node
 COPY --from=build /programs/opaque-node /programs/opaque-prepare /usr/bin/
-# By number, so that Kubernetes can tell that it is not root.
+# Numeric, so that Kubernetes can verify that the user is not root.
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/opaque-node"]
 

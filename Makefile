@@ -1,89 +1,92 @@
-# The only commands of this repository; CI calls them too. `make` lists them.
+# All commands of this repository. CI calls the same ones. `make` lists them.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup tools kubernetes programs build images demo crds test e2e kernels arm bench fmt lint docs clean
 
-# Outside the clone, so that every clone finds its dependencies built.
+# The cache is outside the clone, so that all clones share built dependencies.
 CACHE := $(HOME)/.cache/opaque
 export CARGO_TARGET_DIR ?= $(CACHE)/target
-# The programs as they are shipped; tests leave theirs, built otherwise, in the folder that Cargo chooses.
+# Programs as they are shipped. Programs built for tests stay in Cargo's target folder.
 export OPAQUE_BIN_DIR ?= $(CACHE)/bin
 export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
 
-# An error's backtrace shows only the runtime that polled a test, and hides the error above it. Panics keep theirs.
+# Backtraces of errors show only the async runtime and hide the error above them. Panics keep their
+# backtraces.
 export RUST_LIB_BACKTRACE ?= 0
 
-# Everything is built with the release profile, tests with less of it for our own crates:
+# Everything is built with the release profile. Tests build our own crates with fewer optimizations:
 # docs/decisions/002-one-profile.md.
 WORKSPACE := --locked --release --workspace
 TESTS_PROFILE := --config .cargo/tests.toml
 
-help: ## list these targets
+help: ## list all commands
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## install what is missing to build (compilers, CMake, libclang, Rust)
+setup: ## install missing build tools (compilers, CMake, libclang, Rust)
 	@scripts/setup.sh
 
 tools: setup
 	@scripts/setup.sh --tools
 
-kubernetes: setup ## get what the tests' Kubernetes needs, outside the clone
+kubernetes: setup ## install the Kubernetes servers that tests need, outside the clone
 	@scripts/setup.sh --kubernetes
 
-# Together, and with the features of the tests: so each crate is compiled once. Servers cannot hold
-# secrets: `deny.toml` bans the crates that do (decision 021).
+# All programs are built together, with the features of the tests, so that each crate is compiled
+# once. Servers cannot hold secrets: `deny.toml` bans the crates that do (decision 021).
 PROGRAMS := opaque opaque-node opaque-prepare opaque-operator
 programs: setup
 	cargo build $(WORKSPACE) $(addprefix --bin ,$(PROGRAMS))
 	$(call ship,$(PROGRAMS))
 
-# `opaque-bench` links a node that is built once more: neither a demo nor images wait for it.
-build: programs ## build `opaque`, the nodes' programs, `opaque-operator` and `opaque-bench`
+# Neither the demo nor the images need `opaque-bench`.
+build: programs ## build the programs `opaque`, `opaque-node`, `opaque-prepare`, `opaque-operator` and `opaque-bench`
 	cargo build $(WORKSPACE) --bin opaque-bench
 	$(call ship,opaque-bench)
 
-# A program that has not changed is left alone.
+
+# Copies only programs that have changed.
 ship = install -C -D --target-directory $(OPAQUE_BIN_DIR) $(addprefix $(CARGO_TARGET_DIR)/release/,$(1))
 
-# As OCI archives in $(CACHE)/images: docker, podman and containerd import them.
-images: programs ## write container images, without a container engine
+# Writes OCI archives to $(CACHE)/images, which docker, podman and containerd can import.
+images: programs ## build container images without a container engine
 	cargo build $(TESTS_PROFILE) $(WORKSPACE) --bin e2e-images --bin e2e-cluster --bin e2e-pod
 	$(call ship,e2e-images e2e-cluster e2e-pod)
 	$(OPAQUE_BIN_DIR)/e2e-images
 
-demo: programs ## start a cluster of three shards, ask it private questions, check the answers
+demo: programs ## start a cluster of three shards, run private queries, check the answers
 	scripts/demo.sh
 
 crds: setup ## generate charts/opaque-crds from crate opaque-crds
 	cargo run --locked --release --package opaque-crds --example crdgen
 
-# With empty caches, Go's servers are fetched and built beside the Rust ones: each waits for the network where the
-# other computes.
+# With empty caches, the Go servers are downloaded and built in parallel with the Rust programs, so
+# that one computes while the other waits for the network.
 beside_servers = scripts/setup.sh --kubernetes & servers=$$!; trap 'kill $$servers' EXIT; $(MAKE) $(1); trap - EXIT; wait $$servers
 
-test: setup ## everything that must hold: lint, docs, all tests, a bounded fuzz run
+test: setup ## run lint, build the docs, run all tests and a bounded fuzz run
 	$(call beside_servers,build docs)
 	$(MAKE) lint
 	cargo test $(TESTS_PROFILE) $(WORKSPACE)
 	scripts/fuzz.sh
 
-# The tests' program is built before the cluster starts: `cargo test` finds it fresh.
-# Three tests at a time: most of a test is waiting. OPAQUE_E2E_STEADY_S=600 lets one of them watch a cluster at rest for
-# ten minutes in place of two (e2e/tests/kubernetes/all_quiet.rs).
+# The test program is built before the cluster starts, so that `cargo test` does not build it again.
+# Three tests run at a time, because tests mostly wait. With OPAQUE_E2E_STEADY_S=600, one test
+# observes an idle cluster for ten minutes instead of two (e2e/tests/kubernetes/all_quiet.rs).
 E2E_TEST := cargo test $(TESTS_PROFILE) $(WORKSPACE) --test
-e2e: $(if $(EXISTING),images,setup) ## test in a real Kubernetes that it starts (root); KUBECONFIG=... EXISTING=1: in yours
+e2e: $(if $(EXISTING),images,setup) ## test in a Kubernetes cluster that it starts (root); in yours with KUBECONFIG=... EXISTING=1
 	$(if $(EXISTING),,$(call beside_servers,images))
 	$(E2E_TEST) kubernetes --test cluster --no-run
 	$(if $(EXISTING),,$(E2E_TEST) cluster -- --ignored --nocapture)
 	$(OPAQUE_BIN_DIR)/e2e-cluster $(if $(EXISTING),--existing) --logs $(CARGO_TARGET_DIR)/e2e-logs -- \
 		$(E2E_TEST) kubernetes -- --ignored --nocapture --test-threads 3 $(TESTS)
 
-kernels: programs ## test whole clusters with every kernel of this machine and both kinds of keys
+kernels: programs ## test clusters with every kernel of this machine and both kinds of keys
 	scripts/kernels.sh $(E2E_TEST) cluster
 
-# The crate with the kernels. On another machine its tests run in an emulator, which says nothing about speed.
+# Tests the crate with the kernels. On other machines the tests run in an emulator, which shows
+# nothing about speed.
 arm: setup ## test the engine's kernels for ARM
 	@scripts/setup.sh --arm
 	scripts/arm.sh
@@ -94,7 +97,7 @@ bench: setup ## measure the kernels
 fmt: setup ## format the code
 	cargo fmt --all
 
-lint: tools kubernetes ## check format, paths in documents, clippy, the client for WebAssembly, dependencies, features, circles, charts
+lint: tools kubernetes ## check format, paths, clippy, the WebAssembly client, dependencies, features, module cycles, charts
 	cargo fmt --all --check
 	scripts/check-paths.sh
 	scripts/check-paths.sh --self-test
@@ -108,5 +111,5 @@ lint: tools kubernetes ## check format, paths in documents, clippy, the client f
 docs: setup ## build the API documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc $(WORKSPACE) --no-deps
 
-clean: ## delete everything that was built
+clean: ## delete all build output
 	cargo clean

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Makes a kind cluster in which `make e2e EXISTING=1` runs: for a machine on which `make e2e` cannot start a
-# Kubernetes of its own, since that needs root and control groups of version 1.
+# Creates a kind cluster for `make e2e EXISTING=1`. Use it on machines where `make e2e` cannot start
+# a Kubernetes cluster, because that needs root and control groups version 1.
 #
 #   make images                     # on Linux, for the architecture of kind's nodes
-#   e2e/kind.sh                     # arguments are those of `kind create cluster`, such as --image
+#   e2e/kind.sh                     # takes the arguments of `kind create cluster`, such as --image
 #   KUBECONFIG=~/.kube/config make e2e EXISTING=1
 #   kind delete cluster --name opaque-e2e
 #
-# Needs kind, kubectl, Helm and Docker; Podman with KIND_EXPERIMENTAL_PROVIDER=podman. The kubeconfig is
-# written to $KUBECONFIG, or to ~/.kube/config. The images of the workspace are loaded into the nodes,
-# and examples/kubernetes/minio.yaml is the object store: nothing else is expected of a cluster, so that for
-# any other it is enough to do these two by its own means. Tests that kill servers of the cluster or read its audit log
-# say `skipped`.
+# The script needs kind, kubectl, Helm and Docker (or Podman with
+# KIND_EXPERIMENTAL_PROVIDER=podman). It writes the kubeconfig to $KUBECONFIG, or to ~/.kube/config.
+# It loads the images of the workspace into the nodes and installs the object store
+# examples/kubernetes/minio.yaml. To use another cluster, do these two steps there. Tests that kill
+# servers of the cluster or read its audit log are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

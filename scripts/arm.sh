@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Clippy for the engine and the tests of its scan, for ARM: in QEMU's emulator, or as they are on an ARM machine. What the
-# machine lacks, `scripts/setup.sh --arm` installs.
+# Runs clippy for the engine and the tests of its scan for ARM, in QEMU, or natively on an ARM
+# machine. `scripts/setup.sh --arm` installs missing tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,8 @@ cargo clippy "${engine[@]}" --tests -- -D warnings
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 cargo test "${engine[@]}" -- --nocapture scan:: machine:: bits:: | tee "$output"
-# The kernel's instructions are an extension, and tests pass over kernels that do not run.
+# The kernel uses an instruction set extension, and tests skip kernels that the processor cannot
+# run.
 if ! grep -q 'run here:.* neon-dotprod' "$output"; then
     echo "arm: this processor or emulator has no dotprod: the kernel for ARM was not tested" >&2
     exit 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What can be said of charts and Dockerfile without an API server; e2e/tests/charts asks one.
-# `make lint` calls this. Needs helm (`make kubernetes`) and checkov (`make tools`).
+# Checks charts and Dockerfile without an API server; e2e/tests/charts uses one. `make lint` calls
+# this script. It needs helm (`make kubernetes`) and checkov (`make tools`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,12 +25,12 @@ render() {
         --values "$values" "$@"
 }
 
-# scan CONFIG MANIFEST: guidelines are left out, since they would come from the network.
+# scan CONFIG MANIFEST: runs checkov without guidelines, which it would download.
 scan() {
     "$checkov" --config-file "$1" --file "$2" --framework kubernetes --skip-download --quiet --compact \
         >"$work/checkov.log" 2>&1 || {
         cat "$work/checkov.log" >&2
-        fail "$2: see the failed checks above; $1 holds the exceptions, each with its reason"
+        fail "$2: see the failed checks above; $1 lists the exceptions, each with its reason"
     }
 }
 
@@ -45,11 +45,11 @@ done
 echo "check-charts: security scan of what is rendered"
 for values in charts/opaque/values.yaml charts/opaque/ci/*.yaml; do
     name=$(basename "$values" .yaml)
-    # The templates are scanned: that somebody can turn the NetworkPolicy off is no finding.
+    # The NetworkPolicy is always rendered: the option to disable it is not a finding.
     render "$values" --skip-tests --set networkPolicy.enabled=true >"$work/$name-operator.yaml"
     grep -q '^kind: Deployment' "$work/$name-operator.yaml" || fail "$values renders no Deployment"
     scan charts/checkov/operator.yaml "$work/$name-operator.yaml"
-    # Without a cluster to test there is no such template, which helm calls an error.
+    # Without a cluster to test, the template is empty, which helm reports as an error.
     if grep -q '^ *cluster:' "$values" && render "$values" --show-only templates/tests/query.yaml \
         >"$work/$name-test.yaml" 2>/dev/null; then
         scan charts/checkov/test.yaml "$work/$name-test.yaml"
@@ -57,21 +57,22 @@ for values in charts/opaque/values.yaml charts/opaque/ci/*.yaml; do
 done
 ls "$work"/*-test.yaml >/dev/null || fail "no set of values renders the test"
 
-# The scan would find something: a Deployment without its security context.
+# Checks that the scan finds a Deployment with a weakened security context.
 sed '/allowPrivilegeEscalation: false/d' "$work/values-operator.yaml" >"$work/weak.yaml"
 if (scan charts/checkov/operator.yaml "$work/weak.yaml") 2>/dev/null; then
     fail "the scan passes a container that may escalate its privileges"
 fi
 
-# No container engine is needed to see that what is copied exists, and is let through.
+# Checks that all copied paths exist and that .dockerignore admits them. This needs no container
+# engine.
 echo "check-charts: Dockerfile"
 sed -n 's/^COPY \([^-].*\) [^ ]*$/\1/p' Dockerfile | tr ' ' '\n' >"$work/copied"
 [ -s "$work/copied" ] || fail "Dockerfile copies nothing"
 while read -r path; do
-    [ -e "$path" ] || fail "Dockerfile copies $path, which is not there"
-    grep -qxF "!$path" .dockerignore || fail ".dockerignore keeps $path from the Dockerfile"
+    [ -e "$path" ] || fail "Dockerfile copies $path, which does not exist"
+    grep -qxF "!$path" .dockerignore || fail ".dockerignore excludes $path, which the Dockerfile copies"
 done <"$work/copied"
 for member in $(sed -n 's/^members = \[\(.*\)\]/\1/p' Cargo.toml | tr -d '",'); do
     grep -qxF "${member%%/*}" "$work/copied" || fail "Dockerfile does not copy $member of the workspace"
 done
-echo "check-charts: all well"
+echo "check-charts: ok"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Checks that no modules directly under a crate's root use each other in a circle.
+# Checks that the modules directly under a crate's root have no dependency cycle.
 #
-# Arrows come from paths that begin with `crate::` in code outside tests. Names that the root re-exports count for
-# their module. `--list` prints the arrows.
+# Dependencies are paths that begin with `crate::` in code outside tests. A name that the root
+# re-exports counts as its module. `--list` prints the dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The modules that a crate's root declares.
+# Prints the modules that a crate's root declares.
 modules() {
     sed -nE 's/^ *(pub(\([a-z]+\))? )?mod ([a-z0-9_]+);.*/\3/p' "$1/src/lib.rs" | sort -u
 }
 
-# What a crate's root re-exports, as "name module".
+# Prints the names that a crate's root re-exports, as "name module".
 exports() {
     tr '\n' ' ' <"$1/src/lib.rs" |
         grep -oE 'pub(\([a-z]+\))? use (self::)?[a-z0-9_]+::[^;]*;' |
@@ -19,12 +19,12 @@ exports() {
         awk '{ for (i = 2; i <= NF; i++) { name = $i; sub(/.*::/, "", name); print name, $1 } }' || true
 }
 
-# arrows CRATE: "from to" for each pair of its modules of which one names the other.
+# arrows CRATE: prints "from to" for each module that names another module of the crate.
 arrows() {
     local crate=$1 file own
     while read -r file; do
         own=${file#"$crate/src/"} own=${own%%/*} own=${own%.rs}
-        # Code up to the tests in the file, without comments, as one line.
+        # The code before the file's tests, without comments, as one line.
         awk '/^#\[cfg\(test\)\]$/ { held = 1; next } held && /^mod tests \{/ { exit } { held = 0; sub(/\/\/.*/, ""); print }' "$file" |
             tr '\n' ' ' |
             grep -oE 'crate::(\{[^;]*\};|[A-Za-z0-9_]+)' |
@@ -50,10 +50,10 @@ for manifest in */Cargo.toml pir/secrets/Cargo.toml pir/seal/Cargo.toml pir/seal
         continue
     fi
     if ! loop=$(tsort <<<"$found" 2>&1 >/dev/null); then
-        echo "check-circles: modules of crate $crate use each other in a circle:" >&2
+        echo "check-circles: modules of crate $crate depend on each other in a cycle:" >&2
         sed -n 's/^tsort: //p' <<<"$loop" | grep -v 'input contains' >&2 || true
         failed=1
     fi
 done
 [ "$failed" = 0 ] || exit 1
-[ "${1-}" = --list ] || echo "check-circles: none"
+[ "${1-}" = --list ] || echo "check-circles: no cycles"

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Checks that what documents and comments point to exists. `make lint` calls this.
+# Checks that files, links and sections named in documents and comments exist. `make lint` calls
+# this script.
 #
 #   scripts/check-paths.sh [--self-test]
 #
-# It reads all *.md files (of CHANGELOG.md the newest section), and the comments of Rust files,
+# It reads all *.md files (only the newest section of CHANGELOG.md), and the comments of Rust files,
 # protocol buffers, shell scripts, YAML, TOML, Makefile and Dockerfile. It checks
 #   names      that contain a slash and end in .rs .md .sh .yaml .toml .proto, that begin with a
 #              top-level folder of this repository, or that stand in backticks and end in a slash;
@@ -15,18 +16,18 @@
 #
 # A name is looked up in the folder of the file that contains it, then in the repository's root, in
 # the file's crate and in the crate's `src/`. `*` matches any text, and docs/decisions/009 the
-# decision with that number. Decisions are not exempt: when a file moves, its name is corrected there
-# too, and when it goes, the sentence says so without a path.
+# decision with that number. Decisions are not exempt: when a file moves, correct its name there
+# too, and when it is deleted, describe it without a path.
 #
-# These are not names of files here, and are skipped: URLs, absolute paths, host names
+# The script skips names that are not files of this repository: URLs, absolute paths, host names
 # (`opaque.dev/table`), words with one of `~ $ < > { }`, and words with a part in upper case
 # (`OPAQUE_HOME/public`).
 #
-# `--self-test` plants a dead name of each kind in a copy and fails unless exactly those are reported.
+# `--self-test` adds a dead name of each kind to a copy and fails unless exactly those are reported.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Names that look like files of this repository, and why they need not exist.
+# Names that look like files of this repository but need not exist, with the reason.
 allowed() {
     case $1 in
     fuzz/target | fuzz/corpus | fuzz/coverage | fuzz/artifacts) ;; # built, never committed (.gitignore)
@@ -34,18 +35,18 @@ allowed() {
     esac
 }
 
-# All files and folders, without what is built.
+# Prints all files and folders except build output.
 everything() {
     find . \( -name .git -o -name target -o -path ./fuzz/corpus -o -path ./fuzz/artifacts \) -prune \
         -o -print | sed 's|^\./||'
 }
 
-# candidates FILE...: lines of FILE, line, kind and name, divided by tabs.
+# candidates FILE...: prints lines of FILE, line, kind and name, separated by tabs.
 candidates() {
     awk -v folders="$folders" '
     function emit(kind, name) { printf "%s\t%d\t%s\t%s\n", FILENAME, FNR, kind, name }
 
-    # The comment of a line of code, or nothing.
+    # Returns the comment of a line of code, or an empty string.
     function comment(line, mark,    at) {
         if (line ~ "^[ \t]*" mark) { sub("^[ \t]*" mark "[/!]*", "", line); return line }
         if (match(line, "[;{,)] " mark " ")) return substr(line, RSTART + RLENGTH)
@@ -100,7 +101,7 @@ candidates() {
     }' "$@"
 }
 
-# anchors FILE: the fragments that its headings have on GitHub.
+# anchors FILE: prints the fragments that GitHub creates for its headings.
 anchors() {
     awk '
     /^```/ { fenced = !fenced }
@@ -115,7 +116,8 @@ anchors() {
     }' "$1"
 }
 
-# plain PATH: sets `plain` to it without `.` and `..`; empty where it leaves the repository.
+# plain PATH: sets `plain` to PATH without `.` and `..`, or to an empty string if PATH leaves the
+# repository.
 plain() {
     local part parts kept=()
     IFS=/ read -ra parts <<<"$1"
@@ -136,7 +138,7 @@ exists() {
     folder=$(dirname "$from")
     crate=$folder
     while [ "$crate" != . ] && [ -z "${known[$crate/Cargo.toml]-}" ]; do crate=$(dirname "$crate"); done
-    # `kernel/` may be a folder of the module that the text is about.
+    # `kernel/` may be a folder of the module that the text describes.
     if [[ $name =~ ^[^/]+/$ ]]; then [ -n "${basenames[${name%/}]-}" ]; return; fi
     for base in "$folder" . "$crate" "$crate/src"; do
         plain "$base/$name"
@@ -149,7 +151,7 @@ exists() {
     return 1
 }
 
-# Whether NAME means something outside this repository, or stands for many names.
+# elsewhere NAME: whether NAME is outside this repository, or stands for several names.
 elsewhere() {
     [[ $1 =~ (^|/)[A-Z][A-Z_]+(/|$) ]] || [[ $1 =~ ^[a-z0-9-]+(\.[a-z0-9-]+)+/ ]] || allowed "$1"
 }
@@ -172,7 +174,7 @@ check() {
     while IFS=$'\t' read -r file line kind name; do
         case $kind in
         name) exists "$file" "$name" || elsewhere "$name" || report "no file or folder $name" ;;
-        file) [ -n "${basenames[$name]-}" ] || report "no file is called $name" ;;
+        file) [ -n "${basenames[$name]-}" ] || report "no file has the name $name" ;;
         section) [ -n "${sections[$name]-}" ] || report "docs/ENGINE.md has no section $name" ;;
         decision) compgen -G "docs/decisions/$name-*.md" >/dev/null || report "no decision $name" ;;
         link)
@@ -191,13 +193,13 @@ check() {
     done < <(printf '%s\n' "${list[@]}" | grep -E '\.(md|rs|proto|sh|yaml|toml)$|(^|/)(Makefile|Dockerfile)$' \
         | tr '\n' '\0' | xargs -0 bash -c "$(declare -f candidates); folders='$folders'; candidates \"\$@\"" candidates)
     if [ "$dead" -gt 0 ]; then
-        echo "check-paths: $dead names point to nothing: write the path as it is from the root, or leave it out" >&2
+        echo "check-paths: $dead names do not exist: write the path from the root, or remove it" >&2
         return 1
     fi
 }
 
-# plant FILE: adds the lines of standard input to FILE. A line that starts with `DEAD ` loses that mark,
-# and its place is added to `expected`.
+# plant FILE: adds the lines of standard input to FILE. The prefix `DEAD ` of a line is removed, and
+# its position is added to `expected`.
 plant() {
     local text number=0
     [ ! -e "$1" ] || number=$(wc -l <"$1")

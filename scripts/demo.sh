@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Starts a cluster of three shards on this machine, loads two tables, asks private questions and
-# checks every answer. Exits 0 only when all are right. `make demo` builds first.
+# Starts a cluster of three shards on this machine, loads two tables, runs private queries and
+# checks every answer. Exits 0 only if all answers are right. `make demo` builds the programs first.
 #
-# Programs: $OPAQUE_BIN_DIR, by default where `make build` puts them. Nothing outside a temporary
-# directory is written, and nothing is left running.
+# The programs are in $OPAQUE_BIN_DIR, which defaults to the output of `make build`. The script
+# writes only to a temporary directory and leaves no process running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,7 +27,7 @@ fail() {
     exit 1
 }
 
-# Runs on every exit, by a signal too: stops the nodes, and shows their log when something failed.
+# Runs on every exit, also after a signal. Stops the nodes, and shows their log if something failed.
 clean_up() {
     local status=$?
     trap - EXIT INT TERM
@@ -37,7 +37,7 @@ clean_up() {
             kill -0 "$cluster" 2>/dev/null || break
             sleep 0.1
         done
-        # Whatever of its process group has not stopped by now.
+        # Kill the rest of the process group.
         kill -KILL -- "-$cluster" 2>/dev/null || true
         wait "$cluster" 2>/dev/null || true
     fi
@@ -52,8 +52,8 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# ask SQL EXPECTED [OPTION...]: shows the statement and its answer, then asks once more for CSV and
-# compares the rows, header left out, with EXPECTED ('' for no rows).
+# ask SQL EXPECTED [OPTION...]: shows the statement and its answer, then repeats the query in CSV
+# format and compares the rows without the header with EXPECTED ('' for no rows).
 ask() {
     local sql=$1 expected=$2 found
     shift 2
@@ -76,8 +76,8 @@ for program in opaque opaque-node; do
     command -v "$program" >/dev/null || fail "$program is not in $bin: run \`make build\`"
 done
 
-section "1. Three shards, each a process of its own, mutual TLS between them"
-# A process group of its own, so that a stuck node can be told from this script.
+section "1. Three shards, each in a separate process, with mutual TLS among them"
+# A separate process group allows to kill a stuck node without this script.
 set -m
 opaque dev --shards 3 --data-dir "$work/data" >"$work/dev.log" 2>&1 </dev/null &
 cluster=$!
@@ -88,7 +88,7 @@ section "2. Two tables: nine rows of weather, 135,233 cities"
 opaque load examples/weather/schema.sql examples/weather/weather.csv
 opaque load examples/cities/schema.sql examples/cities/cities.csv.zst
 
-section "3. Weather: the nodes see only ciphertext, and do the same work whatever is asked"
+section "3. Weather: the nodes see only ciphertext, and do the same work for every value"
 ask "SELECT country, temperature FROM weather WHERE city = 'Santiago'" "CL,21"
 ask "SELECT city FROM weather WHERE conditions = 'Sunny'" $'Nairobi\nCairo'
 ask "SELECT COUNT(*) FROM weather WHERE conditions = 'Sunny'" "2"
@@ -97,17 +97,17 @@ ask "SELECT country, temperature FROM weather WHERE city = 'Atlantis'" ""
 ask "SELECT city, temperature FROM weather WHERE city IN ('Tokyo', 'Cairo', 'London')" \
     $'Tokyo,27\nCairo,33\nLondon,11'
 
-section "4. A question without a value to hide is a public scan"
+section "4. A query without a value to hide is a public scan"
 ask "SELECT city, temperature FROM weather ORDER BY temperature DESC LIMIT 3" \
     $'Cairo,33\nTokyo,27\nNairobi,24'
 
-section "5. Cities: what a query costs"
+section "5. Cities: the cost of a query"
 ask "SELECT name, country, population FROM cities WHERE id = 3413829" \
     "Reykjavík,IS,118918" --timing
 ask "SELECT name, country, population FROM cities WHERE id = -1" "" --timing
 ask "SELECT country, population, timezone FROM cities WHERE name = 'Zürich'" \
     "CH,341730,Europe/Zurich" --timing
-# Ordering needs every row: four pages hold these four whatever the size of a page.
+# Ordering needs every row. Four pages contain these four rows for any page size.
 ask "SELECT country, admin1, population FROM cities WHERE name = 'Cairo' ORDER BY population DESC" \
     $'EG,11,7734614\nUS,GA,9752\nUS,IL,2467\nUS,NY,1402' --timing --pages 4
 ask "SELECT COUNT(*) FROM cities WHERE country = 'US'" "16677" --timing

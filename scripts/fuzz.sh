@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Fuzzes every reader of bytes that come from somebody else, each for a bounded time.
+# Fuzzes every parser of untrusted bytes, each for a limited time.
 #
 #   scripts/fuzz.sh [SECONDS [TARGET...]]     default: 10 seconds, all targets of fuzz/Cargo.toml
 #
-# Works with the pinned stable toolchain: coverage needs no nightly, and no sanitizer is used, for
-# all Rust code that is fuzzed here but opaque-seal's handles forbids `unsafe`. What is built and
-# found stays in ~/.cache/opaque/fuzz, so that a later run starts where this one ended. An input
-# that fails is written to fuzz/artifacts/TARGET.
+# It uses the pinned stable toolchain, because coverage needs no nightly. It uses no sanitizer,
+# because all fuzzed Rust code except opaque-seal's handles forbids `unsafe`. Builds and the corpus
+# stay in ~/.cache/opaque/fuzz, so that a later run continues from this one. A failing input is
+# written to fuzz/artifacts/TARGET.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,7 +28,7 @@ if [ ${#targets[@]} -eq 0 ]; then
     mapfile -t targets < <(cargo fuzz list)
 fi
 
-# Debug assertions and overflow checks are on in what cargo-fuzz builds.
+# cargo-fuzz builds with debug assertions and overflow checks.
 CARGO_TARGET_DIR="$cache/target"
 export CARGO_TARGET_DIR
 echo "fuzz: building ${#targets[@]} targets (SEAL takes minutes, once)"

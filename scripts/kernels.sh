@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the tests of whole clusters once for each kernel that this machine has and each kind of keys: what
-# users see must not depend on either.
+# Runs the cluster tests once for each kernel of this machine and each kind of keys. Results must
+# not depend on either.
 #
 #   scripts/kernels.sh COMMAND...      for example: cargo test --release --test cluster
 #
-# Kernels are the names of OPAQUE_KERNEL, which the nodes read; keys those of OPAQUE_KEYS.
+# Nodes read the kernel's name from OPAQUE_KERNEL, and clients the kind of keys from OPAQUE_KEYS.
 set -euo pipefail
 if [ $# -eq 0 ]; then
     echo "usage: scripts/kernels.sh COMMAND..." >&2
@@ -12,7 +12,7 @@ if [ $# -eq 0 ]; then
 fi
 
 kernels=(scalar)
-# Name of the kernel, and the flag by which Linux says that the processor has what it takes.
+# Name of each kernel, and the processor flag in /proc/cpuinfo that it requires.
 while read -r kernel flag; do
     if grep -qw "$flag" /proc/cpuinfo; then
         kernels+=("$kernel")

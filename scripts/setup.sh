@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs what Opaque needs and this machine lacks; what is there is left alone, so that running
-# it again costs nothing.
+# Installs the missing dependencies of Opaque. Installed ones are not changed, so a second run does
+# nothing.
 #
-#   scripts/setup.sh           C++ compiler, CMake, libclang, OpenSSL's headers, Rust
-#   scripts/setup.sh --tools   cargo-deny, cargo-fuzz and checkov, put into ~/.cache/opaque/tools
-#   scripts/setup.sh --arm     a C compiler, Rust's standard library and an emulator for ARM (`make arm`)
+#   scripts/setup.sh           C++ compiler, CMake, libclang, Rust
+#   scripts/setup.sh --tools   cargo-deny, cargo-fuzz and checkov, in ~/.cache/opaque/tools
+#   scripts/setup.sh --arm     C compiler, Rust standard library and emulator for ARM (`make arm`)
 #   scripts/setup.sh --kubernetes
-#                              what the tests of e2e/ run on: Debian's containerd, runc and network
-#                              tools (no daemon is started), and servers and tools built with Go into
-#                              ~/.cache/opaque/kubernetes/VERSION/bin; 25 minutes or so the first time
+#                              Kubernetes for the tests in e2e/: Debian's containerd, runc and network
+#                              tools (no daemon is started), and servers and tools built with Go in
+#                              ~/.cache/opaque/kubernetes/VERSION/bin; about 25 minutes the first time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +20,7 @@ helm=v3.20.2
 coredns=v1.14.7
 minio=v0.0.0-20260212201848-7aac2a2c5b7c
 kubeconform=v0.8.0
-# Builds all of them; fetched where no Go, or an older one, is installed.
+# Builds all of these. It is downloaded if Go is missing or older.
 go=1.26.8
 go_sha256_amd64=30c2b1bf7dcc88d3eb0a1364e47ddd9128edb3110a30e8a0ef61cd5856b31de7
 go_sha256_arm64=02b36b6787b3ac767668f630e2998df45a3b1f9ffee08d1bf3ef6487cd658d99
@@ -41,7 +41,7 @@ have_libclang() {
     return 1
 }
 
-# SEAL is C++ built with CMake; libclang reads its headers for the bindings.
+# SEAL is C++ and built with CMake. libclang reads its headers for the bindings.
 missing_packages() {
     have g++ || echo g++
     have clang || echo clang
@@ -63,10 +63,10 @@ as_root() {
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive "$@"
 }
 
-# install_packages PACKAGE...: nothing, if there are none.
+# install_packages [PACKAGE...]
 install_packages() {
     [ $# -gt 0 ] || return 0
-    have apt-get || fail "needs these, under Debian's names: $*"
+    have apt-get || fail "install these packages (names are Debian's): $*"
     say "installing $*"
     as_root "apt-get install $*" apt-get update --quiet --quiet
     as_root "apt-get install $*" apt-get install --yes --quiet --no-install-recommends "$@"
@@ -88,18 +88,18 @@ install_rust() {
     fi
     found=$(rustc --version | cut -d' ' -f2)
     if [ "$(printf '%s\n' "$wanted" "$found" | sort --version-sort | head -n 1)" != "$wanted" ]; then
-        fail "Rust $found is older than $wanted, and rustup is not there to install it"
+        fail "Rust $found is older than $wanted: install rustup or a newer Rust"
     fi
 }
 
-# install_target TARGET: its standard library.
+# install_target TARGET: installs Rust's standard library for TARGET.
 install_target() {
     [ ! -d "$(rustc --print sysroot)/lib/rustlib/$1" ] || return 0
-    have rustup || fail "needs Rust's standard library for $1, and rustup is not there to install it"
+    have rustup || fail "Rust's standard library for $1 is missing: install rustup or that library"
     rustup target add "$1"
 }
 
-# On an ARM machine nothing is emulated.
+# ARM machines need no emulator.
 install_arm() {
     [ "$(uname -m)" != aarch64 ] || return 0
     local packages=()
@@ -117,7 +117,7 @@ install_tool() {
     rm -rf "$tools/target"
 }
 
-# A Python program in a virtual environment of its own; it scans what the charts render.
+# Installs checkov, which scans rendered charts, in a Python virtual environment.
 install_checkov() {
     local folder="$tools/checkov"
     [ "$("$folder/bin/checkov" --version 2>/dev/null)" = "$checkov" ] && return
@@ -133,8 +133,7 @@ install_checkov() {
     "$folder/bin/pip" install --quiet --disable-pip-version-check "checkov==$checkov"
 }
 
-# Debian's package unpacked, not installed: its installation would start a daemon.
-# get_etcd FOLDER
+# get_etcd FOLDER: unpacks Debian's package. Its installation would start a daemon.
 get_etcd() {
     [ ! -x "$1/etcd" ] || return 0
     have apt-get || fail "needs etcd as $1/etcd"
@@ -154,8 +153,8 @@ get_etcd() {
     rm -rf "$work"
 }
 
-# What a cluster's node needs: containerd and what it starts, and what kube-proxy and CNI call.
-# One line for each program or file, and the package that has it.
+# Programs that a Kubernetes node needs: containerd and its runtime, and the tools of kube-proxy and
+# CNI. Each line has a program or file and its package.
 node_packages() {
     local program package
     while read -r program package; do
@@ -181,12 +180,12 @@ install_node_packages() {
     local packages policy=/usr/sbin/policy-rc.d
     packages=$(PATH="$PATH:/usr/sbin:/sbin" node_packages | xargs)
     [ -n "$packages" ] || return 0
-    have apt-get || fail "needs these, under Debian's names: $packages"
+    have apt-get || fail "install these packages (names are Debian's): $packages"
     say "installing $packages; no daemon is started"
     as_root "apt-get install $packages" apt-get update --quiet --quiet
-    # A package of a daemon starts it, unless this file says no. One that is there is left alone.
-    # The list is split into words on purpose; the script's own words are expanded by its own Bash.
-    # shellcheck disable=SC2016,SC2086
+    # This file stops packages from starting their daemons. An existing one is not changed. The list
+    # is split into words on purpose. The inner Bash expands the variables of its script. shellcheck
+    # disable=SC2016,SC2086
     as_root "apt-get install $packages" bash -c '
         set -euo pipefail
         policy=$1
@@ -200,8 +199,8 @@ install_node_packages() {
     ' bash "$policy" $packages
 }
 
-# Puts a Go that is new enough first in PATH: the one that is installed, or one fetched from the Go
-# module proxy, where toolchains are kept as modules.
+# Puts a sufficiently new Go first in PATH: the installed one, or one from the Go module proxy,
+# which offers toolchains as modules.
 need_go() {
     local wanted found arch sum name folder proxy
     wanted=$(sed -n 's/^go //p' e2e/servers/go.mod)
@@ -212,13 +211,13 @@ need_go() {
     case $(uname -m) in
     x86_64) arch=amd64 sum=$go_sha256_amd64 ;;
     aarch64) arch=arm64 sum=$go_sha256_arm64 ;;
-    *) fail "needs Go $wanted or newer, from https://go.dev/dl" ;;
+    *) fail "install Go $wanted or newer from https://go.dev/dl" ;;
     esac
     folder="$HOME/.cache/opaque/go/$go"
     if [ ! -x "$folder/bin/go" ]; then
         say "fetching Go $go"
         name="golang.org/toolchain@v0.0.1-go$go.linux-$arch"
-        # The first of the list; `direct` and `off` have no toolchains.
+        # Use the first proxy of the list. `direct` and `off` offer no toolchains.
         proxy=${GOPROXY:-https://proxy.golang.org}
         proxy=${proxy%%[,|]*}
         case $proxy in direct | off) proxy=https://proxy.golang.org ;; esac
@@ -228,9 +227,9 @@ need_go() {
             trap 'rm -rf "$work"' EXIT
             curl --silent --show-error --fail --location --retry 3 --output "$work/go.zip" \
                 "$proxy/golang.org/toolchain/@v/${name#*@}.zip"
-            echo "$sum  $work/go.zip" | sha256sum --check --quiet || fail "Go $go from $proxy is not what was expected"
+            echo "$sum  $work/go.zip" | sha256sum --check --quiet || fail "Go $go from $proxy has an unexpected digest"
             unzip -q "$work/go.zip" -d "$work"
-            # A module's files are not executable.
+            # Files of a module are not executable.
             chmod -R u+x "$work/$name/bin" "$work/$name/pkg/tool"
             mv "$work/$name" "$folder"
         )
@@ -238,8 +237,8 @@ need_go() {
     export PATH="$folder/bin:$PATH"
 }
 
-# build FOLDER NAME VERSION COMMAND...: runs COMMAND, which leaves FOLDER/NAME, unless the stamp beside
-# it says that this version is there.
+# build FOLDER NAME VERSION COMMAND...: runs COMMAND, which creates FOLDER/NAME, unless a stamp file
+# shows that this version exists.
 build() {
     local folder=$1 name=$2 version=$3
     shift 3
@@ -251,8 +250,9 @@ build() {
     touch "$folder/.$name-$version"
 }
 
-# build_kubernetes FOLDER VERSION NAME: no release has it for every platform, and `go install` refuses a
-# module with `replace` lines, so that e2e/servers is a module around it.
+# build_kubernetes FOLDER VERSION NAME: builds one server. No release has binaries for every
+# platform, and `go install` refuses modules with `replace` lines, so e2e/servers is a module that
+# requires Kubernetes.
 build_kubernetes() {
     local minor version=k8s.io/component-base/version
     minor=${2#*.}
@@ -268,7 +268,7 @@ build_cert_manager() {
     (
         cd e2e/servers/cert-manager
         go build -trimpath -mod=readonly -ldflags "-s -w" -o "$1/cert-manager" .
-        # The kinds that it serves come with its module.
+        # The module contains the CRDs of cert-manager.
         rm -rf "$1/../cert-manager-crds"
         cp -r "$(go list -m -f '{{.Dir}}' github.com/cert-manager/cert-manager)/deploy/crds" \
             "$1/../cert-manager-crds"
@@ -284,7 +284,7 @@ get_kubernetes() {
         e2e/servers/cert-manager/go.mod)
     bin="$HOME/.cache/opaque/kubernetes/$version/bin"
     mkdir -p "$bin"
-    # Two clones may come here at once.
+    # Two clones may run this at the same time.
     exec 9>"$bin/.lock"
     flock 9
     install_node_packages

@@ -1,23 +1,24 @@
 //! Opaque's custom resources, group `opaque.dev`, version `v1alpha1`.
 //!
-//! **What.** [`OpaqueCluster`] and [`OpaqueTable`] are what people write; [`OpaqueShardMap`] is where
-//! the operator and a cluster's nodes agree who serves what. Doc comments of fields become
-//! `kubectl explain`, rules become CEL in the CRD, and both are generated into
-//! `charts/opaque-crds` (`make crds`).
+//! **What.** Users write [`OpaqueCluster`] and [`OpaqueTable`]. The operator and the nodes of a
+//! cluster agree in [`OpaqueShardMap`] on which shards serve which epochs. `kubectl explain` shows
+//! the doc comments of fields, and rules become CEL in the CRD. `make crds` generates both into
+//! `charts/opaque-crds`.
 //!
-//! **Why rules are CEL.** The API server refuses a bad object when it is written, with no webhook that
-//! could be down, and `validate_cel` runs the same rules in the operator, where an object may come
-//! from a time before the rule. Bounds that merely limit the cost of a rule are in the schema; a
-//! bound that a person may hit is a rule, since a rule can say what to do.
+//! **Why rules are CEL.** The API server refuses an invalid object when it is written, without a
+//! webhook that could be unavailable. `validate_cel` runs the same rules in the operator, because
+//! an object may be older than a rule. Bounds that only limit the cost of a rule are in the schema.
+//! A bound that users may reach is a rule, because a rule has a message that says what to do.
 //!
 //! **Map.**
 //! - [`cluster`], [`table`], [`shard_map`]: the three kinds;
 //! - [`status`]: conditions and operations, which all kinds report;
 //! - [`reference`](mod@reference): how one object names another;
-//! - [`names`]: names of the objects made for a cluster, which bound the name of the cluster itself.
+//! - [`names`]: names of the objects that the operator creates. They limit the length of a
+//!   cluster's name.
 //!
-//! **Limits.** Pure data: no client, no async runtime, no engine. Integers are signed and at most
-//! 2^53, and there are no floats, as Kubernetes' API conventions ask.
+//! **Limits.** The crate has no client, no async runtime and no engine. Integers are signed and at
+//! most 2^53, and there are no floats, as the Kubernetes API conventions require.
 #![forbid(unsafe_code)]
 #![expect(
     unreachable_pub,
@@ -41,7 +42,7 @@ pub use table::{OpaqueTable, OpaqueTableSpec};
 /// API group of every kind here.
 pub const GROUP: &str = "opaque.dev";
 
-/// The definitions of all kinds, in the order in which they are to be applied.
+/// The definitions of all kinds, in the order in which to apply them.
 pub fn definitions() -> [CustomResourceDefinition; 3] {
     [OpaqueCluster::crd(), OpaqueTable::crd(), OpaqueShardMap::crd()]
 }

@@ -1,25 +1,27 @@
-//! Names of the objects that the operator makes.
+//! Names of the objects that the operator creates.
 //!
-//! Every name must be a DNS label of at most [`MAX_LABEL`] bytes, since it becomes part of a host name
-//! or the value of a label. The longest are
-//! - of a StatefulSet's pods, the label `controller-revision-hash`: the set's name, a `-` and ten
-//!   characters of hash, which bounds a set's name to 52;
-//! - of a Job's pods, the label `job-name`.
+//! Every name must be a DNS label of at most [`MAX_LABEL`] bytes, since it becomes part of a host
+//! name or the value of a label. The longest names are
+//! - the label `controller-revision-hash` of a StatefulSet's pods: the set's name, a `-` and ten
+//!   characters of hash, so a set's name has at most 52 characters;
+//! - the label `job-name` of a Job's pods.
 //!
-//! The bounds on names of clusters and tables follow from them, and are rules of their kinds.
+//! The length limits of cluster and table names follow from these and are rules of the kinds.
 //!
-//! Two clusters, whatever their names, never want the same name for objects of a kind: what is appended for
-//! one purpose never ends with what is appended for another.
+//! Two clusters never need the same name for objects of one kind, because no suffix ends with the
+//! suffix of another purpose.
 
-/// Longest DNS label and longest value of a label.
+/// Maximum length of a DNS label and of a label value.
 pub const MAX_LABEL: usize = 63;
-/// Longest name of an OpaqueCluster: `-shard-1023` must fit into a StatefulSet's 52.
+/// Maximum length of an OpaqueCluster's name: with `-shard-1023`, it must fit into the 52
+/// characters of a StatefulSet's name.
 pub const MAX_CLUSTER_NAME: usize = 41;
-/// Longest name of an OpaqueTable: `-prepare-` and a number of twelve digits must fit into 63.
+/// Maximum length of an OpaqueTable's name: with `-prepare-` and a number of twelve digits, it must
+/// fit into 63 characters.
 pub const MAX_TABLE_NAME: usize = 42;
-/// Most shards of a cluster.
+/// Maximum number of shards of a cluster.
 pub const MAX_SHARDS: i32 = 1024;
-/// Largest epoch that a table may be pinned to.
+/// Largest epoch to which a table can be pinned.
 pub const MAX_EPOCH: i64 = 999_999_999_999;
 
 /// StatefulSet and PodDisruptionBudget of one shard.
@@ -37,33 +39,33 @@ pub fn shard_certificate(cluster: &str, shard: i32) -> String {
     format!("{cluster}-shard-{shard}-tls")
 }
 
-/// Secret with the authority that signs the nodes' certificates among each other.
+/// Secret with the authority that signs the certificates that nodes present to each other.
 pub fn authority(cluster: &str) -> String {
     format!("{cluster}-peer-ca")
 }
 
-/// Where earlier versions kept that authority. The server authority of a cluster of a shorter name may have
-/// this name, or a Secret of somebody else.
+/// Secret in which earlier versions stored the peer authority. The server authority of a cluster
+/// with a shorter name, or a user's Secret, may have the same name.
 pub fn earlier_authority(cluster: &str) -> String {
     format!("{cluster}-ca")
 }
 
-/// Secret with the authority that signs what clients see.
+/// Secret with the authority that signs the certificate that nodes present to clients.
 pub fn server_authority(cluster: &str) -> String {
     format!("{cluster}-server-ca")
 }
 
-/// Secret with the certificate that every node shows to clients.
+/// Secret with the certificate that every node presents to clients.
 pub fn server_certificate(cluster: &str) -> String {
     format!("{cluster}-server-tls")
 }
 
-/// Certificate of cert-manager, and its Secret, that tells which authority an issuer signs with.
+/// cert-manager Certificate, and its Secret, that shows which authority an issuer signs with.
 pub fn issuer_probe(cluster: &str) -> String {
     format!("{cluster}-issuer-probe")
 }
 
-/// ConfigMap with what nodes and clients trust: authorities and revocations.
+/// ConfigMap with the authorities and revocation lists that nodes and clients trust.
 pub fn trust(cluster: &str) -> String {
     format!("{cluster}-trust")
 }
@@ -73,7 +75,7 @@ pub fn node_account(cluster: &str) -> String {
     format!("{cluster}-node")
 }
 
-/// Service that clients talk to.
+/// Service that clients connect to.
 pub fn client_service(cluster: &str) -> String {
     format!("{cluster}-query")
 }
@@ -83,23 +85,25 @@ pub fn peer_service(cluster: &str) -> String {
     format!("{cluster}-peers")
 }
 
-/// Lease of the node that leads the cluster.
+/// Lease of the cluster's leader.
 pub fn leader_lease(cluster: &str) -> String {
     format!("{cluster}-leader")
 }
 
-/// Lease that a table's Jobs report to; their ServiceAccount, Role and RoleBinding.
+/// Name of the Lease in which a table's Jobs report, and of their ServiceAccount, Role and
+/// RoleBinding.
 pub fn prepare(table: &str) -> String {
     format!("{table}-prepare")
 }
 
-/// Job that prepares an epoch of a table. Jobs have numbers of their own: one that failed made no epoch.
+/// Job that prepares an epoch of a table. Jobs and epochs are numbered separately, because a failed
+/// Job creates no epoch.
 pub fn prepare_job(table: &str, number: i64) -> String {
     format!("{table}-prepare-{number}")
 }
 
-/// The table's name in SQL. Kubernetes' names have no `_` and SQL's no `-`, so one stands for the
-/// other, and two tables of a namespace never share a name.
+/// The table's name in SQL, with `_` for each `-`. Kubernetes names have no `_` and SQL names no
+/// `-`, so two tables of a namespace never share a name.
 pub fn sql_table(object: &str) -> String {
     object.replace('-', "_")
 }
@@ -132,7 +136,8 @@ mod tests {
         }
     }
 
-    /// For example `-ca` would end `-server-ca`: cluster `a-server` would want a name of cluster `a`.
+    /// For example `-server-ca` ends with `-ca`: with that suffix, cluster `a-server` would need a
+    /// name of cluster `a`.
     #[test]
     fn no_suffix_ends_with_another() {
         let numbered = |name: fn(&str, i32) -> String| [name("", 0), name("", 1), name("", 10)];

@@ -1,9 +1,9 @@
-//! References to objects of the same namespace.
+//! References to objects in the same namespace.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// Names an object of the same namespace.
+/// Reference to an object in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalReference {
@@ -22,7 +22,7 @@ impl LocalReference {
     }
 }
 
-/// Names one key of a ConfigMap of the same namespace.
+/// Reference to a key of a ConfigMap in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapKeyReference {

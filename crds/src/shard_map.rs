@@ -1,9 +1,9 @@
-//! `OpaqueShardMap`: where a cluster's nodes and the operator agree who serves what.
+//! `OpaqueShardMap`: the shards of a cluster and the epochs that they serve.
 //!
-//! Whoever changes the map writes `spec.map` with a higher generation; the leader copies it to
-//! `status.active` once it may serve. Both are kept, since nodes serve the active generation while they
-//! prepare the next. Writers use `resourceVersion`, and rules refuse what a stale writer could break:
-//! generations and fencing tokens never fall.
+//! A change of the map writes `spec.map` with a higher generation. The leader copies it to
+//! `status.active` when the nodes may serve it. Both are stored, because nodes serve the active
+//! generation while they prepare the next. Writers use `resourceVersion`. Rules refuse writes of a
+//! stale writer: generations and fencing tokens never decrease.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -24,7 +24,7 @@ use crate::reference::LocalReference;
     status = "OpaqueShardMapStatus",
     shortname = "oqm",
     category = "opaque",
-    doc = "The shard map of one OpaqueCluster, written by the operator and the cluster's nodes; not for people to write.",
+    doc = "The shard map of one OpaqueCluster. The operator and the nodes write it; users should not.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
     printcolumn(name = "Proposed", type_ = "integer", json_path = ".spec.map.generation"),
     printcolumn(name = "Active", type_ = "integer", json_path = ".status.active.generation"),
@@ -35,7 +35,7 @@ use crate::reference::LocalReference;
         "an OpaqueShardMap has the name of its OpaqueCluster"
     ),
     validation = Rule::new("!has(self.status) || !has(self.status.active) || self.status.active.generation <= self.spec.map.generation").message(
-        "a generation cannot be active that was never proposed"
+        "a generation must be proposed before it can become active"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -44,13 +44,13 @@ pub struct OpaqueShardMapSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
     pub cluster_ref: LocalReference,
 
-    /// The newest map: the active one, or the one that shall follow it.
+    /// The newest map: the active one, or the proposed one.
     #[x_kube(validation = Rule::new("self == oldSelf || self.generation > oldSelf.generation").message(
         "a changed map must have a higher generation"
     ))]
     pub map: ShardMap,
 
-    /// Generations that were withdrawn while they waited for the nodes, newest last: they never
+    /// Generations that were withdrawn while they waited for the nodes, newest last. They never
     /// become active.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -59,13 +59,13 @@ pub struct OpaqueShardMapSpec {
 }
 
 impl OpaqueShardMapSpec {
-    /// Withdrawn generations that are kept.
+    /// Number of withdrawn generations to keep.
     const WITHDRAWN: usize = 16;
-    /// Longest reason, in characters.
+    /// Maximum length of a reason, in characters.
     const REASON: usize = 1024;
 
-    /// Withdraws a generation that waits. Whether it still waits, the caller has seen in the
-    /// version that it replaces.
+    /// Withdraws a proposed generation. The caller has checked that it still waits, in the version
+    /// of the object that the caller replaces.
     pub fn withdraw(&mut self, generation: i64, reason: &str) {
         let reason = reason.chars().take(Self::REASON).collect();
         self.withdrawn.push(Rejection { generation, reason });
@@ -75,15 +75,15 @@ impl OpaqueShardMapSpec {
 }
 
 impl OpaqueShardMap {
-    /// The map that queries use; none if the status was copied from another object, whose map is not
-    /// served.
+    /// The map that queries use, or `None` if the status was copied from another object. Such a map
+    /// is not served.
     pub fn active(&self) -> Option<&ShardMap> {
         let status = self.status.as_ref()?;
         let foreign = status.uid.is_some() && status.uid != self.metadata.uid;
         status.active.as_ref().filter(|_| !foreign)
     }
 
-    /// Whether a generation was rejected or withdrawn, as far back as that is remembered.
+    /// Whether a generation was rejected or withdrawn. Only the newest are remembered.
     pub fn has_given_up(&self, generation: i64) -> bool {
         let rejected = self.status.iter().flat_map(|status| &status.rejected);
         let mut given_up = rejected.chain(&self.spec.withdrawn);
@@ -100,10 +100,11 @@ pub struct ShardMap {
         "must be between 1 and 2^53-1"
     ))]
     pub generation: i64,
-    /// Version of the rule that gives each partition its shard. Nodes with another rule refuse the map.
+    /// Version of the rule that assigns partitions to shards. Nodes with another version refuse the
+    /// map.
     #[x_kube(validation = Rule::new("self >= 1").message("must be at least 1"))]
     pub placement_version: i32,
-    /// Points of each shard on the hash ring.
+    /// Number of points of each shard on the hash ring.
     #[x_kube(validation = Rule::new("self >= 1 && self <= 1024").message("must be between 1 and 1024"))]
     pub virtual_nodes: i32,
     /// The shards.
@@ -124,42 +125,42 @@ pub struct ShardMap {
     pub proposed_at: Time,
 }
 
-/// A shard and its speed.
+/// A shard and its weight.
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShardWeight {
     /// Number of the shard.
     pub id: i32,
-    /// Its share of the load is its weight over the sum of all.
+    /// Weight of the shard. Its share of the load is its weight divided by the sum of all weights.
     #[x_kube(validation = Rule::new("self >= 1").message("must be at least 1"))]
     pub weight: i32,
 }
 
-/// The epoch of a table that a map serves.
+/// A table and the epoch of it that a map serves.
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TableEpoch {
     /// Name of the table in SQL.
     #[schemars(length(min = 1, max = 63))]
     pub table: String,
-    /// Its epoch.
+    /// Epoch of the table.
     #[x_kube(validation = Rule::new("self >= 1").message("must be at least 1"))]
     pub epoch: i64,
-    /// Name of the OpaqueTable that owns the table; only it changes the table's epoch. When absent, clients
-    /// that may load change it.
+    /// Name of the OpaqueTable that owns the table. Only the operator changes the epoch of an owned
+    /// table. If absent, clients with the right to load may change the epoch.
     #[schemars(length(min = 1, max = 253))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
 }
 
-/// What the leader has made of the map.
+/// The status of the map, which the leader writes.
 #[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(oldSelf.fencingToken) || (has(self.fencingToken) && self.fencingToken >= oldSelf.fencingToken)").message(
-    "fencingToken fell: another node leads since"
+    "fencingToken must not decrease: another node has become leader"
 ))]
 pub struct OpaqueShardMapStatus {
-    /// `metadata.generation` that this status speaks of.
+    /// The `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The map that queries use.
@@ -168,49 +169,50 @@ pub struct OpaqueShardMapStatus {
         "another map can be active only with a higher generation"
     ))]
     pub active: Option<ShardMap>,
-    /// Node that wrote this status.
+    /// Name of the node that wrote this status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
-    /// How often the lead had changed hands when that node acquired it.
+    /// Fencing token: the number of leader changes when that node became leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fencing_token: Option<i64>,
-    /// `metadata.uid` of this object when `active` was written. A status that was copied from another
-    /// object names another, and its map is not served.
+    /// `metadata.uid` of this object when `active` was written. If it differs from the object's
+    /// uid, the status was copied from another object, and its map is not served.
     #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
     /// How long the proposed map has waited for the nodes, over all leaders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited: Option<Waited>,
-    /// Generations that were given up, newest last.
+    /// Generations that the leader rejected, newest last.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["generation".into()]))]
     pub rejected: Vec<Rejection>,
-    /// Progressing, Degraded.
+    /// Conditions: Progressing and Degraded.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
 
-/// How long a proposal has waited.
+/// How long a proposed map has waited.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Waited {
-    /// Generation of the proposal.
+    /// Generation of the proposed map.
     pub generation: i64,
-    /// Seconds that leaders have counted since it was proposed.
+    /// Seconds since the proposal, as counted by the leaders. Time in which the store was
+    /// unreadable is not counted.
     pub seconds: i64,
 }
 
-/// A generation that was given up.
+/// A rejected or withdrawn generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rejection {
-    /// Its number.
+    /// Number of the generation.
     pub generation: i64,
-    /// Why.
+    /// Reason.
     #[schemars(length(max = 1024))]
     pub reason: String,
 }

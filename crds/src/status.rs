@@ -1,4 +1,4 @@
-//! What every kind reports about itself.
+//! Conditions and operations, which the status of each kind contains.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
@@ -7,21 +7,22 @@ use serde::{Deserialize, Serialize};
 /// Type of a condition. Types are part of the API: dashboards and scripts match on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
-    /// `Available`, and nothing is being changed: what Argo CD, Flux, `helm --wait` and `kubectl wait` look for.
+    /// The object is `Available` and nothing is being changed. Argo CD, Flux, `helm --wait` and
+    /// `kubectl wait` check this condition.
     Ready,
     /// Private queries are answered.
     Available,
-    /// Something is being changed towards the spec.
+    /// The operator or the nodes are changing something to match the spec.
     Progressing,
-    /// Something is broken that needs a person, or has outlasted its time.
+    /// Something is broken and needs a person, or takes longer than it should.
     Degraded,
     /// Every certificate is valid and its renewal is not due.
     CertificatesReady,
-    /// No shard holds more than its share by more than `placement.imbalanceThreshold`.
+    /// No shard exceeds its share by more than `placement.imbalanceThreshold`.
     ShardsBalanced,
-    /// `paused` is set, and nothing is changed.
+    /// `paused` is set, so the operator changes nothing.
     Paused,
-    /// Another release of the operator watches the namespace too, and waits. Absent otherwise.
+    /// Another release of the operator watches the same namespace and waits. Absent otherwise.
     Contested,
 }
 
@@ -38,7 +39,7 @@ impl ConditionType {
         Self::Contested,
     ];
 
-    /// As it stands in `conditions[].type`.
+    /// The value of `conditions[].type`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "Ready",
@@ -53,20 +54,21 @@ impl ConditionType {
     }
 }
 
-/// Something under way.
+/// An operation in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
-    /// What is being done, for example `Rollout` or `Epoch`; unique in the list.
+    /// Name of the operation, for example `Rollout` or `Epoch`. Unique in the list.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// The step that it has reached.
+    /// The current step.
     #[schemars(length(max = 63))]
     pub step: String,
-    /// Why it does not go on, in words that say what to do; absent while it advances.
+    /// Why the operation does not continue, and what to do about it. Absent while it makes
+    /// progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub blocked_by: Option<String>,
-    /// When it reached this step.
+    /// When the current step began.
     pub since: Time,
 }

@@ -1,4 +1,4 @@
-//! `OpaqueTable`: one table of a cluster, and where its rows come from.
+//! `OpaqueTable`: one table of a cluster and the source of its rows.
 
 mod prepare;
 mod schema;
@@ -31,9 +31,9 @@ use crate::reference::LocalReference;
     status = "OpaqueTableStatus",
     shortname = "oqt",
     category = "opaque",
-    doc = "A table of an OpaqueCluster, and where its rows come from. In SQL its name is metadata.name with '-' replaced by '_'.",
+    doc = "A table of an OpaqueCluster and the source of its rows. Its name in SQL is metadata.name with '-' replaced by '_'.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
-    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.activeEpoch", description = "Version of the data that is served"),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.activeEpoch", description = "Epoch that is served"),
     printcolumn(name = "Rows", type_ = "integer", json_path = ".status.rows"),
     printcolumn(name = "Available", type_ = "string", json_path = ".status.conditions[?(@.type==\"Available\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Available\")].reason"),
@@ -51,45 +51,46 @@ use crate::reference::LocalReference;
 pub struct OpaqueTableSpec {
     /// The OpaqueCluster that serves the table. Immutable.
     #[x_kube(validation = Rule::new("self == oldSelf").message(
-        "is immutable: delete the table and make it in the other cluster"
+        "is immutable: delete the table and create it in the other cluster"
     ))]
     pub cluster_ref: LocalReference,
 
     /// The table's columns.
     pub schema: Schema,
 
-    /// Where the rows come from.
+    /// Source of the rows.
     pub source: Source,
 
-    /// Rate of the link between clients and the cluster in Mbit/s, 1 to 100000, 50 when absent. On a slow link
-    /// matrices get larger buckets, which send and receive less; on a fast one smaller ones, which compute less. A
-    /// change makes a new epoch.
+    /// Rate of the link between clients and the cluster in Mbit/s, from 1 to 100000. Defaults
+    /// to 50. On a slow link, matrices get larger buckets, so that lookups transfer fewer bytes. On
+    /// a fast link they get smaller buckets, so that lookups compute less. A change creates a new
+    /// epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 100000").message("must be between 1 and 100000 Mbit/s"))]
     pub link_mbits: Option<i32>,
 
-    /// What a Job that makes an epoch may take.
+    /// Limits of the Jobs that prepare epochs.
     #[serde(default)]
     pub prepare: Prepare,
 
-    /// Serves this epoch instead of the newest: a rollback, until it is removed. It must be one of
-    /// status.epochs.
+    /// Pins the table to this epoch (rollback). It must be one of `status.epochs`. Remove the field
+    /// to serve the newest epoch again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 999999999999").message(
         "must be the number of an epoch in status.epochs"
     ))]
     pub epoch: Option<i64>,
 
-    /// How many of the newest epochs are kept when the next one is made, which comes on top of them. Those in
-    /// use are kept in any case; older ones leave status.epochs when its Job starts, and the store when it
-    /// ends. 1 to 100.
+    /// Number of old epochs to keep when a new one is prepared, from 1 to 100. The new epoch is not
+    /// counted, and epochs in use are always kept. Older epochs are removed from `status.epochs`
+    /// when the Job starts, and from the store when it ends.
     #[serde(default = "default_retain_epochs")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 100").message("must be between 1 and 100"))]
     pub retain_epochs: i32,
 }
 
 impl OpaqueTable {
-    /// The table's name in SQL; empty without a name.
+    /// The table's name in SQL, or an empty string if the object has no name.
     pub fn sql_name(&self) -> String {
         names::sql_table(self.metadata.name.as_deref().unwrap_or_default())
     }

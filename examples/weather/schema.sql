@@ -1,5 +1,5 @@
--- KEY and INDEX columns can be looked up privately; the others are only returned.
--- Every searchable column costs a copy of the table in memory, so `id` is not one.
+-- Clients can look up KEY and INDEX columns privately. Other columns are only returned. Every
+-- searchable column needs at least one copy of the table in memory, so `id` is not searchable.
 CREATE TABLE weather (
     id          INT  NOT NULL,
     city        TEXT KEY,

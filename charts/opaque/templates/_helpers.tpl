@@ -1,4 +1,4 @@
-{{/* Name of the Deployment, and first part of all names. */}}
+{{/* Name of the Deployment, and prefix of all names. */}}
 {{- define "opaque.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
@@ -13,7 +13,7 @@
 {{- default (ternary (include "opaque.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
 {{- end -}}
 
-{{/* What selects the operator's pods. Not `app.kubernetes.io/name: opaque`: that is a cluster's pods. */}}
+{{/* Selector of the operator's pods. `app.kubernetes.io/name: opaque` selects pods of clusters. */}}
 {{- define "opaque.selector" -}}
 app.kubernetes.io/name: opaque-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -28,7 +28,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{- end -}}
 
-{{/* list ROOT IMAGE: registry/repository:tag or @digest. */}}
+{{/* Image reference registry/repository:tag or @digest. Argument: list ROOT IMAGE. */}}
 {{- define "opaque.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
@@ -40,7 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* The watched namespaces as JSON: {"namespaces": [...]}; with watch.all one entry, "". */}}
+{{/* The watched namespaces as JSON {"namespaces": [...]}. With watch.all, the list is [""]. */}}
 {{- define "opaque.watched" -}}
 {{- if .Values.watch.all -}}
 {{- dict "namespaces" (list "") | toJson -}}
@@ -49,7 +49,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* list ROOT NAMESPACE: name of the Deployment that watches it. A long one ends in a digest. */}}
+{{/* Name of the Deployment for a namespace; a long name is cut and ends in a digest.
+     Argument: list ROOT NAMESPACE. */}}
 {{- define "opaque.deployment" -}}
 {{- $root := index . 0 -}}
 {{- $namespace := index . 1 -}}
@@ -82,8 +83,8 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 
 {{/*
-Who is a node: an account named `<cluster>-node` that may update the shard map `<cluster>`. The right tells it from
-accounts of other products that are named alike.
+Matches accounts of nodes: an account named `<cluster>-node` that may update the shard map `<cluster>`.
+The permission distinguishes it from accounts of other products with similar names.
 */}}
 {{- define "opaque.nodeCondition" -}}
 - name: is-a-node
@@ -104,7 +105,7 @@ accounts of other products that are named alike.
   expression: "request.namespace == request.userInfo.username.split(':')[2]"
 {{- end -}}
 
-{{/* Where the rules for nodes hold: in the watched namespaces. */}}
+{{/* The rules for nodes apply in the watched namespaces. */}}
 {{- define "opaque.nodeBinding" -}}
 validationActions: [Deny]
 {{- if not .Values.watch.all }}

@@ -1,41 +1,44 @@
 {{/*
-What the operator may do in a namespace that it watches.
+Permissions of the operator in a namespace that it watches.
 
-It makes Roles for nodes and for prepare Jobs, and Kubernetes lets nobody grant what he does not hold.
-That is why it holds the rights on Leases and shard maps that nodes have, beyond what it uses itself.
+The operator creates Roles for nodes and prepare Jobs. Kubernetes allows an account to grant only permissions
+that it has. The operator therefore has the permissions of nodes on Leases and shard maps, in addition to
+those that it uses itself.
 */}}
 {{- define "opaque.rules" -}}
-# Clusters and tables are people's: it reads them and writes their status.
+# Users write clusters and tables. The operator reads them and writes their status.
 - apiGroups: [opaque.dev]
   resources: [opaqueclusters, opaquetables]
   verbs: [get, list, watch]
 - apiGroups: [opaque.dev]
   resources: [opaqueclusters/status, opaquetables/status]
   verbs: [get, update, patch]
-# Owner references with blockOwnerDeletion, where OwnerReferencesPermissionEnforcement is on.
+# For owner references with blockOwnerDeletion, if OwnerReferencesPermissionEnforcement is enabled.
 - apiGroups: [opaque.dev]
   resources: [opaqueclusters/finalizers, opaquetables/finalizers]
   verbs: [update]
-# Shard maps are its own. The status is the nodes', to whom it grants these rights.
+# The operator manages shard maps. Nodes write the status, and the operator grants them this
+# permission.
 - apiGroups: [opaque.dev]
   resources: [opaqueshardmaps]
   verbs: [get, list, watch, create, update, patch, delete]
 - apiGroups: [opaque.dev]
   resources: [opaqueshardmaps/status]
   verbs: [get, update, patch]
-# Why a pod is not ready, and that it is replaced, as far as its PodDisruptionBudget allows.
+# The operator reads why a pod is not ready, and evicts pods as far as their PodDisruptionBudget
+# allows.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
-# Why a pod was refused that a StatefulSet or Job wants: nothing else tells it.
+# Only events show why a pod of a StatefulSet or Job was refused.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
-# Certificates are Secrets. It lists and watches those with its own label only, and reads by name those
-# that a spec refers to; RBAC cannot tell a list by label from a list of all.
+# Certificates are stored in Secrets. The operator lists and watches only Secrets with its label,
+# and reads others only by the names in specs. RBAC cannot express this restriction.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, update, patch, delete]
@@ -57,8 +60,8 @@ That is why it holds the rights on Leases and shard maps that nodes have, beyond
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [get, list, watch, create, update, patch, delete]
-# Its own election, the claim on the namespace and that it waits for it, the nodes' members and leaders, reports of
-# prepare Jobs.
+# Leases of the operator's election, of its claim on the namespace, of node members and leaders, and
+# of the reports of prepare Jobs.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, list, watch, create, update, patch, delete]

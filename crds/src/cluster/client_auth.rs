@@ -1,4 +1,4 @@
-//! Who may ask queries.
+//! Which clients may query.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reference::LocalReference;
 
-/// Who may ask queries. Clients speak TLS in every mode.
+/// Which clients may query, and which may load tables. Clients use TLS in every mode.
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -17,30 +17,30 @@ use crate::reference::LocalReference;
         "tokenSecretRef must be set with mode token, and with no other mode"
     ),
     validation = Rule::new("self.mode == 'mtls' || !has(self.revokedSerials) || size(self.revokedSerials) == 0").message(
-        "clients have certificates to revoke with mode mtls only: leave revokedSerials empty with any other mode"
+        "revokedSerials must be empty unless the mode is mtls: clients have certificates only in that mode"
     ),
     validation = Rule::new("self.mode != 'none' || !has(self.loaders) || self.loaders.all(name, name == '*')").message(
-        "loaders must be empty or '*' with mode none: there no client proves its name"
+        "loaders must be empty or '*' with mode none: clients do not authenticate in this mode"
     )
 )]
 pub struct ClientAuth {
-    /// How a client proves who it is: `mtls` by a certificate, `token` by a bearer token, `none` not at
-    /// all: whoever reaches the port may query.
+    /// How a client authenticates: `mtls` with a certificate, `token` with a bearer token. With
+    /// `none`, clients do not authenticate, and every client that reaches the port may query.
     pub mode: ClientAuthMode,
 
-    /// Secret with key `ca.crt`: authorities whose certificates clients may present. With key
-    /// `ca.crl` also their revocation lists, in PEM: then a client needs a list in force of each
-    /// authority above its certificate.
+    /// Secret with key `ca.crt`: the authorities that sign clients' certificates, in PEM. The
+    /// optional key `ca.crl` has their revocation lists, in PEM. If it is set, a client is accepted
+    /// only if each authority above its certificate has a revocation list that has not expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<LocalReference>,
 
-    /// Secret whose keys are clients' names and whose values are their tokens.
+    /// Secret with the tokens. Each key is the name of a client, and the value is its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<LocalReference>,
 
-    /// Serial numbers of clients' certificates that no node accepts any more, whichever authority
-    /// gave them, in hexadecimal as `openssl x509 -noout -serial` prints them after the `=`. With
-    /// mode `mtls`.
+    /// Serial numbers of revoked client certificates, in hexadecimal as
+    /// `openssl x509 -noout -serial` prints them after the `=`. A serial number is refused for
+    /// every authority. Applies to mode `mtls`.
     #[schemars(length(max = 1000), inner(length(max = 40)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(
@@ -50,24 +50,24 @@ pub struct ClientAuth {
         )
     )]
     pub revoked_serials: Vec<String>,
-    /// Clients that may load tables with `opaque load` and roll them back, by the name that they prove: with
-    /// mtls the first URI of the certificate, else its first DNS name, else its common name; with token
-    /// the key of the Secret. `*` is every client. All others may only query. What an OpaqueTable owns, no
-    /// client may load.
+    /// Names of the clients that may load tables with `opaque load` and roll them back. Other
+    /// clients may only query. With `mtls`, a client's name is the first URI of its certificate, or
+    /// else the first DNS name, or else the common name. With `token`, it is the key in the Secret.
+    /// `*` stands for every client. No client may load a table that an OpaqueTable owns.
     #[schemars(length(max = 256), inner(length(min = 1, max = 512)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub loaders: Vec<String>,
 }
 
-/// How a client proves who it is.
+/// How a client authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientAuthMode {
-    /// By a certificate.
+    /// With a certificate.
     Mtls,
-    /// By a bearer token.
+    /// With a bearer token.
     Token,
-    /// Not at all.
+    /// Clients do not authenticate.
     None,
 }

@@ -1,7 +1,8 @@
-//! What a user may lay over the pods.
+//! The user's changes to the pods of a cluster.
 //!
-//! The overlay is not a copy of PodSpec: any field of it passes, present and future ones. Declared here
-//! are only the fields that the operator relies on, so that rules can refuse them.
+//! The overlay is not a copy of PodSpec. It accepts every field of PodSpec, including fields of
+//! future versions. Only the fields that the operator relies on are declared here, so that rules
+//! can refuse them.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +10,15 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Laid over the pods that the operator makes, as a strategic merge patch.
+/// A strategic merge patch that is applied to the pods of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
     /// Labels and annotations of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<PodMetadata>,
-    /// Fields of PodSpec: `nodeSelector`, `tolerations`, `affinity`, `resources` of the container `node`,
-    /// `volumes`, further containers, and so on.
+    /// Fields of PodSpec, such as `nodeSelector`, `tolerations`, `affinity`, `resources` of the
+    /// container `node`, `volumes`, further containers, and so on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<PodOverlay>,
 }
@@ -42,7 +43,7 @@ pub struct PodMetadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Fields of a PodSpec, of which some are protected.
+/// Fields of a PodSpec. The operator sets some of them, and refuses them here.
 #[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -54,31 +55,32 @@ pub struct PodMetadata {
     )
 )]
 pub struct PodOverlay {
-    /// Protected.
+    /// Must not be set: the operator sets this field or requires its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Protected.
+    /// Must not be set: the operator sets this field or requires its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<String>,
-    /// Protected.
+    /// Must not be set: the operator sets this field or requires its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// Protected.
+    /// Must not be set: the operator sets this field or requires its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subdomain: Option<String>,
-    /// Protected.
+    /// Must not be set: the operator sets this field or requires its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_network: Option<bool>,
-    /// Protected.
+    /// Must not be set: the operator sets this field or requires its default.
     #[serde(default, rename = "hostPID", skip_serializing_if = "Option::is_none")]
     pub host_pid: Option<bool>,
-    /// Protected.
+    /// Must not be set: the operator sets this field or requires its default.
     #[serde(default, rename = "hostIPC", skip_serializing_if = "Option::is_none")]
     pub host_ipc: Option<bool>,
-    /// Protected.
+    /// Must not be set: the operator sets this field or requires its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_process_namespace: Option<bool>,
-    /// Containers by name: `node` is Opaque's own, others are added to it.
+    /// Containers, merged by name. `node` is the container that runs Opaque; others are added to
+    /// the pod.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -88,7 +90,7 @@ pub struct PodOverlay {
     pub other: BTreeMap<String, Value>,
 }
 
-/// Fields of a Container, of which some are protected if it is `node`.
+/// Fields of a Container. Some must not be set for the container `node`.
 #[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -100,13 +102,13 @@ pub struct ContainerOverlay {
     /// Name of the container.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// Image; of `node`, protected.
+    /// Image. Must not be set for `node`; use `spec.image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Entry point; of `node`, protected.
+    /// Entry point. Must not be set for `node`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
-    /// Arguments; of `node`, protected.
+    /// Arguments. Must not be set for `node`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub args: Option<Vec<String>>,
     /// Every other field of Container.

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How clients reach the nodes.
+/// The Service through which clients reach the nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
     )
 )]
 pub struct Service {
-    /// What Kubernetes makes of the Service `NAME-query`: an address inside the cluster, a port of every machine, or a
-    /// load balancer of the cloud. Clients verify the name that they connect to.
+    /// Type of the Service `NAME-query`: an address inside the Kubernetes cluster, a port of every
+    /// machine, or a load balancer. Clients verify the host name that they connect to; see
+    /// `spec.tls.dnsNames`.
     #[serde(default, rename = "type")]
     pub type_: ServiceType,
 
-    /// Annotations of the Service, which controllers of load balancers read.
+    /// Annotations of the Service, for example for a load balancer controller.
     #[schemars(extend("maxProperties" = 64))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('opaque.dev/'))").message(
@@ -28,7 +29,8 @@ pub struct Service {
     ))]
     pub annotations: BTreeMap<String, String>,
 
-    /// Addresses that the load balancer lets through, such as `203.0.113.0/24`. Empty: all.
+    /// Client addresses that the load balancer accepts, such as `203.0.113.0/24`. If empty, it
+    /// accepts all.
     #[schemars(length(max = 64), inner(length(max = 64)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(validation = Rule::new("self.all(range, range.matches('^[0-9a-fA-F:.]+/[0-9]{1,3}$'))").message(
@@ -37,15 +39,15 @@ pub struct Service {
     pub load_balancer_source_ranges: Vec<String>,
 }
 
-/// What Kubernetes makes of a Service.
+/// Type of a Service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ServiceType {
-    /// An address inside the cluster.
+    /// An address inside the Kubernetes cluster.
     #[default]
     ClusterIP,
     /// A port of every machine.
     NodePort,
-    /// A load balancer of the cloud.
+    /// A load balancer.
     LoadBalancer,
 }
 

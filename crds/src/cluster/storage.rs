@@ -20,28 +20,28 @@ use crate::reference::LocalReference;
     )
 )]
 pub struct Storage {
-    /// Where objects go: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or
-    /// `file:///folder` on a volume that `podTemplate` mounts into every pod. Immutable: the epochs
-    /// that are served lie there.
+    /// URL of the store: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or
+    /// `file:///folder` on a volume that `podTemplate` mounts into every pod. Immutable, because
+    /// the served epochs are stored there.
     #[schemars(length(max = 1024))]
     #[x_kube(
         validation = Rule::new("self.matches('^((s3|gs|az)://[a-z0-9][-a-z0-9._]*|file://)(/[-a-zA-Z0-9._/]*)?$') && self != 'file://'").message(
             "must be s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder; credentials belong in secretRef"
         ),
         validation = Rule::new("self == oldSelf").message(
-            "is immutable: the epochs being served are stored there; make a new OpaqueCluster to move them"
+            "is immutable: the served epochs are stored there; create a new OpaqueCluster to move them"
         )
     )]
     pub url: String,
 
-    /// Secret whose keys are the store's credentials, named as the store's own environment variables
-    /// (`AWS_ACCESS_KEY_ID`, ...). Pods read it again when it changes; a variable that `podTemplate` sets holds
-    /// whatever it says. Absent: the identity of the pods' ServiceAccount.
+    /// Secret with the store's credentials. Its keys are named like the store's environment
+    /// variables, such as `AWS_ACCESS_KEY_ID`. Pods reload it when it changes. A variable set in
+    /// `podTemplate` takes precedence. If absent, pods use the identity of their ServiceAccount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalReference>,
 
-    /// Secret with `ca.crt`: authorities that the store's server may have its certificate from, beside the public ones.
-    /// Pods read it again when it changes.
+    /// Secret with key `ca.crt`: further authorities that may sign the certificate of the store's
+    /// server, in addition to the public ones. Pods reload it when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<LocalReference>,
 
@@ -58,9 +58,10 @@ pub struct Storage {
     #[schemars(length(max = 63))]
     pub region: Option<String>,
 
-    /// Whether a table's source in a bucket, if the table names no Secret for it, is read with the store's
-    /// credentials or the identity of the pods' ServiceAccount: whoever may write OpaqueTables can then read all that
-    /// these may read. Without it such a source is read unsigned, as a public one.
+    /// Whether tables that name no Secret read their source in a bucket with the store's
+    /// credentials, or with the identity of the pods' ServiceAccount. If true, every user who may
+    /// write OpaqueTables can read all objects that these credentials can read. If false, such a
+    /// source is read without credentials, so it must be public.
     #[serde(default)]
     pub share_with_sources: bool,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    // A malformed duration has a message of its own; here it must not become an evaluation error.
+    // Another rule reports a malformed duration. It must not cause an evaluation error in this one.
     validation = Rule::new("!self.duration.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || self.duration == '' || !self.renewBefore.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || self.renewBefore == '' || duration(self.renewBefore) < duration(self.duration)").message(
         "renewBefore must be shorter than duration: a certificate would be due for renewal as soon as it was issued"
     ),
@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
     )
 )]
 pub struct Tls {
-    /// Issuer of cert-manager that signs the certificates. Absent: the operator keeps an authority of the
-    /// cluster's own.
+    /// The cert-manager issuer that signs the certificates. If absent, the operator creates an
+    /// authority for this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerReference>,
 
-    /// Further DNS names by which clients reach the cluster, such as that of a load balancer: `opaque.example.com`,
-    /// or `*.opaque.example.com`. They stand in the server's certificate.
+    /// Additional DNS names of the server certificate, such as the name of a load balancer:
+    /// `opaque.example.com` or `*.opaque.example.com`.
     #[schemars(length(max = 32), inner(length(min = 1, max = 253)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(
@@ -34,8 +34,8 @@ pub struct Tls {
     )]
     pub dns_names: Vec<String>,
 
-    /// How long a certificate is valid, in hours, minutes and seconds: `2160h`, `1h30m`. From 2m to
-    /// 87600h.
+    /// Lifetime of a certificate in hours, minutes and seconds, such as `2160h` or `1h30m`. From 2m
+    /// to 87600h.
     #[schemars(length(max = 32))]
     #[x_kube(
         validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$')").message(
@@ -48,7 +48,8 @@ pub struct Tls {
     #[serde(default = "default_duration")]
     pub duration: String,
 
-    /// How long before its end a certificate is renewed, as `duration`. At least 30s.
+    /// How long before its expiry a certificate is renewed, in the format of `duration`. At least
+    /// 30s.
     #[schemars(length(max = 32))]
     #[x_kube(
         validation = Rule::new("self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$')").message(
@@ -61,8 +62,8 @@ pub struct Tls {
     #[serde(default = "default_renew_before")]
     pub renew_before: String,
 
-    /// Serial numbers of certificates that no node accepts any more, in hexadecimal as
-    /// `openssl x509 -noout -serial` prints them after the `=`.
+    /// Serial numbers of revoked node certificates, in hexadecimal as `openssl x509 -noout -serial`
+    /// prints them after the `=`.
     #[schemars(length(max = 1000), inner(length(max = 64)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(
@@ -86,7 +87,7 @@ impl Default for Tls {
     }
 }
 
-/// Names an issuer of cert-manager.
+/// Reference to a cert-manager issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerReference {

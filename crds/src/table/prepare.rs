@@ -1,21 +1,24 @@
-//! The Jobs that make epochs of a table.
+//! The Jobs that prepare epochs of a table.
 
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a Job that makes an epoch may take. A change counts for the next Job; it makes no epoch.
+/// Limits of the Jobs that prepare epochs. A change applies to the next Job and does not create an
+/// epoch.
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Prepare {
-    /// Requests and limits of the Job's container. Without either, 100m of a core and 256Mi are requested, with limits of 4
-    /// cores and 8Gi, so that a quota of the namespace for requests or limits takes the Job. Where only a request or only
-    /// a limit is given, it is both. Half of the memory is for rows.
+    /// Requests and limits of the Job's container. If a resource has neither, the Job requests 100m
+    /// of CPU and 256Mi of memory, with limits of 4 CPUs and 8Gi, so that a namespace quota on
+    /// requests or limits accepts the Job. If only one of request and limit is given, it is used
+    /// for both. Half of the memory limit is used for rows.
     #[serde(default)]
     pub resources: PrepareResources,
 
-    /// How long a Job may take, in hours, minutes and seconds, before it is ended and tried again: `6h` by default.
+    /// How long a Job may run, in hours, minutes and seconds, before it is stopped and retried.
+    /// Defaults to `6h`.
     #[serde(default = "default_timeout")]
     #[schemars(length(max = 32))]
     #[x_kube(
@@ -28,7 +31,7 @@ pub struct Prepare {
     )]
     pub timeout: String,
 
-    /// Largest source that is read, as it is transferred: `64Gi` by default.
+    /// Maximum size of the source as it is transferred, before decompression. Defaults to `64Gi`.
     #[serde(default = "default_max_source_size")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,5}(Mi|Gi|Ti)$')").message(
@@ -48,7 +51,7 @@ impl Default for Prepare {
 }
 
 impl Prepare {
-    /// `maxSourceSize` in MiB; none when it breaks its rule.
+    /// `maxSourceSize` in MiB, or `None` if the value is invalid.
     pub fn max_source_mib(&self) -> Option<u64> {
         let (number, unit) =
             self.max_source_size.split_at_checked(self.max_source_size.len().checked_sub(2)?)?;
@@ -62,11 +65,11 @@ impl Prepare {
     }
 }
 
-/// Requests and limits of a container; what is left out has defaults ([`Prepare::resources`]).
+/// Requests and limits of a container. [`Prepare::resources`] describes the defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrepareResources {
-    /// What is reserved, by name: `cpu`, `memory`.
+    /// Requests by resource name: `cpu`, `memory`.
     #[schemars(extend(
         "maxProperties" = 16,
         "additionalProperties" = serde_json::json!({"type": "string", "maxLength": 32})
@@ -77,7 +80,7 @@ pub struct PrepareResources {
     ))]
     pub requests: BTreeMap<String, String>,
 
-    /// What may be used at most, by name.
+    /// Limits by resource name: `cpu`, `memory`.
     #[schemars(extend(
         "maxProperties" = 16,
         "additionalProperties" = serde_json::json!({"type": "string", "maxLength": 32})

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Schema {
-    /// The columns in order, 1 to 256. A new epoch may add, drop or re-role columns; a column never
-    /// changes its type.
+    /// The columns in order, from 1 to 256. A new epoch may add columns, drop columns or change
+    /// their roles. The type of a column is immutable.
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(
         merge_strategy = ListMerge::Atomic,
@@ -17,7 +17,7 @@ pub struct Schema {
             "at least one column must have role key or index: only those can be looked up privately"
         ),
         validation = Rule::new("self.all(c, self.exists_one(d, d.name.lowerAscii() == c.name.lowerAscii()))").message(
-            "column names must differ, also without regard to case"
+            "column names must differ by more than case"
         ),
         validation = Rule::new("self.all(c, !oldSelf.exists(d, d.name == c.name && d.type != c.type))").message(
             "the type of a column is immutable: add a column with another name"
@@ -33,7 +33,7 @@ pub struct Schema {
     "a column with role key cannot be nullable: every row is found by its key"
 ))]
 pub struct Column {
-    /// Name in SQL and in the source's header.
+    /// Name of the column in SQL and in the header of the source.
     #[schemars(length(max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message(
         "must be an SQL identifier: letters, digits and '_', not starting with a digit"
@@ -42,11 +42,12 @@ pub struct Column {
     /// Type of the values.
     #[serde(rename = "type")]
     pub column_type: ColumnType,
-    /// What the column is for: `key` is searchable and unique, `index` is searchable, `payload` is only
-    /// returned. Each searchable column costs a copy of the table in the shards' memory.
+    /// Role of the column: `key` is searchable and unique, `index` is searchable, `payload` is only
+    /// returned. Each searchable column needs at least one copy of the table in the memory of the
+    /// shards.
     #[serde(default)]
     pub role: Role,
-    /// Whether a row may lack a value.
+    /// Whether the column may be NULL.
     #[serde(default)]
     pub nullable: bool,
 }
@@ -65,17 +66,17 @@ pub enum ColumnType {
     Json,
     /// True or false.
     Bool,
-    /// An instant.
+    /// A point in time.
     Timestamp,
 }
 
-/// What a column is for.
+/// Role of a column.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Searchable; every value occurs once.
+    /// Searchable. Every value occurs once.
     Key,
-    /// Searchable; values may repeat.
+    /// Searchable. Values may repeat.
     Index,
     /// Only returned.
     #[default]

@@ -1,4 +1,4 @@
-//! Where the rows of a table come from.
+//! The source of a table's rows.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reference::{ConfigMapKeyReference, LocalReference};
 
-/// Where the rows come from: exactly one of `url` and `configMapRef`.
+/// The source of the rows: exactly one of `url` and `configMapRef`.
 #[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -21,7 +21,7 @@ use crate::reference::{ConfigMapKeyReference, LocalReference};
     )
 )]
 pub struct Source {
-    /// A file: `https://`, `http://`, `s3://`, `gs://` or `az://`.
+    /// URL of a file: `https://`, `http://`, `s3://`, `gs://` or `az://`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     #[x_kube(
@@ -34,14 +34,15 @@ pub struct Source {
     )]
     pub url: Option<String>,
 
-    /// A key of a ConfigMap, for small tables. A change of it makes a new epoch.
+    /// A key of a ConfigMap that holds the rows, for small tables. A change of the data creates a
+    /// new epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapKeyReference>,
 
-    /// Secret with the credentials for `url`: the keys of `storage.secretRef` for a bucket, `username`
-    /// and `password` or `token` for https. Absent: a bucket is read unsigned, unless the cluster's
-    /// `storage.shareWithSources` is set. Variables that name a file, a server that gives out credentials, or a
-    /// proxy are left out.
+    /// Secret with the credentials for `url`: for a bucket the same keys as in `storage.secretRef`,
+    /// for https `username` and `password`, or `token`. If absent, a bucket is read without
+    /// credentials, unless the cluster sets `storage.shareWithSources`. Variables that name a file,
+    /// a credential server or a proxy are ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalReference>,
 
@@ -53,8 +54,8 @@ pub struct Source {
     #[serde(default)]
     pub compression: Compression,
 
-    /// Any text. A change of it reads the source again and makes a new epoch, also if nothing else has
-    /// changed.
+    /// Any text. A change of this field makes the operator read the source again and create a new
+    /// epoch, even if nothing else changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub revision: Option<String>,
@@ -67,7 +68,7 @@ pub enum Format {
     /// Comma-separated values with a header line.
     #[default]
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
     /// Apache Parquet.
     Parquet,
@@ -77,7 +78,7 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Plain.
+    /// No compression.
     #[default]
     None,
     /// gzip.

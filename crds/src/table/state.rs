@@ -1,4 +1,4 @@
-//! What the operator reports about a table.
+//! The status of a table.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::Operation;
 
-/// State of a table as the operator last observed it.
+/// State of the table as the operator last observed it.
 #[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpaqueTableStatus {
-    /// `metadata.generation` that this status speaks of.
+    /// The `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Available, Progressing, Degraded.
+    /// Conditions: Available, Progressing and Degraded.
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// What is under way, and what it waits for.
+    /// Operations in progress, and what each waits for.
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -27,19 +27,19 @@ pub struct OpaqueTableStatus {
     /// The epoch that is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_epoch: Option<i64>,
-    /// Rows of that epoch.
+    /// Number of rows of that epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<i64>,
-    /// Bytes of all its segments: rows and hints, of every searchable column.
+    /// Size of all segments of that epoch in bytes: rows and hints of every searchable column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
-    /// Identity of the source that the newest epoch was made from.
+    /// Digest that identifies the source of the newest epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_digest: Option<String>,
-    /// The Job that prepares the next epoch, or the last that did.
+    /// The Job that prepares the next epoch, or the last one that ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preparation: Option<Preparation>,
-    /// The epochs in the store, newest first, without those that are about to be removed.
+    /// The epochs in the store, newest first, without those that a Job is about to remove.
     #[schemars(length(max = 128))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["epoch".into()]))]
@@ -55,17 +55,18 @@ pub struct OpaqueTableStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Epoch {
-    /// Its number.
+    /// Number of the epoch.
     pub epoch: i64,
     /// Digest of its manifest.
     pub digest: String,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// Bytes of all its segments.
+    /// Size of all segments in bytes.
     pub bytes: i64,
     /// When it was published.
     pub published: Time,
-    /// The nodes' refusal to serve it. It is not proposed again until the table's spec changes.
+    /// Set if the nodes refused to serve the epoch. The operator does not propose it again until
+    /// the table's spec changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RejectedEpoch>,
 }
@@ -76,67 +77,68 @@ pub struct Epoch {
 pub struct RejectedEpoch {
     /// Generation of the shard map that proposed the epoch.
     pub map_generation: i64,
-    /// The table's `metadata.generation` at that time: a later one may be tried again.
+    /// The table's `metadata.generation` when the epoch was rejected. The operator may propose the
+    /// epoch again after a later change.
     pub observed_generation: i64,
-    /// Why, in the words of the node that leads.
+    /// Reason that the leader gave.
     #[schemars(length(max = 1024))]
     pub reason: String,
 }
 
-/// A Job that prepares an epoch, and how often that was tried.
+/// A Job that prepares an epoch, and the number of failed attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Preparation {
-    /// Identity of the source that it reads.
+    /// Digest that identifies the source.
     #[schemars(length(max = 128))]
     pub run: String,
     /// Number of the Job, `<table>-prepare-<number>`.
     pub job: i64,
-    /// How many Jobs in a row failed for this source.
+    /// Number of consecutive failed Jobs for this source.
     #[serde(default)]
     pub failures: i32,
-    /// Why that Job failed; absent while it runs, and once it succeeded.
+    /// Why the Job failed. Absent while it runs and after it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<PreparationFailure>,
 }
 
-/// Why a Job failed, and when the next is made.
+/// Why a Job failed, and when it is retried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreparationFailure {
-    /// One word, such as `SourceNotFound`.
+    /// Reason in one word, such as `SourceNotFound`.
     #[schemars(length(max = 63))]
     pub reason: String,
-    /// What happened.
+    /// Description of the failure.
     #[schemars(length(max = 1024))]
     pub message: String,
-    /// When it is tried again; absent if only a change of the source or the spec can help.
+    /// Time of the next attempt. Absent if only a change of the source or the spec can help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
 }
 
-/// A searchable column's matrix.
+/// Size of the matrix of a searchable column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IndexGeometry {
     /// Name of the column.
     pub column: String,
-    /// Buckets: columns of the matrix.
+    /// Number of buckets, which are the columns of the matrix.
     pub buckets: i64,
-    /// Bytes of each bucket.
+    /// Size of each bucket in bytes.
     pub bucket_bytes: i64,
-    /// What one lookup of this column costs.
+    /// Cost of one lookup on this column.
     pub cost: QueryCost,
 }
 
-/// What one lookup costs, whatever is asked.
+/// Cost of one lookup. It is the same for every value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueryCost {
     /// Bytes that a client sends.
     pub upload_bytes: i64,
-    /// Bytes that it receives.
+    /// Bytes that a client receives.
     pub download_bytes: i64,
-    /// Bytes of memory that all shards scan together.
+    /// Bytes that all shards together read from memory.
     pub scan_bytes: i64,
 }
