@@ -40,17 +40,14 @@ use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::apply::Applied;
 use crate::certificates::{self, CertificateRequest, CertificateState};
-use crate::claims::waiting::contested;
-use crate::context::Context;
-use crate::controller::{self, Reconciler};
+use crate::claims::contested;
 use crate::error::Error;
+use crate::kube::{
+    Applied, Context, Reconciler, SECRET_AGAIN, SECRET_MISSING, Touched, announce, run_controller,
+};
 use crate::labels;
 use crate::metrics::Ends;
-use crate::observe::Touched;
-use crate::secrets;
-use crate::status::announce;
 use absent::Absences;
 use build::Plan;
 use evictions::{EVICT_AGAIN, Evicted, Evictions};
@@ -69,7 +66,7 @@ const LEASES_AGAIN: Duration = Duration::from_secs(60);
 /// # Errors
 /// When it cannot run at all.
 pub async fn controller(context: Arc<Context>, stop: watch::Receiver<bool>) -> Result<(), Error> {
-    controller::run(context, Clusters::default(), stop).await
+    run_controller(context, Clusters::default(), stop).await
 }
 
 #[derive(Default)]
@@ -152,7 +149,7 @@ impl Reconciler for Clusters {
         let previous = cluster.status.clone().unwrap_or_default();
         let (status, transitions) = report::status(&found, &previous, &Time(Timestamp::now()));
         // They are not watched.
-        let secrets = if found.secrets.is_empty() { secrets::AGAIN } else { secrets::MISSING };
+        let secrets = if found.secrets.is_empty() { SECRET_AGAIN } else { SECRET_MISSING };
         let secrets = validate::has_needs(&cluster).then_some(secrets);
         let end = |time: &Option<Time>| time.as_ref().map(|Time(time)| time.as_second());
         let ends = Ends {

@@ -42,8 +42,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::context::Context;
 use crate::error::Error;
+use crate::kube::{Context, run_controller};
 use crate::table::propose::Maps;
 use crate::table::reconcile::Tables;
 
@@ -52,7 +52,7 @@ use crate::table::reconcile::Tables;
 /// # Errors
 /// When it cannot run at all.
 pub async fn controller(context: Arc<Context>, stop: watch::Receiver<bool>) -> Result<(), Error> {
-    let tables = crate::controller::run(Arc::clone(&context), Tables::default(), stop.clone());
-    let maps = crate::controller::run(context, Maps, stop);
+    let tables = run_controller(Arc::clone(&context), Tables::default(), stop.clone());
+    let maps = run_controller(context, Maps, stop);
     tokio::try_join!(tables, maps).map(|_| ())
 }

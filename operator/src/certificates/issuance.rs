@@ -12,8 +12,8 @@ use time::Duration;
 
 use super::leaf::Request;
 use super::plan::{Issuance, Wanted};
-use crate::context::Context;
 use crate::error::Error;
+use crate::kube::Context;
 use crate::labels;
 
 /// How the annotations begin that cert-manager writes on its Secrets.

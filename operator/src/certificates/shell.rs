@@ -22,11 +22,9 @@ use super::issuance;
 use super::members::members;
 use super::plan::{Contents, Observed, Plan, ROTATE, SERIALS, STEP, Wanted, Write, plan};
 use super::x509::Sensitive;
-use crate::apply::check_owner;
-use crate::context::Context;
 use crate::error::Error;
+use crate::kube::{Activity, Context, check_owner};
 use crate::labels::{self, FIELD_MANAGER};
-use crate::status::Step;
 
 /// Type of every Secret here.
 const TLS: &str = "kubernetes.io/tls";
@@ -64,7 +62,7 @@ pub struct CertificateState {
     /// When to look again.
     pub next: Option<Duration>,
     /// What is under way.
-    pub operations: Vec<Step>,
+    pub operations: Vec<Activity>,
 }
 
 /// Issues and renews what is due, and says how it stands.
@@ -121,7 +119,7 @@ fn state(
     let until = Duration::try_from(next - now).unwrap_or_default();
     // That time makes a silent pod count no more, nothing tells either.
     let next = if ready && progress.is_none() { until } else { until.min(POLL) };
-    let operations = progress.into_iter().map(|progress| Step {
+    let operations = progress.into_iter().map(|progress| Activity {
         name: "CertificateAuthority",
         step: progress.step.into(),
         blocked_by: progress.blocked_by,

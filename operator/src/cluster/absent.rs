@@ -8,9 +8,8 @@ use opaque_crds::names;
 
 use super::build::Plan;
 use super::facts::Facts;
-use crate::context::Context;
 use crate::error::Error;
-use crate::refused::{LOOK, refusal};
+use crate::kube::{ASK_AGAIN, Context, refusal};
 
 /// Since when pods of clusters are missing. A pod that is replaced is missing for a moment.
 #[derive(Debug, Default)]
@@ -37,7 +36,7 @@ impl Absences {
             let pods = pods.filter(|pod| !facts.pods.contains_key(pod));
             missing.extend(pods.map(|pod| (pod, shard)));
         }
-        let again = (!missing.is_empty()).then_some(LOOK);
+        let again = (!missing.is_empty()).then_some(ASK_AGAIN);
         let lasting = self.lasting(&namespace, &cluster, missing.keys(), Instant::now());
         let mut words = Vec::new();
         // One for each set: its other pods would be refused for the same reason.
@@ -69,7 +68,7 @@ impl Absences {
         let since = |pod: &String| before.get(pod).copied().unwrap_or(now);
         let known: BTreeMap<String, Instant> =
             missing.map(|pod| (pod.clone(), since(pod))).collect();
-        let lasts = |since: &Instant| now.saturating_duration_since(*since) >= LOOK;
+        let lasts = |since: &Instant| now.saturating_duration_since(*since) >= ASK_AGAIN;
         let lasting = known.iter().filter(|(_, since)| lasts(since)).map(|(pod, _)| pod.clone());
         let lasting = lasting.collect();
         if !known.is_empty() {

@@ -18,9 +18,8 @@ use super::reach::answers_peers;
 use super::rollout::{Phase, PodState, ShardState};
 use super::shape::{Shape, shard_of};
 use crate::error::Error;
+use crate::kube::{Observed, is_ready, is_renewed};
 use crate::labels::{self, controller_of};
-use crate::life::{is_ready, is_renewed};
-use crate::observe::Observed;
 
 /// Label of a pod: the revision of its set that it was made of.
 const REVISION: &str = "controller-revision-hash";

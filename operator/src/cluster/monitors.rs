@@ -11,8 +11,8 @@ use kube::discovery;
 use serde_json::Value;
 
 use super::build::{self, Plan};
-use crate::context::Context;
 use crate::error::Error;
+use crate::kube::Context;
 
 /// When it is looked again whether kinds of the Prometheus operator exist.
 const KINDS: Duration = Duration::from_secs(300);

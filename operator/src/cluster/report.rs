@@ -14,9 +14,8 @@ use super::reach;
 use super::rollout::{Hold, Replacement, ShardState};
 use super::shape::Shape;
 use crate::certificates::CertificateState;
+use crate::kube::{Activity, Conditions, Transition, Truth, is_ready, operations, trouble};
 use crate::labels;
-use crate::life::{is_ready, trouble};
-use crate::status::{Conditions, Step, Transition, Truth, operations};
 
 /// Bytes of the largest partition, 65,536 rows of 1024 bytes: nothing smaller is worth moving, and of tables of few
 /// partitions some shard always has one more.
@@ -300,14 +299,14 @@ fn balanced(found: &Findings<'_>, conditions: &mut Conditions) {
 }
 
 /// What is under way, and what it waits for.
-fn steps(found: &Findings<'_>, troubles: &[String]) -> Vec<Step> {
+fn steps(found: &Findings<'_>, troubles: &[String]) -> Vec<Activity> {
     let mut steps = Vec::new();
     if let Some(set) = &found.facts.leftover {
         let by = format!("StatefulSet {set} of a deleted OpaqueCluster of the same name");
-        steps.push(Step::blocked("Removal", "Waiting", by));
+        steps.push(Activity::blocked("Removal", "Waiting", by));
     }
     if !found.secrets.is_empty() {
-        steps.push(Step::blocked("Secrets", "Reading", found.secrets.join("; ")));
+        steps.push(Activity::blocked("Secrets", "Reading", found.secrets.join("; ")));
     }
     if let Some(step) = rollout(found, troubles) {
         steps.push(step);
@@ -316,8 +315,8 @@ fn steps(found: &Findings<'_>, troubles: &[String]) -> Vec<Step> {
         let step = format!("Generation {generation}");
         let blocked = node_failure(found.facts).or_else(|| store_trouble(found));
         steps.push(match blocked.or_else(|| node_words(found.facts)) {
-            Some(words) => Step::blocked("Activation", step, words),
-            None => Step::going("Activation", step),
+            Some(words) => Activity::blocked("Activation", step, words),
+            None => Activity::going("Activation", step),
         });
     }
     if let Some(state) = &found.certificates {
@@ -326,7 +325,7 @@ fn steps(found: &Findings<'_>, troubles: &[String]) -> Vec<Step> {
     steps
 }
 
-fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Step> {
+fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Activity> {
     let replacement = found.replacement.as_ref()?;
     if found.shards.iter().all(ShardState::whole) {
         return None;
@@ -346,8 +345,8 @@ fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Step> {
         told.or_else(|| ending(found.facts, replacement))
     };
     Some(match blocked {
-        Some(by) => Step::blocked("Rollout", step, by),
-        None => Step::going("Rollout", step),
+        Some(by) => Activity::blocked("Rollout", step, by),
+        None => Activity::going("Rollout", step),
     })
 }
 

@@ -19,7 +19,7 @@ use opaque_crds::{OpaqueCluster, OpaqueTable, names};
 use super::plan::Start;
 use crate::Error;
 use crate::certificates;
-use crate::context::Installed;
+use crate::kube::Installed;
 use crate::labels::{COMPONENT, MANAGED_BY, NAME, OPERATOR, PRODUCT, TABLE, labels, owned};
 
 /// Annotation of a Job with the run that it is for.

@@ -12,11 +12,11 @@ use super::report::Stage;
 use super::shard_map::View;
 use super::text::clip;
 use super::validate::Blocker;
-use crate::status::{Conditions, Step as Operation, Transition, Truth, operations};
+use crate::kube::{Activity, Conditions, Transition, Truth, operations};
 
-/// Operation: an epoch is made from the source.
+/// Activity: an epoch is made from the source.
 const PREPARATION: &str = "Preparation";
-/// Operation: the nodes go over to an epoch.
+/// Activity: the nodes go over to an epoch.
 const ACTIVATION: &str = "Activation";
 
 /// Most pods that a message names.
@@ -64,7 +64,7 @@ pub fn report(state: &State<'_>, status: &mut OpaqueTableStatus) -> Vec<Transiti
     (status.rows, status.bytes) = (rows, bytes);
 
     let under_way = [state.preparation(status), state.activation(status)];
-    let under_way: Vec<Operation> = under_way.into_iter().flatten().collect();
+    let under_way: Vec<Activity> = under_way.into_iter().flatten().collect();
     status.operations = operations(&status.operations, under_way, &now);
 
     let trouble = state.trouble(status);
@@ -96,9 +96,9 @@ impl State<'_> {
     }
 
     /// The operation of making an epoch.
-    fn preparation(&self, status: &OpaqueTableStatus) -> Option<Operation> {
+    fn preparation(&self, status: &OpaqueTableStatus) -> Option<Activity> {
         if let Some(blocker) = self.blocker {
-            return Some(Operation::blocked(PREPARATION, "waiting", &blocker.message));
+            return Some(Activity::blocked(PREPARATION, "waiting", &blocker.message));
         }
         let report = || {
             let run = &status.preparation.as_ref()?.run;
@@ -106,38 +106,38 @@ impl State<'_> {
         };
         match self.step {
             Step::Idle => None,
-            Step::Start { .. } => Some(Operation::going(PREPARATION, "starting")),
+            Step::Start { .. } => Some(Activity::going(PREPARATION, "starting")),
             Step::Stop { name } | Step::Stopping { name } => {
                 let by = format!("Job {name} of an earlier source is being stopped");
-                Some(Operation::blocked(PREPARATION, "waiting", by))
+                Some(Activity::blocked(PREPARATION, "waiting", by))
             }
             Step::Pause => {
                 let failure = status.preparation.as_ref()?.failure.as_ref()?;
-                Some(Operation::blocked(PREPARATION, "waiting", describe(failure)))
+                Some(Activity::blocked(PREPARATION, "waiting", describe(failure)))
             }
             Step::Running => Some(match (&self.facts.pod, report()) {
-                (Some(pod), _) => Operation::blocked(PREPARATION, "starting", pod),
-                (None, None) => Operation::going(PREPARATION, "starting"),
+                (Some(pod), _) => Activity::blocked(PREPARATION, "starting", pod),
+                (None, None) => Activity::going(PREPARATION, "starting"),
                 (None, Some(report)) if report.stage == Stage::Failed => {
-                    Operation::blocked(PREPARATION, "trying again", clip(&report.cause().1, 1024))
+                    Activity::blocked(PREPARATION, "trying again", clip(&report.cause().1, 1024))
                 }
-                (None, Some(report)) => Operation::going(PREPARATION, report.step()),
+                (None, Some(report)) => Activity::going(PREPARATION, report.step()),
             }),
         }
     }
 
     /// The operation of going over to an epoch.
-    fn activation(&self, status: &OpaqueTableStatus) -> Option<Operation> {
+    fn activation(&self, status: &OpaqueTableStatus) -> Option<Activity> {
         let epoch = self.choice.epoch.filter(|epoch| Some(*epoch) != status.active_epoch)?;
         let cluster = &self.facts.table.spec.cluster_ref.name;
         let step = format!("epoch {epoch}");
         let Some(map) = self.map else {
             let by = format!("OpaqueCluster {cluster} has no shard map yet");
-            return Some(Operation::blocked(ACTIVATION, step, by));
+            return Some(Activity::blocked(ACTIVATION, step, by));
         };
         if map.active.is_none() {
             let by = format!("no node of OpaqueCluster {cluster} leads yet");
-            return Some(Operation::blocked(ACTIVATION, step, by));
+            return Some(Activity::blocked(ACTIVATION, step, by));
         }
         let proposed = map.proposed_epoch(&self.facts.table.sql_name()) == Some(epoch);
         if map.is_waiting() && !proposed {
@@ -145,9 +145,9 @@ impl State<'_> {
             let by = format!(
                 "generation {generation} of the shard map, another change, is still being prepared by the nodes"
             );
-            return Some(Operation::blocked(ACTIVATION, step, by));
+            return Some(Activity::blocked(ACTIVATION, step, by));
         }
-        Some(Operation::going(ACTIVATION, step))
+        Some(Activity::going(ACTIVATION, step))
     }
 
     /// What needs a person, or will be tried again.

@@ -14,11 +14,9 @@ use super::facts::{Facts, JobFacts, JobState, SourceFacts};
 use super::report::{ANNOTATION, Report};
 use super::text::clip;
 use super::validate::missing_credentials;
-use crate::context::Context;
 use crate::error::Error;
+use crate::kube::{ASK_AGAIN, Context, Keys, refusal};
 use crate::labels::{TABLE, controller_of};
-use crate::refused::{LOOK, refusal};
-use crate::secrets::Keys;
 
 /// Longest reason of a pod or Job that is shown.
 const REASON: usize = 512;
@@ -183,7 +181,7 @@ fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
 fn is_older(jobs: &[Job], name: &str, now: Timestamp) -> bool {
     let job = jobs.iter().find(|job| job.name_any() == name);
     let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
-    made.is_some_and(|made| made.0.checked_add(LOOK).is_ok_and(|looked| now >= looked))
+    made.is_some_and(|made| made.0.checked_add(ASK_AGAIN).is_ok_and(|looked| now >= looked))
 }
 
 fn is_of(pod: &Pod, job: &str) -> bool {

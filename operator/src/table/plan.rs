@@ -14,8 +14,7 @@ use super::facts::{Facts, SourceFacts};
 use super::retry::Retry;
 use super::shard_map::View;
 use super::{epochs, run, validate};
-use crate::refused::LOOK;
-use crate::status::Transition;
+use crate::kube::{ASK_AGAIN, Transition};
 
 /// How often what is not watched is looked at while it blocks.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -116,7 +115,7 @@ fn again(
 ) -> Option<Duration> {
     if facts.lacks_pod {
         // That a pod was refused, only an event tells, and those are not watched.
-        return Some(LOOK);
+        return Some(ASK_AGAIN);
     }
     if blocker.is_some_and(|blocker| blocker.unwatched) {
         return Some(LOOK_AGAIN);

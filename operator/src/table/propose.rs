@@ -11,11 +11,9 @@ use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 use serde_json::Value;
 
 use super::shard_map::{Outcome, Proposal, TABLES, Tables, View, propose};
-use crate::context::Context;
-use crate::controller::Reconciler;
 use crate::error::Error;
+use crate::kube::{Context, Reconciler, Touched};
 use crate::labels::{self, FIELD_MANAGER};
-use crate::observe::Touched;
 
 /// The reconciler of OpaqueShardMaps.
 #[derive(Debug)]

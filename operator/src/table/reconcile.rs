@@ -16,12 +16,9 @@ use super::observe;
 use super::plan::{Action, Plan, Start, plan};
 use super::report::ANNOTATION;
 use super::retry::Retry;
-use crate::context::Context;
-use crate::controller::Reconciler;
 use crate::error::Error;
+use crate::kube::{Context, FOREIGN_CONFIG_MAP, Reconciler, Touched, announce};
 use crate::labels::{FIELD_MANAGER, TABLE};
-use crate::observe::{FOREIGN_CONFIG_MAP, Touched};
-use crate::status::announce;
 
 /// Reason of the event that an epoch needs memory out of proportion to its rows.
 const HIGH_MEMORY: &str = "HighMemory";

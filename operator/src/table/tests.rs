@@ -378,7 +378,7 @@ fn a_served_table_whose_source_goes_missing_is_still_available() {
 fn a_table_of_a_cluster_that_serves_nothing_is_not_available() {
     let mut facts = made(1);
     let cluster = facts.cluster.as_mut().unwrap();
-    let mut conditions = crate::status::Conditions::new(
+    let mut conditions = crate::kube::Conditions::new(
         &[],
         None,
         k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),

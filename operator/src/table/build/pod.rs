@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::of_table;
 use crate::Error;
-use crate::context::Installed;
+use crate::kube::Installed;
 use crate::pod::{STORE_DIR, store_credentials};
 use crate::table::plan::Start;
 

@@ -4,7 +4,7 @@ use opaque_crds::reference::LocalReference;
 use opaque_crds::{OpaqueCluster, OpaqueTable};
 use serde_json::{Value, json};
 
-use crate::context::Installed;
+use crate::kube::Installed;
 use crate::labels;
 use crate::table::build::{Objects, objects};
 use crate::table::fixtures::{cluster, table, table_from_url};

@@ -10,12 +10,12 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tower::limit::ConcurrencyLimitLayer;
 
-use super::Claims;
+use super::candidate::Candidate;
 use super::decision::{changes, spread};
-use super::standing::{Candidate, Standing};
+use super::standing::Standing;
 use super::waiting::Clusters;
+use crate::kube::{Claimed, Observed, ROOTS, Touched};
 use crate::metrics::Metrics;
-use crate::observe::{Observed, ROOTS, Touched};
 
 /// Requests about claims that are under way at a time: a start stands for all of them at once.
 const REQUESTS: usize = 8;
@@ -26,7 +26,7 @@ const RELEASE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the configuration makes no client.
-pub(crate) fn client(config: &Config) -> Result<Client, kube::Error> {
+pub(crate) fn claim_client(config: &Config) -> Result<Client, kube::Error> {
     let mut config = config.clone();
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config)?;
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Where the operator acts.
-    pub(crate) claims: Arc<Claims>,
+    pub(crate) claimed: Arc<Claimed>,
 }
 
 /// Keeps claims until `stop` is true, and releases them all.
@@ -112,7 +112,7 @@ async fn hold(
     let Some(held) = held else { return false };
     tracing::info!(namespace, token = held.token(), "acting on this namespace");
     let _counted = shared.metrics.holds();
-    let acting = shared.claims.gain(namespace);
+    let acting = shared.claimed.gain(namespace);
     let lost = tokio::select! {
         () = held.lost() => true,
         _ = end.wait_for(|end| *end) => false,

@@ -9,11 +9,11 @@ use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 
-use crate::context::Context;
 use crate::error::Error;
+use crate::kube::context::Context;
 
 /// For how long a pod may be missing before it is asked why, and when it is asked again.
-pub(crate) const LOOK: Duration = Duration::from_secs(5);
+pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the API server said last when a controller wanted to make a pod for this object; none if it took all, or
 /// if the operator has no right to read events.

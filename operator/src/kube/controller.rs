@@ -2,10 +2,10 @@
 //!
 //! **Flow.** It begins with every root object, and from then on reconciles those that a change concerns
 //! ([`Reconciler::roots`]). Changes within `DEBOUNCE` count as one. An object is never reconciled twice at a time.
-//! A reconcile that fails is tried again after its category's pause ([`crate::backoff`]); one that
+//! A reconcile that fails is tried again after its category's pause ([`crate::kube::backoff`]); one that
 //! succeeds, at the time that it asks for, and at the latest after `RESYNC`.
 //!
-//! **Guarantees.** Objects of a namespace are reconciled only while it is claimed ([`crate::claims`]), and all of them
+//! **Guarantees.** Objects of a namespace are reconciled only while it is claimed (`claimed`), and all of them
 //! when it is.
 
 use std::sync::Arc;
@@ -21,12 +21,10 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, watch};
 
-use crate::backoff::Backoff;
-use crate::context::Context;
 use crate::error::Error;
-use crate::events;
-use crate::observe::Touched;
-use crate::status::tell_unreadable;
+use crate::kube::{
+    backoff::Backoff, context::Context, events, observe::Touched, status::tell_unreadable,
+};
 
 /// Changes within this time are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -59,13 +57,13 @@ pub trait Reconciler: Send + Sync + 'static {
 ///
 /// # Errors
 /// When the kind is not one of those that are watched.
-pub async fn run<R: Reconciler>(
+pub async fn run_controller<R: Reconciler>(
     context: Arc<Context>,
     reconciler: R,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let kind = R::Root::kind(&());
-    let changes = (context.observed.changes(), context.claims.gained());
+    let changes = (context.observed.changes(), context.claimed.gained());
     let (resource, store) = context
         .observed
         .roots(&kind)
@@ -173,7 +171,7 @@ impl<R: Reconciler> Runner<R> {
     async fn reconcile(&self, context: &Context, object: &DynamicObject) -> Result<Action, Error> {
         let namespace = object.namespace().unwrap_or_default();
         // Everything of a namespace is reconciled when it is claimed: nothing has to be remembered until then.
-        let Some(mut claim) = context.claims.of(&namespace) else {
+        let Some(mut claim) = context.claimed.of(&namespace) else {
             return Ok(Action::await_change());
         };
         let started = Instant::now();

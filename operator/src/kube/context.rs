@@ -9,13 +9,15 @@ use kube::runtime::events::EventType;
 use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
 
-use crate::claims::Claims;
 use crate::error::Error;
-use crate::events::Events;
+use crate::kube::{
+    claimed::Claimed,
+    events::Events,
+    observe::Observed,
+    secrets::{Keys, Secrets, found},
+};
 use crate::metrics::{CountRequests, Metrics};
-use crate::observe::Observed;
 use crate::release::Release;
-use crate::secrets::{Keys, Secrets, found};
 
 /// What the operator was installed with.
 #[derive(Debug, Clone)]
@@ -43,7 +45,7 @@ pub struct Context {
     /// Whose operator this is.
     pub release: Release,
     /// Where it acts.
-    pub claims: Arc<Claims>,
+    pub claimed: Arc<Claimed>,
     pub(crate) events: Events,
     pub(crate) secrets: Secrets,
 }
@@ -58,18 +60,18 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
-    /// A context of [`clients`], to act where `claims` say.
+    /// A context of [`clients`], to act where `claimed` say.
     pub fn new(
         [client, once]: [Client; 2],
         observed: Arc<Observed>,
         metrics: Metrics,
         installed: Installed,
         release: Release,
-        claims: Claims,
+        claimed: Claimed,
         events: Events,
     ) -> Self {
-        let (claims, secrets) = (Arc::new(claims), Secrets::default());
-        Self { client, once, observed, metrics, installed, release, claims, events, secrets }
+        let (claimed, secrets) = (Arc::new(claimed), Secrets::default());
+        Self { client, once, observed, metrics, installed, release, claimed, events, secrets }
     }
 
     /// A live object by name: for what is not watched, such as ConfigMaps of people. For their Secrets

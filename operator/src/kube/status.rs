@@ -9,8 +9,8 @@ use kube::{Api, ResourceExt};
 use opaque_crds::status::{ConditionType, Operation};
 use serde_json::{Value, json};
 
-use crate::context::Context;
 use crate::error::Error;
+use crate::kube::context::Context;
 use crate::labels::STATUS_MANAGER;
 use crate::text::shorten;
 
@@ -140,7 +140,7 @@ impl Conditions {
 
 /// Something under way, before it is known since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct Activity {
     /// What is being done; unique among those of an object.
     pub name: &'static str,
     /// The step that it has reached.
@@ -149,7 +149,7 @@ pub struct Step {
     pub blocked_by: Option<String>,
 }
 
-impl Step {
+impl Activity {
     /// Something that advances.
     pub fn going(name: &'static str, step: impl Into<String>) -> Self {
         Self { name, step: step.into(), blocked_by: None }
@@ -163,8 +163,8 @@ impl Step {
 
 /// The operations to report: what is still at its step keeps its `since`, whatever it is blocked by. The
 /// words of that change while it waits: nodes tell there how far they are.
-pub fn operations(previous: &[Operation], steps: Vec<Step>, now: &Time) -> Vec<Operation> {
-    let report = |Step { name, step, blocked_by }: Step| {
+pub fn operations(previous: &[Operation], steps: Vec<Activity>, now: &Time) -> Vec<Operation> {
+    let report = |Activity { name, step, blocked_by }: Activity| {
         let step = shorten(&step, 63);
         let known =
             previous.iter().find(|operation| operation.name == name && operation.step == step);
@@ -305,17 +305,18 @@ mod tests {
 
     #[test]
     fn an_operation_keeps_its_time_until_its_step_changes() {
-        let at = |step: &str, by: &str| vec![Step::blocked("Rollout", step, by)];
+        let at = |step: &str, by: &str| vec![Activity::blocked("Rollout", step, by)];
         let first = operations(&[], at("1 of 3 shards", "loading 5 of 90 MiB"), &time(1));
         let word = operations(&first, at("1 of 3 shards", "loading 6 of 90 MiB"), &time(2));
         assert_eq!(
             (&word[0].since, word[0].blocked_by.as_deref()),
             (&time(1), Some("loading 6 of 90 MiB"))
         );
-        let going = operations(&word, vec![Step::going("Rollout", "1 of 3 shards")], &time(3));
+        let going = operations(&word, vec![Activity::going("Rollout", "1 of 3 shards")], &time(3));
         assert_eq!((&going[0].since, &going[0].blocked_by), (&time(1), &None));
         assert_eq!(operations(&going, at("2 of 3 shards", ""), &time(4))[0].since, time(4));
-        let other = operations(&going, vec![Step::going("Activation", "1 of 3 shards")], &time(5));
+        let other =
+            operations(&going, vec![Activity::going("Activation", "1 of 3 shards")], &time(5));
         assert_eq!(other[0].since, time(5));
     }
 }

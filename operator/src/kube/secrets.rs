@@ -12,9 +12,9 @@ use k8s_openapi::api::core::v1::Secret;
 use crate::labels::{MANAGED_BY, OPERATOR};
 
 /// When a Secret is read again that was as it should be.
-pub const AGAIN: Duration = Duration::from_secs(60);
+pub const SECRET_AGAIN: Duration = Duration::from_secs(60);
 /// When one is read again that was missing, or lacked a key.
-pub const MISSING: Duration = Duration::from_secs(10);
+pub const SECRET_MISSING: Duration = Duration::from_secs(10);
 /// Names that are remembered at a time, before those that nobody waits for are forgotten.
 const REMEMBERED: usize = 1024;
 
@@ -48,7 +48,7 @@ struct Known {
 impl Known {
     /// Whether it need not be read again at `now`.
     fn holds(&self, suffices: bool, now: Instant) -> bool {
-        let lasting = if suffices { AGAIN } else { MISSING };
+        let lasting = if suffices { SECRET_AGAIN } else { SECRET_MISSING };
         now.saturating_duration_since(self.at) < lasting
     }
 }
