@@ -28,6 +28,7 @@ use std::time::Duration;
 use opaque_ops::election::Policy;
 
 pub use candidate::Candidate;
+#[cfg(test)]
 pub(crate) use decision::words_of_waiting;
 pub(crate) use keep::{Shared, claim_client, keep};
 pub use standing::Standing;

@@ -38,5 +38,7 @@ pub(crate) use events::reference;
 pub(crate) use liveness::{is_overdue, is_ready, is_renewed, trouble};
 pub(crate) use observe::{FOREIGN_CONFIG_MAP, ROOTS, Touched};
 pub(crate) use refusal::{ASK_AGAIN, refusal};
+#[cfg(test)]
+pub(crate) use secrets::Found;
 pub(crate) use secrets::{Keys, SECRET_AGAIN, SECRET_MISSING};
 pub(crate) use status::{Activity, Conditions, Transition, Truth, announce, operations};

@@ -32,6 +32,7 @@ pub mod args;
 mod certificates;
 pub mod claims;
 mod cluster;
+mod duration;
 mod error;
 #[cfg(test)]
 mod golden;

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::plan::Member;
+use super::model::Member;
 use crate::kube::{is_overdue, is_ready, is_renewed, trouble};
 use crate::labels;
 

@@ -23,7 +23,7 @@ fn bounds(category: Category) -> Option<(Duration, Duration)> {
 }
 
 /// Pause after the `failures`-th failure in a row, which is at least 1.
-pub fn pause(category: Category, failures: u32, object: &str) -> Option<Duration> {
+pub(super) fn pause(category: Category, failures: u32, object: &str) -> Option<Duration> {
     let (first, cap) = bounds(category)?;
     let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
     let pause = doubled.min(cap);
@@ -41,13 +41,13 @@ pub(crate) fn fraction(object: &str, failures: u32) -> f64 {
 
 /// Failures in a row of each object.
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub(super) struct Backoff {
     failures: Mutex<HashMap<String, u32>>,
 }
 
 impl Backoff {
     /// Notes a failure and says when to try again; none: not on account of this failure.
-    pub fn failed(&self, object: &str, category: Category) -> Option<Duration> {
+    pub(super) fn failed(&self, object: &str, category: Category) -> Option<Duration> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(object.to_owned()).or_default();
         *count = count.saturating_add(1);
@@ -55,7 +55,7 @@ impl Backoff {
     }
 
     /// Notes a success, or that the object is gone.
-    pub fn forget(&self, object: &str) {
+    pub(super) fn forget(&self, object: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
     }
 }

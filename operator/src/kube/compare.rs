@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::labels::{APPLIED, FIELD_MANAGER};
 
 /// Notes in `desired` what it is, for the [`differs`] of a later reconcile.
-pub fn stamp(desired: &mut DynamicObject) -> Result<(), serde_json::Error> {
+pub(super) fn stamp(desired: &mut DynamicObject) -> Result<(), serde_json::Error> {
     let digest = blake3::hash(&serde_json::to_vec(desired)?).to_hex();
     let digest = digest.get(..16).unwrap_or_default().to_owned();
     desired.annotations_mut().insert(APPLIED.to_owned(), digest);
@@ -25,7 +25,7 @@ pub fn stamp(desired: &mut DynamicObject) -> Result<(), serde_json::Error> {
 }
 
 /// Whether applying `desired`, which has its [`stamp`], would change `live`.
-pub fn differs(desired: &Value, live: &DynamicObject) -> bool {
+pub(super) fn differs(desired: &Value, live: &DynamicObject) -> bool {
     let stamp = desired.pointer("/metadata/annotations").and_then(|all| all.get(APPLIED)?.as_str());
     let applied = live.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED));
     let (Some(fields), Some(owned)) = (desired.as_object(), owned_fields(live)) else {

@@ -125,7 +125,7 @@ impl Context {
 ///
 /// # Errors
 /// When the configuration makes no client.
-pub fn clients(config: &Config, metrics: &Metrics) -> Result<[Client; 2], kube::Error> {
+pub(crate) fn clients(config: &Config, metrics: &Metrics) -> Result<[Client; 2], kube::Error> {
     let client = |default_retry| -> Result<Client, kube::Error> {
         let mut config = config.clone();
         config.default_retry = default_retry;

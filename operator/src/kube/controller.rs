@@ -36,7 +36,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const RESYNC: Duration = Duration::from_secs(30 * 60);
 
 /// What makes one kind true.
-pub trait Reconciler: Send + Sync + 'static {
+pub(crate) trait Reconciler: Send + Sync + 'static {
     /// Name in metrics.
     const NAME: &'static str;
     /// The kind.
@@ -57,7 +57,7 @@ pub trait Reconciler: Send + Sync + 'static {
 ///
 /// # Errors
 /// When the kind is not one of those that are watched.
-pub async fn run_controller<R: Reconciler>(
+pub(crate) async fn run_controller<R: Reconciler>(
     context: Arc<Context>,
     reconciler: R,
     stop: watch::Receiver<bool>,

@@ -57,7 +57,7 @@ impl Events {
 }
 
 /// Kind, namespace and name of an object, for events.
-pub fn reference(object: &DynamicObject) -> ObjectReference {
+pub(crate) fn reference(object: &DynamicObject) -> ObjectReference {
     let types = object.types.clone().unwrap_or_default();
     ObjectReference {
         api_version: Some(types.api_version),

@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 use kinds::Kind;
 use written::Written;
 
-pub use kinds::FOREIGN_CONFIG_MAP;
+pub(crate) use kinds::FOREIGN_CONFIG_MAP;
 pub(crate) use kinds::ROOTS;
 
 /// Changes that a slow controller may lag behind before it looks at everything again.

@@ -12,14 +12,14 @@ use k8s_openapi::api::core::v1::Secret;
 use crate::labels::{MANAGED_BY, OPERATOR};
 
 /// When a Secret is read again that was as it should be.
-pub const SECRET_AGAIN: Duration = Duration::from_secs(60);
+pub(crate) const SECRET_AGAIN: Duration = Duration::from_secs(60);
 /// When one is read again that was missing, or lacked a key.
-pub const SECRET_MISSING: Duration = Duration::from_secs(10);
+pub(crate) const SECRET_MISSING: Duration = Duration::from_secs(10);
 /// Names that are remembered at a time, before those that nobody waits for are forgotten.
 const REMEMBERED: usize = 1024;
 
 /// What is known of a Secret; none if there is no such Secret.
-pub type Keys = Option<Found>;
+pub(crate) type Keys = Option<Found>;
 
 /// A Secret that is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ type Key = (String, String);
 
 /// What was read of each, and when. The lock of an entry is held while it is read.
 #[derive(Debug, Default)]
-pub struct Secrets {
+pub(crate) struct Secrets {
     entries: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Option<Known>>>>>,
 }
 

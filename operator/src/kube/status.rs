@@ -21,7 +21,7 @@ const BLOCKED_BY: usize = 1000;
 
 /// Status of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Truth {
+pub(crate) enum Truth {
     /// It holds.
     True,
     /// It does not.
@@ -51,7 +51,7 @@ impl From<bool> for Truth {
 /// The time of a transition is kept unless the status flips; conditions that were not set, such as
 /// those of other writers, are kept as they are.
 #[derive(Debug)]
-pub struct Conditions {
+pub(crate) struct Conditions {
     conditions: Vec<Condition>,
     generation: Option<i64>,
     now: Time,
@@ -60,7 +60,7 @@ pub struct Conditions {
 
 /// A condition whose status or reason changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transition {
+pub(crate) struct Transition {
     /// Which.
     pub type_: ConditionType,
     /// Its new status.
@@ -73,12 +73,12 @@ pub struct Transition {
 
 impl Conditions {
     /// Begins with what was reported before. `generation` is that of the spec that was looked at.
-    pub fn new(previous: &[Condition], generation: Option<i64>, now: Time) -> Self {
+    pub(crate) fn new(previous: &[Condition], generation: Option<i64>, now: Time) -> Self {
         Self { conditions: previous.to_vec(), generation, now, transitions: Vec::new() }
     }
 
     /// Sets a condition. `reason` is one word in CamelCase, `message` is for people.
-    pub fn set(
+    pub(crate) fn set(
         &mut self,
         type_: ConditionType,
         status: impl Into<Truth>,
@@ -112,12 +112,12 @@ impl Conditions {
     }
 
     /// Leaves out a condition that is there only while it is true.
-    pub fn leave_out(&mut self, type_: ConditionType) {
+    pub(crate) fn leave_out(&mut self, type_: ConditionType) {
         self.conditions.retain(|one| one.type_ != type_.as_str());
     }
 
     /// The conditions with `Ready`, which says in one what the others say, and what changed about them.
-    pub fn finish(mut self) -> (Vec<Condition>, Vec<Transition>) {
+    pub(crate) fn finish(mut self) -> (Vec<Condition>, Vec<Transition>) {
         let find = |type_: ConditionType| {
             self.conditions.iter().find(|one| one.type_ == type_.as_str()).cloned()
         };
@@ -140,7 +140,7 @@ impl Conditions {
 
 /// Something under way, before it is known since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Activity {
+pub(crate) struct Activity {
     /// What is being done; unique among those of an object.
     pub name: &'static str,
     /// The step that it has reached.
@@ -151,19 +151,27 @@ pub struct Activity {
 
 impl Activity {
     /// Something that advances.
-    pub fn going(name: &'static str, step: impl Into<String>) -> Self {
+    pub(crate) fn going(name: &'static str, step: impl Into<String>) -> Self {
         Self { name, step: step.into(), blocked_by: None }
     }
 
     /// Something that waits.
-    pub fn blocked(name: &'static str, step: impl Into<String>, by: impl AsRef<str>) -> Self {
+    pub(crate) fn blocked(
+        name: &'static str,
+        step: impl Into<String>,
+        by: impl AsRef<str>,
+    ) -> Self {
         Self { name, step: step.into(), blocked_by: Some(shorten(by.as_ref(), BLOCKED_BY)) }
     }
 }
 
 /// The operations to report: what is still at its step keeps its `since`, whatever it is blocked by. The
 /// words of that change while it waits: nodes tell there how far they are.
-pub fn operations(previous: &[Operation], steps: Vec<Activity>, now: &Time) -> Vec<Operation> {
+pub(crate) fn operations(
+    previous: &[Operation],
+    steps: Vec<Activity>,
+    now: &Time,
+) -> Vec<Operation> {
     let report = |Activity { name, step, blocked_by }: Activity| {
         let step = shorten(&step, 63);
         let known =
@@ -175,7 +183,11 @@ pub fn operations(previous: &[Operation], steps: Vec<Activity>, now: &Time) -> V
 }
 
 /// Publishes one event for each transition: warnings for what a person should look at.
-pub async fn announce(context: &Context, about: &ObjectReference, transitions: &[Transition]) {
+pub(crate) async fn announce(
+    context: &Context,
+    about: &ObjectReference,
+    transitions: &[Transition],
+) {
     for transition in transitions {
         let Transition { type_, status, reason, message } = transition;
         let bad = match type_ {

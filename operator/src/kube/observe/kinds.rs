@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::labels;
 
 /// Name under which changes of ConfigMaps are told of which only metadata is watched.
-pub const FOREIGN_CONFIG_MAP: &str = "ConfigMap (metadata)";
+pub(crate) const FOREIGN_CONFIG_MAP: &str = "ConfigMap (metadata)";
 
 /// Kinds that have a controller of their own.
 pub(crate) const ROOTS: [&str; 3] = ["OpaqueCluster", "OpaqueTable", "OpaqueShardMap"];

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::kube::Installed;
 use crate::labels;
-use crate::table::build::{Objects, objects};
+use crate::table::decide::Start;
 use crate::table::fixtures::{cluster, table, table_from_url};
-use crate::table::plan::Start;
+use crate::table::objects::{Objects, objects};
 
 fn build(table: &OpaqueTable, cluster: &OpaqueCluster) -> Objects {
     build_with(table, cluster, false)
