@@ -3,17 +3,11 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::OpaqueShardMap;
 use opaque_crds::reference::LocalReference;
-use opaque_crds::shard_map::{OpaqueShardMapSpec, ShardMap, ShardWeight};
+use opaque_crds::shard_map::{OpaqueShardMapSpec, PLACEMENT_VERSION, ShardMap, ShardWeight, VIRTUAL_NODES};
 
 use super::Blueprint;
 use crate::cluster::lost_map::Remains;
 use crate::labels::{self, TABLES};
-
-/// Version of the rule that gives partitions to shards, `opaque_node::map::placement::VERSION`: nodes with another
-/// refuse the map.
-const PLACEMENT_VERSION: i32 = 1;
-/// Points of each shard on the hash ring, `opaque_node::map::placement::VIRTUAL_NODES`: likewise.
-const VIRTUAL_NODES: i32 = 64;
 
 /// Generation 1 without tables, or what `remains` of a map that was lost, as a proposal to the nodes. It
 /// is created once; from then on nodes and the tables' controller write it.
@@ -29,8 +23,8 @@ pub(in crate::cluster) fn shard_map(
     let owned: Vec<String> = owned.map(|entry| entry.table.clone()).collect();
     let map = ShardMap {
         generation: remains.map_or(0, |remains| remains.generation).saturating_add(1),
-        placement_version: PLACEMENT_VERSION,
-        virtual_nodes: VIRTUAL_NODES,
+        placement_version: PLACEMENT_VERSION.cast_signed(),
+        virtual_nodes: VIRTUAL_NODES.cast_signed(),
         shards: (0..size.shards).map(|id| ShardWeight { id, weight: 1 }).collect(),
         tables,
         proposed_at: now,
