@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::reference::LocalReference;
 
+/// Version of the rule that gives partitions to shards. Nodes refuse a map of another version.
+pub const PLACEMENT_VERSION: u32 = 1;
+/// Points of each shard on the circle of consistent hashing. Nodes refuse a map with another number.
+pub const VIRTUAL_NODES: u32 = 64;
+
 /// The shard map of one OpaqueCluster.
 #[derive(Debug, Clone, PartialEq, Eq, CustomResource, KubeSchema, Serialize, Deserialize)]
 #[kube(

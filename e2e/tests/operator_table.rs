@@ -11,11 +11,8 @@ use opaque_crds::table::{Epoch, OpaqueTableStatus};
 use opaque_e2e::ControlPlane;
 use opaque_operator::Category;
 use opaque_operator::args::Scope;
-use opaque_operator::claims::Claims;
-use opaque_operator::context::{Context, Installed};
-use opaque_operator::events::Events;
+use opaque_operator::kube::{Claimed, Context, Events, Installed, Observed};
 use opaque_operator::metrics::Metrics;
-use opaque_operator::observe::Observed;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
@@ -51,7 +48,7 @@ async fn epochs_leave_a_status_and_no_pin_slips_in_before() -> Result<()> {
             allow_local_sources: false,
         },
         "test/operator".parse()?,
-        Claims::new(&scope),
+        Claimed::new(&scope),
         Events::new(client.clone(), "test".into()),
     );
     let tables: Api<OpaqueTable> = Api::namespaced(client, NAMESPACE);

@@ -1,6 +1,6 @@
 //! The program of a prepare Job and a server that does not mean well: what it is asked, and what the report,
-//! which becomes the table's status, tells of it. The texts are in `prepare.golden`; `OPAQUE_GOLDEN=write cargo
-//! test --test prepare` writes it anew.
+//! which becomes the table's status, tells of it. The texts are in `prepare.golden`; `OPAQUE_UPDATE_GOLDEN=1
+//! cargo test --test prepare` writes it anew.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::fmt::Write as _;
@@ -150,7 +150,7 @@ fn reports_are_as_in_the_golden_file() {
     }
     assert!(!text.contains(MARKER), "{text}");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prepare.golden");
-    if std::env::var("OPAQUE_GOLDEN").is_ok_and(|mode| mode == "write") {
+    if std::env::var_os("OPAQUE_UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap();

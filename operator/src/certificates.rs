@@ -9,32 +9,33 @@
 //! cert-manager writes neither the node extension nor revocation lists, and changes authorities without asking
 //! whether nodes trust the new one. With `spec.tls.issuerRef` it signs all the same.
 //!
-//! **Map.** `plan` has the types; `own` plans for the cluster's own authorities, `foreign` for cert-manager;
-//! `authorities` is the change of authorities, `authority` one of them; `leaf` what a certificate says;
-//! `revocation` the lists; `schedule` the times; `x509` reads; `entropy` is randomness as an argument.
-//! `shell` observes and writes, `issuance` speaks of cert-manager's kind: only these two know the API.
+//! **Map.** `reconcile` observes (`observe`, `members`), plans and writes (`write`). `plan` hands over to
+//! `own_issuer`, for the cluster's own authorities, or to `external_issuer`, for an issuer of cert-manager;
+//! `model` has the types. `authorities` is the change of authorities, `authority` one of them; `leaf` what a
+//! certificate says; `revocation` the lists; `schedule` the times; `x509` reads; `entropy` is randomness as an
+//! argument. `cert_manager` speaks of cert-manager's kind. Only it, `observe` and `write` know the API.
 //!
 //! **Limits.** Private keys are in Secrets alone: types that hold one have no `Debug`.
 
 mod authorities;
 mod authority;
+mod cert_manager;
 mod entropy;
 mod error;
-mod foreign;
-mod issuance;
+mod external_issuer;
 mod leaf;
 mod members;
-mod own;
+mod model;
+mod observe;
+mod own_issuer;
 mod plan;
+mod reconcile;
 mod revocation;
 mod schedule;
-mod shell;
 #[cfg(test)]
 mod tests;
+mod write;
 mod x509;
 
-pub use error::CertificateError;
-pub(crate) use issuance::is_of_cert_manager;
-pub use plan::{ROTATE, digest as trust_digest};
-pub(crate) use schedule::duration;
-pub use shell::{CertificateRequest, CertificateState, reconcile};
+pub(crate) use cert_manager::is_of_cert_manager;
+pub(crate) use reconcile::{CertificateRequest, CertificateState, reconcile};

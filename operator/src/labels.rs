@@ -6,79 +6,74 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource;
 
 /// Who applies, in `metadata.managedFields`. Never renamed: fields owned under another name stay for ever.
-pub const FIELD_MANAGER: &str = "opaque-operator";
+pub(crate) const FIELD_MANAGER: &str = "opaque-operator";
 /// Who applies status.
-pub const STATUS_MANAGER: &str = "opaque-operator-status";
+pub(crate) const STATUS_MANAGER: &str = "opaque-operator-status";
 
 /// Key of the product's name.
-pub const NAME: &str = "app.kubernetes.io/name";
+pub(crate) const NAME: &str = "app.kubernetes.io/name";
 /// Key of the part that an object belongs to: `node`, `prepare`.
-pub const COMPONENT: &str = "app.kubernetes.io/component";
+pub(crate) const COMPONENT: &str = "app.kubernetes.io/component";
 /// Key of the instance: the cluster.
-pub const INSTANCE: &str = "app.kubernetes.io/instance";
+pub(crate) const INSTANCE: &str = "app.kubernetes.io/instance";
 /// Key of who keeps an object as it is.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`NAME`].
-pub const PRODUCT: &str = "opaque";
+pub(crate) const PRODUCT: &str = "opaque";
 /// Value of [`MANAGED_BY`]. Watches select by it; above all that of Secrets.
-pub const OPERATOR: &str = "opaque-operator";
+pub(crate) const OPERATOR: &str = "opaque-operator";
 /// Value of [`MANAGED_BY`] of what nodes make.
-pub const NODE: &str = "opaque-node";
+pub(crate) const NODE: &str = "opaque-node";
 /// Key of the OpaqueCluster that an object belongs to.
-pub const CLUSTER: &str = "opaque.dev/cluster";
+pub(crate) const CLUSTER: &str = "opaque.dev/cluster";
 /// Key of a shard's number.
-pub const SHARD: &str = "opaque.dev/shard";
+pub(crate) const SHARD: &str = "opaque.dev/shard";
 /// Key of the OpaqueTable that an object belongs to.
-pub const TABLE: &str = "opaque.dev/table";
+pub(crate) const TABLE: &str = "opaque.dev/table";
 /// Key of what a Lease is for: `member`, `leader`, or [`WAITING`].
-pub const LEASE: &str = "opaque.dev/lease";
+pub(crate) const LEASE: &str = "opaque.dev/lease";
 /// Value of [`LEASE`]: its holder is an operator that waits for the namespace.
-pub const WAITING: &str = "waiting";
+pub(crate) const WAITING: &str = "waiting";
 
 /// Annotation of what the operator applies: a digest of it.
-pub const APPLIED: &str = "opaque.dev/applied";
+pub(crate) const APPLIED: &str = "opaque.dev/applied";
 /// Annotation of an operator's Lease: the release of its holder.
-pub const RELEASE: &str = "opaque.dev/release";
+pub(crate) const RELEASE: &str = "opaque.dev/release";
 /// Annotation of a member's Lease: what the node says of itself, as JSON.
-pub const MEMBER: &str = "opaque.dev/member";
+pub(crate) const MEMBER: &str = "opaque.dev/member";
+/// Annotation of a shard map with the SQL names of the tables that are the operator's, as a JSON array.
+pub(crate) const TABLES: &str = "opaque.dev/tables";
 
 /// Labels of an object that belongs to a cluster as a whole.
-pub fn of_cluster(cluster: &str) -> BTreeMap<String, String> {
+pub(crate) fn of_cluster(cluster: &str) -> BTreeMap<String, String> {
     labels([(NAME, PRODUCT), (INSTANCE, cluster), (MANAGED_BY, OPERATOR), (CLUSTER, cluster)])
 }
 
 /// Labels of an object that belongs to one shard.
-pub fn of_shard(cluster: &str, shard: i32) -> BTreeMap<String, String> {
+pub(crate) fn of_shard(cluster: &str, shard: i32) -> BTreeMap<String, String> {
     let mut labels = of_cluster(cluster);
     labels.insert(SHARD.into(), shard.to_string());
     labels
 }
 
-/// Labels of an object that belongs to a table.
-pub fn of_table(cluster: &str, table: &str) -> BTreeMap<String, String> {
-    let mut labels = of_cluster(cluster);
-    labels.insert(TABLE.into(), table.into());
-    labels
-}
-
 /// Labels that select a cluster's node pods; they are immutable in a StatefulSet.
-pub fn select_nodes(cluster: &str) -> BTreeMap<String, String> {
+pub(crate) fn select_nodes(cluster: &str) -> BTreeMap<String, String> {
     labels([(NAME, PRODUCT), (COMPONENT, "node"), (CLUSTER, cluster)])
 }
 
 /// Labels from pairs.
-pub fn labels<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+pub(crate) fn labels<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// A selector in the form that the API's lists take.
-pub fn selector(labels: &BTreeMap<String, String>) -> String {
+pub(crate) fn selector(labels: &BTreeMap<String, String>) -> String {
     let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.join(",")
 }
 
 /// Metadata of an object that `owner` controls: it is removed with it.
-pub fn owned<K>(owner: &K, name: String, labels: BTreeMap<String, String>) -> ObjectMeta
+pub(crate) fn owned<K>(owner: &K, name: String, labels: BTreeMap<String, String>) -> ObjectMeta
 where
     K: Resource<DynamicType = ()>,
 {
@@ -92,6 +87,6 @@ where
 }
 
 /// The reference to the controlling owner, if there is one.
-pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
+pub(crate) fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }

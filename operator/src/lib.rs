@@ -16,7 +16,7 @@
 //! - [`observe`]: one watch of each kind, and what it tells the controllers;
 //! - [`controller`]: runs a reconciler: time limit, backoff, metrics;
 //! - [`context`], [`error`], [`backoff`], [`events`], [`metrics`]: what all reconcilers share;
-//! - [`apply`], [`compare`], [`status`]: writing objects and status, only if needed;
+//! - , [`status`]: writing objects and status, only if needed;
 //! - [`secrets`]: Secrets of people, read by name and seldom;
 //! - `refused`: why the API server refused a pod;
 //! - [`labels`]: labels and owner references of what is made;
@@ -28,33 +28,21 @@
 //! query traffic, and no secret of a client.
 #![forbid(unsafe_code)]
 
-pub mod apply;
 pub mod args;
-pub mod backoff;
-pub mod certificates;
+mod certificates;
 pub mod claims;
-pub mod cluster;
-pub mod compare;
-pub mod context;
-pub mod controller;
-pub mod error;
-pub mod events;
+mod cluster;
+mod duration;
+mod error;
 #[cfg(test)]
 mod golden;
-pub mod labels;
-mod life;
+pub mod kube;
+mod labels;
 pub mod metrics;
-pub mod observe;
-pub mod pod;
-mod refused;
-pub mod release;
+mod pod;
+mod release;
 pub mod run;
-pub mod secrets;
-pub mod status;
-pub mod table;
+mod table;
 mod text;
 
 pub use error::{Category, Error};
-
-/// Result of this crate.
-pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -15,21 +15,21 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use opaque_crds::cluster::{ImagePullPolicy, OpaqueClusterSpec, Storage};
 
-pub use overlay::{OverlayError, merge_pod};
+pub(crate) use overlay::merge_pod;
 
 /// User and group of every program in Opaque's images.
 const USER: i64 = 65532;
 /// Volume of the store's credentials.
 const STORE: &str = "store-credentials";
 /// Where the store's credentials lie.
-pub const STORE_DIR: &str = "/etc/opaque/store";
+pub(crate) const STORE_DIR: &str = "/etc/opaque/store";
 /// Where the kubelet puts the token of a ServiceAccount.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How long a token is valid; the kubelet renews it long before.
 const TOKEN_SECONDS: i64 = 3607;
 
 /// Security of a pod.
-pub fn pod_security() -> PodSecurityContext {
+pub(crate) fn pod_security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
         run_as_user: Some(USER),
@@ -46,7 +46,7 @@ pub fn pod_security() -> PodSecurityContext {
 }
 
 /// Security of a container.
-pub fn container_security() -> SecurityContext {
+pub(crate) fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
@@ -59,12 +59,12 @@ pub fn container_security() -> SecurityContext {
 
 /// The image of a cluster's pods, its nodes' and its prepare Jobs': its own, or the one that the
 /// operator was installed with.
-pub fn image(spec: &OpaqueClusterSpec, installed: &str) -> String {
+pub(crate) fn image(spec: &OpaqueClusterSpec, installed: &str) -> String {
     spec.image.clone().unwrap_or_else(|| installed.to_owned())
 }
 
 /// `imagePullPolicy` as Kubernetes writes it; none leaves it to Kubernetes.
-pub fn pull_policy(spec: &OpaqueClusterSpec) -> Option<String> {
+pub(crate) fn pull_policy(spec: &OpaqueClusterSpec) -> Option<String> {
     spec.image_pull_policy.map(|policy| {
         match policy {
             ImagePullPolicy::Always => "Always",
@@ -76,7 +76,7 @@ pub fn pull_policy(spec: &OpaqueClusterSpec) -> Option<String> {
 }
 
 /// Environment that tells `object_store` where the store is; its credentials are [`store_credentials`].
-pub fn store_environment(storage: &Storage) -> Vec<EnvVar> {
+pub(crate) fn store_environment(storage: &Storage) -> Vec<EnvVar> {
     let mut environment = Vec::new();
     if let Some(endpoint) = &storage.endpoint {
         environment.push(variable("AWS_ENDPOINT_URL", endpoint));
@@ -92,7 +92,7 @@ pub fn store_environment(storage: &Storage) -> Vec<EnvVar> {
 
 /// Volume and mount of the store's credentials, and of its server's authorities: each key of the Secret is a file,
 /// which programs read again when the Secret changes. Variables would stay those of the pod's start.
-pub fn store_credentials(storage: &Storage) -> Option<(Volume, VolumeMount)> {
+pub(crate) fn store_credentials(storage: &Storage) -> Option<(Volume, VolumeMount)> {
     let source = |name: &str, items| VolumeProjection {
         secret: Some(SecretProjection { name: name.to_owned(), items, optional: None }),
         ..VolumeProjection::default()
@@ -107,12 +107,12 @@ pub fn store_credentials(storage: &Storage) -> Option<(Volume, VolumeMount)> {
 }
 
 /// A variable with a value.
-pub fn variable(name: &str, value: &str) -> EnvVar {
+pub(crate) fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
 }
 
 /// A variable from a field of the pod.
-pub fn variable_of_pod(name: &str, path: &str) -> EnvVar {
+pub(crate) fn variable_of_pod(name: &str, path: &str) -> EnvVar {
     let field = ObjectFieldSelector { field_path: path.into(), ..ObjectFieldSelector::default() };
     let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
     EnvVar { name: name.into(), value: None, value_from: Some(source) }
@@ -120,7 +120,7 @@ pub fn variable_of_pod(name: &str, path: &str) -> EnvVar {
 
 /// Volume and mount of the token by which a program uses the API. It is projected by hand since
 /// `automountServiceAccountToken` would give it to every container of the pod.
-pub fn api_token() -> (Volume, VolumeMount) {
+pub(crate) fn api_token() -> (Volume, VolumeMount) {
     let token = VolumeProjection {
         service_account_token: Some(ServiceAccountTokenProjection {
             expiration_seconds: Some(TOKEN_SECONDS),
@@ -156,7 +156,7 @@ pub fn api_token() -> (Volume, VolumeMount) {
 }
 
 /// Volume and mount of the only folder that can be written.
-pub fn scratch() -> (Volume, VolumeMount) {
+pub(crate) fn scratch() -> (Volume, VolumeMount) {
     let volume = Volume {
         name: "tmp".into(),
         empty_dir: Some(EmptyDirVolumeSource {
@@ -170,7 +170,7 @@ pub fn scratch() -> (Volume, VolumeMount) {
 }
 
 /// A volume of several sources, readable by the programs' group.
-pub fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
+pub(crate) fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
     Volume {
         name: name.into(),
         projected: Some(ProjectedVolumeSource {
@@ -182,7 +182,7 @@ pub fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
 }
 
 /// A mount that cannot be written to.
-pub fn mount(name: &str, path: &str) -> VolumeMount {
+pub(crate) fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount {
         name: name.into(),
         mount_path: path.into(),
@@ -192,12 +192,12 @@ pub fn mount(name: &str, path: &str) -> VolumeMount {
 }
 
 /// One key of a Secret or ConfigMap as a file.
-pub fn file(key: &str, path: &str) -> KeyToPath {
+pub(crate) fn file(key: &str, path: &str) -> KeyToPath {
     KeyToPath { key: key.into(), path: path.into(), mode: None }
 }
 
 /// A container with the security of all.
-pub fn container(name: &str, image: String, pull_policy: Option<String>) -> Container {
+pub(crate) fn container(name: &str, image: String, pull_policy: Option<String>) -> Container {
     Container {
         name: name.into(),
         image: Some(image),

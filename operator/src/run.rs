@@ -18,14 +18,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::{Args, Scope};
-use crate::claims::standing::{Candidate, Standing};
-use crate::claims::waiting::Clusters;
-use crate::claims::{Claims, Times, each};
-use crate::context::{self, Context, Installed};
+use crate::claims::{Candidate, Clusters, Shared, Standing, Times, claim_client, keep};
 use crate::error::Error;
-use crate::events::Events;
+use crate::kube::{Claimed, Context, Events, Installed, Observed, clients};
 use crate::metrics::{Metrics, Tally};
-use crate::observe::Observed;
 use crate::release::Release;
 use crate::{cluster, table};
 
@@ -165,7 +161,7 @@ impl Operator {
     /// When the configuration makes no client.
     pub fn start(mut config: Config, settings: Settings, metrics: Metrics) -> Result<Self> {
         config.connect_timeout = Some(CONNECT);
-        let clients = context::clients(&config, &metrics).context("no client of the API server")?;
+        let clients = clients(&config, &metrics).context("no client of the API server")?;
         let [client, _] = &clients;
         let (observed, watches) = Observed::start(client, &settings.scope, &metrics);
         let installed = Installed {
@@ -179,23 +175,23 @@ impl Operator {
             metrics.clone(),
             installed,
             settings.release.clone(),
-            Claims::new(&settings.scope),
+            Claimed::new(&settings.scope),
             Events::new(client.clone(), settings.identity.clone()),
         ));
         let (release, released) = watch::channel(false);
         let mut claims = JoinSet::new();
         let held = match &settings.scope {
             Scope::All => {
-                let client = each::client(&config).context("no client for claims")?;
+                let client = claim_client(&config).context("no client for claims")?;
                 // The next one that leads the release takes claims over by its name.
                 let identity = settings.release.to_string();
                 let candidate = candidate(client, identity, &settings, &metrics);
-                let shared = each::Shared {
+                let shared = Shared {
                     observed: Arc::clone(&context.observed),
                     metrics: metrics.clone(),
-                    claims: Arc::clone(&context.claims),
+                    claimed: Arc::clone(&context.claimed),
                 };
-                claims.spawn(each::keep(shared, candidate, released));
+                claims.spawn(keep(shared, candidate, released));
                 None
             }
             Scope::Namespace(_) => Some(metrics.holds()),

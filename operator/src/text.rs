@@ -9,6 +9,12 @@ pub(crate) fn shorten(text: &str, limit: usize) -> String {
     format!("{}...", text.get(..end.unwrap_or(0)).unwrap_or_default())
 }
 
+/// At most `bytes` bytes of `text`, on one line: words of other programs, made fit for a status.
+pub(crate) fn clip(text: &str, bytes: usize) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    shorten(&line, bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

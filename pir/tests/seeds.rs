@@ -1,7 +1,7 @@
 //! The seeds of the fuzz targets: valid encodings, kept in git. They are golden files of the
 //! formats too: when one changes, so has a format, and its version must change with it.
 //!
-//! `OPAQUE_WRITE_SEEDS=1 cargo test --release -p opaque-pir --test seeds` writes them anew.
+//! `OPAQUE_UPDATE_GOLDEN=1 cargo test --release -p opaque-pir --test seeds` writes them anew.
 
 #![expect(
     clippy::unwrap_used,
@@ -45,7 +45,7 @@ fn compress(message: &[u8]) -> Vec<u8> {
 fn check_seed(target: &str, name: &str, seed: &[u8]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
     let path = folder.join(name);
-    if std::env::var_os("OPAQUE_WRITE_SEEDS").is_some() {
+    if std::env::var_os("OPAQUE_UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(&folder).unwrap();
         fs::write(&path, seed).unwrap();
     }

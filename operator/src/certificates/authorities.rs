@@ -18,15 +18,16 @@ use time::OffsetDateTime;
 use super::authority::{Authority, Domain};
 use super::entropy::Entropy;
 use super::error::CertificateError;
-use super::plan::{Contents, Member, Progress, ROTATE, STEP, Wanted, digest, waiting};
+use super::model::{Contents, Member, ROTATE, STEP, Wanted, activity, digest, waiting};
 use super::x509::{Certificate, bundle};
+use crate::kube::Activity;
 
 const ANNOUNCED: &str = "Announced";
 const ISSUING: &str = "Issuing";
 
 /// Where a change of authorities stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Rollover {
     /// No change is under way.
     Settled,
     /// Both are trusted, the old one signs.
@@ -43,7 +44,7 @@ pub(crate) struct Authorities {
     previous: Vec<Authority>,
     /// The newest's certificate signed by the one before it.
     cross: Option<Certificate>,
-    step: Step,
+    rollover: Rollover,
     rotated: Option<String>,
 }
 
@@ -126,13 +127,13 @@ impl Authorities {
             }
         };
         let issuing = annotation(STEP).is_some_and(|step| step == ISSUING);
-        let step = match domain {
-            Domain::Server => Step::Settled,
-            Domain::Peers if previous.is_empty() => Step::Settled,
-            Domain::Peers if issuing && !adopted => Step::Issuing,
-            Domain::Peers => Step::Announced,
+        let rollover = match domain {
+            Domain::Server => Rollover::Settled,
+            Domain::Peers if previous.is_empty() => Rollover::Settled,
+            Domain::Peers if issuing && !adopted => Rollover::Issuing,
+            Domain::Peers => Rollover::Announced,
         };
-        let mut authorities = Self { newest, previous, cross, step, rotated };
+        let mut authorities = Self { newest, previous, cross, rollover, rotated };
         if !changed {
             changed = match domain {
                 Domain::Peers => authorities.advance_peers(situation, entropy)?,
@@ -147,22 +148,22 @@ impl Authorities {
         situation: &Situation<'_>,
         entropy: &mut dyn Entropy,
     ) -> Result<bool, CertificateError> {
-        match self.step {
-            Step::Announced if self.unaware(situation.members).is_empty() => {
-                self.step = Step::Issuing;
+        match self.rollover {
+            Rollover::Announced if self.unaware(situation.members).is_empty() => {
+                self.rollover = Rollover::Issuing;
             }
-            Step::Issuing if self.behind(situation).is_empty() => {
+            Rollover::Issuing if self.behind(situation).is_empty() => {
                 self.previous.clear();
-                self.step = Step::Settled;
+                self.rollover = Rollover::Settled;
             }
-            Step::Settled if self.is_to_be_replaced(situation) => {
+            Rollover::Settled if self.is_to_be_replaced(situation) => {
                 let Situation { wanted, now, .. } = situation;
                 let (newest, _) = Authority::create(Domain::Peers, wanted, *now, None, entropy)?;
                 self.previous = vec![std::mem::replace(&mut self.newest, newest)];
                 self.rotated.clone_from(&wanted.rotate);
-                self.step = Step::Announced;
+                self.rollover = Rollover::Announced;
             }
-            Step::Settled | Step::Announced | Step::Issuing => return Ok(false),
+            Rollover::Settled | Rollover::Announced | Rollover::Issuing => return Ok(false),
         }
         Ok(true)
     }
@@ -223,10 +224,10 @@ impl Authorities {
         if let Some(cross) = &self.cross {
             contents.set("cross.crt", cross.pem().into());
         }
-        let step = match self.step {
-            Step::Settled => None,
-            Step::Announced => Some(ANNOUNCED),
-            Step::Issuing => Some(ISSUING),
+        let step = match self.rollover {
+            Rollover::Settled => None,
+            Rollover::Announced => Some(ANNOUNCED),
+            Rollover::Issuing => Some(ISSUING),
         };
         let annotations = &mut contents.annotations;
         annotations.extend(step.map(|step| (STEP.to_owned(), step.to_owned())));
@@ -256,35 +257,35 @@ impl Authorities {
     }
 
     /// Where a change stands.
-    pub(crate) fn step(&self) -> Step {
-        self.step
+    pub(crate) fn rollover(&self) -> Rollover {
+        self.rollover
     }
 
     /// Who signs among the peers, and whether every member trusts it. Nobody does if the only authority
     /// that everybody trusts has lost its key.
     pub(crate) fn signer(&self) -> (&Authority, bool) {
         let old = || self.previous.iter().find(|authority| authority.key().is_some());
-        match self.step {
-            Step::Settled | Step::Issuing => (&self.newest, true),
-            Step::Announced => old().map_or((&self.newest, false), |old| (old, true)),
+        match self.rollover {
+            Rollover::Settled | Rollover::Issuing => (&self.newest, true),
+            Rollover::Announced => old().map_or((&self.newest, false), |old| (old, true)),
         }
     }
 
     /// How a change of the peers' authority stands.
-    pub(crate) fn progress(&self, situation: &Situation<'_>) -> Option<Progress> {
-        let (step, members, what) = match self.step {
-            Step::Settled => return None,
-            Step::Announced => (
+    pub(crate) fn progress(&self, situation: &Situation<'_>) -> Option<Activity> {
+        let (step, members, what) = match self.rollover {
+            Rollover::Settled => return None,
+            Rollover::Announced => (
                 "TrustBoth",
                 self.unaware(situation.members),
                 "not yet reported to trust the new authority; a node reloads it within two minutes",
             ),
-            Step::Issuing => (
+            Rollover::Issuing => (
                 "Reissue",
                 self.behind(situation),
                 "not yet reported to run on a certificate of the new authority; a node reloads it within two minutes",
             ),
         };
-        Some(Progress { step, blocked_by: waiting(&members, what) })
+        Some(activity(step, waiting(&members, what)))
     }
 }

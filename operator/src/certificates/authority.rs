@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::entropy::Entropy;
 use super::error::CertificateError;
-use super::plan::Wanted;
+use super::model::Wanted;
 use super::x509::{Certificate, Sensitive};
 
 /// What an authority signs. The two are separate trust domains.

@@ -5,7 +5,7 @@ use thiserror::Error;
 /// Why certificates could not be planned.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum CertificateError {
+pub(super) enum CertificateError {
     /// A certificate or a revocation list could not be made.
     #[error("cannot make {what}: {source}")]
     Make {

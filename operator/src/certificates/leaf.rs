@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use super::authority::Authority;
 use super::entropy::Entropy;
 use super::error::CertificateError;
-use super::plan::{Contents, DOMAIN, SERIALS, Wanted};
+use super::model::{Contents, DOMAIN, SERIALS, Wanted};
 use super::x509::{Certificate, Sensitive, serial};
 
 /// How many serial numbers of one issuer a Secret remembers: a node may lag behind by several renewals.

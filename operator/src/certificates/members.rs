@@ -6,9 +6,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::plan::Member;
+use super::model::Member;
+use crate::kube::{is_overdue, is_ready, is_renewed, trouble};
 use crate::labels;
-use crate::life::{is_overdue, is_ready, is_renewed, trouble};
 
 /// The nodes that a change of authorities waits for: each that runs or is about to, whether it has said
 /// anything yet or not. It may have been given its files before the last change.

@@ -14,7 +14,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::authority::Authority;
 use super::error::CertificateError;
-use super::plan::{Observed, PEER_CRL, Wanted};
+use super::model::{Facts, PEER_CRL, Wanted};
 use super::x509::{Certificate, REVOCATIONS, blocks, instant, serial};
 
 /// The revocation lists of all authorities, as PEM.
@@ -42,13 +42,13 @@ struct Stored<'a> {
 /// that it has until that expires.
 pub(crate) fn revocations<'a>(
     authorities: impl Iterator<Item = &'a Authority>,
-    observed: &Observed,
+    facts: &Facts,
     wanted: &Wanted,
     now: OffsetDateTime,
 ) -> Result<Revocations, CertificateError> {
-    let present = blocks(observed.trusted(PEER_CRL), REVOCATIONS);
+    let present = blocks(facts.trusted(PEER_CRL), REVOCATIONS);
     let leaves: Vec<Certificate> =
-        observed.secrets.values().filter_map(|secret| secret.certificate()).collect();
+        facts.secrets.values().filter_map(|secret| secret.certificate()).collect();
     let mut all = Revocations { pem: String::new(), complete: true, next: None, not_after: None };
     for authority in authorities {
         let stored = present.iter().find_map(|pem| read(pem, authority));

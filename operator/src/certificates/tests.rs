@@ -1,7 +1,7 @@
 //! Plans, played through on a model of the API server, the nodes and cert-manager.
 
 mod contents;
-mod foreign;
-mod own;
+mod external_issuer;
+mod own_issuer;
 mod property;
 mod world;

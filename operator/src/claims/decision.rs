@@ -7,9 +7,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use opaque_ops::election::{Holder, Policy};
 
-use crate::backoff;
+use crate::kube::{fraction, is_renewed};
 use crate::labels::{CLUSTER, RELEASE};
-use crate::life::is_renewed;
 use crate::release::Release;
 
 /// The namespaces whose claims to begin to stand for, and those whose claims to give up. `kept` are those that are
@@ -25,7 +24,7 @@ pub(super) fn changes(
 
 /// The times of one namespace's claim: of many that begin together each is renewed in its own rhythm.
 pub(super) fn spread(policy: Policy, namespace: &str) -> Policy {
-    let factor = 0.75 + 0.5 * backoff::fraction(namespace, 0);
+    let factor = 0.75 + 0.5 * fraction(namespace, 0);
     let retry = policy.retry().mul_f64(factor);
     Policy::new(policy.lease_duration(), policy.renew_deadline(), retry).unwrap_or(policy)
 }

@@ -2,32 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use kube::Client;
 use opaque_ops::election::{Election, Held, Policy};
 
+use super::LEASE;
+use super::candidate::Candidate;
 use super::waiting::{Clusters, Waiting};
-use super::{LEASE, Times};
-use crate::events::Events;
-use crate::labels::{MANAGED_BY, NAME, OPERATOR, PRODUCT, RELEASE, labels};
-use crate::metrics::Metrics;
-use crate::release::Release;
-
-/// Who stands for Leases.
-#[derive(Clone)]
-pub struct Candidate {
-    /// It must not repeat requests by itself.
-    pub client: Client,
-    /// Publishes what it has to say.
-    pub events: Events,
-    /// Counters.
-    pub metrics: Metrics,
-    /// Its release.
-    pub release: Release,
-    /// Its name in Leases, which no other that runs has.
-    pub identity: String,
-    /// For how long it holds them.
-    pub times: Times,
-}
 
 impl Candidate {
     /// Stands for the lead of a release for all namespaces. Its Lease is named after the release: `opaque-operator`
@@ -44,20 +23,6 @@ impl Candidate {
         let election = self.election(namespace, LEASE, policy, BTreeMap::new());
         let waiting = Some(Waiting::new(self, namespace, clusters));
         Standing { election, waiting }
-    }
-
-    /// Stands for a Lease, with labels beside those of all Leases of the operator.
-    pub(super) fn election(
-        &self,
-        namespace: &str,
-        name: &str,
-        policy: Policy,
-        mut all: BTreeMap<String, String>,
-    ) -> Election {
-        all.extend(labels([(NAME, PRODUCT), (MANAGED_BY, OPERATOR)]));
-        let (client, identity) = (self.client.clone(), self.identity.clone());
-        let release = BTreeMap::from([(RELEASE.to_owned(), self.release.to_string())]);
-        Election::new(client, namespace, name, identity, all, policy).annotated(release)
     }
 }
 

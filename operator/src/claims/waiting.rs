@@ -21,12 +21,11 @@ use opaque_ops::election::{Election, Held, Holder};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::candidate::Candidate;
 use super::decision::{self, spread};
-use super::standing::Candidate;
-use crate::events::{self, Events};
+use crate::kube::{Events, Observed, reference};
 use crate::labels;
 use crate::metrics::Metrics;
-use crate::observe::Observed;
 use crate::release::Release;
 
 /// When it looks for clusters that were not told of yet.
@@ -54,7 +53,7 @@ impl Clusters {
         match self {
             Self::Observed(observed) => {
                 let clusters = observed.raw_in(&OpaqueCluster::kind(&()), namespace);
-                clusters.iter().map(|cluster| events::reference(cluster)).collect()
+                clusters.iter().map(|cluster| reference(cluster)).collect()
             }
             Self::Listed(api) => {
                 match timeout(LIST, api.list_metadata(&ListParams::default())).await {

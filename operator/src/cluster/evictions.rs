@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, EvictParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 
-use crate::context::Context;
 use crate::error::Error;
+use crate::kube::Context;
 
 /// When a refused eviction is tried again.
 pub(super) const EVICT_AGAIN: Duration = Duration::from_secs(5);

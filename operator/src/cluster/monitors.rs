@@ -10,9 +10,9 @@ use kube::core::GroupVersionKind;
 use kube::discovery;
 use serde_json::Value;
 
-use super::build::{self, Plan};
-use crate::context::Context;
+use super::objects::{self, Blueprint};
 use crate::error::Error;
+use crate::kube::Context;
 
 /// When it is looked again whether kinds of the Prometheus operator exist.
 const KINDS: Duration = Duration::from_secs(300);
@@ -31,18 +31,18 @@ impl Monitors {
     pub(super) async fn reconcile(
         &self,
         context: &Context,
-        plan: &Plan<'_>,
+        blueprint: &Blueprint<'_>,
     ) -> Result<Option<Duration>, Error> {
-        let uid = plan.cluster.metadata.uid.clone().unwrap_or_default();
+        let uid = blueprint.cluster.metadata.uid.clone().unwrap_or_default();
         let known = || self.without.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = plan.cluster.spec.monitoring.enabled;
+        let wanted = blueprint.cluster.spec.monitoring.enabled;
         if wanted {
             known().remove(&uid);
         } else if known().contains(&uid) {
             return Ok(None);
         }
         let mut all = true;
-        for (resource, body) in [build::service_monitor(plan), build::rule(plan)] {
+        for (resource, body) in [objects::service_monitor(blueprint), objects::rule(blueprint)] {
             if !exists(context, &resource).await? {
                 all = false;
             } else if wanted {

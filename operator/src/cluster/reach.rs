@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use super::facts::{Facts, Member};
 use super::rollout::ShardState;
-use crate::life::is_ready;
+use crate::kube::is_ready;
 
 /// Most shards that a message names for one pod.
 const NAMED: usize = 3;

@@ -115,7 +115,7 @@ pub(super) struct Replacement {
 }
 
 /// Decides for all shards.
-pub(super) fn plan(shards: &[ShardState]) -> Replacement {
+pub(super) fn next_replacement(shards: &[ShardState]) -> Replacement {
     let outdated = || shards.iter().flat_map(|shard| &shard.pods).filter(|pod| pod.outdated);
     let down: Vec<_> = outdated().filter(|pod| pod.phase == Phase::Down).collect();
     if !down.is_empty() {

@@ -4,9 +4,8 @@ use kube::ResourceExt;
 use opaque_crds::OpaqueCluster;
 use opaque_crds::cluster::ClientAuthMode;
 
-use crate::context::Context;
 use crate::error::Error;
-use crate::secrets::Keys;
+use crate::kube::{Context, Keys};
 
 /// Runs the rules of the CRD: an object may be older than they are.
 ///
@@ -111,7 +110,7 @@ impl Need {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets::Found;
+    use crate::kube::Found;
 
     fn need(keys: &'static [&'static str]) -> Need {
         Need { field: "spec.storage.secretRef", name: "s".into(), keys }

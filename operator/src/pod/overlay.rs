@@ -40,7 +40,7 @@ const PROTECTED_OF_CONTAINER: [&str; 3] = ["image", "command", "args"];
 /// An overlay that cannot be laid over a pod.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum OverlayError {
+pub(crate) enum OverlayError {
     /// A field that the operator alone sets.
     #[error("spec.podTemplate.spec.{0} is set by the operator: remove it from podTemplate")]
     Protected(String),
@@ -61,7 +61,7 @@ pub enum OverlayError {
 ///
 /// # Errors
 /// When it sets what is protected, or does not fit a PodSpec.
-pub fn merge_pod(pod: &mut Value, overlay: &Value) -> Result<(), OverlayError> {
+pub(crate) fn merge_pod(pod: &mut Value, overlay: &Value) -> Result<(), OverlayError> {
     let Value::Object(patch) = overlay else { return Err(OverlayError::Type("spec".into())) };
     for field in PROTECTED {
         if patch.contains_key(field) {

@@ -14,11 +14,11 @@ use opaque_crds::table::{Preparation, PreparationFailure};
 use super::facts::{JobFacts, JobState};
 use super::report::{Reason, Report, Stage};
 use super::retry::Retry;
-use crate::table::text::clip;
+use crate::text::clip;
 
 /// What to do about Jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum JobStep {
     /// Nothing: the epoch is made.
     Idle,
     /// A Job is at work.
@@ -44,7 +44,7 @@ pub enum Step {
 
 /// What is known of a table's Jobs.
 #[derive(Debug, Clone, Copy)]
-pub struct Attempts<'a> {
+pub(super) struct Attempts<'a> {
     /// The run that is wanted.
     pub run: &'a str,
     /// Whether its epoch is made.
@@ -59,45 +59,50 @@ pub struct Attempts<'a> {
 
 impl Attempts<'_> {
     /// The next step. Updates what is remembered.
-    pub fn step(&self, memory: &mut Option<Preparation>, retry: &Retry, now: Timestamp) -> Step {
+    pub(super) fn step(
+        &self,
+        memory: &mut Option<Preparation>,
+        retry: &Retry,
+        now: Timestamp,
+    ) -> JobStep {
         if let Some(step) = self.step_of_live(memory) {
             return step;
         }
         if self.done {
-            return Step::Idle;
+            return JobStep::Idle;
         }
         self.count_failure(memory, retry, now);
         let remembered = memory.as_ref().filter(|memory| memory.run == self.run);
         if let Some(failure) = remembered.and_then(|memory| memory.failure.as_ref())
             && failure.retry_at.as_ref().is_none_or(|at| at.0 > now)
         {
-            return Step::Pause;
+            return JobStep::Pause;
         }
         let last = self.jobs.iter().map(|job| job.number).max().unwrap_or(0);
-        Step::Start { number: last.max(memory.as_ref().map_or(0, |memory| memory.job)) + 1 }
+        JobStep::Start { number: last.max(memory.as_ref().map_or(0, |memory| memory.job)) + 1 }
     }
 
     /// The step while a Job may have pods.
-    fn step_of_live(&self, memory: &mut Option<Preparation>) -> Option<Step> {
+    fn step_of_live(&self, memory: &mut Option<Preparation>) -> Option<JobStep> {
         let live = || self.jobs.iter().filter(|job| job.is_live());
         if let Some(job) = live().find(|job| job.state == JobState::Leaving) {
-            return Some(Step::Stopping { name: job.name.clone() });
+            return Some(JobStep::Stopping { name: job.name.clone() });
         }
         let newest = live().map(|job| job.number).max()?;
         for job in live() {
             if job.run != self.run || job.number < newest || job.stale {
-                return Some(Step::Stop { name: job.name.clone() });
+                return Some(JobStep::Stop { name: job.name.clone() });
             }
         }
         // It has reported its epoch and is about to end; its log stays for whoever wants to read it.
         if self.done {
-            return Some(Step::Idle);
+            return Some(JobStep::Idle);
         }
         let failures = memory.as_ref().filter(|memory| memory.run == self.run);
         let failures = failures.map_or(0, |memory| memory.failures);
         let run = self.run.to_owned();
         *memory = Some(Preparation { run, job: newest, failures, failure: None });
-        Some(Step::Running)
+        Some(JobStep::Running)
     }
 
     /// Counts the failure of the last Job of this run, unless it is counted.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use opaque_crds::OpaqueTable;
 use opaque_crds::table::{Epoch, OpaqueTableStatus, Preparation, RejectedEpoch};
 
+use super::map_view::MapView;
 use super::report::{Report, Stage};
-use super::shard_map::View;
-use super::text::clip;
+use crate::text::clip;
 
 /// Most epochs that a status lists, see its schema.
 const MOST_EPOCHS: usize = 128;
@@ -16,7 +16,7 @@ const MOST_COLUMNS: usize = 256;
 
 /// Which epoch is to be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
+pub(super) struct Choice {
     /// The epoch; none to leave it as it is.
     pub epoch: Option<i64>,
     /// Why it is not the one that the spec asks for.
@@ -25,7 +25,7 @@ pub struct Choice {
 
 /// Why the epoch that the spec asks for cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Problem {
+pub(super) enum Problem {
     /// `spec.epoch` is not among those that are kept.
     Unknown {
         /// The epoch that is asked for.
@@ -44,7 +44,7 @@ pub enum Problem {
 
 /// Chooses the pinned epoch, or else the newest that was not rejected. A rejection counts until the spec
 /// changes.
-pub fn choose(table: &OpaqueTable, status: &OpaqueTableStatus) -> Choice {
+pub(super) fn choose(table: &OpaqueTable, status: &OpaqueTableStatus) -> Choice {
     let generation = table.metadata.generation.unwrap_or(0);
     let rejected = |epoch: &Epoch| {
         epoch.rejected.clone().filter(|rejected| rejected.observed_generation >= generation)
@@ -73,7 +73,7 @@ pub fn choose(table: &OpaqueTable, status: &OpaqueTableStatus) -> Choice {
 
 /// Takes the result of a Job into the status, if it is news. What is known of rejections stays. Returns what
 /// the Job warns of.
-pub fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) -> Option<String> {
+pub(super) fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) -> Option<String> {
     let report = report.filter(|report| report.stage == Stage::Done)?;
     if status.source_digest.as_deref() == Some(report.run.as_str()) {
         return None;
@@ -102,10 +102,10 @@ pub fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) -> Option
 
 /// Remembers that the nodes rejected an epoch of the table. It is not proposed again before that is
 /// remembered, see [`super::shard_map::propose`].
-pub fn remember_rejection(
+pub(super) fn remember_rejection(
     table: &OpaqueTable,
     status: &mut OpaqueTableStatus,
-    map: Option<&View<'_>>,
+    map: Option<&MapView<'_>>,
 ) {
     let Some((map, rejection)) = map.and_then(|map| Some((map, map.rejection?))) else { return };
     let name = table.sql_name();
@@ -130,10 +130,10 @@ pub fn remember_rejection(
 /// The map and the pin may change many times until the Job removes old epochs. But only epochs of the status
 /// are proposed, and none comes to them before the Job has reported: once the status is written, the
 /// Job removes nothing that can be served meanwhile, and a rollback need not wait for it.
-pub fn keep(
+pub(super) fn keep(
     table: &OpaqueTable,
     status: &mut OpaqueTableStatus,
-    map: Option<&View<'_>>,
+    map: Option<&MapView<'_>>,
 ) -> BTreeSet<i64> {
     let mut keep = in_use(table, status, map);
     let listed: BTreeSet<i64> = status.epochs.iter().map(|entry| entry.epoch).collect();
@@ -148,7 +148,7 @@ pub fn keep(
 fn in_use(
     table: &OpaqueTable,
     status: &OpaqueTableStatus,
-    map: Option<&View<'_>>,
+    map: Option<&MapView<'_>>,
 ) -> BTreeSet<i64> {
     let name = table.sql_name();
     let active = match map.and_then(|map| map.active) {

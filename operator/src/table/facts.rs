@@ -1,13 +1,13 @@
-//! What is observed of a table: the input of its plan.
+//! What is observed of a table: the input of the decision about it.
 
 use jiff::Timestamp;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable};
 
 use super::report::Report;
 
-/// Everything that a plan depends on.
+/// Everything that a decision depends on.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub(super) struct Facts {
     /// The table.
     pub table: OpaqueTable,
     /// Its cluster; none if there is none of that name.
@@ -32,7 +32,7 @@ pub struct Facts {
 
 /// A table's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SourceFacts {
+pub(super) enum SourceFacts {
     /// An address: what is there, the Job will see.
     Address,
     /// Data of a ConfigMap.
@@ -43,7 +43,7 @@ pub enum SourceFacts {
 
 /// A prepare Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobFacts {
+pub(super) struct JobFacts {
     /// Its name.
     pub name: String,
     /// Its number.
@@ -58,7 +58,7 @@ pub struct JobFacts {
 
 /// How a Job stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobState {
+pub(super) enum JobState {
     /// It may have pods.
     Active,
     /// It is being deleted, and may still have pods.
@@ -71,7 +71,7 @@ pub enum JobState {
 
 impl JobFacts {
     /// Whether it may still have pods.
-    pub fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         match self.state {
             JobState::Active | JobState::Leaving => true,
             JobState::Complete | JobState::Failed(_) => false,

@@ -1,4 +1,4 @@
-//! Reads what a table's plan depends on.
+//! Reads what the decision about a table depends on.
 
 use std::collections::BTreeSet;
 
@@ -9,25 +9,23 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 
-use super::build::{PREPARE, RUN, prepare};
 use super::facts::{Facts, JobFacts, JobState, SourceFacts};
+use super::objects::{PREPARE, RUN, prepare};
 use super::report::{ANNOTATION, Report};
-use super::text::clip;
 use super::validate::missing_credentials;
-use crate::context::Context;
 use crate::error::Error;
+use crate::kube::{ASK_AGAIN, Context, Keys, refusal};
 use crate::labels::{TABLE, controller_of};
-use crate::refused::{LOOK, refusal};
-use crate::secrets::Keys;
+use crate::text::clip;
 
 /// Longest reason of a pod or Job that is shown.
 const REASON: usize = 512;
 
-/// Everything that the plan of `table` depends on.
+/// Everything that the decision about `table` depends on.
 ///
 /// # Errors
 /// When an object cannot be read.
-pub async fn facts(context: &Context, table: OpaqueTable) -> Result<Facts, Error> {
+pub(super) async fn observe(context: &Context, table: OpaqueTable) -> Result<Facts, Error> {
     let namespace = table.namespace().unwrap_or_default();
     let name = table.name_any();
     let cluster_name = &table.spec.cluster_ref.name;
@@ -183,7 +181,7 @@ fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
 fn is_older(jobs: &[Job], name: &str, now: Timestamp) -> bool {
     let job = jobs.iter().find(|job| job.name_any() == name);
     let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
-    made.is_some_and(|made| made.0.checked_add(LOOK).is_ok_and(|looked| now >= looked))
+    made.is_some_and(|made| made.0.checked_add(ASK_AGAIN).is_ok_and(|looked| now >= looked))
 }
 
 fn is_of(pod: &Pod, job: &str) -> bool {

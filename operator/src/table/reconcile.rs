@@ -1,4 +1,4 @@
-//! Makes one table true.
+//! Reconciles one OpaqueTable.
 
 use std::time::Duration;
 
@@ -10,29 +10,26 @@ use kube::{Api, Resource, ResourceExt};
 use opaque_crds::{OpaqueTable, names};
 use serde_json::json;
 
-use super::build::{self, Objects};
+use super::decide::{Action, Decision, Start, decide};
 use super::facts::Facts;
-use super::observe;
-use super::plan::{Action, Plan, Start, plan};
+use super::objects::{Objects, objects};
+use super::observe::observe;
 use super::report::ANNOTATION;
 use super::retry::Retry;
-use crate::context::Context;
-use crate::controller::Reconciler;
 use crate::error::Error;
+use crate::kube::{Context, FOREIGN_CONFIG_MAP, Reconciler, Touched, announce};
 use crate::labels::{FIELD_MANAGER, TABLE};
-use crate::observe::{FOREIGN_CONFIG_MAP, Touched};
-use crate::status::announce;
 
 /// Reason of the event that an epoch needs memory out of proportion to its rows.
 const HIGH_MEMORY: &str = "HighMemory";
 
 /// The reconciler of OpaqueTables.
 #[derive(Debug, Default)]
-pub struct Tables {
+pub(super) struct TableReconciler {
     retry: Retry,
 }
 
-impl Reconciler for Tables {
+impl Reconciler for TableReconciler {
     const NAME: &'static str = "table";
     type Root = OpaqueTable;
 
@@ -64,8 +61,8 @@ impl Reconciler for Tables {
         context: &Context,
         root: OpaqueTable,
     ) -> Result<Option<Duration>, Error> {
-        let facts = observe::facts(context, root).await?;
-        let Plan { status, transitions, warning, action, again } = plan(&facts, &self.retry);
+        let facts = observe(context, root).await?;
+        let Decision { status, transitions, warning, action, again } = decide(&facts, &self.retry);
         let table = &facts.table;
         // First of all what was learnt: a new Job forgets the report of the last. Not over a change that came
         // since: a pin to an epoch that the new Job may remove would count until this is written.
@@ -120,7 +117,7 @@ async fn start(context: &Context, facts: &Facts, order: &Start) -> Result<(), Er
     let cluster = facts.cluster.as_ref();
     let cluster = cluster.ok_or_else(|| Error::Internal("a Job without a cluster".into()))?;
     let Objects { account, role, binding, lease, job } =
-        build::objects(table, cluster, order, &context.installed)?;
+        objects(table, cluster, order, &context.installed)?;
     context.apply(&account).await?;
     context.apply(&role).await?;
     context.apply(&binding).await?;

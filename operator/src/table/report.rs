@@ -7,11 +7,11 @@ use opaque_crds::table::{Epoch, IndexGeometry};
 use serde::Deserialize;
 
 /// Annotation of the Lease that holds the report.
-pub const ANNOTATION: &str = "opaque.dev/prepare";
+pub(super) const ANNOTATION: &str = "opaque.dev/prepare";
 
 /// Progress or result of a Job.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Report {
+pub(super) struct Report {
     /// The run that it is about.
     pub run: String,
     /// How far it is.
@@ -42,7 +42,7 @@ pub struct Report {
 /// A stage of a Job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub(super) enum Stage {
     /// Rows are read from the source.
     Reading,
     /// Buckets are laid out.
@@ -57,7 +57,7 @@ pub enum Stage {
 
 /// Why a Job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-pub enum Reason {
+pub(super) enum Reason {
     /// The source is not there.
     SourceNotFound,
     /// The source cannot be read: the connection broke, or it is not of its format.
@@ -78,20 +78,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 8] = [
-        Self::SourceNotFound,
-        Self::SourceUnreadable,
-        Self::SourceRefused,
-        Self::SourceForbidden,
-        Self::SchemaMismatch,
-        Self::TooLarge,
-        Self::StoreUnavailable,
-        Self::Internal,
-    ];
-
     /// As the reason of a condition.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::SourceNotFound => "SourceNotFound",
             Self::SourceUnreadable => "SourceUnreadable",
@@ -105,7 +93,7 @@ impl Reason {
     }
 
     /// Whether the source has to change before another try can succeed.
-    pub fn is_of_source(self) -> bool {
+    pub(super) fn is_of_source(self) -> bool {
         match self {
             Self::SourceNotFound
             | Self::SourceUnreadable
@@ -118,7 +106,7 @@ impl Reason {
     }
 
     /// What a person can do about it.
-    pub fn advice(self) -> &'static str {
+    pub(super) fn advice(self) -> &'static str {
         match self {
             Self::SourceNotFound => "check spec.source",
             Self::SourceUnreadable => {
@@ -136,7 +124,7 @@ impl Reason {
 
 impl Report {
     /// Reads an annotation; none if it is not a report.
-    pub fn parse(annotation: &str) -> Option<Self> {
+    pub(super) fn parse(annotation: &str) -> Option<Self> {
         match serde_json::from_str(annotation) {
             Ok(report) => Some(report),
             Err(error) => {
@@ -147,7 +135,7 @@ impl Report {
     }
 
     /// Why it failed, and in words with what a person can do about it.
-    pub fn cause(&self) -> (Reason, String) {
+    pub(super) fn cause(&self) -> (Reason, String) {
         let reason = self.reason.unwrap_or(Reason::Internal);
         let message = self.message.as_deref().map(str::trim).filter(|text| !text.is_empty());
         let message = message.unwrap_or("it did not say why");
@@ -155,7 +143,7 @@ impl Report {
     }
 
     /// The stage in words with its progress in percent, such as `building 45%`.
-    pub fn step(&self) -> String {
+    pub(super) fn step(&self) -> String {
         let stage = match self.stage {
             Stage::Reading => "reading",
             Stage::Planning => "planning",

@@ -8,7 +8,7 @@ use super::report::Reason;
 
 /// Pauses between the Jobs of one run. Each failure in a row doubles the pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retry {
+pub(super) struct Retry {
     /// First and longest pause if the source is at fault.
     pub source: (Duration, Duration),
     /// First and longest pause otherwise.
@@ -27,7 +27,7 @@ impl Default for Retry {
 
 impl Retry {
     /// When to try again after `failures` in a row, the last of them now. To the second, as it is shown.
-    pub fn at(&self, reason: Reason, failures: i32, now: Timestamp) -> Timestamp {
+    pub(super) fn at(&self, reason: Reason, failures: i32, now: Timestamp) -> Timestamp {
         let (first, most) = if reason.is_of_source() { self.source } else { self.other };
         let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(0);
         let pause = first.saturating_mul(2_u32.saturating_pow(doublings)).min(most);

@@ -11,7 +11,7 @@ const BYTES: usize = 16;
 ///
 /// A change of what is digested, or how, makes a new epoch of every table once the operator is
 /// upgraded: a test pins it.
-pub fn id(table: &OpaqueTable, cluster: &OpaqueCluster, data: Option<&[u8]>) -> String {
+pub(super) fn id(table: &OpaqueTable, cluster: &OpaqueCluster, data: Option<&[u8]>) -> String {
     let storage = &cluster.spec.storage;
     let mut identity = json!({
         "source": table.spec.source,

@@ -1,4 +1,4 @@
-//! Plans of single situations; `model` plays whole lives of tables.
+//! Decisions in single situations; `model` plays whole lives of tables.
 
 mod golden;
 mod model;
@@ -14,15 +14,15 @@ use opaque_crds::cluster::{MissingTable, OpaqueClusterStatus};
 use opaque_crds::status::ConditionType;
 use opaque_crds::table::{Format, OpaqueTableStatus};
 
+use super::decide::{Action, Decision};
 use super::facts::{Facts, JobFacts, JobState, SourceFacts};
 use super::fixtures::{cluster, epoch, facts, map, table, table_from_url};
-use super::plan::{Action, Plan, plan};
 use super::report::{Reason, Report, Stage};
 use super::retry::Retry;
 use super::run;
 
-fn decide(facts: &Facts) -> Plan {
-    plan(facts, &Retry::default())
+fn decide(facts: &Facts) -> Decision {
+    super::decide::decide(facts, &Retry::default())
 }
 
 fn condition(status: &OpaqueTableStatus, type_: ConditionType) -> (String, String, String) {
@@ -34,8 +34,8 @@ fn reason(status: &OpaqueTableStatus, type_: ConditionType) -> String {
     condition(status, type_).1
 }
 
-fn blocked_by(plan: &Plan) -> String {
-    let operations = plan.status.operations.iter();
+fn blocked_by(decision: &Decision) -> String {
+    let operations = decision.status.operations.iter();
     operations.filter_map(|operation| operation.blocked_by.clone()).collect()
 }
 
@@ -73,11 +73,11 @@ fn made(count: i64) -> Facts {
 
 #[test]
 fn a_new_table_gets_its_first_job() {
-    let plan = decide(&facts(table("weather")));
-    let Action::Start(start) = &plan.action else { panic!("{:?}", plan.action) };
+    let decision = decide(&facts(table("weather")));
+    let Action::Start(start) = &decision.action else { panic!("{:?}", decision.action) };
     assert_eq!((start.number, start.keep.len()), (1, 0));
-    assert_eq!(reason(&plan.status, ConditionType::Available), "Preparing");
-    assert_eq!(condition(&plan.status, ConditionType::Degraded).0, "False");
+    assert_eq!(reason(&decision.status, ConditionType::Available), "Preparing");
+    assert_eq!(condition(&decision.status, ConditionType::Degraded).0, "False");
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn progress_of_the_job_is_shown() {
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
     facts.report = Some(report(&wanted(&facts), Stage::Building));
-    let plan = decide(&facts);
-    assert_eq!(plan.action, Action::None);
-    assert_eq!(plan.status.operations[0].step, "building 45%");
-    assert_eq!(plan.status.operations[0].blocked_by, None);
+    let decision = decide(&facts);
+    assert_eq!(decision.action, Action::None);
+    assert_eq!(decision.status.operations[0].step, "building 45%");
+    assert_eq!(decision.status.operations[0].blocked_by, None);
 }
 
 #[test]
@@ -99,14 +99,14 @@ fn a_job_that_kubernetes_tries_again_says_why_at_once() {
     failed.reason = Some(Reason::StoreUnavailable);
     failed.message = Some("store: the bucket does not exist".into());
     facts.report = Some(failed);
-    let plan = decide(&facts);
-    assert_eq!(plan.action, Action::None);
+    let decision = decide(&facts);
+    assert_eq!(decision.action, Action::None);
     assert_eq!(
-        blocked_by(&plan),
+        blocked_by(&decision),
         "store: the bucket does not exist: check spec.storage of the OpaqueCluster and its Secret"
     );
     // Only once Kubernetes gives up is it a failure: until then conditions would flip with each pod.
-    assert_eq!(reason(&plan.status, ConditionType::Available), "Preparing");
+    assert_eq!(reason(&decision.status, ConditionType::Available), "Preparing");
 }
 
 #[test]
@@ -125,21 +125,21 @@ fn what_is_done_is_recorded_and_then_activated() {
     done.epochs = vec![epoch(1)];
     done.warning = Some("The table takes 1.25 GiB\nof node memory.".to_owned());
     facts.report = Some(done);
-    let plan = decide(&facts);
-    assert_eq!(plan.action, Action::None);
-    assert_eq!(plan.warning.as_deref(), Some("The table takes 1.25 GiB of node memory."));
-    assert_eq!(plan.status.source_digest, Some(wanted(&facts)));
-    assert_eq!(plan.status.epochs, [epoch(1)]);
-    assert_eq!(reason(&plan.status, ConditionType::Available), "Activating");
+    let decision = decide(&facts);
+    assert_eq!(decision.action, Action::None);
+    assert_eq!(decision.warning.as_deref(), Some("The table takes 1.25 GiB of node memory."));
+    assert_eq!(decision.status.source_digest, Some(wanted(&facts)));
+    assert_eq!(decision.status.epochs, [epoch(1)]);
+    assert_eq!(reason(&decision.status, ConditionType::Available), "Activating");
 
-    facts.table.status = Some(plan.status);
+    facts.table.status = Some(decision.status);
     facts.map = Some(map(2, &[("weather", 1)], &["weather"]));
-    let plan = decide(&facts);
-    assert_eq!(plan.warning, None, "an event is published once");
-    assert_eq!(condition(&plan.status, ConditionType::Available).0, "True");
-    assert_eq!(reason(&plan.status, ConditionType::Progressing), "UpToDate");
-    assert_eq!((plan.status.active_epoch, plan.status.rows), (Some(1), Some(10)));
-    assert!(plan.status.operations.is_empty());
+    let decision = decide(&facts);
+    assert_eq!(decision.warning, None, "an event is published once");
+    assert_eq!(condition(&decision.status, ConditionType::Available).0, "True");
+    assert_eq!(reason(&decision.status, ConditionType::Progressing), "UpToDate");
+    assert_eq!((decision.status.active_epoch, decision.status.rows), (Some(1), Some(10)));
+    assert!(decision.status.operations.is_empty());
 }
 
 #[test]
@@ -147,9 +147,12 @@ fn an_unchanged_table_is_left_alone() {
     let mut facts = made(2);
     facts.table.status = Some(decide(&facts).status);
     facts.now += jiff::SignedDuration::from_hours(30);
-    let plan = decide(&facts);
-    assert_eq!(Some(&plan.status), facts.table.status.as_ref());
-    assert_eq!((plan.action, plan.again, plan.transitions), (Action::None, None, vec![]));
+    let decision = decide(&facts);
+    assert_eq!(Some(&decision.status), facts.table.status.as_ref());
+    assert_eq!(
+        (decision.action, decision.again, decision.transitions),
+        (Action::None, None, vec![])
+    );
 }
 
 #[test]
@@ -157,20 +160,20 @@ fn a_job_keeps_what_can_be_served_until_it_ends_and_the_rest_leaves_the_status_f
     let mut facts = made(6);
     facts.table.spec.epoch = Some(2);
     facts.source = SourceFacts::Data(b"other".to_vec());
-    let plan = decide(&facts);
-    let Action::Start(start) = plan.action else { panic!("{:?}", plan.action) };
+    let decision = decide(&facts);
+    let Action::Start(start) = decision.action else { panic!("{:?}", decision.action) };
     // The pinned one and the newest three; 1 and 3 can go.
     assert_eq!(Vec::from_iter(start.keep), [2, 4, 5, 6]);
-    let listed: Vec<i64> = plan.status.epochs.iter().map(|entry| entry.epoch).collect();
+    let listed: Vec<i64> = decision.status.epochs.iter().map(|entry| entry.epoch).collect();
     assert_eq!(listed, [6, 5, 4, 2]);
     // A pin that comes too late says so, and what is served stays.
-    facts.table.status = Some(plan.status);
+    facts.table.status = Some(decision.status);
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
     facts.table.spec.epoch = Some(3);
-    let plan = decide(&facts);
-    let (_, _, message) = condition(&plan.status, ConditionType::Degraded);
+    let decision = decide(&facts);
+    let (_, _, message) = condition(&decision.status, ConditionType::Degraded);
     assert_eq!(message, "spec.epoch 3 is not kept in the store; known epochs: 6, 5, 4, 2");
-    assert_eq!(super::epochs::choose(&facts.table, &plan.status).epoch, None);
+    assert_eq!(super::epochs::choose(&facts.table, &decision.status).epoch, None);
 }
 
 #[test]
@@ -187,12 +190,12 @@ fn while_the_map_is_lost_the_served_epoch_stays_in_status_and_in_the_store() {
     fresh.status = None;
     for map in [None, Some(fresh), Some(copy)] {
         let mut facts = Facts { map, ..facts.clone() };
-        let plan = decide(&facts);
-        assert_eq!(plan.status.active_epoch, Some(2));
-        assert_eq!(reason(&plan.status, ConditionType::Available), "Serving");
+        let decision = decide(&facts);
+        assert_eq!(decision.status.active_epoch, Some(2));
+        assert_eq!(reason(&decision.status, ConditionType::Available), "Serving");
         facts.source = SourceFacts::Data(b"city,country\nRome,IT\n".to_vec());
-        let plan = decide(&facts);
-        let Action::Start(start) = plan.action else { panic!("{:?}", plan.action) };
+        let decision = decide(&facts);
+        let Action::Start(start) = decision.action else { panic!("{:?}", decision.action) };
         assert!(start.keep.contains(&2) && start.keep.contains(&4), "{:?}", start.keep);
     }
     facts.map = Some(map(1, &[], &[]));
@@ -204,8 +207,8 @@ fn with_one_retained_epoch_a_job_keeps_the_served_one_and_the_one_before() {
     let mut facts = made(4);
     facts.table.spec.retain_epochs = 1;
     facts.source = SourceFacts::Data(b"other".to_vec());
-    let plan = decide(&facts);
-    let Action::Start(start) = plan.action else { panic!("{:?}", plan.action) };
+    let decision = decide(&facts);
+    let Action::Start(start) = decision.action else { panic!("{:?}", decision.action) };
     assert_eq!(Vec::from_iter(start.keep), [3, 4]);
 }
 
@@ -216,9 +219,9 @@ fn a_job_of_an_earlier_source_is_stopped_and_waited_for() {
     facts.source = SourceFacts::Data(b"other".to_vec());
     assert_eq!(decide(&facts).action, Action::Stop("weather-prepare-7".into()));
     facts.jobs[0].state = JobState::Leaving;
-    let plan = decide(&facts);
-    assert_eq!(plan.action, Action::None);
-    assert!(blocked_by(&plan).contains("weather-prepare-7"));
+    let decision = decide(&facts);
+    assert_eq!(decision.action, Action::None);
+    assert!(blocked_by(&decision).contains("weather-prepare-7"));
     facts.jobs.clear();
     assert!(matches!(decide(&facts).action, Action::Start(_)));
 }
@@ -233,22 +236,22 @@ fn a_source_that_is_not_found_says_so_and_is_tried_again_ever_more_slowly() {
     for number in 1..=3 {
         facts.jobs = vec![job(&facts, number, JobState::Complete)];
         facts.report = Some(failed.clone());
-        let plan = decide(&facts);
-        assert_eq!(plan.action, Action::None);
-        assert_eq!(reason(&plan.status, ConditionType::Available), "SourceNotFound");
-        assert_eq!(condition(&plan.status, ConditionType::Degraded).0, "True");
-        let by = blocked_by(&plan);
+        let decision = decide(&facts);
+        assert_eq!(decision.action, Action::None);
+        assert_eq!(reason(&decision.status, ConditionType::Available), "SourceNotFound");
+        assert_eq!(condition(&decision.status, ConditionType::Degraded).0, "True");
+        let by = blocked_by(&decision);
         assert!(by.contains("404 Not Found: check spec.source; tried again at 1970-"), "{by}");
-        pauses.push(plan.again.unwrap());
+        pauses.push(decision.again.unwrap());
 
-        facts.table.status = Some(plan.status);
-        let plan = decide(&facts);
-        assert_eq!(Some(&plan.status), facts.table.status.as_ref(), "counted twice");
-        facts.now += jiff::SignedDuration::try_from(plan.again.unwrap()).unwrap();
-        let plan = decide(&facts);
-        let Action::Start(start) = &plan.action else { panic!("{:?}", plan.action) };
+        facts.table.status = Some(decision.status);
+        let decision = decide(&facts);
+        assert_eq!(Some(&decision.status), facts.table.status.as_ref(), "counted twice");
+        facts.now += jiff::SignedDuration::try_from(decision.again.unwrap()).unwrap();
+        let decision = decide(&facts);
+        let Action::Start(start) = &decision.action else { panic!("{:?}", decision.action) };
         assert_eq!(start.number, number + 1);
-        facts.table.status = Some(plan.status);
+        facts.table.status = Some(decision.status);
     }
     assert_eq!(pauses, [300, 600, 1200].map(Duration::from_secs));
 }
@@ -262,8 +265,8 @@ fn a_failed_table_is_tried_at_once_when_its_spec_changes() {
     facts.report = Some(failed);
     facts.table.status = Some(decide(&facts).status);
     facts.table.spec.source.url = Some("https://example.com/other.csv".into());
-    let plan = decide(&facts);
-    assert!(matches!(plan.action, Action::Start(start) if start.number == 2));
+    let decision = decide(&facts);
+    assert!(matches!(decision.action, Action::Start(start) if start.number == 2));
 }
 
 #[test]
@@ -274,9 +277,9 @@ fn rows_of_a_config_map_that_do_not_fit_wait_for_a_change() {
     failed.reason = Some(Reason::SchemaMismatch);
     failed.message = Some("line 3: temperature: 'warm' is not an INT".into());
     facts.report = Some(failed);
-    let plan = decide(&facts);
-    assert_eq!((plan.action.clone(), plan.again), (Action::None, None));
-    assert!(blocked_by(&plan).contains("tried again once spec or source change"));
+    let decision = decide(&facts);
+    assert_eq!((decision.action.clone(), decision.again), (Action::None, None));
+    assert!(blocked_by(&decision).contains("tried again once spec or source change"));
 }
 
 #[test]
@@ -285,12 +288,15 @@ fn a_job_whose_pod_was_refused_is_replaced_once_its_table_asks_for_something_els
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
     facts.lacks_pod = true;
     facts.pod = Some("Job weather-prepare-1 cannot make its pod: exceeded quota".into());
-    let plan = decide(&facts);
-    assert_eq!((plan.action.clone(), plan.again), (Action::None, Some(Duration::from_secs(5))));
-    assert!(blocked_by(&plan).contains("exceeded quota"));
-    let (degraded, reason, message) = condition(&plan.status, ConditionType::Degraded);
+    let decision = decide(&facts);
+    assert_eq!(
+        (decision.action.clone(), decision.again),
+        (Action::None, Some(Duration::from_secs(5)))
+    );
+    assert!(blocked_by(&decision).contains("exceeded quota"));
+    let (degraded, reason, message) = condition(&decision.status, ConditionType::Degraded);
     assert_eq!((degraded.as_str(), reason.as_str()), ("True", "PodRefused"), "{message}");
-    facts.table.status = Some(plan.status);
+    facts.table.status = Some(decision.status);
     facts.jobs[0].stale = true;
     assert_eq!(decide(&facts).action, Action::Stop("weather-prepare-1".into()));
 }
@@ -299,18 +305,21 @@ fn a_job_whose_pod_was_refused_is_replaced_once_its_table_asks_for_something_els
 fn a_job_that_crashes_or_vanishes_is_replaced_after_a_pause() {
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Failed("BackoffLimitExceeded".into()))];
-    let plan = decide(&facts);
-    assert_eq!(plan.again, Some(Duration::from_secs(10)));
-    assert!(blocked_by(&plan).contains("BackoffLimitExceeded"));
+    let decision = decide(&facts);
+    assert_eq!(decision.again, Some(Duration::from_secs(10)));
+    assert!(blocked_by(&decision).contains("BackoffLimitExceeded"));
 
-    facts.table.status = Some(plan.status);
+    facts.table.status = Some(decision.status);
     facts.now += jiff::SignedDuration::from_secs(10);
     facts.jobs.push(job(&facts, 2, JobState::Active));
     facts.table.status = Some(decide(&facts).status);
     facts.jobs.clear();
-    let plan = decide(&facts);
-    assert_eq!((plan.action.clone(), plan.again), (Action::None, Some(Duration::from_secs(20))));
-    assert!(blocked_by(&plan).contains("deleted before it had a result"));
+    let decision = decide(&facts);
+    assert_eq!(
+        (decision.action.clone(), decision.again),
+        (Action::None, Some(Duration::from_secs(20)))
+    );
+    assert!(blocked_by(&decision).contains("deleted before it had a result"));
 }
 
 #[test]
@@ -326,8 +335,8 @@ fn a_source_that_goes_back_to_an_earlier_one_is_not_taken_for_a_failure() {
         failure: None,
     });
     facts.jobs = vec![job(&facts, 1, JobState::Complete)];
-    let plan = decide(&facts);
-    assert!(matches!(plan.action, Action::Start(start) if start.number == 3));
+    let decision = decide(&facts);
+    assert!(matches!(decision.action, Action::Start(start) if start.number == 3));
 }
 
 #[test]
@@ -352,16 +361,16 @@ fn whatever_blocks_a_table_is_named() {
     for (expected, words, break_it) in cases {
         let mut facts = facts(table("weather"));
         break_it(&mut facts);
-        let plan = decide(&facts);
-        assert_eq!(plan.action, Action::None, "{expected}");
-        assert_eq!(reason(&plan.status, ConditionType::Available), expected);
-        assert!(blocked_by(&plan).contains(words), "{expected}: {}", blocked_by(&plan));
-        let degraded = condition(&plan.status, ConditionType::Degraded).0;
+        let decision = decide(&facts);
+        assert_eq!(decision.action, Action::None, "{expected}");
+        assert_eq!(reason(&decision.status, ConditionType::Available), expected);
+        assert!(blocked_by(&decision).contains(words), "{expected}: {}", blocked_by(&decision));
+        let degraded = condition(&decision.status, ConditionType::Degraded).0;
         assert_eq!(degraded == "True", expected != "ClusterPaused", "{expected}");
         // Secrets are not watched; everything else is.
-        assert_eq!(plan.again.is_some(), expected == "SecretMissing", "{expected}");
-        facts.table.status = Some(plan.status.clone());
-        assert_eq!(decide(&facts).status, plan.status, "{expected}");
+        assert_eq!(decision.again.is_some(), expected == "SecretMissing", "{expected}");
+        facts.table.status = Some(decision.status.clone());
+        assert_eq!(decide(&facts).status, decision.status, "{expected}");
     }
 }
 
@@ -369,24 +378,24 @@ fn whatever_blocks_a_table_is_named() {
 fn a_served_table_whose_source_goes_missing_is_still_available() {
     let mut facts = made(1);
     facts.source = SourceFacts::Missing("ConfigMap weather does not exist".into());
-    let plan = decide(&facts);
-    assert_eq!(condition(&plan.status, ConditionType::Available).0, "True");
-    assert_eq!(reason(&plan.status, ConditionType::Degraded), "SourceMissing");
+    let decision = decide(&facts);
+    assert_eq!(condition(&decision.status, ConditionType::Available).0, "True");
+    assert_eq!(reason(&decision.status, ConditionType::Degraded), "SourceMissing");
 }
 
 #[test]
 fn a_table_of_a_cluster_that_serves_nothing_is_not_available() {
     let mut facts = made(1);
     let cluster = facts.cluster.as_mut().unwrap();
-    let mut conditions = crate::status::Conditions::new(
+    let mut conditions = crate::kube::Conditions::new(
         &[],
         None,
         k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
     );
     conditions.set(ConditionType::Available, false, "ShardsDown", "shard 1 has no ready replica");
     cluster.status.get_or_insert_default().conditions = conditions.finish().0;
-    let plan = decide(&facts);
-    let (status, reason, message) = condition(&plan.status, ConditionType::Available);
+    let decision = decide(&facts);
+    let (status, reason, message) = condition(&decision.status, ConditionType::Available);
     assert_eq!((status.as_str(), reason.as_str()), ("False", "ClusterUnavailable"));
     assert!(message.contains("shard 1"));
 }
@@ -395,11 +404,11 @@ fn a_table_of_a_cluster_that_serves_nothing_is_not_available() {
 fn a_pin_to_an_unknown_epoch_lists_the_known_ones() {
     let mut facts = made(3);
     facts.table.spec.epoch = Some(9);
-    let plan = decide(&facts);
-    let (_, reason, message) = condition(&plan.status, ConditionType::Degraded);
+    let decision = decide(&facts);
+    let (_, reason, message) = condition(&decision.status, ConditionType::Degraded);
     assert_eq!(reason, "EpochUnknown");
     assert!(message.contains("known epochs: 3, 2, 1"), "{message}");
-    assert_eq!(condition(&plan.status, ConditionType::Available).0, "True");
+    assert_eq!(condition(&decision.status, ConditionType::Available).0, "True");
 }
 
 #[test]
@@ -413,16 +422,16 @@ fn a_rejected_epoch_is_remembered_with_the_leaders_words() {
     );
     proposed.status.as_mut().unwrap().rejected = vec![rejection.unwrap()];
     facts.map = Some(proposed);
-    let plan = decide(&facts);
-    assert_eq!(plan.status.epochs[0].rejected.as_ref().unwrap().map_generation, 4);
-    let (_, reason, message) = condition(&plan.status, ConditionType::Degraded);
+    let decision = decide(&facts);
+    assert_eq!(decision.status.epochs[0].rejected.as_ref().unwrap().map_generation, 4);
+    let (_, reason, message) = condition(&decision.status, ConditionType::Degraded);
     assert_eq!(reason, "EpochRejected");
     assert!(message.contains("the self-test failed"));
     // Epoch 1 is served, and stays so.
-    assert_eq!(condition(&plan.status, ConditionType::Available).0, "True");
-    assert!(plan.status.operations.is_empty());
+    assert_eq!(condition(&decision.status, ConditionType::Available).0, "True");
+    assert!(decision.status.operations.is_empty());
 
-    let choose = |table: &OpaqueTable| super::epochs::choose(table, &plan.status).epoch;
+    let choose = |table: &OpaqueTable| super::epochs::choose(table, &decision.status).epoch;
     assert_eq!(choose(&facts.table), Some(1));
     facts.table.metadata.generation = Some(2);
     assert_eq!(choose(&facts.table), Some(2), "an edited spec is tried again");

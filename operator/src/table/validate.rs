@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use opaque_crds::table::Format;
 
 use super::facts::{Facts, SourceFacts};
-use super::shard_map::View;
+use super::map_view::MapView;
 
 /// Why nothing is prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blocker {
+pub(super) struct Blocker {
     /// One word, the reason of conditions.
     pub reason: &'static str,
     /// What is wrong and what to do.
@@ -24,7 +24,7 @@ impl Blocker {
     }
 
     /// Whether it is meant so: nothing is broken.
-    pub fn is_intended(&self) -> bool {
+    pub(super) fn is_intended(&self) -> bool {
         self.reason == PAUSED
     }
 }
@@ -32,7 +32,7 @@ impl Blocker {
 const PAUSED: &str = "ClusterPaused";
 
 /// Checks everything but the Secrets, which matter only when there is something to prepare.
-pub fn check(facts: &Facts, map: Option<&View<'_>>) -> Option<Blocker> {
+pub(super) fn check(facts: &Facts, map: Option<&MapView<'_>>) -> Option<Blocker> {
     let table = &facts.table;
     if let Err(errors) = table.validate_cel() {
         return Some(Blocker::new("InvalidSpec", errors.to_string()));
@@ -68,7 +68,7 @@ pub fn check(facts: &Facts, map: Option<&View<'_>>) -> Option<Blocker> {
 }
 
 /// What is wrong with the Secrets of a Job, if anything is.
-pub fn check_secrets(facts: &Facts) -> Option<Blocker> {
+pub(super) fn check_secrets(facts: &Facts) -> Option<Blocker> {
     (!facts.secrets.is_empty()).then(|| Blocker {
         reason: "SecretMissing",
         message: facts.secrets.join("; "),
@@ -77,7 +77,7 @@ pub fn check_secrets(facts: &Facts) -> Option<Blocker> {
 }
 
 /// What a Secret with the credentials for `url` lacks, in words; none if it suffices.
-pub fn missing_credentials(url: &str, keys: &BTreeSet<&str>) -> Option<String> {
+pub(super) fn missing_credentials(url: &str, keys: &BTreeSet<&str>) -> Option<String> {
     let has = |key: &str| keys.contains(key);
     let scheme = url.split(':').next().unwrap_or_default();
     match scheme {

@@ -1,5 +1,5 @@
 //! The texts of errors: what happened, then what to do. The golden file lists statements, each with
-//! what is sent for it, where something is, and its error below; `UPDATE_GOLDEN=1 cargo test` writes
+//! what is sent for it, where something is, and its error below; `OPAQUE_UPDATE_GOLDEN=1 cargo test` writes
 //! it anew.
 
 use super::super::{Options, Parameters, Source};
@@ -29,7 +29,7 @@ fn golden() {
             parameters.split_whitespace().filter_map(|pair| pair.split_once('=')).collect();
         written += &format!("> {case}\n{}\n\n", text(sql, &parameters));
     }
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("OPAQUE_UPDATE_GOLDEN").is_some() {
         std::fs::write(
             concat!(env!("CARGO_MANIFEST_DIR"), "/src/sql/tests/errors.golden"),
             &written,

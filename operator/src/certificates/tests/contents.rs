@@ -7,7 +7,7 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::world::World;
-use crate::certificates::plan::{PEER_CA, PEER_CRL};
+use crate::certificates::model::{PEER_CA, PEER_CRL};
 use crate::certificates::x509::Certificate;
 
 #[test]
@@ -94,8 +94,8 @@ fn openssl_accepts_certificates_and_refuses_revoked_ones() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("leaf.crt"), chain).unwrap();
-        std::fs::write(path("ca.crt"), world.observed.trusted(PEER_CA)).unwrap();
-        std::fs::write(path("ca.crl"), world.observed.trusted(PEER_CRL)).unwrap();
+        std::fs::write(path("ca.crt"), world.facts.trusted(PEER_CA)).unwrap();
+        std::fs::write(path("ca.crl"), world.facts.trusted(PEER_CRL)).unwrap();
         let output = Command::new("openssl")
             .current_dir(folder.path())
             .args(["verify", "-x509_strict", "-crl_check", "-purpose", "sslclient", "-attime"])

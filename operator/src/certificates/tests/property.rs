@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use time::Duration;
 
 use super::world::{World, verify};
-use crate::certificates::plan::{PEER_CA, PEER_CRL};
+use crate::certificates::model::{PEER_CA, PEER_CRL};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -79,26 +79,26 @@ fn play(world: &mut World, event: &Event) {
         }
         Event::Rotate(value) => world.wanted.rotate = Some(value.to_string()),
         Event::Revoke(shard) => {
-            let present = world.observed.secrets.get(&secret(shard));
+            let present = world.facts.secrets.get(&secret(shard));
             let serial = present.and_then(|secret| Some(secret.certificate()?.serial()));
             world.wanted.revoked.extend(serial);
         }
-        Event::Lose(shard) => drop(world.observed.secrets.remove(&secret(shard))),
+        Event::Lose(shard) => drop(world.facts.secrets.remove(&secret(shard))),
         Event::Damage(shard) => {
-            let other = world.observed.secrets.get(&secret(&(1 - shard)));
+            let other = world.facts.secrets.get(&secret(&(1 - shard)));
             let key = other.and_then(|secret| secret.get("tls.key").cloned());
-            let damaged = world.observed.secrets.get_mut(&secret(shard));
+            let damaged = world.facts.secrets.get_mut(&secret(shard));
             if let Some((secret, key)) = damaged.zip(key) {
                 secret.set("tls.key", key);
             }
         }
-        Event::LoseTrust => world.observed.trust.clear(),
+        Event::LoseTrust => world.facts.trust.clear(),
         Event::Replicas(count) => world.wanted.replicas = *count,
         Event::Schedule(duration, renew_before) => {
             world.wanted.schedule.duration = Duration::minutes(*duration);
             world.wanted.schedule.renew_before = Duration::minutes(*renew_before);
         }
-        Event::LoseAuthority => drop(world.observed.secrets.remove("demo-peer-ca")),
+        Event::LoseAuthority => drop(world.facts.secrets.remove("demo-peer-ca")),
     }
 }
 
@@ -150,7 +150,7 @@ proptest! {
             let leaf = world.leaf(shard);
             prop_assert!(leaf.is_signed_by(&authorities[0]) && leaf.not_after() > world.now);
             let chain = world.secret(&format!("demo-shard-{shard}-tls")).text("tls.crt").to_owned();
-            let (bundle, lists) = (world.observed.trusted(PEER_CA), world.observed.trusted(PEER_CRL));
+            let (bundle, lists) = (world.facts.trusted(PEER_CA), world.facts.trusted(PEER_CRL));
             prop_assert_eq!(verify(&chain, bundle, Some(lists), world.now), Ok(()));
         }
         prop_assert!(world.plan().writes.is_empty());

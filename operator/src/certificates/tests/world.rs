@@ -15,12 +15,12 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName
 use rustls::server::WebPkiClientVerifier;
 use time::{Duration, OffsetDateTime};
 
-use crate::certificates::CertificateError;
 use crate::certificates::entropy::{Entropy, System};
-use crate::certificates::plan::{
-    Contents, Issuance, Member, Observed, PEER_CA, PEER_CRL, Plan, SERVER_CA, Wanted, Write,
-    digest, plan,
+use crate::certificates::error::CertificateError;
+use crate::certificates::model::{
+    Contents, Facts, Issuance, Member, PEER_CA, PEER_CRL, Plan, SERVER_CA, Wanted, Write, digest,
 };
+use crate::certificates::plan::plan;
 use crate::certificates::schedule::Schedule;
 use crate::certificates::x509::{Certificate, Sensitive};
 
@@ -62,7 +62,7 @@ pub(super) struct Node {
 /// Everything.
 pub(super) struct World {
     pub wanted: Wanted,
-    pub observed: Observed,
+    pub facts: Facts,
     pub now: OffsetDateTime,
     pub nodes: Vec<Node>,
     pub issued: BTreeSet<String>,
@@ -91,7 +91,7 @@ impl World {
                 rotate: None,
                 issuer: None,
             },
-            observed: Observed::default(),
+            facts: Facts::default(),
             now: OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap(),
             nodes: vec![node(0), node(0), node(1), node(1)],
             issued: BTreeSet::new(),
@@ -118,8 +118,8 @@ impl World {
                 revocation: node.revocation,
             })
         });
-        self.observed.members = members.collect();
-        plan(&self.wanted, &self.observed, self.now, &mut self.entropy).unwrap()
+        self.facts.members = members.collect();
+        plan(&self.wanted, &self.facts, self.now, &mut self.entropy).unwrap()
     }
 
     /// Plans and writes, at most `limit` writes.
@@ -151,18 +151,18 @@ impl World {
 
     pub(super) fn sync(&mut self, index: usize) {
         let shard = self.nodes[index].shard;
-        let secret = self.observed.secrets.get(&names::shard_certificate("demo", shard));
+        let secret = self.facts.secrets.get(&names::shard_certificate("demo", shard));
         let Some(chain) = secret.map(|secret| secret.text("tls.crt").to_owned()) else { return };
         // As a node does: what cannot be used is not loaded.
         let key = secret.and_then(|secret| secret.get("tls.key")?.key());
         let fits =
             key.zip(Certificate::first(&chain)).is_some_and(|(key, leaf)| leaf.belongs_to(&key));
-        if !fits || self.observed.trust.is_empty() {
+        if !fits || self.facts.trust.is_empty() {
             return;
         }
         self.nodes[index].loaded = Some(Loaded {
-            bundle: self.observed.trusted(PEER_CA).into(),
-            lists: self.observed.trusted(PEER_CRL).into(),
+            bundle: self.facts.trusted(PEER_CA).into(),
+            lists: self.facts.trusted(PEER_CRL).into(),
             chain,
         });
     }
@@ -176,11 +176,11 @@ impl World {
     }
 
     pub(super) fn secret(&self, name: &str) -> &Contents {
-        &self.observed.secrets[name]
+        &self.facts.secrets[name]
     }
 
     pub(super) fn authorities(&self) -> Vec<Certificate> {
-        Certificate::all(self.observed.trusted(PEER_CA))
+        Certificate::all(self.facts.trusted(PEER_CA))
     }
 
     fn perform(&mut self, write: &Write) {
@@ -190,20 +190,20 @@ impl World {
                     let serial = contents.certificate().unwrap().serial();
                     assert!(self.issued.insert(serial), "a serial number was given twice");
                 }
-                self.observed.secrets.insert(name.clone(), contents.clone());
+                self.facts.secrets.insert(name.clone(), contents.clone());
             }
             Write::Trust(data) => {
                 if self.wanted.issuer.is_none() {
                     self.check_trust(data);
                 }
-                self.observed.trust = data.clone();
+                self.facts.trust = data.clone();
             }
             Write::Issuance { name, spec } => self.issue(name, spec),
             Write::DeleteIssuance(name) => {
-                self.observed.issuances.as_mut().unwrap().remove(name).unwrap();
+                self.facts.issuances.as_mut().unwrap().remove(name).unwrap();
             }
             Write::DeleteSecret(name) => {
-                self.observed.secrets.remove(name).unwrap();
+                self.facts.secrets.remove(name).unwrap();
             }
         }
     }
@@ -212,7 +212,7 @@ impl World {
     fn check_trust(&self, data: &BTreeMap<String, String>) {
         assert!(!Certificate::all(&data[PEER_CA]).is_empty());
         assert!(!Certificate::all(&data[SERVER_CA]).is_empty());
-        let before = numbers(self.observed.trusted(PEER_CRL));
+        let before = numbers(self.facts.trusted(PEER_CRL));
         for (issuer, number) in numbers(&data[PEER_CRL]) {
             assert!(before.get(&issuer).is_none_or(|before| *before <= number));
         }
@@ -229,7 +229,7 @@ impl World {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         self.issuer = Some((certificate.pem(), Issuer::new(params, key)));
-        self.observed.issuances.get_or_insert_default();
+        self.facts.issuances.get_or_insert_default();
     }
 
     pub(super) fn use_issuer(&mut self) {
@@ -267,17 +267,17 @@ impl World {
         contents.set("tls.key", Sensitive::new(key.serialize_pem().into_bytes()));
         contents.set("ca.crt", authority.as_str().into());
         let secret = spec["secretName"].as_str().unwrap();
-        self.observed.secrets.insert(secret.into(), contents);
+        self.facts.secrets.insert(secret.into(), contents);
         let issuance = Issuance { spec: spec.clone(), ready: true, message: String::new() };
-        self.observed.issuances.as_mut().unwrap().insert(name.into(), issuance);
+        self.facts.issuances.as_mut().unwrap().insert(name.into(), issuance);
     }
 
     /// If the operator were away from now on, each certificate would end before the list that
     /// covers it: those in Secrets, and those that nodes run on.
     pub(super) fn check_lists(&self) {
-        let lists = ends(self.observed.trusted(PEER_CRL));
+        let lists = ends(self.facts.trusted(PEER_CRL));
         let secrets = (0..self.wanted.shards).map(|shard| names::shard_certificate("demo", shard));
-        let stored = secrets.filter_map(|name| self.observed.secrets.get(&name)?.certificate());
+        let stored = secrets.filter_map(|name| self.facts.secrets.get(&name)?.certificate());
         let loaded = self.nodes.iter().filter_map(|node| Some(node.loaded.as_ref()?.certificate()));
         for leaf in stored.chain(loaded).filter(|leaf| self.now < leaf.not_after()) {
             for authority in self.authorities() {

@@ -7,8 +7,9 @@ use opaque_crds::{OpaqueCluster, OpaqueShardMap};
 use serde_json::{Value, json};
 
 use super::super::facts::FailedProbe;
-use super::super::report::{self, Findings};
-use super::super::shape::Shape;
+use super::super::findings::Findings;
+use super::super::size::Size;
+use super::super::status::status;
 use super::*;
 
 /// What a pod's status says.
@@ -80,8 +81,8 @@ fn shard_map(spec: &Value, status: &Value) -> OpaqueShardMap {
 }
 
 fn shards(facts: &Facts) -> Vec<ShardState> {
-    let shape = Shape { shards: 2, replicas: 2 };
-    (0..2).map(|shard| facts.shard("demo", shape, shard)).collect()
+    let size = Size { shards: 2, replicas: 2 };
+    (0..2).map(|shard| facts.shard("demo", size, shard)).collect()
 }
 
 fn look(facts: &Facts) -> (bool, Vec<String>, Vec<usize>) {
@@ -183,10 +184,10 @@ fn condition(facts: &Facts, type_: &str) -> String {
         },
     }))
     .unwrap();
-    let shape = Shape::wanted(&cluster.spec);
-    let found = Findings { shards: shards(facts), ..Findings::new(&cluster, facts, shape) };
+    let size = Size::wanted(&cluster.spec);
+    let found = Findings { shards: shards(facts), ..Findings::new(&cluster, facts, size) };
     let now = Time(Timestamp::UNIX_EPOCH);
-    let (status, _) = report::status(&found, &OpaqueClusterStatus::default(), &now);
+    let (status, _) = status(&found, &OpaqueClusterStatus::default(), &now);
     let one = status.conditions.iter().find(|one| one.type_ == type_).unwrap();
     format!("{} {}: {}", one.status, one.reason, one.message)
 }

@@ -39,18 +39,18 @@ fn waits_for(name: &str) -> Replacement {
 
 #[test]
 fn nothing_is_replaced_that_is_as_it_shall_be() {
-    assert_eq!(plan(&shards(&["+ +", "- .", "p +l"])), Replacement::default());
+    assert_eq!(next_replacement(&shards(&["+ +", "- .", "p +l"])), Replacement::default());
 }
 
 #[test]
 fn pods_go_one_at_a_time_and_the_leader_last() {
-    assert_eq!(plan(&shards(&["+oL +o", "+o +o"])), pods(&["0-1"]));
-    assert_eq!(plan(&shards(&["+oL .", "+o +o"])), waits_for("0-1"));
-    assert_eq!(plan(&shards(&["+oL -", "+o +o"])), waits_for("0-1"));
-    assert_eq!(plan(&shards(&["+oL +", "+o +o"])), pods(&["1-1"]));
-    assert_eq!(plan(&shards(&["+oL +", "+ +"])), pods(&["0-0"]));
+    assert_eq!(next_replacement(&shards(&["+oL +o", "+o +o"])), pods(&["0-1"]));
+    assert_eq!(next_replacement(&shards(&["+oL .", "+o +o"])), waits_for("0-1"));
+    assert_eq!(next_replacement(&shards(&["+oL -", "+o +o"])), waits_for("0-1"));
+    assert_eq!(next_replacement(&shards(&["+oL +", "+o +o"])), pods(&["1-1"]));
+    assert_eq!(next_replacement(&shards(&["+oL +", "+ +"])), pods(&["0-0"]));
     // With one replica there is no other way.
-    assert_eq!(plan(&shards(&["+o", "+oL"])), pods(&["0-0"]));
+    assert_eq!(next_replacement(&shards(&["+o", "+oL"])), pods(&["0-0"]));
 }
 
 #[test]
@@ -58,52 +58,55 @@ fn a_pod_that_has_just_become_ready_is_waited_for() {
     let mut young = shards(&["+o +", "+ +"]);
     young[0].available = false;
     let hold = |shard| Replacement { pods: Vec::new(), hold: Some(Hold::Set(shard)) };
-    assert_eq!(plan(&young), hold(0));
+    assert_eq!(next_replacement(&young), hold(0));
     // Nor is anything known of a set whose controller has not seen its template.
     let mut unseen = shards(&["+o +", "+ +"]);
     unseen[1].settled = false;
-    assert_eq!(plan(&unseen), hold(1));
+    assert_eq!(next_replacement(&unseen), hold(1));
 }
 
 #[test]
 fn what_serves_nobody_is_replaced_at_once() {
     // A new template does not work: one pod has it. The next, which may, replaces that one first.
-    assert_eq!(plan(&shards(&["+o -", "+o +o"])), waits_for("0-1"));
-    assert_eq!(plan(&shards(&["+o -o", "+o +o"])), pods(&["0-1"]));
+    assert_eq!(next_replacement(&shards(&["+o -", "+o +o"])), waits_for("0-1"));
+    assert_eq!(next_replacement(&shards(&["+o -o", "+o +o"])), pods(&["0-1"]));
     // The pod of the lowest number does not work: the others are not in the way.
-    assert_eq!(plan(&shards(&["-o +"])), pods(&["0-0"]));
-    assert_eq!(plan(&shards(&["-o +o"])), pods(&["0-0"]));
-    assert_eq!(plan(&shards(&["-o -o", "-oL -o"])), pods(&["0-0", "0-1", "1-0", "1-1"]));
+    assert_eq!(next_replacement(&shards(&["-o +"])), pods(&["0-0"]));
+    assert_eq!(next_replacement(&shards(&["-o +o"])), pods(&["0-0"]));
+    assert_eq!(
+        next_replacement(&shards(&["-o -o", "-oL -o"])),
+        pods(&["0-0", "0-1", "1-0", "1-1"])
+    );
     // One that cannot be made holds up pods that serve, not those that do not.
-    assert_eq!(plan(&shards(&[". +o"])), waits_for("0-0"));
-    assert_eq!(plan(&shards(&[". -o", "+o +o"])), pods(&["0-1"]));
+    assert_eq!(next_replacement(&shards(&[". +o"])), waits_for("0-0"));
+    assert_eq!(next_replacement(&shards(&[". -o", "+o +o"])), pods(&["0-1"]));
 }
 
 #[test]
 fn pods_that_have_turned_clients_away_have_their_turn_first() {
-    assert_eq!(plan(&shards(&["po po", "+o +o"])), pods(&["0-1"]));
-    assert_eq!(plan(&shards(&["po p", "+o +o"])), waits_for("0-1"));
-    assert_eq!(plan(&shards(&["po +", "+o +o"])), pods(&["0-0"]));
-    assert_eq!(plan(&shards(&["p p", "+o +o"])), waits_for("0-0"));
+    assert_eq!(next_replacement(&shards(&["po po", "+o +o"])), pods(&["0-1"]));
+    assert_eq!(next_replacement(&shards(&["po p", "+o +o"])), waits_for("0-1"));
+    assert_eq!(next_replacement(&shards(&["po +", "+o +o"])), pods(&["0-0"]));
+    assert_eq!(next_replacement(&shards(&["p p", "+o +o"])), waits_for("0-0"));
 }
 
 #[test]
 fn no_rollout_passes_a_pod_that_lacks_what_another_serves() {
-    assert_eq!(plan(&shards(&["+o +l", "+o +o"])), waits_for("0-1"));
+    assert_eq!(next_replacement(&shards(&["+o +l", "+o +o"])), waits_for("0-1"));
     assert!(!shards(&["+ +l"])[0].whole());
     // A template that would mend it reaches it.
-    assert_eq!(plan(&shards(&["+o +o", "+ol +o"])), pods(&["1-0"]));
-    assert_eq!(plan(&shards(&["+o +o", "+ol +l"])), waits_for("1-1"));
+    assert_eq!(next_replacement(&shards(&["+o +o", "+ol +o"])), pods(&["1-0"]));
+    assert_eq!(next_replacement(&shards(&["+o +o", "+ol +l"])), waits_for("1-1"));
 }
 
 #[test]
 fn a_new_pod_that_cannot_hear_of_the_old_ones_does_not_hold_them_up() {
-    assert_eq!(plan(&shards(&["+ovL +ov", "+ov +ov"])), pods(&["0-1"]));
-    assert_eq!(plan(&shards(&["+ovL -", "+ov +ov"])), waits_for("0-1"));
-    assert_eq!(plan(&shards(&["+ovL p", "+ov +ov"])), pods(&["1-1"]));
-    assert_eq!(plan(&shards(&["+ovL p", "+ov ."])), waits_for("1-1"));
+    assert_eq!(next_replacement(&shards(&["+ovL +ov", "+ov +ov"])), pods(&["0-1"]));
+    assert_eq!(next_replacement(&shards(&["+ovL -", "+ov +ov"])), waits_for("0-1"));
+    assert_eq!(next_replacement(&shards(&["+ovL p", "+ov +ov"])), pods(&["1-1"]));
+    assert_eq!(next_replacement(&shards(&["+ovL p", "+ov ."])), waits_for("1-1"));
     // Without that reason it does.
-    assert_eq!(plan(&shards(&["+oL p", "+o +o"])), waits_for("0-1"));
+    assert_eq!(next_replacement(&shards(&["+oL p", "+o +o"])), waits_for("0-1"));
 }
 
 /// A template: what becomes of a pod that is made of it.
@@ -236,16 +239,16 @@ fn run(
 
 fn many(decide: impl Fn(&[ShardState]) -> Replacement + Copy) -> Result<(), String> {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let shape = (1..4_usize, 1..4_usize);
-    let result = runner.run(&(shape, templates()), |(shape, templates)| {
-        run(shape, &templates, decide).map_err(TestCaseError::fail)
+    let size = (1..4_usize, 1..4_usize);
+    let result = runner.run(&(size, templates()), |(size, templates)| {
+        run(size, &templates, decide).map_err(TestCaseError::fail)
     });
     result.map_err(|error| error.to_string())
 }
 
 #[test]
 fn whatever_templates_are_written_one_pod_is_away_at_a_time_and_the_last_reaches_all() {
-    many(plan).unwrap();
+    many(next_replacement).unwrap();
 }
 
 #[test]
@@ -253,17 +256,17 @@ fn mistakes_in_the_decision_are_found() {
     let without = |shards: &[ShardState], change: fn(&mut ShardState)| {
         let mut shards = shards.to_vec();
         shards.iter_mut().for_each(change);
-        plan(&shards)
+        next_replacement(&shards)
     };
     let ready_is_available = many(|shards| without(shards, |shard| shard.available = true));
     assert!(ready_is_available.is_err());
     let two_at_a_time = many(|shards| {
-        let first = plan(shards);
+        let first = next_replacement(shards);
         let mut rest = shards.to_vec();
         for pod in rest.iter_mut().flat_map(|shard| &mut shard.pods) {
             pod.outdated &= !first.pods.contains(&pod.name);
         }
-        let pods = first.pods.into_iter().chain(plan(&rest).pods).collect();
+        let pods = first.pods.into_iter().chain(next_replacement(&rest).pods).collect();
         Replacement { pods, hold: None }
     });
     assert!(two_at_a_time.is_err());
@@ -275,7 +278,7 @@ fn mistakes_in_the_decision_are_found() {
     assert!(nothing_waits.is_err());
     let down_ones_wait = many(|shards| {
         let down = shards.iter().flat_map(|shard| &shard.pods).any(|pod| pod.phase == Phase::Down);
-        if down { Replacement::default() } else { plan(shards) }
+        if down { Replacement::default() } else { next_replacement(shards) }
     });
     assert!(down_ones_wait.is_err());
     let gone_ones_are_no_matter = many(|shards| {
@@ -305,7 +308,7 @@ proptest! {
             shard.settled = settled >> number & 1 == 1;
             shard.available &= available >> number & 1 == 1;
         }
-        let Replacement { pods, hold } = plan(&shards);
+        let Replacement { pods, hold } = next_replacement(&shards);
         let all = || shards.iter().flat_map(|shard| &shard.pods);
         let chosen: Vec<_> = all().filter(|pod| pods.contains(&pod.name)).collect();
         prop_assert_eq!(chosen.len(), pods.len());

@@ -17,12 +17,14 @@ use proptest::prelude::*;
 
 use life::Life;
 
+use crate::labels::TABLES;
+use crate::table::decide::{Action, decide};
 use crate::table::facts::{Facts, JobFacts, JobState, SourceFacts};
 use crate::table::fixtures;
-use crate::table::plan::{Action, plan};
+use crate::table::map_view::MapView;
+use crate::table::propose::{ClusterTables, Outcome, Proposal, propose};
 use crate::table::retry::Retry;
 use crate::table::run;
-use crate::table::shard_map::{Outcome, Proposal, TABLES, Tables, View, propose};
 
 /// Something that happens. The first number chooses a table.
 #[derive(Debug, Clone)]
@@ -144,7 +146,7 @@ impl World {
 
     /// Whatever can be served must be in the store: a pod that starts has to load it.
     fn check_store(&self) {
-        let map = View::new(&self.map);
+        let map = MapView::new(&self.map);
         for life in &self.lives {
             let name = life.table.sql_name();
             let lost = |epoch: &i64| !life.holds(*epoch);
@@ -169,11 +171,11 @@ impl World {
 
     /// Whether it changed anything.
     fn reconcile(&mut self, at: usize, whole: bool) -> bool {
-        let plan = plan(&self.facts(at), &Retry::default());
+        let decision = decide(&self.facts(at), &Retry::default());
         let life = &mut self.lives[at];
-        let changed = life.table.status.as_ref() != Some(&plan.status);
-        life.table.status = Some(plan.status);
-        match plan.action {
+        let changed = life.table.status.as_ref() != Some(&decision.status);
+        life.table.status = Some(decision.status);
+        match decision.action {
             Action::Stop(name) if whole => {
                 let job = life.jobs.iter_mut().find(|job| job.name == name).unwrap();
                 job.state = JobState::Leaving;
@@ -187,8 +189,8 @@ impl World {
 
     fn proposal(&self) -> Outcome {
         let readable = self.lives.iter().map(|life| life.table.clone()).collect();
-        let tables = Tables { readable, ..Tables::default() };
-        propose(&View::new(&self.map), &tables, self.now)
+        let tables = ClusterTables { readable, ..ClusterTables::default() };
+        propose(&MapView::new(&self.map), &tables, self.now)
     }
 
     /// Whether it changed anything.
@@ -234,7 +236,7 @@ impl World {
         assert!(self.waits(), "withdrawn: {reason}; what was decided");
         let generation = self.map.spec.map.generation;
         self.map.spec.withdraw(generation, reason);
-        let proposed = View::new(&self.map);
+        let proposed = MapView::new(&self.map);
         for life in &self.lives {
             let name = life.table.sql_name();
             let Some(epoch) = proposed.proposed_epoch(&name) else { continue };
@@ -245,7 +247,7 @@ impl World {
     }
 
     fn waits(&self) -> bool {
-        View::new(&self.map).is_waiting()
+        MapView::new(&self.map).is_waiting()
     }
 
     fn activate(&mut self) {
@@ -356,7 +358,7 @@ fn an_epoch_that_is_pinned_while_a_job_runs_outlives_the_job() {
     world.reconcile(0, true);
     assert!(world.propose(), "a rollback does not wait for the Job");
     world.activate();
-    assert_eq!(View::new(&world.map).active_epoch("one"), Some(3));
+    assert_eq!(MapView::new(&world.map).active_epoch("one"), Some(3));
     world.happen(&Event::Succeed(0));
     assert_eq!(epochs(&world), [6, 5, 4, 3]);
     world.settle();
@@ -376,7 +378,7 @@ fn a_table_that_never_rests_does_not_hold_back_the_others() {
         }
         world.propose();
         world.activate();
-        let served = View::new(&world.map).active_epoch("two");
+        let served = MapView::new(&world.map).active_epoch("two");
         assert!(round < 2 || served.is_some(), "held back in round {round}");
     }
 }
@@ -389,7 +391,7 @@ fn a_deleted_table_goes_from_the_map_and_others_stay() {
     assert!(world.propose());
     world.activate();
     assert!(world.propose(), "its name is still in the annotation");
-    let view = View::new(&world.map);
+    let view = MapView::new(&world.map);
     assert_eq!(view.active_epoch("one"), None);
     assert_eq!(view.active_epoch("two"), Some(1));
     assert_eq!(view.owned, BTreeSet::from(["two".to_owned()]));
@@ -414,7 +416,10 @@ fn a_table_that_cannot_be_read_stays_in_the_map() {
     let mut world = World::new();
     world.settle();
     let readable = vec![world.lives[1].table.clone()];
-    let tables =
-        Tables { readable, unreadable: BTreeSet::from(["one".to_owned()]), loses_owners: false };
-    assert_eq!(propose(&View::new(&world.map), &tables, world.now), Outcome::Settled);
+    let tables = ClusterTables {
+        readable,
+        unreadable: BTreeSet::from(["one".to_owned()]),
+        loses_owners: false,
+    };
+    assert_eq!(propose(&MapView::new(&world.map), &tables, world.now), Outcome::Settled);
 }

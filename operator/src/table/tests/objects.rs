@@ -4,11 +4,11 @@ use opaque_crds::reference::LocalReference;
 use opaque_crds::{OpaqueCluster, OpaqueTable};
 use serde_json::{Value, json};
 
-use crate::context::Installed;
+use crate::kube::Installed;
 use crate::labels;
-use crate::table::build::{Objects, objects};
+use crate::table::decide::Start;
 use crate::table::fixtures::{cluster, table, table_from_url};
-use crate::table::plan::Start;
+use crate::table::objects::{Objects, objects};
 
 fn build(table: &OpaqueTable, cluster: &OpaqueCluster) -> Objects {
     build_with(table, cluster, false)

@@ -7,7 +7,8 @@ use opaque_crds::table::OpaqueTableStatus;
 use opaque_crds::{OpaqueShardMap, OpaqueTable};
 
 use crate::table::fixtures::{epoch, map, table};
-use crate::table::shard_map::{Outcome, Proposal, Tables, View, propose};
+use crate::table::map_view::MapView;
+use crate::table::propose::{ClusterTables, Outcome, Proposal, propose};
 
 /// A table with an epoch.
 fn published(name: &str) -> OpaqueTable {
@@ -17,7 +18,7 @@ fn published(name: &str) -> OpaqueTable {
 }
 
 fn proposal(map: &OpaqueShardMap, readable: Vec<OpaqueTable>, now: Timestamp) -> Outcome {
-    propose(&View::new(map), &Tables { readable, ..Tables::default() }, now)
+    propose(&MapView::new(map), &ClusterTables { readable, ..ClusterTables::default() }, now)
 }
 
 /// The next map, and each of its tables with its owner.
@@ -78,7 +79,7 @@ fn a_table_with_an_owner_is_the_operators_without_an_annotation() {
     let mut map = map(3, &[("one", 1)], &[]);
     map.spec.map.tables[0].owner = Some("one".to_owned());
     map.status.as_mut().unwrap().active = Some(map.spec.map.clone());
-    let view = View::new(&map);
+    let view = MapView::new(&map);
     assert_eq!(view.owned, BTreeSet::from(["one".to_owned()]));
     assert_eq!(view.foreign("one"), None);
     assert_eq!(owners(proposal(&map, Vec::new(), later(&map))), [], "deleted with its OpaqueTable");

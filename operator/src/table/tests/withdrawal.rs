@@ -9,7 +9,8 @@ use opaque_crds::shard_map::TableEpoch;
 use opaque_crds::table::RejectedEpoch;
 
 use crate::table::fixtures::{epoch, map, table};
-use crate::table::shard_map::{Outcome, Proposal, Tables, View, propose};
+use crate::table::map_view::MapView;
+use crate::table::propose::{ClusterTables, Outcome, Proposal, propose};
 
 /// The map of generation 3 is active, with these tables of OpaqueTables, beside one that was
 /// loaded.
@@ -49,8 +50,8 @@ fn with_epochs(name: &str, count: i64) -> OpaqueTable {
 }
 
 fn decide(map: &OpaqueShardMap, readable: &[OpaqueTable]) -> Outcome {
-    let tables = Tables { readable: readable.to_vec(), ..Tables::default() };
-    propose(&View::new(map), &tables, Timestamp::from_second(1_000_000).unwrap())
+    let tables = ClusterTables { readable: readable.to_vec(), ..ClusterTables::default() };
+    propose(&MapView::new(map), &tables, Timestamp::from_second(1_000_000).unwrap())
 }
 
 /// A generation and its tables.
@@ -112,7 +113,7 @@ fn another_pin_takes_the_place_of_what_waits() {
 fn a_withdrawn_map_waits_no_more_and_its_number_is_not_used_again() {
     let mut map = waiting(active(&[("one", 1)]), "one", 3);
     map.spec.withdraw(4, "withdrawn");
-    assert!(!View::new(&map).is_waiting());
+    assert!(!MapView::new(&map).is_waiting());
     let mut table = with_epochs("one", 3);
     table.spec.epoch = Some(1);
     assert_eq!(decide(&map, &[table.clone()]), Outcome::Settled);
@@ -163,7 +164,7 @@ fn a_withdrawn_epoch_was_not_rejected() {
     map.spec.withdraw(4, "withdrawn");
     let mut table = with_epochs("one", 2);
     let mut status = table.status.clone().unwrap();
-    crate::table::epochs::remember_rejection(&table, &mut status, Some(&View::new(&map)));
+    crate::table::epochs::remember_rejection(&table, &mut status, Some(&MapView::new(&map)));
     assert!(status.epochs.iter().all(|entry| entry.rejected.is_none()));
     // One that was rejected earlier is not asked for again in the place of what is withdrawn.
     let rejected =

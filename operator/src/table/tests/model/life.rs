@@ -7,9 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::OpaqueTable;
 use opaque_crds::table::Epoch;
 
+use crate::table::decide::Start;
 use crate::table::facts::{JobFacts, JobState};
 use crate::table::fixtures;
-use crate::table::plan::Start;
 use crate::table::report::{Reason, Report, Stage};
 
 /// A table and what belongs to it.

@@ -1,0 +1,53 @@
+//! Builds a cluster's objects: a pure function of its spec and of what was accepted.
+//!
+//! Everything carries an owner reference, so that deleting the OpaqueCluster deletes it, and the labels
+//! by which the operator watches.
+
+mod access;
+mod map;
+mod monitoring;
+mod network;
+mod set;
+#[cfg(test)]
+mod tests;
+
+use kube::ResourceExt;
+use opaque_crds::OpaqueCluster;
+
+use super::size::Size;
+
+pub(super) use access::{account, role, role_binding};
+pub(super) use map::shard_map;
+pub(super) use monitoring::{rule, service_monitor};
+pub(super) use network::{client_service, disruption_budget, peer_service, policy};
+pub(super) use set::{demands_revocation, set};
+
+/// Port of queries.
+pub(super) const CLIENT_PORT: i32 = 7100;
+/// Port of peers.
+pub(super) const PEER_PORT: i32 = 7200;
+/// Port of health and metrics.
+pub(super) const ADMIN_PORT: i32 = 7300;
+
+/// What objects are built from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blueprint<'a> {
+    /// The cluster, which has a name and a namespace.
+    pub(super) cluster: &'a OpaqueCluster,
+    /// What it has, which is not always what its spec says.
+    pub(super) size: Size,
+    /// Image of the nodes if the spec names none.
+    pub(super) installed_image: &'a str,
+    /// Whether nodes demand a revocation list of every authority.
+    pub(super) revocation: bool,
+}
+
+impl Blueprint<'_> {
+    pub(super) fn name(&self) -> String {
+        self.cluster.name_any()
+    }
+
+    pub(super) fn namespace(&self) -> String {
+        self.cluster.namespace().unwrap_or_default()
+    }
+}

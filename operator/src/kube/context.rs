@@ -1,0 +1,136 @@
+//! What all reconcilers share.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use kube::core::Resource;
+use kube::runtime::events::EventType;
+use kube::{Api, Client, Config};
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::kube::{
+    claimed::Claimed,
+    events::Events,
+    observe::Observed,
+    secrets::{Keys, Secrets, found},
+};
+use crate::metrics::{CountRequests, Metrics};
+use crate::release::Release;
+
+/// What the operator was installed with.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// Image of the nodes of clusters that name none.
+    pub node_image: String,
+    /// DNS domain of the Kubernetes cluster.
+    pub cluster_domain: String,
+    /// Whether tables may have sources at local addresses.
+    pub allow_local_sources: bool,
+}
+
+/// What all reconcilers share.
+pub struct Context {
+    /// Requests through it are counted, and repeated for a while where that may help.
+    pub client: Client,
+    /// Requests through it are counted and not repeated.
+    pub once: Client,
+    /// What the API server holds.
+    pub observed: Arc<Observed>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// What the operator was installed with.
+    pub installed: Installed,
+    /// Whose operator this is.
+    pub release: Release,
+    /// Where it acts.
+    pub claimed: Arc<Claimed>,
+    pub(crate) events: Events,
+    pub(crate) secrets: Secrets,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Context")
+            .field("installed", &self.installed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// A context of [`clients`], to act where `claimed` say.
+    pub fn new(
+        [client, once]: [Client; 2],
+        observed: Arc<Observed>,
+        metrics: Metrics,
+        installed: Installed,
+        release: Release,
+        claimed: Claimed,
+        events: Events,
+    ) -> Self {
+        let (claimed, secrets) = (Arc::new(claimed), Secrets::default());
+        Self { client, once, observed, metrics, installed, release, claimed, events, secrets }
+    }
+
+    /// A live object by name: for what is not watched, such as ConfigMaps of people. For their Secrets
+    /// there is [`secret_keys`](Self::secret_keys).
+    ///
+    /// # Errors
+    /// When the API server cannot be asked, or refuses.
+    pub async fn read<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let action = format!("reading {} {name}", K::kind(&()));
+        api.get_opt(name).await.map_err(Error::api(action))
+    }
+
+    /// Publishes an event about an object; see [`Events::publish`].
+    pub async fn publish(
+        &self,
+        about: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        note: &str,
+    ) {
+        self.events.publish(about, type_, reason, note).await;
+    }
+
+    /// The keys of a Secret, as they were a minute ago at most; where they did not suffice, ten
+    /// seconds.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked, or refuses.
+    pub async fn secret_keys(
+        &self,
+        namespace: &str,
+        name: &str,
+        suffices: impl Fn(&Keys) -> bool,
+    ) -> Result<Arc<Keys>, Error> {
+        let read = async || {
+            let secret: Option<Secret> = self.read(namespace, name).await?;
+            Ok(secret.map(|secret| found(&secret)))
+        };
+        self.secrets.keys((namespace, name), Instant::now(), suffices, read).await
+    }
+}
+
+/// Clients whose requests are counted: one that repeats those that failed by chance, and one that does not.
+///
+/// # Errors
+/// When the configuration makes no client.
+pub(crate) fn clients(config: &Config, metrics: &Metrics) -> Result<[Client; 2], kube::Error> {
+    let client = |default_retry| -> Result<Client, kube::Error> {
+        let mut config = config.clone();
+        config.default_retry = default_retry;
+        let builder = kube::client::ClientBuilder::try_from(config)?;
+        Ok(builder.with_layer(&CountRequests(metrics.clone())).build())
+    };
+    Ok([client(true)?, client(false)?])
+}

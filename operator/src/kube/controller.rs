@@ -1,0 +1,242 @@
+//! Runs a reconciler: when, how long, how often again.
+//!
+//! **Flow.** It begins with every root object, and from then on reconciles those that a change concerns
+//! ([`Reconciler::roots`]). Changes within `DEBOUNCE` count as one. An object is never reconciled twice at a time.
+//! A reconcile that fails is tried again after its category's pause ([`crate::kube::backoff`]); one that
+//! succeeds, at the time that it asks for, and at the latest after `RESYNC`.
+//!
+//! **Guarantees.** Objects of a namespace are reconciled only while it is claimed (`claimed`), and all of them
+//! when it is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt, stream};
+use kube::ResourceExt;
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::Resource;
+use kube::runtime::controller::{Action, Config, ReconcileRequest, applier};
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::{ObjectRef, Store};
+use serde::de::DeserializeOwned;
+use tokio::sync::{broadcast, watch};
+
+use crate::error::Error;
+use crate::kube::{
+    backoff::Backoff, context::Context, events, observe::Touched, status::tell_unreadable,
+};
+
+/// Changes within this time are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Objects reconciled at a time.
+const CONCURRENCY: u16 = 8;
+/// How long a reconcile may take: no request has a limit of its own.
+const LIMIT: Duration = Duration::from_secs(60);
+/// When an object is looked at again even if nothing was heard of it.
+const RESYNC: Duration = Duration::from_secs(30 * 60);
+
+/// What makes one kind true.
+pub(crate) trait Reconciler: Send + Sync + 'static {
+    /// Name in metrics.
+    const NAME: &'static str;
+    /// The kind.
+    type Root: Resource<DynamicType = ()> + DeserializeOwned + Send + 'static;
+
+    /// Namespace and name of each root object that a change concerns.
+    fn roots(&self, context: &Context, touched: &Touched) -> Vec<(String, String)>;
+
+    /// Makes one object true. Returns when it wants to look again, if nothing happens before.
+    fn reconcile(
+        &self,
+        context: &Context,
+        root: Self::Root,
+    ) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
+}
+
+/// Runs until `stop` is true and what is under way is done.
+///
+/// # Errors
+/// When the kind is not one of those that are watched.
+pub(crate) async fn run_controller<R: Reconciler>(
+    context: Arc<Context>,
+    reconciler: R,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Error> {
+    let kind = R::Root::kind(&());
+    let changes = (context.observed.changes(), context.claimed.gained());
+    let (resource, store) = context
+        .observed
+        .roots(&kind)
+        .ok_or_else(|| Error::Internal(format!("{kind} is not watched")))?;
+    let resource = resource.clone();
+    context.observed.ready().await;
+
+    let runner = Arc::new(Runner { reconciler, backoff: Backoff::default() });
+    let reference = move |namespace: &str, name: &str| {
+        ObjectRef::<DynamicObject>::new_with(name, resource.clone()).within(namespace)
+    };
+    let requests =
+        requests(Arc::clone(&runner), Arc::clone(&context), changes, store.clone(), reference);
+    let policy_runner = Arc::clone(&runner);
+    applier(
+        move |object, context| {
+            let runner = Arc::clone(&runner);
+            Box::pin(async move { runner.reconcile(&context, &object).await })
+        },
+        move |object, error: &Error, _| policy_runner.failed(&object, error),
+        context,
+        store,
+        requests.take_until(stopped(stop)).map(Ok::<_, std::convert::Infallible>),
+        Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY),
+    )
+    // Failures were counted and logged by the runner; the rest is a root that was deleted meanwhile.
+    .for_each(|_| std::future::ready(()))
+    .await;
+    Ok(())
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error: the sender is gone, which is the end as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Everything first, then what changes concern, and what is in a namespace that is claimed; everything again after a
+/// backlog was lost.
+fn requests<R: Reconciler>(
+    runner: Arc<Runner<R>>,
+    context: Arc<Context>,
+    (changes, gained): (broadcast::Receiver<Touched>, broadcast::Receiver<String>),
+    store: Store<DynamicObject>,
+    reference: impl Fn(&str, &str) -> ObjectRef<DynamicObject> + Clone + Send + 'static,
+) -> impl Stream<Item = ReconcileRequest<DynamicObject>> {
+    let first = roots(&store, &reference, |_| true);
+    let (claimed, of_claimed) = (store.clone(), reference.clone());
+    let claims = stream::unfold((gained, of_claimed), move |(mut gained, reference)| {
+        let store = claimed.clone();
+        async move {
+            let requests = match gained.recv().await {
+                Ok(namespace) => roots(&store, &reference, |of| of == namespace),
+                Err(broadcast::error::RecvError::Lagged(_)) => roots(&store, &reference, |_| true),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            };
+            Some((stream::iter(requests), (gained, reference)))
+        }
+    });
+    let later = stream::unfold((changes, reference), move |(mut changes, reference)| {
+        let (runner, context, store) = (Arc::clone(&runner), Arc::clone(&context), store.clone());
+        async move {
+            let requests = match changes.recv().await {
+                Ok(touched) => {
+                    let roots = runner.roots(&context, &touched);
+                    roots
+                        .iter()
+                        .map(|(namespace, name)| reference(namespace, name).into())
+                        .collect()
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => roots(&store, &reference, |_| true),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            };
+            Some((stream::iter(requests), (changes, reference)))
+        }
+    });
+    stream::iter(first).chain(stream::select(later.flatten(), claims.flatten()))
+}
+
+/// The root objects of the namespaces that `concerned` picks.
+fn roots(
+    store: &Store<DynamicObject>,
+    reference: &impl Fn(&str, &str) -> ObjectRef<DynamicObject>,
+    concerned: impl Fn(&str) -> bool,
+) -> Vec<ReconcileRequest<DynamicObject>> {
+    let request = |object: Arc<DynamicObject>| {
+        let namespace = object.namespace().unwrap_or_default();
+        concerned(&namespace).then(|| reference(&namespace, &object.name_any()).into())
+    };
+    store.state().into_iter().filter_map(request).collect()
+}
+
+struct Runner<R> {
+    reconciler: R,
+    backoff: Backoff,
+}
+
+impl<R: Reconciler> Runner<R> {
+    fn roots(&self, context: &Context, touched: &Touched) -> Vec<(String, String)> {
+        if touched.kind == R::Root::kind(&()) && touched.deleted {
+            self.backoff.forget(&key(touched.namespace(), touched.name()));
+        }
+        self.reconciler.roots(context, touched)
+    }
+
+    async fn reconcile(&self, context: &Context, object: &DynamicObject) -> Result<Action, Error> {
+        let namespace = object.namespace().unwrap_or_default();
+        // Everything of a namespace is reconciled when it is claimed: nothing has to be remembered until then.
+        let Some(mut claim) = context.claimed.of(&namespace) else {
+            return Ok(Action::await_change());
+        };
+        let started = Instant::now();
+        let attempt = tokio::time::timeout(LIMIT, self.attempt(context, object));
+        let result = tokio::select! {
+            biased;
+            () = claim.lost() => return Ok(Action::await_change()),
+            result = attempt => result.unwrap_or(Err(Error::Timeout(LIMIT))),
+        };
+        let outcome = result.as_ref().map_or_else(|error| error.category().as_str(), |_| "ok");
+        context.metrics.reconciled(R::NAME, outcome, started.elapsed());
+        let again = result?.unwrap_or(RESYNC).min(RESYNC);
+        self.backoff.forget(&key_of(object));
+        Ok(Action::requeue(again))
+    }
+
+    async fn attempt(
+        &self,
+        context: &Context,
+        object: &DynamicObject,
+    ) -> Result<Option<Duration>, Error> {
+        let kind = R::Root::kind(&());
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        // With the status that was written last, which the store may not have yet.
+        match context.observed.get::<R::Root>(&namespace, &name) {
+            Ok(Some(root)) if root.meta().deletion_timestamp.is_some() => Ok(None),
+            Ok(Some(root)) => self.reconciler.reconcile(context, root).await,
+            Ok(None) => Ok(None),
+            Err(error) => {
+                let about = events::reference(object);
+                let reason = format!("Unreadable{kind}");
+                context.publish(&about, EventType::Warning, &reason, &error.to_string()).await;
+                let resource = ApiResource::erase::<R::Root>(&());
+                if let Err(failed) = tell_unreadable(context, &resource, object, &error).await {
+                    tracing::warn!(error = %failed, "that an object cannot be read is not in its status");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Says when a failed object is tried again.
+    fn failed(&self, object: &DynamicObject, error: &Error) -> Action {
+        let key = key_of(object);
+        let category = error.category();
+        let pause = self.backoff.failed(&key, category);
+        let (category, controller) = (category.as_str(), R::NAME);
+        match pause {
+            Some(pause) => {
+                tracing::warn!(controller, object = key, category, %error, ?pause, "will try again");
+                Action::requeue(pause)
+            }
+            None => {
+                tracing::warn!(controller, object = key, category, %error, "waits for a change");
+                // What is not wrong with the object is looked after all the same.
+                Action::requeue(RESYNC)
+            }
+        }
+    }
+}
+
+fn key(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+fn key_of(object: &DynamicObject) -> String {
+    key(&object.namespace().unwrap_or_default(), &object.name_any())
+}

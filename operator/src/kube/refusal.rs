@@ -1,0 +1,64 @@
+//! Pods that the API server refuses: by a quota, a LimitRange, PodSecurity or an admission policy.
+//!
+//! Nothing but an event tells of them. Events are not watched: they are asked for only while a pod is missing that
+//! should be there, which is rare.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+
+use crate::error::Error;
+use crate::kube::context::Context;
+
+/// For how long a pod may be missing before it is asked why, and when it is asked again.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What the API server said last when a controller wanted to make a pod for this object; none if it took all, or
+/// if the operator has no right to read events.
+///
+/// # Errors
+/// When the API server cannot be asked.
+pub(crate) async fn refusal(
+    context: &Context,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+) -> Result<Option<String>, Error> {
+    let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
+    let fields =
+        format!("involvedObject.kind={kind},involvedObject.name={name},reason=FailedCreate");
+    let events = match api.list(&ListParams::default().fields(&fields)).await {
+        Ok(events) => events.items,
+        Err(kube::Error::Api(status)) if status.code == 403 => return Ok(None),
+        Err(error) => return Err(Error::api(format!("listing events of {kind} {name}"))(error)),
+    };
+    let newest = events.into_iter().max_by_key(|event| {
+        let time = event.last_timestamp.as_ref().map(|time| time.0);
+        time.or(event.event_time.as_ref().map(|time| time.0))
+    });
+    Ok(newest.and_then(|event| event.message).map(|message| said(&message)))
+}
+
+/// The API server's part of a controller's message.
+fn said(message: &str) -> String {
+    let marks = ["failed error: ", "Error creating: "];
+    let said = marks.iter().find_map(|mark| Some(message.split_once(mark)?.1));
+    said.unwrap_or(message).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_words_are_told_without_those_of_the_controller() {
+        let words = "pods \"demo-shard-0-0\" is forbidden: exceeded quota: small";
+        let set =
+            format!("create Pod demo-shard-0-0 in StatefulSet demo-shard-0 failed error: {words}");
+        assert_eq!(said(&set), words);
+        assert_eq!(said(&format!("Error creating: {words}")), words);
+        assert_eq!(said("something new"), "something new");
+    }
+}

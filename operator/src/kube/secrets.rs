@@ -1,0 +1,132 @@
+//! Secrets of people: read by name, at most once a minute each, and never listed or watched.
+//!
+//! What they hold is not kept: only which keys have a value. A Secret that does not suffice is read
+//! again sooner, so that one that is made is noticed at once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::labels::{MANAGED_BY, OPERATOR};
+
+/// When a Secret is read again that was as it should be.
+pub(crate) const SECRET_AGAIN: Duration = Duration::from_secs(60);
+/// When one is read again that was missing, or lacked a key.
+pub(crate) const SECRET_MISSING: Duration = Duration::from_secs(10);
+/// Names that are remembered at a time, before those that nobody waits for are forgotten.
+const REMEMBERED: usize = 1024;
+
+/// What is known of a Secret; none if there is no such Secret.
+pub(crate) type Keys = Option<Found>;
+
+/// A Secret that is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its keys that have a value.
+    pub keys: BTreeSet<String>,
+    /// Whether it is the operator's own, made for a cluster. Nobody may refer to it: it holds a key of that cluster.
+    pub is_own: bool,
+}
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// What was read of each, and when. The lock of an entry is held while it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets {
+    entries: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Option<Known>>>>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    at: Instant,
+    keys: Arc<Keys>,
+}
+
+impl Known {
+    /// Whether it need not be read again at `now`.
+    fn holds(&self, suffices: bool, now: Instant) -> bool {
+        let lasting = if suffices { SECRET_AGAIN } else { SECRET_MISSING };
+        now.saturating_duration_since(self.at) < lasting
+    }
+}
+
+impl Secrets {
+    fn entry(&self, namespace: &str, name: &str) -> Arc<tokio::sync::Mutex<Option<Known>>> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= REMEMBERED {
+            entries.retain(|_, entry| Arc::strong_count(entry) > 1);
+        }
+        Arc::clone(entries.entry((namespace.to_owned(), name.to_owned())).or_default())
+    }
+
+    /// What is known of a Secret, or what `read` finds out at `now`.
+    pub(crate) async fn keys<E>(
+        &self,
+        (namespace, name): (&str, &str),
+        now: Instant,
+        suffices: impl Fn(&Keys) -> bool,
+        read: impl AsyncFnOnce() -> Result<Keys, E>,
+    ) -> Result<Arc<Keys>, E> {
+        let entry = self.entry(namespace, name);
+        let mut known = entry.lock().await;
+        if let Some(known) = known.as_ref().filter(|one| one.holds(suffices(&one.keys), now)) {
+            return Ok(Arc::clone(&known.keys));
+        }
+        let keys = Arc::new(read().await?);
+        *known = Some(Known { at: now, keys: Arc::clone(&keys) });
+        Ok(keys)
+    }
+}
+
+pub(crate) fn found(secret: &Secret) -> Found {
+    let data = secret.data.iter().flatten();
+    let keys = data.filter(|(_, value)| !value.0.is_empty()).map(|(key, _)| key.clone());
+    let maker = secret.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+    Found { keys: keys.collect(), is_own: maker.is_some_and(|maker| maker == OPERATOR) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_is_read_once_a_minute_and_sooner_while_it_does_not_suffice() {
+        let (secrets, start) = (Secrets::default(), Instant::now());
+        let (reads, there) = (Cell::new(0), Cell::new(false));
+        let look = async |second: u64, name: &str| {
+            let now = start + Duration::from_secs(second);
+            let read = async || {
+                reads.set(reads.get() + 1);
+                Ok::<_, Infallible>(there.get().then(Found::default))
+            };
+            let Ok(keys) = secrets.keys(("ns", name), now, Option::is_some, read).await;
+            (reads.get(), keys.is_some())
+        };
+        assert_eq!(look(0, "store").await, (1, false));
+        there.set(true);
+        assert_eq!(look(9, "store").await, (1, false));
+        assert_eq!(look(10, "store").await, (2, true));
+        there.set(false);
+        for second in 11..70 {
+            assert_eq!(look(second, "store").await, (2, true));
+        }
+        assert_eq!(look(70, "store").await, (3, false));
+        assert_eq!(look(70, "other").await, (4, false), "each for itself");
+    }
+
+    #[test]
+    fn values_are_not_kept() {
+        let secret = json!({"data": {"token": "c2VjcmV0", "empty": ""}});
+        let found = found(&serde_json::from_value(secret).unwrap());
+        assert_eq!(found.keys, BTreeSet::from(["token".to_owned()]));
+        assert!(!found.is_own);
+    }
+}
