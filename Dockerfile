@@ -27,24 +27,25 @@ COPY pir pir
 COPY identity identity
 COPY ops ops
 COPY source source
+COPY store store
 COPY crds crds
 COPY client client
 COPY node node
+COPY prepare prepare
 COPY operator operator
 COPY e2e e2e
 # The same input gives the same programs: versions from the lock file, no path of this machine, no symbols.
 ENV CARGO_TARGET_DIR=/target \
     CARGO_PROFILE_RELEASE_STRIP=symbols \
     SOURCE_DATE_EPOCH=0
-# One package at a time: built together with the client, a node would be linked against an opaque-seal
+# The servers without the client: built together with it, a node would be linked against an opaque-seal
 # that can hold secrets (docs/decisions/005-secrets-feature.md).
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/usr/local/cargo/git \
     --mount=type=cache,target=/target \
     mkdir /programs \
-    && for package in opaque-node opaque-operator opaque-client; do \
-        cargo build --locked --release --package "$package" --bins || exit 1; \
-    done \
+    && cargo build --locked --release --package opaque-node --package opaque-prepare --package opaque-operator --bins \
+    && cargo build --locked --release --package opaque-client --bins \
     && cd /target/release \
     && cp opaque-node opaque-prepare opaque-operator opaque /programs/
 

@@ -37,7 +37,7 @@ kubernetes: setup ## get what the tests' Kubernetes needs, outside the clone
 # has the client's feature `secrets` (ADR 005). The client with the features of the tests: so each
 # dependency is compiled twice, not once for each program.
 build: setup ## build `opaque`, the nodes' programs and `opaque-operator`
-	cargo build --locked --release --package opaque-node --package opaque-operator --bins
+	cargo build --locked --release --package opaque-node --package opaque-prepare --package opaque-operator --bins
 	cargo build $(WORKSPACE) --bin opaque
 	$(call ship,opaque opaque-node opaque-prepare opaque-operator)
 

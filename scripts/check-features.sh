@@ -30,6 +30,6 @@ absent test-randomness "$(tree no-dev opaque-client "${everything[@]}")" \
 for crate in opaque-pir opaque-seal; do
     found 'feature "secrets"' "$(tree no-dev "$crate" --package opaque-client)" \
         "opaque-client is built without the feature secrets of $crate"
-    absent 'feature "secrets"' "$(tree no-dev "$crate" --package opaque-node --package opaque-operator)" \
+    absent 'feature "secrets"' "$(tree no-dev "$crate" --package opaque-node --package opaque-prepare --package opaque-operator)" \
         "a server is built with the feature secrets of $crate: only opaque-client may hold secrets"
 done

@@ -1,6 +1,7 @@
 //! `OpaqueTable`: one table of a cluster, and where its rows come from.
 
 mod prepare;
+pub mod report;
 mod schema;
 mod source;
 mod state;

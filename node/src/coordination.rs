@@ -35,11 +35,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use opaque_store::UnixMillis;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::map::placement::{ShardId, Shards};
-use crate::time::UnixMillis;
 
 pub use decision::{Elapsed, Policy, Step, alive, covered, next_step, serving, waits_for_store};
 pub use error::CoordinationError;

@@ -13,6 +13,7 @@ use opaque_ops::drain::{self, LEAVE};
 use opaque_proto::v1::query_server::QueryServer;
 use opaque_proto::v1::shard_server::ShardServer;
 use opaque_seal::Bfv;
+use opaque_store::{Credentials, Store, Writer};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpListener;
@@ -41,7 +42,6 @@ use crate::shard::pool::CpuPool;
 use crate::shard::registry::Registry;
 use crate::shard::replica::ReplicaState;
 use crate::shard::service::ShardService;
-use crate::store::{self, Credentials, Store, Writer};
 use crate::stream::answers::Paced;
 use crate::tls::{self, Gate, Limits, Material, Settings, Tls, accept, client_at};
 
@@ -96,7 +96,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let incarnation = format!("{:016x}", u64::from_le_bytes(incarnation));
     let writer = Writer { node: config.name.clone(), incarnation };
     let credentials =
-        Credentials::new(store::Settings::from_env(), config.store_credentials.clone());
+        Credentials::new(opaque_store::Settings::from_env(), config.store_credentials.clone());
     let store = Store::open_with(&config.store, credentials)?;
     let coordination = open_coordination(&config).await?;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use opaque_store::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -15,7 +16,6 @@ use crate::error::NodeError;
 use crate::map::call::Replicas;
 use crate::map::placement::Shards;
 use crate::shard::replica::prepared;
-use crate::time::UnixMillis;
 
 /// How often a node that does not lead tries to.
 const TRY_LEAD: Duration = Duration::from_millis(500);

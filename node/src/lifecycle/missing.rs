@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::iter;
+use opaque_store::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -24,7 +25,6 @@ use crate::map::placement::Shards;
 use crate::shard::loader::{Loader, described};
 use crate::shard::replica::describers;
 use crate::shard::served::{ServedTable, Serving};
-use crate::time::UnixMillis;
 
 /// Tables that are described at a time.
 const DESCRIBED: usize = 8;

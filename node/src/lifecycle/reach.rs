@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
+use opaque_store::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::{Instant as Deadline, sleep, timeout};
 
@@ -18,7 +19,6 @@ use crate::map::placement::ShardId;
 use crate::query::coordinator::{Patience, gather};
 use crate::query::reach::{Objection, Pace, Reach, reaches_all};
 use crate::shard::replica::{Asked, Directory};
-use crate::time::UnixMillis;
 
 /// How long a shard may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);

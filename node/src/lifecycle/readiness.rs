@@ -131,7 +131,7 @@ mod tests {
     use crate::map::placement::{self, Shards};
     use crate::shard::loader::described;
     use crate::shard::loader::tests::published;
-    use crate::time::UnixMillis;
+    use opaque_store::UnixMillis;
 
     async fn held(generation: u64, present: &[&str], missing: &[&str]) -> Arc<Serving> {
         let directory = tempfile::TempDir::new().unwrap();

@@ -30,6 +30,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use opaque_identity::Leaf;
 use opaque_ops::admin::Readiness;
+use opaque_store::UnixMillis;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -44,7 +45,6 @@ use crate::error::NodeError;
 use crate::metrics::Metrics;
 use crate::reading::Standing;
 use crate::shard::replica::ReplicaState;
-use crate::time::UnixMillis;
 use crate::tls::{Caller, Limits, Permit, Refusal, Tls, client_at};
 
 pub use self::metrics::Gauges;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opaque_proto::v1;
+use opaque_store::UnixMillis;
 use tokio::time::{sleep, timeout};
 
 use crate::coordination::{
@@ -16,7 +17,6 @@ use crate::map::call::Replicas;
 use crate::shard::local::LocalShard;
 use crate::shard::replica::{Asked, Directory, member_to_proto, replica};
 use crate::shard::served::{ServedIndex, ServedTable, Serving};
-use crate::time::UnixMillis;
 
 /// How much longer than the leader's own deadline to wait for its decision.
 pub(crate) const DECISION: Duration = Duration::from_secs(15);

@@ -19,6 +19,7 @@ use opaque_proto::v1::{
     StatusResponse, TableDescription, lookup_request, lookup_response,
 };
 use opaque_seal::EVALUATION_KEYS_BYTES;
+use opaque_store::{Store, StoreError, Writer};
 use rayon::ThreadPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -36,7 +37,6 @@ use crate::shard::demand;
 use crate::shard::local::LocalShard;
 use crate::shard::registry::{Registry, store_error};
 use crate::shard::served::Serving;
-use crate::store::{Store, StoreError, Writer};
 use crate::stream::answers::holding;
 use crate::stream::chunks::{Collector, cut};
 use crate::stream::pace::{Pace, Reading};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opaque_proto::v1;
+use opaque_store::UnixMillis;
 use tokio::sync::{Notify, watch};
 
 use crate::coordination::{FailedProbe, Failure, Map, MemberRecord, Snapshot, alive};
@@ -13,7 +14,6 @@ use crate::map::call::Replica;
 use crate::map::call::Replicas;
 use crate::map::placement::ShardId;
 use crate::shard::served::{ServedTable, Serving};
-use crate::time::UnixMillis;
 
 /// Missing tables whose reason is in a record, which is an annotation of bounded size.
 const REASONS: usize = 16;

@@ -13,10 +13,9 @@ use opaque_node::query::coordinator::Coordinator;
 use opaque_node::shard::loader::Loader;
 use opaque_node::shard::pool::CpuPool;
 use opaque_node::shard::replica::ReplicaState;
-use opaque_node::store::Store;
-use opaque_node::time::UnixMillis;
 use opaque_ops::admin::Readiness;
 use opaque_seal::Bfv;
+use opaque_store::{Store, UnixMillis};
 use tokio::sync::{Notify, watch};
 
 use super::faults::Fault;

@@ -3,12 +3,13 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::cluster::MissingTable;
 use opaque_crds::status::ConditionType;
+use opaque_crds::table::report::Stage;
 use opaque_crds::table::{OpaqueTableStatus, PreparationFailure};
 
 use super::attempt::Step;
 use super::epochs::{Choice, Problem};
 use super::facts::Facts;
-use super::report::Stage;
+use super::report;
 use super::shard_map::View;
 use super::text::clip;
 use super::validate::Blocker;
@@ -118,10 +119,12 @@ impl State<'_> {
             Step::Running => Some(match (&self.facts.pod, report()) {
                 (Some(pod), _) => Operation::blocked(PREPARATION, "starting", pod),
                 (None, None) => Operation::going(PREPARATION, "starting"),
-                (None, Some(report)) if report.stage == Stage::Failed => {
-                    Operation::blocked(PREPARATION, "trying again", clip(&report.cause().1, 1024))
-                }
-                (None, Some(report)) => Operation::going(PREPARATION, report.step()),
+                (None, Some(report)) if report.stage == Stage::Failed => Operation::blocked(
+                    PREPARATION,
+                    "trying again",
+                    clip(&report::cause(report).1, 1024),
+                ),
+                (None, Some(report)) => Operation::going(PREPARATION, report::step(report)),
             }),
         }
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use opaque_crds::OpaqueTable;
+use opaque_crds::table::report::{Report, Stage};
 use opaque_crds::table::{Epoch, OpaqueTableStatus, Preparation, RejectedEpoch};
 
-use super::report::{Report, Stage};
 use super::shard_map::View;
 use super::text::clip;
 

@@ -1,9 +1,8 @@
 //! What is observed of a table: the input of its plan.
 
 use jiff::Timestamp;
+use opaque_crds::table::report::Report;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable};
-
-use super::report::Report;
 
 /// Everything that a plan depends on.
 #[derive(Debug, Clone)]
