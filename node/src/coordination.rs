@@ -25,6 +25,7 @@ mod heard;
 mod kubernetes;
 mod map;
 mod metrics;
+mod replicas;
 mod standing;
 mod vanished;
 mod written;
@@ -47,6 +48,7 @@ pub use file::FileCoordination;
 pub use kubernetes::{KubernetesCoordination, Pod};
 pub use map::{Change, Map};
 pub use metrics::MapMetrics;
+pub use replicas::{Asked, ReplicaOrder, describers, holders, prepared, replica};
 pub use standing::{Loss, Losses, Standing};
 
 /// Agreement of a cluster's nodes.

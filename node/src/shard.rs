@@ -14,5 +14,6 @@ pub mod pass;
 pub mod pool;
 pub mod registry;
 pub mod replica;
+pub mod request;
 pub mod served;
 pub mod service;

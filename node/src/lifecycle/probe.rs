@@ -19,10 +19,9 @@ use tokio::time::sleep;
 
 use super::Lifecycle;
 use super::lead::one_per_shard;
-use crate::coordination::FailedProbe;
+use crate::coordination::{FailedProbe, holders};
 use crate::error::NodeError;
 use crate::map::call::Replicas;
-use crate::shard::replica::holders;
 use crate::shard::served::{ServedTable, Serving};
 
 /// Tries before a table that does not answer is reported.

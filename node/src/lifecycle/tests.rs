@@ -109,7 +109,11 @@ impl Node {
             local: Arc::new(local(&directory)),
             loader,
             state: Arc::new(ReplicaState::new("node".into(), 0, String::new(), String::new())),
-            coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline)),
+            coordinator: Arc::new(Coordinator::new(
+                Arc::new(Nobody),
+                pool,
+                config.query_deadline(),
+            )),
             greeter: Arc::new(Nobody),
             turned_away: TurnedAway::default(),
             probes: ProbeMetrics::default(),

@@ -90,7 +90,7 @@ impl Access {
             (ClientAuth::Token, None) => return Err(TokensError::NoDirectory),
             (ClientAuth::None, _) => Mode::None,
         };
-        let (all, each) = (config.requests as usize, config.client_concurrency as usize);
+        let (all, each) = (config.requests as usize, config.client_concurrency() as usize);
         let limits = Limits::new(all, each, config.client_rate);
         let loaders = Loaders::new(&config.loaders);
         Ok(Arc::new(Self { mode, loaders, limits, open: open_limits() }))

@@ -23,9 +23,9 @@ use crate::map::call::{
     RowsLimit, ShardCaller,
 };
 use crate::shard::demand::{self, Part};
-use crate::shard::pass::Evaluated;
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::Registry;
+use crate::shard::request::Evaluated;
 use crate::shard::served::{ServedIndex, ServedTable, Serving};
 
 /// An answer and what it cost.

@@ -112,7 +112,7 @@ impl Query for QueryService {
         request: Request<Streaming<KeyChunk>>,
     ) -> Result<Response<RegisterKeysResponse>, Status> {
         let reading = self.read_keys(request.into_inner());
-        let keys = timeout(self.config.query_deadline, reading).await;
+        let keys = timeout(self.config.query_deadline(), reading).await;
         let (keys, memory) = keys.map_err(|_| NodeError::Deadline("reading evaluation keys"))??;
         // Held until every replica has the keys, or has taken too long.
         let memory = Arc::new(memory);
@@ -140,7 +140,7 @@ impl Query for QueryService {
     ) -> Result<Response<Self::LookupStream>, Status> {
         let observed = self.metrics.query();
         let answering = self.answer(request.into_inner());
-        let answered = timeout(self.config.query_deadline * 2, answering).await;
+        let answered = timeout(self.config.query_deadline() * 2, answering).await;
         let answered = answered.unwrap_or_else(|_| Err(NodeError::Deadline("answering").into()));
         observed.end(&answered);
         let (parts, memory) = answered?;

@@ -18,9 +18,9 @@ use crate::map::call::{EvaluateCall, EvaluateReply, NumberedRow, RowsCall};
 use crate::map::placement::Shards;
 use crate::shard::demand::{self, Part};
 use crate::shard::memory::{Memory, Need, Reservation};
-use crate::shard::pass::{Evaluated, Request};
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::Registry;
+use crate::shard::request::{Evaluated, Request};
 use crate::shard::served::{ServedIndex, ServedTable, Serving, resident_bytes, tables_of};
 
 /// The unit in which request memory is granted.

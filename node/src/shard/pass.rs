@@ -1,42 +1,19 @@
 //! One pass over a shard's part of an index, for several requests at once: every partition is read
 //! once for all their lookups, and so are the tables of every plane of the hint.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use opaque_pir::codec::{Partial, Slice, SliceMaterial};
 use opaque_pir::inline::{self, InlineQuery};
 use opaque_pir::kernels::Kernels;
 use opaque_pir::params::PLANE_ROWS;
 use opaque_pir::scan::{Partition, scan};
-use opaque_seal::{Bfv, EncryptedSecret, EvaluationKeys, PlaneTable, hint_product};
+use opaque_seal::{Bfv, EncryptedSecret, PlaneTable, hint_product};
 use rayon::prelude::*;
 
 use crate::error::NodeError;
+use crate::shard::request::{Evaluated, Request};
 use crate::shard::served::{ServedIndex, ServedPlane};
-
-/// One request's part of a pass.
-pub struct Request {
-    /// The shard map that it was cut for.
-    pub generation: u64,
-    /// The table's epoch.
-    pub epoch: u64,
-    /// What is asked, for exactly this shard's partitions.
-    pub slice: Slice,
-    /// The keys that the slice names, if any, with the index ready for them.
-    pub keys: Option<Arc<EvaluationKeys>>,
-}
-
-/// One shard's contribution and what it cost.
-#[derive(Debug)]
-pub struct Evaluated {
-    /// Sums over this shard's partitions, products of this shard's planes.
-    pub partial: Partial,
-    /// Time of the scan, which all requests of a pass share.
-    pub scan: Duration,
-    /// Time of the hint products, likewise.
-    pub hint: Duration,
-}
 
 /// Per plane, one product per lookup.
 type PlaneProducts = Vec<(u16, Vec<Vec<u8>>)>;

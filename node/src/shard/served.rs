@@ -22,9 +22,9 @@ use crate::map::assignment::Assignment;
 use crate::map::call::EvaluateReply;
 use crate::shard::batch::Batcher;
 use crate::shard::memory::{Need, Reservation};
-use crate::shard::pass::Request;
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::store_error;
+use crate::shard::request::Request;
 
 /// What building one plane for registered keys takes beside its table: the plane as it is stored, and as numbers.
 const REGISTERED: u64 = 32 << 20;

@@ -109,7 +109,7 @@ pub(crate) async fn life(
 ) -> Lifecycle {
     let config = config(shard, arguments);
     let coordinator =
-        Coordinator::new(Arc::clone(caller) as _, pool.clone(), config.query_deadline);
+        Coordinator::new(Arc::clone(caller) as _, pool.clone(), config.query_deadline());
     let state = ReplicaState::new(config.name.clone(), shard, String::new(), String::new());
     Lifecycle {
         coordination: Arc::new(FileCoordination::open(folder).await.unwrap()),

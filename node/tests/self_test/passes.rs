@@ -1,6 +1,6 @@
 //! Requests that share a pass get what each would get alone.
 
-use opaque_node::shard::pass::{Evaluated, Request};
+use opaque_node::shard::request::{Evaluated, Request};
 use opaque_node::shard::served::{ServedIndex, Serving};
 use opaque_pir::codec::{Material, Partial, QueryView, QueryWriter, Slice, probe_slice, slice};
 use opaque_pir::inline::QUERY_BYTES;

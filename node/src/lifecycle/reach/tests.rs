@@ -327,7 +327,7 @@ async fn start(
         local,
         loader: Loader::new(shard, store, pool.clone(), 2),
         state,
-        coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline)),
+        coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline())),
         greeter: Arc::new(Door(name, Arc::clone(street))),
         turned_away: TurnedAway::default(),
         probes: ProbeMetrics::default(),
