@@ -28,11 +28,13 @@ COPY pir pir
 COPY identity identity
 COPY ops ops
 COPY source source
+COPY store store
 COPY crds crds
 COPY client client
 COPY cli cli
 COPY bench bench
 COPY node node
+COPY prepare prepare
 COPY operator operator
 COPY e2e e2e
 # Reproducible builds: versions from the lock file, no paths of this machine, no symbols.

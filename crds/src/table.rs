@@ -1,6 +1,7 @@
 //! `OpaqueTable`: one table of a cluster and the source of its rows.
 
 mod prepare;
+pub mod report;
 mod schema;
 mod source;
 mod state;

@@ -21,7 +21,7 @@ use opaque_node::coordination::{
     Outcome, Pod, Snapshot, Waited, alive,
 };
 use opaque_node::map::placement::{ShardId, Shards};
-use opaque_node::time::UnixMillis;
+use opaque_store::UnixMillis;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -25,6 +25,7 @@ mod heard;
 mod kubernetes;
 mod map;
 mod metrics;
+mod replicas;
 mod standing;
 mod vanished;
 mod written;
@@ -35,11 +36,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use opaque_store::UnixMillis;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::map::placement::{ShardId, Shards};
-use crate::time::UnixMillis;
 
 pub use decision::{Elapsed, Policy, Step, alive, covered, next_step, serving, waits_for_store};
 pub use error::CoordinationError;
@@ -47,6 +48,7 @@ pub use file::FileCoordination;
 pub use kubernetes::{KubernetesCoordination, Pod};
 pub use map::{Change, Map};
 pub use metrics::MapMetrics;
+pub use replicas::{Asked, ReplicaOrder, describers, holders, prepared, replica};
 pub use standing::{Loss, Losses, Standing};
 
 /// Agreement of a cluster's nodes.

@@ -3,8 +3,8 @@
 //!
 //! **What.** Two gRPC listeners: `Query` for clients and `Shard` for peers, each with its own trust domain.
 //! A query goes `query::service → query::coordinator → query::peers → shard::service →
-//! shard::local → shard::served`, and back. Nothing durable lives here: epochs and keys are in the [`store`], agreement is in
-//! [`coordination`].
+//! shard::local → shard::served`, and back. Nothing durable lives here: epochs and keys are in the
+//! store ([`opaque_store`]), agreement is in [`coordination`].
 //!
 //! **Why not one server.** A private lookup reads every byte of its index; memory bandwidth is what
 //! it costs, and shards add it up.
@@ -17,22 +17,19 @@
 //! - [`coordination`]: what nodes agree on, in files or in Kubernetes;
 //! - [`lifecycle`]: loading generations, self-test, leading;
 //! - [`map`]: who serves what;
-//! - [`stream`], [`error`], [`metrics`], [`time`]: the wire, and what is counted;
-//! - [`store`]: epochs and evaluation keys, and how an epoch is made;
-//! - [`job`]: `opaque-prepare`, the program of a prepare Job.
+//! - [`stream`], [`error`], [`metrics`]: the wire, and what is counted.
 //!
 //! **Privacy.** Work, sizes, logs and retries depend on public geometry alone; no secret of a client
 //! ever reaches this crate, and `opaque-client` is banned from its dependencies.
 #![forbid(unsafe_code)]
 
-// SEAL contains a second copy of zstd. The crate that is named first is linked last, so that all code uses the newer zstd,
-// that of crate `zstd`, and the linker never mixes the two.
+// SEAL contains a second copy of zstd. The crate that is named first is linked last, so that a program which links
+// crate `zstd` beside this one uses that newer zstd everywhere, and the linker never mixes the two.
 use opaque_seal as _;
 
 pub mod config;
 pub mod coordination;
 pub mod error;
-pub mod job;
 pub mod lifecycle;
 pub mod map;
 pub mod metrics;
@@ -40,7 +37,8 @@ pub mod query;
 pub mod reading;
 pub mod server;
 pub mod shard;
-pub mod store;
 pub mod stream;
-pub mod time;
 pub mod tls;
+
+#[cfg(test)]
+mod support;

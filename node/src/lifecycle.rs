@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opaque_ops::admin::Readiness;
+use opaque_store::UnixMillis;
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic_health::server::HealthReporter;
@@ -33,7 +34,6 @@ use crate::shard::loader::{Loader, Progress};
 use crate::shard::local::LocalShard;
 use crate::shard::replica::ReplicaState;
 use crate::shard::served::Serving;
-use crate::time::UnixMillis;
 
 pub use self::metrics::{Outlook, ProbeMetrics};
 pub use self::turned_away::TurnedAway;

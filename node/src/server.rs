@@ -13,6 +13,7 @@ use opaque_ops::drain::{self, LEAVE};
 use opaque_proto::v1::query_server::QueryServer;
 use opaque_proto::v1::shard_server::ShardServer;
 use opaque_seal::Bfv;
+use opaque_store::{Credentials, Store, Writer};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpListener;
@@ -41,7 +42,6 @@ use crate::shard::pool::CpuPool;
 use crate::shard::registry::Registry;
 use crate::shard::replica::ReplicaState;
 use crate::shard::service::ShardService;
-use crate::store::{self, Credentials, Store, Writer};
 use crate::stream::answers::Paced;
 use crate::tls::{self, Gate, Limits, Material, Settings, Tls, accept, client_at};
 
@@ -86,9 +86,9 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     })?;
     let access = Access::open(&config, &tls)?;
     let bfv = Bfv::new().context("SEAL refuses the parameter set")?;
-    let pool = CpuPool::new(config.threads, WAITING_JOBS)?;
+    let pool = CpuPool::new(config.threads(), WAITING_JOBS)?;
     let builders = rayon::ThreadPoolBuilder::new()
-        .num_threads(config.threads)
+        .num_threads(config.threads())
         .thread_name(|i| format!("opaque-build-{i}"))
         .build()?;
     let mut incarnation = [0u8; 8];
@@ -96,13 +96,13 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let incarnation = format!("{:016x}", u64::from_le_bytes(incarnation));
     let writer = Writer { node: config.name.clone(), incarnation };
     let credentials =
-        Credentials::new(store::Settings::from_env(), config.store_credentials.clone());
+        Credentials::new(opaque_store::Settings::from_env(), config.store_credentials.clone());
     let store = Store::open_with(&config.store, credentials)?;
     let coordination = open_coordination(&config).await?;
 
     let limit = Limit::detect(config.memory_limit);
-    let keys = (config.keys_in_memory as u64).saturating_mul(KEYS_BYTES);
-    let shares = Shares::of(limit, config.request_memory as u64, keys);
+    let keys = (config.keys_in_memory.max(1) as u64).saturating_mul(KEYS_BYTES);
+    let shares = Shares::of(limit, config.request_memory, keys);
     tracing::info!(?limit, ?shares, "memory");
     let memory = Memory::new(limit, &shares);
     let keys = usize::try_from(shares.keys / KEYS_BYTES).unwrap_or(usize::MAX);
@@ -114,20 +114,21 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         pool.clone(),
     ));
     let requests = usize::try_from(shares.requests).unwrap_or(usize::MAX);
-    let local = LocalShard::new(Arc::clone(&registry), bfv, pool.clone(), config.kernels, requests);
+    let local =
+        LocalShard::new(Arc::clone(&registry), bfv, pool.clone(), config.kernels(), requests);
     let local = Arc::new(local.admitted_by(Arc::clone(&memory)));
     let state = Arc::new(ReplicaState::new(
         config.name.clone(),
         config.shard,
-        config.client_address.clone(),
-        config.peer_address.clone(),
+        config.client_address(),
+        config.peer_address(),
     ));
     let peers = Arc::new(Peers::new(config.name.clone(), Arc::clone(&local), Arc::clone(&tls)));
     let metrics = Metrics::default();
     let coordinator = Arc::new(Coordinator::new(
         Arc::new(Counted::new(Arc::clone(&peers) as Arc<dyn ShardCaller>, metrics.clone())),
         pool.clone(),
-        config.query_deadline,
+        config.query_deadline(),
     ));
     let cluster = Arc::new(Cluster::new(
         Arc::clone(&coordination),
@@ -159,7 +160,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         registry: Arc::clone(&registry),
         state: Arc::clone(&state),
         tls: Arc::clone(&tls),
-        deadline: config.query_deadline,
+        deadline: config.query_deadline(),
     })
     .max_decoding_message_size(MESSAGE_BYTES);
 
@@ -170,8 +171,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         shard = config.shard,
         clients = %config.client_listen,
         peers = %config.peer_listen,
-        kernel = config.kernels.name(),
-        threads = config.threads,
+        kernel = config.kernels().name(),
+        threads = config.threads(),
         "listening"
     );
     let expiring = registry;
@@ -207,7 +208,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         }
         None => None,
     };
-    let (drain_delay, drain) = (config.drain_delay, drain::drain(config.query_deadline));
+    let (drain_delay, drain) = (config.drain_delay, drain::drain(config.query_deadline()));
     let stopping = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which stops as well.
         let _ = stopped.wait_for(|stop| *stop).await;
@@ -245,7 +246,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         let following = access.follow(admission, Arc::clone(&telling));
         tokio::join!(Arc::clone(&tls).follow(), following, tell(&tls, &telling))
     });
-    let loader = Loader::new(config.shard, store, pool, config.threads).admitted_by(memory);
+    let loader = Loader::new(config.shard, store, pool, config.threads()).admitted_by(memory);
     let lifecycle = Arc::new(Lifecycle {
         config,
         coordination,
@@ -335,7 +336,7 @@ async fn open_coordination(config: &Config) -> anyhow::Result<Arc<dyn Coordinati
     let api = kube::Config::infer().await.context(
         "no Kubernetes API: run in a pod with a token of its service account, or set KUBECONFIG",
     )?;
-    let pod = config.pod_uid.clone().map(|uid| Pod { name: config.name.clone(), uid });
+    let pod = config.pod_uid().map(|uid| Pod { name: config.name.clone(), uid: uid.to_owned() });
     let process = SysRng.try_next_u64()?;
     Ok(Arc::new(KubernetesCoordination::open(&api, namespace, cluster, pod, process)?))
 }
@@ -343,7 +344,7 @@ async fn open_coordination(config: &Config) -> anyhow::Result<Arc<dyn Coordinati
 /// The longest that a response may take to begin: longer than a change of the cluster, and than a
 /// query.
 fn longest_response(config: &Config) -> Duration {
-    let deadline = config.activation_deadline.max(config.query_deadline);
+    let deadline = config.activation_deadline.max(config.query_deadline());
     deadline.saturating_mul(2).saturating_add(DECISION + RESPONSE_GRACE)
 }
 

@@ -10,11 +10,10 @@ use opaque_node::map::placement::{self, Shards};
 use opaque_node::shard::loader::Loader;
 use opaque_node::shard::pool::CpuPool;
 use opaque_node::shard::served::resident_bytes;
-use opaque_node::store::prepare::{self, Load};
-use opaque_node::store::{Store, Writer};
-use opaque_node::time::UnixMillis;
 use opaque_pir::cost::Link;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
+use opaque_store::prepare::{self, Load};
+use opaque_store::{Store, UnixMillis, Writer};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 

@@ -314,7 +314,7 @@ fn work_on_one_index_pays_for_each_of_its_lookups() {
     );
 }
 
-/// Registered keys after the lookups that they serve (`LIMIT` of `client/src/keys/reserve.rs`),
+/// Registered keys after the lookups that they serve (`LIMIT` of `registered/src/reserve.rs`),
 /// each of which has told one of the secret's coefficients: more than a bit can.
 #[test]
 fn registered_keys_that_have_told_a_bit_for_each_lookup_are_still_out_of_reach() {

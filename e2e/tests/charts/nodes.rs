@@ -15,11 +15,11 @@ use opaque_node::coordination::{
     Change, Coordination, KubernetesCoordination, MemberRecord, Outcome, Pod as PodOfNode,
 };
 use opaque_node::map::placement::{ShardId, Shards};
-use opaque_node::time::UnixMillis;
 use opaque_operator::args::Scope;
 use opaque_operator::claims::Times;
 use opaque_operator::metrics::Metrics;
 use opaque_operator::run::{Operator, Settings};
+use opaque_store::UnixMillis;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 

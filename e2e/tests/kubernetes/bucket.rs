@@ -7,7 +7,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use opaque_e2e::cluster::{BUCKET, NODE, S3_PASSWORD, S3_USER};
 use opaque_e2e::harness::Faults;
-use opaque_node::store::{Location, Settings};
+use opaque_store::{Location, Settings};
 
 /// The bucket that clusters of tests use.
 pub(crate) struct Bucket(Arc<dyn ObjectStore>);

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use opaque_store::UnixMillis;
+
 use super::{Map, MemberRecord};
 use crate::map::placement::ShardId;
-use crate::time::UnixMillis;
 
 /// How long the leader waits for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

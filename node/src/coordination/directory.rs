@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use opaque_store::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, Durability, io_error};
@@ -12,7 +13,6 @@ use super::{
     Change, CoordinationError, Leader, Map, MemberRecord, Outcome, Snapshot, Standing, Waited,
 };
 use crate::map::placement::{self, Shards};
-use crate::time::UnixMillis;
 
 /// The directory's files. The caller holds `state.lock` during each change, and during
 /// [`outcome`](Self::outcome), which looks at several files.

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use opaque_store::UnixMillis;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -35,7 +36,6 @@ use super::{
     Rhythm, Snapshot, Waited,
 };
 use crate::map::placement::Shards;
-use crate::time::UnixMillis;
 
 /// How often the directory is looked at for changes.
 const POLL: Duration = Duration::from_millis(100);

@@ -48,6 +48,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch_all};
 use kube::{Api, Client, Config};
 use opaque_crds::OpaqueShardMap;
 use opaque_ops::api::without_retries;
+use opaque_store::UnixMillis;
 use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -64,7 +65,6 @@ use super::{
     Rhythm, Snapshot, Standing, Waited,
 };
 use crate::map::placement::Shards;
-use crate::time::UnixMillis;
 
 const LABEL_CLUSTER: &str = "opaque.dev/cluster";
 const LABEL_LEASE: &str = "opaque.dev/lease";

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use opaque_store::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::CoordinationError;
 use crate::map::placement::Shards;
-use crate::time::UnixMillis;
 
 /// Who serves which tables; one generation of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

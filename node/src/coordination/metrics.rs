@@ -35,7 +35,7 @@ mod tests {
     use super::*;
     use crate::coordination::Map;
     use crate::map::placement::Shards;
-    use crate::time::UnixMillis;
+    use opaque_store::UnixMillis;
 
     #[test]
     fn the_newest_map_is_told_of() {

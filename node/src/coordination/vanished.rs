@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use opaque_store::UnixMillis;
+
 use super::{MemberRecord, Snapshot};
-use crate::time::UnixMillis;
 
 /// Members whose records have vanished: by name, whether the maps were lost since.
 #[derive(Debug, Default)]

@@ -23,9 +23,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use opaque_store::UnixMillis;
+
 use super::{Change, CoordinationError, Loss, Map, MemberRecord, Snapshot, Standing};
 use crate::map::placement::{self, Shards};
-use crate::time::UnixMillis;
 
 /// Pause before a first map is proposed again that was rejected.
 const AGAIN: Duration = Duration::from_secs(60);

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use opaque_store::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{Lifecycle, RETRY};
 use crate::coordination::{
     CoordinationError, Elapsed, Leadership, Map, Snapshot, Standing, Step, Waited, covered,
-    next_step, waits_for_store,
+    next_step, prepared, waits_for_store,
 };
 use crate::error::NodeError;
 use crate::map::call::Replicas;
 use crate::map::placement::Shards;
-use crate::shard::replica::prepared;
-use crate::time::UnixMillis;
 
 /// How often a node that does not lead tries to.
 const TRY_LEAD: Duration = Duration::from_millis(500);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use opaque_store::UnixMillis;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
@@ -13,7 +14,6 @@ use prometheus_client::registry::Registry;
 use super::TurnedAway;
 use crate::coordination::Coordination;
 use crate::shard::replica::ReplicaState;
-use crate::time::UnixMillis;
 
 /// How a probe ended, as a label: never which table's it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -14,17 +14,16 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::iter;
+use opaque_store::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::turns::Turns;
 use super::Lifecycle;
-use crate::coordination::Map;
+use crate::coordination::{Map, describers};
 use crate::map::placement::Shards;
 use crate::shard::loader::{Loader, described};
-use crate::shard::replica::describers;
 use crate::shard::served::{ServedTable, Serving};
-use crate::time::UnixMillis;
 
 /// Tables that are described at a time.
 const DESCRIBED: usize = 8;
@@ -34,25 +33,6 @@ const DESCRIBING: Duration = Duration::from_secs(10);
 const ASKED: usize = 8;
 
 impl Lifecycle {
-    /// Says what this node serves of a generation that is active, and lets clients in if that is
-    /// anything.
-    pub(super) async fn goes_live(&self, generation: u64) {
-        let Some(serving) = self.local.generation(generation) else { return };
-        self.state.lacks(&serving.missing);
-        // Also of a generation that is whole: what was missing in the one before is loaded no more.
-        self.lacking.notify_one();
-        if !serving.has_answers() {
-            let reason = nothing_to_serve(&serving);
-            self.not_ready_yet(&reason);
-            self.state.doing(reason);
-            self.turn_away().await;
-        } else if self.state.active(&serving, self.map_uid().as_deref()) {
-            self.serves(generation).await;
-            let (tables, missing) = (serving.tables.len(), serving.missing.len());
-            tracing::info!(generation, tables, missing, "serving");
-        }
-    }
-
     /// Describes and loads what is missing, until `stop`.
     pub(super) async fn mend(&self, mut stop: watch::Receiver<bool>) {
         let loader = self.loader.aside();
@@ -206,15 +186,4 @@ fn missing(serving: &Serving) -> Vec<(String, u64)> {
     let epoch = |table: &String| serving.map.tables.get(table).copied();
     let tables = serving.missing.keys();
     tables.filter_map(|table| Some((table.clone(), epoch(table)?))).collect()
-}
-
-/// Why a node without any table of the active generation is not ready.
-fn nothing_to_serve(serving: &Serving) -> String {
-    let first = serving.missing.iter().next();
-    let (table, reason) = first.map(|(table, reason)| (table.as_str(), reason.as_str())).unzip();
-    format!(
-        "no table can be served: table {:?} cannot be loaded: {}",
-        table.unwrap_or_default(),
-        reason.unwrap_or_default()
-    )
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use opaque_store::UnixMillis;
 use tokio::time::{Instant, sleep};
 
 use super::turn::{Turn, turn};
@@ -13,7 +14,6 @@ use crate::error::NodeError;
 use crate::map::placement::ShardId;
 use crate::shard::loader::Refusal;
 use crate::shard::served::Serving;
-use crate::time::UnixMillis;
 
 /// Longest pause before the store is asked again that could not be read.
 const STORE_RETRY: Duration = Duration::from_secs(10);

@@ -14,16 +14,15 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use opaque_store::UnixMillis;
 use tokio::time::sleep;
 
 use super::Lifecycle;
 use super::lead::one_per_shard;
-use crate::coordination::FailedProbe;
+use crate::coordination::{FailedProbe, holders};
 use crate::error::NodeError;
 use crate::map::call::Replicas;
-use crate::shard::replica::holders;
 use crate::shard::served::{ServedTable, Serving};
-use crate::time::UnixMillis;
 
 /// Tries before a table that does not answer is reported.
 const TRIES: u32 = 3;

@@ -8,17 +8,16 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
+use opaque_store::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::{Instant as Deadline, sleep, timeout};
 
 use super::Lifecycle;
-use crate::coordination::{Map, Snapshot, alive};
+use crate::coordination::{Asked, Map, ReplicaOrder, Snapshot, alive};
 use crate::map::call::{CallError, Hello, Replica};
 use crate::map::placement::ShardId;
 use crate::query::coordinator::{Patience, gather};
 use crate::query::reach::{Objection, Pace, Reach, reaches_all};
-use crate::shard::replica::{Asked, Directory};
-use crate::time::UnixMillis;
 
 /// How long a shard may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -43,14 +42,14 @@ impl Lifecycle {
     /// Asks every shard for a sign of life in turn, until `stop`.
     pub(super) async fn watch_reach(&self, mut stop: watch::Receiver<bool>) {
         let pace = Pace::within(self.grace());
-        let directory =
-            Directory::new(self.config.name.clone(), self.coordination.rhythm().member_ttl);
+        let order =
+            ReplicaOrder::new(self.config.name.clone(), self.coordination.rhythm().member_ttl);
         let mut snapshots = self.coordination.watch();
         let mut reach = Reach::new(pace);
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             if let Some(active) = &snapshot.active {
-                let looking = self.look(&snapshot, active, &directory, &mut reach);
+                let looking = self.look(&snapshot, active, &order, &mut reach);
                 let objection = tokio::select! {
                     objection = looking => objection,
                     _ = stop.wait_for(|stop| *stop) => return,
@@ -77,12 +76,12 @@ impl Lifecycle {
         &self,
         snapshot: &Snapshot,
         active: &Map,
-        directory: &Directory,
+        order: &ReplicaOrder,
         reach: &mut Reach,
     ) -> Option<Objection> {
         let own = active.generation;
         let due = reach.due(active.shards.ids(), Instant::now());
-        let Found { reached, newest } = self.ask(snapshot, active, directory, &due).await;
+        let Found { reached, newest } = self.ask(snapshot, active, order, &due).await;
         let now = Instant::now();
         let before = reach.unreachable();
         for (shard, reached) in reached {
@@ -121,7 +120,7 @@ impl Lifecycle {
         &self,
         snapshot: &Snapshot,
         active: &Map,
-        directory: &Directory,
+        order: &ReplicaOrder,
         due: &[ShardId],
     ) -> Found {
         if due.is_empty() {
@@ -129,7 +128,7 @@ impl Lifecycle {
         }
         let generation = self.answers_from(active.generation);
         let newest = AtomicU64::new(0);
-        let mut replicas = directory.replicas(snapshot, active, Asked::ANYTHING, UnixMillis::now());
+        let mut replicas = order.replicas(snapshot, active, Asked::ANYTHING, UnixMillis::now());
         let mut asking: Vec<BoxFuture<'_, (ShardId, bool)>> = Vec::new();
         for &shard in due {
             let mut replicas = replicas.remove(&shard.0).unwrap_or_default();

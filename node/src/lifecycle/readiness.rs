@@ -16,7 +16,7 @@ impl Lifecycle {
     /// How long a superseded generation stays: as long as a query that began under it may take,
     /// reading included.
     pub(super) fn grace(&self) -> Duration {
-        self.config.query_deadline * 2
+        self.config.query_deadline() * 2
     }
 
     /// Lets older generations go after the grace time, whatever this node is loading meanwhile, and
@@ -60,6 +60,25 @@ impl Lifecycle {
     /// UID of the object that the active map was read from.
     pub(super) fn map_uid(&self) -> Option<String> {
         self.coordination.watch().borrow().map_uid.clone()
+    }
+
+    /// Says what this node serves of a generation that is active, and lets clients in if that is
+    /// anything.
+    pub(super) async fn goes_live(&self, generation: u64) {
+        let Some(serving) = self.local.generation(generation) else { return };
+        self.state.lacks(&serving.missing);
+        // Also of a generation that is whole: what was missing in the one before is loaded no more.
+        self.lacking.notify_one();
+        if !serving.has_answers() {
+            let reason = nothing_to_serve(&serving);
+            self.not_ready_yet(&reason);
+            self.state.doing(reason);
+            self.turn_away().await;
+        } else if self.state.active(&serving, self.map_uid().as_deref()) {
+            self.serves(generation).await;
+            let (tables, missing) = (serving.tables.len(), serving.missing.len());
+            tracing::info!(generation, tables, missing, "serving");
+        }
     }
 
     /// Lets clients in, unless this node is on its way out, another node serves them better, or another
@@ -124,6 +143,17 @@ fn refusal(retiring: bool, active: Option<u64>, held: &[Arc<Serving>]) -> Option
     }
 }
 
+/// Why a node without any table of the active generation is not ready.
+fn nothing_to_serve(serving: &Serving) -> String {
+    let first = serving.missing.iter().next();
+    let (table, reason) = first.map(|(table, reason)| (table.as_str(), reason.as_str())).unzip();
+    format!(
+        "no table can be served: table {:?} cannot be loaded: {}",
+        table.unwrap_or_default(),
+        reason.unwrap_or_default()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +161,7 @@ mod tests {
     use crate::map::placement::{self, Shards};
     use crate::shard::loader::described;
     use crate::shard::loader::tests::published;
-    use crate::time::UnixMillis;
+    use opaque_store::UnixMillis;
 
     async fn held(generation: u64, present: &[&str], missing: &[&str]) -> Arc<Serving> {
         let directory = tempfile::TempDir::new().unwrap();

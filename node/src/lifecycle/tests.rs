@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use clap::Parser;
+use opaque_store::Store;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -22,8 +23,7 @@ use crate::shard::loader::tests::published;
 use crate::shard::memory::Memory;
 use crate::shard::memory::tests::for_tables;
 use crate::shard::pool::CpuPool;
-use crate::store::Store;
-use crate::store::tests::faults::Disk;
+use crate::support::disk::Disk;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Twice the nodes' --query-deadline-s.
@@ -109,7 +109,11 @@ impl Node {
             local: Arc::new(local(&directory)),
             loader,
             state: Arc::new(ReplicaState::new("node".into(), 0, String::new(), String::new())),
-            coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline)),
+            coordinator: Arc::new(Coordinator::new(
+                Arc::new(Nobody),
+                pool,
+                config.query_deadline(),
+            )),
             greeter: Arc::new(Nobody),
             turned_away: TurnedAway::default(),
             probes: ProbeMetrics::default(),

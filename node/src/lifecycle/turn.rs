@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use opaque_store::UnixMillis;
+
 use crate::coordination::MemberRecord;
 use crate::map::placement::ShardId;
-use crate::time::UnixMillis;
 
 /// How long a replica that fell silent while it was preparing is waited for. If it was killed, it
 /// is started again and says so; if its machine is gone, it stays silent.

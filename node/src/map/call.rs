@@ -7,9 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use opaque_pir::geometry::Geometry;
+use opaque_store::Manifest;
 use thiserror::Error;
-
-use crate::store::Manifest;
 
 /// The replicas of each shard, in the order in which to ask them.
 pub type Replicas = BTreeMap<u32, Vec<Replica>>;

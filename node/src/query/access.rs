@@ -30,6 +30,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use opaque_identity::Leaf;
 use opaque_ops::admin::Readiness;
+use opaque_store::UnixMillis;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -44,7 +45,6 @@ use crate::error::NodeError;
 use crate::metrics::Metrics;
 use crate::reading::Standing;
 use crate::shard::replica::ReplicaState;
-use crate::time::UnixMillis;
 use crate::tls::{Caller, Limits, Permit, Refusal, Tls, client_at};
 
 pub use self::metrics::Gauges;
@@ -90,7 +90,7 @@ impl Access {
             (ClientAuth::Token, None) => return Err(TokensError::NoDirectory),
             (ClientAuth::None, _) => Mode::None,
         };
-        let (all, each) = (config.requests as usize, config.client_concurrency as usize);
+        let (all, each) = (config.requests as usize, config.client_concurrency() as usize);
         let limits = Limits::new(all, each, config.client_rate);
         let loaders = Loaders::new(&config.loaders);
         Ok(Arc::new(Self { mode, loaders, limits, open: open_limits() }))

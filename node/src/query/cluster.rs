@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opaque_proto::v1;
+use opaque_store::UnixMillis;
 use tokio::time::{sleep, timeout};
 
 use crate::coordination::{
-    Change, Coordination, CoordinationError, Outcome, Snapshot, alive, serving,
+    Asked, Change, Coordination, CoordinationError, Outcome, ReplicaOrder, Snapshot, alive,
+    replica, serving,
 };
 use crate::error::NodeError;
 use crate::map::call::Replica;
 use crate::map::call::Replicas;
 use crate::shard::local::LocalShard;
-use crate::shard::replica::{Asked, Directory, member_to_proto, replica};
+use crate::shard::replica::member_to_proto;
 use crate::shard::served::{ServedIndex, ServedTable, Serving};
-use crate::time::UnixMillis;
 
 /// How much longer than the leader's own deadline to wait for its decision.
 pub(crate) const DECISION: Duration = Duration::from_secs(15);
@@ -32,7 +33,7 @@ pub struct Cluster {
     local: Arc<LocalShard>,
     own_name: String,
     shard: u32,
-    directory: Directory,
+    order: ReplicaOrder,
     member_ttl: Duration,
 }
 
@@ -45,8 +46,8 @@ impl Cluster {
         shard: u32,
     ) -> Self {
         let member_ttl = coordination.rhythm().member_ttl;
-        let directory = Directory::new(own_name.clone(), member_ttl);
-        Self { coordination, local, own_name, shard, directory, member_ttl }
+        let order = ReplicaOrder::new(own_name.clone(), member_ttl);
+        Self { coordination, local, own_name, shard, order, member_ttl }
     }
 
     /// The active generation, loaded.
@@ -117,7 +118,7 @@ impl Cluster {
         let table = table.manifest.schema.table();
         let asked = Asked { table, here: serving.tables.contains_key(table) };
         let mut replicas =
-            self.directory.replicas(&self.snapshot(), &serving.map, asked, UnixMillis::now());
+            self.order.replicas(&self.snapshot(), &serving.map, asked, UnixMillis::now());
         // A node that has left the cluster goes on with the queries that had reached it.
         if let Some(own) = replicas.get_mut(&self.shard).filter(|_| asked.here)
             && own.iter().all(|replica| replica.node != self.own_name)

@@ -2,8 +2,7 @@
 
 use opaque_pir::index::{RowSizes, Shorter, TableCost};
 use opaque_proto::v1;
-
-use crate::store::Manifest;
+use opaque_store::Manifest;
 
 /// Lengths of rows as clients see them.
 fn row_sizes(sizes: &RowSizes) -> v1::RowSizes {
@@ -23,7 +22,7 @@ fn row_sizes(sizes: &RowSizes) -> v1::RowSizes {
 
 /// A manifest as clients see it.
 pub fn description(manifest: &Manifest, generation: u64) -> v1::TableDescription {
-    let index = |index: &crate::store::IndexManifest| v1::Index {
+    let index = |index: &opaque_store::IndexManifest| v1::Index {
         column: index.column,
         bucket_bytes: u32::try_from(index.geometry.bucket_bytes()).unwrap_or(u32::MAX),
         buckets: index.geometry.buckets(),

@@ -19,6 +19,7 @@ use opaque_proto::v1::{
     StatusResponse, TableDescription, lookup_request, lookup_response,
 };
 use opaque_seal::EVALUATION_KEYS_BYTES;
+use opaque_store::{Store, StoreError, Writer};
 use rayon::ThreadPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -36,7 +37,6 @@ use crate::shard::demand;
 use crate::shard::local::LocalShard;
 use crate::shard::registry::{Registry, store_error};
 use crate::shard::served::Serving;
-use crate::store::{Store, StoreError, Writer};
 use crate::stream::answers::holding;
 use crate::stream::chunks::{Collector, cut};
 use crate::stream::pace::{Pace, Reading};
@@ -112,7 +112,7 @@ impl Query for QueryService {
         request: Request<Streaming<KeyChunk>>,
     ) -> Result<Response<RegisterKeysResponse>, Status> {
         let reading = self.read_keys(request.into_inner());
-        let keys = timeout(self.config.query_deadline, reading).await;
+        let keys = timeout(self.config.query_deadline(), reading).await;
         let (keys, memory) = keys.map_err(|_| NodeError::Deadline("reading evaluation keys"))??;
         // Held until every replica has the keys, or has taken too long.
         let memory = Arc::new(memory);
@@ -140,7 +140,7 @@ impl Query for QueryService {
     ) -> Result<Response<Self::LookupStream>, Status> {
         let observed = self.metrics.query();
         let answering = self.answer(request.into_inner());
-        let answered = timeout(self.config.query_deadline * 2, answering).await;
+        let answered = timeout(self.config.query_deadline() * 2, answering).await;
         let answered = answered.unwrap_or_else(|_| Err(NodeError::Deadline("answering").into()));
         observed.end(&answered);
         let (parts, memory) = answered?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use opaque_ops::admin::Readiness;
+use opaque_store::UnixMillis;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -11,7 +12,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::shard::local::LocalShard;
 use crate::shard::replica::ReplicaState;
-use crate::time::UnixMillis;
 
 /// The node's state at the moment of a scrape.
 pub(super) struct StateMetrics {

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use opaque_pir::inline::{PublicPart, public_bytes};
 use opaque_proto::v1::{DescribeResponse, describe_response};
+use opaque_store::{IndexManifest, MAX_MANIFEST_BYTES, Manifest};
 
 use crate::map::call::{CallError, Description};
 use crate::shard::served::ServedTable;
-use crate::store::{IndexManifest, MAX_MANIFEST_BYTES, Manifest};
 use crate::stream::chunks::{Collector, cut};
 
 /// A table as the messages of an answer; `manifest` is its manifest, encoded.

@@ -22,6 +22,7 @@ use futures::future::{join_all, try_join, try_join_all};
 use opaque_pir::inline::{Chain, InlineError, PlaneTables, PublicElements, PublicPart};
 use opaque_pir::probe::{Probe, SECRETS};
 use opaque_pir::scan::Partition;
+use opaque_store::{IndexManifest, Manifest, Store};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
 
@@ -39,7 +40,6 @@ use crate::shard::registry::store_error;
 use crate::shard::served::{
     ServedIndex, ServedPlane, ServedTable, Serving, StoredPlane, find_held, resident_bytes,
 };
-use crate::store::{IndexManifest, Manifest, Store};
 
 /// Segments under way beyond one for each thread: fetched while those are checked and placed.
 const FETCHED_AHEAD: usize = 2;

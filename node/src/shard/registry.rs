@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use opaque_pir::codec::KeyDigest;
 use opaque_seal::{Bfv, EVALUATION_KEYS_BYTES, EvaluationKeys};
+use opaque_store::{Store, StoreError, UnixMillis};
 
 use crate::error::NodeError;
 use crate::shard::keys::KeyCache;
 use crate::shard::pool::CpuPool;
-use crate::store::{Store, StoreError};
-use crate::time::UnixMillis;
 
 /// How long keys stay in the store; a client that comes back later registers again.
 const STORED_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -61,7 +60,7 @@ impl Registry {
     /// # Errors
     /// [`NodeError::UnknownKeys`] when nobody registered them, or they expired.
     pub async fn keys(&self, digest: &KeyDigest) -> Result<Arc<EvaluationKeys>, NodeError> {
-        let fetch = async || match self.store.keys(digest).await {
+        let fetch = async || match self.store.keys(digest, EVALUATION_KEYS_BYTES as u64).await {
             Ok(keys) => self.parse(keys).await,
             // A damaged copy is replaced when its client registers again.
             Err(StoreError::NotFound { .. } | StoreError::Corrupt { .. }) => {

@@ -13,6 +13,7 @@ use opaque_pir::scan::Partition;
 use opaque_pir::seed::IndexSeed;
 use opaque_pir::seed::Salt;
 use opaque_seal::{Bfv, PlaneTable};
+use opaque_store::{Manifest, Store};
 use tokio::sync::OnceCell;
 
 use crate::coordination::Map;
@@ -24,7 +25,6 @@ use crate::shard::memory::{Need, Reservation};
 use crate::shard::pass::{IndexPart, PlanePart, Request};
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::store_error;
-use crate::store::{Manifest, Store};
 
 /// What building one plane for registered keys takes beside its table: the plane as it is stored, and as numbers.
 const REGISTERED: u64 = 32 << 20;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use opaque_identity::Leaf;
+use opaque_store::UnixMillis;
 use rustls::crypto::ring;
 use tokio::sync::watch;
 
@@ -15,7 +16,6 @@ use super::files::{ClientFiles, Files};
 use super::{Material, PeerError, Presented, Settings, TlsError};
 use crate::config::ClientAuth;
 use crate::reading::{Kept, Look, Standing};
-use crate::time::UnixMillis;
 
 /// How often the directory is looked at.
 const LOOK: Duration = Duration::from_secs(2);

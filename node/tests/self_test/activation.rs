@@ -13,10 +13,9 @@ use opaque_node::query::coordinator::Coordinator;
 use opaque_node::shard::loader::Loader;
 use opaque_node::shard::pool::CpuPool;
 use opaque_node::shard::replica::ReplicaState;
-use opaque_node::store::Store;
-use opaque_node::time::UnixMillis;
 use opaque_ops::admin::Readiness;
 use opaque_seal::Bfv;
+use opaque_store::{Store, UnixMillis};
 use tokio::sync::{Notify, watch};
 
 use super::faults::Fault;
@@ -110,7 +109,7 @@ pub(crate) async fn life(
 ) -> Lifecycle {
     let config = config(shard, arguments);
     let coordinator =
-        Coordinator::new(Arc::clone(caller) as _, pool.clone(), config.query_deadline);
+        Coordinator::new(Arc::clone(caller) as _, pool.clone(), config.query_deadline());
     let state = ReplicaState::new(config.name.clone(), shard, String::new(), String::new());
     Lifecycle {
         coordination: Arc::new(FileCoordination::open(folder).await.unwrap()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use opaque_node::coordination::{Change, Coordination, FailedProbe, FileCoordination, Outcome};
 use opaque_node::map::placement::Shards;
-use opaque_node::time::UnixMillis;
+use opaque_store::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 

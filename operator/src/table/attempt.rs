@@ -9,10 +9,11 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use opaque_crds::table::report::{Reason, Report, Stage};
 use opaque_crds::table::{Preparation, PreparationFailure};
 
 use super::facts::{JobFacts, JobState};
-use super::report::{Reason, Report, Stage};
+use super::report::{advice, cause, condition};
 use super::retry::Retry;
 use crate::text::clip;
 
@@ -127,7 +128,7 @@ impl Attempts<'_> {
         let hopeless = self.watched && reason.is_of_source();
         let retry_at = (!hopeless).then(|| Time(retry.at(reason, failures, now)));
         let failure = PreparationFailure {
-            reason: reason.as_str().to_owned(),
+            reason: condition(reason).to_owned(),
             message: clip(&message, 1024),
             retry_at,
         };
@@ -139,7 +140,7 @@ impl Attempts<'_> {
     fn cause(&self, last: Option<&JobFacts>) -> (Reason, String) {
         let report = self.report.filter(|report| report.run == self.run);
         if let Some(report) = report.filter(|report| report.stage == Stage::Failed) {
-            return report.cause();
+            return cause(report);
         }
         let message = match last {
             Some(JobFacts { name, state: JobState::Failed(message), .. }) => {
@@ -149,6 +150,6 @@ impl Attempts<'_> {
             None => "the Job was deleted before it had a result".to_owned(),
         };
         let reason = Reason::Internal;
-        (reason, format!("{message}: {}", reason.advice()))
+        (reason, format!("{message}: {}", advice(reason)))
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use opaque_crds::OpaqueTable;
+use opaque_crds::table::report::{Report, Stage};
 use opaque_crds::table::{Epoch, OpaqueTableStatus, Preparation, RejectedEpoch};
 
 use super::map_view::MapView;
-use super::report::{Report, Stage};
 use crate::text::clip;
 
 /// Most epochs that a status lists, see its schema.

@@ -1,9 +1,8 @@
 //! What is observed of a table: the input of the decision about it.
 
 use jiff::Timestamp;
+use opaque_crds::table::report::Report;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable};
-
-use super::report::Report;
 
 /// Everything that a decision depends on.
 #[derive(Debug, Clone)]

@@ -7,11 +7,12 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
+use opaque_crds::table::report::ANNOTATION;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 
 use super::facts::{Facts, JobFacts, JobState, SourceFacts};
 use super::objects::{PREPARE, RUN, prepare};
-use super::report::{ANNOTATION, Report};
+use super::report;
 use super::validate::missing_credentials;
 use crate::error::Error;
 use crate::kube::{ASK_AGAIN, Context, Keys, refusal};
@@ -60,7 +61,7 @@ pub(super) async fn observe(context: &Context, table: OpaqueTable) -> Result<Fac
     // One of a deleted table of the same name speaks of epochs that this table never asked for.
     let lease = lease.filter(|lease| is_owned(&table, lease));
     let annotation = lease.as_ref().and_then(|lease| lease.annotations().get(ANNOTATION));
-    let report = annotation.and_then(|text| Report::parse(text));
+    let report = annotation.and_then(|text| report::parse(text));
     let map: Option<OpaqueShardMap> = observed.get(&namespace, cluster_name)?;
     let map = map.filter(|map| map.metadata.deletion_timestamp.is_none());
     Ok(Facts { table, cluster, source, secrets, jobs, pod, lacks_pod, report, map, now })

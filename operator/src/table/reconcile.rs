@@ -7,6 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
+use opaque_crds::table::report::ANNOTATION;
 use opaque_crds::{OpaqueTable, names};
 use serde_json::json;
 
@@ -14,7 +15,6 @@ use super::decide::{Action, Decision, Start, decide};
 use super::facts::Facts;
 use super::objects::{Objects, objects};
 use super::observe::observe;
-use super::report::ANNOTATION;
 use super::retry::Retry;
 use crate::error::Error;
 use crate::kube::{Context, FOREIGN_CONFIG_MAP, Reconciler, Touched, announce};

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-
-use super::report::Reason;
+use opaque_crds::table::report::Reason;
 
 /// Pauses between the Jobs of one run. Each failure in a row doubles the pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,13 +3,14 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::cluster::MissingTable;
 use opaque_crds::status::ConditionType;
+use opaque_crds::table::report::Stage;
 use opaque_crds::table::{OpaqueTableStatus, PreparationFailure};
 
 use super::attempt::JobStep;
 use super::epochs::{Choice, Problem};
 use super::facts::Facts;
 use super::map_view::MapView;
-use super::report::Stage;
+use super::report;
 use super::validate::Blocker;
 use crate::kube::{Activity, Conditions, Transition, Truth, operations};
 use crate::text::clip;
@@ -118,10 +119,12 @@ impl State<'_> {
             JobStep::Running => Some(match (&self.facts.pod, report()) {
                 (Some(pod), _) => Activity::blocked(PREPARATION, "starting", pod),
                 (None, None) => Activity::going(PREPARATION, "starting"),
-                (None, Some(report)) if report.stage == Stage::Failed => {
-                    Activity::blocked(PREPARATION, "trying again", clip(&report.cause().1, 1024))
-                }
-                (None, Some(report)) => Activity::going(PREPARATION, report.step()),
+                (None, Some(report)) if report.stage == Stage::Failed => Activity::blocked(
+                    PREPARATION,
+                    "trying again",
+                    clip(&report::cause(report).1, 1024),
+                ),
+                (None, Some(report)) => Activity::going(PREPARATION, report::step(report)),
             }),
         }
     }

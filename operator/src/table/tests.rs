@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use opaque_crds::OpaqueTable;
 use opaque_crds::cluster::{MissingTable, OpaqueClusterStatus};
 use opaque_crds::status::ConditionType;
+use opaque_crds::table::report::{Reason, Report, Stage};
 use opaque_crds::table::{Format, OpaqueTableStatus};
 
 use super::decide::{Action, Decision};
 use super::facts::{Facts, JobFacts, JobState, SourceFacts};
 use super::fixtures::{cluster, epoch, facts, map, table, table_from_url};
-use super::report::{Reason, Report, Stage};
 use super::retry::Retry;
 use super::run;
 
@@ -48,9 +48,7 @@ fn wanted(facts: &Facts) -> String {
 }
 
 fn report(run: &str, stage: Stage) -> Report {
-    let (reason, message, epochs, geometry) = (None, None, Vec::new(), Vec::new());
-    let run = run.into();
-    Report { run, stage, done: 9, total: 20, reason, message, epochs, geometry, warning: None }
+    Report { done: 9, total: 20, ..Report::new(run, stage) }
 }
 
 fn job(facts: &Facts, number: i64, state: JobState) -> JobFacts {

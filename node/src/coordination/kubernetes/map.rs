@@ -8,11 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::shard_map::{
     self, OpaqueShardMap, OpaqueShardMapStatus, Rejection, TableEpoch, Waited as Waits,
 };
+use opaque_store::UnixMillis;
 
 use crate::coordination::written::{LOST_REASON, Reading, Served, Written};
 use crate::coordination::{Change, CoordinationError, Map, Outcome, Waited};
 use crate::map::placement::{self, ShardId, ShardWeight, Shards};
-use crate::time::UnixMillis;
 
 /// Rejections that the status keeps.
 const REJECTIONS: usize = 16;

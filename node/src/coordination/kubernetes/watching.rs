@@ -16,6 +16,7 @@ use kube::runtime::watcher as watch_all;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 use opaque_crds::OpaqueShardMap;
+use opaque_store::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -25,7 +26,6 @@ use super::member::{self, Hearing};
 use super::{HEARTBEAT, LABEL_LEASE, LEADER, MEMBER};
 use crate::coordination::written::{Reading, Served, Written};
 use crate::coordination::{Leader, MemberRecord, Snapshot};
-use crate::time::UnixMillis;
 
 /// How long after an event the API is taken to be within reach.
 const HEARS: Duration = HEARTBEAT.saturating_add(Duration::from_secs(1));

@@ -2,6 +2,7 @@
 
 use kube::api::PostParams;
 use opaque_crds::OpaqueShardMap;
+use opaque_store::UnixMillis;
 use tokio::time::timeout;
 
 use super::map::{Maps, Verdict, judged, write_map};
@@ -9,7 +10,6 @@ use super::{ATTEMPTS, KubernetesCoordination, REQUEST, api_error, late, lead};
 use crate::coordination::written::{Mend, Served};
 use crate::coordination::{CoordinationError, Leadership};
 use crate::map::placement::Shards;
-use crate::time::UnixMillis;
 
 /// What of the object is written.
 #[derive(Debug, Clone, Copy)]

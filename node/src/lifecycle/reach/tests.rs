@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use async_trait::async_trait;
 use clap::Parser;
 use opaque_ops::admin::Readiness;
+use opaque_store::Store;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -29,7 +30,6 @@ use crate::shard::loader::tests::published;
 use crate::shard::local::LocalShard;
 use crate::shard::pool::CpuPool;
 use crate::shard::replica::ReplicaState;
-use crate::store::Store;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Twice the nodes' --query-deadline-s.
@@ -327,7 +327,7 @@ async fn start(
         local,
         loader: Loader::new(shard, store, pool.clone(), 2),
         state,
-        coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline)),
+        coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline())),
         greeter: Arc::new(Door(name, Arc::clone(street))),
         turned_away: TurnedAway::default(),
         probes: ProbeMetrics::default(),

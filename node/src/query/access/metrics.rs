@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use opaque_store::UnixMillis;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Access;
 use crate::reading::Standing;
-use crate::time::UnixMillis;
 
 /// The state of a node's access at the moment of a scrape.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use async_trait::async_trait;
 use opaque_pir::machine::Kernels;
 use opaque_seal::Bfv;
+use opaque_store::Store;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -14,7 +15,6 @@ use crate::map::placement::Shards;
 use crate::shard::keys::KeyCache;
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::Registry;
-use crate::store::Store;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,7 @@
+use opaque_store::UnixMillis;
+
 use super::*;
 use crate::shard::replica::ReplicaState;
-use crate::time::UnixMillis;
 
 fn pace() -> Pace {
     Pace::within(Duration::from_secs(60))

@@ -12,6 +12,8 @@ use opaque_proto::v1::{
     LoadHeader, LoadProgress, LoadRequest, LoadResponse, LoadStage, Loaded, load_request,
     load_response,
 };
+use opaque_store::prepare::{self, Progress};
+use opaque_store::{Store, UnixMillis, Writer};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use rayon::ThreadPool;
@@ -28,10 +30,7 @@ use crate::query::description::description;
 use crate::shard::local::LocalShard;
 use crate::shard::memory::Reservation;
 use crate::shard::registry::store_error;
-use crate::store::prepare::{self, Progress};
-use crate::store::{Store, Writer};
 use crate::stream::pace::{Pace, Reading};
-use crate::time::UnixMillis;
 
 /// Memory that a row takes beside its bytes.
 const ROW_OVERHEAD: usize = 64;

@@ -1,10 +1,10 @@
+use opaque_store::Store;
 use tempfile::TempDir;
 
 use super::*;
 use crate::map::call::Description;
 use crate::map::placement::Shards;
 use crate::shard::loader::{described, tests::published};
-use crate::store::Store;
 
 /// The messages of a real table.
 async fn sent() -> (Manifest, Vec<DescribeResponse>) {

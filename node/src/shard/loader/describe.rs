@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
+use opaque_store::{IndexManifest, Manifest};
 
 use super::{Loader, assign};
 use crate::error::NodeError;
@@ -14,7 +15,6 @@ use crate::map::placement::Shards;
 use crate::shard::batch::Batcher;
 use crate::shard::registry::store_error;
 use crate::shard::served::{ServedIndex, ServedTable};
-use crate::store::{IndexManifest, Manifest};
 
 impl Loader {
     /// A table without this shard's part, from what the store has of its description.

@@ -3,11 +3,11 @@
 use opaque_pir::inline;
 use opaque_pir::params::RING_DEGREE;
 use opaque_pir::probe::SECRETS;
+use opaque_store::{IndexManifest, Manifest};
 
 use super::{Found, assign};
 use crate::map::placement::Shards;
 use crate::shard::memory::Need;
-use crate::store::{IndexManifest, Manifest};
 
 /// Factors of an index's public elements, for the tables of its planes.
 const CHAIN: u64 = 192 << 10;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use opaque_store::Manifest;
 
 use super::{Loader, need};
 use crate::coordination::Map;
 use crate::error::NodeError;
 use crate::shard::memory::{Need, Reservation, Shortage};
 use crate::shard::served::{ServedTable, Serving, find_held, resident_bytes};
-use crate::store::Manifest;
 
 /// A table of a map: in memory already, or to be loaded.
 pub(super) enum Found {

@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use opaque_pir::cost::Link;
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
+use opaque_store::prepare::{self, Load};
+use opaque_store::{UnixMillis, Writer};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
@@ -11,10 +13,7 @@ use super::*;
 use crate::map::placement;
 use crate::shard::memory::Need;
 use crate::shard::memory::tests::for_tables;
-use crate::store::Writer;
-use crate::store::prepare::{self, Load};
-use crate::store::tests::faults::Disk;
-use crate::time::UnixMillis;
+use crate::support::disk::Disk;
 
 const TABLES: [&str; 2] = ["cubes", "squares"];
 

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::coordination::Map;
     use crate::map::placement;
-    use crate::time::UnixMillis;
+    use opaque_store::UnixMillis;
 
     fn serving(generation: u64) -> Serving {
         let map = Map {

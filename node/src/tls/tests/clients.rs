@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use opaque_store::UnixMillis;
 use rustls::ClientConfig;
 
 use super::*;
-use crate::time::UnixMillis;
 
 /// A directory with an authority of clients.
 struct Clients {

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::OpaqueTable;
 use opaque_crds::table::Epoch;
+use opaque_crds::table::report::{Reason, Report, Stage};
 
 use crate::table::decide::Start;
 use crate::table::facts::{JobFacts, JobState};
 use crate::table::fixtures;
-use crate::table::report::{Reason, Report, Stage};
 
 /// A table and what belongs to it.
 pub(super) struct Life {
@@ -110,6 +110,5 @@ impl Life {
 }
 
 fn report(run: String, stage: Stage, epochs: Vec<Epoch>) -> Report {
-    let (reason, message, geometry) = (None, None, Vec::new());
-    Report { run, stage, done: 0, total: 0, reason, message, epochs, geometry, warning: None }
+    Report { epochs, ..Report::new(&run, stage) }
 }

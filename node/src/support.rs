@@ -1,0 +1,4 @@
+//! What tests of several modules share.
+
+#[path = "../../store/src/tests/disk.rs"]
+pub(crate) mod disk;

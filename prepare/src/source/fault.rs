@@ -1,0 +1,220 @@
+//! Why the source's bytes cannot be had: for the log, and for the status.
+//!
+//! More people may read a table's status than its source, and the author of a table chooses the server that is
+//! asked. What that server sends, texts of errors included, goes to the Job's log alone: the status is made of
+//! what the spec says, numbers, and words of this program.
+
+use std::error::Error as StdError;
+use std::io;
+
+use opaque_crds::table::report::Reason;
+use opaque_store::SignedBy;
+use opaque_store::egress::{Forbidden, Place, RedirectError, Unresolved};
+use opaque_store::error::{FailureKind, causes, find};
+use reqwest::StatusCode;
+use rustls::CertificateError;
+use thiserror::Error;
+
+/// Why the source's bytes cannot be had. As a text it is for the log, with what servers said; it holds no
+/// credentials and no query of a URL.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum SourceFault {
+    /// The spec names nothing that can be read. Made of the spec alone.
+    #[error("{0}")]
+    Url(String),
+    /// The file is not there.
+    #[error("{name} does not exist")]
+    Missing { name: String },
+    /// It is a folder, or a device.
+    #[error("{name} is no file")]
+    NoFile { name: String },
+    /// The bucket's client cannot be made.
+    #[error("{name}: {detail}")]
+    Settings { name: String, detail: String },
+    /// A web server has answered with something else than the file.
+    #[error("{name} answered {status}")]
+    Answered { name: String, status: StatusCode },
+    /// It does not answer, or breaks off.
+    #[error("{name}: {trouble} ({detail})")]
+    Broken { name: String, trouble: Trouble, detail: String },
+    /// The bucket refuses, or breaks off.
+    #[error("{name}: {detail}")]
+    Bucket {
+        name: String,
+        kind: FailureKind,
+        status: Option<u16>,
+        signed_by: SignedBy,
+        trouble: Trouble,
+        detail: String,
+    },
+    /// It is larger than allowed.
+    #[error("{name} has more than {limit_mib} MiB (--max-source-mib)")]
+    TooLarge { name: String, limit_mib: u64 },
+}
+
+impl SourceFault {
+    /// A connection that fails.
+    pub(super) fn broken(name: &str, error: &(dyn StdError + 'static)) -> Self {
+        // What is above the bottom of an error repeats the URL.
+        let detail = causes(error).last().map(ToString::to_string).unwrap_or_default();
+        Self::Broken { name: name.to_owned(), trouble: Trouble::of(error), detail }
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Missing { .. } => Reason::SourceNotFound,
+            Self::Broken { trouble, .. } | Self::Bucket { trouble, .. }
+                if trouble.is_forbidden() =>
+            {
+                Reason::SourceForbidden
+            }
+            Self::Answered { status, .. } => match status.as_u16() {
+                404 | 410 => Reason::SourceNotFound,
+                401 | 403 | 407 => Reason::SourceRefused,
+                _ => Reason::SourceUnreadable,
+            },
+            Self::Bucket { kind, .. } => match kind {
+                FailureKind::NotFound | FailureKind::NoBucket => Reason::SourceNotFound,
+                FailureKind::Refused => Reason::SourceRefused,
+                FailureKind::Unreachable | FailureKind::Full | FailureKind::Other => {
+                    Reason::SourceUnreadable
+                }
+            },
+            Self::Url(_) | Self::NoFile { .. } | Self::Settings { .. } | Self::Broken { .. } => {
+                Reason::SourceUnreadable
+            }
+            Self::TooLarge { .. } => Reason::TooLarge,
+        }
+    }
+
+    /// The text for a status: nothing that a server has sent but numbers.
+    pub(crate) fn for_status(&self) -> String {
+        match self {
+            Self::Settings { name, detail: _ } => format!(
+                "{name}: the variables of its Secret make no client; the Job's log says why"
+            ),
+            Self::Broken { name, trouble, detail: _ } => {
+                format!("{name}: {trouble}{}", trouble.see_log())
+            }
+            Self::Bucket { name, kind, status, signed_by, trouble, detail: _ } => {
+                let what = match kind {
+                    FailureKind::NotFound => "does not exist",
+                    FailureKind::NoBucket => "is in a bucket that does not exist",
+                    FailureKind::Refused => "cannot be read: access was refused",
+                    FailureKind::Unreachable | FailureKind::Full | FailureKind::Other => {
+                        match status {
+                            Some(_) => "cannot be read",
+                            None => return format!("{name}: {trouble}{}", trouble.see_log()),
+                        }
+                    }
+                };
+                let status = status.map(|status| format!(" (status {status})")).unwrap_or_default();
+                // A bucket that is not public does not say what it holds.
+                let unsigned = *signed_by == SignedBy::Nobody && *kind == FailureKind::Refused;
+                let hint = if unsigned {
+                    ". It was read without credentials: name a Secret in the table's \
+                     spec.source.secretRef, or have the cluster's owner set \
+                     spec.storage.shareWithSources"
+                } else {
+                    ""
+                };
+                format!("{name} {what}{status}{hint}")
+            }
+            // The spec, numbers, and words of this program alone.
+            Self::Url(_)
+            | Self::Missing { name: _ }
+            | Self::NoFile { name: _ }
+            | Self::Answered { name: _, status: _ }
+            | Self::TooLarge { name: _, limit_mib: _ } => self.to_string(),
+        }
+    }
+}
+
+/// What is wrong with a connection, in words of this program: an error's text may quote a certificate, an
+/// address that the server redirects to, or an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Trouble {
+    /// A source may not be there.
+    #[error(
+        "it leads to {0}, where no source may be unless the operator is installed with sources.allowLocal"
+    )]
+    Forbidden(Place),
+    /// It redirects where it may not.
+    #[error("{0}")]
+    Redirect(&'static str),
+    /// DNS knows no such name, or does not answer.
+    #[error("its name cannot be resolved")]
+    Unresolved,
+    /// TLS fails.
+    #[error("no TLS connection to it: {0}")]
+    Tls(&'static str),
+    /// It is too slow.
+    #[error("no answer in time")]
+    Timeout,
+    /// The system refuses a connection, or loses it.
+    #[error("{0}")]
+    System(io::ErrorKind),
+    /// Anything else.
+    #[error("it cannot be read")]
+    Other,
+}
+
+impl Trouble {
+    /// Whether a source may not be where this one is.
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden(_))
+    }
+
+    /// Where more is said than a status may hold.
+    fn see_log(&self) -> &'static str {
+        match self {
+            Self::Tls(_) | Self::Other => "; the Job's log says why",
+            Self::Forbidden(_)
+            | Self::Redirect(_)
+            | Self::Unresolved
+            | Self::Timeout
+            | Self::System(_) => "",
+        }
+    }
+
+    /// What is at the bottom of an error.
+    pub(super) fn of(error: &(dyn StdError + 'static)) -> Self {
+        let timeout = |error: &reqwest::Error| error.is_timeout();
+        if let Some(Forbidden { place, .. }) = find(error) {
+            Self::Forbidden(*place)
+        } else if let Some(redirect) = find(error) {
+            match redirect {
+                RedirectError::LeavesTls => Self::Redirect("it redirects from https to http"),
+                RedirectError::TooMany => Self::Redirect("it redirects too often"),
+                RedirectError::Forbidden(Forbidden { place, .. }) => Self::Forbidden(*place),
+            }
+        } else if find::<Unresolved>(error).is_some() {
+            Self::Unresolved
+        } else if let Some(tls) = find(error) {
+            Self::Tls(of_tls(tls))
+        } else if find(error).is_some_and(timeout) {
+            Self::Timeout
+        } else {
+            let kind = find(error).map_or(io::ErrorKind::Other, io::Error::kind);
+            if kind == io::ErrorKind::Other { Self::Other } else { Self::System(kind) }
+        }
+    }
+}
+
+fn of_tls(error: &rustls::Error) -> &'static str {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            Expired | ExpiredContext { .. } => "its certificate has ended",
+            NotValidForName | NotValidForNameContext { .. } => "its certificate has another name",
+            UnknownIssuer => "its certificate is of an authority that is not known",
+            _ => "its certificate is not valid",
+        },
+        _ => "the handshake failed",
+    }
+}
+
+#[cfg(test)]
+mod tests;

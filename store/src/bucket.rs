@@ -1,0 +1,282 @@
+//! Buckets of S3 and its like, Google Cloud Storage and Azure.
+//!
+//! What is not in the URL comes from [`Settings`]: the variables that `object_store` reads, such as
+//! `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`. They are passed as values, so that a table's source may
+//! have other credentials than the store.
+
+mod source;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::path::Path;
+use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+
+use self::source::Guard;
+use crate::egress::Egress;
+
+pub use source::{SignedBy, SourceSettings};
+
+/// Retries of one request, for about half a minute: longer than a server takes to restart, shorter
+/// than the patience of whoever waits.
+const RETRIES: usize = 8;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(45);
+/// Longest wait for a connection, and for the next bytes of an answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Prefix of the variables that hold the credentials of a table's source.
+const SOURCE: &str = "SOURCE_";
+const ALLOW_HTTP: &str = "AWS_ALLOW_HTTP";
+/// Where settings keep authorities of the server. No variable has such a name.
+const AUTHORITIES: &str = "ca.crt";
+
+/// A kind of object store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Provider {
+    S3,
+    Gcs,
+    Azure,
+}
+
+impl Provider {
+    /// What the names of its variables begin with.
+    fn variables(self) -> &'static str {
+        match self {
+            Self::S3 => "AWS_",
+            Self::Gcs => "GOOGLE_",
+            Self::Azure => "AZURE_",
+        }
+    }
+}
+
+/// A place in a bucket: `s3://bucket/path`, `gs://bucket/path` or `az://container/path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    provider: Provider,
+    bucket: String,
+    path: Path,
+}
+
+impl Location {
+    /// Reads a URL; none if its scheme is not one of a bucket's.
+    ///
+    /// # Errors
+    /// What is wrong with the rest of it; credentials that stand in it are not repeated.
+    pub fn parse(url: &str) -> Option<Result<Self, String>> {
+        let (scheme, rest) = url.split_once("://")?;
+        let provider = match scheme {
+            "s3" => Provider::S3,
+            "gs" => Provider::Gcs,
+            "az" => Provider::Azure,
+            _ => return None,
+        };
+        Some(Self::of(provider, rest))
+    }
+
+    fn of(provider: Provider, rest: &str) -> Result<Self, String> {
+        let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.contains('@') {
+            return Err("credentials belong in the environment, not in the URL".to_owned());
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if bucket.is_empty() || !bucket.chars().all(plain) {
+            return Err("write scheme://bucket/path".to_owned());
+        }
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let path = Path::parse(path).map_err(|error| error.to_string())?;
+        Ok(Self { provider, bucket: bucket.to_owned(), path })
+    }
+
+    /// The path in the bucket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole bucket. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// Settings that make no client, in words that repeat none of them but the endpoint.
+    pub fn open(&self, settings: &Settings) -> Result<Arc<dyn ObjectStore>, String> {
+        self.open_guarded(settings, None)
+    }
+
+    /// As [`open`](Self::open), for a table's source: it reaches what `egress` allows, and the server that
+    /// the store's settings name.
+    pub fn open_source(
+        &self,
+        source: &SourceSettings,
+        egress: &Egress,
+    ) -> Result<Arc<dyn ObjectStore>, String> {
+        self.open_guarded(source.settings(), Some(&source.guard(egress)))
+    }
+
+    fn open_guarded(
+        &self,
+        settings: &Settings,
+        guard: Option<&Guard>,
+    ) -> Result<Arc<dyn ObjectStore>, String> {
+        // The HTTP client has no provider of its own. An error means that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let retry = RetryConfig {
+            backoff: BackoffConfig {
+                init_backoff: Duration::from_millis(100),
+                max_backoff: Duration::from_secs(5),
+                base: 2.0,
+            },
+            max_retries: RETRIES,
+            retry_timeout: RETRY_TIMEOUT,
+        };
+        // A large object may take as long as it takes, while bytes come.
+        let mut options = ClientOptions::new()
+            .with_timeout_disabled()
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_read_timeout(READ_TIMEOUT);
+        if let Some(pem) = settings.authorities() {
+            let authorities = Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
+            if authorities.is_empty() {
+                return Err(format!("{AUTHORITIES} holds no certificate in PEM"));
+            }
+            options = authorities.into_iter().fold(options, ClientOptions::with_root_certificate);
+        }
+        let unusable = |error: object_store::Error| settings.redacted(&error.to_string());
+        let variables = settings.of(self.provider);
+        match self.provider {
+            Provider::S3 => {
+                settings.check_http()?;
+                let mut builder = AmazonS3Builder::new().with_client_options(options);
+                for (name, value) in variables {
+                    if let Ok(key) = name.to_ascii_lowercase().parse() {
+                        builder = builder.with_config(key, value);
+                    }
+                }
+                let builder = builder.with_bucket_name(&self.bucket).with_retry(retry);
+                // Epochs rest on it: who creates an object first has it.
+                let builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch);
+                let builder = match guard {
+                    None => builder,
+                    Some(guard) => guard.s3(builder).map_err(unusable)?,
+                };
+                builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
+            }
+            Provider::Gcs => {
+                let mut builder = GoogleCloudStorageBuilder::new().with_client_options(options);
+                for (name, value) in variables {
+                    if let Ok(key) = name.to_ascii_lowercase().parse() {
+                        builder = builder.with_config(key, value);
+                    }
+                }
+                let builder = builder.with_bucket_name(&self.bucket).with_retry(retry);
+                let builder = match guard {
+                    None => builder,
+                    Some(guard) => guard.gcs(builder).map_err(unusable)?,
+                };
+                builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
+            }
+            Provider::Azure => {
+                let mut builder = MicrosoftAzureBuilder::new().with_client_options(options);
+                for (name, value) in variables {
+                    if let Ok(key) = name.to_ascii_lowercase().parse() {
+                        builder = builder.with_config(key, value);
+                    }
+                }
+                let builder = builder.with_container_name(&self.bucket).with_retry(retry);
+                let builder = match guard {
+                    None => builder,
+                    Some(guard) => guard.azure(builder).map_err(unusable)?,
+                };
+                builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
+            }
+        }
+    }
+}
+
+/// Variables that say how a bucket is reached. Their values are not shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    /// Those of this process.
+    pub fn from_env() -> Self {
+        // Variables that are no text are not ours.
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self::new(std::env::vars_os().filter_map(text))
+    }
+
+    /// Names and values; names that no bucket has are left out. White space around a value, such as
+    /// the line end of a file that a Secret was made from, is removed.
+    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let known = |name: &str| {
+            let name = name.strip_prefix(SOURCE).unwrap_or(name);
+            ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix))
+        };
+        let variables = variables.into_iter().filter(|(name, _)| known(name));
+        Self(variables.map(|(name, value)| (name, value.trim().to_owned())).collect())
+    }
+
+    /// These, and authorities of the server in PEM, beside those of the system.
+    #[must_use]
+    pub(crate) fn with_authorities(mut self, pem: String) -> Self {
+        self.0.insert(AUTHORITIES.to_owned(), pem);
+        self
+    }
+
+    fn authorities(&self) -> Option<&str> {
+        self.0.get(AUTHORITIES).map(String::as_str)
+    }
+
+    /// These, and those of `others` that these lack.
+    #[must_use]
+    pub(crate) fn over(self, others: Self) -> Self {
+        let mut all = others.0;
+        all.extend(self.0);
+        Self(all)
+    }
+
+    fn of(&self, provider: Provider) -> impl Iterator<Item = (&str, &str)> {
+        let family = provider.variables();
+        let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.filter(move |(name, _)| name.starts_with(family))
+    }
+
+    /// Refuses an endpoint without TLS that nobody asked for: object_store would, with less to go by.
+    fn check_http(&self) -> Result<(), String> {
+        let allowed =
+            self.0.get(ALLOW_HTTP).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let mut endpoints =
+            self.of(Provider::S3).filter(|(name, _)| name.starts_with("AWS_ENDPOINT"));
+        match endpoints.find(|(_, value)| value.starts_with("http://")) {
+            Some((name, value)) if !allowed => Err(format!(
+                "{name} is {value}, which is not encrypted: use https, or set {ALLOW_HTTP}=true"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A text without the values of variables that may be secret.
+    fn redacted(&self, text: &str) -> String {
+        let secret = |name: &str| {
+            let name = name.strip_prefix(SOURCE).unwrap_or(name);
+            !source::is_place(name)
+        };
+        let secrets = self.0.iter().filter(|(name, value)| secret(name) && value.len() > 3);
+        secrets.fold(text.to_owned(), |text, (name, value)| {
+            text.replace(value.as_str(), &format!("<{name}>"))
+        })
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

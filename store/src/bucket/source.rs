@@ -1,0 +1,252 @@
+//! A table's source in a bucket: with whose credentials it is read, and which servers that may reach.
+//!
+//! The author of a table chooses its source and the Secret of it, and not the cluster. So a source is read with
+//! what its own Secret holds or unsigned, unless the cluster's owner shares the store's credentials; of its own
+//! settings none names a file of the pod, a server that gives out credentials, or a proxy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::{ClientConfigKey, Result};
+
+use super::{AUTHORITIES, CONNECT_TIMEOUT, Location, Provider, READ_TIMEOUT, SOURCE, Settings};
+use crate::egress::{Connector, Egress};
+
+/// Variables that say which server is asked.
+const SERVERS: [&str; 7] = [
+    "AWS_ENDPOINT",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AZURE_ENDPOINT",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "AZURE_STORAGE_ENDPOINT",
+    "GOOGLE_BASE_URL",
+];
+/// That the server may be asked in the clear.
+const ALLOW_HTTP: &str = "_ALLOW_HTTP";
+/// Variables beside [`SERVERS`] that are no credentials.
+const PLACES: [&str; 3] = ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"];
+
+/// With whose credentials a source is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignedBy {
+    /// Those of its own Secret.
+    Source,
+    /// The store's, or the identity of the pod.
+    Store,
+    /// Nobody's: requests are not signed.
+    Nobody,
+}
+
+/// How a source in a bucket is reached.
+#[derive(Debug)]
+pub struct SourceSettings {
+    settings: Settings,
+    signed_by: SignedBy,
+    /// Where the store is, as far as the source is there too.
+    trusted: Vec<String>,
+}
+
+impl Settings {
+    /// The settings for a table's source: variables that begin with `SOURCE_`, and of the store's its places
+    /// where there are none. The store's credentials are taken only if they are `shared` and the source has no
+    /// variables of its own, and are never mixed with the source's.
+    pub fn of_source(&self, location: &Location, shared: bool) -> SourceSettings {
+        let provider = location.provider;
+        let family = provider.variables();
+        let prefixed = self.0.iter().filter_map(|(name, value)| {
+            let name = name.strip_prefix(SOURCE).filter(|name| name.starts_with(family))?;
+            Some((name, value))
+        });
+        let (mut own, mut any, mut signed) = (BTreeMap::new(), false, false);
+        for (name, value) in prefixed {
+            any = true;
+            match Use::of(provider, name) {
+                Some(of) => {
+                    signed |= of == Use::Credential;
+                    own.insert(name.to_owned(), value.clone());
+                }
+                None => tracing::warn!(name, "not a variable that a source may have; left out"),
+            }
+        }
+        let signed_by = match (signed, any) {
+            (true, _) => SignedBy::Source,
+            (false, false) if shared => SignedBy::Store,
+            (false, _) => SignedBy::Nobody,
+        };
+        let elsewhere = own.keys().any(|name| SERVERS.contains(&name.as_str()));
+        let ours = self.of(provider).filter(|(name, _)| match signed_by {
+            SignedBy::Store => true,
+            SignedBy::Source | SignedBy::Nobody => {
+                is_place(name) && !(elsewhere && is_server(name))
+            }
+        });
+        let mut all: BTreeMap<String, String> =
+            ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let servers = all.iter().filter(|(name, _)| SERVERS.contains(&name.as_str()));
+        let trusted = servers.map(|(_, server)| server.clone()).collect();
+        all.extend(own);
+        if let (Some(pem), false) = (self.authorities(), elsewhere) {
+            all.insert(AUTHORITIES.to_owned(), pem.to_owned());
+        }
+        if signed_by == SignedBy::Nobody {
+            all.insert(format!("{family}SKIP_SIGNATURE"), "true".to_owned());
+        }
+        SourceSettings { settings: Self(all), signed_by, trusted }
+    }
+}
+
+impl SourceSettings {
+    /// Whose credentials sign the requests.
+    pub fn signed_by(&self) -> SignedBy {
+        self.signed_by
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Keeps a source to what `egress` allows, and the store's server.
+    pub(super) fn guard(&self, egress: &Egress) -> Guard {
+        let egress = egress.trusting(self.trusted.iter().map(String::as_str));
+        let connector = Connector {
+            egress,
+            authorities: self.settings.authorities().map(str::to_owned),
+            connect_timeout: CONNECT_TIMEOUT,
+            read_timeout: READ_TIMEOUT,
+        };
+        Guard { connector, shared: self.signed_by == SignedBy::Store }
+    }
+}
+
+/// Keeps a bucket's client to the servers that a source may be at.
+///
+/// Credentials of the store may come from an address where no source may be, such as the cloud's metadata: they
+/// are fetched by a client of their own, which only the store's settings direct.
+pub(super) struct Guard {
+    connector: Connector,
+    shared: bool,
+}
+
+impl Guard {
+    pub(super) fn s3(&self, mut builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
+        if self.shared {
+            let store = builder.clone().build()?;
+            builder = builder.with_credentials(Arc::clone(store.credentials()));
+        }
+        Ok(builder.with_http_connector(self.connector.clone()))
+    }
+
+    pub(super) fn gcs(
+        &self,
+        mut builder: GoogleCloudStorageBuilder,
+    ) -> Result<GoogleCloudStorageBuilder> {
+        if self.shared {
+            let store = builder.clone().build()?;
+            builder = builder.with_credentials(Arc::clone(store.credentials()));
+        }
+        Ok(builder.with_http_connector(self.connector.clone()))
+    }
+
+    pub(super) fn azure(
+        &self,
+        mut builder: MicrosoftAzureBuilder,
+    ) -> Result<MicrosoftAzureBuilder> {
+        if self.shared {
+            let store = builder.clone().build()?;
+            builder = builder.with_credentials(Arc::clone(store.credentials()));
+        }
+        Ok(builder.with_http_connector(self.connector.clone()))
+    }
+}
+
+/// What a variable of a source is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Credential,
+    /// Where and how the bucket is asked.
+    Place,
+}
+
+impl Use {
+    /// None for what a source may not have, later variables of `object_store` included.
+    fn of(provider: Provider, name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        match provider {
+            Provider::S3 => Self::of_s3(name.parse().ok()?),
+            Provider::Gcs => Self::of_gcs(name.parse().ok()?),
+            Provider::Azure => Self::of_azure(name.parse().ok()?),
+        }
+    }
+
+    fn of_s3(key: AmazonS3ConfigKey) -> Option<Self> {
+        use AmazonS3ConfigKey as Key;
+        match key {
+            Key::AccessKeyId | Key::SecretAccessKey | Key::Token => Some(Self::Credential),
+            Key::Region
+            | Key::DefaultRegion
+            | Key::Endpoint
+            | Key::S3Endpoint
+            | Key::VirtualHostedStyleRequest
+            | Key::S3Express
+            | Key::UnsignedPayload
+            | Key::Checksum
+            | Key::RequestPayer
+            | Key::SkipSignature
+            | Key::Encryption(_) => Some(Self::Place),
+            Key::Client(key) => Self::of_client(key),
+            _ => None,
+        }
+    }
+
+    fn of_gcs(key: GoogleConfigKey) -> Option<Self> {
+        use GoogleConfigKey as Key;
+        match key {
+            Key::ServiceAccountKey | Key::BearerToken => Some(Self::Credential),
+            Key::BaseUrl | Key::SkipSignature => Some(Self::Place),
+            Key::Client(key) => Self::of_client(key),
+            _ => None,
+        }
+    }
+
+    fn of_azure(key: AzureConfigKey) -> Option<Self> {
+        use AzureConfigKey as Key;
+        match key {
+            Key::AccessKey | Key::ClientSecret | Key::SasKey | Key::Token => Some(Self::Credential),
+            Key::AccountName
+            | Key::ClientId
+            | Key::AuthorityId
+            | Key::AuthorityHost
+            | Key::Endpoint
+            | Key::EncryptionKey
+            | Key::SkipSignature => Some(Self::Place),
+            Key::Client(key) => Self::of_client(key),
+            _ => None,
+        }
+    }
+
+    fn of_client(key: ClientConfigKey) -> Option<Self> {
+        match key {
+            ClientConfigKey::AllowHttp | ClientConfigKey::AllowInvalidCertificates => {
+                Some(Self::Place)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a variable says which server is asked, or how.
+fn is_server(name: &str) -> bool {
+    SERVERS.contains(&name) || name.ends_with(ALLOW_HTTP)
+}
+
+/// Whether a variable is no credential: a source's own may be used with the store's.
+pub(super) fn is_place(name: &str) -> bool {
+    is_server(name) || PLACES.contains(&name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! The first object of an epoch: it takes the epoch's number, and says who writes the epoch.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreError;
+use crate::names::claim_path;
+use crate::store::Store;
+use crate::time::UnixMillis;
+
+/// Most bytes of a claim that is read.
+const MAX_CLAIM_BYTES: u64 = 4096;
+
+/// Who writes an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Writer {
+    /// The node's name; one process at a time has it.
+    pub node: String,
+    /// Drawn at random when the process starts.
+    pub incarnation: String,
+}
+
+/// The first object of an epoch.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Claim {
+    format: String,
+    version: u32,
+    writer: Writer,
+    created: UnixMillis,
+}
+
+impl Claim {
+    pub(crate) fn new(writer: Writer, created: UnixMillis) -> Self {
+        Self { format: "opaque-claim".to_owned(), version: 1, writer, created }
+    }
+}
+
+impl Store {
+    /// Who wrote an epoch; none if its claim is gone.
+    pub async fn writer(&self, table: &str, epoch: u64) -> Result<Option<Writer>, StoreError> {
+        match self.read(&claim_path(table, epoch), MAX_CLAIM_BYTES).await {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().map(|Claim { writer, .. }| writer)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! From rows to a published epoch: plan, build each partition, add it to the hint, write it, and
+//! write the manifest when everything else is there.
+//!
+//! **Flow.** The work of one index runs on the caller's pool, partition after partition; a channel
+//! of one piece hands each to this task, which writes it while the next is computed. Memory is thus
+//! bounded by the rows, the hint's sums and a few partitions, whatever the table's size.
+//!
+//! **Cancellation.** Dropping the future stops the work at the next partition and removes what was
+//! written. The manifest is the last object and only this future begins to write it, so that a load
+//! that is cancelled or fails before its end publishes nothing. What a killed process leaves behind,
+//! the next load of the table cleans away.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use opaque_pir::cost::Link;
+use opaque_pir::geometry::Geometry;
+use opaque_pir::hint::{HintBuilder, HintError};
+use opaque_pir::index::{
+    IndexPlan, PartitionError, PlanError, PlannedIndex, TablePlan, plan_table,
+};
+use opaque_pir::inline::{Chain, InlineError, PublicElements, PublicPart, Variant};
+use opaque_pir::seed::IndexSeed;
+use opaque_pir::seed::Salt;
+use opaque_pir::table::Schema;
+use rand::Rng;
+use rayon::ThreadPool;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::claim::Writer;
+use crate::error::StoreError;
+use crate::manifest::{IndexManifest, Manifest};
+use crate::store::Store;
+use crate::time::UnixMillis;
+use crate::writer::EpochWriter;
+
+/// A load of another node that has written nothing for so long is taken for dead. Far more than
+/// the time between two segments.
+const IDLE: Duration = Duration::from_secs(60 * 60);
+
+/// What is loaded.
+pub struct Load {
+    /// The table.
+    pub schema: Schema,
+    /// Its rows (row codec), in load order.
+    pub rows: Vec<Vec<u8>>,
+    /// The clients' link that geometries are chosen for.
+    pub link: Link,
+    /// When the load began.
+    pub created: UnixMillis,
+    /// Who loads.
+    pub writer: Writer,
+}
+
+/// How far a load is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Geometries are being picked.
+    Planning {
+        /// Rows of the table.
+        rows: u64,
+    },
+    /// Partitions are being built and written.
+    Building {
+        /// Matrix bytes written, over all indexes.
+        done: u64,
+        /// Matrix bytes to write.
+        total: u64,
+    },
+}
+
+/// Prepares and publishes the next epoch of a table; nothing serves it yet. Cleans up after earlier
+/// loads of the table that crashed.
+///
+/// `pool` does the computing and should not be the one that answers queries: it is busy until the
+/// end. `rng` draws the epoch's public salt. `progress` is called in order and must not block.
+///
+/// # Errors
+/// [`PrepareError`]; nothing is published then.
+pub async fn prepare(
+    store: &Store,
+    load: Load,
+    mut rng: impl Rng + Send + 'static,
+    progress: impl Fn(Progress) + Send + Sync,
+    pool: &ThreadPool,
+) -> Result<Manifest, PrepareError> {
+    let Load { schema, rows, link, created, writer } = load;
+    let row_count = rows.len() as u64;
+    progress(Progress::Planning { rows: row_count });
+    let planning = on_pool(pool, move || {
+        let next_salt = || {
+            let mut salt = Salt([0; 32]);
+            rng.fill_bytes(&mut salt.0);
+            salt
+        };
+        plan_table(&schema, &rows, link, next_salt).map(|plan| (schema, rows, plan))
+    });
+    let (schema, rows, TablePlan { salt, indexes: plans, sizes }) = worked(planning).await??;
+    let rows = Arc::new(rows);
+    let total = plans.iter().map(|index| index.plan.geometry().matrix_bytes()).sum();
+    let mut done = 0;
+    progress(Progress::Building { done, total });
+    // Rests of crashed loads take space, and nothing else: not a reason to fail.
+    if let Err(error) = store.sweep(schema.table(), &writer, created, IDLE).await {
+        tracing::warn!(%error, table = schema.table(), "cannot clean up after earlier loads");
+    }
+    // Hints and public parts are bound to the epoch's number, so that it is claimed before they are made. Each
+    // attempt claims a number of its own, and can publish under no other.
+    let epoch = store.claim(schema.table(), &writer, created).await?;
+    let mut indexes = Vec::with_capacity(plans.len());
+    for PlannedIndex { column, plan, non_null_rows } in plans {
+        let geometry = *plan.geometry();
+        let built = |bytes| {
+            done += bytes;
+            progress(Progress::Building { done, total });
+        };
+        let (sender, pieces) = mpsc::channel(1);
+        let rows = Arc::clone(&rows);
+        let seed = IndexSeed::new(&salt, schema.table(), epoch.epoch(), column, &geometry);
+        let building = on_pool(pool, move || build(seed, &plan, &rows, &sender));
+        let mut index = IndexManifest {
+            column,
+            geometry,
+            non_null_rows,
+            partitions: Vec::with_capacity(geometry.partitions() as usize),
+            planes: Vec::with_capacity(geometry.planes()),
+            variant: Variant::Ring2048,
+            public_parts: Vec::with_capacity(geometry.planes()),
+        };
+        write(&epoch, &geometry, pieces, &mut index, built).await?;
+        worked(building).await??;
+        indexes.push(index);
+    }
+    let (epoch_number, rows) = (epoch.epoch(), row_count);
+    let manifest =
+        Manifest { epoch: epoch_number, schema, rows, salt, created, link, indexes, sizes };
+    epoch.publish(&manifest).await?;
+    Ok(manifest)
+}
+
+/// What the pool has computed.
+enum Piece {
+    Partition(u32, Vec<u8>),
+    Plane(usize, Vec<u32>, PublicPart),
+}
+
+/// Computes an index piece by piece, until the end or until nobody takes the pieces any more.
+fn build(
+    seed: IndexSeed,
+    plan: &IndexPlan,
+    rows: &[Vec<u8>],
+    pieces: &mpsc::Sender<Piece>,
+) -> Result<(), PrepareError> {
+    let geometry = *plan.geometry();
+    let mut hint = HintBuilder::new(seed, &geometry);
+    for partition in 0..geometry.partitions() {
+        let bytes = plan.partition(rows, partition)?;
+        hint.add(partition, &bytes)?;
+        if pieces.blocking_send(Piece::Partition(partition, bytes)).is_err() {
+            return Ok(());
+        }
+    }
+    let chain = Chain::new(&PublicElements::new(&seed));
+    for (plane, numbers) in hint.finish()?.into_planes().into_iter().enumerate() {
+        let public = chain.tables(&numbers)?.public().clone();
+        if pieces.blocking_send(Piece::Plane(plane, numbers, public)).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Writes the pieces as they come.
+async fn write(
+    epoch: &EpochWriter,
+    geometry: &Geometry,
+    mut pieces: mpsc::Receiver<Piece>,
+    index: &mut IndexManifest,
+    mut built: impl FnMut(u64),
+) -> Result<(), StoreError> {
+    while let Some(piece) = pieces.recv().await {
+        match piece {
+            Piece::Partition(partition, bytes) => {
+                let size = bytes.len() as u64;
+                let segment = epoch.put_partition(index.column, geometry, partition, bytes).await?;
+                index.partitions.push(segment);
+                built(size);
+            }
+            Piece::Plane(plane, numbers, public) => {
+                index.planes.push(epoch.put_plane(index.column, geometry, plane, &numbers).await?);
+                let digest = epoch.put_public_part(index.column, plane, &public).await?;
+                index.public_parts.push(digest);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Starts work on the pool. The receiver fails if the work panicked; the work is not begun if the
+/// receiver has gone by then.
+fn on_pool<T: Send + 'static>(
+    pool: &ThreadPool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> oneshot::Receiver<T> {
+    let (sender, receiver) = oneshot::channel();
+    pool.spawn(move || {
+        if sender.is_closed() {
+            return;
+        }
+        // An unwound panic would abort the process. `work` owns all it touches.
+        if let Ok(result) = catch_unwind(AssertUnwindSafe(work)) {
+            let _ = sender.send(result);
+        }
+    });
+    receiver
+}
+
+async fn worked<T>(receiver: oneshot::Receiver<T>) -> Result<T, PrepareError> {
+    receiver.await.map_err(|_| PrepareError::Panicked)
+}
+
+/// Why a load failed. Nothing was published.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// The rows make no table.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A partition cannot be built; a mistake of this program.
+    #[error("partition: {0}")]
+    Partition(#[from] PartitionError),
+    /// The hint cannot be built; a mistake of this program.
+    #[error("hint: {0}")]
+    Hint(#[from] HintError),
+    /// The public part of inline keys cannot be computed; a mistake of this program, or too little
+    /// memory.
+    #[error("inline keys: {0}")]
+    Inline(#[from] InlineError),
+    /// The epoch cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The computation panicked; a mistake of this program.
+    #[error("the computation panicked; see the node's log")]
+    Panicked,
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the tests' numbers are small")]
+mod tests;
