@@ -1,13 +1,14 @@
-//! Command line of `opaque-prepare`, and the validated configuration made of it once.
+//! Command line of `opaque-prepare`. clap parses each setting into the type that is used.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::{Parser, ValueEnum, value_parser};
 use opaque_crds::table::Schema;
 use opaque_pir::cost::Link;
-use thiserror::Error;
 
 /// Makes an epoch of a table from a file, and publishes it in a cluster's store.
 ///
@@ -17,7 +18,7 @@ use thiserror::Error;
 /// SOURCE_USERNAME and SOURCE_PASSWORD. A source in a bucket without credentials is read unsigned.
 #[derive(Debug, Clone, Parser)]
 #[command(version, name = "opaque-prepare")]
-pub struct Args {
+pub struct Config {
     /// Object store: s3://, gs://, az://, file:// or a directory.
     #[arg(long, value_name = "URL|DIR")]
     pub store: String,
@@ -38,8 +39,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "none")]
     pub compression: Compression,
     /// The columns: JSON, as spec.schema of an OpaqueTable.
-    #[arg(long, env = "OPAQUE_SCHEMA", value_name = "JSON")]
-    pub schema: String,
+    #[arg(long, env = "OPAQUE_SCHEMA", value_name = "JSON", value_parser = schema)]
+    pub schema: Schema,
     /// Rate of the clients' link that the shape of the matrices is chosen for, in Mbit/s: on a slow link larger buckets
     /// transfer less, on a fast one smaller ones compute less.
     #[arg(long, value_name = "MBITS", default_value = "50")]
@@ -48,23 +49,27 @@ pub struct Args {
     #[arg(long, default_value_t = 3)]
     pub retain: usize,
     /// Epochs that are kept whatever their age: 3,4.
-    #[arg(long, default_value = "", value_name = "EPOCHS")]
-    pub keep: String,
+    #[arg(long, default_value = "", value_name = "EPOCHS", value_parser = epochs)]
+    pub keep: BTreeSet<u64>,
     /// Lease that takes the report; standard error when absent.
     #[arg(long, value_name = "kubernetes://NAMESPACE/LEASE")]
-    pub report: Option<String>,
+    pub report: Option<LeaseName>,
     /// Identity of what the epoch is made from: the run of this name makes one epoch.
-    #[arg(long, value_name = "ID")]
-    pub run: Option<String>,
+    // By hand, every run is another.
+    #[arg(long, value_name = "ID", hide_default_value = true,
+        default_value_t = format!("{:032x}", rand::random::<u128>()))]
+    pub run: String,
     /// Memory for rows, in MiB. When absent 4096, or half of the container's memory if that is less.
-    #[arg(long)]
-    pub row_memory_mib: Option<u64>,
+    #[arg(long = "row-memory-mib", value_name = "ROW_MEMORY_MIB", value_parser = mebibytes())]
+    row_memory: Option<u64>,
     /// Largest source, in MiB as it is transferred.
-    #[arg(long, default_value_t = 65536)]
-    pub max_source_mib: u64,
+    #[arg(long = "max-source-mib", value_name = "MAX_SOURCE_MIB", default_value = "65536",
+        value_parser = mebibytes())]
+    pub max_source: u64,
     /// Longest silence of a source, in seconds.
-    #[arg(long, default_value_t = 60)]
-    pub source_timeout_s: u64,
+    #[arg(long = "source-timeout-s", value_name = "SOURCE_TIMEOUT_S", default_value = "60",
+        value_parser = value_parser!(u64).map(|seconds: u64| Duration::from_secs(seconds.max(1))))]
+    pub source_timeout: Duration,
     /// Read sources also from loopback and link-local addresses and those of a cloud's metadata.
     #[arg(long)]
     pub allow_local_sources: bool,
@@ -73,7 +78,7 @@ pub struct Args {
     pub share_store_credentials: bool,
     /// Threads that compute; all cores when absent.
     #[arg(long)]
-    pub threads: Option<usize>,
+    threads: Option<usize>,
 }
 
 /// Format of a source.
@@ -105,113 +110,51 @@ pub struct LeaseName {
     pub name: String,
 }
 
-/// Settings of a run, checked.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Object store.
-    pub store: String,
-    /// Folder of the store's credentials.
-    pub store_credentials: Option<PathBuf>,
-    /// The table's name in SQL.
-    pub table: String,
-    /// Where the rows are.
-    pub source: String,
-    /// Format of the source.
-    pub format: Format,
-    /// Compression of the source.
-    pub compression: Compression,
-    /// The columns.
-    pub schema: Schema,
-    /// The clients' link.
-    pub link: Link,
-    /// Epochs kept.
-    pub retain: usize,
-    /// Epochs kept whatever their age.
-    pub keep: BTreeSet<u64>,
-    /// Where the report goes.
-    pub report: Option<LeaseName>,
-    /// Identity of the run.
-    pub run: String,
-    /// Bytes of rows in memory.
-    pub row_memory: u64,
-    /// Bytes of the source.
-    pub max_source: u64,
-    /// Longest silence of the source.
-    pub source_timeout: Duration,
-    /// Whether a source may be at a local address.
-    pub allow_local_sources: bool,
-    /// Whether a source without credentials is read with the store's.
-    pub share_store_credentials: bool,
-    /// CPU threads.
-    pub threads: usize,
-}
+impl FromStr for LeaseName {
+    type Err = &'static str;
 
-impl TryFrom<Args> for Config {
-    type Error = ConfigError;
-
-    fn try_from(args: Args) -> Result<Self, ConfigError> {
-        let Args {
-            store,
-            store_credentials,
-            table,
-            source,
-            format,
-            compression,
-            schema,
-            link,
-            retain,
-            keep,
-            report,
-            run,
-            row_memory_mib,
-            max_source_mib,
-            source_timeout_s,
-            allow_local_sources,
-            share_store_credentials,
-            threads,
-        } = args;
-        let schema = serde_json::from_str(&schema).map_err(ConfigError::Schema)?;
-        let numbers = keep.split(',').map(str::trim).filter(|number| !number.is_empty());
-        let keep = numbers
-            .map(|number| number.parse().map_err(|_| ConfigError::Keep(number.to_owned())))
-            .collect::<Result<_, _>>()?;
-        let report = report.map(|report| LeaseName::parse(&report)).transpose()?;
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        // By hand, every run is one of its own.
-        let run = run.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
-        Ok(Self {
-            store,
-            store_credentials,
-            table,
-            source,
-            format,
-            compression,
-            schema,
-            link,
-            retain: retain.max(1),
-            keep,
-            report,
-            run,
-            row_memory: row_memory_mib.map_or_else(default_row_memory, |mib| mib.max(1) << 20),
-            max_source: max_source_mib.max(1) << 20,
-            source_timeout: Duration::from_secs(source_timeout_s.max(1)),
-            allow_local_sources,
-            share_store_credentials,
-            threads: threads.filter(|threads| *threads > 0).unwrap_or_else(cores),
-        })
-    }
-}
-
-impl LeaseName {
-    fn parse(text: &str) -> Result<Self, ConfigError> {
-        let refused = || ConfigError::Report(text.to_owned());
-        let rest = text.strip_prefix("kubernetes://").ok_or_else(refused)?;
-        let (namespace, name) = rest.split_once('/').ok_or_else(refused)?;
-        if namespace.is_empty() || name.is_empty() || name.contains('/') {
-            return Err(refused());
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names = text.strip_prefix("kubernetes://").and_then(|names| names.split_once('/'));
+        match names {
+            Some((namespace, name))
+                if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+            {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            Some(_) | None => Err("write kubernetes://NAMESPACE/LEASE"),
         }
-        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
     }
+}
+
+impl Config {
+    /// Bytes of rows in memory.
+    pub fn row_memory(&self) -> u64 {
+        self.row_memory.unwrap_or_else(default_row_memory)
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.filter(|threads| *threads > 0).unwrap_or_else(cores)
+    }
+}
+
+fn schema(json: &str) -> Result<Schema, String> {
+    let refused =
+        |error| format!("OPAQUE_SCHEMA is not the JSON of a table's spec.schema: {error}");
+    serde_json::from_str(json).map_err(refused)
+}
+
+fn epochs(list: &str) -> Result<BTreeSet<u64>, String> {
+    let refused =
+        |number| format!("{number:?} is no epoch; write numbers with commas, such as 3,4");
+    let numbers = list.split(',').map(str::trim).filter(|number| !number.is_empty());
+    numbers.map(|number| number.parse().map_err(|_| refused(number))).collect()
+}
+
+/// Parses a number of MiB into bytes; 0 counts as 1.
+fn mebibytes() -> impl TypedValueParser<Value = u64> {
+    value_parser!(u64).map(|mib: u64| mib.max(1) << 20)
 }
 
 /// Half of the memory that the container may take, so that a table that is too large is reported and
@@ -225,34 +168,21 @@ fn default_row_memory() -> u64 {
     limit.map_or(MOST, |limit| (limit / 2).min(MOST))
 }
 
-/// A command line that makes no run.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The schema is not JSON of an OpaqueTable's.
-    #[error("OPAQUE_SCHEMA is not the JSON of a table's spec.schema: {0}")]
-    Schema(#[source] serde_json::Error),
-    /// Not a number.
-    #[error("--keep: {0:?} is no epoch; write numbers with commas, such as 3,4")]
-    Keep(String),
-    /// Not the name of a Lease.
-    #[error("--report {0:?}: write kubernetes://NAMESPACE/LEASE")]
-    Report(String),
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(more: &[&str]) -> Result<Config, ConfigError> {
-        let schema = r#"{"columns":[{"name":"city","type":"TEXT","role":"key"}]}"#;
-        let least = ["opaque-prepare", "--store=s", "--table=t", "--source=f", "--schema", schema];
-        Config::try_from(Args::parse_from(least.iter().chain(more)))
+    const LEAST: [&str; 4] = ["opaque-prepare", "--store=s", "--table=t", "--source=f"];
+    const SCHEMA: &str = r#"--schema={"columns":[{"name":"city","type":"TEXT","role":"key"}]}"#;
+
+    fn parse(more: &[&str]) -> Result<Config, clap::Error> {
+        Config::try_parse_from(LEAST.iter().chain(more))
     }
 
     #[test]
     fn a_job_is_configured_as_the_operator_writes_it() {
         let config = parse(&[
+            SCHEMA,
             "--format=jsonl",
             "--compression=zstd",
             "--retain=5",
@@ -267,28 +197,39 @@ mod tests {
         assert_eq!(config.link.mbits(), 20);
         let lease = LeaseName { namespace: "ns".to_owned(), name: "t-prepare".to_owned() };
         assert_eq!((config.report, config.run.as_str()), (Some(lease), "abc"));
-        assert!(parse(&["--keep="]).unwrap().keep.is_empty());
+        assert!(parse(&[SCHEMA, "--keep="]).unwrap().keep.is_empty());
+    }
+
+    #[test]
+    fn sizes_and_times_are_parsed_and_never_zero() {
+        let flags = ["--row-memory-mib=0", "--max-source-mib=3", "--source-timeout-s=0"];
+        let config = parse(&[&[SCHEMA][..], &flags].concat()).unwrap();
+        assert_eq!((config.row_memory(), config.max_source), (1 << 20, 3 << 20));
+        assert_eq!(config.source_timeout, Duration::from_secs(1));
+        let config = parse(&[SCHEMA]).unwrap();
+        assert_eq!((config.max_source, config.source_timeout.as_secs()), (64 << 30, 60));
+        assert_ne!(config.run, parse(&[SCHEMA]).unwrap().run, "by hand, every run is another");
     }
 
     #[test]
     fn mistakes_are_named() {
-        for (argument, expected) in [
-            ("--keep=3,x", "--keep: \"x\" is no epoch; write numbers with commas, such as 3,4"),
-            ("--report=ns/t", "--report \"ns/t\": write kubernetes://NAMESPACE/LEASE"),
+        for (arguments, expected) in [
             (
-                "--schema={}",
-                "OPAQUE_SCHEMA is not the JSON of a table's spec.schema: missing field `columns` at line 1 column 2",
+                &[SCHEMA, "--keep=3,x"][..],
+                "'--keep <EPOCHS>': \"x\" is no epoch; write numbers with commas, such as 3,4",
+            ),
+            (
+                &[SCHEMA, "--report=ns/t"],
+                "'--report <kubernetes://NAMESPACE/LEASE>': write kubernetes://NAMESPACE/LEASE",
+            ),
+            (
+                &["--schema={}"],
+                "'--schema <JSON>': OPAQUE_SCHEMA is not the JSON of a table's spec.schema: \
+                 missing field `columns` at line 1 column 2",
             ),
         ] {
-            let mut all = vec![argument];
-            if argument.starts_with("--schema") {
-                let least = ["opaque-prepare", "--store=s", "--table=t", "--source=f"];
-                let args = Args::parse_from(least.iter().chain(&all));
-                assert_eq!(Config::try_from(args).unwrap_err().to_string(), expected);
-                continue;
-            }
-            all.push("--retain=1");
-            assert_eq!(parse(&all).unwrap_err().to_string(), expected);
+            let error = parse(arguments).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

@@ -6,22 +6,22 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use opaque_prepare::Outcome;
-use opaque_prepare::config::{Args, Config};
+use opaque_prepare::config::Config;
 use opaque_store::{Credentials, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let config = Config::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // A Job's log is read by machines, that of a run by hand by a person.
-    if args.report.is_some() {
+    if config.report.is_some() {
         log.json().init();
     } else {
         log.with_ansi(false).init();
     }
-    match run(args) {
+    match run(config) {
         Ok(Outcome::Done | Outcome::SourceFault) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Err(error) => {
@@ -31,9 +31,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> anyhow::Result<Outcome> {
-    let by_hand = args.report.is_none();
-    let config = Config::try_from(args)?;
+fn run(config: Config) -> anyhow::Result<Outcome> {
+    let by_hand = config.report.is_none();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

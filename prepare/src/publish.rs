@@ -54,7 +54,7 @@ pub(crate) async fn publish(
     let rows = read(config, &settings, &schema, progress.clone()).await?;
     tracing::info!(table = config.table, rows = rows.len(), "the source is read");
     let rng = StdRng::try_from_rng(&mut SysRng).map_err(internal)?;
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(config.threads);
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(config.threads());
     let pool = threads.build().map_err(internal)?;
     let load = Load { schema, rows, link: config.link, created, writer: writer.clone() };
     let report = |step| match step {
@@ -117,7 +117,7 @@ async fn read(
     };
     // Set when this future is dropped, since a blocking task is not cancelled by that.
     let gone = Gone(Arc::default());
-    let (schema, is_gone, memory) = (schema.clone(), Arc::clone(&gone.0), config.row_memory);
+    let (schema, is_gone, memory) = (schema.clone(), Arc::clone(&gone.0), config.row_memory());
     let reading = tokio::task::spawn_blocking(move || {
         let refused = |error| {
             // What broke the stream says more than what its reader made of it.
