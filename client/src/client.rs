@@ -1,11 +1,11 @@
-//! The client: configuration, the tables and keys that it keeps, and the simple calls.
+//! The client: the tables and keys that it keeps, and the simple calls.
 
+mod config;
 mod public_parts;
 
 use std::{
     collections::HashMap,
     fmt, io,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,42 +24,20 @@ use crate::{
     description::{InlineMeta, Table},
     error::Error,
     lookup::{LookupError, Seeds, index_keys::IndexKeys},
-    profile::{
-        Home, KeyMode, NodeUrl, Profile,
-        credentials::{Credentials, read_certificates},
-        parse_endpoints,
-    },
-    registered::KeyStore,
+    profile::KeyMode,
     salts::ClusterId,
     session::{CallError, NodeClient, Session},
 };
 use public_parts::checked;
 
-/// Time that a query may take unless configured otherwise.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub use config::{ClientConfig, Overrides};
+
 /// Longest silence of a load, and longest rollback: an epoch is built, loaded and tested by every
 /// node meanwhile.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Indexes whose inline keys are kept in memory: a megabyte each, at most.
 const CACHED_INDEXES: usize = 64;
-
-/// How to reach a cluster and where the keys lie.
-#[derive(Debug, Clone)]
-pub struct ClientConfig {
-    /// Nodes to ask; any of them answers for the cluster.
-    pub endpoints: Vec<NodeUrl>,
-    /// The trusted CA in PEM; the system's roots where there is none.
-    pub ca_pem: Option<Vec<u8>>,
-    /// What the client shows to nodes.
-    pub credentials: Credentials,
-    /// The keys that lookups use.
-    pub keys: KeyMode,
-    /// Registered keys, for a client that uses them.
-    pub key_store: Option<Arc<dyn KeyStore>>,
-    /// Time that one call may take, failover included.
-    pub deadline: Duration,
-}
 
 /// The tables of a cluster.
 #[derive(Debug, Clone)]
@@ -68,92 +46,6 @@ pub struct Tables {
     pub tables: Vec<Table>,
     /// Those that the asked node can neither load nor describe, and why.
     pub missing: Vec<(String, String)>,
-}
-
-/// What replaces a profile's settings.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// Nodes to ask, as [`parse_endpoints`] reads them.
-    pub cluster: Vec<String>,
-    /// The trusted CA.
-    pub ca_file: Option<PathBuf>,
-    /// A file with the client's token.
-    pub token_file: Option<PathBuf>,
-    /// The client's certificate.
-    pub client_cert: Option<PathBuf>,
-    /// Its key.
-    pub client_key: Option<PathBuf>,
-    /// The name that nodes' certificates must have.
-    pub server_name: Option<String>,
-    /// The keys that lookups use.
-    pub keys: Option<KeyMode>,
-}
-
-impl ClientConfig {
-    /// These nodes, trusted by the system's roots, with everything else as a new profile has it.
-    pub fn of(endpoints: Vec<NodeUrl>) -> Self {
-        Self {
-            endpoints,
-            ca_pem: None,
-            credentials: Credentials::default(),
-            keys: KeyMode::default(),
-            key_store: None,
-            deadline: DEADLINE,
-        }
-    }
-
-    /// The profile of `home`, with `--cluster` and `--ca` values in place of its own where given.
-    pub fn new(home: &Home, cluster: &[String], ca: Option<&Path>) -> Result<Self, Error> {
-        let overrides = Overrides {
-            cluster: cluster.to_vec(),
-            ca_file: ca.map(Path::to_owned),
-            ..Overrides::default()
-        };
-        Self::with(home, overrides)
-    }
-
-    /// The profile of `home`, with `overrides` in place of its own settings.
-    ///
-    /// # Errors
-    /// No cluster is known, or a file that is named cannot be used.
-    pub fn with(home: &Home, overrides: Overrides) -> Result<Self, Error> {
-        let Overrides { cluster, ca_file, token_file, client_cert, client_key, server_name, keys } =
-            overrides;
-        let given = parse_endpoints(&cluster)?;
-        let profile = Profile::read(home)?;
-        if given.is_empty() && profile.is_none() {
-            return Err(Error::NoCluster { profile: home.profile_file() });
-        }
-        let profile = profile.filter(|profile| !elsewhere(profile, &given, ca_file.as_deref()));
-        let profile = profile.unwrap_or_default();
-        let Profile { endpoints, ca_file: profile_ca, written_by_dev: _, .. } = &profile;
-        let endpoints = if given.is_empty() { endpoints.clone() } else { given };
-        let ca_file = ca_file.as_ref().or(profile_ca.as_ref());
-        let ca_pem = ca_file.map(|file| read_certificates(file)).transpose()?;
-        // A certificate and its key come from one place.
-        let (certificate, key) = match (client_cert, client_key) {
-            (None, None) => (profile.client_cert, profile.client_key),
-            given => given,
-        };
-        let credentials = Credentials::read(
-            token_file.or(profile.token_file).as_deref(),
-            certificate.as_deref(),
-            key.as_deref(),
-            server_name.or(profile.server_name).as_deref(),
-        )?;
-        let keys = keys.or(profile.keys).unwrap_or_default();
-        Ok(Self { ca_pem, credentials, keys, ..Self::of(endpoints) })
-    }
-}
-
-/// Whether the addresses `given` may be of another cluster than the profile's, which must not see this
-/// one's credentials.
-///
-/// Other addresses are, as a rule, other nodes of the profile's cluster: the CA that it names signs for
-/// them alone. Where it names none, the system's roots would vouch for whoever has a domain.
-fn elsewhere(profile: &Profile, given: &[NodeUrl], ca_file: Option<&Path>) -> bool {
-    let known = || given.iter().all(|url| profile.endpoints.contains(url));
-    !given.is_empty() && (ca_file.is_some() || (profile.ca_file.is_none() && !known()))
 }
 
 /// What a long operation is doing.
@@ -200,8 +92,9 @@ struct CachedKeys {
 pub struct Client {
     session: Session,
     config: ClientConfig,
-    /// Inline keys of the indexes that were asked, by table and column: those of the last description
-    /// alone, so that a server that states another one and then the first again sees both fetched.
+    /// Inline keys of the indexes that were asked, by table and column: those of the last
+    /// description alone, so that a server that states another one and then the first again sees
+    /// both fetched.
     inline: Mutex<HashMap<(String, u32), CachedKeys>>,
     /// Whose salts are remembered.
     cluster: ClusterId,
@@ -219,8 +112,8 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// A client with the operating system's randomness, asked anew for each lookup: this process
-    /// keeps no state from which an earlier lookup's secret could be derived. Connects on first use;
-    /// must be called within a tokio runtime.
+    /// keeps no state from which an earlier lookup's secret could be derived. Connects on first
+    /// use; must be called within a tokio runtime.
     ///
     /// # Errors
     /// The credentials cannot be used, or `config` asks for registered keys without a key store.
@@ -242,9 +135,10 @@ impl Client {
         })
     }
 
-    /// A client that draws the seeds of each lookup from `rng`, for tests that must be repeatable. For
-    /// registered keys SEAL draws its own randomness from the system: keys, and what encrypts a scan's
-    /// secret. Two lookups with one seed, by whatever processes, show both their buckets to the cluster.
+    /// A client that draws the seeds of each lookup from `rng`, for tests that must be repeatable.
+    /// For registered keys SEAL draws its own randomness from the system: keys, and what encrypts a
+    /// scan's secret. Two lookups with one seed, by whatever processes, show both their buckets to
+    /// the cluster.
     #[cfg(feature = "test-randomness")]
     pub fn with_randomness(config: ClientConfig, rng: StdRng) -> Result<Self, Error> {
         Ok(Self { rng: Some(Mutex::new(rng)), ..Self::connect(config)? })
@@ -288,8 +182,8 @@ impl Client {
 
     /// Makes an older (or newer) kept epoch the one that is served.
     ///
-    /// It is sent once, to a node that answers: sent again after a connection broke, it could undo a
-    /// load that was activated meanwhile.
+    /// It is sent once, to a node that answers: sent again after a connection broke, it could undo
+    /// a load that was activated meanwhile.
     ///
     /// # Errors
     /// [`Error::Rollback`] once it was sent. Unless a node refused, it may still complete.
@@ -343,8 +237,8 @@ impl Client {
         PUBLISH_DEADLINE.max(self.config.deadline)
     }
 
-    /// The keys to ask one index with in a statement of so many lookups, and the bytes that had to be fetched
-    /// for them.
+    /// The keys to ask one index with in a statement of so many lookups, and the bytes that had to
+    /// be fetched for them.
     pub(crate) async fn index_keys(
         &self,
         table: &Arc<Table>,
@@ -373,7 +267,8 @@ impl Client {
         let number = u32::try_from(column).map_err(|_| LookupError::TooMany)?;
         let seed = table.seed(column).ok_or(LookupError::NoIndex)?;
         let inline = || self.inline.lock().unwrap_or_else(PoisonError::into_inner);
-        // A node may have described the table wrongly once: not for ever, for one that describes it right.
+        // A node may have described the table wrongly once: not for ever, for one that describes it
+        // right.
         let index = (table.schema.table().to_ascii_lowercase(), number);
         if let Some(kept) = inline().get(&index)
             && kept.seed == seed
@@ -408,6 +303,3 @@ impl Client {
         drawn.map_err(|error| Error::Randomness(io::Error::other(error)))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,8 @@
 //! Client library of Opaque: the only holder of secrets.
 //!
 //! **What.** [`Client`] answers SQL over a cluster that never learns the value looked up: it plans
-//! ([`sql`]), encrypts, asks, decrypts and checks. The `opaque` command (crate opaque-cli) is a thin shell around it.
+//! ([`sql`]), encrypts, asks, decrypts and checks. The `opaque` command (crate opaque-cli) is a
+//! thin shell around it.
 //!
 //! **Why not a thinner client.** The servers must not be able to tell which row was wanted, so the
 //! plan, the keys and the filtering of rows all stay on this side.
@@ -18,25 +19,27 @@
 //! OFFSET are not hidden. The seeds of lookups come from the system;
 //! registered keys draw their own randomness.
 //!
-//! **Connections.** [`Client::query`] keeps them: no request of a statement follows its first decrypted answer,
-//! but when the next statement comes, or whether it does, may tell a server what this one brought.
-//! [`Client::query_and_close`] is for a single statement: it closes them before it decrypts. Within one [`Client`]
-//! a server can link all requests, also over several connections; nothing is left that would link two processes.
+//! **Connections.** [`Client::query`] keeps them: no request of a statement follows its first
+//! decrypted answer, but when the next statement comes, or whether it does, may tell a server what
+//! this one brought. [`Client::query_and_close`] is for a single statement: it closes them before
+//! it decrypts. Within one [`Client`] a server can link all requests, also over several
+//! connections; nothing is left that would link two processes.
 //!
-//! **Logs.** This crate logs addresses and kinds of failures, through `tracing`, and no part of a statement
-//! or an answer. **The SQL parser that it uses does**: `sqlparser` gives whole statements, literals included, to
-//! the `log` facade, at level debug and with target `sqlparser`, and has no switch for it. They go nowhere
-//! unless the application installs a `log` logger; one that does (`tracing-log` and most loggers of `log`)
-//! must keep that target off, as `RUST_LOG=debug,sqlparser=off` does. The `opaque` command installs none.
+//! **Logs.** This crate logs addresses and kinds of failures, through `tracing`, and no part of a
+//! statement or an answer. **The SQL parser that it uses does**: `sqlparser` gives whole
+//! statements, literals included, to the `log` facade, at level debug and with target `sqlparser`,
+//! and has no switch for it. They go nowhere unless the application installs a `log` logger; one
+//! that does (`tracing-log` and most loggers of `log`) must keep that target off, as
+//! `RUST_LOG=debug,sqlparser=off` does. The `opaque` command installs none.
 //!
 //! **Keys.** Lookups bring fresh keys along (inline keys) unless the program passes a key store
 //! ([`ClientConfig::key_store`]); crate `opaque-registered` has one.
 //!
-//! **WebAssembly.** Compiled for it, the crate leaves out what needs an operating system: [`sql`], [`lookup`]
-//! and what they need remain.
+//! **WebAssembly.** Compiled for it, the crate leaves out what needs an operating system: [`sql`],
+//! [`lookup`] and what they need remain.
 //!
-//! **Features.** `test-randomness`: a client with seeds from a given generator. This crate's own tests turn it on, and no
-//! program may: two lookups with one seed show both their buckets.
+//! **Features.** `test-randomness`: a client with seeds from a given generator. This crate's own
+//! tests turn it on, and no program may: two lookups with one seed show both their buckets.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_family = "wasm"))]

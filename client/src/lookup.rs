@@ -178,8 +178,8 @@ impl Asker<'_> {
         BucketLookups { keys, geometry, seed, epoch }
     }
 
-    /// Opens every answer of a statement: what each of `values` has, in order. `answers` are those to
-    /// the requests for [`Asker::buckets`] of the same values and pages.
+    /// Opens every answer of a statement: what each of `values` has, in order. `answers` are those
+    /// to the requests for [`Asker::buckets`] of the same values and pages.
     pub fn open_all(
         &self,
         values: &[Value],

@@ -1,13 +1,15 @@
 //! Salts that this process has used, and for which epoch of which table.
 //!
-//! **What.** A salt is drawn for one epoch of one table. A cluster that states the same one for another epoch or
-//! another table is refused before anything is sent: no honest publisher does that.
+//! **What.** A salt is drawn for one epoch of one table. A cluster that states the same one for
+//! another epoch or another table is refused before anything is sent: no honest publisher does
+//! that.
 //!
-//! **Guarantees.** One state for all clients of the process that ask the same cluster; nothing that a cluster says
-//! makes it forget. Clusters do not meet: what one states takes nothing from another but room.
+//! **Guarantees.** One state for all clients of the process that ask the same cluster; nothing that
+//! a cluster says makes it forget. Clusters do not meet: what one states takes nothing from another
+//! but room.
 //!
-//! **Limits.** The state ends with the process. It has room for 131,072 epochs, of 64 bytes each; a salt that
-//! would be one more is refused too.
+//! **Limits.** The state ends with the process. It has room for 131,072 epochs, of 64 bytes each; a
+//! salt that would be one more is refused too.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};

@@ -6,7 +6,7 @@ use opaque_client::lookup::Request;
 use opaque_pir::{
     codec::{self, Kind},
     inline,
-    kernels::Kernels,
+    machine::Kernels,
 };
 use rand::rngs::StdRng;
 use rayon::ThreadPool;

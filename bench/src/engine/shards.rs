@@ -7,7 +7,7 @@ use opaque_node::shard::pass::{IndexPart, PlanePart, Request, Step};
 use opaque_pir::{
     codec::{self, CombineError, Combiner, Kind, Partial, QueryView, Slice},
     geometry::Geometry,
-    kernels::Kernels,
+    machine::Kernels,
     probe::SECRETS,
 };
 use rayon::ThreadPool;

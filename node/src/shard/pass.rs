@@ -98,7 +98,8 @@ enum Products {
     Within(Vec<(u16, Vec<Vec<u32>>)>),
 }
 
-/// Takes products off the scans, `[lookup][row]`, whose planes then have nothing of their own to send.
+/// Takes products off the scans, `[lookup][row]`, whose planes then have nothing of their own to
+/// send.
 fn take_off(scans: &mut [Vec<u32>], planes: Vec<(u16, Vec<Vec<u32>>)>) -> PlaneProducts {
     let off = |(plane, products): (u16, Vec<Vec<u32>>)| {
         for (scan, product) in scans.iter_mut().zip(&products) {
@@ -114,11 +115,11 @@ fn take_off(scans: &mut [Vec<u32>], planes: Vec<(u16, Vec<Vec<u32>>)>) -> PlaneP
 
 impl IndexPart<'_> {
     /// Scans every partition and multiplies every plane for every lookup of the requests, which are
-    /// answered in their order; a result depends on its own request alone. `on_step` is called before
-    /// each step.
+    /// answered in their order; a result depends on its own request alone. `on_step` is called
+    /// before each step.
     ///
-    /// The work depends on the geometry and the number of lookups of each kind. CPU-bound: runs on the
-    /// current rayon pool.
+    /// The work depends on the geometry and the number of lookups of each kind. CPU-bound: runs on
+    /// the current rayon pool.
     ///
     /// # Errors
     /// Each request's own, when its ciphertexts are not of this parameter set.
@@ -216,7 +217,8 @@ impl IndexPart<'_> {
         requests.iter().zip(inline).map(own).collect()
     }
 
-    /// The inline keys of a slice's lookups, where there are planes to multiply; `None` for other kinds.
+    /// The inline keys of a slice's lookups, where there are planes to multiply; `None` for other
+    /// kinds.
     fn inline_queries(&self, slice: &Slice) -> Option<Result<Vec<InlineQuery>, NodeError>> {
         if !matches!(slice.material(), SliceMaterial::Inline) {
             return None;

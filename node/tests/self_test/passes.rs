@@ -60,7 +60,7 @@ async fn a_shared_pass_gives_each_request_what_it_would_get_alone() {
             keys: None,
         };
         let run = |requests: &[Request]| -> Vec<Option<Partial>> {
-            let evaluated = index.pass(requests, Kernels::best(), &cluster.bfv);
+            let evaluated = index.part().pass(requests, Kernels::best(), &mut |_| ());
             evaluated
                 .into_iter()
                 .map(|one| one.ok().map(|Evaluated { partial, .. }| partial))
