@@ -9,8 +9,6 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::NAMESPACE;
-
 /// Pause between two looks; an ending pod lasts two of them.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -18,8 +16,8 @@ const LOOK: Duration = Duration::from_millis(300);
 pub(super) struct Kubelet(JoinHandle<()>);
 
 impl Kubelet {
-    pub(super) fn start(client: Client) -> Self {
-        let pods: Api<Pod> = Api::namespaced(client, NAMESPACE);
+    pub(super) fn start(client: Client, namespace: &str) -> Self {
+        let pods: Api<Pod> = Api::namespaced(client, namespace);
         Self(tokio::spawn(async move {
             let mut ending = Vec::new();
             loop {
