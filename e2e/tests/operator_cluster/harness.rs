@@ -1,4 +1,5 @@
-//! A cluster of its own for each test: a namespace, an operator, and what stands in for kubelet and nodes.
+//! A cluster of its own for each test: a namespace, an operator, and what stands in for kubelet and
+//! nodes.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -39,8 +40,8 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// Starts servers on a thread of their own: servers die with the thread that starts them, and these outlive
-    /// the first test that uses them.
+    /// Starts servers on a thread of their own: servers die with the thread that starts them, and
+    /// these outlive the first test that uses them.
     fn start() -> Result<Self> {
         let (tell, told) = sync_channel(1);
         let (_end, ended) = sync_channel(1);
@@ -166,7 +167,8 @@ impl Test {
 
     // ---------------------------------------------------------------- what kubelet and nodes would do
 
-    /// Waits until the kubelet has every pod. Placing a pod overwrites the condition that says why it is not placed.
+    /// Waits until the kubelet has every pod. Placing a pod overwrites the condition that says why
+    /// it is not placed.
     pub(super) async fn pods_are_placed(&self) -> Result<()> {
         let is_placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
         until("every pod is made and placed", LIMIT, || async {

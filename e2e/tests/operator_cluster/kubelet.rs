@@ -1,4 +1,5 @@
-//! What scheduler and kubelet do with pods: without them the API server deletes a pod at once, which no real one is.
+//! What scheduler and kubelet do with pods: without them the API server deletes a pod at once,
+//! which no real one is.
 
 use std::time::Duration;
 

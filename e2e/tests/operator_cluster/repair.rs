@@ -42,8 +42,8 @@ impl Test {
     }
 }
 
-/// The kind takes any field of a pod; only applying it shows that there is none of this name. The API server
-/// then answers 500.
+/// The kind takes any field of a pod; only applying it shows that there is none of this name. The
+/// API server then answers 500.
 #[tokio::test]
 async fn a_misspelt_field_is_named() -> Result<()> {
     let test = Test::serving("misspelt").await?;
@@ -298,7 +298,8 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
     Ok(())
 }
 
-/// `kubectl replace --force`: sets of the cluster before are removed in any order, after its map perhaps.
+/// `kubectl replace --force`: sets of the cluster before are removed in any order, after its map
+/// perhaps.
 #[tokio::test]
 async fn a_cluster_made_again_waits_for_the_one_before() -> Result<()> {
     let test = Test::start("again").await?;

@@ -149,7 +149,8 @@ async fn a_changed_image_goes_pod_by_pod_and_the_leader_is_last() -> Result<()> 
     Ok(())
 }
 
-/// Somebody edits the templates while the cluster is paused. The operator puts them back, and replaces no pod.
+/// Somebody edits the templates while the cluster is paused. The operator puts them back, and
+/// replaces no pod.
 #[tokio::test]
 async fn an_edited_template_is_put_back_and_replaces_no_pod() -> Result<()> {
     let test = Test::serving("edited").await?;
@@ -236,7 +237,8 @@ async fn a_bad_image_behind_an_admission_policy_reaches_one_pod() -> Result<()> 
     Ok(())
 }
 
-/// By a LimitRange: the pod that went first cannot be made again. The others stay, and the server is quoted.
+/// By a LimitRange: the pod that went first cannot be made again. The others stay, and the server
+/// is quoted.
 #[tokio::test]
 async fn a_pod_that_is_refused_holds_the_rest_and_is_explained() -> Result<()> {
     let test = Test::serving("refused").await?;

@@ -33,7 +33,8 @@ use crate::kube::{Applied, Context, Reconciler, SECRET_AGAIN, SECRET_MISSING, To
 use crate::labels;
 use crate::metrics::Ends;
 
-/// When it is looked whether the leader still renews its Lease, and whoever waits for the namespace.
+/// When it is looked whether the leader still renews its Lease, and whoever waits for the
+/// namespace.
 const LEASES_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -174,7 +175,8 @@ impl ClusterReconciler {
             context.apply(&objects::client_service(blueprint)).await,
             context.apply(&objects::policy(blueprint)).await,
         ];
-        // A pod that lacks a file would wait for it, and one that runs be replaced by one that waits.
+        // A pod that lacks a file would wait for it, and one that runs be replaced by one that
+        // waits.
         let usable = issued.as_ref().is_ok_and(|state| state.usable) && found.secrets.is_empty();
         let resource = ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&());
         for (shard, set) in (0..size.shards).zip(wanted) {
@@ -233,7 +235,8 @@ impl ClusterReconciler {
     }
 }
 
-/// Makes the shard map if there is none. One that was lost is made from what remains of it, which is told.
+/// Makes the shard map if there is none. One that was lost is made from what remains of it, which
+/// is told.
 async fn create_map(
     context: &Context,
     blueprint: &Blueprint<'_>,
@@ -267,9 +270,9 @@ fn tables(context: &Context, blueprint: &Blueprint<'_>) -> Vec<OpaqueTable> {
     tables.filter(|table| table.spec.cluster_ref.name == cluster).collect()
 }
 
-/// Writes down the size of the cluster before anything is made of it. A spec that changes afterwards
-/// finds it there, also after a crash. Not over a change that came since: another operator may have
-/// accepted another size.
+/// Writes down the size of the cluster before anything is made of it. A spec that changes
+/// afterwards finds it there, also after a crash. Not over a change that came since: another
+/// operator may have accepted another size.
 async fn accept(context: &Context, blueprint: &Blueprint<'_>) -> Result<(), Error> {
     let Blueprint { cluster, size, .. } = *blueprint;
     let previous = cluster.status.clone().unwrap_or_default();
@@ -279,8 +282,9 @@ async fn accept(context: &Context, blueprint: &Blueprint<'_>) -> Result<(), Erro
     context.write_status(cluster, cluster.status.as_ref(), &status, version).await.map(|_| ())
 }
 
-/// Takes over what a cluster of the same name left that was deleted without its objects. What is applied is
-/// taken over by that. Only by the names that the operator gives: a copy that somebody keeps stays theirs.
+/// Takes over what a cluster of the same name left that was deleted without its objects. What is
+/// applied is taken over by that. Only by the names that the operator gives: a copy that somebody
+/// keeps stays theirs.
 async fn adopt(context: &Context, blueprint: &Blueprint<'_>) -> Result<(), Error> {
     let name = blueprint.name();
     let owned = labels::owned(blueprint.cluster, name.clone(), labels::of_cluster(&name));

@@ -60,7 +60,7 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
-    /// A context of [`clients`], to act where `claimed` say.
+    /// A context of `clients`, to act where `claimed` say.
     pub fn new(
         [client, once]: [Client; 2],
         observed: Arc<Observed>,
@@ -74,8 +74,8 @@ impl Context {
         Self { client, once, observed, metrics, installed, release, claimed, events, secrets }
     }
 
-    /// A live object by name: for what is not watched, such as ConfigMaps of people. For their Secrets
-    /// there is [`secret_keys`](Self::secret_keys).
+    /// A live object by name: for what is not watched, such as ConfigMaps of people. For their
+    /// Secrets there is [`secret_keys`](Self::secret_keys).
     ///
     /// # Errors
     /// When the API server cannot be asked, or refuses.
@@ -121,7 +121,8 @@ impl Context {
     }
 }
 
-/// Clients whose requests are counted: one that repeats those that failed by chance, and one that does not.
+/// Clients whose requests are counted: one that repeats those that failed by chance, and one that
+/// does not.
 ///
 /// # Errors
 /// When the configuration makes no client.
