@@ -12,6 +12,7 @@
 //! - Nothing is written when nothing differs.
 
 mod absent_pods;
+mod adopt;
 mod evictions;
 mod facts;
 mod findings;

@@ -9,8 +9,9 @@ use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::compare;
+use super::context::Context;
 use crate::error::Error;
-use crate::kube::{compare, context::Context};
 use crate::labels::{
     CLUSTER, FIELD_MANAGER, MANAGED_BY, NODE, OPERATOR, STATUS_MANAGER, TABLE, controller_of,
 };

@@ -9,14 +9,13 @@ use kube::runtime::events::EventType;
 use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
 
+use super::claimed::Claimed;
+use super::events::Events;
+use super::observe::Observed;
+use super::requests::CountRequests;
+use super::secrets::{Keys, Secrets, found};
 use crate::error::Error;
-use crate::kube::{
-    claimed::Claimed,
-    events::Events,
-    observe::Observed,
-    secrets::{Keys, Secrets, found},
-};
-use crate::metrics::{CountRequests, Metrics};
+use crate::metrics::Metrics;
 use crate::release::Release;
 
 /// What the operator was installed with.

@@ -22,10 +22,12 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, watch};
 
+use super::backoff::Backoff;
+use super::context::Context;
+use super::events;
+use super::observe::Touched;
+use super::status::tell_unreadable;
 use crate::error::Error;
-use crate::kube::{
-    backoff::Backoff, context::Context, events, observe::Touched, status::tell_unreadable,
-};
 
 /// Changes within this time are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(100);

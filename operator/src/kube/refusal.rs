@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 
+use super::context::Context;
 use crate::error::Error;
-use crate::kube::context::Context;
 
 /// For how long a pod may be missing before it is asked why, and when it is asked again.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(5);

@@ -9,8 +9,8 @@ use kube::{Api, ResourceExt};
 use opaque_crds::status::{ConditionType, Operation};
 use serde_json::{Value, json};
 
+use super::context::Context;
 use crate::error::Error;
-use crate::kube::context::Context;
 use crate::labels::STATUS_MANAGER;
 use crate::text::shorten;
 

@@ -3,7 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::OpaqueShardMap;
 use opaque_crds::reference::LocalReference;
-use opaque_crds::shard_map::{OpaqueShardMapSpec, PLACEMENT_VERSION, ShardMap, ShardWeight, VIRTUAL_NODES};
+use opaque_crds::shard_map::{
+    OpaqueShardMapSpec, PLACEMENT_VERSION, ShardMap, ShardWeight, VIRTUAL_NODES,
+};
 
 use super::Blueprint;
 use crate::cluster::lost_map::Remains;
