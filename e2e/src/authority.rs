@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 use serde_json::json;
 
@@ -63,6 +63,15 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, group);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params)
+    }
+
+    /// A node's identity towards its peers.
+    pub fn peer(&self, name: &str, uri: &str) -> Result<Identity> {
+        let mut params = CertificateParams::new(vec![name.into()])?;
+        params.subject_alt_names.push(SanType::URI(uri.try_into()?));
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
 

@@ -1,5 +1,5 @@
-//! Releases of the operator that watch the same namespace, against a real API server: one acts, the others wait and
-//! say so.
+//! Releases of the operator that watch the same namespace, against a real API server: one acts, the
+//! others wait and say so.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -91,7 +91,8 @@ async fn a_claim_passes_on_by_name_within_a_release_and_by_its_end_to_another() 
     let other = test.operator("b/all", "node:2", short(times(6, 4))).await?;
     test.says(SHARED, &waits("b/all")).await?;
 
-    // The next replica of the release does not wait for the end of the claim, and the other release does.
+    // The next replica of the release does not wait for the end of the claim, and the other release
+    // does.
     let before = test.token().await?;
     first.crash();
     let next = test.operator("a/all", "node:3", short(times(6, 4))).await?;

@@ -1,6 +1,6 @@
 //! Nothing is left of a cluster, however its runner ends: processes, mounts, links, routes, control
-//! groups, files. `make e2e` runs this before the tests that need a cluster, since a machine has one at
-//! a time.
+//! groups, files. `make e2e` runs this before the tests that need a cluster, since a machine has
+//! one at a time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,8 @@ fn traces() -> Result<Vec<String>> {
             traces.push(group.display().to_string());
         }
     }
-    // What the runner's command has started outlives a killed runner, unless the janitor sees to it.
+    // What the runner's command has started outlives a killed runner, unless the janitor sees to
+    // it.
     for process in processes::all()? {
         if process.command == ["sleep", "1000"] {
             traces.push(format!("process {}", process.id));

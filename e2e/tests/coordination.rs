@@ -1,5 +1,5 @@
-//! The nodes' agreement through a real API server: what `node/src/coordination/tests.rs` demands of the
-//! backend of files, and what can only go wrong with an API.
+//! The nodes' agreement through a real API server: what `node/src/coordination/tests.rs` demands of
+//! the backend of files, and what can only go wrong with an API.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic of a helper is a failed test")]
 
 #[path = "coordination/lost.rs"]

@@ -14,7 +14,8 @@
 //!
 //! The identifier is `1.2.840.113556.1.8000.2554` followed by the seven parts of the UUID
 //! `acc463ef-ab93-4ead-8881-bb423a34775a`: the arc that Microsoft documents for identifiers made of
-//! a UUID. (The arc 2.25 holds a UUID as one number of 128 bits, which most libraries cannot write.)
+//! a UUID. (The arc 2.25 holds a UUID as one number of 128 bits, which most libraries cannot
+//! write.)
 
 mod capabilities;
 mod ranges;

@@ -22,12 +22,13 @@ pub struct Args {
     #[arg(long, value_name = "IMAGE")]
     pub node_image: String,
 
-    /// Let tables have sources at loopback and link-local addresses and those of a cloud's metadata.
+    /// Let tables have sources at loopback and link-local addresses and those of a cloud's
+    /// metadata.
     #[arg(long)]
     pub allow_local_sources: bool,
 
-    /// Namespace and name of this operator's Deployment. Its replicas elect the active one; other releases that watch
-    /// the same namespace wait for it, and say so by this name.
+    /// Namespace and name of this operator's Deployment. Its replicas elect the active one; other
+    /// releases that watch the same namespace wait for it, and say so by this name.
     #[arg(long, value_name = "NS/NAME")]
     pub release: Release,
 
@@ -35,8 +36,8 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     pub admin_listen: SocketAddr,
 
-    /// DNS domain of the Kubernetes cluster, for names in certificates. Absent: the one that this pod's resolver
-    /// searches, or else cluster.local.
+    /// DNS domain of the Kubernetes cluster, for names in certificates. Absent: the one that this
+    /// pod's resolver searches, or else cluster.local.
     #[arg(long, value_name = "DOMAIN")]
     pub cluster_domain: Option<String>,
 

@@ -1,21 +1,25 @@
 //! Claims: one operator acts on a namespace, by the Lease `opaque-operator` there.
 //!
-//! **Flow.** A release for one namespace elects its active replica by that Lease ([`standing`]), as every
-//! release did before. The replicas of a release for all namespaces elect theirs by a Lease of their own, in the
-//! release's namespace. The active one then stands for the claim on each namespace that has one of our objects
-//! ([`keep`]), as `NAMESPACE/NAME` of the release. Its controllers ask [`Claimed`](crate::kube::Claimed) before each reconcile.
+//! **Flow.** A release for one namespace elects its active replica by that Lease (`standing`), as
+//! every release did before. The replicas of a release for all namespaces elect theirs by a Lease
+//! of their own, in the release's namespace. The active one then stands for the claim on each
+//! namespace that has one of our objects (`keep`), as `NAMESPACE/NAME` of the release. Its
+//! controllers ask [`Claimed`](crate::kube::Claimed) before each reconcile.
 //!
-//! **Who waits says so** ([`waiting`]). While another release holds the claim, one replica of the release that waits
-//! publishes an event about each cluster, and holds a Lease of its own in the namespace. The operator that acts finds
-//! it and says so in the clusters' status: it stays the only one to write there.
+//! **Who waits says so** (`waiting`). While another release holds the claim, one replica of the
+//! release that waits publishes an event about each cluster, and holds a Lease of its own in the
+//! namespace. The operator that acts finds it and says so in the clusters' status: it stays the
+//! only one to write there.
 //!
-//! **Guarantees.** An operator reconciles objects of a namespace only while it holds the claim on it. A reconcile
-//! under way is cut off when the claim is lost, and has ended before one is released.
+//! **Guarantees.** An operator reconciles objects of a namespace only while it holds the claim on
+//! it. A reconcile under way is cut off when the claim is lost, and has ended before one is
+//! released.
 //!
-//! **Assumptions.** Two processes that lead one release never run at a time: the next one takes its claims over by
-//! name, without waiting for their end.
+//! **Assumptions.** Two processes that lead one release never run at a time: the next one takes its
+//! claims over by name, without waiting for their end.
 //!
-//! **Limits.** That somebody deletes or rewrites a claim by hand is seen at its next renewal ([`Times`]).
+//! **Limits.** That somebody deletes or rewrites a claim by hand is seen at its next renewal
+//! ([`Times`]).
 
 mod candidate;
 mod decision;
@@ -47,8 +51,9 @@ pub struct Times {
 }
 
 impl Default for Times {
-    /// Claims are renewed once a minute and end after five: 500 of them cost 8 requests a second, as
-    /// 83 kubelets do. Only when a whole release ends without a word does another wait for that long.
+    /// Claims are renewed once a minute and end after five: 500 of them cost 8 requests a second,
+    /// as 83 kubelets do. Only when a whole release ends without a word does another wait for that
+    /// long.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         let claim = Policy::new(seconds(300), seconds(200), seconds(60)).unwrap_or_default();
@@ -65,7 +70,8 @@ mod tests {
         let Times { lead, claim } = Times::default();
         assert_eq!(lead, Policy::default());
         assert_ne!(claim, lead, "its times were refused");
-        // 500 namespaces cost fewer requests than 100 kubelets, each of which renews its Lease every 10 s.
+        // 500 namespaces cost fewer requests than 100 kubelets, each of which renews its Lease
+        // every 10 s.
         assert!(500.0 / claim.retry().as_secs_f64() < 10.0);
     }
 }

@@ -1,17 +1,18 @@
 //! The controller of OpaqueClusters.
 //!
-//! **Flow.** `observe` reads `facts` → `size` says how many shards there are, `validate` checks the spec →
-//! `reconcile` writes the size into the status, then applies what `objects` builds → `rollout` says which
-//! pods are replaced now, `evictions` lets them go → `status` says how it stands. `findings` is what a
-//! reconcile found out so far.
+//! **Flow.** `observe` reads `facts` → `size` says how many shards there are, `validate` checks the
+//! spec → `reconcile` writes the size into the status, then applies what `objects` builds →
+//! `rollout` says which pods are replaced now, `evictions` lets them go → `status` says how it
+//! stands. `findings` is what a reconcile found out so far.
 //!
 //! **Guarantees.**
-//! - What cannot be done does not hold up the rest: with a bad Secret or a refused write, everything else is
-//!   still made, and status names what is wrong.
+//! - What cannot be done does not hold up the rest: with a bad Secret or a refused write,
+//!   everything else is still made, and status names what is wrong.
 //! - An invalid spec changes nothing. The cluster goes on as it is, its certificates are renewed.
 //! - Nothing is written when nothing differs.
 
 mod absent_pods;
+mod adopt;
 mod evictions;
 mod facts;
 mod findings;

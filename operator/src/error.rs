@@ -2,7 +2,8 @@
 
 use kube::core::Status;
 
-/// How an error is handled, and how it is counted. The words are labels of metrics: they do not change.
+/// How an error is handled, and how it is counted. The words are labels of metrics: they do not
+/// change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Category {
     /// The API server or the network: soon again.
@@ -104,8 +105,9 @@ impl Error {
         }
     }
 
-    /// Whether it lasts until somebody does something, as far as one failure can tell: then status names it. The
-    /// API server answers 500 to a field that a kind does not have, and for a webhook that does not answer.
+    /// Whether it lasts until somebody does something, as far as one failure can tell: then status
+    /// names it. The API server answers 500 to a field that a kind does not have, and for a webhook
+    /// that does not answer.
     pub fn lasts(&self) -> bool {
         let answered_500 = matches!(
             self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 500

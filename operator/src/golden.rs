@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Compares a text with a file below `src`. `OPAQUE_UPDATE_GOLDEN=1 cargo test -p opaque-operator golden` writes it anew.
+/// Compares a text with a file below `src`. `OPAQUE_UPDATE_GOLDEN=1 cargo test -p opaque-operator
+/// golden` writes it anew.
 pub(crate) fn check(file: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
     if std::env::var_os("OPAQUE_UPDATE_GOLDEN").is_some() {

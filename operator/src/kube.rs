@@ -1,17 +1,18 @@
 //! What both controllers need of the Kubernetes API: reading, comparing and writing objects.
 //!
-//! **Why own plumbing around `kube::runtime`.** Two controllers look at the same objects. Watching each
-//! kind once, as untyped objects, halves the watches, lets one bad object be reported instead of breaking a
-//! watch, and gives applies the live object to compare with. Of `kube::runtime` it uses watches, stores and
-//! the scheduler.
+//! **Why own plumbing around `kube::runtime`.** Two controllers look at the same objects. Watching
+//! each kind once, as untyped objects, halves the watches, lets one bad object be reported instead
+//! of breaking a watch, and gives applies the live object to compare with. Of `kube::runtime` it
+//! uses watches, stores and the scheduler.
 //!
 //! **Map.** The same steps as in the rooms of the kinds:
-//! - `observe`: one watch of each kind, and what it tells the controllers; `secrets`: people's Secrets, read
-//!   by name and seldom; `liveness`: whether pods and holders of Leases are alive;
+//! - `observe`: one watch of each kind, and what it tells the controllers; `secrets`: people's
+//!   Secrets, read by name and seldom; `liveness`: whether pods and holders of Leases are alive;
 //!   `refusal`: why the API server refused a pod;
-//! - `apply`, `compare`: writing objects only if needed; `status`: conditions and operations; `events`;
+//! - `apply`, `compare`: writing objects only if needed; `status`: conditions and operations;
+//!   `events`;
 //! - `controller`: runs a reconciler: time limit, `backoff`, metrics;
-//! - `context`: what all reconcilers share; `claimed`: on which namespaces they may act.
+//! - `context`: what all reconcilers share; `requests` counts their requests; `claimed`: on which namespaces they may act.
 mod apply;
 mod backoff;
 mod claimed;
@@ -22,6 +23,7 @@ mod events;
 mod liveness;
 mod observe;
 mod refusal;
+mod requests;
 mod secrets;
 mod status;
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 
-/// Who applies, in `metadata.managedFields`. Never renamed: fields owned under another name stay for ever.
+/// Who applies, in `metadata.managedFields`. Never renamed: fields owned under another name stay
+/// for ever.
 pub(crate) const FIELD_MANAGER: &str = "opaque-operator";
 /// Who applies status.
 pub(crate) const STATUS_MANAGER: &str = "opaque-operator-status";
@@ -41,7 +42,8 @@ pub(crate) const APPLIED: &str = "opaque.dev/applied";
 pub(crate) const RELEASE: &str = "opaque.dev/release";
 /// Annotation of a member's Lease: what the node says of itself, as JSON.
 pub(crate) const MEMBER: &str = "opaque.dev/member";
-/// Annotation of a shard map with the SQL names of the tables that are the operator's, as a JSON array.
+/// Annotation of a shard map with the SQL names of the tables that are the operator's, as a JSON
+/// array.
 pub(crate) const TABLES: &str = "opaque.dev/tables";
 
 /// Labels of an object that belongs to a cluster as a whole.

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use tower::{Layer, Service};
 
 /// Bounds of a reconcile's duration, in seconds.
 const SECONDS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
@@ -243,72 +240,13 @@ impl Metrics {
         (self.totals.reads.load(Ordering::Relaxed), self.totals.writes.load(Ordering::Relaxed))
     }
 
-    fn requested(&self, verb: &'static str, code: u16) {
+    pub(crate) fn requested(&self, verb: &'static str, code: u16) {
         self.requests.get_or_create(&Request { verb, code }).inc();
         let total = match verb {
             "get" | "watch" => &self.totals.reads,
             _ => &self.totals.writes,
         };
         total.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Counts what a client asks: a layer around its transport.
-#[derive(Debug, Clone)]
-pub struct CountRequests(pub Metrics);
-
-impl<S> Layer<S> for CountRequests {
-    type Service = Counted<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Counted { inner, metrics: self.0.clone() }
-    }
-}
-
-/// A transport whose requests are counted.
-#[derive(Debug, Clone)]
-pub struct Counted<S> {
-    inner: S,
-    metrics: Metrics,
-}
-
-impl<S, B, R> Service<http::Request<B>> for Counted<S>
-where
-    S: Service<http::Request<B>, Response = http::Response<R>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-    R: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
-
-    fn poll_ready(&mut self, context: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let verb = verb(&request);
-        let metrics = self.metrics.clone();
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await;
-            let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
-            metrics.requested(verb, code);
-            answer
-        })
-    }
-}
-
-fn verb<B>(request: &http::Request<B>) -> &'static str {
-    let query = request.uri().query().unwrap_or_default();
-    match request.method().as_str() {
-        "GET" if query.contains("watch=true") => "watch",
-        "GET" => "get",
-        "POST" => "create",
-        "PUT" => "update",
-        "DELETE" => "delete",
-        _ => "patch",
     }
 }
 

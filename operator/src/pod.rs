@@ -1,8 +1,9 @@
 //! What the pods of nodes and of prepare Jobs have in common.
 //!
 //! Every pod meets the level *restricted* of Kubernetes' pod security standards: no root, no
-//! capability, no privilege to gain, the default seccomp filter; beyond it, nothing of its file system can be written but
-//! `/tmp`, and no token of the API is mounted unless the program needs one.
+//! capability, no privilege to gain, the default seccomp filter; beyond it, nothing of its file
+//! system can be written but `/tmp`, and no token of the API is mounted unless the program needs
+//! one.
 
 mod overlay;
 
@@ -75,7 +76,8 @@ pub(crate) fn pull_policy(spec: &OpaqueClusterSpec) -> Option<String> {
     })
 }
 
-/// Environment that tells `object_store` where the store is; its credentials are [`store_credentials`].
+/// Environment that tells `object_store` where the store is; its credentials are
+/// [`store_credentials`].
 pub(crate) fn store_environment(storage: &Storage) -> Vec<EnvVar> {
     let mut environment = Vec::new();
     if let Some(endpoint) = &storage.endpoint {
@@ -90,8 +92,9 @@ pub(crate) fn store_environment(storage: &Storage) -> Vec<EnvVar> {
     environment
 }
 
-/// Volume and mount of the store's credentials, and of its server's authorities: each key of the Secret is a file,
-/// which programs read again when the Secret changes. Variables would stay those of the pod's start.
+/// Volume and mount of the store's credentials, and of its server's authorities: each key of the
+/// Secret is a file, which programs read again when the Secret changes. Variables would stay those
+/// of the pod's start.
 pub(crate) fn store_credentials(storage: &Storage) -> Option<(Volume, VolumeMount)> {
     let source = |name: &str, items| VolumeProjection {
         secret: Some(SecretProjection { name: name.to_owned(), items, optional: None }),

@@ -1,9 +1,9 @@
 //! How the parts are wired: health first, then the Lease, then the controllers.
 //!
-//! **Guarantees.** Controllers run only while the Lease is held, and act on a namespace only while it is claimed
-//! ([`crate::claims`]). When the Lease is lost the process ends, whatever it is doing, and
-//! starts again as a candidate: there is no half-stopped state. On SIGTERM what is
-//! under way is finished, and then claims and Lease are released, so that another takes over at once.
+//! **Guarantees.** Controllers run only while the Lease is held, and act on a namespace only while
+//! it is claimed ([`crate::claims`]). When the Lease is lost the process ends, whatever it is
+//! doing, and starts again as a candidate: there is no half-stopped state. On SIGTERM what is under
+//! way is finished, and then claims and Lease are released, so that another takes over at once.
 
 use std::sync::Arc;
 use std::time::Duration;

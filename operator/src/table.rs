@@ -1,22 +1,23 @@
 //! The controller of OpaqueTables.
 //!
-//! **What.** A table's source becomes an epoch by a Job, and the epoch is proposed to the cluster's nodes by
-//! way of the shard map. Two reconcilers do it: one for each table, which makes Jobs and reports; one
-//! for each shard map, which is the only one to propose, since the map is one object for all
-//! tables of a cluster.
+//! **What.** A table's source becomes an epoch by a Job, and the epoch is proposed to the cluster's
+//! nodes by way of the shard map. Two reconcilers do it: one for each table, which makes Jobs and
+//! reports; one for each shard map, which is the only one to propose, since the map is one object
+//! for all tables of a cluster.
 //!
-//! **Flow.** `observe` reads `facts` → `decide`: `validate` checks the spec, `run` names what is to be made,
-//! `attempt` says which Job there should be and `retry` when the next may start, `epochs` which epoch is to be
-//! served, `status` how it stands → `reconcile` writes the status, then applies what `objects` builds. A Job's
-//! `report` comes back by a Lease. `map_reconcile` reads shard maps (`map_view`) and writes what `propose`
-//! decides.
+//! **Flow.** `observe` reads `facts` → `decide`: `validate` checks the spec, `run` names what is to
+//! be made, `attempt` says which Job there should be and `retry` when the next may start, `epochs`
+//! which epoch is to be served, `status` how it stands → `reconcile` writes the status, then
+//! applies what `objects` builds. A Job's `report` comes back by a Lease. `map_reconcile` reads
+//! shard maps (`map_view`) and writes what `propose` decides.
 //!
-//! **Guarantees.** What is decided is a function of what is observed and of the time. A restart between
-//! any two writes loses nothing: status is written before what builds on it, and what is made before it
-//! is remembered is found again. A quiet table costs no write and no timer.
+//! **Guarantees.** What is decided is a function of what is observed and of the time. A restart
+//! between any two writes loses nothing: status is written before what builds on it, and what is
+//! made before it is remembered is found again. A quiet table costs no write and no timer.
 //!
-//! **Limits.** Epochs of a deleted table stay in the store: its Jobs, account and Lease go by their owner
-//! references, its name goes from the map. A table of the same name goes on counting from them.
+//! **Limits.** Epochs of a deleted table stay in the store: its Jobs, account and Lease go by their
+//! owner references, its name goes from the map. A table of the same name goes on counting from
+//! them.
 
 mod attempt;
 mod decide;

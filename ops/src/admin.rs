@@ -1,8 +1,8 @@
 //! What an administrator's machines ask a server: is it alive, is it ready, how is it doing.
 //!
-//! `GET /livez` answers 200 while the runtime turns. `GET /readyz` answers 200, or 503 with the reason.
-//! `GET /metrics` is the registry in the OpenMetrics text format. Plain HTTP, without secrets: who may
-//! connect is the network policy's to say.
+//! `GET /livez` answers 200 while the runtime turns. `GET /readyz` answers 200, or 503 with the
+//! reason. `GET /metrics` is the registry in the OpenMetrics text format. Plain HTTP, without
+//! secrets: who may connect is the network policy's to say.
 
 use std::fmt;
 use std::net::SocketAddr;

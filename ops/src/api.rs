@@ -7,8 +7,8 @@ use kube::{Client, Config};
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A client that reports a failed request at once: for Leases, whose holder decides by its own clock
-/// when to try again and when to stop. By default kube repeats a request for minutes.
+/// A client that reports a failed request at once: for Leases, whose holder decides by its own
+/// clock when to try again and when to stop. By default kube repeats a request for minutes.
 ///
 /// # Errors
 /// When the configuration makes no client, for example for a damaged certificate.

@@ -1,20 +1,23 @@
 //! Elections: one of several processes leads, by a Lease of the Kubernetes API.
 //!
-//! **Flow.** A candidate watches the Lease. It takes over when the Lease has no holder, or when it has
-//! itself seen the same version of it for the lease's duration, on its monotonic clock. It writes over
-//! the version that it saw (`resourceVersion`), so of several candidates one succeeds. The holder renews
-//! and stops leading when it could not for the renewal deadline, which is shorter.
+//! **Flow.** A candidate watches the Lease. It takes over when the Lease has no holder, or when it
+//! has itself seen the same version of it for the lease's duration, on its monotonic clock. It
+//! writes over the version that it saw (`resourceVersion`), so of several candidates one succeeds.
+//! The holder renews and stops leading when it could not for the renewal deadline, which is
+//! shorter.
 //!
-//! **Guarantees.** At most one holds at a time, as long as clocks run at similar speeds and no process
-//! is stopped ([`Policy`]). Each lead's [`token`](Held::token) is higher than all that its holder saw
-//! or was told of ([`acquire_above`](Election::acquire_above)).
+//! **Guarantees.** At most one holds at a time, as long as clocks run at similar speeds and no
+//! process is stopped ([`Policy`]). Each lead's [`token`](Held::token) is higher than all that its
+//! holder saw or was told of ([`acquire_above`](Election::acquire_above)).
 //!
-//! **A deleted Lease.** Its holder stops as soon as it looks, and in any case by its renewal deadline.
-//! A candidate that knows of an earlier lead waits for the lease's duration before it makes the Lease
-//! anew. One that knows of none cannot tell it from the first, nor can one that has seen it absent, was told nothing
-//! of the Lease that was then made, and finds that deleted a lease's duration later: two may hold until the older
-//! one's renewal deadline. So what must not be decided twice is fenced by token *and* holder, of which the first to
-//! write a token owns it.
+//! **A deleted Lease.** Its holder stops as soon as it looks, and in any case by its renewal
+//! deadline. A candidate that knows of an earlier lead waits for the lease's duration before it
+//! makes the Lease anew. One that knows of none cannot tell it from the first, nor can one that has
+//! seen it absent, was told nothing of the Lease that was then made, and finds that deleted a
+//! lease's duration later: two may hold until the older one's renewal deadline. So what must not be
+//! decided twice is fenced by token *and* holder, of which the first to write a token owns it.
+//! To wait in that case too would delay every first lead by the lease's duration: an operator by
+//! 15 s, and by five minutes on each new namespace if it watches all of them.
 //!
 //! **Assumptions.** An identity belongs to one process: add something random to a pod's name.
 //!
@@ -54,8 +57,8 @@ pub struct Election {
 }
 
 impl Election {
-    /// Stands for Lease `namespace/name` as `identity`. `labels` are given to a Lease that this makes.
-    /// The client must not repeat requests by itself: [`crate::api::without_retries`].
+    /// Stands for Lease `namespace/name` as `identity`. `labels` are given to a Lease that this
+    /// makes. The client must not repeat requests by itself: [`crate::api::without_retries`].
     pub fn new(
         client: Client,
         namespace: &str,
@@ -95,20 +98,21 @@ impl Election {
         self
     }
 
-    /// Who else holds the Lease while [`acquire`](Self::acquire) waits for it; none while it is free, and once
-    /// this leads.
+    /// Who else holds the Lease while [`acquire`](Self::acquire) waits for it; none while it is
+    /// free, and once this leads.
     pub fn holder(&self) -> watch::Receiver<Option<Holder>> {
         self.holder.subscribe()
     }
 
-    /// Waits for the lead, for as long as it takes. Failures of the API are logged and waited out. Safe
-    /// to drop at any moment; what was seen of the Lease is kept for the next call.
+    /// Waits for the lead, for as long as it takes. Failures of the API are logged and waited out.
+    /// Safe to drop at any moment; what was seen of the Lease is kept for the next call.
     pub async fn acquire(&self) -> Held {
         self.acquire_above(0).await
     }
 
-    /// As [`acquire`](Self::acquire), with a token above `floor`: a caller that remembers the tokens that
-    /// it has seen gives the highest, so that a deleted Lease does not start again below it.
+    /// As [`acquire`](Self::acquire), with a token above `floor`: a caller that remembers the
+    /// tokens that it has seen gives the highest, so that a deleted Lease does not start again
+    /// below it.
     pub async fn acquire_above(&self, floor: u64) -> Held {
         let candidate = &self.candidate;
         let mut sight = self.sight.lock().await;
@@ -175,11 +179,12 @@ impl Election {
     }
 }
 
-/// How often a candidate looks at first that cannot watch.
+/// First polling interval while the watch is down.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Pause before the next look, after so many failures before this one. It doubles up to a quarter of the pause
-/// between renewals: a candidate for a long lead is in no hurry, and may be refused for good.
+/// Pause before the next look, after so many failures before this one. It doubles up to a quarter
+/// of the pause between renewals: a candidate for a long lead is in no hurry, and may be refused
+/// for good.
 fn pause(policy: &Policy, failures: u32) -> Duration {
     let first = policy.retry().min(LOOK);
     let longest = first.max(policy.retry() / 4);

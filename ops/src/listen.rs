@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Listens. `[::]` is every address of both families, whatever the system's default; where the kernel has no IPv6,
-/// it is `0.0.0.0`.
+/// Listens. `[::]` is every address of both families, whatever the system's default; where the
+/// kernel has no IPv6, it is `0.0.0.0`.
 ///
 /// # Errors
 /// When the address is not to be had.

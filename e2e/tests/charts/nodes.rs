@@ -69,7 +69,8 @@ fn without_the_policies_a_namespaced_operator_needs_nothing_outside_its_namespac
     Ok(())
 }
 
-/// The chart's policies, and clusters `demo` and `other` with all that the operator makes for their nodes.
+/// The chart's policies, and clusters `demo` and `other` with all that the operator makes for their
+/// nodes.
 async fn two_clusters(control_plane: &ControlPlane) -> Result<Operator> {
     control_plane.establish(&opaque_crds::definitions()).await?;
     let client = control_plane.client()?;

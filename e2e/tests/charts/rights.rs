@@ -1,4 +1,5 @@
-//! What the operator may do: exactly what decision 009 asks of it, where it watches, and nothing elsewhere.
+//! What the operator may do: exactly what decision 009 asks of it, where it watches, and nothing
+//! elsewhere.
 
 use std::collections::BTreeSet;
 
@@ -185,7 +186,8 @@ fn needed() -> BTreeSet<String> {
     needed
 }
 
-/// As [`rights`], once the API server knows them: its authorizer reads Roles a moment after they are written.
+/// As [`rights`], once the API server knows them: its authorizer reads Roles a moment after they
+/// are written.
 async fn some_rights(client: &Client, namespace: &str) -> Result<BTreeSet<String>> {
     until("the operator's rights", async || {
         let found = rights(client, namespace).await?;

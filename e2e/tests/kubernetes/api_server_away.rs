@@ -53,7 +53,8 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
     .await
 }
 
-/// Waits until an operator works and a node leads, and renews its lead; tells the times from `start`.
+/// Waits until an operator works and a node leads, and renews its lead; tells the times from
+/// `start`.
 async fn recovers(namespace: &Namespace, start: Instant, what: &str) -> Result<()> {
     let services = namespace.api::<Service>();
     let found = || async { Ok(Some(services.get(SERVICE).await?)) };

@@ -1,5 +1,5 @@
-//! An issuer of cert-manager signs a cluster's certificates; without cert-manager, status says what is
-//! missing.
+//! An issuer of cert-manager signs a cluster's certificates; without cert-manager, status says what
+//! is missing.
 
 use std::time::Duration;
 

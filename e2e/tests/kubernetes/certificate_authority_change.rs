@@ -1,5 +1,5 @@
-//! Another authority takes over while queries are asked, step by step: both are trusted, then the new one
-//! signs, then it alone is trusted. No query fails, and no pod is restarted.
+//! Another authority takes over while queries are asked, step by step: both are trusted, then the
+//! new one signs, then it alone is trusted. No query fails, and no pod is restarted.
 
 use std::cell::RefCell;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Certificates that live two minutes are renewed while queries are asked: none fails, and no pod is
-//! restarted.
+//! Certificates that live two minutes are renewed while queries are asked: none fails, and no pod
+//! is restarted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::tls::{CLIENTS, Node, PEERS, serial};
 
 const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
 const ANSWER: &str = "country,temperature\nCL,21\n";
-/// The shortest lives that a spec may have. A certificate is renewed half a minute after it was made.
+/// The shortest lives that a spec may have. A certificate is renewed half a minute after it was
+/// made.
 const LIVES: (&str, &str) =
     ("  clientAuth:", "  tls: {duration: 2m, renewBefore: 90s}\n  clientAuth:");
 const SECRETS: [&str; 3] = ["demo-shard-0-tls", "demo-shard-1-tls", "demo-server-tls"];

@@ -1,5 +1,5 @@
-//! A shard's certificate that is revoked is refused by every node soon, and the shard gets another one.
-//! So are certificates that never were a node's: of another cluster, and of another authority.
+//! A shard's certificate that is revoked is refused by every node soon, and the shard gets another
+//! one. So are certificates that never were a node's: of another cluster, and of another authority.
 
 use std::time::Duration;
 

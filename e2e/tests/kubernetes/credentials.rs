@@ -1,5 +1,6 @@
-//! A store with a certificate of its own authority. Wrong credentials of it, mended; right ones, exchanged in the store: status says so, and everything goes on
-//! in the same processes once the Secret is right.
+//! A store with a certificate of its own authority. Wrong credentials of it, mended; right ones,
+//! exchanged in the store: status says so, and everything goes on in the same processes once the
+//! Secret is right.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,16 +59,16 @@ async fn credentials_are_mended_and_exchanged_under_running_pods() -> Result<()>
         measured("Secret of the store corrected to table Available", start.elapsed());
         product::condition(namespace, "opaquecluster/demo", "Degraded", "False", LIMIT).await?;
 
-        // The store takes other keys from now on: what is served goes on, and the cluster says what is wrong
-        // before anybody needs the next epoch.
+        // The store takes other keys from now on: what is served goes on, and the cluster says what
+        // is wrong before anybody needs the next epoch.
         serving.kill().await?;
         let _serving = store.start("second-secret").await?;
         told(namespace).await?;
         let (question, _folder) =
             product::question(namespace, SQL, &[&answer(0), &answer(1)]).await?;
         product::ask(&question).await?;
-        // The Job reads the new Secret at its start; the nodes' kubelet exchanges theirs later, and until then they
-        // are refused.
+        // The Job reads the new Secret at its start; the nodes' kubelet exchanges theirs later, and
+        // until then they are refused.
         let start = Instant::now();
         secret(namespace, "second-secret").await?;
         change(namespace, 1).await?;
@@ -135,7 +136,8 @@ async fn secret(namespace: &Namespace, secret: &str) -> Result<()> {
     Ok(())
 }
 
-/// An object store of this test's own, whose keys it may exchange, with a certificate of an authority of its own.
+/// An object store of this test's own, whose keys it may exchange, with a certificate of an
+/// authority of its own.
 struct OwnStore {
     authority: Authority,
     faults: Faults,

@@ -1,4 +1,5 @@
-//! A deleted table is no longer served; a deleted cluster takes everything with it that was made for it.
+//! A deleted table is no longer served; a deleted cluster takes everything with it that was made
+//! for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,7 +75,8 @@ async fn deleted_alone_and_made_again(
     Ok(())
 }
 
-/// Waits until no object of any kind is left whose name begins with `name`, except those of the person.
+/// Waits until no object of any kind is left whose name begins with `name`, except those of the
+/// person.
 async fn gone(namespace: &Namespace, name: &str, except: &[&str]) -> Result<Duration> {
     let kinds = ["api-resources", "--namespaced", "--verbs=list", "--output=name"];
     let kinds = namespace.kubectl(&kinds).await?;

@@ -24,7 +24,8 @@ const ONLY: &str = "single-shard-0-0";
 #[ignore = "needs a cluster: make e2e"]
 async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
     harness::run("drain", async |namespace| {
-        // Only in our own cluster: from outside, a question would end with the pod that it goes through.
+        // Only in our own cluster: from outside, a question would end with the pod that it goes
+        // through.
         Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;

@@ -1,5 +1,5 @@
-//! A changed source becomes a new epoch under questions, and a pin rolls back: no answer mixes two epochs.
-//! Old epochs go, those in use stay.
+//! A changed source becomes a new epoch under questions, and a pin rolls back: no answer mixes two
+//! epochs. Old epochs go, those in use stay.
 
 use std::time::Duration;
 
@@ -121,8 +121,8 @@ async fn retention(namespace: &Namespace) -> Result<()> {
     retained(namespace, &[1, 2]).await?;
     patch(namespace, json!({"epoch": 1, "retainEpochs": 1})).await?;
     shows(namespace, "1").await?;
-    // The newest is kept, and so are the one before, which could be pinned until this one was made, and the
-    // one that is served since it is pinned.
+    // The newest is kept, and so are the one before, which could be pinned until this one was made,
+    // and the one that is served since it is pinned.
     change(namespace, 200).await?;
     retained(namespace, &[1, 2, 3]).await?;
     let old = answer(0);
@@ -131,8 +131,8 @@ async fn retention(namespace: &Namespace) -> Result<()> {
 
     patch(namespace, json!({"epoch": null})).await?;
     shows(namespace, "3").await?;
-    // The newest, the one that was served when it was made, and the one before, of which questions may
-    // still be under way.
+    // The newest, the one that was served when it was made, and the one before, of which questions
+    // may still be under way.
     change(namespace, 300).await?;
     shows(namespace, "4").await?;
     retained(namespace, &[2, 3, 4]).await?;

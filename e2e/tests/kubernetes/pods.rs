@@ -1,4 +1,5 @@
-//! Pods of a StatefulSet become Ready, run commands, keep logs, and are reached by name and address.
+//! Pods of a StatefulSet become Ready, run commands, keep logs, and are reached by name and
+//! address.
 
 use std::time::Duration;
 

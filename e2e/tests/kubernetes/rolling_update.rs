@@ -58,7 +58,8 @@ async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
     .await
 }
 
-/// Kubernetes refuses the tokens of the ServiceAccount before. So no old pod leads, and none renews its Lease.
+/// Kubernetes refuses the tokens of the ServiceAccount before. So no old pod leads, and none renews
+/// its Lease.
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
 async fn a_service_account_made_again_replaces_every_pod_and_no_query_fails() -> Result<()> {

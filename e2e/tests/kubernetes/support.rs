@@ -7,7 +7,8 @@ pub(crate) const SQL: &str = "SELECT country, temperature FROM weather WHERE cit
 /// The whole answer.
 pub(crate) const ANSWER: &str = "country,temperature\nCL,21\n";
 
-/// A StatefulSet `web` that serves its pods' names, with a headless Service and one with an address.
+/// A StatefulSet `web` that serves its pods' names, with a headless Service and one with an
+/// address.
 pub(crate) fn web(replicas: u32) -> String {
     format!(
         r#"

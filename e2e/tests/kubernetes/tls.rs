@@ -41,7 +41,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// All pods of cluster `demo`. Equal to those of before if none was restarted or replaced. Only in our own cluster are they reached from here.
+    /// All pods of cluster `demo`. Equal to those of before if none was restarted or replaced. Only
+    /// in our own cluster are they reached from here.
     pub(crate) async fn all(namespace: &Namespace) -> Result<Vec<Self>> {
         let pods = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
         namespace.api::<Pod>().list(&pods).await?.iter().map(Self::new).collect()

@@ -1,6 +1,7 @@
 //! `kubectl describe` says why something waits, and it goes on by itself once the cause is mended.
 //!
-//! All causes are there at once, each on an object of its own, and are mended together: most of the time is waiting.
+//! All causes are there at once, each on an object of its own, and are mended together: most of the
+//! time is waiting.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ const WHERE: &str = "id,city,country,conditions,temperature,humidity\n1,Oslo,NO,
 #[ignore = "needs a cluster: make e2e"]
 async fn whatever_waits_says_why_and_goes_on_once_that_is_mended() -> Result<()> {
     harness::run("waiting", async |namespace| {
-        // Only in our own cluster: the store's folder is looked into, and an address is where nobody listens.
+        // Only in our own cluster: the store's folder is looked into, and an address is where
+        // nobody listens.
         Faults::new()?;
         product::install(namespace, &[]).await?;
         namespace.apply(&file_server(WHERE)).await?;

@@ -10,29 +10,9 @@ use kube::core::{NamespaceResourceScope, Resource};
 use opaque_e2e::poll::until;
 use serde_json::{Value, json};
 
-use super::{LIMIT, Test};
+use super::harness::{LIMIT, Test};
 
 impl Test {
-    pub(super) async fn what_drifts_in_a_field_of_one_value_is_put_back(&self) -> Result<()> {
-        let pods = self.pods().await?;
-        let extra = json!({"drift": "x"});
-        self.put_back::<Service>("demo-query", "/spec/selector", &extra).await?;
-        self.put_back::<NetworkPolicy>("demo", "/spec/podSelector/matchLabels", &extra).await?;
-        self.put_back::<PodDisruptionBudget>("demo-shard-1", "/spec/selector/matchLabels", &extra)
-            .await?;
-        self.put_back::<StatefulSet>("demo-shard-0", "/spec/template/spec/nodeSelector", &extra)
-            .await?;
-        let everyone = json!([{
-            "kind": "Group", "name": "system:authenticated", "apiGroup": "rbac.authorization.k8s.io",
-        }]);
-        self.put_back::<RoleBinding>("demo-node", "/subjects", &everyone).await?;
-        let anywhere = json!([{"ports": [{"port": 7200, "protocol": "TCP"}]}]);
-        self.put_back::<NetworkPolicy>("demo", "/spec/ingress", &anywhere).await?;
-        self.settle().await?;
-        ensure!(self.pods().await? == pods, "pods were replaced");
-        Ok(())
-    }
-
     /// Merges `value` at `pointer` and waits until what was there is there again.
     async fn put_back<K>(&self, name: &str, pointer: &str, value: &Value) -> Result<()>
     where
@@ -56,4 +36,26 @@ impl Test {
         .await?;
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn what_drifts_in_a_field_of_one_value_is_put_back() -> Result<()> {
+    let test = Test::serving("drift").await?;
+    let pods = test.pods().await?;
+    let extra = json!({"drift": "x"});
+    test.put_back::<Service>("demo-query", "/spec/selector", &extra).await?;
+    test.put_back::<NetworkPolicy>("demo", "/spec/podSelector/matchLabels", &extra).await?;
+    test.put_back::<PodDisruptionBudget>("demo-shard-1", "/spec/selector/matchLabels", &extra)
+        .await?;
+    test.put_back::<StatefulSet>("demo-shard-0", "/spec/template/spec/nodeSelector", &extra)
+        .await?;
+    let everyone = json!([{
+        "kind": "Group", "name": "system:authenticated", "apiGroup": "rbac.authorization.k8s.io",
+    }]);
+    test.put_back::<RoleBinding>("demo-node", "/subjects", &everyone).await?;
+    let anywhere = json!([{"ports": [{"port": 7200, "protocol": "TCP"}]}]);
+    test.put_back::<NetworkPolicy>("demo", "/spec/ingress", &anywhere).await?;
+    test.settle().await?;
+    ensure!(test.pods().await? == pods, "pods were replaced");
+    Ok(())
 }

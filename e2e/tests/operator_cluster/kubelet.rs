@@ -1,4 +1,5 @@
-//! What scheduler and kubelet do with pods: without them the API server deletes a pod at once, which no real one is.
+//! What scheduler and kubelet do with pods: without them the API server deletes a pod at once,
+//! which no real one is.
 
 use std::time::Duration;
 
@@ -9,8 +10,6 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::NAMESPACE;
-
 /// Pause between two looks; an ending pod lasts two of them.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -18,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(300);
 pub(super) struct Kubelet(JoinHandle<()>);
 
 impl Kubelet {
-    pub(super) fn start(client: Client) -> Self {
-        let pods: Api<Pod> = Api::namespaced(client, NAMESPACE);
+    pub(super) fn start(client: Client, namespace: &str) -> Self {
+        let pods: Api<Pod> = Api::namespaced(client, namespace);
         Self(tokio::spawn(async move {
             let mut ending = Vec::new();
             loop {

@@ -8,73 +8,9 @@ use opaque_crds::{OpaqueCluster, names};
 use opaque_e2e::poll::until;
 use serde_json::{Value, json};
 
-use super::{LIMIT, Test, operation, truth};
+use super::harness::{LIMIT, Test, operation, truth};
 
 impl Test {
-    pub(super) async fn no_rollout_passes_a_pod_that_lacks_a_table(&self) -> Result<()> {
-        for (shard, replica) in [(0, 0), (0, 1), (1, 0)] {
-            self.record(shard, replica, &json!({})).await?;
-        }
-        let damaged = json!({"weather": "store: plane-0 is damaged"});
-        self.record(1, 1, &damaged).await?;
-        let status = self
-            .status("what is missing is told", |status| {
-                truth(status, "Degraded") == Some(("True", "TablesMissing"))
-            })
-            .await?;
-        let entry = status.missing_tables.first().context("no missing table")?;
-        ensure!((entry.table.as_str(), entry.pod.as_str()) == ("weather", "demo-shard-1-1"));
-        ensure!(entry.elsewhere && entry.reason.contains("plane-0"), "{entry:?}");
-        ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
-        until("an event tells it", LIMIT, || async {
-            let events = self.list::<Event>().await?;
-            let told = |event: &Event| event.reason.as_deref() == Some("TablesMissing");
-            Ok(events.iter().any(told).then_some(()))
-        })
-        .await?;
-        // A new template may be what mends that pod: it is the first.
-        let before = self.pods().await?;
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:5"}})).await?;
-        let before = self.goes_alone(before, "demo-shard-1-1").await?;
-        self.set_ready("demo-shard-1-1", true).await?;
-        self.status("it waits, and says why", |status| {
-            operation(status, "Rollout").is_some_and(|by| by.contains("demo-shard-1-1"))
-        })
-        .await?;
-        self.settle().await?;
-        ensure!(self.pods().await? == before, "a rollout passed a pod that lacks a table");
-        // Once it is loaded, the rollout goes on.
-        self.record(1, 1, &json!({})).await?;
-        self.all_are_replaced(&before, &["demo-shard-1-1"]).await?;
-        let complete = |status: &_| {
-            truth(status, "Progressing") == Some(("False", "Complete"))
-                && truth(status, "Degraded") == Some(("False", "AsExpected"))
-        };
-        let status = self.status("it is complete", complete).await?;
-        ensure!(status.missing_tables.is_empty());
-
-        // What no pod of a shard can load holds up nothing: a new template may be what mends it.
-        for replica in 0..2 {
-            self.record(1, replica, &damaged).await?;
-        }
-        let lost = self
-            .status("nobody has it", |status| {
-                let missing = &status.missing_tables;
-                missing.len() == 2 && missing.first().is_some_and(|first| !first.elsewhere)
-            })
-            .await?;
-        ensure!(truth(&lost, "Available") == Some(("True", "Serving")), "the others are served");
-        let before = self.pods().await?;
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:2"}})).await?;
-        self.all_are_replaced(&before, &[]).await?;
-        for (shard, replica) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let name = names::pod("demo", shard, replica);
-            self.api::<Lease>().delete(&name, &DeleteParams::default()).await?;
-        }
-        self.status("it is complete again", complete).await?;
-        Ok(())
-    }
-
     /// Writes a pod's record as its node would.
     async fn record(&self, shard: i32, replica: i32, missing: &Value) -> Result<()> {
         let pod = names::pod("demo", shard, replica);
@@ -84,4 +20,70 @@ impl Test {
         });
         self.lease(&pod, json!({"opaque.dev/member": record.to_string()}), &pod).await
     }
+}
+
+#[tokio::test]
+async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
+    let test = Test::serving("lacks").await?;
+    for (shard, replica) in [(0, 0), (0, 1), (1, 0)] {
+        test.record(shard, replica, &json!({})).await?;
+    }
+    let damaged = json!({"weather": "store: plane-0 is damaged"});
+    test.record(1, 1, &damaged).await?;
+    let status = test
+        .status("what is missing is told", |status| {
+            truth(status, "Degraded") == Some(("True", "TablesMissing"))
+        })
+        .await?;
+    let entry = status.missing_tables.first().context("no missing table")?;
+    ensure!((entry.table.as_str(), entry.pod.as_str()) == ("weather", "demo-shard-1-1"));
+    ensure!(entry.elsewhere && entry.reason.contains("plane-0"), "{entry:?}");
+    ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
+    until("an event tells it", LIMIT, || async {
+        let events = test.list::<Event>().await?;
+        let told = |event: &Event| event.reason.as_deref() == Some("TablesMissing");
+        Ok(events.iter().any(told).then_some(()))
+    })
+    .await?;
+    // A new template may be what mends that pod: it is the first.
+    let before = test.pods().await?;
+    test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:5"}})).await?;
+    let before = test.goes_alone(before, "demo-shard-1-1").await?;
+    test.set_ready("demo-shard-1-1", true).await?;
+    test.status("it waits, and says why", |status| {
+        operation(status, "Rollout").is_some_and(|by| by.contains("demo-shard-1-1"))
+    })
+    .await?;
+    test.settle().await?;
+    ensure!(test.pods().await? == before, "a rollout passed a pod that lacks a table");
+    // Once it is loaded, the rollout goes on.
+    test.record(1, 1, &json!({})).await?;
+    test.all_are_replaced(&before, &["demo-shard-1-1"]).await?;
+    let complete = |status: &_| {
+        truth(status, "Progressing") == Some(("False", "Complete"))
+            && truth(status, "Degraded") == Some(("False", "AsExpected"))
+    };
+    let status = test.status("it is complete", complete).await?;
+    ensure!(status.missing_tables.is_empty());
+
+    // What no pod of a shard can load holds up nothing: a new template may be what mends it.
+    for replica in 0..2 {
+        test.record(1, replica, &damaged).await?;
+    }
+    let lost = test
+        .status("nobody has it", |status| {
+            let missing = &status.missing_tables;
+            missing.len() == 2 && missing.first().is_some_and(|first| !first.elsewhere)
+        })
+        .await?;
+    ensure!(truth(&lost, "Available") == Some(("True", "Serving")), "the others are served");
+    let before = test.pods().await?;
+    test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:2"}})).await?;
+    test.all_are_replaced(&before, &[]).await?;
+    for (shard, replica) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let name = names::pod("demo", shard, replica);
+        test.api::<Lease>().delete(&name, &DeleteParams::default()).await?;
+    }
+    test.status("it is complete again", complete).await?;
+    Ok(())
 }

@@ -13,10 +13,9 @@ use kube::api::{
 use kube::{Api, ResourceExt};
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 use opaque_e2e::poll::until;
-use opaque_operator::run::Operator;
 use serde_json::{Value, json};
 
-use super::{LIMIT, NAMESPACE, Test, made, operation, truth};
+use super::harness::{LIMIT, Test, made, operation, truth};
 
 fn definition(kind: &str, plural: &str) -> Result<CustomResourceDefinition> {
     let name = format!("{plural}.monitoring.coreos.com");
@@ -36,329 +35,323 @@ fn definition(kind: &str, plural: &str) -> Result<CustomResourceDefinition> {
 }
 
 impl Test {
-    /// The kind takes any field of a pod; only applying it shows that there is none of this name. The API server
-    /// then answers 500.
-    pub(super) async fn a_misspelt_field_is_named(&self) -> Result<()> {
-        let misspelt = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": {"a": "b"}}}}});
-        self.merge::<OpaqueCluster>("demo", &misspelt).await?;
-        let status = self
-            .status("the refusal is told", |status| {
-                truth(status, "Degraded") == Some(("True", "WriteRefused"))
-            })
-            .await?;
-        let words = status.conditions.iter().find(|c| c.type_ == "Degraded");
-        let words = words.map(|c| c.message.clone()).unwrap_or_default();
-        ensure!(words.contains("nodeSelectors"), "{words}");
-        let none = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": null}}}});
-        self.merge::<OpaqueCluster>("demo", &none).await?;
-        self.status("it is as it should be", |status| {
-            truth(status, "Degraded") == Some(("False", "AsExpected"))
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// The kinds of the Prometheus operator are installed after this operator has started.
-    pub(super) async fn monitoring_comes_and_goes(&self) -> Result<()> {
-        let on = json!({"spec": {"monitoring": {"enabled": true}}});
-        let off = json!({"spec": {"monitoring": {"enabled": false}}});
-        self.merge::<OpaqueCluster>("demo", &on).await?;
-        self.settle().await?;
-        let status =
-            self.status("it is seen", |status| status.observed_generation > Some(1)).await?;
-        ensure!(truth(&status, "Degraded") == Some(("False", "AsExpected")), "{status:?}");
-        self.merge::<OpaqueCluster>("demo", &off).await?;
-        let kinds = [
-            definition("ServiceMonitor", "servicemonitors")?,
-            definition("PrometheusRule", "prometheusrules")?,
-        ];
-        self.control_plane.establish(&kinds).await?;
-        self.merge::<OpaqueCluster>("demo", &on).await?;
-        for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
-            let api = self.of_prometheus(kind);
-            until(kind, LIMIT, || async { Ok(api.get_opt(name).await?.map(drop)) }).await?;
-        }
-        self.merge::<OpaqueCluster>("demo", &off).await?;
-        for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
-            let api = self.of_prometheus(kind);
-            let gone = || async { Ok(api.get_opt(name).await?.is_none().then_some(())) };
-            until(&format!("no {kind}"), LIMIT, gone).await?;
-        }
-        Ok(())
-    }
-
     fn of_prometheus(&self, kind: &str) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
         let resource = ApiResource::from_gvk(&kind);
-        Api::namespaced_with(self.client.clone(), NAMESPACE, &resource)
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
+}
 
-    /// Its kind takes what this operator does not know, as that of a later version may.
-    pub(super) async fn an_object_that_cannot_be_read_says_so(&self) -> Result<()> {
-        let kinds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        let kind = "opaqueclusters.opaque.dev";
-        let field = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/imagePullPolicy/enum";
-        let mut later = serde_json::to_value(kinds.get(kind).await?)?;
-        let values = later.pointer_mut(field).and_then(Value::as_array_mut);
-        values.context("no values")?.push(json!("Sometimes"));
-        let later = serde_json::from_value(later)?;
-        kinds.replace(kind, &PostParams::default(), &later).await?;
-        let resource = ApiResource::erase::<OpaqueCluster>(&());
+/// The kind takes any field of a pod; only applying it shows that there is none of this name. The
+/// API server then answers 500.
+#[tokio::test]
+async fn a_misspelt_field_is_named() -> Result<()> {
+    let test = Test::serving("misspelt").await?;
+    let misspelt = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": {"a": "b"}}}}});
+    test.merge::<OpaqueCluster>("demo", &misspelt).await?;
+    let status = test
+        .status("the refusal is told", |status| {
+            truth(status, "Degraded") == Some(("True", "WriteRefused"))
+        })
+        .await?;
+    let words = status.conditions.iter().find(|c| c.type_ == "Degraded");
+    let words = words.map(|c| c.message.clone()).unwrap_or_default();
+    ensure!(words.contains("nodeSelectors"), "{words}");
+    let none = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": null}}}});
+    test.merge::<OpaqueCluster>("demo", &none).await?;
+    test.status("it is as it should be", |status| {
+        truth(status, "Degraded") == Some(("False", "AsExpected"))
+    })
+    .await?;
+    Ok(())
+}
+
+/// The kinds of the Prometheus operator are installed after this operator has started.
+#[tokio::test]
+async fn monitoring_comes_and_goes() -> Result<()> {
+    let test = Test::serving("monitoring").await?;
+    let on = json!({"spec": {"monitoring": {"enabled": true}}});
+    let off = json!({"spec": {"monitoring": {"enabled": false}}});
+    test.merge::<OpaqueCluster>("demo", &on).await?;
+    test.settle().await?;
+    let status = test.status("it is seen", |status| status.observed_generation > Some(1)).await?;
+    ensure!(truth(&status, "Degraded") == Some(("False", "AsExpected")), "{status:?}");
+    test.merge::<OpaqueCluster>("demo", &off).await?;
+    let kinds = [
+        definition("ServiceMonitor", "servicemonitors")?,
+        definition("PrometheusRule", "prometheusrules")?,
+    ];
+    test.servers.control_plane.establish(&kinds).await?;
+    test.merge::<OpaqueCluster>("demo", &on).await?;
+    for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
+        let api = test.of_prometheus(kind);
+        until(kind, LIMIT, || async { Ok(api.get_opt(name).await?.map(drop)) }).await?;
+    }
+    test.merge::<OpaqueCluster>("demo", &off).await?;
+    for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
+        let api = test.of_prometheus(kind);
+        let gone = || async { Ok(api.get_opt(name).await?.is_none().then_some(())) };
+        until(&format!("no {kind}"), LIMIT, gone).await?;
+    }
+    Ok(())
+}
+
+/// Its kind takes what this operator does not know, as that of a later version may.
+#[tokio::test]
+async fn an_object_that_cannot_be_read_says_so() -> Result<()> {
+    let test = Test::alone("unreadable").await?;
+    let kinds: Api<CustomResourceDefinition> = Api::all(test.client.clone());
+    let kind = "opaqueclusters.opaque.dev";
+    let field =
+        "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/imagePullPolicy/enum";
+    let mut later = serde_json::to_value(kinds.get(kind).await?)?;
+    let values = later.pointer_mut(field).and_then(Value::as_array_mut);
+    values.context("no values")?.push(json!("Sometimes"));
+    let later = serde_json::from_value(later)?;
+    kinds.replace(kind, &PostParams::default(), &later).await?;
+    let resource = ApiResource::erase::<OpaqueCluster>(&());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(test.client.clone(), &test.namespace, &resource);
+    let sometimes = Patch::Merge(json!({"spec": {"imagePullPolicy": "Sometimes"}}));
+    until("the kind takes it", LIMIT, || async {
+        Ok(api.patch("demo", &PatchParams::default(), &sometimes).await.ok().map(drop))
+    })
+    .await?;
+    until("its status says so", LIMIT, || async {
+        let object = api.get("demo").await?;
+        let conditions = object.data.pointer("/status/conditions").cloned();
+        let conditions = conditions.context("no conditions")?.to_string();
+        let told = conditions.contains("\"Unreadable\"") && conditions.contains("`Sometimes`");
+        ensure!(told && conditions.contains("CertificatesReady"), "{conditions}");
+        Ok(Some(()))
+    })
+    .await?;
+    let none = Patch::Merge(json!({"spec": {"imagePullPolicy": null}}));
+    api.patch("demo", &PatchParams::default(), &none).await?;
+    test.status("it is read again", |status| {
+        truth(status, "Degraded") == Some(("False", "AsExpected"))
+    })
+    .await?;
+    Ok(())
+}
+
+/// Its map is deleted while nodes serve, and `cities` is an OpaqueTable.
+#[tokio::test]
+async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
+    let test = Test::serving("lost-map").await?;
+    let table: OpaqueTable = serde_json::from_value(json!({
+        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable",
+        "metadata": {"name": "big-cities"},
+        "spec": {
+            "clusterRef": {"name": "demo"},
+            "schema": {"columns": [{"name": "city", "type": "TEXT", "role": "key"}]},
+            "source": {"configMapRef": {"name": "cities", "key": "cities.csv"}},
+        },
+    }))?;
+    test.api::<OpaqueTable>().create(&PostParams::default(), &table).await?;
+    let before = test.get::<OpaqueShardMap>("demo").await?;
+    let tables = json!([
+        {"table": "big_cities", "epoch": 2}, {"table": "prices", "epoch": 1},
+    ]);
+    let map = json!({"spec": {"map": {"generation": 5, "tables": tables}}});
+    test.merge::<OpaqueShardMap>("demo", &map).await?;
+    test.activate_map().await?;
+    until("the table's epoch is told", LIMIT, || async {
+        let status = test.get::<OpaqueTable>("big-cities").await?.status.unwrap_or_default();
+        Ok((status.active_epoch == Some(2)).then_some(()))
+    })
+    .await?;
+    test.status("the generation is told", |status| status.active_generation == Some(5)).await?;
+    // A node has heard of more than the operator.
+    let record = json!({
+        "node": "demo-shard-0-0", "shard": 0, "active_generation": 6, "prepared_generation": 7,
+        "tables": {"prices": 4, "loaded": 1},
+    });
+    let record = json!({"opaque.dev/member": record.to_string()});
+    test.lease("demo-shard-0-0", record, "demo-shard-0-0").await?;
+    test.settle().await?;
+
+    test.api::<OpaqueShardMap>().delete("demo", &DeleteParams::default()).await?;
+    let (made, waited) = until("the map is made anew", LIMIT, || async {
+        let map = test.api::<OpaqueShardMap>().get_opt("demo").await?;
+        Ok(map.filter(|map| map.metadata.uid != before.metadata.uid))
+    })
+    .await?;
+    println!("a lost map was made anew after {waited:?}");
+    let tables = made.spec.map.tables.iter();
+    let tables: Vec<_> = tables.map(|t| (t.table.as_str(), t.epoch, t.owner.as_deref())).collect();
+    let left = [("big_cities", 2, Some("big-cities")), ("loaded", 1, None), ("prices", 4, None)];
+    ensure!(made.spec.map.generation == 8 && tables == left, "{:?}", made.spec.map);
+    ensure!(made.spec.map.shards.len() == 2 && made.status.is_none());
+    let status = test
+        .status("the loss is told", |status| {
+            truth(status, "Degraded") == Some(("True", "ShardMapLost"))
+        })
+        .await?;
+    ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
+    ensure!(status.active_generation >= Some(5), "{status:?}");
+    until("an event tells it", LIMIT, || async {
+        let events = test.list::<Event>().await?;
+        let told = |event: &Event| event.reason.as_deref() == Some("ShardMapRestored");
+        Ok(events.iter().any(told).then_some(()))
+    })
+    .await?;
+    test.activate_map().await?;
+    let status = test
+        .status("all is well", |status| truth(status, "Degraded") == Some(("False", "AsExpected")))
+        .await?;
+    ensure!(status.active_generation == Some(8) && status.tables == 3, "{status:?}");
+    Ok(())
+}
+
+/// It is as an earlier operator left it. A Secret of the old name that is somebody
+/// else's is left alone.
+#[tokio::test]
+async fn an_authority_of_an_earlier_version_is_moved() -> Result<()> {
+    let mut test = Test::serving("moved").await?;
+    test.settle().await?;
+    test.stop_operator().await;
+    let (old, new) = (names::earlier_authority("demo"), names::authority("demo"));
+    let secrets = test.api::<Secret>();
+    let authority = secrets.get(&new).await?;
+    let mut earlier = authority.clone();
+    let metadata = &mut earlier.metadata;
+    (metadata.name, metadata.uid, metadata.resource_version) = (Some(old.clone()), None, None);
+    metadata.managed_fields = None;
+    secrets.create(&PostParams::default(), &earlier).await?;
+    secrets.delete(&new, &DeleteParams::default()).await?;
+    let trust = test.get::<ConfigMap>(&names::trust("demo")).await?.data;
+    test.start_operator()?;
+    until("the authority is moved", LIMIT, || async {
+        let moved = secrets.get_opt(&new).await?.map(|secret| secret.data);
+        let gone = secrets.get_opt(&old).await?.is_none();
+        Ok((gone && moved == Some(authority.data.clone())).then_some(()))
+    })
+    .await?;
+    let persons: Secret = serde_json::from_value(json!({
+        "metadata": {"name": old}, "stringData": {"ca.crt": "a person's"},
+    }))?;
+    secrets.create(&PostParams::default(), &persons).await?;
+    test.settle().await?;
+    ensure!(secrets.get(&old).await?.metadata.owner_references.is_none(), "it was taken");
+    let now = test.get::<ConfigMap>(&names::trust("demo")).await?.data;
+    ensure!(now == trust, "nodes trust something else");
+    test.everything_is_owned().await
+}
+
+/// `kubectl delete --cascade=orphan`, and the same manifest again.
+#[tokio::test]
+async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
+    let test = Test::serving("adopted").await?;
+    let pods = test.pods().await?;
+    let authority = test.get::<Secret>(&names::authority("demo")).await?;
+    let OpaqueCluster { metadata, spec, .. } = test.get::<OpaqueCluster>("demo").await?;
+    // No garbage collector runs: what it would do is done here.
+    test.api::<OpaqueCluster>().delete("demo", &DeleteParams::default()).await?;
+    let alone = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+    for resource in made() {
         let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), NAMESPACE, &resource);
-        let sometimes = Patch::Merge(json!({"spec": {"imagePullPolicy": "Sometimes"}}));
-        until("the kind takes it", LIMIT, || async {
-            Ok(api.patch("demo", &PatchParams::default(), &sometimes).await.ok().map(drop))
-        })
-        .await?;
-        until("its status says so", LIMIT, || async {
-            let object = api.get("demo").await?;
-            let conditions = object.data.pointer("/status/conditions").cloned();
-            let conditions = conditions.context("no conditions")?.to_string();
-            let told = conditions.contains("\"Unreadable\"") && conditions.contains("`Sometimes`");
-            ensure!(told && conditions.contains("CertificatesReady"), "{conditions}");
-            Ok(Some(()))
-        })
-        .await?;
-        let none = Patch::Merge(json!({"spec": {"imagePullPolicy": null}}));
-        api.patch("demo", &PatchParams::default(), &none).await?;
-        self.status("it is read again", |status| {
-            truth(status, "Degraded") == Some(("False", "AsExpected"))
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Certificates end whether the spec is valid or not.
-    pub(super) async fn an_invalid_object_keeps_its_certificates(&self) -> Result<()> {
-        let name = names::shard_certificate("demo", 0);
-        self.api::<Secret>().delete(&name, &DeleteParams::default()).await?;
-        until("the certificate is issued anew", LIMIT, || async {
-            Ok(self.api::<Secret>().get_opt(&name).await?.map(drop))
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Its map is deleted while nodes serve, and `cities` is an OpaqueTable.
-    pub(super) async fn a_lost_map_is_made_from_what_is_left(&self) -> Result<()> {
-        let table: OpaqueTable = serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable",
-            "metadata": {"name": "big-cities"},
-            "spec": {
-                "clusterRef": {"name": "demo"},
-                "schema": {"columns": [{"name": "city", "type": "TEXT", "role": "key"}]},
-                "source": {"configMapRef": {"name": "cities", "key": "cities.csv"}},
-            },
-        }))?;
-        self.api::<OpaqueTable>().create(&PostParams::default(), &table).await?;
-        let before = self.get::<OpaqueShardMap>("demo").await?;
-        let tables = json!([
-            {"table": "big_cities", "epoch": 2}, {"table": "prices", "epoch": 1},
-        ]);
-        let map = json!({"spec": {"map": {"generation": 5, "tables": tables}}});
-        self.merge::<OpaqueShardMap>("demo", &map).await?;
-        self.activate_map().await?;
-        until("the table's epoch is told", LIMIT, || async {
-            let status = self.get::<OpaqueTable>("big-cities").await?.status.unwrap_or_default();
-            Ok((status.active_epoch == Some(2)).then_some(()))
-        })
-        .await?;
-        self.status("the generation is told", |status| status.active_generation == Some(5)).await?;
-        // A node has heard of more than the operator.
-        let record = json!({
-            "node": "demo-shard-0-0", "shard": 0, "active_generation": 6, "prepared_generation": 7,
-            "tables": {"prices": 4, "loaded": 1},
-        });
-        let record = json!({"opaque.dev/member": record.to_string()});
-        self.lease("demo-shard-0-0", record, "demo-shard-0-0").await?;
-        self.settle().await?;
-
-        self.api::<OpaqueShardMap>().delete("demo", &DeleteParams::default()).await?;
-        let (made, waited) = until("the map is made anew", LIMIT, || async {
-            let map = self.api::<OpaqueShardMap>().get_opt("demo").await?;
-            Ok(map.filter(|map| map.metadata.uid != before.metadata.uid))
-        })
-        .await?;
-        println!("a lost map was made anew after {waited:?}");
-        let tables = made.spec.map.tables.iter();
-        let tables: Vec<_> =
-            tables.map(|t| (t.table.as_str(), t.epoch, t.owner.as_deref())).collect();
-        let left =
-            [("big_cities", 2, Some("big-cities")), ("loaded", 1, None), ("prices", 4, None)];
-        ensure!(made.spec.map.generation == 8 && tables == left, "{:?}", made.spec.map);
-        ensure!(made.spec.map.shards.len() == 2 && made.status.is_none());
-        let status = self
-            .status("the loss is told", |status| {
-                truth(status, "Degraded") == Some(("True", "ShardMapLost"))
-            })
-            .await?;
-        ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
-        ensure!(status.active_generation >= Some(5), "{status:?}");
-        until("an event tells it", LIMIT, || async {
-            let events = self.list::<Event>().await?;
-            let told = |event: &Event| event.reason.as_deref() == Some("ShardMapRestored");
-            Ok(events.iter().any(told).then_some(()))
-        })
-        .await?;
-        self.activate_map().await?;
-        let status = self
-            .status("all is well", |status| {
-                truth(status, "Degraded") == Some(("False", "AsExpected"))
-            })
-            .await?;
-        ensure!(status.active_generation == Some(8) && status.tables == 3, "{status:?}");
-        Ok(())
-    }
-
-    /// What the leader does after a test.
-    async fn activate_map(&self) -> Result<()> {
-        let map = self.get::<OpaqueShardMap>("demo").await?;
-        let status = json!({"status": {"active": map.spec.map, "uid": map.metadata.uid}});
-        self.patch_status::<OpaqueShardMap>("demo", &status).await
-    }
-
-    /// It is as an earlier operator left it; returns the one that has moved it. A Secret of the old name that is somebody
-    /// else's is left alone.
-    pub(super) async fn an_authority_of_an_earlier_version_is_moved(&self) -> Result<Operator> {
-        let (old, new) = (names::earlier_authority("demo"), names::authority("demo"));
-        let secrets = self.api::<Secret>();
-        let authority = secrets.get(&new).await?;
-        let mut earlier = authority.clone();
-        let metadata = &mut earlier.metadata;
-        (metadata.name, metadata.uid, metadata.resource_version) = (Some(old.clone()), None, None);
-        metadata.managed_fields = None;
-        secrets.create(&PostParams::default(), &earlier).await?;
-        secrets.delete(&new, &DeleteParams::default()).await?;
-        let trust = self.get::<ConfigMap>(&names::trust("demo")).await?.data;
-        let operator = self.operator()?;
-        until("the authority is moved", LIMIT, || async {
-            let moved = secrets.get_opt(&new).await?.map(|secret| secret.data);
-            let gone = secrets.get_opt(&old).await?.is_none();
-            Ok((gone && moved == Some(authority.data.clone())).then_some(()))
-        })
-        .await?;
-        let persons: Secret = serde_json::from_value(json!({
-            "metadata": {"name": old}, "stringData": {"ca.crt": "a person's"},
-        }))?;
-        secrets.create(&PostParams::default(), &persons).await?;
-        self.settle().await?;
-        ensure!(secrets.get(&old).await?.metadata.owner_references.is_none(), "it was taken");
-        let now = self.get::<ConfigMap>(&names::trust("demo")).await?.data;
-        ensure!(now == trust, "nodes trust something else");
-        Ok(operator)
-    }
-
-    /// `kubectl delete --cascade=orphan`, and the same manifest again.
-    pub(super) async fn what_a_cluster_left_is_adopted_by_the_next(&self) -> Result<()> {
-        let pods = self.pods().await?;
-        let authority = self.get::<Secret>(&names::authority("demo")).await?;
-        let OpaqueCluster { metadata, spec, .. } = self.get::<OpaqueCluster>("demo").await?;
-        // No garbage collector runs: what it would do is done here.
-        self.api::<OpaqueCluster>().delete("demo", &DeleteParams::default()).await?;
-        let alone = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
-        for resource in made() {
-            let api: Api<DynamicObject> =
-                Api::namespaced_with(self.client.clone(), NAMESPACE, &resource);
-            for object in api.list(&ListParams::default().labels("opaque.dev/cluster=demo")).await?
-            {
-                api.patch(&object.name_any(), &PatchParams::default(), &alone).await?;
-            }
+            Api::namespaced_with(test.client.clone(), &test.namespace, &resource);
+        for object in api.list(&ListParams::default().labels("opaque.dev/cluster=demo")).await? {
+            api.patch(&object.name_any(), &PatchParams::default(), &alone).await?;
         }
-        // A person's copy of a key has the labels, too: it must not be deleted with the cluster.
-        let mut copy = authority.clone();
-        copy.metadata = ObjectMeta {
-            name: Some("copy".into()),
-            labels: copy.metadata.labels.take(),
-            ..ObjectMeta::default()
+    }
+    // A person's copy of a key has the labels, too: it must not be deleted with the cluster.
+    let mut copy = authority.clone();
+    copy.metadata = ObjectMeta {
+        name: Some("copy".into()),
+        labels: copy.metadata.labels.take(),
+        ..ObjectMeta::default()
+    };
+    test.api::<Secret>().create(&PostParams::default(), &copy).await?;
+    test.settle().await?;
+    let mut again = OpaqueCluster::new("demo", spec);
+    again.metadata.labels = metadata.labels;
+    let again = test.api::<OpaqueCluster>().create(&PostParams::default(), &again).await?;
+    let uid = again.metadata.uid.context("no uid")?;
+    until("everything has the new owner", LIMIT, || async {
+        let objects = test.objects().await?;
+        let owned = |object: &DynamicObject| {
+            object.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
         };
-        self.api::<Secret>().create(&PostParams::default(), &copy).await?;
-        self.settle().await?;
-        let mut again = OpaqueCluster::new("demo", spec);
-        again.metadata.labels = metadata.labels;
-        let again = self.api::<OpaqueCluster>().create(&PostParams::default(), &again).await?;
-        let uid = again.metadata.uid.context("no uid")?;
-        until("everything has the new owner", LIMIT, || async {
-            let objects = self.objects().await?;
-            let owned = |object: &DynamicObject| {
-                object.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
-            };
-            for (key, object) in &objects {
-                ensure!(owned(object) || key == "Secret copy", "{key} is not adopted");
-            }
-            Ok(Some(()))
+        for (key, object) in &objects {
+            ensure!(owned(object) || key == "Secret copy", "{key} is not adopted");
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    let status = test
+        .status("it serves", |status| {
+            truth(status, "Available") == Some(("True", "Serving"))
+                && truth(status, "Degraded") == Some(("False", "AsExpected"))
+                && truth(status, "Progressing") == Some(("False", "Complete"))
         })
         .await?;
-        let status = self
-            .status("it serves", |status| {
-                truth(status, "Available") == Some(("True", "Serving"))
-                    && truth(status, "Degraded") == Some(("False", "AsExpected"))
-                    && truth(status, "Progressing") == Some(("False", "Complete"))
-            })
-            .await?;
-        ensure!((status.shards, status.replicas_per_shard) == (2, 2), "{status:?}");
-        self.settle().await?;
-        ensure!(self.pods().await? == pods, "pods were replaced");
-        let now = self.get::<Secret>(&names::authority("demo")).await?;
-        ensure!(now.data == authority.data, "the authority is another one");
-        let copy = self.get::<Secret>("copy").await?;
-        ensure!(copy.metadata.owner_references.is_none(), "a person's copy was taken");
-        self.api::<Secret>().delete("copy", &DeleteParams::default()).await?;
-        Ok(())
-    }
+    ensure!((status.shards, status.replicas_per_shard) == (2, 2), "{status:?}");
+    test.settle().await?;
+    ensure!(test.pods().await? == pods, "pods were replaced");
+    let now = test.get::<Secret>(&names::authority("demo")).await?;
+    ensure!(now.data == authority.data, "the authority is another one");
+    let copy = test.get::<Secret>("copy").await?;
+    ensure!(copy.metadata.owner_references.is_none(), "a person's copy was taken");
+    test.api::<Secret>().delete("copy", &DeleteParams::default()).await?;
+    Ok(())
+}
 
-    /// `kubectl replace --force`: sets of the cluster before are removed in any order, after its map perhaps.
-    pub(super) async fn a_cluster_made_again_waits_for_the_one_before(&self) -> Result<()> {
-        let old: StatefulSet = serde_json::from_value(json!({
-            "metadata": {
-                "name": "again-shard-0",
-                "labels": {
-                    "app.kubernetes.io/name": "opaque",
-                    "opaque.dev/cluster": "again",
-                    "opaque.dev/shard": "0",
-                    "app.kubernetes.io/managed-by": "opaque-operator",
-                },
-                "ownerReferences": [{
-                    "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster", "name": "again",
-                    "uid": "00000000-0000-0000-0000-000000000001", "controller": true,
-                }],
+/// `kubectl replace --force`: sets of the cluster before are removed in any order, after its map
+/// perhaps.
+#[tokio::test]
+async fn a_cluster_made_again_waits_for_the_one_before() -> Result<()> {
+    let test = Test::start("again").await?;
+    let old: StatefulSet = serde_json::from_value(json!({
+        "metadata": {
+            "name": "again-shard-0",
+            "labels": {
+                "app.kubernetes.io/name": "opaque",
+                "opaque.dev/cluster": "again",
+                "opaque.dev/shard": "0",
+                "app.kubernetes.io/managed-by": "opaque-operator",
             },
-            "spec": {
-                "replicas": 1, "serviceName": "again-peers",
-                "selector": {"matchLabels": {"opaque.dev/cluster": "again"}},
-                "template": {
-                    "metadata": {"labels": {"opaque.dev/cluster": "again"}},
-                    "spec": {"containers": [{"name": "node", "image": "node:1"}]},
-                },
+            "ownerReferences": [{
+                "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster", "name": "again",
+                "uid": "00000000-0000-0000-0000-000000000001", "controller": true,
+            }],
+        },
+        "spec": {
+            "replicas": 1, "serviceName": "again-peers",
+            "selector": {"matchLabels": {"opaque.dev/cluster": "again"}},
+            "template": {
+                "metadata": {"labels": {"opaque.dev/cluster": "again"}},
+                "spec": {"containers": [{"name": "node", "image": "node:1"}]},
             },
-        }))?;
-        self.api::<StatefulSet>().create(&PostParams::default(), &old).await?;
-        let cluster: OpaqueCluster = serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
-            "metadata": {"name": "again"},
-            "spec": {
-                "shards": 3, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
-                "storage": {"url": "s3://opaque/again"},
-            },
-        }))?;
-        self.api::<OpaqueCluster>().create(&PostParams::default(), &cluster).await?;
-        until("it says what it waits for", LIMIT, || async {
-            let status = self.get::<OpaqueCluster>("again").await?.status.unwrap_or_default();
-            let by = operation(&status, "Removal").unwrap_or_default();
-            Ok(by.contains("StatefulSet again-shard-0").then_some(()))
-        })
-        .await?;
-        self.settle().await?;
-        let map = self.api::<OpaqueShardMap>().get_opt("again").await?;
-        ensure!(map.is_none(), "a map was made: {map:?}");
-        let status = self.get::<OpaqueCluster>("again").await?.status.unwrap_or_default();
-        ensure!((status.shards, status.replicas_per_shard) == (0, 0), "a size was accepted");
-        self.api::<StatefulSet>().delete("again-shard-0", &DeleteParams::default()).await?;
-        until("it has the size of its spec", LIMIT, || async {
-            let map = self.api::<OpaqueShardMap>().get_opt("again").await?;
-            Ok(map.filter(|map| map.spec.map.shards.len() == 3))
-        })
-        .await?;
-        Ok(())
-    }
+        },
+    }))?;
+    test.api::<StatefulSet>().create(&PostParams::default(), &old).await?;
+    let cluster: OpaqueCluster = serde_json::from_value(json!({
+        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
+        "metadata": {"name": "again"},
+        "spec": {
+            "shards": 3, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
+            "storage": {"url": "s3://opaque/again"},
+        },
+    }))?;
+    test.api::<OpaqueCluster>().create(&PostParams::default(), &cluster).await?;
+    until("it says what it waits for", LIMIT, || async {
+        let status = test.get::<OpaqueCluster>("again").await?.status.unwrap_or_default();
+        let by = operation(&status, "Removal").unwrap_or_default();
+        Ok(by.contains("StatefulSet again-shard-0").then_some(()))
+    })
+    .await?;
+    test.settle().await?;
+    let map = test.api::<OpaqueShardMap>().get_opt("again").await?;
+    ensure!(map.is_none(), "a map was made: {map:?}");
+    let status = test.get::<OpaqueCluster>("again").await?.status.unwrap_or_default();
+    ensure!((status.shards, status.replicas_per_shard) == (0, 0), "a size was accepted");
+    test.api::<StatefulSet>().delete("again-shard-0", &DeleteParams::default()).await?;
+    until("it has the size of its spec", LIMIT, || async {
+        let map = test.api::<OpaqueShardMap>().get_opt("again").await?;
+        Ok(map.filter(|map| map.spec.map.shards.len() == 3))
+    })
+    .await?;
+    Ok(())
 }

@@ -13,7 +13,7 @@ use opaque_crds::{OpaqueCluster, names};
 use opaque_e2e::poll::until;
 use serde_json::{Value, json};
 
-use super::{LIMIT, QUIET, Test, operation, truth};
+use super::harness::{LIMIT, QUIET, Test, operation, truth};
 
 /// UIDs of pods.
 type Pods = BTreeMap<String, String>;
@@ -21,137 +21,6 @@ type Pods = BTreeMap<String, String>;
 const ALL: [&str; 4] = ["demo-shard-0-0", "demo-shard-0-1", "demo-shard-1-0", "demo-shard-1-1"];
 
 impl Test {
-    pub(super) async fn a_changed_image_goes_pod_by_pod_and_the_leader_is_last(
-        &self,
-    ) -> Result<()> {
-        let mut pods = self.pods().await?;
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:2"}})).await?;
-        for pod in ["demo-shard-0-1", "demo-shard-1-1", "demo-shard-1-0", "demo-shard-0-0"] {
-            pods = self.goes_alone(pods, pod).await?;
-            self.set_ready(pod, true).await?;
-        }
-        self.status("it is complete", |status| {
-            truth(status, "Progressing") == Some(("False", "Complete"))
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Somebody edits the templates while the cluster is paused. The operator puts them back, and replaces no pod.
-    pub(super) async fn an_edited_template_is_put_back_and_replaces_no_pod(&self) -> Result<()> {
-        self.pause().await?;
-        let pods = self.pods().await?;
-        let image = json!({"spec": {"template": {"spec": {
-            "containers": [{"name": "node", "image": "hotfix:1"}],
-        }}}});
-        for shard in 0..2 {
-            self.edit(shard, &image).await?;
-        }
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": false}})).await?;
-        for shard in 0..2 {
-            self.image_of(shard, "node:2").await?;
-        }
-        self.settle().await?;
-        ensure!(self.pods().await? == pods, "pods were replaced");
-        Ok(())
-    }
-
-    /// A rollout's turn comes to a set that has more replicas than it should.
-    pub(super) async fn a_set_scaled_by_hand_does_not_stall_a_rollout(&self) -> Result<()> {
-        let scaled = json!({"spec": {"replicas": 3}});
-        self.pause().await?;
-        let pods = self.pods().await?;
-        self.merge::<StatefulSet>("demo-shard-0", &scaled).await?;
-        until("the third pod", LIMIT, || async {
-            Ok(self.pods().await?.contains_key("demo-shard-0-2").then_some(()))
-        })
-        .await?;
-        let resumed = json!({"spec": {"paused": false, "image": "node:4"}});
-        self.merge::<OpaqueCluster>("demo", &resumed).await?;
-        self.all_are_replaced(&pods, &[]).await?;
-        let set = self.get::<StatefulSet>("demo-shard-0").await?;
-        ensure!(set.spec.and_then(|spec| spec.replicas) == Some(2));
-        self.status("it is complete", |status| {
-            truth(status, "Progressing") == Some(("False", "Complete"))
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// What `kubectl rollout restart statefulset` writes.
-    pub(super) async fn rollout_restart_replaces_every_pod(&self) -> Result<()> {
-        let pods = self.pods().await?;
-        let restart = json!({"spec": {"template": {"metadata": {"annotations": {
-            "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z",
-        }}}}});
-        for shard in 0..2 {
-            self.edit(shard, &restart).await?;
-        }
-        self.all_are_replaced(&pods, &[]).await
-    }
-
-    /// A registry and a grace period are rewritten, for ever, in a set that the operator applies.
-    pub(super) async fn a_bad_image_behind_an_admission_policy_reaches_one_pod(
-        &self,
-    ) -> Result<()> {
-        self.rewrite_sets().await?;
-        self.settle().await?;
-        let pods = self.pods().await?;
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "bad:1"}})).await?;
-        let pods = self.goes_alone(pods, "demo-shard-0-1").await?;
-        self.image_of(1, "mirror.example/bad:1").await?;
-        // That pod never becomes ready, and the operator does not apply the rewritten sets again.
-        self.settle().await?;
-        let (writes, versions) = (self.metrics.requests().1, self.versions().await?);
-        tokio::time::sleep(QUIET).await;
-        ensure!(self.metrics.requests().1 == writes, "what was rewritten was applied again");
-        ensure!(self.versions().await? == versions && self.pods().await? == pods);
-        // The fix reaches it first, and then the others.
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:4"}})).await?;
-        let pods = self.goes_alone(pods, "demo-shard-0-1").await?;
-        self.set_ready("demo-shard-0-1", true).await?;
-        self.all_are_replaced(&pods, &["demo-shard-0-1"]).await?;
-        self.status("it is complete", |status| {
-            truth(status, "Progressing") == Some(("False", "Complete"))
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// By a LimitRange: the pod that went first cannot be made again. The others stay, and the server is quoted.
-    pub(super) async fn a_pod_that_is_refused_holds_the_rest_and_is_explained(&self) -> Result<()> {
-        let small: LimitRange = serde_json::from_value(json!({
-            "metadata": {"name": "small"},
-            "spec": {"limits": [{"type": "Container", "min": {"cpu": "4"}}]},
-        }))?;
-        self.api::<LimitRange>().create(&PostParams::default(), &small).await?;
-        let before = self.pods().await?;
-        self.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:8"}})).await?;
-        let words = "pod demo-shard-0-1 cannot be made: pods \"demo-shard-0-1\" is forbidden: \
-                     minimum cpu usage per Container is 4, but request is 250m";
-        let (_, waited) = until("the server is quoted", LIMIT, || async {
-            let status = self.get::<OpaqueCluster>("demo").await?.status.context("no status")?;
-            let told = truth(&status, "Degraded") == Some(("True", "PodsNotStarting"))
-                && operation(&status, "Rollout").is_some_and(|by| by.contains(words));
-            ensure!(told, "{}", serde_json::to_string(&status)?);
-            Ok(Some(()))
-        })
-        .await?;
-        println!("a refused pod was explained after {waited:?}");
-        self.settle().await?;
-        let mut others = before.clone();
-        others.remove("demo-shard-0-1");
-        ensure!(self.pods().await? == others, "others were replaced");
-        self.api::<LimitRange>().delete("small", &DeleteParams::default()).await?;
-        self.all_are_replaced(&before, &[]).await?;
-        self.status("it is complete", |status| {
-            truth(status, "Progressing") == Some(("False", "Complete"))
-                && truth(status, "Degraded") == Some(("False", "AsExpected"))
-        })
-        .await?;
-        Ok(())
-    }
-
     /// Waits until a pod has been made anew, and sees that no other has. Returns the pods.
     pub(super) async fn goes_alone(&self, before: Pods, pod: &str) -> Result<Pods> {
         let old = before.get(pod).context("there is no such pod")?;
@@ -225,10 +94,15 @@ impl Test {
             "metadata": {"name": "mirror"},
             "spec": {
                 "failurePolicy": "Fail", "reinvocationPolicy": "Never",
-                "matchConstraints": {"resourceRules": [{
-                    "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["statefulsets"],
-                    "operations": ["CREATE", "UPDATE"],
-                }]},
+                "matchConstraints": {
+                    "namespaceSelector": {"matchLabels": {
+                        "kubernetes.io/metadata.name": self.namespace,
+                    }},
+                    "resourceRules": [{
+                        "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["statefulsets"],
+                        "operations": ["CREATE", "UPDATE"],
+                    }],
+                },
                 "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patches}}],
             },
         });
@@ -257,4 +131,145 @@ impl Test {
         .await?;
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn a_changed_image_goes_pod_by_pod_and_the_leader_is_last() -> Result<()> {
+    let test = Test::serving("image").await?;
+    let mut pods = test.pods().await?;
+    test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:2"}})).await?;
+    for pod in ["demo-shard-0-1", "demo-shard-1-1", "demo-shard-1-0", "demo-shard-0-0"] {
+        pods = test.goes_alone(pods, pod).await?;
+        test.set_ready(pod, true).await?;
+    }
+    test.status("it is complete", |status| {
+        truth(status, "Progressing") == Some(("False", "Complete"))
+    })
+    .await?;
+    Ok(())
+}
+
+/// Somebody edits the templates while the cluster is paused. The operator puts them back, and
+/// replaces no pod.
+#[tokio::test]
+async fn an_edited_template_is_put_back_and_replaces_no_pod() -> Result<()> {
+    let test = Test::serving("edited").await?;
+    test.pause().await?;
+    let pods = test.pods().await?;
+    let image = json!({"spec": {"template": {"spec": {
+        "containers": [{"name": "node", "image": "hotfix:1"}],
+    }}}});
+    for shard in 0..2 {
+        test.edit(shard, &image).await?;
+    }
+    test.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": false}})).await?;
+    for shard in 0..2 {
+        test.image_of(shard, "node:1").await?;
+    }
+    test.settle().await?;
+    ensure!(test.pods().await? == pods, "pods were replaced");
+    Ok(())
+}
+
+/// A rollout's turn comes to a set that has more replicas than it should.
+#[tokio::test]
+async fn a_set_scaled_by_hand_does_not_stall_a_rollout() -> Result<()> {
+    let test = Test::serving("scaled").await?;
+    let scaled = json!({"spec": {"replicas": 3}});
+    test.pause().await?;
+    let pods = test.pods().await?;
+    test.merge::<StatefulSet>("demo-shard-0", &scaled).await?;
+    until("the third pod", LIMIT, || async {
+        Ok(test.pods().await?.contains_key("demo-shard-0-2").then_some(()))
+    })
+    .await?;
+    let resumed = json!({"spec": {"paused": false, "image": "node:4"}});
+    test.merge::<OpaqueCluster>("demo", &resumed).await?;
+    test.all_are_replaced(&pods, &[]).await?;
+    let set = test.get::<StatefulSet>("demo-shard-0").await?;
+    ensure!(set.spec.and_then(|spec| spec.replicas) == Some(2));
+    test.status("it is complete", |status| {
+        truth(status, "Progressing") == Some(("False", "Complete"))
+    })
+    .await?;
+    Ok(())
+}
+
+/// What `kubectl rollout restart statefulset` writes.
+#[tokio::test]
+async fn rollout_restart_replaces_every_pod() -> Result<()> {
+    let test = Test::serving("restart").await?;
+    let pods = test.pods().await?;
+    let restart = json!({"spec": {"template": {"metadata": {"annotations": {
+        "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z",
+    }}}}});
+    for shard in 0..2 {
+        test.edit(shard, &restart).await?;
+    }
+    test.all_are_replaced(&pods, &[]).await
+}
+
+/// A registry and a grace period are rewritten, for ever, in a set that the operator applies.
+#[tokio::test]
+async fn a_bad_image_behind_an_admission_policy_reaches_one_pod() -> Result<()> {
+    let test = Test::serving("bad-image").await?;
+    test.rewrite_sets().await?;
+    test.settle().await?;
+    let pods = test.pods().await?;
+    test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "bad:1"}})).await?;
+    let pods = test.goes_alone(pods, "demo-shard-0-1").await?;
+    test.image_of(1, "mirror.example/bad:1").await?;
+    // That pod never becomes ready, and the operator does not apply the rewritten sets again.
+    test.settle().await?;
+    let (writes, versions) = (test.metrics.requests().1, test.versions().await?);
+    tokio::time::sleep(QUIET).await;
+    ensure!(test.metrics.requests().1 == writes, "what was rewritten was applied again");
+    ensure!(test.versions().await? == versions && test.pods().await? == pods);
+    // The fix reaches it first, and then the others.
+    test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:4"}})).await?;
+    let pods = test.goes_alone(pods, "demo-shard-0-1").await?;
+    test.set_ready("demo-shard-0-1", true).await?;
+    test.all_are_replaced(&pods, &["demo-shard-0-1"]).await?;
+    test.status("it is complete", |status| {
+        truth(status, "Progressing") == Some(("False", "Complete"))
+    })
+    .await?;
+    Ok(())
+}
+
+/// By a LimitRange: the pod that went first cannot be made again. The others stay, and the server
+/// is quoted.
+#[tokio::test]
+async fn a_pod_that_is_refused_holds_the_rest_and_is_explained() -> Result<()> {
+    let test = Test::serving("refused").await?;
+    let small: LimitRange = serde_json::from_value(json!({
+        "metadata": {"name": "small"},
+        "spec": {"limits": [{"type": "Container", "min": {"cpu": "4"}}]},
+    }))?;
+    test.api::<LimitRange>().create(&PostParams::default(), &small).await?;
+    let before = test.pods().await?;
+    test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:8"}})).await?;
+    let words = "pod demo-shard-0-1 cannot be made: pods \"demo-shard-0-1\" is forbidden: \
+                 minimum cpu usage per Container is 4, but request is 250m";
+    let (_, waited) = until("the server is quoted", LIMIT, || async {
+        let status = test.get::<OpaqueCluster>("demo").await?.status.context("no status")?;
+        let told = truth(&status, "Degraded") == Some(("True", "PodsNotStarting"))
+            && operation(&status, "Rollout").is_some_and(|by| by.contains(words));
+        ensure!(told, "{}", serde_json::to_string(&status)?);
+        Ok(Some(()))
+    })
+    .await?;
+    println!("a refused pod was explained after {waited:?}");
+    test.settle().await?;
+    let mut others = before.clone();
+    others.remove("demo-shard-0-1");
+    ensure!(test.pods().await? == others, "others were replaced");
+    test.api::<LimitRange>().delete("small", &DeleteParams::default()).await?;
+    test.all_are_replaced(&before, &[]).await?;
+    test.status("it is complete", |status| {
+        truth(status, "Progressing") == Some(("False", "Complete"))
+            && truth(status, "Degraded") == Some(("False", "AsExpected"))
+    })
+    .await?;
+    Ok(())
 }

@@ -1,13 +1,13 @@
-//! The authorities of one domain: the newest, those before it that are still trusted, and the steps by
-//! which one replaces the other.
+//! The authorities of one domain: the newest, those before it that are still trusted, and the steps
+//! by which one replaces the other.
 //!
 //! A change of the peers' authority, each step one write of its Secret:
 //! 1. **announced**: both are trusted; the old one goes on signing;
 //! 2. **issuing**, once every member has reported the bundle with both: the new one signs;
 //! 3. the old one is dropped, once every member has reported a certificate of the new one.
 //!
-//! So any two members that talk to each other trust what the other shows, whatever each has reloaded.
-//! The step is kept in the Secret beside the keys: no crash can separate them.
+//! So any two members that talk to each other trust what the other shows, whatever each has
+//! reloaded. The step is kept in the Secret beside the keys: no crash can separate them.
 //!
 //! Clients do not report what they trust. The server's new authority is therefore also signed by
 //! the old one, and the server shows that signature with its certificate: a client that trusts
@@ -63,8 +63,8 @@ pub(crate) struct Situation<'a> {
 }
 
 impl Authorities {
-    /// What a Secret says; none when it has no authority that could sign. The certificates that were
-    /// trusted come along in any case.
+    /// What a Secret says; none when it has no authority that could sign. The certificates that
+    /// were trusted come along in any case.
     fn read(stored: &Contents, now: OffsetDateTime) -> (Option<Authority>, Vec<Authority>) {
         let mut previous = Vec::new();
         for certificate in Certificate::all(stored.text("previous.crt")) {
@@ -168,7 +168,8 @@ impl Authorities {
         Ok(true)
     }
 
-    /// The server's authority is replaced in one step; the one before it stays trusted until it ends or the next change.
+    /// The server's authority is replaced in one step; the one before it stays trusted until it
+    /// ends or the next change.
     fn advance_server(
         &mut self,
         situation: &Situation<'_>,
@@ -235,8 +236,8 @@ impl Authorities {
         contents
     }
 
-    /// All that are trusted, oldest first: the order does not change with the step, so neither does the
-    /// digest that members report.
+    /// All that are trusted, oldest first: the order does not change with the step, so neither does
+    /// the digest that members report.
     pub(crate) fn trusted(&self) -> impl Iterator<Item = &Authority> {
         self.previous.iter().chain([&self.newest])
     }
@@ -261,8 +262,8 @@ impl Authorities {
         self.rollover
     }
 
-    /// Who signs among the peers, and whether every member trusts it. Nobody does if the only authority
-    /// that everybody trusts has lost its key.
+    /// Who signs among the peers, and whether every member trusts it. Nobody does if the only
+    /// authority that everybody trusts has lost its key.
     pub(crate) fn signer(&self) -> (&Authority, bool) {
         let old = || self.previous.iter().find(|authority| authority.key().is_some());
         match self.rollover {

@@ -47,8 +47,8 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Makes an authority with a new key. With `predecessor` also a certificate of the new authority that
-    /// the predecessor has signed.
+    /// Makes an authority with a new key. With `predecessor` also a certificate of the new
+    /// authority that the predecessor has signed.
     ///
     /// Its name is unique: whoever looks for an issuer or its revocation list looks by name.
     pub(crate) fn create(

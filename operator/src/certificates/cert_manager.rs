@@ -26,8 +26,8 @@ pub(crate) fn is_of_cert_manager(secret: &ObjectMeta) -> bool {
     secret.annotations.iter().flatten().any(|(key, _)| key.starts_with(ANNOTATIONS))
 }
 
-/// The `Certificate`s of a cluster by name; none when their kind does not exist. Without an issuer they
-/// are asked for only while one could be left: when the trust they brought is still there.
+/// The `Certificate`s of a cluster by name; none when their kind does not exist. Without an issuer
+/// they are asked for only while one could be left: when the trust they brought is still there.
 pub(super) async fn list(
     context: &Context,
     wanted: &Wanted,

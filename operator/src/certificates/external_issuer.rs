@@ -1,13 +1,13 @@
 //! Certificates signed by an issuer of cert-manager.
 //!
-//! cert-manager writes the Secrets, whenever it sees fit; what the operator decides is what is trusted,
-//! and when cert-manager may begin. A certificate of its own, the *probe*, tells which authority
-//! the issuer signs with before any node shows such a certificate. It lives half as long as the others, so it
-//! also meets an authority that the issuer changes to before they do.
+//! cert-manager writes the Secrets, whenever it sees fit; what the operator decides is what is
+//! trusted, and when cert-manager may begin. A certificate of its own, the *probe*, tells which
+//! authority the issuer signs with before any node shows such a certificate. It lives half as long
+//! as the others, so it also meets an authority that the issuer changes to before they do.
 //!
 //! Taking over a cluster that has authorities of its own:
-//! 1. the probe's authority is trusted too; nodes are told not to demand revocation lists, which the issuer
-//!    does not give them;
+//! 1. the probe's authority is trusted too; nodes are told not to demand revocation lists, which
+//!    the issuer does not give them;
 //! 2. once every member has reported both, the shards' `Certificate`s are made;
 //! 3. once every member has reported the certificate of its shard, the old authorities are dropped.
 
@@ -105,8 +105,8 @@ fn end(secret: &Contents) -> Option<OffsetDateTime> {
     Some(signers.map(|signer| signer.not_after()).fold(leaf.not_after(), OffsetDateTime::min))
 }
 
-/// How things go on while cert-manager may not begin yet: the cluster's own certificates are kept, if it
-/// has any, and the issuer's authority is trusted beside them.
+/// How things go on while cert-manager may not begin yet: the cluster's own certificates are kept,
+/// if it has any, and the issuer's authority is trusted beside them.
 fn before(
     wanted: &Wanted,
     facts: &Facts,
@@ -133,7 +133,8 @@ fn before(
     }
     let mut plan = own_issuer::plan(wanted, facts, authorities, now, entropy)?;
     plan.next = plan.next.min(now + Duration::minutes(1));
-    // Without cert-manager nothing changes: nodes that demand lists go on to do so, and are not restarted.
+    // Without cert-manager nothing changes: nodes that demand lists go on to do so, and are not
+    // restarted.
     let is_missing = reason == MISSING;
     let strict = facts.members.iter().all(|member| member.revocation);
     Ok(Plan {

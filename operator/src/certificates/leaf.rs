@@ -17,7 +17,8 @@ use super::error::CertificateError;
 use super::model::{Contents, DOMAIN, SERIALS, Wanted};
 use super::x509::{Certificate, Sensitive, serial};
 
-/// How many serial numbers of one issuer a Secret remembers: a node may lag behind by several renewals.
+/// How many serial numbers of one issuer a Secret remembers: a node may lag behind by several
+/// renewals.
 const REMEMBERED: usize = 8;
 
 /// What a certificate has to say.
@@ -164,8 +165,8 @@ impl Request {
 /// What is wrong with a stored certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It cannot be used: absent, unreadable, not of its key, expired, revoked, or of an authority that
-    /// is not trusted. Nothing is lost by replacing it at once.
+    /// It cannot be used: absent, unreadable, not of its key, expired, revoked, or of an authority
+    /// that is not trusted. Nothing is lost by replacing it at once.
     Dead,
     /// It works but says something else than it has to, or lasts longer than it may.
     Stale,

@@ -10,10 +10,11 @@ use super::model::Member;
 use crate::kube::{is_overdue, is_ready, is_renewed, trouble};
 use crate::labels;
 
-/// The nodes that a change of authorities waits for: each that runs or is about to, whether it has said
-/// anything yet or not. It may have been given its files before the last change.
+/// The nodes that a change of authorities waits for: each that runs or is about to, whether it has
+/// said anything yet or not. It may have been given its files before the last change.
 ///
-/// Left out is what runs no more, and what does not come to run and will be given the files of that moment.
+/// Left out is what runs no more, and what does not come to run and will be given the files of that
+/// moment.
 pub(super) fn members(pods: &[Pod], leases: &[Lease], now: Timestamp) -> Vec<Member> {
     pods.iter().filter(|pod| is_node(pod)).filter_map(|pod| member(pod, leases, now)).collect()
 }
@@ -30,7 +31,8 @@ fn member(pod: &Pod, leases: &[Lease], now: Timestamp) -> Option<Member> {
     }
     let record = match leases.iter().find(|lease| is_of(lease, pod)) {
         Some(lease) => {
-            // Its machine is gone, or it hangs: its files are exchanged all the same, for when it is back.
+            // Its machine is gone, or it hangs: its files are exchanged all the same, for when it
+            // is back.
             let renewed = lease.spec.as_ref().is_some_and(|lease| is_renewed(lease, now));
             if !renewed && !is_ready(pod) {
                 return None;
@@ -60,7 +62,8 @@ fn is_of(lease: &Lease, pod: &Pod) -> bool {
         && owner.is_none_or(|owner| pod.uid().as_ref() == Some(&owner.uid))
 }
 
-/// Whether a pod's node runs with `--revocation required`, which is also what it does without the option.
+/// Whether a pod's node runs with `--revocation required`, which is also what it does without the
+/// option.
 fn demands_lists(pod: &Pod) -> bool {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let mut arguments =

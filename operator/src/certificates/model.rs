@@ -14,8 +14,8 @@ use crate::kube::Activity;
 
 /// Trust domain in the URI of a node.
 pub(crate) const DOMAIN: &str = "opaque.dev";
-/// On an OpaqueCluster: a new value asks for new authorities. On an authority's Secret: the value that
-/// it was made for.
+/// On an OpaqueCluster: a new value asks for new authorities. On an authority's Secret: the value
+/// that it was made for.
 pub(super) const ROTATE: &str = "opaque.dev/rotate-ca";
 /// On an authority's Secret: the step of a change of authorities.
 pub(crate) const STEP: &str = "opaque.dev/ca-change";

@@ -242,8 +242,8 @@ pub(crate) fn follows(
     })
 }
 
-/// Authorities that nodes trust, that the Secret does not know, and that have signed a certificate in use: the
-/// Secret was lost, or an issuer of cert-manager has signed so far.
+/// Authorities that nodes trust, that the Secret does not know, and that have signed a certificate
+/// in use: the Secret was lost, or an issuer of cert-manager has signed so far.
 fn peers_to_adopt(wanted: &Wanted, facts: &Facts) -> Vec<Certificate> {
     let present = Certificate::all(facts.trusted(PEER_CA));
     let secrets = (0..wanted.shards).map(|shard| names::shard_certificate(&wanted.cluster, shard));

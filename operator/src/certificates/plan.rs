@@ -1,4 +1,5 @@
-//! Plans what is to be written, for authorities of the cluster's own or for an issuer of cert-manager.
+//! Plans what is to be written, for authorities of the cluster's own or for an issuer of
+//! cert-manager.
 
 use time::OffsetDateTime;
 

@@ -38,8 +38,8 @@ struct Stored<'a> {
     revoked: BTreeMap<String, OffsetDateTime>,
 }
 
-/// Keeps the lists that are good and makes the others anew. An authority without a key keeps the list
-/// that it has until that expires.
+/// Keeps the lists that are good and makes the others anew. An authority without a key keeps the
+/// list that it has until that expires.
 pub(crate) fn revocations<'a>(
     authorities: impl Iterator<Item = &'a Authority>,
     facts: &Facts,

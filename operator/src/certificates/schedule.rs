@@ -37,8 +37,8 @@ impl Schedule {
         (now - self.skew(), (now + self.duration).min(end))
     }
 
-    /// When a certificate is renewed. Shards renew at different times: each a little earlier, by a share
-    /// of its time that follows from its name and serial number.
+    /// When a certificate is renewed. Shards renew at different times: each a little earlier, by a
+    /// share of its time that follows from its name and serial number.
     pub(crate) fn renew_at(&self, certificate: &Certificate, name: &str) -> OffsetDateTime {
         let life = certificate.not_after() - certificate.not_before();
         // One cut short by its authority's end would be due as soon as it was issued.
@@ -65,8 +65,8 @@ impl Schedule {
         (self.duration * AUTHORITY_FACTOR).clamp(shortest, longest)
     }
 
-    /// When an authority is replaced: while it can still sign certificates of full length, and early
-    /// enough that a blocked change has time.
+    /// When an authority is replaced: while it can still sign certificates of full length, and
+    /// early enough that a blocked change has time.
     pub(crate) fn replace_at(&self, authority: &Certificate) -> OffsetDateTime {
         let life = authority.not_after() - authority.not_before();
         authority.not_after() - (life / 4_i32).max(self.duration)

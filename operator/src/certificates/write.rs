@@ -60,8 +60,8 @@ pub(super) async fn write(
 
 /// Makes or replaces an object as a whole.
 ///
-/// Not by a server-side apply: a plan was made for what was seen, and a key must not be made twice. A
-/// create fails if there is one by now, and a replacement if it is not the one that was seen.
+/// Not by a server-side apply: a plan was made for what was seen, and a key must not be made twice.
+/// A create fails if there is one by now, and a replacement if it is not the one that was seen.
 async fn store<K>(
     context: &Context,
     cluster: &OpaqueCluster,

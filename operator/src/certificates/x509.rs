@@ -15,7 +15,8 @@ const CERTIFICATE: &str = "CERTIFICATE";
 /// PEM label of a revocation list.
 pub(crate) const REVOCATIONS: &str = "X509 CRL";
 
-/// A value of a Secret. It is cleared when dropped, and has no `Debug`: some of these are private keys.
+/// A value of a Secret. It is cleared when dropped, and has no `Debug`: some of these are private
+/// keys.
 #[derive(Clone)]
 pub(crate) struct Sensitive(Zeroizing<Vec<u8>>);
 

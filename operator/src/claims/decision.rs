@@ -11,8 +11,9 @@ use crate::kube::{fraction, is_renewed};
 use crate::labels::{CLUSTER, RELEASE};
 use crate::release::Release;
 
-/// The namespaces whose claims to begin to stand for, and those whose claims to give up. `kept` are those that are
-/// stood for, and whether they are being given up: of such one the next begins when it has ended.
+/// The namespaces whose claims to begin to stand for, and those whose claims to give up. `kept` are
+/// those that are stood for, and whether they are being given up: of such one the next begins when
+/// it has ended.
 pub(super) fn changes(
     wanted: &BTreeSet<String>,
     kept: &BTreeMap<String, bool>,
@@ -22,20 +23,23 @@ pub(super) fn changes(
     (begin.cloned().collect(), end.map(|(namespace, _)| namespace.clone()).collect())
 }
 
-/// The times of one namespace's claim: of many that begin together each is renewed in its own rhythm.
+/// The times of one namespace's claim: of many that begin together each is renewed in its own
+/// rhythm.
 pub(super) fn spread(policy: Policy, namespace: &str) -> Policy {
     let factor = 0.75 + 0.5 * fraction(namespace, 0);
     let retry = policy.retry().mul_f64(factor);
     Policy::new(policy.lease_duration(), policy.renew_deadline(), retry).unwrap_or(policy)
 }
 
-/// The other release that holds a claim. An operator of an earlier version does not tell its release.
+/// The other release that holds a claim. An operator of an earlier version does not tell its
+/// release.
 pub(super) fn rival(own: &Release, holder: Option<&Holder>) -> Option<String> {
     let release = holder?.annotations.get(RELEASE)?;
     (*release != own.to_string()).then(|| release.clone())
 }
 
-/// The other releases that say by these Leases that they wait. Not by those of a cluster: its nodes write them.
+/// The other releases that say by these Leases that they wait. Not by those of a cluster: its nodes
+/// write them.
 pub(super) fn waiting(own: &Release, leases: &[Lease], now: Timestamp) -> Vec<String> {
     let waits = |lease: &Lease| {
         lease.spec.as_ref().is_some_and(|spec| {
@@ -86,8 +90,8 @@ mod tests {
     }
 
     proptest! {
-        /// However objects come and go: never are there two keepers of one namespace, and in the end there is
-        /// one exactly where there is an object.
+        /// However objects come and go: never are there two keepers of one namespace, and in the
+        /// end there is one exactly where there is an object.
         #[test]
         fn each_namespace_with_an_object_has_one_keeper(
             steps in prop::collection::vec((prop::collection::btree_set("[a-d]", 0..4), any::<bool>()), 1..40),

@@ -83,7 +83,8 @@ pub(crate) async fn keep(shared: Shared, candidate: Candidate, mut stop: watch::
     }
 }
 
-/// Stands for the claim on one namespace, holds it, and stands again, until `end` is true. Returns the namespace.
+/// Stands for the claim on one namespace, holds it, and stands again, until `end` is true. Returns
+/// the namespace.
 async fn keep_one(
     shared: Shared,
     candidate: Candidate,
@@ -128,7 +129,8 @@ async fn hold(
     lost
 }
 
-/// Resolves after an object changed that may have brought or taken a namespace; of many changes, after the last.
+/// Resolves after an object changed that may have brought or taken a namespace; of many changes,
+/// after the last.
 async fn root_touched(touched: &mut broadcast::Receiver<Touched>) {
     loop {
         match touched.recv().await {

@@ -9,8 +9,8 @@ use super::candidate::Candidate;
 use super::waiting::{Clusters, Waiting};
 
 impl Candidate {
-    /// Stands for the lead of a release for all namespaces. Its Lease is named after the release: `opaque-operator`
-    /// is the claim on the namespace that it is in.
+    /// Stands for the lead of a release for all namespaces. Its Lease is named after the release:
+    /// `opaque-operator` is the claim on the namespace that it is in.
     pub fn lead(&self) -> Standing {
         let name = format!("{}-all", self.release.name());
         let namespace = self.release.namespace();
@@ -34,7 +34,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Waits for the Lease, for as long as it takes, and says so while another release holds it. Safe to drop.
+    /// Waits for the Lease, for as long as it takes, and says so while another release holds it.
+    /// Safe to drop.
     pub async fn acquire(&mut self) -> Held {
         // On the heap: there may be hundreds, and most of the time none of them is awaited.
         let acquire = Box::pin(self.election.acquire());

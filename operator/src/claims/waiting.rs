@@ -1,8 +1,9 @@
 //! Says that a release waits for a namespace on which another one acts.
 //!
-//! **Flow.** It stands for a Lease that is named after the release: of its replicas one speaks. The holder publishes one
-//! event about each cluster of the namespace, and looks for new clusters once in a while. The operator that acts reads
-//! the Lease and says so in status; when it is released or no longer renewed, that vanishes.
+//! **Flow.** It stands for a Lease that is named after the release: of its replicas one speaks. The
+//! holder publishes one event about each cluster of the namespace, and looks for new clusters once
+//! in a while. The operator that acts reads the Lease and says so in status; when it is released or
+//! no longer renewed, that vanishes.
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;

@@ -31,7 +31,8 @@ pub(super) struct Evictions {
 }
 
 impl Evictions {
-    /// Names of the pods of a cluster that were let go and are still seen; the others are forgotten.
+    /// Names of the pods of a cluster that were let go and are still seen; the others are
+    /// forgotten.
     pub(super) fn ended(
         &self,
         namespace: &str,
@@ -69,7 +70,8 @@ impl Evictions {
         match api.evict(&name, &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Evicted::Gone),
-            // 409: it is another by now. 429: a budget does not allow it. 500: there are several budgets.
+            // 409: it is another by now. 429: a budget does not allow it. 500: there are several
+            // budgets.
             Err(kube::Error::Api(status)) if [409, 429, 500].contains(&status.code) => {
                 let words = format!(
                     "the API server does not let pod {name} be replaced: {}",

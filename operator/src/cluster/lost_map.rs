@@ -1,7 +1,8 @@
 //! What is left of a shard map that was lost: what the cluster, its tables and its nodes say of it.
 //!
-//! **Guarantees.** A map that is made anew has every table that a node serves, above every generation
-//! that a node has heard of. The nodes go on meanwhile, and serve it once they have tested it.
+//! **Guarantees.** A map that is made anew has every table that a node serves, above every
+//! generation that a node has heard of. The nodes go on meanwhile, and serve it once they have
+//! tested it.
 
 use std::collections::BTreeMap;
 

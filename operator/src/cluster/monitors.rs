@@ -1,4 +1,5 @@
-//! Objects of the Prometheus operator: made where its kinds exist, and removed when nobody wants them any more.
+//! Objects of the Prometheus operator: made where its kinds exist, and removed when nobody wants
+//! them any more.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +18,8 @@ use crate::kube::Context;
 /// When it is looked again whether kinds of the Prometheus operator exist.
 const KINDS: Duration = Duration::from_secs(300);
 
-/// Which clusters have none. They are not watched, so that it is looked once for each cluster that wants none.
+/// Which clusters have none. They are not watched, so that it is looked once for each cluster that
+/// wants none.
 #[derive(Debug, Default)]
 pub(super) struct Monitors {
     without: Mutex<HashSet<String>>,

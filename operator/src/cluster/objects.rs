@@ -1,7 +1,7 @@
 //! Builds a cluster's objects: a pure function of its spec and of what was accepted.
 //!
-//! Everything carries an owner reference, so that deleting the OpaqueCluster deletes it, and the labels
-//! by which the operator watches.
+//! Everything carries an owner reference, so that deleting the OpaqueCluster deletes it, and the
+//! labels by which the operator watches.
 
 mod access;
 mod map;

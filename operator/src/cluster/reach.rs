@@ -42,7 +42,8 @@ pub(super) fn down(shards: &[ShardState]) -> Vec<usize> {
     down.map(|(number, _)| number).collect()
 }
 
-/// Whether a pod has turned clients away, since another node reaches more shards, and answers its peers.
+/// Whether a pod has turned clients away, since another node reaches more shards, and answers its
+/// peers.
 pub(super) fn answers_peers(facts: &Facts, pod: &str) -> bool {
     let active = facts.active_generation();
     facts.pods.get(pod).is_some_and(says_not_ready)

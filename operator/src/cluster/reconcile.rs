@@ -1,21 +1,19 @@
 //! Reconciles one OpaqueCluster.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ApiResource;
 use kube::core::Resource;
 use kube::runtime::events::EventType;
 use opaque_crds::cluster::OpaqueClusterStatus;
-use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
+use opaque_crds::{OpaqueCluster, OpaqueTable};
 use serde_json::Value;
 
 use super::absent_pods::Absences;
+use super::adopt::adopt;
 use super::evictions::{EVICT_AGAIN, Evicted, Evictions};
 use super::facts::Facts;
 use super::findings::Findings;
@@ -33,7 +31,8 @@ use crate::kube::{Applied, Context, Reconciler, SECRET_AGAIN, SECRET_MISSING, To
 use crate::labels;
 use crate::metrics::Ends;
 
-/// When it is looked whether the leader still renews its Lease, and whoever waits for the namespace.
+/// When it is looked whether the leader still renews its Lease, and whoever waits for the
+/// namespace.
 const LEASES_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -174,7 +173,8 @@ impl ClusterReconciler {
             context.apply(&objects::client_service(blueprint)).await,
             context.apply(&objects::policy(blueprint)).await,
         ];
-        // A pod that lacks a file would wait for it, and one that runs be replaced by one that waits.
+        // A pod that lacks a file would wait for it, and one that runs be replaced by one that
+        // waits.
         let usable = issued.as_ref().is_ok_and(|state| state.usable) && found.secrets.is_empty();
         let resource = ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&());
         for (shard, set) in (0..size.shards).zip(wanted) {
@@ -233,7 +233,8 @@ impl ClusterReconciler {
     }
 }
 
-/// Makes the shard map if there is none. One that was lost is made from what remains of it, which is told.
+/// Makes the shard map if there is none. One that was lost is made from what remains of it, which
+/// is told.
 async fn create_map(
     context: &Context,
     blueprint: &Blueprint<'_>,
@@ -267,9 +268,9 @@ fn tables(context: &Context, blueprint: &Blueprint<'_>) -> Vec<OpaqueTable> {
     tables.filter(|table| table.spec.cluster_ref.name == cluster).collect()
 }
 
-/// Writes down the size of the cluster before anything is made of it. A spec that changes afterwards
-/// finds it there, also after a crash. Not over a change that came since: another operator may have
-/// accepted another size.
+/// Writes down the size of the cluster before anything is made of it. A spec that changes
+/// afterwards finds it there, also after a crash. Not over a change that came since: another
+/// operator may have accepted another size.
 async fn accept(context: &Context, blueprint: &Blueprint<'_>) -> Result<(), Error> {
     let Blueprint { cluster, size, .. } = *blueprint;
     let previous = cluster.status.clone().unwrap_or_default();
@@ -277,34 +278,6 @@ async fn accept(context: &Context, blueprint: &Blueprint<'_>) -> Result<(), Erro
         OpaqueClusterStatus { shards: size.shards, replicas_per_shard: size.replicas, ..previous };
     let version = cluster.resource_version();
     context.write_status(cluster, cluster.status.as_ref(), &status, version).await.map(|_| ())
-}
-
-/// Takes over what a cluster of the same name left that was deleted without its objects. What is applied is
-/// taken over by that. Only by the names that the operator gives: a copy that somebody keeps stays theirs.
-async fn adopt(context: &Context, blueprint: &Blueprint<'_>) -> Result<(), Error> {
-    let name = blueprint.name();
-    let owned = labels::owned(blueprint.cluster, name.clone(), labels::of_cluster(&name));
-    let named = |meta: &ObjectMeta, wanted: &str| meta.name.as_deref() == Some(wanted);
-    context.adopt::<OpaqueShardMap>(&owned, |meta| named(meta, &name)).await?;
-    let trust = names::trust(&name);
-    context.adopt::<ConfigMap>(&owned, |meta| named(meta, &trust)).await?;
-    // A member's Lease goes with its pod.
-    let leader = names::leader_lease(&name);
-    context.adopt::<Lease>(&owned, |meta| named(meta, &leader)).await?;
-    let mut secrets: BTreeSet<String> =
-        (0..blueprint.size.shards).map(|shard| names::shard_certificate(&name, shard)).collect();
-    secrets.extend([
-        names::authority(&name),
-        names::earlier_authority(&name),
-        names::server_authority(&name),
-        names::server_certificate(&name),
-    ]);
-    // Those of cert-manager never had an owner.
-    let ours = |meta: &ObjectMeta| {
-        meta.name.as_ref().is_some_and(|name| secrets.contains(name))
-            && !certificates::is_of_cert_manager(meta)
-    };
-    context.adopt::<Secret>(&owned, ours).await
 }
 
 async fn certificates(

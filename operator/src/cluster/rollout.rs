@@ -1,20 +1,24 @@
 //! Which pods are replaced now.
 //!
-//! The sets have the strategy `OnDelete`: their controller makes pods and never replaces one that is there. So a
-//! template may be written to all sets at once, whatever it is, and the operator alone decides which pod
-//! goes, over the whole cluster. A pod is outdated if its revision is not the newest of its set. Templates are never
-//! compared: what an admission policy makes of one is in the revision, as is what `kubectl rollout restart` adds.
+//! The sets have the strategy `OnDelete`: their controller makes pods and never replaces one that
+//! is there. So a template may be written to all sets at once, whatever it is, and the operator
+//! alone decides which pod goes, over the whole cluster. A pod is outdated if its revision is not
+//! the newest of its set. Templates are never compared: what an admission policy makes of one is in
+//! the revision, as is what `kubectl rollout restart` adds.
 //!
 //! **Guarantees.**
-//! - A pod that serves is replaced only while every other pod of the cluster is available: one at a time, and none
-//!   before the one that took the place of the last has been ready for some seconds.
+//! - A pod that serves is replaced only while every other pod of the cluster is available: one at a
+//!   time, and none before the one that took the place of the last has been ready for some seconds.
 //! - So a template that does not work reaches one pod.
-//! - An outdated pod that serves nobody is replaced at once: it has nothing to lose, and a mistake can be corrected.
-//! - A pod that lacks a table which another pod of its shard serves holds up the others, which might be the last to
-//!   serve it. It is replaced before them: a new template may be what mends it.
+//! - An outdated pod that serves nobody is replaced at once: it has nothing to lose, and a mistake
+//!   can be corrected.
+//! - A pod that lacks a table which another pod of its shard serves holds up the others, which
+//!   might be the last to serve it. It is replaced before them: a new template may be what mends
+//!   it.
 //! - The leader is the last.
-//! - Where a ServiceAccount was made again, nobody hears of the pods that are older, whose tokens are void. A new pod that
-//!   serves its peers and waits for those of other shards does not hold these up: it waits for their successors.
+//! - Where a ServiceAccount was made again, nobody hears of the pods that are older, whose tokens
+//!   are void. A new pod that serves its peers and waits for those of other shards does not hold
+//!   these up: it waits for their successors.
 
 /// Whom a pod serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +55,8 @@ pub(super) struct PodState {
 pub(super) struct ShardState {
     /// Whether its set exists, and its controller has seen what it shall be.
     pub(super) settled: bool,
-    /// Whether its set's controller counts all pods as available. It hears of pods later than `phase` does.
+    /// Whether its set's controller counts all pods as available. It hears of pods later than
+    /// `phase` does.
     pub(super) available: bool,
     /// By their numbers.
     pub(super) pods: Vec<PodState>,
@@ -68,7 +73,8 @@ impl ShardState {
         self.pods.iter().any(|pod| matches!(pod.phase, Phase::Ready | Phase::Peers))
     }
 
-    /// Why no pod that serves may be replaced. Where tokens are `void`, a new pod may miss whom it cannot hear of.
+    /// Why no pod that serves may be replaced. Where tokens are `void`, a new pod may miss whom it
+    /// cannot hear of.
     fn holds(&self, shard: usize, void: bool) -> Option<Hold> {
         if !self.settled {
             return Some(Hold::Set(shard));

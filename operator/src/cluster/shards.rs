@@ -26,7 +26,8 @@ impl Facts {
         }
     }
 
-    /// The API server takes a pod's token only while the ServiceAccount is the one that it was issued for.
+    /// The API server takes a pod's token only while the ServiceAccount is the one that it was
+    /// issued for.
     fn is_older_than_its_account(&self, pod: &Pod) -> bool {
         let made = pod.metadata.creation_timestamp.as_ref();
         made.zip(self.account_made.as_ref()).is_some_and(|(pod, account)| pod.0 < account.0)
@@ -63,8 +64,8 @@ fn is_settled(set: &StatefulSet) -> bool {
     set.status.as_ref().is_some_and(|it| it.observed_generation >= set.metadata.generation)
 }
 
-/// Whether the set's controller counts every pod as available: ready, and for long enough. A set that somebody
-/// has scaled up has more of them; the next apply puts it back.
+/// Whether the set's controller counts every pod as available: ready, and for long enough. A set
+/// that somebody has scaled up has more of them; the next apply puts it back.
 fn is_available(set: &StatefulSet, replicas: i32) -> bool {
     set.status.as_ref().is_some_and(|status| status.available_replicas >= Some(replicas))
 }

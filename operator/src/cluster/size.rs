@@ -68,7 +68,8 @@ impl Size {
         ))
     }
 
-    /// Why the wanted numbers are not taken over, in words that say what to do; none if they are the same.
+    /// Why the wanted numbers are not taken over, in words that say what to do; none if they are
+    /// the same.
     pub(super) fn refusal(&self, spec: &OpaqueClusterSpec) -> Option<String> {
         let Self { shards, replicas } = Self::wanted(spec);
         let mut changes = Vec::new();

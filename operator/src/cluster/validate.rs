@@ -1,4 +1,5 @@
-//! What must hold before anything is made: the CEL rules once more, and the Secrets that a spec refers to.
+//! What must hold before anything is made: the CEL rules once more, and the Secrets that a spec
+//! refers to.
 
 use kube::ResourceExt;
 use opaque_crds::OpaqueCluster;
@@ -15,8 +16,8 @@ pub(super) fn rules(cluster: &OpaqueCluster) -> Result<(), Error> {
     cluster.validate_cel().map_err(|errors| Error::Invalid(errors.to_string()))
 }
 
-/// Checks the Secrets of people: they are read by name, never listed, and each once a minute at most.
-/// Returns what is wrong, in words that say what to do.
+/// Checks the Secrets of people: they are read by name, never listed, and each once a minute at
+/// most. Returns what is wrong, in words that say what to do.
 ///
 /// # Errors
 /// When the API server cannot be asked.

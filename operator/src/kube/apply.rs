@@ -9,8 +9,9 @@ use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::compare;
+use super::context::Context;
 use crate::error::Error;
-use crate::kube::{compare, context::Context};
 use crate::labels::{
     CLUSTER, FIELD_MANAGER, MANAGED_BY, NODE, OPERATOR, STATUS_MANAGER, TABLE, controller_of,
 };
@@ -25,8 +26,8 @@ pub enum Applied {
 }
 
 impl Context {
-    /// Makes the object as desired, by a server-side apply, if it is not. Fields that are not in it and
-    /// that earlier applies set are removed.
+    /// Makes the object as desired, by a server-side apply, if it is not. Fields that are not in it
+    /// and that earlier applies set are removed.
     ///
     /// # Errors
     /// When an object of the name belongs to somebody else, or the API server refuses.
@@ -72,8 +73,8 @@ impl Context {
         Ok(Applied::Written)
     }
 
-    /// Makes the object unless one of its name is there, which is left as it is: for what others go on to
-    /// write, and for keys that must not be made twice.
+    /// Creates the object if it is absent; never modifies an existing one. For objects that others
+    /// go on to write, and for keys that must not be made twice.
     ///
     /// # Errors
     /// When one of its name belongs to somebody else, or the API server refuses.
@@ -109,7 +110,8 @@ impl Context {
         }
     }
 
-    /// Gives objects of a kind that are written as a whole, and not applied, the owner that they have lost.
+    /// Gives objects of a kind that are written as a whole, and not applied, the owner that they
+    /// have lost.
     ///
     /// # Errors
     /// When the API server refuses.
@@ -176,8 +178,8 @@ impl Context {
         }
     }
 
-    /// Writes the status of `object` if it differs from `previous`; with `version`, only while the object is of
-    /// that version.
+    /// Writes the status of `object` if it differs from `previous`; with `version`, only while the
+    /// object is of that version.
     ///
     /// # Errors
     /// When the API server refuses; a conflict when the object is of another version.

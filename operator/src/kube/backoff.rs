@@ -1,8 +1,8 @@
 //! When a failed reconcile is tried again.
 //!
-//! Each category has a first pause, which doubles with each failure in a row up to a cap. A fifth of the pause is
-//! jitter, made from the object and the count: objects that failed together do not come back
-//! together, and the same history gives the same pauses.
+//! Each category has a first pause, which doubles with each failure in a row up to a cap. A fifth
+//! of the pause is jitter, made from the object and the count: objects that failed together do not
+//! come back together, and the same history gives the same pauses.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

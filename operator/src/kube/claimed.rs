@@ -1,6 +1,7 @@
 //! The namespaces on which this operator acts, and the right to reconcile an object there.
 //!
-//! Tasks of [`crate::claims`] note here which claims are held; controllers ask before each reconcile.
+//! Tasks of [`crate::claims`] note here which claims are held; controllers ask before each
+//! reconcile.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,14 +1,15 @@
 //! Whether an apply would change anything.
 //!
-//! A server-side apply that changes nothing still costs a request, and a request per object and reconcile adds
-//! up. An apply is needed unless both hold:
+//! A server-side apply that changes nothing still costs a request, and a request per object and
+//! reconcile adds up. An apply is needed unless both hold:
 //! 1. **The same was applied last.** An annotation has a digest of it.
-//! 2. **Every field of it is still ours**, as `metadata.managedFields` says. Who changes a field takes it over: of a
-//!    map or list that is one value for the API server, such as a selector, also who only adds to it.
+//! 2. **Every field of it is still ours**, as `metadata.managedFields` says. Who changes a field
+//!    takes it over: of a map or list that is one value for the API server, such as a selector,
+//!    also who only adds to it.
 //!
-//! Values are not compared: what the server makes of them, by defaults, by the form of quantities or by an
-//! admission policy that rewrites them, is no reason to apply again. A field of a later Kubernetes, which an
-//! earlier one drops, is never ours and is applied again at every reconcile.
+//! Values are not compared: what the server makes of them, by defaults, by the form of quantities
+//! or by an admission policy that rewrites them, is no reason to apply again. A field of a later
+//! Kubernetes, which an earlier one drops, is never ours and is applied again at every reconcile.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -61,8 +62,8 @@ fn owns_metadata(owned: Option<&Value>, desired: &Value) -> bool {
         .all(|(key, value)| owns(owned.and_then(|owned| owned.get(format!("f:{key}"))), value))
 }
 
-/// Whether each field of `desired` is in `owned`, whose keys are `f:field`, `k:{"key":"of item"}` and `v:value`. What
-/// has nothing below it is owned as a whole.
+/// Whether each field of `desired` is in `owned`, whose keys are `f:field`, `k:{"key":"of item"}`
+/// and `v:value`. What has nothing below it is owned as a whole.
 fn owns(owned: Option<&Value>, desired: &Value) -> bool {
     // The server drops what is empty.
     if is_empty(desired) {

@@ -9,14 +9,13 @@ use kube::runtime::events::EventType;
 use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
 
+use super::claimed::Claimed;
+use super::events::Events;
+use super::observe::Observed;
+use super::requests::CountRequests;
+use super::secrets::{Keys, Secrets, found};
 use crate::error::Error;
-use crate::kube::{
-    claimed::Claimed,
-    events::Events,
-    observe::Observed,
-    secrets::{Keys, Secrets, found},
-};
-use crate::metrics::{CountRequests, Metrics};
+use crate::metrics::Metrics;
 use crate::release::Release;
 
 /// What the operator was installed with.
@@ -60,7 +59,7 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
-    /// A context of [`clients`], to act where `claimed` say.
+    /// A context of `clients`, to act where `claimed` say.
     pub fn new(
         [client, once]: [Client; 2],
         observed: Arc<Observed>,
@@ -74,8 +73,8 @@ impl Context {
         Self { client, once, observed, metrics, installed, release, claimed, events, secrets }
     }
 
-    /// A live object by name: for what is not watched, such as ConfigMaps of people. For their Secrets
-    /// there is [`secret_keys`](Self::secret_keys).
+    /// A live object by name: for what is not watched, such as ConfigMaps of people. For their
+    /// Secrets there is [`secret_keys`](Self::secret_keys).
     ///
     /// # Errors
     /// When the API server cannot be asked, or refuses.
@@ -121,7 +120,8 @@ impl Context {
     }
 }
 
-/// Clients whose requests are counted: one that repeats those that failed by chance, and one that does not.
+/// Clients whose requests are counted: one that repeats those that failed by chance, and one that
+/// does not.
 ///
 /// # Errors
 /// When the configuration makes no client.

@@ -1,12 +1,13 @@
 //! Runs a reconciler: when, how long, how often again.
 //!
-//! **Flow.** It begins with every root object, and from then on reconciles those that a change concerns
-//! ([`Reconciler::roots`]). Changes within `DEBOUNCE` count as one. An object is never reconciled twice at a time.
-//! A reconcile that fails is tried again after its category's pause ([`crate::kube::backoff`]); one that
-//! succeeds, at the time that it asks for, and at the latest after `RESYNC`.
+//! **Flow.** It begins with every root object, and from then on reconciles those that a change
+//! concerns ([`Reconciler::roots`]). Changes within `DEBOUNCE` count as one. An object is never
+//! reconciled twice at a time. A reconcile that fails is tried again after its category's pause
+//! ([`crate::kube::backoff`]); one that succeeds, at the time that it asks for, and at the latest
+//! after `RESYNC`.
 //!
-//! **Guarantees.** Objects of a namespace are reconciled only while it is claimed (`claimed`), and all of them
-//! when it is.
+//! **Guarantees.** Objects of a namespace are reconciled only while it is claimed (`claimed`), and
+//! all of them when it is.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +22,12 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, watch};
 
+use super::backoff::Backoff;
+use super::context::Context;
+use super::events;
+use super::observe::Touched;
+use super::status::tell_unreadable;
 use crate::error::Error;
-use crate::kube::{
-    backoff::Backoff, context::Context, events, observe::Touched, status::tell_unreadable,
-};
 
 /// Changes within this time are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -35,7 +38,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// When an object is looked at again even if nothing was heard of it.
 const RESYNC: Duration = Duration::from_secs(30 * 60);
 
-/// What makes one kind true.
+/// Reconciles objects of one kind.
 pub(crate) trait Reconciler: Send + Sync + 'static {
     /// Name in metrics.
     const NAME: &'static str;
@@ -45,7 +48,7 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
     /// Namespace and name of each root object that a change concerns.
     fn roots(&self, context: &Context, touched: &Touched) -> Vec<(String, String)>;
 
-    /// Makes one object true. Returns when it wants to look again, if nothing happens before.
+    /// Reconciles one object. Returns when to look again if nothing changes before.
     fn reconcile(
         &self,
         context: &Context,
@@ -89,7 +92,8 @@ pub(crate) async fn run_controller<R: Reconciler>(
         requests.take_until(stopped(stop)).map(Ok::<_, std::convert::Infallible>),
         Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY),
     )
-    // Failures were counted and logged by the runner; the rest is a root that was deleted meanwhile.
+    // Failures were counted and logged by the runner; the rest is a root that was deleted
+    // meanwhile.
     .for_each(|_| std::future::ready(()))
     .await;
     Ok(())
@@ -100,8 +104,8 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Everything first, then what changes concern, and what is in a namespace that is claimed; everything again after a
-/// backlog was lost.
+/// Everything first, then what changes concern, and what is in a namespace that is claimed;
+/// everything again after a backlog was lost.
 fn requests<R: Reconciler>(
     runner: Arc<Runner<R>>,
     context: Arc<Context>,
@@ -170,7 +174,8 @@ impl<R: Reconciler> Runner<R> {
 
     async fn reconcile(&self, context: &Context, object: &DynamicObject) -> Result<Action, Error> {
         let namespace = object.namespace().unwrap_or_default();
-        // Everything of a namespace is reconciled when it is claimed: nothing has to be remembered until then.
+        // Everything of a namespace is reconciled when it is claimed: nothing has to be remembered
+        // until then.
         let Some(mut claim) = context.claimed.of(&namespace) else {
             return Ok(Action::await_change());
         };

@@ -33,7 +33,8 @@ impl Events {
         Self(Recorder::new(client, reporter))
     }
 
-    /// Publishes an event about an object. One that fails is logged: it must not hide what it tells of.
+    /// Publishes an event about an object. One that fails is logged: it must not hide what it tells
+    /// of.
     pub async fn publish(
         &self,
         about: &ObjectReference,

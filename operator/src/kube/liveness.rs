@@ -26,8 +26,8 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
         && conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-/// Whether a pod was to have ended by now, with its grace period: one that is still there is on a machine that does
-/// not answer.
+/// Whether a pod was to have ended by now, with its grace period: one that is still there is on a
+/// machine that does not answer.
 pub(crate) fn is_overdue(pod: &Pod, now: Timestamp) -> bool {
     let ends = pod.metadata.deletion_timestamp.as_ref();
     ends.is_some_and(|ends| ends.0.checked_add(CLOCKS_DIFFER).is_ok_and(|ends| ends < now))

@@ -1,15 +1,15 @@
 //! One watch of each kind, shared by all controllers.
 //!
-//! **Flow.** Each watch keeps a store, and tells the controllers ([`Touched`]) what changed in a way that can
-//! matter: not a Lease's renewal, not a status that the operator itself wrote.
+//! **Flow.** Each watch keeps a store, and tells the controllers ([`Touched`]) what changed in a
+//! way that can matter: not a Lease's renewal, not a status that the operator itself wrote.
 //!
 //! **Guarantees.**
 //! - *Read your writes.* What the operator wrote is seen at once, also before its watch brings it:
 //!   [`Observed::note_written`].
 //! - *Bad objects.* Objects are kept untyped. One that does not fit its kind fails where it is
 //!   read, with its name, and never breaks a watch.
-//! - *Secrets* are watched by the operator's own label only. Those of people are read one by one, by name;
-//!   of people's ConfigMaps only the metadata is watched.
+//! - *Secrets* are watched by the operator's own label only. Those of people are read one by one,
+//!   by name; of people's ConfigMaps only the metadata is watched.
 //!
 //! **Caveats.** A store is a moment old. Writes that must not overwrite are creates, or carry a
 //! `resourceVersion`.
@@ -118,7 +118,8 @@ impl Observed {
 
     /// Waits until every kind was listed once.
     pub async fn ready(&self) {
-        // One waits on behalf of all: a store wakes only the last of several tasks that wait for it.
+        // One waits on behalf of all: a store wakes only the last of several tasks that wait for
+        // it.
         let all = async || {
             for (_, store) in self.kinds.values() {
                 // It fails only when the watches have ended, and with them the process.
@@ -129,7 +130,8 @@ impl Observed {
         self.listed.get_or_init(all).await;
     }
 
-    /// The object `namespace/name` of kind `K`; none when it is not there, or the kind is not watched.
+    /// The object `namespace/name` of kind `K`; none when it is not there, or the kind is not
+    /// watched.
     ///
     /// # Errors
     /// [`Error::Unreadable`] when it does not fit its kind.
@@ -141,8 +143,8 @@ impl Observed {
         self.raw(&kind, namespace, name).map(|object| self.typed(&object)).transpose()
     }
 
-    /// Objects of kind `K` in `namespace` whose label `key` is `value`, by name. Those that do not fit
-    /// their kind are counted, logged and left out.
+    /// Objects of kind `K` in `namespace` whose label `key` is `value`, by name. Those that do not
+    /// fit their kind are counted, logged and left out.
     pub fn list<K>(&self, namespace: &str, key: &str, value: &str) -> Vec<K>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned,
@@ -178,7 +180,8 @@ impl Observed {
         self.written.newest(kind, namespace, name, store.get(&key))
     }
 
-    /// The objects of a kind in `namespace` as they are stored, by name: also those that do not fit it.
+    /// The objects of a kind in `namespace` as they are stored, by name: also those that do not fit
+    /// it.
     pub(crate) fn raw_in(&self, kind: &str, namespace: &str) -> Vec<Arc<DynamicObject>> {
         self.raw_list(kind, |object| object.metadata.namespace.as_deref() == Some(namespace))
     }

@@ -1,7 +1,7 @@
 //! Pods that the API server refuses: by a quota, a LimitRange, PodSecurity or an admission policy.
 //!
-//! Nothing but an event tells of them. Events are not watched: they are asked for only while a pod is missing that
-//! should be there, which is rare.
+//! Nothing but an event tells of them. Events are not watched: they are asked for only while a pod
+//! is missing that should be there, which is rare.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 
+use super::context::Context;
 use crate::error::Error;
-use crate::kube::context::Context;
 
 /// For how long a pod may be missing before it is asked why, and when it is asked again.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// What the API server said last when a controller wanted to make a pod for this object; none if it took all, or
-/// if the operator has no right to read events.
+/// What the API server said last when a controller wanted to make a pod for this object; none if it
+/// took all, or if the operator has no right to read events.
 ///
 /// # Errors
 /// When the API server cannot be asked.

@@ -26,7 +26,8 @@ pub(crate) type Keys = Option<Found>;
 pub struct Found {
     /// Its keys that have a value.
     pub keys: BTreeSet<String>,
-    /// Whether it is the operator's own, made for a cluster. Nobody may refer to it: it holds a key of that cluster.
+    /// Whether it is the operator's own, made for a cluster. Nobody may refer to it: it holds a key
+    /// of that cluster.
     pub is_own: bool,
 }
 

@@ -9,8 +9,8 @@ use kube::{Api, ResourceExt};
 use opaque_crds::status::{ConditionType, Operation};
 use serde_json::{Value, json};
 
+use super::context::Context;
 use crate::error::Error;
-use crate::kube::context::Context;
 use crate::labels::STATUS_MANAGER;
 use crate::text::shorten;
 
@@ -116,7 +116,8 @@ impl Conditions {
         self.conditions.retain(|one| one.type_ != type_.as_str());
     }
 
-    /// The conditions with `Ready`, which says in one what the others say, and what changed about them.
+    /// The conditions with `Ready`, which says in one what the others say, and what changed about
+    /// them.
     pub(crate) fn finish(mut self) -> (Vec<Condition>, Vec<Transition>) {
         let find = |type_: ConditionType| {
             self.conditions.iter().find(|one| one.type_ == type_.as_str()).cloned()
@@ -165,8 +166,8 @@ impl Activity {
     }
 }
 
-/// The operations to report: what is still at its step keeps its `since`, whatever it is blocked by. The
-/// words of that change while it waits: nodes tell there how far they are.
+/// The operations to report: what is still at its step keeps its `since`, whatever it is blocked
+/// by. The words of that change while it waits: nodes tell there how far they are.
 pub(crate) fn operations(
     previous: &[Operation],
     steps: Vec<Activity>,

@@ -1,12 +1,14 @@
 //! `spec.podTemplate`, laid over a pod as a strategic merge patch.
 //!
-//! It is done on untyped JSON, so that fields of newer Kubernetes than this operator knows pass too. Rules of
-//! a strategic merge: maps are merged, lists of items with a merge key are merged by it, other lists and
-//! everything else are replaced; `null` removes. What certificates and permissions depend on is refused, as by the CEL rules.
+//! It is done on untyped JSON, so that fields of newer Kubernetes than this operator knows pass
+//! too. Rules of a strategic merge: maps are merged, lists of items with a merge key are merged by
+//! it, other lists and everything else are replaced; `null` removes. What certificates and
+//! permissions depend on is refused, as by the CEL rules.
 
 use serde_json::{Map, Value};
 
-/// Lists that are merged, and the key of their items, as Kubernetes declares them in `patchMergeKey`.
+/// Lists that are merged, and the key of their items, as Kubernetes declares them in
+/// `patchMergeKey`.
 const MERGE_KEYS: [(&str, &str); 11] = [
     ("containers", "name"),
     ("initContainers", "name"),

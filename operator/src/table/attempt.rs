@@ -1,11 +1,12 @@
 //! Which Job there should be.
 //!
-//! **Guarantees.** At most one Job of a table has pods. A run whose epoch is made gets no further Job. Every
-//! failed Job is counted once, also if the operator restarts between any two of its writes.
+//! **Guarantees.** At most one Job of a table has pods. A run whose epoch is made gets no further
+//! Job. Every failed Job is counted once, also if the operator restarts between any two of its
+//! writes.
 //!
-//! **How.** Jobs are numbered, and `status.preparation` remembers the last number and whether its failure
-//! was counted. A Job is made before it is remembered; one that is not remembered yet is found in
-//! the list.
+//! **How.** Jobs are numbered, and `status.preparation` remembers the last number and whether its
+//! failure was counted. A Job is made before it is remembered; one that is not remembered yet is
+//! found in the list.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -95,7 +96,8 @@ impl Attempts<'_> {
                 return Some(JobStep::Stop { name: job.name.clone() });
             }
         }
-        // It has reported its epoch and is about to end; its log stays for whoever wants to read it.
+        // It has reported its epoch and is about to end; its log stays for whoever wants to read
+        // it.
         if self.done {
             return Some(JobStep::Idle);
         }
@@ -136,7 +138,8 @@ impl Attempts<'_> {
         *memory = Some(Preparation { run, job: number, failures, failure: Some(failure) });
     }
 
-    /// Why the last Job failed: in its own words, or else in those of Kubernetes. And what can be done.
+    /// Why the last Job failed: in its own words, or else in those of Kubernetes. And what can be
+    /// done.
     fn cause(&self, last: Option<&JobFacts>) -> (Reason, String) {
         let report = self.report.filter(|report| report.run == self.run);
         if let Some(report) = report.filter(|report| report.stage == Stage::Failed) {

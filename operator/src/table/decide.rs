@@ -1,7 +1,7 @@
 //! From what is observed to what is done: a function without I/O.
 //!
-//! **Guarantees.** The same facts give the same decision, and once it is carried out and nothing else happens,
-//! the next one does nothing: the status is equal and there is no step.
+//! **Guarantees.** The same facts give the same decision, and once it is carried out and nothing
+//! else happens, the next one does nothing: the status is equal and there is no step.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +22,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// What is to be done about a table.
 #[derive(Debug, Clone)]
 pub(super) struct Decision {
-    /// The status to report, before anything else is done: a Job may remove what is no longer in it.
+    /// The status to report, before anything else is done: a Job may remove what is no longer in
+    /// it.
     pub status: OpaqueTableStatus,
     /// What changed about its conditions.
     pub transitions: Vec<Transition>,

@@ -42,8 +42,8 @@ pub(super) enum Problem {
     },
 }
 
-/// Chooses the pinned epoch, or else the newest that was not rejected. A rejection counts until the spec
-/// changes.
+/// Chooses the pinned epoch, or else the newest that was not rejected. A rejection counts until the
+/// spec changes.
 pub(super) fn choose(table: &OpaqueTable, status: &OpaqueTableStatus) -> Choice {
     let generation = table.metadata.generation.unwrap_or(0);
     let rejected = |epoch: &Epoch| {
@@ -71,8 +71,8 @@ pub(super) fn choose(table: &OpaqueTable, status: &OpaqueTableStatus) -> Choice 
     Choice { epoch: fallback, problem: Some(problem) }
 }
 
-/// Takes the result of a Job into the status, if it is news. What is known of rejections stays. Returns what
-/// the Job warns of.
+/// Takes the result of a Job into the status, if it is news. What is known of rejections stays.
+/// Returns what the Job warns of.
 pub(super) fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) -> Option<String> {
     let report = report.filter(|report| report.stage == Stage::Done)?;
     if status.source_digest.as_deref() == Some(report.run.as_str()) {
@@ -124,12 +124,13 @@ pub(super) fn remember_rejection(
     });
 }
 
-/// What a Job that is made now must leave in the store: the newest `spec.retainEpochs` epochs of the status,
-/// beside the one that it makes, and those in use. Takes all others off the status.
+/// What a Job that is made now must leave in the store: the newest `spec.retainEpochs` epochs of
+/// the status, beside the one that it makes, and those in use. Takes all others off the status.
 ///
-/// The map and the pin may change many times until the Job removes old epochs. But only epochs of the status
-/// are proposed, and none comes to them before the Job has reported: once the status is written, the
-/// Job removes nothing that can be served meanwhile, and a rollback need not wait for it.
+/// The map and the pin may change many times until the Job removes old epochs. But only epochs of
+/// the status are proposed, and none comes to them before the Job has reported: once the status is
+/// written, the Job removes nothing that can be served meanwhile, and a rollback need not wait for
+/// it.
 pub(super) fn keep(
     table: &OpaqueTable,
     status: &mut OpaqueTableStatus,
@@ -143,8 +144,8 @@ pub(super) fn keep(
     keep
 }
 
-/// The epochs in use: served, proposed, pinned, about to be proposed, and the one before the served, which
-/// queries that began earlier still use.
+/// The epochs in use: served, proposed, pinned, about to be proposed, and the one before the
+/// served, which queries that began earlier still use.
 fn in_use(
     table: &OpaqueTable,
     status: &OpaqueTableStatus,

@@ -132,8 +132,8 @@ fn metadata(table: &OpaqueTable, name: String) -> ObjectMeta {
     owned(table, name, of_table(&table.name_any()))
 }
 
-/// Labels of what belongs to a table. Without that of its cluster: what selects a cluster's pods and
-/// Leases must not find these.
+/// Labels of what belongs to a table. Without that of its cluster: what selects a cluster's pods
+/// and Leases must not find these.
 fn of_table(table: &str) -> std::collections::BTreeMap<String, String> {
     labels([(NAME, PRODUCT), (COMPONENT, "prepare"), (MANAGED_BY, OPERATOR), (TABLE, table)])
 }

@@ -148,7 +148,8 @@ fn is_owned<K: kube::Resource>(table: &OpaqueTable, object: &K) -> bool {
     owner.is_some_and(|owner| Some(&owner.uid) == table.metadata.uid.as_ref())
 }
 
-/// A Job of the table; none if it is not named as its Jobs are, or ended for a deleted table of its name.
+/// A Job of the table; none if it is not named as its Jobs are, or ended for a deleted table of its
+/// name.
 fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
     let name = job.name_any();
     let prefix = names::prepare(&table.name_any());
@@ -158,7 +159,8 @@ fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
     let mut ended = conditions.filter(|condition| condition.status == "True");
     let ended = ended.find(|condition| matches!(condition.type_.as_str(), "Complete" | "Failed"));
     let state = match ended {
-        // A Job of a deleted table of the same name: its pods end with it, but until then they write.
+        // A Job of a deleted table of the same name: its pods end with it, but until then they
+        // write.
         None if !is_owned(table, job) => JobState::Leaving,
         _ if !is_owned(table, job) => return None,
         _ if job.metadata.deletion_timestamp.is_some() => JobState::Leaving,

@@ -1,9 +1,9 @@
 //! The tables of a cluster's shard map: what is proposed to the nodes, and when.
 //!
-//! **Guarantees.** [`propose`] changes nothing of a map but its tables, and of those only tables that are the
-//! operator's. A map is proposed only when no other waits, or in the place of its own. One table
-//! changes at a time, so that the rejection of a map is the rejection of one epoch, and an epoch
-//! that was rejected is proposed again only when its table's spec has changed.
+//! **Guarantees.** [`propose`] changes nothing of a map but its tables, and of those only tables
+//! that are the operator's. A map is proposed only when no other waits, or in the place of its own.
+//! One table changes at a time, so that the rejection of a map is the rejection of one epoch, and
+//! an epoch that was rejected is proposed again only when its table's spec has changed.
 //!
 //! **Owners.** Each table of an OpaqueTable has its name in the map: nodes then refuse to load the
 //! table, or to roll it back. A map of an earlier version gets the names by a proposal that changes
@@ -14,8 +14,8 @@
 //! leader activates a map by a write that replaces the version it has seen, and so does this: one
 //! of the two happens.
 //!
-//! **Fairness.** Of several tables the one goes first whose epoch was published first: a table that gets
-//! epochs faster than they can be served cannot hold back the others. Nor itself: after three
+//! **Fairness.** Of several tables the one goes first whose epoch was published first: a table that
+//! gets epochs faster than they can be served cannot hold back the others. Nor itself: after three
 //! epochs that made way for newer ones the nodes decide on the fourth.
 
 use std::collections::BTreeSet;
@@ -43,8 +43,8 @@ pub(super) struct ClusterTables {
     pub readable: Vec<OpaqueTable>,
     /// SQL names of those that exist and cannot be read: they stay in the map as they are.
     pub unreadable: BTreeSet<String>,
-    /// Whether a node of an earlier version runs, which loses the owners of tables when it leads: the map
-    /// gets them once all nodes are newer.
+    /// Whether a node of an earlier version runs, which loses the owners of tables when it leads:
+    /// the map gets them once all nodes are newer.
     pub loses_owners: bool,
 }
 

@@ -64,8 +64,9 @@ impl Reconciler for TableReconciler {
         let facts = observe(context, root).await?;
         let Decision { status, transitions, warning, action, again } = decide(&facts, &self.retry);
         let table = &facts.table;
-        // First of all what was learnt: a new Job forgets the report of the last. Not over a change that came
-        // since: a pin to an epoch that the new Job may remove would count until this is written.
+        // First of all what was learnt: a new Job forgets the report of the last. Not over a change
+        // that came since: a pin to an epoch that the new Job may remove would count until this is
+        // written.
         let seen = table.resource_version();
         context.write_status(table, table.status.as_ref(), &status, seen).await?;
         let about = table.object_ref(&());
@@ -110,8 +111,8 @@ async fn stop(context: &Context, table: &OpaqueTable, name: &str) -> Result<(), 
     }
 }
 
-/// Makes a Job and what it needs. One that is there already was made by this operator a moment ago, or
-/// before it was restarted.
+/// Makes a Job and what it needs. One that is there already was made by this operator a moment ago,
+/// or before it was restarted.
 async fn start(context: &Context, facts: &Facts, order: &Start) -> Result<(), Error> {
     let table = &facts.table;
     let cluster = facts.cluster.as_ref();

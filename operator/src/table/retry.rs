@@ -25,7 +25,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// When to try again after `failures` in a row, the last of them now. To the second, as it is shown.
+    /// When to try again after `failures` in a row, the last of them now. To the second, as it is
+    /// shown.
     pub(super) fn at(&self, reason: Reason, failures: i32, now: Timestamp) -> Timestamp {
         let (first, most) = if reason.is_of_source() { self.source } else { self.other };
         let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(0);

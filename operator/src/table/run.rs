@@ -3,11 +3,13 @@
 use opaque_crds::{OpaqueCluster, OpaqueTable};
 use serde_json::json;
 
-/// Bytes of the digest that a run is named by: enough that two sources never share a name by accident.
+/// Bytes of the digest that a run is named by: enough that two sources never share a name by
+/// accident.
 const BYTES: usize = 16;
 
-/// The run that makes the epoch of `table` from its present source: the digest of source, schema, link, the
-/// store's address and, for a ConfigMap, its data. The same run is never done twice in a row.
+/// The run that makes the epoch of `table` from its present source: the digest of source, schema,
+/// link, the store's address and, for a ConfigMap, its data. The same run is never done twice in a
+/// row.
 ///
 /// A change of what is digested, or how, makes a new epoch of every table once the operator is
 /// upgraded: a test pins it.

@@ -103,7 +103,8 @@ fn a_job_that_kubernetes_tries_again_says_why_at_once() {
         blocked_by(&decision),
         "store: the bucket does not exist: check spec.storage of the OpaqueCluster and its Secret"
     );
-    // Only once Kubernetes gives up is it a failure: until then conditions would flip with each pod.
+    // Only once Kubernetes gives up is it a failure: until then conditions would flip with each
+    // pod.
     assert_eq!(reason(&decision.status, ConditionType::Available), "Preparing");
 }
 

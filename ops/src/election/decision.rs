@@ -1,7 +1,7 @@
 //! What a candidate does next: a function of what it saw, when it saw it, and the time.
 //!
-//! Times are monotonic times of this candidate alone, since a moment of its choice. No clock is compared
-//! with another's, and no time that another wrote is read.
+//! Times are monotonic times of this candidate alone, since a moment of its choice. No clock is
+//! compared with another's, and no time that another wrote is read.
 
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use thiserror::Error;
 
 /// How long a lead lasts. `lease_duration > renew_deadline > 1.2 · retry`.
 ///
-/// A holder that could not renew stops after `renew_deadline`, others take over after `lease_duration`:
-/// at most one holds, as long as no clock runs faster than another by the ratio of the two.
+/// A holder that could not renew stops after `renew_deadline`, others take over after
+/// `lease_duration`: at most one holds, as long as no clock runs faster than another by the ratio
+/// of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     lease_duration: Duration,
@@ -242,7 +243,8 @@ fn stand(own: &str, view: &View, past: &Past, now: Duration, policy: &Policy) ->
     };
     let token = record.transitions.max(past.token).saturating_add(1);
     match &record.holder {
-        // Its own name is there after an attempt whose answer was lost, and after a lead that ended.
+        // Its own name is there after an attempt whose answer was lost, and after a lead that
+        // ended.
         Some(holder) if holder != own => {
             let free = seen.saturating_add(record.duration.max(policy.lease_duration));
             if now >= free { Decision::Acquire { token } } else { Decision::Wait { until: free } }

@@ -49,8 +49,8 @@ impl Held {
         self.until.has_changed().is_ok() && Instant::now() < *self.until.borrow()
     }
 
-    /// Resolves when the lead is lost: another has it, or it could not be renewed in time. It resolves
-    /// before another may acquire it.
+    /// Resolves when the lead is lost: another has it, or it could not be renewed in time. It
+    /// resolves before another may acquire it.
     pub async fn lost(&self) {
         let mut until = self.until.clone();
         // An error means that the keeper has stopped.

@@ -1,6 +1,6 @@
-//! Candidates with clocks of their own, a Lease, and a network that loses, delays and repeats nothing
-//! in order: never do two hold, and tokens only grow. The Lease may be deleted; what leads decide on
-//! is fenced, as the nodes' map is.
+//! Candidates with clocks of their own, a Lease, and a network that loses, delays and repeats
+//! nothing in order: never do two hold, and tokens only grow. The Lease may be deleted; what leads
+//! decide on is fenced, as the nodes' map is.
 
 use std::time::Duration;
 
@@ -296,8 +296,8 @@ proptest! {
         }
     }
 
-    /// However often it is deleted, and whatever candidates remember: no two leads pass the fence with
-    /// one token.
+    /// However often it is deleted, and whatever candidates remember: no two leads pass the fence
+    /// with one token.
     #[test]
     fn no_token_passes_the_fence_twice(
         clocks in prop::collection::vec((0..100_000_000u64, 900..1100u64), 3),
@@ -352,7 +352,8 @@ fn a_released_lease_is_taken_at_once_and_a_held_one_after_its_time() {
         decide("me", view, None, &past, now, &policy)
     };
     assert_eq!(stand(&View::Unknown, 0, SECOND), Decision::Look);
-    // The first Lease is made at once; one that there was before, when its holder must have stopped.
+    // The first Lease is made at once; one that there was before, when its holder must have
+    // stopped.
     let absent = View::Absent { since: SECOND };
     assert_eq!(stand(&absent, 0, SECOND), Decision::Acquire { token: 1 });
     assert_eq!(stand(&absent, 6, 15 * SECOND), Decision::Wait { until: 16 * SECOND });

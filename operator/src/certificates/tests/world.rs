@@ -1,5 +1,5 @@
-//! A model: Secrets and the ConfigMap in memory, nodes that load them when told, and verification as nodes
-//! do it.
+//! A model: Secrets and the ConfigMap in memory, nodes that load them when told, and verification
+//! as nodes do it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

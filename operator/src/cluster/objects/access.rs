@@ -21,10 +21,10 @@ pub(in crate::cluster) fn account(blueprint: &Blueprint<'_>) -> ServiceAccount {
     }
 }
 
-/// What they may do. By name: the Lease of each pod, that of the leader, which is never deleted while the
-/// cluster lives, and the map. A name cannot bound `create`, nor a list or watch by label; the
-/// policies of the chart (`charts/opaque/templates/nodepolicy.yaml`) bound what they create, and what
-/// of the map they change.
+/// What they may do. By name: the Lease of each pod, that of the leader, which is never deleted
+/// while the cluster lives, and the map. A name cannot bound `create`, nor a list or watch by
+/// label; the policies of the chart (`charts/opaque/templates/nodepolicy.yaml`) bound what they
+/// create, and what of the map they change.
 pub(in crate::cluster) fn role(blueprint: &Blueprint<'_>) -> Role {
     let leases = ["coordination.k8s.io"];
     let own = ["opaque.dev"];

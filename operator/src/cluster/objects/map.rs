@@ -11,8 +11,8 @@ use super::Blueprint;
 use crate::cluster::lost_map::Remains;
 use crate::labels::{self, TABLES};
 
-/// Generation 1 without tables, or what `remains` of a map that was lost, as a proposal to the nodes. It
-/// is created once; from then on nodes and the tables' controller write it.
+/// Generation 1 without tables, or what `remains` of a map that was lost, as a proposal to the
+/// nodes. It is created once; from then on nodes and the tables' controller write it.
 pub(in crate::cluster) fn shard_map(
     blueprint: &Blueprint<'_>,
     remains: Option<&Remains>,

@@ -30,7 +30,8 @@ pub(in crate::cluster) fn client_service(blueprint: &Blueprint<'_>) -> Service {
     made
 }
 
-/// Gives each pod its host name, ready or not: names are in certificates. Prometheus finds the pods by it.
+/// Gives each pod its host name, ready or not: names are in certificates. Prometheus finds the pods
+/// by it.
 pub(in crate::cluster) fn peer_service(blueprint: &Blueprint<'_>) -> Service {
     let ports = vec![port("peer", PEER_PORT), port("admin", ADMIN_PORT)];
     let headless = ServiceSpec {
@@ -74,8 +75,8 @@ fn port(name: &str, port: i32) -> ServicePort {
     }
 }
 
-/// One pod of a shard may be evicted at a time. One, not "all but one": with a single replica a drain must
-/// still end. A pod that does not serve anyway may always be evicted.
+/// One pod of a shard may be evicted at a time. One, not "all but one": with a single replica a
+/// drain must still end. A pod that does not serve anyway may always be evicted.
 pub(in crate::cluster) fn disruption_budget(
     blueprint: &Blueprint<'_>,
     shard: i32,
@@ -110,11 +111,13 @@ pub(super) fn select_shard(
     labels
 }
 
-/// Who may connect: clients from anywhere to the port of queries, where TLS and `clientAuth` decide; peers
-/// from the cluster's own pods; health and metrics from the namespace and from any Prometheus.
+/// Who may connect: clients from anywhere to the port of queries, where TLS and `clientAuth`
+/// decide; peers from the cluster's own pods; health and metrics from the namespace and from any
+/// Prometheus.
 ///
-/// What nodes connect to is not restricted: the API server and the object store lie outside the cluster's
-/// network or behind addresses that no policy can name. Add a policy of your own where you know yours.
+/// What nodes connect to is not restricted: the API server and the object store lie outside the
+/// cluster's network or behind addresses that no policy can name. Add a policy of your own where
+/// you know yours.
 pub(in crate::cluster) fn policy(blueprint: &Blueprint<'_>) -> NetworkPolicy {
     let cluster = blueprint.name();
     let nodes = selector(labels::select_nodes(&cluster));

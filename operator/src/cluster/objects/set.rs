@@ -22,8 +22,9 @@ use crate::error::Error;
 use crate::labels;
 use crate::pod::{self, file, merge_pod, mount, projected, variable_of_pod};
 
-/// How long a new pod has to stay ready before the next is replaced: the kubelet may call a pod ready that
-/// has just started, take it back a moment later, and find it ready again at its next probe.
+/// How long a new pod has to stay ready before the next is replaced: the kubelet may call a pod
+/// ready that has just started, take it back a moment later, and find it ready again at its next
+/// probe.
 const MIN_READY_SECONDS: i32 = 3;
 /// For how long a pod that shall stop still accepts connections: until every proxy has heard of it.
 const DRAIN_DELAY_SECONDS: u64 = 5;
@@ -173,8 +174,8 @@ fn container(blueprint: &Blueprint<'_>, shard: i32, mounts: Vec<VolumeMount>) ->
             named_port("peer", PEER_PORT),
             named_port("admin", ADMIN_PORT),
         ]),
-        // A start may take a while on a busy machine; after it, a node that hangs is restarted late, since
-        // a restart costs a load of its partitions, but gets no more queries soon.
+        // A start may take a while on a busy machine; after it, a node that hangs is restarted
+        // late, since a restart costs a load of its partitions, but gets no more queries soon.
         startup_probe: Some(probe("/livez", 1, 120)),
         readiness_probe: Some(probe("/readyz", 1, 2)),
         liveness_probe: Some(probe("/livez", 20, 6)),

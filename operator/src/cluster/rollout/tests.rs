@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Shards from words, a pod a word: `+` ready, `p` peers only, `-` down, `.` gone; then `o` outdated, `l` lacks a
-/// table, `L` leads, `v` has a void token.
+/// Shards from words, a pod a word: `+` ready, `p` peers only, `-` down, `.` gone; then `o`
+/// outdated, `l` lacks a table, `L` leads, `v` has a void token.
 fn shards(text: &[&str]) -> Vec<ShardState> {
     let pod = |shard: usize, number: usize, word: &str| PodState {
         name: format!("{shard}-{number}"),
@@ -224,7 +224,8 @@ fn run(
         model.write(*template);
         for _ in 0..*steps {
             model.step(decide)?;
-            // Whatever was written: two are never away, but for one that was made anew of each template.
+            // Whatever was written: two are never away, but for one that was made anew of each
+            // template.
             if model.serving() + 1 < all {
                 return Err(format!("{} of {all} serve", model.serving()));
             }
@@ -317,8 +318,8 @@ proptest! {
         if let Some(serving) = chosen.iter().find(|pod| pod.phase != Phase::Down) {
             prop_assert_eq!(chosen.len(), 1);
             let others = all().filter(|pod| pod.name != serving.name);
-            // Those that shall be replaced as well, since they serve clients no more, or lack a table, are as many
-            // as there may be.
+            // Those that shall be replaced as well, since they serve clients no more, or lack a
+            // table, are as many as there may be.
             let mut others = others.filter(|pod| !(pod.outdated && pod.phase == Phase::Peers));
             prop_assert!(others.all(|pod| pod.phase == Phase::Ready && (pod.outdated || !pod.lacks)));
             prop_assert!(shards.iter().all(|shard| shard.settled));

@@ -48,7 +48,8 @@ pub(super) fn node_failure(facts: &Facts) -> Option<String> {
     (!fails.is_empty()).then(|| some(&fails))
 }
 
-/// Which pods cannot read the store, and why. What is served goes on being served: it lies in memory.
+/// Which pods cannot read the store, and why. What is served goes on being served: it lies in
+/// memory.
 pub(super) fn store_trouble(found: &Findings<'_>) -> Option<String> {
     let mut pods = BTreeMap::<&str, Vec<&str>>::new();
     for member in &found.facts.members {

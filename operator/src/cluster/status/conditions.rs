@@ -9,8 +9,8 @@ use crate::cluster::reach;
 use crate::cluster::rollout::ShardState;
 use crate::kube::{Conditions, Truth};
 
-/// Bytes of the largest partition, 65,536 rows of 1024 bytes: nothing smaller is worth moving, and of tables of few
-/// partitions some shard always has one more.
+/// Bytes of the largest partition, 65,536 rows of 1024 bytes: nothing smaller is worth moving, and
+/// of tables of few partitions some shard always has one more.
 const PARTITION: u128 = 64 << 20;
 
 pub(super) fn available(found: &Findings<'_>, conditions: &mut Conditions) {

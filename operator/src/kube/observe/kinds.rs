@@ -1,4 +1,4 @@
-//! Which kinds are watched, of them which objects, and what of them matters.
+//! Watched kinds, their selectors, and which changes trigger a reconcile.
 
 use std::hash::{Hash, Hasher};
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
-/// Longest time for which a written object counts before its watch brings it: a deletion that fell into a
-/// gap of the watch must not be hidden for ever.
+/// Longest time for which a written object counts before its watch brings it: a deletion that fell
+/// into a gap of the watch must not be hidden for ever.
 const TRUSTED: Duration = Duration::from_secs(30);
 
 /// Kind, namespace, name.
@@ -89,8 +89,8 @@ fn key(kind: &str, namespace: &str, name: &str) -> Key {
     (kind.to_owned(), namespace.to_owned(), name.to_owned())
 }
 
-/// Whether `one` is a later version than `other`. Versions are numbers that grow; of anything else, the
-/// store is right.
+/// Whether `one` is a later version than `other`. Versions are numbers that grow; of anything else,
+/// the store is right.
 fn is_newer(one: &DynamicObject, other: &DynamicObject) -> bool {
     let version = |object: &DynamicObject| object.resource_version()?.parse::<u64>().ok();
     match (version(one), version(other)) {

@@ -29,8 +29,8 @@ const RESOURCES: [(&str, &str, &str); 2] = [("cpu", "100m", "4"), ("memory", "25
 const MAX_SOURCE_MIB: u64 = 65_536;
 /// User and group of our images.
 const USER: i64 = 65532;
-/// Fields of `podTemplate.spec` that say where a pod may run and what it mounts; the rest of it is about
-/// serving.
+/// Fields of `podTemplate.spec` that say where a pod may run and what it mounts; the rest of it is
+/// about serving.
 const TAKEN: [&str; 12] = [
     "affinity",
     "dnsConfig",
@@ -281,9 +281,9 @@ fn all<const N: usize>(lists: [Vec<Value>; N]) -> Vec<Value> {
     lists.into_iter().flatten().collect()
 }
 
-/// Requests and limits of the container. Where the table gives only one of the two for a resource, our default for
-/// the other might contradict it: a request without a limit is its own limit, and a limit without a request is left
-/// to Kubernetes, which makes it the request too.
+/// Requests and limits of the container. Where the table gives only one of the two for a resource,
+/// our default for the other might contradict it: a request without a limit is its own limit, and a
+/// limit without a request is left to Kubernetes, which makes it the request too.
 fn resources(wanted: &PrepareResources) -> Value {
     let PrepareResources { requests, limits } = wanted;
     let (mut asked, mut bounds) = (requests.clone(), limits.clone());

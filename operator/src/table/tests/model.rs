@@ -1,9 +1,9 @@
 //! Whole lives of tables: the decisions of the operator against a model of Jobs, nodes, people and
 //! restarts, in any order.
 //!
-//! Every event carries out one decision, or half of it, so that an operator that is killed between two
-//! writes is one of the interleavings. After every event, whatever is served, proposed or listed in a status is in
-//! the store.
+//! Every event carries out one decision, or half of it, so that an operator that is killed between
+//! two writes is one of the interleavings. After every event, whatever is served, proposed or
+//! listed in a status is in the store.
 
 mod life;
 
@@ -33,7 +33,8 @@ enum Event {
     Reconcile(usize, bool),
     /// The operator looks at the map.
     Propose,
-    /// A Job, perhaps one that is being stopped, publishes its epoch and removes old ones, and says nothing yet.
+    /// A Job, perhaps one that is being stopped, publishes its epoch and removes old ones, and says
+    /// nothing yet.
     Publish(usize),
     /// A Job ends well.
     Succeed(usize),
@@ -340,7 +341,8 @@ proptest! {
     }
 }
 
-/// The rollback at night: the newest epoch is bad, and while its successor is made an old one is pinned.
+/// The rollback at night: the newest epoch is bad, and while its successor is made an old one is
+/// pinned.
 #[test]
 fn an_epoch_that_is_pinned_while_a_job_runs_outlives_the_job() {
     let mut world = World::new();

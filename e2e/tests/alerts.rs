@@ -1,0 +1,155 @@
+//! The metrics that alerts and documents name exist: those of a running node, and the operator's.
+//!
+//! A node lists each of its metrics at `/metrics`, also those without a value.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser as _;
+use opaque_e2e::authority::Authority;
+use opaque_e2e::poll::until;
+use opaque_identity::{ShardUri, shard_name};
+use opaque_node::config::{Args, Config};
+use opaque_node::server;
+use opaque_operator::metrics::Metrics;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// What the operator makes of a cluster with monitoring; a test of crate opaque-operator pins it.
+const RULES: &str = "operator/src/cluster/objects/golden/rich.yaml";
+/// What samples of one metric have at their end.
+const SUFFIXES: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
+
+#[tokio::test]
+async fn alerts_and_documents_name_metrics_that_exist() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut exist = described(&node_metrics().await?);
+    exist.extend(described(&operator_metrics()?));
+    let rules = fs::read_to_string(root.join(RULES))?;
+    ensure!(named(&rules).len() > 20, "{RULES} has no alerts");
+    let mut texts = vec![(RULES.to_owned(), rules)];
+    for folder in ["docs", "docs/runbooks"] {
+        for entry in fs::read_dir(root.join(folder))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                texts.push((path.display().to_string(), fs::read_to_string(&path)?));
+            }
+        }
+    }
+    let unknown: Vec<String> = texts
+        .iter()
+        .flat_map(|(file, text)| named(text).into_iter().map(move |name| (file, name)))
+        .filter(|(_, name)| !exists(name, &exist))
+        .map(|(file, name)| format!("{file}: {name}"))
+        .collect();
+    ensure!(unknown.is_empty(), "no such metrics: {unknown:#?}\nthere are: {exist:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_metric_that_does_not_exist_is_found() {
+    let exist = described("# TYPE opaque_node_loads counter\n# TYPE opaque_node_ready gauge\n");
+    let text = "opaque_node_ready{a=\"b\"} == 0 or {__name__=~\"opaque_node_(loads|gone)_total\"}";
+    let names = named(text);
+    assert_eq!(names.len(), 3, "{names:?}");
+    let unknown: Vec<_> = names.iter().filter(|name| !exists(name, &exist)).collect();
+    assert_eq!(unknown, ["opaque_node_gone_total"]);
+}
+
+/// Metrics by their descriptions, without what a counter's or histogram's samples add.
+fn described(text: &str) -> BTreeSet<String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}
+
+fn exists(name: &str, exist: &BTreeSet<String>) -> bool {
+    let bare = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
+    exist.contains(name) || bare.is_some_and(|bare| exist.contains(bare))
+}
+
+/// The node's and the operator's metrics that a text names; of `opaque_node_(a|b)_total` both.
+fn named(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for prefix in ["opaque_node_", "opaque_operator_"] {
+        for (at, _) in text.match_indices(prefix) {
+            let rest = text.get(at + prefix.len()..).unwrap_or_default();
+            let (choices, rest) = match rest.strip_prefix('(').and_then(|rest| rest.split_once(')'))
+            {
+                Some((choices, rest)) => (choices.split('|').collect(), rest),
+                None => (vec![""], rest),
+            };
+            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            let tail = rest.get(..end).unwrap_or_default();
+            let all = choices.iter().map(|choice| format!("{prefix}{choice}{tail}"));
+            names.extend(all.filter(|name| name != prefix));
+        }
+    }
+    names
+}
+
+fn operator_metrics() -> Result<String> {
+    let mut registry = Registry::default();
+    let _metrics = Metrics::new(&mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+/// What a node of a cluster of one shard answers at `/metrics`.
+async fn node_metrics() -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let tls = folder.path().join("tls");
+    fs::create_dir(&tls)?;
+    let authority = Authority::new()?;
+    authority.server(&["localhost"])?.write(&tls, "client")?;
+    let uri = ShardUri::new("opaque.dev", "test", "alerts", 0)?;
+    authority.peer(&shard_name(0), &uri.to_string())?.write(&tls, "peer")?;
+    fs::write(tls.join("peer-ca.crt"), authority.pem())?;
+
+    let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let args = Args::try_parse_from([
+        "opaque-node",
+        "--name=node",
+        "--shard=0",
+        "--shards=1",
+        "--client-listen=127.0.0.1:0",
+        "--peer-listen=127.0.0.1:0",
+        &format!("--admin-listen={admin}"),
+        &format!("--store={}", path("store")),
+        &format!("--coordination={}", path("coordination")),
+        &format!("--tls-dir={}", path("tls")),
+        "--threads=1",
+    ])?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async {
+        // An error means the same: the test is over.
+        let _ = stopped.await;
+    };
+    let node = tokio::spawn(server::serve(Config::try_from(args)?, shutdown));
+    let scraped = until("the node's metrics", LIMIT, || async {
+        ensure!(!node.is_finished(), "the node ended");
+        Ok(scrape(admin).await.ok())
+    });
+    let text = scraped.await;
+    drop(stop);
+    node.await?.context("the node failed")?;
+    Ok(text?.0)
+}
+
+async fn scrape(address: SocketAddr) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = "GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
