@@ -542,7 +542,7 @@ proptest! {
     #[test]
     fn residues_return(values in proptest::collection::vec(0..1u32 << 20, 64)) {
         let mut bytes = Vec::new();
-        write_residues(&mut bytes, &values);
+        write_residues(&mut bytes, values.iter().copied());
         prop_assert_eq!(bytes.len(), 64 * 20 / 8);
         prop_assert_eq!(read_residues(&bytes).collect::<Vec<_>>(), values);
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::machine::VectorKernel;
 use crate::seed::tests::seed as seed_of;
 
 fn seed(column: u32) -> IndexSeed {
