@@ -1,6 +1,6 @@
 //! The metrics that alerts and documents name exist: those of a running node, and the operator's.
 //!
-//! A node lists each of its metrics at `/metrics`, also those without a value.
+//! A node lists its gauges at `/metrics` once it has a map, and a family of counters once one counts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,12 +14,15 @@ use opaque_e2e::authority::Authority;
 use opaque_e2e::poll::until;
 use opaque_identity::{ShardUri, shard_name};
 use opaque_node::config::{Args, Config};
-use opaque_node::server;
-use opaque_operator::metrics::Metrics;
+use opaque_node::{metrics as node, server};
+use opaque_operator::metrics as operator;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// What the operator makes of a cluster with monitoring; a test of crate opaque-operator pins it.
@@ -30,8 +33,6 @@ const SUFFIXES: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
 #[tokio::test]
 async fn alerts_and_documents_name_metrics_that_exist() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut exist = described(&node_metrics().await?);
-    exist.extend(described(&operator_metrics()?));
     let rules = fs::read_to_string(root.join(RULES))?;
     ensure!(named(&rules).len() > 20, "{RULES} has no alerts");
     let mut texts = vec![(RULES.to_owned(), rules)];
@@ -43,14 +44,22 @@ async fn alerts_and_documents_name_metrics_that_exist() -> Result<()> {
             }
         }
     }
-    let unknown: Vec<String> = texts
-        .iter()
-        .flat_map(|(file, text)| named(text).into_iter().map(move |name| (file, name)))
-        .filter(|(_, name)| !exists(name, &exist))
-        .map(|(file, name)| format!("{file}: {name}"))
-        .collect();
-    ensure!(unknown.is_empty(), "no such metrics: {unknown:#?}\nthere are: {exist:#?}");
-    Ok(())
+    let counted = described(&counters()?);
+    let node = Node::start().await?;
+    until("every metric exists", LIMIT, || async {
+        let mut exist = described(&node.scrape().await?);
+        exist.extend(counted.clone());
+        let unknown: Vec<String> = texts
+            .iter()
+            .flat_map(|(file, text)| named(text).into_iter().map(move |name| (file, name)))
+            .filter(|(_, name)| !exists(name, &exist))
+            .map(|(file, name)| format!("{file}: {name}"))
+            .collect();
+        ensure!(unknown.is_empty(), "no such metrics: {unknown:#?}\nthere are: {exist:#?}");
+        Ok(Some(()))
+    })
+    .await?;
+    node.stop().await
 }
 
 #[test]
@@ -95,61 +104,77 @@ fn named(text: &str) -> BTreeSet<String> {
     names
 }
 
-fn operator_metrics() -> Result<String> {
+/// The node's and the operator's counters, each family with one count.
+fn counters() -> Result<String> {
+    let node = node::Metrics::default();
+    node.closed(node::Closed::All);
+    node.refused("busy");
     let mut registry = Registry::default();
-    let _metrics = Metrics::new(&mut registry);
+    let operator = operator::Metrics::new(&mut registry);
+    let _held = operator.holds();
     let mut text = String::new();
+    encode(&mut text, &node.registry())?;
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
-/// What a node of a cluster of one shard answers at `/metrics`.
-async fn node_metrics() -> Result<String> {
-    let folder = tempfile::tempdir()?;
-    let tls = folder.path().join("tls");
-    fs::create_dir(&tls)?;
-    let authority = Authority::new()?;
-    authority.server(&["localhost"])?.write(&tls, "client")?;
-    let uri = ShardUri::new("opaque.dev", "test", "alerts", 0)?;
-    authority.peer(&shard_name(0), &uri.to_string())?.write(&tls, "peer")?;
-    fs::write(tls.join("peer-ca.crt"), authority.pem())?;
-
-    let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let args = Args::try_parse_from([
-        "opaque-node",
-        "--name=node",
-        "--shard=0",
-        "--shards=1",
-        "--client-listen=127.0.0.1:0",
-        "--peer-listen=127.0.0.1:0",
-        &format!("--admin-listen={admin}"),
-        &format!("--store={}", path("store")),
-        &format!("--coordination={}", path("coordination")),
-        &format!("--tls-dir={}", path("tls")),
-        "--threads=1",
-    ])?;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let shutdown = async {
-        // An error means the same: the test is over.
-        let _ = stopped.await;
-    };
-    let node = tokio::spawn(server::serve(Config::try_from(args)?, shutdown));
-    let scraped = until("the node's metrics", LIMIT, || async {
-        ensure!(!node.is_finished(), "the node ended");
-        Ok(scrape(admin).await.ok())
-    });
-    let text = scraped.await;
-    drop(stop);
-    node.await?.context("the node failed")?;
-    Ok(text?.0)
+/// The node of a cluster of one shard.
+struct Node {
+    admin: SocketAddr,
+    runs: JoinHandle<Result<()>>,
+    stop: oneshot::Sender<()>,
+    _folder: TempDir,
 }
 
-async fn scrape(address: SocketAddr) -> Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = "GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
+impl Node {
+    async fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let tls = folder.path().join("tls");
+        fs::create_dir(&tls)?;
+        let authority = Authority::new()?;
+        authority.server(&["localhost"])?.write(&tls, "client")?;
+        let uri = ShardUri::new("opaque.dev", "test", "alerts", 0)?;
+        authority.peer(&shard_name(0), &uri.to_string())?.write(&tls, "peer")?;
+        fs::write(tls.join("peer-ca.crt"), authority.pem())?;
+
+        let admin = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let args = Args::try_parse_from([
+            "opaque-node",
+            "--name=node",
+            "--shard=0",
+            "--shards=1",
+            "--client-listen=127.0.0.1:0",
+            "--peer-listen=127.0.0.1:0",
+            &format!("--admin-listen={admin}"),
+            &format!("--store={}", path("store")),
+            &format!("--coordination={}", path("coordination")),
+            &format!("--tls-dir={}", path("tls")),
+            "--threads=1",
+        ])?;
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            // An error means the same: the test is over.
+            let _ = stopped.await;
+        };
+        let runs = tokio::spawn(server::serve(Config::try_from(args)?, shutdown));
+        Ok(Self { admin, runs, stop, _folder: folder })
+    }
+
+    /// What it answers at `/metrics`.
+    async fn scrape(&self) -> Result<String> {
+        ensure!(!self.runs.is_finished(), "the node ended");
+        let mut stream = TcpStream::connect(self.admin).await?;
+        let request = "GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    async fn stop(self) -> Result<()> {
+        // An error: it has ended by itself, which the next line tells.
+        let _ = self.stop.send(());
+        self.runs.await?.context("the node failed")
+    }
 }

@@ -22,7 +22,7 @@ use opaque_operator::run::{Operator, Settings, stand};
 use opaque_ops::election::{Held, Policy};
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// The namespace that more than one release watches, and one that only some do.
@@ -105,6 +105,24 @@ async fn a_claim_passes_on_by_name_within_a_release_and_by_its_end_to_another() 
     test.says_nothing(SHARED).await?;
     ensure!(test.holder(SHARED).await?.as_deref() == Some("b/all"));
     other.stop().await
+}
+
+/// Somebody deletes the Lease of an operator that goes on: it may not know yet.
+#[tokio::test]
+async fn a_deleted_claim_is_waited_for_where_an_operator_has_reported() -> Result<()> {
+    let test = Test::start().await?;
+    test.make_cluster(SHARED).await?;
+    let start = Instant::now();
+    let slow = Times { lead: times(30, 20), claim: times(30, 20) };
+    let first = test.operator("default/one", "node:1", slow).await?;
+    ensure!(start.elapsed() < slow.lead.lease_duration(), "the first operator has waited");
+    test.acts(SHARED, "node:1").await?;
+    first.crash();
+    test.api::<Lease>(SHARED).delete(LEASE, &DeleteParams::default()).await?;
+    let deleted = Instant::now();
+    let next = test.operator("default/one", "node:2", slow).await?;
+    ensure!(deleted.elapsed() >= slow.lead.lease_duration(), "it may lead beside the first");
+    next.stop().await
 }
 
 fn times(lease: u64, deadline: u64) -> Policy {

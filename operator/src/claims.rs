@@ -22,6 +22,7 @@
 //! ([`Times`]).
 
 mod candidate;
+mod clusters;
 mod decision;
 mod keep;
 mod standing;
@@ -32,11 +33,12 @@ use std::time::Duration;
 use opaque_ops::election::Policy;
 
 pub use candidate::Candidate;
+pub(crate) use clusters::Clusters;
 #[cfg(test)]
 pub(crate) use decision::words_of_waiting;
 pub(crate) use keep::{Shared, claim_client, keep};
 pub use standing::Standing;
-pub(crate) use waiting::{Clusters, contested};
+pub(crate) use waiting::contested;
 
 /// Name of the Lease by which one operator acts on the namespace that it is in.
 pub const LEASE: &str = "opaque-operator";

@@ -117,7 +117,7 @@ pub fn stand(config: &Config, settings: &Settings, metrics: &Metrics) -> Result<
     let client = without_retries(config).context("no client of the API server")?;
     let candidate = candidate(client.clone(), settings.identity.clone(), settings, metrics);
     Ok(match &settings.scope {
-        Scope::All => candidate.lead(),
+        Scope::All => candidate.lead(Clusters::Listed(Box::new(Api::all(client)))),
         Scope::Namespace(namespace) => {
             let clusters = Clusters::Listed(Box::new(Api::namespaced(client, namespace)));
             candidate.claim(namespace, settings.times.lead, clusters)

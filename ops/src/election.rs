@@ -16,8 +16,9 @@
 //! seen it absent, was told nothing of the Lease that was then made, and finds that deleted a
 //! lease's duration later: two may hold until the older one's renewal deadline. So what must not be
 //! decided twice is fenced by token *and* holder, of which the first to write a token owns it.
-//! To wait in that case too would delay every first lead by the lease's duration: an operator by
-//! 15 s, and by five minutes on each new namespace if it watches all of them.
+//! A caller that knows of an earlier lead from elsewhere says so by a floor above zero
+//! ([`acquire_above`](Election::acquire_above)). Only where there was none is the first Lease made
+//! at once.
 //!
 //! **Assumptions.** An identity belongs to one process: add something random to a pod's name.
 //!

@@ -1,5 +1,5 @@
 use opaque_pir::{
-    cost::Link, inline::QUERY_BYTES, kernels::Kernels, params::PARTITION_BUCKETS, scan::Partition,
+    cost::Link, inline::QUERY_BYTES, machine::Kernels, params::PARTITION_BUCKETS, scan::Partition,
 };
 use rand::SeedableRng;
 

@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tower::limit::ConcurrencyLimitLayer;
 
 use super::candidate::Candidate;
+use super::clusters::Clusters;
 use super::decision::{changes, spread};
 use super::standing::Standing;
-use super::waiting::Clusters;
 use crate::kube::{Claimed, Observed, ROOTS, Touched};
 use crate::metrics::Metrics;
 

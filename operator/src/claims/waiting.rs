@@ -7,68 +7,30 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
-use kube::api::ListParams;
-use kube::core::Resource;
 use kube::runtime::events::EventType;
-use opaque_crds::OpaqueCluster;
 use opaque_ops::election::{Election, Held, Holder};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::candidate::Candidate;
+use super::clusters::Clusters;
 use super::decision::{self, spread};
-use crate::kube::{Events, Observed, reference};
+use crate::kube::{Events, Observed};
 use crate::labels;
 use crate::metrics::Metrics;
 use crate::release::Release;
 
 /// When it looks for clusters that were not told of yet.
 const AGAIN: Duration = Duration::from_secs(60);
-/// How long the list of clusters may take.
-const LIST: Duration = Duration::from_secs(10);
 
 /// What the clusters of `namespace` are told of other releases that wait for it; none if none does.
 pub(crate) fn contested(observed: &Observed, own: &Release, namespace: &str) -> Option<String> {
     let leases = observed.list::<Lease>(namespace, labels::LEASE, labels::WAITING);
     decision::words_of_waiting(&decision::waiting(own, &leases, Timestamp::now()))
-}
-
-/// Where the clusters of a namespace are found.
-#[derive(Debug, Clone)]
-pub enum Clusters {
-    /// In what is watched already.
-    Observed(Arc<Observed>),
-    /// At the API server: one that waits for its only namespace watches nothing.
-    Listed(Box<Api<OpaqueCluster>>),
-}
-
-impl Clusters {
-    async fn of(&self, namespace: &str) -> Vec<ObjectReference> {
-        match self {
-            Self::Observed(observed) => {
-                let clusters = observed.raw_in(&OpaqueCluster::kind(&()), namespace);
-                clusters.iter().map(|cluster| reference(cluster)).collect()
-            }
-            Self::Listed(api) => {
-                match timeout(LIST, api.list_metadata(&ListParams::default())).await {
-                    Ok(Ok(list)) => list.iter().map(|cluster| cluster.object_ref(&())).collect(),
-                    // They are looked for again.
-                    Ok(Err(error)) => {
-                        tracing::debug!(namespace, %error, "listing clusters");
-                        Vec::new()
-                    }
-                    Err(_) => Vec::new(),
-                }
-            }
-        }
-    }
 }
 
 /// A release that may have to wait for a namespace.
@@ -142,7 +104,7 @@ impl Waiting {
             if !self.held.as_ref().is_some_and(Held::is_held) {
                 self.held = Some(self.election.acquire().await);
             }
-            for cluster in self.clusters.of(&self.namespace).await {
+            for cluster in self.clusters.references(&self.namespace).await {
                 if self.told.insert((cluster.uid.clone(), other.to_owned())) {
                     let note = decision::words_of_acting(&self.release, other);
                     let (type_, reason) = (EventType::Warning, "AnotherOperatorActs");
