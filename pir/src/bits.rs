@@ -6,16 +6,15 @@
 
 use std::iter;
 
-/// Largest width of a value. Eight bytes cover a value of that width, wherever in its first byte it
-/// starts.
+/// Largest width of a value: eight bytes cover it, whichever bit of the first byte it starts at.
 const MAX_WIDTH: u32 = u64::BITS - 7;
 
-/// Bytes of so many values of `width` bits, which must be whole bytes.
+/// Bytes of `values` values of `width` bits, which together must fill whole bytes.
 pub const fn packed_bytes(values: usize, width: u32) -> usize {
     values * width as usize / 8
 }
 
-/// Appends values below 2^width, `width` at most 57, as many as fill whole bytes.
+/// Appends values below 2^`width`, which together fill whole bytes. `width` is at most 57.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low half")]
 pub fn pack<T: Into<u64>>(values: impl IntoIterator<Item = T>, width: u32, bytes: &mut Vec<u8>) {
@@ -42,7 +41,7 @@ pub fn pack<T: Into<u64>>(values: impl IntoIterator<Item = T>, width: u32, bytes
     bytes.extend(waiting.to_le_bytes().into_iter().take(bits as usize / 8));
 }
 
-/// The values that [`pack`] wrote: as many as the bytes hold whole.
+/// The values that [`pack`] wrote. Bits at the end that do not make a whole value are left out.
 #[inline]
 pub fn unpack(bytes: &[u8], width: u32) -> impl Iterator<Item = u64> {
     debug_assert!(width <= MAX_WIDTH);
