@@ -131,7 +131,8 @@ impl Index {
                 };
                 self.planes().map(product).collect()
             }
-            Material::Registered(_) => {
+            // Registered keys.
+            _ => {
                 let products = seal_products(self, secrets, evaluation.unwrap());
                 products.into_iter().map(Product::Beside).collect()
             }
