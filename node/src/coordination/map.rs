@@ -138,17 +138,10 @@ pub(super) fn replaced_by(generation: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::placement;
+    use crate::support;
 
     fn map(shards: u32, tables: &[(&str, u64)]) -> Map {
-        Map {
-            generation: 1,
-            placement: placement::VERSION,
-            shards: Shards::equal(shards).unwrap(),
-            tables: tables.iter().map(|(name, epoch)| ((*name).to_owned(), *epoch)).collect(),
-            owners: BTreeMap::new(),
-            proposed_at: UnixMillis(0),
-        }
+        support::map(1, shards, tables)
     }
 
     fn table(table: &str, epoch: Option<u64>) -> Change {

@@ -157,11 +157,10 @@ fn nothing_to_serve(serving: &Serving) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordination::Map;
-    use crate::map::placement::{self, Shards};
+    use crate::map::placement::Shards;
     use crate::shard::loader::described;
     use crate::shard::loader::tests::published;
-    use opaque_store::UnixMillis;
+    use crate::support::map;
 
     async fn held(generation: u64, present: &[&str], missing: &[&str]) -> Arc<Serving> {
         let directory = tempfile::TempDir::new().unwrap();
@@ -172,14 +171,8 @@ mod tests {
             let description = crate::map::call::Description { manifest, public_parts };
             Arc::new(described(&shards, description))
         };
-        let map = Map {
-            generation,
-            placement: placement::VERSION,
-            shards: shards.clone(),
-            tables: present.iter().chain(missing).map(|name| ((*name).to_owned(), 1)).collect(),
-            owners: [].into(),
-            proposed_at: UnixMillis(0),
-        };
+        let tables: Vec<_> = present.iter().chain(missing).map(|name| (*name, 1)).collect();
+        let map = map(generation, 1, &tables);
         Arc::new(Serving {
             map,
             tables: present.iter().map(|name| ((*name).to_owned(), table())).collect(),

@@ -3,7 +3,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
 use clap::Parser;
 use opaque_store::Store;
 use tempfile::TempDir;
@@ -13,10 +12,6 @@ use tokio::time::timeout;
 use super::*;
 use crate::config::Args;
 use crate::coordination::{Change, FileCoordination, Leadership, Loss, MemberRecord};
-use crate::map::call::{
-    CallError, Description, EvaluateCall, EvaluateReply, Hello, NumberedRow, Replica, RowsCall,
-    ShardCaller,
-};
 use crate::map::placement::Shards;
 use crate::query::cluster::tests::local;
 use crate::shard::loader::tests::published;
@@ -24,6 +19,7 @@ use crate::shard::memory::Memory;
 use crate::shard::memory::tests::for_tables;
 use crate::shard::pool::CpuPool;
 use crate::support::disk::Disk;
+use crate::support::{self, Nobody};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Twice the nodes' --query-deadline-s.
@@ -228,31 +224,6 @@ fn config() -> Config {
         --peer-listen 127.0.0.1:0 --store unused --coordination unused --tls-dir unused \
         --query-deadline-s 1";
     Config::try_from(Args::try_parse_from(arguments.split_whitespace()).unwrap()).unwrap()
-}
-
-/// No peer is asked anything.
-struct Nobody;
-
-#[async_trait]
-impl ShardCaller for Nobody {
-    async fn evaluate(&self, _: &Replica, _: &EvaluateCall) -> Result<EvaluateReply, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
-    }
-
-    async fn read_rows(&self, _: &Replica, _: &RowsCall) -> Result<Vec<NumberedRow>, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
-    }
-
-    async fn describe(&self, _: &Replica, _: &str, _: u64) -> Result<Description, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
-    }
-}
-
-#[async_trait]
-impl Greeter for Nobody {
-    async fn hello(&self, _: &Replica, _: u64) -> Result<Hello, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
-    }
 }
 
 const FIRST: &str = "squares/epochs/00000000000000000001/index-0/partition-";
@@ -480,14 +451,8 @@ async fn both_tables() -> u64 {
     let manifests = published(&directory).await;
     let store = Store::open(directory.path().to_str().unwrap()).unwrap();
     let loader = Loader::new(0, store, CpuPool::new(2, 8).unwrap(), 2);
-    let map = Map {
-        generation: 1,
-        placement: crate::map::placement::VERSION,
-        shards: Shards::equal(1).unwrap(),
-        tables: manifests.iter().map(|one| (one.schema.table().to_owned(), one.epoch)).collect(),
-        owners: [].into(),
-        proposed_at: UnixMillis(0),
-    };
+    let tables: Vec<_> = manifests.iter().map(|one| (one.schema.table(), one.epoch)).collect();
+    let map = support::map(1, 1, &tables);
     let need = loader.plan(&map, None, &[]).await.unwrap().need();
     (need.resident + need.building).div_ceil(1 << 20)
 }

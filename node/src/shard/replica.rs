@@ -126,16 +126,7 @@ impl ReplicaState {
     /// As [`active`](Self::active), of a generation without tables.
     #[cfg(test)]
     pub(crate) fn serves_at(&self, generation: u64) -> bool {
-        let map = crate::coordination::Map {
-            generation,
-            placement: crate::map::placement::VERSION,
-            shards: crate::map::placement::Shards::equal(1).unwrap(),
-            tables: BTreeMap::new(),
-            owners: BTreeMap::new(),
-            proposed_at: UnixMillis(0),
-        };
-        let (missing, described) = (BTreeMap::new(), BTreeMap::new());
-        self.active(&Serving { map, tables: BTreeMap::new(), missing, described }, None)
+        self.active(&crate::support::serving(generation), None)
     }
 
     /// Notes that a generation cannot be loaded.

@@ -1,20 +1,13 @@
 //! Material that holds and material that does not; peers over real connections.
 
 mod clients;
+mod files;
 
-use std::path::Path;
 use std::time::Duration;
 
-use opaque_identity::{
-    Capabilities, Capability, Extension, OID, Ranges, Role, TokenRange, shard_name,
-};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
-};
+use opaque_identity::{Capabilities, Capability, Extension, Ranges, Role, TokenRange, shard_name};
+use rcgen::ExtendedKeyUsagePurpose;
 use rustls::pki_types::ServerName;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -23,6 +16,7 @@ use tonic::transport::Server;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
+use self::files::{Authority, CLUSTER, Dir, Leaf};
 use super::*;
 use crate::config::{ClientAuth, Revocation};
 use crate::metrics::Metrics;
@@ -30,118 +24,6 @@ use crate::tls::Limits;
 
 /// What a client sends first over HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const CLUSTER: &str = "spiffe://opaque.dev/ns/default/opaque/dev";
-
-struct Authority(Issuer<'static, KeyPair>, String);
-
-/// What a certificate says, if not what a node's should.
-struct Leaf {
-    uri: String,
-    name: u32,
-    serial: u8,
-    usages: Vec<ExtendedKeyUsagePurpose>,
-    extension: Option<Extension>,
-}
-
-impl Leaf {
-    fn node(shard: u32) -> Self {
-        Self {
-            uri: format!("{CLUSTER}/shard/{shard}"),
-            name: shard,
-            serial: 10 + u8::try_from(shard).unwrap(),
-            usages: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
-            extension: Some(Extension::node(shard, "", "").unwrap()),
-        }
-    }
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self(Issuer::new(params, key), pem)
-    }
-
-    fn issue(&self, leaf: &Leaf) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![shard_name(leaf.name)]).unwrap();
-        params.subject_alt_names.push(SanType::URI(leaf.uri.as_str().try_into().unwrap()));
-        params.extended_key_usages = leaf.usages.clone();
-        params.serial_number = Some(SerialNumber::from_slice(&[leaf.serial]));
-        params.use_authority_key_identifier_extension = true;
-        if let Some(extension) = &leaf.extension {
-            let extension = CustomExtension::from_oid_content(OID, extension.to_der());
-            params.custom_extensions.push(extension);
-        }
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
-
-    /// A list of revoked serial numbers, good until the first day of a year.
-    fn list(&self, revoked: &[u8], until: i32) -> String {
-        let revoked = revoked.iter().map(|serial| RevokedCertParams {
-            serial_number: SerialNumber::from_slice(&[*serial]),
-            revocation_time: date_time_ymd(2020, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        });
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2020, 1, 1),
-            next_update: date_time_ymd(until, 1, 1),
-            crl_number: SerialNumber::from_slice(&[1]),
-            issuing_distribution_point: None,
-            revoked_certs: revoked.collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.0).unwrap().pem().unwrap()
-    }
-}
-
-/// A node's directory.
-struct Dir(TempDir);
-
-impl Dir {
-    fn new(authority: &Authority, leaf: &Leaf) -> Self {
-        let dir = Self(tempfile::tempdir().unwrap());
-        dir.leaf(authority, leaf);
-        dir.write("peer-ca.crt", &authority.1);
-        let (certificate, key) = authority.issue(leaf);
-        dir.write("client.crt", &certificate);
-        dir.write("client.key", &key);
-        dir
-    }
-
-    fn leaf(&self, authority: &Authority, leaf: &Leaf) {
-        let (certificate, key) = authority.issue(leaf);
-        self.write("peer.crt", &certificate);
-        self.write("peer.key", &key);
-    }
-
-    fn write(&self, name: &str, content: &str) {
-        std::fs::write(self.path().join(name), content).unwrap();
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn settings(&self, shard: u32, revocation: Revocation) -> Settings {
-        let dir = self.path().to_owned();
-        Settings { dir, shard, revocation, client_auth: ClientAuth::None }
-    }
-
-    fn open(&self, shard: u32) -> Result<std::sync::Arc<Tls>, TlsError> {
-        Tls::open(self.settings(shard, Revocation::None))
-    }
-
-    fn strict(&self, shard: u32) -> Result<std::sync::Arc<Tls>, TlsError> {
-        Tls::open(self.settings(shard, Revocation::Required))
-    }
-}
 
 #[test]
 fn a_node_does_not_start_without_material_that_holds_together() {

@@ -1,44 +1,17 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::coordination::Failure;
-use crate::map::placement::{self, Shards};
+use crate::support;
 
 const NOW: UnixMillis = UnixMillis(10_000_000);
 
 fn map(shards: u32, age: Duration) -> Map {
-    Map {
-        generation: 7,
-        placement: placement::VERSION,
-        shards: Shards::equal(shards).unwrap(),
-        tables: BTreeMap::new(),
-        owners: [].into(),
-        proposed_at: UnixMillis(NOW.0 - age.as_millis() as u64),
-    }
+    let proposed_at = UnixMillis(NOW.0 - age.as_millis() as u64);
+    Map { proposed_at, ..support::map(7, shards, &[]) }
 }
 
-fn member(node: &str, shard: u32, prepared: u64) -> MemberRecord {
-    MemberRecord {
-        node: node.to_owned(),
-        shard: ShardId(shard),
-        client_address: String::new(),
-        peer_address: String::new(),
-        active_generation: 6,
-        prepared_generation: prepared,
-        preparing: None,
-        failed: None,
-        message: String::new(),
-        resident_bytes: 0,
-        heartbeat: NOW,
-        trust: None,
-        certificate: None,
-        map: None,
-        tables: [].into(),
-        missing: [].into(),
-        unreachable: Vec::new(),
-        store: None,
-        probes: [].into(),
-    }
+fn member(node: &str, shard: u32, prepared_generation: u64) -> MemberRecord {
+    let record = support::member(node, shard, NOW);
+    MemberRecord { active_generation: 6, prepared_generation, ..record }
 }
 
 fn silent(mut member: MemberRecord) -> MemberRecord {

@@ -1,24 +1,12 @@
 use super::*;
-use crate::map::placement::{self, Shards};
-use crate::shard::replica::ReplicaState;
+use crate::support::{self, map};
 
 const ANY: Asked<'static> = Asked { table: "t", here: true };
 
 fn member(node: &str, shard: u32, generation: u64, heartbeat: u64) -> MemberRecord {
-    let state = ReplicaState::new(node.into(), shard, String::new(), format!("{node}:1"));
-    state.serves_at(generation);
-    state.record(UnixMillis(heartbeat), 0)
-}
-
-fn map(generation: u64) -> Map {
-    Map {
-        generation,
-        placement: placement::VERSION,
-        shards: Shards::equal(2).unwrap(),
-        tables: [].into(),
-        owners: [].into(),
-        proposed_at: UnixMillis(0),
-    }
+    let prepared_generation = generation;
+    let record = support::member(node, shard, UnixMillis(heartbeat));
+    MemberRecord { active_generation: generation, prepared_generation, ..record }
 }
 
 #[test]
@@ -33,7 +21,7 @@ fn this_node_comes_first_and_the_silent_last() {
     let snapshot = Snapshot { members, ..Snapshot::default() };
     let order = ReplicaOrder::new("me".into(), Duration::from_secs(5));
     for _ in 0..3 {
-        let replicas = order.replicas(&snapshot, &map(5), ANY, UnixMillis(100_000));
+        let replicas = order.replicas(&snapshot, &map(5, 2, &[]), ANY, UnixMillis(100_000));
         let names: Vec<_> = replicas[&0].iter().map(|replica| replica.node.as_str()).collect();
         assert_eq!(names, ["me", "fresh", "behind", "silent"]);
         assert_eq!(replicas[&1].len(), 1);
@@ -56,7 +44,8 @@ fn replicas_that_lack_the_table_come_last_and_this_node_after_them() {
     let replica_order = ReplicaOrder::new("me".into(), Duration::from_secs(5));
     let order = |table, here| {
         let asked = Asked { table, here };
-        let replicas = replica_order.replicas(&snapshot, &map(5), asked, UnixMillis(100_000));
+        let replicas =
+            replica_order.replicas(&snapshot, &map(5, 2, &[]), asked, UnixMillis(100_000));
         replicas[&0].iter().map(|replica| replica.node.clone()).collect::<Vec<_>>()
     };
     for _ in 0..4 {
@@ -66,7 +55,7 @@ fn replicas_that_lack_the_table_come_last_and_this_node_after_them() {
         assert_eq!(order("u", true)[3], "silent");
     }
     let ttl = Duration::from_secs(5);
-    let asked = describers(&snapshot, &map(5), "t", "me", (UnixMillis(100_000), ttl));
+    let asked = describers(&snapshot, &map(5, 2, &[]), "t", "me", (UnixMillis(100_000), ttl));
     let asked: Vec<_> = asked.into_iter().map(|replica| replica.node).collect();
     assert_eq!(asked, ["holds", "lacks"]);
 }
@@ -77,7 +66,7 @@ fn equal_replicas_take_turns() {
     let snapshot = Snapshot { members, ..Snapshot::default() };
     let order = ReplicaOrder::new("me".into(), Duration::from_secs(5));
     let first = |_| {
-        let replicas = order.replicas(&snapshot, &map(5), ANY, UnixMillis(100_000));
+        let replicas = order.replicas(&snapshot, &map(5, 2, &[]), ANY, UnixMillis(100_000));
         assert!(replicas[&0].is_empty(), "a shard without replicas is there, and empty");
         replicas[&1][0].node.clone()
     };
@@ -100,7 +89,7 @@ fn a_table_is_probed_at_the_live_replicas_that_hold_it() {
     let snapshot = Snapshot { members, ..Snapshot::default() };
     let ttl = Duration::from_secs(5);
     let of = |table| {
-        let holders = holders(&snapshot, &map(5), table, UnixMillis(100_000), ttl);
+        let holders = holders(&snapshot, &map(5, 2, &[]), table, UnixMillis(100_000), ttl);
         let names = |replicas: &Vec<Replica>| {
             replicas.iter().map(|one| one.node.clone()).collect::<Vec<_>>().join(" ")
         };

@@ -1,6 +1,6 @@
 use super::*;
 use crate::coordination::Failure;
-use crate::map::placement::ShardId;
+use crate::support;
 
 mod world;
 
@@ -17,25 +17,11 @@ pub(super) fn of(generation: u64, tables: &[(&str, u64)]) -> Map {
 
 pub(super) fn member(node: &str, serves: &Map) -> MemberRecord {
     MemberRecord {
-        node: node.to_owned(),
-        shard: ShardId(0),
-        client_address: String::new(),
-        peer_address: String::new(),
         active_generation: serves.generation,
         prepared_generation: serves.generation,
-        failed: None,
-        message: String::new(),
-        resident_bytes: 0,
-        heartbeat: NOW,
-        trust: None,
-        certificate: None,
         map: Some("one".to_owned()),
         tables: serves.tables.clone(),
-        missing: [].into(),
-        unreachable: Vec::new(),
-        store: None,
-        preparing: None,
-        probes: [].into(),
+        ..support::member(node, 0, NOW)
     }
 }
 

@@ -19,9 +19,7 @@ use crate::coordination::{
     Outcome, Waited,
 };
 use crate::lifecycle::{ProbeMetrics, TurnedAway};
-use crate::map::call::{
-    Description, EvaluateCall, EvaluateReply, Greeter, NumberedRow, RowsCall, ShardCaller,
-};
+use crate::map::call::Greeter;
 use crate::map::placement::Shards;
 use crate::query::cluster::tests::local;
 use crate::query::coordinator::Coordinator;
@@ -30,6 +28,7 @@ use crate::shard::loader::tests::published;
 use crate::shard::local::LocalShard;
 use crate::shard::pool::CpuPool;
 use crate::shard::replica::ReplicaState;
+use crate::support::Nobody;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Twice the nodes' --query-deadline-s.
@@ -193,24 +192,6 @@ impl Greeter for Door {
         let holds = local.generation(generation).is_some();
         let claimed = street.claimed.load(Ordering::SeqCst);
         Ok(Hello { active_generation: state.active_generation().max(claimed), holds })
-    }
-}
-
-/// No slice is asked for.
-struct Nobody;
-
-#[async_trait]
-impl ShardCaller for Nobody {
-    async fn evaluate(&self, _: &Replica, _: &EvaluateCall) -> Result<EvaluateReply, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
-    }
-
-    async fn read_rows(&self, _: &Replica, _: &RowsCall) -> Result<Vec<NumberedRow>, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
-    }
-
-    async fn describe(&self, _: &Replica, _: &str, _: u64) -> Result<Description, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
     }
 }
 

@@ -10,10 +10,9 @@ use rand::rngs::StdRng;
 use tempfile::TempDir;
 
 use super::*;
-use crate::map::placement;
 use crate::shard::memory::Need;
 use crate::shard::memory::tests::for_tables;
-use crate::support::disk::Disk;
+use crate::support::{self, disk::Disk};
 
 const TABLES: [&str; 2] = ["cubes", "squares"];
 
@@ -46,14 +45,7 @@ pub(crate) async fn published(directory: &TempDir) -> Vec<Manifest> {
 }
 
 fn map() -> Map {
-    Map {
-        generation: 1,
-        placement: placement::VERSION,
-        shards: Shards::equal(1).unwrap(),
-        tables: TABLES.map(|name| (name.to_owned(), 1)).into(),
-        owners: [].into(),
-        proposed_at: UnixMillis(0),
-    }
+    support::map(1, 1, &TABLES.map(|name| (name, 1)))
 }
 
 fn resharded() -> Map {

@@ -89,21 +89,7 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordination::Map;
-    use crate::map::placement;
-    use opaque_store::UnixMillis;
-
-    fn serving(generation: u64) -> Serving {
-        let map = Map {
-            generation,
-            placement: placement::VERSION,
-            shards: Shards::equal(1).unwrap(),
-            tables: BTreeMap::new(),
-            owners: [].into(),
-            proposed_at: UnixMillis(0),
-        };
-        Serving { map, tables: [].into(), missing: [].into(), described: [].into() }
-    }
+    use crate::support::serving;
 
     fn numbers(held: &[Arc<Serving>]) -> Vec<u64> {
         held.iter().map(|serving| serving.map.generation).collect()

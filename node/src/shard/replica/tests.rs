@@ -1,18 +1,5 @@
 use super::*;
-use crate::coordination::Map;
-use crate::map::placement::{self, Shards};
-
-fn serving(generation: u64) -> Serving {
-    let map = Map {
-        generation,
-        placement: placement::VERSION,
-        shards: Shards::equal(2).unwrap(),
-        tables: BTreeMap::new(),
-        owners: [].into(),
-        proposed_at: UnixMillis(0),
-    };
-    Serving { map, tables: [].into(), missing: [].into(), described: [].into() }
-}
+use crate::support::serving;
 
 #[test]
 fn a_record_names_every_missing_table_and_stays_small() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use opaque_store::UnixMillis;
+use rcgen::date_time_ymd;
 use rustls::ClientConfig;
 
 use super::*;

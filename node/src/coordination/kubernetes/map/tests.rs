@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::coordination::Snapshot;
+use crate::support;
 
 /// A writer's next write, made from the version that it has read.
 #[derive(Debug, Clone, Copy)]
@@ -51,15 +52,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn object() -> OpaqueShardMap {
-    let first = Map {
-        generation: 1,
-        placement: placement::VERSION,
-        shards: Shards::equal(1).unwrap(),
-        tables: BTreeMap::new(),
-        owners: BTreeMap::new(),
-        proposed_at: UnixMillis(0),
-    };
-    let map = write_map(&first).unwrap();
+    let map = write_map(&support::map(1, 1, &[])).unwrap();
     let active = Some(map.clone());
     let spec =
         OpaqueShardMapSpec { cluster_ref: LocalReference::new("demo"), map, withdrawn: Vec::new() };
