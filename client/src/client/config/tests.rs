@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::Client;
 
 const TOKEN: &str = "0123456789abcdef";
 
