@@ -10,7 +10,7 @@ use super::report::Report;
 pub(super) struct Facts {
     /// The table.
     pub table: OpaqueTable,
-    /// Its cluster; none if there is none of that name.
+    /// Its cluster, if it exists.
     pub cluster: Option<OpaqueCluster>,
     /// Its source, as far as Kubernetes knows it.
     pub source: SourceFacts,
