@@ -1,6 +1,6 @@
 //! Who a node is: the URI in its certificate, and the extension that says what it may do.
 //!
-//! Whoever issues certificates (`opaque dev`, the operator) writes both with this crate, and nodes
+//! Issuers of certificates (`opaque dev`, the operator) write both with this crate, and nodes
 //! read them with it. A certificate of an issuer that cannot write the extension (cert-manager)
 //! carries the URI alone: [`Identity::from_certificate`] then grants what a node needs.
 //!

@@ -12,7 +12,8 @@
 //! - `apply`, `compare`: writing objects only if needed; `status`: conditions and operations;
 //!   `events`;
 //! - `controller`: runs a reconciler: time limit, `backoff`, metrics;
-//! - `context`: what all reconcilers share; `requests` counts their requests; `claimed`: on which namespaces they may act.
+//! - `context`: what all reconcilers share; `requests` counts their requests; `claimed`: on which
+//!   namespaces they may act.
 mod apply;
 mod backoff;
 mod claimed;

@@ -50,7 +50,7 @@ impl Authority {
     /// Makes an authority with a new key. With `predecessor` also a certificate of the new
     /// authority that the predecessor has signed.
     ///
-    /// Its name is unique: whoever looks for an issuer or its revocation list looks by name.
+    /// Its name is unique: TLS libraries find an issuer and its revocation list by name.
     pub(crate) fn create(
         domain: Domain,
         wanted: &Wanted,

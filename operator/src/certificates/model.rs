@@ -44,9 +44,9 @@ pub(crate) struct Wanted {
     pub replicas: i32,
     /// How long certificates last.
     pub schedule: Schedule,
-    /// Serial numbers that nobody accepts any more.
+    /// Serial numbers of nodes' certificates that are revoked.
     pub revoked: BTreeSet<String>,
-    /// The same of clients' certificates.
+    /// Serial numbers of clients' certificates that are revoked.
     pub clients_revoked: BTreeSet<String>,
     /// Value of [`ROTATE`].
     pub rotate: Option<String>,
@@ -131,7 +131,7 @@ impl Contents {
         self.data.insert(key.into(), value);
     }
 
-    /// One value as text; empty when it is none.
+    /// One value as text; empty if it is absent or not a text.
     pub(crate) fn text(&self, key: &str) -> &str {
         self.get(key).and_then(Sensitive::text).unwrap_or_default()
     }

@@ -119,7 +119,7 @@ async fn hold(
         _ = end.wait_for(|end| *end) => false,
     };
     acting.end().await;
-    // Whoever acts now tells of it.
+    // The operator that acts from now on tells when they end.
     shared.metrics.leaves(namespace);
     if lost {
         tracing::warn!(namespace, "the claim was lost");

@@ -40,8 +40,9 @@ impl Standing {
     /// Waits for the Lease, for as long as it takes, and says so while another release holds it.
     /// Safe to drop.
     ///
-    /// Where an operator has reported on a cluster and there is no Lease, somebody has deleted it: its
-    /// holder may not know yet. So it is made after the duration that the holder would have had.
+    /// Where an operator has reported on a cluster and there is no Lease, somebody has deleted it:
+    /// its holder may not know yet. So it is made after the duration that the holder would have
+    /// had.
     pub async fn acquire(&mut self) -> Held {
         // On the heap: there may be hundreds, and most of the time none of them is awaited.
         let earlier = u64::from(self.clusters.are_reported(&self.namespace).await);

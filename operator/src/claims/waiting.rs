@@ -116,10 +116,10 @@ impl Waiting {
     }
 }
 
-/// Resolves when another holds the claim, or nobody.
+/// Resolves when the holder of the claim changes.
 async fn changed(holder: &mut watch::Receiver<Option<Holder>>) {
     if holder.changed().await.is_err() {
-        // The election is gone, and with it whoever waits for this.
+        // The election is gone, and with it the caller.
         std::future::pending().await
     }
 }

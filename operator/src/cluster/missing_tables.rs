@@ -5,7 +5,7 @@ use opaque_crds::cluster::MissingTable;
 use super::facts::Member;
 use crate::text::shorten;
 
-/// Most of them in status; those that nobody serves come first.
+/// Most of them in status; those that no pod of the shard serves come first.
 const REPORTED: usize = 100;
 /// Longest table, pod and reason that the kind takes.
 const TABLE: usize = 63;

@@ -31,8 +31,8 @@ use crate::kube::{Applied, Context, Reconciler, SECRET_AGAIN, SECRET_MISSING, To
 use crate::labels;
 use crate::metrics::Ends;
 
-/// When it is looked whether the leader still renews its Lease, and whoever waits for the
-/// namespace.
+/// When the Leases of the leader and of waiting releases are looked at again: that one is no longer
+/// renewed makes no event.
 const LEASES_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -233,8 +233,8 @@ impl ClusterReconciler {
     }
 }
 
-/// Makes the shard map if there is none. One that was lost is made from what remains of it, which
-/// is told.
+/// Creates the shard map if it is absent. A lost map is restored from what remains of it, and an
+/// event tells so.
 async fn create_map(
     context: &Context,
     blueprint: &Blueprint<'_>,

@@ -10,7 +10,7 @@
 //! - A pod that serves is replaced only while every other pod of the cluster is available: one at a
 //!   time, and none before the one that took the place of the last has been ready for some seconds.
 //! - So a template that does not work reaches one pod.
-//! - An outdated pod that serves nobody is replaced at once: it has nothing to lose, and a mistake
+//! - An outdated pod that does not serve is replaced at once: it has nothing to lose, and a mistake
 //!   can be corrected.
 //! - A pod that lacks a table which another pod of its shard serves holds up the others, which
 //!   might be the last to serve it. It is replaced before them: a new template may be what mends
@@ -25,7 +25,7 @@
 pub(super) enum Phase {
     /// It is not there, or is ending.
     Gone,
-    /// It serves nobody.
+    /// It serves neither clients nor peers.
     Down,
     /// It has turned clients away and answers its peers: queries go through other shards' pods.
     Peers,

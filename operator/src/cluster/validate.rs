@@ -34,7 +34,7 @@ pub(super) async fn secrets(
     Ok(wrong)
 }
 
-/// Whether a spec refers to Secrets of people, which nobody watches.
+/// Whether a spec refers to Secrets of people, which are not watched.
 pub(super) fn has_needs(cluster: &OpaqueCluster) -> bool {
     !needs(cluster).is_empty()
 }

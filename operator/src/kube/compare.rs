@@ -50,7 +50,7 @@ fn owned_fields(live: &DynamicObject) -> Option<&Value> {
     ours.next()?.fields_v1.as_ref().map(|fields| &fields.0)
 }
 
-/// Fields that nobody owns.
+/// Fields that have no owner in `managedFields`.
 fn is_identity(key: &str) -> bool {
     ["apiVersion", "kind"].contains(&key)
 }

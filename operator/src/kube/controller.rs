@@ -33,7 +33,7 @@ use crate::error::Error;
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// Objects reconciled at a time.
 const CONCURRENCY: u16 = 8;
-/// How long a reconcile may take: no request has a limit of its own.
+/// How long a reconcile may take. Single requests have no limit.
 const LIMIT: Duration = Duration::from_secs(60);
 /// When an object is looked at again even if nothing was heard of it.
 const RESYNC: Duration = Duration::from_secs(30 * 60);

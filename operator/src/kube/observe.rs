@@ -186,7 +186,7 @@ impl Observed {
         self.raw_list(kind, |object| object.metadata.namespace.as_deref() == Some(namespace))
     }
 
-    /// Namespaces with an object that has a controller of its own and is not being deleted.
+    /// Namespaces with an OpaqueCluster, OpaqueTable or OpaqueShardMap that is not being deleted.
     pub(crate) fn root_namespaces(&self) -> BTreeSet<String> {
         let stays = |object: &DynamicObject| object.metadata.deletion_timestamp.is_none();
         let objects = ROOTS.iter().flat_map(|kind| self.raw_list(kind, stays));
@@ -212,7 +212,7 @@ impl Observed {
         self.written.note(kind, object);
     }
 
-    /// The store of a kind that has a controller of its own.
+    /// The store of a kind that a controller reconciles.
     pub(crate) fn roots(
         &self,
         kind: &str,

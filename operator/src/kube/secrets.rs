@@ -15,7 +15,7 @@ use crate::labels::{MANAGED_BY, OPERATOR};
 pub(crate) const SECRET_AGAIN: Duration = Duration::from_secs(60);
 /// When one is read again that was missing, or lacked a key.
 pub(crate) const SECRET_MISSING: Duration = Duration::from_secs(10);
-/// Names that are remembered at a time, before those that nobody waits for are forgotten.
+/// Names that are remembered at a time. Beyond it, those without a waiting caller are forgotten.
 const REMEMBERED: usize = 1024;
 
 /// What is known of a Secret; none if there is no such Secret.

@@ -96,8 +96,7 @@ impl Attempts<'_> {
                 return Some(JobStep::Stop { name: job.name.clone() });
             }
         }
-        // It has reported its epoch and is about to end; its log stays for whoever wants to read
-        // it.
+        // It has reported its epoch and is about to end. Its log stays for people.
         if self.done {
             return Some(JobStep::Idle);
         }

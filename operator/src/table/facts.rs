@@ -9,7 +9,7 @@ use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable};
 pub(super) struct Facts {
     /// The table.
     pub table: OpaqueTable,
-    /// Its cluster; none if there is none of that name.
+    /// Its cluster, if it exists.
     pub cluster: Option<OpaqueCluster>,
     /// Its source, as far as Kubernetes knows it.
     pub source: SourceFacts,

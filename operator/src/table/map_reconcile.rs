@@ -78,7 +78,7 @@ fn is_of_an_earlier_version(lease: &Lease) -> bool {
 }
 
 /// The tables of a cluster. Those that cannot be read count as its own, so that none is dropped
-/// from the map because of a field that nobody can read.
+/// from the map because of an unreadable field.
 fn tables(context: &Context, namespace: &str, cluster: &str) -> ClusterTables {
     let leases = context.observed.list::<Lease>(namespace, labels::CLUSTER, cluster);
     let loses_owners = leases.iter().any(is_of_an_earlier_version);

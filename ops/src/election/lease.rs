@@ -50,7 +50,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// A Lease that nobody has held. The labels are not written into one that is there.
+    /// A new Lease without a holder. The labels are not written into one that is there.
     pub(super) fn blank(&self) -> Lease {
         Lease {
             metadata: ObjectMeta {
@@ -82,7 +82,7 @@ impl Identity {
     }
 }
 
-/// `lease`, renewed. The times are for people; nobody decides by them.
+/// `lease`, renewed. The times are for people: no candidate decides by them.
 pub(super) fn renewed(lease: Lease) -> Lease {
     let renew_time = Some(MicroTime(Timestamp::now()));
     let spec = LeaseSpec { renew_time, ..lease.spec.unwrap_or_default() };

@@ -1,4 +1,4 @@
-//! The shard map where there is none.
+//! The first shard map of a cluster, or the one that replaces a lost map.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::OpaqueShardMap;

@@ -144,7 +144,7 @@ fn pod_spec(blueprint: &Blueprint<'_>, shard: i32) -> PodSpec {
     PodSpec {
         service_account_name: Some(names::node_account(&cluster)),
         automount_service_account_token: Some(false),
-        // Dozens of variables that nobody reads.
+        // Service links are dozens of variables that no program reads.
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(grace_seconds(drain::QUERY_DEADLINE_SECONDS)),
         security_context: Some(pod::pod_security()),
@@ -269,7 +269,7 @@ fn tls_volume(blueprint: &Blueprint<'_>, shard: i32) -> Volume {
     {
         let name = &reference.name;
         sources.push(secret(name.clone(), vec![file("ca.crt", "clients-ca.crt")]));
-        // Whoever gives the authorities may give lists, now or later.
+        // The Secret may get revocation lists now or later.
         let mut lists = secret(name.clone(), vec![file("ca.crl", "clients-ca.crl")]);
         lists.secret = lists.secret.map(|lists| SecretProjection { optional: Some(true), ..lists });
         sources.push(lists);

@@ -19,7 +19,7 @@ use crate::labels;
 /// Name under which changes of ConfigMaps are told of which only metadata is watched.
 pub(crate) const FOREIGN_CONFIG_MAP: &str = "ConfigMap (metadata)";
 
-/// Kinds that have a controller of their own.
+/// Kinds that a controller reconciles.
 pub(crate) const ROOTS: [&str; 3] = ["OpaqueCluster", "OpaqueTable", "OpaqueShardMap"];
 
 /// Objects that the operator made.

@@ -109,7 +109,7 @@ impl Bus {
         }
     }
 
-    /// What was known and is not in the new list was deleted while nobody watched.
+    /// What was known and is not in the new list was deleted while the watch was down.
     fn relisted(&mut self) {
         let Some(listed) = self.listed.take() else { return };
         let gone: Vec<_> =
