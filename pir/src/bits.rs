@@ -16,26 +16,22 @@ pub const fn packed_bytes(values: usize, width: u32) -> usize {
 
 /// Appends values below 2^`width`, which together fill whole bytes. `width` is at most 57.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the low half")]
 pub fn pack<T: Into<u64>>(values: impl IntoIterator<Item = T>, width: u32, bytes: &mut Vec<u8>) {
     debug_assert!(width <= MAX_WIDTH);
-    // Below 2^bits; fewer than 32 bits wait for more.
+    // The lowest `bits` bits of `waiting` are not written yet.
     let (mut waiting, mut bits) = (0u64, 0);
     for value in values {
         let value = value.into();
-        // The upper bits of a wide value may fall off here; they are taken from the value below.
-        waiting |= value << bits;
+        let word = waiting | value << bits;
         bits += width;
-        if bits >= 32 {
-            bytes.extend_from_slice(&(waiting as u32).to_le_bytes());
-            bits -= 32;
-            waiting = value >> (width - bits);
-            if bits >= 32 {
-                bytes.extend_from_slice(&(waiting as u32).to_le_bytes());
-                waiting >>= 32;
-                bits -= 32;
-            }
+        if bits < u64::BITS {
+            waiting = word;
+            continue;
         }
+        bytes.extend_from_slice(&word.to_le_bytes());
+        bits -= u64::BITS;
+        // The bits of the value that had no place in the word.
+        waiting = value >> (width - bits);
     }
     debug_assert_eq!(bits % 8, 0);
     bytes.extend(waiting.to_le_bytes().into_iter().take(bits as usize / 8));
