@@ -1,7 +1,7 @@
 //! What a prepare Job's report says to a reader of the table's status.
 //!
-//! The Job's pod runs with our image, but the annotation is bytes that we did not write: what cannot be
-//! read is no report, and numbers are clamped where they are used.
+//! The Job's pod runs with our image, but the annotation is bytes that we did not write: what
+//! cannot be read is no report, and numbers are clamped where they are used.
 
 use opaque_crds::table::report::{Reason, Report, Stage};
 
