@@ -6,9 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Prints the modules that a crate's root declares.
+# Prints the modules that a crate's root declares, without test modules.
 modules() {
-    sed -nE 's/^ *(pub(\([a-z]+\))? )?mod ([a-z0-9_]+);.*/\3/p' "$1/src/lib.rs" | sort -u
+    awk '/^#\[cfg\(test\)\]$/ { test = 1; next } test && /^#\[/ { next } !test { print } { test = 0 }' "$1/src/lib.rs" |
+        sed -nE 's/^ *(pub(\([a-z]+\))? )?mod ([a-z0-9_]+);.*/\3/p' | sort -u
 }
 
 # Prints the names that a crate's root re-exports, as "name module".

@@ -1,5 +1,5 @@
-//! Command line of `opaque-node`: each setting is one field of [`Config`], parsed by clap. A `Config` exists only where
-//! its settings agree with each other.
+//! Command line of `opaque-node`: each setting is one field of [`Config`], parsed by clap. A
+//! `Config` exists only where its settings agree with each other.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -38,13 +38,15 @@ pub struct Config {
     /// Shards of the cluster, for its first map.
     #[arg(long)]
     pub shards: u32,
-    /// Where clients connect. `[::]:7100` is every address of this machine, also where it has no IPv6.
+    /// Where clients connect. `[::]:7100` is every address of this machine, also where it has no
+    /// IPv6.
     #[arg(long, value_name = "ADDR")]
     pub client_listen: SocketAddr,
     /// Where peers connect.
     #[arg(long, value_name = "ADDR")]
     pub peer_listen: SocketAddr,
-    /// The address of this node's pod, IPv4 or IPv6: clients and peers reach it there, at the ports that it listens on.
+    /// The address of this node's pod, IPv4 or IPv6: clients and peers reach it there, at the ports
+    /// that it listens on.
     #[arg(long, value_name = "IP")]
     pod_ip: Option<IpAddr>,
     /// The address that clients reach this node at, if not at --pod-ip or the one it listens on.
@@ -56,8 +58,9 @@ pub struct Config {
     /// Object store: a directory or a file:// URL.
     #[arg(long, value_name = "DIR|URL")]
     pub store: String,
-    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY, and of ca.crt, authorities
-    /// of the store's server; read again whenever it changes. A variable of the environment holds whatever a file says.
+    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY, and of
+    /// ca.crt, authorities of the store's server; read again whenever it changes. A variable of the
+    /// environment holds whatever a file says.
     #[arg(long, value_name = "DIR")]
     pub store_credentials: Option<PathBuf>,
     /// What the nodes agree through: a directory, or kubernetes://NAMESPACE/CLUSTER.
@@ -70,7 +73,8 @@ pub struct Config {
     /// clients here has heard that this node is not ready.
     #[arg(long = "drain-delay-s", value_name = "DRAIN_DELAY_S", default_value = "0", value_parser = seconds(0))]
     pub drain_delay: Duration,
-    /// Uid of the pod that this node is, with --coordination kubernetes://; it owns the node's Lease.
+    /// Uid of the pod that this node is, with --coordination kubernetes://; it owns the node's
+    /// Lease.
     #[arg(long, env = "POD_UID")]
     pod_uid: Option<String>,
     /// Directory with client.crt, client.key, peer.crt, peer.key and peer-ca.crt; peer-ca.crl where
@@ -89,12 +93,12 @@ pub struct Config {
     /// changes; while it holds no token no client may ask, and the node is not ready.
     #[arg(long, value_name = "DIR")]
     pub tokens_dir: Option<PathBuf>,
-    /// A client that may load tables and roll them back, by the name that it proves; '*' for every client.
-    /// Repeat it for more. All others may only query.
+    /// A client that may load tables and roll them back, by the name that it proves; '*' for every
+    /// client. Repeat it for more. All others may only query.
     #[arg(long = "loader", value_name = "NAME")]
     pub loaders: Vec<String>,
-    /// Requests in progress per client; 64 when absent, and 512 where clients prove nothing: there a
-    /// client is an address, behind which many may be.
+    /// Requests in progress per client; 64 when absent, and 512 where clients prove nothing: there
+    /// a client is an address, behind which many may be.
     #[arg(long, env = "OPAQUE_CLIENT_CONCURRENCY")]
     client_concurrency: Option<u32>,
     /// Requests per second and client; 0 for no limit.
@@ -112,8 +116,8 @@ pub struct Config {
     /// Threads for scans and hint products; all cores when absent.
     #[arg(long, env = "OPAQUE_THREADS")]
     threads: Option<usize>,
-    /// Machine code for scan and hint: scalar, avx2, avx-vnni, avx512-vnni, amx or neon-dotprod; the fastest that this CPU
-    /// has when absent.
+    /// Machine code for scan and hint: scalar, avx2, avx-vnni, avx512-vnni, amx or neon-dotprod;
+    /// the fastest that this CPU has when absent.
     #[arg(long, env = "OPAQUE_KERNEL", value_parser = kernels)]
     kernel: Option<Kernels>,
     /// Memory that this node may use in all, in MiB; the limit of its container, or else the
@@ -136,13 +140,14 @@ pub struct Config {
     #[arg(long = "activation-deadline-s", value_name = "ACTIVATION_DEADLINE_S", env = "OPAQUE_ACTIVATION_DEADLINE_S",
         default_value = "120", value_parser = seconds(1))]
     pub activation_deadline: Duration,
-    /// Longest that a proposed epoch may wait for a shard that has not loaded it, in seconds; then the
-    /// leader rejects it for good. Far longer than clients wait: a pod may have to be scheduled first,
-    /// and then load everything. Time in which the store cannot be read does not count.
+    /// Longest that a proposed epoch may wait for a shard that has not loaded it, in seconds; then
+    /// the leader rejects it for good. Far longer than clients wait: a pod may have to be scheduled
+    /// first, and then load everything. Time in which the store cannot be read does not count.
     #[arg(long = "prepare-deadline-s", value_name = "PREPARE_DEADLINE_S", env = "OPAQUE_PREPARE_DEADLINE_S",
         default_value = "1800", value_parser = seconds(1))]
     pub prepare_deadline: Duration,
-    /// How often the leader asks each table a question whose answer is known, in seconds; 0 for never.
+    /// How often the leader asks each table a question whose answer is known, in seconds; 0 for
+    /// never.
     #[arg(long = "probe-interval-s", value_name = "PROBE_INTERVAL_S", env = "OPAQUE_PROBE_INTERVAL_S",
         default_value = "60", value_parser = seconds(0))]
     pub probe_interval: Duration,

@@ -1,8 +1,8 @@
 //! Opaque's node: a stateless process that scans its shard under encryption, coordinates queries
 //! for clients, and publishes new epochs of tables.
 //!
-//! **What.** Two gRPC listeners: `Query` for clients and `Shard` for peers, each with its own trust domain.
-//! A query goes `query::service → query::coordinator → query::peers → shard::service →
+//! **What.** Two gRPC listeners: `Query` for clients and `Shard` for peers, each with its own trust
+//! domain. A query goes `query::service → query::coordinator → query::peers → shard::service →
 //! shard::local → shard::served`, and back. Nothing durable lives here: epochs and keys are in the
 //! store ([`opaque_store`]), agreement is in [`coordination`].
 //!
@@ -19,12 +19,13 @@
 //! - [`map`]: who serves what;
 //! - [`stream`], [`error`], [`metrics`]: the wire, and what is counted.
 //!
-//! **Privacy.** Work, sizes, logs and retries depend on public geometry alone; no secret of a client
-//! ever reaches this crate, and `opaque-client` is banned from its dependencies.
+//! **Privacy.** Work, sizes, logs and retries depend on public geometry alone; no secret of a
+//! client ever reaches this crate, and `opaque-client` is banned from its dependencies.
 #![forbid(unsafe_code)]
 
-// SEAL contains a second copy of zstd. The crate that is named first is linked last, so that a program which links
-// crate `zstd` beside this one uses that newer zstd everywhere, and the linker never mixes the two.
+// SEAL contains a second copy of zstd. The crate that is named first is linked last, so that a
+// program which links crate `zstd` beside this one uses that newer zstd everywhere, and the linker
+// never mixes the two.
 use opaque_seal as _;
 
 pub mod config;

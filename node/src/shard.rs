@@ -1,7 +1,8 @@
 //! Answering for this node's shard: what it holds in memory, and what it computes from that.
 //!
-//! **Flow.** `service` takes a slice from a peer; `local` finds the generation, and `batch` collects requests for a `pass`
-//! over the partitions and planes of a `served` index. `loader` puts them into `memory`.
+//! **Flow.** `service` takes a slice from a peer; `local` finds the generation, and `batch`
+//! collects requests for a `pass` over the partitions and planes of a `served` index. `loader` puts
+//! them into `memory`.
 
 pub mod batch;
 pub(crate) mod demand;

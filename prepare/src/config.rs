@@ -14,16 +14,18 @@ use opaque_pir::cost::Link;
 ///
 /// Run by a Job of the operator; by hand without --report, with progress on standard error and the
 /// result as JSON on standard output. Credentials come from the environment: the store's as
-/// AWS_ACCESS_KEY_ID and so on, the source's as SOURCE_AWS_ACCESS_KEY_ID and so on, SOURCE_TOKEN, or
-/// SOURCE_USERNAME and SOURCE_PASSWORD. A source in a bucket without credentials is read unsigned.
+/// AWS_ACCESS_KEY_ID and so on, the source's as SOURCE_AWS_ACCESS_KEY_ID and so on, SOURCE_TOKEN,
+/// or SOURCE_USERNAME and SOURCE_PASSWORD. A source in a bucket without credentials is read
+/// unsigned.
 #[derive(Debug, Clone, Parser)]
 #[command(version, name = "opaque-prepare")]
 pub struct Config {
     /// Object store: s3://, gs://, az://, file:// or a directory.
     #[arg(long, value_name = "URL|DIR")]
     pub store: String,
-    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY, and of ca.crt, authorities
-    /// of the store's server; read again whenever it changes. A variable of the environment holds whatever a file says.
+    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY, and of
+    /// ca.crt, authorities of the store's server; read again whenever it changes. A variable of the
+    /// environment holds whatever a file says.
     #[arg(long, value_name = "DIR")]
     pub store_credentials: Option<PathBuf>,
     /// The table's name in SQL.
@@ -41,8 +43,8 @@ pub struct Config {
     /// The columns: JSON, as spec.schema of an OpaqueTable.
     #[arg(long, env = "OPAQUE_SCHEMA", value_name = "JSON", value_parser = schema)]
     pub schema: Schema,
-    /// Rate of the clients' link that the shape of the matrices is chosen for, in Mbit/s: on a slow link larger buckets
-    /// transfer less, on a fast one smaller ones compute less.
+    /// Rate of the clients' link that the shape of the matrices is chosen for, in Mbit/s: on a slow
+    /// link larger buckets transfer less, on a fast one smaller ones compute less.
     #[arg(long, value_name = "MBITS", default_value = "50")]
     pub link: Link,
     /// Epochs of the table that are kept, the new one included.
@@ -59,7 +61,8 @@ pub struct Config {
     #[arg(long, value_name = "ID", hide_default_value = true,
         default_value_t = format!("{:032x}", rand::random::<u128>()))]
     pub run: String,
-    /// Memory for rows, in MiB. When absent 4096, or half of the container's memory if that is less.
+    /// Memory for rows, in MiB. When absent 4096, or half of the container's memory if that is
+    /// less.
     #[arg(long = "row-memory-mib", value_name = "ROW_MEMORY_MIB", value_parser = mebibytes())]
     row_memory: Option<u64>,
     /// Largest source, in MiB as it is transferred.
@@ -157,8 +160,8 @@ fn mebibytes() -> impl TypedValueParser<Value = u64> {
     value_parser!(u64).map(|mib: u64| mib.max(1) << 20)
 }
 
-/// Half of the memory that the container may take, so that a table that is too large is reported and
-/// not killed: the other half is for the hint's sums, partitions and what is being written.
+/// Half of the memory that the container may take, so that a table that is too large is reported
+/// and not killed: the other half is for the hint's sums, partitions and what is being written.
 fn default_row_memory() -> u64 {
     const MOST: u64 = 4 << 30;
     let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];

@@ -58,8 +58,8 @@ impl From<PrepareError> for Failure {
 }
 
 impl Failure {
-    /// The text for the table's status, which more people may read than the source: nothing of the source's
-    /// bytes, and nothing that its server has said.
+    /// The text for the table's status, which more people may read than the source: nothing of the
+    /// source's bytes, and nothing that its server has said.
     pub(crate) fn for_status(&self) -> String {
         match self {
             Self::Source(fault) => fault.for_status(),
@@ -68,8 +68,8 @@ impl Failure {
             }
             // The text of a panic may quote what was computed with.
             Self::Internal(_) => "internal error; the Job's log says which".to_owned(),
-            // The spec, numbers, and what the store says, which the cluster's owner has chosen. Errors of the
-            // engine leave the rows' content out.
+            // The spec, numbers, and what the store says, which the cluster's owner has chosen.
+            // Errors of the engine leave the rows' content out.
             Self::Memory { limit_mib: _ }
             | Self::Schema(_)
             | Self::Prepare(_)
@@ -98,7 +98,8 @@ impl Failure {
                 PlanError::DuplicateKey { .. } | PlanError::Row { .. },
             )) => Reason::SchemaMismatch,
             Self::Prepare(PrepareError::Plan(_)) => Reason::TooLarge,
-            // Given up by another run, or a mistake of this program: the store does what it is told.
+            // Given up by another run, or a mistake of this program: the store does what it is
+            // told.
             Self::Store(StoreError::Abandoned { .. } | StoreError::Inconsistent { .. }) => {
                 Reason::Internal
             }

@@ -1,8 +1,8 @@
 //! One run of `opaque-prepare`: a source in, a published epoch out, and a report of it.
 //!
 //! **Flow.** [`config`] → `source` (bytes from a file, a web server or a bucket) → rows, checked
-//! and encoded in memory → [`opaque_store::prepare`] → old epochs removed → `report` on a Lease, or on
-//! standard error when the program is run by hand.
+//! and encoded in memory → [`opaque_store::prepare`] → old epochs removed → `report` on a Lease, or
+//! on standard error when the program is run by hand.
 //!
 //! **Guarantees.** A run publishes one whole epoch or none. It may be killed at any moment and run
 //! again: what was half written is removed, and an epoch that was published just before its report

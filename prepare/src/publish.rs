@@ -167,7 +167,8 @@ async fn done(store: &Store, manifest: &Manifest) -> Result<Done, Failure> {
     for epoch in store.epochs(table).await?.into_iter().rev() {
         match store.manifest(table, epoch).await {
             Ok(manifest) => epochs.push(entry(&manifest)?),
-            // An old epoch that is damaged, of another version, or removed meanwhile is none that could be served.
+            // An old epoch that is damaged, of another version, or removed meanwhile is none that
+            // could be served.
             Err(
                 error @ (StoreError::Corrupt { .. }
                 | StoreError::OtherParameters { .. }

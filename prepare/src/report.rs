@@ -22,7 +22,8 @@ use crate::config::LeaseName;
 const PAUSE: Duration = Duration::from_secs(2);
 /// Characters of a message: a header of 256 columns may be at fault.
 const MESSAGE_CHARS: usize = 2000;
-/// How often the end is told to an API server that does not answer, each time after twice the pause.
+/// How often the end is told to an API server that does not answer, each time after twice the
+/// pause.
 const LAST_ATTEMPTS: u32 = 6;
 
 /// What a run published.

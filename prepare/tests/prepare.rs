@@ -1,6 +1,6 @@
-//! The program of a prepare Job and a server that does not mean well: what it is asked, and what the report,
-//! which becomes the table's status, tells of it. The texts are in `prepare.golden`; `OPAQUE_UPDATE_GOLDEN=1
-//! cargo test --test prepare` writes it anew.
+//! The program of a prepare Job and a server that does not mean well: what it is asked, and what
+//! the report, which becomes the table's status, tells of it. The texts are in `prepare.golden`;
+//! `OPAQUE_UPDATE_GOLDEN=1 cargo test --test prepare` writes it anew.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::fmt::Write as _;
@@ -66,7 +66,8 @@ fn answer(path: &str, address: SocketAddr) -> String {
         "secret.csv" => ("200 OK", String::new(), format!("{MARKER}=1\n")),
         "quote.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,3\n\"{MARKER},4\n")),
         "value.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,{MARKER}\n")),
-        // The metadata of a machine in AWS: a token, the machine's role, and the role's credentials.
+        // The metadata of a machine in AWS: a token, the machine's role, and the role's
+        // credentials.
         "token" => ("200 OK", String::new(), "token".to_owned()),
         "" => ("200 OK", String::new(), "role".to_owned()),
         "role" => ("200 OK", String::new(), ROLE.to_owned()),

@@ -1,8 +1,8 @@
 //! Buckets of S3 and its like, Google Cloud Storage and Azure.
 //!
 //! What is not in the URL comes from [`Settings`]: the variables that `object_store` reads, such as
-//! `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`. They are passed as values, so that a table's source may
-//! have other credentials than the store.
+//! `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`. They are passed as values, so that a table's source
+//! may have other credentials than the store.
 
 mod source;
 
@@ -105,8 +105,8 @@ impl Location {
         self.open_guarded(settings, None)
     }
 
-    /// As [`open`](Self::open), for a table's source: it reaches what `egress` allows, and the server that
-    /// the store's settings name.
+    /// As [`open`](Self::open), for a table's source: it reaches what `egress` allows, and the
+    /// server that the store's settings name.
     pub fn open_source(
         &self,
         source: &SourceSettings,
@@ -245,7 +245,8 @@ impl Settings {
         all.filter(move |(name, _)| name.starts_with(family))
     }
 
-    /// Refuses an endpoint without TLS that nobody asked for: object_store would, with less to go by.
+    /// Refuses an endpoint without TLS that nobody asked for: object_store would, with less to go
+    /// by.
     fn check_http(&self) -> Result<(), String> {
         let allowed =
             self.0.get(ALLOW_HTTP).is_some_and(|value| value.eq_ignore_ascii_case("true"));

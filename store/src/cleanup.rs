@@ -15,7 +15,8 @@ use crate::names::{claim_path, folder, manifest_path};
 use crate::store::Store;
 use crate::time::UnixMillis;
 
-/// How many times as long as a writer may be silent a tombstone stays, against one that is alive after all.
+/// How many times as long as a writer may be silent a tombstone stays, against one that is alive
+/// after all.
 const TOMBSTONE_TIMES: u32 = 24;
 
 impl Store {
@@ -47,8 +48,8 @@ impl Store {
     }
 
     /// Gives up incomplete epochs whose writer is dead and removes what they wrote; gives their
-    /// numbers. Dead is an earlier process of the caller's node, and any writer that has not written
-    /// for `idle`. If the latter is alive after all, its [`EpochWriter::publish`] fails.
+    /// numbers. Dead is an earlier process of the caller's node, and any writer that has not
+    /// written for `idle`. If the latter is alive after all, its [`EpochWriter::publish`] fails.
     ///
     /// Removes old tombstones too, except where the epoch's number could be given again.
     pub async fn sweep(

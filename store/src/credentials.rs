@@ -1,5 +1,6 @@
-//! Where the settings of a bucket come from: variables of this process, and files that change while it runs.
-//! One of the files may be `ca.crt`: authorities of the bucket's server, beside those of the system.
+//! Where the settings of a bucket come from: variables of this process, and files that change while
+//! it runs. One of the files may be `ca.crt`: authorities of the bucket's server, beside those of
+//! the system.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,8 +54,8 @@ impl From<Settings> for Credentials {
     }
 }
 
-/// Name and text of each file. Kubernetes' own entries, `..data` and the like, are no variables, nor is what
-/// is no text.
+/// Name and text of each file. Kubernetes' own entries, `..data` and the like, are no variables,
+/// nor is what is no text.
 fn read(folder: &Path) -> io::Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for entry in folder.read_dir()? {
@@ -81,7 +82,8 @@ mod tests {
         let write = |name: &str, bytes: &[u8]| {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         };
-        // As the kubelet lays it out: the files are links into a folder that is exchanged as a whole.
+        // As the kubelet lays it out: the files are links into a folder that is exchanged as a
+        // whole.
         let data = folder.path().join("..2026_11_30");
         std::fs::create_dir(&data).unwrap();
         std::fs::write(data.join("AWS_SECRET_ACCESS_KEY"), "secret\n").unwrap();

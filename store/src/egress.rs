@@ -1,14 +1,16 @@
 //! Requests for a table's source: which servers they may reach.
 //!
-//! **What.** Whoever may create a table names an address, and a Job inside the cluster's network asks it. An
-//! [`Egress`] refuses the addresses of the machine itself, of its link and of its cloud's metadata, which hold
-//! credentials: as it stands in a URL, as a name resolves, and after each redirect.
+//! **What.** Whoever may create a table names an address, and a Job inside the cluster's network
+//! asks it. An [`Egress`] refuses the addresses of the machine itself, of its link and of its
+//! cloud's metadata, which hold credentials: as it stands in a URL, as a name resolves, and after
+//! each redirect.
 //!
-//! **Guarantees.** A name is resolved once, and what was checked is what is connected to: an answer of DNS that
-//! changes gets around nothing. Of a name with several addresses all must be allowed.
+//! **Guarantees.** A name is resolved once, and what was checked is what is connected to: an answer
+//! of DNS that changes gets around nothing. Of a name with several addresses all must be allowed.
 //!
-//! **Limits.** Behind a proxy (`HTTPS_PROXY`) the proxy resolves names, and must refuse such addresses itself:
-//! what is checked then are addresses that stand in URLs, and `localhost`. Private addresses are allowed.
+//! **Limits.** Behind a proxy (`HTTPS_PROXY`) the proxy resolves names, and must refuse such
+//! addresses itself: what is checked then are addresses that stand in URLs, and `localhost`.
+//! Private addresses are allowed.
 
 mod address;
 mod connector;
@@ -49,8 +51,8 @@ impl Egress {
         Self { allow_local: self.allow_local, trusted }
     }
 
-    /// Makes the client resolve and follow no further than allowed. What it is first asked for must pass
-    /// [`check`](Self::check): an address in a URL is not resolved.
+    /// Makes the client resolve and follow no further than allowed. What it is first asked for must
+    /// pass [`check`](Self::check): an address in a URL is not resolved.
     pub fn client(&self, builder: ClientBuilder) -> ClientBuilder {
         let redirected = self.clone();
         builder
@@ -96,8 +98,8 @@ impl Egress {
         Ok(())
     }
 
-    /// Whether a redirect is followed: a few are, and none that leaves TLS. Credentials stay with the first
-    /// host: the HTTP client sees to it.
+    /// Whether a redirect is followed: a few are, and none that leaves TLS. Credentials stay with
+    /// the first host: the HTTP client sees to it.
     fn check_redirect(&self, previous: &[Url], next: &Url) -> Result<(), RedirectError> {
         let was_tls = previous.last().is_some_and(|from| from.scheme() == "https");
         if was_tls && next.scheme() != "https" {

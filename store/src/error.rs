@@ -79,8 +79,8 @@ pub enum StoreError {
         /// What the backend said.
         source: ObjectError,
     },
-    /// An epoch was made with other parameters than this version of Opaque computes with. What to do comes first:
-    /// members' records cut long reasons.
+    /// An epoch was made with other parameters than this version of Opaque computes with. What to
+    /// do comes first: members' records cut long reasons.
     #[error(
         "the table must be loaded again (`opaque load`, or change `spec.source.revision`): {object} has {found}"
     )]
@@ -125,8 +125,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the store itself was out of reach, failed or let nobody in, so that the same may work later:
-    /// whoever runs the store or has its credentials can mend it, and it says nothing of what was asked for.
+    /// Whether the store itself was out of reach, failed or let nobody in, so that the same may
+    /// work later: whoever runs the store or has its credentials can mend it, and it says nothing
+    /// of what was asked for.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -257,8 +258,8 @@ impl Failure {
         Self { kind, detail, nameless, status, remote }
     }
 
-    /// Why nothing can be read from a store in the network, if that is what it says: without the object,
-    /// whose name may be that of a client's keys. AWS repeats it in its message.
+    /// Why nothing can be read from a store in the network, if that is what it says: without the
+    /// object, whose name may be that of a client's keys. AWS repeats it in its message.
     pub(crate) fn trouble(&self) -> Option<String> {
         let Self { kind, detail: _, nameless: detail, status: _, remote } = self;
         match kind {
@@ -283,8 +284,8 @@ pub fn causes<'a>(
     })
 }
 
-/// The first error of a type in an error and everything below it. An [`std::io::Error`] hides the one that it was
-/// made of: its source is that one's source.
+/// The first error of a type in an error and everything below it. An [`std::io::Error`] hides the
+/// one that it was made of: its source is that one's source.
 pub fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     causes(error).find_map(|cause| {
         let hidden = || cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<T>();

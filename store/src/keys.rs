@@ -11,7 +11,8 @@ use crate::store::Store;
 use crate::time::UnixMillis;
 
 impl Store {
-    /// Keeps a client's evaluation keys. Putting them again is no error, and repairs a damaged copy.
+    /// Keeps a client's evaluation keys. Putting them again is no error, and repairs a damaged
+    /// copy.
     pub async fn put_keys(&self, keys: Bytes) -> Result<KeyDigest, StoreError> {
         let digest = KeyDigest::of(&keys);
         self.replace(&path(&digest), keys).await?;

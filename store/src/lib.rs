@@ -8,21 +8,23 @@
 //! keys/<digest in hexadecimal>
 //! ```
 //!
-//! **Epochs are immutable.** A writer takes the next number by creating `claim.json`, which only one
-//! of several can, creates the segments, and at last `manifest.json`, which names every segment with
-//! its digest. An epoch without a manifest is invisible to readers. One that is given up gets a
-//! *tombstone* in its manifest's place: since objects are only ever created, a writer that was
+//! **Epochs are immutable.** A writer takes the next number by creating `claim.json`, which only
+//! one of several can, creates the segments, and at last `manifest.json`, which names every segment
+//! with its digest. An epoch without a manifest is invisible to readers. One that is given up gets
+//! a *tombstone* in its manifest's place: since objects are only ever created, a writer that was
 //! merely slow can then no longer publish segments that were cleaned away, and the number is never
 //! used again.
 //!
-//! **Reading trusts nothing.** Marker, version, size, checksum and the manifest's digest are checked
-//! before a byte is used; errors name the object and what is wrong with it.
+//! **Reading trusts nothing.** Marker, version, size, checksum and the manifest's digest are
+//! checked before a byte is used; errors name the object and what is wrong with it.
 //!
 //! **Map.** From the ground up:
 //! - [`error`], `digest`, `time`: why a store fails, digests in text, points in time;
 //! - [`egress`]: which servers requests for a table's source may reach;
-//! - `bucket`, `credentials`, `live`: a place in a bucket, and credentials that change while it is used;
-//! - `store`: the objects as bytes, whatever holds them; `leftovers` of files that were half written;
+//! - `bucket`, `credentials`, `live`: a place in a bucket, and credentials that change while it is
+//!   used;
+//! - `store`: the objects as bytes, whatever holds them; `leftovers` of files that were half
+//!   written;
 //! - `names`, `segment`, `manifest`, `claim`: the stored formats;
 //! - `epochs`, `cleanup`, `writer`: reading, removing and writing an epoch;
 //! - [`prepare`]: from rows to a published epoch;

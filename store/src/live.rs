@@ -1,4 +1,5 @@
-//! A bucket that goes on when its credentials are changed, and that tells whether it lets itself be read.
+//! A bucket that goes on when its credentials are changed, and that tells whether it lets itself be
+//! read.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +19,8 @@ use crate::bucket::{Location, Settings};
 use crate::credentials::Credentials;
 use crate::error::Failure;
 
-/// How often the credentials are looked at, while there are requests. The kubelet needs a minute to exchange
-/// the files of a Secret.
+/// How often the credentials are looked at, while there are requests. The kubelet needs a minute to
+/// exchange the files of a Secret.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A bucket, opened again whenever its credentials change.
@@ -58,7 +59,8 @@ impl LiveBucket {
         self.trouble.subscribe()
     }
 
-    /// The bucket with the credentials of now. A request that is under way keeps those that it began with.
+    /// The bucket with the credentials of now. A request that is under way keeps those that it
+    /// began with.
     fn now(&self) -> Arc<dyn ObjectStore> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.credentials.is_fixed() && opened.looked.elapsed() >= LOOK {
@@ -68,7 +70,8 @@ impl LiveBucket {
         Arc::clone(&opened.bucket)
     }
 
-    /// Opens the bucket again if its credentials have changed. Those that are no use leave it as it is.
+    /// Opens the bucket again if its credentials have changed. Those that are no use leave it as it
+    /// is.
     fn look(&self, opened: &mut Opened) {
         let unusable = match self.credentials.settings() {
             Ok(settings) if settings == opened.settings => {

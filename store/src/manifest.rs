@@ -47,7 +47,8 @@ pub struct Manifest {
     pub link: Link,
     /// One per searchable column, in the schema's order.
     pub indexes: Vec<IndexManifest>,
-    /// Lengths of the rows; none of a table without rows, and of one that an earlier version loaded.
+    /// Lengths of the rows; none of a table without rows, and of one that an earlier version
+    /// loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizes: Option<RowSizes>,
 }
@@ -135,7 +136,8 @@ impl Manifest {
         IndexSeed::new(&self.salt, table, self.epoch, index.column, &index.geometry)
     }
 
-    /// The self-test of one of the indexes: its secrets follow from the digests of all its segments.
+    /// The self-test of one of the indexes: its secrets follow from the digests of all its
+    /// segments.
     pub fn probe(&self, index: &IndexManifest) -> Probe {
         let segments = index.partitions.iter().chain(&index.planes);
         Probe::new(&self.seed(index), segments.map(|segment| &segment.digest.0))
@@ -146,7 +148,8 @@ impl Manifest {
         self.indexes.iter().map(|index| index.geometry.matrix_bytes()).sum()
     }
 
-    /// What the table costs, and which row makes it cost so much; where the lengths of the rows are known.
+    /// What the table costs, and which row makes it cost so much; where the lengths of the rows are
+    /// known.
     pub fn figures(&self) -> Option<TableFigures> {
         let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry), self.link);
         self.sizes.clone().map(|sizes| TableFigures { cost, sizes })
@@ -245,8 +248,8 @@ fn digest_of(manifest: &[u8]) -> Digest {
     Digest(blake3::derive_key("opaque 2026-11 manifest", manifest))
 }
 
-/// The first parameter set of a manifest that this version does not know, if the bytes are whole: a name that is
-/// merely damaged is none.
+/// The first parameter set of a manifest that this version does not know, if the bytes are whole: a
+/// name that is merely damaged is none.
 fn other_set(bytes: &[u8]) -> Option<String> {
     let envelope: Envelope<Indexes> = serde_json::from_slice(bytes).ok()?;
     let Envelope { format, version, digest, manifest: Indexes { indexes } } = envelope;

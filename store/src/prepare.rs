@@ -7,8 +7,8 @@
 //!
 //! **Cancellation.** Dropping the future stops the work at the next partition and removes what was
 //! written. The manifest is the last object and only this future begins to write it, so that a load
-//! that is cancelled or fails before its end publishes nothing. What a killed process leaves behind,
-//! the next load of the table cleans away.
+//! that is cancelled or fails before its end publishes nothing. What a killed process leaves
+//! behind, the next load of the table cleans away.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -106,8 +106,8 @@ pub async fn prepare(
     if let Err(error) = store.sweep(schema.table(), &writer, created, IDLE).await {
         tracing::warn!(%error, table = schema.table(), "cannot clean up after earlier loads");
     }
-    // Hints and public parts are bound to the epoch's number, so that it is claimed before they are made. Each
-    // attempt claims a number of its own, and can publish under no other.
+    // Hints and public parts are bound to the epoch's number, so that it is claimed before they are
+    // made. Each attempt claims a number of its own, and can publish under no other.
     let epoch = store.claim(schema.table(), &writer, created).await?;
     let mut indexes = Vec::with_capacity(plans.len());
     for PlannedIndex { column, plan, non_null_rows } in plans {

@@ -30,9 +30,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at a URL: a path, absolute or not, or `file:///path`, whose directory is made if
-    /// it is not there; or `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`, with
-    /// credentials and endpoint from this process's variables.
+    /// Opens the store at a URL: a path, absolute or not, or `file:///path`, whose directory is
+    /// made if it is not there; or `s3://bucket/prefix`, `gs://bucket/prefix` or
+    /// `az://container/prefix`, with credentials and endpoint from this process's variables.
     ///
     /// # Errors
     /// [`StoreError::Url`]. A bucket that cannot be used is found by the first request.
@@ -85,14 +85,14 @@ impl Store {
         Self { objects, local: None, trouble: watch::Sender::new(None).subscribe() }
     }
 
-    /// Why nothing can be read from the bucket at present, as the last request found; none while it works, and
-    /// always where the store is no bucket.
+    /// Why nothing can be read from the bucket at present, as the last request found; none while it
+    /// works, and always where the store is no bucket.
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.trouble.clone()
     }
 
-    /// Asks for a list of what is there, for [`trouble`](Self::trouble) to be true. Nothing where the store is
-    /// no bucket.
+    /// Asks for a list of what is there, for [`trouble`](Self::trouble) to be true. Nothing where
+    /// the store is no bucket.
     pub async fn try_reading(&self) {
         if self.local.is_none() {
             // What comes of it is noted on the way.

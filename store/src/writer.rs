@@ -104,8 +104,8 @@ impl EpochWriter {
         Ok(digest)
     }
 
-    /// Makes the epoch visible, all of it at once. Cancelled while the manifest is being written, it
-    /// may still do so; an epoch that nobody then proposes serves no query.
+    /// Makes the epoch visible, all of it at once. Cancelled while the manifest is being written,
+    /// it may still do so; an epoch that nobody then proposes serves no query.
     ///
     /// # Errors
     /// [`StoreError::Abandoned`] if somebody took the writer for dead; [`StoreError::Inconsistent`]

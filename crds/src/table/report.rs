@@ -1,7 +1,8 @@
 //! What a prepare Job reports: the JSON in annotation [`ANNOTATION`] of the table's Lease.
 //!
-//! The Job writes it, the operator reads it. Fields may be added, and are then ignored by older operators; a
-//! reason that an operator does not know is [`Reason::Internal`] to it. Decision 009 describes the contract.
+//! The Job writes it, the operator reads it. Fields may be added, and are then ignored by older
+//! operators; a reason that an operator does not know is [`Reason::Internal`] to it. Decision 009
+//! describes the contract.
 
 use serde::{Deserialize, Serialize};
 

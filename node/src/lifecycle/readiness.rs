@@ -81,9 +81,9 @@ impl Lifecycle {
         }
     }
 
-    /// Lets clients in, unless this node is on its way out, another node serves them better, or another
-    /// generation than the one that it has loaded is active by now: its peers let this one go at any
-    /// moment.
+    /// Lets clients in, unless this node is on its way out, another node serves them better, or
+    /// another generation than the one that it has loaded is active by now: its peers let this one
+    /// go at any moment.
     pub(super) async fn serves(&self, generation: u64) {
         if *self.retiring.borrow() || self.active_now() != Some(generation) {
             return;
@@ -97,8 +97,8 @@ impl Lifecycle {
         self.turn_away().await;
     }
 
-    /// Turns clients away if this node is on its way out, has nothing to answer from, or another node
-    /// serves them better.
+    /// Turns clients away if this node is on its way out, has nothing to answer from, or another
+    /// node serves them better.
     pub(super) async fn turn_away(&self) {
         let retiring = *self.retiring.borrow();
         let refused = refusal(retiring, self.active_now(), &self.local.generations());

@@ -96,8 +96,8 @@ impl ReplicaState {
         self.changed.notify_one();
     }
 
-    /// Notes that a generation is the one that new queries use; false if it was already. `map` is the UID
-    /// of the object that it comes from.
+    /// Notes that a generation is the one that new queries use; false if it was already. `map` is
+    /// the UID of the object that it comes from.
     pub fn active(&self, serving: &Serving, map: Option<&str>) -> bool {
         let generation = serving.map.generation;
         let epoch =
@@ -211,7 +211,8 @@ impl ReplicaState {
         }
     }
 
-    /// Notes what this node's TLS runs on: digest of the trusted authorities, serial of its certificate.
+    /// Notes what this node's TLS runs on: digest of the trusted authorities, serial of its
+    /// certificate.
     pub fn runs_on(&self, trust: Option<String>, certificate: Option<String>) {
         let mut record = self.lock();
         if (&record.trust, &record.certificate) != (&trust, &certificate) {

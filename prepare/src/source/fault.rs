@@ -1,8 +1,8 @@
 //! Why the source's bytes cannot be had: for the log, and for the status.
 //!
-//! More people may read a table's status than its source, and the author of a table chooses the server that is
-//! asked. What that server sends, texts of errors included, goes to the Job's log alone: the status is made of
-//! what the spec says, numbers, and words of this program.
+//! More people may read a table's status than its source, and the author of a table chooses the
+//! server that is asked. What that server sends, texts of errors included, goes to the Job's log
+//! alone: the status is made of what the spec says, numbers, and words of this program.
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,8 +15,8 @@ use reqwest::StatusCode;
 use rustls::CertificateError;
 use thiserror::Error;
 
-/// Why the source's bytes cannot be had. As a text it is for the log, with what servers said; it holds no
-/// credentials and no query of a URL.
+/// Why the source's bytes cannot be had. As a text it is for the log, with what servers said; it
+/// holds no credentials and no query of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum SourceFault {
     /// The spec names nothing that can be read. Made of the spec alone.
@@ -130,8 +130,8 @@ impl SourceFault {
     }
 }
 
-/// What is wrong with a connection, in words of this program: an error's text may quote a certificate, an
-/// address that the server redirects to, or an answer.
+/// What is wrong with a connection, in words of this program: an error's text may quote a
+/// certificate, an address that the server redirects to, or an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Trouble {
     /// A source may not be there.

@@ -1,8 +1,10 @@
-//! A table's source in a bucket: with whose credentials it is read, and which servers that may reach.
+//! A table's source in a bucket: with whose credentials it is read, and which servers that may
+//! reach.
 //!
-//! The author of a table chooses its source and the Secret of it, and not the cluster. So a source is read with
-//! what its own Secret holds or unsigned, unless the cluster's owner shares the store's credentials; of its own
-//! settings none names a file of the pod, a server that gives out credentials, or a proxy.
+//! The author of a table chooses its source and the Secret of it, and not the cluster. So a source
+//! is read with what its own Secret holds or unsigned, unless the cluster's owner shares the
+//! store's credentials; of its own settings none names a file of the pod, a server that gives out
+//! credentials, or a proxy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,9 +53,9 @@ pub struct SourceSettings {
 }
 
 impl Settings {
-    /// The settings for a table's source: variables that begin with `SOURCE_`, and of the store's its places
-    /// where there are none. The store's credentials are taken only if they are `shared` and the source has no
-    /// variables of its own, and are never mixed with the source's.
+    /// The settings for a table's source: variables that begin with `SOURCE_`, and of the store's
+    /// its places where there are none. The store's credentials are taken only if they are `shared`
+    /// and the source has no variables of its own, and are never mixed with the source's.
     pub fn of_source(&self, location: &Location, shared: bool) -> SourceSettings {
         let provider = location.provider;
         let family = provider.variables();
@@ -124,8 +126,8 @@ impl SourceSettings {
 
 /// Keeps a bucket's client to the servers that a source may be at.
 ///
-/// Credentials of the store may come from an address where no source may be, such as the cloud's metadata: they
-/// are fetched by a client of their own, which only the store's settings direct.
+/// Credentials of the store may come from an address where no source may be, such as the cloud's
+/// metadata: they are fetched by a client of their own, which only the store's settings direct.
 pub(super) struct Guard {
     connector: Connector,
     shared: bool,

@@ -17,7 +17,8 @@ pub enum Place {
 }
 
 impl Place {
-    /// What is at `address`, if that is refused. Private addresses are not: cluster services have them.
+    /// What is at `address`, if that is refused. Private addresses are not: cluster services have
+    /// them.
     pub(crate) fn of(address: IpAddr) -> Option<Self> {
         match address {
             IpAddr::V4(address) => of_v4(address),

@@ -12,8 +12,8 @@ use reqwest::{Certificate, Client, NoProxy, Proxy, Url};
 use super::{Egress, Forbidden, RedirectError};
 use crate::error::find;
 
-/// Makes clients that reach what an [`Egress`] allows. `object_store` gives a connector no way to start from
-/// its own client: of the options, those that a source's settings may have are taken.
+/// Makes clients that reach what an [`Egress`] allows. `object_store` gives a connector no way to
+/// start from its own client: of the options, those that a source's settings may have are taken.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     pub(crate) egress: Egress,

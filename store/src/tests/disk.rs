@@ -1,4 +1,5 @@
-//! A store for tests, whose faults are set from outside. Tests of `opaque-node` include this file too.
+//! A store for tests, whose faults are set from outside. Tests of `opaque-node` include this file
+//! too.
 
 use std::fmt;
 use std::io;
