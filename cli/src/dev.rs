@@ -1,7 +1,7 @@
 //! `opaque dev`: a cluster of node processes on this machine, in the foreground.
 //!
-//! Flow: lock the data directory; read or make its record ([`layout`]), ports and certificates
-//! ([`authority`]); start one process per replica and keep them running ([`supervise`]); when every
+//! Flow: lock the data directory; read or make its record (`layout`), ports and certificates
+//! (`authority`); start one process per replica and keep them running (`supervise`); when every
 //! shard serves, write the profile; on a signal stop them all.
 //!
 //! ```text
@@ -14,7 +14,7 @@
 //! ```
 //!
 //! **Assumption.** It runs on the thread that entered the runtime: children die with the thread
-//! that started them ([`process`]), and a worker thread may end before the command does.
+//! that started them (`process`), and a worker thread may end before the command does.
 
 mod authority;
 mod error;
