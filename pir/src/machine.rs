@@ -20,13 +20,11 @@ mod pages;
 mod prefetch;
 mod vectorise;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use detect::{Avx2, Avx512};
 pub use kernels::{Kernels, ScanKernel, VectorKernel};
 
 pub(crate) use pages::Pages;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) use prefetch::prefetch;
-#[cfg(any(target_arch = "x86_64", test))]
-pub(crate) use vectorise::Instructions;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use vectorise::{Avx2, Avx512};
 pub(crate) use vectorise::{Vectorised, vectorise};

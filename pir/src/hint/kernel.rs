@@ -13,7 +13,7 @@ mod scalar;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
 mod tests;
-#[cfg(any(target_arch = "x86_64", test))]
+#[cfg(target_arch = "x86_64")]
 mod vectors;
 
 use super::planes::{Accumulate, Planes};

@@ -21,6 +21,29 @@ mod x86 {
     #[cfg(target_os = "linux")]
     use std::sync::OnceLock;
 
+    /// A proof of AVX2. **Invariant:** a value exists only where the instructions were detected,
+    /// since [`Self::detect`] alone makes one.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2(());
+
+    impl Avx2 {
+        /// `None` where this machine lacks the instructions.
+        pub(crate) fn detect() -> Option<Self> {
+            avx2().then_some(Self(()))
+        }
+    }
+
+    /// A proof of AVX-512 F, BW, DQ and VL. **Invariant:** as for [`Avx2`].
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512(());
+
+    impl Avx512 {
+        /// `None` where this machine lacks the instructions.
+        pub(crate) fn detect() -> Option<Self> {
+            avx512().then_some(Self(()))
+        }
+    }
+
     pub(crate) fn avx2() -> bool {
         is_x86_feature_detected!("avx2")
     }

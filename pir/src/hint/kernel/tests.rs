@@ -2,8 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::hint::planes::{Bytes, ROWS, Rows};
-use crate::hint::transform::Portable;
-use crate::machine::{Instructions, Vectorised};
+use crate::hint::transform::{self, Portable, Scratch, ZERO_SUMS};
 use crate::params::{MAX_BUCKETS, PARTITION_BUCKETS, RING_DEGREE};
 use crate::ring::Poly;
 
@@ -25,16 +24,45 @@ fn run(kernel: impl Rows, terms: &[Term], repeat: u32) -> Vec<Poly> {
 }
 
 /// The vectors' algorithm on plain numbers.
-impl Instructions for Portable {
-    fn run<W: Vectorised>(self, work: W) -> W::Output {
-        work.run()
+#[derive(Clone, Copy)]
+struct Plain;
+
+impl Rows for Plain {
+    type Factor = transform::Factor;
+    type Scratch = Scratch;
+    type Sums = transform::Sums;
+
+    fn factor(self, a: &Poly) -> Self::Factor {
+        transform::Factor::new(a)
+    }
+
+    fn scratch(self) -> Box<Scratch> {
+        Scratch::new()
+    }
+
+    fn zero(self, groups: usize) -> Vec<Self::Sums> {
+        vec![*ZERO_SUMS; groups]
+    }
+
+    fn add(
+        self,
+        bytes: &Bytes,
+        factor: &Self::Factor,
+        scratch: &mut Scratch,
+        sums: &mut Self::Sums,
+    ) {
+        transform::add(Portable, bytes, factor, scratch, sums);
+    }
+
+    fn read(self, sums: &mut Self::Sums, rows: &mut [Poly; ROWS]) {
+        transform::read(Portable, sums, rows);
     }
 }
 
 /// The same of every kernel that runs here, which must all agree.
 fn all(terms: &[Term], repeat: u32) -> Vec<Poly> {
     let scalar = run(scalar::Scalar, terms, repeat);
-    assert!(run(Portable, terms, repeat) == scalar, "two primes differ from one");
+    assert!(run(Plain, terms, repeat) == scalar, "two primes differ from one");
     #[cfg(target_arch = "x86_64")]
     if let Some(kernel) = Avx2::detect() {
         assert!(run(kernel, terms, repeat) == scalar, "avx2 differs from scalar");
