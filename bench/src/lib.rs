@@ -8,8 +8,8 @@
 //! - `host`: the machine; `error`: why nothing was measured.
 #![deny(unsafe_code)]
 
-// Named first for the order of two copies of zstd, which opaque-client's `lib.rs` explains.
-use opaque_client as _;
+// Named first for the order of two copies of zstd, which opaque-node's `lib.rs` explains.
+use opaque_node as _;
 
 mod arguments;
 mod bar;

@@ -9,6 +9,9 @@
     reason = "tests"
 )]
 
+// Named first for the order of two copies of zstd, which opaque-registered's `lib.rs` explains.
+use opaque_registered as _;
+
 mod agreement;
 mod bare;
 mod certificates;
