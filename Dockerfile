@@ -31,6 +31,7 @@ COPY source source
 COPY store store
 COPY crds crds
 COPY client client
+COPY registered registered
 COPY cli cli
 COPY bench bench
 COPY node node

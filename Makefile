@@ -102,8 +102,9 @@ lint: tools kubernetes ## check format, paths, clippy, the WebAssembly client, d
 	scripts/check-paths.sh
 	scripts/check-paths.sh --self-test
 	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
-	cargo check --locked --release --package opaque-client --lib --no-default-features --target wasm32-unknown-unknown
+	cargo check --locked --release --package opaque-client --lib --target wasm32-unknown-unknown
 	cargo deny --locked check licenses bans sources
+	cargo deny --locked --manifest-path client/Cargo.toml check licenses
 	scripts/check-charts.sh
 	scripts/check-features.sh
 	scripts/check-circles.sh

@@ -72,7 +72,9 @@ while read -r path; do
     [ -e "$path" ] || fail "Dockerfile copies $path, which does not exist"
     grep -qxF "!$path" .dockerignore || fail ".dockerignore excludes $path, which the Dockerfile copies"
 done <"$work/copied"
-for member in $(sed -n 's/^members = \[\(.*\)\]/\1/p' Cargo.toml | tr -d '",'); do
+sed -n '/^members = \[/,/\]/p' Cargo.toml | grep -o '"[^"]*"' | tr -d '"' >"$work/members"
+[ -s "$work/members" ] || fail "Cargo.toml lists no members of the workspace"
+while read -r member; do
     grep -qxF "${member%%/*}" "$work/copied" || fail "Dockerfile does not copy $member of the workspace"
-done
+done <"$work/members"
 echo "check-charts: ok"

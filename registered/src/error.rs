@@ -6,8 +6,6 @@ use opaque_client::registered::RegisteredKeysError;
 use opaque_seal::SealError;
 use thiserror::Error;
 
-use crate::key_file::VERSION;
-
 /// Why the profile's keys cannot be used. No text carries a byte of them.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -35,12 +33,14 @@ pub enum KeysError {
         path: PathBuf,
     },
     /// A later Opaque wrote the file.
-    #[error("{} has version {version}, this is version {VERSION}", path.display())]
+    #[error("{} has version {version}, this is version {supported}", path.display())]
     Version {
         /// The key file.
         path: PathBuf,
         /// Its version.
         version: u8,
+        /// The version that this program reads and writes.
+        supported: u8,
     },
     /// Reading failed.
     #[error("cannot read {}: {source}", path.display())]

@@ -62,7 +62,9 @@ impl Keys {
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(read)?;
         let (secret, evaluation) = split(&bytes).map_err(|fault| match fault {
             Fault::Damaged => damaged(),
-            Fault::Version(version) => KeysError::Version { path: path.to_owned(), version },
+            Fault::Version(version) => {
+                KeysError::Version { path: path.to_owned(), version, supported: VERSION }
+            }
         })?;
         let secret = SecretKey::from_bytes(bfv, secret).map_err(|_| damaged())?;
         Ok(Some(Self::new(Arc::clone(bfv), secret, Bytes::copy_from_slice(evaluation))))

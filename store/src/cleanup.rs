@@ -49,7 +49,8 @@ impl Store {
 
     /// Gives up incomplete epochs whose writer is dead and removes what they wrote; gives their
     /// numbers. Dead is an earlier process of the caller's node, and any writer that has not
-    /// written for `idle`. If the latter is alive after all, its [`EpochWriter::publish`] fails.
+    /// written for `idle`. If the latter is alive after all, its
+    /// [`publish`](crate::EpochWriter::publish) fails.
     ///
     /// Removes old tombstones too, except where the epoch's number could be given again.
     pub async fn sweep(
