@@ -10,8 +10,9 @@
 
 use std::{env, path::Path, process::ExitCode, slice};
 
-use opaque_client::{Client, ClientConfig, Error, QueryOptions, profile::Home, sql::ResultSet};
-use opaque_pir::table::Value;
+use opaque_client::{
+    Client, ClientConfig, Error, QueryOptions, Value, profile::Home, sql::ResultSet,
+};
 
 /// The value to look up is a parameter and needs no quotes.
 const STATEMENT: &str = "SELECT city, country, temperature FROM weather WHERE city = :city";
@@ -52,7 +53,7 @@ async fn look_up(city: &str, addresses: &[String], ca: Option<&Path>) -> Result<
     Ok(answer)
 }
 
-/// `opaque_client::present` writes a whole answer as a table, CSV or JSON; this reads its values.
+/// Prints the rows. Values are in the order of the statement's columns.
 fn print(answer: &ResultSet) {
     for row in &answer.rows {
         if let [Value::Text(city), Value::Text(country), Value::Int(celsius)] = row.as_slice() {

@@ -88,7 +88,10 @@ struct CachedKeys {
     keys: Arc<IndexKeys>,
 }
 
-/// A client of one cluster. Share it by reference: everything takes `&self`.
+/// A client of one cluster.
+///
+/// Tasks and threads share it by reference or in an `Arc`: statements take `&self`. When it is
+/// dropped, its connections are closed in the background; [`Client::close`] waits for that.
 pub struct Client {
     session: Session,
     config: ClientConfig,
@@ -103,6 +106,11 @@ pub struct Client {
     #[cfg(feature = "test-randomness")]
     rng: Option<Mutex<StdRng>>,
 }
+
+const _: fn() = || {
+    fn is_shared_by_threads<T: Send + Sync>() {}
+    is_shared_by_threads::<Client>();
+};
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,7 +233,7 @@ impl Client {
     }
 
     /// Closes every connection and returns once the close has been sent.
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         self.session.close().await;
     }
 

@@ -117,7 +117,10 @@ fn located(path: &Path, source: &SourceError) -> String {
 }
 
 impl Error {
-    /// What to do about it, where there is something.
+    /// What to do about it, where there is something. Hints name options of the command `opaque`.
+    ///
+    /// An error's text may quote the statement and state how many rows match: show it to the user
+    /// who asked, and do not log it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoCluster { .. } => Some(

@@ -72,6 +72,7 @@ pub use error::Error;
 pub use execute::{QueryOptions, Timing};
 #[cfg(not(target_family = "wasm"))]
 pub use load::{Published, Rows};
+pub use opaque_pir::table::{ColumnType, Value};
 #[cfg(not(target_family = "wasm"))]
 pub use profile::{
     KeyMode,

@@ -132,7 +132,8 @@ impl NodeError {
         Self::Memory(format!("registered keys: {shortage}; or ask with --keys inline"))
     }
 
-    /// The gRPC code and the stable reason of this error.
+    /// The gRPC code and the stable reason of this error. Clients retry `Unavailable` and
+    /// `ResourceExhausted`, except with reason `too-large`: a final refusal needs another code.
     pub fn class(&self) -> (Code, &'static str) {
         match self {
             Self::UnknownTable(_) => (Code::NotFound, "unknown-table"),

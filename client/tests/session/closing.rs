@@ -61,8 +61,7 @@ pub(crate) async fn client(at_last: Reply) -> (Client, Arc<Node>) {
 
 pub(crate) async fn client_of(node: Node) -> (Client, Arc<Node>) {
     let (authority, node) = (Authority::new(), Arc::new(node));
-    let home = std::env::temp_dir().join("opaque-no-home");
-    let config = client_config(vec![url(authority.serve(&node).await)], &authority, home);
+    let config = client_config(vec![url(authority.serve(&node).await)], &authority);
     (Client::connect(config).unwrap(), node)
 }
 

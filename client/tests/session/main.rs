@@ -5,12 +5,10 @@
     reason = "helpers of tests, which clippy takes for code of its own"
 )]
 
-// Named first for the order of two copies of zstd, which opaque-registered's `lib.rs` explains.
-use opaque_registered as _;
-
 mod closing;
 mod fake;
 mod honest;
+mod keys;
 mod lies;
 mod lookup;
 mod resumption;

@@ -1,6 +1,6 @@
 //! Public scans and republished tables, seen through [`Client::query`].
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use opaque_client::{Client, ClientConfig, Error, QueryOptions, profile::NodeUrl, sql::Options};
 use opaque_pir::{
@@ -9,10 +9,9 @@ use opaque_pir::{
     table::{Column, ColumnType, Role, Schema, Value, encode_row},
 };
 use opaque_proto::v1::{Index, ScannedRow, TableDescription};
-use opaque_registered::KeyDirectory;
 use tonic::Code;
 
-use super::{QUICK, fake::Authority, fake::Node, fake::Reply, nowhere, url};
+use super::{QUICK, fake::Authority, fake::Node, fake::Reply, keys::FakeKeyStore, nowhere, url};
 
 fn schema() -> Schema {
     let column = Column {
@@ -66,38 +65,25 @@ fn page(rows: &[u64], next: u32) -> Reply {
 }
 
 async fn client(tables: Vec<TableDescription>, script: Vec<Reply>) -> (Client, Arc<Node>) {
-    client_at(tables, script, std::env::temp_dir().join("opaque-no-home")).await
-}
-
-pub(crate) async fn client_at(
-    tables: Vec<TableDescription>,
-    script: Vec<Reply>,
-    home: PathBuf,
-) -> (Client, Arc<Node>) {
-    let (config, node) = config(tables, script, home).await;
+    let (config, node) = config(tables, script).await;
     (Client::connect(config).unwrap(), node)
 }
 
 pub(crate) async fn config(
     tables: Vec<TableDescription>,
     script: Vec<Reply>,
-    home: PathBuf,
 ) -> (ClientConfig, Arc<Node>) {
     let authority = Authority::new();
     let node = Node::new(script);
     *node.tables.lock().unwrap() = VecDeque::from(tables);
     *node.public_parts.lock().unwrap() = vec![public_part().into()];
     let endpoints = vec![url(authority.serve(&node).await)];
-    (client_config(endpoints, &authority, home), node)
+    (client_config(endpoints, &authority), node)
 }
 
-pub(crate) fn client_config(
-    endpoints: Vec<NodeUrl>,
-    authority: &Authority,
-    home: PathBuf,
-) -> ClientConfig {
+pub(crate) fn client_config(endpoints: Vec<NodeUrl>, authority: &Authority) -> ClientConfig {
     let ca_pem = Some(authority.pem());
-    let key_store = Some(Arc::new(KeyDirectory::new(home)) as _);
+    let key_store = Some(Arc::<FakeKeyStore>::default() as _);
     ClientConfig { ca_pem, key_store, deadline: QUICK, ..ClientConfig::of(endpoints) }
 }
 
@@ -268,7 +254,7 @@ async fn a_rollback_is_sent_once_and_to_a_node_that_answers() {
     for node in &nodes {
         endpoints.push(url(authority.serve(node).await));
     }
-    let config = client_config(endpoints, &authority, std::env::temp_dir().join("opaque-no-home"));
+    let config = client_config(endpoints, &authority);
     let error = Client::connect(config).unwrap().rollback("t", 3).await.unwrap_err();
     assert!(error.to_string().contains("the rollback failed"), "{error}");
     assert!(error.hint().unwrap().contains("may still complete"), "{error}");

@@ -53,8 +53,7 @@ async fn asked(
     sql: &str,
     options: &QueryOptions,
 ) -> (Asked, Result<Vec<Vec<Value>>, Error>) {
-    let home = tempfile::tempdir().unwrap();
-    let (config, node) = config(tables, script, home.path().into()).await;
+    let (config, node) = config(tables, script).await;
     let outcome = Client::connect(config).unwrap().query(sql, options).await;
     let seen = node.seen.lock().unwrap();
     let scans = seen.scans.iter().map(|scan| (scan.first_bucket, scan.end_bucket, scan.rows_below));
@@ -165,10 +164,9 @@ async fn what_the_text_shows_wrong_is_refused_before_the_table_is_described() {
 #[tokio::test]
 async fn a_kept_description_is_asked_for_again_by_nothing_that_a_type_decides() {
     let [bools, ..] = schemas();
-    let home = tempfile::tempdir().unwrap();
     let script = vec![spoiled(INLINE, 1); 3];
     let tables = vec![described_as(&bools, 1, 100)];
-    let (config, node) = config(tables, script, home.path().into()).await;
+    let (config, node) = config(tables, script).await;
     let client = Client::connect(config).unwrap();
     for sql in [
         "SELECT * FROM t WHERE id = 5",
