@@ -41,11 +41,11 @@
 //! **Noise**, in parts of q; the margin, half a byte, is 1/512 (ENGINE.md §8 derives each term):
 //!
 //! ```text
-//! rounding α   √(1024/f·1024/12)·11/2^27                     0.0124 of the margin at f = 1
+//! rounding α   √(1024/f·1024/12·121.1)/2^27                  0.0124 of the margin at f = 1
 //! encryptions  √(2048/12)·2^27/q·3.23                        0.0103
 //! key's error  √(512/f·2048/12)·3.21/2^25                    0.0145
 //! digit        √(512/f·2048·2/3/12)·2^25/q                   0.0148
-//! together                                                   0.0262
+//! together                                                   0.0263
 //! public part  √(2048·2/3/12)/2^18                           0.0208
 //! ```
 //!

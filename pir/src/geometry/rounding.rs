@@ -14,12 +14,13 @@
 //!
 //! With z deviations in the margin, subgaussian noise leaves it in any of R rows with probability
 //! at most 2R·exp(−z²/2), which is below 2^-40 for z² >= 2·ln 2·(41 + log2 R): 8.2 at 256 rows, 8.9
-//! at 65,536. Of all k and y that leave so much, those are taken that make C·k + R·y least; of
+//! at 65,536. The variance is a mean over data and public elements, and m²/12 leaves out the ties'
+//! 2/12, so that the bound holds up to half a bit (docs/ENGINE.md §9). Of all k and y that leave so much, those are taken that make C·k + R·y least; of
 //! equals the smaller k. Only integers are compared, so that all machines agree: nothing here is
 //! negotiated, a client computes it from the geometry.
 //!
 //! Registered keys use the same k. Their margin is that of the modulus switch to t
-//! ([`crate::params`]), and failures stay below 2^-40 at every geometry, which a test computes.
+//! ([`crate::params`]), and the same bound holds at every geometry, which a test computes.
 
 use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
@@ -124,7 +125,7 @@ mod tests {
         t / (2.0 * f64::from(BYTE_VALUES)) / total.sqrt()
     }
 
-    /// Every geometry there is: failures stay below 2^-40, with registered keys too, and no pair of
+    /// Every geometry there is: the formula's bound stays below 2^-40, with registered keys too, and no pair of
     /// fewer bits does.
     #[test]
     fn the_fewest_bits_that_keep_failures_below_two_to_the_minus_40() {

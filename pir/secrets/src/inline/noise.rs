@@ -20,10 +20,9 @@ pub(super) fn product_deviation(fold: Fold) -> f64 {
     // Rounding α meets the secret under each automorphism.
     let secret = columns * (STANDARD_DEVIATION.powi(2) + ROUNDING);
     let alpha = automorphisms * ROUNDING * secret / 2f64.powi(2 * DIAGONAL_BITS.cast_signed());
-    // α's coefficients are sums of as many signed words as columns meet a row, over 1024/f.
-    let words =
-        2f64.powi(2 * DIAGONAL_BITS.cast_signed()) * ROUNDING * columns / automorphisms.powi(2);
-    let encryptions = automorphisms * (DEGREE / factor) * words * (fresh + ROUNDING) / (q * q);
+    // A coefficient of α is a sum of 1024/f signed words, over 1024/f.
+    let words = 2f64.powi(2 * DIAGONAL_BITS.cast_signed()) * ROUNDING / automorphisms;
+    let encryptions = automorphisms * DEGREE * words * (fresh + ROUNDING) / (q * q);
     // A digit is uniform; what it drops meets the rotated key.
     let steps = fold.steps() as f64;
     let step = 2f64.powi(DROPPED_BITS.cast_signed());

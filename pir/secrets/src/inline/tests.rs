@@ -240,7 +240,7 @@ fn noise_is_as_large_as_the_formula_says() {
     }
 }
 
-/// A million rows: the worst is as far out as it should be of so many, and far from the 8.9
+/// A million rows: the worst is as far out as it should be of so many, and far from the 8.2
 /// deviations that every geometry leaves.
 #[test]
 fn a_million_openings_stay_where_the_bound_says() {
