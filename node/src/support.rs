@@ -1,4 +1,4 @@
-//! What tests of several modules share.
+//! Helpers for the tests of several modules.
 
 #[path = "../../store/src/tests/disk.rs"]
 pub(crate) mod disk;
@@ -57,7 +57,7 @@ pub(crate) fn member(node: &str, shard: u32, heartbeat: UnixMillis) -> MemberRec
     }
 }
 
-/// Peers of which none answers.
+/// Peers that never answer.
 pub(crate) struct Nobody;
 
 #[async_trait]
