@@ -289,7 +289,7 @@ where
     }
 }
 
-/// An answer that holds its client's permit until it is sent.
+/// An answer that holds its client's permit until it has been sent.
 struct Held {
     body: Body,
     _permit: Permit,

@@ -310,7 +310,7 @@ fn combine(
     Ok(combiner)
 }
 
-/// Refuses material that queries do not have, and secrets with a value out of range.
+/// Refuses key material that queries cannot have, and secrets with a value out of range.
 fn check_secrets(view: &QueryView<'_>) -> Result<(), NodeError> {
     let malformed = |what: &str| NodeError::Malformed(format!("malformed query: {what}"));
     for lookup in 0..view.lookups() {

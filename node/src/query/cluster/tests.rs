@@ -283,7 +283,7 @@ async fn the_newest_wish_for_a_table_is_not_kept_waiting_by_an_older_one() {
     assert_eq!(change(2).await.unwrap().unwrap(), 3);
     assert_eq!(node.state.proposed().await.unwrap(), None);
     let refused = third.await.unwrap().unwrap_err().to_string();
-    assert!(refused.starts_with("withdrawn: what was served"), "{refused}");
+    assert!(refused.starts_with("withdrawn: a request asked"), "{refused}");
 }
 
 #[tokio::test]
