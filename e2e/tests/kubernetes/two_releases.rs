@@ -1,5 +1,5 @@
-//! Two releases of the operator watch one namespace: one acts, the other says that it waits, and
-//! takes over when the first is uninstalled. No pod of a cluster is replaced meanwhile.
+//! Two releases of the operator watch one namespace: one acts, the other reports that it waits, and
+//! takes over when the first is uninstalled. No pod of a cluster is replaced.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
