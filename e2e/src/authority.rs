@@ -90,7 +90,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Writes `NAME.json`, a kubeconfig for a server whose authority is `ca.crt` in the same folder.
+    /// Writes `NAME.json`, a kubeconfig for a server whose authority is `ca.crt` in the same
+    /// folder.
     pub fn kubeconfig(&self, folder: &Path, name: &str, server: &str) -> Result<()> {
         self.write(folder, &format!("{name}-client"))?;
         let path = |file: String| folder.join(file).display().to_string();

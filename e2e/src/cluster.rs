@@ -244,10 +244,10 @@ fn check_machine() -> Result<()> {
     const INSTEAD: &str = "or give a cluster: KUBECONFIG and --existing (e2e/kind.sh makes one)";
     use std::os::unix::fs::MetadataExt;
     if fs::metadata("/proc/self")?.uid() != 0 {
-        bail!("a cluster of its own needs root; {INSTEAD}");
+        bail!("a private cluster needs root; {INSTEAD}");
     }
     if !Path::new("/sys/fs/cgroup/memory").is_dir() {
-        bail!("a cluster of its own needs control groups of version 1; {INSTEAD}");
+        bail!("a private cluster needs control groups of version 1; {INSTEAD}");
     }
     let folders = std::env::split_paths(&cache::path()?).collect::<Vec<_>>();
     for tool in ["containerd", "ctr", "runc", "ip", "nft", "conntrack", "unshare", "setpriv"] {

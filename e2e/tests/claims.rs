@@ -45,7 +45,7 @@ async fn one_release_acts_on_a_namespace_and_the_other_says_that_it_waits() -> R
     test.says(SHARED, &waits("every/all")).await?;
     test.event(&acts("default/one", "every/all")).await?;
     test.nobody_fights(&one.metrics).await?;
-    ensure!(test.contested(SECOND).await?.is_none(), "nobody waits for {SECOND}");
+    ensure!(test.contested(SECOND).await?.is_none(), "a release waits for {SECOND}");
     ensure!(test.holder(SECOND).await?.as_deref() == Some("every/all"));
 
     one.stop().await?;
@@ -121,7 +121,7 @@ async fn a_deleted_claim_is_waited_for_where_an_operator_has_reported() -> Resul
     test.api::<Lease>(SHARED).delete(LEASE, &DeleteParams::default()).await?;
     let deleted = Instant::now();
     let next = test.operator("default/one", "node:2", slow).await?;
-    ensure!(deleted.elapsed() >= slow.lead.lease_duration(), "it may lead beside the first");
+    ensure!(deleted.elapsed() >= slow.lead.lease_duration(), "both may lead at once");
     next.stop().await
 }
 
@@ -284,7 +284,7 @@ impl Test {
     }
 
     async fn says_nothing(&self, namespace: &str) -> Result<()> {
-        until("the status says of nobody that it waits", LIMIT, || async {
+        until("the status names no waiting release", LIMIT, || async {
             let said = self.contested(namespace).await?;
             ensure!(said.is_none(), "{said:?}");
             Ok(Some(()))
@@ -306,7 +306,7 @@ impl Test {
         let (told, _) = until("the event is there", LIMIT, told).await?;
         let about = told.first().and_then(|event| event.regarding.as_ref()?.name.as_deref());
         ensure!(told.len() == 1 && about == Some("demo"), "{told:?}");
-        ensure!(told.iter().all(|event| event.series.is_none()), "told again: {told:?}");
+        ensure!(told.iter().all(|event| event.series.is_none()), "reported again: {told:?}");
         Ok(())
     }
 

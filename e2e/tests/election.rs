@@ -136,7 +136,7 @@ async fn a_deleted_lease_is_held_by_one_at_a_time() -> Result<()> {
     assert!(!first.is_held() && next.is_held());
     assert!(acquired > lost, "two held");
     let waited = acquired.saturating_duration_since(deleted);
-    assert!(waited + policy().retry() > policy().lease_duration(), "it waited {waited:?} alone");
+    assert!(waited + policy().retry() > policy().lease_duration(), "it waited only {waited:?}");
     // If the Lease is created again from a backup in its holder's name, it is a different Lease.
     let mut backup = api.get(LEASE).await?;
     (backup.metadata.resource_version, backup.metadata.uid) = (None, None);

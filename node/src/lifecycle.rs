@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! proposed g+1 ─→ every node loads it ─→ leader's self-test ─→ active g+1 ─→ g retires
-//!                      (serving g meanwhile)        └─→ rejected: discarded everywhere
+//!                      (g is still served)          └─→ rejected: discarded everywhere
 //! ```
 
 mod lead;

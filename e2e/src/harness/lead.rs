@@ -29,7 +29,7 @@ pub struct Lead {
 impl Lead {
     /// The present holder of a Lease.
     pub async fn of(namespace: &Namespace, lease: &str) -> Result<Self> {
-        find(namespace, lease).await?.with_context(|| format!("nobody holds Lease {lease}"))
+        find(namespace, lease).await?.with_context(|| format!("Lease {lease} has no holder"))
     }
 
     /// Waits until the Lease fulfils a condition, such as another holder. Returns the time that it

@@ -66,7 +66,7 @@ pub(crate) async fn admit(client: &Client, deployment: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Asks for something again and again until it is there.
+/// Repeats a request until it returns something.
 pub(crate) async fn until<T, F>(what: &str, mut look: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,

@@ -177,12 +177,12 @@ async fn steady(
     for (account, count) in &renewals {
         println!("measured:   {count} by {account}");
     }
-    println!("measured: requests of the operator beside renewals, by spans of {SPAN:?}: {spans:?}");
+    println!("measured: requests of the operator except renewals, by spans of {SPAN:?}: {spans:?}");
     spans.sort_unstable();
     let ordinary = spans.get(spans.len() / 2).copied().context("no span")?;
     ensure!(
         ordinary <= CALLS || spans.len() < ENOUGH,
-        "the operator asks {ordinary} times in an ordinary span of {SPAN:?}"
+        "the operator sends {ordinary} requests in an ordinary span of {SPAN:?}"
     );
     // Without these renewals, the log would be incomplete.
     for account in [operator(namespace), account(namespace, "demo-node")] {
@@ -255,6 +255,6 @@ fn reads_only_own_secrets(namespace: &Namespace, calls: &[Call]) -> Result<()> {
         ensure!(own, "the operator reads foreign Secrets: {call:?}");
     }
     ensure!(reads.iter().any(|call| call.verb == "watch"), "no watch of Secrets: {reads:?}");
-    println!("measured: {} reads of Secrets by the operator, all of its own", reads.len());
+    println!("measured: {} reads of Secrets by the operator, only of its own ones", reads.len());
     Ok(())
 }

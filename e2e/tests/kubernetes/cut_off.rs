@@ -33,7 +33,7 @@ async fn a_pod_that_misses_an_activation_turns_clients_away_in_time() -> Result<
 
         // Not the leader, whose lead would have to pass on first.
         let leader = Lead::of(namespace, lead::NODES).await?.pod;
-        let pod = PODS.into_iter().find(|pod| *pod != leader).context("one pod alone")?;
+        let pod = PODS.into_iter().find(|pod| *pod != leader).context("only one pod")?;
         let cut = faults.cut_from_api(namespace, pod).await?;
         epochs::change(namespace, 100).await?;
         queries.until_answer(1, LIMIT).await?;

@@ -70,7 +70,7 @@ async fn deleted_alone_and_made_again(
     {
         product::condition(namespace, "opaquecluster/demo", condition, status, LIMIT).await?;
     }
-    measured("cluster deleted alone and made again to all adopted", start.elapsed());
+    measured("cluster deleted with orphans and created again, to all adopted", start.elapsed());
     let after = pods().await?;
     ensure!(before == after, "pods were replaced: {before:?} {after:?}");
     Ok(())

@@ -23,7 +23,7 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
         let mut queries = QueryLoop::start(question).await?;
 
         let before = Lead::of(namespace, lead::NODES).await?;
-        let follower = PODS.into_iter().find(|pod| *pod != before.pod).context("one pod alone")?;
+        let follower = PODS.into_iter().find(|pod| *pod != before.pod).context("only one pod")?;
         let time = killed_to_ready(namespace, &faults, follower).await?;
         measured("node killed to Ready", time);
 

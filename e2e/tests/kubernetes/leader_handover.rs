@@ -28,8 +28,8 @@ async fn the_lead_passes_on_at_once_when_its_node_is_told_to_end() -> Result<()>
         faults.signal(namespace, &before.pod, "node", "TERM").await?;
         let other = |lead: &Lead| lead.pod != before.pod && lead.token > before.token;
         let (after, time) = Lead::until(namespace, lead::NODES, LIMIT, other).await?;
-        measured("leader told to end to the next leader", time);
-        ensure!(time < HANDOVER, "{} led {time:?} after {} was told to end", after.pod, before.pod);
+        measured("leader stopped to the next leader", time);
+        ensure!(time < HANDOVER, "{} led {time:?} after {} was stopped", after.pod, before.pod);
         // The container restarts in the same pod, once its queries have drained.
         let again = |pod: &Pod| harness::namespace::restarts(pod) > 0 && pod.metadata.uid == uid;
         let time = namespace.ready_as(&before.pod, LIMIT, again).await?;

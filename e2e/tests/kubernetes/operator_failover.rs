@@ -36,7 +36,7 @@ async fn the_second_operator_takes_over() -> Result<()> {
 
         let start = Instant::now();
         namespace.kubectl(&["delete", "pod", &second.pod, "--wait=false"]).await?;
-        let (third, time) = follows(namespace, &second, start, "operator told to end").await?;
+        let (third, time) = follows(namespace, &second, start, "operator stopped").await?;
         ensure!(time < HANDOVER, "{} took {time:?} to follow {}", third.pod, second.pod);
         queries.answers(1, LIMIT).await?;
         queries.stop().await?.check()

@@ -153,7 +153,7 @@ async fn paused_changes_nothing() -> Result<()> {
     })
     .await?;
     test.set_ready("demo-shard-1-1", false).await?;
-    test.status("what happens is still told", |status| status.ready_replicas == 3).await?;
+    test.status("events are still reported", |status| status.ready_replicas == 3).await?;
     ensure!(test.image(0).await? == "node:1");
     test.set_ready("demo-shard-1-1", true).await?;
     let resumed = json!({"spec": {"paused": false, "image": null}});
@@ -209,7 +209,7 @@ async fn an_invalid_object_is_left_alone() -> Result<()> {
     // Certificates expire whether or not the spec is valid.
     let name = names::shard_certificate("demo", 0);
     test.api::<Secret>().delete(&name, &DeleteParams::default()).await?;
-    until("the certificate is issued anew", LIMIT, || async {
+    until("the certificate is issued again", LIMIT, || async {
         Ok(test.api::<Secret>().get_opt(&name).await?.map(drop))
     })
     .await?;

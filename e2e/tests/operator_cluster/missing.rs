@@ -31,7 +31,7 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
     let damaged = json!({"weather": "store: plane-0 is damaged"});
     test.record(1, 1, &damaged).await?;
     let status = test
-        .status("what is missing is told", |status| {
+        .status("missing tables are reported", |status| {
             truth(status, "Degraded") == Some(("True", "TablesMissing"))
         })
         .await?;
@@ -71,7 +71,7 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
         test.record(1, replica, &damaged).await?;
     }
     let lost = test
-        .status("nobody has it", |status| {
+        .status("no pod has it", |status| {
             let missing = &status.missing_tables;
             missing.len() == 2 && missing.first().is_some_and(|first| !first.elsewhere)
         })

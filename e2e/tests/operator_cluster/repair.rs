@@ -50,7 +50,7 @@ async fn a_misspelt_field_is_named() -> Result<()> {
     let misspelt = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": {"a": "b"}}}}});
     test.merge::<OpaqueCluster>("demo", &misspelt).await?;
     let status = test
-        .status("the refusal is told", |status| {
+        .status("the refusal is reported", |status| {
             truth(status, "Degraded") == Some(("True", "WriteRefused"))
         })
         .await?;
@@ -156,12 +156,12 @@ async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     let map = json!({"spec": {"map": {"generation": 5, "tables": tables}}});
     test.merge::<OpaqueShardMap>("demo", &map).await?;
     test.activate_map().await?;
-    until("the table's epoch is told", LIMIT, || async {
+    until("the table's epoch is reported", LIMIT, || async {
         let status = test.get::<OpaqueTable>("big-cities").await?.status.unwrap_or_default();
         Ok((status.active_epoch == Some(2)).then_some(()))
     })
     .await?;
-    test.status("the generation is told", |status| status.active_generation == Some(5)).await?;
+    test.status("the generation is reported", |status| status.active_generation == Some(5)).await?;
     // A node knows a higher generation than the operator.
     let record = json!({
         "node": "demo-shard-0-0", "shard": 0, "active_generation": 6, "prepared_generation": 7,
@@ -172,19 +172,19 @@ async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     test.settle().await?;
 
     test.api::<OpaqueShardMap>().delete("demo", &DeleteParams::default()).await?;
-    let (made, waited) = until("the map is made anew", LIMIT, || async {
+    let (made, waited) = until("the map is created again", LIMIT, || async {
         let map = test.api::<OpaqueShardMap>().get_opt("demo").await?;
         Ok(map.filter(|map| map.metadata.uid != before.metadata.uid))
     })
     .await?;
-    println!("a lost map was made anew after {waited:?}");
+    println!("a lost map was created again after {waited:?}");
     let tables = made.spec.map.tables.iter();
     let tables: Vec<_> = tables.map(|t| (t.table.as_str(), t.epoch, t.owner.as_deref())).collect();
     let left = [("big_cities", 2, Some("big-cities")), ("loaded", 1, None), ("prices", 4, None)];
     ensure!(made.spec.map.generation == 8 && tables == left, "{:?}", made.spec.map);
     ensure!(made.spec.map.shards.len() == 2 && made.status.is_none());
     let status = test
-        .status("the loss is told", |status| {
+        .status("the loss is reported", |status| {
             truth(status, "Degraded") == Some(("True", "ShardMapLost"))
         })
         .await?;

@@ -24,7 +24,7 @@ impl Test {
     /// Waits until a pod has been created again, and checks that no other has. Returns the pods.
     pub(super) async fn goes_alone(&self, before: Pods, pod: &str) -> Result<Pods> {
         let old = before.get(pod).context("there is no such pod")?;
-        until(&format!("{pod} is made anew"), LIMIT, || async {
+        until(&format!("{pod} is created again"), LIMIT, || async {
             Ok(self.pods().await?.get(pod).is_some_and(|uid| uid != old).then_some(()))
         })
         .await?;
@@ -55,7 +55,7 @@ impl Test {
                 return Ok(());
             }
             let seen = new.len();
-            until("the next pod is made anew", LIMIT, || async {
+            until("the next pod is created again", LIMIT, || async {
                 let now = self.pods().await?;
                 let is_new = |name: &&&str| {
                     now.get(**name).is_some_and(|uid| before.get(**name) != Some(uid))

@@ -61,7 +61,7 @@ async fn a_map_resizes_no_cluster() -> Result<()> {
     };
     test.merge::<OpaqueShardMap>("demo", &write(before.generation + 1, 7)).await?;
     let status = test
-        .status("the contradiction is told", |status| {
+        .status("the contradiction is reported", |status| {
             truth(status, "Degraded") == Some(("True", "ShardMapContradicts"))
         })
         .await?;
@@ -103,7 +103,7 @@ async fn a_nodes_words_read_no_secret() -> Result<()> {
         let record = json!({"opaque.dev/member": record.to_string()});
         test.lease(pod, record, pod).await?;
         let wanted = format!("{number} of 90 MiB");
-        let told = test.status("the word is told", |status| {
+        let told = test.status("the message is shown", |status| {
             operation(status, "Rollout").is_some_and(|by| by.contains(&wanted))
         });
         let status = told.await?;

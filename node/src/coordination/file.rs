@@ -15,7 +15,6 @@
 //! **Lost files.** Members write their records again with the next heartbeat, and the leader writes
 //! the served map again. `leader.json` contains the leader's name in addition to its token, since
 //! tokens may repeat if the file was lost.
-//! may repeat where it was lost.
 
 use std::fs::{self, File, TryLockError};
 use std::io;

@@ -33,7 +33,6 @@ impl Map {
     ///
     /// # Errors
     /// [`CoordinationError::Owned`].
-    /// [`CoordinationError::Owned`].
     pub(crate) fn check_owner(&self, table: &str) -> Result<(), CoordinationError> {
         let owned = self.owners.iter().find(|(name, _)| name.eq_ignore_ascii_case(table));
         match owned {
@@ -48,7 +47,6 @@ impl Map {
     /// case, since SQL could not tell the two apart.
     ///
     /// # Errors
-    /// [`CoordinationError::NameTaken`].
     /// [`CoordinationError::NameTaken`].
     pub(crate) fn check_name(&self, table: &str) -> Result<(), CoordinationError> {
         let mut names = self.tables.keys();

@@ -276,7 +276,7 @@ async fn a_node_that_still_prepares_what_is_active_turns_clients_away_when_its_p
     node.disk.held_back.send_replace(Some(SECOND));
     let next = node.propose(2).await;
     node.until("the node prepares", |node| !node.partitions_read(SECOND).is_empty()).await;
-    assert!(node.is_ready(), "it serves meanwhile");
+    assert!(node.is_ready(), "it still serves");
     node.activate(next).await;
     node.until("the node is not ready", |node| !node.is_ready()).await;
     assert_eq!(node.holds(), [0; 0]);

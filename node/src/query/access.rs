@@ -195,7 +195,7 @@ impl Access {
                 let header = request.headers().get(AUTHORIZATION);
                 let token = header
                     .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
-                    .ok_or(NodeError::Unauthenticated("this cluster asks for a token"))?;
+                    .ok_or(NodeError::Unauthenticated("this cluster requires a token"))?;
                 tokens.principal(token, Instant::now()).map_err(NodeError::Unauthenticated)?
             }
         };

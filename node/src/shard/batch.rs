@@ -9,7 +9,6 @@
 //! **Fairness**: first come, first served. A pass is never filled up with a smaller request from
 //! further back. **Privacy**: grouping depends only on numbers of lookups and on arrival times,
 //! never on the content of requests.
-//! never on what they hold.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -184,5 +184,5 @@ fn a_shard_waits_for_the_store_while_a_replica_that_may_yet_prepare_cannot_read_
     assert!(!waits(&[done.clone(), away(failed(member("b", 1, 6), 7))]), "it has given up");
     assert!(waits(&[done.clone(), away(failed(member("b", 1, 6), 6))]), "of an earlier one");
     assert!(!waits(&[away(done.clone()), member("b", 1, 6)]), "it needs the store no more");
-    assert!(!waits(&[done, silent(away(member("b", 1, 6)))]), "nobody says so");
+    assert!(!waits(&[done, silent(away(member("b", 1, 6)))]), "no replica says so");
 }

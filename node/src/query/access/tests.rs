@@ -72,7 +72,7 @@ fn a_client_loads_only_by_name() {
         assert!(matches!(by(BOB), Err(NodeError::Forbidden(words)) if words.contains("\"bob\"")));
         let nobody = Access { mode: Mode::None, ..self::access(dir.path(), 8, 0) };
         let refused = nobody.admit(&calling(call, ""));
-        assert!(matches!(refused, Err(NodeError::Forbidden(_))), "a name that nobody proves");
+        assert!(matches!(refused, Err(NodeError::Forbidden(_))), "a name that no client proves");
     }
 }
 

@@ -31,7 +31,6 @@ pub struct Patience {
 /// if the shard is unavailable.
 ///
 /// Depends only on counts, never on the content of a request.
-/// Depends on counts alone, never on what a request carries.
 fn next_attempt(replicas: usize, attempts: usize) -> Option<(usize, Duration)> {
     let round = attempts.checked_div(replicas)?;
     let pause = match (round, attempts % replicas) {

@@ -211,7 +211,7 @@ fn a_node_is_behind_when_others_serve_more_and_it_cannot_see_that_for_some_secon
             behind: true,
         },
         Case {
-            what: "nobody has said so for long",
+            what: "not reported for long",
             heard: &[(0, 5, Some(6)), (31, 5, Some(5))],
             state: None,
             behind: false,
