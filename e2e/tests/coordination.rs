@@ -402,8 +402,7 @@ async fn a_map_that_this_node_cannot_serve_is_named_and_the_last_one_stays() -> 
 }
 
 #[tokio::test]
-async fn while_the_api_stalls_nobody_is_declared_dead_and_afterwards_nothing_is_lost() -> Result<()>
-{
+async fn while_the_api_stalls_no_member_dies_and_afterwards_nothing_is_lost() -> Result<()> {
     let control_plane = start().await?;
     make_map(&control_plane, 1).await?;
     let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);

@@ -307,7 +307,7 @@ mod tests {
     use crate::error::NodeError;
 
     #[test]
-    fn a_query_is_counted_by_its_outcome_alone_and_a_dropped_one_as_cancelled() {
+    fn a_query_is_counted_only_by_its_outcome_and_a_dropped_one_as_cancelled() {
         let metrics = Metrics::default();
         metrics.query().end(&Ok(()));
         let stale = NodeError::StaleEpoch { table: "weather".into(), epoch: 4 };

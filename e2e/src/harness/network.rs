@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_cut_from_a_server_of_the_node_alone() {
+    fn a_pod_is_cut_only_from_a_server_of_the_node() {
         assert_eq!(
             to_node(&["10.0.0.1".to_owned(), "10.0.0.2".to_owned()], 6443).tables("cut"),
             "table inet cut { chain input { type filter hook input priority -10; \

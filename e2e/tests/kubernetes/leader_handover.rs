@@ -14,7 +14,7 @@ const HANDOVER: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
-async fn the_lead_passes_on_at_once_when_its_node_is_told_to_end() -> Result<()> {
+async fn the_lead_passes_on_at_once_when_its_node_is_stopped() -> Result<()> {
     harness::run("handover", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;

@@ -26,7 +26,7 @@ const PODS: [&str; 4] = ["demo-shard-0-0", "demo-shard-0-1", "demo-shard-1-0", "
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
-async fn shards_that_are_not_reached_are_told_by_the_status() -> Result<()> {
+async fn the_status_reports_shards_that_are_not_reached() -> Result<()> {
     harness::run("unreachable", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 2, 2, &["replicas=1"]).await?;

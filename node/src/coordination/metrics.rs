@@ -38,7 +38,7 @@ mod tests {
     use opaque_store::UnixMillis;
 
     #[test]
-    fn the_newest_map_is_told_of() {
+    fn the_newest_map_is_reported() {
         let map = |generation, shards| Map {
             generation,
             placement: 1,

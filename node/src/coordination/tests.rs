@@ -205,7 +205,7 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() {
 }
 
 #[tokio::test]
-async fn a_token_that_starts_again_is_of_one_node_alone() {
+async fn a_token_that_starts_again_belongs_to_one_node_only() {
     let directory = TempDir::new().unwrap();
     let cluster = open(directory.path()).await;
     cluster.initialize(shards(1)).await.unwrap();

@@ -375,7 +375,7 @@ async fn nodes_that_know_nothing_prepare_a_lost_map_without_one_that_is_active()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_without_one_table_is_ready_and_loads_it_again_beside_a_proposal() {
+async fn a_node_without_one_table_is_ready_and_loads_it_again_during_a_proposal() {
     let node = Node::start_without(&["cubes"], None).await;
     node.until("the node is ready", Node::is_ready).await;
     let reason = node.says().missing["cubes"].clone();

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_comes_back_does_not_load_beside_the_one_that_began() {
+    fn a_replica_that_comes_back_does_not_load_while_the_one_that_began_does() {
         let members = [member("a"), preparing(GENERATION, member("b"))];
         assert_eq!(turn_of("a", &members), after("b"));
     }

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_late_is_told_so() {
+    async fn a_late_sender_gets_an_error() {
         let silence = Duration::from_millis(10);
         let reading = Reading::at(Pace { silence, ..PACE });
         let refused = reading.next(std::future::pending::<()>(), "reading").await.unwrap_err();

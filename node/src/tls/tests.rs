@@ -325,7 +325,7 @@ async fn silence_and_more_than_a_share_end_connections_and_so_does_hanging_up() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_are_made_anew_when_the_material_changes() {
+async fn lines_are_made_again_when_the_material_changes() {
     let authority = Authority::new("one");
     let (zero_dir, one_dir) =
         (Dir::new(&authority, &Leaf::node(0)), Dir::new(&authority, &Leaf::node(1)));

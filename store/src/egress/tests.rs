@@ -136,7 +136,7 @@ async fn a_name_that_resolves_to_a_local_address_is_not_connected_to() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_there_is_told_as_such() {
+async fn a_name_that_does_not_exist_is_reported_as_such() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Egress::new(false).client(Client::builder()).no_proxy().build().unwrap();
     let error = client.get("http://no-such-name.invalid/").send().await.unwrap_err();

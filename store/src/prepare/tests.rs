@@ -182,7 +182,7 @@ async fn an_empty_table_is_a_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_rows_and_randomness_give_each_epoch_a_hint_of_its_own() {
+async fn the_same_rows_and_randomness_give_each_epoch_a_different_hint() {
     let (_directory, store) = local();
     let values = values(50);
     let first = prepare(&store, load(&values), rng(), |_| (), &pool()).await.unwrap();

@@ -144,7 +144,7 @@ async fn a_full_disk_is_said_to_be_full_and_is_freed() {
 /// Manifests as earlier versions wrote them, byte by byte. Their hints have public parts of other
 /// rings.
 #[tokio::test]
-async fn an_epoch_of_earlier_parameters_is_told_as_one_to_load_again() {
+async fn an_epoch_of_earlier_parameters_is_reported_as_one_to_load_again() {
     for (name, manifest) in [
         ("opaque-128-v1-inline-2", include_str!("manifest-128-v1.json")),
         ("opaque-128-v2-inline-2", include_str!("manifest-128-v2.json")),

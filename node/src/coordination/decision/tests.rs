@@ -91,7 +91,7 @@ fn shards_outside_the_map_do_not_count() {
 }
 
 #[test]
-fn a_shard_that_nobody_can_prepare_rejects_at_once() {
+fn a_shard_that_no_replica_can_prepare_rejects_at_once() {
     let members = [member("a", 0, 6), failed(member("b", 1, 6), 7)];
     let Step::Reject { generation: 7, reason } = step(&map(2, SOON), &members) else {
         panic!("not rejected");

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nobody_grows_silent_while_nothing_is_heard() {
+    async fn no_member_ages_while_no_event_arrives() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let mut hearing = Hearing::new(start, 3 * second);

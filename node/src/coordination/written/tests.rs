@@ -116,7 +116,7 @@ fn what_is_served_outlives_its_map() {
 }
 
 #[test]
-fn a_map_that_has_lost_its_status_alone_is_active_again() {
+fn a_map_that_has_lost_only_its_status_is_active_again() {
     let known = of(7, &[("t", 4)]);
     let members = [member("a", &known)];
     let written = object("one", None, &known);

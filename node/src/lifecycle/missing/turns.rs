@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_loaded_or_gets_another_epoch_begins_anew() {
+    fn a_table_that_is_loaded_or_gets_another_epoch_starts_again() {
         let now = Instant::now();
         let mut turns = Turns::new("n");
         turns.keep(&[table("a", 1)], now);

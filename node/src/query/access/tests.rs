@@ -106,7 +106,7 @@ fn a_removed_token_is_refused_at_the_next_look_whatever_the_other_files_hold() {
 }
 
 #[test]
-fn a_file_that_holds_no_token_any_more_voids_its_own_alone() {
+fn a_file_that_no_longer_holds_a_token_voids_only_its_own() {
     let (dir, now) = (tokens(), Instant::now());
     let tokens = Tokens::open(dir.path().to_owned(), now);
     write(dir.path(), "alice", "a-new-secret-for-alice");
@@ -206,7 +206,7 @@ fn readiness_record_and_metrics_say_that_no_client_may_ask() {
 }
 
 #[test]
-fn each_client_has_limits_of_its_own() {
+fn each_client_has_separate_limits() {
     let (now, alice, bob) = (Instant::now(), Arc::from("alice"), Arc::from("bob"));
     let limits = Limits::new(100, 2, 0);
     let held: Vec<_> = (0..2).map(|_| limits.take(&alice, now).unwrap()).collect();

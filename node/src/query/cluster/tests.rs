@@ -236,7 +236,7 @@ async fn a_rejection_is_heard_after_the_state_was_away() {
 }
 
 #[tokio::test]
-async fn a_state_that_stays_away_is_told_as_such() {
+async fn a_state_that_stays_away_is_reported_as_such() {
     let node = Node::start().await;
     node.state.away.store(true, Ordering::SeqCst);
     let late = node.changes(Duration::from_millis(300)).await.unwrap().unwrap_err();

@@ -72,7 +72,7 @@ fn a_shard_is_unreachable_after_two_misses_and_reached_at_the_first_answer() {
 }
 
 #[test]
-fn a_blocked_port_is_told_within_half_a_minute() {
+fn a_blocked_port_is_reported_within_half_a_minute() {
     // A round has just ended when the port is blocked, and each call takes its 3 s.
     let (start, call) = (Instant::now(), Duration::from_secs(3));
     let mut reach = Reach::new(pace());

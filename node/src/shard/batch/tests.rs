@@ -77,7 +77,7 @@ async fn what_comes_during_a_pass_shares_the_next_in_order() {
 }
 
 #[tokio::test]
-async fn passes_are_bounded_and_nobody_overtakes() {
+async fn passes_are_bounded_and_no_request_overtakes() {
     let (fixture, open) = Fixture::new();
     let mut first = Box::pin(fixture.submit(1, 1));
     polled(&mut [&mut first]).await;
@@ -94,7 +94,7 @@ async fn passes_are_bounded_and_nobody_overtakes() {
 }
 
 #[tokio::test]
-async fn whoever_goes_away_costs_nothing_and_harms_nobody() {
+async fn a_cancelled_caller_costs_nothing_and_harms_no_other() {
     let (fixture, open) = Fixture::new();
     let mut first = Box::pin(fixture.submit(1, 1));
     polled(&mut [&mut first]).await;
@@ -111,7 +111,7 @@ async fn whoever_goes_away_costs_nothing_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn whoever_goes_away_takes_the_job_along() {
+async fn a_cancelled_caller_takes_its_job_along() {
     let (fixture, open) = Fixture::new();
     let mut first = Box::pin(fixture.submit(1, 1));
     polled(&mut [&mut first]).await;
@@ -159,7 +159,7 @@ async fn those_who_wait_are_bounded() {
 }
 
 #[tokio::test]
-async fn whom_the_pool_refuses_is_told_that_it_is_busy() {
+async fn a_job_that_the_pool_refuses_is_busy() {
     let (mut fixture, _open) = Fixture::new();
     // A pool on which nothing may wait.
     fixture.pool = CpuPool::new(1, 0).unwrap();

@@ -257,7 +257,7 @@ async fn what_does_not_fit_is_refused_before_anything_is_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_epoch_stays_beside_the_new_one_until_it_is_superseded() {
+async fn an_old_epoch_stays_with_the_new_one_until_it_is_superseded() {
     let directory = TempDir::new().unwrap();
     published(&directory).await;
     published(&directory).await;

@@ -82,7 +82,7 @@ async fn a_reader_gets_everything_in_small_frames() {
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_keeps_nothing_and_is_told() {
+async fn a_reader_that_takes_nothing_keeps_nothing_and_gets_an_error() {
     let (memory, hangup) = (Arc::new(Semaphore::new(1)), Hangup::default());
     let mut unread = answer(mib(1), BRISK, &memory, &hangup);
     assert!(ask(&mut unread).await.unwrap().is_data());

@@ -97,7 +97,7 @@ fn a_revocation_is_taken_whatever_is_wrong_with_other_files() {
 }
 
 #[test]
-fn lists_that_ended_or_cannot_be_read_refuse_their_authoritys_clients_alone() {
+fn lists_that_ended_or_cannot_be_read_refuse_only_their_authoritys_clients() {
     let (clients, other) = (Clients::new(), Authority::new("other"));
     let both = format!("{}{}", clients.authority.1, other.1);
     clients.dir.write("clients-ca.crt", &both);
@@ -123,7 +123,7 @@ fn lists_that_ended_or_cannot_be_read_refuse_their_authoritys_clients_alone() {
 }
 
 #[test]
-fn one_malformed_authority_is_void_alone_and_none_at_all_closes_the_node() {
+fn one_malformed_authority_voids_no_other_and_none_at_all_closes_the_node() {
     let clients = Clients::new();
     let seven = clients.presented(7);
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -165,7 +165,7 @@ fn authorities_that_cannot_be_read_any_more_count_for_two_minutes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_client_cannot_connect_anew() {
+async fn a_revoked_client_cannot_connect_again() {
     let clients = Clients::new();
     let tls = clients.open();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

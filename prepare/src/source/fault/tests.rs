@@ -51,7 +51,7 @@ fn what_a_server_has_sent_is_in_the_log_and_not_in_the_status() {
 }
 
 #[test]
-fn who_has_no_credentials_is_told_how_to_get_some() {
+fn a_source_without_credentials_gets_a_hint_how_to_get_some() {
     let text = |signed_by| bucket(FailureKind::Refused, signed_by, Trouble::Other).for_status();
     assert_eq!(
         text(SignedBy::Nobody),
