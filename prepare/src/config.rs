@@ -57,7 +57,7 @@ pub struct Config {
     /// Lease that receives the report. Without it, the report goes to standard error.
     #[arg(long, value_name = "kubernetes://NAMESPACE/LEASE")]
     pub report: Option<LeaseName>,
-    /// Identity of the run. Runs with the same identity make one epoch in total.
+    /// Identity of the epoch's input. All runs with the same identity make one epoch in total.
     // By hand, every run has a different identity.
     #[arg(long, value_name = "ID", hide_default_value = true,
         default_value_t = format!("{:032x}", rand::random::<u128>()))]

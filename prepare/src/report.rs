@@ -128,9 +128,7 @@ impl Reporter {
                 Err(error) if attempt == LAST_ATTEMPTS => {
                     return Err(error).context("the result of the run could not be reported");
                 }
-                Err(error) => {
-                    tracing::warn!(%error, attempt, "the result could not be reported yet; retrying")
-                }
+                Err(error) => tracing::warn!(%error, attempt, "retrying to report the result"),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;

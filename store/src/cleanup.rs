@@ -138,7 +138,7 @@ impl Store {
         }
     }
 
-    /// Writes the tombstone, which prevents that the epoch is published, then removes the rest.
+    /// Writes the tombstone, which prevents the epoch from being published, then removes the rest.
     /// Returns `false` and removes nothing if the epoch is complete.
     async fn bury(&self, table: &str, epoch: u64) -> Result<bool, StoreError> {
         match self.create(&manifest_path(table, epoch), PutPayload::from_static(TOMBSTONE)).await {

@@ -259,7 +259,8 @@ impl Node {
         ] {
             let patch = json!({"spec": {"map": {"generation": generation, "shards": shards}}});
             refused(self.patch("demo", &patch).await, "may not change the shards")?;
-            // The newest map was rejected. Without the policy it could still become active.
+            // The newest map was rejected and is not active, so a node might try to activate its
+            // generation with other shards.
             let newest = before.spec.map.generation;
             let active = json!({"status": {"active": {"generation": newest, "shards": shards}}});
             let params = PatchParams::default();

@@ -251,7 +251,7 @@ impl Lifecycle {
         }
         let step = next_step(proposed, elapsed, &snapshot.members, now, &policy);
         let (Step::Test { generation }, Some(map)) = (&step, proposed) else {
-            // A replica that did not answer is no longer waited for once it counts as dead.
+            // No test is due. A replica that did not answer now counts as dead.
             progress.unanswered = None;
             if let Step::Reject { generation, reason } = step {
                 return self.reject(leadership, generation, &reason).await;

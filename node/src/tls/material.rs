@@ -239,9 +239,10 @@ impl Material {
     pub(super) fn client(&self, presented: &Presented) -> Result<Leaf, PeerError> {
         let trust = self.trust_in_clients.as_ref().ok_or(PeerError::Anonymous)?;
         trust.check_serials(presented)?;
-        let verifier = trust.verifier.as_ref().ok_or_else(|| {
-            PeerError::Chain("there is no material to verify clients with".to_owned())
-        })?;
+        let verifier = trust
+            .verifier
+            .as_ref()
+            .ok_or_else(|| PeerError::Chain("no material to verify clients with".to_owned()))?;
         presented.hold(self.version, |leaf, intermediates, now| {
             verifier.verify_client_cert(leaf, intermediates, now).map(drop)
         })?;
@@ -332,7 +333,7 @@ fn verifiers(
 }
 
 /// Checks that this node's certificate would be accepted at both ends. Revocation is not checked,
-/// since a revoked node must still start in order to receive newer lists.
+/// since a node whose certificate was revoked must still take over new files.
 fn check_own(
     key: &CertifiedKey,
     callers: &dyn ClientCertVerifier,
