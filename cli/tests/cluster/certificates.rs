@@ -217,7 +217,7 @@ async fn clients_without_the_token_are_told_so_and_health_stays_open() {
     };
     assert_eq!(rows(&with(&token), CAIRO).await, [[words("EG")]]);
     for (arguments, said) in [
-        (vec!["tables"], "asks for a token"),
+        (vec!["tables"], "requires a token"),
         (vec!["--token-file", path(&stale), "tables"], "not one of this cluster's"),
     ] {
         let output = nodes.cli(&arguments);

@@ -135,7 +135,7 @@ async fn what_waits_for_a_shard_is_withdrawn_by_the_next_wish() {
     assert!(start.elapsed() < Duration::from_secs(25));
     let refused = second.await.unwrap();
     let said = text(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("withdrawn: what was served"), "{said}");
+    assert!(!refused.status.success() && said.contains("withdrawn: a request asked"), "{said}");
     assert!(cluster.coordination("proposed.json").is_none());
 
     // Another load takes the place of one that waits.

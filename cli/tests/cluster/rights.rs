@@ -104,7 +104,7 @@ async fn a_client_loads_only_where_its_name_is_listed() {
         let output = nodes.cli(&[&["--token-file", path(&reader)], &command[..]].concat());
         let said = text(&output.stderr);
         assert!(!output.status.success(), "{command:?}");
-        assert!(said.contains("client \"reader\" may query here"), "{said}");
+        assert!(said.contains("client \"reader\" may only query"), "{said}");
         assert!(said.contains("spec.clientAuth.loaders"), "{said}");
         assert!(!said.contains("may still complete"), "{said}");
     }

@@ -1,4 +1,5 @@
-//! Pods that Kubernetes refuses to make: status quotes it, and a change that suffices is enough.
+//! Kubernetes refuses to create pods: the status quotes the reason, and a sufficient change fixes
+//! it.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 async fn a_quota_is_quoted_for_nodes_and_for_jobs() -> Result<()> {
     harness::run("quota", async |namespace| {
         product::install(namespace, &[]).await?;
-        // The operator's pods are there first: they are not what is tested.
+        // The operator's pods are created first, since they are not under test.
         let deployment =
             ["wait", "deployment", "--all", "--for=condition=Available", "--timeout=240s"];
         namespace.kubectl(&deployment).await?;
@@ -22,7 +23,7 @@ async fn a_quota_is_quoted_for_nodes_and_for_jobs() -> Result<()> {
             "spec": {"hard": {"limits.cpu": "16", "limits.memory": "4Gi"}},
         });
         namespace.apply(&quota.to_string()).await?;
-        // The example limits memory alone.
+        // The example limits only memory.
         product::apply_cluster_of(namespace, 1, 2).await?;
         let words = ["cannot be made: pods", "must specify limits.cpu for: node"];
         let degraded = ("Degraded", "True");

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What stands in a source and in no status.
+/// A value that is in a source and must not be in any status.
 const MARKER: &str = "q7Zx";
 
 fn schema() -> Schema {
@@ -100,10 +100,10 @@ fn a_status_says_where_and_what_was_expected() {
 fn a_panic_is_not_quoted() {
     let failure = Failure::Internal(format!("task 7 panicked with message \"{MARKER}\""));
     assert!(failure.to_string().contains(MARKER));
-    assert_eq!(failure.for_status(), "internal error; the Job's log says which");
+    assert_eq!(failure.for_status(), "internal error; see the Job's log");
 }
 
-/// Pieces of files, right and wrong, each with the marker where a value may stand.
+/// Pieces of files, valid and invalid. Each has the marker where a value may be.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(&b"city,temp,ok\n"[..]),
