@@ -1,4 +1,4 @@
-//! The command line, and what it starts.
+//! The command line of `opaque-bench`.
 
 use std::{
     fs,
@@ -47,20 +47,20 @@ Examples:
 pub struct Arguments {
     #[command(flatten)]
     plan: Plan,
-    /// What answers: the engine in this process, or a cluster of node processes
+    /// What to measure: the engine in this process, or a cluster of node processes
     #[arg(long, value_enum, default_value_t)]
     over: Over,
     #[command(flatten)]
     crowd: Crowd,
-    /// How figures are written
+    /// Format of the figures
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Draw time against size, batch and shards into this file, too
+    /// Also draw time against size, batch and shards into this file
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
 
-/// What answers.
+/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Over {
     /// The engine, in this process
@@ -70,7 +70,7 @@ enum Over {
     Cluster,
 }
 
-/// How figures are written.
+/// Format of the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Format {
     /// Aligned columns
@@ -81,7 +81,7 @@ enum Format {
 }
 
 impl Arguments {
-    /// Measures, writes the figures, and tells on standard error why there are none.
+    /// Measures and writes the figures, or reports an error on standard error.
     pub async fn run(self) -> ExitCode {
         match run(self).await {
             Ok(()) => ExitCode::SUCCESS,

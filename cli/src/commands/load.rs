@@ -43,32 +43,33 @@ pub(crate) struct Arguments {
     schema: PathBuf,
     /// CSV file with a header, plain, .gz or .zst; `-` is standard input
     data: PathBuf,
-    /// The text of a field that means NULL
+    /// Field text that means NULL
     #[arg(long, value_name = "STRING", default_value = "")]
     null: String,
-    /// Read a field whose quote is never closed up to the end of the file, and text behind a
-    /// closing quote as part of its field, and say how many records that changed
+    /// Accept a quote that is never closed (the field then extends to the end of the file) and text
+    /// after a closing quote (it becomes part of the field), and report the number of affected
+    /// records
     #[arg(long)]
     lenient_quotes: bool,
-    /// Rate of the link between your clients and the cluster, in Mbit/s: on a slow link larger
-    /// buckets send and receive less, on a fast one smaller ones compute less (`opaque describe`
-    /// shows both)
+    /// Rate of the link between your clients and the cluster, in Mbit/s: a slow link gets larger
+    /// buckets, which transfer fewer bytes; a fast one gets smaller buckets, which need less work
+    /// (`opaque describe` shows both)
     #[arg(long, value_name = "MBITS", default_value = "50")]
     link: Link,
-    /// Load the table without a question also where it takes more than 1 GiB of node memory and 64
+    /// Load the table without confirmation, even if it takes more than 1 GiB of node memory and 64
     /// times its rows
     #[arg(long)]
     yes: bool,
 }
 
-/// What is to be done about a table before it is sent.
+/// What must happen before a table is sent.
 #[derive(Debug, PartialEq, Eq)]
 enum Consent {
-    /// Nothing.
+    /// Nothing; the table can be sent.
     Given,
-    /// Ask the person at the terminal.
+    /// Ask the user at the terminal.
     Asked,
-    /// Refuse.
+    /// Refuse, because consent is needed and no user can be asked.
     Lacking,
 }
 
@@ -119,7 +120,7 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     )?;
     let Some(figures) = figures else { return Ok(()) };
     let mut out = io::stdout().lock();
-    // The rest was said before.
+    // The figures were shown with the warning before.
     if figures.sizes.shorter.is_empty() || figures.weight() > Weight::Usual {
         writeln!(out, "{}", costs::summary(&figures, &longest))?;
     } else {
@@ -129,7 +130,7 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     Ok(())
 }
 
-/// Says what the table costs, and goes on only with consent.
+/// Prints the table's costs, and continues only with consent.
 fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failure> {
     let mut err = io::stderr().lock();
     writeln!(err, "warning: this table takes much memory for its rows")?;
@@ -150,7 +151,7 @@ fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failu
     }
 }
 
-/// What `--lenient-quotes` did.
+/// The effect of `--lenient-quotes`.
 fn leniency(bent: Option<Bent>) -> String {
     match bent {
         None => "no record needed --lenient-quotes".to_owned(),
@@ -168,7 +169,7 @@ fn per_second(rows: u64, time: Duration) -> u64 {
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
-/// One bar that changes with the stage; it draws only where standard error is a terminal.
+/// One progress bar that changes with the stage. It is drawn only if standard error is a terminal.
 #[derive(Clone)]
 struct Bar(ProgressBar);
 
