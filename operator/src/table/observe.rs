@@ -1,4 +1,4 @@
-//! Reads what the decision about a table depends on.
+//! Reads the state on which the decision about a table depends.
 
 use std::collections::BTreeSet;
 
@@ -19,13 +19,13 @@ use crate::kube::{ASK_AGAIN, Context, Keys, refusal};
 use crate::labels::{TABLE, controller_of};
 use crate::text::clip;
 
-/// Longest reason of a pod or Job that is shown.
+/// Maximum length of a pod's or Job's reason in messages.
 const REASON: usize = 512;
 
-/// Everything that the decision about `table` depends on.
+/// Reads everything on which the decision about `table` depends.
 ///
 /// # Errors
-/// When an object cannot be read.
+/// An object cannot be read.
 pub(super) async fn observe(context: &Context, table: OpaqueTable) -> Result<Facts, Error> {
     let namespace = table.namespace().unwrap_or_default();
     let name = table.name_any();
@@ -58,7 +58,8 @@ pub(super) async fn observe(context: &Context, table: OpaqueTable) -> Result<Fac
     };
     let lacks_pod = without_pod.is_some();
     let lease: Option<Lease> = observed.get(&namespace, &names::prepare(&name))?;
-    // One of a deleted table of the same name speaks of epochs that this table never asked for.
+    // The Lease of a deleted table with the same name reports epochs that this table never
+    // requested.
     let lease = lease.filter(|lease| is_owned(&table, lease));
     let annotation = lease.as_ref().and_then(|lease| lease.annotations().get(ANNOTATION));
     let report = annotation.and_then(|text| report::parse(text));
@@ -76,7 +77,7 @@ async fn source(
         return Ok(SourceFacts::Address);
     };
     let (name, key) = (&reference.name, &reference.key);
-    // Of ConfigMaps of people only metadata is watched: their data may be large.
+    // Of users' ConfigMaps only metadata is watched, because their data may be large.
     let Some(map) = context.read::<ConfigMap>(namespace, name).await? else {
         let missing =
             format!("ConfigMap {name} of spec.source.configMapRef does not exist: make it");
@@ -90,7 +91,7 @@ async fn source(
     })
 }
 
-/// What is wrong with the Secrets that a Job would use.
+/// Errors in the Secrets that a Job would use.
 async fn secrets(
     context: &Context,
     table: &OpaqueTable,
@@ -125,7 +126,7 @@ async fn secrets(
     Ok(wrong)
 }
 
-/// What a Secret lacks, in words; none if it suffices.
+/// What a Secret lacks, in words; `None` if it suffices.
 async fn lacking(
     context: &Context,
     namespace: &str,
@@ -148,8 +149,8 @@ fn is_owned<K: kube::Resource>(table: &OpaqueTable, object: &K) -> bool {
     owner.is_some_and(|owner| Some(&owner.uid) == table.metadata.uid.as_ref())
 }
 
-/// A Job of the table; none if it is not named as its Jobs are, or ended for a deleted table of its
-/// name.
+/// A Job of the table. `None` if its name does not match, or if it ended for a deleted table of the
+/// same name.
 fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
     let name = job.name_any();
     let prefix = names::prepare(&table.name_any());
@@ -159,8 +160,8 @@ fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
     let mut ended = conditions.filter(|condition| condition.status == "True");
     let ended = ended.find(|condition| matches!(condition.type_.as_str(), "Complete" | "Failed"));
     let state = match ended {
-        // A Job of a deleted table of the same name: its pods end with it, but until then they
-        // write.
+        // A Job of a deleted table with the same name. Its pods are removed with it, but may write
+        // until then.
         None if !is_owned(table, job) => JobState::Leaving,
         _ if !is_owned(table, job) => return None,
         _ if job.metadata.deletion_timestamp.is_some() => JobState::Leaving,
@@ -180,7 +181,7 @@ fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
     Some(JobFacts { name, number, run, stale, state })
 }
 
-/// Whether a Job was made so long ago that it should have a pod.
+/// Whether a Job is old enough that it should have a pod.
 fn is_older(jobs: &[Job], name: &str, now: Timestamp) -> bool {
     let job = jobs.iter().find(|job| job.name_any() == name);
     let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
@@ -191,7 +192,7 @@ fn is_of(pod: &Pod, job: &str) -> bool {
     controller_of(&pod.metadata).is_some_and(|owner| owner.name == job)
 }
 
-/// Why a pod does not run, in words; none while nothing is wrong.
+/// Why a pod does not run, in words; `None` if there is no problem.
 fn blocked(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let name = pod.name_any();

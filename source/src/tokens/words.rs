@@ -9,8 +9,8 @@ const fn each(byte: u8) -> u64 {
     byte as u64 * 0x0101_0101_0101_0101
 }
 
-/// Sets the high bit of each byte that is zero. For any other byte, adding 7f to its seven low bits
-/// sets the high bit, or the byte's own high bit is set.
+/// The high bit of each byte that is zero. In any other byte, either adding 7f to the seven low
+/// bits sets the high bit, or it is set already; the complement clears it.
 fn zeros(word: u64) -> u64 {
     !(((word & LOW) + LOW) | word | LOW)
 }
