@@ -31,12 +31,12 @@ use crate::{
     max_term_width = 100,
     after_help = "\
 Measures whole lookups of random data in this process: encryption, scan, hint product, answer,
-decryption. Every byte is compared with the data; a wrong one is an error. Figures are medians, caches
-cold, and stand beside a plain read of the same bytes in the same run. Building the hint of each size
-takes longest: some seconds per GiB and core.
+decryption. Every byte is compared with the data; a wrong one is an error. Figures are medians with
+cold caches, next to a plain read of the same bytes in the same run. Building the hint of each size
+takes the most time: some seconds per GiB and core.
 With --over cluster, node processes serve a table of --size (1GiB at most) of generated rows here while
---clients ask for --time; every row is checked. Its matrix may take four times --size, in memory and in
-TMPDIR. --kernel, --bucket-bytes, --repeat and --plot are not for it.
+--clients query for --time; every row is checked. Its matrix may take four times --size, in memory and in
+TMPDIR. --kernel, --bucket-bytes, --repeat and --plot do not apply to it.
 
 Examples:
   opaque-bench --size 64MiB
@@ -120,7 +120,7 @@ fn engine(arguments: Arguments, rng: &mut StdRng, bar: &Bar) -> Result<(), Bench
 
 async fn cluster(arguments: Arguments, rng: &mut StdRng, bar: &Bar) -> Result<(), BenchError> {
     if arguments.plot.is_some() {
-        let why = "only --over engine is drawn; use --format json and a program of yours";
+        let why = "--plot supports only --over engine; use --format json and draw it yourself";
         return Err(BenchError::Plot(why.to_owned()));
     }
     let served = cluster::run(&arguments.plan, &arguments.crowd, rng, bar).await;

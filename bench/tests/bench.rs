@@ -44,7 +44,7 @@ fn what_cannot_be_measured_says_what_can() {
         ),
         (&["--size=63MiB"], "from 64MiB to 4GiB"),
         (&["--over=cluster", "--size=2GiB"], "tables of up to 1GiB, not 2GiB"),
-        (&["--over=cluster", "--plot=x.svg"], "only --over engine is drawn"),
+        (&["--over=cluster", "--plot=x.svg"], "--plot supports only --over engine"),
     ] {
         let output = bench(arguments);
         assert!(!output.status.success() && output.stdout.is_empty());

@@ -166,7 +166,7 @@ fn announce(layout: &Layout, home: &Home, endpoints: &[NodeUrl]) -> Result<(), D
         say("try: opaque load SCHEMA.sql DATA.csv, then opaque query 'SELECT ...'");
     } else {
         let cluster: Vec<String> = endpoints.iter().map(NodeUrl::to_string).collect();
-        say(&format!("{} is not of `opaque dev` and stays", home.profile_file().display()));
+        say(&format!("`opaque dev` did not write {}: it is kept", home.profile_file().display()));
         say(&format!("connect with: --cluster {} --ca {}", cluster.join(","), ca_file.display()));
     }
     say("Ctrl-C stops it");

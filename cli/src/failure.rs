@@ -27,13 +27,13 @@ pub(crate) enum Failure {
     #[error("the answer is not the expected one")]
     UnexpectedAnswer,
     /// A table needs so much memory that it is loaded only with consent.
-    #[error("not loaded: it would take {} of node memory, far more than its rows", size(*memory_bytes))]
+    #[error("not loaded: the table needs {} of node memory, far more than its rows", size(*memory_bytes))]
     TooHeavy {
         /// Memory needed by one replica of every shard.
         memory_bytes: u64,
     },
     /// The user ran `opaque bench`.
-    #[error("`opaque bench` is now a program of its own, `opaque-bench`")]
+    #[error("`opaque bench` is now the program `opaque-bench`")]
     BenchMoved,
     /// Not every shard serves.
     #[error("{0}")]
@@ -58,11 +58,11 @@ impl Failure {
                 Some("the nodes' logs say why; those of `opaque dev` are in DATA/logs".to_owned())
             }
             Self::TooHeavy { .. } => Some(
-                "shorten the longest rows, or load it all the same with --yes; nothing was sent"
+                "nothing was sent: shorten the longest rows, or load the table anyway with --yes"
                     .to_owned(),
             ),
             Self::UnexpectedAnswer => {
-                Some("compare it with --expect, headers included: --format decides them".to_owned())
+                Some("compare it with --expect, headers included; --format sets them".to_owned())
             }
             Self::Io(_) => None,
         }

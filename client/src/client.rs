@@ -281,7 +281,7 @@ impl Client {
         let fetched = parts.iter().map(|part| part.len() as u64).sum();
         let geometry = &table.index(column).ok_or(LookupError::NoIndex)?.geometry;
         let parts = checked(geometry, &meta.public_parts, &parts)
-            .ok_or(CallError::Answer("a public part is not the one described"))?;
+            .ok_or(CallError::Answer("a public part does not match its digest"))?;
         let expand = move || IndexKeys::inline(&seed, parts);
         let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);
         let mut all = inline();

@@ -72,7 +72,7 @@ pub enum Error {
     #[error("the answer failed its check: {0}")]
     Scan(&'static str),
     /// A public scan returned more than the client accepts.
-    #[error("the public scan brings more rows than fit into {mib} MiB")]
+    #[error("the public scan returns more rows than fit into {mib} MiB")]
     ScanTooLarge {
         /// The limit, from [`crate::QueryOptions::scan_mib`].
         mib: u32,
@@ -103,7 +103,7 @@ pub enum Error {
     #[error("the rollback failed: {0}")]
     Rollback(#[source] CallError),
     /// The operating system returned an error instead of random bytes.
-    #[error("the operating system gives no randomness: {0}")]
+    #[error("cannot read the operating system's randomness: {0}")]
     Randomness(#[source] io::Error),
     /// A worker thread stopped before its result was ready.
     #[error("a worker thread stopped")]
@@ -142,12 +142,12 @@ impl Error {
                 Some("use an `opaque` of the cluster's version".to_owned())
             }
             Self::Lookup(_) | Self::Scan(_) => Some(
-                "nothing of the answer was used; if it happens again, the cluster serves damaged \
+                "no part of the answer was used; if it happens again, the cluster serves damaged \
                  data: see `opaque status` and the nodes' logs"
                     .to_owned(),
             ),
             Self::ScanTooLarge { .. } => Some(
-                "--scan-mib sets another limit; LIMIT without WHERE brings fewer rows, and `=` or IN on \
+                "--scan-mib sets another limit; LIMIT without WHERE returns fewer rows, and `=` or IN on \
                  a KEY or INDEX column needs no scan"
                     .to_owned(),
             ),
@@ -156,15 +156,15 @@ impl Error {
                 Some("nothing was published: the table is as it was".to_owned())
             }
             Self::Load(_) => Some(
-                "the load may still complete: `opaque epochs TABLE` tells; load again if it did not"
+                "the load may still complete: check `opaque epochs TABLE`; load again if it did not"
                     .to_owned(),
             ),
             Self::Rollback(error) => match error.reason() {
                 Some("refused") => Some("the table is served as before".to_owned()),
                 Some("unknown-table") => None,
                 _ => Some(
-                    "the rollback may still complete: `opaque epochs TABLE` tells; repeat it only if \
-                     the epoch that serves is still the one before"
+                    "the rollback may still complete: check `opaque epochs TABLE`; repeat it only if \
+                     the previous epoch is still active"
                         .to_owned(),
                 ),
             },
@@ -172,7 +172,7 @@ impl Error {
             Self::Source { source, .. } => Some(
                 match **source {
                     SourceError::Unclosed { .. } | SourceError::Followed { .. } => {
-                        "nothing was loaded; --lenient-quotes takes such quotes, and says how many"
+                        "nothing was loaded; --lenient-quotes accepts such quotes and reports how many"
                     }
                     _ => "nothing was loaded",
                 }
@@ -214,7 +214,7 @@ mod tests {
             CallError::Deadline { within },
             CallError::Unreachable { nodes: 1, reason: "broken pipe".to_owned() },
             CallError::Unavailable { message: "draining".to_owned() },
-            CallError::Answer("the load ended without a word"),
+            CallError::Answer("the load ended without a result"),
         ] {
             assert!(load(open.clone()).contains("may still complete"), "{open}");
             let rollback = Error::Rollback(open.clone()).hint().unwrap();

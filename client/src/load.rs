@@ -255,7 +255,7 @@ impl Client {
                     return Ok(loaded);
                 }
                 Some(LoadResponse { part: None }) => {}
-                None => return Err(CallError::Answer("the load ended without a word")),
+                None => return Err(CallError::Answer("the load ended without a result")),
             }
         }
     }

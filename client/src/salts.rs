@@ -94,7 +94,7 @@ impl Seen {
 pub enum SaltError {
     /// The salt belongs to another epoch or table.
     #[error(
-        "the cluster states for epoch {epoch} of table {table:?} the salt of another epoch or table: \
+        "for epoch {epoch} of table {table:?} the cluster states the salt of another epoch or table: \
          nothing was sent"
     )]
     Again {
@@ -105,7 +105,7 @@ pub enum SaltError {
     },
     /// The process has no room for another salt.
     #[error(
-        "this process has asked {epochs} epochs, and remembers the salts of no more: nothing was sent"
+        "this process has queried {epochs} epochs and cannot remember more salts: nothing was sent"
     )]
     Full {
         /// Number of epochs that are remembered.
@@ -118,8 +118,8 @@ impl SaltError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Again { .. } => {
-                "no honest load makes such an epoch: find out who published it before you ask this \
-                 cluster again"
+                "no honest load creates such an epoch: find out who published it before you query \
+                 this cluster again"
             }
             Self::Full { .. } => "start the process again",
         }

@@ -214,9 +214,7 @@ pub enum CallError {
     #[error("the table keeps being republished")]
     Stale,
     /// The node does not know the client's keys.
-    #[error(
-        "the cluster does not know this client's keys, though they came with the query or before"
-    )]
+    #[error("the cluster does not know this client's keys, although they have been sent")]
     UnknownKeys,
     /// A node refused the call.
     #[error("{message}")]
@@ -273,18 +271,18 @@ impl CallError {
                  example behind a port forward",
             ),
             Self::Unreachable { reason, .. } if of_another_ca(reason) => {
-                Some("the certificate is of another CA: --ca FILE names the cluster's")
+                Some("another CA signed the certificate: pass the cluster's CA with --ca FILE")
             }
             Self::Unreachable { reason, .. } if refused_us(reason) => Some(
-                "the node ended the connection at once: if the cluster asks for certificates, those of \
-                 --client-cert and --client-key must be of the CA that it trusts, and valid",
+                "the node ended the connection at once: if the cluster requires client certificates, the CA \
+                 that it trusts must have signed --client-cert, and it must be valid",
             ),
             Self::Refused { code: Code::Unauthenticated, .. } => Some(
                 "prove who you are: --token-file FILE, or --client-cert FILE and --client-key FILE, \
-                 or the same in profile.toml; whoever runs the cluster gives them out",
+                 or the same in profile.toml; the cluster's administrator issues them",
             ),
             Self::Refused { code: Code::PermissionDenied, .. } => {
-                Some("whoever runs the cluster decides what a client may do")
+                Some("the cluster's administrator decides what a client may do")
             }
             Self::Unreachable { .. } => Some(
                 "is the cluster up? `opaque dev` starts one; --cluster and --ca name another and its CA",

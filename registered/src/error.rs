@@ -71,17 +71,17 @@ impl KeysError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::OpenToOthers { path, .. } => Some(format!(
-                "run `chmod 600 {}`; if somebody may have read it, move it away instead and new keys \
-                 are made",
+                "run `chmod 600 {}`; if another user may have read it, move it away instead, and \
+                 new keys are generated",
                 path.display()
             )),
             Self::DirectoryOpen { path, .. } => Some(format!(
-                "run `chmod 700 {}`; if somebody may have changed what is in it, move it away instead \
-                 and new keys are made",
+                "run `chmod 700 {}`; if another user may have changed files in it, move it away \
+                 instead, and new keys are generated",
                 path.display()
             )),
             Self::Damaged { path } => Some(format!(
-                "restore it from a backup, or move {} away: the next query makes new keys (nothing \
+                "restore it from a backup, or move {} away: the next query generates new keys (nothing \
                  stored is lost with the old ones)",
                 path.display()
             )),

@@ -63,7 +63,7 @@ pub(crate) fn reserve(
         return Ok(Arc::clone(current));
     }
     if current.is_some() {
-        tracing::info!(limit = LIMIT, "new keys take the place of those that served their lookups");
+        tracing::info!(limit = LIMIT, "replacing keys that have reached their limit of lookups");
     }
     let made = Arc::new(Keys::generate(bfv)?);
     // The count is written first: if the process dies before the keys are written, those keys were

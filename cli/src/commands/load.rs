@@ -27,11 +27,11 @@ use crate::{
 The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX:
   CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, temperature INT)
 Columns are matched by the header of the CSV file. A quote in an unquoted field is data; one that is never
-closed, or that text follows, is an error with its place. The whole file is checked before a row is sent,
+closed, or that text follows, is an error with its position. The file is checked before a row is sent,
 and the old epoch is served until the new one is complete and tested.
-One long row makes the buckets of every index large. Where a table takes more than 256 MiB of node
-memory and 64 times its rows, that is said before it is sent; above 1 GiB it is loaded only with --yes
-or once a question on the terminal is answered.
+One long row makes the buckets of every index large. If a table needs more than 256 MiB of node
+memory and 64 times its rows, a warning is printed before it is sent. Above 1 GiB it is loaded only
+with --yes or after confirmation on the terminal.
 
 Examples:
   opaque load schema.sql weather.csv
@@ -133,7 +133,7 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
 /// Prints the table's costs, and continues only with consent.
 fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failure> {
     let mut err = io::stderr().lock();
-    writeln!(err, "warning: this table takes much memory for its rows")?;
+    writeln!(err, "warning: this table needs much memory for its rows")?;
     costs::write(&mut err, figures, &format!("on {longest}"))?;
     let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
     let refused = Failure::TooHeavy { memory_bytes: figures.cost.memory_bytes };
@@ -141,7 +141,7 @@ fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failu
         Consent::Given => Ok(()),
         Consent::Lacking => Err(refused),
         Consent::Asked => {
-            write!(err, "\nLoad it all the same? [y/N] ")?;
+            write!(err, "\nLoad it anyway? [y/N] ")?;
             err.flush()?;
             let mut answer = String::new();
             io::stdin().read_line(&mut answer)?;
@@ -156,7 +156,7 @@ fn leniency(bent: Option<Bent>) -> String {
     match bent {
         None => "no record needed --lenient-quotes".to_owned(),
         Some(Bent { records, first_line }) => format!(
-            "records that only --lenient-quotes takes: {}, the first on line {first_line}; their quotes are never \
+            "records that only --lenient-quotes accepts: {}, the first on line {first_line}; their quotes are never \
              closed, or text follows them",
             count(records)
         ),

@@ -91,15 +91,15 @@ impl DevError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoBinary => Some(
-                "build it with `make build` (or `cargo build --release -p opaque-node`), beside \
-                 `opaque` or on PATH"
+                "build it with `make build` (or `cargo build --release -p opaque-node`); it must be in the \
+                 directory of `opaque` or on PATH"
                     .to_owned(),
             ),
             Self::Locked { .. } => {
                 Some("stop it with Ctrl-C there, or use another --data-dir".to_owned())
             }
             Self::Record { path } => Some(format!(
-                "use another --data-dir, or delete {} and everything beside it",
+                "use another --data-dir, or delete {} and everything else in its directory",
                 path.display()
             )),
             Self::Shards { found, .. } => Some(format!(

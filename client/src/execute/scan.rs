@@ -86,7 +86,7 @@ impl Scanned {
             return;
         }
         if row.number >= self.wanted || !self.seen.insert(row.number) {
-            self.fault = Some(Error::Scan("a row came twice, or was not asked for"));
+            self.fault = Some(Error::Scan("a row came twice, or was not requested"));
             return;
         }
         match decode_row(&table.schema, &row.row) {

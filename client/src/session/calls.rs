@@ -231,7 +231,7 @@ async fn ask(
         Some(lookup_response::Part::Chunk(_)) | None => return Err(malformed("it has no header")),
     };
     if header.total_bytes != Some(answer_bytes as u64) {
-        return Err(malformed("it has another size than its query asks for"));
+        return Err(malformed("its size does not match the query"));
     }
     let mut answer = BytesMut::with_capacity(answer_bytes);
     while let Some(part) = next(&mut stream).await? {

@@ -60,8 +60,8 @@ pub enum SqlError {
     },
     /// Double quotes where a literal is required.
     #[error(
-        "{text} names a column, as all in double quotes does, and two columns cannot be compared: if it is meant \
-         as text, write {}",
+        "{text} names a column, because it is in double quotes, and two columns cannot be compared: if it is \
+         meant as text, write {}",
         as_text(text)
     )]
     DoubleQuoted {
@@ -139,7 +139,7 @@ pub enum SqlError {
         literals: u64,
     },
     /// The fetched data does not match the plan.
-    #[error("the fetched data is not what the plan asked for; this is a bug in the caller")]
+    #[error("the fetched data does not match the plan; this is a bug in the caller")]
     Fetched,
 }
 
@@ -165,8 +165,8 @@ pub enum Refusal {
     },
     /// The condition uses searchable columns only in comparisons that no lookup answers.
     #[error(
-        "a private lookup finds {column} by `=` or IN (and counts by `<>` alone), which WHERE does \
-         not ask for; add `AND {column} = ...` or `AND {column} IN (...)`, {PUBLIC}"
+        "a private lookup finds {column} by `=` or IN (and counts by `<>` as the only \
+         condition), which WHERE does not have; add `AND {column} = ...` or `AND {column} IN (...)`, {PUBLIC}"
     )]
     NoEquality {
         /// The column.

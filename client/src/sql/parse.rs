@@ -131,7 +131,7 @@ fn body_of(select: &Select) -> Result<(String, &[SelectItem], Option<&Expr>), Sq
             !expressions.is_empty() || !modifiers.is_empty()
         }
     };
-    const GROUPS: &str = "ask COUNT(*) with WHERE column = value for each group";
+    const GROUPS: &str = "send COUNT(*) with WHERE column = value for each group";
     refuse(grouped, "GROUP BY", GROUPS)?;
     refuse(having.is_some(), "HAVING", GROUPS)?;
     refuse(top.is_some(), "TOP", "write LIMIT n")?;
@@ -158,7 +158,7 @@ fn body_of(select: &Select) -> Result<(String, &[SelectItem], Option<&Expr>), Sq
 }
 
 fn table_of(from: &[ast::TableWithJoins]) -> Result<String, SqlError> {
-    const JOINS: &str = "read each table with a SELECT of its own and join the answers yourself";
+    const JOINS: &str = "read each table with a separate SELECT and join the answers yourself";
     let [only] = from else {
         return if from.is_empty() {
             Err(unsupported("a SELECT without FROM", "write FROM table"))
@@ -207,7 +207,7 @@ fn list(items: &[SelectItem], table: &str) -> Result<List, SqlError> {
     match count {
         None => Ok(List::Columns(columns)),
         Some(name) if items.len() == 1 => Ok(List::Count { name }),
-        Some(_) => Err(unsupported("COUNT(*) beside other columns", "ask for COUNT(*) alone")),
+        Some(_) => Err(unsupported("COUNT(*) with other columns", "select only COUNT(*)")),
     }
 }
 

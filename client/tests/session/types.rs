@@ -147,7 +147,7 @@ async fn what_the_text_shows_wrong_is_refused_before_the_table_is_described() {
         ("SELECT * FROM t WHERE id = :id", &none, "no value for :id"),
         ("SELECT * FROM t WHERE id = 5", &with, "the statement has no :n"),
         ("SELECT * FROM t WHERE id = 5 LIMIT :n", &with, "LIMIT :n is not a whole number"),
-        ("SELECT COUNT(*), id FROM t WHERE id = 5", &none, "COUNT(*) beside other columns"),
+        ("SELECT COUNT(*), id FROM t WHERE id = 5", &none, "COUNT(*) with other columns"),
         ("SELECT * FROM t WHERE id = pin", &none, "does not compare a column with a literal"),
         ("SELECT * FROM t WHERE id = \"5\"", &none, "two columns cannot be compared"),
         ("SELECT id FROM t WHERE id = 5 ORDER BY 2", &none, "has 1 output columns"),

@@ -129,7 +129,7 @@ pub(super) fn name(expr: &Expr, table: &str) -> Result<Option<Name>, SqlError> {
                 // A qualified name is never a string.
                 Ok(Some(Name { double_quoted: false, ..of(ident) }))
             }
-            _ => Err(unsupported(&shortened(expr), "write the column's name alone")),
+            _ => Err(unsupported(&shortened(expr), "write only the column's name")),
         },
         _ => Ok(None),
     }
