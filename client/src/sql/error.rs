@@ -165,8 +165,8 @@ pub enum Refusal {
     },
     /// The condition uses searchable columns only in comparisons that no lookup answers.
     #[error(
-        "a private lookup finds {column} by `=` or IN (and counts by `<>` as the only \
-         condition), which WHERE does not have; add `AND {column} = ...` or `AND {column} IN (...)`, {PUBLIC}"
+        "a private lookup finds {column} by `=` or IN (and counts by `<>` as the only condition), \
+         which WHERE does not have; add `AND {column} = ...` or `AND {column} IN (...)`, {PUBLIC}"
     )]
     NoEquality {
         /// The column.
