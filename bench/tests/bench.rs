@@ -1,4 +1,4 @@
-//! `opaque-bench` as its users run it, on the smallest matrix that it takes.
+//! `opaque-bench` as users run it, on the smallest matrix that it accepts.
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy takes for code of its own")]
 
 use std::{
@@ -72,6 +72,6 @@ fn clients_of_a_temporary_cluster_are_served_and_counted() {
     assert!(number("cold_start_s") > 0.0 && number("cold_start_mb_s_per_core") > 0.0);
     assert!(number("p50_ms") <= number("p99_ms") && number("lookups_per_s") > 0.0);
     assert!(number("bytes_up") > number("bytes_down"));
-    // Neither profile nor keys of the user are touched.
+    // The user's profile and keys are not touched.
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }

@@ -1,6 +1,6 @@
-//! What it costs to break the parameters: once for the public randomness of an index, and for each
-//! lookup after that. [`opaque_pir::params`] and the threat model state these figures; this is the
-//! model that they come from.
+//! The cost of breaking the parameters: once for the public randomness of an index, and then for
+//! each lookup. [`opaque_pir::params`] and the threat model state these figures; this is the model
+//! from which they come.
 //!
 //! **The lattice.** An attacker looks for the secret `s` and error `e` of `b = A·s + e mod q`, with
 //! n unknowns and as many samples as pays. The lattice of A in dimension d has volume q^(d−n)·ξ^n,
@@ -44,7 +44,7 @@ use std::f64::consts::{E, LN_2, PI};
 use opaque_pir::inline;
 use opaque_pir::params::{COEFFICIENT_MODULUS, RING_DEGREE, STANDARD_DEVIATION};
 
-/// LWE with as many samples as pays, up to `samples`.
+/// LWE with an optimal number of samples, at most `samples`.
 #[derive(Clone, Copy)]
 struct Lwe {
     /// Unknowns.
@@ -63,7 +63,7 @@ struct Cost {
     quantum: f64,
 }
 
-/// What an attack costs once, and then for each lookup.
+/// The costs of an attack: once, and then for each lookup.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     once: Cost,

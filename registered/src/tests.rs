@@ -69,7 +69,7 @@ fn a_directory_that_others_may_write_to_is_refused() {
     reserve(&keys).unwrap();
 }
 
-/// A pipe in the key file's place: an error at once, not a wait for somebody to write.
+/// A pipe in place of the key file is an error at once; the program does not wait for a writer.
 #[test]
 fn a_pipe_is_not_waited_for() {
     let (_dir, keys) = fixture();

@@ -1,4 +1,4 @@
-//! Tables that take much more memory than their rows.
+//! Tables that need much more memory than their rows.
 
 use super::harness::{Cluster, path, text};
 

@@ -1,4 +1,4 @@
-//! Files that cannot be loaded: the error names line and column, and nothing is loaded.
+//! Files that cannot be loaded. The error names line and column, and nothing is loaded.
 
 use opaque_client::ddl;
 use opaque_pir::table::Value;

@@ -20,7 +20,7 @@ fn a_gibibyte_s_cost_is_that_of_its_parts() {
          lookup  136.0 KiB up, 40.0 KiB down\n\
          time    71.6 ms scan + 23.2 ms hint on one core, 29 ms transfer at 50 Mbit/s (estimated)"
     );
-    // The design's other row.
+    // Another row of the specification.
     let cost = Geometry::new(24_576, 44_032, 1).unwrap().cost(Link::default());
     assert_eq!(cost.upload_bytes + cost.download_bytes, 205_184);
 }

@@ -14,13 +14,13 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
 }
 
-/// A frame that says something about the next one, as pzstd writes it.
+/// A skippable frame about the next one, as pzstd writes it.
 fn skippable(kind: u8, content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).unwrap().to_le_bytes();
     [&[0x50 + kind, 0x2a, 0x4d, 0x18], &length[..], content].concat()
 }
 
-/// A byte at a time, as a slow pipe brings them.
+/// One byte at a time, as from a slow pipe.
 struct Slow(Cursor<Vec<u8>>);
 
 impl Read for Slow {
@@ -135,7 +135,7 @@ fn formats_that_are_not_read_are_named_with_what_to_do() {
     }
     let twice = "f once decompressed is zstd: it is compressed twice: decompress it once";
     assert_eq!(read(&gzip(&zstd(TEXT)), Compression::Gzip), Err(twice.to_owned()));
-    // Text that only begins so.
+    // Text that only begins like another format.
     for text in
         ["BZh9,name\n", "PK,name\n", "7z,name\n", "P\n", "", "\0", "a\0b,c\0d\n", "ID;PAR1\n"]
     {
