@@ -63,8 +63,8 @@ pub enum Error {
     Missing(String),
     /// An object with the required name belongs to another owner.
     #[error(
-        "{kind} {name} exists and is not of {owner}, for which the operator needs that name: if somebody uses it, give \
-         {owner} another name; `kubectl get {kind} {name} --output yaml` tells whose it is"
+        "{kind} {name} exists and does not belong to {owner}, for which the operator needs that name: if it is in use, \
+         give {owner} another name; `kubectl get {kind} {name} --output yaml` shows its owner"
     )]
     Foreign {
         /// Its kind.

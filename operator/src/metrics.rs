@@ -142,12 +142,12 @@ impl Metrics {
         );
         registry.register(
             "namespaces",
-            "Namespaces on which this operator acts (held), and for which it waits while another release acts (waiting)",
+            "Namespaces on which this operator acts (held), and those for which it waits while another release acts (waiting)",
             metrics.namespaces.clone(),
         );
         registry.register(
             "not_after_seconds",
-            "End of what ends first in all clusters, in seconds since 1970; none while not leading",
+            "Earliest expiry in all clusters, in seconds since 1970; absent while not leading",
             metrics.not_after.clone(),
         );
         metrics

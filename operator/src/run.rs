@@ -43,7 +43,7 @@ pub async fn run(args: Args) -> Result<()> {
     let admin = Admin::bind(args.admin_listen).await?;
     let admin = tokio::spawn(admin.serve(readiness.clone(), Arc::new(registry)));
 
-    let config = Config::infer().await.context("no way to reach the API server")?;
+    let config = Config::infer().await.context("no configuration for the API server was found")?;
     let identity = identity(&args.identity);
     let settings = Settings {
         scope: args.scope(),
@@ -85,7 +85,7 @@ pub async fn run(args: Args) -> Result<()> {
     if held.is_held()
         && let Err(error) = held.release().await
     {
-        tracing::warn!(%error, "the Lease was not released; it ends by itself");
+        tracing::warn!(%error, "the Lease was not released; it expires by itself");
     }
     ended
 }
@@ -114,7 +114,7 @@ pub struct Settings {
 /// # Errors
 /// The configuration is not usable.
 pub fn stand(config: &Config, settings: &Settings, metrics: &Metrics) -> Result<Standing> {
-    let client = without_retries(config).context("no client of the API server")?;
+    let client = without_retries(config).context("cannot create a client for the API server")?;
     let candidate = candidate(client.clone(), settings.identity.clone(), settings, metrics);
     Ok(match &settings.scope {
         Scope::All => candidate.lead(Clusters::Listed(Box::new(Api::all(client)))),
@@ -161,7 +161,8 @@ impl Operator {
     /// The configuration is not usable.
     pub fn start(mut config: Config, settings: Settings, metrics: Metrics) -> Result<Self> {
         config.connect_timeout = Some(CONNECT);
-        let clients = clients(&config, &metrics).context("no client of the API server")?;
+        let clients =
+            clients(&config, &metrics).context("cannot create a client for the API server")?;
         let [client, _] = &clients;
         let (observed, watches) = Observed::start(client, &settings.scope, &metrics);
         let installed = Installed {
@@ -182,7 +183,7 @@ impl Operator {
         let mut claims = JoinSet::new();
         let held = match &settings.scope {
             Scope::All => {
-                let client = claim_client(&config).context("no client for claims")?;
+                let client = claim_client(&config).context("cannot create a client for claims")?;
                 // The next leader of the release takes over claims by this name.
                 let identity = settings.release.to_string();
                 let candidate = candidate(client, identity, &settings, &metrics);
@@ -225,7 +226,7 @@ impl Operator {
         let _ = self.stop.send(true);
         let all = async { while self.controllers.join_next().await.is_some() {} };
         if tokio::time::timeout(FINISH, all).await.is_err() {
-            tracing::warn!("cut off what was under way");
+            tracing::warn!("aborted the work in progress");
         }
         // A reconcile that still runs holds a claim.
         self.controllers.shutdown().await;

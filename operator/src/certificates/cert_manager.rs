@@ -103,7 +103,7 @@ fn read(object: &DynamicObject) -> Issuance {
         ready: current && condition.is_some_and(|condition| text(condition, "status") == "True"),
         message: condition
             .map(|condition| text(condition, "message"))
-            .unwrap_or_else(|| "cert-manager has not looked at it yet; does it run?".into()),
+            .unwrap_or_else(|| "cert-manager has not processed it yet; is it running?".into()),
     }
 }
 

@@ -172,7 +172,7 @@ fn why_blocked(
         return Some(reason);
     }
     let strict: Vec<&Member> = facts.members.iter().filter(|m| m.revocation).collect();
-    waiting(&strict, "revocation lists are still demanded; a restart without is under way")
+    waiting(&strict, "revocation lists are still required; a restart without them is in progress")
 }
 
 /// The trusted authorities, and what a change of them waits for.
@@ -258,7 +258,7 @@ fn state(
         match issuances.get(name) {
             Some(issuance) if issuance.ready => {}
             Some(issuance) => missing.push(format!("Certificate {name}: {}", issuance.message)),
-            None => missing.push(format!("Certificate {name} is being made")),
+            None => missing.push(format!("Certificate {name} is being created")),
         }
     }
     let total = missing.len();

@@ -67,7 +67,7 @@ pub(crate) async fn keep(shared: Shared, candidate: Candidate, mut stop: watch::
             Some(ended) = keepers.join_next() => match ended {
                 Ok(namespace) => drop(kept.remove(&namespace)),
                 Err(error) => {
-                    tracing::error!(%error, "the keeper of a claim ended");
+                    tracing::error!(%error, "the task that keeps a claim ended");
                     return;
                 }
             },
@@ -80,7 +80,7 @@ pub(crate) async fn keep(shared: Shared, candidate: Candidate, mut stop: watch::
     }
     let all = async { while keepers.join_next().await.is_some() {} };
     if tokio::time::timeout(RELEASE, all).await.is_err() {
-        tracing::warn!("claims were left; they end by themselves");
+        tracing::warn!("some claims were not released; they expire by themselves");
     }
 }
 
@@ -125,7 +125,7 @@ async fn hold(
     if lost {
         tracing::warn!(namespace, "the claim was lost");
     } else if let Err(error) = held.release().await {
-        tracing::warn!(namespace, %error, "the claim was not released; it ends by itself");
+        tracing::warn!(namespace, %error, "the claim was not released; it expires by itself");
     }
     lost
 }

@@ -96,7 +96,7 @@ impl Waiting {
             && let Err(error) = held.release().await
         {
             let namespace = &self.namespace;
-            tracing::warn!(namespace, %error, "that this release waits is told until it ends by itself");
+            tracing::warn!(namespace, %error, "the report of this waiting release was not withdrawn; it expires by itself");
         }
     }
 

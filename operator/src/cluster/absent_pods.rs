@@ -50,7 +50,7 @@ impl Absences {
             asked = Some(*shard);
             let set = names::shard(&cluster, *shard);
             if let Some(said) = refusal(context, &namespace, "StatefulSet", &set).await? {
-                words.push(format!("pod {pod} cannot be made: {said}"));
+                words.push(format!("pod {pod} cannot be created: {said}"));
             }
         }
         Ok((words, again))

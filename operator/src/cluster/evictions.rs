@@ -74,7 +74,7 @@ impl Evictions {
             // has several budgets.
             Err(kube::Error::Api(status)) if [409, 429, 500].contains(&status.code) => {
                 let words = format!(
-                    "the API server does not let pod {name} be replaced: {}",
+                    "the API server does not permit the replacement of pod {name}: {}",
                     status.message
                 );
                 return Ok(Evicted::Refused(words));

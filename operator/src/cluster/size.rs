@@ -85,7 +85,7 @@ impl Size {
         }
         (!changes.is_empty()).then(|| {
             format!(
-                "{}; to have another size, make a new OpaqueCluster and load the tables there. The cluster goes on as it is",
+                "{}; for another size, create a new OpaqueCluster and load the tables there. The cluster continues unchanged",
                 changes.join("; ")
             )
         })

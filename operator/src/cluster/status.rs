@@ -35,7 +35,7 @@ pub(super) fn status(
     balanced(found, &mut conditions);
     let paused = cluster.spec.paused;
     let (reason, message) = if paused {
-        ("SpecPaused", "spec.paused is set: nothing is changed, queries and failover go on")
+        ("SpecPaused", "spec.paused is set: nothing is changed; queries and failover continue")
     } else {
         ("Reconciling", "")
     };

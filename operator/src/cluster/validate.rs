@@ -92,7 +92,7 @@ impl Need {
         };
         if found.is_own {
             return Some(format!(
-                "Secret {name} is the operator's own, with a key of a cluster: name another in {field}"
+                "Secret {name} belongs to the operator and holds a key of a cluster: name another in {field}"
             ));
         }
         let found = &found.keys;
@@ -126,7 +126,7 @@ mod tests {
     fn a_secret_of_the_operator_is_refused() {
         let own = Some(Found { is_own: true, ..found(&["ca.crt"]).unwrap() });
         let words = need(&["ca.crt"]).check(&own).unwrap();
-        assert!(words.contains("the operator's own") && words.contains("name another"), "{words}");
+        assert!(words.contains("to the operator") && words.contains("name another"), "{words}");
     }
 
     #[test]

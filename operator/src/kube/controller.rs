@@ -211,7 +211,7 @@ impl<R: Reconciler> Runner<R> {
                 context.publish(&about, EventType::Warning, &reason, &error.to_string()).await;
                 let resource = ApiResource::erase::<R::Root>(&());
                 if let Err(failed) = tell_unreadable(context, &resource, object, &error).await {
-                    tracing::warn!(error = %failed, "that an object cannot be read is not in its status");
+                    tracing::warn!(error = %failed, "the status does not report that the object cannot be read");
                 }
                 Err(error)
             }

@@ -48,7 +48,7 @@ pub(super) async fn observe(context: &Context, table: OpaqueTable) -> Result<Fac
     let pod = match without_pod {
         Some(job) if is_older(&objects, &job.name, now) => {
             let refused = refusal(context, &namespace, "Job", &job.name).await?;
-            let words = |said: String| format!("Job {} cannot make its pod: {said}", job.name);
+            let words = |said: String| format!("Job {} cannot create its pod: {said}", job.name);
             refused.map(|said| clip(&words(said), REASON))
         }
         Some(_) => None,
@@ -80,7 +80,7 @@ async fn source(
     // Of users' ConfigMaps only metadata is watched, because their data may be large.
     let Some(map) = context.read::<ConfigMap>(namespace, name).await? else {
         let missing =
-            format!("ConfigMap {name} of spec.source.configMapRef does not exist: make it");
+            format!("ConfigMap {name} of spec.source.configMapRef does not exist: create it");
         return Ok(SourceFacts::Missing(missing));
     };
     let text = map.data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
@@ -134,9 +134,9 @@ async fn lacking(
     missing: impl Fn(&BTreeSet<&str>) -> Option<String>,
 ) -> Result<Option<String>, Error> {
     let lacks = |keys: &Keys| match keys {
-        None => Some("does not exist: make it".to_owned()),
+        None => Some("does not exist: create it".to_owned()),
         Some(found) if found.is_own => {
-            Some("is the operator's own, with a key of a cluster: name another".to_owned())
+            Some("belongs to the operator and holds a key of a cluster: name another".to_owned())
         }
         Some(found) => missing(&found.keys.iter().map(String::as_str).collect()),
     };
@@ -201,7 +201,7 @@ fn blocked(pod: &Pod) -> Option<String> {
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     if let Some(condition) = unscheduled {
         let why = condition.message.as_deref().unwrap_or("no reason given");
-        return Some(clip(&format!("pod {name} finds no node: {why}"), REASON));
+        return Some(clip(&format!("pod {name} cannot be scheduled: {why}"), REASON));
     }
     let of_init = status.init_container_statuses.iter().flatten();
     for container in of_init.chain(status.container_statuses.iter().flatten()) {

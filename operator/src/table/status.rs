@@ -83,7 +83,7 @@ pub(super) fn report(state: &State<'_>, status: &mut OpaqueTableStatus) -> Vec<T
     let trouble = missing.as_ref().or(trouble.as_ref().filter(|_| !state.is_intended()));
     let (degraded, words) = match trouble {
         Some(words) => (true, words),
-        None => (false, &Words::new("AsExpected", "nothing needs a person")),
+        None => (false, &Words::new("AsExpected", "no action is needed")),
     };
     conditions.set(ConditionType::Degraded, degraded, &words.reason, &words.message);
     let (conditions, transitions) = conditions.finish();
@@ -177,7 +177,7 @@ impl State<'_> {
             }
             Problem::Rejected { epoch, reason } => {
                 let message = format!(
-                    "the nodes rejected epoch {epoch}: {reason}; it is tried again once spec or source change"
+                    "the nodes rejected epoch {epoch}: {reason}; it is tried again when spec or source change"
                 );
                 Some(Words::new("EpochRejected", message))
             }
@@ -192,11 +192,11 @@ impl State<'_> {
             JobStep::Idle | JobStep::Pause => false,
         };
         if preparing {
-            return Some(Words::new("Preparing", "an epoch is being made from the source"));
+            return Some(Words::new("Preparing", "an epoch is being built from the source"));
         }
         let epoch = self.choice.epoch.filter(|epoch| Some(*epoch) != status.active_epoch)?;
         (!self.is_intended())
-            .then(|| Words::new("Activating", format!("the nodes are going over to epoch {epoch}")))
+            .then(|| Words::new("Activating", format!("the nodes are switching to epoch {epoch}")))
     }
 
     /// Why nothing is in progress although nothing is wrong.
@@ -217,7 +217,7 @@ impl State<'_> {
         let Some(epoch) = status.active_epoch else {
             // Without an epoch, a problem is the reason; otherwise progress is reported.
             let words = trouble.or(progress).map(because);
-            let none = || Words::new("NoEpoch", "no epoch has been made yet");
+            let none = || Words::new("NoEpoch", "no epoch has been built yet");
             return (Truth::False, words.unwrap_or_else(none));
         };
         match self.facts.cluster.as_ref().map(outage) {
@@ -276,6 +276,6 @@ fn describe(failure: &PreparationFailure) -> String {
     let PreparationFailure { reason: _, message, retry_at } = failure;
     match retry_at {
         Some(Time(at)) => format!("{message}; tried again at {at}"),
-        None => format!("{message}; tried again once spec or source change"),
+        None => format!("{message}; tried again when spec or source change"),
     }
 }

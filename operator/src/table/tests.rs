@@ -112,7 +112,7 @@ fn a_job_that_kubernetes_tries_again_says_why_at_once() {
 fn a_pod_that_finds_no_node_is_shown() {
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
-    facts.pod = Some("pod weather-prepare-1-x finds no node: 0/3 nodes".into());
+    facts.pod = Some("pod weather-prepare-1-x cannot be scheduled: 0/3 nodes".into());
     assert!(blocked_by(&decide(&facts)).contains("0/3 nodes"));
 }
 
@@ -278,7 +278,7 @@ fn rows_of_a_config_map_that_do_not_fit_wait_for_a_change() {
     facts.report = Some(failed);
     let decision = decide(&facts);
     assert_eq!((decision.action.clone(), decision.again), (Action::None, None));
-    assert!(blocked_by(&decision).contains("tried again once spec or source change"));
+    assert!(blocked_by(&decision).contains("tried again when spec or source change"));
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn a_job_whose_pod_was_refused_is_replaced_once_its_table_asks_for_something_els
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
     facts.lacks_pod = true;
-    facts.pod = Some("Job weather-prepare-1 cannot make its pod: exceeded quota".into());
+    facts.pod = Some("Job weather-prepare-1 cannot create its pod: exceeded quota".into());
     let decision = decide(&facts);
     assert_eq!(
         (decision.action.clone(), decision.again),

@@ -44,7 +44,7 @@ pub(super) fn check(facts: &Facts, map: Option<&MapView<'_>>) -> Option<Blocker>
     }
     let name = &table.spec.cluster_ref.name;
     let Some(cluster) = &facts.cluster else {
-        let message = format!("OpaqueCluster {name} of spec.clusterRef does not exist: make it");
+        let message = format!("OpaqueCluster {name} of spec.clusterRef does not exist: create it");
         return Some(Blocker::new("ClusterMissing", message));
     };
     if cluster.spec.paused {

@@ -65,7 +65,7 @@ pub(super) fn store_trouble(found: &Findings<'_>) -> Option<String> {
         format!(" and Secret {name}, which pods read again within two minutes of its change")
     });
     Some(format!(
-        "{of}: {trouble}. What is served goes on, and no new epoch comes: check spec.storage{place}"
+        "{of}: {trouble}. Served tables remain available, but there are no new epochs: check spec.storage{place}"
     ))
 }
 

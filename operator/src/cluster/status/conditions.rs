@@ -51,7 +51,7 @@ pub(super) fn progressing(found: &Findings<'_>, conditions: &mut Conditions) {
     let type_ = ConditionType::Progressing;
     let spec = &found.cluster.spec;
     if found.invalid.is_some() {
-        let message = "the spec is not taken over: see condition Degraded";
+        let message = "the spec is not applied: see condition Degraded";
         return conditions.set(type_, false, "InvalidSpec", message);
     }
     if let Some(refusal) = found.size.refusal(spec) {
@@ -71,7 +71,7 @@ pub(super) fn progressing(found: &Findings<'_>, conditions: &mut Conditions) {
             let message = format!("generation {generation} is being prepared");
             conditions.set(type_, true, "Activating", message);
         }
-        (true, None) => conditions.set(type_, false, "Complete", "everything is as the spec says"),
+        (true, None) => conditions.set(type_, false, "Complete", "everything matches the spec"),
     }
 }
 
@@ -123,11 +123,11 @@ fn lost_map(found: &Findings<'_>, previous: &OpaqueClusterStatus) -> Option<Stri
     }
     Some(if facts.map.is_none() && found.cluster.spec.paused {
         format!(
-            "the OpaqueShardMap is gone, and is not made anew while spec.paused is set; nodes serve on what they hold of generation {generation}"
+            "the OpaqueShardMap is gone and is not created again while spec.paused is set; nodes continue to serve generation {generation}"
         )
     } else {
         format!(
-            "the OpaqueShardMap was lost or replaced; nodes serve on what they hold of generation {generation}, and their leader writes it again"
+            "the OpaqueShardMap was lost or replaced; nodes continue to serve generation {generation}, and their leader writes it again"
         )
     })
 }

@@ -124,7 +124,7 @@ fn texts_are_as_in_the_golden_file() {
             facts.pods.remove("demo-shard-1-0");
             facts.members.pop();
             found.absent = vec![
-                "pod demo-shard-1-0 cannot be made: pods \"demo-shard-1-0\" is forbidden: exceeded quota: small, requested: requests.cpu=250m, used: requests.cpu=1, limited: requests.cpu=1".into(),
+                "pod demo-shard-1-0 cannot be created: pods \"demo-shard-1-0\" is forbidden: exceeded quota: small, requested: requests.cpu=250m, used: requests.cpu=1, limited: requests.cpu=1".into(),
             ];
         }),
         told("The store refuses the credentials", |facts, _| {

@@ -118,7 +118,9 @@ pub(super) fn template(
     });
     let of = cluster.name_any();
     serde_json::from_value(template).map_err(|error| {
-        Error::Invalid(format!("spec.podTemplate of OpaqueCluster {of} makes no pod: {error}"))
+        Error::Invalid(format!(
+            "spec.podTemplate of OpaqueCluster {of} does not result in a valid pod: {error}"
+        ))
     })
 }
 
