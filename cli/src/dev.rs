@@ -146,7 +146,7 @@ fn announce(layout: &Layout, home: &Home, endpoints: &[NodeUrl]) -> Result<(), D
     let ours = match Profile::read(home) {
         Ok(None) => Some(Profile::default()),
         Ok(Some(profile)) => Some(profile).filter(|profile| profile.written_by_dev.is_some()),
-        // An unreadable profile is left alone: a person may be editing it.
+        // An unreadable profile is kept, because a person may be editing it.
         Err(_) => None,
     };
     say("every shard serves:");

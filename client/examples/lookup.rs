@@ -1,8 +1,8 @@
 //! One private lookup from a Rust program that embeds the client library.
 //!
 //! ```text
-//! lookup CITY                     asks the cluster of the profile that `opaque dev` wrote
-//! lookup CITY ADDRESS CA_FILE     asks the cluster at ADDRESS, https://HOST:PORT
+//! lookup CITY                     queries the cluster of the profile that `opaque dev` wrote
+//! lookup CITY ADDRESS CA_FILE     queries the cluster at ADDRESS, https://HOST:PORT
 //! ```
 //!
 //! CA_FILE is a PEM file with the certificate of the authority that signed the nodes' certificates.

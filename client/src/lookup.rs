@@ -274,7 +274,7 @@ pub enum LookupError {
     #[error("a request has too many lookups")]
     TooMany,
     /// The numbers of seeds and lookups differ.
-    #[error("each lookup needs a seed of its own")]
+    #[error("each lookup needs its own seed")]
     Seeds,
     /// A message does not match the table's parameters.
     #[error("the answer failed its check: {0}")]

@@ -1,7 +1,7 @@
 //! The time that a node needs to stop. The node and the grace period of its pod use the same rule.
 //!
 //! ```text
-//! SIGTERM ─ delay: connections are accepted ─ drain: queries end ─ leave: the record is removed ─ end
+//! SIGTERM ─ delay: accepts connections ─ drain: queries end ─ leave: the record is removed ─ end
 //! ```
 
 use std::time::Duration;

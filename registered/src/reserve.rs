@@ -1,7 +1,7 @@
 //! Limits the number of lookups with one pair of keys, and replaces the pair after that.
 //!
 //! ```text
-//! keys/client.lookups (0600) = the keys' digest in hexadecimal | space | lookups in decimal | line break
+//! keys/client.lookups (0600) = hexadecimal digest of the keys | space | decimal lookups | line break
 //! keys/client.lock    (0600) = empty; locked while the other files are read or written
 //! ```
 //!
@@ -122,7 +122,8 @@ fn hexadecimal(digest: &KeyDigest) -> String {
     digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Locks the directory's files until the result is dropped. Waits while another process holds the lock.
+/// Locks the directory's files until the result is dropped. Waits while another process holds the
+/// lock.
 fn lock(dir: &Path) -> Result<fs::File, KeysError> {
     let path = dir.join("client.lock");
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;

@@ -15,7 +15,7 @@ use super::{instant, real};
 
 pub(super) fn write(answer: &ResultSet, null: &str, out: &mut impl Write) -> io::Result<()> {
     record(answer.columns.iter().map(|column| quoted(&column.name)), out)?;
-    // An empty field that is alone on its line would be a blank line, and readers skip blank lines.
+    // A line with a single empty field would be a blank line, and readers skip blank lines.
     let null = if null.is_empty() && answer.columns.len() > 1 { "".into() } else { quoted(null) };
     for row in &answer.rows {
         record(row.iter().map(|value| field(value, &null)), out)?;

@@ -155,7 +155,8 @@ async fn a_lost_manifest_takes_one_table_out_and_that_only_when_every_node_has_f
     let good = std::fs::read(&manifest).unwrap();
     std::fs::remove_file(&manifest).unwrap();
 
-    // A node that lost the table asks a peer for its description, and answers through the others.
+    // A node that lost the table requests its description from a peer, and answers through the
+    // others.
     let weather = Asking::start(cluster.client(), CAIRO, cairo());
     let served = Asking::start(cluster.client(), PRICE, prices());
     cluster.kill_and_await("shard-0-0").await;

@@ -42,7 +42,7 @@ pub(super) fn read(tokens: &mut Tokens) -> Result<Option<Constraint>, DdlError> 
     let is = |word| tokens.ahead(skip, &[word]);
     let unique = ["KEY", "INDEX"].iter().any(|word| tokens.ahead(skip, &["UNIQUE", word]));
     if is("UNIQUE") && (opens(1) || unique) {
-        return refused("UNIQUE", "write KEY beside the column, which is unique and searchable");
+        return refused("UNIQUE", "write KEY after the column's type; it is unique and searchable");
     }
     if tokens.ahead(skip, &["FOREIGN", "KEY"]) {
         return refused("FOREIGN KEY", "no value is checked against others; leave it out");
@@ -51,10 +51,10 @@ pub(super) fn read(tokens: &mut Tokens) -> Result<Option<Constraint>, DdlError> 
         return refused("CHECK", "no value is checked against others; leave it out");
     }
     if is("KEY") && lists() {
-        return refused("a separate line KEY", "write KEY beside the column");
+        return refused("a separate line KEY", "write KEY after the column's type");
     }
     if is("INDEX") && lists() {
-        return refused("a separate line INDEX", "write INDEX beside the column");
+        return refused("a separate line INDEX", "write INDEX after the column's type");
     }
     Ok(None)
 }

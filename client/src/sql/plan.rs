@@ -61,7 +61,7 @@ pub enum Source {
     /// Every row of the table, in row order. This is not private. Two scans differ only in the
     /// statement's form.
     PublicScan {
-        /// If LIMIT alone determines the answer, rows with this number or a higher one are not
+        /// If only LIMIT determines the answer, rows with this number or a higher one are not
         /// needed. This is set only for a statement without WHERE, so it cannot depend on a
         /// literal.
         rows_below: Option<u64>,

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Capability {
     /// Compute its shard's part of a query.
     Evaluate,
-    /// Ask other nodes to compute their parts of a query.
+    /// Have other nodes compute their parts of a query.
     Coordinate,
     /// Transfer keys and partitions.
     Transfer,

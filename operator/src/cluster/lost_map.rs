@@ -1,8 +1,8 @@
 //! Reconstructs a lost shard map from the cluster, its tables and its nodes.
 //!
 //! **Guarantees.** A reconstructed map has every table that a node serves, and its generation is
-//! above every generation that a node has seen. The nodes continue to serve meanwhile, and activate
-//! the map after testing it.
+//! above every generation that a node has seen. The nodes continue to serve, and activate the map
+//! after testing it.
 
 use std::collections::BTreeMap;
 

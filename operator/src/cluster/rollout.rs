@@ -1,7 +1,7 @@
 //! Decides which pods are replaced now.
 //!
 //! The sets have the strategy `OnDelete`: their controller creates pods and never replaces an
-//! existing one. A template may therefore be written to all sets at once, and the operator alone
+//! existing one. A template may therefore be written to all sets at once, and only the operator
 //! decides, across the whole cluster, which pod is replaced. A pod is outdated if its revision is
 //! not the newest of its set. Templates are never compared: the revision includes the changes of an
 //! admission policy and of `kubectl rollout restart`.

@@ -6,7 +6,8 @@
 //! agreement.
 //!
 //! ```text
-//! header      magic u16, header size u8, version major u8, minor u8, compression u8, 0 u16, size u64
+//! header      magic u16, header size u8, version major u8, minor u8, compression u8, 0 u16,
+//!             size u64
 //! ciphertext  header, parms id [u64; 4], NTT form u8, polynomials u64, degree u64, primes u64,
 //!             scale f64, correction factor u64, array; with a seed, half the array and a generator
 //! plaintext   header, parms id, coefficients u64, scale f64, array

@@ -1,8 +1,8 @@
 //! Message formats of fixed size, bit-packed, and checked before SEAL sees a byte.
 //!
 //! ```text
-//! evaluation keys   marker "OEK", version 1; for each rotation step, for each data prime (a digit of the
-//!                   key-switching decomposition): c0 modulo the three primes, seed
+//! evaluation keys   marker "OEK", version 1; for each rotation step, for each data prime (a digit
+//!                   of the key-switching decomposition): c0 modulo the three primes, seed
 //! encrypted secret  c0 modulo the two data primes, seed
 //! answer            c0 and c1 modulo the first prime
 //! ```

@@ -1,9 +1,9 @@
 //! Searches for a geometry in which no bucket overflows.
 //!
 //! Candidates are every R of [`BUCKET_SIZES`], every `page_rows` that is a power of two up to 1024,
-//! and every C. The bucket of a page is a hash modulo C, so each C distributes all pages anew. The
-//! search hashes each page once per salt, and then distributes the pages for growing C until
-//! everything fits.
+//! and every C. The bucket of a page is a hash modulo C, so each C gives a new distribution of all
+//! pages. The search hashes each page once per salt, and then distributes the pages for growing C
+//! until everything fits.
 //!
 //! **Criterion.** The geometry minimizes the estimated time of a typical lookup:
 //! [`Cost::lookup_micros`] times the pages of the value, averaged over all values. Only the first

@@ -51,7 +51,7 @@ fn a_status_says_where_and_what_was_expected() {
         (
             "q7Zx;temp;ok\n",
             "the header of http://host/a does not fit the schema: the header is one field with 2 semicolons: \
-             fields are separated by commas, and those of this file perhaps by semicolons; missing: city, temp, ok; \
+             fields must be separated by commas, and this file may use semicolons; missing: city, temp, ok; \
              fields that are no columns: 1; the schema has city, temp, ok",
         ),
         (

@@ -128,7 +128,7 @@ fn header_errors_list_both_sides() {
         (
             "city;temp;note;ok\n",
             "the header of w.csv does not fit the schema: the header is one field with 3 semicolons: \
-             fields are separated by commas, and those of this file perhaps by semicolons; missing: \
+             fields must be separated by commas, and this file may use semicolons; missing: \
              City, temp, note, ok; unknown: city;temp;note;ok; the schema has City, temp, note, ok; the \
              header has city;temp;note;ok",
         ),

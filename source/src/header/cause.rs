@@ -109,7 +109,7 @@ impl fmt::Display for Cause {
                 let ending = if *count == 1 { "" } else { "s" };
                 write!(
                     f,
-                    "the header is one field with {count} {by}{ending}: fields are separated by commas, and those of this file perhaps by {by}s"
+                    "the header is one field with {count} {by}{ending}: fields must be separated by commas, and this file may use {by}s"
                 )
             }
             Self::LineBreak { field } => {

@@ -73,19 +73,19 @@ fn the_likely_cause_is_named() {
     for (header, cause) in [
         (
             "id;full_name;age;a;b;c;d;e;f;g;h;i;j\n",
-            "the header is one field with 12 semicolons: fields are separated by commas, and those of this file perhaps by semicolons",
+            "the header is one field with 12 semicolons: fields must be separated by commas, and this file may use semicolons",
         ),
         (
             "id\tfull_name\tage;\n",
-            "the header is one field with 2 tabs: fields are separated by commas, and those of this file perhaps by tabs",
+            "the header is one field with 2 tabs: fields must be separated by commas, and this file may use tabs",
         ),
         (
             "id;full_name\n",
-            "the header is one field with 1 semicolon: fields are separated by commas, and those of this file perhaps by semicolons",
+            "the header is one field with 1 semicolon: fields must be separated by commas, and this file may use semicolons",
         ),
         (
             "id|full_name|age\n",
-            "the header is one field with 2 pipes: fields are separated by commas, and those of this file perhaps by pipes",
+            "the header is one field with 2 pipes: fields must be separated by commas, and this file may use pipes",
         ),
         (
             "id,full_name,age,\n1,Ana,3,\n",
