@@ -324,7 +324,9 @@ mod tests {
         let error = read("k\na\n\"x\ny\"\nc\na\n").unwrap_err();
         let text = error.to_string();
         assert!(
-            text.ends_with("t.csv: line 6, column k: the value of line 2 again, but k is a KEY"),
+            text.ends_with(
+                "t.csv: line 6, column k: duplicates the value of line 2, but k is a KEY"
+            ),
             "{text}"
         );
         assert_eq!(error.hint().unwrap(), "nothing was loaded");

@@ -55,7 +55,7 @@ pub enum SourceError {
         remedy: &'static str,
     },
     /// A file that should be CSV begins like another format.
-    #[error("{path} is not CSV: it begins as {found} does; {remedy}")]
+    #[error("{path} is not CSV: it looks like {found}; {remedy}")]
     NotCsv {
         /// The file.
         path: String,
@@ -90,7 +90,7 @@ pub enum SourceError {
     },
     /// A quoted field is never closed.
     #[error(
-        "{quote}: the quote that opens here is never closed; close it, or, where it is data, put the field in quotes and write it twice"
+        "{quote}: the quote that opens here is never closed; close it, or, if it is data, put the field in quotes and double the quote"
     )]
     Unclosed {
         /// The quote that opens the field.
@@ -217,7 +217,7 @@ pub enum SourceError {
     },
     /// A value of a KEY column occurs twice.
     #[error(
-        "line {line}, column {column}: the value of line {first_line} again, but {column} is a KEY"
+        "line {line}, column {column}: duplicates the value of line {first_line}, but {column} is a KEY"
     )]
     DuplicateKey {
         /// The column.
@@ -250,7 +250,9 @@ impl SourceError {
                 "line {line}: expected a JSON object on one line; see its character {character}"
             ),
             Self::Keys { line, unknown: _, count, expected } => {
-                format!("line {line}: keys that are no columns: {count}; the schema has {expected}")
+                format!(
+                    "line {line}: keys that are not columns: {count}; the schema has {expected}"
+                )
             }
             // These texts contain only numbers, names of the schema and fixed words.
             Self::NotCompressed { path: _, format: _ }

@@ -81,7 +81,7 @@ impl HeaderMismatch {
         let mut text = cause.iter().map(|cause| format!(" {cause};")).collect::<String>();
         for (what, names) in [
             ("missing", missing),
-            ("fields that are no columns", unknown_fields),
+            ("fields that are not columns", unknown_fields),
             ("repeated", repeated),
         ] {
             if !names.is_empty() {

@@ -25,7 +25,7 @@ pub enum DevError {
         data: PathBuf,
     },
     /// The data directory's record does not decode.
-    #[error("{} is damaged or of another version", path.display())]
+    #[error("{} is damaged or has another version", path.display())]
     Record {
         /// The record.
         path: PathBuf,

@@ -123,7 +123,7 @@ impl fmt::Display for Cause {
             }
             Self::Alike { field, column } => write!(
                 f,
-                "field {field} of the header is column {column} but for case, blanks, marks or characters that cannot be seen"
+                "field {field} of the header equals column {column} except for case, blanks, marks or invisible characters"
             ),
             Self::NoHeader => {
                 f.write_str("the first line names no column of the schema: is the header missing?")

@@ -98,11 +98,11 @@ fn the_likely_cause_is_named() {
         ),
         (
             "id\u{200b},full_name,age\n",
-            "field 1 of the header is column id but for case, blanks, marks or characters that cannot be seen",
+            "field 1 of the header equals column id except for case, blanks, marks or invisible characters",
         ),
         (
             "id,full name,age\n",
-            "field 2 of the header is column full_name but for case, blanks, marks or characters that cannot be seen",
+            "field 2 of the header equals column full_name except for case, blanks, marks or invisible characters",
         ),
         ("7,Ana,3\n", "the first line names no column of the schema: is the header missing?"),
     ] {
@@ -125,10 +125,7 @@ fn another_format_is_named_before_anything_else() {
         ("<!DOCTYPE html>\n<html lang=\"en\">", "HTML or XML"),
     ] {
         let found = error(text);
-        assert!(
-            found.starts_with(&format!("f is not CSV: it begins as {format} does; ")),
-            "{found}"
-        );
+        assert!(found.starts_with(&format!("f is not CSV: it looks like {format}; ")), "{found}");
     }
     // A name may begin like this.
     let odd = failure(b"[id],full_name,age\n", Format::Csv, &schema(), Quotes::Strict).unwrap();
