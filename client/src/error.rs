@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_decision_is_told_as_one() {
+    fn only_a_decision_is_reported_as_one() {
         let refused = |code, reason: &str| {
             let (reason, message) = (reason.to_owned(), "words".to_owned());
             CallError::Refused { code, reason, message }

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_fills_it_makes_it_forget_nothing() {
+    fn filling_it_makes_it_forget_nothing() {
         let mut seen = Seen::new(3);
         for number in 0..3 {
             assert_eq!(seen.admit(&cluster(1), &Salt([number; 32]), "t", number.into()), Ok(()));

@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ends_first_in_all_clusters_is_told_by_the_leader() {
+    fn the_leader_reports_the_earliest_expiry_in_all_clusters() {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let text = || {

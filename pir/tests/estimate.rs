@@ -316,7 +316,7 @@ fn work_on_one_index_pays_for_each_of_its_lookups() {
 /// Registered keys after the lookups that they serve (`LIMIT` of `registered/src/reserve.rs`). Each
 /// lookup is assumed to reveal one of the secret's coefficients, which is more than a bit can.
 #[test]
-fn registered_keys_that_have_told_a_bit_for_each_lookup_are_still_out_of_reach() {
+fn registered_keys_that_revealed_a_bit_for_each_lookup_are_still_out_of_reach() {
     const LIMIT: u32 = 256;
     let keys = registered_keys();
     let after = |known: u32| Lwe { n: keys.n - known, ..keys }.one_lookup();

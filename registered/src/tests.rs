@@ -99,7 +99,7 @@ fn damage_is_an_error_and_is_never_overwritten() {
 }
 
 #[test]
-fn a_later_version_is_told_apart_from_damage() {
+fn a_later_version_is_distinguished_from_damage() {
     let (_dir, keys) = fixture();
     reserve(&keys).unwrap();
     let file = keys.join("client.key");

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waiting_cannot_mend_is_told_at_once() {
+    async fn errors_that_waiting_cannot_fix_are_reported_at_once() {
         let line = ["--cluster", "https://127.0.0.1:1", "--ca", "/no/ca.crt", "--wait", "60s"];
         let (outcome, took) = status(&line).await;
         assert!(outcome.unwrap_err().to_string().contains("/no/ca.crt"));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_waits_no_longer_than_told() {
+    async fn it_waits_no_longer_than_requested() {
         let dir = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();

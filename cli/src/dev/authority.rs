@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authorities_are_made_once_and_certificates_anew() {
+    fn authorities_are_created_once_and_certificates_at_every_start() {
         let dir = tempfile::tempdir().unwrap();
         let (tls, node) = (dir.path().join("tls"), dir.path().join("tls/shard-1-0"));
         let first = Authorities::open(&tls).unwrap();

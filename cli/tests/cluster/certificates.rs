@@ -201,7 +201,7 @@ async fn a_peer_may_do_what_its_certificate_says_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_without_the_token_are_told_so_and_health_stays_open() {
+async fn clients_without_the_token_get_an_error_and_health_stays_open() {
     let arguments = ["--client-auth", "token", "--tokens-dir", "DIR/tokens"];
     let mut nodes = Bare::start(1, &arguments, |nodes| {
         fs::create_dir(nodes.path("tokens")).unwrap();
@@ -238,7 +238,7 @@ async fn clients_without_the_token_are_told_so_and_health_stays_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_without_a_certificate_are_told_so_and_health_stays_open() {
+async fn clients_without_a_certificate_get_an_error_and_health_stays_open() {
     let (clients, strangers) = (Authority::new("clients"), Authority::new("strangers"));
     let mut nodes = Bare::start(1, &["--client-auth", "mtls"], |nodes| {
         nodes.write(0, "clients-ca.crt", &clients.pem);

@@ -75,7 +75,7 @@ async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
 /// The client's description is outdated. Nothing is sent to find out whether the description or the
 /// statement is wrong; the next run starts with a new description.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_for_columns_that_came_meanwhile_is_to_be_run_again() {
+async fn a_statement_for_columns_that_were_just_added_must_be_run_again() {
     let cluster = Cluster::start(&[]).await;
     cluster.load(SCHEMA, &csv(1));
     let client = cluster.client();

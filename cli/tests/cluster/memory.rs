@@ -88,7 +88,7 @@ async fn a_table_that_does_not_fit_is_refused_with_numbers_and_no_other_suffers(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_do_not_fit_beside_what_is_served_are_refused_as_they_come() {
+async fn rows_that_do_not_fit_next_to_served_tables_are_refused_as_they_arrive() {
     let cluster = Cluster::start_limited(&["--shards", "1"], 160).await;
     cluster.load(SCHEMA, &csv(1));
     let pid = cluster.pid("shard-0-0");

@@ -170,7 +170,7 @@ async fn a_replica_that_hangs_delays_queries_and_fails_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_told_to_stop_drains() {
+async fn a_node_drains_when_it_is_terminated() {
     let cluster = Cluster::start(&["--replicas", "2"]).await;
     cluster.load_example("weather", "weather.csv");
     cluster.until_whole(6).await;

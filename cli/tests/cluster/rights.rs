@@ -114,7 +114,7 @@ async fn a_client_loads_only_where_its_name_is_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_proves_a_name_nobody_loads_unless_everyone_may() {
+async fn without_client_names_only_a_rule_for_everyone_permits_loads() {
     let mut nodes = Bare::start_for(1, &[], |_| {}).await;
     let output = nodes.cli(&["status", "--wait", "60s"]);
     assert!(output.status.success(), "{}", text(&output.stderr));

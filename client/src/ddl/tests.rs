@@ -35,7 +35,7 @@ fn reads_every_type_role_and_option() {
 }
 
 #[test]
-fn a_primary_key_on_a_line_of_its_own_is_a_key_beside_the_column() {
+fn a_primary_key_on_a_separate_line_equals_key_at_the_column() {
     let beside = "CREATE TABLE t (id INTEGER KEY, name TEXT)";
     for apart in [
         "CREATE TABLE t (id INTEGER, name TEXT, PRIMARY KEY (id))",

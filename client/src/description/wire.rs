@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_of_rows_are_read_where_they_are_told() {
+    fn lengths_of_rows_are_read_if_the_cluster_reports_them() {
         assert_eq!(Table::try_from(described()).unwrap().figures(), None);
         let shorter = v1::ShorterRows {
             limit: 900,

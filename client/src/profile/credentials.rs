@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_without_its_line_end_and_shown_to_nobody_else() {
+    fn a_token_is_read_without_its_line_end_and_never_displayed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         fs::write(&file, "0123456789abcdef\n").unwrap();

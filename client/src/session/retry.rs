@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_apart() {
+    fn failures_are_distinguished() {
         let mut local = Status::internal("h2");
         local.set_source(Arc::new(std::io::Error::other("reset")));
         assert_eq!(Failure::of(&local), Failure::Transport);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_nobody_trusts_is_asked_once() {
+    fn an_untrusted_node_is_tried_once() {
         let tried = |tries| Progress { tries, registered: false };
         assert_eq!(decide(1, tried(1), Failure::Untrusted), Step::Fail);
         assert_eq!(decide(2, tried(1), Failure::Untrusted), Step::NextNode(Duration::ZERO));

@@ -216,7 +216,7 @@ async fn the_description_of_another_table_is_refused() {
 /// A registered secret is exposed to every corrupted answer. It serves a limited number of lookups
 /// and is then replaced, in this process and in others.
 #[tokio::test]
-async fn registered_keys_are_made_anew_after_a_number_of_lookups() {
+async fn registered_keys_are_replaced_after_a_number_of_lookups() {
     let home = tempfile::tempdir().unwrap();
     let script = (0..32).map(|_| spoiled(Kind::Registered, 16)).collect();
     let (config, node) = config(vec![described(1, 1000)], script, home.path().into()).await;

@@ -165,7 +165,7 @@ async fn rows_that_do_not_add_up_fail_the_check() {
 
 /// The requests depend on the number of buckets, even if every row has arrived already.
 #[tokio::test]
-async fn a_scan_asks_for_every_bucket() {
+async fn a_scan_requests_every_bucket() {
     let script = vec![page(&[0, 1, 2, 3], 1024), page(&[], 2048)];
     let (client, node) = client(vec![described(1, 4)], script).await;
     assert_eq!(numbers(&client, "SELECT * FROM t").await.unwrap(), ints(&[0, 10, 20, 30]));

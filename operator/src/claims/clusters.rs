@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_that_an_operator_wrote_is_told_from_what_a_person_wrote() {
+    fn a_status_that_an_operator_wrote_is_distinguished_from_what_a_person_wrote() {
         let written_by = |manager: &str| -> ObjectMeta {
             serde_json::from_value(json!({"managedFields": [{"manager": manager}]})).unwrap()
         };

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_serves_comes_first() {
+    fn tables_that_no_pod_serves_come_first() {
         let members = [member("a", 0, &["t", "u"]), member("b", 0, &["u"]), member("c", 1, &["t"])];
         assert_eq!(
             elsewhere(&members),

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_object_is_left_alone() {
+    fn an_invalid_object_is_not_retried() {
         assert_eq!(Backoff::default().failed("ns/demo", Category::Invalid), None);
     }
 

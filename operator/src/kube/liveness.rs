@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_has_not_renewed_is_none() {
+    fn a_leader_that_has_not_renewed_does_not_count() {
         let lease: LeaseSpec = serde_json::from_value(json!({
             "renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 8,
         }))

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_servers_words_are_told_without_those_of_the_controller() {
+    fn the_servers_message_is_reported_without_that_of_the_controller() {
         let words = "pods \"demo-shard-0-0\" is forbidden: exceeded quota: small";
         let set =
             format!("create Pod demo-shard-0-0 in StatefulSet demo-shard-0 failed error: {words}");

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_report_is_none() {
+    fn an_invalid_report_is_ignored() {
         assert_eq!(parse("{"), None);
         assert_eq!(parse(r#"{"run":"a","stage":"levitating"}"#), None);
     }

@@ -142,7 +142,7 @@ fn what_is_done_is_recorded_and_then_activated() {
 }
 
 #[test]
-fn an_unchanged_table_is_left_alone() {
+fn an_unchanged_table_causes_no_action() {
     let mut facts = made(2);
     facts.table.status = Some(decide(&facts).status);
     facts.now += jiff::SignedDuration::from_hours(30);
@@ -282,7 +282,7 @@ fn rows_of_a_config_map_that_do_not_fit_wait_for_a_change() {
 }
 
 #[test]
-fn a_job_whose_pod_was_refused_is_replaced_once_its_table_asks_for_something_else() {
+fn a_job_whose_pod_was_refused_is_replaced_when_its_table_requests_other_resources() {
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
     facts.lacks_pod = true;

@@ -497,7 +497,7 @@ fn bytes_are_recovered_up_to_the_margin() {
 }
 
 #[test]
-fn digests_are_told_apart_and_printed_whole() {
+fn digests_are_distinguished_and_printed_whole() {
     assert_ne!(KeyDigest::of(b"a"), KeyDigest::of(b"b"));
     let digest = KeyDigest::from_bytes([0xab; 32]);
     assert_eq!(digest.to_string(), "ab".repeat(32));

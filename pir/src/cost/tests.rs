@@ -38,7 +38,7 @@ fn a_tiny_matrix_costs_a_fraction_of_a_plane() {
 }
 
 #[test]
-fn people_are_told_what_was_chosen_and_why() {
+fn the_explanation_states_what_was_chosen_and_why() {
     let text =
         Geometry::new(1024, 16_384, 8).unwrap().explanation(Link::new(100).unwrap()).to_string();
     assert_eq!(

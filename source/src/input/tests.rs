@@ -71,7 +71,7 @@ fn frames_members_and_padding_are_read_as_their_programs_do() {
 }
 
 #[test]
-fn what_follows_compressed_data_and_is_none_is_refused() {
+fn uncompressed_bytes_after_compressed_data_are_refused() {
     let behind = "cannot read f: bytes that are not gzip follow the compressed data: is the file damaged, or two of them in one?";
     for tail in [&b"id,name"[..], b"\0\0\0x", &[&[0; 9][..], &gzip(TEXT)].concat()] {
         assert_eq!(

@@ -49,7 +49,7 @@ fn cluster(values: &[&str]) -> Overrides {
 }
 
 #[test]
-fn a_profiles_token_goes_to_its_own_cluster_alone() {
+fn a_profiles_token_goes_only_to_its_own_cluster() {
     for pinned in [true, false] {
         assert!(shows_the_token(pinned, Overrides::default()));
         assert!(shows_the_token(pinned, cluster(&["https://b.example:1/"])));

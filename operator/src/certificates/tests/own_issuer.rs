@@ -152,7 +152,7 @@ fn nodes_talk_until_their_certificates_end_while_no_operator_runs() {
 }
 
 #[test]
-fn nodes_are_told_which_certificates_of_clients_are_revoked() {
+fn nodes_learn_which_certificates_of_clients_are_revoked() {
     let mut world = World::running();
     assert_eq!(world.facts.trusted(CLIENTS_REVOKED), "");
     assert!(world.facts.trust.contains_key(CLIENTS_REVOKED), "pods mount it");
@@ -294,7 +294,7 @@ fn a_lost_authority_is_replaced_without_a_break() {
 }
 
 #[test]
-fn damaged_secrets_are_written_anew() {
+fn damaged_secrets_are_written_again() {
     type Damage = fn(&mut World);
     let damages: [Damage; 5] = [
         |world| drop(world.facts.secrets.remove("demo-shard-0-tls")),

@@ -128,7 +128,7 @@ fn pods_that_turn_clients_away_still_serve_their_shard() {
 }
 
 #[test]
-fn a_shard_that_does_not_serve_is_told_once() {
+fn a_shard_that_does_not_serve_is_reported_once() {
     use State::{NotReady, Ready};
     let starting = facts([(Ready, ONE), (Ready, ONE), (NotReady, NONE), (NotReady, NONE)]);
     assert_eq!(look(&starting), (false, vec![], vec![1]));

@@ -66,7 +66,7 @@ fn a_pod_that_has_just_become_ready_is_waited_for() {
 }
 
 #[test]
-fn what_serves_nobody_is_replaced_at_once() {
+fn an_outdated_pod_that_does_not_serve_is_replaced_at_once() {
     // A new template does not work: one pod has it. The next template, which may work, replaces
     // that pod first.
     assert_eq!(next_replacement(&shards(&["+o -", "+o +o"])), waits_for("0-1"));
@@ -294,7 +294,7 @@ fn mistakes_in_the_decision_are_found() {
 
 proptest! {
     #[test]
-    fn a_pod_that_serves_is_replaced_alone_and_only_while_all_others_are_available(
+    fn serving_pods_are_replaced_one_at_a_time_and_only_while_all_others_are_available(
         words in prop::collection::vec(prop::collection::vec(0..64_u8, 1..4), 1..5),
         settled in any::<u8>(), available in any::<u8>(),
     ) {

@@ -59,7 +59,7 @@ fn what_is_desired_otherwise_is_applied() {
 }
 
 #[test]
-fn what_somebody_took_over_is_applied_again() {
+fn fields_that_another_writer_took_over_are_applied_again() {
     let desired = stamped(json!({
         "metadata": {"labels": {"x": "y", "z": "y"}},
         "spec": {"ports": [{"name": "q", "port": 1}, {"name": "p", "port": 2}], "selector": {"a": "b"}},

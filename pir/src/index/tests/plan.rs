@@ -160,7 +160,7 @@ fn frequent_values_get_pages_of_many_rows() {
 }
 
 #[test]
-fn rows_that_fill_buckets_alone_spread_further_than_four_times() {
+fn bucket_filling_rows_spread_further_than_four_times() {
     // 60 rows that need a bucket each: 4 partitions of 16 MiB is more than 4 times 60 · 16,000.
     let rows: Rows = (0..60).map(|i| (vec![i as u8], row(i, 16_000))).collect();
     let plan = IndexPlan::solve(salt(0), 0, &refs(&rows), Link::default()).unwrap();
