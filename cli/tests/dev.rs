@@ -2,7 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "helpers of tests, which clippy takes for code of its own"
+    reason = "helpers of tests, which clippy does not recognize as tests"
 )]
 
 use std::{

@@ -153,7 +153,7 @@ async fn a_replica_that_hangs_delays_queries_and_fails_none() {
     while started.elapsed() < Duration::from_secs(4) {
         slowest = slowest.max(ask(&client, "a replica of another shard hangs").await);
     }
-    assert!(slowest > Duration::from_secs(1), "nobody asked it: {slowest:?}");
+    assert!(slowest > Duration::from_secs(1), "no query tried it: {slowest:?}");
     ask(&cluster.client_of("shard-0-1"), "and another node is asked").await;
     drop(hung);
 

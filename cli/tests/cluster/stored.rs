@@ -32,5 +32,5 @@ async fn an_epoch_that_an_earlier_build_stored_is_served() {
         let (answer, _) = query(&client, "SELECT * FROM fruit WHERE name = 'plum'").await.unwrap();
         assert!(answer.rows.is_empty());
     }
-    assert_eq!(cluster.ok(&["epochs", "fruit"]).lines().count(), 2, "nothing was stored beside it");
+    assert_eq!(cluster.ok(&["epochs", "fruit"]).lines().count(), 2, "nothing else was stored");
 }

@@ -104,7 +104,7 @@ fn lies_of_equal_geometry() -> Vec<Behaviour> {
             node.honest = Arc::clone(&OTHER);
             node.table = OTHER.description.clone();
         }),
-        Behaviour::lying("another salt alone", |node| node.table.salt = vec![3; 32].into()),
+        Behaviour::lying("only another salt", |node| node.table.salt = vec![3; 32].into()),
         Behaviour::lying("another epoch", |node| node.table.epoch = 1 << 40),
         Behaviour::lying("a digest for this client, and parts that fit it", |node| {
             node.parts = vec![other_part()];
@@ -138,7 +138,7 @@ async fn no_lie_of_equal_geometry_changes_what_a_node_sees() {
             assert_eq!(lie.sees(&sql).await, expected, "{}: {sql}", lie.what);
         }
     }
-    assert!(requests > SHAPES * 4, "the statements ask something");
+    assert!(requests > SHAPES * 4, "the statements send requests");
 }
 
 /// Types, nullability and names of columns that are not searched.

@@ -2,7 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "helpers of tests, which clippy takes for code of its own"
+    reason = "helpers of tests, which clippy does not recognize as tests"
 )]
 
 // This import must come first: it determines the order in which two copies of zstd are linked. The

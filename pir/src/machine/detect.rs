@@ -14,7 +14,7 @@ pub(crate) use x86::*;
 mod x86 {
     #![expect(
         unsafe_code,
-        reason = "Linux gives tile registers only to programs that ask for them"
+        reason = "Linux gives tile registers only to programs that request them"
     )]
 
     use std::arch::is_x86_feature_detected;

@@ -92,7 +92,7 @@ fn a_cluster_is_taken_back_without_a_break() {
         }
     }
     assert!(world.facts.issuances.as_ref().unwrap().is_empty());
-    assert!(!world.facts.secrets.contains_key("demo-issuer-probe"), "nobody uses it");
+    assert!(!world.facts.secrets.contains_key("demo-issuer-probe"), "it is unused");
     assert_eq!(world.authorities().len(), 1);
     assert_ne!(world.authorities(), foreign);
     let plan = world.settle();

@@ -218,7 +218,7 @@ impl World {
         assert!(next.generation > self.map.spec.map.generation, "the generation fell");
         let active = self.map.status.as_ref().unwrap().active.as_ref().unwrap();
         assert_eq!((&next.shards, next.virtual_nodes), (&active.shards, active.virtual_nodes));
-        assert_eq!(epoch_in(next, "loaded"), Some(5), "a table of somebody else was touched");
+        assert_eq!(epoch_in(next, "loaded"), Some(5), "a foreign table was changed");
         let differs = |life: &&Life| {
             let name = life.table.sql_name();
             epoch_in(next, &name) != epoch_in(active, &name)
@@ -354,7 +354,7 @@ fn an_epoch_that_is_pinned_while_a_job_runs_outlives_the_job() {
     let epochs = |world: &World| -> Vec<i64> {
         world.lives[0].store.iter().map(|entry| entry.epoch).collect()
     };
-    assert_eq!(epochs(&world), [5, 4, 3, 2], "three are retained beside the one that was made");
+    assert_eq!(epochs(&world), [5, 4, 3, 2], "three are retained in addition to the new one");
     world.lives[0].data = vec![6];
     world.reconcile(0, true);
     world.happen(&Event::Pin(0, Some(3)));

@@ -22,7 +22,7 @@ pub(super) unsafe fn zeroed<T>(count: usize) -> Box<[T]> {
 /// Byte `index` of a word, least significant first. It uses shifts, so that the compiler can
 /// process many words at once.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the lowest byte is what is asked for")]
+#[expect(clippy::cast_possible_truncation, reason = "only the lowest byte is wanted")]
 pub(super) fn limb(word: u32, index: usize) -> u8 {
     (word >> (8 * index)) as u8
 }
