@@ -140,7 +140,9 @@ async fn assert_explained(client: &Client) -> Result<()> {
     };
     let cluster = &document["components"]["schemas"]["dev.opaque.v1alpha1.OpaqueCluster"];
     let shards = &cluster["properties"]["spec"]["properties"]["shards"]["description"];
-    assert!(shards.as_str().unwrap_or_default().starts_with("How many shards hold the tables."));
+    assert!(
+        shards.as_str().unwrap_or_default().starts_with("Number of shards that hold the tables")
+    );
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! A query with inline keys is refused, or it multiplies with a plane like any other.
+//! A query with inline keys is either refused, or it can be multiplied with a plane.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use opaque_pir::inline::{
 };
 use opaque_pir::seed::IndexSeed;
 
-/// Tables of any plane will do.
+/// The tables of an arbitrary plane.
 static TABLES: LazyLock<PlaneTables> = LazyLock::new(|| {
     let plane: Vec<u32> = (0u32..).map(|i| i.wrapping_mul(2_654_435_761)).take(PLANE_WORDS).collect();
     let seed = IndexSeed::new(&SALT, "t", EPOCH, COLUMN, &geometry());

@@ -1,11 +1,13 @@
-//! What Opaque's servers need to be operated: elections, health, metrics.
+//! Operational functions of Opaque's servers: elections, health and metrics.
 //!
-//! **What.** [`election`] lets one of several processes lead, by a Lease of the Kubernetes API;
-//! [`admin`] tells a kubelet and a Prometheus how a process is; [`api`] makes clients of that API;
-//! [`drain`] says how long a node takes to end; [`listen`] opens a port for IPv4 and IPv6.
+//! **What.** [`election`] elects one of several processes as the leader, by a Lease of the
+//! Kubernetes API. [`admin`] reports health to the kubelet and metrics to Prometheus. [`api`]
+//! creates clients of the Kubernetes API. [`drain`] defines how long a node may take to stop.
+//! [`listen`] opens a port for IPv4 and IPv6.
 //!
-//! **Why not a crate from the registry.** None of those for Leases works with kube 5, and none
-//! compares and swaps, tells a fencing token and measures time on one monotonic clock alone.
+//! **Why not an existing crate.** Among the published crates for Leases, none works with kube 5,
+//! and none offers all of: compare-and-swap writes, a fencing token, and time measured only on one
+//! monotonic clock.
 #![forbid(unsafe_code)]
 
 pub mod admin;

@@ -1,4 +1,4 @@
-//! Lookups of several requests, against a node that spoils what is in the answers.
+//! Lookups of several requests, against a node that corrupts the contents of answers.
 
 use std::{
     io::{self, Write},
@@ -23,7 +23,7 @@ use super::{
 use rand::{SeedableRng, rngs::StdRng};
 use tracing::level_filters::LevelFilter;
 
-/// An answer that is right in every outward respect, and whose buckets decrypt to nothing valid.
+/// An answer that is valid in every visible respect, and whose buckets decrypt to invalid bytes.
 pub(crate) fn spoiled(kind: Kind, lookups: u16) -> Reply {
     let geometry = Geometry::new(4096, 2048, 1).unwrap();
     let (epoch, lookups) = (Some(1), Some(lookups.into()));
@@ -50,7 +50,7 @@ pub(crate) fn spoiled_bytes(geometry: &Geometry, kind: Kind, header: &LookupHead
     combiner.finish().unwrap()
 }
 
-/// Whether, and how often, the client asks again must not depend on what an answer decrypts to.
+/// Whether and how often the client sends a request again must not depend on the decrypted answer.
 #[tokio::test]
 async fn every_request_is_sent_before_an_answer_is_opened() {
     let literals: Vec<String> = (0..20).map(|literal| literal.to_string()).collect();
@@ -68,15 +68,15 @@ async fn every_request_is_sent_before_an_answer_is_opened() {
     }
 }
 
-/// Both ways of keys, and the kind of message that they make.
+/// Both kinds of keys, with their kind of message.
 fn modes() -> [(KeyMode, Kind); 2] {
     [(KeyMode::Inline, INLINE), (KeyMode::Registered, Kind::Registered)]
 }
 
 pub(crate) const INLINE: Kind = Kind::Inline;
 
-/// Public parts are fetched once for all lookups of an index, and again by each other client: nothing
-/// outlives one that a later one could be recognised by.
+/// Public parts are downloaded once for all lookups of an index, and again by each other client:
+/// nothing outlives a client by which a later one could be recognized.
 #[tokio::test]
 async fn each_client_fetches_public_parts_once_and_checks_them() {
     const SQL: &str = "SELECT * FROM t WHERE id = 5";
@@ -97,8 +97,8 @@ async fn each_client_fetches_public_parts_once_and_checks_them() {
     assert_eq!((seen.lookups.len(), seen.keys.len()), (3, 0));
 }
 
-/// A server that states another digest for a while, then the first one again, sees the parts of both
-/// fetched each time.
+/// A server that changes a digest and later changes it back sees both sets of parts downloaded each
+/// time.
 #[tokio::test]
 async fn a_digest_that_comes_back_is_fetched_again() {
     let stale = || Reply::Refuse(Code::FailedPrecondition, "stale-epoch");
@@ -123,7 +123,7 @@ async fn a_digest_that_comes_back_is_fetched_again() {
     assert_eq!(epochs, [1, 2, 3]);
 }
 
-/// Nothing can be registered with keys that travel with the query: a node that asks for it gets
+/// Keys that travel with the query are never registered: a node that requests registration gets
 /// neither keys nor the query again.
 #[tokio::test]
 async fn a_node_that_wants_keys_registered_gets_none_with_inline_keys() {
@@ -136,7 +136,7 @@ async fn a_node_that_wants_keys_registered_gets_none_with_inline_keys() {
     assert_eq!((seen.lookups.len(), seen.keys.len()), (1, 0));
 }
 
-/// What this process logs through `tracing`, of other tests too.
+/// All `tracing` output of this process, including that of other tests.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 struct Log;
@@ -174,8 +174,8 @@ async fn neither_a_value_nor_the_token_is_logged_at_any_level() {
     }
 }
 
-/// A salt is drawn for one epoch. Whoever states it for another is refused before anything is sent, by each
-/// client of this process.
+/// A salt is drawn for one epoch. A cluster that states it for another epoch is refused before
+/// anything is sent, by each client of this process.
 #[tokio::test]
 async fn a_salt_that_returns_under_another_epoch_is_refused() {
     const SQL: &str = "SELECT * FROM t WHERE id = 5";
@@ -195,7 +195,7 @@ async fn a_salt_that_returns_under_another_epoch_is_refused() {
     }
 }
 
-/// What a lookup is encrypted under is bound to the table's name: a node cannot put another in its place.
+/// Encryption is bound to the table's name, so a node cannot substitute another table.
 #[tokio::test]
 async fn the_description_of_another_table_is_refused() {
     let (config, node) = config(vec![described(1, 100)], vec![]).await;
@@ -240,8 +240,8 @@ async fn registered_keys_need_a_key_store() {
     assert!(error.hint().unwrap().contains("opaque-registered"), "{error}");
 }
 
-/// The scan's part of a query is a function of the client's randomness, and of nothing that repeats
-/// unless a test injects it.
+/// The scan's part of a query is a function of the client's randomness, which never repeats unless
+/// a test injects it.
 #[tokio::test]
 async fn seeds_come_from_the_system_unless_they_are_injected() {
     let script = (0..3).map(|_| spoiled(INLINE, 2)).collect();
@@ -262,6 +262,6 @@ async fn seeds_come_from_the_system_unless_they_are_injected() {
     assert_ne!(scan(0, 0), scan(0, 1), "one value, two lookups");
     assert_ne!(scan(0, 0), scan(2, 0));
     assert_ne!(scan(2, 0), scan(2, 1));
-    // So are the keys, of which nothing else is in a query.
+    // The same holds for the keys, which are the rest of a query.
     assert!(seen.lookups[0].1 == seen.lookups[1].1 && seen.lookups[0].1 != seen.lookups[2].1);
 }

@@ -25,7 +25,7 @@ async fn a_quota_is_quoted_for_nodes_and_for_jobs() -> Result<()> {
         namespace.apply(&quota.to_string()).await?;
         // The example limits only memory.
         product::apply_cluster_of(namespace, 1, 2).await?;
-        let words = ["cannot be made: pods", "must specify limits.cpu for: node"];
+        let words = ["cannot be created: pods", "must specify limits.cpu for: node"];
         let degraded = ("Degraded", "True");
         let cluster = "opaquecluster/demo";
         let time = product::condition_says(namespace, cluster, degraded, &words, LIMIT).await?;
@@ -36,7 +36,7 @@ async fn a_quota_is_quoted_for_nodes_and_for_jobs() -> Result<()> {
 
         product::apply_weather(namespace).await?;
         let table = "opaquetable/weather";
-        let words = ["Job weather-prepare-1 cannot make its pod: pods", "exceeded quota: small"];
+        let words = ["Job weather-prepare-1 cannot create its pod: pods", "exceeded quota: small"];
         let time = product::condition_says(namespace, table, degraded, &words, LIMIT).await?;
         measured("table applied to its quota quoted", time);
         let less = json!({"spec": {"prepare": {"resources": {"limits": {"memory": "1Gi"}}}}});

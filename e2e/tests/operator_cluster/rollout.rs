@@ -249,7 +249,7 @@ async fn a_pod_that_is_refused_holds_the_rest_and_is_explained() -> Result<()> {
     test.api::<LimitRange>().create(&PostParams::default(), &small).await?;
     let before = test.pods().await?;
     test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:8"}})).await?;
-    let words = "pod demo-shard-0-1 cannot be made: pods \"demo-shard-0-1\" is forbidden: \
+    let words = "pod demo-shard-0-1 cannot be created: pods \"demo-shard-0-1\" is forbidden: \
                  minimum cpu usage per Container is 4, but request is 250m";
     let (_, waited) = until("the server is quoted", LIMIT, || async {
         let status = test.get::<OpaqueCluster>("demo").await?.status.context("no status")?;

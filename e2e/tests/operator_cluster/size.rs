@@ -40,7 +40,7 @@ async fn another_size_is_refused_at_admission() -> Result<()> {
     }
     let scaled = Patch::Merge(json!({"spec": {"replicas": 3}}));
     let refused = api.patch_scale("demo", &params, &scaled).await.err().context("it is taken")?;
-    ensure!(refused.to_string().contains("make a new OpaqueCluster"), "{refused}");
+    ensure!(refused.to_string().contains("create a new OpaqueCluster"), "{refused}");
     ensure!(api.get("demo").await?.spec.shards == 2);
     Ok(())
 }
