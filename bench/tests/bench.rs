@@ -1,8 +1,5 @@
 //! `opaque-bench` as users run it, on the smallest matrix that it accepts.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests, which clippy does not recognize as tests"
-)]
+#![expect(clippy::unwrap_used, reason = "test helpers, which clippy does not recognize as tests")]
 
 use std::{
     fs,
