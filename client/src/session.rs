@@ -274,8 +274,9 @@ impl CallError {
                 Some("another CA signed the certificate: pass the cluster's CA with --ca FILE")
             }
             Self::Unreachable { reason, .. } if refused_us(reason) => Some(
-                "the node ended the connection at once: if the cluster requires client certificates, the CA \
-                 that it trusts must have signed --client-cert, and it must be valid",
+                "the node ended the connection at once: if the cluster requires client certificates, \
+                 the one of --client-cert and --client-key must be valid, and signed by the CA that \
+                 the cluster trusts",
             ),
             Self::Refused { code: Code::Unauthenticated, .. } => Some(
                 "prove who you are: --token-file FILE, or --client-cert FILE and --client-key FILE, \
