@@ -116,7 +116,7 @@ mod tests {
         let loaders = Loaders::default();
         let words = |name| loaders.check("/opaque.v1.Query/Load", name).unwrap_err().to_string();
         assert!(
-            words(Some("bob")).starts_with("client \"bob\" may query"),
+            words(Some("bob")).starts_with("client \"bob\" may only query"),
             "{}",
             words(Some("bob"))
         );
