@@ -33,8 +33,9 @@ tools: setup
 kubernetes: setup ## install the Kubernetes servers that tests need, outside the clone
 	@scripts/setup.sh --kubernetes
 
-# All programs are built together, with the features of the tests, so that each crate is compiled
-# once. Servers cannot hold secrets: `deny.toml` bans the crates that do (decision 021).
+# All programs are built together, so that each crate is compiled once. Features that only tests
+# enable stay off (scripts/check-features.sh). Servers cannot hold secrets: `deny.toml` bans the crates
+# that do (decision 021).
 PROGRAMS := opaque opaque-node opaque-prepare opaque-operator
 programs: setup
 	cargo build $(WORKSPACE) $(addprefix --bin ,$(PROGRAMS))
@@ -44,7 +45,6 @@ programs: setup
 build: programs ## build the programs `opaque`, `opaque-node`, `opaque-prepare`, `opaque-operator` and `opaque-bench`
 	cargo build $(WORKSPACE) --bin opaque-bench
 	$(call ship,opaque-bench)
-
 
 # Copies only programs that have changed.
 ship = install -C -D --target-directory $(OPAQUE_BIN_DIR) $(addprefix $(CARGO_TARGET_DIR)/release/,$(1))
@@ -103,7 +103,7 @@ lint: tools kubernetes ## check format, paths, clippy, the WebAssembly client, d
 	scripts/check-paths.sh --self-test
 	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
 	cargo check --locked --release --package opaque-client --lib --target wasm32-unknown-unknown
-	cargo deny --locked check licenses bans sources
+	cargo deny --locked check --allow unused-wrapper licenses bans sources
 	cargo deny --locked --manifest-path client/Cargo.toml check licenses
 	scripts/check-charts.sh
 	scripts/check-features.sh

@@ -184,8 +184,8 @@ install_node_packages() {
     say "installing $packages; no daemon is started"
     as_root "apt-get install $packages" apt-get update --quiet --quiet
     # This file stops packages from starting their daemons. An existing one is not changed. The list
-    # is split into words on purpose. The inner Bash expands the variables of its script. shellcheck
-    # disable=SC2016,SC2086
+    # is split into words on purpose. The inner Bash expands the variables of its script.
+    # shellcheck disable=SC2016,SC2086
     as_root "apt-get install $packages" bash -c '
         set -euo pipefail
         policy=$1

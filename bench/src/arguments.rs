@@ -136,6 +136,7 @@ async fn cluster(arguments: Arguments, rng: &mut StdRng, bar: &Bar) -> Result<()
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use opaque_pir::machine::Kernels;
 
     use super::*;
     use crate::size::Size;
@@ -159,6 +160,9 @@ mod tests {
         assert_eq!(parse("--bucket-bytes 24576").unwrap().bucket_bytes, Some(24_576));
         let plan = parse("").unwrap();
         assert_eq!((plan.sizes, plan.shards), (vec![Size(1 << 30)], vec![1]));
+        assert_eq!(plan.kernels, Kernels::best());
+        let scalar = parse("--kernel scalar").unwrap().kernels;
+        assert_eq!((scalar.scan.name(), scalar.inline.name()), ("scalar", "scalar"));
     }
 
     #[test]

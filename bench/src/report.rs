@@ -68,7 +68,7 @@ pub(crate) struct Measurement {
     pub(crate) query_to_single: Option<f64>,
     /// Processor time of a lookup divided by that with the fewest shards of the run.
     pub(crate) cpu_to_fewest_shards: Option<f64>,
-    /// Whether the system granted 2 MiB pages.
+    /// Whether the system accepted the request for 2 MiB pages.
     pub(crate) large_pages: bool,
     /// The processor's name and the number of processors.
     pub(crate) machine: String,

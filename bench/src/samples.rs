@@ -16,7 +16,7 @@ impl Samples {
         Self(samples)
     }
 
-    /// The median: the middle value, or the mean of the middle two; 0 if there are none.
+    /// The median: the middle value, or the mean of the two middle values. It is 0 without values.
     pub(crate) fn median(&self) -> f64 {
         let middle = self.0.len() / 2;
         let at = |i: usize| self.0.get(i).copied().unwrap_or(0.0);

@@ -130,7 +130,9 @@ impl Error {
             ),
             Self::Keys(error) => error.hint().map(str::to_owned),
             Self::NoKeyStore => Some(
-                "use inline keys, or give the client a key store (crate opaque-registered)".to_owned(),
+                "set `keys = \"inline\"` in profile.toml, or give the client a key store (crate \
+                 opaque-registered)"
+                    .to_owned(),
             ),
             Self::Salt(error) => Some(error.hint().to_owned()),
             Self::Call(error) => error.hint().map(str::to_owned),

@@ -1,4 +1,4 @@
-//! Client library of Opaque: the only holder of secrets.
+//! Client library of Opaque: private SQL over a cluster.
 //!
 //! **What.** [`Client`] answers SQL over a cluster that never learns the value looked up: it plans
 //! ([`sql`]), encrypts, asks, decrypts and checks. The `opaque` command (crate opaque-cli) is a
@@ -24,7 +24,7 @@
 //! first decrypted answer, but whether and when the next statement comes may tell a server
 //! something about the previous answer. [`Client::query_and_close`] is for a single statement: it
 //! closes the connections before it decrypts. A server can link all requests of one [`Client`],
-//! even over several connections. Nothing links two processes.
+//! even over several connections. With inline keys, nothing links two processes.
 //!
 //! **Logs.** This crate logs addresses and kinds of failures through `tracing`. It never logs a
 //! part of a statement or an answer. **Its SQL parser does**: `sqlparser` passes whole statements,
@@ -33,8 +33,9 @@
 //! application that installs one (`tracing-log` and most loggers of `log`) must disable that
 //! target, for instance with `RUST_LOG=debug,sqlparser=off`. The program `opaque` installs none.
 //!
-//! **Keys.** Each lookup carries fresh keys (inline keys) unless the program sets a key store
-//! ([`ClientConfig::key_store`]). Crate `opaque-registered` implements one.
+//! **Keys.** Each lookup carries fresh keys (inline keys) unless [`ClientConfig::keys`] is
+//! [`KeyMode::Registered`]. Registered keys need a key store ([`ClientConfig::key_store`]), which
+//! crate `opaque-registered` implements.
 //!
 //! **WebAssembly.** A build for WebAssembly omits everything that needs an operating system.
 //! [`sql`], [`lookup`] and their dependencies remain.

@@ -112,24 +112,32 @@ impl BucketLookups<'_> {
         Ok(Request { bytes: writer.finish()?.into(), secrets })
     }
 
-    /// Decrypts one answer. Returns the number and the stored bytes of each bucket.
+    /// Decrypts one answer. Returns the buckets in the order of their lookups.
     ///
     /// # Errors
     /// The answer belongs to another request.
-    #[expect(clippy::type_complexity, reason = "two of them, which the text names")]
     pub fn open(
         &self,
         secrets: Vec<LookupSecret>,
         answer: &[u8],
-    ) -> Result<Vec<(Zeroizing<u32>, Zeroizing<Vec<u8>>)>, LookupError> {
+    ) -> Result<Vec<OpenedBucket>, LookupError> {
         let Self { keys, geometry, seed: _, epoch } = *self;
         let lookups = u16::try_from(secrets.len()).map_err(|_| LookupError::TooMany)?;
         let answer = AnswerView::decode(answer, geometry, keys.kind(), epoch, lookups)?;
         let open = |(lookup, LookupSecret { bucket, opener }): (u16, LookupSecret)| {
-            Ok((bucket, keys.open(&opener, geometry, &answer, lookup)?))
+            let bytes = keys.open(&opener, geometry, &answer, lookup)?;
+            Ok(OpenedBucket { number: bucket, bytes })
         };
         (0..lookups).into_par_iter().zip(secrets).map(open).collect()
     }
+}
+
+/// A bucket that was looked up.
+pub struct OpenedBucket {
+    /// Its number in the matrix.
+    pub number: Zeroizing<u32>,
+    /// Its stored bytes, still whitened.
+    pub bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Asker<'_> {
@@ -168,9 +176,9 @@ impl Asker<'_> {
     ) -> Result<Vec<Vec<Page>>, LookupError> {
         let (salt, column) = (&self.table.salt, self.column()?);
         let seed = self.table.seed(self.index.column).ok_or(LookupError::NoIndex)?;
-        let open = |(bucket, mut bytes): (Zeroizing<u32>, Zeroizing<Vec<u8>>)| {
-            mask(salt, column, *bucket, &mut bytes);
-            Ok(decode_bucket(salt, column, *bucket, &bytes)?)
+        let open = |OpenedBucket { number, mut bytes }: OpenedBucket| {
+            mask(salt, column, *number, &mut bytes);
+            Ok(decode_bucket(salt, column, *number, &bytes)?)
         };
         let opened = self.bucket_lookups(&seed).open(secrets, answer)?;
         opened.into_par_iter().map(open).collect()

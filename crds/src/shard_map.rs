@@ -14,7 +14,7 @@ use crate::reference::LocalReference;
 
 /// Version of the rule that gives partitions to shards. Nodes refuse a map of another version.
 pub const PLACEMENT_VERSION: u32 = 1;
-/// Points of each shard on the circle of consistent hashing. Nodes refuse a map with another number.
+/// Points of each shard on the ring of consistent hashing. Nodes refuse maps with another number.
 pub const VIRTUAL_NODES: u32 = 64;
 
 /// The shard map of one OpaqueCluster.

@@ -23,7 +23,7 @@ for name in lib log; do
     mount -t overlay overlay -o "lowerdir=/var/$name,upperdir=$folder/overlay/$name/upper,workdir=$folder/overlay/$name/work" "/var/$name"
 done
 
-# Whoever enters these namespaces asks the cluster's DNS.
+# Processes in these namespaces use the cluster's DNS.
 mount --bind "$folder/resolv.conf" /etc/resolv.conf
 
 # The node's address, on a bridge without ports.

@@ -66,7 +66,7 @@ pub async fn run_alone<B>(name: &str, body: B) -> Result<()>
 where
     B: AsyncFnOnce(&Namespace) -> Result<()>,
 {
-    let _nobody = ALONE.write().await;
+    let _alone = ALONE.write().await;
     in_namespace(name, body).await
 }
 

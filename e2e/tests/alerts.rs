@@ -30,8 +30,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The operator's alerts for a cluster with monitoring. A test of crate opaque-operator pins this
 /// file.
 const RULES: &str = "operator/src/cluster/objects/golden/rich.yaml";
-/// Suffixes of a metric's samples.
-const SUFFIXES: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
 
 #[tokio::test]
 async fn alerts_and_documents_name_metrics_that_exist() -> Result<()> {
@@ -55,7 +53,7 @@ async fn alerts_and_documents_name_metrics_that_exist() -> Result<()> {
         let unknown: Vec<String> = texts
             .iter()
             .flat_map(|(file, text)| named(text).into_iter().map(move |name| (file, name)))
-            .filter(|(_, name)| !exists(name, &exist))
+            .filter(|(_, name)| !exist.contains(name))
             .map(|(file, name)| format!("{file}: {name}"))
             .collect();
         ensure!(unknown.is_empty(), "no such metrics: {unknown:#?}\nthere are: {exist:#?}");
@@ -67,23 +65,30 @@ async fn alerts_and_documents_name_metrics_that_exist() -> Result<()> {
 
 #[test]
 fn a_metric_that_does_not_exist_is_found() {
-    let exist = described("# TYPE opaque_node_loads counter\n# TYPE opaque_node_ready gauge\n");
-    let text = "opaque_node_ready{a=\"b\"} == 0 or {__name__=~\"opaque_node_(loads|gone)_total\"}";
-    let names = named(text);
-    assert_eq!(names.len(), 3, "{names:?}");
-    let unknown: Vec<_> = names.iter().filter(|name| !exists(name, &exist)).collect();
-    assert_eq!(unknown, ["opaque_node_gone_total"]);
+    let exist = described(
+        "# TYPE opaque_node_loads counter\n# TYPE opaque_node_ready gauge\n\
+         # TYPE opaque_node_seconds histogram\n",
+    );
+    let text = "opaque_node_ready{a=\"b\"} == 0 or {__name__=~\"opaque_node_(loads|gone)_total\"} \
+                or opaque_node_loads > 1 or opaque_node_ready_total or opaque_node_seconds \
+                or opaque_node_seconds_bucket";
+    let unknown: Vec<String> = named(text).difference(&exist).cloned().collect();
+    let expected = ["gone_total", "loads", "ready_total", "seconds"];
+    assert_eq!(unknown, expected.map(|name| format!("opaque_node_{name}")));
 }
 
-/// Metrics by their descriptions, without the suffixes of samples.
+/// The names of samples that the descriptions of metrics announce.
 fn described(text: &str) -> BTreeSet<String> {
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    types.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
-}
-
-fn exists(name: &str, exist: &BTreeSet<String>) -> bool {
-    let bare = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
-    exist.contains(name) || bare.is_some_and(|bare| exist.contains(bare))
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let samples = types.flat_map(|(name, kind)| {
+        let suffixes: &[&str] = match kind {
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        suffixes.iter().map(move |suffix| format!("{name}{suffix}"))
+    });
+    samples.collect()
 }
 
 /// The node's and the operator's metrics that a text names. `opaque_node_(a|b)_total` names two.

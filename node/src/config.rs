@@ -159,8 +159,8 @@ pub struct Config {
     pub retain_epochs: usize,
     /// Number of evaluation keys to keep in memory (1 MiB each). They use at most an eighth of the
     /// node's memory.
-    #[arg(long, default_value_t = 256)]
-    pub keys_in_memory: usize,
+    #[arg(long, default_value = "256", value_parser = value_parser!(u64).map(|keys: u64| keys.max(1)))]
+    pub keys_in_memory: u64,
 }
 
 impl TryFrom<Args> for Config {
@@ -239,7 +239,7 @@ fn at_least_one(number: u32) -> u32 {
 }
 
 fn kernels(name: &str) -> Result<Kernels, ConfigError> {
-    Kernels::from_name(name).ok_or_else(|| ConfigError::Kernel(name.to_owned()))
+    Kernels::from_name(name).ok_or(ConfigError::Kernel)
 }
 
 /// Where the nodes coordinate.
@@ -329,8 +329,8 @@ pub enum ConfigError {
     #[error("use a directory, or kubernetes://NAMESPACE/CLUSTER")]
     Coordination,
     /// The kernel does not exist, or this CPU does not support it.
-    #[error("no kernel {0:?} on this CPU: use `scalar`, or omit --kernel")]
-    Kernel(String),
+    #[error("this CPU does not support it: use scalar, or set neither --kernel nor OPAQUE_KERNEL")]
+    Kernel,
 }
 
 #[cfg(test)]
@@ -357,6 +357,18 @@ mod tests {
             ["kubernetes://", "kubernetes://prod", "kubernetes://prod/", "kubernetes://a/b/c"]
         {
             assert_eq!(bad.parse::<Backend>(), Err(ConfigError::Coordination));
+        }
+    }
+
+    #[test]
+    fn a_malformed_value_is_shown_with_what_to_write() {
+        for (flag, value, advice) in [
+            ("--coordination", "kubernetes://prod", "kubernetes://NAMESPACE/CLUSTER"),
+            ("--kernel", "none", "use scalar"),
+        ] {
+            let arguments = ["opaque-node", "--name=n", "--shard=0", "--shards=1", flag, value];
+            let text = Args::try_parse_from(arguments).err().unwrap().to_string();
+            assert!(text.contains(value) && text.contains(advice), "{text}");
         }
     }
 }

@@ -92,7 +92,7 @@ pub trait Coordination: Send + Sync + 'static {
     /// The map that waits to become active.
     async fn proposed(&self) -> Result<Option<Map>, CoordinationError>;
 
-    /// Activates a first map if there is none and no member serves one, and returns the active map.
+    /// Returns the active map. If no map is stored and no member serves one, activates a first map.
     /// A first map has no tables. It has these shards, unless the backend leaves its creation to
     /// another party.
     ///

@@ -101,7 +101,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let coordination = open_coordination(&config).await?;
 
     let limit = Limit::detect(config.memory_limit);
-    let keys = (config.keys_in_memory.max(1) as u64).saturating_mul(KEYS_BYTES);
+    let keys = config.keys_in_memory.saturating_mul(KEYS_BYTES);
     let shares = Shares::of(limit, config.request_memory, keys);
     tracing::info!(?limit, ?shares, "memory");
     let memory = Memory::new(limit, &shares);

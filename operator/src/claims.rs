@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use opaque_ops::election::Policy;
 
-pub use candidate::Candidate;
+pub(crate) use candidate::Candidate;
 pub(crate) use clusters::Clusters;
 #[cfg(test)]
 pub(crate) use decision::words_of_waiting;

@@ -223,7 +223,7 @@ criterion_group!(benches, ring, hint);
 
 fn main() {
     benches();
-    // `cargo test` and a filtered run print no table.
+    // `cargo test` prints no table. `cargo bench … -- nothing` prints only the table.
     if std::env::args().any(|arg| arg == "--bench") {
         ratios();
     }

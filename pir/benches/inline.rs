@@ -189,7 +189,7 @@ fn main() {
     if std::env::var_os("OPAQUE_RATIOS").is_none() {
         benches();
     }
-    // `cargo test` and a filtered run print no tables.
+    // `cargo test` prints no tables.
     if std::env::args().any(|arg| arg == "--bench") {
         ratios(Fold::NONE);
         // The smallest fold, for which the fixed costs of a product weigh most.

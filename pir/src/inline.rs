@@ -80,7 +80,7 @@ pub use params::{
     ENCRYPTIONS, ERROR_DEVIATION, Fold, N, NAME, PUBLIC_BITS, PUBLIC_BYTES, Q_PRIMES, QUERY_BYTES,
     Variant, params_id, public_bytes, rings_of, table_bytes,
 };
-pub use product::{MAX_PASS, answer, multiply};
+pub use product::{LOOKUPS_PER_PRODUCT_PASS, answer, multiply};
 pub use public::PublicElements;
 pub use query::InlineQuery;
 pub use table::{PlaneTables, PublicPart};

@@ -31,7 +31,7 @@
 //! ```
 //!
 //! A client sends only as many bits of each number as are needed to keep the probability of a
-//! failure in any row of an answer below 2^-40:
+//! failure in any row of an answer below 2^-40, by the formula of docs/ENGINE.md §9:
 //! [`Geometry::rounding`](crate::geometry::Geometry::rounding).
 //!
 //! Parameter sets are never assembled from loose numbers. Both sides name a set, and its digest
@@ -68,7 +68,7 @@ pub const COEFFICIENT_BITS: [u32; 3] = [35, 35, 36];
 pub const ROTATION_STEPS: [i32; 2] = [1, 32];
 /// Version of the layout of buckets, part of every [`ParamsId`].
 pub const LAYOUT_VERSION: u8 = 1;
-/// Maximum C. It keeps a lookup's failure probability below 2^-40.
+/// Maximum C. It keeps the formula's bound on a lookup's failures below 2^-40.
 pub const MAX_BUCKETS: u32 = 1 << 20;
 /// Maximum R: the number of rows over which that failure probability is summed.
 pub const MAX_BUCKET_BYTES: u32 = 1 << 16;

@@ -9,10 +9,10 @@
 //! byte, whatever the query contains.
 //!
 //! The scan is bound by memory: one query costs as much as reading the matrix once, and up to 64
-//! queries ([`MAX_PASS`]) share a pass. Work is split into bands of rows, the same rows of every
-//! partition. A band's sums and one partition's share of the queries stay in a core's second-level
-//! cache while the matrix streams through. The kernel is chosen at run time ([`ScanKernel`]). All
-//! kernels read the same layout of [`Partition`] and give the same sums.
+//! queries ([`LOOKUPS_PER_SCAN_PASS`]) share a pass. Work is split into bands of rows, the same
+//! rows of every partition. A band's sums and one partition's share of the queries stay in a core's
+//! second-level cache while the matrix streams through. The kernel is chosen at run time
+//! ([`ScanKernel`]). All kernels read the same layout of [`Partition`] and give the same sums.
 
 mod kernel;
 mod partition;
@@ -32,9 +32,10 @@ use crate::machine::ScanKernel;
 use crate::params::PARTITION_BUCKETS;
 
 /// Number of queries that share a pass over the matrix. More queries take several passes.
-pub const MAX_PASS: usize = 64;
+pub const LOOKUPS_PER_SCAN_PASS: usize = 64;
 
-/// Scans the given partitions for several queries, up to [`MAX_PASS`] in a pass over their bytes.
+/// Scans the given partitions for several queries, up to [`LOOKUPS_PER_SCAN_PASS`] in a pass over
+/// their bytes.
 ///
 /// A query is the concatenation of its 1024-word blocks in the order of `partitions`. The result
 /// holds, for each query, one wrapping sum per matrix row. Runs on the current rayon pool.
@@ -63,7 +64,7 @@ pub fn scan(
         }
     }
     let mut sums = Vec::with_capacity(queries.len());
-    for queries in queries.chunks(MAX_PASS) {
+    for queries in queries.chunks(LOOKUPS_PER_SCAN_PASS) {
         sums.extend(pass(kernel, geometry, partitions, queries)?);
     }
     Ok(sums)

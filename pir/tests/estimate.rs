@@ -315,14 +315,15 @@ fn work_on_one_index_pays_for_each_of_its_lookups() {
     );
 }
 
-/// Registered keys after the lookups that they serve (`LIMIT` of `registered/src/reserve.rs`). Each
-/// lookup is assumed to reveal one of the secret's coefficients, which is more than a bit can.
+/// Registered keys after the lookups that they serve (`LOOKUPS_PER_KEYS` of
+/// `registered/src/reserve.rs`). Each lookup is assumed to reveal one of the secret's coefficients,
+/// which is more than a bit can.
 #[test]
 fn registered_keys_that_revealed_a_bit_for_each_lookup_are_still_out_of_reach() {
-    const LIMIT: u32 = 256;
+    const LOOKUPS_PER_KEYS: u32 = 256;
     let keys = registered_keys();
     let after = |known: u32| Lwe { n: keys.n - known, ..keys }.one_lookup();
-    close(after(LIMIT), 120.4, 0.2);
+    close(after(LOOKUPS_PER_KEYS), 120.4, 0.2);
     // Without a limit nothing would be left.
-    assert!(after(8 * LIMIT) < 70.0);
+    assert!(after(8 * LOOKUPS_PER_KEYS) < 70.0);
 }

@@ -144,8 +144,7 @@ impl Config {
 }
 
 fn schema(json: &str) -> Result<Schema, String> {
-    let refused =
-        |error| format!("OPAQUE_SCHEMA is not the JSON of a table's spec.schema: {error}");
+    let refused = |error| format!("not the JSON of a table's spec.schema: {error}");
     serde_json::from_str(json).map_err(refused)
 }
 
@@ -229,7 +228,7 @@ mod tests {
             ),
             (
                 &["--schema={}"],
-                "'--schema <JSON>': OPAQUE_SCHEMA is not the JSON of a table's spec.schema: \
+                "'--schema <JSON>': not the JSON of a table's spec.schema: \
                  missing field `columns` at line 1 column 2",
             ),
         ] {

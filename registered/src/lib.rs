@@ -2,7 +2,7 @@
 //!
 //! **What.** [`KeyDirectory`] is a [`KeyStore`] that a program passes to its client
 //! ([`opaque_client::ClientConfig::key_store`]). It generates a pair of keys, stores it in the
-//! profile for [`LIMIT`] lookups, and then replaces it.
+//! profile for [`LOOKUPS_PER_KEYS`] lookups, and then replaces it.
 //!
 //! **Why a separate crate.** SEAL's bindings are licensed under AGPL-3.0-only, which extends to
 //! everything that links them. The client library needs neither SEAL nor a C++ compiler, because
@@ -34,7 +34,7 @@ use opaque_client::registered::{KeyStore, RegisteredKeys, RegisteredKeysError};
 pub use error::KeysError;
 pub use keys::Keys;
 pub use opaque_seal::EVALUATION_KEYS_BYTES;
-pub use reserve::LIMIT;
+pub use reserve::LOOKUPS_PER_KEYS;
 
 /// Keys in a directory of the profile ([`opaque_client::profile::Home::keys_dir`]).
 pub struct KeyDirectory {

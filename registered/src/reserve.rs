@@ -9,16 +9,16 @@
 //! the client reports an error. Each such reaction reveals one bit, chosen by the server, about the
 //! long-lived secret, which has 4096 coefficients of -1, 0 or 1. All requests of a statement are
 //! sent before its first answer is decrypted, so a statement is one reaction, and a lookup is at
-//! most one. If each bit is counted as a whole coefficient, [`LIMIT`] lookups leave 3840 unknown
-//! coefficients. By our estimate (`pir/tests/estimate.rs`) it costs at least 2^120 to find them,
-//! instead of 2^128. Fresh keys reset this count.
+//! most one. If each bit is counted as a whole coefficient, [`LOOKUPS_PER_KEYS`] lookups leave 3840
+//! unknown coefficients. By our estimate (`pir/tests/estimate.rs`) it costs at least 2^120 to find
+//! them, instead of 2^128. Fresh keys reset this count.
 //!
 //! **Guarantees.** Lookups are counted, and the count is on disk, before the first of them is
 //! encrypted. Keys are not used again if their count is missing or damaged, or belongs to other
 //! keys. No two processes generate keys at the same time.
 //!
-//! **Limits.** A statement with more than [`LIMIT`] lookups gets a pair of keys that is used for
-//! nothing else. Restoring the directory from a backup also restores the count.
+//! **Limits.** A statement with more than [`LOOKUPS_PER_KEYS`] lookups gets a pair of keys that is
+//! used for nothing else. Restoring the directory from a backup also restores the count.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -34,8 +34,8 @@ use opaque_seal::Bfv;
 use crate::key_file::check_dir;
 use crate::{Keys, KeysError};
 
-/// Maximum number of lookups with one pair of keys.
-pub const LIMIT: u64 = 256;
+/// Maximum number of lookups with one pair of keys. A larger statement gets its own pair.
+pub const LOOKUPS_PER_KEYS: u64 = 256;
 
 /// Returns the keys for a statement with `lookups` lookups, and counts the lookups first. The keys
 /// are those in `dir`, or new ones that replace them. `kept` is the result of the previous call.
@@ -63,7 +63,10 @@ pub(crate) fn reserve(
         return Ok(Arc::clone(current));
     }
     if current.is_some() {
-        tracing::info!(limit = LIMIT, "replacing keys that have reached their limit of lookups");
+        tracing::info!(
+            limit = LOOKUPS_PER_KEYS,
+            "replacing keys that may not serve this statement"
+        );
     }
     let made = Arc::new(Keys::generate(bfv)?);
     // The count is written first: if the process dies before the keys are written, those keys were
@@ -77,7 +80,7 @@ pub(crate) fn reserve(
 /// The count after `lookups` more lookups, if keys with `used` lookups may serve them too. Keys
 /// without a count may have served any number.
 fn serves(used: Option<u64>, lookups: u64) -> Option<u64> {
-    used?.checked_add(lookups).filter(|used| *used <= LIMIT)
+    used?.checked_add(lookups).filter(|used| *used <= LOOKUPS_PER_KEYS)
 }
 
 /// The number of lookups that a pair of keys has served.
@@ -143,9 +146,9 @@ mod tests {
     #[test]
     fn keys_serve_their_lookups_and_no_more() {
         assert_eq!(serves(Some(0), 1), Some(1));
-        assert_eq!(serves(Some(LIMIT - 16), 16), Some(LIMIT));
-        assert_eq!(serves(Some(LIMIT - 15), 16), None);
-        assert_eq!(serves(Some(LIMIT), 1), None);
+        assert_eq!(serves(Some(LOOKUPS_PER_KEYS - 16), 16), Some(LOOKUPS_PER_KEYS));
+        assert_eq!(serves(Some(LOOKUPS_PER_KEYS - 15), 16), None);
+        assert_eq!(serves(Some(LOOKUPS_PER_KEYS), 1), None);
         assert_eq!(serves(Some(u64::MAX), 1), None);
         assert_eq!(serves(None, 1), None, "keys without a count may have served any number");
     }
@@ -160,7 +163,7 @@ mod tests {
         let first = reserve(dir.path(), 200, None).unwrap();
         let same = reserve(dir.path(), 56, Some(Arc::clone(&first))).unwrap();
         assert!(Arc::ptr_eq(&first, &same), "what was kept is not read again");
-        assert_eq!(used(dir.path()), LIMIT);
+        assert_eq!(used(dir.path()), LOOKUPS_PER_KEYS);
         // This holds both for keys cached in this process and for keys that another process reads.
         for kept in [Some(Arc::clone(&first)), None] {
             let next = reserve(dir.path(), 1, kept).unwrap();

@@ -110,9 +110,9 @@ pub(crate) struct Observed {
     /// Number of lookups.
     pub(crate) lookups: usize,
     /// Median time from statement to answer.
-    pub p50_ms: f64,
+    pub(crate) p50_ms: f64,
     /// 99th percentile of the time from statement to answer.
-    pub p99_ms: f64,
+    pub(crate) p99_ms: f64,
     /// Lookups of all clients per second.
     pub(crate) lookups_per_s: f64,
     /// The same for each core of this machine, which clients and nodes share.

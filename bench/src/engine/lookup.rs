@@ -33,7 +33,7 @@ pub(super) fn open(
     answer: &[u8],
 ) -> Result<Vec<(u32, Vec<u8>)>, BenchError> {
     let opened = lookups(subject).open(secrets, answer)?.into_iter();
-    Ok(opened.map(|(bucket, mut bytes)| (*bucket, std::mem::take(&mut *bytes))).collect())
+    Ok(opened.map(|mut bucket| (*bucket.number, std::mem::take(&mut *bucket.bytes))).collect())
 }
 
 /// Compares decrypted bytes with the matrix.

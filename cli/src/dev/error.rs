@@ -92,7 +92,7 @@ impl DevError {
         match self {
             Self::NoBinary => Some(
                 "build it with `make build` (or `cargo build --release -p opaque-node`); it must be in the \
-                 directory of `opaque` or on PATH"
+                 directory of this program or on PATH"
                     .to_owned(),
             ),
             Self::Locked { .. } => {

@@ -98,6 +98,7 @@ struct Node {
     child: Child,
     client_port: u16,
     peer_port: u16,
+    admin_port: u16,
 }
 
 impl Bare {
@@ -146,19 +147,22 @@ impl Bare {
         fs::write(this.path("server-ca.crt"), &this.servers.pem).unwrap();
         prepare(&this);
         for shard in 0..shards {
-            let held = [0, 1].map(|_| TcpListener::bind((host, 0)).unwrap());
-            let [client_port, peer_port] = held.map(|port| port.local_addr().unwrap().port());
+            let held = [(); 3].map(|()| TcpListener::bind((host, 0)).unwrap());
+            let [client_port, peer_port, admin_port] =
+                held.map(|port| port.local_addr().unwrap().port());
             let program = Path::new(env!("CARGO_BIN_EXE_opaque")).with_file_name("opaque-node");
             let log = fs::File::create(this.path(&format!("node-{shard}.log"))).unwrap();
             let addresses = match host {
                 IpAddr::V4(host) => vec![
                     format!("--client-listen={host}:{client_port}"),
                     format!("--peer-listen={host}:{peer_port}"),
+                    format!("--admin-listen={host}:{admin_port}"),
                 ],
                 // The arguments with which the operator starts nodes.
                 IpAddr::V6(host) => vec![
                     format!("--client-listen=[::]:{client_port}"),
                     format!("--peer-listen=[::]:{peer_port}"),
+                    format!("--admin-listen=[::]:{admin_port}"),
                     format!("--pod-ip={host}"),
                 ],
             };
@@ -180,7 +184,7 @@ impl Bare {
                 .stderr(log)
                 .spawn()
                 .unwrap();
-            this.nodes.push(Node { child, client_port, peer_port });
+            this.nodes.push(Node { child, client_port, peer_port, admin_port });
         }
         this
     }
@@ -231,6 +235,10 @@ impl Bare {
 
     pub(crate) fn client_port(&self, shard: u32) -> u16 {
         self.nodes[shard as usize].client_port
+    }
+
+    pub(crate) fn admin_port(&self, shard: u32) -> u16 {
+        self.nodes[shard as usize].admin_port
     }
 
     /// The client address of a node.

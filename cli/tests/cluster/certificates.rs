@@ -291,10 +291,7 @@ fn readyz(port: u16) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_token_is_refused_whatever_else_is_there_and_none_at_all_is_said() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let admin = format!("127.0.0.1:{port}");
-    let arguments =
-        ["--client-auth", "token", "--tokens-dir", "DIR/tokens", "--admin-listen", &admin];
+    let arguments = ["--client-auth", "token", "--tokens-dir", "DIR/tokens"];
     // The node starts even if the tokens arrive later.
     let mut nodes = Bare::start(1, &arguments, |nodes| {
         fs::create_dir(nodes.path("tokens")).unwrap();
@@ -303,6 +300,7 @@ async fn a_removed_token_is_refused_whatever_else_is_there_and_none_at_all_is_sa
         }
     })
     .await;
+    let port = nodes.admin_port(0);
     wait_until("not ready", || readyz(port).contains("no client may ask")).await;
     let give = |name: &str| fs::copy(nodes.path(name), nodes.path(&format!("tokens/{name}")));
     let (alice, bob) = (nodes.path("alice"), nodes.path("bob"));

@@ -1,8 +1,8 @@
 //! Keys that encrypt the lookups of one index and decrypt the answers.
 //!
 //! ```text
-//! inline       a fresh secret for each lookup, cleared with its answer  opaque_secrets::inline
-//! registered   one BFV secret for up to 256 lookups, which it links     crate opaque-registered
+//! inline       a fresh secret for each lookup, cleared with its answer        opaque_secrets::inline
+//! registered   one long-lived BFV secret for many lookups, which it links    crate opaque-registered
 //! ```
 
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use tonic::{
     service::Interceptor,
 };
 
-/// The credentials that a client presents to nodes. The default is none.
+/// The credentials that a client presents to nodes. By default it presents nothing.
 #[derive(Clone, Default)]
 pub struct Credentials {
     token: Option<MetadataValue<Ascii>>,

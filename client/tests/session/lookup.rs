@@ -129,11 +129,14 @@ async fn a_digest_that_comes_back_is_fetched_again() {
 async fn a_node_that_wants_keys_registered_gets_none_with_inline_keys() {
     let script = vec![Reply::Refuse(Code::FailedPrecondition, "unknown-keys"), spoiled(INLINE, 1)];
     let (config, node) = config(vec![described(1, 100)], script).await;
+    let store = Arc::new(FakeKeyStore::default());
+    let config = ClientConfig { key_store: Some(Arc::clone(&store) as _), ..config };
     let client = Client::connect(config).unwrap();
     let error = numbers(&client, "SELECT * FROM t WHERE id = 5").await.unwrap_err();
     assert!(error.to_string().contains("does not know this client's keys"), "{error}");
     let seen = node.seen.lock().unwrap();
     assert_eq!((seen.lookups.len(), seen.keys.len()), (1, 0));
+    assert!(store.reserved.lock().unwrap().is_empty(), "no long-lived secret is made");
 }
 
 /// All `tracing` output of this process, including that of other tests.

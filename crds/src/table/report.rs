@@ -1,4 +1,4 @@
-//! What a prepare Job reports: the JSON in annotation [`ANNOTATION`] of the table's Lease.
+//! What a prepare Job reports: the JSON in annotation [`REPORT_ANNOTATION`] of the table's Lease.
 //!
 //! The Job writes it, the operator reads it. Fields may be added, and are then ignored by older
 //! operators; a reason that an operator does not know is [`Reason::Internal`] to it. Decision 009
@@ -8,26 +8,27 @@ use serde::{Deserialize, Serialize};
 
 use super::{Epoch, IndexGeometry};
 
-/// Annotation of the Lease that holds the report.
-pub const ANNOTATION: &str = "opaque.dev/prepare";
+/// Annotation of the Lease that holds the report. The Job has an annotation with the same key, a
+/// digest of `spec.prepare`.
+pub const REPORT_ANNOTATION: &str = "opaque.dev/prepare";
 
 /// Progress or result of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The run that it is about.
+    /// The run that this report describes.
     pub run: String,
-    /// How far it is.
+    /// The current stage.
     pub stage: Stage,
-    /// Units of the stage that are done: bytes of the source, or of the matrices.
+    /// Finished units of the stage: bytes of the source, or of the matrices.
     #[serde(default)]
     pub done: u64,
-    /// Units of the stage; 0 if not known.
+    /// All units of the stage, or 0 if unknown.
     #[serde(default)]
     pub total: u64,
-    /// Why it failed.
+    /// Why the run failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// The failure in words.
+    /// Describes the failure for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The epoch that was published.
@@ -39,13 +40,13 @@ pub struct Report {
     /// Matrices of the published epoch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub geometry: Vec<IndexGeometry>,
-    /// What a person should know of the published epoch.
+    /// A warning about the published epoch, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
 impl Report {
-    /// A run at the beginning of a stage.
+    /// The report of a run at the beginning of a stage.
     pub fn new(run: &str, stage: Stage) -> Self {
         Self {
             run: run.to_owned(),
@@ -68,9 +69,9 @@ impl Report {
 pub enum Stage {
     /// Rows are read from the source.
     Reading,
-    /// Geometries are picked.
+    /// The geometries of the matrices are chosen.
     Planning,
-    /// Partitions and hints are made and stored.
+    /// Partitions and hints are computed and stored.
     Building,
     /// The epoch is published.
     Done,
@@ -81,21 +82,21 @@ pub enum Stage {
 /// Why a run failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
-    /// The source is not there.
+    /// The source does not exist.
     SourceNotFound,
-    /// The source cannot be read: the connection broke, or it is not of its format.
+    /// The source cannot be read: the connection broke, or the source has another format.
     SourceUnreadable,
     /// The source refused the credentials.
     SourceRefused,
-    /// The source is at an address where no source may be.
+    /// The source's address is forbidden.
     SourceForbidden,
     /// Rows do not fit the schema.
     SchemaMismatch,
-    /// The table is larger than one can be, or than the run may take.
+    /// The table exceeds the limit of all tables or of this run.
     TooLarge,
-    /// The cluster's store does not take the epoch.
+    /// The cluster's store does not accept the epoch.
     StoreUnavailable,
-    /// Anything else, reasons of later versions included.
+    /// Any other reason, including those of later versions.
     #[serde(other)]
     Internal,
 }
@@ -113,7 +114,7 @@ impl Reason {
         Self::Internal,
     ];
 
-    /// Its name in the report.
+    /// The reason's name in the report.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SourceNotFound => "SourceNotFound",

@@ -126,8 +126,7 @@ async fn restore(maps: &Api<OpaqueShardMap>, older: &OpaqueShardMap) -> Result<(
     copy.metadata.generation = None;
     copy.metadata.managed_fields = None;
     let create = || async {
-        // The operator creates a map as soon as there is none. The restore only works if it is
-        // faster.
+        // The operator creates a missing map at once. The restore must be faster.
         match maps.delete("demo", &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             deleted => drop(deleted?),

@@ -165,7 +165,7 @@ impl Test {
         Ok(())
     }
 
-    // ---------------------------------------------------------------- what kubelet and nodes would do
+    // ------------------------------------------------------------ what kubelet and nodes would do
 
     /// Waits until the kubelet has placed every pod. Placing a pod overwrites the condition that
     /// says why it is not placed.

@@ -1,5 +1,5 @@
-//! A cluster keeps the size that was accepted, whoever writes what, and a node's messages are
-//! cheap.
+//! Neither a user nor a node can change the accepted size of a cluster. Messages of nodes cost the
+//! operator few requests.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;

@@ -132,7 +132,9 @@ impl Change {
 
 /// The reason for withdrawing a proposal that another one replaces.
 pub(super) fn replaced_by(generation: u64) -> String {
-    format!("withdrawn: generation {generation}, a newer change of the same, replaces it")
+    format!(
+        "withdrawn: generation {generation} replaces it, with a newer change of the same tables"
+    )
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl Lifecycle {
         }
         tokio::select! {
             () = self.prepare_in_turn(map, active, given_up) => {}
-            () = self.until_nobody_wants(generation) => {
+            () = self.until_unwanted(generation) => {
                 tracing::info!(generation, "not prepared: it is no longer proposed");
             }
         }
@@ -221,7 +221,7 @@ impl Lifecycle {
 
     /// Waits until a generation is no longer proposed. If it has become active while it is being
     /// loaded, the load continues.
-    async fn until_nobody_wants(&self, generation: u64) {
+    async fn until_unwanted(&self, generation: u64) {
         let is = |map: &Option<Map>| map.as_ref().is_some_and(|map| map.generation == generation);
         let unwanted = |snapshot: &Arc<Snapshot>| {
             let loading = self.state.preparing() == Some(generation);

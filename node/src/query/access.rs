@@ -2,8 +2,7 @@
 //!
 //! | `--client-auth` | a client is | proved by |
 //! |---|---|---|
-//! | `mtls` | the first URI of its certificate, else DNS name, else common name | `clients-ca.crt`
-//! |
+//! | `mtls` | its certificate's first URI, else DNS name, else common name | `clients-ca.crt` |
 //! | `token` | the name of the token's file | `authorization: Bearer …` |
 //! | `none` | its address | nothing |
 //!

@@ -205,7 +205,7 @@ impl fmt::Display for Objection {
                  lost its watch of the cluster's state"
             ),
             Self::CutOff { shards } => {
-                f.write_str("no replica answers of ")?;
+                f.write_str("no replica answers for ")?;
                 names(f, shards)?;
                 f.write_str(", and other nodes reach every shard")
             }

@@ -51,7 +51,7 @@ impl Collector for StateMetrics {
             ("resident_bytes", "Bytes of partitions and hint tables in memory", bytes),
             (
                 "large_page_bytes",
-                "Resident bytes backed by 2 MiB pages",
+                "Resident bytes for which the system accepted the request for 2 MiB pages",
                 self.local.large_page_bytes(),
             ),
         ];

@@ -95,9 +95,9 @@ fn read(object: &DynamicObject) -> Issuance {
     };
     let condition =
         conditions.into_iter().flatten().find(|condition| text(condition, "type") == "Ready");
-    let facts = condition.and_then(|condition| condition.get("observedGeneration")?.as_i64());
-    // Old versions of cert-manager do not set it.
-    let current = facts.is_none() || facts == object.metadata.generation;
+    let observed = condition.and_then(|condition| condition.get("observedGeneration")?.as_i64());
+    // Old versions of cert-manager do not set observedGeneration.
+    let current = observed.is_none() || observed == object.metadata.generation;
     Issuance {
         spec: object.data.get("spec").cloned().unwrap_or_default(),
         ready: current && condition.is_some_and(|condition| text(condition, "status") == "True"),

@@ -74,8 +74,8 @@ pub(crate) async fn reconcile(
         Ok(plan) => plan,
         Err(error) => return Ok(refused(&error)),
     };
-    for order in &plan.writes {
-        write(context, cluster, &wanted, order).await?;
+    for one in &plan.writes {
+        write(context, cluster, &wanted, one).await?;
     }
     // Secrets that cert-manager has yet to write are not there now.
     let facts = observe(context, &wanted)?;

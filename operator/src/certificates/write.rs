@@ -26,9 +26,9 @@ pub(super) async fn write(
     context: &Context,
     cluster: &OpaqueCluster,
     wanted: &Wanted,
-    order: &Write,
+    write: &Write,
 ) -> Result<(), Error> {
-    match order {
+    match write {
         Write::Secret { name, contents } => {
             let data = contents.data().iter();
             let data = data.map(|(key, value)| (key.clone(), ByteString(value.bytes().to_vec())));

@@ -13,19 +13,19 @@ use crate::release::Release;
 
 /// A candidate for Leases.
 #[derive(Clone)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The client must not retry requests by itself.
-    pub client: Client,
+    pub(crate) client: Client,
     /// Publishes the candidate's events.
-    pub events: Events,
+    pub(crate) events: Events,
     /// Counters.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
     /// The candidate's release.
-    pub release: Release,
+    pub(crate) release: Release,
     /// Its name in Leases, unique among running processes.
-    pub identity: String,
+    pub(crate) identity: String,
     /// Durations of its Leases.
-    pub times: Times,
+    pub(crate) times: Times,
 }
 
 impl Candidate {

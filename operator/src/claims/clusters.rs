@@ -19,7 +19,7 @@ const LIST: Duration = Duration::from_secs(10);
 
 /// Source of the list of a namespace's clusters.
 #[derive(Debug, Clone)]
-pub enum Clusters {
+pub(crate) enum Clusters {
     /// The watched objects.
     Observed(Arc<Observed>),
     /// The API server. A candidate that waits for its only namespace watches nothing.

@@ -12,7 +12,7 @@ use super::waiting::Waiting;
 impl Candidate {
     /// Stands for the lead of a release for all namespaces. Its Lease is named after the release,
     /// because `opaque-operator` is the claim on the namespace that contains it.
-    pub fn lead(&self, clusters: Clusters) -> Standing {
+    pub(crate) fn lead(&self, clusters: Clusters) -> Standing {
         let name = format!("{}-all", self.release.name());
         let namespace = self.release.namespace();
         let election = self.election(namespace, &name, self.times.lead, BTreeMap::new());
@@ -20,7 +20,7 @@ impl Candidate {
     }
 
     /// Stands for the claim on a namespace, with these times.
-    pub fn claim(&self, namespace: &str, policy: Policy, clusters: Clusters) -> Standing {
+    pub(crate) fn claim(&self, namespace: &str, policy: Policy, clusters: Clusters) -> Standing {
         let election = self.election(namespace, LEASE, policy, BTreeMap::new());
         let waiting = Some(Waiting::new(self, namespace, clusters.clone()));
         Standing { election, namespace: namespace.to_owned(), clusters, waiting }

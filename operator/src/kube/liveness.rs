@@ -57,13 +57,16 @@ fn trouble_of_container(status: &ContainerStatus) -> Option<String> {
     }
     // The last message of a crashed program is more useful than the announcement of its restart.
     let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-    let said = last.and_then(|terminated| terminated.message.as_deref()).and_then(last_line);
+    let said = last.and_then(|terminated| terminated.message.as_deref()).and_then(last_words);
     let message = said.or(waiting.message.as_deref()).unwrap_or_default();
     Some(format!("container {}: {reason}: {message}", status.name))
 }
 
-fn last_line(text: &str) -> Option<&str> {
-    text.lines().map(str::trim).rfind(|line| !line.is_empty())
+/// The last line that reports an error, or else the last line. After an error in the command line,
+/// clap's last line only points to `--help`.
+fn last_words(text: &str) -> Option<&str> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.clone().rfind(|line| line.starts_with("error: ")).or_else(|| lines.next_back())
 }
 
 #[cfg(test)]
@@ -84,13 +87,22 @@ mod tests {
             "message": "0/1 nodes are available: 1 Insufficient cpu.",
         }]}));
         assert!(trouble(&unscheduled).unwrap().contains("Insufficient cpu"));
-        let crashed = pod(json!({"containerStatuses": [{
-            "name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 3,
-            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
-            "lastState": {"terminated": {"exitCode": 1, "message": "starting\nerror: no store\n"}},
-        }]}));
-        let words = trouble(&crashed).unwrap();
-        assert_eq!(words, "container node: CrashLoopBackOff: error: no store");
+        for (message, words) in [
+            ("starting\nerror: no store\n", "error: no store"),
+            (
+                "error: invalid value 'x'\n\nFor more information, try '--help'.\n",
+                "error: invalid value 'x'",
+            ),
+            ("starting\nkilled\n", "killed"),
+        ] {
+            let crashed = pod(json!({"containerStatuses": [{
+                "name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+                "lastState": {"terminated": {"exitCode": 1, "message": message}},
+            }]}));
+            let expected = format!("container node: CrashLoopBackOff: {words}");
+            assert_eq!(trouble(&crashed).unwrap(), expected);
+        }
         let starting = pod(json!({"containerStatuses": [{
             "name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ContainerCreating"}},

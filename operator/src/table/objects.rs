@@ -25,7 +25,7 @@ use crate::labels::{COMPONENT, MANAGED_BY, NAME, OPERATOR, PRODUCT, TABLE, label
 /// Annotation of a Job: the run to which it belongs.
 pub(super) const RUN: &str = "opaque.dev/run";
 /// Annotation of a Job: a digest of `spec.prepare`.
-pub(super) const PREPARE: &str = "opaque.dev/prepare";
+pub(super) const PREPARE_DIGEST: &str = "opaque.dev/prepare";
 /// How often Kubernetes restarts a pod of a Job before the operator creates another Job.
 const RESTARTS: i32 = 2;
 /// How long a finished Job and its log are kept, in seconds.
@@ -97,7 +97,8 @@ fn job(
 ) -> Result<Job, Error> {
     let mut metadata = metadata(table, names::prepare_job(&table.name_any(), start.number));
     let (run, prepare) = (start.run.clone(), prepare(table));
-    metadata.annotations = Some([(RUN.to_owned(), run), (PREPARE.to_owned(), prepare)].into());
+    metadata.annotations =
+        Some([(RUN.to_owned(), run), (PREPARE_DIGEST.to_owned(), prepare)].into());
     let spec = JobSpec {
         backoff_limit: Some(RESTARTS),
         active_deadline_seconds: duration::parse(&table.spec.prepare.timeout)

@@ -7,11 +7,11 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
-use opaque_crds::table::report::ANNOTATION;
+use opaque_crds::table::report::REPORT_ANNOTATION;
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 
 use super::facts::{Facts, JobFacts, JobState, SourceFacts};
-use super::objects::{PREPARE, RUN, prepare};
+use super::objects::{PREPARE_DIGEST, RUN, prepare};
 use super::report;
 use super::validate::missing_credentials;
 use crate::error::Error;
@@ -61,7 +61,7 @@ pub(super) async fn observe(context: &Context, table: OpaqueTable) -> Result<Fac
     // The Lease of a deleted table with the same name reports epochs that this table never
     // requested.
     let lease = lease.filter(|lease| is_owned(&table, lease));
-    let annotation = lease.as_ref().and_then(|lease| lease.annotations().get(ANNOTATION));
+    let annotation = lease.as_ref().and_then(|lease| lease.annotations().get(REPORT_ANNOTATION));
     let report = annotation.and_then(|text| report::parse(text));
     let map: Option<OpaqueShardMap> = observed.get(&namespace, cluster_name)?;
     let map = map.filter(|map| map.metadata.deletion_timestamp.is_none());
@@ -176,7 +176,7 @@ fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
             JobState::Failed(clip(message.unwrap_or("no reason given"), REASON))
         }
     };
-    let changed = job.annotations().get(PREPARE).is_some_and(|made| *made != prepare(table));
+    let changed = job.annotations().get(PREPARE_DIGEST).is_some_and(|made| *made != prepare(table));
     let stale = changed && !pods.iter().any(|pod| is_of(pod, &name));
     Some(JobFacts { name, number, run, stale, state })
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
-use opaque_crds::table::report::ANNOTATION;
+use opaque_crds::table::report::REPORT_ANNOTATION;
 use opaque_crds::{OpaqueTable, names};
 use serde_json::json;
 
@@ -137,7 +137,7 @@ async fn forget_report(context: &Context, table: &OpaqueTable) -> Result<(), Err
     let resource = ApiResource::erase::<Lease>(&());
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &namespace, &resource);
-    let patch = json!({"metadata": {"annotations": {ANNOTATION: null}}});
+    let patch = json!({"metadata": {"annotations": {REPORT_ANNOTATION: null}}});
     let params =
         PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let written = api

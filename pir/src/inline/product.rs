@@ -18,16 +18,16 @@ use crate::bits;
 use crate::machine::VectorKernel;
 
 /// Number of queries that share a pass over the tables. More queries take several passes.
-pub const MAX_PASS: usize = 8;
+pub const LOOKUPS_PER_PRODUCT_PASS: usize = 8;
 /// Number of blocks per task. They form pairs, which do not cross from one half of slots to the
 /// other.
 const TASK_BLOCKS: usize = 4;
 const _: () = assert!(TASK_BLOCKS.is_multiple_of(2) && (HALF / LANES).is_multiple_of(TASK_BLOCKS));
 
-/// Multiplies one plane with several queries, up to [`MAX_PASS`] in a pass over its tables. Returns
-/// for each query, in order, the b half of `Enc(H·s)`: `round(2^32·b/q)` modulo 2^32 for each row
-/// of the plane. With the public part and the lookup's key it decrypts to `H·s` of the row, so a
-/// shard subtracts it from the row's sum.
+/// Multiplies one plane with several queries, up to [`LOOKUPS_PER_PRODUCT_PASS`] in a pass over its
+/// tables. Returns for each query, in order, the b half of `Enc(H·s)`: `round(2^32·b/q)` modulo
+/// 2^32 for each row of the plane. With the public part and the lookup's key it decrypts to `H·s`
+/// of the row, so a shard subtracts it from the row's sum.
 ///
 /// Runs on the current rayon pool. The result does not depend on the kernel, the grouping or the
 /// number of threads.
@@ -69,7 +69,7 @@ pub fn multiply_exactly(
 
 fn ring_products(code: Code, tables: &RingTables, queries: &[&InlineQuery]) -> ExactProducts {
     let mut products = Vec::with_capacity(queries.len());
-    for queries in queries.chunks(MAX_PASS) {
+    for queries in queries.chunks(LOOKUPS_PER_PRODUCT_PASS) {
         let [first, second] = pass(code, tables, queries);
         products.extend(first.into_iter().zip(second).map(|(x, y)| [x, y]));
     }

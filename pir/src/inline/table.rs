@@ -48,7 +48,7 @@ impl PlaneTables {
         self.as_bytes().map(<[u8]>::len).sum()
     }
 
-    /// Whether the system granted 2 MiB pages for the tables.
+    /// Whether the system accepted the request for 2 MiB pages for the tables.
     pub fn large_pages(&self) -> bool {
         self.rings.iter().flat_map(|ring| &ring.tables).all(Pages::large)
     }

@@ -145,11 +145,6 @@ impl VectorKernel {
         }
     }
 
-    /// The kernel with this name, if this machine supports it.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::available().find(|kernel| kernel.name() == name)
-    }
-
     /// Whether the processor has the instructions.
     pub fn is_available(self) -> bool {
         match self {

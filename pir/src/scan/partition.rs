@@ -19,7 +19,7 @@ impl Partition {
         &self.0
     }
 
-    /// Whether the system granted 2 MiB pages for the bytes.
+    /// Whether the system accepted the request for 2 MiB pages for the bytes.
     pub fn large_pages(&self) -> bool {
         self.0.large()
     }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
-use opaque_crds::table::report::{ANNOTATION, Report};
+use opaque_crds::table::report::{REPORT_ANNOTATION, Report};
 use serde_json::json;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -69,13 +69,13 @@ impl ReportLease {
         for _ in 0..CONFLICTS {
             let lease = timeout(DEADLINE, self.leases.get(&self.name));
             let lease = lease.await.map_err(|_| WriteError::Silent)??;
-            let run = lease.annotations().get(ANNOTATION).and_then(|text| run_of(text));
+            let run = lease.annotations().get(REPORT_ANNOTATION).and_then(|text| run_of(text));
             if !first && run.as_deref() != Some(self.run.as_str()) {
                 return Err(WriteError::Superseded);
             }
             let patch = Patch::Merge(json!({ "metadata": {
                 "resourceVersion": lease.resource_version(),
-                "annotations": { ANNOTATION: text },
+                "annotations": { REPORT_ANNOTATION: text },
             }}));
             let params = PatchParams::default();
             let patched = timeout(DEADLINE, self.leases.patch(&self.name, &params, &patch));

@@ -260,10 +260,10 @@ fn a_node_that_is_behind_notices_in_less_than_half_of_the_grace_time() {
 #[test]
 fn an_objection_names_a_few_shards() {
     let cut_off = |count| Objection::CutOff { shards: shards(0..count) }.to_string();
-    assert_eq!(cut_off(1), "no replica answers of shard 0, and other nodes reach every shard");
+    assert_eq!(cut_off(1), "no replica answers for shard 0, and other nodes reach every shard");
     assert_eq!(
         cut_off(1024),
-        "no replica answers of shard 0, shard 1, shard 2 and 1021 more, and other nodes reach every \
+        "no replica answers for shard 0, shard 1, shard 2 and 1021 more, and other nodes reach every \
          shard"
     );
     let behind = Objection::Behind { own: 5, heard: 7 }.to_string();

@@ -115,8 +115,8 @@ impl SecretKey {
         context: &Context,
         plaintext: &Plaintext,
     ) -> Result<Ciphertext, SealError> {
-        // SAFETY: both objects are live; no public key is asked for with null. A key that does not
-        // fit the context is an `invalid_argument`, which is caught.
+        // SAFETY: both objects are live; a null public key means that none is given. A key that does
+        // not fit the context is an `invalid_argument`, which is caught.
         let encryptor = unsafe {
             Handle::create("Encryptor_Create", ffi::Encryptor_Destroy, |out| {
                 ffi::Encryptor_Create(context.get_handle(), null_mut(), self.0.get(), out)

@@ -134,7 +134,6 @@ fn block(words: &[u32], digits: impl Fn(u32) -> u32) -> Block {
 ///
 /// With M = Σ_l 2^(8l)·128 and u_l the unsigned bytes of b + M, b ≡ Σ_l 2^(8l)·(u_l − 128). The
 /// number u − 128 is u with its highest bit flipped, read as signed.
-/// - 128 is u with its highest bit flipped, read as signed.
 #[cfg(any(target_arch = "aarch64", test))]
 pub(super) fn signed(word: u32) -> u32 {
     const M: u32 = 0x8080_8080;

@@ -74,7 +74,8 @@ extern "C" fn handler(_signal: c_int, _info: *mut siginfo_t, context: *mut c_voi
     });
     if done.is_none() {
         // Another illegal instruction: run it again without this handler, as if the handler did not
-        // exist. SAFETY: restores the default action.
+        // exist.
+        // SAFETY: restores the default action.
         unsafe { libc::signal(SIGILL, SIG_DFL) };
     }
 }
