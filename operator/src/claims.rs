@@ -30,7 +30,7 @@ mod waiting;
 
 use std::time::Duration;
 
-use opaque_ops::election::Policy;
+use opaque_election::Policy;
 
 pub use candidate::Candidate;
 pub(crate) use clusters::Clusters;

@@ -59,7 +59,7 @@ pub struct Election {
 
 impl Election {
     /// Stands for Lease `namespace/name` as `identity`. `labels` are given to a Lease that this
-    /// makes. The client must not repeat requests by itself: [`crate::api::without_retries`].
+    /// makes. The client must not repeat requests by itself: [`crate::without_retries`].
     pub fn new(
         client: Client,
         namespace: &str,
