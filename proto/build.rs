@@ -1,4 +1,4 @@
-//! Compiles the `.proto` files without a system `protoc` (protox parses them).
+//! Compiles the `.proto` files without a system `protoc`, since protox parses them.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = ["proto/opaque/v1/query.proto", "proto/opaque/v1/shard.proto"];

@@ -1,4 +1,4 @@
-//! The command line, and what it starts.
+//! The command line of `opaque-bench`.
 
 use std::{
     fs,
@@ -31,12 +31,12 @@ use crate::{
     max_term_width = 100,
     after_help = "\
 Measures whole lookups of random data in this process: encryption, scan, hint product, answer,
-decryption. Every byte is compared with the data; a wrong one is an error. Figures are medians, caches
-cold, and stand beside a plain read of the same bytes in the same run. Building the hint of each size
-takes longest: some seconds per GiB and core.
+decryption. Every byte is compared with the data; a wrong one is an error. Figures are medians with
+cold caches, next to a plain read of the same bytes in the same run. Building the hint of each size
+takes the most time: some seconds per GiB and core.
 With --over cluster, node processes serve a table of --size (1GiB at most) of generated rows here while
---clients ask for --time; every row is checked. Its matrix may take four times --size, in memory and in
-TMPDIR. --kernel, --bucket-bytes, --repeat and --plot are not for it.
+--clients query for --time; every row is checked. Its matrix may take four times --size, in memory and in
+TMPDIR. --kernel, --bucket-bytes, --repeat and --plot do not apply to it.
 
 Examples:
   opaque-bench --size 64MiB
@@ -47,20 +47,20 @@ Examples:
 pub struct Arguments {
     #[command(flatten)]
     plan: Plan,
-    /// What answers: the engine in this process, or a cluster of node processes
+    /// What to measure: the engine in this process, or a cluster of node processes
     #[arg(long, value_enum, default_value_t)]
     over: Over,
     #[command(flatten)]
     crowd: Crowd,
-    /// How figures are written
+    /// Format of the figures
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Draw time against size, batch and shards into this file, too
+    /// Also draw time against size, batch and shards into this file
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
 
-/// What answers.
+/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Over {
     /// The engine, in this process
@@ -70,7 +70,7 @@ enum Over {
     Cluster,
 }
 
-/// How figures are written.
+/// Format of the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Format {
     /// Aligned columns
@@ -81,7 +81,7 @@ enum Format {
 }
 
 impl Arguments {
-    /// Measures, writes the figures, and tells on standard error why there are none.
+    /// Measures and writes the figures, or reports an error on standard error.
     pub async fn run(self) -> ExitCode {
         match run(self).await {
             Ok(()) => ExitCode::SUCCESS,
@@ -120,7 +120,7 @@ fn engine(arguments: Arguments, rng: &mut StdRng, bar: &Bar) -> Result<(), Bench
 
 async fn cluster(arguments: Arguments, rng: &mut StdRng, bar: &Bar) -> Result<(), BenchError> {
     if arguments.plot.is_some() {
-        let why = "only --over engine is drawn; use --format json and a program of yours";
+        let why = "--plot supports only --over engine; use --format json and draw it yourself";
         return Err(BenchError::Plot(why.to_owned()));
     }
     let served = cluster::run(&arguments.plan, &arguments.crowd, rng, bar).await;

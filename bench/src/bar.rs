@@ -1,4 +1,4 @@
-//! What is going on, on standard error.
+//! Progress on standard error.
 
 use std::{
     io::{self, IsTerminal},
@@ -11,7 +11,7 @@ use opaque_client::{Event, OnEvent};
 
 use crate::engine::Progress;
 
-/// One bar that changes with the stage; it draws only where standard error is a terminal.
+/// One progress bar that changes with the stage. It is drawn only if standard error is a terminal.
 #[derive(Clone)]
 pub(crate) struct Bar(ProgressBar);
 
@@ -56,7 +56,7 @@ impl Bar {
         self.0.set_position(done);
     }
 
-    /// What takes a time that nobody knows.
+    /// Shows a spinner for a step of unknown duration.
     pub(crate) fn wait(&self, name: &'static str) {
         self.stage(name, "{msg:<10} {spinner} {elapsed}");
     }

@@ -1,4 +1,4 @@
-//! `opaque-bench --over cluster`: the same question of processes, TLS and many clients.
+//! `opaque-bench --over cluster`: lookups in a cluster of processes, over TLS, with many clients.
 
 mod traffic;
 
@@ -16,23 +16,23 @@ use serde::Serialize;
 use crate::{bar::Bar, error::BenchError, host, plan::Plan, size::Size};
 use traffic::{Observed, Traffic};
 
-/// Who asks, and how long.
+/// Number of clients and duration of the traffic.
 #[derive(Debug, Args)]
 pub(crate) struct Crowd {
-    /// Clients of a cluster that ask at the same time
+    /// Number of clients of a cluster that query at the same time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u16).range(1..=256))]
     clients: u16,
-    /// How long the clients of a cluster ask
+    /// How long the clients of a cluster query
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     time: Duration,
 }
 
-/// What clients saw of one table on one cluster.
+/// What clients measured for one table on one cluster.
 #[derive(Serialize)]
 pub(crate) struct Served {
     /// Bytes of the matrix.
     pub(crate) size_bytes: u64,
-    /// R, C and what is in it.
+    /// R, C, and the rows and bytes of the table.
     pub(crate) rows: usize,
     pub(crate) buckets: u32,
     pub(crate) table_rows: u64,
@@ -40,12 +40,12 @@ pub(crate) struct Served {
     pub(crate) shards: u32,
     pub(crate) threads: u16,
     pub(crate) keys: &'static str,
-    /// From the first row sent to an epoch that serves.
+    /// Time from the first row sent until the epoch serves.
     pub(crate) load_s: f64,
-    /// From the start of the processes, with the table in their store, to a cluster that serves it;
-    /// the store's files are in the system's memory.
+    /// Time from the start of the processes, with the table in their store, until the cluster
+    /// serves it. The store's files are in the page cache.
     pub(crate) cold_start_s: f64,
-    /// Bytes of the matrix, in 10^6, that each core of the nodes made ready in a second of it.
+    /// Bytes of the matrix, in 10^6, that each core of the nodes prepared per second of that time.
     pub(crate) cold_start_mb_s_per_core: f64,
     pub(crate) machine: String,
     pub(crate) load_average: Option<f64>,
@@ -89,7 +89,7 @@ pub(crate) async fn run(
     Ok(all)
 }
 
-/// Loads a table and asks for its rows, batch after batch.
+/// Loads a table and queries its rows, with one batch size after another.
 async fn one(
     plan: &Plan,
     time: Duration,

@@ -1,23 +1,23 @@
-//! Whole lookups in this process, measured.
+//! Measures whole lookups in this process.
 //!
-//! **What.** [`run`] builds a random matrix with its hint and tables, and has the real code look
-//! buckets up in it: the client's encryption, the coordinator's cut into slices, a node's pass on
-//! every shard, the coordinator's sum and answer, the client's decryption. Every byte that comes
-//! out is compared with the matrix. One wrong byte ends the run.
+//! **What.** [`run`] builds a random matrix with its hint and tables, and runs the production code
+//! on it: the client's encryption, the coordinator's slicing, a node's pass on every shard, the
+//! coordinator's combination and answer, and the client's decryption. Every decrypted byte is
+//! compared with the matrix. One wrong byte ends the run.
 //!
-//! **What is left out.** The network, and what nodes send one another: a shard's slice is decoded
-//! outside the laps. `opaque-bench --over cluster` has it all.
+//! **What is left out.** The network, and the messages between nodes: a shard's slice is decoded
+//! outside the timed steps. `opaque-bench --over cluster` includes both.
 //!
-//! **How.** Each round reads matrix and tables plainly, then does one batch of lookups. Caches are
-//! emptied before each step that is bound by memory. Figures are medians over the rounds. Ratios
-//! are medians of each round's own ratio, so that a neighbour's load hits both of its sides; on one
-//! thread they are of processor time, which a neighbour's turn does not lengthen.
+//! **How.** Each round first reads matrix and tables plainly, then performs one batch of lookups.
+//! Caches are emptied before each memory-bound step. Figures are medians over the rounds. Ratios
+//! are medians of the ratios within each round, so that load from other processes affects both
+//! sides. With one thread, ratios are of processor time, which other processes do not lengthen.
 //!
-//! Shards take turns on one pool of threads. The slowest counts for work that machines would do
-//! side by side; the sum counts for processor time.
+//! Shards run one after another on one pool of threads. For work that machines would do in
+//! parallel, the slowest shard counts; for processor time, the sum counts.
 //!
-//! **Map.** `shapes` (of matrices), `subject` (matrix, hint, tables), `shards` (the servers' half
-//! of a lookup), `lookup` (the client's), `measure` (rounds).
+//! **Map.** `shapes` (geometries of matrices), `subject` (matrix, hint, tables), `shards` (the
+//! servers' half of a lookup), `lookup` (the client's half), `measure` (rounds).
 
 mod lookup;
 mod measure;
@@ -38,46 +38,47 @@ use crate::{
 use measure::Bench;
 use subject::Subject;
 
-/// What a run is doing.
+/// Progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Random bytes are drawn.
     Filling {
-        /// So far.
+        /// Bytes so far.
         bytes: u64,
-        /// In all.
+        /// Bytes in total.
         total: u64,
     },
-    /// The hint is computed, which takes longest.
+    /// The hint is computed, which takes the most time.
     Hint {
         /// Bytes of the matrix so far.
         bytes: u64,
-        /// In all.
+        /// Bytes in total.
         total: u64,
     },
-    /// The hint's tables are made.
+    /// The hint's tables are built.
     Tables {
         /// Planes so far.
         planes: u64,
-        /// In all.
+        /// Planes in total.
         total: u64,
     },
     /// Lookups are timed.
     Measuring {
         /// Rounds of this matrix so far.
         rounds: u64,
-        /// In all.
+        /// Rounds in total.
         total: u64,
     },
 }
 
-/// Receives [`Progress`]; called from any thread and expected to return at once.
+/// Receives [`Progress`]. It is called from any thread and must return quickly.
 pub(crate) type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);
 
-/// Measures every size with every number of shards and every batch, in this order.
+/// Measures every size with every number of shards and every batch size, in this order.
 ///
 /// # Errors
-/// Whatever cannot be measured, before anything is; a lookup that opened to a wrong byte.
+/// A plan that cannot be measured, which is found before any measurement, or a lookup that
+/// decrypted to a wrong byte.
 pub(crate) fn run(
     plan: &Plan,
     rng: &mut StdRng,
@@ -96,7 +97,7 @@ pub(crate) fn run(
 /// Measures one matrix with every number of shards and every batch.
 ///
 /// # Errors
-/// As [`run`]'s.
+/// The same as for [`run`].
 fn run_on(
     subject: &Subject,
     plan: &Plan,

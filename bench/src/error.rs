@@ -1,4 +1,4 @@
-//! Why nothing was measured.
+//! Why a benchmark failed.
 
 use std::{io, path::PathBuf};
 
@@ -18,14 +18,14 @@ use thiserror::Error;
 
 use crate::size::Size;
 
-/// Why a benchmark stopped.
+/// Why a benchmark failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(crate) enum BenchError {
-    /// A plan without a size, batch, number of shards or round.
+    /// A plan without any size, batch, number of shards or round.
     #[error("nothing to measure: sizes, batches, shards and rounds must be one or more")]
     Nothing,
-    /// A matrix with more buckets than a lookup may have.
+    /// The matrix has more buckets than a lookup may have.
     #[error(
         "a matrix of {size} bytes in buckets of {bucket_bytes} has more than {MAX_BUCKETS} buckets"
     )]
@@ -35,90 +35,90 @@ pub(crate) enum BenchError {
         /// Bytes of a bucket.
         bucket_bytes: u32,
     },
-    /// No such matrix.
+    /// The geometry is invalid.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
-    /// More shards than there are partitions to spread.
+    /// There are more shards than partitions.
     #[error("{shards} shards cannot share a matrix of {partitions} partitions")]
     Shards {
-        /// As asked.
+        /// The requested number of shards.
         shards: u32,
-        /// Partitions of the smallest matrix.
+        /// Number of partitions of the smallest matrix.
         partitions: u32,
     },
-    /// The machine has too little memory.
+    /// The machine has too little memory for the run.
     #[error("{} MiB of memory are needed and {} MiB are free", needed >> 20, available >> 20)]
     Memory {
-        /// Bytes that the run takes.
+        /// Bytes that the run needs.
         needed: u64,
-        /// Bytes that the system gives.
+        /// Bytes that are available.
         available: u64,
     },
-    /// No threads.
+    /// Threads could not be started.
     #[error("cannot start threads: {0}")]
     Threads(#[from] ThreadPoolBuildError),
-    /// The scan was refused.
+    /// The scan failed.
     #[error("scan: {0}")]
     Scan(#[from] ScanError),
-    /// The hint was refused.
+    /// The hint could not be computed.
     #[error("hint: {0}")]
     Hint(#[from] HintError),
-    /// The hint's tables were refused.
+    /// The hint's tables could not be built.
     #[error("hint product: {0}")]
     Inline(#[from] InlineError),
-    /// A message of the lookup was refused.
+    /// A message of the lookup is invalid.
     #[error("query or answer: {0}")]
     Codec(#[from] CodecError),
-    /// The shards' results do not fit together.
+    /// The shards' results are inconsistent.
     #[error("results of shards: {0}")]
     Combine(#[from] CombineError),
-    /// The client refused to encrypt or to open.
+    /// The client could not encrypt or decrypt.
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// A node's pass failed.
     #[error("a shard: {0}")]
     Node(#[from] NodeError),
-    /// A lookup gave something else than what the matrix holds.
+    /// A lookup returned a byte that differs from the matrix.
     #[error(
         "wrong answer: byte {row} of bucket {bucket} opened to {found}, the matrix holds {expected}"
     )]
     Wrong {
         /// The bucket looked up.
         bucket: u32,
-        /// The byte's place in it.
+        /// The byte's position in the bucket.
         row: usize,
-        /// The matrix's byte.
+        /// The byte in the matrix.
         expected: u8,
-        /// The lookup's.
+        /// The byte that the lookup returned.
         found: u8,
     },
-    /// A table that is too large for a cluster on one machine.
+    /// The table is too large for a cluster on one machine.
     #[error("a cluster is measured with tables of up to {most}, not {size}")]
     Table {
-        /// As asked.
+        /// The requested size.
         size: Size,
-        /// The largest.
+        /// The largest size.
         most: Size,
     },
-    /// A row of the loaded table came back different, or not at all.
+    /// A row of the loaded table differs or is missing in an answer.
     #[error("wrong answer: row {id} is not the one that was loaded")]
     WrongRow {
         /// Its key.
         id: i64,
     },
-    /// A row of the table could not be made.
+    /// A row of the table could not be encoded.
     #[error(transparent)]
     Row(#[from] RowError),
-    /// The table could not be made.
+    /// The table's schema is invalid.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// A cluster did not start, or stopped.
+    /// A cluster could not be started, or stopped.
     #[error(transparent)]
     Dev(#[from] opaque_cli::dev::DevError),
-    /// A cluster was not loaded or did not answer.
+    /// A cluster could not be loaded or queried.
     #[error(transparent)]
     Client(#[from] opaque_client::Error),
-    /// Standard output, or a directory for a cluster.
+    /// An error of standard output, or of a cluster's directory.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The chart could not be drawn.
@@ -127,15 +127,15 @@ pub(crate) enum BenchError {
     /// The chart could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
-        /// Where to.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
 }
 
 impl BenchError {
-    /// What to do about it.
+    /// What to do about the error, if anything can be done.
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Client(error) => return error.hint(),

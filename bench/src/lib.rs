@@ -1,14 +1,15 @@
-//! The program `opaque-bench`: whole lookups measured on one machine, every byte checked.
+//! The program `opaque-bench`, which measures whole lookups on one machine and checks every byte.
 //!
 //! **Map**
 //! - [`Arguments`]: the command line, with `plan` (what to measure) and `size`;
 //! - `engine`: lookups in this process, without a network;
 //! - `cluster`: node processes under the traffic of many clients;
-//! - `report`, `samples`: figures; `show`, `plot`, `bar`: how they are written and drawn;
-//! - `host`: the machine; `error`: why nothing was measured.
+//! - `report`, `samples`: the figures; `show`, `plot`, `bar`: their output;
+//! - `host`: the machine; `error`: why a benchmark failed.
 #![deny(unsafe_code)]
 
-// Named first for the order of two copies of zstd, which opaque-node's `lib.rs` explains.
+// This import must come first: it determines the order in which two copies of zstd are linked. The
+// `lib.rs` of opaque-node explains it.
 use opaque_node as _;
 
 mod arguments;

@@ -1,4 +1,4 @@
-//! The `opaque-bench` command.
+//! The program `opaque-bench`.
 
 use std::process::ExitCode;
 

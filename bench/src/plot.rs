@@ -1,7 +1,7 @@
-//! A chart of measurements: time against size, batch and shards.
+//! Draws a chart of measurements: time against size, batch and shards.
 //!
-//! One panel below the other, each with logarithmic axes of base two, so that what costs twice as
-//! much for twice as many is a straight line. White behind it all: viewers may be dark.
+//! The chart has one panel below the other, each with logarithmic axes of base two, so that
+//! proportional growth is a straight line. The background is white, because viewers may be dark.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use plotters::{drawing::DrawingAreaErrorKind, prelude::*};
 
 use crate::{error::BenchError, report::Measurement, size::Size};
 
-/// Pixels of a panel.
+/// Size of a panel in pixels.
 const PANEL: (u32, u32) = (900, 440);
-/// Where the first series is named, from a panel's corner.
+/// Position of the first legend entry, relative to a panel's corner.
 const LEGEND: (i32, i32) = (768, 64);
 const FONT: &str = "sans-serif";
-/// Colours that people with any kind of sight tell apart (Okabe and Ito).
+/// Colours that are distinguishable with any colour vision (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -51,7 +51,7 @@ struct Series {
     points: Vec<(f64, f64)>,
 }
 
-/// Time against size always; against batch and shards where there are several.
+/// Time against size, and against batch and shards if there are several.
 fn panels(measured: &[Measurement]) -> Vec<Panel> {
     let sizes = values(measured, |one| one.size_bytes);
     let batches = values(measured, |one| one.batch);
@@ -113,7 +113,7 @@ fn panels(measured: &[Measurement]) -> Vec<Panel> {
     panels
 }
 
-/// What a field is in any measurement, in order.
+/// The distinct values of a field in all measurements, in order.
 fn values<T: Ord>(measured: &[Measurement], field: impl Fn(&Measurement) -> T) -> Vec<T> {
     let mut values: Vec<T> = measured.iter().map(field).collect();
     values.sort_unstable();
@@ -121,7 +121,7 @@ fn values<T: Ord>(measured: &[Measurement], field: impl Fn(&Measurement) -> T) -
     values
 }
 
-/// One series for each key, of the measurements that have a point for it.
+/// One series for each key, with the measurements that have a point for it.
 fn series<K: Copy>(
     keys: &[K],
     measured: &[Measurement],
@@ -165,7 +165,8 @@ fn draw_panel(
         .build_cartesian_2d((x.0..x.1).log_scale().base(2.0), (y.0..y.1).log_scale().base(2.0))?;
     chart
         .configure_mesh()
-        // With more, the library puts further lines between powers as if their base were ten.
+        // With more labels, the library puts further lines between powers as if their base were
+        // ten.
         .x_labels(9)
         .y_labels(9)
         .max_light_lines(0)
@@ -181,7 +182,7 @@ fn draw_panel(
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         let dots = points.iter().map(|point| Circle::new(*point, 4, colour.filled()));
         chart.draw_series(dots)?;
-        // Beside the diagram, where no line can be below it.
+        // The legend is to the right of the diagram, where it covers no line.
         let x = LEGEND.0;
         area.draw(&PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)))?;
         area.draw(&Text::new(name.as_str(), (x + 28, y - 6), (FONT, 14).into_font()))?;
@@ -193,7 +194,7 @@ fn colours() -> impl Iterator<Item = RGBColor> {
     COLOURS.into_iter().cycle()
 }
 
-/// Powers of two around positive values, the larger at least `span` times the smaller.
+/// Powers of two that enclose positive values. The larger is at least `span` times the smaller.
 fn range(values: impl Iterator<Item = f64>, span: f64) -> (f64, f64) {
     let positive = values.filter(|value| value.is_finite() && *value > 0.0);
     let (low, high) =
@@ -205,7 +206,7 @@ fn range(values: impl Iterator<Item = f64>, span: f64) -> (f64, f64) {
     if high / low < span { (low / 2.0, high * 2.0) } else { (low, high) }
 }
 
-/// Bytes, which are whole powers of two here or nearly so.
+/// A label for bytes, which here are powers of two or nearly so.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded on purpose")]
 fn size_label(bytes: f64) -> String {
     Size(bytes.round() as u64).to_string()

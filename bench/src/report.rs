@@ -1,16 +1,16 @@
-//! Figures, as a table shows them and as JSON holds them.
+//! Figures of a measurement, as shown in tables and written as JSON.
 
 use serde::Serialize;
 
-/// What lookups of one batch on one number of shards cost. Times and bytes are those of the whole
-/// batch, medians over the rounds; a spread is the slowest round less the fastest.
+/// Costs of lookups with one batch size on one number of shards. Times and bytes are of the whole
+/// batch and are medians over the rounds. A spread is the slowest round minus the fastest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Measurement {
     /// Bytes of the matrix.
     pub(crate) size_bytes: u64,
-    /// R: rows of the matrix, bytes of a bucket.
+    /// R: number of rows of the matrix, which is the size of a bucket in bytes.
     pub(crate) rows: usize,
-    /// C: columns of the matrix.
+    /// C: number of columns of the matrix.
     pub(crate) buckets: u32,
     /// Lookups in one request.
     pub(crate) batch: usize,
@@ -18,11 +18,11 @@ pub(crate) struct Measurement {
     pub(crate) shards: u32,
     /// Threads of each shard.
     pub(crate) threads: usize,
-    /// Machine code of the scan.
+    /// Kernel of the scan.
     pub(crate) kernel: &'static str,
-    /// Machine code of the hint product.
+    /// Kernel of the hint product.
     pub(crate) hint_kernel: &'static str,
-    /// How evaluation keys get to the servers.
+    /// How the servers get the evaluation keys.
     pub(crate) keys: &'static str,
     /// The parameter set.
     pub(crate) parameters: &'static str,
@@ -30,63 +30,65 @@ pub(crate) struct Measurement {
     pub(crate) repeat: usize,
     /// The slowest shard's scan.
     pub(crate) scan_ms: f64,
-    /// Its spread.
+    /// Spread of the scan.
     pub(crate) scan_spread_ms: f64,
     /// The slowest shard's hint product.
     pub(crate) hint_ms: f64,
-    /// Its spread.
+    /// Spread of the hint product.
     pub(crate) hint_spread_ms: f64,
-    /// The slowest shard's whole work, and the coordinator's.
+    /// Total time of the slowest shard, plus the coordinator's.
     pub(crate) server_ms: f64,
-    /// Its spread.
+    /// Spread of the server's time.
     pub(crate) server_spread_ms: f64,
     /// Encryption and decryption.
     pub(crate) client_ms: f64,
-    /// Its spread.
+    /// Spread of the client's time.
     pub(crate) client_spread_ms: f64,
-    /// Processor time of all shards and the coordinator, for one lookup.
+    /// Processor time of all shards and the coordinator per lookup.
     pub(crate) cpu_ms_per_query: f64,
-    /// Bytes of queries, headers aside.
+    /// Bytes of queries without headers.
     pub(crate) bytes_up: u64,
-    /// Bytes of answers, headers aside.
+    /// Bytes of answers without headers.
     pub(crate) bytes_down: u64,
-    /// Memory of the process, matrix and tables included, what empties caches left out.
+    /// Resident memory of the process, including matrix and tables, excluding the memory that
+    /// empties caches.
     pub(crate) rss_bytes: u64,
-    /// How fast as many threads read the matrix plainly; as ratios, by processor time on one
-    /// thread.
+    /// Bandwidth of a plain read of the matrix with the same number of threads. Like ratios, it
+    /// uses processor time with one thread.
     pub(crate) read_bandwidth_gb_s: f64,
-    /// All shards' scans against a plain read of the matrix. Ratios are of processor time on one
-    /// thread, of time by the clock on several.
+    /// Time of all shards' scans divided by that of a plain read of the matrix. Ratios use
+    /// processor time with one thread and elapsed time with several.
     pub(crate) scan_to_read: f64,
-    /// All shards' hint products against a plain read of their tables.
+    /// Time of all shards' hint products divided by that of a plain read of their tables.
     pub(crate) hint_to_read: f64,
-    /// The server's time against its scan alone.
+    /// The server's time divided by that of its scan.
     pub(crate) server_to_scan: f64,
-    /// One lookup of the batch against a lookup alone, where that was measured too.
+    /// Time of one lookup in the batch divided by that of a single lookup, if that was measured
+    /// too.
     pub(crate) query_to_single: Option<f64>,
-    /// Processor time of a lookup against the run's fewest shards.
+    /// Processor time of a lookup divided by that with the fewest shards of the run.
     pub(crate) cpu_to_fewest_shards: Option<f64>,
-    /// Whether the system took the request for 2 MiB pages.
+    /// Whether the system granted 2 MiB pages.
     pub(crate) large_pages: bool,
-    /// The processor's name and number.
+    /// The processor's name and the number of processors.
     pub(crate) machine: String,
     /// The load average at the end.
     pub(crate) load_average: Option<f64>,
 }
 
 impl Measurement {
-    /// One lookup's share of the server's time.
+    /// The server's time divided by the number of lookups.
     pub(crate) fn server_ms_per_query(&self) -> f64 {
         self.server_ms / self.batch as f64
     }
 }
 
-/// One lookup's time that a neighbour's turn does not lengthen, where there is such a time.
+/// Time of one lookup that other processes do not lengthen, if there is such a time.
 fn fair_ms_per_query(one: &Measurement) -> f64 {
     if one.threads == 1 { one.cpu_ms_per_query } else { one.server_ms_per_query() }
 }
 
-/// Fills in what compares measurements of one run with one another.
+/// Fills in the figures that compare measurements of one run.
 pub(crate) fn relate(measured: &mut [Measurement]) {
     let all = measured.to_vec();
     for one in measured {

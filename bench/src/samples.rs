@@ -1,4 +1,4 @@
-//! Medians and spreads of what was timed.
+//! Medians and spreads of times.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// One figure of every round.
+/// One figure from every round.
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
@@ -16,7 +16,7 @@ impl Samples {
         Self(samples)
     }
 
-    /// The middle one, or the mean of the middle two; 0 of none.
+    /// The median: the middle value, or the mean of the middle two; 0 if there are none.
     pub(crate) fn median(&self) -> f64 {
         let middle = self.0.len() / 2;
         let at = |i: usize| self.0.get(i).copied().unwrap_or(0.0);
@@ -27,7 +27,8 @@ impl Samples {
         }
     }
 
-    /// The smallest one that `share` of all are not above; 0 of none.
+    /// The smallest value such that at least `share` of all values do not exceed it; 0 if there are
+    /// none.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -38,7 +39,7 @@ impl Samples {
         self.0.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
     }
 
-    /// The largest less the smallest.
+    /// The largest value minus the smallest.
     pub(crate) fn spread(&self) -> f64 {
         match (self.0.first(), self.0.last()) {
             (Some(first), Some(last)) => last - first,

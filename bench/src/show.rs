@@ -1,4 +1,4 @@
-//! Figures on standard output.
+//! Writes figures to standard output.
 
 use std::io::{self, Write};
 
@@ -6,13 +6,13 @@ use opaque_cli::text::{columns, count, size};
 
 use crate::{cluster::Served, report::Measurement, size::Size};
 
-/// One array of objects.
+/// Writes one array of objects.
 pub(crate) fn json(out: &mut impl Write, measured: &[impl serde::Serialize]) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, measured)?;
     writeln!(out)
 }
 
-/// What was measured, then what it is against a baseline of the same run.
+/// Writes the measurements, then their ratios to a baseline of the same run.
 pub(crate) fn tables(out: &mut impl Write, measured: &[Measurement]) -> io::Result<()> {
     let header = [
         "SIZE",
@@ -61,7 +61,7 @@ pub(crate) fn tables(out: &mut impl Write, measured: &[Measurement]) -> io::Resu
     )
 }
 
-/// What the clients of clusters saw.
+/// Writes what the clients of clusters measured.
 pub(crate) fn cluster(out: &mut impl Write, served: &[Served]) -> io::Result<()> {
     let header = [
         "SIZE",

@@ -1,4 +1,4 @@
-//! Sizes of what is measured.
+//! Sizes of matrices and tables.
 
 use std::{fmt, str::FromStr};
 
@@ -24,7 +24,7 @@ impl FromStr for Size {
 }
 
 impl fmt::Display for Size {
-    /// In the largest unit that divides it.
+    /// Uses the largest unit that divides the size.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = |(_, factor): &(&str, u64)| self.0 > 0 && self.0.is_multiple_of(*factor);
         match UNITS.into_iter().find(whole) {

@@ -1,5 +1,5 @@
-//! `opaque-bench` as its users run it, on the smallest matrix that it takes.
-#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy takes for code of its own")]
+//! `opaque-bench` as users run it, on the smallest matrix that it accepts.
+#![expect(clippy::unwrap_used, reason = "test helpers, which clippy does not recognize as tests")]
 
 use std::{
     fs,
@@ -44,7 +44,7 @@ fn what_cannot_be_measured_says_what_can() {
         ),
         (&["--size=63MiB"], "from 64MiB to 4GiB"),
         (&["--over=cluster", "--size=2GiB"], "tables of up to 1GiB, not 2GiB"),
-        (&["--over=cluster", "--plot=x.svg"], "only --over engine is drawn"),
+        (&["--over=cluster", "--plot=x.svg"], "--plot supports only --over engine"),
     ] {
         let output = bench(arguments);
         assert!(!output.status.success() && output.stdout.is_empty());
@@ -72,6 +72,6 @@ fn clients_of_a_temporary_cluster_are_served_and_counted() {
     assert!(number("cold_start_s") > 0.0 && number("cold_start_mb_s_per_core") > 0.0);
     assert!(number("p50_ms") <= number("p99_ms") && number("lookups_per_s") > 0.0);
     assert!(number("bytes_up") > number("bytes_down"));
-    // Neither profile nor keys of the user are touched.
+    // The user's profile and keys are not touched.
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }

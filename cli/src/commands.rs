@@ -1,4 +1,4 @@
-//! The command line: arguments, and one file per group of commands.
+//! The command line: the arguments, and one file for each group of commands.
 
 mod costs;
 mod load;
@@ -34,29 +34,30 @@ Examples:
 Connection and keys come from the profile in OPAQUE_HOME (default ~/.opaque), which `opaque dev`
 writes.";
 
-/// Where the cluster is.
+/// Options that locate the cluster.
 #[derive(Args)]
 pub(crate) struct Connection {
-    /// Nodes to ask, in place of the profile's; repeat it or separate them with commas
+    /// Addresses of nodes, instead of the profile's; repeat the option or separate addresses with
+    /// commas
     #[arg(long, global = true, value_name = "URL")]
     cluster: Vec<String>,
-    /// The CA that signed the nodes' certificates (PEM), in place of the profile's
+    /// The CA that signed the nodes' certificates (PEM), instead of the profile's
     #[arg(long, global = true, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// File with the token that the cluster asks for
+    /// File with the token that the cluster requires
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Certificate that the cluster asks for (PEM)
+    /// Client certificate, if the cluster requires one (PEM)
     #[arg(long, global = true, value_name = "FILE")]
     client_cert: Option<PathBuf>,
     /// Key of --client-cert (PEM)
     #[arg(long, global = true, value_name = "FILE")]
     client_key: Option<PathBuf>,
-    /// Name that the nodes' certificates must have, in place of the address; for port forwards
+    /// Name that the nodes' certificates must have instead of the address; for port forwards
     #[arg(long, global = true, value_name = "NAME")]
     server_name: Option<String>,
-    /// Keys that lookups use: fresh ones in each, or ones that the cluster keeps, in place of the
-    /// profile's choice
+    /// Keys that lookups use, instead of the profile's choice: fresh keys in each lookup, or keys
+    /// that the cluster stores
     #[arg(long, global = true, value_enum, env = "OPAQUE_KEYS")]
     keys: Option<Keys>,
 }
@@ -64,9 +65,10 @@ pub(crate) struct Connection {
 /// The keys that lookups use.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Keys {
-    /// Fresh ones that travel with each lookup; the cluster keeps nothing
+    /// Fresh keys that are sent with each lookup; the cluster stores nothing
     Inline,
-    /// One long-lived pair whose public half the cluster keeps: it links all queries of a profile
+    /// One long-lived key pair; the cluster stores its public half, which links all queries of a
+    /// profile
     Registered,
 }
 
@@ -111,7 +113,7 @@ impl Connection {
 enum Command {
     /// Run a cluster of several node processes on this machine, in the foreground
     Dev(dev::Arguments),
-    /// Show which shards and replicas serve; exit 0 when every shard does
+    /// Show which shards and replicas serve; exit with 0 if every shard does
     Status(status::Arguments),
     /// Publish a table, or a new epoch of one, from a CSV file
     Load(load::Arguments),
@@ -121,11 +123,11 @@ enum Command {
     Tables,
     /// Show a table's columns and what a private lookup of each costs
     Describe(tables::Name),
-    /// List the epochs of a table that are kept
+    /// List the stored epochs of a table
     Epochs(tables::Name),
-    /// Serve another kept epoch of a table
+    /// Serve another stored epoch of a table
     Rollback(tables::Rollback),
-    /// Moved into the program `opaque-bench`
+    /// Moved to the program `opaque-bench`
     #[command(hide = true, disable_help_flag = true)]
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -134,7 +136,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command, and tells on standard error how it failed.
+    /// Runs the command, and reports an error on standard error.
     pub async fn run(self) -> ExitCode {
         match self.outcome().await {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,8 +1,9 @@
 //! `opaque dev`: a cluster of node processes on this machine, in the foreground.
 //!
-//! Flow: lock the data directory; read or make its record (`layout`), ports and certificates
-//! (`authority`); start one process per replica and keep them running (`supervise`); when every
-//! shard serves, write the profile; on a signal stop them all.
+//! **Flow.** The command locks the data directory, reads or creates its record (`layout`), ports
+//! and certificates (`authority`), and starts one process per replica. It restarts processes that
+//! die (`supervise`). When every shard serves, it writes the profile. On a signal it stops all
+//! processes.
 //!
 //! ```text
 //! DATA/lock              held while a cluster runs
@@ -13,8 +14,9 @@
 //! DATA/logs/NODE.log     DATA/run/NODE.pid
 //! ```
 //!
-//! **Assumption.** It runs on the thread that entered the runtime: children die with the thread
-//! that started them (`process`), and a worker thread may end before the command does.
+//! **Assumption.** The command runs on the thread that entered the runtime. The kernel kills
+//! children when the thread that started them ends (`process`), and a worker thread may end before
+//! the command does.
 
 mod authority;
 mod error;
@@ -48,33 +50,33 @@ Examples:
 
 Ctrl-C stops every node, a second one at once. Logs are in DATA/logs; RUST_LOG=debug makes them longer.")]
 pub(crate) struct Arguments {
-    /// Shards; fixed once the data directory exists
+    /// Number of shards; fixed once the data directory exists
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     shards: Option<u32>,
-    /// Processes that serve each shard
+    /// Number of processes that serve each shard
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
     replicas: u32,
-    /// Where the cluster keeps everything [default: dev/ in OPAQUE_HOME]
+    /// Directory for all data of the cluster [default: dev/ in OPAQUE_HOME]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// First of two consecutive ports per node; free ports when absent
+    /// First port; each node takes two consecutive ports. Free ports are used if absent
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     base_port: Option<u16>,
-    /// Threads of each node; all cores when absent
+    /// Threads of each node; all cores if absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Leave a node that died dead instead of starting it again
+    /// Do not restart a node that died
     #[arg(long)]
     no_restart: bool,
 }
 
-/// Shards of a new cluster unless told otherwise.
+/// Default number of shards of a new cluster.
 const SHARDS: u32 = 3;
-/// How often children are looked at.
+/// Interval at which children are checked.
 const TICK: Duration = Duration::from_millis(200);
-/// Pause between two looks at the cluster before it serves.
+/// Pause between two checks of the cluster until it serves.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// Time that one look at the cluster may take: enough to pass over a node that hangs.
+/// Time limit of one check of the cluster. It is long enough to skip a node that hangs.
 const LOOK: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(arguments: Arguments, home: Home) -> Result<(), DevError> {
@@ -97,7 +99,7 @@ pub(crate) async fn run(arguments: Arguments, home: Home) -> Result<(), DevError
     outcome
 }
 
-/// Keeps the cluster running until a signal, or until it cannot run.
+/// Keeps the cluster running until a signal arrives or until it cannot continue.
 async fn serve(
     layout: &Layout,
     authorities: &Authorities,
@@ -115,8 +117,8 @@ async fn serve(
     .map_err(DevError::Client)?;
     let mut ticks = tokio::time::interval(TICK);
     let mut serving = false;
-    // One future over all ticks: begun anew by each of them, it would never get past a first node
-    // that hangs.
+    // One future spans all ticks. If each tick started a new one, it would never get past a first
+    // node that hangs.
     let mut every_shard_serves = pin!(every_shard_serves(&client));
     loop {
         tokio::select! {
@@ -130,20 +132,21 @@ async fn serve(
     }
 }
 
-/// Asks until some node says that every shard serves.
+/// Checks until some node reports that every shard serves.
 async fn every_shard_serves(client: &Client) {
     while !client.status().await.is_ok_and(|status| status.serving) {
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
 }
 
-/// Writes the profile, unless a person wrote the one that is there, and says how to connect.
+/// Writes the profile, unless an existing profile was written by a person, and prints how to
+/// connect.
 fn announce(layout: &Layout, home: &Home, endpoints: &[NodeUrl]) -> Result<(), DevError> {
     let ca_file = layout.client_ca_file();
     let ours = match Profile::read(home) {
         Ok(None) => Some(Profile::default()),
         Ok(Some(profile)) => Some(profile).filter(|profile| profile.written_by_dev.is_some()),
-        // Not ours to overwrite: somebody may have been editing it.
+        // An unreadable profile is kept, because a person may be editing it.
         Err(_) => None,
     };
     say("every shard serves:");
@@ -151,7 +154,7 @@ fn announce(layout: &Layout, home: &Home, endpoints: &[NodeUrl]) -> Result<(), D
         say(&format!("  {}  https://127.0.0.1:{}", node.name, node.client_port));
     }
     if let Some(before) = ours {
-        // What else it says, such as `keys`, its user added.
+        // The user may have added other settings, such as `keys`.
         let profile = Profile {
             endpoints: endpoints.to_vec(),
             ca_file: Some(ca_file),
@@ -163,19 +166,19 @@ fn announce(layout: &Layout, home: &Home, endpoints: &[NodeUrl]) -> Result<(), D
         say("try: opaque load SCHEMA.sql DATA.csv, then opaque query 'SELECT ...'");
     } else {
         let cluster: Vec<String> = endpoints.iter().map(NodeUrl::to_string).collect();
-        say(&format!("{} is not of `opaque dev` and stays", home.profile_file().display()));
+        say(&format!("`opaque dev` did not write {}: it is kept", home.profile_file().display()));
         say(&format!("connect with: --cluster {} --ca {}", cluster.join(","), ca_file.display()));
     }
     say("Ctrl-C stops it");
     Ok(())
 }
 
-/// Tells the user; a closed standard output is no reason to stop a cluster.
+/// Prints a message. A closed standard output is no reason to stop a cluster.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// The signals that end the command.
+/// The signals that stop the command.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,

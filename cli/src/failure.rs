@@ -1,4 +1,4 @@
-//! How a command fails: what happened, then what to do, then the exit code.
+//! Errors of commands: what happened, what to do, and the exit code.
 
 use std::{
     fmt::Display,
@@ -14,26 +14,26 @@ use crate::{dev::DevError, text::size};
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    /// The library's.
+    /// An error of the client library.
     #[error(transparent)]
     Client(#[from] opaque_client::Error),
-    /// `opaque dev`'s.
+    /// An error of `opaque dev`.
     #[error(transparent)]
     Dev(#[from] DevError),
-    /// Standard input or output.
+    /// An error of standard input or output.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The answer is not the one of `opaque query --expect`. It is on standard output.
+    /// The answer differs from that of `opaque query --expect`. The answer is on standard output.
     #[error("the answer is not the expected one")]
     UnexpectedAnswer,
-    /// A table takes so much memory that it is not loaded without consent.
-    #[error("not loaded: it would take {} of node memory, far more than its rows", size(*memory_bytes))]
+    /// A table needs so much memory that it is loaded only with consent.
+    #[error("not loaded: the table needs {} of node memory, far more than its rows", size(*memory_bytes))]
     TooHeavy {
-        /// Memory of one replica of every shard.
+        /// Memory needed by one replica of every shard.
         memory_bytes: u64,
     },
-    /// `opaque bench` was asked for.
-    #[error("`opaque bench` is now a program of its own, `opaque-bench`")]
+    /// The user ran `opaque bench`.
+    #[error("`opaque bench` is now the program `opaque-bench`")]
     BenchMoved,
     /// Not every shard serves.
     #[error("{0}")]
@@ -41,7 +41,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Tells the user and gives the exit code.
+    /// Prints the error and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Self::Io(error) => tell_io(error),
@@ -58,25 +58,25 @@ impl Failure {
                 Some("the nodes' logs say why; those of `opaque dev` are in DATA/logs".to_owned())
             }
             Self::TooHeavy { .. } => Some(
-                "shorten the longest rows, or load it all the same with --yes; nothing was sent"
+                "nothing was sent: shorten the longest rows, or load the table anyway with --yes"
                     .to_owned(),
             ),
             Self::UnexpectedAnswer => {
-                Some("compare it with --expect, headers included: --format decides them".to_owned())
+                Some("compare it with --expect, headers included; --format sets them".to_owned())
             }
             Self::Io(_) => None,
         }
     }
 }
 
-/// Writes an error and what to do about it to standard error, and gives the exit code.
+/// Writes an error and its hint to standard error, and returns the exit code.
 pub fn tell(error: &impl Display, hint: Option<String>) -> ExitCode {
-    // No reader is left when standard error is closed.
+    // A write fails only if standard error is closed, and then there is no reader.
     let _ = io::stderr().write_all(text(error, hint).as_bytes());
     ExitCode::FAILURE
 }
 
-/// [`tell`] for standard input and output. A reader that closed our output has seen enough
+/// [`tell`] for standard input and output. A closed output is no error: its reader has seen enough
 /// (`opaque query … | head`).
 pub fn tell_io(error: &io::Error) -> ExitCode {
     match error.kind() {
@@ -85,8 +85,8 @@ pub fn tell_io(error: &io::Error) -> ExitCode {
     }
 }
 
-/// The lines that [`tell`] writes. Files, logs and names in an error may come from anywhere, so
-/// they are escaped: they cannot steer the terminal. A node's message is on one line already
+/// The lines that [`tell`] writes. Files, logs and names in an error may be untrusted, so control
+/// characters are escaped and cannot control the terminal. A node's message is already on one line
 /// ([`CallError`](opaque_client::session::CallError)).
 fn text(error: &impl Display, hint: Option<String>) -> String {
     let mut text = format!("error: {error}\n");

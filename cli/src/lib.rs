@@ -1,13 +1,14 @@
-//! The program `opaque`: a shell around [`opaque_client`], and clusters on one machine.
+//! The program `opaque`: a command line for [`opaque_client`], and local clusters.
 //!
 //! **Map**
-//! - [`Cli`]: arguments, and one file per group of commands;
-//! - [`dev`]: a cluster of node processes, for `opaque dev` and for `opaque-bench`;
+//! - [`Cli`]: the arguments, and one file for each group of commands;
+//! - [`dev`]: a cluster of node processes, used by `opaque dev` and `opaque-bench`;
 //! - `present`: answers as tables, CSV and JSON;
-//! - [`failure`], [`text`]: what is written for people, by `opaque` and by `opaque-bench`.
+//! - [`failure`], [`text`]: output for people, used by `opaque` and `opaque-bench`.
 #![deny(unsafe_code)]
 
-// Named first for the order of two copies of zstd, which opaque-registered's `lib.rs` explains.
+// This import must come first: it determines the order in which two copies of zstd are linked. The
+// `lib.rs` of opaque-registered explains it.
 use opaque_registered as _;
 
 mod commands;
@@ -23,14 +24,14 @@ use tracing_subscriber::EnvFilter;
 
 pub use commands::Cli;
 
-/// Reads the command line and has logs written to standard error.
+/// Parses the command line and sends logs to standard error.
 ///
 /// # Errors
-/// The exit code where there is nothing to run: help, version or a wrong argument, which are
-/// printed.
+/// The exit code if there is nothing to run: help and version, which have been printed, or a wrong
+/// argument, which has been reported.
 pub fn begin<Arguments: Parser>() -> Result<Arguments, ExitCode> {
     let arguments = Arguments::try_parse().map_err(|error| {
-        // Help and version are no errors, and clap knows which stream and code each has.
+        // Help and version are no errors. clap knows the stream of each.
         let code = if error.use_stderr() { 2 } else { 0 };
         error.print().map_or(ExitCode::FAILURE, |()| ExitCode::from(code))
     })?;

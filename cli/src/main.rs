@@ -1,4 +1,4 @@
-//! The `opaque` command.
+//! The program `opaque`.
 
 use std::process::ExitCode;
 

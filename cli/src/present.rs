@@ -1,4 +1,4 @@
-//! Answers as text.
+//! Formats answers as text.
 
 mod csv;
 mod json;
@@ -9,22 +9,22 @@ use std::io::{self, Write};
 use opaque_client::sql::ResultSet;
 use opaque_pir::table::format_timestamp;
 
-/// How an answer is written.
+/// Output format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Format {
     /// Aligned columns and a row count, for people; control characters are escaped.
     #[default]
     Table,
-    /// Comma-separated with a header, quoted as in RFC 4180, lines ended by LF. NULL is what
-    /// `--null` says, an empty field by default.
+    /// Comma-separated with a header, quoted as in RFC 4180, lines end with LF. NULL is written as
+    /// the text of `--null`, by default an empty field.
     Csv,
-    /// One array of objects, SQL types kept.
+    /// One array of objects; SQL types are preserved.
     Json,
-    /// One object per line, SQL types kept.
+    /// One object per line; SQL types are preserved.
     Jsonl,
 }
 
-/// Writes an answer, a line break at its end included. `null` is NULL in CSV.
+/// Writes an answer, including a final line break. `null` is the text for NULL in CSV.
 pub(crate) fn write(
     answer: &ResultSet,
     format: Format,
@@ -39,13 +39,13 @@ pub(crate) fn write(
     }
 }
 
-/// An instant in RFC 3339, with as many digits of its second as it has.
+/// Formats a timestamp in RFC 3339, with as many fractional digits as needed.
 fn instant(micros: i64) -> String {
-    // Only instants that were read from text are ever stored, and those are in range.
+    // Every stored timestamp was parsed from text, so it is in range.
     format_timestamp(micros).unwrap_or_else(|| micros.to_string())
 }
 
-/// A REAL as the shortest text that reads back as the same number; `inf` where it is infinite.
+/// Formats a REAL as the shortest text that parses to the same number; infinity is `inf`.
 fn real(number: f64) -> String {
     format!("{number:?}")
 }

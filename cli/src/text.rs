@@ -1,4 +1,4 @@
-//! Aligned tables, sizes and times for people.
+//! Formats aligned tables, sizes and times for people.
 
 use std::{
     io::{self, Write},
@@ -8,8 +8,8 @@ use std::{
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use opaque_client::terminal::escaped;
 
-/// Writes rows in columns; those named in `right` are aligned to the right. A cell stays on its
-/// line and cannot steer the terminal: it may be what a node says.
+/// Writes rows in columns. The columns in `right` are aligned to the right. Control characters in
+/// cells are escaped, because a cell may be text from a node.
 pub fn columns(
     out: &mut impl Write,
     header: &[&str],
@@ -28,7 +28,7 @@ pub fn columns(
     writeln!(out, "{}", table.trim_fmt())
 }
 
-/// Bytes in binary units.
+/// Formats bytes in binary units.
 pub fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
@@ -43,7 +43,7 @@ pub fn size(bytes: u64) -> String {
     if name == "B" { format!("{bytes} B") } else { format!("{value:.1} {name}") }
 }
 
-/// A whole number with its thousands apart.
+/// Formats a whole number with thousands separators.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -56,12 +56,12 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// A duration in milliseconds.
+/// Formats a duration in milliseconds.
 pub fn millis(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1e3)
 }
 
-/// Seconds since 1970 as a UTC time.
+/// Formats seconds since 1970 as a UTC time.
 pub fn utc(seconds: i64) -> String {
     time::OffsetDateTime::from_unix_timestamp(seconds).map_or_else(
         |_| "?".to_owned(),
@@ -73,10 +73,10 @@ pub fn utc(seconds: i64) -> String {
     )
 }
 
-/// The longest time that an argument may be: the clock counts that far from any moment.
+/// Longest duration that an argument may have, small enough to be added to any instant.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Reads `500ms`, `60s`, `2m` or plain seconds.
+/// Parses `500ms`, `60s`, `2m` or plain seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);

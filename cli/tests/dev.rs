@@ -1,8 +1,8 @@
-//! `opaque dev` with a program of ours in place of the node: processes, signals, files.
+//! `opaque dev` with a test program in place of the node: processes, signals, files.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "helpers of tests, which clippy takes for code of its own"
+    reason = "helpers of tests, which clippy does not recognize as tests"
 )]
 
 use std::{
@@ -14,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Held while a program is written and while a process is made: a child that another test forks in
-/// between would keep the file open for writing, and the system refuses to run such a file.
+/// Held while a program is written and while a process is started: a child that another test forks
+/// in between would keep the file open for writing, and the system refuses to run such a file.
 static PROGRAMS: Mutex<()> = Mutex::new(());
 
 fn programs() -> MutexGuard<'static, ()> {
@@ -30,7 +30,7 @@ fn output(command: &mut Command) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// A copy of `opaque` beside a script called `opaque-node`.
+/// A copy of `opaque` next to a script called `opaque-node`.
 struct Fixture {
     dir: tempfile::TempDir,
 }
@@ -72,7 +72,7 @@ impl Fixture {
         text.parse().ok()
     }
 
-    /// The node's process once it runs our script.
+    /// The node's process ID, once it runs the script.
     fn running(&self, node: &str) -> i32 {
         wait_for(|| self.pid(node).filter(|pid| alive(*pid)))
     }
@@ -111,7 +111,7 @@ fn kill(signal: &str, pid: i32) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
-/// Neither gone nor a zombie that its parent has not yet waited for.
+/// Whether the process exists and is not a zombie that its parent has yet to wait for.
 fn alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
@@ -180,7 +180,7 @@ fn a_second_signal_kills_at_once() {
     let mut dev = fixture.dev(&["--shards", "2"]);
     let pids = ["shard-0-0", "shard-1-0"].map(|node| fixture.running(node));
     let begun = Instant::now();
-    // Again and again: those that come before the first is noticed are one with it.
+    // The signal is sent repeatedly: signals that arrive before the first is noticed count as one.
     wait_for(|| {
         dev.signal("-INT");
         dev.0.try_wait().unwrap()
@@ -198,7 +198,7 @@ fn a_node_that_cannot_start_ends_it_with_its_log() {
     let fixture = Fixture::new("echo 'no such kernel' >&2; exit 3");
     let (code, _, err) = fixture.dev(&[]).end();
     assert_eq!(code, Some(1));
-    // All nodes die; which death counts first is theirs to race for.
+    // All nodes die. Which death is noticed first depends on timing.
     assert!(err.contains("error: node shard-"), "{err}");
     assert!(err.contains("stopped (exit status: 3)"), "{err}");
     assert!(err.contains("no such kernel"), "{err}");

@@ -1,17 +1,18 @@
-//! Embeds the client: one private lookup from a program.
+//! One private lookup from a Rust program that embeds the client library.
 //!
 //! ```text
-//! lookup CITY                     asks the cluster of the profile that `opaque dev` wrote
-//! lookup CITY ADDRESS CA_FILE     asks the cluster at ADDRESS, https://HOST:PORT
+//! lookup CITY                     queries the cluster of the profile that `opaque dev` wrote
+//! lookup CITY ADDRESS CA_FILE     queries the cluster at ADDRESS, https://HOST:PORT
 //! ```
 //!
-//! CA_FILE holds, in PEM, the certificate of the authority that signed the nodes' certificates. Load
-//! the table first: `opaque load examples/weather/schema.sql examples/weather/weather.csv`.
+//! CA_FILE is a PEM file with the certificate of the authority that signed the nodes' certificates.
+//! Load the table first: `opaque load examples/weather/schema.sql examples/weather/weather.csv`.
 
 use std::{env, path::Path, process::ExitCode, slice};
 
-use opaque_client::{Client, ClientConfig, Error, QueryOptions, profile::Home, sql::ResultSet};
-use opaque_pir::table::Value;
+use opaque_client::{
+    Client, ClientConfig, Error, QueryOptions, Value, profile::Home, sql::ResultSet,
+};
 
 /// The value to look up is a parameter and needs no quotes.
 const STATEMENT: &str = "SELECT city, country, temperature FROM weather WHERE city = :city";
@@ -31,7 +32,7 @@ async fn main() -> ExitCode {
         Ok(answer) => print(&answer),
         Err(error) => {
             eprintln!("error: {error}");
-            // Many errors also say what to do: start a cluster, name a CA, try again later.
+            // Many errors also carry a hint: start a cluster, pass a CA file, try again later.
             if let Some(hint) = error.hint() {
                 eprintln!("hint: {hint}");
             }
@@ -46,13 +47,14 @@ async fn look_up(city: &str, addresses: &[String], ca: Option<&Path>) -> Result<
     let config = ClientConfig::new(&home, addresses, ca)?;
     let parameters = [("city".to_owned(), city.to_owned())].into_iter().collect();
     let options = QueryOptions { parameters, ..QueryOptions::default() };
-    // Closes the connections before it decrypts, so that their end tells the servers nothing.
-    // A program with many statements keeps one client and calls `query` instead.
+    // `query_and_close` closes the connections before it decrypts, so that the time of the close
+    // tells the servers nothing about the answer. A program with many statements keeps one client
+    // and calls `query` instead.
     let (answer, _timing) = Client::connect(config)?.query_and_close(STATEMENT, &options).await?;
     Ok(answer)
 }
 
-/// `opaque_client::present` writes a whole answer as a table, CSV or JSON; this reads its values.
+/// Prints the rows. Values are in the order of the statement's columns.
 fn print(answer: &ResultSet) {
     for row in &answer.rows {
         if let [Value::Text(city), Value::Text(country), Value::Int(celsius)] = row.as_slice() {

@@ -1,4 +1,4 @@
-//! The client: the tables and keys that it keeps, and the simple calls.
+//! The client: its cached tables and keys, and the calls that need no query plan.
 
 mod config;
 mod public_parts;
@@ -32,77 +32,84 @@ use public_parts::checked;
 
 pub use config::{ClientConfig, Overrides};
 
-/// Longest silence of a load, and longest rollback: an epoch is built, loaded and tested by every
-/// node meanwhile.
+/// Longest time without progress of a load, and longest duration of a rollback. Within this time
+/// every node must build, load and test an epoch.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(600);
 
-/// Indexes whose inline keys are kept in memory: a megabyte each, at most.
+/// Maximum number of indexes whose inline keys are cached; each takes at most one megabyte.
 const CACHED_INDEXES: usize = 64;
 
 /// The tables of a cluster.
 #[derive(Debug, Clone)]
 pub struct Tables {
-    /// Those that can be asked.
+    /// The tables that can be queried.
     pub tables: Vec<Table>,
-    /// Those that the asked node can neither load nor describe, and why.
+    /// Names of the tables that this node can neither load nor describe, each with the reason.
     pub missing: Vec<(String, String)>,
 }
 
-/// What a long operation is doing.
+/// Progress of a long operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Buckets read by a public scan.
+    /// A public scan reads buckets.
     Scanning {
-        /// So far.
+        /// Buckets read so far.
         buckets: u32,
-        /// In all.
+        /// Buckets in total.
         total: u32,
     },
-    /// Rows sent to the cluster.
+    /// The client sends rows to the cluster.
     Sending {
-        /// So far.
+        /// Rows sent so far.
         rows: u64,
-        /// In all.
+        /// Rows in total.
         total: u64,
     },
     /// The cluster chooses the matrices' shapes.
     Planning,
     /// The cluster builds matrices and hints.
     Building {
-        /// Bytes of matrices so far.
+        /// Bytes of matrices built so far.
         bytes: u64,
-        /// In all.
+        /// Bytes of matrices in total.
         total: u64,
     },
     /// Every node loads the epoch and the self-test runs.
     Activating,
 }
 
-/// Receives [`Event`]s; called from any thread and expected to return at once.
+/// Receives [`Event`]s. It is called from any thread and must return quickly.
 pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// Inline keys of an index, and what they were made of.
+/// Inline keys of one index, with the values from which they were derived.
 struct CachedKeys {
     seed: IndexSeed,
     of: InlineMeta,
     keys: Arc<IndexKeys>,
 }
 
-/// A client of one cluster. Share it by reference: everything takes `&self`.
+/// A client of one cluster.
+///
+/// Tasks and threads share it by reference or in an `Arc`: statements take `&self`. When it is
+/// dropped, its connections are closed in the background; [`Client::close`] waits for that.
 pub struct Client {
     session: Session,
     config: ClientConfig,
-    /// Inline keys of the indexes that were asked, by table and column: those of the last
-    /// description alone, so that a server that states another one and then the first again sees
-    /// both fetched.
+    /// Cached inline keys by table and column. Only the keys of the last description are kept. A
+    /// server that alternates between two descriptions therefore sees a fetch for each change.
     inline: Mutex<HashMap<(String, u32), CachedKeys>>,
-    /// Whose salts are remembered.
+    /// The cluster to which remembered salts belong.
     cluster: ClusterId,
     tables: Mutex<HashMap<String, Arc<Table>>>,
-    /// The operating system's randomness where there is none.
+    /// A fixed generator for tests; `None` uses the operating system's randomness.
     #[cfg(feature = "test-randomness")]
     rng: Option<Mutex<StdRng>>,
 }
+
+const _: fn() = || {
+    fn is_shared_by_threads<T: Send + Sync>() {}
+    is_shared_by_threads::<Client>();
+};
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,12 +118,12 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client with the operating system's randomness, asked anew for each lookup: this process
-    /// keeps no state from which an earlier lookup's secret could be derived. Connects on first
-    /// use; must be called within a tokio runtime.
+    /// Creates a client that draws fresh randomness from the operating system for each lookup. The
+    /// process keeps no state from which the secret of an earlier lookup could be derived. The
+    /// client connects on first use and must be created within a tokio runtime.
     ///
     /// # Errors
-    /// The credentials cannot be used, or `config` asks for registered keys without a key store.
+    /// The credentials cannot be used, or `config` selects registered keys without a key store.
     pub fn connect(config: ClientConfig) -> Result<Self, Error> {
         if config.keys == KeyMode::Registered && config.key_store.is_none() {
             return Err(Error::NoKeyStore);
@@ -135,16 +142,16 @@ impl Client {
         })
     }
 
-    /// A client that draws the seeds of each lookup from `rng`, for tests that must be repeatable.
-    /// For registered keys SEAL draws its own randomness from the system: keys, and what encrypts a
-    /// scan's secret. Two lookups with one seed, by whatever processes, show both their buckets to
-    /// the cluster.
+    /// Creates a client that draws the seeds of each lookup from `rng`, for reproducible tests.
+    /// With registered keys, SEAL still draws its own randomness from the system, both for the keys
+    /// and for the encryption of a scan's secret. Two lookups with the same seed, even from
+    /// different processes, reveal both their buckets to the cluster.
     #[cfg(feature = "test-randomness")]
     pub fn with_randomness(config: ClientConfig, rng: StdRng) -> Result<Self, Error> {
         Ok(Self { rng: Some(Mutex::new(rng)), ..Self::connect(config)? })
     }
 
-    /// Every table of the cluster, as one node knows them.
+    /// All tables of the cluster, as reported by one node.
     pub async fn tables(&self) -> Result<Tables, Error> {
         let list = self.session.call(self.config.deadline, |mut client: NodeClient| async move {
             client.list_tables(ListTablesRequest {}).await
@@ -155,14 +162,15 @@ impl Client {
         Ok(Tables { tables, missing: missing.collect() })
     }
 
-    /// A table as it is served now.
+    /// The description of a table's active epoch.
     pub async fn describe(&self, table: &str) -> Result<Arc<Table>, Error> {
         let describe = self.session.call(self.config.deadline, |mut client: NodeClient| {
             let request = DescribeTableRequest { table: table.to_owned() };
             async move { client.describe_table(request).await }
         });
         let described = Arc::new(Table::try_from(describe.await?.into_inner())?);
-        // Lookups are encrypted under what the name is part of.
+        // The table's name is an input of the encryption, so a description of another table must be
+        // refused.
         if !described.schema.table().eq_ignore_ascii_case(table) {
             return Err(CallError::Answer("it describes another table").into());
         }
@@ -171,7 +179,7 @@ impl Client {
         Ok(described)
     }
 
-    /// Epochs of a table that the store keeps.
+    /// The epochs of a table that the object store still holds.
     pub async fn epochs(&self, table: &str) -> Result<Vec<Epoch>, Error> {
         let list = self.session.call(self.config.deadline, |mut client: NodeClient| {
             let request = ListEpochsRequest { table: table.to_owned() };
@@ -180,19 +188,20 @@ impl Client {
         Ok(list.await?.into_inner().epochs)
     }
 
-    /// Makes an older (or newer) kept epoch the one that is served.
+    /// Activates another stored epoch of the table, older or newer.
     ///
-    /// It is sent once, to a node that answers: sent again after a connection broke, it could undo
-    /// a load that was activated meanwhile.
+    /// The request is sent once, to a node that answers. A repetition after a broken connection
+    /// could undo a load that was activated in between.
     ///
     /// # Errors
-    /// [`Error::Rollback`] once it was sent. Unless a node refused, it may still complete.
+    /// [`Error::Rollback`] after the request was sent. Unless a node refused it, the rollback may
+    /// still complete.
     pub async fn rollback(&self, table: &str, epoch: u64) -> Result<Table, Error> {
         let mut node = self.session.reachable(self.config.deadline).await?;
         let request = RollbackRequest { table: table.to_owned(), epoch };
         let within = self.publish_deadline();
         let outcome = timeout(within, node.rollback(request)).await;
-        // Whatever came of it: what was known of the table may be so no more.
+        // The cached description may be outdated whatever the result was.
         self.forget(table);
         let answer = outcome
             .map_err(|_| CallError::Deadline { within })
@@ -201,7 +210,7 @@ impl Client {
         Ok(Table::try_from(answer.into_inner().table.unwrap_or_default())?)
     }
 
-    /// Who serves what.
+    /// Which nodes serve which tables.
     pub async fn status(&self) -> Result<StatusResponse, Error> {
         let status = self.session.call(self.config.deadline, |mut client: NodeClient| async move {
             client.status(StatusRequest {}).await
@@ -209,7 +218,7 @@ impl Client {
         Ok(status.await?.into_inner())
     }
 
-    /// The description that was fetched before, if any.
+    /// The cached description of a table, if any.
     pub(crate) fn cached(&self, table: &str) -> Option<Arc<Table>> {
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.get(&table.to_ascii_lowercase()).cloned()
@@ -225,7 +234,7 @@ impl Client {
     }
 
     /// Closes every connection and returns once the close has been sent.
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         self.session.close().await;
     }
 
@@ -237,8 +246,8 @@ impl Client {
         PUBLISH_DEADLINE.max(self.config.deadline)
     }
 
-    /// The keys to ask one index with in a statement of so many lookups, and the bytes that had to
-    /// be fetched for them.
+    /// The keys for a statement with `lookups` lookups of one index, and the number of bytes that
+    /// had to be fetched for them.
     pub(crate) async fn index_keys(
         &self,
         table: &Arc<Table>,
@@ -257,7 +266,7 @@ impl Client {
         }
     }
 
-    /// Inline keys of one index: kept from before, else with public parts from a node.
+    /// Inline keys of one index, from the cache or made from public parts that a node sends.
     async fn inline_keys(
         &self,
         table: &Arc<Table>,
@@ -267,8 +276,8 @@ impl Client {
         let number = u32::try_from(column).map_err(|_| LookupError::TooMany)?;
         let seed = table.seed(column).ok_or(LookupError::NoIndex)?;
         let inline = || self.inline.lock().unwrap_or_else(PoisonError::into_inner);
-        // A node may have described the table wrongly once: not for ever, for one that describes it
-        // right.
+        // A cached entry is used only if it matches the description: one wrong description from a
+        // node must not affect later lookups.
         let index = (table.schema.table().to_ascii_lowercase(), number);
         if let Some(kept) = inline().get(&index)
             && kept.seed == seed
@@ -280,7 +289,7 @@ impl Client {
         let fetched = parts.iter().map(|part| part.len() as u64).sum();
         let geometry = &table.index(column).ok_or(LookupError::NoIndex)?.geometry;
         let parts = checked(geometry, &meta.public_parts, &parts)
-            .ok_or(CallError::Answer("a public part is not the one described"))?;
+            .ok_or(CallError::Answer("a public part does not match its digest"))?;
         let expand = move || IndexKeys::inline(&seed, parts);
         let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);
         let mut all = inline();

@@ -1,4 +1,4 @@
-//! `CREATE TABLE` to [`Schema`].
+//! Parses `CREATE TABLE` into a [`Schema`].
 //!
 //! ```text
 //! CREATE TABLE [IF NOT EXISTS] name (
@@ -9,8 +9,8 @@
 //! ```
 //!
 //! KEY (or PRIMARY KEY) and INDEX make a column searchable. A column may be NULL unless it is a KEY
-//! or says NOT NULL. No parser of SQL knows KEY and INDEX as column options, so only its tokens are
-//! used here.
+//! or declared NOT NULL. No SQL parser supports KEY and INDEX as column options, so only the
+//! parser's tokenizer is used here.
 
 mod constraint;
 mod tokens;
@@ -22,81 +22,81 @@ use thiserror::Error;
 use self::constraint::Constraint;
 use self::tokens::Tokens;
 
-/// Why a schema file was refused; lines count from 1.
+/// Why a schema file was refused. Lines are counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DdlError {
-    /// Something else stands where the grammar wants `expected`.
+    /// The grammar requires `expected`, but the file has something else.
     #[error("line {line}: expected {expected}, found {found}")]
     Expected {
-        /// Where.
+        /// Line of the error.
         line: u64,
-        /// What the grammar has here.
+        /// What the grammar requires here.
         expected: &'static str,
-        /// What stands here, quoted.
+        /// What the file has here, quoted.
         found: String,
     },
-    /// The text has no tokens of SQL, for instance an open quote.
+    /// The text cannot be split into SQL tokens, for instance because of an unclosed quote.
     #[error("line {line}: {message}")]
     Token {
-        /// Where.
+        /// Line of the error.
         line: u64,
-        /// The tokenizer's words.
+        /// The tokenizer's message.
         message: String,
     },
-    /// A type that does not exist.
+    /// The column's type does not exist.
     #[error(
         "line {line}: column {column:?} has the unknown type {found}: write INT, REAL, TEXT, JSON, BOOL or TIMESTAMP"
     )]
     Type {
-        /// Where.
+        /// Line of the error.
         line: u64,
         /// The column.
         column: String,
-        /// What was written.
+        /// The type as written.
         found: String,
     },
-    /// A column option that does not exist or contradicts another.
+    /// The column option does not exist or contradicts another one.
     #[error("line {line}: column {column:?} cannot be {found}: {instead}")]
     Option {
-        /// Where.
+        /// Line of the error.
         line: u64,
         /// The column.
         column: String,
-        /// What was written.
+        /// The option as written.
         found: String,
-        /// What to write.
+        /// What to write instead.
         instead: &'static str,
     },
-    /// A constraint on the table that does not exist here.
+    /// The constraint on the table is not supported.
     #[error("line {line}: a table cannot have {found}: {instead}")]
     Constraint {
-        /// Where.
+        /// Line of the error.
         line: u64,
-        /// What was written.
+        /// The constraint as written.
         found: &'static str,
-        /// What to write.
+        /// What to write instead.
         instead: &'static str,
     },
-    /// PRIMARY KEY of a column that is not declared.
+    /// PRIMARY KEY names a column that is not declared.
     #[error("line {line}: PRIMARY KEY names column {column:?}, which the table does not have")]
     UnknownColumn {
-        /// Where.
+        /// Line of the error.
         line: u64,
-        /// As written.
+        /// The name as written.
         column: String,
     },
-    /// The columns are no schema.
+    /// The columns do not form a valid schema.
     #[error("line {line}: {source}")]
     Schema {
-        /// Of the column at fault, else of the table.
+        /// Line of the column that is wrong, or of the table if no single column is.
         line: u64,
-        /// What is wrong.
+        /// The schema's error.
         source: SchemaError,
     },
 }
 
-/// Reads one `CREATE TABLE` statement.
+/// Parses one `CREATE TABLE` statement.
 pub fn parse(text: &str) -> Result<Schema, DdlError> {
     let mut tokens = Tokens::new(text)?;
     tokens.expect_word("CREATE", "CREATE TABLE name (...)")?;
@@ -125,14 +125,14 @@ pub fn parse(text: &str) -> Result<Schema, DdlError> {
     tokens.expect(&Token::RParen, ", or )")?;
     while tokens.take(&Token::SemiColon) {}
     tokens.expect_end()?;
-    // Behind the columns, whatever their order in the text: a constraint may stand before its column.
+    // Runs after all columns are read, because a constraint may come before its column.
     for (line, key) in keys {
         mark_key(&mut declared, line, key)?;
     }
     let columns: Vec<_> = declared.into_iter().map(Declared::into_column).collect();
     let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();
     Schema::new(table, columns).map_err(|source| {
-        // The last one: where a name occurs twice, the second is at fault.
+        // Searches from the end: if a name occurs twice, the second column is wrong.
         let position = at_fault(&source).and_then(|name| names.iter().rposition(|n| n == name));
         let line = position.and_then(|position| lines.get(position)).unwrap_or(&table_line);
         DdlError::Schema { line: *line, source }
@@ -148,7 +148,7 @@ fn at_fault(error: &SchemaError) -> Option<&str> {
     }
 }
 
-/// A column as it was written.
+/// A column as declared in the file.
 struct Declared {
     name: String,
     column_type: ColumnType,
@@ -165,7 +165,7 @@ impl Declared {
     }
 }
 
-/// Gives role KEY to the column that a separate line `PRIMARY KEY (column)` names.
+/// Gives the role KEY to the column that a separate line `PRIMARY KEY (column)` names.
 fn mark_key(columns: &mut [Declared], line: u64, key: String) -> Result<(), DdlError> {
     let mut named = columns.iter_mut().filter(|column| column.name.eq_ignore_ascii_case(&key));
     let Some(column) = named.next() else {
@@ -178,7 +178,7 @@ fn mark_key(columns: &mut [Declared], line: u64, key: String) -> Result<(), DdlE
     Ok(())
 }
 
-/// What to write in place of two roles.
+/// Hint for a column with two roles.
 const ROLE_ONCE: &str = "write KEY or INDEX once";
 
 fn column(tokens: &mut Tokens) -> Result<Declared, DdlError> {
@@ -195,7 +195,7 @@ fn column(tokens: &mut Tokens) -> Result<Declared, DdlError> {
             instead,
         };
         if tokens.take_word("CONSTRAINT") {
-            // Its name means nothing here, as in SQLite.
+            // The constraint's name has no effect, as in SQLite.
             tokens.name("the constraint's name")?;
         } else if tokens.take_word("PRIMARY") {
             tokens.expect_word("KEY", "KEY")?;
@@ -251,7 +251,7 @@ fn column_type(tokens: &mut Tokens, column: &str) -> Result<ColumnType, DdlError
             return Err(DdlError::Type { line, column: column.to_owned(), found: written });
         }
     };
-    // As in SQLite, the length of VARCHAR(20) is read and means nothing.
+    // As in SQLite, the length in VARCHAR(20) is read and ignored.
     if tokens.take(&Token::LParen) {
         tokens.expect_number()?;
         tokens.expect(&Token::RParen, ")")?;

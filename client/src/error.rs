@@ -1,4 +1,4 @@
-//! Everything that a command can fail with, and what to do about each.
+//! All errors of a client, each with a hint about what to do.
 
 use std::{
     io,
@@ -24,13 +24,13 @@ use crate::{
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The profile is missing or wrong.
+    /// The profile is missing or invalid.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// There is no profile and no `--cluster`.
+    /// Neither a profile nor `--cluster` is given.
     #[error("no cluster is known: there is no {}", profile.display())]
     NoCluster {
-        /// Where the profile would be.
+        /// The profile's expected path.
         profile: PathBuf,
     },
     /// A file that the user named cannot be read.
@@ -38,7 +38,7 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// The credentials that the user named cannot be used.
@@ -47,77 +47,80 @@ pub enum Error {
     /// Registered keys cannot be used.
     #[error(transparent)]
     Keys(#[from] RegisteredKeysError),
-    /// The configuration asks for registered keys and has none.
+    /// The configuration selects registered keys but has no key store.
     #[error("this program has no registered keys")]
     NoKeyStore,
-    /// The epoch's salt is refused.
+    /// The epoch's salt was refused.
     #[error(transparent)]
     Salt(#[from] SaltError),
-    /// A node cannot be reached or refused.
+    /// A node could not be reached, or it refused the call.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// A table's description does not fit.
+    /// A table's description is invalid or unsupported.
     #[error(transparent)]
     Description(#[from] DescriptionError),
-    /// The statement has no answer.
+    /// The statement cannot be answered.
     #[error(transparent)]
     Sql(#[from] SqlError),
-    /// The table has other columns than the statement was begun with.
+    /// The table's columns changed after the statement was started.
     #[error("the table changed while the statement ran; run it again")]
     Changed,
-    /// An answer does not decrypt to what it should.
+    /// An answer failed to decrypt or failed a check.
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// A public scan brought something else than the table's rows.
+    /// The result of a public scan does not match the table's description.
     #[error("the answer failed its check: {0}")]
     Scan(&'static str),
-    /// A public scan brought more than the client takes.
-    #[error("the public scan brings more rows than fit into {mib} MiB")]
+    /// A public scan returned more than the client accepts.
+    #[error("the public scan returns more rows than fit into {mib} MiB")]
     ScanTooLarge {
-        /// [`crate::QueryOptions::scan_mib`].
+        /// The limit, from [`crate::QueryOptions::scan_mib`].
         mib: u32,
     },
-    /// The schema file is wrong.
+    /// The schema file is invalid.
     #[error("{}: {source}", path.display())]
     Ddl {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Line and reason.
         source: DdlError,
     },
-    /// The data file is wrong.
+    /// The data file is invalid.
     #[error("{}", located(path, source))]
     Source {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// Position and reason.
         source: Box<SourceError>,
     },
-    /// No matrix holds the rows.
+    /// No matrix can hold the rows.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The cluster refused a load, or the call broke.
+    /// The cluster refused a load, or the call failed.
     #[error("the load failed: {0}")]
     Load(#[source] CallError),
-    /// The cluster refused a rollback, or the call broke.
+    /// The cluster refused a rollback, or the call failed.
     #[error("the rollback failed: {0}")]
     Rollback(#[source] CallError),
-    /// The system gives no randomness.
-    #[error("the operating system gives no randomness: {0}")]
+    /// The operating system returned an error instead of random bytes.
+    #[error("cannot read the operating system's randomness: {0}")]
     Randomness(#[source] io::Error),
-    /// A computation's thread is gone.
+    /// A worker thread stopped before its result was ready.
     #[error("a worker thread stopped")]
     Worker,
 }
 
-/// The error with its file in front, unless it names the file itself.
+/// The error's text, with the file's name in front unless the text already contains it.
 fn located(path: &Path, source: &SourceError) -> String {
     let (path, text) = (path.display().to_string(), source.to_string());
     if text.contains(&path) { text } else { format!("{path}: {text}") }
 }
 
 impl Error {
-    /// What to do about it, where there is something.
+    /// What to do about it, where there is something. Hints name options of the command `opaque`.
+    ///
+    /// An error's text may quote the statement and state how many rows match: show it to the user
+    /// who asked, and do not log it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoCluster { .. } => Some(
@@ -132,7 +135,7 @@ impl Error {
             Self::Salt(error) => Some(error.hint().to_owned()),
             Self::Call(error) => error.hint().map(str::to_owned),
             Self::Credentials(error) => error.hint(),
-            // The call was not begun.
+            // No request was sent.
             Self::Load(error) | Self::Rollback(error)
                 if matches!(error.reason(), Some("unauthenticated" | "forbidden" | "limit")) =>
             {
@@ -142,29 +145,29 @@ impl Error {
                 Some("use an `opaque` of the cluster's version".to_owned())
             }
             Self::Lookup(_) | Self::Scan(_) => Some(
-                "nothing of the answer was used; if it happens again, the cluster serves damaged \
+                "no part of the answer was used; if it happens again, the cluster serves damaged \
                  data: see `opaque status` and the nodes' logs"
                     .to_owned(),
             ),
             Self::ScanTooLarge { .. } => Some(
-                "--scan-mib sets another limit; LIMIT without WHERE brings fewer rows, and `=` or IN on \
+                "--scan-mib sets another limit; LIMIT without WHERE returns fewer rows, and `=` or IN on \
                  a KEY or INDEX column needs no scan"
                     .to_owned(),
             ),
-            // Only these two say that the cluster has decided, or never will.
+            // Only these two reasons mean that the cluster rejected the load for good.
             Self::Load(error) if matches!(error.reason(), Some("refused" | "malformed")) => {
                 Some("nothing was published: the table is as it was".to_owned())
             }
             Self::Load(_) => Some(
-                "the load may still complete: `opaque epochs TABLE` tells; load again if it did not"
+                "the load may still complete: check `opaque epochs TABLE`; load again if it did not"
                     .to_owned(),
             ),
             Self::Rollback(error) => match error.reason() {
                 Some("refused") => Some("the table is served as before".to_owned()),
                 Some("unknown-table") => None,
                 _ => Some(
-                    "the rollback may still complete: `opaque epochs TABLE` tells; repeat it only if \
-                     the epoch that serves is still the one before"
+                    "the rollback may still complete: check `opaque epochs TABLE`; repeat it only if \
+                     the previous epoch is still active"
                         .to_owned(),
                 ),
             },
@@ -172,7 +175,7 @@ impl Error {
             Self::Source { source, .. } => Some(
                 match **source {
                     SourceError::Unclosed { .. } | SourceError::Followed { .. } => {
-                        "nothing was loaded; --lenient-quotes takes such quotes, and says how many"
+                        "nothing was loaded; --lenient-quotes accepts such quotes and reports how many"
                     }
                     _ => "nothing was loaded",
                 }
@@ -197,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_decision_is_told_as_one() {
+    fn only_a_decision_is_reported_as_one() {
         let refused = |code, reason: &str| {
             let (reason, message) = (reason.to_owned(), "words".to_owned());
             CallError::Refused { code, reason, message }
@@ -214,7 +217,7 @@ mod tests {
             CallError::Deadline { within },
             CallError::Unreachable { nodes: 1, reason: "broken pipe".to_owned() },
             CallError::Unavailable { message: "draining".to_owned() },
-            CallError::Answer("the load ended without a word"),
+            CallError::Answer("the load ended without a result"),
         ] {
             assert!(load(open.clone()).contains("may still complete"), "{open}");
             let rollback = Error::Rollback(open.clone()).hint().unwrap();

@@ -1,12 +1,13 @@
-//! A query from SQL to answer: describe, plan, fetch, open, finish.
+//! Runs a query, from SQL to the answer: describe, plan, fetch, decrypt, finish.
 //!
-//! **Guarantees.** What is sent depends on the statement's text and on public metadata: table,
-//! searched column, its shape and numbers of rows ([`crate::sql::plan()`]); for a public scan, the
-//! number of buckets. Failures are repeated by kind alone ([`crate::session`]). Nothing is decrypted
-//! before the last request of a statement is answered: neither whether a request comes nor when can
-//! depend on what an answer holds. An answer that fails its check then ends the query.
-//! [`Client::query_and_close`] also closes the connections before it decrypts, so that their end
-//! tells no more than the requests do.
+//! **Guarantees.** Requests depend only on the statement's text and on public metadata: the table,
+//! the searched column, its geometry and its row counts ([`crate::sql::plan()`]). For a public scan
+//! they depend on the number of buckets. Retries depend only on the kind of failure
+//! ([`crate::session`]). Nothing is decrypted before the last request of a statement has been
+//! answered, so the content of an answer affects neither whether a request is sent nor when. An
+//! answer that fails its check ends the query at that point. [`Client::query_and_close`] also
+//! closes the connections before it decrypts, so that the time of the close reveals no more than
+//! the requests do.
 
 mod scan;
 
@@ -31,21 +32,21 @@ use crate::{
     },
 };
 
-/// What the caller chose for one query.
+/// Options for one query.
 #[derive(Clone)]
 pub struct QueryOptions {
-    /// Pages, and whether a public scan may answer.
+    /// Number of pages, and whether a public scan is allowed.
     pub plan: Options,
     /// Values of `:name` placeholders.
     pub parameters: Parameters,
-    /// MiB of memory for the rows that a public scan brings; one that brings more fails.
+    /// Memory limit in MiB for the rows that a public scan returns. A larger scan fails.
     pub scan_mib: u32,
-    /// Told about a public scan's progress.
+    /// Receives the progress of a public scan.
     pub on_event: Option<OnEvent>,
 }
 
 impl QueryOptions {
-    /// [`Self::scan_mib`] unless something else is chosen.
+    /// Default of [`Self::scan_mib`].
     pub const SCAN_MIB: u32 = 1024;
 }
 
@@ -56,48 +57,51 @@ impl Default for QueryOptions {
     }
 }
 
-/// What a query cost.
+/// Time and bytes that a query took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timing {
     /// Encrypted lookups sent.
     pub lookups: u64,
-    /// Requests that carried them, or pages of a public scan.
+    /// Requests that carried the lookups, or pages of a public scan.
     pub requests: u64,
-    /// Bytes of queries.
+    /// Bytes of encoded queries.
     pub bytes_up: u64,
-    /// Bytes of answers, or of scanned rows.
+    /// Bytes of encoded answers, or of scanned rows.
     pub bytes_down: u64,
-    /// Bytes that were exchanged first: public parts of inline keys, once for each [`Client`] and
-    /// index, or evaluation keys of registered ones; 0 when they were known.
+    /// Bytes of keys exchanged before the lookups: public parts of inline keys, once for each
+    /// [`Client`] and index, or evaluation keys of registered keys. The value is 0 if they were
+    /// already known.
     pub keys_bytes: u64,
-    /// Description of the table, plan, connection and keys.
+    /// Time for the table's description, the plan, the connection and the keys.
     pub setup: Duration,
-    /// Encryption here.
+    /// Encryption on the client.
     pub encrypt: Duration,
-    /// Slowest shard's scan, over all requests.
+    /// Time of the slowest shard's scan, summed over all requests.
     pub scan: Duration,
-    /// Slowest shard's hint product, over all requests.
+    /// Time of the slowest shard's hint product, summed over all requests.
     pub hint: Duration,
-    /// The coordinator's whole work, over all requests.
+    /// Total time in the coordinator, summed over all requests.
     pub server: Duration,
-    /// Calls' duration less the coordinator's work.
+    /// Duration of the calls without the coordinator's time.
     pub network: Duration,
-    /// Decryption and checks here.
+    /// Decryption and checks on the client.
     pub decrypt: Duration,
-    /// From the statement to the answer.
+    /// Time from the statement to the answer.
     pub total: Duration,
 }
 
 impl Timing {
-    /// What is measured one by one. The parts follow one another, so the rest is [`Timing::setup`].
+    /// Sum of the parts that are measured separately. They run one after another, so the remainder
+    /// of the total is [`Timing::setup`].
     fn parts(&self) -> Duration {
         self.encrypt + self.server + self.network + self.decrypt
     }
 }
 
 impl Client {
-    /// Answers one statement and keeps the connections for the next one. When that one comes may then
-    /// tell what became of this one: [`Client::query_and_close`] is for a single statement.
+    /// Answers one statement and keeps the connections open for the next. The time of the next
+    /// statement may reveal something about this answer. For a single statement, use
+    /// [`Client::query_and_close`].
     ///
     /// # Errors
     /// The statement is refused, the cluster does not answer, or an answer fails its check.
@@ -109,12 +113,12 @@ impl Client {
         self.gather(sql, options).await?.open().await
     }
 
-    /// Answers one statement. Every connection is closed, and the close sent, once all answers are
-    /// here and before the first of them is opened: the moment tells nothing of what they hold, and
-    /// nothing that the caller does with the answer can put it off.
+    /// Answers one statement. After all answers have arrived and before the first one is decrypted,
+    /// the client closes every connection and waits until the close has been sent. The time of the
+    /// close therefore reveals nothing about the answers, and the caller cannot delay it.
     ///
     /// # Errors
-    /// Those of [`Client::query`].
+    /// The same as for [`Client::query`].
     pub async fn query_and_close(
         self,
         sql: &str,
@@ -125,7 +129,7 @@ impl Client {
         gathered?.open().await
     }
 
-    /// Sends every request of a statement, and opens no answer.
+    /// Sends every request of a statement without decrypting any answer.
     async fn gather(&self, sql: &str, options: &QueryOptions) -> Result<Gathered, Error> {
         let begun = Instant::now();
         let statement = sql::parse(sql, &options.parameters)?;
@@ -138,13 +142,15 @@ impl Client {
                 Some(table) => table,
                 None => self.describe(statement.table()).await?,
             };
-            // Sent again under other columns, a statement would show how they change its plan.
+            // If the columns changed, sending the statement again would show how they affect its
+            // plan.
             if asked.as_ref().is_some_and(|asked| asked.schema != table.schema) {
                 return Err(Error::Changed);
             }
             let plan = sql::plan(&statement, &table.meta(), &options.plan);
-            // A kept description may be old: neither an error nor a count may come from it. Nor a
-            // public scan, whose answers do not tell, as those of lookups do, of a newer epoch.
+            // A cached description may be outdated. Neither an error nor a count may be derived
+            // from it, and a public scan may not use it either, because the answers of a scan do
+            // not report a newer epoch.
             let sure = |plan: &Plan| matches!(plan.source(), Source::Lookups { .. });
             if !fresh && !plan.as_ref().is_ok_and(sure) {
                 continue;
@@ -207,8 +213,8 @@ impl Client {
         let asked: Arc<[Value]> = values.into();
         let looked_up = Arc::clone(&asked);
         let buckets = work.run(move |asker| asker.buckets(&looked_up, pages)).await?;
-        // No answer is opened before the last one is here: a server that spoils an answer must not
-        // see in the requests that follow whether the client noticed.
+        // No answer is decrypted before the last one has arrived. Otherwise a server that corrupts
+        // an answer could tell from the following requests whether the client noticed.
         let mut answers = Vec::new();
         for batch in buckets.chunks(LOOKUPS_PER_REQUEST) {
             answers.push(self.ask(&work, Zeroizing::new(batch.to_vec()), timing).await?);
@@ -216,7 +222,7 @@ impl Client {
         Ok(Answers::Sealed { work, asked, pages, answers })
     }
 
-    /// Encrypts and sends one request, and brings its answer, unopened.
+    /// Encrypts and sends one request, and returns its answer without decrypting it.
     async fn ask(
         &self,
         work: &Arc<Work>,
@@ -255,33 +261,33 @@ impl Client {
         timing.server += server;
         timing.network += answered.wall.saturating_sub(server);
         if answered.header.active_epoch.is_some_and(|epoch| epoch != work.table.epoch) {
-            // This answer is right for its epoch; the next query asks the newer one.
+            // This answer is correct for its epoch. The next query uses the newer one.
             self.forget(work.table.schema.table());
         }
         Ok(Sealed { secrets: request.secrets, answer: answered.answer })
     }
 }
 
-/// A statement whose requests are all answered, and what makes an answer of that.
+/// A statement whose requests have all been answered, with everything needed to finish it.
 struct Gathered {
     plan: Plan,
     answers: Answers,
     timing: Timing,
     begun: Instant,
-    /// Whether no answer told of a newer epoch.
+    /// True if no answer reported a newer epoch.
     is_current: bool,
 }
 
-/// What the requests of a statement brought.
+/// The answers to a statement's requests.
 enum Answers {
-    /// Public.
+    /// Public rows.
     Open(Fetched),
-    /// Still encrypted, and what opens it.
+    /// Encrypted answers, with the secrets that decrypt them.
     Sealed { work: Arc<Work>, asked: Arc<[Value]>, pages: u32, answers: Vec<Sealed> },
 }
 
 impl Gathered {
-    /// Decrypts what is encrypted, checks it and makes the answer.
+    /// Decrypts and checks the answers, and computes the result.
     async fn open(self) -> Result<(ResultSet, Timing), Error> {
         let Self { plan, answers, mut timing, begun, is_current } = self;
         let opening = Instant::now();
@@ -301,15 +307,15 @@ impl Gathered {
     }
 }
 
-/// The error to report where the answers make no result. If they told of a newer epoch, the
-/// description was old, and the statement may fit the table as it is now. It is not planned
-/// anew: a server would see in the further requests that there was an error.
+/// The error to report if the answers give no result. If an answer reported a newer epoch, the
+/// description was outdated, and the statement may be valid for the table's current columns. The
+/// client does not plan again: further requests would show a server that an error occurred.
 fn blamed(error: SqlError, is_current: bool) -> Error {
     let of_answers = matches!(error, SqlError::MorePages { .. } | SqlError::Fetched);
     if of_answers || is_current { Error::Sql(error) } else { Error::Changed }
 }
 
-/// What the CPU-bound steps of one query share.
+/// State that the CPU-bound steps of one query share.
 struct Work {
     keys: Arc<IndexKeys>,
     table: Arc<Table>,
@@ -322,7 +328,7 @@ impl Work {
         Asker { keys, table, index }
     }
 
-    /// Runs a step off the runtime's threads.
+    /// Runs a CPU-bound step on a thread outside the async runtime.
     async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         step: impl FnOnce(&Asker<'_>) -> Result<T, LookupError> + Send + 'static,

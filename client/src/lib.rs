@@ -8,38 +8,39 @@
 //! plan, the keys and the filtering of rows all stay on this side.
 //!
 //! **Map**
-//! - before a query: [`profile`] (where the cluster is, and what a client shows to it), [`registered`] (what
-//!   keys that the cluster keeps must do);
-//! - a query: [`sql`] says what to fetch and what the answer is, [`execute`] runs it, [`lookup`] turns values into
-//!   requests and answers into rows, [`session`] calls nodes, [`description`] checks what they say of a table,
-//!   [`salts`] refuses the salt of another epoch;
-//! - a load: [`ddl`] and [`opaque_source`] read, [`load`] sends.
+//! - before a query: [`profile`] (the cluster's address and the client's credentials),
+//!   [`registered`] (the interface of keys that the cluster stores);
+//! - a query: [`sql`] decides what to fetch and computes the answer, [`execute`] runs the query,
+//!   [`lookup`] converts values into requests and answers into rows, [`session`] calls nodes,
+//!   [`description`] checks a table's description, [`salts`] refuses a salt that belongs to another
+//!   epoch;
+//! - a load: [`ddl`] and [`opaque_source`] read the input, [`load`] sends it.
 //!
-//! **Limits.** A query's size depends on table, column and number of lookups; those, LIMIT and
-//! OFFSET are not hidden. The seeds of lookups come from the system;
+//! **Limits.** A query's size depends on the table, the column and the number of lookups. These
+//! three, LIMIT and OFFSET are not hidden. The seeds of lookups come from the operating system;
 //! registered keys draw their own randomness.
 //!
-//! **Connections.** [`Client::query`] keeps them: no request of a statement follows its first
-//! decrypted answer, but when the next statement comes, or whether it does, may tell a server what
-//! this one brought. [`Client::query_and_close`] is for a single statement: it closes them before
-//! it decrypts. Within one [`Client`] a server can link all requests, also over several
-//! connections; nothing is left that would link two processes.
+//! **Connections.** [`Client::query`] keeps connections open. No request of a statement follows its
+//! first decrypted answer, but whether and when the next statement comes may tell a server
+//! something about the previous answer. [`Client::query_and_close`] is for a single statement: it
+//! closes the connections before it decrypts. A server can link all requests of one [`Client`],
+//! even over several connections. Nothing links two processes.
 //!
-//! **Logs.** This crate logs addresses and kinds of failures, through `tracing`, and no part of a
-//! statement or an answer. **The SQL parser that it uses does**: `sqlparser` gives whole
-//! statements, literals included, to the `log` facade, at level debug and with target `sqlparser`,
-//! and has no switch for it. They go nowhere unless the application installs a `log` logger; one
-//! that does (`tracing-log` and most loggers of `log`) must keep that target off, as
-//! `RUST_LOG=debug,sqlparser=off` does. The `opaque` command installs none.
+//! **Logs.** This crate logs addresses and kinds of failures through `tracing`. It never logs a
+//! part of a statement or an answer. **Its SQL parser does**: `sqlparser` passes whole statements,
+//! literals included, to the `log` facade at level debug with target `sqlparser`, and has no option
+//! against it. These records are dropped unless the application installs a `log` logger. An
+//! application that installs one (`tracing-log` and most loggers of `log`) must disable that
+//! target, for instance with `RUST_LOG=debug,sqlparser=off`. The program `opaque` installs none.
 //!
-//! **Keys.** Lookups bring fresh keys along (inline keys) unless the program passes a key store
-//! ([`ClientConfig::key_store`]); crate `opaque-registered` has one.
+//! **Keys.** Each lookup carries fresh keys (inline keys) unless the program sets a key store
+//! ([`ClientConfig::key_store`]). Crate `opaque-registered` implements one.
 //!
-//! **WebAssembly.** Compiled for it, the crate leaves out what needs an operating system: [`sql`],
-//! [`lookup`] and what they need remain.
+//! **WebAssembly.** A build for WebAssembly omits everything that needs an operating system.
+//! [`sql`], [`lookup`] and their dependencies remain.
 //!
-//! **Features.** `test-randomness`: a client with seeds from a given generator. This crate's own
-//! tests turn it on, and no program may: two lookups with one seed show both their buckets.
+//! **Features.** `test-randomness` adds a client that takes its seeds from a given generator. Only
+//! this crate's own tests may enable it: two lookups with the same seed reveal both their buckets.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_family = "wasm"))]
@@ -72,6 +73,7 @@ pub use error::Error;
 pub use execute::{QueryOptions, Timing};
 #[cfg(not(target_family = "wasm"))]
 pub use load::{Published, Rows};
+pub use opaque_pir::table::{ColumnType, Value};
 #[cfg(not(target_family = "wasm"))]
 pub use profile::{
     KeyMode,

@@ -1,9 +1,10 @@
-//! Loading a table: read and check every row first, then send all of them and the commit.
+//! Loads a table: first reads and checks every row, then sends all rows and the commit.
 //!
-//! Flow: [`Rows::read_csv`] encodes the whole source in memory, so that an error on its last line has
-//! sent nothing; [`Client::load`] streams schema, batches and commit to one node and reports what
-//! the cluster says about it. A stream that breaks before its commit publishes nothing. One that
-//! breaks after it may still be published, so it is not sent again by itself.
+//! **Flow.** [`Rows::read_csv`] encodes the whole source in memory, so that an error on its last
+//! line is found before anything is sent. [`Client::load`] streams schema, batches and commit to
+//! one node and returns the cluster's answer. A stream that breaks before its commit publishes
+//! nothing. A stream that breaks after its commit may still be published, so the client does not
+//! repeat it.
 
 use std::{fs, path::Path};
 
@@ -30,10 +31,10 @@ use crate::{
     session::{CallError, NodeClient},
 };
 
-/// Bytes of rows in one message.
+/// Target size of the rows in one message.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// Checked and encoded rows of one table, ready to be sent.
+/// Checked and encoded rows of one table, ready to send.
 pub struct Rows {
     schema: Schema,
     link: Link,
@@ -48,23 +49,23 @@ pub struct Rows {
 #[derive(Clone, Copy, Default)]
 struct Longest {
     bytes: usize,
-    /// Where it begins in its file.
+    /// The line of the file on which it begins.
     line: Option<u64>,
 }
 
 impl Rows {
-    /// Reads a schema file with one `CREATE TABLE`.
+    /// Reads a schema file that contains one `CREATE TABLE`.
     pub fn schema(path: &Path) -> Result<Schema, Error> {
         let read = |source| Error::Read { path: path.to_owned(), source };
         let text = fs::read_to_string(path).map_err(read)?;
         ddl::parse(&text).map_err(|source| Error::Ddl { path: path.to_owned(), source })
     }
 
-    /// Reads a CSV file (plain, gzip or zstd; `-` is standard input) whole. `on_bytes` is told how much of the file has been read, and its size
-    /// where that is known.
+    /// Reads a whole CSV file (plain, gzip or zstd; `-` is standard input). `on_bytes` receives the
+    /// number of bytes read so far and the file's size if known.
     ///
     /// # Errors
-    /// The first fault of the file, with its line and column.
+    /// The first error in the file, with its line and column.
     pub fn read_csv(
         schema: Schema,
         path: &Path,
@@ -86,7 +87,7 @@ impl Rows {
         Ok(Self { bent, ..rows.finish() })
     }
 
-    /// The same rows, for clients on this link: what the shape of the matrices is chosen for.
+    /// The same rows, for clients with this link speed. The shape of the matrices is chosen for it.
     pub fn for_link(self, link: Link) -> Self {
         Self { link, ..self }
     }
@@ -96,42 +97,44 @@ impl Rows {
         self.rows
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// Records, the header included, that were read leniently and are refused otherwise.
+    /// Number of records, the header included, that only the lenient parser accepts.
     pub fn bent(&self) -> Option<Bent> {
         self.bent
     }
 
-    /// Bytes of all encoded rows.
+    /// Total bytes of all encoded rows.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Line of its file on which the longest row begins, of several the first; where they come from a file.
+    /// The line on which the longest row begins, or the first of them if several are equally long.
+    /// `None` if the rows do not come from a file.
     pub fn longest_line(&self) -> Option<u64> {
         self.longest.line
     }
 
-    /// What the table will cost the nodes, by the planner that they use. They draw another salt, which moves
-    /// the figures by a few percent at most. None without rows.
+    /// The table's costs for the nodes, computed with the planner that the nodes use. The nodes
+    /// draw another salt, which changes the figures by a few percent at most. Returns `None` if
+    /// there are no rows.
     ///
     /// # Errors
-    /// When no matrix holds the rows: the cluster would refuse them too.
+    /// No matrix can hold the rows, so the cluster would refuse them too.
     pub fn figures(&self) -> Result<Option<TableFigures>, Error> {
         let rows: Vec<&[u8]> =
             self.batches.iter().flat_map(|batch| &batch.rows).map(AsRef::as_ref).collect();
-        // Any salts will do here, and the same ones give the same figures for the same file.
+        // Any salts are good enough here. Fixed salts give the same figures for the same file.
         let mut salts = 0..=u8::MAX;
         let next_salt = || Salt([salts.next().unwrap_or_default(); 32]);
         Ok(table_figures(&self.schema, &rows, self.link, next_salt)?)
     }
 }
 
-/// Encodes rows one by one.
+/// Builds [`Rows`] one row at a time.
 pub struct RowsBuilder {
     done: Rows,
     batch: RowBatch,
@@ -139,7 +142,7 @@ pub struct RowsBuilder {
 }
 
 impl RowsBuilder {
-    /// Rows of one table, none yet.
+    /// Starts without rows.
     pub fn new(schema: Schema) -> Self {
         let done = Rows {
             schema,
@@ -153,10 +156,10 @@ impl RowsBuilder {
         Self { done, batch: RowBatch::default(), batch_bytes: 0 }
     }
 
-    /// Adds a row and returns its encoded bytes.
+    /// Adds a row and returns the size of its encoding.
     ///
     /// # Errors
-    /// When it is none of the schema; it is left out.
+    /// The row does not fit the schema. It is not added.
     pub fn push(&mut self, values: &[Value]) -> Result<usize, RowError> {
         let row = encode_row(&self.done.schema, values)?;
         let bytes = row.len();
@@ -164,7 +167,7 @@ impl RowsBuilder {
         Ok(bytes)
     }
 
-    /// All rows.
+    /// Finishes, and returns all rows.
     pub fn finish(self) -> Rows {
         let Self { mut done, batch, batch_bytes: _ } = self;
         if !batch.rows.is_empty() {
@@ -173,7 +176,7 @@ impl RowsBuilder {
         done
     }
 
-    /// Adds an encoded row, and the line of its file.
+    /// Adds an encoded row and its line in the file.
     fn add(&mut self, row: Vec<u8>, line: Option<u64>) {
         if row.len() > self.done.longest.bytes {
             self.done.longest = Longest { bytes: row.len(), line };
@@ -189,23 +192,25 @@ impl RowsBuilder {
     }
 }
 
-/// What a load published.
+/// Result of a load.
 #[derive(Debug, Clone)]
 pub struct Published {
-    /// The table as it is served now.
+    /// The table as it is now served.
     pub table: Table,
-    /// Bytes of all its matrices.
+    /// Total bytes of its matrices.
     pub matrix_bytes: u64,
 }
 
 impl Client {
-    /// Publishes the rows as the table's new epoch, served everywhere once this returns `Ok`.
+    /// Publishes the rows as the table's new epoch. When this returns `Ok`, every node serves the
+    /// new epoch.
     ///
     /// # Errors
-    /// [`Error::Load`] once a node was sent rows. When the node refused, the old epoch is served;
-    /// otherwise the new one may still become active.
+    /// [`Error::Load`] if anything was sent to a node. If the node refused, the old epoch remains
+    /// active; otherwise the new one may still become active.
     pub async fn load(&self, rows: Rows, on_event: OnEvent) -> Result<Published, Error> {
-        // Any node takes a load, but only one may get it: find one that answers first.
+        // Any node accepts a load, but only one node may receive it, so a responsive node is chosen
+        // first.
         let node = self.session().reachable(self.deadline()).await?;
         let loaded = self.send(node, rows, &on_event).await.map_err(Error::Load)?;
         let table = loaded.table.ok_or(CallError::Answer("it describes no table"))?;
@@ -250,7 +255,7 @@ impl Client {
                     return Ok(loaded);
                 }
                 Some(LoadResponse { part: None }) => {}
-                None => return Err(CallError::Answer("the load ended without a word")),
+                None => return Err(CallError::Answer("the load ended without a result")),
             }
         }
     }
@@ -262,7 +267,7 @@ fn failed(status: &Status) -> CallError {
 
 fn event(stage: LoadStage, done: u64, total: u64) -> Option<Event> {
     match stage {
-        // What was sent is shown already.
+        // Progress of the sending is reported by the client itself.
         LoadStage::Unspecified | LoadStage::Receiving => None,
         LoadStage::Planning => Some(Event::Planning),
         LoadStage::Building => Some(Event::Building { bytes: done, total }),
@@ -319,7 +324,9 @@ mod tests {
         let error = read("k\na\n\"x\ny\"\nc\na\n").unwrap_err();
         let text = error.to_string();
         assert!(
-            text.ends_with("t.csv: line 6, column k: the value of line 2 again, but k is a KEY"),
+            text.ends_with(
+                "t.csv: line 6, column k: duplicates the value of line 2, but k is a KEY"
+            ),
             "{text}"
         );
         assert_eq!(error.hint().unwrap(), "nothing was loaded");

@@ -1,4 +1,4 @@
-//! Lookups without the network: from values to a request's bytes, from an answer's bytes to rows.
+//! Lookups without the network: converts values to request bytes, and answer bytes to rows.
 
 pub mod index_keys;
 pub mod lwe;
@@ -24,14 +24,14 @@ use crate::{
 use index_keys::{DecryptError, EncryptError, IndexKeys, Opener};
 use lwe::Target;
 
-/// Lookups that travel in one request. The servers answer them in one pass over the table; more
-/// would only make requests larger.
+/// Maximum number of lookups in one request. The servers answer all of them in one pass over the
+/// table; a higher number would only make requests larger.
 pub const LOOKUPS_PER_REQUEST: usize = 16;
 
-/// One index of one epoch, and the keys to ask it with.
+/// One index of one epoch, with the keys for its lookups.
 #[derive(Clone, Copy)]
 pub struct Asker<'a> {
-    /// What lookups are encrypted with.
+    /// The keys that encrypt lookups.
     pub keys: &'a IndexKeys,
     /// The table.
     pub table: &'a Table,
@@ -46,54 +46,55 @@ pub struct Seeds {
 }
 
 impl Seeds {
-    /// Draws the seeds of one lookup. Whatever `rng` is, what it keeps of its state is as secret.
+    /// Draws the seeds of one lookup. Treat the generator's state as secret: it determines the
+    /// seeds.
     ///
     /// # Errors
-    /// Those of `rng`.
+    /// The errors of `rng`.
     pub fn draw<R: TryCryptoRng>(rng: &mut R) -> Result<Self, R::Error> {
         Ok(Self { scan: lwe::Seed::draw(rng)?, keys: KeySeed::draw(rng)? })
     }
 }
 
-/// What opens one answer, once.
+/// Decrypts one answer, once.
 pub struct LookupSecret {
     bucket: Zeroizing<u32>,
     opener: Opener,
 }
 
-/// A request's bytes and what opens its answer.
+/// The bytes of a request, and the secrets that decrypt its answer.
 pub struct Request {
-    /// The encoded query: the same bytes go to every node that is tried.
+    /// The encoded query. Every node that is tried receives the same bytes.
     pub bytes: Bytes,
-    /// One per lookup, in order.
+    /// One secret per lookup, in order.
     pub secrets: Vec<LookupSecret>,
 }
 
-/// An answer that is not decrypted yet, and what opens it.
+/// An encrypted answer, and the secrets that decrypt it.
 pub struct Sealed {
-    /// [`Request::secrets`] of its request.
+    /// The [`Request::secrets`] of its request.
     pub secrets: Vec<LookupSecret>,
     /// The encoded answer.
     pub answer: Bytes,
 }
 
-/// Lookups of buckets by their numbers, whatever the buckets hold.
+/// Lookups of buckets by number, independent of the buckets' contents.
 pub struct BucketLookups<'a> {
-    /// The keys to ask with.
+    /// The keys that encrypt lookups.
     pub keys: &'a IndexKeys,
-    /// Shape of the index.
+    /// The index's geometry.
     pub geometry: &'a Geometry,
-    /// What the index's public elements are expanded from.
+    /// The seed from which the index's public elements are expanded.
     pub seed: &'a IndexSeed,
     /// The table's epoch.
     pub epoch: u64,
 }
 
 impl BucketLookups<'_> {
-    /// Encrypts one request, with a seed for each lookup.
+    /// Encrypts one request. Each lookup needs one seed.
     ///
     /// # Errors
-    /// Another number of seeds than of buckets, or too many of them.
+    /// The numbers of seeds and buckets differ, or there are too many buckets.
     pub fn request(&self, buckets: &[u32], seeds: Vec<Seeds>) -> Result<Request, LookupError> {
         let Self { keys, geometry, seed, epoch } = *self;
         let lookups = u16::try_from(buckets.len()).map_err(|_| LookupError::TooMany)?;
@@ -111,10 +112,10 @@ impl BucketLookups<'_> {
         Ok(Request { bytes: writer.finish()?.into(), secrets })
     }
 
-    /// Decrypts one answer: each lookup's bucket, and its bytes as they are stored.
+    /// Decrypts one answer. Returns the number and the stored bytes of each bucket.
     ///
     /// # Errors
-    /// An answer to another request.
+    /// The answer belongs to another request.
     #[expect(clippy::type_complexity, reason = "two of them, which the text names")]
     pub fn open(
         &self,
@@ -132,7 +133,8 @@ impl BucketLookups<'_> {
 }
 
 impl Asker<'_> {
-    /// The buckets of every page of every value: page by page, value after value.
+    /// The buckets of all pages of all values: first page 0 of every value, then page 1 of every
+    /// value, and so on.
     pub fn buckets(
         &self,
         values: &[Value],
@@ -140,7 +142,8 @@ impl Asker<'_> {
     ) -> Result<Zeroizing<Vec<u32>>, LookupError> {
         let column = self.column()?;
         let buckets = self.index.geometry.buckets();
-        // All at once: a vector that grows leaves copies behind, which nobody clears.
+        // The vector is allocated at its full size: a growing vector leaves copies behind that are
+        // never cleared.
         let count = values.len().checked_mul(pages as usize).ok_or(LookupError::TooMany)?;
         let mut all = Zeroizing::new(Vec::with_capacity(count));
         for value in values {
@@ -151,13 +154,13 @@ impl Asker<'_> {
         Ok(all)
     }
 
-    /// Encrypts one request of at most [`LOOKUPS_PER_REQUEST`] lookups, with a seed for each.
+    /// Encrypts one request of at most [`LOOKUPS_PER_REQUEST`] lookups. Each lookup needs one seed.
     pub fn request(&self, buckets: &[u32], seeds: Vec<Seeds>) -> Result<Request, LookupError> {
         let seed = self.table.seed(self.index.column).ok_or(LookupError::NoIndex)?;
         self.bucket_lookups(&seed).request(buckets, seeds)
     }
 
-    /// Decrypts one answer: the pages of each lookup's bucket, in order.
+    /// Decrypts one answer. Returns the pages of each lookup's bucket, in order.
     pub fn open(
         &self,
         secrets: Vec<LookupSecret>,
@@ -178,8 +181,8 @@ impl Asker<'_> {
         BucketLookups { keys, geometry, seed, epoch }
     }
 
-    /// Opens every answer of a statement: what each of `values` has, in order. `answers` are those
-    /// to the requests for [`Asker::buckets`] of the same values and pages.
+    /// Decrypts all answers of a statement and returns the rows of each of `values`, in order.
+    /// `answers` must belong to the requests for [`Asker::buckets`] of the same values and pages.
     pub fn open_all(
         &self,
         values: &[Value],
@@ -198,10 +201,10 @@ impl Asker<'_> {
         Ok(found)
     }
 
-    /// What the buckets of one value's pages hold of that value: `buckets[i]` is page i's.
+    /// The rows of one value, from the buckets of its pages. `buckets[i]` is the bucket of page i.
     ///
-    /// Pages tell how many rows the value has; what was fetched must then be exactly the rows that
-    /// its first pages have, each with the value itself in the searched column.
+    /// Each page states how many rows the value has. The fetched rows must be exactly those that
+    /// its first pages hold, and each must have the value in the searched column.
     pub fn found(&self, value: &Value, buckets: Vec<Vec<Page>>) -> Result<Found, LookupError> {
         let mut found = Found::default();
         let per_page = u64::from(self.index.geometry.page_rows());
@@ -225,7 +228,8 @@ impl Asker<'_> {
         Ok(found)
     }
 
-    /// Page `number` of a value among all pages of its bucket: its total and its rows.
+    /// Finds page `number` of a value among all pages of its bucket, and returns the total and the
+    /// rows.
     fn page_of(
         &self,
         value: &Value,
@@ -259,35 +263,35 @@ impl Asker<'_> {
     }
 }
 
-/// Why a lookup has no answer. No text says what was looked up.
+/// Why a lookup has no answer. No text contains the value that was looked up.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LookupError {
     /// The column has no index.
     #[error("the column is not searchable")]
     NoIndex,
-    /// More lookups than a request has.
+    /// The request has too many lookups.
     #[error("a request has too many lookups")]
     TooMany,
-    /// A request has another number of seeds than of lookups.
-    #[error("each lookup needs a seed of its own")]
+    /// The numbers of seeds and lookups differ.
+    #[error("each lookup needs its own seed")]
     Seeds,
-    /// A message is not what the table's parameters say.
+    /// A message does not match the table's parameters.
     #[error("the answer failed its check: {0}")]
     Codec(#[from] CodecError),
-    /// A bucket is none.
+    /// The bucket's bytes do not decode.
     #[error("the answer failed its check: {0}")]
     Layout(#[from] LayoutError),
-    /// A row is none.
+    /// A row's bytes do not decode.
     #[error("the answer failed its check: {0}")]
     Row(#[from] RowError),
-    /// Pages contradict one another.
+    /// The pages of a value contradict each other.
     #[error("the answer failed its check: the pages of a value do not belong together")]
     Inconsistent,
-    /// Decryption was refused.
+    /// Decryption failed.
     #[error("the answer failed its check: {0}")]
     Decrypt(#[from] DecryptError),
-    /// Encryption was refused.
+    /// Encryption failed.
     #[error("the lookup could not be encrypted: {0}")]
     Encrypt(#[from] EncryptError),
 }

@@ -1,4 +1,4 @@
-//! The profile: where the cluster is, whom to trust, and where the keys lie.
+//! The profile: the cluster's addresses, the trusted CA, and the location of the keys.
 //!
 //! ```text
 //! $OPAQUE_HOME (default ~/.opaque)      0700
@@ -25,12 +25,12 @@ pub mod files;
 pub struct Home(PathBuf);
 
 impl Home {
-    /// A profile directory at `path`; nothing is created yet.
+    /// A profile directory at `path`. This creates no files.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// `opaque_home` (the variable OPAQUE_HOME) where set, else `.opaque` below `user_home` (HOME).
+    /// `opaque_home` (the variable OPAQUE_HOME) if set, else `.opaque` in `user_home` (HOME).
     pub fn locate(
         opaque_home: Option<OsString>,
         user_home: Option<OsString>,
@@ -48,17 +48,17 @@ impl Home {
         &self.0
     }
 
-    /// Where connection settings are.
+    /// Path of the connection settings.
     pub fn profile_file(&self) -> PathBuf {
         self.0.join("profile.toml")
     }
 
-    /// Where secret keys are.
+    /// Path of the secret keys.
     pub fn keys_dir(&self) -> PathBuf {
         self.0.join("keys")
     }
 
-    /// Where `opaque dev` keeps its cluster unless told otherwise.
+    /// Default data directory of `opaque dev`.
     pub fn dev_dir(&self) -> PathBuf {
         self.0.join("dev")
     }
@@ -70,7 +70,7 @@ impl Home {
 pub struct NodeUrl(Uri);
 
 impl NodeUrl {
-    /// The address as tonic takes it.
+    /// The address as a URI, for tonic.
     pub fn uri(&self) -> &Uri {
         &self.0
     }
@@ -117,8 +117,8 @@ impl From<NodeUrl> for String {
     }
 }
 
-/// Reads `--cluster` values: each may hold several addresses, separated by commas, and must hold one. A
-/// script's unset variable must not mean the profile's cluster.
+/// Parses the values of `--cluster`. Each value may hold several addresses separated by commas, and
+/// must hold at least one: an unset variable in a script must not select the profile's cluster.
 pub fn parse_endpoints(values: &[String]) -> Result<Vec<NodeUrl>, ProfileError> {
     let mut endpoints = Vec::new();
     for value in values {
@@ -136,46 +136,48 @@ pub fn parse_endpoints(values: &[String]) -> Result<Vec<NodeUrl>, ProfileError> 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyMode {
-    /// Fresh ones that travel with each lookup; the cluster keeps nothing.
+    /// Fresh keys that are sent with each lookup. The cluster stores nothing.
     #[default]
     Inline,
-    /// One long-lived pair whose public half the cluster keeps: it links all queries of a profile.
+    /// One long-lived key pair. The cluster stores its public half, which links all queries of a
+    /// profile.
     Registered,
 }
 
-/// What `profile.toml` holds.
+/// The contents of `profile.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// Nodes to ask, in any order; any of them answers for the whole cluster.
+    /// Addresses of nodes, in any order. Any node answers for the whole cluster.
     pub endpoints: Vec<NodeUrl>,
-    /// The CA whose certificates are trusted, in PEM; the system's roots when absent. A relative
-    /// path counts from the profile's directory.
+    /// The trusted CA in PEM; the system's root certificates if absent. A relative path is relative
+    /// to the profile's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// A file with the token that the cluster asks for. Relative paths as above, here and below.
+    /// A file with the token that the cluster requires. Relative paths are resolved as above, here
+    /// and below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// The client's certificate in PEM, for a cluster that asks for one.
+    /// The client's certificate in PEM, for a cluster that requires one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<PathBuf>,
     /// The certificate's key in PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<PathBuf>,
-    /// The name that nodes' certificates must have, in place of the address; for nodes that are
+    /// The name that nodes' certificates must have instead of the address, for nodes that are
     /// reached through a port forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
-    /// The keys that lookups use; inline ones when absent.
+    /// The keys that lookups use; inline keys if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeyMode>,
-    /// The data directory of the `opaque dev` that wrote this file; absent when a person did.
+    /// The data directory of the `opaque dev` that wrote this file; absent if a person wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_by_dev: Option<PathBuf>,
 }
 
 impl Profile {
-    /// Reads a home's profile; `None` when there is none.
+    /// Reads a home's profile; `None` if the file does not exist.
     pub fn read(home: &Home) -> Result<Option<Self>, ProfileError> {
         let path = home.profile_file();
         let text = match fs::read_to_string(&path) {
@@ -202,7 +204,7 @@ impl Profile {
         Ok(Some(profile))
     }
 
-    /// Writes the profile at once, mode 0600.
+    /// Replaces the profile atomically, with mode 0600.
     pub fn write(&self, home: &Home) -> Result<(), ProfileError> {
         let path = home.profile_file();
         let text = toml::to_string_pretty(self).map_err(|error| ProfileError::Write {
@@ -214,27 +216,27 @@ impl Profile {
     }
 }
 
-/// Why there is no usable profile.
+/// Why the profile cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProfileError {
     /// Neither OPAQUE_HOME nor HOME is set.
     #[error("no place for the profile: neither OPAQUE_HOME nor HOME is set")]
     NoHome,
-    /// An address is not one.
+    /// The text is not a node's address.
     #[error("{url:?} is not a node's address: {reason}")]
     Url {
-        /// As given.
+        /// The text as given.
         url: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// `--cluster` is given and names no node.
+    /// `--cluster` is given but contains no address.
     #[error(
         "--cluster is empty: write --cluster https://HOST:PORT, or leave it out for the profile's"
     )]
     EmptyCluster,
-    /// The profile names no node.
+    /// The profile lists no node.
     #[error("{} names no endpoint", path.display())]
     NoEndpoint {
         /// The profile.
@@ -245,15 +247,15 @@ pub enum ProfileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The profile is not what it should be.
+    /// The file is not a valid profile.
     #[error("{} is not a profile: {source}", path.display())]
     Syntax {
         /// The profile.
         path: PathBuf,
-        /// Where and why.
+        /// Position and reason.
         source: Box<toml::de::Error>,
     },
     /// The file cannot be written.
@@ -261,7 +263,7 @@ pub enum ProfileError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
 }

@@ -1,7 +1,8 @@
-//! What the client asks of registered keys, which a crate above this one brings (`opaque-registered`).
+//! The interface of registered keys. Crate `opaque-registered`, which depends on this one,
+//! implements it.
 //!
-//! The cluster keeps the public half of such keys for many lookups, and can link those lookups. Without
-//! a [`KeyStore`] a client has inline keys only.
+//! The cluster stores the public half of registered keys for many lookups, and can link those
+//! lookups. A client without a [`KeyStore`] uses inline keys only.
 
 use std::error::Error;
 use std::fmt;
@@ -12,39 +13,41 @@ use opaque_pir::codec::KeyDigest;
 use opaque_pir::params::RING_DEGREE;
 use zeroize::Zeroizing;
 
-/// Makes registered keys and keeps them between statements.
+/// Creates registered keys and keeps them between statements.
 pub trait KeyStore: fmt::Debug + Send + Sync {
-    /// The keys for a statement of so many lookups. They are counted, durably, before this returns.
+    /// Returns the keys for a statement with `lookups` lookups. The lookups are counted durably
+    /// before this returns.
     ///
-    /// Blocks: it reads and writes files, and may make new keys.
+    /// This call blocks: it reads and writes files, and may generate keys.
     ///
     /// # Errors
-    /// The keys cannot be read, made or counted.
+    /// The keys cannot be read, generated or counted.
     fn reserve(&self, lookups: u64) -> Result<Arc<dyn RegisteredKeys>, RegisteredKeysError>;
 }
 
-/// A long-lived secret, and the evaluation keys that the cluster keeps for it.
+/// A long-lived secret, and the evaluation keys that the cluster stores for it.
 pub trait RegisteredKeys: fmt::Debug + Send + Sync {
     /// The digest under which the evaluation keys are registered.
     fn digest(&self) -> &KeyDigest;
 
-    /// The evaluation keys: public, and sent to a cluster that does not have them.
+    /// The evaluation keys. They are public, and are sent to clusters that do not have them.
     fn evaluation(&self) -> &Bytes;
 
-    /// A fresh encryption of the scan's secret, of [`Kind::Registered`](opaque_pir::codec::Kind)'s size.
+    /// Encrypts the scan's secret with fresh randomness. The size is that of
+    /// [`Kind::Registered`](opaque_pir::codec::Kind).
     ///
     /// # Errors
-    /// A coefficient is out of range, or there is no randomness.
+    /// A coefficient is out of range, or no randomness is available.
     fn encrypt(&self, secret: &[i32; RING_DEGREE]) -> Result<Vec<u8>, RegisteredKeysError>;
 
-    /// The values of one plane's product, modulo t: the scan's secret times the plane's rows.
+    /// Decrypts the product of the scan's secret and one plane's rows, modulo t.
     ///
     /// # Errors
-    /// The product is malformed. One that belongs to other keys decrypts to noise instead.
+    /// The product is malformed. A product for other keys is no error: it decrypts to noise.
     fn decrypt(&self, product: &[u8]) -> Result<Zeroizing<Vec<u32>>, RegisteredKeysError>;
 }
 
-/// Why registered keys cannot be used. Carries no byte of them.
+/// Why registered keys cannot be used. It contains no key bytes.
 #[derive(Debug)]
 pub struct RegisteredKeysError {
     source: Box<dyn Error + Send + Sync>,
@@ -52,12 +55,12 @@ pub struct RegisteredKeysError {
 }
 
 impl RegisteredKeysError {
-    /// An error, and what a user can do about it.
+    /// Wraps an error, with a hint for the user.
     pub fn new(source: impl Error + Send + Sync + 'static, hint: Option<String>) -> Self {
         Self { source: Box::new(source), hint }
     }
 
-    /// What to do about it, where there is something.
+    /// What to do about the error, if anything can be done.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }

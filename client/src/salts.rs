@@ -1,15 +1,14 @@
-//! Salts that this process has used, and for which epoch of which table.
+//! Remembers the salts that this process has used, with the table and epoch of each.
 //!
-//! **What.** A salt is drawn for one epoch of one table. A cluster that states the same one for
-//! another epoch or another table is refused before anything is sent: no honest publisher does
-//! that.
+//! **What.** A salt is drawn for one epoch of one table. If a cluster states the same salt for
+//! another epoch or table, the client refuses it before anything is sent. No honest publisher
+//! reuses a salt.
 //!
-//! **Guarantees.** One state for all clients of the process that ask the same cluster; nothing that
-//! a cluster says makes it forget. Clusters do not meet: what one states takes nothing from another
-//! but room.
+//! **Guarantees.** All clients in the process that use the same cluster share one state, and no
+//! answer of a cluster can erase it. Clusters are independent, except that they share the capacity.
 //!
-//! **Limits.** The state ends with the process. It has room for 131,072 epochs, of 64 bytes each; a
-//! salt that would be one more is refused too.
+//! **Limits.** The state ends with the process. It has room for 131,072 epochs of 64 bytes each.
+//! Beyond that, new salts are refused.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -19,17 +18,19 @@ use thiserror::Error;
 
 use crate::{description::Table, profile::NodeUrl};
 
-/// Epochs that are remembered. One table with an epoch a minute reaches it in three months.
+/// Number of epochs that are remembered. A table with one epoch per minute reaches it in three
+/// months.
 const CAPACITY: usize = 1 << 17;
 
 static SEEN: LazyLock<Mutex<Seen>> = LazyLock::new(|| Mutex::new(Seen::new(CAPACITY)));
 
-/// Identifies a cluster by its addresses and trusted CA. Clients of one cluster share its salts.
+/// Identifies a cluster by its addresses and trusted CA. Clients of one cluster share the record of
+/// its salts.
 #[derive(Debug, Clone, Copy)]
 pub struct ClusterId([u8; 32]);
 
 impl ClusterId {
-    /// The cluster behind these addresses, with this trusted CA.
+    /// The identity of the cluster with these addresses and this trusted CA.
     pub fn new(endpoints: &[NodeUrl], ca_pem: Option<&[u8]>) -> Self {
         let mut names: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
         names.sort();
@@ -40,17 +41,17 @@ impl ClusterId {
         Self(*hash.finalize().as_bytes())
     }
 
-    /// Remembers the salt of the table's epoch.
+    /// Records the salt of the table's epoch.
     ///
     /// # Errors
-    /// The process has used the salt for something else, or has no room for another.
+    /// The process has used the salt for another epoch or table, or has no room for another salt.
     pub fn admit(&self, table: &Table) -> Result<(), SaltError> {
         let (name, epoch) = (table.schema.table(), table.epoch);
         SEEN.lock().unwrap_or_else(PoisonError::into_inner).admit(self, &table.salt, name, epoch)
     }
 }
 
-/// What each salt was used for: digests of (cluster, salt) and of (table, epoch).
+/// The use of each salt: maps a digest of (cluster, salt) to a digest of (table, epoch).
 struct Seen {
     capacity: usize,
     used: HashMap<[u8; 32], [u8; 32]>,
@@ -93,7 +94,7 @@ impl Seen {
 pub enum SaltError {
     /// The salt belongs to another epoch or table.
     #[error(
-        "the cluster states for epoch {epoch} of table {table:?} the salt of another epoch or table: \
+        "for epoch {epoch} of table {table:?} the cluster states the salt of another epoch or table: \
          nothing was sent"
     )]
     Again {
@@ -102,23 +103,23 @@ pub enum SaltError {
         /// The epoch.
         epoch: u64,
     },
-    /// There is no room for another salt.
+    /// The process has no room for another salt.
     #[error(
-        "this process has asked {epochs} epochs, and remembers the salts of no more: nothing was sent"
+        "this process has queried {epochs} epochs and cannot remember more salts: nothing was sent"
     )]
     Full {
-        /// Epochs that are remembered.
+        /// Number of epochs that are remembered.
         epochs: usize,
     },
 }
 
 impl SaltError {
-    /// What to do about it.
+    /// What to do about the error.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Again { .. } => {
-                "no honest load makes such an epoch: find out who published it before you ask this \
-                 cluster again"
+                "no honest load creates such an epoch: find out who published it before you query \
+                 this cluster again"
             }
             Self::Full { .. } => "start the process again",
         }
@@ -149,15 +150,15 @@ mod tests {
         assert_eq!(seen.admit(&cluster(1), &one, "u", 1), again("u", 1));
         assert_eq!(seen.admit(&cluster(1), &other, "t", 2), Ok(()));
         assert_eq!(seen.admit(&cluster(1), &other, "t", 1), again("t", 1));
-        // An older epoch comes back after a rollback.
+        // An older epoch is active again after a rollback.
         assert_eq!(seen.admit(&cluster(1), &one, "t", 1), Ok(()));
-        // Another cluster may hold a copy of the store, or lie about this one.
+        // Another cluster may hold a copy of the store, or may lie about this one.
         assert_eq!(seen.admit(&cluster(2), &one, "t", 7), Ok(()));
         assert_eq!(seen.admit(&cluster(1), &one, "t", 1), Ok(()));
     }
 
     #[test]
-    fn whoever_fills_it_makes_it_forget_nothing() {
+    fn filling_it_makes_it_forget_nothing() {
         let mut seen = Seen::new(3);
         for number in 0..3 {
             assert_eq!(seen.admit(&cluster(1), &Salt([number; 32]), "t", number.into()), Ok(()));

@@ -1,8 +1,8 @@
-//! Calls to a cluster: TLS channels to several nodes, failover, deadlines.
+//! Calls to a cluster: TLS channels to several nodes, failover and deadlines.
 //!
-//! **Guarantees.** A call sends one byte string, the same to every node that it tries; what is tried
-//! next depends on the kind of failure alone ([`retry`]); every call ends by its deadline. A call that
-//! must not be repeated asks `reachable` for a node and is made there once.
+//! **Guarantees.** A call sends the same bytes to every node that it tries. The next step after a
+//! failure depends only on the kind of failure ([`retry`]). Every call ends by its deadline. A call
+//! that must not be repeated obtains a responsive node from `reachable` and is sent to it once.
 //! **Assumptions.** Any node answers for the whole cluster.
 
 pub mod calls;
@@ -32,27 +32,28 @@ use node::Node;
 pub use node::NodeClient;
 use retry::{Failure, Progress, Step, decide};
 
-/// Channels to the nodes of one cluster. Cheap to clone; connects on first use.
+/// Channels to the nodes of one cluster. A clone is cheap and shares them. They connect on first
+/// use.
 #[derive(Clone)]
 pub struct Session {
     nodes: Arc<[Node]>,
-    /// The node that answered last, where the next call starts.
+    /// The node that answered last. The next call starts with it.
     current: Arc<AtomicUsize>,
-    /// Those of all connections.
+    /// The tasks of all connections.
     tasks: Tasks,
 }
 
-/// Time to wait until the close of every connection has been sent.
+/// Maximum time to wait until the close of every connection has been sent.
 const CLOSE: Duration = Duration::from_secs(2);
 
 impl Session {
-    /// Prepares channels to `endpoints`, trusting the CA in `ca_pem`, else the system's roots.
-    /// Must be called within a tokio runtime.
+    /// Prepares channels to `endpoints`. They trust the CA in `ca_pem`, or the system's root
+    /// certificates if it is `None`. Must be called within a tokio runtime.
     pub fn new(endpoints: &[NodeUrl], ca_pem: Option<&[u8]>) -> Result<Self, CallError> {
         Self::with_credentials(endpoints, ca_pem, &Credentials::default())
     }
 
-    /// As [`Session::new`], showing `credentials` to every node.
+    /// Like [`Session::new`], but presents `credentials` to every node.
     pub fn with_credentials(
         endpoints: &[NodeUrl],
         ca_pem: Option<&[u8]>,
@@ -67,16 +68,16 @@ impl Session {
         Ok(Self { nodes: nodes.into(), current: Arc::default(), tasks })
     }
 
-    /// Closes every connection and returns once the close has been sent. Calls that other clones
-    /// of the session still make then fail.
+    /// Closes every connection and returns after the close has been sent. Calls that other clones
+    /// of the session are making then fail.
     pub(crate) async fn close(self) {
         let Self { nodes, tasks, .. } = self;
         drop(nodes);
         tasks.end(CLOSE).await;
     }
 
-    /// Runs `call` against one node after the other until one answers, or the policy or the
-    /// deadline ends it. `call` must send the same bytes each time.
+    /// Runs `call` against one node after another until one answers, the retry policy gives up, or
+    /// the deadline passes. `call` must send the same bytes each time.
     pub async fn call<T, F>(
         &self,
         within: Duration,
@@ -89,8 +90,8 @@ impl Session {
         self.resume(Instant::now() + within, within, &mut progress, call).await
     }
 
-    /// A node that answers now, for a call that may be made only once: sent again to another node
-    /// after a broken connection, it might be done twice.
+    /// Returns a node that answers now, for a call that must be sent only once. If such a call were
+    /// repeated on another node after a broken connection, it might take effect twice.
     pub(crate) async fn reachable(&self, within: Duration) -> Result<NodeClient, CallError> {
         self.call(within, |mut client: NodeClient| async move {
             client.status(StatusRequest {}).await.map(|_| client)
@@ -98,8 +99,8 @@ impl Session {
         .await
     }
 
-    /// As [`Session::call`], going on from `progress` until the moment `deadline`; `within` is only
-    /// told to the user.
+    /// Like [`Session::call`], but continues from `progress` and ends at `deadline`. `within`
+    /// appears only in the error text.
     pub async fn resume<T, F>(
         &self,
         deadline: Instant,
@@ -111,7 +112,7 @@ impl Session {
         F: Future<Output = Result<T, Status>>,
     {
         let count = self.nodes.len();
-        // What a node said is worth more to the user than that another could not be reached.
+        // A node's answer is more useful to the user than the failure to reach another node.
         let mut said: Option<CallError> = None;
         loop {
             let position = self.current.load(Ordering::Relaxed) % count;
@@ -119,7 +120,7 @@ impl Session {
                 return Err(CallError::Setup { reason: "no node's address is known".to_owned() });
             };
             let Ok(result) = timeout_at(deadline, call(node.client())).await else {
-                // It may hang: whoever calls next starts elsewhere.
+                // The node may hang, so the next call starts with another one.
                 self.current.store((position + 1) % count, Ordering::Relaxed);
                 return Err(said.unwrap_or(CallError::Deadline { within }));
             };
@@ -135,7 +136,7 @@ impl Session {
             }
             match decide(u32::try_from(count).unwrap_or(u32::MAX), *progress, failure) {
                 Step::NextNode(pause) => {
-                    // Behind an address of a Service, another connection may be to another node.
+                    // If the address belongs to a Service, a new connection may reach another node.
                     node.reconnect();
                     let next = (position + 1) % count;
                     self.current.store(next, Ordering::Relaxed);
@@ -150,14 +151,14 @@ impl Session {
     }
 }
 
-/// Whether the certificate is of another CA, or of one of the same name with another key.
+/// Whether a certificate was signed by another CA, or by a CA with the same name and another key.
 fn of_another_ca(reason: &str) -> bool {
     reason.contains("UnknownIssuer") || reason.contains("BadSignature")
 }
 
-/// Whether a failure looks like a node that does not accept the client's certificate. TLS 1.3 tells
-/// the client only after its own handshake is done, and often the connection has gone by then, in a way
-/// that depends on which of the two wrote last.
+/// Whether a failure looks as if the node rejected the client's certificate. In TLS 1.3 the
+/// client's handshake completes before the node checks the certificate, and the connection is often
+/// gone when the client notices. The resulting error then depends on which side wrote last.
 fn refused_us(reason: &str) -> bool {
     let reason = reason.to_lowercase();
     ["received fatal alert", "connection closed", "broken pipe", "connection reset"]
@@ -183,58 +184,56 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// TLS or addresses could not be set up.
+    /// TLS or the addresses could not be set up.
     #[error("cannot set up the connection: {reason}")]
     Setup {
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// No node could be reached.
     #[error("no node answers ({nodes} tried): {reason}")]
     Unreachable {
-        /// How many addresses are known.
+        /// Number of known addresses.
         nodes: usize,
         /// The first failure.
         reason: String,
     },
-    /// A node answered that the cluster cannot now.
+    /// A node answered that the cluster is unavailable.
     #[error("the cluster cannot answer now: {message}")]
     Unavailable {
-        /// The node's words, as [`Self::Refused`] has them.
+        /// The node's message, escaped as in [`Self::Refused`].
         message: String,
     },
     /// The deadline passed.
     #[error("no answer within {} s", within.as_secs_f32())]
     Deadline {
-        /// The time that the call had.
+        /// The time limit of the call.
         within: Duration,
     },
-    /// The table was republished since it was described.
+    /// The table was republished after it was described.
     #[error("the table keeps being republished")]
     Stale,
     /// The node does not know the client's keys.
-    #[error(
-        "the cluster does not know this client's keys, though they came with the query or before"
-    )]
+    #[error("the cluster does not know this client's keys, although they have been sent")]
     UnknownKeys,
-    /// A node refused.
+    /// A node refused the call.
     #[error("{message}")]
     Refused {
-        /// gRPC's code.
+        /// The gRPC code.
         code: Code,
-        /// The node's stable reason; empty where it gave none.
+        /// The node's stable reason; empty if it gave none.
         reason: String,
-        /// The node's words, in one line that cannot steer a terminal.
+        /// The node's message, on one line and without control characters.
         message: String,
     },
-    /// A node's answer is none.
+    /// The node's answer is malformed.
     #[error("the answer failed its check: {0}")]
     Answer(&'static str),
 }
 
 impl CallError {
     fn new(failure: Failure, status: &Status, nodes: usize) -> Self {
-        // Whoever answers chose the words, and those of a certificate.
+        // The server controls this text, and a certificate's author controls the names in it.
         let message = escaped(status.message());
         match failure {
             Failure::Transport | Failure::Untrusted => {
@@ -251,12 +250,12 @@ impl CallError {
         }
     }
 
-    /// The error of a call that is made once, to one node.
+    /// The error of a call that was sent once, to one node.
     pub(crate) fn once(status: &Status) -> Self {
         Self::new(Failure::of(status), status, 1)
     }
 
-    /// The reason that a node gave for its refusal.
+    /// The node's reason for its refusal.
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Refused { reason, .. } if !reason.is_empty() => Some(reason),
@@ -264,7 +263,7 @@ impl CallError {
         }
     }
 
-    /// What to do about it.
+    /// What to do about the error, if anything can be done.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreachable { reason, .. } if reason.contains("NotValidForName") => Some(
@@ -272,18 +271,19 @@ impl CallError {
                  example behind a port forward",
             ),
             Self::Unreachable { reason, .. } if of_another_ca(reason) => {
-                Some("the certificate is of another CA: --ca FILE names the cluster's")
+                Some("another CA signed the certificate: pass the cluster's CA with --ca FILE")
             }
             Self::Unreachable { reason, .. } if refused_us(reason) => Some(
-                "the node ended the connection at once: if the cluster asks for certificates, those of \
-                 --client-cert and --client-key must be of the CA that it trusts, and valid",
+                "the node ended the connection at once: if the cluster requires client certificates, \
+                 the one of --client-cert and --client-key must be valid, and signed by the CA that \
+                 the cluster trusts",
             ),
             Self::Refused { code: Code::Unauthenticated, .. } => Some(
                 "prove who you are: --token-file FILE, or --client-cert FILE and --client-key FILE, \
-                 or the same in profile.toml; whoever runs the cluster gives them out",
+                 or the same in profile.toml; the cluster's administrator issues them",
             ),
             Self::Refused { code: Code::PermissionDenied, .. } => {
-                Some("whoever runs the cluster decides what a client may do")
+                Some("the cluster's administrator decides what a client may do")
             }
             Self::Unreachable { .. } => Some(
                 "is the cluster up? `opaque dev` starts one; --cluster and --ca name another and its CA",

@@ -1,13 +1,14 @@
-//! SQL, seen from the client: what a statement means, what is sent for it, and what the answer is.
+//! SQL on the client: the meaning of a statement, the requests for it, and its answer.
 //!
-//! Nothing here does I/O. A statement goes through three steps:
-//! 1. [`parse()`]: text and `:parameters` to a [`Statement`] of the closed grammar, in a normal form
-//!    that no table is needed for; everything else is refused, and nothing was sent for it;
-//! 2. [`plan()`]: what to fetch ([`Source`]). It is decided from the statement, the searchable columns
-//!    and numbers of rows alone, never from data, and from nothing else that a server states;
-//! 3. [`Plan::finish`]: names to columns and literals to values of their column's type, then the rows
-//!    that were fetched to the answer, with SQLite's semantics. What does not fit the table's columns
-//!    is an error only here, when everything has been sent.
+//! This module does no I/O. A statement goes through three steps:
+//! 1. [`parse()`] converts text and `:parameters` to a [`Statement`] of the closed grammar, in a
+//!    normal form that depends on no table. Anything else is refused, and nothing is sent for it.
+//! 2. [`plan()`] decides what to fetch ([`Source`]). The decision depends only on the statement,
+//!    the searchable columns and the row counts. It never depends on data or on anything else that
+//!    a server states.
+//! 3. [`Plan::finish`] resolves names to columns and literals to values of their column's type, and
+//!    computes the answer from the fetched rows with SQLite's semantics. A statement that does not
+//!    fit the table's columns fails only here, after everything has been sent.
 //!
 //! ```text
 //! SELECT [DISTINCT] * | COUNT(*) | column [AS name], ... FROM table [WHERE condition]

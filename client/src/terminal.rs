@@ -1,7 +1,7 @@
-//! Text from elsewhere, made safe to show.
+//! Makes untrusted text safe to display.
 
-/// Text that stays on its line and cannot steer a terminal: control characters, and those that
-/// change the direction of text, are escaped.
+/// Escapes control characters and characters that change the direction of text, so that the result
+/// stays on one line and cannot control a terminal.
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

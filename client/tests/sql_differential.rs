@@ -44,7 +44,7 @@ fn agrees_with_sqlite() {
             assert_eq!(answer.rows, expected, "{context}\n{table:?}");
         }
     }
-    // The generator reaches every way to answer.
+    // The generator covers every kind of answer.
     let Seen { counts, lookups, scans, refused, more_pages } = seen;
     for number in [counts, lookups, scans, refused, more_pages] {
         assert!(number > 100, "{counts} {lookups} {scans} {refused} {more_pages}");
@@ -60,7 +60,7 @@ struct Seen {
     more_pages: u32,
 }
 
-/// The answer, with as many pages as the first attempt asks for.
+/// The answer, with as many pages as the first attempt requires.
 fn answer(table: &Table, page_rows: u32, sql: &str, seen: &mut Seen, context: &str) -> ResultSet {
     let indexes = indexes(table, page_rows);
     let meta =
@@ -105,7 +105,7 @@ fn indexes(table: &Table, page_rows: u32) -> Vec<IndexMeta> {
     table.schema.searchable().map(index).collect()
 }
 
-/// What a cluster would bring.
+/// The data that a cluster would return.
 fn fetch(table: &Table, page_rows: u32, plan: &Plan) -> Fetched {
     let rows = || table.rows.iter().cloned().enumerate().map(|(number, row)| (number as u64, row));
     match plan.source() {
@@ -123,7 +123,7 @@ fn fetch(table: &Table, page_rows: u32, plan: &Plan) -> Fetched {
             // A scan stops between pages, not between rows.
             let enough = rows_below.map_or(usize::MAX, |enough| enough as usize);
             let mut kept = Kept::default();
-            // In no order, as the buckets hold them.
+            // In no particular order, as in the buckets.
             let mut rows: Vec<_> = rows().take(enough.saturating_add(3)).collect();
             rows.sort_by_key(|(number, _)| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             rows.into_iter().for_each(|(number, row)| plan.keep(&mut kept, number, row));

@@ -8,7 +8,7 @@ folder=@FOLDER@
 mount --make-rprivate /
 ip link set lo up
 
-# The kubelet insists on three settings that are the whole machine's: it sees files of its own instead.
+# The kubelet requires three settings of the whole machine. It sees private files instead.
 mkdir -p "$folder/sysctl"
 for setting in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1; do
     name=${setting%=*}

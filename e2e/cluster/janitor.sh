@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Holds a cluster: starts its namespaces, and leaves nothing of them when whoever started it ends,
-# however it ends. `janitor.sh FOLDER LOCK CGROUP LINK`, in a session of its own.
+# Holds a cluster: starts its namespaces, and removes everything when the process that started it
+# ends, however it ends. `janitor.sh FOLDER LOCK CGROUP LINK`, in a separate session.
 #
 # Standard input is a pipe whose other end only the starter holds: its end is the starter's end.
-# Standard output tells the process id of `unshare`, which holds the namespaces.
+# Standard output shows the process id of `unshare`, which holds the namespaces.
 set -uo pipefail
 folder=$1 lock=$2 cgroup=$3 link=$4
 # A closed terminal or Ctrl-C is the starter's to see; this one goes when the pipe closes.

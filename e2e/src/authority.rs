@@ -1,4 +1,4 @@
-//! Certificates of a throw-away control plane.
+//! Certificates of a temporary control plane.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub struct Identity {
     pub key: String,
 }
 
-/// A certificate authority that lives as long as one control plane.
+/// A certificate authority that exists as long as one control plane.
 #[derive(Debug)]
 pub struct Authority {
     certificate: rcgen::Certificate,
@@ -27,7 +27,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes an authority with a new key.
+    /// Creates an authority with a new key.
     pub fn new() -> Result<Self> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "opaque-e2e");
@@ -57,7 +57,7 @@ impl Authority {
         self.sign(params)
     }
 
-    /// A user's identity; Kubernetes takes the name and group from the subject.
+    /// A user's identity. Kubernetes takes the name and group from the subject.
     pub fn user(&self, name: &str, group: &str) -> Result<Identity> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -90,7 +90,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Writes `NAME.json`, a kubeconfig for a server whose authority is `ca.crt` in the same folder.
+    /// Writes `NAME.json`, a kubeconfig for a server whose authority is `ca.crt` in the same
+    /// folder.
     pub fn kubeconfig(&self, folder: &Path, name: &str, server: &str) -> Result<()> {
         self.write(folder, &format!("{name}-client"))?;
         let path = |file: String| folder.join(file).display().to_string();

@@ -1,18 +1,20 @@
-//! A whole Kubernetes on this machine, in namespaces of its own.
+//! A whole Kubernetes cluster on this machine, in separate namespaces.
 //!
-//! **Flow.** [`files`] writes configuration and certificates into a new folder; [`janitor`] makes the
-//! namespaces, whose first process (`cluster/inside.sh`) starts servers by name and starts them again
-//! when they end; [`network`] links the machine to them; then everything is waited for.
+//! **Flow.** [`files`] writes configuration and certificates into a new folder. [`janitor`] creates
+//! the namespaces, whose first process (`cluster/inside.sh`) starts servers by name and restarts
+//! them when they end. [`network`] connects the machine to them. Then [`Cluster::start`] waits
+//! until everything is ready.
 //!
-//! **Guarantees.** One cluster at a time on a machine: a second waits. However this process ends, the
-//! janitor ends the namespaces with all that ran in them and removes the folder, the link and the
-//! control groups.
+//! **Guarantees.** A machine runs one cluster at a time; a second one waits. However this process
+//! ends, the janitor ends the namespaces with everything in them, and removes the folder, the link
+//! and the control groups.
 //!
-//! **Assumptions.** root, control groups of version 1, and the packages and binaries of
-//! `scripts/setup.sh --kubernetes`. Where that is not to be had, tests run on any cluster (`e2e/kind.sh`).
+//! **Assumptions.** The process runs as root, with control groups of version 1, and with the
+//! packages and binaries of `scripts/setup.sh --kubernetes`. Elsewhere, the tests run on any
+//! cluster (`e2e/kind.sh`).
 //!
-//! **Caveats.** One node. NetworkPolicies are stored, and nothing enforces them: CNI's bridge has no
-//! policies.
+//! **Limits.** There is one node. NetworkPolicies are stored but not enforced, since CNI's bridge
+//! does not support them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -34,7 +36,7 @@ pub mod files;
 pub mod janitor;
 pub mod network;
 
-/// How long all servers may take on a busy machine.
+/// How long all servers together may take to start on a busy machine.
 const START: Duration = Duration::from_secs(180);
 /// How long one tool may take.
 const TOOL: Duration = Duration::from_secs(60);
@@ -44,19 +46,19 @@ pub const NODE: &str = "10.250.0.1";
 pub const NODE_NAME: &str = "node1";
 /// Root of the pods' control groups.
 pub const CGROUP: &str = "opaque-e2e";
-/// Who may use the object store: no secrets, and the same as in `examples/kubernetes/minio.yaml`, so that
-/// tests need not know whose store it is.
+/// Credentials of the object store. They are not secret, and the same as in
+/// `examples/kubernetes/minio.yaml`, so that tests do not depend on which store they use.
 pub const S3_USER: &str = "demo-access-key";
 /// See [`S3_USER`].
 pub const S3_PASSWORD: &str = "demo-secret-key";
-/// The bucket that is there from the start.
+/// The bucket that exists from the start.
 pub const BUCKET: &str = "opaque";
-/// Variable with a cluster's folder; also how the janitor knows what a run has started.
+/// Variable with a cluster's folder. The janitor also recognizes the processes of a run by it.
 pub const FOLDER_VARIABLE: &str = "OPAQUE_E2E_FOLDER";
 /// Variable with the process id of the namespaces' first process.
 pub const INIT_VARIABLE: &str = "OPAQUE_E2E_INIT";
 
-/// A running cluster. Dropping it ends it and waits until nothing is left.
+/// A running cluster. Dropping it ends the cluster and waits until nothing is left.
 #[derive(Debug)]
 pub struct Cluster {
     janitor: Janitor,
@@ -85,12 +87,13 @@ impl Cluster {
         &self.folder
     }
 
-    /// Process id of the namespaces' first process: everything of the cluster is below it.
+    /// Process id of the namespaces' first process. All other processes of the cluster are its
+    /// descendants.
     pub fn init(&self) -> u32 {
         self.init
     }
 
-    /// Process id that holds the namespaces: all of the cluster ends with it.
+    /// Process id that holds the namespaces. All processes of the cluster end with it.
     pub fn holder(&self) -> u32 {
         self.janitor.holder()
     }
@@ -100,7 +103,7 @@ impl Cluster {
         self.folder.join("pki/admin.json")
     }
 
-    /// A client with all rights.
+    /// A client with all permissions.
     pub async fn client(&self) -> Result<Client> {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
         let options = KubeConfigOptions::default();
@@ -108,7 +111,7 @@ impl Cluster {
         Ok(Client::try_from(config)?)
     }
 
-    /// Variables that tell a test about this cluster.
+    /// Variables that describe this cluster to a test.
     pub fn environment(&self) -> Result<Vec<(&'static str, OsString)>> {
         Ok(vec![
             ("KUBECONFIG", self.kubeconfig().into()),
@@ -128,7 +131,8 @@ impl Cluster {
         }
         let client = self.client().await?;
         tokio::try_join!(self.import(images), self.control(&client))?;
-        // Only now: without its image of a sandbox it would wait before it tries again.
+        // The kubelet starts only now: without the sandbox image it would wait before it tries
+        // again.
         self.start_server("kubelet")?;
         self.wait_for_services(&client).await?;
         let manifest = self.folder.join("minio.yaml").display().to_string();
@@ -158,7 +162,8 @@ impl Cluster {
         let account = || async { Ok(accounts.get_opt("default").await?) };
         poll::until("the node is Ready", START, ready).await?;
         poll::until("the controllers work", START, account).await?;
-        // The first address of Services is the API server's: it answers once kube-proxy works.
+        // The first address of Services belongs to the API server. It answers once kube-proxy
+        // works.
         for (what, address) in [
             ("Services have addresses", ("10.96.0.1", 443)),
             ("DNS answers", (NODE, 53)),
@@ -170,7 +175,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Has the namespaces' first process start a server, and start it again whenever it ends.
+    /// Makes the namespaces' first process start a server, and restart it whenever it ends.
     fn start_server(&self, name: &str) -> Result<()> {
         start_server(&self.folder, name)
     }
@@ -203,7 +208,7 @@ impl Cluster {
         text
     }
 
-    /// Copies all logs, the audit log too.
+    /// Copies all logs, including the audit log.
     pub fn save_logs(&self, to: &Path) -> Result<()> {
         fs::create_dir_all(to)?;
         for entry in fs::read_dir(self.folder.join("log"))? {
@@ -213,7 +218,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ends the cluster and waits until nothing of it is left.
+    /// Ends the cluster and waits until nothing is left.
     pub fn stop(self) -> Result<Duration> {
         let start = Instant::now();
         self.janitor.stop()?;
@@ -221,8 +226,8 @@ impl Cluster {
     }
 }
 
-/// Starts a server of the cluster in `folder`, as [`Cluster`] does; tests use it for those that are not
-/// always needed.
+/// Starts a server of the cluster in `folder`, as [`Cluster`] does. Tests use it for servers that
+/// are not always needed.
 pub fn start_server(folder: &Path, name: &str) -> Result<()> {
     let mut pipe = fs::OpenOptions::new().append(true).open(folder.join("run/start"))?;
     writeln!(pipe, "{name}")?;
@@ -234,15 +239,15 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-/// Says what this machine lacks, before anything is started.
+/// Reports what this machine lacks, before anything is started.
 fn check_machine() -> Result<()> {
     const INSTEAD: &str = "or give a cluster: KUBECONFIG and --existing (e2e/kind.sh makes one)";
     use std::os::unix::fs::MetadataExt;
     if fs::metadata("/proc/self")?.uid() != 0 {
-        bail!("a cluster of its own needs root; {INSTEAD}");
+        bail!("a private cluster needs root; {INSTEAD}");
     }
     if !Path::new("/sys/fs/cgroup/memory").is_dir() {
-        bail!("a cluster of its own needs control groups of version 1; {INSTEAD}");
+        bail!("a private cluster needs control groups of version 1; {INSTEAD}");
     }
     let folders = std::env::split_paths(&cache::path()?).collect::<Vec<_>>();
     for tool in ["containerd", "ctr", "runc", "ip", "nft", "conntrack", "unshare", "setpriv"] {
@@ -257,7 +262,7 @@ fn check_machine() -> Result<()> {
     Ok(())
 }
 
-/// Name of the image that holds a pod's sandbox, and that harness tests run.
+/// Name of the image for pods' sandboxes, which tests of the harness also run.
 pub fn pod_image() -> String {
     image::reference("opaque-e2e-pod")
 }

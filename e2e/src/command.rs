@@ -1,4 +1,4 @@
-//! Programs that are run to their end.
+//! Runs programs until they end.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -8,14 +8,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Runs a program and returns its standard output; fails with both outputs when it fails.
+/// Runs a program and returns its standard output. An error contains both outputs.
 pub async fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<String> {
     let mut command = Command::new(program);
     command.args(arguments);
     success(command, limit).await
 }
 
-/// Like [`run`], for a command that was prepared further.
+/// Like [`run`], for a prepared command.
 pub async fn success(command: Command, limit: Duration) -> Result<String> {
     let what = describe(&command);
     let output = output(command, limit).await?;

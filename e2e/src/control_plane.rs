@@ -17,19 +17,19 @@ use crate::authority::Authority;
 use crate::cache;
 use crate::process::Process;
 
-/// How long a server may take to be ready on a busy machine.
+/// How long a server may take to become ready on a busy machine.
 const START: Duration = Duration::from_secs(120);
 /// How long the API server may take to serve a new kind.
 const ESTABLISH: Duration = Duration::from_secs(60);
-/// Pause between two looks.
+/// Polling interval.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often a start is tried: a port that was free may be taken a moment later.
+/// Attempts to start. A port that was free may be taken a moment later.
 const ATTEMPTS: usize = 3;
-/// Who applies in the tests.
+/// Field manager of the tests.
 pub const FIELD_MANAGER: &str = "opaque-e2e";
 
-/// A control plane without nodes, and at first without controllers. Fields are dropped in this order: first the
-/// servers, then the folder that they write to.
+/// A control plane without nodes, and initially without controllers. Fields are dropped in this
+/// order: first the servers, then the folder to which they write.
 #[derive(Debug)]
 pub struct ControlPlane {
     controllers: Option<Process>,
@@ -52,12 +52,12 @@ impl ControlPlane {
         Err(last.unwrap_or_else(|| anyhow::anyhow!("nothing was tried")))
     }
 
-    /// A client with all rights.
+    /// A client with all permissions.
     pub fn client(&self) -> Result<Client> {
         Ok(Client::try_from(self.config.clone())?)
     }
 
-    /// A client with the rights of a service account, by impersonation.
+    /// A client with the permissions of a service account, by impersonation.
     pub fn client_as(&self, namespace: &str, account: &str) -> Result<Client> {
         let mut config = self.config.clone();
         config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{account}"));
@@ -69,19 +69,19 @@ impl ControlPlane {
         Ok(Client::try_from(config)?)
     }
 
-    /// How to reach the API with all rights.
+    /// Configuration for access to the API with all permissions.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Starts some of Kubernetes' own controllers: `statefulset,disruption`.
+    /// Starts some of Kubernetes' controllers, such as `statefulset,disruption`.
     pub fn start_controllers(&mut self, names: &str) -> Result<()> {
         let arguments = [
             "--kubeconfig=controllers.json".into(),
             format!("--controllers={names}"),
             "--leader-elect=false".into(),
             "--secure-port=0".into(),
-            // One that is slow to see its own pods is no part of what is tested.
+            // A controller that is slow to see its pods is not under test.
             "--kube-api-qps=500".into(),
             "--kube-api-burst=1000".into(),
         ];
@@ -91,7 +91,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// File with which other programs reach the API with all rights.
+    /// Kubeconfig for other programs, with all permissions.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("controllers.json")
     }
@@ -145,7 +145,8 @@ impl ControlPlane {
         loop {
             self.etcd.check()?;
             self.apiserver.check()?;
-            // Refused until it listens, and then 500 until its own start-up tasks are done.
+            // The connection is refused until the server listens. Then it returns 500 until its
+            // start-up tasks are done.
             if let Ok(Ok(_)) = timeout(Duration::from_secs(5), ready(&client)).await {
                 return Ok(());
             }
@@ -162,7 +163,7 @@ async fn ready(client: &Client) -> Result<String> {
     Ok(client.request_text(request).await?)
 }
 
-/// Whether objects can be listed: the handlers of an established kind come a moment later.
+/// Whether objects can be listed. The handlers of an established kind come a moment later.
 async fn is_served(client: &Client, definition: &CustomResourceDefinition) -> bool {
     let (group, plural) = (&definition.spec.group, &definition.spec.names.plural);
     for version in &definition.spec.versions {
@@ -194,7 +195,7 @@ fn start_etcd(folder: &Path, port: u16, peer_port: u16) -> Result<Process> {
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=default={peer}"),
-        // Nobody reads this data after the test.
+        // The data is not needed after the test.
         "--unsafe-no-fsync".into(),
         "--log-level=warn".into(),
     ];
@@ -214,17 +215,18 @@ fn start_apiserver(folder: &Path, etcd_port: u16, port: u16) -> Result<Process> 
         "--service-account-key-file=accounts.crt".into(),
         "--service-account-signing-key-file=accounts.key".into(),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
-        // A loopback address cannot be an endpoint of the Service `kubernetes`; nobody here needs one.
+        // A loopback address cannot be an endpoint of the Service `kubernetes`, which is not needed
+        // here.
         "--endpoint-reconciler-type=none".into(),
     ];
     Process::start("kube-apiserver", &cache::server("kube-apiserver")?, arguments, folder)
 }
 
-/// Writes what the API server reads, and the identities of its administrator and of its controllers.
+/// Writes the certificates of the API server, of its administrator and of its controllers.
 fn write_certificates(authority: &Authority, folder: &Path, port: u16) -> Result<()> {
     std::fs::write(folder.join("ca.crt"), authority.pem())?;
     authority.server(&["127.0.0.1", "localhost"])?.write(folder, "apiserver")?;
-    // Signs tokens of service accounts; the certificate is read for the public key alone.
+    // Signs tokens of service accounts. Only the public key of the certificate is used.
     authority.user("accounts", "accounts")?.write(folder, "accounts")?;
     let controllers = authority.user("controllers", "system:masters")?;
     controllers.kubeconfig(folder, "controllers", &format!("https://127.0.0.1:{port}"))?;
@@ -255,7 +257,8 @@ async fn wait_for_port(process: &mut Process, port: u16) -> Result<()> {
     Ok(())
 }
 
-/// Ports that were free a moment ago, all different since all are held until the last is found.
+/// Ports that were free a moment ago. They are all different, since all are held until the last is
+/// found.
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut ports = [0; N];
     let mut held = Vec::new();

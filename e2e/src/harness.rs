@@ -1,23 +1,24 @@
-//! What a test in a cluster uses.
+//! The harness for tests in a cluster.
 //!
-//! **Map.** [`namespace`] gives each test a place of its own, and tells what was in it when the test
-//! fails; [`faults`] kills, stops and restarts, [`network`] cuts pods off; [`containers`] tells
-//! whether one was restarted; [`lead`] tells who holds a Lease; [`audit`] counts calls of the API;
-//! [`product`] installs Opaque as a user does; [`query_loop`] asks private questions all the time
-//! and checks the answers; [`way`] is how those questions get into the cluster.
+//! **Map.** [`namespace`] gives each test a separate namespace, and prints its content if the test
+//! fails. [`faults`] kills, stops and restarts, [`network`] cuts pods off. [`containers`] detects
+//! restarts, [`lead`] reads the holder of a Lease, [`audit`] counts API calls. [`product`] installs
+//! Opaque as a user does. [`query_loop`] sends private queries continuously and checks the answers,
+//! and [`way`] is how these queries reach the cluster.
 //!
-//! **Flow.** A test is `harness::run("name", async |namespace| ...)`: it makes the namespace, runs the
-//! body, shows pods, logs, events and our objects if the body failed, and deletes the namespace.
+//! **Flow.** A test is `harness::run("name", async |namespace| ...)`. It creates the namespace,
+//! runs the body, prints pods, logs, events and our objects if the body failed, and deletes the
+//! namespace.
 //!
-//! | | beside others of `run` | beside one of `run_alone` |
+//! | | concurrent with others of `run` | concurrent with one of `run_alone` |
 //! |---|---|---|
 //! | [`run`] | yes | no |
 //! | [`run_alone`] | no | no |
 //! | [`run_beside_all`] | yes | once it is prepared |
 //!
-//! **Any cluster.** With a cluster of somebody else (`make e2e EXISTING=1`) there is nothing to kill, and no
-//! audit log: [`Faults::new`] and [`Audit::new`] fail with [`NotOurCluster`], and the test is
-//! skipped. A test that needs them asks for them first.
+//! **Any cluster.** In a cluster that `e2e-cluster` did not start (`make e2e EXISTING=1`), servers
+//! cannot be killed and there is no audit log: [`Faults::new`] and [`Audit::new`] fail with
+//! [`NotOurCluster`], and the test is skipped. A test that needs them calls them first.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -47,10 +48,10 @@ pub mod product;
 pub mod query_loop;
 pub mod way;
 
-/// Held for writing by a test that disturbs all others.
+/// Write-locked by a test that disturbs all others.
 static ALONE: RwLock<()> = RwLock::const_new(());
 
-/// Runs a test's body in a namespace of its own, beside others.
+/// Runs a test's body in a new namespace, concurrently with others.
 pub async fn run<B>(name: &str, body: B) -> Result<()>
 where
     B: AsyncFnOnce(&Namespace) -> Result<()>,
@@ -59,8 +60,8 @@ where
     in_namespace(name, body).await
 }
 
-/// Like [`run`], while no other test runs: for tests that stop a server of the cluster, or measure
-/// what the whole cluster does.
+/// Like [`run`], while no other test runs. For tests that stop a server of the cluster, or measure
+/// the whole cluster.
 pub async fn run_alone<B>(name: &str, body: B) -> Result<()>
 where
     B: AsyncFnOnce(&Namespace) -> Result<()>,
@@ -69,8 +70,8 @@ where
     in_namespace(name, body).await
 }
 
-/// Like [`run`], and once it is prepared also beside a test that runs alone: for one that lasts so
-/// long that no other can wait for it. Its body has to bear that the API server is restarted.
+/// Like [`run`]. Once it is prepared, it also runs concurrently with a test of [`run_alone`]. For
+/// tests that last too long for others to wait. Its body must tolerate restarts of the API server.
 pub async fn run_beside_all<P, T, B>(name: &str, prepare: P, body: B) -> Result<()>
 where
     P: AsyncFnOnce(&Namespace) -> Result<T>,
@@ -102,18 +103,19 @@ where
     if result.is_err() {
         eprintln!("{}", namespace.dump().await);
     }
-    // The next test needs its memory; a test that has failed is not to fail for this, too.
+    // The namespace is deleted even after a failure, since the next test needs its memory. The
+    // first error is reported.
     let deleted = namespace.delete().await;
     result?;
     deleted
 }
 
-/// Prints what a test has measured, where a reader of the whole run finds it.
+/// Prints a measurement of a test.
 pub fn measured(what: &str, time: Duration) {
     println!("measured: {what}: {:.2} s", time.as_secs_f64());
 }
 
-/// A program of this workspace as it is shipped: `make build` puts it into `$OPAQUE_BIN_DIR`.
+/// A program of this workspace as it is shipped. `make build` puts it into `$OPAQUE_BIN_DIR`.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let folder = std::env::var_os("OPAQUE_BIN_DIR").context("OPAQUE_BIN_DIR is not set")?;
     let path = PathBuf::from(folder).join(name);
@@ -128,7 +130,7 @@ fn variable(name: &'static str) -> Result<OsString, NotOurCluster> {
     std::env::var_os(name).ok_or(NotOurCluster(name))
 }
 
-/// The cluster is somebody else's: this variable, which `e2e-cluster` sets, is not there.
+/// `e2e-cluster` did not start the cluster: this variable, which it sets, is missing.
 #[derive(Debug)]
 pub struct NotOurCluster(&'static str);
 

@@ -1,9 +1,9 @@
 //! Container images without a container engine.
 //!
-//! An image is one layer, in the OCI image layout, in a tar file that `ctr image import`, `podman load`
-//! and `docker load` (25 or newer) take: programs of this workspace, stripped, the shared libraries
-//! that `ldd` names, and the few files that every program expects. The same programs make the same
-//! bytes.
+//! An image has one layer, in the OCI image layout, in a tar file that `ctr image import`, `podman
+//! load` and `docker load` (25 or newer) accept. The layer contains programs of this workspace,
+//! stripped, the shared libraries that `ldd` lists, and the few files that every program expects.
+//! The same programs give the same bytes.
 
 use std::fs;
 use std::path::Path;
@@ -16,23 +16,23 @@ mod layer;
 mod libraries;
 mod oci;
 
-/// Who the programs run as.
+/// User id under which the programs run.
 pub const USER: u32 = 65532;
 /// Tag of all images: the workspace's version.
 pub const TAG: &str = env!("CARGO_PKG_VERSION");
 
-/// What an image is made of.
+/// Content of an image.
 #[derive(Clone, Copy, Debug)]
 pub struct Image {
     /// Name, without registry and tag.
     pub name: &'static str,
-    /// Its programs, in `/usr/bin`; the first is the entry point.
+    /// The image's programs, in `/usr/bin`. The first is the entry point.
     pub programs: &'static [&'static str],
-    /// Arguments when a container gives none.
+    /// Arguments if a container gives none.
     pub arguments: &'static [&'static str],
 }
 
-/// All images of the workspace (docs/decisions/009) and the one that the tests' own pods run.
+/// All images of the workspace (docs/decisions/009), and the one for the tests' pods.
 pub const IMAGES: [Image; 4] = [
     Image { name: "opaque-node", programs: &["opaque-node", "opaque-prepare"], arguments: &[] },
     Image { name: "opaque-operator", programs: &["opaque-operator"], arguments: &[] },
@@ -40,14 +40,14 @@ pub const IMAGES: [Image; 4] = [
     Image { name: "opaque-e2e-pod", programs: &["e2e-pod"], arguments: &["pause"] },
 ];
 
-/// How pods name an image.
+/// The name by which pods refer to an image.
 pub fn reference(name: &str) -> String {
     format!("localhost/{name}:{TAG}")
 }
 
 impl Image {
-    /// Writes the image with programs from `binaries` to a tar file. A file that is there already and
-    /// has the same bytes is left alone.
+    /// Writes the image with programs from `binaries` to a tar file. An existing file with the same
+    /// bytes is not touched.
     pub fn write(&self, binaries: &Path, to: &Path) -> Result<()> {
         let mut layer = Layer::default();
         base(&mut layer)?;
@@ -72,7 +72,7 @@ impl Image {
     }
 }
 
-/// What every image has: users, name resolution, authorities of the public internet, `/tmp`.
+/// The content of every image: users, name resolution, authorities of the public internet, `/tmp`.
 fn base(layer: &mut Layer) -> Result<()> {
     const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
     let passwd =

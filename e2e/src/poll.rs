@@ -6,15 +6,15 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Pause between two looks.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long one look may take before the next is tried.
+/// How long one attempt may take.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Looks again and again until there is something, and returns it with the time that it took.
+/// Repeats `look` until it returns a value. Returns that value with the time that it took.
 ///
-/// A look that fails is not the end: an API server may just be restarting. The last failure is told
-/// when `limit` is over.
+/// A failed attempt does not end the wait, since an API server may just be restarting. The last
+/// failure is reported when `limit` is over.
 pub async fn until<T, F, L>(what: &str, limit: Duration, mut look: L) -> Result<(T, Duration)>
 where
     L: FnMut() -> F,

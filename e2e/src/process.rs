@@ -7,13 +7,15 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-/// How much of a log a failure shows.
+/// Number of log lines in an error.
 const LOG_LINES: usize = 25;
 
-/// A running server. Dropping it kills it and waits for its end; so does the end of this process,
-/// however it ends, since the kernel sends SIGKILL when the thread that started it dies.
+/// A running server. Dropping it kills the server and waits for its end. The server also dies with
+/// this process, however that ends, since the kernel sends SIGKILL when the thread that started it
+/// dies.
 ///
-/// The thread, not the process: start servers on a thread that outlives their use, such as a test's own.
+/// This depends on the thread, not on the process: start servers on a thread that outlives their
+/// use, such as a test's main thread.
 #[derive(Debug)]
 pub struct Process {
     name: &'static str,
@@ -22,7 +24,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program`, with its output in `folder`.
+    /// Starts `program` and writes its output to `folder`.
     pub fn start(
         name: &'static str,
         program: &Path,
@@ -32,7 +34,8 @@ impl Process {
         let log = folder.join(format!("{name}.log"));
         let output =
             File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        // setpriv sets the parent-death signal and becomes the program: the pid is the program's.
+        // setpriv sets the parent-death signal and then executes the program, so the pid is that of
+        // the program.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
@@ -46,7 +49,7 @@ impl Process {
         Ok(Self { name, child, log })
     }
 
-    /// Fails, with the end of the log, if the server has ended.
+    /// Fails if the server has ended. The error contains the end of the log.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
@@ -61,7 +64,7 @@ impl Process {
         self.child.id()
     }
 
-    /// The last lines of its log.
+    /// The last lines of the server's log.
     pub fn log(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let mut lines: Vec<&str> = text.lines().rev().take(LOG_LINES).collect();
@@ -72,7 +75,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nobody to tell about another failure.
+        // The server may have ended by itself. `drop` cannot report another failure.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! What runs on this machine, from `/proc`.
+//! The processes of this machine, from `/proc`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 /// A process as it was a moment ago.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Process id, as this process counts.
+    /// Process id in the namespace of this process.
     pub id: u32,
-    /// Its parent.
+    /// Process id of the parent.
     pub parent: u32,
     /// Program and arguments.
     pub command: Vec<String>,
@@ -23,12 +23,12 @@ impl Seen {
         self.command.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default()
     }
 
-    /// Process id in the innermost namespace that it is in: 1 for the first of a container.
+    /// Process id in the innermost namespace: 1 for the first process of a container.
     pub fn inner_id(&self) -> Option<u32> {
         self.status("NSpid:")?.split_whitespace().next_back()?.parse().ok()
     }
 
-    /// Memory that it holds, in KiB.
+    /// Resident memory in KiB.
     pub fn resident(&self) -> Option<u64> {
         self.status("VmRSS:")?.split_whitespace().next()?.parse().ok()
     }
@@ -39,20 +39,20 @@ impl Seen {
         status.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
     }
 
-    /// Whether one of its control groups has `part` in its path.
+    /// Whether one of the process's control groups has `part` in its path.
     pub fn is_in_group(&self, part: &str) -> bool {
         let groups = fs::read_to_string(folder(self.id).join("cgroup"));
         groups.is_ok_and(|groups| groups.contains(part))
     }
 }
 
-/// All processes; zombies are left out.
+/// All processes except zombies.
 pub fn all() -> Result<Vec<Seen>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        // It may have ended meanwhile.
+        // The process may have ended in between.
         found.extend(look(id));
     }
     Ok(found)
@@ -75,7 +75,7 @@ pub fn below(ancestor: u32) -> Result<Vec<Seen>> {
     }
 }
 
-/// Whether a process runs; a zombie does not.
+/// Whether a process runs. A zombie does not.
 pub fn is_running(id: u32) -> bool {
     look(id).is_some()
 }
@@ -92,7 +92,7 @@ pub async fn signal(id: u32, signal: &str) -> Result<()> {
 
 fn look(id: u32) -> Option<Seen> {
     let stat = fs::read_to_string(folder(id).join("stat")).ok()?;
-    // The name in brackets may hold anything, brackets too.
+    // The name in brackets may contain anything, even brackets.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     if matches!(fields.next()?, "Z" | "X") {

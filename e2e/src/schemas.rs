@@ -1,7 +1,8 @@
-//! JSON schemas for `kubeconform`, from what a live API server publishes.
+//! JSON schemas for `kubeconform`, made from the document that a live API server publishes.
 //!
-//! The server's document is Swagger 2.0. Its definitions are JSON schemas but for two things that this
-//! module repairs: numbers that may also be written as text, and objects that would take any field.
+//! The server's document is Swagger 2.0. Its definitions are JSON schemas with two exceptions that
+//! this module repairs: numbers that may also be written as text, and objects that would accept any
+//! field.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,18 +11,18 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-/// Its values are numbers or text.
+/// The values of this type are numbers or text.
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const KINDS: &str = "x-kubernetes-group-version-kind";
 const PREFIX: &str = "#/definitions/";
 
-/// What `kubeconform -schema-location` takes, for schemas in `folder`.
+/// The argument for `kubeconform -schema-location`, for schemas in `folder`.
 pub fn location(folder: &Path) -> String {
     format!("{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", folder.display())
 }
 
-/// Writes a schema of every kind in the server's `/openapi/v2`; tells how many. Fields that a kind does
-/// not have are refused.
+/// Writes a schema for every kind in the server's `/openapi/v2`. Returns their number. The schemas
+/// refuse fields that a kind does not have.
 pub fn write(document: &Value, folder: &Path) -> Result<usize> {
     let definitions = document.get("definitions").and_then(Value::as_object);
     let definitions = definitions.context("the document has no definitions")?;
@@ -38,14 +39,15 @@ pub fn write(document: &Value, folder: &Path) -> Result<usize> {
     Ok(written)
 }
 
-/// As kubeconform names it: `deployment-apps-v1.json`, `pod-v1.json`, `role-rbac-v1.json`.
+/// The file name that kubeconform expects: `deployment-apps-v1.json`, `pod-v1.json`,
+/// `role-rbac-v1.json`.
 fn file_name(group: &str, version: &str, kind: &str) -> String {
     let group = group.split('.').next().unwrap_or_default();
     let separator = if group.is_empty() { "" } else { "-" };
     format!("{kind}-{group}{separator}{version}.json").to_lowercase()
 }
 
-/// A definition with all that it refers to.
+/// A definition with everything that it refers to.
 fn schema(name: &str, definitions: &Map<String, Value>) -> Result<Value> {
     let mut needed = BTreeSet::new();
     let mut open = vec![name.to_owned()];
@@ -72,7 +74,7 @@ fn schema(name: &str, definitions: &Map<String, Value>) -> Result<Value> {
     }))
 }
 
-/// Adds the names that a schema refers to.
+/// Adds the names to which a schema refers.
 fn references(schema: &Value, names: &mut Vec<String>) {
     match schema {
         Value::Object(fields) => {
@@ -86,7 +88,7 @@ fn references(schema: &Value, names: &mut Vec<String>) {
     }
 }
 
-/// A schema that takes numbers for `IntOrString`, and no field that it does not name.
+/// A schema that accepts numbers for `IntOrString`, and no fields that it does not name.
 fn repaired(schema: Value) -> Value {
     let fields = match schema {
         Value::Object(fields) => fields,
@@ -119,7 +121,7 @@ fn repaired(schema: Value) -> Value {
     Value::Object(result)
 }
 
-/// Schemas by field name: a name is no keyword here, even if it reads like one.
+/// Schemas by field name. A field name is not a keyword here, even if it looks like one.
 fn properties(value: Value) -> Value {
     match value {
         Value::Object(fields) => {

@@ -1,6 +1,8 @@
-//! The metrics that alerts and documents name exist: those of a running node, and the operator's.
+//! Checks that the metrics named by alerts and documents exist: those of a running node, and the
+//! operator's.
 //!
-//! A node lists its gauges at `/metrics` once it has a map, and a family of counters once one counts.
+//! A node lists its gauges at `/metrics` once it has a map, and a family of counters once one of
+//! them has a value.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,9 +27,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// What the operator makes of a cluster with monitoring; a test of crate opaque-operator pins it.
+/// The operator's alerts for a cluster with monitoring. A test of crate opaque-operator pins this
+/// file.
 const RULES: &str = "operator/src/cluster/objects/golden/rich.yaml";
-/// What samples of one metric have at their end.
+/// Suffixes of a metric's samples.
 const SUFFIXES: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
 
 #[tokio::test]
@@ -72,7 +75,7 @@ fn a_metric_that_does_not_exist_is_found() {
     assert_eq!(unknown, ["opaque_node_gone_total"]);
 }
 
-/// Metrics by their descriptions, without what a counter's or histogram's samples add.
+/// Metrics by their descriptions, without the suffixes of samples.
 fn described(text: &str) -> BTreeSet<String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
@@ -83,7 +86,7 @@ fn exists(name: &str, exist: &BTreeSet<String>) -> bool {
     exist.contains(name) || bare.is_some_and(|bare| exist.contains(bare))
 }
 
-/// The node's and the operator's metrics that a text names; of `opaque_node_(a|b)_total` both.
+/// The node's and the operator's metrics that a text names. `opaque_node_(a|b)_total` names two.
 fn named(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -104,7 +107,7 @@ fn named(text: &str) -> BTreeSet<String> {
     names
 }
 
-/// The node's and the operator's counters, each family with one count.
+/// The node's and the operator's counters. Each family has one count.
 fn counters() -> Result<String> {
     let node = node::Metrics::default();
     node.closed(node::Closed::All);
@@ -118,7 +121,7 @@ fn counters() -> Result<String> {
     Ok(text)
 }
 
-/// The node of a cluster of one shard.
+/// The node of a cluster with one shard.
 struct Node {
     admin: SocketAddr,
     runs: JoinHandle<Result<()>>,
@@ -161,7 +164,7 @@ impl Node {
         Ok(Self { admin, runs, stop, _folder: folder })
     }
 
-    /// What it answers at `/metrics`.
+    /// The response at `/metrics`.
     async fn scrape(&self) -> Result<String> {
         ensure!(!self.runs.is_finished(), "the node ended");
         let mut stream = TcpStream::connect(self.admin).await?;
@@ -173,7 +176,7 @@ impl Node {
     }
 
     async fn stop(self) -> Result<()> {
-        // An error: it has ended by itself, which the next line tells.
+        // An error means that the node has ended by itself. The next line reports that.
         let _ = self.stop.send(());
         self.runs.await?.context("the node failed")
     }

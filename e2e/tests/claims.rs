@@ -1,5 +1,5 @@
-//! Releases of the operator that watch the same namespace, against a real API server: one acts, the
-//! others wait and say so.
+//! Several releases of the operator that watch the same namespace, against a real API server: one
+//! acts, the others wait and report that.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,10 +25,10 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// The namespace that more than one release watches, and one that only some do.
+/// A namespace that several releases watch, and one that only some watch.
 const SHARED: &str = "default";
 const SECOND: &str = "second";
-/// How often a cluster is changed while two operators run.
+/// Number of changes to a cluster while two operators run.
 const CHANGES: u32 = 20;
 
 #[tokio::test]
@@ -38,21 +38,21 @@ async fn one_release_acts_on_a_namespace_and_the_other_says_that_it_waits() -> R
     let one = test.operator("default/one", "node:1", Times::default()).await?;
     test.acts(SHARED, "node:1").await?;
 
-    // The release for all namespaces serves those that nobody else does.
+    // The release for all namespaces serves those that no other release watches.
     test.make_cluster(SECOND).await?;
     let all = test.operator("every/all", "node:2", Times::default()).await?;
     test.acts(SECOND, "node:2").await?;
     test.says(SHARED, &waits("every/all")).await?;
     test.event(&acts("default/one", "every/all")).await?;
     test.nobody_fights(&one.metrics).await?;
-    ensure!(test.contested(SECOND).await?.is_none(), "nobody waits for {SECOND}");
+    ensure!(test.contested(SECOND).await?.is_none(), "a release waits for {SECOND}");
     ensure!(test.holder(SECOND).await?.as_deref() == Some("every/all"));
 
     one.stop().await?;
     test.acts(SHARED, "node:2").await?;
     test.says_nothing(SHARED).await?;
 
-    // And the other way round.
+    // The same with exchanged roles.
     let waiting = test.operator("default/one", "node:1", Times::default());
     let mut waiting = std::pin::pin!(waiting);
     let says = async {
@@ -65,7 +65,7 @@ async fn one_release_acts_on_a_namespace_and_the_other_says_that_it_waits() -> R
         _ = &mut waiting => anyhow::bail!("two hold the claim"),
     }
 
-    // A namespace without our objects is free.
+    // A namespace without our objects is not claimed.
     test.api::<OpaqueCluster>(SECOND).delete("demo", &DeleteParams::default()).await?;
     test.api::<OpaqueShardMap>(SECOND).delete("demo", &DeleteParams::default()).await?;
     until("the claim is released", LIMIT, || async {
@@ -91,7 +91,7 @@ async fn a_claim_passes_on_by_name_within_a_release_and_by_its_end_to_another() 
     let other = test.operator("b/all", "node:2", short(times(6, 4))).await?;
     test.says(SHARED, &waits("b/all")).await?;
 
-    // The next replica of the release does not wait for the end of the claim, and the other release
+    // The next replica of the release does not wait until the claim expires, but the other release
     // does.
     let before = test.token().await?;
     first.crash();
@@ -107,7 +107,7 @@ async fn a_claim_passes_on_by_name_within_a_release_and_by_its_end_to_another() 
     other.stop().await
 }
 
-/// Somebody deletes the Lease of an operator that goes on: it may not know yet.
+/// The Lease of a running operator is deleted, which the operator may not know yet.
 #[tokio::test]
 async fn a_deleted_claim_is_waited_for_where_an_operator_has_reported() -> Result<()> {
     let test = Test::start().await?;
@@ -121,7 +121,7 @@ async fn a_deleted_claim_is_waited_for_where_an_operator_has_reported() -> Resul
     test.api::<Lease>(SHARED).delete(LEASE, &DeleteParams::default()).await?;
     let deleted = Instant::now();
     let next = test.operator("default/one", "node:2", slow).await?;
-    ensure!(deleted.elapsed() >= slow.lead.lease_duration(), "it may lead beside the first");
+    ensure!(deleted.elapsed() >= slow.lead.lease_duration(), "both may lead at once");
     next.stop().await
 }
 
@@ -130,14 +130,14 @@ fn times(lease: u64, deadline: u64) -> Policy {
     Policy::new(seconds(lease), seconds(deadline), Duration::from_millis(500)).unwrap_or_default()
 }
 
-/// What the clusters' status says of a release that waits.
+/// The text in the clusters' status about a release that waits.
 fn waits(release: &str) -> String {
     format!(
         "True AnotherOperatorWaits: another release of the operator, {release}, watches this namespace too and waits: uninstall it, or give it other namespaces (watch.namespaces)"
     )
 }
 
-/// What a release that waits says of the one that acts.
+/// The text of a waiting release about the one that acts.
 fn acts(acting: &str, waiting: &str) -> String {
     format!(
         "release {acting} of the operator acts on this namespace; release {waiting} watches it too and waits: uninstall one of them, or give it other namespaces (watch.namespaces)"
@@ -152,13 +152,13 @@ struct Active {
 }
 
 impl Active {
-    /// As at a SIGTERM.
+    /// Stops like after a SIGTERM.
     async fn stop(self) -> Result<()> {
         self.operator.stop().await;
         Ok(self.lead.release().await?)
     }
 
-    /// Without a word to anybody.
+    /// Stops without releasing or reporting anything.
     fn crash(self) {
         drop((self.operator, self.lead));
     }
@@ -181,7 +181,8 @@ impl Test {
         Ok(Self { client, control_plane })
     }
 
-    /// An operator of a release, once it leads it. That of `default` is for this namespace alone.
+    /// An operator of a release, once it leads that release. The one of `default` watches only this
+    /// namespace.
     async fn operator(&self, release: &str, image: &str, times: Times) -> Result<Active> {
         let scope = match release.split_once('/') {
             Some((SHARED, _)) => Scope::Namespace(SHARED.into()),
@@ -225,7 +226,7 @@ impl Test {
         Ok(())
     }
 
-    /// Waits until all sets have an operator's image.
+    /// Waits until all sets have the image of an operator.
     async fn acts(&self, namespace: &str, image: &str) -> Result<()> {
         until(&format!("{image} is what runs in {namespace}"), LIMIT, || async {
             let sets = self.sets(namespace).await?;
@@ -236,7 +237,7 @@ impl Test {
         Ok(())
     }
 
-    /// However often the cluster changes, its sets stay as they are.
+    /// However often the cluster changes, its sets stay unchanged.
     async fn nobody_fights(&self, acting: &Metrics) -> Result<()> {
         let before = self.sets(SHARED).await?;
         for number in 0..CHANGES {
@@ -283,7 +284,7 @@ impl Test {
     }
 
     async fn says_nothing(&self, namespace: &str) -> Result<()> {
-        until("the status says of nobody that it waits", LIMIT, || async {
+        until("the status names no waiting release", LIMIT, || async {
             let said = self.contested(namespace).await?;
             ensure!(said.is_none(), "{said:?}");
             Ok(Some(()))
@@ -292,7 +293,7 @@ impl Test {
         Ok(())
     }
 
-    /// Waits for the event of one that waits, of which there is one.
+    /// Waits for the event of a waiting release, of which there is exactly one.
     async fn event(&self, words: &str) -> Result<()> {
         let told = || async {
             let events = self.api::<Event>(SHARED).list(&ListParams::default()).await?;
@@ -305,7 +306,7 @@ impl Test {
         let (told, _) = until("the event is there", LIMIT, told).await?;
         let about = told.first().and_then(|event| event.regarding.as_ref()?.name.as_deref());
         ensure!(told.len() == 1 && about == Some("demo"), "{told:?}");
-        ensure!(told.iter().all(|event| event.series.is_none()), "told again: {told:?}");
+        ensure!(told.iter().all(|event| event.series.is_none()), "reported again: {told:?}");
         Ok(())
     }
 

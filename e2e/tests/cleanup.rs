@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use opaque_e2e::ControlPlane;
 use tokio::time::{Instant, sleep};
 
-/// Set in the child that is killed: it starts a control plane and waits for its end.
+/// Set in the child that is killed. The child starts a control plane and waits to be killed.
 const VICTIM: &str = "OPAQUE_E2E_VICTIM";
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn killing_the_test_ends_its_servers() -> Result<()> {
     Ok(())
 }
 
-/// Not a test of its own: what [`killing_the_test_ends_its_servers`] kills.
+/// Not a test by itself. This is the process that [`killing_the_test_ends_its_servers`] kills.
 #[tokio::test]
 #[ignore = "it waits to be killed by another test"]
 async fn the_victim() -> Result<()> {
@@ -67,7 +67,7 @@ fn read_processes(mut output: impl Read) -> Result<Vec<u32>> {
     list.split(' ').map(|number| number.parse().context("no process id")).collect()
 }
 
-/// Whether a process runs; a zombie that nobody has waited for does not.
+/// Whether a process runs. A zombie does not.
 fn is_running(process: u32) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"));
     stat.is_ok_and(|stat| {

@@ -1,6 +1,6 @@
-//! Nothing is left of a cluster, however its runner ends: processes, mounts, links, routes, control
-//! groups, files. `make e2e` runs this before the tests that need a cluster, since a machine has
-//! one at a time.
+//! Nothing is left of a cluster, however its runner ends: no processes, mounts, links, routes,
+//! control groups or files. `make e2e` runs this before the tests that need a cluster, since a
+//! machine runs only one at a time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// How long a cluster may take to start, when another has to end first.
+/// How long a cluster may take to start, including the wait until another one has ended.
 const START: Duration = Duration::from_secs(900);
 const END: Duration = Duration::from_secs(60);
 
-/// A runner whose command tells the cluster's folder and process, and then waits.
+/// A runner whose command prints the cluster's folder and process, and then waits.
 struct Runner {
     child: Child,
     folder: PathBuf,
@@ -72,7 +72,8 @@ async fn nothing_is_left_of_a_cluster_however_its_runner_ends() -> Result<()> {
     Ok(())
 }
 
-/// What a cluster could leave: mounts, links, routes, control groups, programs that run for it.
+/// Everything that a cluster could leave: mounts, links, routes, control groups, and programs that
+/// run for it.
 fn traces() -> Result<Vec<String>> {
     let mut traces: Vec<String> = Vec::new();
     for file in ["/proc/self/mounts", "/proc/net/route"] {
@@ -88,8 +89,7 @@ fn traces() -> Result<Vec<String>> {
             traces.push(group.display().to_string());
         }
     }
-    // What the runner's command has started outlives a killed runner, unless the janitor sees to
-    // it.
+    // Without the janitor, the processes of the runner's command would outlive a killed runner.
     for process in processes::all()? {
         if process.command == ["sleep", "1000"] {
             traces.push(format!("process {}", process.id));

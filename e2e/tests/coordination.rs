@@ -1,5 +1,5 @@
-//! The nodes' agreement through a real API server: what `node/src/coordination/tests.rs` demands of
-//! the backend of files, and what can only go wrong with an API.
+//! The nodes' coordination through a real API server: the requirements of
+//! `node/src/coordination/tests.rs` for files, and the failures that only an API can have.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic of a helper is a failed test")]
 
 #[path = "coordination/lost.rs"]
@@ -71,7 +71,7 @@ fn maps(control_plane: &ControlPlane) -> Result<Api<OpaqueShardMap>> {
     Ok(Api::namespaced(control_plane.client()?, "default"))
 }
 
-/// What the operator makes.
+/// The object that the operator creates.
 async fn make_map(control_plane: &ControlPlane, count: u32) -> Result<()> {
     let shards: Vec<_> = (0..count).map(|id| json!({"id": id, "weight": 1})).collect();
     let object = json!({
@@ -146,7 +146,7 @@ async fn maps_go_from_proposed_to_active_or_are_rejected() -> Result<()> {
     let clash = cluster.propose(load("T", 1), 2, NOW).await;
     assert!(matches!(clash, Err(CoordinationError::NameTaken { .. })));
 
-    // A rejected number is never used again, and what was rejected changes nothing.
+    // A rejected number is never used again, and a rejected proposal changes nothing.
     cluster.propose(load("t", 5), 2, NOW).await?;
     cluster.reject(&lead, 3, &"long ".repeat(1000)).await?;
     let Outcome::Rejected { reason } = cluster.outcome(3).await? else { panic!("not rejected") };
@@ -155,7 +155,7 @@ async fn maps_go_from_proposed_to_active_or_are_rejected() -> Result<()> {
     let next = cluster.propose(load("t", 6), 2, NOW).await?;
     assert_eq!((next.generation, next.tables["t"]), (4, 6));
     cluster.activate(&lead, 4).await?;
-    // Of many rejections the newest stay.
+    // Only the newest of many rejections are kept.
     for generation in 5..25 {
         cluster.propose(load("t", 9), 4, NOW).await?;
         cluster.reject(&lead, generation, "no").await?;
@@ -174,7 +174,7 @@ async fn a_proposal_is_withdrawn_or_activated_and_never_both() -> Result<()> {
     let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
     let lead = one.try_lead("a").await?.unwrap();
     one.initialize(shards(1)).await?;
-    // Another epoch takes the place of the one that waits; other tables wait.
+    // Another epoch replaces the one that waits. Changes of other tables wait.
     one.propose(load("t", 1), 1, NOW).await?;
     let next = two.propose(load("t", 2), 1, NOW).await?;
     assert_eq!((next.generation, next.tables["t"]), (3, 2));
@@ -193,7 +193,7 @@ async fn a_proposal_is_withdrawn_or_activated_and_never_both() -> Result<()> {
     let reason = "withdrawn: no longer wanted".to_owned();
     assert_eq!(one.outcome(3).await?, Outcome::Rejected { reason });
 
-    // The two at a time.
+    // Both happen concurrently.
     for generation in 4..14 {
         let active = one.active().await?.unwrap().generation;
         one.propose(load("t", generation), active, NOW).await?;
@@ -273,7 +273,7 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() -> Result<()> {
     })
     .await;
 
-    // Another has acquired the Lease, and the holder has not heard of it.
+    // Another node has acquired the Lease, and the holder does not know yet.
     one.propose(load("t", 1), 1, NOW).await?;
     let leases: Api<Lease> = Api::namespaced(control_plane.client()?, "default");
     let taken = json!({"spec": {"holderIdentity": "three_0", "leaseTransitions": 3}});
@@ -283,7 +283,7 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() -> Result<()> {
     assert!(fenced(two.reject(&lead, 2, "no").await.unwrap_err()));
     assert_eq!(one.outcome(2).await?, Outcome::Pending);
     timeout(LIMIT, lead.lost()).await?;
-    // Where the Lease is gone, the status still knows the newest token.
+    // If the Lease is gone, the status still has the newest token.
     leases.delete("demo-leader", &Default::default()).await?;
     let status = json!({"status": {"fencingToken": 7}});
     maps(&control_plane)?
@@ -306,7 +306,7 @@ async fn a_deleted_lease_gives_no_two_leaders_one_token() -> Result<()> {
     one.propose(load("t", 1), 1, NOW).await?;
     let leases: Api<Lease> = Api::namespaced(control_plane.client()?, "default");
     leases.delete("demo-leader", &Default::default()).await?;
-    // The next leader, which never saw the Lease, knows of the first by the map's status.
+    // The next leader never saw the Lease. It knows the first leader from the map's status.
     let deleted = Instant::now();
     timeout(LIMIT, lead.lost()).await?;
     let next = timeout(LIMIT, two.try_lead("two")).await??.unwrap();
@@ -314,7 +314,7 @@ async fn a_deleted_lease_gives_no_two_leaders_one_token() -> Result<()> {
     println!("hand-over by a deleted Lease: {:?}", deleted.elapsed());
     let refused = one.activate(&lead, 2).await.unwrap_err();
     assert!(matches!(refused, CoordinationError::Fenced { token: 1, current: 2 }), "{refused}");
-    // Two that have one token all the same: it belongs to the node that wrote it first.
+    // If two leaders have the same token, it belongs to the node that wrote it first.
     let stolen = json!({"status": {"leader": "one"}});
     maps(&control_plane)?
         .patch_status(CLUSTER, &PatchParams::default(), &Patch::Merge(stolen))
@@ -334,7 +334,7 @@ async fn members_come_and_go_and_damage_is_passed_over() -> Result<()> {
     let members = one.members().await?;
     let names: Vec<_> = members.iter().map(|member| member.node.as_str()).collect();
     assert_eq!(names, ["b", "node-a.1"]);
-    // The time is the reader's, whatever the writer's clock says.
+    // The time is that of the reader, whatever the writer's clock says.
     assert!(members.iter().all(|member| member.heartbeat >= before));
     assert_eq!(MemberRecord { heartbeat: UnixMillis(77), ..members[0].clone() }, member("b"));
     let snapshot = seen(&two, "both members", |snapshot| snapshot.members.len() == 2).await;
@@ -346,7 +346,7 @@ async fn members_come_and_go_and_damage_is_passed_over() -> Result<()> {
     let leases: Api<Lease> = Api::namespaced(control_plane.client()?, "default");
     let owners = leases.get("b").await?.metadata.owner_references.unwrap();
     assert_eq!((owners[0].kind.as_str(), owners[0].name.as_str()), ("Pod", "pod"));
-    // A pod of the same name has left it: it would go with that pod.
+    // A former pod of the same name has left the Lease, which would be deleted with that pod.
     let left = [OwnerReference { uid: "earlier".to_owned(), ..owners[0].clone() }];
     let left = json!({"metadata": {"ownerReferences": left}});
     leases.patch("b", &PatchParams::default(), &Patch::Merge(left)).await?;
@@ -354,7 +354,7 @@ async fn members_come_and_go_and_damage_is_passed_over() -> Result<()> {
     assert_eq!(leases.get("b").await?.metadata.owner_references.unwrap(), owners);
     let damage = json!({"metadata": {"annotations": {"opaque.dev/member": "{\"node\": 5}"}}});
     leases.patch("b", &PatchParams::default(), &Patch::Merge(damage)).await?;
-    // One damaged record takes no other away.
+    // One damaged record does not affect the others.
     let members = one.members().await?;
     let names: Vec<_> = members.iter().map(|member| member.node.as_str()).collect();
     assert_eq!(names, ["node-a.1"]);
@@ -402,8 +402,7 @@ async fn a_map_that_this_node_cannot_serve_is_named_and_the_last_one_stays() -> 
 }
 
 #[tokio::test]
-async fn while_the_api_stalls_nobody_is_declared_dead_and_afterwards_nothing_is_lost() -> Result<()>
-{
+async fn while_the_api_stalls_no_member_dies_and_afterwards_nothing_is_lost() -> Result<()> {
     let control_plane = start().await?;
     make_map(&control_plane, 1).await?;
     let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
@@ -421,7 +420,7 @@ async fn while_the_api_stalls_nobody_is_declared_dead_and_afterwards_nothing_is_
     let stalled = Instant::now();
     let mut renewals = 0;
     while stalled.elapsed() < ttl * 2 {
-        // As a node does; each fails within its own limit.
+        // Like a node does. Each renewal fails within its timeout.
         renewals += u32::from(one.heartbeat(&member("a")).await.is_err());
         let snapshot = one.watch().borrow().clone();
         let alive = alive(&snapshot.members, UnixMillis::now(), ttl).count();
@@ -434,7 +433,7 @@ async fn while_the_api_stalls_nobody_is_declared_dead_and_afterwards_nothing_is_
     signal(apiserver, "CONT")?;
     assert!(renewals > 0, "the API was to stall");
 
-    // The lead could not be renewed; the API is back, and so is everything that was agreed.
+    // The lead could not be renewed. When the API is back, so is everything that was agreed.
     timeout(LIMIT, lead.lost()).await?;
     drop(lead);
     let limit = Instant::now() + LIMIT;
@@ -446,7 +445,7 @@ async fn while_the_api_stalls_nobody_is_declared_dead_and_afterwards_nothing_is_
     let proposed = one.propose(load("t", 1), 1, NOW).await?;
     two.activate(&lead, 2).await?;
     seen(&one, "the new map", |s| s.active.as_ref() == Some(&proposed)).await;
-    // With the API within reach again, the silent do die: only `b` renews.
+    // When the API is reachable again, silent members count as dead: only `b` renews.
     let limit = Instant::now() + LIMIT;
     loop {
         two.heartbeat(&member("b")).await?;

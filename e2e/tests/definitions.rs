@@ -36,13 +36,13 @@ async fn the_chart_serves_every_kind() -> Result<()> {
     Ok(())
 }
 
-/// The definitions as the chart has them.
+/// The definitions in the chart.
 fn committed() -> Result<Vec<CustomResourceDefinition>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/opaque-crds/templates");
     let mut definitions = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        // The chart has roles beside them.
+        // The chart also contains roles.
         if path.to_string_lossy().ends_with(".opaque.dev.yaml") {
             definitions.push(serde_saphyr::from_str(&std::fs::read_to_string(path)?)?);
         }
@@ -59,7 +59,7 @@ async fn assert_names(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// `kubectl scale opaquecluster demo --replicas 5`, which is refused once the cluster runs.
+/// `kubectl scale opaquecluster demo --replicas 5` is refused once the cluster runs.
 async fn assert_scale(client: &Client) -> Result<()> {
     let api = clusters(client);
     apply(&api, &example("cluster")?).await?;
@@ -80,7 +80,7 @@ async fn assert_scale(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Two writers of different conditions do not undo each other.
+/// Two writers of different conditions do not undo each other's changes.
 async fn assert_conditions_have_an_owner_each(client: &Client) -> Result<()> {
     let api = clusters(client);
     for (manager, condition) in [("one", "Available"), ("two", "Paused")] {
@@ -112,7 +112,7 @@ async fn assert_defaults(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// What `kubectl get opaqueclusters` prints.
+/// The output of `kubectl get opaqueclusters`.
 async fn assert_table_of_clusters(client: &Client) -> Result<()> {
     let request = http::Request::get("/apis/opaque.dev/v1alpha1/opaqueclusters")
         .header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
@@ -126,7 +126,7 @@ async fn assert_table_of_clusters(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// What `kubectl explain opaquecluster.spec.shards` reads.
+/// The source of `kubectl explain opaquecluster.spec.shards`.
 async fn assert_explained(client: &Client) -> Result<()> {
     // The server publishes it a moment after it serves the kinds.
     let limit = Instant::now() + Duration::from_secs(60);
@@ -140,7 +140,9 @@ async fn assert_explained(client: &Client) -> Result<()> {
     };
     let cluster = &document["components"]["schemas"]["dev.opaque.v1alpha1.OpaqueCluster"];
     let shards = &cluster["properties"]["spec"]["properties"]["shards"]["description"];
-    assert!(shards.as_str().unwrap_or_default().starts_with("How many shards hold the tables."));
+    assert!(
+        shards.as_str().unwrap_or_default().starts_with("Number of shards that hold the tables")
+    );
     Ok(())
 }
 

@@ -16,10 +16,10 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 const LEASE: &str = "leader";
-/// Longest that anything here may take on a busy machine.
+/// Longest duration of any step here, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// 4 s, 3 s, 500 ms: short, so that the test is.
+/// 4 s, 3 s, 500 ms: short, so that the test is short.
 fn policy() -> Policy {
     let seconds = Duration::from_secs;
     Policy::new(seconds(4), seconds(3), Duration::from_millis(500)).unwrap()
@@ -46,11 +46,12 @@ async fn the_lead_passes_on_by_release_by_death_and_by_force() -> Result<()> {
     assert_eq!(lease.spec.context("no spec")?.holder_identity.as_deref(), Some("one"));
     assert_eq!(lease.metadata.labels.context("no labels")?.get("tested").unwrap(), "yes");
 
-    // Renewed, it outlasts its duration.
+    // A Lease that is renewed outlasts its duration.
     let waits = timeout(policy().lease_duration() * 2, two.acquire()).await;
     assert!(waits.is_err() && held.is_held(), "two lead");
 
-    // Released while another waits, it passes on long before its duration.
+    // If it is released while another candidate waits, it passes on long before its duration is
+    // over.
     let (released, next) = tokio::join!(
         async {
             tokio::time::sleep(policy().retry()).await;
@@ -64,7 +65,7 @@ async fn the_lead_passes_on_by_release_by_death_and_by_force() -> Result<()> {
     assert!(took < Duration::from_secs(3), "the hand-over took {took:?}");
     println!("hand-over by release: {took:?}");
 
-    // A holder that dies is followed after the lease's duration, and not before its own deadline.
+    // A holder that dies is succeeded after the lease's duration, and not before its own deadline.
     let died = Instant::now();
     drop(held);
     let held = timeout(LIMIT, one.acquire()).await?;
@@ -72,7 +73,8 @@ async fn the_lead_passes_on_by_release_by_death_and_by_force() -> Result<()> {
     assert!(died.elapsed() > policy().renew_deadline() - policy().retry());
     println!("hand-over by death: {:?}", died.elapsed());
 
-    // Whoever takes the Lease by force has it, and a deleted one starts above what was seen.
+    // A candidate that takes the Lease by force holds it. After a deletion, tokens start above the
+    // last one that was seen.
     let forced = json!({"spec": {"holderIdentity": "somebody", "leaseTransitions": 9}});
     let api = leases(&control_plane)?;
     api.patch(LEASE, &PatchParams::default(), &Patch::Merge(forced)).await?;
@@ -90,7 +92,7 @@ async fn a_stale_version_loses() -> Result<()> {
     let api = leases(&control_plane)?;
     let held = timeout(LIMIT, candidate(&control_plane, "one")?.acquire()).await?;
     let mut stale = api.get(LEASE).await?;
-    // The next renewal makes it so.
+    // The next renewal makes the version stale.
     let seen = stale.metadata.resource_version.clone();
     let limit = Instant::now() + LIMIT;
     while api.get(LEASE).await?.metadata.resource_version == seen {
@@ -100,7 +102,7 @@ async fn a_stale_version_loses() -> Result<()> {
     stale.spec.as_mut().context("no spec")?.holder_identity = Some("thief".into());
     let refused = api.replace(LEASE, &PostParams::default(), &stale).await;
     assert!(matches!(refused, Err(kube::Error::Api(status)) if status.is_conflict()));
-    // Of many that want a free Lease, one gets it.
+    // If many candidates want a free Lease, one gets it.
     held.release().await?;
     let mut racers = tokio::task::JoinSet::new();
     for racer in 0..6 {
@@ -119,7 +121,7 @@ async fn a_deleted_lease_is_held_by_one_at_a_time() -> Result<()> {
     let api = leases(&control_plane)?;
     let (one, two) = (candidate(&control_plane, "one")?, candidate(&control_plane, "two")?);
     let first = timeout(LIMIT, one.acquire()).await?;
-    // The other has seen the Lease, and waits.
+    // The other candidate has seen the Lease, and waits.
     let mut waits = std::pin::pin!(two.acquire());
     assert!(timeout(policy().retry(), &mut waits).await.is_err());
     api.delete(LEASE, &Default::default()).await?;
@@ -134,8 +136,8 @@ async fn a_deleted_lease_is_held_by_one_at_a_time() -> Result<()> {
     assert!(!first.is_held() && next.is_held());
     assert!(acquired > lost, "two held");
     let waited = acquired.saturating_duration_since(deleted);
-    assert!(waited + policy().retry() > policy().lease_duration(), "it waited {waited:?} alone");
-    // Made again from a backup in its holder's name, it is another Lease.
+    assert!(waited + policy().retry() > policy().lease_duration(), "it waited only {waited:?}");
+    // If the Lease is created again from a backup in its holder's name, it is a different Lease.
     let mut backup = api.get(LEASE).await?;
     (backup.metadata.resource_version, backup.metadata.uid) = (None, None);
     api.delete(LEASE, &Default::default()).await?;
@@ -157,7 +159,7 @@ async fn a_holder_that_cannot_renew_stops_in_time() -> Result<()> {
     lost?;
     assert!(!held.is_held());
     assert!(after < policy().lease_duration(), "held for {after:?} without the API");
-    // And leads again when it can, with a higher token.
+    // The holder leads again when it can, with a higher token.
     let again = timeout(LIMIT, candidate(&control_plane, "two")?.acquire()).await?;
     assert!(again.token() > held.token());
     Ok(())

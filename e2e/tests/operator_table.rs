@@ -1,5 +1,5 @@
-//! The status of a table through a real API server: what it takes off the list of epochs before a
-//! Job may remove them.
+//! The status of a table through a real API server: which epochs leave the list before a Job may
+//! remove them.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -41,14 +41,14 @@ async fn the_api_server_accepts_and_refuses_with_messages() -> Result<()> {
     Ok(())
 }
 
-/// `spec.field: Invalid value: "object": message` is how the server puts `spec.field: message`.
+/// The server expresses `spec.field: message` as `spec.field: Invalid value: "object": message`.
 fn is_refusal(refusal: &kube::core::Status, message: &str) -> bool {
     let (path, rule) = message.split_once(": ").unwrap_or(("", message));
     let text = &refusal.message;
     refusal.code == 422 && (text.contains(message) || (text.contains(path) && text.contains(rule)))
 }
 
-/// Applies the case's object; the outer error is a failure of the test itself.
+/// Applies the case's object. The outer error is a failure of the test itself.
 async fn apply(client: &Client, prepared: &Prepared) -> Result<Result<(), kube::core::Status>> {
     let kind = GroupVersionKind::gvk("opaque.dev", "v1alpha1", &prepared.case.kind);
     let resource = ApiResource::from_gvk(&kind);

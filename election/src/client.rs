@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 
-/// How long a connection may take to be made.
+/// Timeout for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A client that reports a failed request at once: for Leases, whose holder decides by its own
-/// clock when to try again and when to stop. By default kube repeats a request for minutes.
+/// A client that reports a failed request at once. It is meant for Leases: their holder decides by
+/// its own clock when to retry and when to stop. By default kube retries a request for minutes.
 ///
 /// # Errors
-/// When the configuration makes no client, for example for a damaged certificate.
+/// The configuration is not usable, for example because a certificate is damaged.
 pub fn without_retries(config: &Config) -> Result<Client, kube::Error> {
     let mut config = config.clone();
     config.default_retry = false;

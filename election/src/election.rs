@@ -1,28 +1,30 @@
-//! Elections: one of several processes leads, by a Lease of the Kubernetes API.
+//! Leader election: one of several processes leads, determined by a Lease of the Kubernetes API.
 //!
-//! **Flow.** A candidate watches the Lease. It takes over when the Lease has no holder, or when it
-//! has itself seen the same version of it for the lease's duration, on its monotonic clock. It
-//! writes over the version that it saw (`resourceVersion`), so of several candidates one succeeds.
-//! The holder renews and stops leading when it could not for the renewal deadline, which is
-//! shorter.
+//! **Flow.** A candidate watches the Lease. It takes over if the Lease has no holder, or if it has
+//! observed the same version for the lease's duration on its own monotonic clock. It writes on top
+//! of the version that it observed (`resourceVersion`), so that only one of several candidates
+//! succeeds. The holder renews the Lease, and stops leading if it could not renew within the
+//! renewal deadline, which is shorter.
 //!
-//! **Guarantees.** At most one holds at a time, as long as clocks run at similar speeds and no
-//! process is stopped ([`Policy`]). Each lead's [`token`](Held::token) is higher than all that its
-//! holder saw or was told of ([`acquire_above`](Election::acquire_above)).
+//! **Guarantees.** At most one process leads at a time, as long as clocks run at similar speeds and
+//! no process is suspended ([`Policy`]). The [`token`](Held::token) of each lead is higher than all
+//! tokens that its holder observed or received ([`acquire_above`](Election::acquire_above)).
 //!
-//! **A deleted Lease.** Its holder stops as soon as it looks, and in any case by its renewal
-//! deadline. A candidate that knows of an earlier lead waits for the lease's duration before it
-//! makes the Lease anew. One that knows of none cannot tell it from the first, nor can one that has
-//! seen it absent, was told nothing of the Lease that was then made, and finds that deleted a
-//! lease's duration later: two may hold until the older one's renewal deadline. So what must not be
-//! decided twice is fenced by token *and* holder, of which the first to write a token owns it.
-//! A caller that knows of an earlier lead from elsewhere says so by a floor above zero
-//! ([`acquire_above`](Election::acquire_above)). Only where there was none is the first Lease made
-//! at once.
+//! **A deleted Lease.** The holder of a deleted Lease stops at its next read, and at the latest at
+//! its renewal deadline. A candidate that knows of an earlier lead waits for the lease's duration
+//! before it creates the Lease again. A candidate that knows of no earlier lead creates the Lease
+//! at once, because it cannot distinguish a deleted Lease from one that never existed. The same
+//! holds for a candidate that observed that the Lease was absent, missed that it was created in
+//! between, and finds it deleted one lease duration later. In both cases two processes may lead
+//! until the older one's renewal deadline. A decision that must not be made twice is therefore
+//! fenced by token *and* holder: the first holder that writes a token owns it. A caller that knows
+//! of an earlier lead from another source passes a floor above zero
+//! ([`acquire_above`](Election::acquire_above)).
 //!
-//! **Assumptions.** An identity belongs to one process: add something random to a pod's name.
+//! **Assumptions.** An identity belongs to one process, so it needs a random part in addition to a
+//! pod's name.
 //!
-//! **Rights.** `get`, `list`, `watch`, `create` and `update` of the Lease.
+//! **RBAC.** `get`, `list`, `watch`, `create` and `update` of the Lease.
 
 mod decision;
 mod held;
@@ -48,18 +50,18 @@ pub use held::Held;
 pub use lease::Holder;
 use lease::{Identity, holder, record};
 
-/// A process that stands for election; see the module.
+/// A candidate in an election; see the module's documentation.
 #[derive(Debug)]
 pub struct Election {
     candidate: Candidate,
-    /// What it has seen stays between two attempts.
+    /// The candidate's observations, kept between two attempts.
     sight: Mutex<Sight>,
     holder: watch::Sender<Option<Holder>>,
 }
 
 impl Election {
-    /// Stands for Lease `namespace/name` as `identity`. `labels` are given to a Lease that this
-    /// makes. The client must not repeat requests by itself: [`crate::without_retries`].
+    /// A candidate for Lease `namespace/name` with this `identity`. A Lease that it creates gets
+    /// `labels`. The client must not retry requests by itself: [`crate::without_retries`].
     pub fn new(
         client: Client,
         namespace: &str,
@@ -85,35 +87,37 @@ impl Election {
         Self { candidate, sight: Mutex::default(), holder: watch::Sender::new(None) }
     }
 
-    /// A Lease that this makes is deleted with `owner`.
+    /// Makes `owner` the owner of a Lease that this candidate creates, so that the Lease is deleted
+    /// with it.
     #[must_use]
     pub fn owned_by(mut self, owner: OwnerReference) -> Self {
         self.candidate.identity.owner = Some(owner);
         self
     }
 
-    /// Writes annotations with each acquisition: what others shall know of the holder.
+    /// Adds annotations to each acquisition: information about the holder for others.
     #[must_use]
     pub fn annotated(mut self, annotations: BTreeMap<String, String>) -> Self {
         self.candidate.identity.annotations = annotations;
         self
     }
 
-    /// Who else holds the Lease while [`acquire`](Self::acquire) waits for it; none while it is
-    /// free, and once this leads.
+    /// The other holder of the Lease while [`acquire`](Self::acquire) waits. It is `None` while the
+    /// Lease is free and while this candidate leads.
     pub fn holder(&self) -> watch::Receiver<Option<Holder>> {
         self.holder.subscribe()
     }
 
-    /// Waits for the lead, for as long as it takes. Failures of the API are logged and waited out.
-    /// Safe to drop at any moment; what was seen of the Lease is kept for the next call.
+    /// Waits until this candidate leads, without a time limit. Failures of the API are logged and
+    /// retried. The future may be dropped at any time: observations of the Lease are kept for the
+    /// next call.
     pub async fn acquire(&self) -> Held {
         self.acquire_above(0).await
     }
 
-    /// As [`acquire`](Self::acquire), with a token above `floor`: a caller that remembers the
-    /// tokens that it has seen gives the highest, so that a deleted Lease does not start again
-    /// below it.
+    /// Like [`acquire`](Self::acquire), with a token above `floor`. A caller that remembers tokens
+    /// passes the highest, so that the tokens of a Lease that was deleted and created again do not
+    /// restart below it.
     pub async fn acquire_above(&self, floor: u64) -> Held {
         let candidate = &self.candidate;
         let mut sight = self.sight.lock().await;
@@ -137,7 +141,7 @@ impl Election {
                         let lead = Lead { token, uid, renewed: now, tried: now };
                         return Held::keep(candidate.clone(), held, lead);
                     }
-                    // Another was faster.
+                    // Another candidate was faster.
                     Err(error) if error.is_stale() => candidate.look(&mut sight).await.err(),
                     Err(error) => Some(error),
                 },
@@ -159,7 +163,8 @@ impl Election {
                 if failures == 0 {
                     tracing::warn!(%error, "standing for election");
                 }
-                // Without a watch, look; after a lost answer, see what became of the write.
+                // Reads the Lease after the pause, because the watch may be down, and because the
+                // answer to a write may have been lost.
                 sleep(pause(&candidate.policy, failures)).await;
                 if let Err(error) = candidate.look(&mut sight).await {
                     tracing::debug!(%error, "standing for election");
@@ -183,16 +188,16 @@ impl Election {
 /// First polling interval while the watch is down.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Pause before the next look, after so many failures before this one. It doubles up to a quarter
-/// of the pause between renewals: a candidate for a long lead is in no hurry, and may be refused
-/// for good.
+/// Pause before the next read, after `failures` earlier failures. It doubles up to a quarter of the
+/// pause between renewals: a candidate for a long lead need not hurry, and the API may refuse it
+/// permanently.
 fn pause(policy: &Policy, failures: u32) -> Duration {
     let first = policy.retry().min(LOOK);
     let longest = first.max(policy.retry() / 4);
     first.saturating_mul(2_u32.saturating_pow(failures)).min(longest)
 }
 
-/// The Lease as it was last seen.
+/// The Lease as last observed.
 #[derive(Debug, Default)]
 struct Sight {
     view: View,
@@ -208,20 +213,20 @@ impl Sight {
         self.lease = lease;
     }
 
-    /// The Lease has changed since.
+    /// Marks the observation as outdated, because the Lease has changed.
     fn forget(&mut self) {
         (self.view, self.lease) = (View::default(), None);
     }
 }
 
-/// The requests of a candidate, each bounded in time.
+/// The requests of a candidate, each with a timeout.
 #[derive(Debug, Clone)]
 struct Candidate {
     api: Api<Lease>,
     namespace: Arc<str>,
     identity: Identity,
     policy: Policy,
-    /// When its clock started.
+    /// Start of the candidate's clock.
     start: Instant,
 }
 
@@ -246,7 +251,8 @@ impl Candidate {
         ElectionError::Watch { lease: self.name(), source: Box::new(source) }
     }
 
-    /// The Lease whenever it changes; fails more and more slowly while it cannot be watched.
+    /// Yields the Lease whenever it changes. While the watch is down, it yields errors at
+    /// increasing intervals.
     fn changes(&self) -> impl Stream<Item = Result<Option<Lease>, watcher::Error>> + use<> {
         watcher::watch_object(self.api.clone(), &self.identity.name).default_backoff()
     }
@@ -257,7 +263,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// Writes this candidate into the Lease, over the version that was seen.
+    /// Writes this candidate into the Lease, on top of the observed version.
     async fn take(&self, sight: &Sight, token: u64) -> Result<Lease, ElectionError> {
         let exists = sight.lease.is_some();
         let lease = sight.lease.clone().unwrap_or_else(|| self.identity.blank());
@@ -299,12 +305,12 @@ impl Candidate {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ElectionError {
-    /// The API refused, or cannot be reached.
+    /// The API refused the request or cannot be reached.
     #[error("Lease {lease}: {source}")]
     Api {
         /// Namespace and name.
         lease: String,
-        /// What failed.
+        /// The API client's error.
         source: kube::Error,
     },
     /// The Lease cannot be watched.
@@ -312,7 +318,7 @@ pub enum ElectionError {
     Watch {
         /// Namespace and name.
         lease: String,
-        /// What failed.
+        /// The watch's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The API did not answer in time.
@@ -321,7 +327,7 @@ pub enum ElectionError {
         /// Namespace and name.
         lease: String,
     },
-    /// The highest token is in use.
+    /// The highest possible token is in use.
     #[error("Lease {lease} has changed hands 2^31 times: delete it")]
     Exhausted {
         /// Namespace and name.
@@ -333,7 +339,7 @@ pub enum ElectionError {
 }
 
 impl ElectionError {
-    /// Whether another wrote, made or deleted the Lease since it was seen.
+    /// Whether another process wrote, created or deleted the Lease since it was observed.
     fn is_stale(&self) -> bool {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. }
             if matches!(status.code, 404 | 409))

@@ -3,8 +3,9 @@
 //! **What.** An [`Election`] lets one of several processes lead; [`without_retries`] makes the API
 //! client that it needs.
 //!
-//! **Why not a crate from the registry.** None of those for Leases works with kube 5, and none
-//! compares and swaps, tells a fencing token and measures time on one monotonic clock alone.
+//! **Why not an existing crate.** Among the published crates for Leases, none works with kube 5,
+//! and none offers all of: compare-and-swap writes, a fencing token, and time measured only on one
+//! monotonic clock.
 #![forbid(unsafe_code)]
 
 mod client;

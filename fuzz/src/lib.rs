@@ -1,4 +1,4 @@
-//! What the fuzz targets share: one shape of everything, and a way to reach large messages.
+//! Shared code of the fuzz targets: one geometry, one schema, and a way to generate large messages.
 //!
 //! The files under `seeds/` are valid encodings for these shapes; `pir/tests/seeds.rs` writes them
 //! and checks that they stay valid.
@@ -43,10 +43,10 @@ pub fn schema() -> Schema {
     Schema::new("t".to_owned(), columns.into()).expect("a schema")
 }
 
-/// A message from a fuzzer's input: its last four bytes are a fill byte and a number of up to
-/// 2^18 (24 bits, low first), and the message is what comes before, then the fill byte so many
-/// times. Messages have sizes that the geometry fixes, tens of kilobytes and more, of which the
-/// first hundred bytes are worth mutating.
+/// Expands a fuzzer's input to a message. The input's last four bytes are a fill byte and a count
+/// of up to 2^18 (24 bits, low byte first). The message is the rest of the input, followed by
+/// `count` copies of the fill byte. Messages have sizes that the geometry determines, tens of
+/// kilobytes and more, but only the first hundred bytes are worth mutating.
 pub fn expand(input: &[u8]) -> Vec<u8> {
     let Some((start, [fill, low, middle, high])) = input.split_last_chunk() else {
         return Vec::new();

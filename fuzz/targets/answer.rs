@@ -1,4 +1,4 @@
-//! An answer is refused, or every part of it can be read.
+//! An answer is either refused, or every part of it can be read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

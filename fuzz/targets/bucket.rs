@@ -1,4 +1,5 @@
-//! A bucket is read as it would be written, or refused, behind a valid check too.
+//! A bucket is either refused, or encoding what was read gives the same bytes. This also covers
+//! inputs with a valid check.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -19,7 +20,7 @@ fn read(bytes: &[u8]) {
     }
 }
 
-/// Puts the check in that the rest asks for, which no fuzzer finds by itself.
+/// Inserts the valid check for the remaining bytes, which a fuzzer would never find.
 fn seal(bytes: &mut [u8]) {
     let Some((head, rest)) = bytes.split_at_mut_checked(5) else { return };
     let used = usize::from(u16::from_le_bytes([head[3], head[4]]));

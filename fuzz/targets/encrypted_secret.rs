@@ -1,4 +1,4 @@
-//! An encrypted secret is refused, or SEAL takes it; it never aborts.
+//! An encrypted secret is either refused or accepted by SEAL. SEAL never aborts.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};

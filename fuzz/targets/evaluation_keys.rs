@@ -1,4 +1,4 @@
-//! A client's keys are refused, or SEAL takes them; it never aborts.
+//! Evaluation keys are either refused or accepted by SEAL. SEAL never aborts.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,4 @@
-//! A query is refused, or every part of it can be read and sliced.
+//! A query is either refused, or every part of it can be read and sliced.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

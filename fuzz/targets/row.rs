@@ -1,4 +1,4 @@
-//! A row is read as it would be written, or refused.
+//! A row is either refused, or encoding what was read gives the same bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A slice is refused, or every part of it can be read.
+//! A slice is either refused, or every part of it can be read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(bytes.len() <= slice_max_bytes(&geometry, slice.lookups()));
     assert!(slice.partitions().is_sorted_by(|a, b| a < b));
     assert!(slice.partitions().iter().all(|partition| *partition < geometry.partitions()));
-    // A self-test sends neither words nor secrets.
+    // A self-test sends neither LWE words nor secrets.
     let kind = slice.material().kind();
     let client = kind != Kind::Probe;
     for lookup in 0..slice.lookups() {

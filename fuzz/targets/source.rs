@@ -1,5 +1,5 @@
-//! A file of rows is read or refused; the error is short, and nothing of the file in it steers a terminal or
-//! cannot be seen. The first byte chooses how the file is read.
+//! A file of rows is either read or refused. The error is short, and file contents in it contain no
+//! control or invisible characters. The first byte of the input selects how the file is read.
 #![no_main]
 
 use std::io::Cursor;
@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use opaque_fuzz::schema;
 use opaque_source::{Compression, CsvSettings, Encoded, Format, Input, Null, Quotes, Reader};
 
-/// Bytes of an error, with the file's name.
+/// Maximum bytes of an error, including the file's name.
 const ERROR_BYTES: usize = 2048;
 
 fuzz_target!(|input: &[u8]| {
@@ -36,7 +36,8 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// White space but blanks, and characters that leave nothing on a screen or change what is beside them.
+/// White space other than blanks, and characters that are invisible or change how their neighbours
+/// are displayed.
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || (c.is_whitespace() && c != ' ')

@@ -1,4 +1,4 @@
-//! What a certificate says of its holder.
+//! Reads the identity of a certificate's holder.
 
 use asn1_rs::Oid;
 use thiserror::Error;
@@ -7,35 +7,35 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{Capabilities, Extension, ExtensionError, OID, Ranges, Role, ShardUri};
 
-/// A leaf certificate, read.
+/// The parsed fields of a leaf certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
-    /// Its serial number: lower-case hexadecimal, two digits a byte, without a leading zero byte.
+    /// Serial number in lower-case hexadecimal, two digits per byte, without a leading zero byte.
     pub serial: String,
-    /// Start of its life, in seconds since 1970.
+    /// Start of the validity period, in seconds since 1970.
     pub not_before: i64,
-    /// End of its life, in seconds since 1970.
+    /// End of the validity period, in seconds since 1970.
     pub not_after: i64,
-    /// URIs among its names, in their order.
+    /// URIs in the subject alternative names, in order.
     pub uris: Vec<String>,
-    /// DNS names among its names, in their order.
+    /// DNS names in the subject alternative names, in order.
     pub dns_names: Vec<String>,
-    /// Whether its extended key usage names authentication as a server.
+    /// Whether the extended key usage permits server authentication.
     pub server_auth: bool,
-    /// Whether its extended key usage names authentication as a client.
+    /// Whether the extended key usage permits client authentication.
     pub client_auth: bool,
-    /// The first common name of its subject.
+    /// The subject's first common name.
     pub common_name: Option<String>,
     /// The node extension's content, if there is one.
     extension: Option<Vec<u8>>,
 }
 
 impl Leaf {
-    /// Reads a certificate in DER.
+    /// Parses a certificate in DER.
     ///
     /// # Errors
-    /// When it is not one, when something follows it, or when it has names or the node extension
-    /// twice.
+    /// The bytes are not a certificate, bytes follow the certificate, or it has its names or the
+    /// node extension twice.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         let malformed = CertificateError::Malformed;
         let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| malformed)?;
@@ -74,13 +74,13 @@ impl Leaf {
     /// The node extension, if there is one.
     ///
     /// # Errors
-    /// When it is malformed.
+    /// The extension is malformed.
     pub fn extension(&self) -> Result<Option<Extension>, ExtensionError> {
         self.extension.as_deref().map(Extension::from_der).transpose()
     }
 }
 
-/// Lower-case hexadecimal of a serial number, without the byte that keeps it positive.
+/// Formats a serial number in lower-case hexadecimal, without the byte that only keeps it positive.
 fn serial(raw: &[u8]) -> String {
     let significant = match raw {
         [0, rest @ ..] if !rest.is_empty() => rest,
@@ -89,32 +89,33 @@ fn serial(raw: &[u8]) -> String {
     significant.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Who the holder of a certificate is and what it may do.
+/// The name and the permissions of a certificate's holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Its name.
+    /// Name of the shard.
     pub uri: ShardUri,
-    /// What it may do.
+    /// What the holder may do.
     pub capabilities: Capabilities,
-    /// The parts of the ring that it may answer for.
+    /// The parts of the ring that the holder may serve.
     pub ranges: Ranges,
-    /// What it is.
+    /// The kind of program.
     pub role: Role,
 }
 
 impl Identity {
-    /// Reads a certificate in DER whose chain has been verified.
+    /// Parses a certificate in DER. The caller must have verified its chain.
     ///
     /// # Errors
-    /// When it names no shard or several, or when its extension is malformed or of another shard.
+    /// The certificate does not name exactly one shard, or its extension is malformed or belongs to
+    /// another shard.
     pub fn from_certificate(der: &[u8]) -> Result<Self, CertificateError> {
         Self::from_leaf(&Leaf::from_der(der)?)
     }
 
-    /// The same of a certificate that has been read.
+    /// The same for a certificate that has been parsed already.
     ///
     /// # Errors
-    /// As [`Identity::from_certificate`].
+    /// The same as for [`Identity::from_certificate`].
     pub fn from_leaf(leaf: &Leaf) -> Result<Self, CertificateError> {
         let [uri] = leaf.uris.as_slice() else {
             return Err(CertificateError::Uris(leaf.uris.len()));
@@ -140,31 +141,31 @@ impl Identity {
     }
 }
 
-/// Why a certificate names nobody.
+/// Why a certificate does not identify a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// Not a certificate in DER.
+    /// The bytes are not a certificate in DER.
     #[error("not an X.509 certificate in DER")]
     Malformed,
-    /// The node extension stands there twice.
+    /// The certificate has the node extension twice.
     #[error("the certificate has the node extension twice")]
     Twice,
-    /// A node has exactly one URI.
+    /// The certificate does not have exactly one URI.
     #[error("a node's certificate has one URI, and this one has {0}")]
     Uris(usize),
-    /// The URI names no shard.
+    /// The URI does not name a shard.
     #[error("{0}")]
     Uri(#[source] crate::UriError),
     /// The extension is malformed.
     #[error("{0}")]
     Extension(#[source] ExtensionError),
-    /// URI and extension contradict each other.
+    /// The URI and the extension name different shards.
     #[error("the certificate's URI is of shard {uri}, its extension of shard {extension}")]
     Shard {
-        /// In the URI.
+        /// The shard in the URI.
         uri: u32,
-        /// In the extension.
+        /// The shard in the extension.
         extension: u32,
     },
 }

@@ -1,4 +1,4 @@
-//! The extension of a node's certificate, in DER.
+//! The node extension of a certificate, in DER.
 //!
 //! ```text
 //! OpaqueNode ::= SEQUENCE {
@@ -12,10 +12,10 @@
 //! }
 //! ```
 //!
-//! The identifier is `1.2.840.113556.1.8000.2554` followed by the seven parts of the UUID
-//! `acc463ef-ab93-4ead-8881-bb423a34775a`: the arc that Microsoft documents for identifiers made of
-//! a UUID. (The arc 2.25 holds a UUID as one number of 128 bits, which most libraries cannot
-//! write.)
+//! The identifier is `1.2.840.113556.1.8000.2554`, followed by the seven parts of the UUID
+//! `acc463ef-ab93-4ead-8881-bb423a34775a`. This is the arc that Microsoft documents for identifiers
+//! made from a UUID. (The arc 2.25 encodes a UUID as one number of 128 bits, which most libraries
+//! cannot write.)
 
 mod capabilities;
 mod ranges;
@@ -29,17 +29,17 @@ pub use ranges::{MAX_RANGES, Ranges, TokenRange};
 /// The extension's object identifier.
 pub const OID: &[u64] =
     &[1, 2, 840, 113556, 1, 8000, 2554, 44228, 25583, 43923, 20141, 34945, 12272186, 3438426];
-/// Most bytes of a zone or a rack: what the value of a Kubernetes label may have.
+/// Maximum bytes of a zone or a rack: the limit of a Kubernetes label value.
 pub const MAX_LABEL: usize = 63;
 
 const VERSION: u32 = 1;
-/// Longer texts than this cannot be the extension: every range has at most 24 bytes.
+/// Maximum bytes of the extension. Each range has at most 24 bytes.
 const MAX_DER: usize = 512 + 24 * MAX_RANGES;
 
-/// What a certificate says of its holder beside its name.
+/// The permissions and attributes in a certificate, in addition to the name.
 ///
-/// Invariant, held by [`Extension::new`] and [`Extension::from_der`]: zone and rack are values of
-/// labels ([`MAX_LABEL`]).
+/// Invariant, enforced by [`Extension::new`] and [`Extension::from_der`]: zone and rack are valid
+/// label values ([`MAX_LABEL`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
     shard: u32,
@@ -50,20 +50,20 @@ pub struct Extension {
     role: Role,
 }
 
-/// What kind of program holds a certificate.
+/// The kind of program that holds a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Serves a shard.
+    /// A node, which serves a shard.
     Node,
-    /// Manages clusters.
+    /// The operator, which manages clusters.
     Operator,
 }
 
 impl Extension {
-    /// An extension of these parts; `zone` and `rack` are empty where they are not known.
+    /// An extension with these fields. `zone` and `rack` are empty if unknown.
     ///
     /// # Errors
-    /// When zone or rack could not be the value of a label.
+    /// Zone or rack is not a valid label value.
     pub fn new(
         shard: u32,
         zone: &str,
@@ -81,10 +81,10 @@ impl Extension {
         Ok(Self { shard, zone, rack, ranges, capabilities, role })
     }
 
-    /// The extension of a shard's node: the whole ring, and the capabilities of a node.
+    /// The extension of a shard's node: the whole ring, and a node's capabilities.
     ///
     /// # Errors
-    /// As [`Extension::new`].
+    /// The same as for [`Extension::new`].
     pub fn node(shard: u32, zone: &str, rack: &str) -> Result<Self, ExtensionError> {
         Self::new(shard, zone, rack, Ranges::whole(), Capabilities::NODE, Role::Node)
     }
@@ -94,41 +94,41 @@ impl Extension {
         self.shard
     }
 
-    /// The failure zone that it runs in; empty when not known.
+    /// The holder's failure zone; empty if unknown.
     pub fn zone(&self) -> &str {
         &self.zone
     }
 
-    /// The rack that it runs in; empty when not known.
+    /// The holder's rack; empty if unknown.
     pub fn rack(&self) -> &str {
         &self.rack
     }
 
-    /// The parts of the ring that it may answer for.
+    /// The parts of the ring that the holder may serve.
     pub fn ranges(&self) -> &Ranges {
         &self.ranges
     }
 
-    /// What it may do.
+    /// What the holder may do.
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
-    /// What it is.
+    /// The kind of program.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The extension's content. Equal values have equal bytes.
+    /// Encodes the extension's content. Equal values have equal encodings.
     pub fn to_der(&self) -> Vec<u8> {
-        // The only errors of the encoder are those of the writer, and a vector has none.
+        // The encoder fails only if the writer does, and a vector never fails.
         self.encode().unwrap_or_default()
     }
 
-    /// Reads an extension's content: DER in its one form, without anything after it.
+    /// Parses an extension's content. It must be the unique DER encoding, without trailing bytes.
     ///
     /// # Errors
-    /// For every other text.
+    /// Any other bytes.
     pub fn from_der(der: &[u8]) -> Result<Self, ExtensionError> {
         if der.len() > MAX_DER {
             return Err(ExtensionError::Malformed);
@@ -148,7 +148,8 @@ impl Extension {
             _ => return Err(ExtensionError::Malformed),
         };
         let extension = Self::new(shard, &zone, &rack, ranges, capabilities, role)?;
-        // A value has one encoding, so that comparing finds what a lenient parser let through.
+        // Each value has one encoding, so this comparison detects anything that a lenient parser
+        // accepted.
         if !rest.is_empty() || extension.to_der() != der {
             return Err(ExtensionError::Malformed);
         }
@@ -181,7 +182,7 @@ impl Extension {
     }
 }
 
-/// The parts as they stand in DER, unchecked.
+/// The decoded fields, unchecked.
 struct Parts {
     version: u32,
     shard: u32,
@@ -220,7 +221,7 @@ impl Parts {
     }
 }
 
-/// The value of a Kubernetes label, or nothing.
+/// Whether the text is empty or a valid Kubernetes label value.
 fn is_label_value(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     let end = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
@@ -232,22 +233,22 @@ fn is_label_value(text: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ExtensionError {
-    /// Not the DER of the extension.
+    /// The bytes are not the DER of the extension.
     #[error("the node extension is malformed")]
     Malformed,
-    /// Of a version that this program does not know.
+    /// The version is unknown to this program.
     #[error("the node extension has version {0}, and this program knows version 1")]
     Version(u32),
-    /// Zone or rack could not be the value of a label.
+    /// Zone or rack is not a valid label value.
     #[error("the {part} of a node extension must be the value of a Kubernetes label")]
     Label {
-        /// Which of them.
+        /// `zone` or `rack`.
         part: &'static str,
     },
-    /// Ranges that are empty, too many, or not ascending and apart.
+    /// The ranges are empty or too many, or they are not ascending with gaps between them.
     #[error("the ranges of a node extension must be 1 to {MAX_RANGES}, ascending and apart")]
     Ranges,
-    /// A capability that does not exist.
+    /// The capability does not exist.
     #[error("the node extension names a capability that does not exist")]
     Capabilities,
 }

@@ -5,15 +5,15 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Most bytes of a trust domain.
+/// Maximum bytes of a trust domain.
 const MAX_DOMAIN: usize = 255;
-/// Most bytes of a namespace or a cluster's name (a DNS label).
+/// Maximum bytes of a namespace or a cluster's name (a DNS label).
 const MAX_NAME: usize = 63;
 
 /// The URI of a shard.
 ///
-/// Invariant, held by [`ShardUri::new`] and [`ShardUri::from_str`]: every part is of the form that
-/// its doc names, so that a text has one meaning and a value one text.
+/// Invariant, enforced by [`ShardUri::new`] and [`ShardUri::from_str`]: every part is valid, so
+/// that each text has one meaning and each value one text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardUri {
     domain: String,
@@ -23,11 +23,11 @@ pub struct ShardUri {
 }
 
 impl ShardUri {
-    /// The URI of `shard` in a cluster: `domain` of lower-case letters, digits, `.`, `-` and `_`;
-    /// `namespace` and `cluster` DNS labels.
+    /// The URI of `shard` in a cluster. `domain` consists of lower-case letters, digits, `.`, `-`
+    /// and `_`; `namespace` and `cluster` are DNS labels.
     ///
     /// # Errors
-    /// The part that has another form.
+    /// A part is not valid.
     pub fn new(domain: &str, namespace: &str, cluster: &str, shard: u32) -> Result<Self, UriError> {
         if !is_domain(domain) {
             return Err(UriError::Part { part: "trust domain" });
@@ -57,18 +57,18 @@ impl ShardUri {
         &self.cluster
     }
 
-    /// The shard, from 0.
+    /// The shard's number, counted from 0.
     pub fn shard(&self) -> u32 {
         self.shard
     }
 
-    /// Whether both name shards of one cluster: same domain, namespace and name.
+    /// Whether both URIs name shards of the same cluster: same domain, namespace and name.
     pub fn same_cluster(&self, other: &Self) -> bool {
         let Self { domain, namespace, cluster, shard: _ } = self;
         *domain == other.domain && *namespace == other.namespace && *cluster == other.cluster
     }
 
-    /// Another shard of the same cluster.
+    /// The URI of another shard of the same cluster.
     #[must_use]
     pub fn with_shard(&self, shard: u32) -> Self {
         Self { shard, ..self.clone() }
@@ -96,7 +96,7 @@ impl FromStr for ShardUri {
         if (ns, opaque, shard) != ("ns", "opaque", "shard") || parts.next().is_some() {
             return Err(UriError::Shape);
         }
-        // Also refuses "+1" and "01": a number has one text.
+        // This also refuses "+1" and "01": a number has one text.
         let canonical = |shard: &u32| shard.to_string() == number;
         let shard = number.parse().ok().filter(canonical);
         Self::new(domain, namespace, cluster, shard.ok_or(UriError::Part { part: "shard" })?)
@@ -114,17 +114,17 @@ fn is_label(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(plain) && ends
 }
 
-/// A text that names no shard.
+/// Why a text does not name a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UriError {
-    /// Not of the form of a shard's URI.
+    /// The text does not have the form of a shard's URI.
     #[error("a shard's URI is spiffe://<domain>/ns/<namespace>/opaque/<cluster>/shard/<id>")]
     Shape,
-    /// A part of it has letters, or a length, that it must not have.
+    /// A part has invalid characters or an invalid length.
     #[error("the {part} of a shard's URI is malformed")]
     Part {
-        /// Which part.
+        /// The part's name.
         part: &'static str,
     },
 }

@@ -1,5 +1,5 @@
-//! Command line of `opaque-node`: each setting is one field of [`Config`], parsed by clap. A
-//! `Config` exists only where its settings agree with each other.
+//! Command line of `opaque-node`. Each setting is one field of [`Config`], parsed by clap. The only
+//! way to a `Config` checks that the settings agree with each other.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use opaque_ops::drain;
 use opaque_pir::machine::Kernels;
 use thiserror::Error;
 
-/// Name of every client, for `--loader`.
+/// Stands for all clients in `--loader`.
 pub const EVERYONE: &str = "*";
 const MIB: u64 = 1 << 20;
 
 /// One node of an Opaque cluster: scans its shard, and coordinates queries for clients.
 ///
-/// Started by `opaque dev`, or by a StatefulSet; rarely by hand.
+/// Usually started by `opaque dev` or by a StatefulSet.
 #[derive(Debug, Clone, Parser)]
 #[command(version, name = "opaque-node")]
 pub struct Args {
@@ -32,129 +32,133 @@ pub struct Config {
     /// Unique name of this node.
     #[arg(long)]
     pub name: String,
-    /// The shard that this node serves, from 0.
+    /// Shard that this node serves, counted from 0.
     #[arg(long)]
     pub shard: u32,
-    /// Shards of the cluster, for its first map.
+    /// Number of shards of the cluster, for its first map.
     #[arg(long)]
     pub shards: u32,
-    /// Where clients connect. `[::]:7100` is every address of this machine, also where it has no
-    /// IPv6.
+    /// Address to listen on for clients. `[::]:7100` means all addresses of this machine, even if
+    /// it has no IPv6.
     #[arg(long, value_name = "ADDR")]
     pub client_listen: SocketAddr,
-    /// Where peers connect.
+    /// Address to listen on for peers.
     #[arg(long, value_name = "ADDR")]
     pub peer_listen: SocketAddr,
-    /// The address of this node's pod, IPv4 or IPv6: clients and peers reach it there, at the ports
-    /// that it listens on.
+    /// IPv4 or IPv6 address of this node's pod. Clients and peers reach the node there, at the
+    /// ports that it listens on.
     #[arg(long, value_name = "IP")]
     pod_ip: Option<IpAddr>,
-    /// The address that clients reach this node at, if not at --pod-ip or the one it listens on.
+    /// Address at which clients reach this node. Default: --pod-ip, or the address that it listens
+    /// on.
     #[arg(long, value_name = "HOST:PORT")]
     client_address: Option<String>,
-    /// The address that peers reach this node at, if not at --pod-ip or the one it listens on.
+    /// Address at which peers reach this node. Default: --pod-ip, or the address that it listens
+    /// on.
     #[arg(long, value_name = "HOST:PORT")]
     peer_address: Option<String>,
-    /// Object store: a directory or a file:// URL.
+    /// Object store: s3://, gs://, az://, file:// or a directory.
     #[arg(long, value_name = "DIR|URL")]
     pub store: String,
-    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY, and of
-    /// ca.crt, authorities of the store's server; read again whenever it changes. A variable of the
-    /// environment holds whatever a file says.
+    /// Folder with further variables of the store, one file each, such as AWS_SECRET_ACCESS_KEY.
+    /// The file ca.crt holds authorities of the store's server. The folder is read again whenever
+    /// it changes. Variables of the environment take precedence over files.
     #[arg(long, value_name = "DIR")]
     pub store_credentials: Option<PathBuf>,
-    /// What the nodes agree through: a directory, or kubernetes://NAMESPACE/CLUSTER.
+    /// Where the nodes coordinate: a directory, or kubernetes://NAMESPACE/CLUSTER.
     #[arg(long, value_name = "DIR|URL")]
     pub coordination: Backend,
-    /// Where health, readiness and metrics are served over plain HTTP; nowhere when absent.
+    /// Address for health, readiness and metrics over plain HTTP. Without it, they are not served.
     #[arg(long, value_name = "ADDR")]
     pub admin_listen: Option<SocketAddr>,
-    /// How long new connections are still accepted after SIGTERM, in seconds: until whoever sends
-    /// clients here has heard that this node is not ready.
+    /// Time in seconds during which new connections are still accepted after SIGTERM. Load
+    /// balancers need it to notice that this node is not ready.
     #[arg(long = "drain-delay-s", value_name = "DRAIN_DELAY_S", default_value = "0", value_parser = seconds(0))]
     pub drain_delay: Duration,
-    /// Uid of the pod that this node is, with --coordination kubernetes://; it owns the node's
-    /// Lease.
+    /// Uid of this node's pod, with --coordination kubernetes://. The pod owns the node's Lease.
     #[arg(long, env = "POD_UID")]
     pod_uid: Option<String>,
-    /// Directory with client.crt, client.key, peer.crt, peer.key and peer-ca.crt; peer-ca.crl where
-    /// it is needed. For --client-auth mtls clients-ca.crt, and if clients' certificates were
-    /// revoked clients-ca.crl (lists in PEM) or clients-ca.revoked (serial numbers in hexadecimal,
-    /// one a line). Read again whenever it changes.
+    /// Directory with client.crt, client.key, peer.crt, peer.key and peer-ca.crt, and peer-ca.crl
+    /// if revocation is required. With --client-auth mtls also clients-ca.crt and, if clients'
+    /// certificates were revoked, clients-ca.crl (lists in PEM) or clients-ca.revoked (serial
+    /// numbers in hexadecimal, one per line). Read again whenever it changes.
     #[arg(long, value_name = "DIR")]
     pub tls_dir: PathBuf,
-    /// Whether a peer is refused unless a valid revocation list covers its certificate.
+    /// Whether to refuse a peer unless a valid revocation list covers its certificate.
     #[arg(long, value_enum, default_value_t = Revocation::None)]
     pub revocation: Revocation,
-    /// How clients prove who they are.
+    /// How clients authenticate.
     #[arg(long, value_enum, default_value_t = ClientAuth::None)]
     pub client_auth: ClientAuth,
-    /// Directory of tokens, one file per client, named as the client. Read again whenever it
-    /// changes; while it holds no token no client may ask, and the node is not ready.
+    /// Directory of tokens: one file per client, named after the client. Read again whenever it
+    /// changes. While it holds no token, all clients are refused and the node is not ready.
     #[arg(long, value_name = "DIR")]
     pub tokens_dir: Option<PathBuf>,
-    /// A client that may load tables and roll them back, by the name that it proves; '*' for every
-    /// client. Repeat it for more. All others may only query.
+    /// A client that may load tables and roll them back, by its authenticated name, or '*' for all
+    /// clients. May be repeated. All other clients may only query.
     #[arg(long = "loader", value_name = "NAME")]
     pub loaders: Vec<String>,
-    /// Requests in progress per client; 64 when absent, and 512 where clients prove nothing: there
-    /// a client is an address, behind which many may be.
+    /// Requests in progress per client. Default: 64, or 512 if clients do not authenticate, since
+    /// many clients may then share an address.
     #[arg(long, env = "OPAQUE_CLIENT_CONCURRENCY")]
     client_concurrency: Option<u32>,
-    /// Requests per second and client; 0 for no limit.
+    /// Requests per second and client. 0 means no limit.
     #[arg(long, env = "OPAQUE_CLIENT_RATE", default_value_t = 0)]
     pub client_rate: u32,
-    /// Connections per client: of one certificate, or of one address where there are none.
+    /// Connections per client, which is identified by its certificate, or by its address if it has
+    /// none.
     #[arg(long, env = "OPAQUE_CLIENT_CONNECTIONS", default_value_t = 512, value_parser = value_parser!(u32).map(at_least_one))]
     pub client_connections: u32,
-    /// Requests in progress of all clients.
+    /// Requests in progress, all clients together.
     #[arg(long, env = "OPAQUE_REQUESTS", default_value_t = 1024, value_parser = value_parser!(u32).map(at_least_one))]
     pub requests: u32,
-    /// Connections of all clients.
+    /// Connections, all clients together.
     #[arg(long, env = "OPAQUE_CONNECTIONS", default_value_t = 4096, value_parser = value_parser!(u32).map(at_least_one))]
     pub connections: u32,
-    /// Threads for scans and hint products; all cores when absent.
+    /// Number of threads for scans and hint products. Default: all cores.
     #[arg(long, env = "OPAQUE_THREADS")]
     threads: Option<usize>,
-    /// Machine code for scan and hint: scalar, avx2, avx-vnni, avx512-vnni, amx or neon-dotprod;
-    /// the fastest that this CPU has when absent.
+    /// Instruction set for scan and hint: scalar, avx2, avx-vnni, avx512-vnni, amx or neon-dotprod.
+    /// Default: the fastest that this CPU supports.
     #[arg(long, env = "OPAQUE_KERNEL", value_parser = kernels)]
     kernel: Option<Kernels>,
-    /// Memory that this node may use in all, in MiB; the limit of its container, or else the
-    /// machine's memory, when absent.
+    /// Memory that this node may use in total, in MiB. Default: the limit of its container, or else
+    /// the machine's memory.
     #[arg(long = "memory-limit-mib", value_name = "MEMORY_LIMIT_MIB", env = "OPAQUE_MEMORY_LIMIT_MIB",
         value_parser = value_parser!(u64).range(1..).map(|mib: u64| mib.saturating_mul(MIB)))]
     pub memory_limit: Option<u64>,
-    /// Memory for requests in flight, in MiB; a quarter of the node's memory at most.
+    /// Memory for requests in progress, in MiB. At most a quarter of the node's memory.
     #[arg(long = "request-memory-mib", value_name = "REQUEST_MEMORY_MIB", env = "OPAQUE_REQUEST_MEMORY_MIB",
         default_value = "512", value_parser = value_parser!(u32).map(|mib: u32| u64::from(mib) * MIB))]
     pub request_memory: u64,
-    /// Longest that one query may take, in seconds.
+    /// Longest duration of a query, in seconds.
     #[arg(long, env = drain::QUERY_DEADLINE_VARIABLE, default_value_t = drain::QUERY_DEADLINE_SECONDS)]
     query_deadline_s: u64,
-    /// Largest table that one load may bring, in MiB of encoded rows.
+    /// Largest table that a client may load, in MiB of encoded rows.
     #[arg(long = "load-memory-mib", value_name = "LOAD_MEMORY_MIB", env = "OPAQUE_LOAD_MEMORY_MIB",
         default_value = "4096", value_parser = value_parser!(u64).map(|mib: u64| mib << 20))]
     pub load_memory: u64,
-    /// Longest that a load waits for its epoch to become active, in seconds.
+    /// Longest time that a load waits for its epoch to become active, in seconds.
     #[arg(long = "activation-deadline-s", value_name = "ACTIVATION_DEADLINE_S", env = "OPAQUE_ACTIVATION_DEADLINE_S",
         default_value = "120", value_parser = seconds(1))]
     pub activation_deadline: Duration,
-    /// Longest that a proposed epoch may wait for a shard that has not loaded it, in seconds; then
-    /// the leader rejects it for good. Far longer than clients wait: a pod may have to be scheduled
-    /// first, and then load everything. Time in which the store cannot be read does not count.
+    /// Longest time that a proposed epoch may wait for a shard to load it, in seconds. After that,
+    /// the leader rejects the epoch permanently. This is far longer than clients wait, since a pod
+    /// may first have to be scheduled and then load everything. Time during which the store cannot
+    /// be read does not count.
     #[arg(long = "prepare-deadline-s", value_name = "PREPARE_DEADLINE_S", env = "OPAQUE_PREPARE_DEADLINE_S",
         default_value = "1800", value_parser = seconds(1))]
     pub prepare_deadline: Duration,
-    /// How often the leader asks each table a question whose answer is known, in seconds; 0 for
-    /// never.
+    /// Interval in seconds at which the leader tests each table with a query whose answer is known.
+    /// 0 turns this off.
     #[arg(long = "probe-interval-s", value_name = "PROBE_INTERVAL_S", env = "OPAQUE_PROBE_INTERVAL_S",
         default_value = "60", value_parser = seconds(0))]
     pub probe_interval: Duration,
-    /// Epochs of a table that are kept for `opaque rollback`.
+    /// Epochs of a table to keep for `opaque rollback`.
     #[arg(long, default_value_t = 8)]
     pub retain_epochs: usize,
-    /// Evaluation keys kept in memory (1 MiB each); an eighth of the node's memory at most.
+    /// Number of evaluation keys to keep in memory (1 MiB each). They use at most an eighth of the
+    /// node's memory.
     #[arg(long, default_value_t = 256)]
     pub keys_in_memory: usize,
 }
@@ -162,7 +166,7 @@ pub struct Config {
 impl TryFrom<Args> for Config {
     type Error = ConfigError;
 
-    /// Checks the name, and flags against each other.
+    /// Checks the name, and the flags against each other.
     fn try_from(Args { unchecked: config }: Args) -> Result<Self, ConfigError> {
         let Self { name, shard, shards, client_auth, tokens_dir, loaders, .. } = &config;
         if shard >= shards {
@@ -183,17 +187,17 @@ impl TryFrom<Args> for Config {
 }
 
 impl Config {
-    /// The address that clients reach this node at.
+    /// The address at which clients reach this node.
     pub fn client_address(&self) -> String {
         self.client_address.clone().unwrap_or_else(|| reached_at(self.pod_ip, self.client_listen))
     }
 
-    /// The address that peers reach this node at.
+    /// The address at which peers reach this node.
     pub fn peer_address(&self) -> String {
         self.peer_address.clone().unwrap_or_else(|| reached_at(self.pod_ip, self.peer_listen))
     }
 
-    /// Uid of the pod that this node is.
+    /// Uid of this node's pod.
     pub fn pod_uid(&self) -> Option<&str> {
         self.pod_uid.as_deref().filter(|uid| !uid.is_empty())
     }
@@ -207,24 +211,24 @@ impl Config {
         self.client_concurrency.unwrap_or(usual).max(1)
     }
 
-    /// Threads that compute.
+    /// Number of threads that compute.
     pub fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         self.threads.filter(|threads| *threads > 0).unwrap_or_else(cores)
     }
 
-    /// Machine code for scan and hint.
+    /// Instruction set for scan and hint.
     pub fn kernels(&self) -> Kernels {
         self.kernel.unwrap_or_else(Kernels::best)
     }
 
-    /// Longest that one query may take.
+    /// Longest duration of a query.
     pub fn query_deadline(&self) -> Duration {
         Duration::from_secs(self.query_deadline_s.max(1))
     }
 }
 
-/// Parses a number of seconds; a smaller one than `least` counts as `least`.
+/// Parses a number of seconds. Numbers smaller than `least` count as `least`.
 fn seconds(least: u64) -> impl TypedValueParser<Value = Duration> {
     value_parser!(u64).map(move |seconds: u64| Duration::from_secs(seconds.max(least)))
 }
@@ -238,16 +242,17 @@ fn kernels(name: &str) -> Result<Kernels, ConfigError> {
     Kernels::from_name(name).ok_or_else(|| ConfigError::Kernel(name.to_owned()))
 }
 
-/// What the nodes agree through.
+/// Where the nodes coordinate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backend {
     /// A directory that all nodes of a machine share.
     Directory(PathBuf),
-    /// The API of the Kubernetes that this node runs in, or of the current context of a kubeconfig.
+    /// The API of the Kubernetes cluster in which this node runs, or of the current context of a
+    /// kubeconfig.
     Kubernetes {
         /// Namespace of the OpaqueCluster.
         namespace: String,
-        /// Its name.
+        /// Name of the OpaqueCluster.
         cluster: String,
     },
 }
@@ -272,7 +277,7 @@ impl FromStr for Backend {
     }
 }
 
-/// Where others reach what listens on `listen`.
+/// The address at which others reach a listener on `listen`.
 fn reached_at(pod: Option<IpAddr>, listen: SocketAddr) -> String {
     pod.map_or(listen, |pod| SocketAddr::new(pod, listen.port())).to_string()
 }
@@ -282,26 +287,26 @@ fn reached_at(pod: Option<IpAddr>, listen: SocketAddr) -> String {
 pub enum Revocation {
     /// A certificate that no valid list covers is refused.
     Required,
-    /// Lists are not looked at.
+    /// Lists are not used.
     None,
 }
 
-/// How clients prove who they are.
+/// How clients authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ClientAuth {
-    /// By a certificate of clients-ca.crt.
+    /// With a certificate that an authority of clients-ca.crt issued.
     Mtls,
-    /// By a token of --tokens-dir.
+    /// With a token of --tokens-dir.
     Token,
-    /// Not at all: whoever reaches the port may ask.
+    /// Not at all: everyone who reaches the port may query.
     None,
 }
 
-/// A command line that makes no node.
+/// Why a command line is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The shard is not one of the cluster's.
+    /// The cluster has no such shard.
     #[error("--shard {shard} is not one of --shards {shards}: shards count from 0")]
     Shard {
         /// As given.
@@ -309,22 +314,22 @@ pub enum ConfigError {
         /// As given.
         shards: u32,
     },
-    /// Tokens and their directory go together.
-    #[error("--client-auth token and --tokens-dir DIR go together")]
+    /// A mode needs a directory of tokens, or a directory needs its mode.
+    #[error("--client-auth token requires --tokens-dir DIR, and vice versa")]
     Tokens,
     /// A name that no client can prove.
     #[error(
-        "--loader NAME needs --client-auth mtls or token: with none nobody proves a name. --loader '*' is for all"
+        "--loader NAME needs --client-auth mtls or token: with none, clients cannot prove a name. --loader '*' means all clients"
     )]
     Loaders,
-    /// The name cannot name a file or a Lease.
+    /// The name cannot be the name of a file or a Lease.
     #[error("--name {0:?}: use letters, digits, - and ., at most 253")]
     Name(String),
-    /// The coordination names no cluster.
+    /// The value of `--coordination` is malformed.
     #[error("use a directory, or kubernetes://NAMESPACE/CLUSTER")]
     Coordination,
-    /// No such kernel, or not on this CPU.
-    #[error("no kernel {0:?} on this CPU: use `scalar`, or leave the choice to the node")]
+    /// The kernel does not exist, or this CPU does not support it.
+    #[error("no kernel {0:?} on this CPU: use `scalar`, or omit --kernel")]
     Kernel(String),
 }
 

@@ -1,20 +1,22 @@
-//! What the nodes of a cluster agree on: who is alive, who leads, and which shard map is active.
+//! The state that the nodes of a cluster agree on: which nodes are alive, which one leads, and
+//! which shard map is active.
 //!
-//! **Life of a map.** Somebody [proposes](Coordination::propose) a change to the active map: a new
-//! epoch of a table, or other shards. Every node prepares the proposed generation while it serves
-//! the active one, and reports it in its [`MemberRecord`]. The leader watches ([`next_step`]), runs
-//! the self-test against the proposed generation, and activates or rejects it. There is at most one
-//! proposal at a time, and generations only grow: a rejected number is never used again. Until it
-//! is activated, anybody can [withdraw](Coordination::withdraw) a proposal: of activation and
-//! withdrawal one happens, decided by compare-and-swap.
+//! **Life of a map.** A node or the operator [proposes](Coordination::propose) a change to the
+//! active map: a new epoch of a table, or other shards. Every node prepares the proposed generation
+//! while it serves the active one, and reports it in its [`MemberRecord`]. The leader watches
+//! ([`next_step`]), runs the self-test against the proposed generation, and activates or rejects
+//! it. There is at most one proposal at a time. Generations only grow, and a rejected number is
+//! never used again. Until a proposal is activated, anyone may [withdraw](Coordination::withdraw)
+//! it. Compare-and-swap decides between activation and withdrawal, so exactly one of them happens.
 //!
-//! **What the nodes serve is the truth.** The map is written down in a file or an object, which can be
-//! lost or restored from a backup. A written map that is not the one that is served takes nothing away:
-//! the active map never goes back, and the leader writes it again ([`restore`](Coordination::restore)).
+//! **The served map is authoritative.** The map is stored in a file or an object, which can be lost
+//! or restored from a backup. If the stored map differs from the served one, nothing is unloaded:
+//! the active map never goes back, and the leader writes it again
+//! ([`restore`](Coordination::restore)).
 //!
-//! **Why a trait.** Without Kubernetes the state is a directory ([`FileCoordination`]); with it, the
-//! state is Leases and a custom resource. Both give the same guarantees: compare-and-swap on the
-//! generation, and a fencing token, so that a leader that lost its lead cannot activate.
+//! **Why a trait.** Without Kubernetes the state is a directory ([`FileCoordination`]). With it,
+//! the state is Leases and a custom resource. Both give the same guarantees: compare-and-swap on
+//! the generation, and a fencing token, so that a leader that lost its lead cannot activate.
 
 mod decision;
 mod directory;
@@ -55,57 +57,60 @@ pub use standing::{Loss, Losses, Standing};
 
 /// Agreement of a cluster's nodes.
 ///
-/// **Guarantees.** Reads see whole records. [`propose`](Self::propose), [`activate`](Self::activate)
-/// and [`reject`](Self::reject) are linearizable and survive a crash of the caller at any moment.
+/// **Guarantees.** Reads see whole records. [`propose`](Self::propose),
+/// [`activate`](Self::activate) and [`reject`](Self::reject) are linearizable and survive a crash
+/// of the caller at any moment.
 ///
-/// **Caveats.** [`leader`](Self::leader) may name a node that has just died, until another acquires
-/// the lead. A [`watch`](Self::watch) may skip states between two looks; its active map never goes back,
-/// whatever happens to where it is written down.
+/// **Limits.** [`leader`](Self::leader) may name a node that has just died, until another acquires
+/// the lead. A [`watch`](Self::watch) may skip states. Its active map never goes back, whatever
+/// happens to the stored map.
 #[async_trait]
 pub trait Coordination: Send + Sync + 'static {
-    /// How often nodes renew their records here.
+    /// Intervals of this backend.
     fn rhythm(&self) -> Rhythm {
         Rhythm::default()
     }
 
-    /// Publishes this node's record: joins the cluster, or renews its life there.
+    /// Publishes this node's record: joins the cluster, or renews the membership.
     async fn heartbeat(&self, member: &MemberRecord) -> Result<(), CoordinationError>;
 
     /// Removes a node's record, after it has drained.
     async fn leave(&self, node: &str) -> Result<(), CoordinationError>;
 
-    /// Every record, also of nodes that no longer renew theirs (see [`alive`]), ordered by name. On
-    /// Kubernetes damaged ones are passed over.
+    /// All records ordered by name, including those of nodes that no longer renew theirs (see
+    /// [`alive`]). On Kubernetes, damaged records are skipped.
     async fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError>;
 
-    /// Acquires the lead if nobody holds it; may wait for it for a while. None when another holds it.
+    /// Acquires the lead if it is free, and may wait for it for a while. `None` if another node
+    /// holds it.
     async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError>;
 
     /// The last node that acquired the lead.
     async fn leader(&self) -> Result<Option<Leader>, CoordinationError>;
 
-    /// The map that queries use; none before [`initialize`](Self::initialize).
+    /// The map that queries use; `None` before [`initialize`](Self::initialize).
     async fn active(&self) -> Result<Option<Map>, CoordinationError>;
 
     /// The map that waits to become active.
     async fn proposed(&self) -> Result<Option<Map>, CoordinationError>;
 
-    /// Makes a first map active if none is and no member serves one, and gives the active one. A first
-    /// map has no tables; where nobody else makes it, it has these shards.
+    /// Activates a first map if there is none and no member serves one, and returns the active map.
+    /// A first map has no tables. It has these shards, unless the backend leaves its creation to
+    /// another party.
     ///
     /// # Errors
-    /// [`CoordinationError::NotInitialized`] while somebody else has yet to make the first map, and for
-    /// a map with tables, which is a proposal.
+    /// [`CoordinationError::NotInitialized`] while another party has yet to create the first map,
+    /// and for a map with tables, which is a proposal.
     async fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError>;
 
-    /// Writes the map that is served where the written one is another, or is gone
-    /// ([`Standing::Lost`]): marks it as active again, or proposes it above every generation in use.
-    /// Does nothing where a fresh look shows that all is well. `shards` are used where nothing else
+    /// Writes the served map if the stored map differs from it or is gone ([`Standing::Lost`]):
+    /// marks it as active again, or proposes it with a number above every generation in use. Does
+    /// nothing if a fresh read shows that the map is correct. `shards` are used if nothing else
     /// tells them.
     ///
     /// # Errors
-    /// [`CoordinationError::Fenced`] when another node has acquired the lead since;
-    /// [`CoordinationError::NotInitialized`] while somebody else has yet to make the map.
+    /// [`CoordinationError::Fenced`] if another node has acquired the lead since;
+    /// [`CoordinationError::NotInitialized`] while another party has yet to create the map.
     async fn restore(
         &self,
         leadership: &Leadership,
@@ -113,13 +118,13 @@ pub trait Coordination: Send + Sync + 'static {
         now: UnixMillis,
     ) -> Result<(), CoordinationError>;
 
-    /// Proposes a change to the active map of generation `expected`. A proposal that waits and
-    /// concerns nothing but what this change decides is withdrawn by the same write. One that is
-    /// this very change stays, and is the answer.
+    /// Proposes a change to the active map of generation `expected`. A waiting proposal that
+    /// concerns only what this change decides is withdrawn by the same write. If the waiting
+    /// proposal is this very change, it stays and is returned.
     ///
     /// # Errors
-    /// [`CoordinationError::Conflict`] when another generation is active, another proposal waits, or the
-    /// written map is not the one that is served.
+    /// [`CoordinationError::Conflict`] if another generation is active, another proposal waits, or
+    /// the stored map is not the served one.
     async fn propose(
         &self,
         change: Change,
@@ -130,18 +135,18 @@ pub trait Coordination: Send + Sync + 'static {
     /// Makes the proposed map active.
     ///
     /// # Errors
-    /// [`CoordinationError::Fenced`] when another node has acquired the lead since;
-    /// [`CoordinationError::NotProposed`] when another generation, or none, is proposed.
+    /// [`CoordinationError::Fenced`] if another node has acquired the lead since;
+    /// [`CoordinationError::NotProposed`] if another generation, or none, is proposed.
     async fn activate(
         &self,
         leadership: &Leadership,
         generation: u64,
     ) -> Result<Map, CoordinationError>;
 
-    /// Drops the proposed map, for a reason that [`outcome`](Self::outcome) will give.
+    /// Drops the proposed map, for a reason that [`outcome`](Self::outcome) will return.
     ///
     /// # Errors
-    /// As [`activate`](Self::activate).
+    /// As for [`activate`](Self::activate).
     async fn reject(
         &self,
         leadership: &Leadership,
@@ -149,45 +154,45 @@ pub trait Coordination: Send + Sync + 'static {
         reason: &str,
     ) -> Result<(), CoordinationError>;
 
-    /// Withdraws the proposed map, so that it never becomes active; [`outcome`](Self::outcome) then
-    /// says that it was rejected, and gives the reason. Needs no lead. Withdrawing twice is no
-    /// error.
+    /// Withdraws the proposed map, so that it never becomes active. [`outcome`](Self::outcome) then
+    /// reports it as rejected, with the reason. This does not need the lead. Withdrawing twice is
+    /// not an error.
     ///
     /// # Errors
-    /// [`CoordinationError::NotProposed`] when another generation, or none, is proposed: this one
-    /// may have become active meanwhile.
+    /// [`CoordinationError::NotProposed`] if another generation, or none, is proposed. This one may
+    /// have become active in between.
     async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError>;
 
-    /// Notes how long the proposed map has waited, for the leader after this one.
+    /// Records how long the proposed map has waited, for the next leader.
     ///
     /// # Errors
-    /// As [`activate`](Self::activate).
+    /// As for [`activate`](Self::activate).
     async fn note_wait(
         &self,
         leadership: &Leadership,
         waited: Waited,
     ) -> Result<(), CoordinationError>;
 
-    /// What became of a generation.
+    /// The outcome of a generation.
     async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError>;
 
-    /// How long nothing has been heard of the state; a few seconds at most while all is well.
+    /// Time since the state was last read. At most a few seconds in normal operation.
     fn silence(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// The whole state, whenever it changes.
+    /// The whole state, updated whenever it changes.
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>>;
 }
 
-/// How often nodes renew their records, and what follows from it.
+/// Intervals of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rhythm {
     /// Pause between two renewals.
     pub heartbeat: Duration,
-    /// A member whose record is older counts as dead: at least four heartbeats.
+    /// Age from which a record's member counts as dead. At least four heartbeats.
     pub member_ttl: Duration,
-    /// Pause between two looks at what became of a proposal.
+    /// Pause between two reads of a proposal's outcome.
     pub look: Duration,
 }
 
@@ -202,56 +207,56 @@ impl Default for Rhythm {
     }
 }
 
-/// What one node tells the others. Unknown fields are passed over, so that nodes of two versions
-/// understand each other.
+/// The state that one node reports to the others. Unknown fields are ignored, so that nodes of two
+/// versions understand each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRecord {
-    /// Its name, unique in the cluster: letters, digits, `-`, `_` and `.`.
+    /// Name of the node, unique in the cluster: letters, digits, `-`, `_` and `.`.
     pub node: String,
-    /// The shard that it is a replica of.
+    /// The shard that the node is a replica of.
     pub shard: ShardId,
-    /// Where clients reach it.
+    /// Address for clients.
     pub client_address: String,
-    /// Where peers reach it.
+    /// Address for peers.
     pub peer_address: String,
-    /// The generation that it serves; 0 before the first.
+    /// The generation that the node serves; 0 before the first.
     pub active_generation: u64,
-    /// The newest generation that it is ready to serve; 0 before the first.
+    /// The newest generation that the node is ready to serve; 0 before the first.
     pub prepared_generation: u64,
-    /// The generation that it is loading to prepare it. A node that ended meanwhile keeps it, so
-    /// that it and its peers know.
+    /// The generation that the node is loading in order to prepare it. The field survives the end
+    /// of the process, so that the node and its peers know that it was interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preparing: Option<u64>,
-    /// The newest generation that it could not prepare, and why.
+    /// The newest generation that the node could not prepare, and why.
     pub failed: Option<Failure>,
-    /// What it is doing or why it waits; empty when it serves.
+    /// What the node is doing or why it waits; empty while it serves.
     pub message: String,
-    /// Bytes of partitions and hint tables in its memory.
+    /// Bytes of partitions and hint tables in the node's memory.
     pub resident_bytes: u64,
-    /// When the record was written; on Kubernetes, when the reader saw it change.
+    /// When the record was written. On Kubernetes, when the reader saw it change.
     pub heartbeat: UnixMillis,
     /// Digest of the peer authorities that the node trusts, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<String>,
-    /// Serial number of the certificate that it shows to its peers, in hex.
+    /// Serial number of the certificate that the node presents to its peers, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
-    /// UID of the OpaqueShardMap that the served generation comes from; none without Kubernetes.
+    /// UID of the OpaqueShardMap from which the served generation comes; `None` without Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<String>,
-    /// Tables that it serves, with their epochs.
+    /// Tables that the node serves, with their epochs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tables: BTreeMap<String, u64>,
-    /// Tables of the active map that it cannot serve, with the reason.
+    /// Tables of the active map that the node cannot serve, with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<String, String>,
-    /// Shards of which it reaches no replica.
+    /// Shards of which the node reaches no replica.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<ShardId>,
-    /// Why it cannot read the store at present.
+    /// Why the node cannot read the store at present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
-    /// Tables whose probes fail; of the leader alone.
+    /// Tables whose probes fail. Only the leader sets this.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, FailedProbe>,
 }
@@ -259,15 +264,15 @@ pub struct MemberRecord {
 /// Why a table's probe failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedProbe {
-    /// What happened.
+    /// Description of the failure.
     pub reason: String,
-    /// Whether every shard answered and the sums were wrong.
+    /// Whether every shard answered but the sums were wrong.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wrong: bool,
 }
 
-/// How long a proposal has waited for the nodes, counted by those that led, each with its own
-/// clock.
+/// How long a proposal has waited for the nodes. Successive leaders add up the time, each with its
+/// own clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Waited {
@@ -282,21 +287,22 @@ pub struct Waited {
 pub struct Failure {
     /// The generation that failed.
     pub generation: u64,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Whatever keeps the lead in a backend, until it is dropped.
+/// Holds the lead in a backend until it is dropped.
 #[async_trait]
 pub trait Hold: Send + Sync + 'static {
-    /// Resolves when the lead is lost, before another may acquire it; never where it cannot be lost.
+    /// Resolves when the lead is lost, before another node can acquire it. Never resolves if the
+    /// lead cannot be lost.
     async fn lost(&self);
 
-    /// Lets another acquire the lead at once.
+    /// Frees the lead immediately.
     async fn release(self: Box<Self>);
 }
 
-/// The lead, held until this value is dropped, its process dies, or it is [lost](Self::lost).
+/// The lead. It is held until this value is dropped, its process dies, or it is [lost](Self::lost).
 pub struct Leadership {
     node: String,
     token: u64,
@@ -314,7 +320,7 @@ impl Leadership {
         self.hold.lost().await;
     }
 
-    /// Lets another acquire the lead at once.
+    /// Frees the lead immediately.
     pub async fn release(self) {
         self.hold.release().await;
     }
@@ -324,7 +330,7 @@ impl Leadership {
         &self.node
     }
 
-    /// Grows with each acquisition.
+    /// The fencing token, which grows with each acquisition.
     pub fn token(&self) -> u64 {
         self.token
     }
@@ -344,7 +350,7 @@ impl fmt::Debug for Leadership {
     }
 }
 
-/// Who acquired the lead last.
+/// The node that acquired the lead last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Leader {
@@ -354,19 +360,19 @@ pub struct Leader {
     pub token: u64,
 }
 
-/// What became of a generation.
+/// The outcome of a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is proposed.
+    /// The generation is proposed.
     Pending,
-    /// It is active, or was and has been followed by another.
+    /// The generation is active, or was active and has been replaced.
     Activated,
-    /// It was rejected and never becomes active.
+    /// The generation was rejected and never becomes active.
     Rejected {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Nobody has proposed it yet.
+    /// The generation has not been proposed yet.
     Unknown,
 }
 
@@ -381,14 +387,13 @@ pub struct Snapshot {
     pub leader: Option<Leader>,
     /// As [`Coordination::members`].
     pub members: Vec<MemberRecord>,
-    /// UID of the OpaqueShardMap that `active` was read from; none without Kubernetes.
+    /// UID of the OpaqueShardMap from which `active` was read; `None` without Kubernetes.
     pub map_uid: Option<String>,
-    /// How the written map compares with the one that is served.
+    /// How the stored map compares with the served one.
     pub standing: Standing,
-    /// The highest generation that this node has ever heard of.
+    /// The highest generation that this node has ever seen.
     pub highest: u64,
-    /// What was noted last of how long a proposal has waited; perhaps of another than the present
-    /// one.
+    /// The last record of how long a proposal has waited. It may belong to an earlier proposal.
     pub waited: Option<Waited>,
 }
 

@@ -1,8 +1,9 @@
-//! A node's life beside its queries: heartbeat, loading generations, and leading when it is its turn.
+//! The tasks of a node apart from queries: it sends heartbeats, loads generations, and leads if it
+//! is elected.
 //!
 //! ```text
 //! proposed g+1 ─→ every node loads it ─→ leader's self-test ─→ active g+1 ─→ g retires
-//!                      (serving g meanwhile)        └─→ rejected: discarded everywhere
+//!                      (g is still served)          └─→ rejected: discarded everywhere
 //! ```
 
 mod lead;
@@ -38,54 +39,54 @@ use crate::shard::served::Serving;
 pub use self::metrics::{Outlook, ProbeMetrics};
 pub use self::turned_away::TurnedAway;
 
-/// Shortest pause between two renewals of the record, however much changes.
+/// Shortest pause between two renewals of the record, however often it changes.
 const BETWEEN: Duration = Duration::from_millis(200);
-/// Shortest time between two words about the progress of a load: each is a write to the record.
+/// Shortest time between two reports of a load's progress. Each report writes the record.
 const TELLING: Duration = Duration::from_secs(1);
-/// Why a node that is on its way out is not ready.
+/// Reason for not being ready while the node shuts down.
 pub const DRAINING: &str = "draining";
-/// Pause after a step that failed for a passing reason.
+/// Pause after a step that failed temporarily.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Everything that the life of a node needs.
+/// State of the tasks of a node.
 pub struct Lifecycle {
     /// Settings.
     pub config: Config,
-    /// What the nodes agree on.
+    /// The state that nodes agree on.
     pub coordination: Arc<dyn Coordination>,
-    /// What this node holds.
+    /// Data of this node's shard.
     pub local: Arc<LocalShard>,
     /// Loads generations from the store.
     pub loader: Loader,
-    /// What this node says of itself.
+    /// State that this node reports about itself.
     pub state: Arc<ReplicaState>,
-    /// Self-tests go through it.
+    /// Runs self-tests.
     pub coordinator: Arc<Coordinator>,
-    /// Asks other nodes whether they answer.
+    /// Checks whether other nodes respond.
     pub greeter: Arc<dyn Greeter>,
-    /// Why clients are turned away though this node serves.
+    /// Why clients are turned away although this node serves.
     pub turned_away: TurnedAway,
-    /// What became of probes.
+    /// Results of probes.
     pub probes: ProbeMetrics,
-    /// What health checks see.
+    /// Result of gRPC health checks.
     pub health: HealthReporter,
-    /// What probes see.
+    /// Result of readiness probes.
     pub readiness: Readiness,
-    /// True from the moment at which this node gives up its lead and its readiness.
+    /// Becomes true when this node must give up the lead and its readiness.
     pub retiring: watch::Receiver<bool>,
-    /// Told when the active generation lacks a table here.
+    /// Notified when this node lacks a table of the active generation.
     pub lacking: Notify,
 }
 
 impl Lifecycle {
-    /// How long the leader waits for what.
+    /// Deadlines of the leader.
     pub fn policy(&self) -> Policy {
         let member_ttl = self.coordination.rhythm().member_ttl;
         let prepare_deadline = self.config.prepare_deadline;
         Policy { prepare_deadline, member_ttl, ..Policy::default() }
     }
 
-    /// Lives until `stop` turns true, and leads until `retiring` does.
+    /// Runs until `stop` turns true, and takes part in elections until `retiring` does.
     pub async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let mut stopped = stop.clone();
         tokio::select! {
@@ -106,7 +107,7 @@ impl Lifecycle {
         }
     }
 
-    /// Renews this node's record, at once after a change and otherwise in the backend's rhythm.
+    /// Renews this node's record: immediately after a change, otherwise at the backend's interval.
     async fn heartbeat(&self, mut stop: watch::Receiver<bool>) {
         let mut tick = interval(self.coordination.rhythm().heartbeat);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -123,9 +124,9 @@ impl Lifecycle {
                 self.state.wrote(&record);
             }
             match &failed {
-                None if failing => tracing::info!("the member record is renewed again"),
+                None if failing => tracing::info!("renewing the member record succeeds again"),
                 Some(error) if !failing => {
-                    tracing::warn!(%error, "could not renew the member record; trying on");
+                    tracing::warn!(%error, "could not renew the member record; retrying");
                 }
                 Some(_) | None => {}
             }
@@ -137,12 +138,13 @@ impl Lifecycle {
         }
     }
 
-    /// Loads what is active or proposed, and drops what is neither any more.
+    /// Loads the active and the proposed generation, and drops those that are neither any more.
     async fn follow(&self, mut stop: watch::Receiver<bool>) {
         let mut snapshots = self.coordination.watch();
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
-            // A generation is installed when it is whole, so that a load may be cut off anywhere.
+            // A generation is installed only when it is complete, so a load may be interrupted
+            // anywhere.
             tokio::select! {
                 () = self.catch_up(&snapshot) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -154,10 +156,10 @@ impl Lifecycle {
         }
     }
 
-    /// One look at the state.
+    /// Handles one state of the cluster.
     ///
-    /// A node that cannot load all of the active generation still prepares a proposed one: a new
-    /// epoch is how a damaged one is repaired.
+    /// A node that cannot load all of the active generation still prepares a proposed one, since a
+    /// new epoch is the way to repair a damaged one.
     async fn catch_up(&self, snapshot: &Snapshot) {
         let Some(active) = &snapshot.active else {
             return self.before_the_first(snapshot).await;
@@ -172,7 +174,7 @@ impl Lifecycle {
         }
         self.catch_up_with(active).await;
         if self.active_now() != Some(active.generation) {
-            // What has become active meanwhile comes first.
+            // A newer generation has become active, which comes first.
             return;
         }
         let proposed = snapshot.proposed.as_ref();
@@ -186,8 +188,8 @@ impl Lifecycle {
         }
     }
 
-    /// Waits for a map to become active, and prepares one that is proposed: a map that was lost while
-    /// no node served it.
+    /// Waits for a map to become active, and prepares a proposed one: that of a map which was lost
+    /// while no node served it.
     async fn before_the_first(&self, snapshot: &Snapshot) {
         let reason = match (&snapshot.proposed, &snapshot.standing) {
             (Some(map), _) if map.shards.contains(ShardId(self.config.shard)) => {
@@ -205,8 +207,8 @@ impl Lifecycle {
         self.waits(&reason).await;
     }
 
-    /// Loads the active generation, or as many of its tables as can be loaded, and serves it. What
-    /// is missing then is loaded [beside everything else](missing).
+    /// Loads the active generation, or as many of its tables as possible, and serves it. The
+    /// [missing](missing) tables are loaded later, concurrently with everything else.
     async fn catch_up_with(&self, active: &Map) {
         let generation = active.generation;
         if self.local.generation(generation).is_none() {
@@ -217,14 +219,17 @@ impl Lifecycle {
                 tracing::warn!(generation, table, %reason, "a table cannot be loaded");
             }
             if !self.local.install(serving) {
-                tracing::info!(generation, "loaded too late: its peers have let it go");
+                tracing::info!(
+                    generation,
+                    "loaded too late: peers have already dropped this generation"
+                );
                 return;
             }
         }
         self.goes_live(generation).await;
     }
 
-    /// Says what this node is loading, and from time to time how far it is.
+    /// Reports what this node is loading, and periodically how far it is.
     fn tells(&self, what: String) -> impl Fn(Progress) + Send + Sync {
         self.state.doing(what.clone());
         self.not_ready_yet(&what);
@@ -241,7 +246,7 @@ impl Lifecycle {
     }
 }
 
-/// Whether a held generation is this map. A number may come again where a map was lost.
+/// Whether a loaded generation is this map. A number may be used again if a map was lost.
 fn is_of(held: &Serving, map: &Map) -> bool {
     let Map { generation, shards, tables, .. } = map;
     held.map.generation == *generation && held.map.shards == *shards && held.map.tables == *tables

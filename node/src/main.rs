@@ -1,4 +1,4 @@
-//! `opaque-node`: parses, wires, exits.
+//! The program `opaque-node`: parses its arguments, runs, and exits.
 
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         let (first, second) = tokio::sync::oneshot::channel();
         let signals = tokio::spawn(two_signals(terminate, interrupt, first));
         let drain = async {
-            // An error means that the signal task has ended, which ends the node too.
+            // An error means that the signal task has ended. That ends the node too.
             let _ = second.await;
         };
         tokio::select! {
@@ -53,7 +53,7 @@ async fn two_signals(
     let mut next =
         async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
     next().await;
-    // The receiver is gone only when the node has ended already.
+    // The receiver is gone only if the node has already ended.
     let _ = first.send(());
     next().await;
 }

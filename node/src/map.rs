@@ -1,4 +1,4 @@
-//! Who serves what: placement of partitions and planes on shards, and the calls that follow it.
+//! Placement: which shard has which partitions and planes, and the calls that follow from it.
 
 pub mod assignment;
 pub mod call;

@@ -1,7 +1,8 @@
-//! What a node counts: `opaque_node_*` at `/metrics`.
+//! Counters of a node: `opaque_node_*` at `/metrics`.
 //!
-//! Labels are closed sets of codes. Nothing here depends on what is looked up, in which table, or by
-//! whom: a query is counted by its outcome and its durations, which public geometry fixes.
+//! Labels are closed sets of codes. Nothing here depends on the value of a lookup, its table, or
+//! its client. A query is counted by its outcome and its durations, which follow from public
+//! geometry.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,15 +48,15 @@ struct Reason {
 /// Why this node closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// It said nothing in the time of its handshake.
+    /// The handshake did not complete in time.
     Silent,
-    /// Its address had its share of the handshakes.
+    /// Too many handshakes from this address.
     Handshakes,
-    /// Its client had its share of the connections.
+    /// The client had too many connections.
     Client,
-    /// All connections were taken.
+    /// The node had too many connections.
     All,
-    /// An answer on it was not read.
+    /// The other side did not read an answer.
     Unread,
 }
 
@@ -71,7 +72,7 @@ impl Closed {
     }
 }
 
-/// Everything that is counted while requests run. Clones share the counts.
+/// All counters that change while requests run. Clones share the counts.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     queries: Family<Outcome, Counter>,
@@ -120,22 +121,22 @@ impl Metrics {
         registry.register("loads", "Loads by outcome", loads);
         registry.register(
             "peer_failures",
-            "Calls to replicas that failed, by kind; another replica is asked then",
+            "Failed calls to replicas, by kind; each is retried at another replica",
             peer_failures,
         );
         registry.register(
             "connections_closed",
-            "Connections that this node closed, by reason: limits of one client or of all, or silence",
+            "Connections that this node closed, by reason",
             connections_closed,
         );
         registry.register(
             "requests_refused",
-            "Requests of clients that were refused before they were read, by reason",
+            "Requests of clients that were refused before their body was read, by reason",
             requests_refused,
         );
         registry.register(
             "answers_unread",
-            "Answers that were given up because their reader did not take them",
+            "Answers that were dropped because the other side did not read them",
             answers_unread,
         );
         registry
@@ -152,22 +153,23 @@ impl Metrics {
         self.requests_refused.get_or_create(&Reason { reason }).inc();
     }
 
-    /// Counts an answer that was given up because it was not read.
+    /// Counts an answer that was dropped because it was not read.
     pub fn unread(&self) {
         self.answers_unread.inc();
     }
 
-    /// Observes a lookup until it is [told](Observed::end) how it ended; one that is not was cancelled.
+    /// Counts a lookup. Its outcome is set by [`end`](Observed::end), or is "cancelled" without
+    /// that.
     pub fn query(&self) -> Observed {
         Observed { counts: self.queries.clone(), outcome: "cancelled" }
     }
 
-    /// As [`query`](Self::query), for a load.
+    /// Like [`query`](Self::query), for a load.
     pub fn load(&self) -> Observed {
         Observed { counts: self.loads.clone(), outcome: "cancelled" }
     }
 
-    /// Notes what an answered lookup took, from its first byte on.
+    /// Records the durations of an answered lookup. `started` is when its first byte arrived.
     pub fn answered(&self, stages: Stages, started: Instant) {
         let Stages { scan, hint, total } = stages;
         let stages =
@@ -178,18 +180,18 @@ impl Metrics {
     }
 }
 
-/// What an answered lookup took.
+/// Durations of an answered lookup.
 #[derive(Debug, Clone, Copy)]
 pub struct Stages {
     /// The scan of the slowest shard.
     pub scan: Duration,
     /// The hint product of the slowest shard.
     pub hint: Duration,
-    /// From the query's last byte to the answer.
+    /// From the last byte of the query to the answer.
     pub total: Duration,
 }
 
-/// One request, counted when this is dropped.
+/// One request, which is counted when this value is dropped.
 #[derive(Debug)]
 pub struct Observed {
     counts: Family<Outcome, Counter>,
@@ -197,7 +199,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// How it ended.
+    /// Sets the outcome.
     pub fn end<T>(mut self, result: &Result<T, Status>) {
         self.outcome = match result {
             Ok(_) => "ok",
@@ -212,7 +214,7 @@ impl Drop for Observed {
     }
 }
 
-/// A status as a label.
+/// The label for a status.
 fn code(status: &Status) -> &'static str {
     match status.code() {
         Code::Ok => "ok",
@@ -239,14 +241,14 @@ fn code(status: &Status) -> &'static str {
     }
 }
 
-/// A [`ShardCaller`] whose failures are counted.
+/// A [`ShardCaller`] that counts failures.
 pub struct Counted {
     inner: Arc<dyn ShardCaller>,
     metrics: Metrics,
 }
 
 impl Counted {
-    /// Counts what `inner` fails in.
+    /// Counts the failures of `inner`.
     pub fn new(inner: Arc<dyn ShardCaller>, metrics: Metrics) -> Self {
         Self { inner, metrics }
     }
@@ -305,7 +307,7 @@ mod tests {
     use crate::error::NodeError;
 
     #[test]
-    fn a_query_is_counted_by_its_outcome_alone_and_a_dropped_one_as_cancelled() {
+    fn a_query_is_counted_only_by_its_outcome_and_a_dropped_one_as_cancelled() {
         let metrics = Metrics::default();
         metrics.query().end(&Ok(()));
         let stale = NodeError::StaleEpoch { table: "weather".into(), epoch: 4 };

@@ -1,7 +1,8 @@
-//! Answering clients for the whole cluster: this node as the coordinator of a query.
+//! Answers clients for the whole cluster: this node is the coordinator of a query.
 //!
-//! **Flow.** `service` takes a call that `access` allows; `coordinator` cuts the query into a slice for each shard, sends them
-//! through `peers`, tries another replica where one fails, and adds up what comes back.
+//! **Flow.** `service` receives a call that `access` has admitted. `coordinator` cuts the query
+//! into one slice per shard, sends the slices through `peers`, retries at another replica after a
+//! failure, and adds up the partial results.
 
 pub mod access;
 pub mod cluster;

@@ -1,4 +1,4 @@
-//! Files that are read again and again, because somebody may change them while the node runs.
+//! Files that are read repeatedly, because they may change while the node runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-/// How long a reading counts while no later one succeeds.
+/// How long the last successful reading remains valid while later ones fail.
 pub(crate) const KEEP: Duration = Duration::from_secs(120);
 
-/// Reads what a directory holds at one moment.
+/// Reads a consistent state of a directory.
 ///
-/// Kubernetes swaps the link `..data` to a directory with all files: it is followed once, so that
-/// no two files come from different moments. If it was swapped meanwhile, everything is read again:
-/// files of the former moment may have been missing already.
+/// Kubernetes swaps the link `..data` to a directory with all files. This function follows the link
+/// once, so that all files are from the same state. If the link was swapped during the read,
+/// everything is read again, since some files of the former state may already have been missing.
 pub(crate) fn of_one_moment<T>(dir: &Path, read: impl Fn(&Path) -> T) -> T {
     loop {
         let moment = moment(dir);
@@ -28,53 +28,53 @@ fn moment(dir: &Path) -> PathBuf {
     std::fs::canonicalize(dir.join("..data")).unwrap_or_else(|_| dir.to_owned())
 }
 
-/// The state of what clients are compared with: tokens, or authorities and revocation lists.
+/// State of the data that authenticates clients: tokens, or authorities and revocation lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Why no client may ask at all.
+    /// Why all clients are refused.
     pub closed: Option<String>,
-    /// Tokens, authorities, lists and serial numbers that cannot be used.
+    /// Number of tokens, authorities, lists and serial numbers that cannot be used.
     pub void: usize,
-    /// How long ago the files were last read.
+    /// Time since the files were last read.
     pub unread: Duration,
 }
 
 /// The last successful reading of some files.
 ///
-/// **Guarantee.** What [`current`](Self::current) gives was read within the last [`KEEP`], even if
-/// [`look`](Self::look) is never called again: what was removed is gone in time although a disk
-/// hangs.
+/// **Guarantee.** The content that [`current`](Self::current) returns was read within the last
+/// [`KEEP`], even if [`look`](Self::look) is never called again. Removed content thus expires in
+/// time even if a disk hangs.
 pub(crate) struct Kept<T>(ArcSwap<State<T>>);
 
 struct State<T> {
     /// The last reading, and when it began.
     last: Option<(Arc<T>, Instant)>,
-    /// When the first look began.
+    /// When the first reading began.
     since: Instant,
-    /// Why the last look failed.
+    /// Why the last reading failed.
     error: Option<String>,
 }
 
-/// What a look brought.
+/// Result of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// The same as before, or the same error.
+    /// The same content or the same error as before.
     Unchanged,
-    /// Another content.
+    /// Different content.
     Changed,
-    /// An error that the look before did not have.
+    /// A new error.
     Failed,
 }
 
 impl<T: PartialEq> Kept<T> {
-    /// Begins with a first reading, which may have failed.
+    /// Starts with a first reading, which may have failed.
     pub(crate) fn new(read: Result<T, String>, now: Instant) -> Self {
         let kept = Self(ArcSwap::from_pointee(State { last: None, since: now, error: None }));
         kept.look(read, now);
         kept
     }
 
-    /// Takes a reading that began at `now`.
+    /// Stores a reading that began at `now`.
     pub(crate) fn look(&self, read: Result<T, String>, now: Instant) -> Look {
         let before = self.0.load();
         let (last, error, look) = match read {
@@ -94,26 +94,26 @@ impl<T: PartialEq> Kept<T> {
         look
     }
 
-    /// The last reading; none once it is too old, or before the first.
+    /// The last successful reading; `None` if it is too old, or if there was none yet.
     pub(crate) fn current(&self, now: Instant) -> Option<Arc<T>> {
         let state = self.0.load();
         let (content, read) = state.last.as_ref()?;
         (now.saturating_duration_since(*read) <= KEEP).then(|| Arc::clone(content))
     }
 
-    /// The last reading, however old.
+    /// The last successful reading, whatever its age.
     pub(crate) fn last(&self) -> Option<Arc<T>> {
         self.0.load().last.as_ref().map(|(content, _)| Arc::clone(content))
     }
 
-    /// How long ago the last reading was.
+    /// Age of the last successful reading.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         let state = self.0.load();
         let read = state.last.as_ref().map_or(state.since, |(_, read)| *read);
         now.saturating_duration_since(read)
     }
 
-    /// Why the last look failed.
+    /// Why the last reading failed.
     pub(crate) fn error(&self) -> Option<String> {
         self.0.load().error.clone()
     }
@@ -143,7 +143,7 @@ mod tests {
         );
         assert_eq!(kept.look(Ok(1), at(200)), Look::Unchanged);
         assert_eq!((kept.current(at(200)).as_deref(), kept.error()), (Some(&1), None));
-        // Nothing looks any more.
+        // No further reading happens.
         assert_eq!(kept.current(at(321)), None);
     }
 
@@ -158,8 +158,8 @@ mod tests {
     }
 
     proptest! {
-        /// At every second, what counts was there in a reading of the last two minutes, and since
-        /// the last reading that succeeded nothing that it lacked counts.
+        /// At every second, the current content is from a reading of the last two minutes. Content
+        /// that was missing in the last successful reading is not current.
         #[test]
         fn what_was_removed_is_gone_in_time(
             looks in proptest::collection::vec(

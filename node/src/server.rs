@@ -1,4 +1,4 @@
-//! A node put together: both listeners, its life, its end.
+//! Assembles a node, runs both listeners, and shuts it down.
 
 mod state;
 
@@ -43,38 +43,38 @@ use crate::shard::service::ShardService;
 use crate::stream::answers::Paced;
 use crate::tls::{self, Gate, Limits, Material, Settings, Tls, accept, client_at};
 
-/// Age from which a connection of a peer takes no more calls.
+/// Age from which a peer's connection accepts no more calls.
 const PEER_AGE: Duration = Duration::from_secs(5 * 60);
-/// The same of a client's.
+/// Age from which a client's connection accepts no more calls.
 const CLIENT_AGE: Duration = Duration::from_secs(30 * 60);
-/// How long calls in progress may then go on: longer than the longest load.
+/// How long calls in progress may continue after that: longer than the longest load.
 const AGE_GRACE: Duration = Duration::from_secs(30 * 60);
-/// Loads at a time.
+/// Concurrent loads.
 const LOADS: usize = 2;
 /// Jobs that may wait for a CPU.
 const WAITING_JOBS: usize = 1024;
-/// How often a silent connection is asked for a sign of life, and how long it may take to give it.
+/// Interval of pings on a silent connection, and the longest wait for their answer.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Calls in progress on one connection.
 const MAX_STREAMS: u32 = 128;
-/// Largest message of a request. Those of a client or a peer have half a MiB of bytes at most, and a
-/// batch of the shortest rows three quarters.
+/// Largest message of a request. Messages of clients and peers have at most half a MiB of bytes. A
+/// batch of the shortest rows has three quarters of a MiB.
 const MESSAGE_BYTES: usize = 1 << 20;
-/// The same of a health check, which names a service.
+/// Largest message of a health check, which contains only a service name.
 const HEALTH_BYTES: usize = 4 << 10;
-/// Time for what a response waits for, beside the deadlines that it has anyway.
+/// Additional time for a response, on top of the deadlines of its parts.
 const RESPONSE_GRACE: Duration = Duration::from_secs(30);
-/// What a client's evaluation keys take in memory.
+/// Memory for a client's evaluation keys.
 const KEYS_BYTES: u64 = 1 << 20;
-/// How long evaluation keys stay in memory after they were put there.
+/// How long evaluation keys stay in memory.
 const KEYS_TTL: Duration = Duration::from_secs(24 * 3600);
-/// How often expired keys are dropped.
+/// Interval at which expired keys are dropped.
 const EXPIRY: Duration = Duration::from_secs(3600);
-/// Connections of peers.
+/// Largest number of connections from peers.
 const PEER_CONNECTIONS: usize = 1024;
 
-/// Runs a node until `shutdown` resolves, then drains it: health turns to not serving, no new
-/// connection is accepted, requests in flight end.
+/// Runs a node until `shutdown` resolves, then drains it: health changes to not serving, no new
+/// connection is accepted, and requests in progress end.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let tls = Tls::open(Settings {
         dir: config.tls_dir.clone(),
@@ -177,7 +177,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let (stop, stopped) = watch::channel(false);
     let (retire, retiring) = watch::channel(false);
     let readiness = Readiness::not_yet("starting");
-    // Apart from the life of the node, which goes on whether clients may ask or not.
+    // Separate from `readiness`: the node's lifecycle continues whether or not clients are
+    // admitted.
     let admission = Readiness::not_yet("starting");
     access.tell(&admission, &state);
     let (turned_away, probes) = (TurnedAway::default(), ProbeMetrics::default());
@@ -208,7 +209,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     };
     let (drain_delay, drain) = (config.drain_delay, drain::drain(config.query_deadline()));
     let stopping = |mut stopped: watch::Receiver<bool>| async move {
-        // An error means that the sender is gone, which stops as well.
+        // An error means that the sender is gone, which also stops the node.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let of_clients = Arc::clone(&tls);
@@ -274,23 +275,24 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         () = shutdown => {}
         ended = &mut servers => {
             ended.context("a listener panicked")?.context("a listener failed")?;
-            anyhow::bail!("the listeners ended by themselves");
+            anyhow::bail!("the listeners ended unexpectedly");
         }
         ended = &mut life => {
-            ended.context("the life of the node panicked")?;
-            anyhow::bail!("the life of the node ended by itself");
+            ended.context("the node's lifecycle panicked")?;
+            anyhow::bail!("the node's lifecycle ended unexpectedly");
         }
     }
     expiry.abort();
     tracing::info!(delay = ?drain_delay, "draining");
-    retire.send(true).context("the life of the node has ended already")?;
+    retire.send(true).context("the node's lifecycle has already ended")?;
     readiness.not_ready(DRAINING);
     health.set_service_status("", ServingStatus::NotServing).await;
     tokio::time::sleep(drain_delay).await;
-    stop.send(true).context("both listeners have gone already")?;
-    // Ends the streams of those who watch it, which nothing else would: they have heard of the drain.
+    stop.send(true).context("both listeners have already ended")?;
+    // Ends streams that watch the health status. They have received the drain by now, and nothing
+    // else would end them.
     health.clear_service_status("").await;
-    // Over as soon as no request is in progress.
+    // Completes as soon as no request is in progress.
     match tokio::time::timeout(drain, &mut servers).await {
         Ok(ended) => {
             ended.context("a listener panicked")?.context("a listener failed")?;
@@ -298,18 +300,18 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         Err(_) => tracing::warn!("connections were still open after the drain"),
     }
     match tokio::time::timeout(LEAVE, life).await {
-        Ok(ended) => ended.context("the life of the node panicked")?,
+        Ok(ended) => ended.context("the node's lifecycle panicked")?,
         Err(_) => anyhow::bail!("the node could not leave the cluster in time"),
     }
     reloading.abort();
-    // It answers to the last, so that a probe hears of the drain.
+    // The admin listener runs until the end, so that probes see the drain.
     if let Some(admin) = admin {
         admin.abort();
     }
     Ok(())
 }
 
-/// Keeps in this node's record what its TLS runs on.
+/// Keeps the record of this node up to date with its TLS material.
 async fn tell(tls: &Tls, state: &ReplicaState) {
     let mut changes = tls.changes();
     loop {
@@ -323,7 +325,7 @@ async fn tell(tls: &Tls, state: &ReplicaState) {
     }
 }
 
-/// Opens what the nodes agree through.
+/// Opens the coordination backend.
 async fn open_coordination(config: &Config) -> anyhow::Result<Arc<dyn Coordination>> {
     match &config.coordination {
         Backend::Directory(directory) => Ok(Arc::new(FileCoordination::open(directory).await?)),
@@ -342,7 +344,7 @@ async fn open_kubernetes(
     use crate::coordination::{KubernetesCoordination, Pod};
 
     let api = kube::Config::infer().await.context(
-        "no Kubernetes API: run in a pod with a token of its service account, or set KUBECONFIG",
+        "cannot find the Kubernetes API: run in a pod with a service account token, or set KUBECONFIG",
     )?;
     let pod = config.pod_uid().map(|uid| Pod { name: config.name.clone(), uid: uid.to_owned() });
     let process = SysRng.try_next_u64()?;
@@ -361,17 +363,18 @@ async fn open_kubernetes(
     )
 }
 
-/// The longest that a response may take to begin: longer than a change of the cluster, and than a
+/// Longest time until a response begins: longer than a change of the cluster and longer than a
 /// query.
 fn longest_response(config: &Config) -> Duration {
     let deadline = config.activation_deadline.max(config.query_deadline());
     deadline.saturating_mul(2).saturating_add(DECISION + RESPONSE_GRACE)
 }
 
-/// Connections that notice a peer which has gone, with a bounded number of calls each. From some
-/// `age` on they take no more calls, so that certificates are seen anew; calls in progress end.
-/// A call whose response has not begun after `longest` ends, also one whose message never does; how
-/// long the response then takes is bounded by [`Paced`].
+/// A server whose connections detect vanished peers and have a bounded number of concurrent calls.
+/// From `age` on, a connection accepts no more calls, so that the other side reconnects and its
+/// certificate is checked again. Calls in progress may end. A call is ended if its response has not
+/// begun after `longest`, even if its request never completes. [`Paced`] bounds the rest of the
+/// response.
 fn bounded_server(age: Duration, longest: Duration) -> Server {
     Server::builder()
         .timeout(longest)

@@ -1,8 +1,8 @@
-//! Answering for this node's shard: what it holds in memory, and what it computes from that.
+//! Answers for this node's shard: its data in memory, and the computations on them.
 //!
-//! **Flow.** `service` takes a slice from a peer; `local` finds the generation, and `batch`
+//! **Flow.** `service` receives a slice from a peer. `local` finds the generation, and `batch`
 //! collects requests for a `pass` over the partitions and planes of a `served` index. `loader` puts
-//! them into `memory`.
+//! these into `memory`.
 
 pub mod batch;
 pub(crate) mod demand;

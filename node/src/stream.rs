@@ -1,4 +1,5 @@
-//! Byte streams between nodes and clients: cut into messages, bounded in size, and not slower than they may be.
+//! Byte streams between nodes and clients: cut into messages, with bounds on their size and a
+//! minimum pace.
 
 pub mod answers;
 pub(crate) mod chunks;

@@ -1,4 +1,4 @@
-//! What tests of several modules share.
+//! Helpers for the tests of several modules.
 
 #[path = "../../store/src/tests/disk.rs"]
 pub(crate) mod disk;
@@ -57,27 +57,27 @@ pub(crate) fn member(node: &str, shard: u32, heartbeat: UnixMillis) -> MemberRec
     }
 }
 
-/// Peers of which none answers.
+/// Peers that never answer.
 pub(crate) struct Nobody;
 
 #[async_trait]
 impl ShardCaller for Nobody {
     async fn evaluate(&self, _: &Replica, _: &EvaluateCall) -> Result<EvaluateReply, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
+        Err(CallError::TryAnother("no peer answers".into()))
     }
 
     async fn read_rows(&self, _: &Replica, _: &RowsCall) -> Result<Vec<NumberedRow>, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
+        Err(CallError::TryAnother("no peer answers".into()))
     }
 
     async fn describe(&self, _: &Replica, _: &str, _: u64) -> Result<Description, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
+        Err(CallError::TryAnother("no peer answers".into()))
     }
 }
 
 #[async_trait]
 impl Greeter for Nobody {
     async fn hello(&self, _: &Replica, _: u64) -> Result<Hello, CallError> {
-        Err(CallError::TryAnother("nobody is there".into()))
+        Err(CallError::TryAnother("no peer answers".into()))
     }
 }

@@ -1,4 +1,5 @@
-//! What manifests say of a load's memory, against what a process really takes.
+//! Compares the memory that manifests predict for a load with the memory that a process really
+//! uses.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
@@ -17,10 +18,11 @@ use opaque_store::{Store, UnixMillis, Writer};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// Tells the process that measures where the store is.
+/// Tells the measuring process where the store is.
 const STORE: &str = "OPAQUE_TEST_STORE";
 const MIB: u64 = 1 << 20;
-/// What a node sets aside for its program, and so how far the system's numbers may be above.
+/// The memory that a node reserves for its program, and thus the tolerance for the system's
+/// numbers.
 const MARGIN: u64 = 64 * MIB;
 
 /// A table of wide rows: a whole plane, and a few partitions of several MiB.
@@ -60,7 +62,7 @@ fn status(name: &str) -> u64 {
     kibibytes * 1024
 }
 
-/// In a process that has done nothing else, as a node at its start.
+/// Runs in a process that has done nothing else, like a node at its start.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by a_load_takes_what_its_manifests_say"]
 async fn measure() {
@@ -89,7 +91,7 @@ async fn measure() {
     assert_eq!(need.resident, resident_bytes([&serving]));
     assert!(need.resident > 80 * MIB, "too small to measure");
     assert!(after + MIB >= need.resident, "{after} of {} bytes", need.resident);
-    // The allocator may keep what building has let go; the next load builds in it.
+    // The allocator may keep memory that building released. The next load reuses it.
     assert!(after <= need.resident + need.building + MARGIN, "{after} of {need:?}");
     assert!(peak <= need.resident + need.building + MARGIN, "{peak} of {need:?}");
 }

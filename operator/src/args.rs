@@ -1,4 +1,4 @@
-//! The command line.
+//! The operator's command line.
 
 use std::net::SocketAddr;
 
@@ -14,30 +14,30 @@ pub struct Args {
     #[arg(long, value_name = "NS", required_unless_present = "all_namespaces")]
     pub namespace: Option<String>,
 
-    /// Reconcile the objects of every namespace; needs a ClusterRole.
+    /// Reconcile the objects of all namespaces; needs a ClusterRole.
     #[arg(long, conflicts_with = "namespace")]
     pub all_namespaces: bool,
 
-    /// Image of the nodes of clusters that name none.
+    /// Image of the nodes of clusters that set no image.
     #[arg(long, value_name = "IMAGE")]
     pub node_image: String,
 
-    /// Let tables have sources at loopback and link-local addresses and those of a cloud's
-    /// metadata.
+    /// Allow tables to have sources at loopback addresses, link-local addresses and cloud metadata
+    /// addresses.
     #[arg(long)]
     pub allow_local_sources: bool,
 
-    /// Namespace and name of this operator's Deployment. Its replicas elect the active one; other
-    /// releases that watch the same namespace wait for it, and say so by this name.
+    /// Namespace and name of this operator's Deployment. Its replicas elect the active one. Other
+    /// releases that watch the same namespace wait for it, and report it by this name.
     #[arg(long, value_name = "NS/NAME")]
     pub release: Release,
 
-    /// Address of health, readiness and metrics.
+    /// Listen address of health, readiness and metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     pub admin_listen: SocketAddr,
 
-    /// DNS domain of the Kubernetes cluster, for names in certificates. Absent: the one that this
-    /// pod's resolver searches, or else cluster.local.
+    /// DNS domain of the Kubernetes cluster, for names in certificates. If absent: the domain in
+    /// this pod's resolver configuration, or else cluster.local.
     #[arg(long, value_name = "DOMAIN")]
     pub cluster_domain: Option<String>,
 
@@ -45,17 +45,17 @@ pub struct Args {
     #[arg(long, env = "POD_NAME", default_value = "opaque-operator", hide_env_values = true)]
     pub identity: String,
 
-    /// Log lines as JSON.
+    /// Write log lines as JSON.
     #[arg(long)]
     pub log_json: bool,
 }
 
-/// The domain that Kubernetes clusters have unless somebody chose another.
+/// The default DNS domain of Kubernetes clusters.
 pub const DOMAIN: &str = "cluster.local";
-/// Where the kubelet writes which domains a pod's resolver searches.
+/// Where the kubelet writes a pod's DNS search domains.
 const RESOLVER: &str = "/etc/resolv.conf";
 
-/// The cluster's domain, from the domains that a pod searches: `ns.svc.DOMAIN svc.DOMAIN DOMAIN`.
+/// The cluster's domain, from a pod's search domains: `ns.svc.DOMAIN svc.DOMAIN DOMAIN`.
 fn searched(resolver: &str) -> Option<String> {
     let searches = resolver.lines().filter_map(|line| line.trim().strip_prefix("search"));
     let mut domains = searches.flat_map(str::split_whitespace);
@@ -63,7 +63,7 @@ fn searched(resolver: &str) -> Option<String> {
     Some(domain.trim_end_matches('.').to_owned()).filter(|domain| !domain.is_empty())
 }
 
-/// Where the operator looks.
+/// The namespaces that the operator watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// Every namespace.
@@ -80,7 +80,8 @@ impl Args {
         domain.unwrap_or_else(|| DOMAIN.to_owned())
     }
 
-    /// Where the operator looks. Parsing gives a namespace unless all are meant.
+    /// The namespaces that the operator watches. Parsing ensures that a namespace is set unless all
+    /// are watched.
     pub fn scope(&self) -> Scope {
         match &self.namespace {
             Some(namespace) => Scope::Namespace(namespace.clone()),

@@ -1,22 +1,24 @@
-//! Certificates of a cluster: authorities, what they sign, what is trusted and what is revoked.
+//! A cluster's certificates: its authorities, the certificates that they sign, the trust bundle,
+//! and revocation.
 //!
-//! **What.** From the spec, the Secrets that are there, what nodes report and the time, `plan`
-//! decides which Secrets to write and what the trust ConfigMap says. Every pass plans anew: there
-//! is no state beside the objects themselves, so a crash between two writes, a deleted Secret and
-//! an operator that was away until everything expired are ordinary cases.
+//! **What.** `plan` decides which Secrets to write and what the trust ConfigMap contains. Its
+//! inputs are the spec, the existing Secrets, the reports of nodes, and the time. Every pass plans
+//! from scratch, and there is no state except the objects. A crash between two writes, a deleted
+//! Secret, and an operator that was down until everything expired are therefore ordinary cases.
 //!
-//! **Why not cert-manager alone.** A cluster must start without anything else installed, and
-//! cert-manager writes neither the node extension nor revocation lists, and changes authorities
-//! without asking whether nodes trust the new one. With `spec.tls.issuerRef` it signs all the same.
+//! **Why not only cert-manager.** A cluster must start without other software. cert-manager writes
+//! neither the node extension nor revocation lists, and it replaces authorities without checking
+//! that nodes trust the new one. With `spec.tls.issuerRef` it can still sign.
 //!
-//! **Map.** `reconcile` observes (`observe`, `members`), plans and writes (`write`). `plan` hands
-//! over to `own_issuer`, for the cluster's own authorities, or to `external_issuer`, for an issuer
-//! of cert-manager; `model` has the types. `authorities` is the change of authorities, `authority`
-//! one of them; `leaf` what a certificate says; `revocation` the lists; `schedule` the times;
-//! `x509` reads; `entropy` is randomness as an argument. `cert_manager` speaks of cert-manager's
-//! kind. Only it, `observe` and `write` know the API.
+//! **Map.** `reconcile` observes (`observe`, `members`), plans and writes (`write`). `plan`
+//! delegates to `own_issuer` for the cluster's own authorities, or to `external_issuer` for an
+//! issuer of cert-manager. `model` has the types. `authorities` replaces authorities, and
+//! `authority` is one of them. `leaf` is the content of a certificate; `revocation` the revocation
+//! lists; `schedule` the times; `x509` parses; `entropy` is randomness as an argument.
+//! `cert_manager` knows cert-manager's kind. Only `cert_manager`, `observe` and `write` use the
+//! API.
 //!
-//! **Limits.** Private keys are in Secrets alone: types that hold one have no `Debug`.
+//! **Limits.** Private keys are only in Secrets. Types that hold one have no `Debug`.
 
 mod authorities;
 mod authority;

@@ -1,24 +1,25 @@
-//! Claims: one operator acts on a namespace, by the Lease `opaque-operator` there.
+//! Claims: at most one operator acts on a namespace, determined by the Lease `opaque-operator`
+//! there.
 //!
 //! **Flow.** A release for one namespace elects its active replica by that Lease (`standing`), as
-//! every release did before. The replicas of a release for all namespaces elect theirs by a Lease
-//! of their own, in the release's namespace. The active one then stands for the claim on each
-//! namespace that has one of our objects (`keep`), as `NAMESPACE/NAME` of the release. Its
-//! controllers ask [`Claimed`](crate::kube::Claimed) before each reconcile.
+//! every release did in earlier versions. The replicas of a release for all namespaces elect theirs
+//! by a separate Lease in the release's namespace. The active replica then stands for the claim on
+//! each namespace that contains one of our objects (`keep`), under the name `NAMESPACE/NAME` of the
+//! release. Its controllers check [`Claimed`](crate::kube::Claimed) before each reconcile.
 //!
-//! **Who waits says so** (`waiting`). While another release holds the claim, one replica of the
-//! release that waits publishes an event about each cluster, and holds a Lease of its own in the
-//! namespace. The operator that acts finds it and says so in the clusters' status: it stays the
-//! only one to write there.
+//! **Waiting is visible** (`waiting`). While another release holds the claim, one replica of the
+//! waiting release publishes an event for each cluster and holds a separate Lease in the namespace.
+//! The active operator finds that Lease and reports it in the clusters' status, so that only the
+//! active operator writes there.
 //!
 //! **Guarantees.** An operator reconciles objects of a namespace only while it holds the claim on
-//! it. A reconcile under way is cut off when the claim is lost, and has ended before one is
-//! released.
+//! it. If the claim is lost, a reconcile in progress is aborted. Before a claim is released, the
+//! reconcile in progress has ended.
 //!
-//! **Assumptions.** Two processes that lead one release never run at a time: the next one takes its
-//! claims over by name, without waiting for their end.
+//! **Assumptions.** Two leaders of the same release never run at the same time. The next leader
+//! takes over the claims by name, without waiting until they expire.
 //!
-//! **Limits.** That somebody deletes or rewrites a claim by hand is seen at its next renewal
+//! **Limits.** A claim that a person deletes or rewrites is noticed at its next renewal
 //! ([`Times`]).
 
 mod candidate;
@@ -40,22 +41,23 @@ pub(crate) use keep::{Shared, claim_client, keep};
 pub use standing::Standing;
 pub(crate) use waiting::contested;
 
-/// Name of the Lease by which one operator acts on the namespace that it is in.
+/// Name of the Lease that lets one operator act on the namespace that contains it.
 pub const LEASE: &str = "opaque-operator";
 
-/// For how long Leases are held.
+/// Durations of Leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// By which replicas elect the active one.
+    /// For the election of the active replica.
     pub lead: Policy,
-    /// Of the claims of a release for all namespaces, and of what says that a release waits.
+    /// For the claims of a release for all namespaces, and for the Lease that reports a waiting
+    /// release.
     pub claim: Policy,
 }
 
 impl Default for Times {
-    /// Claims are renewed once a minute and end after five: 500 of them cost 8 requests a second,
-    /// as 83 kubelets do. Only when a whole release ends without a word does another wait for that
-    /// long.
+    /// Claims are renewed once a minute and expire after five minutes. 500 claims cost 8 requests
+    /// per second, like 83 kubelets. Another release waits for five minutes only if a whole release
+    /// stops without releasing its claims.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         let claim = Policy::new(seconds(300), seconds(200), seconds(60)).unwrap_or_default();

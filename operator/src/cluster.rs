@@ -1,15 +1,16 @@
 //! The controller of OpaqueClusters.
 //!
-//! **Flow.** `observe` reads `facts` → `size` says how many shards there are, `validate` checks the
-//! spec → `reconcile` writes the size into the status, then applies what `objects` builds →
-//! `rollout` says which pods are replaced now, `evictions` lets them go → `status` says how it
-//! stands. `findings` is what a reconcile found out so far.
+//! **Flow.** `observe` reads `facts`. `size` determines the number of shards, and `validate` checks
+//! the spec. `reconcile` writes the size into the status, then applies what `objects` builds.
+//! `rollout` decides which pods are replaced now, and `evictions` evicts them. `status` reports the
+//! state. `findings` collects the results of a reconcile so far.
 //!
 //! **Guarantees.**
-//! - What cannot be done does not hold up the rest: with a bad Secret or a refused write,
-//!   everything else is still made, and status names what is wrong.
-//! - An invalid spec changes nothing. The cluster goes on as it is, its certificates are renewed.
-//! - Nothing is written when nothing differs.
+//! - An error does not hold up other work. With an invalid Secret or a refused write, everything
+//!   else is still created, and the status names the error.
+//! - An invalid spec changes nothing. The cluster continues unchanged, and its certificates are
+//!   renewed.
+//! - No write happens if nothing differs.
 
 mod absent_pods;
 mod adopt;
@@ -40,7 +41,7 @@ use reconcile::ClusterReconciler;
 /// Runs until `stop` is true.
 ///
 /// # Errors
-/// When it cannot run at all.
+/// The controller cannot run at all.
 pub(crate) async fn controller(
     context: Arc<Context>,
     stop: watch::Receiver<bool>,

@@ -1,8 +1,8 @@
-//! Durations as specs have them.
+//! Durations in the format of specs.
 
 use time::Duration;
 
-/// Reads a duration as the spec has it: hours, minutes and seconds, `1h30m`.
+/// Parses a duration in the format of the spec: hours, minutes and seconds, `1h30m`.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut number = String::new();

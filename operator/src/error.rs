@@ -1,25 +1,24 @@
-//! What goes wrong in a reconcile, and when it is worth another try.
+//! Errors of a reconcile, and when to retry.
 
 use kube::core::Status;
 
-/// How an error is handled, and how it is counted. The words are labels of metrics: they do not
-/// change.
+/// How an error is handled and counted. The words are labels of metrics and must not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Category {
-    /// The API server or the network: soon again.
+    /// The API server or the network failed: retry soon.
     Transient,
-    /// Somebody else wrote at the same time: at once again.
+    /// Another writer changed the object at the same time: retry at once.
     Conflict,
-    /// The object itself: not before it changes, or is looked at anyway.
+    /// The object itself is invalid: retry when it changes, or at the next periodic reconcile.
     Invalid,
-    /// Something that a person has to make, and that is not watched: again now and then.
+    /// Something is missing that a person must create and that is not watched: retry periodically.
     Missing,
-    /// A bug, or a server that answers nonsense: again, slowly.
+    /// A bug, or an invalid answer of a server: retry slowly.
     Internal,
 }
 
 impl Category {
-    /// As a label.
+    /// The label of metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Transient => "transient",
@@ -38,13 +37,13 @@ pub enum Error {
     /// A request failed.
     #[error("{action}: {}", describe(source))]
     Api {
-        /// What was tried, for example `applying StatefulSet demo-shard-0`.
+        /// The action, for example `applying StatefulSet demo-shard-0`.
         action: String,
-        /// Why it failed.
+        /// The client's error.
         #[source]
         source: kube::Error,
     },
-    /// The object breaks a rule.
+    /// The object violates a rule.
     #[error("{0}")]
     Invalid(String),
     /// A stored object cannot be read as its kind.
@@ -56,45 +55,45 @@ pub enum Error {
         kind: String,
         /// Its name.
         name: String,
-        /// What does not fit.
+        /// The parser's error.
         reason: String,
     },
-    /// Something that it needs is not there.
+    /// A required object is missing.
     #[error("{0}")]
     Missing(String),
-    /// An object of the name that the operator needs belongs to somebody else.
+    /// An object with the required name belongs to another owner.
     #[error(
-        "{kind} {name} exists and is not of {owner}, for which the operator needs that name: if somebody uses it, give \
-         {owner} another name; `kubectl get {kind} {name} --output yaml` tells whose it is"
+        "{kind} {name} exists and does not belong to {owner}, for which the operator needs that name: if it is in use, \
+         give {owner} another name; `kubectl get {kind} {name} --output yaml` shows its owner"
     )]
     Foreign {
         /// Its kind.
         kind: String,
         /// Its name.
         name: String,
-        /// Whose it would have to be.
+        /// The required owner.
         owner: String,
     },
-    /// An object of a deleted owner of the same name is still being removed.
+    /// An object of a deleted owner with the same name is still being removed.
     #[error("{kind} {name} of a deleted {owner} is still being removed")]
     Leaving {
         /// Its kind.
         kind: String,
         /// Its name.
         name: String,
-        /// Whose it was.
+        /// Its former owner.
         owner: String,
     },
     /// The reconcile took too long.
     #[error("not done after {0:?}")]
     Timeout(std::time::Duration),
-    /// Something that cannot happen did.
+    /// An internal error that should be impossible.
     #[error("{0}")]
     Internal(String),
 }
 
 impl Error {
-    /// How it is handled.
+    /// How the error is handled.
     pub fn category(&self) -> Category {
         match self {
             Self::Api { source, .. } => categorize(source),
@@ -105,9 +104,9 @@ impl Error {
         }
     }
 
-    /// Whether it lasts until somebody does something, as far as one failure can tell: then status
-    /// names it. The API server answers 500 to a field that a kind does not have, and for a webhook
-    /// that does not answer.
+    /// Whether the error lasts until a person acts, as far as one failure can show; the status then
+    /// reports it. The API server answers 500 both to a field that the kind does not have and if a
+    /// webhook does not answer.
     pub fn lasts(&self) -> bool {
         let answered_500 = matches!(
             self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 500
@@ -119,17 +118,17 @@ impl Error {
         }
     }
 
-    /// Makes a [`Error::Api`] of what `kube` returns: `.map_err(Error::api("listing pods"))`.
+    /// Converts an error of `kube` to [`Error::Api`]: `.map_err(Error::api("listing pods"))`.
     pub fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Api { action: action.into(), source }
     }
 
-    /// Whether the API server answered that the operator has no right to it.
+    /// Whether the API server answered that the operator lacks the permission.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 403)
     }
 
-    /// Whether the API server answered that the object is not there.
+    /// Whether the API server answered that the object does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.is_not_found())
     }
@@ -148,13 +147,13 @@ fn categorize_status(status: &Status) -> Category {
         409 => Category::Conflict,
         // Refused by validation or by a policy: the same body would be refused again.
         400 | 422 => Category::Invalid,
-        // A missing namespace, kind or permission is given by a person.
+        // A missing namespace, kind or permission must be provided by a person.
         401 | 403 | 404 => Category::Missing,
         _ => Category::Transient,
     }
 }
 
-/// The server's own words, without the nested debug output of `kube::Error`.
+/// The server's message, without the nested debug output of `kube::Error`.
 fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),

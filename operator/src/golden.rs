@@ -1,9 +1,9 @@
-//! Texts that people read, or that restart pods when they change, kept as files.
+//! Golden files: texts that people read, or whose changes restart pods.
 
 use std::path::Path;
 
 /// Compares a text with a file below `src`. `OPAQUE_UPDATE_GOLDEN=1 cargo test -p opaque-operator
-/// golden` writes it anew.
+/// golden` rewrites it.
 pub(crate) fn check(file: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
     if std::env::var_os("OPAQUE_UPDATE_GOLDEN").is_some() {

@@ -1,19 +1,19 @@
-//! What both controllers need of the Kubernetes API: reading, comparing and writing objects.
+//! The Kubernetes API for both controllers: reading, comparing and writing objects.
 //!
-//! **Why own plumbing around `kube::runtime`.** Two controllers look at the same objects. Watching
-//! each kind once, as untyped objects, halves the watches, lets one bad object be reported instead
-//! of breaking a watch, and gives applies the live object to compare with. Of `kube::runtime` it
-//! uses watches, stores and the scheduler.
+//! **Why a layer around `kube::runtime`.** Two controllers use the same objects. Watching each kind
+//! only once, as untyped objects, halves the number of watches. An object that does not parse is
+//! reported instead of breaking a watch, and applies have the live object to compare with. From
+//! `kube::runtime` this layer uses watches, stores and the scheduler.
 //!
-//! **Map.** The same steps as in the rooms of the kinds:
-//! - `observe`: one watch of each kind, and what it tells the controllers; `secrets`: people's
-//!   Secrets, read by name and seldom; `liveness`: whether pods and holders of Leases are alive;
+//! **Map.** The steps have the same names as in the controllers:
+//! - `observe`: one watch of each kind, and what it reports to the controllers; `secrets`: users'
+//!   Secrets, read by name and rarely; `liveness`: whether pods and holders of Leases are alive;
 //!   `refusal`: why the API server refused a pod;
 //! - `apply`, `compare`: writing objects only if needed; `status`: conditions and operations;
 //!   `events`;
-//! - `controller`: runs a reconciler: time limit, `backoff`, metrics;
-//! - `context`: what all reconcilers share; `requests` counts their requests; `claimed`: on which
-//!   namespaces they may act.
+//! - `controller`: runs a reconciler, with time limit, `backoff` and metrics;
+//! - `context`: state that all reconcilers share; `requests`: counts their requests; `claimed`: the
+//!   namespaces on which they may act.
 mod apply;
 mod backoff;
 mod claimed;

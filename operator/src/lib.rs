@@ -1,23 +1,23 @@
 //! Opaque's operator: reconciles OpaqueClusters and OpaqueTables.
 //!
-//! **What.** Two controllers take the same steps: observe, validate, build objects, apply, report.
-//! Building and every decision are pure functions. Writes are server-side applies, sent only if
-//! something differs, so that a quiet cluster costs no write.
+//! **What.** Both controllers take the same steps: observe, validate, build objects, apply, report.
+//! Building and all decisions are pure functions. Writes are server-side applies. They are sent
+//! only if something differs, so that an idle cluster causes no writes.
 //!
 //! **Map.**
-//! - [`args`], [`run`]: command line, and how the parts are wired: only the holder of a Lease
+//! - [`args`], [`run`]: the command line, and the wiring of the parts; only the holder of a Lease
 //!   reconciles;
-//! - [`claims`]: by which Leases it acts on namespaces, and who waits; `release`: whose operator it
-//!   is;
-//! - [`kube`]: what both controllers need of the Kubernetes API;
+//! - [`claims`]: the Leases by which the operator acts on namespaces, and reports about waiting
+//!   releases; `release`: the installation to which a process belongs;
+//! - [`kube`]: the Kubernetes API for both controllers;
 //! - `cluster`: the controller of OpaqueClusters; `certificates`: their certificates;
 //! - `table`: the controller of OpaqueTables and of the tables in OpaqueShardMaps;
-//! - `pod`: what all pods have in common, and the overlay of `podTemplate`; `labels`: labels and
+//! - `pod`: the common parts of all pods, and the overlay of `podTemplate`; `labels`: labels and
 //!   owner references of all objects;
-//! - [`metrics`], `error`, `text`, `duration`: the ground floor.
+//! - [`metrics`], `error`, `text`, `duration`: basic helpers without further dependencies.
 //!
-//! **Limits.** No finalizers: owner references clean up. No admission webhook: rules are CEL. It
-//! holds no query traffic, and no secret of a client.
+//! **Limits.** There are no finalizers: owner references clean up. There is no admission webhook:
+//! rules are CEL. The operator handles no query traffic and holds no secrets of clients.
 #![forbid(unsafe_code)]
 
 pub mod args;

@@ -1,4 +1,4 @@
-//! `opaque-operator`.
+//! The program `opaque-operator`.
 #![forbid(unsafe_code)]
 
 use clap::Parser;

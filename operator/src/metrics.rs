@@ -1,4 +1,4 @@
-//! What the operator counts. Labels are closed sets: no name of an object is one.
+//! The operator's metrics. Labels are closed sets; no object name is a label.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,39 +12,39 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Bounds of a reconcile's duration, in seconds.
+/// Buckets of a reconcile's duration, in seconds.
 const SECONDS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
 
-/// A reconcile by its outcome.
+/// Labels of a reconcile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     controller: &'static str,
-    /// `ok`, or the category of the error.
+    /// `ok`, or the error's category.
     outcome: &'static str,
 }
 
-/// A controller.
+/// Label of a controller.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Controller {
     controller: &'static str,
 }
 
-/// A kind.
+/// Label of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: String,
 }
 
-/// A request to the API server.
+/// Labels of a request to the API server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     /// `get`, `watch`, `create`, `update`, `patch` or `delete`.
     verb: &'static str,
-    /// The HTTP status; 0 when there was no answer.
+    /// The HTTP status; 0 if there was no answer.
     code: u16,
 }
 
-/// What this operator does about a namespace.
+/// Label of a namespace's state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     /// `held` or `waiting`.
@@ -61,26 +61,26 @@ impl Drop for Tally {
     }
 }
 
-/// Something that ends.
+/// Label of an expiry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ending {
     /// `certificates` or `revocation_lists`.
     kind: &'static str,
 }
 
-/// When a cluster's certificates and revocation lists end, in seconds since 1970.
+/// Expiry times of a cluster's certificates and revocation lists, in seconds since 1970.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ends {
-    /// The certificate that ends first.
+    /// Earliest expiry of a certificate.
     pub certificates: Option<i64>,
-    /// The revocation list that ends first.
+    /// Earliest expiry of a revocation list.
     pub revocation_lists: Option<i64>,
 }
 
-/// The ends of each cluster, by namespace and name.
+/// The expiry times of each cluster, by namespace and name.
 type Clusters = BTreeMap<(String, String), Ends>;
 
-/// Counters of the operator. Clones count into the same.
+/// The operator's metrics. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     reconciles: Family<Outcome, Counter>,
@@ -96,7 +96,7 @@ pub struct Metrics {
     totals: Arc<Totals>,
 }
 
-/// The same requests, to be read by tests and the log.
+/// The totals of the same counters, for tests and the log.
 #[derive(Debug, Default)]
 struct Totals {
     reads: AtomicU64,
@@ -105,7 +105,7 @@ struct Totals {
 }
 
 impl Metrics {
-    /// Counters at zero, registered.
+    /// Creates and registers the metrics, all at zero.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             reconciles: Family::default(),
@@ -142,18 +142,18 @@ impl Metrics {
         );
         registry.register(
             "namespaces",
-            "Namespaces on which this operator acts (held), and for which it waits while another release acts (waiting)",
+            "Namespaces on which this operator acts (held), and those for which it waits while another release acts (waiting)",
             metrics.namespaces.clone(),
         );
         registry.register(
             "not_after_seconds",
-            "End of what ends first in all clusters, in seconds since 1970; none while not leading",
+            "Earliest expiry in all clusters, in seconds since 1970; absent while not leading",
             metrics.not_after.clone(),
         );
         metrics
     }
 
-    /// Counts a reconcile; `outcome` is `ok` or the category of its error.
+    /// Counts a reconcile; `outcome` is `ok` or the error's category.
     pub fn reconciled(&self, controller: &'static str, outcome: &'static str, took: Duration) {
         self.reconciles.get_or_create(&Outcome { controller, outcome }).inc();
         self.durations.get_or_create(&Controller { controller }).observe(took.as_secs_f64());
@@ -175,7 +175,7 @@ impl Metrics {
         self.unreadable.get_or_create(&Kind { kind: kind.to_owned() }).inc();
     }
 
-    /// Notes whether this operator is the active one.
+    /// Records whether this operator is the active one.
     pub fn leads(&self, leads: bool) {
         self.leading.set(i64::from(leads));
         if !leads {
@@ -199,12 +199,12 @@ impl Metrics {
         Tally(gauge)
     }
 
-    /// Forgets when the certificates of a namespace end: another operator tells it.
+    /// Drops the expiry times of a namespace, because another operator reports them now.
     pub fn leaves(&self, namespace: &str) {
         self.change(|clusters| clusters.retain(|(of, _), _| of != namespace));
     }
 
-    /// Notes when a cluster's certificates and lists end; none of a cluster that is gone.
+    /// Records when a cluster's certificates and lists expire; `None` for a deleted cluster.
     pub fn ends(&self, namespace: &str, cluster: &str, ends: Option<Ends>) {
         let key = (namespace.to_owned(), cluster.to_owned());
         self.change(|clusters| match ends {
@@ -235,7 +235,7 @@ impl Metrics {
         self.totals.reconciles.load(Ordering::Relaxed)
     }
 
-    /// Requests so far that read, and that write.
+    /// Read requests and write requests so far.
     pub fn requests(&self) -> (u64, u64) {
         (self.totals.reads.load(Ordering::Relaxed), self.totals.writes.load(Ordering::Relaxed))
     }
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ends_first_in_all_clusters_is_told_by_the_leader() {
+    fn the_leader_reports_the_earliest_expiry_in_all_clusters() {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let text = || {

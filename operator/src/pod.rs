@@ -1,9 +1,8 @@
-//! What the pods of nodes and of prepare Jobs have in common.
+//! The common parts of the pods of nodes and of prepare Jobs.
 //!
-//! Every pod meets the level *restricted* of Kubernetes' pod security standards: no root, no
-//! capability, no privilege to gain, the default seccomp filter; beyond it, nothing of its file
-//! system can be written but `/tmp`, and no token of the API is mounted unless the program needs
-//! one.
+//! Every pod meets the level *restricted* of Kubernetes' pod security standards: no root user, no
+//! capabilities, no privilege escalation, and the default seccomp filter. In addition, only `/tmp`
+//! is writable, and an API token is mounted only if the program needs one.
 
 mod overlay;
 
@@ -18,25 +17,25 @@ use opaque_crds::cluster::{ImagePullPolicy, OpaqueClusterSpec, Storage};
 
 pub(crate) use overlay::merge_pod;
 
-/// User and group of every program in Opaque's images.
+/// User and group ID of every program in Opaque's images.
 const USER: i64 = 65532;
 /// Volume of the store's credentials.
 const STORE: &str = "store-credentials";
-/// Where the store's credentials lie.
+/// Mount path of the store's credentials.
 pub(crate) const STORE_DIR: &str = "/etc/opaque/store";
-/// Where the kubelet puts the token of a ServiceAccount.
+/// Path at which the kubelet puts the token of a ServiceAccount.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// How long a token is valid; the kubelet renews it long before.
+/// Lifetime of a token; the kubelet renews it long before its end.
 const TOKEN_SECONDS: i64 = 3607;
 
-/// Security of a pod.
+/// Security context of a pod.
 pub(crate) fn pod_security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
         run_as_user: Some(USER),
         run_as_group: Some(USER),
         fs_group: Some(USER),
-        // Volumes of people may be large; what has the right owner is left as it is.
+        // Users' volumes may be large, so a volume with the right owner is not changed.
         fs_group_change_policy: Some("OnRootMismatch".into()),
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".into(),
@@ -46,7 +45,7 @@ pub(crate) fn pod_security() -> PodSecurityContext {
     }
 }
 
-/// Security of a container.
+/// Security context of a container.
 pub(crate) fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -58,13 +57,13 @@ pub(crate) fn container_security() -> SecurityContext {
     }
 }
 
-/// The image of a cluster's pods, its nodes' and its prepare Jobs': its own, or the one that the
-/// operator was installed with.
+/// The image of a cluster's pods, both nodes and prepare Jobs: the spec's image, or the
+/// installation's default.
 pub(crate) fn image(spec: &OpaqueClusterSpec, installed: &str) -> String {
     spec.image.clone().unwrap_or_else(|| installed.to_owned())
 }
 
-/// `imagePullPolicy` as Kubernetes writes it; none leaves it to Kubernetes.
+/// `imagePullPolicy` in Kubernetes' format; `None` leaves the choice to Kubernetes.
 pub(crate) fn pull_policy(spec: &OpaqueClusterSpec) -> Option<String> {
     spec.image_pull_policy.map(|policy| {
         match policy {
@@ -76,7 +75,7 @@ pub(crate) fn pull_policy(spec: &OpaqueClusterSpec) -> Option<String> {
     })
 }
 
-/// Environment that tells `object_store` where the store is; its credentials are
+/// Environment variables that configure the store for `object_store`. The credentials are in
 /// [`store_credentials`].
 pub(crate) fn store_environment(storage: &Storage) -> Vec<EnvVar> {
     let mut environment = Vec::new();
@@ -92,9 +91,9 @@ pub(crate) fn store_environment(storage: &Storage) -> Vec<EnvVar> {
     environment
 }
 
-/// Volume and mount of the store's credentials, and of its server's authorities: each key of the
-/// Secret is a file, which programs read again when the Secret changes. Variables would stay those
-/// of the pod's start.
+/// Volume and mount of the store's credentials and of its server's authorities. Each key of the
+/// Secret is a file, which programs read again when the Secret changes. Variables would keep the
+/// values from the pod's start.
 pub(crate) fn store_credentials(storage: &Storage) -> Option<(Volume, VolumeMount)> {
     let source = |name: &str, items| VolumeProjection {
         secret: Some(SecretProjection { name: name.to_owned(), items, optional: None }),
@@ -114,15 +113,15 @@ pub(crate) fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
 }
 
-/// A variable from a field of the pod.
+/// A variable with the value of a field of the pod.
 pub(crate) fn variable_of_pod(name: &str, path: &str) -> EnvVar {
     let field = ObjectFieldSelector { field_path: path.into(), ..ObjectFieldSelector::default() };
     let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
     EnvVar { name: name.into(), value: None, value_from: Some(source) }
 }
 
-/// Volume and mount of the token by which a program uses the API. It is projected by hand since
-/// `automountServiceAccountToken` would give it to every container of the pod.
+/// Volume and mount of the token with which a program uses the API. It is projected explicitly,
+/// because `automountServiceAccountToken` would give it to every container of the pod.
 pub(crate) fn api_token() -> (Volume, VolumeMount) {
     let token = VolumeProjection {
         service_account_token: Some(ServiceAccountTokenProjection {
@@ -158,7 +157,7 @@ pub(crate) fn api_token() -> (Volume, VolumeMount) {
     (volume, mount("api-token", TOKEN_PATH))
 }
 
-/// Volume and mount of the only folder that can be written.
+/// Volume and mount of the only writable folder.
 pub(crate) fn scratch() -> (Volume, VolumeMount) {
     let volume = Volume {
         name: "tmp".into(),
@@ -172,7 +171,7 @@ pub(crate) fn scratch() -> (Volume, VolumeMount) {
     (volume, mount)
 }
 
-/// A volume of several sources, readable by the programs' group.
+/// A volume with several sources, readable by the programs' group.
 pub(crate) fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
     Volume {
         name: name.into(),
@@ -184,7 +183,7 @@ pub(crate) fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
     }
 }
 
-/// A mount that cannot be written to.
+/// A read-only mount.
 pub(crate) fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount {
         name: name.into(),
@@ -199,14 +198,14 @@ pub(crate) fn file(key: &str, path: &str) -> KeyToPath {
     KeyToPath { key: key.into(), path: path.into(), mode: None }
 }
 
-/// A container with the security of all.
+/// A container with the common security context.
 pub(crate) fn container(name: &str, image: String, pull_policy: Option<String>) -> Container {
     Container {
         name: name.into(),
         image: Some(image),
         image_pull_policy: pull_policy,
         security_context: Some(container_security()),
-        // Shown by `kubectl describe` even when the log is gone.
+        // `kubectl describe` shows it even after the log is gone.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
     }

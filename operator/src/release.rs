@@ -1,9 +1,10 @@
-//! Which installation of the operator a process belongs to.
+//! The installation of the operator to which a process belongs.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A release: the namespace and the name of its Deployment. Its replicas are one operator.
+/// A release, named by the namespace and the name of its Deployment. Its replicas form one
+/// operator.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release {
     namespace: String,
@@ -11,12 +12,12 @@ pub struct Release {
 }
 
 impl Release {
-    /// The namespace of its pods.
+    /// The namespace of the release's pods.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The name of its Deployment.
+    /// The name of the release's Deployment.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -28,7 +29,7 @@ impl fmt::Display for Release {
     }
 }
 
-/// A text that is no release.
+/// The text does not name a release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?}: write NAMESPACE/NAME of the operator's Deployment")]
 pub struct ReleaseError(String);

@@ -1,9 +1,9 @@
-//! How the parts are wired: health first, then the Lease, then the controllers.
+//! Wires the parts together: health endpoints first, then the Lease, then the controllers.
 //!
 //! **Guarantees.** Controllers run only while the Lease is held, and act on a namespace only while
-//! it is claimed ([`crate::claims`]). When the Lease is lost the process ends, whatever it is
-//! doing, and starts again as a candidate: there is no half-stopped state. On SIGTERM what is under
-//! way is finished, and then claims and Lease are released, so that another takes over at once.
+//! it is claimed ([`crate::claims`]). When the Lease is lost, the process ends at once and starts
+//! again as a candidate, so that there is no half-stopped state. On SIGTERM, work in progress is
+//! finished, and then claims and Lease are released, so that another operator takes over at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,17 +25,17 @@ use crate::metrics::{Metrics, Tally};
 use crate::release::Release;
 use crate::{cluster, table};
 
-/// How long what is under way may take after a SIGTERM; writes are safe to cut off.
+/// How long work in progress may continue after a SIGTERM. Writes can be cut off safely.
 const FINISH: Duration = Duration::from_secs(2);
-/// How long the API server may take to answer the head of a watch.
+/// Timeout for the response headers of a watch.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When the operator cannot start, a controller ends, or the Lease is lost.
+/// The operator cannot start, a controller ends, or the Lease is lost.
 pub async fn run(args: Args) -> Result<()> {
-    // Fails only if one is there already, which is then as good.
+    // This fails only if a provider is installed already, which is equally good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
@@ -43,7 +43,7 @@ pub async fn run(args: Args) -> Result<()> {
     let admin = Admin::bind(args.admin_listen).await?;
     let admin = tokio::spawn(admin.serve(readiness.clone(), Arc::new(registry)));
 
-    let config = Config::infer().await.context("no way to reach the API server")?;
+    let config = Config::infer().await.context("no configuration for the API server was found")?;
     let identity = identity(&args.identity);
     let settings = Settings {
         scope: args.scope(),
@@ -55,7 +55,7 @@ pub async fn run(args: Args) -> Result<()> {
         times: Times::default(),
     };
     let mut standing = stand(&config, &settings, &metrics)?;
-    // A candidate that waits is ready: it takes over.
+    // A waiting candidate counts as ready, because it can take over.
     readiness.ready();
     tracing::info!(identity, "standing for election");
     let held = tokio::select! {
@@ -79,42 +79,42 @@ pub async fn run(args: Args) -> Result<()> {
             readiness.not_ready("stopping");
             operator.stop().await;
         }
-        // Dropped at once: whatever it would still write is somebody else's to write now.
+        // Dropped at once: another operator may act now, so this one must not write any more.
         Err(_) => drop(operator),
     }
     if held.is_held()
         && let Err(error) = held.release().await
     {
-        tracing::warn!(%error, "the Lease was not released; it ends by itself");
+        tracing::warn!(%error, "the Lease was not released; it expires by itself");
     }
     ended
 }
 
-/// What an operator is told.
+/// Settings of an operator.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where it looks.
+    /// The namespaces that it watches.
     pub scope: Scope,
-    /// Image of the nodes of clusters that name none.
+    /// Default image of nodes.
     pub node_image: String,
     /// DNS domain of the Kubernetes cluster.
     pub cluster_domain: String,
     /// Whether tables may have sources at local addresses.
     pub allow_local_sources: bool,
-    /// This process, in events and in the Lease by which it leads.
+    /// Name of this process in events and in the Lease that determines the active operator.
     pub identity: String,
-    /// Whose operator it is.
+    /// The operator's release.
     pub release: Release,
-    /// For how long it holds Leases.
+    /// Durations of its Leases.
     pub times: Times,
 }
 
-/// Stands for the Lease by which one operator of several is the active one.
+/// Stands for the Lease that determines the active one of several operators.
 ///
 /// # Errors
-/// When the configuration makes no client.
+/// The configuration is not usable.
 pub fn stand(config: &Config, settings: &Settings, metrics: &Metrics) -> Result<Standing> {
-    let client = without_retries(config).context("no client of the API server")?;
+    let client = without_retries(config).context("cannot create a client for the API server")?;
     let candidate = candidate(client.clone(), settings.identity.clone(), settings, metrics);
     Ok(match &settings.scope {
         Scope::All => candidate.lead(Clusters::Listed(Box::new(Api::all(client)))),
@@ -141,7 +141,7 @@ fn candidate(
     }
 }
 
-/// The controllers while they run. Dropping it cuts them off.
+/// The running controllers. Dropping this aborts them.
 #[derive(Debug)]
 pub struct Operator {
     context: Arc<Context>,
@@ -158,10 +158,11 @@ impl Operator {
     /// Starts watches and controllers.
     ///
     /// # Errors
-    /// When the configuration makes no client.
+    /// The configuration is not usable.
     pub fn start(mut config: Config, settings: Settings, metrics: Metrics) -> Result<Self> {
         config.connect_timeout = Some(CONNECT);
-        let clients = clients(&config, &metrics).context("no client of the API server")?;
+        let clients =
+            clients(&config, &metrics).context("cannot create a client for the API server")?;
         let [client, _] = &clients;
         let (observed, watches) = Observed::start(client, &settings.scope, &metrics);
         let installed = Installed {
@@ -182,8 +183,8 @@ impl Operator {
         let mut claims = JoinSet::new();
         let held = match &settings.scope {
             Scope::All => {
-                let client = claim_client(&config).context("no client for claims")?;
-                // The next one that leads the release takes claims over by its name.
+                let client = claim_client(&config).context("cannot create a client for claims")?;
+                // The next leader of the release takes over claims by this name.
                 let identity = settings.release.to_string();
                 let candidate = candidate(client, identity, &settings, &metrics);
                 let shared = Shared {
@@ -203,12 +204,12 @@ impl Operator {
         Ok(Self { context, controllers, watches, claims, stop, release, _held: held })
     }
 
-    /// What the controllers share.
+    /// The state that the controllers share.
     pub fn context(&self) -> &Arc<Context> {
         &self.context
     }
 
-    /// Resolves when a controller or a watch ends, which none should.
+    /// Resolves when a controller or a watch ends, which should never happen.
     pub async fn failed(&mut self) -> anyhow::Error {
         let ended = tokio::select! {
             Some(ended) = self.controllers.join_next() => format!("{ended:?}"),
@@ -219,22 +220,22 @@ impl Operator {
         anyhow!("a controller ended: {ended}")
     }
 
-    /// Finishes what is under way, for a bounded time, and releases the claims.
+    /// Finishes work in progress, for a bounded time, and releases the claims.
     pub async fn stop(mut self) {
         // Without receivers there is nothing to stop.
         let _ = self.stop.send(true);
         let all = async { while self.controllers.join_next().await.is_some() {} };
         if tokio::time::timeout(FINISH, all).await.is_err() {
-            tracing::warn!("cut off what was under way");
+            tracing::warn!("aborted the work in progress");
         }
-        // What still runs holds a claim.
+        // A reconcile that still runs holds a claim.
         self.controllers.shutdown().await;
         self.release.send_replace(true);
         while self.claims.join_next().await.is_some() {}
     }
 }
 
-/// A name of this process that no other has: a restarted container has the pod's name as well.
+/// A unique name of this process: a restarted container keeps the pod's name.
 fn identity(pod: &str) -> String {
     let started = k8s_openapi::jiff::Timestamp::now().as_nanosecond();
     format!("{pod}_{started:x}-{:x}", std::process::id())

@@ -1,23 +1,24 @@
 //! The controller of OpaqueTables.
 //!
-//! **What.** A table's source becomes an epoch by a Job, and the epoch is proposed to the cluster's
-//! nodes by way of the shard map. Two reconcilers do it: one for each table, which makes Jobs and
-//! reports; one for each shard map, which is the only one to propose, since the map is one object
+//! **What.** A Job builds an epoch from a table's source, and the epoch is proposed to the
+//! cluster's nodes through the shard map. Two reconcilers do this. The reconciler of tables creates
+//! Jobs and reports. The reconciler of shard maps makes all proposals, because a map is one object
 //! for all tables of a cluster.
 //!
-//! **Flow.** `observe` reads `facts` → `decide`: `validate` checks the spec, `run` names what is to
-//! be made, `attempt` says which Job there should be and `retry` when the next may start, `epochs`
-//! which epoch is to be served, `status` how it stands → `reconcile` writes the status, then
-//! applies what `objects` builds. A Job's `report` comes back by a Lease. `map_reconcile` reads
-//! shard maps (`map_view`) and writes what `propose` decides.
+//! **Flow.** `observe` reads `facts`. `decide` combines: `validate` checks the spec, `run`
+//! identifies the epoch to build, `attempt` decides which Job should exist, `retry` when the next
+//! may start, `epochs` which epoch to serve, and `status` what to report. `reconcile` writes the
+//! status, then applies what `objects` builds. A Job's `report` arrives in a Lease. `map_reconcile`
+//! reads shard maps (`map_view`) and writes what `propose` decides.
 //!
-//! **Guarantees.** What is decided is a function of what is observed and of the time. A restart
-//! between any two writes loses nothing: status is written before what builds on it, and what is
-//! made before it is remembered is found again. A quiet table costs no write and no timer.
+//! **Guarantees.** Every decision is a function of the observed state and the time. A restart
+//! between any two writes loses nothing: the status is written before anything that depends on it,
+//! and objects that were created but not recorded are found again. An idle table causes no writes
+//! and needs no timer.
 //!
-//! **Limits.** Epochs of a deleted table stay in the store: its Jobs, account and Lease go by their
-//! owner references, its name goes from the map. A table of the same name goes on counting from
-//! them.
+//! **Limits.** Epochs of a deleted table stay in the store. Its Jobs, ServiceAccount and Lease are
+//! removed by their owner references, and its name is removed from the map. A new table with the
+//! same name continues the numbering of epochs.
 
 mod attempt;
 mod decide;
@@ -52,7 +53,7 @@ use reconcile::TableReconciler;
 /// Runs until `stop` is true.
 ///
 /// # Errors
-/// When it cannot run at all.
+/// The controller cannot run at all.
 pub(crate) async fn controller(
     context: Arc<Context>,
     stop: watch::Receiver<bool>,

@@ -1,6 +1,6 @@
 //! Texts of bounded length.
 
-/// The first `limit` bytes or fewer, on a boundary of characters.
+/// At most the first `limit` bytes, cut at a character boundary.
 pub(crate) fn shorten(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
@@ -9,7 +9,8 @@ pub(crate) fn shorten(text: &str, limit: usize) -> String {
     format!("{}...", text.get(..end.unwrap_or(0)).unwrap_or_default())
 }
 
-/// At most `bytes` bytes of `text`, on one line: words of other programs, made fit for a status.
+/// At most `bytes` bytes of `text`, on one line. It makes messages of other programs fit for a
+/// status.
 pub(crate) fn clip(text: &str, bytes: usize) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     shorten(&line, bytes)

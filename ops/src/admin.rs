@@ -1,8 +1,8 @@
-//! What an administrator's machines ask a server: is it alive, is it ready, how is it doing.
+//! The HTTP endpoints of a server for health and metrics.
 //!
-//! `GET /livez` answers 200 while the runtime turns. `GET /readyz` answers 200, or 503 with the
-//! reason. `GET /metrics` is the registry in the OpenMetrics text format. Plain HTTP, without
-//! secrets: who may connect is the network policy's to say.
+//! `GET /livez` answers 200 while the runtime makes progress. `GET /readyz` answers 200, or 503
+//! with the reason. `GET /metrics` returns the registry in the OpenMetrics text format. The server
+//! uses plain HTTP and serves no secrets; the network policy decides who may connect.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,24 +20,24 @@ use tokio::net::TcpListener;
 
 use crate::listen;
 
-/// What Prometheus expects as the type of the metrics.
+/// The content type that Prometheus expects.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether a server should get work. Clones share one state.
+/// Whether a server is ready to receive work. Clones share one state.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     own: Arc<Mutex<Option<String>>>,
-    /// What must be ready as well.
+    /// Another state that must be ready as well.
     also: Option<Arc<Self>>,
 }
 
 impl Readiness {
-    /// Not ready, for a reason that people read.
+    /// Not ready, with a reason for people.
     pub fn not_yet(reason: impl Into<String>) -> Self {
         Self { own: Arc::new(Mutex::new(Some(reason.into()))), also: None }
     }
 
-    /// Ready while both are. What is said to the result is said to this one.
+    /// A state that is ready if both are. Changes of the result change this state.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         let also = match &self.also {
@@ -47,12 +47,12 @@ impl Readiness {
         Self { own: Arc::clone(&self.own), also: Some(Arc::new(also)) }
     }
 
-    /// Ready from now on.
+    /// Sets the state to ready.
     pub fn ready(&self) {
         self.set(None);
     }
 
-    /// Not ready from now on.
+    /// Sets the state to not ready.
     pub fn not_ready(&self, reason: impl Into<String>) {
         self.set(Some(reason.into()));
     }
@@ -62,7 +62,7 @@ impl Readiness {
         self.reason().is_none()
     }
 
-    /// Why it is not ready; none when it is.
+    /// Why it is not ready; `None` if it is ready.
     pub fn reason(&self) -> Option<String> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
         own.or_else(|| self.also.as_ref()?.reason())
@@ -81,10 +81,10 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Listens, without answering yet.
+    /// Binds the address without accepting connections yet.
     ///
     /// # Errors
-    /// When the address is not to be had.
+    /// The address cannot be bound.
     pub async fn bind(address: SocketAddr) -> Result<Self, AdminError> {
         let failed = |source| AdminError::Bind { address, source };
         let listener = listen(address).map_err(failed)?;
@@ -92,15 +92,15 @@ impl Admin {
         Ok(Self { listener, address })
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until dropped, so that a server that drains can still say so.
+    /// Answers requests until the future is dropped, so that a server can report that it drains.
     ///
     /// # Errors
-    /// When the listener breaks.
+    /// The listener fails.
     pub async fn serve(
         self,
         readiness: Readiness,
@@ -138,15 +138,15 @@ async fn metrics_text(State(Metrics(registry)): State<Metrics>) -> Response {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AdminError {
-    /// The address is not to be had.
+    /// The address cannot be bound.
     #[error("cannot listen on {address} for health and metrics: {source}")]
     Bind {
-        /// As configured.
+        /// The configured address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The listener broke.
+    /// The listener failed.
     #[error("the listener for health and metrics: {0}")]
     Serve(#[source] std::io::Error),
 }

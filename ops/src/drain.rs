@@ -1,28 +1,28 @@
-//! How long a node takes to end: one rule for the node itself and for the grace period of its pod.
+//! The time that a node needs to stop. The node and the grace period of its pod use the same rule.
 //!
 //! ```text
-//! SIGTERM ─ delay: connections are accepted ─ drain: queries end ─ leave: the record is removed ─ end
+//! SIGTERM ─ delay: accepts connections ─ drain: queries end ─ leave: the record is removed ─ end
 //! ```
 
 use std::time::Duration;
 
-/// Longest that one query may take, in seconds, unless [`QUERY_DEADLINE_VARIABLE`] says otherwise.
+/// Default of the longest duration of one query in seconds.
 pub const QUERY_DEADLINE_SECONDS: u64 = 30;
-/// The variable of a node's environment that sets it.
+/// The environment variable of a node that overrides [`QUERY_DEADLINE_SECONDS`].
 pub const QUERY_DEADLINE_VARIABLE: &str = "OPAQUE_QUERY_DEADLINE_S";
-/// How long leaving the cluster may take.
+/// Time limit for leaving the cluster.
 pub const LEAVE: Duration = Duration::from_secs(5);
-/// For what follows a query's last byte, and for a busy machine.
+/// Margin for work after a query's last byte, and for a busy machine.
 const SPARE: Duration = Duration::from_secs(5);
 
-/// How long requests in progress may go on once no connection is accepted any more. A query has its
-/// deadline to be read and the same again to be answered.
+/// How long requests in progress may continue after the node stops accepting connections. A query
+/// may take one deadline to be received and another one to be answered.
 pub fn drain(query_deadline: Duration) -> Duration {
     query_deadline.saturating_mul(2).saturating_add(SPARE)
 }
 
-/// How long a node may take from SIGTERM to its end, if it accepts connections for `delay` first.
-/// Most take seconds: a drain ends as soon as nothing is in progress.
+/// The longest time from SIGTERM to the end of a node that first accepts connections for `delay`.
+/// Most nodes need seconds, because a drain ends as soon as no request is in progress.
 pub fn grace(delay: Duration, query_deadline: Duration) -> Duration {
     let parts = [delay, drain(query_deadline), LEAVE, SPARE];
     parts.into_iter().fold(Duration::ZERO, Duration::saturating_add)

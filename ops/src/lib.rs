@@ -1,7 +1,7 @@
-//! What Opaque's servers need to be operated: health, metrics, draining.
+//! Operational functions of Opaque's servers: health, metrics and draining.
 //!
-//! **What.** [`admin`] tells a kubelet and a Prometheus how a process is; [`drain`] says how long a
-//! node takes to end; [`listen`](fn@listen) opens a port for IPv4 and IPv6.
+//! **What.** [`admin`] reports health to the kubelet and metrics to Prometheus. [`drain`] defines how
+//! long a node may take to stop. [`listen`](fn@listen) opens a port for IPv4 and IPv6.
 #![forbid(unsafe_code)]
 
 pub mod admin;

@@ -1,4 +1,4 @@
-//! Listening on every address of a machine, whichever families of addresses it has.
+//! Listens on all addresses of a machine, with IPv4, IPv6 or both.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-/// Connections that may wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Listens. `[::]` is every address of both families, whatever the system's default; where the
-/// kernel has no IPv6, it is `0.0.0.0`.
+/// Listens on an address. `[::]` means every address of both families, independent of the system's
+/// default. If the kernel has no IPv6, `[::]` means `0.0.0.0`.
 ///
 /// # Errors
-/// When the address is not to be had.
+/// The address cannot be bound.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match bind(address) {
         Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && lacks_ipv6(&error) => {
@@ -29,7 +29,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
     }
-    // A server that is started again need not wait for the connections of the one before it.
+    // A restarted server need not wait for the connections of its predecessor.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -37,9 +37,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Whether the kernel was built without IPv6, or it is switched off.
+/// Whether the kernel was built without IPv6, or IPv6 is disabled.
 fn lacks_ipv6(error: &io::Error) -> bool {
-    /// `EAFNOSUPPORT` of Linux.
+    /// Linux's `EAFNOSUPPORT`.
     const NO_SUCH_FAMILY: i32 = 97;
     error.raw_os_error() == Some(NO_SUCH_FAMILY) || error.kind() == ErrorKind::AddrNotAvailable
 }

@@ -1,4 +1,5 @@
-//! The engine's arithmetic, each figure beside a plain read of the same bytes in the same run.
+//! The engine's arithmetic. Each figure is compared with a plain read of the same bytes in the same
+//! run.
 //!
 //! `cargo bench -p opaque-pir` prints criterion's times, then a table of ratios: the best of
 //! several passes, on one thread and on all.
@@ -23,14 +24,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-/// Some index; no time depends on which.
+/// Some index; the times do not depend on which.
 fn seed() -> IndexSeed {
     let geometry = Geometry::new(4096, 1024, 1).expect("a geometry");
     IndexSeed::new(&Salt([1; 32]), "t", 1, 0, &geometry)
 }
 
 const ROWS: u32 = 8192;
-/// 1 GiB: beyond any cache.
+/// 1 GiB, larger than any cache.
 const PARTITIONS: u32 = 128;
 const PASSES: usize = 7;
 const BATCHES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
@@ -59,7 +60,7 @@ fn ring(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// On one thread, so that the rates are a core's.
+/// On one thread, so that the rates are per core.
 fn hint(criterion: &mut Criterion) {
     let geometry = Geometry::new(4096, 1024, 1).expect("a geometry");
     let bytes = random_bytes(geometry.partition_bytes());
@@ -93,13 +94,13 @@ fn hint(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Reads all bytes, with no arithmetic worth mentioning.
+/// Reads all bytes with almost no arithmetic.
 fn read_all(partitions: &[&Partition]) -> u64 {
     let chunks = partitions.par_iter().flat_map(|partition| partition.bytes().par_chunks(1 << 21));
     chunks.map(plain_read).reduce(|| 0, u64::wrapping_add)
 }
 
-/// Each figure beside the plain read of its round, round after round: a disturbance hits both.
+/// Each figure next to the plain read of the same round, so that a disturbance affects both.
 fn ratios() {
     let geometry = Geometry::new(ROWS, PARTITIONS * 1024, 1).expect("a geometry");
     let bytes = random_bytes(geometry.partition_bytes());
@@ -127,7 +128,7 @@ fn ratios() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         for kernel in ScanKernel::available() {
             for count in BATCHES {
-                // Compute-bound kernels have nothing to show in large batches.
+                // Large batches show nothing new for compute-bound kernels.
                 if count > 8 && matches!(kernel, ScanKernel::Scalar | ScanKernel::Avx2) {
                     continue;
                 }
@@ -161,7 +162,7 @@ fn ratios() {
     println!("load at the end {}", load::average());
 }
 
-/// Preprocessing by each kernel beside the scalar one, then a change of one bucket.
+/// Preprocessing by each kernel compared with the scalar one, then an update of one bucket.
 fn hint_ratio(
     threads: usize,
     pool: &rayon::ThreadPool,
@@ -197,7 +198,8 @@ fn hint_ratio(
     }
 }
 
-/// A change of one bucket against the preprocessing of all, which takes `rebuild` seconds.
+/// An update of one bucket compared with the preprocessing of everything, which takes `rebuild`
+/// seconds.
 fn update_ratio(threads: usize, pool: &rayon::ThreadPool, geometry: &Geometry, rebuild: f64) {
     let planes = vec![vec![1; hint::PLANE_WORDS]; geometry.planes()];
     let mut hint = hint::Hint::from_planes(geometry, planes).expect("its size");
@@ -221,7 +223,7 @@ criterion_group!(benches, ring, hint);
 
 fn main() {
     benches();
-    // `cargo test` and a filtered run want no table.
+    // `cargo test` and a filtered run print no table.
     if std::env::args().any(|arg| arg == "--bench") {
         ratios();
     }

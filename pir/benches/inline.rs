@@ -1,9 +1,9 @@
-//! The hint product with inline keys, each figure beside a plain read of the same tables in the
-//! same run.
+//! The hint product with inline keys. Each figure is compared with a plain read of the same tables
+//! in the same run.
 //!
 //! `cargo bench -p opaque-pir --bench inline` prints criterion's times of the parts, then a table
 //! of ratios: medians of several passes over more planes than any cache holds. With `OPAQUE_RATIOS`
-//! set, only the table.
+//! set, it prints only the table.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may stop")]
 
 #[path = "support/load.rs"]
@@ -26,9 +26,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-/// Whole planes' worth of tables, 288 MiB: beyond any cache. Of folded planes as many more.
+/// Number of whole planes' tables, 288 MiB: larger than any cache. For folded planes the number is
+/// higher accordingly.
 const PLANES: usize = 16;
-/// Rounds, and passes of a round: the processor's time is told in steps of 4 ms.
+/// Rounds, and passes per round: processor time is reported in steps of 4 ms.
 const PASSES: usize = 7;
 const REPEATS: usize = 2;
 const BATCHES: [usize; 4] = [1, 2, 4, 8];
@@ -43,7 +44,7 @@ fn plane(fold: Fold, seed: u64) -> Vec<u32> {
     (0..fold.rows() * 1024).map(|_| rng.next_u32()).collect()
 }
 
-/// Some query; no time depends on which.
+/// Some query; the times do not depend on which.
 fn query(fill: u8) -> InlineQuery {
     InlineQuery::from_bytes(&vec![fill; QUERY_BYTES]).expect("small values")
 }
@@ -80,15 +81,15 @@ fn parts(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Adds up all bytes of the tables.
+/// Sums all bytes of the tables.
 fn read_all(tables: &[PlaneTables]) -> u64 {
     let chunks = tables.iter().flat_map(PlaneTables::as_bytes).collect::<Vec<_>>();
     let chunks = chunks.par_iter().flat_map(|table| table.par_chunks(1 << 20));
     chunks.map(plain_read).reduce(|| 0, u64::wrapping_add)
 }
 
-/// The time that this thread has spent on a processor, in milliseconds: what a neighbour's turn
-/// does not count towards. From the clock where the system does not tell.
+/// Processor time of this thread in milliseconds, which excludes the turns of other processes.
+/// Elapsed time if the system does not report it.
 fn processor_ms() -> f64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -97,14 +98,14 @@ fn processor_ms() -> f64 {
     nanoseconds.unwrap_or_else(|| start.elapsed().as_secs_f64() * 1e9) / 1e6
 }
 
-/// Milliseconds a plane: the median, and the fastest and slowest.
+/// Milliseconds per plane: the median, and the fastest and slowest.
 fn summary(mut times: Vec<f64>) -> (f64, String) {
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
     (median, format!("{median:>7.2} ms ({:.2}-{:.2})", times[0], times[times.len() - 1]))
 }
 
-/// Products beside the plain read of their round, round after round: a disturbance hits both.
+/// Products next to the plain read of the same round, so that a disturbance affects both.
 fn ratios(fold: Fold) {
     let chain = Chain::new(&index_elements());
     let planes = PLANES * fold.factor();
@@ -139,7 +140,7 @@ fn ratios(fold: Fold) {
         let pool = pool(threads);
         for kernel in VectorKernel::available() {
             let mut alone = None;
-            // The scalar kernel has nothing to show in batches.
+            // Batches show nothing new for the scalar kernel.
             for count in
                 BATCHES.into_iter().filter(|count| *count == 1 || kernel != VectorKernel::Scalar)
             {
@@ -188,10 +189,10 @@ fn main() {
     if std::env::var_os("OPAQUE_RATIOS").is_none() {
         benches();
     }
-    // `cargo test` and a filtered run want no tables.
+    // `cargo test` and a filtered run print no tables.
     if std::env::args().any(|arg| arg == "--bench") {
         ratios(Fold::NONE);
-        // The most folded, where what a product costs whatever its tables weighs most.
+        // The smallest fold, for which the fixed costs of a product weigh most.
         let [.., smallest] = Fold::ALL;
         ratios(smallest);
     }

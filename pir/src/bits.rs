@@ -1,12 +1,11 @@
-//! Numbers as bit strings: value i occupies bits `i·width .. (i+1)·width`, least significant bit
-//! first, of a little-endian string of bytes. Every format of queries, answers and keys packs its
-//! numbers so.
+//! Packs numbers as bit strings: value i occupies bits `i·width .. (i+1)·width`, least significant
+//! bit first, of a little-endian byte string. All formats of queries, answers and keys use it.
 //!
-//! **Constant time.** Time and memory access depend on the number of values and their width only.
+//! **Constant time.** Time and memory access depend only on the number of values and their width.
 
 use std::iter;
 
-/// Largest width of a value: eight bytes cover it, whichever bit of the first byte it starts at.
+/// Maximum width of a value. Eight bytes cover it, whichever bit of the first byte it starts at.
 const MAX_WIDTH: u32 = u64::BITS - 7;
 
 /// Bytes of `values` values of `width` bits, which together must fill whole bytes.
@@ -30,14 +29,14 @@ pub fn pack<T: Into<u64>>(values: impl IntoIterator<Item = T>, width: u32, bytes
         }
         bytes.extend_from_slice(&word.to_le_bytes());
         bits -= u64::BITS;
-        // The bits of the value that had no place in the word.
+        // The bits of the value that did not fit into the word.
         waiting = value >> (width - bits);
     }
     debug_assert_eq!(bits % 8, 0);
     bytes.extend(waiting.to_le_bytes().into_iter().take(bits as usize / 8));
 }
 
-/// The values that [`pack`] wrote. Bits at the end that do not make a whole value are left out.
+/// The values that [`pack`] wrote. Trailing bits that do not form a whole value are ignored.
 #[inline]
 pub fn unpack(bytes: &[u8], width: u32) -> impl Iterator<Item = u64> {
     debug_assert!(width <= MAX_WIDTH);
@@ -49,7 +48,7 @@ pub fn unpack(bytes: &[u8], width: u32) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The eight bytes from `start` on as a number, with zeros after the last.
+/// The eight bytes starting at `start` as a number, with zeros after the last byte.
 #[inline]
 fn eight_bytes(bytes: &[u8], start: usize) -> u64 {
     let rest = bytes.get(start..).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! What travels: queries, slices, partials and answers, each versioned, bounds-checked and of a
-//! size that the geometry fixes.
+//! The messages: queries, slices, partials and answers. Each is versioned and bounds-checked, and
+//! has a size that the geometry determines.
 //!
 //! Every message starts with a marker byte, a version byte, the 32-byte [`ParamsId`] of its index
-//! and [`Kind`], and the epoch (8 bytes); all numbers are little endian. Decoding reads every byte,
-//! never panics, and refuses what no encoder writes. Errors carry header fields only, nothing of a
-//! query's content.
+//! and [`Kind`], and the epoch (8 bytes). All numbers are little endian. Decoding reads every byte,
+//! never panics, and refuses anything that no encoder writes. Errors contain only header fields,
+//! and no content of a query.
 //!
 //! | message | from → to | content after the header |
 //! |---|---|---|

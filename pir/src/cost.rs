@@ -1,6 +1,6 @@
-//! What a geometry costs: memory, bytes on the wire, time.
+//! The costs of a geometry: memory, bytes to transfer, and time.
 //!
-//! With inline keys, the default (ADR 010).
+//! The costs are for inline keys, the default (decision 010).
 
 mod explain;
 mod link;
@@ -16,24 +16,24 @@ use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry};
 use crate::inline::{self, QUERY_BYTES};
 use crate::params::PARTITION_BUCKETS;
 
-/// Bytes of matrix that one core scans in a second (AVX-512 on memory that reads at 17.2 GB/s;
+/// Bytes of the matrix that one core scans per second (AVX-512 on memory that reads at 17.2 GB/s;
 /// docs/performance.md has the ratio on other machines).
 pub const SCAN_BYTES_PER_SECOND: u64 = 15_000_000_000;
-/// Bytes of the hint's tables that one core multiplies in a second: 1.15 times as long as reading
+/// Bytes of the hint's tables that one core multiplies per second: 1.15 times the time of reading
 /// them.
 pub const TABLE_BYTES_PER_SECOND: u64 = 13_000_000_000;
 
-/// What an index of some geometry costs the cluster, and one lookup of one page.
+/// Costs of an index for the cluster, and of one lookup of one page.
 ///
-/// Times are estimates for one core of the servers, from the constants of this module; a cluster
-/// splits them over its cores and shards. Bytes are exact but for the messages' heads of less than
-/// 100 bytes, and for the public parts ([`Geometry::public_bytes`]), which a client fetches once an
-/// epoch.
+/// Times are estimates for one core of the servers, from the constants of this module. A cluster
+/// divides them over its cores and shards. Bytes are exact, except for message headers of less than
+/// 100 bytes and for the public parts ([`Geometry::public_bytes`]), which a client downloads once
+/// per epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// Bytes of the matrix: what every lookup reads, over all shards together.
+    /// Bytes of the matrix, which every lookup reads, summed over all shards.
     pub matrix_bytes: u64,
-    /// Memory of one replica of the whole index: matrix, and the tables of the hint.
+    /// Memory of one replica of the whole index: the matrix and the hint's tables.
     pub server_ram_bytes: u64,
     /// Time of the scan.
     pub scan_micros: u64,
@@ -43,7 +43,7 @@ pub struct Cost {
     pub upload_bytes: u64,
     /// Bytes that one lookup receives.
     pub download_bytes: u64,
-    /// The link that they cross.
+    /// The link for the transfers.
     pub link: Link,
 }
 
@@ -60,7 +60,7 @@ impl Cost {
 }
 
 impl Geometry {
-    /// Memory of the tables that the hint's products read, of all planes.
+    /// Memory of the tables for the hint products of all planes.
     pub fn table_bytes(&self) -> u64 {
         self.planes_sum(inline::table_bytes)
     }
@@ -70,13 +70,14 @@ impl Geometry {
         self.planes_sum(inline::public_bytes)
     }
 
-    /// The sum over all planes of what a plane of so many rows takes.
+    /// The sum over all planes of `bytes`, a function of the number of rows.
     fn planes_sum(&self, bytes: impl Fn(usize) -> usize) -> u64 {
         (0..self.planes()).map(|plane| bytes(self.plane_rows(plane)) as u64).sum()
     }
 
-    /// The shape of least estimated time a lookup over `link`, of all that have at least so many
-    /// bytes and partitions. Its pages have one row: it is that of bytes, not of a table.
+    /// The geometry with the shortest estimated lookup over `link`, among those with at least this
+    /// many bytes and partitions. Its pages have one row, because it describes bytes and not a
+    /// table.
     pub fn fastest(bytes: u64, partitions: u32, link: Link) -> Option<Self> {
         let shape = |bucket_bytes: u32| {
             let partition = u64::from(bucket_bytes) * PARTITION_BUCKETS as u64;
@@ -87,7 +88,7 @@ impl Geometry {
         shapes.min_by_key(|shape| shape.cost(link).lookup_micros())
     }
 
-    /// What an index of this geometry costs, and a lookup over `link`.
+    /// Costs of an index with this geometry, and of a lookup over `link`.
     pub fn cost(&self, link: Link) -> Cost {
         let (matrix_bytes, table_bytes) = (self.matrix_bytes(), self.table_bytes());
         let rounding = self.rounding();
@@ -135,7 +136,7 @@ pub(crate) fn millis(micros: u64) -> f64 {
     micros as f64 / 1e3
 }
 
-/// A size for people: binary units, three digits.
+/// A size for people, in binary units with three digits.
 pub(crate) struct Bytes(pub(crate) u64);
 
 impl fmt::Display for Bytes {

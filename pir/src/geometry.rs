@@ -1,5 +1,4 @@
-//! The shape of an index's matrix. [`index`](crate::index) picks it, by what it
-//! [costs](crate::cost).
+//! The shape of an index's matrix. [`index`](crate::index) chooses it by its [cost](crate::cost).
 
 mod rounding;
 
@@ -18,7 +17,7 @@ use crate::params::{
 #[expect(clippy::cast_possible_truncation, reason = "constants below 2^32")]
 pub(crate) const BUCKETS_PER_PARTITION: u32 = PARTITION_BUCKETS as u32;
 
-/// Every R there is: the rows of a ring of inline keys, folded 8, 4 or 2 times, or of 1 to 32 whole
+/// All valid R: the rows of a ring of inline keys, folded 8, 4 or 2 times, or of 1 to 32 whole
 /// rings.
 #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
 pub const BUCKET_SIZES: [u32; 35] = {
@@ -31,7 +30,8 @@ pub const BUCKET_SIZES: [u32; 35] = {
     sizes
 };
 const _: () = assert!(matches!(BUCKET_SIZES, [256, 512, 1024, 2048, 4096, .., MAX_BUCKET_BYTES]));
-/// Partitions that an index of some rows has at least, for the shards of a cluster to share.
+/// Minimum number of partitions of an index with several rows, for the shards of a cluster to
+/// share.
 pub(crate) const SHARED_PARTITIONS: u32 = 4;
 
 /// [`PARTITION_BUCKETS`] in the type that counts buckets.
@@ -40,8 +40,8 @@ const WIDTH: u32 = PARTITION_BUCKETS as u32;
 
 /// The shape of one index's matrix: R rows of bytes by C buckets.
 ///
-/// Invariants, held by [`Geometry::new`]: R is one of [`BUCKET_SIZES`], C a multiple of 1024 of at
-/// most [`MAX_BUCKETS`], and a page has at least one row.
+/// Invariants, enforced by [`Geometry::new`]: R is one of [`BUCKET_SIZES`], C is a multiple of 1024
+/// and at most [`MAX_BUCKETS`], and a page has at least one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "RawGeometry")]
 pub struct Geometry {
@@ -66,7 +66,7 @@ impl TryFrom<RawGeometry> for Geometry {
 }
 
 impl Geometry {
-    /// Checks every invariant of the type.
+    /// Creates a geometry if it satisfies every invariant of the type.
     pub fn new(bucket_bytes: u32, buckets: u32, page_rows: u32) -> Result<Self, GeometryError> {
         let whole_partitions =
             (1..=MAX_BUCKETS).contains(&buckets) && buckets.is_multiple_of(BUCKETS_PER_PARTITION);
@@ -77,27 +77,27 @@ impl Geometry {
         }
     }
 
-    /// R: bytes of a bucket, rows of the matrix.
+    /// R: bytes per bucket, which is the number of rows of the matrix.
     pub fn bucket_bytes(&self) -> usize {
         self.bucket_bytes as usize
     }
 
-    /// C: buckets, columns of the matrix.
+    /// C: number of buckets, which is the number of columns of the matrix.
     pub fn buckets(&self) -> u32 {
         self.buckets
     }
 
-    /// Rows of one value that share a page; only its last page may have fewer.
+    /// Rows per page of one value. Only the value's last page may have fewer.
     pub fn page_rows(&self) -> u32 {
         self.page_rows
     }
 
-    /// Partitions of 1024 buckets.
+    /// Number of partitions of 1024 buckets.
     pub fn partitions(&self) -> u32 {
         self.buckets / BUCKETS_PER_PARTITION
     }
 
-    /// The partition that a bucket lies in.
+    /// The partition that contains a bucket.
     pub fn partition_of(bucket: u32) -> u32 {
         bucket / WIDTH
     }
@@ -108,24 +108,24 @@ impl Geometry {
         first..first.saturating_add(WIDTH)
     }
 
-    /// Planes of the hint, of 4096 rows; the last may have fewer.
+    /// Number of planes of the hint, of 4096 rows; the last may have fewer.
     pub fn planes(&self) -> usize {
         self.bucket_bytes().div_ceil(PLANE_ROWS)
     }
 
-    /// Rows of a plane of the hint: 4096, or what is left for the last one: 2048, or all of R where
-    /// that is less. 0 past the last plane.
+    /// Rows of a plane of the hint: 4096, or for the last plane the remaining rows, which are 2048,
+    /// or R if that is less. 0 for a plane that does not exist.
     pub fn plane_rows(&self, plane: usize) -> usize {
         let before = plane.saturating_mul(PLANE_ROWS);
         self.bucket_bytes().saturating_sub(before).min(PLANE_ROWS)
     }
 
-    /// Words of a plane of the hint, 1024 a row.
+    /// Words of a plane of the hint, 1024 per row.
     pub fn plane_words(&self, plane: usize) -> usize {
         self.plane_rows(plane) * RING_DEGREE
     }
 
-    /// How many bits of each bucket's number and of each row travel.
+    /// The number of bits that are transferred for each bucket's number and for each row.
     pub fn rounding(&self) -> Rounding {
         Rounding::of(self.buckets, self.bucket_bytes)
     }
@@ -140,13 +140,13 @@ impl Geometry {
         self.partition_bytes() as u64 * u64::from(self.partitions())
     }
 
-    /// Pages to fetch for the rows `offset..offset + limit` of a value; at least one. Depends on
-    /// nothing else, so that a query's size tells nothing about the data.
+    /// Number of pages to fetch for the rows `offset..offset + limit` of a value; at least one. It
+    /// depends on nothing else, so a query's size reveals nothing about the data.
     pub fn pages_for(&self, offset: u64, limit: u64) -> u64 {
         offset.saturating_add(limit).div_ceil(u64::from(self.page_rows)).max(1)
     }
 
-    /// Identity of parameter set, layout version and geometry.
+    /// Identity of the parameter set, the layout version and the geometry.
     pub fn params_id(&self) -> ParamsId {
         let mut bytes = Vec::with_capacity(13);
         bytes.push(LAYOUT_VERSION);
@@ -157,11 +157,11 @@ impl Geometry {
     }
 }
 
-/// Why no geometry fits.
+/// Why a geometry is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GeometryError {
-    /// Numbers that are no geometry.
+    /// The numbers are not a valid geometry.
     #[error(
         "no geometry: {bucket_bytes} bytes per bucket, {buckets} buckets, {page_rows} rows per page"
     )]

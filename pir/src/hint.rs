@@ -1,13 +1,13 @@
-//! The hint: what a client's secret adds to every row of a scan (docs/ENGINE.md §6).
+//! The hint: the contribution of a client's secret to every row of a scan (docs/ENGINE.md §6).
 //!
 //! ```text
 //! H[r][i] = Σ_j Σ_k D[r][1024j+k]·A_j[k][i] mod 2^32          R × 1024 words for the whole table
 //! ```
 //!
 //! so that `c − H·s` is the selected bucket plus noise. Row `r`'s bytes of one partition, read as a
-//! polynomial in x^-1, times a_j has `H[r][i]` at x^-i = −x^(n−i); the products are summed in NTT
-//! form over all partitions, exactly (see `kernel::scalar` and `transform` for the bounds), and
-//! read back once. The machine code that does it is chosen at run time
+//! polynomial in x^-1, times a_j has `H[r][i]` at x^-i = −x^(n−i). The products are summed exactly
+//! in NTT form over all partitions (see `kernel::scalar` and `transform` for the bounds) and
+//! converted back once. The kernel is chosen at run time
 //! ([`VectorKernel`](crate::machine::VectorKernel)).
 
 mod builder;
@@ -15,7 +15,7 @@ mod kernel;
 mod planes;
 #[cfg(test)]
 mod tests;
-// The scalar kernel has its own.
+// Not used by the scalar kernel, which has its own transform.
 #[cfg(any(target_arch = "x86_64", test))]
 mod transform;
 
@@ -31,7 +31,7 @@ use crate::seed::IndexSeed;
 
 #[expect(clippy::cast_possible_truncation, reason = "1024")]
 const BUCKETS: u32 = PARTITION_BUCKETS as u32;
-/// Words of one whole plane: 4096 rows of 1024. A plane of fewer rows has fewer words
+/// Words of one whole plane: 4096 rows of 1024 words. A plane with fewer rows has fewer words
 /// ([`Geometry::plane_words`]).
 pub const PLANE_WORDS: usize = PLANE_ROWS * RING_DEGREE;
 
@@ -39,15 +39,15 @@ pub const PLANE_WORDS: usize = PLANE_ROWS * RING_DEGREE;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hint {
     geometry: Geometry,
-    /// As many as the geometry has, each of [`Geometry::plane_words`].
+    /// One entry for each plane of the geometry, of [`Geometry::plane_words`].
     planes: Vec<Vec<u32>>,
 }
 
 impl Hint {
-    /// A hint that was computed before, from its planes in order.
+    /// Assembles a hint that was computed before, from its planes in order.
     ///
     /// # Errors
-    /// When their number or length is not what the geometry fixes.
+    /// Their number or a length does not match the geometry.
     pub fn from_planes(geometry: &Geometry, planes: Vec<Vec<u32>>) -> Result<Self, HintError> {
         if planes.len() != geometry.planes() {
             let (expected, found) = (geometry.planes(), planes.len());
@@ -62,12 +62,13 @@ impl Hint {
         Ok(Self { geometry: *geometry, planes })
     }
 
-    /// The shape that the hint belongs to.
+    /// The geometry of the index.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
-    /// Rows of 1024 words, row by row ([`Geometry::plane_rows`]); `None` past the last plane.
+    /// Rows of 1024 words, row by row ([`Geometry::plane_rows`]); `None` if the plane does not
+    /// exist.
     pub fn plane(&self, plane: usize) -> Option<&[u32]> {
         self.planes.get(plane).map(Vec::as_slice)
     }
@@ -77,16 +78,17 @@ impl Hint {
         &self.planes
     }
 
-    /// The planes themselves.
+    /// Consumes the hint and returns its planes.
     pub fn into_planes(self) -> Vec<Vec<u32>> {
         self.planes
     }
 
-    /// Follows a change of one bucket: `H += (new − old) ⊗ A[bucket]`, R × 1024 multiply-adds
-    /// instead of a rebuild. `old` and `new` are its R stored (whitened) bytes.
+    /// Updates the hint after a change of one bucket: `H += (new − old) ⊗ A[bucket]`, R × 1024
+    /// multiply-adds instead of a rebuild. `old` and `new` are the R stored (whitened) bytes of the
+    /// bucket.
     ///
     /// # Errors
-    /// When the bucket is not of this geometry, or its bytes are not R; nothing is changed then.
+    /// The bucket does not exist, or its bytes are not R. Nothing is changed then.
     pub fn update_bucket(
         &mut self,
         seed: &IndexSeed,
@@ -126,8 +128,8 @@ impl std::fmt::Debug for Hint {
     }
 }
 
-/// One plane of the hint times one public secret, exactly: `H·s mod 2^32`, one word per row. For
-/// the self-test; an ordinary secret is only ever multiplied under encryption.
+/// One plane of the hint times one public secret, exactly: `H·s mod 2^32`, one word per row. It is
+/// for the self-test; other secrets are multiplied only under encryption.
 pub(crate) fn multiply_plane(plane: &[u32], secret: &Poly) -> Vec<u32> {
     let product = |row: &[u32]| {
         let terms = row.iter().zip(secret).map(|(word, secret)| word.wrapping_mul(*secret));
@@ -145,7 +147,7 @@ fn entry(byte: u8) -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HintError {
-    /// A partition beyond the geometry's last.
+    /// The partition does not exist in the geometry.
     #[error("partition {partition} does not exist: the geometry has {partitions}")]
     Partition {
         /// The partition given.
@@ -153,19 +155,19 @@ pub enum HintError {
         /// Partitions of the geometry.
         partitions: u32,
     },
-    /// A partition was added before.
+    /// The partition was added before.
     #[error("partition {partition} was added twice")]
     PartitionTwice {
         /// The partition.
         partition: u32,
     },
-    /// A partition was never added.
+    /// A partition was not added.
     #[error("partition {partition} was not added")]
     PartitionMissing {
         /// The first such partition.
         partition: u32,
     },
-    /// A partition has a number of bytes other than R·1024.
+    /// A partition does not have R·1024 bytes.
     #[error("bytes of a partition: expected {expected}, found {found}")]
     PartitionBytes {
         /// R·1024.
@@ -173,7 +175,7 @@ pub enum HintError {
         /// Bytes given.
         found: usize,
     },
-    /// Too few or too many planes.
+    /// The number of planes is wrong.
     #[error("planes: expected {expected}, found {found}")]
     Planes {
         /// Planes of the geometry.
@@ -181,7 +183,7 @@ pub enum HintError {
         /// Planes given.
         found: usize,
     },
-    /// A plane has a number of words other than 1024 for each of its rows.
+    /// A plane does not have 1024 words for each of its rows.
     #[error("words of a plane: expected {expected}, found {found}")]
     Plane {
         /// [`Geometry::plane_words`].
@@ -189,7 +191,7 @@ pub enum HintError {
         /// Words given.
         found: usize,
     },
-    /// A bucket beyond the geometry's last.
+    /// The bucket does not exist in the geometry.
     #[error("bucket {bucket} does not exist: the geometry has {buckets}")]
     Bucket {
         /// The bucket given.
@@ -197,7 +199,7 @@ pub enum HintError {
         /// Buckets of the geometry.
         buckets: u32,
     },
-    /// A bucket has a number of bytes other than R.
+    /// A bucket does not have R bytes.
     #[error("bytes of a bucket: expected {expected}, found {found}")]
     BucketBytes {
         /// R.

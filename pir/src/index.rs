@@ -1,10 +1,10 @@
-//! From rows to the partitions of an index's matrix.
+//! Builds the partitions of an index's matrix from rows.
 //!
-//! Rows of equal value in one searchable column form a *group* (NULL is a group too, so that every
-//! index holds every row). A group is cut in load order into pages of exactly
-//! [`Geometry::page_rows`] rows, of which only the last may have fewer; page `i` lives in bucket
+//! Rows with the same value in one searchable column form a *group*. NULL is a group too, so that
+//! every index holds every row. A group is split in load order into pages of exactly
+//! [`Geometry::page_rows`] rows; only the last page may have fewer. Page `i` is in bucket
 //! [`page_bucket`](crate::layout::page_bucket)`(salt, column, value, i)`. [`IndexPlan::solve`]
-//! picks a geometry in which no bucket overflows, and [`IndexPlan::partition`] builds the bytes.
+//! chooses a geometry in which no bucket overflows, and [`IndexPlan::partition`] builds the bytes.
 
 mod error;
 mod groups;
@@ -28,7 +28,7 @@ use crate::layout::{BucketWriter, Keys, reduce};
 use crate::seed::Salt;
 use groups::Groups;
 
-/// One row of a table, as an index of one column sees it. Its position in a slice is its number.
+/// One row of a table, as the index of one column uses it. Its position in a slice is its number.
 #[derive(Clone, Copy)]
 pub struct RowRef<'a> {
     /// [`Value::search_key`](crate::table::Value::search_key) of the column.
@@ -44,10 +44,10 @@ impl AsRef<[u8]> for RowRef<'_> {
     }
 }
 
-/// Where every row of a table goes in one index.
+/// The positions of all rows of a table in one index.
 ///
-/// Invariants: `pages` holds every page of every group once, by bucket and within one in the order
-/// of groups; the pages of bucket `b` are those from `bucket_starts[b]` up to
+/// Invariants: `pages` holds every page of every group once, ordered by bucket, and within a bucket
+/// by group. The pages of bucket `b` are those from `bucket_starts[b]` up to
 /// `bucket_starts[b + 1]`, and they fit.
 pub struct IndexPlan {
     geometry: Geometry,
@@ -64,11 +64,11 @@ struct PlacedPage {
 }
 
 impl IndexPlan {
-    /// Picks the geometry of one index and places every row. See the [module](self) for how, and
-    /// `index/solver.rs` for what is best.
+    /// Chooses the geometry of one index and places every row. See the [module](self) for the
+    /// method, and `index/solver.rs` for the criterion.
     ///
     /// # Errors
-    /// When a row is too large for any bucket, or when no geometry holds the rows under this salt.
+    /// A row is too large for any bucket, or no geometry holds the rows under this salt.
     pub fn solve(
         salt: Salt,
         column: u32,
@@ -108,17 +108,17 @@ impl IndexPlan {
         Self { geometry, keys, groups, pages, bucket_starts }
     }
 
-    /// The geometry that was picked.
+    /// The chosen geometry.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
     /// The bytes of one partition, whitened and row-major: byte `r·1024 + k` is at offset `r` of
-    /// bucket `1024·partition + k`. `rows` are the rows that were planned (or just their bytes).
-    /// Uses one core; several partitions may be built at the same time.
+    /// bucket `1024·partition + k`. `rows` are the planned rows, or only their bytes. Uses one
+    /// core; several partitions may be built at the same time.
     ///
     /// # Errors
-    /// When there is no such partition, or `rows` are not the rows that were planned.
+    /// The partition does not exist, or `rows` are not the planned rows.
     pub fn partition<R: AsRef<[u8]>>(
         &self,
         rows: &[R],

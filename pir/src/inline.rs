@@ -2,11 +2,11 @@
 //! 019).
 //!
 //! **What.** `Enc(H·s)` for planes of the hint, packed as in HintlessPIR (Li et al., CRYPTO 2024)
-//! and InspiRING, but without a key that servers keep. The `a` halves of all that a client sends
-//! come from public randomness of the epoch, so whatever depends on `a` alone, key switches
-//! included, is computed once per epoch. A client draws a fresh ternary secret `k` for each lookup
-//! and sends `b` halves only; what is left to do online is linear in them, and reads its tables
-//! once.
+//! and InspiRING, but without a key that servers store. The `a` halves of everything that a client
+//! sends come from public randomness of the epoch. All values that depend only on `a`, including
+//! key switches, are therefore computed once per epoch. A client draws a fresh ternary secret `k`
+//! for each lookup and sends only `b` halves. The remaining online work is linear in them and reads
+//! its tables once.
 //!
 //! ```text
 //! client   key = 2^25·τ(k) − a_key·k + e
@@ -18,45 +18,46 @@
 //! client   the same less a·k is 2^24 times a byte, plus noise               LookupKey::open
 //! ```
 //!
-//! Rows are coefficients, in the scan's own ring of integers modulo 2^32: nothing is switched to
-//! another modulus, and a shard sends one vector. A plane of 4096 rows is two rings.
+//! Rows are coefficients, in the scan's own ring of integers modulo 2^32. No modulus switch is
+//! needed, and a shard sends one vector. A plane of 4096 rows is two rings.
 //!
-//! **Why not something simpler.** SEAL's calls with two registered keys take tens of times as long
-//! for a plane, and the keys link all queries of a client; downloading the hint costs tens of
+//! **Why not something simpler.** SEAL's operations with two registered keys take tens of times as
+//! long for a plane, and the keys link all queries of a client. Downloading the hint costs tens of
 //! megabytes.
 //!
-//! **Map.** `params`; `modulus`, `ntt`, `rings` (arithmetic, its loops compiled for wide registers
-//! by `machine`); `public` (expansion of `a`); `diagonals`, `chain`, `table` (offline); `query`,
-//! `kernel`, `product` (online); [`arithmetic`] (what the client's half, crate `opaque-secrets`, is
-//! made of).
+//! **Map.** `params`; `modulus`, `ntt`, `rings` (arithmetic; `machine` compiles its loops for wide
+//! registers); `public` (expansion of `a`); `diagonals`, `chain`, `table` (offline); `query`,
+//! `kernel`, `product` (online); [`arithmetic`] (the parts that the client's half, crate
+//! `opaque-secrets`, uses).
 //!
 //! **Security.** N = 2048, ternary secret, error of deviation 3.2 before it is rounded (3.213
 //! after), modulus q of 48 bits: 2^142.8 by the lattice-estimator (default cost model; dual_hybrid
-//! 142.8, bdd 143.2, usvp 144.4; commit 27a581b, 2026-11-29). Three samples under one `k` that
-//! lives for one lookup. Public `a` reused under fresh secrets is the ordinary use of LWE; the key
-//! encrypts a rotation of `k` under `k`, so security is circular, as in every BFV. Keys are not
-//! shared by lookups: under one `k`, one `a_b` twice would show the difference of two secrets. No
-//! long-lived secret exists: nothing that leaks later opens recorded lookups.
+//! 142.8, bdd 143.2, usvp 144.4; commit 27a581b, 2026-11-29). There are three samples under one
+//! `k`, which lives for one lookup. Reusing the public `a` under fresh secrets is the ordinary use
+//! of LWE. The key encrypts a rotation of `k` under `k`, so security is circular, as in every BFV.
+//! Lookups do not share keys: under one `k`, using one `a_b` twice would reveal the difference of
+//! two secrets. There is no long-lived secret, so a later leak decrypts no recorded lookups.
 //!
-//! **Noise**, in parts of q; the margin, half a byte, is 1/512 (ENGINE.md §8 derives each term):
+//! **Noise** as a fraction of q. The margin, half a byte, is 1/512 (ENGINE.md §8 derives each
+//! term):
 //!
 //! ```text
-//! rounding α   √(1024/f·1024/12)·11/2^27                     0.0124 of the margin at f = 1
+//! rounding α   √(1024/f·1024/12·121.1)/2^27                  0.0124 of the margin at f = 1
 //! encryptions  √(2048/12)·2^27/q·3.23                        0.0103
 //! key's error  √(512/f·2048/12)·3.21/2^25                    0.0145
 //! digit        √(512/f·2048·2/3/12)·2^25/q                   0.0148
-//! together                                                   0.0262
+//! together                                                   0.0263
 //! public part  √(2048·2/3/12)/2^18                           0.0208
 //! ```
 //!
-//! Given H and `a` it is linear in independent subgaussian errors and ternary coefficients. It is
-//! **not** independent of the hint: were all roundings of α alike, they would add up to 0.40 of the
-//! margin. So the salt is drawn after the rows, which makes H uniform.
-//! [`Rounding`](crate::geometry::Rounding) leaves room for all of it beside the scan's own noise;
-//! tests hold formulas against measurements, to 4 %.
+//! Given H and `a`, the noise is linear in independent subgaussian errors and ternary coefficients.
+//! It is **not** independent of the hint: if all roundings of α were equal, they would add up to
+//! 0.40 of the margin. The salt is therefore drawn after the rows, which makes H uniform.
+//! [`Rounding`](crate::geometry::Rounding) leaves room for all of this in addition to the scan's
+//! own noise. Tests compare the formulas with measurements, to 4 %.
 //!
 //! **Limits.** Sums and shifts are proved not to overflow where they are computed. Time, memory
-//! access and sizes depend on the number of rows, queries and planes only.
+//! access and sizes depend only on the numbers of rows, queries and planes.
 #![deny(unsafe_code)]
 
 pub mod arithmetic;
@@ -84,13 +85,13 @@ pub use public::PublicElements;
 pub use query::InlineQuery;
 pub use table::{PlaneTables, PublicPart};
 
-/// A polynomial of 2048 coefficients or slots, modulo something below 2^32.
+/// A polynomial with 2048 coefficients or slots, modulo a number below 2^32.
 pub type Poly = [u32; N];
 
 /// `round(2^BITS·x/q)` modulo 2^32, for x below q.
 ///
-/// By a multiplication with `round(2^(BITS+64)/q)`, which is off by at most ½, so that the product
-/// is off by less than 2^-16 before it is rounded.
+/// It multiplies by `round(2^(BITS+64)/q)`, whose error is at most ½, so the error of the product
+/// is below 2^-16 before rounding.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 is meant")]
 fn scale<const BITS: u32>(x: u64) -> u32 {
@@ -98,5 +99,5 @@ fn scale<const BITS: u32>(x: u64) -> u32 {
     ((u128::from(x) * factor + (1 << 63)) >> 64) as u32
 }
 
-/// q.
+/// The modulus q.
 const Q: u64 = rings::BASIS.product;

@@ -1,16 +1,17 @@
-//! Everything in this crate that depends on the processor or the operating system: which
-//! instructions there are, which kernels are chosen, and how memory is asked for.
+//! Everything in this crate that depends on the processor or the operating system: available
+//! instructions, the choice of kernels, and memory allocation.
 //!
-//! **Why one place.** Vector code is `unsafe` to enter where its instructions are missing. So what
-//! is detected, the kernel that is chosen and the features that code is compiled for must agree. No
-//! build flag names a processor: vector code is always compiled, and entered only after its
-//! features were detected.
+//! **Why one place.** It is `unsafe` to enter vector code on a processor that lacks its
+//! instructions. The detected instructions, the chosen kernel and the features that the code is
+//! compiled for must therefore agree. No build flag names a processor: vector code is always
+//! compiled, and is entered only after its features have been detected.
 //!
-//! **Guarantees.** Every kernel gives the same results, bit for bit, and the scalar one is always
+//! **Guarantees.** Every kernel gives the same results bit for bit, and the scalar one is always
 //! available.
 //!
-//! **Map.** `detect` (instructions of this machine), `kernels` (what they run), `vectorise` (loops
-//! compiled once more for wide registers), `prefetch`, `pages` (aligned memory in large pages).
+//! **Map.** `detect` (instructions of this machine), `kernels` (the choice of kernels), `vectorise`
+//! (loops that are also compiled for wide registers), `prefetch`, `pages` (aligned memory in large
+//! pages).
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod detect;

@@ -2,9 +2,9 @@
 //!
 //! **Security is a pair.** All lookups of one (table, epoch, salt) share the public `a` of an index
 //! ([`seed`](crate::seed)), which a malicious cluster may keep for years. Lattice reduction of `a`
-//! is done once and then helps against each of them. In bits of operations, core-SVP (classical,
-//! quantum) in brackets, for the scan's LWE with n = 1024, q = 2^32 and rounded Gaussians of
-//! deviation 11 for secret and error:
+//! is done once and then helps against each of these lookups. The table is in bits of operations,
+//! with core-SVP (classical, quantum) in brackets, for the scan's LWE with n = 1024, q = 2^32 and
+//! rounded Gaussians of deviation 11 for secret and error:
 //!
 //! | block size | once | then each lookup, BDD | then each lookup, dual |
 //! |---|---|---|---|
@@ -14,15 +14,15 @@
 //! | 372 | 136 (109, 99) | 96 (78, 71) | 53 (42, 42) |
 //! | 390 | 141 (114, 103) | 77 (58, 52) | 33 (22, 22) |
 //!
-//! `tests/estimate.rs` is the model. The lattice-estimator (default cost model, cheapest of primal,
-//! dual and hybrid attacks) puts one lookup alone at 2^128.4.
+//! `tests/estimate.rs` contains the model. The lattice-estimator (default cost model, cheapest of
+//! primal, dual and hybrid attacks) gives 2^128.4 for a single lookup.
 //!
-//! **Registered keys** are BFV at N = 4096 with a 106-bit modulus, ternary secret and error 3.2:
-//! one secret, with fresh `a` in each message, 2^128.9 by the lattice-estimator. SEAL's usual
-//! 109-bit modulus costs only 2^125.1 and is therefore not used. SEAL's errors, as it is built
-//! here, are a Gaussian of deviation 3.2 cut off toward zero, so of deviation 2.83; that is worth
-//! about a quarter of a bit, by our interpolation between the estimates for 106 and 104 bits of
-//! modulus (2^131.5): about 2^128.6.
+//! **Registered keys** are BFV at N = 4096 with a 106-bit modulus, ternary secret and error 3.2.
+//! There is one secret, with fresh `a` in each message, for which the lattice-estimator gives
+//! 2^128.9. SEAL's usual 109-bit modulus gives only 2^125.1 and is therefore not used. SEAL's
+//! errors, as it is built here, are a Gaussian of deviation 3.2 truncated toward zero, so their
+//! deviation is 2.83. That costs about a quarter of a bit, by our interpolation between the
+//! estimates for 106 and 104 bits of modulus (2^131.5), and leaves about 2^128.6.
 //!
 //! **Noise.** With whitened bytes (E\[D²\] = 5461) over C buckets, in units of 1/t:
 //!
@@ -30,11 +30,12 @@
 //! σ_total² = (t/q)²·C·E[D²]·σ² + (n/12)·σ² + small        margin = t/2p = 2016
 //! ```
 //!
-//! A client sends only as many bits of each number as keep a failure below 2^-40 for all rows of an
-//! answer together: [`Geometry::rounding`](crate::geometry::Geometry::rounding).
+//! A client sends only as many bits of each number as are needed to keep the probability of a
+//! failure in any row of an answer below 2^-40:
+//! [`Geometry::rounding`](crate::geometry::Geometry::rounding).
 //!
-//! Sets are never assembled from loose numbers: both sides name one, and its digest together with
-//! the geometry is the [`ParamsId`] that every message carries.
+//! Parameter sets are never assembled from loose numbers. Both sides name a set, and its digest
+//! together with the geometry is the [`ParamsId`] that every message carries.
 
 use std::fmt;
 
@@ -44,7 +45,8 @@ use crate::bits::packed_bytes;
 pub const NAME: &str = "opaque-128-v3";
 /// n: degree of the scan's ring, and length of its secret.
 pub const RING_DEGREE: usize = 1024;
-/// Consecutive buckets that form a partition, the unit of placement. One ring element.
+/// Number of consecutive buckets that form a partition, the unit of placement. One ring element
+/// covers a partition.
 pub const PARTITION_BUCKETS: usize = RING_DEGREE;
 /// σ: standard deviation of the scan's rounded Gaussian secret and error.
 pub const STANDARD_DEVIATION: f64 = 11.0;
@@ -66,9 +68,9 @@ pub const COEFFICIENT_BITS: [u32; 3] = [35, 35, 36];
 pub const ROTATION_STEPS: [i32; 2] = [1, 32];
 /// Version of the layout of buckets, part of every [`ParamsId`].
 pub const LAYOUT_VERSION: u8 = 1;
-/// Largest C: keeps a lookup's failure probability under 2^-40.
+/// Maximum C. It keeps a lookup's failure probability below 2^-40.
 pub const MAX_BUCKETS: u32 = 1 << 20;
-/// Largest R: rows over which that failure probability is summed.
+/// Maximum R: the number of rows over which that failure probability is summed.
 pub const MAX_BUCKET_BYTES: u32 = 1 << 16;
 
 /// Bytes of a seed that expands to the uniform half of a fresh ciphertext (SEAL's PRNG).
@@ -86,7 +88,7 @@ const _: () = assert!(PLANE_CIPHERTEXT_BYTES == 35_840 && PLANE_SCAN_BYTES == 10
 
 /// Digest of the parameter set, the layout version and an index's geometry.
 ///
-/// Both ends compute it for themselves and refuse a message that carries another.
+/// Both sides compute it independently and refuse a message with another one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamsId([u8; 32]);
 
@@ -112,7 +114,7 @@ impl ParamsId {
         Self(*hash.finalize().as_bytes())
     }
 
-    /// An identity as read from the wire.
+    /// An identity from a message.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -130,7 +132,7 @@ impl fmt::Debug for ParamsId {
 }
 
 impl fmt::Display for ParamsId {
-    /// The first eight bytes in hexadecimal: enough to tell two sets apart in a message.
+    /// The first eight bytes in hexadecimal, which suffice to distinguish two sets in a message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
     }

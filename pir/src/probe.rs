@@ -1,14 +1,14 @@
-//! The self-test: one query whose right answer everybody can compute (docs/ENGINE.md §11).
+//! The self-test: one query whose correct answer everyone can compute (docs/ENGINE.md §11).
 //!
-//! For a random public `s`, the scan of the error-free query `b_j = A_j·s` must sum to `H·s` in
-//! every row. So one query proves that every partition is served exactly once with the right bytes,
-//! and that the hint belongs to them (Freivalds): a wrong table byte passes with probability at
-//! most 2^-25, a hint entry that is off by an odd multiple of 2^k with 2^-(32−k). Four values of
-//! `s` in one pass make that 2^-100 and 2^-4(32−k).
+//! For a random public `s`, the scan of the error-free query `b_j = A_j·s` must equal `H·s` in
+//! every row. One query therefore proves that every partition is served exactly once with the right
+//! bytes, and that the hint belongs to them (Freivalds). A wrong table byte passes with probability
+//! at most 2^-25. A hint entry that is wrong by an odd multiple of 2^k passes with probability
+//! 2^-(32−k). Four values of `s` in one pass reduce this to 2^-100 and 2^-4(32−k).
 //!
-//! The secrets follow from the digests of the data that they test, so they are fixed only once the
-//! data is, and every node derives the same. A node multiplies the hint with them while it loads;
-//! the hint itself need not stay in memory (decision 019).
+//! The secrets are derived from the digests of the data that they test, so they are determined only
+//! after the data is, and every node derives the same ones. A node multiplies the hint by them
+//! while it loads; the hint itself need not stay in memory (decision 019).
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +31,8 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The probe of an index whose partitions and planes have these digests, in their order:
-    /// secrets uniform modulo 2^32, expanded by BLAKE3 from the seed and the digests.
+    /// The probe of an index whose partitions and planes have these digests, in order. The secrets
+    /// are uniform modulo 2^32, expanded by BLAKE3 from the seed and the digests.
     pub fn new<'d>(seed: &IndexSeed, digests: impl IntoIterator<Item = &'d [u8; 32]>) -> Self {
         let mut hash = seed.derive("opaque 2026-12 secrets of a self-test");
         for digest in digests {
@@ -48,26 +48,26 @@ impl Probe {
         Self { secrets }
     }
 
-    /// A plane of the hint times each secret: `H·s mod 2^32`, a word for each of its rows.
+    /// A plane of the hint times each secret: `H·s mod 2^32`, one word per row.
     pub fn multiply(&self, plane: &[u32]) -> [Vec<u32>; SECRETS] {
         self.secrets.each_ref().map(|secret| multiply_plane(plane, secret))
     }
 
-    /// Prepares to make queries of many partitions.
+    /// Prepares the secrets for queries of many partitions.
     pub fn prepare(&self) -> PreparedProbe {
         PreparedProbe { halves: self.secrets.each_ref().map(Halves::new) }
     }
 
-    /// One partition's block of each query: A_j·s, exact modulo 2^32. [`prepare`](Self::prepare)
-    /// first where there are several partitions.
+    /// One partition's block of each query: A_j·s, exact modulo 2^32. For several partitions, call
+    /// [`prepare`](Self::prepare) first.
     pub fn query(&self, seed: &IndexSeed, partition: u32) -> [Box<Poly>; SECRETS] {
         self.prepare().query(seed, partition)
     }
 
-    /// Compares the summed scans with the hint's products, both `[secret][row]` over all R rows.
+    /// Compares the summed scans with the hint products, both `[secret][row]` over all R rows.
     ///
     /// # Errors
-    /// When any row of any secret differs, or the shapes are not those of the geometry.
+    /// A row of a secret differs, or the shapes do not match the geometry.
     pub fn check(
         geometry: &Geometry,
         scanned: &[Vec<u32>],
@@ -95,7 +95,7 @@ impl std::fmt::Debug for Probe {
     }
 }
 
-/// A probe's secrets in the form in which products are taken.
+/// The secrets of a probe, prepared for products.
 #[derive(Debug)]
 pub struct PreparedProbe {
     halves: [Halves; SECRETS],
@@ -109,8 +109,8 @@ impl PreparedProbe {
     }
 }
 
-/// A secret of 32 bits a coefficient, s ≡ low + 2^16·high with both in \[−2^15, 2^15): small enough
-/// for exact products each.
+/// A secret with 32 bits per coefficient, s ≡ low + 2^16·high with both in \[−2^15, 2^15). Each
+/// half is small enough for exact products.
 #[derive(Debug)]
 struct Halves {
     low: Multiplier,
@@ -144,7 +144,7 @@ impl Halves {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// What is served is not what the hint was made from.
+    /// The served bytes are not those from which the hint was computed.
     #[error(
         "the self-test fails in {mismatched_rows} of {rows} rows: bytes served and hint differ"
     )]
@@ -154,7 +154,7 @@ pub enum ProbeError {
         /// R.
         rows: usize,
     },
-    /// Results that belong to no self-test of this geometry.
+    /// The results do not belong to a self-test of this geometry.
     #[error("a self-test has {SECRETS} results of {rows} rows on each side")]
     Shape {
         /// R.

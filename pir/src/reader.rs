@@ -1,4 +1,4 @@
-//! The one bounds-checked reader of bytes that somebody else wrote.
+//! The bounds-checked reader for untrusted bytes.
 
 use thiserror::Error;
 
@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A LEB128 number in its shortest form, as [`write_varint`] writes it.
+    /// A LEB128 number in its shortest form, as written by [`write_varint`].
     pub fn varint(&mut self) -> Result<u64, ReadError> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
             }
             number |= bits << shift;
             if byte & 0x80 == 0 {
-                // A last byte of zero would be a second spelling of the same number.
+                // A last byte of zero would be a second encoding of the same number.
                 let shortest = byte != 0 || shift == 0;
                 return shortest.then_some(number).ok_or(ReadError::Invalid("varint"));
             }
@@ -72,13 +72,13 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
-    /// Refuses bytes that are left over.
+    /// Refuses trailing bytes.
     pub fn finish(self) -> Result<(), ReadError> {
         if self.rest.is_empty() { Ok(()) } else { Err(ReadError::Trailing(self.rest.len())) }
     }
 }
 
-/// Appends a number as LEB128, seven bits a byte, low bits first.
+/// Appends a number as LEB128, seven bits per byte, low bits first.
 #[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
 pub fn write_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -88,14 +88,14 @@ pub fn write_varint(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-/// Why bytes could not be read. Carries no byte of the input.
+/// Why bytes could not be read. It contains no byte of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReadError {
     /// The input ends too early.
     #[error("truncated")]
     Truncated,
-    /// The input goes on after its end.
+    /// The input continues after its end.
     #[error("{0} bytes too many")]
     Trailing(usize),
     /// A field has a value that no encoder writes.

@@ -1,8 +1,8 @@
 //! Polynomials modulo x^1024 + 1 with coefficients modulo 2^32, and their exact products.
 //!
-//! A product is computed over one 61-bit prime (that of `ntt::Ntt`) and read back modulo 2^32,
-//! which is exact as long as the integer result stays below half the prime. The bounds are stated
-//! where they are used, and here once for all of them:
+//! A product is computed over one 61-bit prime (that of `ntt::Ntt`) and reduced modulo 2^32. This
+//! is exact as long as the integer result stays below half the prime. The bounds are stated where
+//! they are used, and here once for all of them:
 //!
 //! ```text
 //! p > 2^60, so |result| < 2^59 is exact.
@@ -10,7 +10,7 @@
 //! query: |s| <= 2^17, |a| <= 2^31, 2^10 terms:                  2^17 · 2^31 · 2^10 = 2^58
 //! ```
 //!
-//! So the hint of the largest matrix needs no reduction modulo 2^32 on the way.
+//! The hint of the largest matrix therefore needs no intermediate reduction modulo 2^32.
 
 mod multiplier;
 mod ntt;
@@ -39,7 +39,7 @@ pub fn public_element(seed: &IndexSeed, partition: u32) -> Box<Poly> {
     let mut hash = seed.derive("opaque 2026-11 public ring element");
     hash.update(&partition.to_le_bytes());
     let key = *hash.finalize().as_bytes();
-    // The key is used for this one stream, so the nonce may be constant.
+    // The key is used only for this stream, so the nonce may be constant.
     let mut cipher = ChaCha20::new(&key.into(), &[0; 12].into());
     let mut stream = [0u8; RING_DEGREE * 4];
     cipher.apply_keystream(&mut stream);
@@ -51,7 +51,7 @@ pub fn public_element(seed: &IndexSeed, partition: u32) -> Box<Poly> {
     element
 }
 
-/// Row `k` of the negacyclic matrix A of `a`, the one with (a·s)\[k\] = Σ_i A\[k\]\[i\]·s\[i\]:
+/// Row `k` of the negacyclic matrix A of `a`, for which (a·s)\[k\] = Σ_i A\[k\]\[i\]·s\[i\]:
 /// A\[k\]\[i\] = a\[k−i\] for i <= k, else −a\[n+k−i\].
 pub(crate) fn matrix_row(a: &Poly, k: usize) -> Box<Poly> {
     let mut row = Box::new([0; RING_DEGREE]);

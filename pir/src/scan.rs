@@ -4,15 +4,15 @@
 //! c[r] = Σ_j Σ_k D[r][1024j+k]·b_j[k] mod 2^32
 //! ```
 //!
-//! It is linear, so the scans of disjoint partitions add up to the scan of all, in any order and
-//! grouping: neither shards nor threads change a bit of the result. Every byte is touched for every
-//! query, whatever the query holds.
+//! The scan is linear, so the scans of disjoint partitions add up to the scan of all, in any order
+//! and grouping. Neither shards nor threads change a bit of the result. Every query reads every
+//! byte, whatever the query contains.
 //!
-//! It is bound by memory: one query costs what reading the matrix once costs, and up to 64 queries
-//! ([`MAX_PASS`]) share a pass. Work is cut into bands of rows, the same rows of every partition: a
-//! band's sums and one partition's share of the queries stay in a core's second-level cache while
-//! the matrix streams through. The machine code that does it is chosen at run time
-//! ([`ScanKernel`]); all kernels read the one layout of [`Partition`] and give the same sums.
+//! The scan is bound by memory: one query costs as much as reading the matrix once, and up to 64
+//! queries ([`MAX_PASS`]) share a pass. Work is split into bands of rows, the same rows of every
+//! partition. A band's sums and one partition's share of the queries stay in a core's second-level
+//! cache while the matrix streams through. The kernel is chosen at run time ([`ScanKernel`]). All
+//! kernels read the same layout of [`Partition`] and give the same sums.
 
 mod kernel;
 mod partition;
@@ -31,17 +31,17 @@ use crate::geometry::Geometry;
 use crate::machine::ScanKernel;
 use crate::params::PARTITION_BUCKETS;
 
-/// Queries that share a pass over the matrix; more take several passes.
+/// Number of queries that share a pass over the matrix. More queries take several passes.
 pub const MAX_PASS: usize = 64;
 
 /// Scans the given partitions for several queries, up to [`MAX_PASS`] in a pass over their bytes.
 ///
-/// A query is the concatenation of its 1024-word blocks in the order of `partitions`; the result
+/// A query is the concatenation of its 1024-word blocks in the order of `partitions`. The result
 /// holds, for each query, one wrapping sum per matrix row. Runs on the current rayon pool.
 ///
 /// # Errors
-/// When a partition is of another geometry, a query of another length, or the kernel one that this
-/// machine does not run.
+/// A partition has another geometry, a query has another length, or this machine does not support
+/// the kernel.
 pub fn scan(
     kernel: ScanKernel,
     geometry: &Geometry,
@@ -79,12 +79,12 @@ fn pass(
     let prepared = kernel.prepare(queries).ok_or(ScanError::Kernel { kernel: kernel.name() })?;
     let (rows, count) = (geometry.bucket_bytes(), queries.len());
     let band_rows = band_rows(rows, prepared.task_rows(), rayon::current_num_threads());
-    // sums[row][query]: the order in which they are made.
+    // sums[row][query], in the order of computation.
     let mut sums = vec![0u32; rows * count];
     sums.par_chunks_mut(band_rows * count).enumerate().for_each(|(band, sums)| {
         let first = band * band_rows;
         let bands = partitions.iter().map(|partition| partition.rows(first, band_rows));
-        // Likely this thread's next task begins with them.
+        // This thread's next task probably begins with them.
         let following = partitions.first().map(|all| all.rows(first + band_rows, band_rows));
         let bands: Vec<&[u8]> = bands.chain(following).collect();
         prepared.scan_rows(&bands, sums);
@@ -93,10 +93,10 @@ fn pass(
     Ok((0..count).into_par_iter().map(column).collect())
 }
 
-/// Rows of a task: what the kernel prefers, or less to give every thread two tasks.
+/// Number of rows per task: the kernel's preference, or fewer to give every thread two tasks.
 ///
-/// The largest power of two that is no more than the preference (one too), half of R's share of a
-/// thread, and a divisor of R, so that bands divide the rows evenly.
+/// The largest power of two that is at most the preference (itself a power of two), at most half of
+/// R divided by the threads, and a divisor of R, so that bands divide the rows evenly.
 fn band_rows(rows: usize, preferred: usize, threads: usize) -> usize {
     let share = (rows / (2 * threads.max(1))).max(kernel::ROW_UNIT);
     preferred.min(1 << share.ilog2()).min(1 << rows.trailing_zeros())
@@ -106,7 +106,7 @@ fn band_rows(rows: usize, preferred: usize, threads: usize) -> usize {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ScanError {
-    /// A partition has another number of bytes than the geometry fixes.
+    /// A partition does not have the number of bytes that the geometry determines.
     #[error("bytes of a partition: expected {expected}, found {found}")]
     Partition {
         /// R·1024.

@@ -1,4 +1,4 @@
-//! What the public randomness of one index is derived from.
+//! The source of an index's public randomness.
 //!
 //! ```text
 //! seed = BLAKE3 derive_key("opaque 2026-11 index seed",
@@ -6,14 +6,15 @@
 //!        | epoch u64 | column u32 | ParamsId 32 bytes)                      numbers little endian
 //! ```
 //!
-//! Every public `a` that a client encrypts under is expanded from this seed: the scan's
+//! Every public `a` under which a client encrypts is expanded from this seed: the scan's
 //! ([`public_element`](crate::ring::public_element)) and those of inline keys
-//! ([`PublicElements`](crate::inline::PublicElements)). So no two tables, epochs, columns or
-//! geometries share an `a`, whatever salts a server states: work on the lattice of one `a` helps
-//! against the lookups of that index and epoch alone ([`params`](crate::params) says how much).
+//! ([`PublicElements`](crate::inline::PublicElements)). Different tables, epochs, columns or
+//! geometries therefore never share an `a`, whatever salts a server states. Work on the lattice of
+//! one `a` helps only against the lookups of that index and epoch ([`params`](crate::params)
+//! quantifies it).
 //!
-//! Where a page lives, a bucket's check and its whitening follow from salt and column alone
-//! ([`layout`](crate::layout)): an index is planned before its epoch has a number.
+//! The bucket of a page, a bucket's check and its whitening depend only on salt and column
+//! ([`layout`](crate::layout)), because an index is planned before its epoch has a number.
 
 mod salt;
 
@@ -26,7 +27,7 @@ use crate::geometry::Geometry;
 pub struct IndexSeed([u8; 32]);
 
 impl IndexSeed {
-    /// The seed of an index. Letter case of the table's name does not matter, as in SQL.
+    /// The seed of an index. The letter case of the table's name does not matter, as in SQL.
     pub fn new(salt: &Salt, table: &str, epoch: u64, column: u32, geometry: &Geometry) -> Self {
         let table = table.to_ascii_lowercase();
         let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 index seed");
@@ -54,7 +55,7 @@ impl IndexSeed {
 pub(crate) mod tests {
     use super::*;
 
-    /// A seed for tests that mind neither table, epoch nor geometry.
+    /// A seed for tests in which table, epoch and geometry do not matter.
     pub(crate) fn seed(salt: u8, column: u32) -> IndexSeed {
         IndexSeed::new(&Salt([salt; 32]), "t", 1, column, &geometry(1))
     }
@@ -74,7 +75,7 @@ pub(crate) mod tests {
             IndexSeed::new(&salt, "t", 2, 0, &one),
             IndexSeed::new(&salt, "t", 1, 1, &one),
             IndexSeed::new(&salt, "t", 1, 0, &geometry(2)),
-            // Where one field ends and the next begins cannot be moved.
+            // The boundary between fields is unambiguous.
             IndexSeed::new(&salt, "t\u{1}", 0, 0, &one),
             IndexSeed::new(&salt, "", 1, 0, &one),
         ];

@@ -1,4 +1,5 @@
-//! Tables as their users see them: [`Schema`], [`Value`], and rows as bytes ([`encode_row`]).
+//! Tables as their users see them: [`Schema`], [`Value`], and the encoding of rows
+//! ([`encode_row`]).
 
 mod instant;
 mod row;

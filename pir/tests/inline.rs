@@ -1,7 +1,7 @@
-//! Inline keys from outside: known answers, and hostile bytes.
+//! Inline keys through the public API: known answers, and hostile bytes.
 //!
-//! A digest changes only with a format or the mathematics, and then every deployed client and epoch
-//! is affected.
+//! A digest changes only with a format or the mathematics, and such a change affects every deployed
+//! client and epoch.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, helpers included")]
 
 use opaque_pir::geometry::Geometry;
@@ -14,7 +14,7 @@ use opaque_pir::seed::IndexSeed;
 use opaque_pir::seed::Salt;
 use proptest::prelude::*;
 
-/// Rows of every plane there is.
+/// The rows of all kinds of planes.
 const ROWS: [usize; 5] = [4096, 2048, 1024, 512, 256];
 const SALT: Salt = Salt(*b"opaque known-answer vectors salt");
 const COLUMN: u32 = 7;
@@ -115,7 +115,7 @@ fn a_folded_plane() {
     );
 }
 
-/// Replicas must agree on the public part, whatever their threads and instructions.
+/// Replicas must agree on the public part, regardless of their threads and instructions.
 #[test]
 fn threads_and_kernels_change_nothing() {
     for rows in ROWS {
@@ -187,7 +187,7 @@ fn the_last_value_out_of_range_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the bytes: an error or a query, never a panic; the size alone decides on most.
+    /// Any bytes give an error or a query, never a panic. The size determines most of it.
     #[test]
     fn hostile_bytes_are_read_or_refused(
         seed in any::<u64>(),

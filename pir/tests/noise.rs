@@ -1,5 +1,5 @@
-//! A whole lookup with plain arithmetic in BFV's place: every byte comes back, and the error is as
-//! large as `params` says, neither larger nor suspiciously small.
+//! A whole lookup with plain arithmetic instead of BFV: every byte is correct, and the error is as
+//! large as `params` states, neither larger nor suspiciously small.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -193,7 +193,7 @@ fn a_lookup_s_error_is_as_computed() {
         let ratio = T as f64 / 4_294_967_296.0;
         let (n, c) = (RING_DEGREE as f64, f64::from(buckets));
         let variance = STANDARD_DEVIATION * STANDARD_DEVIATION;
-        // What a query's words lose on the way.
+        // The rounding error of a query's words.
         let step = 2f64.powi(32 - geometry.rounding().bucket_bits as i32);
         let sent = variance + step * step / 12.0;
         let formula = ratio * ratio * c * MEAN_SQUARE * sent + n / 12.0 * variance + 1.0 / 6.0;

@@ -1,5 +1,5 @@
-//! Bits per bucket, measured: a lookup whose numbers were rounded has the error that
-//! `geometry/rounding.rs` computes, and every byte comes back.
+//! Measures the bits per bucket: a lookup with rounded numbers has the error that
+//! `geometry/rounding.rs` computes, and every byte is correct.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -111,7 +111,7 @@ fn the_error_of_rounded_numbers_is_as_computed() {
     }
 }
 
-/// The largest matrix, 256 MiB, with the least to spare.
+/// The largest matrix, 256 MiB, with the smallest margin.
 #[test]
 fn the_largest_matrix_keeps_its_margin() {
     let mut rng = StdRng::seed_from_u64(4);

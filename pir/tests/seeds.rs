@@ -1,7 +1,7 @@
-//! The seeds of the fuzz targets: valid encodings, kept in git. They are golden files of the
-//! formats too: when one changes, so has a format, and its version must change with it.
+//! The seeds of the fuzz targets: valid encodings, stored in git. They are also golden files of the
+//! formats: if a seed changes, its format has changed, and the format's version must change too.
 //!
-//! `OPAQUE_UPDATE_GOLDEN=1 cargo test --release -p opaque-pir --test seeds` writes them anew.
+//! `OPAQUE_UPDATE_GOLDEN=1 cargo test --release -p opaque-pir --test seeds` rewrites them.
 
 #![expect(
     clippy::unwrap_used,
@@ -30,8 +30,8 @@ fn geometry() -> Geometry {
     Geometry::new(4096, 2048, 2).unwrap()
 }
 
-/// The inverse of the fuzz targets' `expand`: what comes before the last run of equal bytes, the
-/// byte, its number.
+/// The inverse of the fuzz targets' `expand`: the bytes before the last run of equal bytes, that
+/// byte, and its count.
 fn compress(message: &[u8]) -> Vec<u8> {
     let fill = *message.last().unwrap();
     let count = message.iter().rev().take_while(|byte| **byte == fill).count();
@@ -155,7 +155,7 @@ fn partials_and_answers() {
     check_seed("partial", "scans", &partial(2, &[], Kind::Registered));
     check_seed("partial", "inline", &partial(2, &[0], INLINE.kind()));
     check_seed("partial", "probe", &partial(4, &[0], Kind::Probe));
-    // An answer starts as a query does but for its marker, and has no material.
+    // Except for its marker, an answer starts like a query, and has no material.
     for (name, material, lookups) in
         [("one", registered(), 1), ("two", registered(), 2), ("inline", INLINE, 2)]
     {

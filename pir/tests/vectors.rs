@@ -1,5 +1,5 @@
-//! Known-answer vectors: fixed inputs, BLAKE3 digests of outputs. A digest changes only with the
-//! wire format or the mathematics, and then every deployed client and epoch is affected.
+//! Known-answer vectors: fixed inputs, and BLAKE3 digests of outputs. A digest changes only with
+//! the wire format or the mathematics, and such a change affects every deployed client and epoch.
 #![expect(clippy::unwrap_used, reason = "a test, helpers included")]
 
 use opaque_pir::codec::{

@@ -10,28 +10,28 @@ use clap::{Parser, ValueEnum, value_parser};
 use opaque_crds::table::Schema;
 use opaque_pir::cost::Link;
 
-/// Makes an epoch of a table from a file, and publishes it in a cluster's store.
+/// Builds an epoch of a table from a file and publishes it in a cluster's store.
 ///
-/// Run by a Job of the operator; by hand without --report, with progress on standard error and the
-/// result as JSON on standard output. Credentials come from the environment: the store's as
-/// AWS_ACCESS_KEY_ID and so on, the source's as SOURCE_AWS_ACCESS_KEY_ID and so on, SOURCE_TOKEN,
-/// or SOURCE_USERNAME and SOURCE_PASSWORD. A source in a bucket without credentials is read
-/// unsigned.
+/// The operator runs this program in a Job. To run it by hand, omit --report: progress then goes to
+/// standard error, and the result to standard output as JSON. Credentials come from the
+/// environment: the store's as AWS_ACCESS_KEY_ID and so on, the source's as
+/// SOURCE_AWS_ACCESS_KEY_ID and so on, as SOURCE_TOKEN, or as SOURCE_USERNAME and SOURCE_PASSWORD.
+/// A source in a bucket is read unsigned if there are no credentials for it.
 #[derive(Debug, Clone, Parser)]
 #[command(version, name = "opaque-prepare")]
 pub struct Config {
     /// Object store: s3://, gs://, az://, file:// or a directory.
     #[arg(long, value_name = "URL|DIR")]
     pub store: String,
-    /// Folder of further variables of the store, one a file, such as AWS_SECRET_ACCESS_KEY, and of
-    /// ca.crt, authorities of the store's server; read again whenever it changes. A variable of the
-    /// environment holds whatever a file says.
+    /// Folder with further variables of the store, one file each, such as AWS_SECRET_ACCESS_KEY.
+    /// The file ca.crt holds authorities of the store's server. The folder is read again whenever
+    /// it changes. Variables of the environment take precedence over files.
     #[arg(long, value_name = "DIR")]
     pub store_credentials: Option<PathBuf>,
-    /// The table's name in SQL.
+    /// Name of the table in SQL.
     #[arg(long)]
     pub table: String,
-    /// The rows: http://, https://, s3://, gs://, az:// or a file.
+    /// Where the rows are: http://, https://, s3://, gs://, az:// or a file.
     #[arg(long, value_name = "URL|FILE")]
     pub source: String,
     /// Format of the source.
@@ -40,46 +40,47 @@ pub struct Config {
     /// Compression of the source.
     #[arg(long, value_enum, default_value = "none")]
     pub compression: Compression,
-    /// The columns: JSON, as spec.schema of an OpaqueTable.
+    /// Columns of the table as JSON, in the form of spec.schema of an OpaqueTable.
     #[arg(long, env = "OPAQUE_SCHEMA", value_name = "JSON", value_parser = schema)]
     pub schema: Schema,
-    /// Rate of the clients' link that the shape of the matrices is chosen for, in Mbit/s: on a slow
-    /// link larger buckets transfer less, on a fast one smaller ones compute less.
+    /// Rate of the clients' link in Mbit/s, for which the shape of the matrices is chosen. For a
+    /// slow link, larger buckets transfer fewer bytes; for a fast link, smaller buckets need less
+    /// computation.
     #[arg(long, value_name = "MBITS", default_value = "50")]
     pub link: Link,
-    /// Epochs of the table that are kept, the new one included.
+    /// Number of epochs of the table to keep, including the new one.
     #[arg(long, default_value_t = 3)]
     pub retain: usize,
-    /// Epochs that are kept whatever their age: 3,4.
+    /// Epochs to keep regardless of their age, such as 3,4.
     #[arg(long, default_value = "", value_name = "EPOCHS", value_parser = epochs)]
     pub keep: BTreeSet<u64>,
-    /// Lease that takes the report; standard error when absent.
+    /// Lease that receives the report. Without it, the report goes to standard error.
     #[arg(long, value_name = "kubernetes://NAMESPACE/LEASE")]
     pub report: Option<LeaseName>,
-    /// Identity of what the epoch is made from: the run of this name makes one epoch.
-    // By hand, every run is another.
+    /// Identity of the epoch's input. All runs with the same identity make one epoch in total.
+    // By hand, every run has a different identity.
     #[arg(long, value_name = "ID", hide_default_value = true,
         default_value_t = format!("{:032x}", rand::random::<u128>()))]
     pub run: String,
-    /// Memory for rows, in MiB. When absent 4096, or half of the container's memory if that is
-    /// less.
+    /// Memory for rows, in MiB. Default: 4096, or half of the container's memory if that is less.
     #[arg(long = "row-memory-mib", value_name = "ROW_MEMORY_MIB", value_parser = mebibytes())]
     row_memory: Option<u64>,
-    /// Largest source, in MiB as it is transferred.
+    /// Largest source, in MiB as transferred.
     #[arg(long = "max-source-mib", value_name = "MAX_SOURCE_MIB", default_value = "65536",
         value_parser = mebibytes())]
     pub max_source: u64,
-    /// Longest silence of a source, in seconds.
+    /// Longest time without data from the source, in seconds.
     #[arg(long = "source-timeout-s", value_name = "SOURCE_TIMEOUT_S", default_value = "60",
         value_parser = value_parser!(u64).map(|seconds: u64| Duration::from_secs(seconds.max(1))))]
     pub source_timeout: Duration,
-    /// Read sources also from loopback and link-local addresses and those of a cloud's metadata.
+    /// Also read sources at loopback and link-local addresses, and at those of a cloud's metadata
+    /// server.
     #[arg(long)]
     pub allow_local_sources: bool,
-    /// Read a source in a bucket that has no credentials with the store's.
+    /// Read sources in a bucket that have no credentials with those of the store.
     #[arg(long)]
     pub share_store_credentials: bool,
-    /// Threads that compute; all cores when absent.
+    /// Number of threads that compute. Default: all cores.
     #[arg(long)]
     threads: Option<usize>,
 }
@@ -89,14 +90,14 @@ pub struct Config {
 pub enum Format {
     /// Comma-separated values with a header line.
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
 }
 
 /// Compression of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Compression {
-    /// Plain.
+    /// No compression.
     None,
     /// gzip.
     Gzip,
@@ -104,12 +105,12 @@ pub enum Compression {
     Zstd,
 }
 
-/// The Lease that takes the report.
+/// The Lease that receives the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseName {
-    /// Its namespace.
+    /// Namespace of the Lease.
     pub namespace: String,
-    /// Its name.
+    /// Name of the Lease.
     pub name: String,
 }
 
@@ -130,12 +131,12 @@ impl FromStr for LeaseName {
 }
 
 impl Config {
-    /// Bytes of rows in memory.
+    /// Most bytes of rows in memory.
     pub fn row_memory(&self) -> u64 {
         self.row_memory.unwrap_or_else(default_row_memory)
     }
 
-    /// Threads that compute.
+    /// Number of threads that compute.
     pub fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         self.threads.filter(|threads| *threads > 0).unwrap_or_else(cores)
@@ -150,7 +151,7 @@ fn schema(json: &str) -> Result<Schema, String> {
 
 fn epochs(list: &str) -> Result<BTreeSet<u64>, String> {
     let refused =
-        |number| format!("{number:?} is no epoch; write numbers with commas, such as 3,4");
+        |number| format!("{number:?} is not an epoch; write numbers with commas, such as 3,4");
     let numbers = list.split(',').map(str::trim).filter(|number| !number.is_empty());
     numbers.map(|number| number.parse().map_err(|_| refused(number))).collect()
 }
@@ -160,8 +161,9 @@ fn mebibytes() -> impl TypedValueParser<Value = u64> {
     value_parser!(u64).map(|mib: u64| mib.max(1) << 20)
 }
 
-/// Half of the memory that the container may take, so that a table that is too large is reported
-/// and not killed: the other half is for the hint's sums, partitions and what is being written.
+/// Half of the memory limit of the container, so that a table that is too large is reported before
+/// the kernel kills the process. The other half is for the hint's sums, for partitions and for data
+/// being written.
 fn default_row_memory() -> u64 {
     const MOST: u64 = 4 << 30;
     let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
@@ -219,7 +221,7 @@ mod tests {
         for (arguments, expected) in [
             (
                 &[SCHEMA, "--keep=3,x"][..],
-                "'--keep <EPOCHS>': \"x\" is no epoch; write numbers with commas, such as 3,4",
+                "'--keep <EPOCHS>': \"x\" is not an epoch; write numbers with commas, such as 3,4",
             ),
             (
                 &[SCHEMA, "--report=ns/t"],

@@ -1,4 +1,4 @@
-//! Why a run failed, and whose fault it is.
+//! Why a run failed, and who can fix it.
 
 use opaque_crds::table::report::Reason;
 use opaque_pir::index::PlanError;
@@ -13,37 +13,37 @@ use crate::source::SourceFault;
 /// Why a run failed. Nothing was published.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    /// The source's bytes cannot be had.
+    /// The source's bytes cannot be obtained.
     #[error(transparent)]
     Source(#[from] SourceFault),
-    /// The bytes are no rows of the schema.
+    /// The bytes are not rows of the schema.
     #[error("{source_name}: {source}")]
     Rows {
-        /// The source, as it is shown.
+        /// The source's name as it is shown to users.
         source_name: String,
         source: Box<SourceError>,
     },
-    /// The rows need more memory than the run may take.
+    /// The rows need more memory than the run may use.
     #[error(
         "the rows take more than {limit_mib} MiB of memory: split the table, or give the Job more memory"
     )]
     Memory { limit_mib: u64 },
-    /// The schema makes no table.
-    #[error("the schema makes no table: {0}")]
+    /// The schema does not describe a table.
+    #[error("the schema does not describe a table: {0}")]
     Schema(#[from] SchemaError),
-    /// The rows make no epoch.
+    /// The rows do not make an epoch.
     #[error(transparent)]
     Prepare(PrepareError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A signal came.
-    #[error("the run was stopped before its end; nothing was published")]
+    /// A signal stopped the run.
+    #[error("the run was stopped early; nothing was published")]
     Stopped,
     /// Another run reports to the same Lease.
     #[error("another run of this table has begun")]
     Superseded,
-    /// A mistake of this program.
+    /// A bug in this program.
     #[error("internal error: {0}")]
     Internal(String),
 }
@@ -58,18 +58,18 @@ impl From<PrepareError> for Failure {
 }
 
 impl Failure {
-    /// The text for the table's status, which more people may read than the source: nothing of the
-    /// source's bytes, and nothing that its server has said.
+    /// The text for the table's status. More people may read a status than the source, so the text
+    /// contains none of the source's bytes, and no text that its server sent.
     pub(crate) fn for_status(&self) -> String {
         match self {
             Self::Source(fault) => fault.for_status(),
             Self::Rows { source_name, source } => {
                 format!("{source_name}: {}", source.for_status())
             }
-            // The text of a panic may quote what was computed with.
-            Self::Internal(_) => "internal error; the Job's log says which".to_owned(),
-            // The spec, numbers, and what the store says, which the cluster's owner has chosen.
-            // Errors of the engine leave the rows' content out.
+            // The text of a panic may quote data.
+            Self::Internal(_) => "internal error; see the Job's log".to_owned(),
+            // These texts consist of the spec, numbers, and text from the store, which the
+            // cluster's owner chose. Errors of the engine omit the rows' content.
             Self::Memory { limit_mib: _ }
             | Self::Schema(_)
             | Self::Prepare(_)
@@ -79,7 +79,7 @@ impl Failure {
         }
     }
 
-    /// Whose fault it is.
+    /// The reason, which tells who can fix the failure.
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Source(fault) => fault.reason(),
@@ -98,8 +98,8 @@ impl Failure {
                 PlanError::DuplicateKey { .. } | PlanError::Row { .. },
             )) => Reason::SchemaMismatch,
             Self::Prepare(PrepareError::Plan(_)) => Reason::TooLarge,
-            // Given up by another run, or a mistake of this program: the store does what it is
-            // told.
+            // The epoch was given up by another run, or this program has a bug. The store works
+            // correctly.
             Self::Store(StoreError::Abandoned { .. } | StoreError::Inconsistent { .. }) => {
                 Reason::Internal
             }

@@ -1,4 +1,4 @@
-//! `opaque-prepare`: parses, wires, exits.
+//! The program `opaque-prepare`: parses its arguments, runs, and exits.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     let config = Config::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // A Job's log is read by machines, that of a run by hand by a person.
+    // Machines read the log of a Job. A person reads that of a run by hand.
     if config.report.is_some() {
         log.json().init();
     } else {
@@ -44,12 +44,13 @@ fn run(config: Config) -> anyhow::Result<Outcome> {
         let credentials = Credentials::new(Settings::from_env(), folder);
         opaque_prepare::run(config, credentials, stop).await
     });
-    // A thread that reads or computes sees that nobody waits for it, or ends with the process.
+    // A thread that still reads or computes notices that its receiver is gone, or ends with the
+    // process.
     runtime.shutdown_background();
     let (outcome, report) = ended?;
     if by_hand {
         writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
-        // To the caller of a program, a source that cannot be read is a failure like any other.
+        // For a caller by hand, a source that cannot be read is a failure like any other.
         return Ok(if outcome == Outcome::Done { outcome } else { Outcome::Failed });
     }
     Ok(outcome)

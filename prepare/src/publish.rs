@@ -1,4 +1,4 @@
-//! From a source to a published epoch.
+//! Builds and publishes an epoch from a source.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::failure::Failure;
 use crate::report::{Done, Progress};
 use crate::source::{self, Source};
 
-/// Memory that a row takes beside its bytes.
+/// Memory that a row needs in addition to its bytes.
 const ROW_OVERHEAD: usize = 64;
-/// Rows between two looks at how far the source is read.
+/// Number of rows between two reports of progress.
 const REPORT_ROWS: usize = 1024;
 
 /// Name of this program as the writer of an epoch.
 pub(crate) const WRITER: &str = "opaque-prepare";
 
-/// Makes the epoch of this run, unless it is there already.
+/// Publishes the epoch of this run, unless an earlier attempt already did.
 pub(crate) async fn publish(
     config: &Config,
     credentials: &Credentials,
@@ -37,7 +37,7 @@ pub(crate) async fn publish(
     progress: Progress,
 ) -> Result<Done, Failure> {
     let schema = schema(&config.table, &config.schema)?;
-    // The store first: credentials that are wrong show before a large source is read.
+    // The store is opened first, so that wrong credentials are found before a large source is read.
     let store = Store::open_with(&config.store, credentials.clone())?;
     if let Some(done) = earlier(&store, &config.table, &config.run).await? {
         tracing::info!(
@@ -52,7 +52,7 @@ pub(crate) async fn publish(
         reason: format!("its credentials cannot be read: {error}"),
     })?;
     let rows = read(config, &settings, &schema, progress.clone()).await?;
-    tracing::info!(table = config.table, rows = rows.len(), "the source is read");
+    tracing::info!(table = config.table, rows = rows.len(), "the source has been read");
     let rng = StdRng::try_from_rng(&mut SysRng).map_err(internal)?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(config.threads());
     let pool = threads.build().map_err(internal)?;
@@ -65,17 +65,19 @@ pub(crate) async fn publish(
     tracing::info!(table = config.table, epoch = manifest.epoch, rows = manifest.rows, "published");
     let mut keep: BTreeSet<u64> = config.keep.clone();
     keep.insert(manifest.epoch);
-    // The epoch is there; old ones that stay cost space, and the next run tries again.
+    // The epoch is published. Old epochs that could not be removed only cost space, and the next
+    // run tries again.
     match store.retain(&config.table, config.retain, &keep).await {
         Ok(removed) if removed.is_empty() => {}
-        Ok(removed) => tracing::info!(table = config.table, ?removed, "old epochs are removed"),
+        Ok(removed) => tracing::info!(table = config.table, ?removed, "old epochs were removed"),
         Err(error) => tracing::warn!(%error, table = config.table, "cannot remove old epochs"),
     }
     done(&store, &manifest).await
 }
 
-/// The epoch of this run, if an earlier attempt has published it: the newest of the table. An older
-/// one with the run's name is of a source that has changed twice since, and is made again.
+/// The epoch of this run, if an earlier attempt published it and it is the newest of the table. An
+/// older epoch with the run's name is ignored: the source has changed twice since, and the epoch is
+/// built again.
 pub(crate) async fn earlier(
     store: &Store,
     table: &str,
@@ -91,7 +93,8 @@ pub(crate) async fn earlier(
         return Ok(None);
     }
     match store.manifest(table, newest).await {
-        // An earlier version of Opaque made it, and nobody can serve it: it is made again.
+        // An incompatible version of Opaque made the epoch, and no node can serve it. It is built
+        // again.
         Err(StoreError::OtherParameters { .. }) => Ok(None),
         manifest => done(store, &manifest?).await.map(Some),
     }
@@ -115,12 +118,12 @@ async fn read(
         Compression::Gzip => opaque_source::Compression::Gzip,
         Compression::Zstd => opaque_source::Compression::Zstd,
     };
-    // Set when this future is dropped, since a blocking task is not cancelled by that.
+    // Set when this future is dropped, which does not cancel a blocking task.
     let gone = Gone(Arc::default());
     let (schema, is_gone, memory) = (schema.clone(), Arc::clone(&gone.0), config.row_memory());
     let reading = tokio::task::spawn_blocking(move || {
         let refused = |error| {
-            // What broke the stream says more than what its reader made of it.
+            // The fault that broke the stream is more precise than its reader's error.
             let fault = source::take(&fault).map(Failure::Source);
             let source = Box::new(error);
             fault.unwrap_or(Failure::Rows { source_name: name.clone(), source })
@@ -167,14 +170,14 @@ async fn done(store: &Store, manifest: &Manifest) -> Result<Done, Failure> {
     for epoch in store.epochs(table).await?.into_iter().rev() {
         match store.manifest(table, epoch).await {
             Ok(manifest) => epochs.push(entry(&manifest)?),
-            // An old epoch that is damaged, of another version, or removed meanwhile is none that
-            // could be served.
+            // An old epoch that is damaged, incompatible, or has just been removed cannot be
+            // served.
             Err(
                 error @ (StoreError::Corrupt { .. }
                 | StoreError::OtherParameters { .. }
                 | StoreError::NotFound { .. }),
             ) => {
-                tracing::warn!(%error, table, epoch, "an epoch is left out of the report");
+                tracing::warn!(%error, table, epoch, "the report omits an epoch that cannot be served");
             }
             Err(StoreError::Abandoned { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -199,7 +202,8 @@ async fn done(store: &Store, manifest: &Manifest) -> Result<Done, Failure> {
     Ok(Done { epoch: manifest.epoch, epochs, geometry, warning: warning(manifest) })
 }
 
-/// That the nodes need memory out of proportion to the rows, and which row is the cause.
+/// A warning if the nodes need memory out of proportion to the rows. It names the row that causes
+/// this.
 fn warning(manifest: &Manifest) -> Option<String> {
     let figures = manifest.figures().filter(|figures| figures.weight() > Weight::Usual)?;
     let longest = format!("row {} of {}", figures.sizes.longest_row + 1, manifest.rows);
@@ -218,7 +222,7 @@ fn entry(manifest: &Manifest) -> Result<Epoch, Failure> {
     })
 }
 
-/// A schema of the engine from one of a custom resource.
+/// Converts the schema of a custom resource to one of the engine.
 fn schema(table: &str, schema: &crd::Schema) -> Result<Schema, Failure> {
     let column = |column: &crd::Column| {
         let crd::Column { name, column_type, role, nullable } = column;
@@ -258,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    /// The version before has done this run, and nobody can serve what it made.
+    /// An earlier version did this run, and no node can serve the epoch that it made.
     #[tokio::test]
     async fn an_epoch_of_other_parameters_is_made_again() {
         let directory = TempDir::new().unwrap();
@@ -270,7 +274,7 @@ mod tests {
         let manifest = include_str!("../../store/src/tests/manifest-128-v2.json");
         std::fs::write(&path, manifest).unwrap();
         assert!(earlier(&store, "t", "run").await.unwrap().is_none());
-        // Damage is nothing that this Job may pass over.
+        // Damage is an error that this Job must report.
         std::fs::write(&path, manifest.replacen("\"rows\":3", "\"rows\":4", 1)).unwrap();
         assert!(earlier(&store, "t", "run").await.is_err());
     }

@@ -1,8 +1,8 @@
-//! What a run tells: its progress, and its end.
+//! Reports of a run: its progress and its result.
 //!
-//! With a Lease, an annotation of it holds the report as JSON, written at most every
-//! `PAUSE`. The Lease is read before it is written and must not have changed between, so that a run
-//! which another has followed neither hides the other's report nor goes on.
+//! If there is a Lease, one of its annotations holds the report as JSON. It is written at most once
+//! per `PAUSE`. The Lease is read before each write and must not have changed in between. A run
+//! that another run has replaced therefore neither overwrites the other's report nor continues.
 
 mod lease;
 
@@ -18,24 +18,24 @@ use tokio::task::JoinHandle;
 use self::lease::{ReportLease, WriteError};
 use crate::config::LeaseName;
 
-/// Least time between two reports.
+/// Shortest time between two reports.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Characters of a message: a header of 256 columns may be at fault.
+/// Longest message, in characters. A message may concern a header of 256 columns.
 const MESSAGE_CHARS: usize = 2000;
-/// How often the end is told to an API server that does not answer, each time after twice the
-/// pause.
+/// Attempts to report the result to an API server that does not respond. The pause doubles each
+/// time.
 const LAST_ATTEMPTS: u32 = 6;
 
-/// What a run published.
+/// Result of a run that published an epoch.
 #[derive(Debug)]
 pub(crate) struct Done {
     /// The new epoch.
     pub(crate) epoch: u64,
     /// Every complete epoch in the store, newest first.
     pub(crate) epochs: Vec<Epoch>,
-    /// Its matrices.
+    /// Matrices of the new epoch.
     pub(crate) geometry: Vec<IndexGeometry>,
-    /// What a person should know of it.
+    /// A warning for people.
     pub(crate) warning: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn failed(run: &str, reason: Reason, message: &str) -> Report {
     Report { reason: Some(reason), message: Some(message), ..report }
 }
 
-/// Takes progress; cheap to clone, and never blocks.
+/// Receives progress. Cheap to clone, and never blocks.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress(watch::Sender<Report>);
 
@@ -68,7 +68,7 @@ impl Progress {
     }
 }
 
-/// Tells of a run.
+/// Reports on a run.
 pub(crate) struct Reporter {
     progress: Progress,
     telling: JoinHandle<()>,
@@ -78,7 +78,7 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Tells that the run has begun.
+    /// Reports that the run has begun.
     pub(crate) async fn start(lease: Option<&LeaseName>, run: &str) -> anyhow::Result<Self> {
         let first = Report::new(run, Stage::Reading);
         let lease = match lease {
@@ -98,21 +98,21 @@ impl Reporter {
         Ok(Self { progress: Progress(sender), telling, stop, superseded, lease })
     }
 
-    /// Where progress goes.
+    /// Receiver of the run's progress.
     pub(crate) fn progress(&self) -> Progress {
         self.progress.clone()
     }
 
-    /// Ends when another run has begun to report to the Lease.
+    /// Completes when another run has begun to report to the Lease.
     pub(crate) async fn superseded(&self) {
         self.superseded.notified().await;
     }
 
-    /// Tells the end, and that nothing after it.
+    /// Reports the result. Nothing is reported after it.
     pub(crate) async fn finish(self, report: &Report) -> anyhow::Result<()> {
         let Self { progress: _, telling, stop, superseded: _, lease } = self;
         stop.notify_one();
-        // It panicked at worst, and the end is still to be told.
+        // At worst the task panicked. The result must still be reported.
         let _ = telling.await;
         let Some(lease) = lease else { return Ok(()) };
         let mut pause = PAUSE / 2;
@@ -120,13 +120,15 @@ impl Reporter {
             match lease.write(report).await {
                 Ok(()) => return Ok(()),
                 Err(WriteError::Superseded) => {
-                    tracing::warn!("another run reports to the Lease; this one's end is not told");
+                    tracing::warn!(
+                        "another run reports to the Lease; the result of this run is not reported"
+                    );
                     return Ok(());
                 }
                 Err(error) if attempt == LAST_ATTEMPTS => {
-                    return Err(error).context("the end of the run could not be reported");
+                    return Err(error).context("the result of the run could not be reported");
                 }
-                Err(error) => tracing::warn!(%error, attempt, "the end is not reported yet"),
+                Err(error) => tracing::warn!(%error, attempt, "retrying to report the result"),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
@@ -135,7 +137,7 @@ impl Reporter {
     }
 }
 
-/// Tells progress until it is stopped.
+/// Reports progress until it is stopped.
 async fn tell(
     mut reports: watch::Receiver<Report>,
     lease: Option<ReportLease>,
@@ -153,8 +155,8 @@ async fn tell(
             match lease.write(&report).await {
                 Ok(()) => {}
                 Err(WriteError::Superseded) => superseded.notify_one(),
-                // The next report may reach it.
-                Err(error) => tracing::warn!(%error, "progress is not reported"),
+                // The next report may succeed.
+                Err(error) => tracing::warn!(%error, "progress could not be reported"),
             }
         }
         tokio::select! {

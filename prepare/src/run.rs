@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::publish::{WRITER, earlier, publish};
 use crate::report::{self, Done, Reporter};
 
-/// How long cleaning up may take after a signal; a pod has 30 s in all.
+/// Time for cleaning up after a signal. A pod has 30 s in total.
 const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// How a run ended.
@@ -19,16 +19,17 @@ const CLEAN_UP: Duration = Duration::from_secs(10);
 pub enum Outcome {
     /// The epoch is published and reported.
     Done,
-    /// The source or its content is at fault, and that was reported: trying again would not help.
+    /// The source or its content is at fault, and this was reported. Another attempt would not
+    /// help.
     SourceFault,
     /// Anything else.
     Failed,
 }
 
-/// Runs until the end, or until `stop`.
+/// Runs until the run is complete, or until `stop`.
 ///
 /// # Errors
-/// When the Lease of `--report` cannot be read or written, so that nobody would learn of the end.
+/// The Lease of `--report` cannot be read or written, so the result cannot be reported.
 pub async fn run(
     config: Config,
     credentials: Credentials,
@@ -61,7 +62,7 @@ pub async fn run(
     Ok((outcome, report))
 }
 
-/// After a signal: removes what the run has written so far, unless it is published by now.
+/// After a signal: removes what the run has written so far, unless the epoch is already published.
 async fn stopped(config: &Config, credentials: &Credentials) -> Result<Done, Failure> {
     let cleaning = async {
         let store = Store::open_with(&config.store, credentials.clone())?;

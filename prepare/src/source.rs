@@ -1,8 +1,8 @@
-//! Where the rows are: a file, a web server, or a bucket. What comes out is a stream of bytes.
+//! The source of the rows: a file, a web server, or a bucket, as a stream of bytes.
 //!
-//! The bytes are parsed by a thread that may block; a channel of a few pieces joins it to the tasks
-//! that receive. What broke the stream is kept beside the channel: [`std::io::Error`] could not say
-//! whose fault it was.
+//! A thread that may block parses the bytes. A channel of a few pieces connects it to the tasks
+//! that receive them. The fault that broke the stream is kept next to the channel, since
+//! [`std::io::Error`] cannot express who can fix it.
 
 mod fault;
 mod http;
@@ -25,18 +25,18 @@ pub(crate) use self::fault::SourceFault;
 use self::fault::Trouble;
 use crate::config::Config;
 
-/// Pieces between receiving and parsing; a piece is some tens of kilobytes.
+/// Pieces between the receiving and the parsing side. A piece has some tens of kilobytes.
 const PIECES: usize = 16;
 
-/// What broke a stream, once something has.
+/// The fault that broke a stream, if there is one.
 pub(crate) type FaultCell = Arc<Mutex<Option<SourceFault>>>;
 
-/// Takes what broke a stream.
+/// Takes the fault that broke a stream.
 pub(crate) fn take(fault: &FaultCell) -> Option<SourceFault> {
     fault.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// A source that has answered.
+/// A source that has responded.
 pub(crate) struct Source {
     name: String,
     bytes: SourceBytes,
@@ -48,17 +48,17 @@ enum SourceBytes {
     Network { pipe: Pipe, total: Option<u64> },
 }
 
-/// Bytes in the network, and how many.
+/// A stream of bytes from the network, and its length if known.
 struct Answer {
     total: Option<u64>,
     bytes: BoxStream<'static, Result<Bytes, SourceFault>>,
 }
 
 impl Source {
-    /// Asks the source for its bytes.
+    /// Opens the source.
     ///
     /// # Errors
-    /// A fault that shows at once; one that comes later is in [`fault`](Self::fault).
+    /// A fault that shows at once. Later faults are in [`fault`](Self::fault).
     pub(crate) async fn connect(config: &Config, settings: &Settings) -> Result<Self, SourceFault> {
         let url = &config.source;
         let egress = Egress::new(config.allow_local_sources);
@@ -74,7 +74,7 @@ impl Source {
             (None, Some("file")) => return file(url.trim_start_matches("file://")),
             (None, Some(scheme)) => {
                 return Err(SourceFault::Url(format!(
-                    "{scheme}:// is no source: use http, https, s3, gs, az or a file"
+                    "{scheme}:// is not supported as a source: use http, https, s3, gs, az or a file"
                 )));
             }
         };
@@ -96,12 +96,12 @@ impl Source {
         Ok(Self { name, bytes: SourceBytes::Network { pipe, total }, fault })
     }
 
-    /// The source as it may be shown.
+    /// The source's name as it may be shown.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// What breaks the stream later on.
+    /// The cell that receives a later fault of the stream.
     pub(crate) fn fault(&self) -> FaultCell {
         Arc::clone(&self.fault)
     }
@@ -160,7 +160,7 @@ struct Pipe {
 impl Pipe {
     fn new(mut bytes: BoxStream<'static, Result<Bytes, SourceFault>>, fault: FaultCell) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES);
-        // Ends with the stream, or when nobody reads any more.
+        // Ends with the stream, or when the reader is gone.
         tokio::spawn(async move {
             while let Some(piece) = bytes.next().await {
                 let last = piece.is_err();

@@ -1,6 +1,6 @@
-//! The program of a prepare Job and a server that does not mean well: what it is asked, and what
-//! the report, which becomes the table's status, tells of it. The texts are in `prepare.golden`;
-//! `OPAQUE_UPDATE_GOLDEN=1 cargo test --test prepare` writes it anew.
+//! The program of a prepare Job against a malicious server: the requests it sends, and the reports
+//! it writes, which become the table's status. The texts are in `prepare.golden`.
+//! `OPAQUE_UPDATE_GOLDEN=1 cargo test --test prepare` rewrites that file.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::fmt::Write as _;
@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
-/// What the server sends and no report may hold.
+/// Text that the server sends and that no report may contain.
 const MARKER: &str = "q7Zx";
 const SCHEMA: &str =
     r#"{"columns":[{"name":"city","type":"TEXT","role":"key"},{"name":"temp","type":"INT"}]}"#;
 const ROLE: &str = r#"{"AccessKeyId":"role-key","SecretAccessKey":"secret","Token":"t","Expiration":"2099-01-01T00:00:00Z"}"#;
 
-/// A server, and the heads of the requests that it was sent.
+/// A server, and the heads of the requests that it received.
 struct Server {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
@@ -66,7 +66,7 @@ fn answer(path: &str, address: SocketAddr) -> String {
         "secret.csv" => ("200 OK", String::new(), format!("{MARKER}=1\n")),
         "quote.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,3\n\"{MARKER},4\n")),
         "value.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,{MARKER}\n")),
-        // The metadata of a machine in AWS: a token, the machine's role, and the role's
+        // The metadata server of a machine in AWS: a token, the machine's role, and the role's
         // credentials.
         "token" => ("200 OK", String::new(), "token".to_owned()),
         "" => ("200 OK", String::new(), "role".to_owned()),
@@ -89,7 +89,7 @@ fn answer(path: &str, address: SocketAddr) -> String {
     )
 }
 
-/// Runs the program; its report.
+/// Runs the program and returns its report.
 fn report(source: &str, arguments: &[&str], variables: &[(&str, &str)]) -> serde_json::Value {
     let store = TempDir::new().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_opaque-prepare"))
@@ -114,7 +114,8 @@ fn report(source: &str, arguments: &[&str], variables: &[(&str, &str)]) -> serde
 fn reports_are_as_in_the_golden_file() {
     let server = Server::start();
     let proxy = server.url("127.0.0.1", "");
-    // The proxy is that server, which is asked so although it is local: it answers for any host.
+    // The proxy is the test server, which answers for any host. It is used although its address is
+    // local.
     let proxied = [("http_proxy", proxy.as_str())];
     let store = server.url("127.0.0.1", "");
     let mut bucket = vec![("AWS_ENDPOINT_URL", store.as_str()), ("AWS_ALLOW_HTTP", "true")];
@@ -172,7 +173,7 @@ fn a_report_warns_of_memory_out_of_proportion_to_the_rows() {
     );
     assert!(warning.contains("The longest row, row 21 of 21, has 30005 bytes"), "{warning}");
     assert!(warning.contains("If no row had more than 16000 bytes (1 row is longer)"), "{warning}");
-    assert!(!warning.contains("xxx"), "no value is told: {warning}");
+    assert!(!warning.contains("xxx"), "no value is shown: {warning}");
     assert!(report("good.csv").get("warning").is_none());
 }
 
@@ -195,7 +196,7 @@ fn a_source_is_not_read_with_the_stores_credentials_unless_they_are_shared() {
     let shared = ["--share-store-credentials"];
     assert_eq!(report("s3://b/good.csv", &shared, &variables)["epoch"], 1);
     assert!(server.heads().iter().all(|head| head.contains("Credential=store-key/")));
-    // With credentials of its own it has none of the store's.
+    // A source with its own credentials gets none of the store's.
     let own = [("SOURCE_AWS_ACCESS_KEY_ID", "own-key"), ("SOURCE_AWS_SECRET_ACCESS_KEY", "own")];
     let both = [&variables[..], &own[..]].concat();
     assert_eq!(report("s3://b/good.csv", &shared, &both)["epoch"], 1);
@@ -217,7 +218,7 @@ fn a_machines_role_reads_a_source_only_where_the_store_is_shared() {
     let shared = report("s3://b/good.csv", &["--share-store-credentials"], &variables);
     assert_eq!(shared["epoch"], 1, "{shared}");
     assert!(server.heads().iter().all(|head| head.contains("Credential=role-key/")));
-    // Credentials come from an address where no object may.
+    // Credentials may come from an address that is forbidden for objects.
     assert!(!metadata.heads().is_empty());
 }
 

@@ -1,9 +1,9 @@
-//! The wire between clients and nodes ([`v1::query_client`]) and between nodes
+//! The protocol between clients and nodes ([`v1::query_client`]) and between nodes
 //! ([`v1::shard_client`]).
 //!
-//! Messages carry opaque byte strings where cryptography travels: their layout belongs to
-//! `opaque-pir`'s codecs, so that this crate holds no mathematics and that one no transport. What both sides of
-//! the wire know as types of that crate is converted here, once.
+//! Messages carry cryptographic data as opaque byte strings. Their layout is defined by
+//! `opaque-pir`'s codecs, so that this crate contains no mathematics and that one no transport.
+//! Types that both sides of the protocol know from that crate are converted here.
 
 /// Version 1 of both services.
 #[allow(missing_docs, clippy::all, reason = "generated; documented in the .proto files")]

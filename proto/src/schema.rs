@@ -1,4 +1,4 @@
-//! Schemas on the wire and as the engine knows them.
+//! Conversion of schemas between the protocol and the engine.
 
 use opaque_pir::table::{self, ColumnType, Role, Schema};
 use thiserror::Error;
@@ -31,7 +31,7 @@ impl From<&Schema> for v1::Schema {
     }
 }
 
-/// Checks every invariant of a schema.
+/// Checks all invariants of a schema.
 impl TryFrom<v1::Schema> for Schema {
     type Error = SchemaError;
 
@@ -65,15 +65,15 @@ fn column(wire: v1::Column) -> Result<table::Column, SchemaError> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SchemaError {
-    /// A type or role is absent, or of a newer version.
-    #[error("column {column:?} has a {what} that is not known here")]
+    /// A type or role is missing, or belongs to a newer version.
+    #[error("column {column:?} has a {what} that this version does not know")]
     Unknown {
         /// Type or role.
         what: &'static str,
         /// The column's name.
         column: String,
     },
-    /// The columns are no schema.
+    /// The columns do not make a schema.
     #[error(transparent)]
     Invalid(#[from] table::SchemaError),
 }

@@ -1,4 +1,4 @@
-//! Why the profile's keys cannot be used, and what to do.
+//! Why registered keys cannot be used, and what to do.
 
 use std::{io, path::PathBuf};
 
@@ -6,33 +6,33 @@ use opaque_client::registered::RegisteredKeysError;
 use opaque_seal::SealError;
 use thiserror::Error;
 
-/// Why the profile's keys cannot be used. No text carries a byte of them.
+/// Why registered keys cannot be used. No text contains key bytes.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum KeysError {
-    /// Others than the owner may read or write the file.
+    /// Users other than the owner may read or write the file.
     #[error("{} is open to other users (mode bits {mode:03o})", path.display())]
     OpenToOthers {
         /// The key file.
         path: PathBuf,
-        /// The group's and others' bits.
+        /// The mode bits for group and others.
         mode: u32,
     },
-    /// Others than the owner may write to the keys' directory.
+    /// Users other than the owner may write to the keys' directory.
     #[error("{} can be written to by other users (mode bits {mode:03o})", path.display())]
     DirectoryOpen {
         /// The directory.
         path: PathBuf,
-        /// The group's and others' write bits.
+        /// The write bits for group and others.
         mode: u32,
     },
-    /// The file is not what was written.
+    /// The file's contents do not match what was written.
     #[error("{} is damaged", path.display())]
     Damaged {
         /// The key file.
         path: PathBuf,
     },
-    /// A later Opaque wrote the file.
+    /// A later version of Opaque wrote the file.
     #[error("{} has version {version}, this is version {supported}", path.display())]
     Version {
         /// The key file.
@@ -47,7 +47,7 @@ pub enum KeysError {
     Read {
         /// The key file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// Writing failed.
@@ -55,33 +55,33 @@ pub enum KeysError {
     Write {
         /// The key file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The keys do not fit their own format.
+    /// The keys exceed the limits of their format.
     #[error("the keys are too large to store")]
     TooLarge,
-    /// SEAL refused.
+    /// SEAL returned an error.
     #[error("cannot make keys: {0}")]
     Seal(#[from] SealError),
 }
 
 impl KeysError {
-    /// What to do about it.
+    /// What to do about the error, if anything can be done.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::OpenToOthers { path, .. } => Some(format!(
-                "run `chmod 600 {}`; if somebody may have read it, move it away instead and new keys \
-                 are made",
+                "run `chmod 600 {}`; if another user may have read it, move it away instead, and \
+                 new keys are generated",
                 path.display()
             )),
             Self::DirectoryOpen { path, .. } => Some(format!(
-                "run `chmod 700 {}`; if somebody may have changed what is in it, move it away instead \
-                 and new keys are made",
+                "run `chmod 700 {}`; if another user may have changed files in it, move it away \
+                 instead, and new keys are generated",
                 path.display()
             )),
             Self::Damaged { path } => Some(format!(
-                "restore it from a backup, or move {} away: the next query makes new keys (nothing \
+                "restore it from a backup, or move {} away: the next query generates new keys (nothing \
                  stored is lost with the old ones)",
                 path.display()
             )),

@@ -1,13 +1,13 @@
-//! The file with a pair of keys.
+//! The file that stores a pair of keys.
 //!
 //! ```text
 //! keys/client.key (0600) = "opaque-keys" | version 1 | u32 secret length | secret
 //!                        | u32 length | evaluation keys | BLAKE3 of everything before, 32 bytes
 //! ```
 //!
-//! The evaluation keys are public, but fresh ones would have another digest: kept beside the secret,
-//! they are uploaded once. A damaged file is an error, and stays: only its owner can decide that it
-//! is lost.
+//! The evaluation keys are public, but regenerated ones would have another digest. They are stored
+//! with the secret, so that they are uploaded only once. A damaged file is an error and is kept:
+//! only its owner can decide that it is lost.
 
 use std::{
     fs,
@@ -30,15 +30,16 @@ use crate::{Keys, KeysError};
 pub(crate) const MARKER: &[u8; 11] = b"opaque-keys";
 pub(crate) const VERSION: u8 = 1;
 pub(crate) const CHECKSUM_BYTES: usize = 32;
-/// Larger files are not ours.
+/// Size limit. Larger files were not written by this module.
 const MAX_BYTES: u64 = 8 << 20;
 
 impl Keys {
-    /// The keys in a file, if there is one.
+    /// Reads the keys from a file, if the file exists.
     pub(crate) fn load(path: &Path, bfv: &Arc<Bfv>) -> Result<Option<Self>, KeysError> {
         let read = |source| KeysError::Read { path: path.to_owned(), source };
         let mut options = fs::OpenOptions::new();
-        // A link could point at a file that others may replace, and opening a pipe would wait for a writer.
+        // A symbolic link could point at a file that others may replace, and opening a pipe would
+        // block.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let opened = options.read(true).custom_flags(flags).open(path);
         let file = match opened {
@@ -47,7 +48,8 @@ impl Keys {
             Err(error) => return Err(read(error)),
         };
         let metadata = file.metadata().map_err(read)?;
-        // Closed to all but its owner, and yet it could be opened: it is ours (or we are root).
+        // The file is closed to everyone but its owner, and it could be opened, so it belongs to
+        // this user (or the user is root).
         let mode = files::open_to_others(&metadata);
         if mode != 0 {
             return Err(KeysError::OpenToOthers { path: path.to_owned(), mode });
@@ -57,7 +59,7 @@ impl Keys {
             return Err(damaged());
         }
         let length = usize::try_from(metadata.len()).map_err(|_| damaged())?;
-        // Reserved whole, so that no reallocation leaves a copy behind.
+        // The full capacity is reserved, so that no reallocation leaves a copy behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(read)?;
         let (secret, evaluation) = split(&bytes).map_err(|fault| match fault {
@@ -70,7 +72,7 @@ impl Keys {
         Ok(Some(Self::new(Arc::clone(bfv), secret, Bytes::copy_from_slice(evaluation))))
     }
 
-    /// The bytes of their file.
+    /// The keys in the format of their file.
     pub(crate) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KeysError> {
         let secret = self.secret.to_bytes()?;
         let total = MARKER.len() + 1 + 4 + secret.len() + 4 + self.evaluation().len();
@@ -88,7 +90,7 @@ impl Keys {
     }
 }
 
-/// Refuses a directory that other users can write to: they could put other keys in place of these.
+/// Refuses a directory that other users can write to, because they could replace the keys.
 pub(crate) fn check_dir(dir: &Path) -> Result<(), KeysError> {
     let metadata = match fs::metadata(dir) {
         Ok(metadata) => metadata,

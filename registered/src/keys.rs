@@ -20,10 +20,10 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Fresh keys that are stored nowhere.
+    /// Generates fresh keys and does not store them.
     ///
     /// # Errors
-    /// SEAL's, for example if the system gives no randomness.
+    /// SEAL's error, for example if the system provides no randomness.
     pub fn generate(bfv: Arc<Bfv>) -> Result<Self, SealError> {
         let secret = SecretKey::generate(&bfv)?;
         let evaluation = secret.evaluation_keys(&bfv)?;

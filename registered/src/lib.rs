@@ -1,15 +1,17 @@
-//! Registered keys: one BFV secret for many lookups, whose evaluation keys the cluster keeps.
+//! Registered keys: one BFV secret for many lookups, whose evaluation keys the cluster stores.
 //!
-//! **What.** [`KeyDirectory`] is the [`KeyStore`] that a program gives to its client
-//! ([`opaque_client::ClientConfig::key_store`]). It makes a pair of keys, keeps it in files of the
-//! profile for [`LIMIT`] lookups, then replaces it.
+//! **What.** [`KeyDirectory`] is a [`KeyStore`] that a program passes to its client
+//! ([`opaque_client::ClientConfig::key_store`]). It generates a pair of keys, stores it in the
+//! profile for [`LIMIT`] lookups, and then replaces it.
 //!
-//! **Why a separate crate.** SEAL's bindings are AGPL-3.0-only, and so is what links them. The client
-//! needs neither SEAL nor a C++ compiler: lookups with inline keys, the default, do without.
+//! **Why a separate crate.** SEAL's bindings are licensed under AGPL-3.0-only, which extends to
+//! everything that links them. The client library needs neither SEAL nor a C++ compiler, because
+//! lookups with inline keys, the default, do not use it.
 //!
-//! **Map.** `keys` (a pair of keys), `key_file` (its file), `reserve` (which pair a statement uses), `error`.
+//! **Map.** `keys` (a pair of keys), `key_file` (its file), `reserve` (which pair a statement
+//! uses), `error`.
 //!
-//! **Limits.** All lookups with one pair can be linked by the cluster. SEAL draws its own randomness.
+//! **Limits.** The cluster can link all lookups that use one pair. SEAL draws its own randomness.
 #![forbid(unsafe_code)]
 
 // SEAL contains a second copy of zstd. The crate that is named first is linked last, so that all
@@ -34,15 +36,15 @@ pub use keys::Keys;
 pub use opaque_seal::EVALUATION_KEYS_BYTES;
 pub use reserve::LIMIT;
 
-/// The keys in a directory of the profile ([`opaque_client::profile::Home::keys_dir`]).
+/// Keys in a directory of the profile ([`opaque_client::profile::Home::keys_dir`]).
 pub struct KeyDirectory {
     path: PathBuf,
-    /// The pair that served last: reading it again takes longer than a lookup.
+    /// The pair that was used last. Reading it from its file takes longer than a lookup.
     last: Mutex<Option<Arc<Keys>>>,
 }
 
 impl KeyDirectory {
-    /// The keys in `path`. Nothing is read or made before the first lookup.
+    /// The keys in directory `path`. Nothing is read or generated before the first lookup.
     pub fn new(path: PathBuf) -> Self {
         Self { path, last: Mutex::default() }
     }

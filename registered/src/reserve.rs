@@ -1,22 +1,24 @@
-//! How many lookups a profile's keys serve, and when new ones take their place.
+//! Limits the number of lookups with one pair of keys, and replaces the pair after that.
 //!
 //! ```text
-//! keys/client.lookups (0600) = the keys' digest in hexadecimal | space | lookups in decimal | line break
+//! keys/client.lookups (0600) = hexadecimal digest of the keys | space | decimal lookups | line break
 //! keys/client.lock    (0600) = empty; locked while the other files are read or written
 //! ```
 //!
-//! **Why.** A server that does not follow the protocol can spoil an answer and see whether the client complains.
-//! Each such reaction tells it a bit that it chose about the long-lived secret, 4096 coefficients of -1, 0 or 1.
-//! The requests of a statement are all sent before its first answer is opened, so a statement is one reaction and a
-//! lookup at most one. Counting a bit as a whole coefficient, [`LIMIT`] lookups leave 3840 unknown ones, which by
-//! our estimate (`pir/tests/estimate.rs`) cost 2^120 or more to find in place of 2^128. Fresh keys after them start
-//! from the beginning.
+//! **Why.** A server that does not follow the protocol can corrupt an answer and observe whether
+//! the client reports an error. Each such reaction reveals one bit, chosen by the server, about the
+//! long-lived secret, which has 4096 coefficients of -1, 0 or 1. All requests of a statement are
+//! sent before its first answer is decrypted, so a statement is one reaction, and a lookup is at
+//! most one. If each bit is counted as a whole coefficient, [`LIMIT`] lookups leave 3840 unknown
+//! coefficients. By our estimate (`pir/tests/estimate.rs`) it costs at least 2^120 to find them,
+//! instead of 2^128. Fresh keys reset this count.
 //!
-//! **Guarantees.** Lookups are counted, and the count is on disk, before the first of them is encrypted. Keys whose
-//! count is missing, damaged or of other keys are not used again. No two processes make keys at one time.
+//! **Guarantees.** Lookups are counted, and the count is on disk, before the first of them is
+//! encrypted. Keys are not used again if their count is missing or damaged, or belongs to other
+//! keys. No two processes generate keys at the same time.
 //!
-//! **Limits.** A statement of more than [`LIMIT`] lookups has keys to itself. Restoring the directory from
-//! a backup restores the count with it.
+//! **Limits.** A statement with more than [`LIMIT`] lookups gets a pair of keys that is used for
+//! nothing else. Restoring the directory from a backup also restores the count.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -32,11 +34,11 @@ use opaque_seal::Bfv;
 use crate::key_file::check_dir;
 use crate::{Keys, KeysError};
 
-/// Lookups that one pair of keys serves.
+/// Maximum number of lookups with one pair of keys.
 pub const LIMIT: u64 = 256;
 
-/// The keys for a statement of so many lookups, counted before it returns: those in `dir`, or new ones
-/// in their place. `kept` is what the last call gave.
+/// Returns the keys for a statement with `lookups` lookups, and counts the lookups first. The keys
+/// are those in `dir`, or new ones that replace them. `kept` is the result of the previous call.
 pub(crate) fn reserve(
     dir: &Path,
     lookups: u64,
@@ -61,23 +63,24 @@ pub(crate) fn reserve(
         return Ok(Arc::clone(current));
     }
     if current.is_some() {
-        tracing::info!(limit = LIMIT, "new keys take the place of those that served their lookups");
+        tracing::info!(limit = LIMIT, "replacing keys that have reached their limit of lookups");
     }
     let made = Arc::new(Keys::generate(bfv)?);
-    // The count first: keys that are lost in between were never used.
+    // The count is written first: if the process dies before the keys are written, those keys were
+    // never used.
     Count::of(&made, lookups).write(&count)?;
     let write = |source| KeysError::Write { path: path.clone(), source };
     files::replace(&path, &made.encode()?).map_err(write)?;
     Ok(made)
 }
 
-/// The count after so many more lookups, if keys that served `used` may serve them too. Keys without a count may have
-/// served any number.
+/// The count after `lookups` more lookups, if keys with `used` lookups may serve them too. Keys
+/// without a count may have served any number.
 fn serves(used: Option<u64>, lookups: u64) -> Option<u64> {
     used?.checked_add(lookups).filter(|used| *used <= LIMIT)
 }
 
-/// How many lookups some keys have served.
+/// The number of lookups that a pair of keys has served.
 struct Count {
     digest: String,
     lookups: u64,
@@ -92,7 +95,8 @@ impl Count {
         self.digest == hexadecimal(keys.digest())
     }
 
-    /// The count in a file; none if there is none, or nothing that was written here.
+    /// Reads the count from a file. Returns `None` if the file does not exist or was not written by
+    /// this module.
     fn read(path: &Path) -> Result<Option<Self>, KeysError> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -118,7 +122,8 @@ fn hexadecimal(digest: &KeyDigest) -> String {
     digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Locks the directory's files until the result is dropped. Waits while another process holds the lock.
+/// Locks the directory's files until the result is dropped. Waits while another process holds the
+/// lock.
 fn lock(dir: &Path) -> Result<fs::File, KeysError> {
     let path = dir.join("client.lock");
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
@@ -156,16 +161,16 @@ mod tests {
         let same = reserve(dir.path(), 56, Some(Arc::clone(&first))).unwrap();
         assert!(Arc::ptr_eq(&first, &same), "what was kept is not read again");
         assert_eq!(used(dir.path()), LIMIT);
-        // Whether this process keeps them or another one reads them.
+        // This holds both for keys cached in this process and for keys that another process reads.
         for kept in [Some(Arc::clone(&first)), None] {
             let next = reserve(dir.path(), 1, kept).unwrap();
             assert!(next.digest() != first.digest());
         }
         assert_eq!(used(dir.path()), 2, "of the second pair");
-        // What this process keeps is no longer the profile's.
+        // The cached pair no longer belongs to the profile.
         let next = reserve(dir.path(), 1, Some(first)).unwrap();
         assert_eq!((used(dir.path()), next.digest() == same.digest()), (3, false));
-        // More than any keys may serve.
+        // More lookups than any pair may serve.
         let large = reserve(dir.path(), 1000, Some(Arc::clone(&next))).unwrap();
         assert!(large.digest() != next.digest());
         let after = reserve(dir.path(), 1, Some(Arc::clone(&large))).unwrap();
@@ -189,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Threads take the lock as processes do: each opens the file for itself.
+    /// Threads contend for the lock like processes, because each opens the file separately.
     #[test]
     fn no_lookup_of_another_process_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();

@@ -69,7 +69,7 @@ fn a_directory_that_others_may_write_to_is_refused() {
     reserve(&keys).unwrap();
 }
 
-/// A pipe in the key file's place: an error at once, not a wait for somebody to write.
+/// A pipe in place of the key file is an error at once; the program does not wait for a writer.
 #[test]
 fn a_pipe_is_not_waited_for() {
     let (_dir, keys) = fixture();
@@ -99,7 +99,7 @@ fn damage_is_an_error_and_is_never_overwritten() {
 }
 
 #[test]
-fn a_later_version_is_told_apart_from_damage() {
+fn a_later_version_is_distinguished_from_damage() {
     let (_dir, keys) = fixture();
     reserve(&keys).unwrap();
     let file = keys.join("client.key");

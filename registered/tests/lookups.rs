@@ -5,7 +5,8 @@
     reason = "helpers of tests, which clippy takes for ordinary code"
 )]
 
-// Named first for the order of two copies of zstd, which opaque-registered's `lib.rs` explains.
+// This import must come first: it determines the order in which two copies of zstd are linked. The
+// `lib.rs` of opaque-registered explains it.
 use opaque_registered as _;
 
 use std::sync::Arc;
@@ -36,7 +37,8 @@ fn index_seed(geometry: &Geometry) -> IndexSeed {
     IndexSeed::new(&Salt([9; 32]), "t", EPOCH, COLUMN, geometry)
 }
 
-/// A plane's products, one for each lookup: bytes beside the sums, or words that are taken off them.
+/// A plane's products, one for each lookup: separate bytes, or words that are subtracted from the
+/// sums.
 enum Product {
     Beside(Vec<Vec<u8>>),
     Within(Vec<Vec<u32>>),
@@ -82,7 +84,7 @@ impl Index {
         IndexKeys::inline(&self.seed(), public.collect())
     }
 
-    /// The servers' half, on public bytes alone: two shards, each with a partition and a plane.
+    /// The servers' half, on public bytes only: two shards, each with a partition and a plane.
     fn answer(&self, query: &[u8], evaluation: Option<&Bytes>) -> Vec<u8> {
         let view = QueryView::decode(query, &self.geometry, EPOCH).unwrap();
         let (kind, lookups) = (view.material().kind(), view.lookups());
@@ -118,7 +120,7 @@ impl Index {
         combiner.finish().unwrap()
     }
 
-    /// Of each plane.
+    /// The products of each plane.
     fn products(&self, view: &QueryView<'_>, evaluation: Option<&Bytes>) -> Vec<Product> {
         let secrets = (0..view.lookups()).map(|lookup| view.encrypted_secret(lookup).unwrap());
         match view.material() {
@@ -169,8 +171,8 @@ fn all_keys(index: &Index) -> [IndexKeys; 2] {
     [index.inline(), IndexKeys::Registered(Arc::new(registered))]
 }
 
-/// The same lookups with both kinds of keys: every byte of each bucket comes back, whether SEAL or this
-/// project computes the product.
+/// The same lookups with both kinds of keys. Every byte of each bucket is correct, whether SEAL or
+/// this project computes the product.
 #[test]
 fn both_kinds_of_keys_bring_the_same_buckets() {
     let mut rng = StdRng::seed_from_u64(5);
@@ -194,7 +196,7 @@ fn both_kinds_of_keys_bring_the_same_buckets() {
         for (lookup, (opener, bucket)) in (0..).zip(openers.iter().zip(buckets)) {
             let found = keys.open(opener, geometry, &view, lookup).unwrap();
             assert!(*found == index.bucket(bucket), "bucket {bucket} with {kind:?}");
-            // Another lookup's secret opens nothing, and nothing tells.
+            // Another lookup's secret decrypts nothing, which cannot be detected.
             let other = keys.open(&openers[usize::from(lookup) ^ 1], geometry, &view, lookup);
             let linked = keys.evaluation().is_some();
             assert_eq!(*other.unwrap() == index.bucket(bucket), linked, "{kind:?}");
@@ -203,7 +205,8 @@ fn both_kinds_of_keys_bring_the_same_buckets() {
     }
 }
 
-/// A lookup's encryptions differ, have the size of their kind, and refuse what is no scan's secret.
+/// The encryptions of a lookup differ and have the size of their kind. Anything but a scan's secret
+/// is refused.
 #[test]
 fn secrets_are_encrypted_afresh_and_in_one_size() {
     let mut rng = StdRng::seed_from_u64(6);

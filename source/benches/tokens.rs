@@ -1,4 +1,4 @@
-//! The tokenizer beside crate `csv`, in turns over the same bytes in memory.
+//! Compares the tokenizer with crate `csv`, in turns over the same bytes in memory.
 //!
 //! `cargo bench --locked --workspace --bench tokens`
 //! prints the rate of both, the best of several passes, and their ratio.

@@ -1,7 +1,7 @@
-//! Rows of a table from a CSV file.
+//! Reads the rows of a table from a CSV file.
 //!
-//! Columns are matched by the header, without regard to ASCII case. Lines in errors are those an
-//! editor shows, whatever the line ends and however many lines a quoted field spans.
+//! Columns are matched by the header, ignoring ASCII case. Line numbers in errors are those of an
+//! editor, for every kind of line end and for quoted fields that span lines.
 
 use opaque_pir::table::{Column, Schema, Value};
 
@@ -17,10 +17,10 @@ pub(crate) struct CsvRows {
     tokens: Tokenizer<Bytes>,
     path: String,
     columns: Vec<Column>,
-    /// For each column of the schema, its field in a record.
+    /// For each column of the schema, the number of its field in a record.
     fields: Vec<usize>,
     null: Null,
-    /// Where the last record began.
+    /// The line on which the last record began.
     line: u64,
 }
 
@@ -42,13 +42,14 @@ impl CsvRows {
         };
         let fields = fields.map_err(|error| match error {
             SourceError::Read { .. } => error,
-            // What the names or quotes of another format look like says less than that it is one.
+            // If the file has another format, that error is more useful than one about names or
+            // quotes.
             error => not_csv(&path, tokens.record()).unwrap_or(error),
         })?;
         Ok(Self { tokens, path, columns: schema.columns().to_vec(), fields, null, line: 1 })
     }
 
-    /// The line on which the row returned last begins.
+    /// The line on which the most recently returned row begins.
     pub(crate) fn line(&self) -> u64 {
         self.line
     }
@@ -121,7 +122,8 @@ fn unread(path: &str, error: TokenError) -> SourceError {
     }
 }
 
-/// Another format that begins so. No header begins like that, though a name may.
+/// Recognizes another format by its first byte. No sensible CSV header begins with these bytes,
+/// although a name may.
 fn not_csv(path: &str, start: &[u8]) -> Option<SourceError> {
     let (found, remedy) = match start.trim_ascii_start().first()? {
         b'{' | b'[' => {

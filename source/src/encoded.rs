@@ -1,4 +1,4 @@
-//! Rows as the engine takes them, checked against each other.
+//! Encodes rows for the engine, and checks them against each other.
 
 use std::collections::HashMap;
 
@@ -7,21 +7,21 @@ use opaque_pir::table::{Role, Schema, Value, encode_row};
 
 use crate::{Reader, SourceError};
 
-/// Encoded rows of a file, in file order; none is larger than a row may be, and no two have one
-/// KEY value. Ends after the first error.
+/// Encoded rows of a file, in file order. No row exceeds the size limit, and no two rows have the
+/// same KEY value. Iteration ends after the first error.
 pub struct Encoded {
     reader: Reader,
     keys: UniqueKeys,
 }
 
 impl Encoded {
-    /// Encodes what `reader` reads.
+    /// Encodes the rows of `reader`.
     pub fn new(reader: Reader) -> Self {
         let keys = UniqueKeys::new(reader.schema());
         Self { reader, keys }
     }
 
-    /// How far the file is read.
+    /// The reader, which reports how far the file has been read.
     pub fn reader(&self) -> &Reader {
         &self.reader
     }
@@ -49,10 +49,10 @@ impl Iterator for Encoded {
     }
 }
 
-/// What the KEY columns held so far. Whoever builds the table refuses a value that comes twice too,
-/// but only once it has all rows, and it knows no lines.
+/// Values of the KEY columns so far. The builder of the table refuses duplicate values too, but
+/// only after it has all rows, and it does not know their lines.
 struct UniqueKeys {
-    /// Position and name of each KEY column, and the line of each value's digest.
+    /// Position and name of each KEY column, and a map from a value's digest to its line.
     columns: Vec<(usize, String, HashMap<[u8; 16], u64>)>,
 }
 
@@ -64,11 +64,12 @@ impl UniqueKeys {
         Self { columns: keys.collect() }
     }
 
-    /// Adds a row; the column whose value came before, and the line where it did.
+    /// Adds a row. Returns the column whose value is a duplicate, and the line of the first
+    /// occurrence.
     fn insert(&mut self, values: &[Value], line: u64) -> Option<(&str, u64)> {
         for (position, name, lines) in &mut self.columns {
             let key = values.get(*position).map(Value::search_key).unwrap_or_default();
-            // Half of BLAKE3: two values of one digest are not to be found.
+            // Half of BLAKE3's output. It is infeasible to find two values with the same digest.
             let Some(digest) = blake3::hash(&key).as_bytes().first_chunk().copied() else {
                 continue;
             };

@@ -10,7 +10,7 @@ use crate::HeaderMismatch;
 use crate::shown::Names;
 use crate::tokens::Position;
 
-/// Why a file was refused; lines count from 1, the header's included.
+/// Why a file was refused. Lines are counted from 1 and include the header.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -19,43 +19,43 @@ pub enum SourceError {
     Open {
         /// The file.
         path: String,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The file's name says that it is compressed, and it is not.
+    /// The file's name indicates compression, but the file is not compressed.
     #[error("{path} is not a {format} file: rename it, or compress it")]
     NotCompressed {
         /// The file.
         path: String,
-        /// What its name says.
+        /// The format that the name indicates.
         format: &'static str,
     },
-    /// The file is compressed otherwise than was said.
+    /// The file has another compression than declared.
     #[error(
         "{path} is {found}, but its compression was declared as {declared}: correct one of them"
     )]
     Compression {
         /// The file.
         path: String,
-        /// What was said.
+        /// The declared compression.
         declared: &'static str,
-        /// What the first bytes say.
+        /// The compression according to the first bytes.
         found: &'static str,
     },
-    /// The file is of a format that is not read.
+    /// The file has an unsupported format.
     #[error("{path} {within}is {found}: {remedy}")]
     Format {
         /// The file.
         path: String,
-        /// Empty, or that it is so once it is decompressed.
+        /// Empty, or words that say that the format was found after decompression.
         within: &'static str,
         /// The format.
         found: &'static str,
         /// What to do.
         remedy: &'static str,
     },
-    /// A file that should be CSV begins as another format does.
-    #[error("{path} is not CSV: it begins as {found} does; {remedy}")]
+    /// A file that should be CSV begins like another format.
+    #[error("{path} is not CSV: it looks like {found}; {remedy}")]
     NotCsv {
         /// The file.
         path: String,
@@ -71,7 +71,7 @@ pub enum SourceError {
         path: String,
         /// The last line that was read.
         line: u64,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// The file has no header.
@@ -85,12 +85,12 @@ pub enum SourceError {
     Header {
         /// The file.
         path: String,
-        /// How they differ.
+        /// The differences.
         mismatch: Box<HeaderMismatch>,
     },
     /// A quoted field is never closed.
     #[error(
-        "{quote}: the quote that opens here is never closed; close it, or, where it is data, put the field in quotes and write it twice"
+        "{quote}: the quote that opens here is never closed; close it, or, if it is data, put the field in quotes and double the quote"
     )]
     Unclosed {
         /// The quote that opens the field.
@@ -113,11 +113,11 @@ pub enum SourceError {
         "line {line}: {found} fields, but the header names {expected} columns; check for a missing or unquoted comma or quote"
     )]
     Fields {
-        /// Where the record begins.
+        /// Line on which the record begins.
         line: u64,
-        /// Columns.
+        /// Number of columns.
         expected: usize,
-        /// Fields.
+        /// Number of fields.
         found: usize,
     },
     /// A field is not UTF-8.
@@ -125,15 +125,15 @@ pub enum SourceError {
         "line {line}, column {column}: not valid UTF-8; convert the file, for instance with iconv"
     )]
     Utf8 {
-        /// Where the field begins.
+        /// Line on which the field begins.
         line: u64,
         /// The column.
         column: String,
     },
-    /// A field is NULL where that is not allowed.
+    /// A field is NULL in a column that does not allow NULL.
     #[error("line {line}, column {column}: NULL, but the column is {declared}; {remedy}")]
     Null {
-        /// Where the field begins.
+        /// Line on which the field begins.
         line: u64,
         /// The column.
         column: String,
@@ -142,49 +142,49 @@ pub enum SourceError {
         /// What to do.
         remedy: &'static str,
     },
-    /// A field is no value of its column.
+    /// A field is not a valid value of its column.
     #[error("line {line}, column {column}: expected {expected}, found {found}")]
     Value {
-        /// Where the field begins.
+        /// Line on which the field begins.
         line: u64,
         /// The column.
         column: String,
-        /// What would have been accepted.
+        /// The accepted values.
         expected: &'static str,
-        /// The field's beginning, quoted.
+        /// The beginning of the field, quoted.
         found: String,
     },
-    /// A record is so long that it was not read.
+    /// A record exceeds the size limit and was not read.
     #[error(
         "line {line}: the record that begins here has more than {limit} bytes; {}",
         too_long(*quote)
     )]
     TooLong {
-        /// Where it begins.
+        /// Line on which the record begins.
         line: u64,
-        /// The bound, bytes.
+        /// The limit in bytes.
         limit: u64,
         /// The quote that opens its last field.
         quote: Option<Position>,
     },
-    /// A line is no JSON object.
+    /// A line is not a JSON object.
     #[error("line {line}: expected a JSON object on one line: {reason}")]
     Json {
         /// The line.
         line: u64,
-        /// Where in the line, from 1.
+        /// Position in the line, counted from 1.
         character: usize,
-        /// Where and why.
+        /// Position and reason.
         reason: String,
     },
-    /// An object has keys that are no columns.
+    /// An object has keys that do not name columns.
     #[error("line {line}: unknown keys: {unknown}; the schema has {expected}")]
     Keys {
         /// The line.
         line: u64,
-        /// Keys that are no columns.
+        /// The keys that do not name columns.
         unknown: Names,
-        /// How many.
+        /// Number of such keys.
         count: usize,
         /// Columns of the schema.
         expected: Names,
@@ -204,7 +204,7 @@ pub enum SourceError {
     Row {
         /// Line of the row.
         line: u64,
-        /// Why.
+        /// The reason.
         source: RowError,
     },
     /// A row is larger than the largest bucket.
@@ -212,12 +212,12 @@ pub enum SourceError {
     RowTooLarge {
         /// Line of the row.
         line: u64,
-        /// Its bytes, encoded.
+        /// Encoded size of the row in bytes.
         bytes: usize,
     },
-    /// A value of a KEY column comes twice.
+    /// A value of a KEY column occurs twice.
     #[error(
-        "line {line}, column {column}: the value of line {first_line} again, but {column} is a KEY"
+        "line {line}, column {column}: duplicates the value of line {first_line}, but {column} is a KEY"
     )]
     DuplicateKey {
         /// The column.
@@ -230,11 +230,12 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// The text for a status, which more people may read than the file: lines, positions and names of the
-    /// schema, and nothing that stands in the file. `path` of an error is the caller's name for the file.
+    /// The error's text for a status, which may be readable by more people than the file. It
+    /// contains lines, positions and names of the schema, but nothing from the file's contents.
+    /// `path` is the caller's name for the file.
     pub fn for_status(&self) -> String {
         match self {
-            // The text of an I/O error may quote what was read; its kind cannot.
+            // The text of an I/O error may quote file contents; its kind cannot.
             Self::Open { path, source } => format!("cannot open {path}: {}", source.kind()),
             Self::Read { path, line, source } => {
                 format!("cannot read {path}{}: {}", beyond(*line), source.kind())
@@ -249,9 +250,11 @@ impl SourceError {
                 "line {line}: expected a JSON object on one line; see its character {character}"
             ),
             Self::Keys { line, unknown: _, count, expected } => {
-                format!("line {line}: keys that are no columns: {count}; the schema has {expected}")
+                format!(
+                    "line {line}: keys that are not columns: {count}; the schema has {expected}"
+                )
             }
-            // Numbers, names of the schema and words of this program alone.
+            // These texts contain only numbers, names of the schema and fixed words.
             Self::NotCompressed { path: _, format: _ }
             | Self::Compression { path: _, declared: _, found: _ }
             | Self::Format { path: _, within: _, found: _, remedy: _ }

@@ -1,4 +1,4 @@
-//! The header of a CSV file and the columns of a schema, matched by name without regard to ASCII case.
+//! Matches the header of a CSV file with the columns of a schema, by name and ignoring ASCII case.
 
 mod cause;
 
@@ -14,19 +14,19 @@ use crate::tokens::Record;
 /// How a header and a schema differ.
 #[derive(Debug)]
 pub struct HeaderMismatch {
-    /// What is likely wrong.
+    /// The likely cause.
     pub cause: Option<Cause>,
-    /// Columns that the header lacks.
+    /// Columns that the header does not name.
     pub missing: Names,
-    /// Names that are no columns.
+    /// Header names that are not columns.
     pub unknown: Names,
-    /// Their numbers, from 1.
+    /// The numbers of those fields, counted from 1.
     pub unknown_fields: Names,
-    /// Columns that the header names again.
+    /// Columns that the header names more than once.
     pub repeated: Names,
     /// Columns of the schema.
     pub expected: Names,
-    /// Names of the header.
+    /// Names in the header.
     pub found: Names,
 }
 
@@ -73,15 +73,15 @@ pub(crate) fn matched(
 }
 
 impl HeaderMismatch {
-    /// As [`SourceError::for_status`](crate::SourceError::for_status): fields of the header by their
-    /// numbers.
+    /// Like [`SourceError::for_status`](crate::SourceError::for_status): header fields appear by
+    /// number only.
     pub(crate) fn for_status(&self) -> String {
         let Self { cause, missing, unknown: _, unknown_fields, repeated, expected, found: _ } =
             self;
         let mut text = cause.iter().map(|cause| format!(" {cause};")).collect::<String>();
         for (what, names) in [
             ("missing", missing),
-            ("fields that are no columns", unknown_fields),
+            ("fields that are not columns", unknown_fields),
             ("repeated", repeated),
         ] {
             if !names.is_empty() {

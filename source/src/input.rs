@@ -1,4 +1,4 @@
-//! The bytes of a file: decompressed and counted.
+//! Opens files: decompresses and counts their bytes.
 
 mod foreign;
 mod gzip;
@@ -16,19 +16,19 @@ use crate::SourceError;
 /// Decompressed bytes.
 pub(crate) type Bytes = Box<dyn Read + Send>;
 
-/// How a file is compressed.
+/// Compression of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
-    /// gzip, of one or several members, zeros behind them or not.
+    /// gzip with one or several members, optionally padded with zeros.
     Gzip,
-    /// Zstandard, of one or several frames, skippable ones too.
+    /// Zstandard with one or several frames, skippable frames included.
     Zstd,
 }
 
 impl Compression {
-    /// What the first bytes of a file say.
+    /// The compression according to the first bytes of a file.
     fn of(start: &[u8]) -> Self {
         if start.starts_with(&[0x1f, 0x8b]) {
             Self::Gzip
@@ -48,19 +48,19 @@ impl Compression {
     }
 }
 
-/// Whether a skippable frame comes first: pzstd writes the size of the next frame into one.
+/// Whether a skippable frame comes first. pzstd stores the size of the next frame in such a frame.
 fn is_skippable(start: &[u8]) -> bool {
     matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
-/// Bytes to read a table from.
+/// A source of bytes for a table.
 pub struct Input {
     name: String,
     bytes: Bytes,
     progress: Progress,
 }
 
-/// How far a file has been read; cheap to clone.
+/// How far a file has been read. Clones are cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     read: Arc<AtomicU64>,
@@ -68,8 +68,8 @@ pub(crate) struct Progress {
 }
 
 impl Input {
-    /// Opens a file, or standard input for `-`. gzip and zstd are recognised by the first bytes; a
-    /// name that ends otherwise is no obstacle, but one that ends in `.gz` or `.zst` must be right.
+    /// Opens a file, or standard input for `-`. gzip and zstd are recognized by the first bytes,
+    /// whatever the name is. But a file whose name ends in `.gz` or `.zst` must have that format.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let name = path.display().to_string();
         let (source, total) = open(path, &name)?;
@@ -87,15 +87,15 @@ impl Input {
         Ok(input)
     }
 
-    /// Opens a file that is compressed as `compression` says.
+    /// Opens a file with the given `compression`.
     pub fn file(path: &Path, compression: Compression) -> Result<Self, SourceError> {
         let name = path.display().to_string();
         let (source, total) = open(path, &name)?;
         Self::stream(name, source, total, compression)
     }
 
-    /// Bytes from anywhere. `name` stands in errors, and must hold no secret; `total` is their number
-    /// before decompression, where that is known.
+    /// Reads bytes from any source. `name` appears in errors and must not contain a secret; `total`
+    /// is the number of bytes before decompression, if known.
     pub fn stream(
         name: String,
         source: impl Read + Send + 'static,
@@ -125,7 +125,8 @@ impl Input {
         (Self { name, bytes: Box::new(io::empty()), progress }, counted)
     }
 
-    /// The first bytes of a file, and all of them. Refuses formats that are not read.
+    /// Returns the first bytes of a file, and a reader of all its bytes. Refuses unsupported
+    /// formats.
     fn looked_at(&self, counted: Counted) -> Result<(Vec<u8>, Headed<Counted>), SourceError> {
         let (head, bytes) = headed(counted).map_err(|source| self.failed(source))?;
         match foreign(&head) {
@@ -178,10 +179,11 @@ impl Input {
     }
 }
 
-/// All bytes, the first of which were read already.
+/// A reader of all bytes, including the first ones, which have been read already.
 type Headed<R> = Chain<Cursor<Vec<u8>>, R>;
 
-/// Reads the first bytes, fewer than [`HEAD`] only at the end: a pipe may bring one at a time.
+/// Reads the first [`HEAD`] bytes, or fewer at the end of the file. It reads repeatedly, because a
+/// pipe may return one byte at a time.
 fn headed<R: Read>(mut source: R) -> io::Result<(Vec<u8>, Headed<R>)> {
     let mut head = Vec::with_capacity(HEAD);
     source.by_ref().take(HEAD as u64).read_to_end(&mut head)?;

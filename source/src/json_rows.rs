@@ -1,9 +1,9 @@
-//! Rows of a table from JSON lines: one object a line, its keys the columns.
+//! Reads the rows of a table from JSON lines: one object per line, with columns as keys.
 //!
-//! Keys are matched without regard to ASCII case. A value must be of its column's type: no number is
-//! read from a string but `"inf"` and `"-inf"`, which JSON lacks. `null` and a key that is not there are
-//! NULL. A JSON column keeps the text of its value as it stands, which is why objects are not parsed into
-//! maps.
+//! Keys are matched ignoring ASCII case. A value must have its column's type. Numbers are not read
+//! from strings, except `"inf"` and `"-inf"`, which JSON numbers cannot express. `null` and a
+//! missing key mean NULL. A JSON column keeps the text of its value unchanged, so objects are not
+//! parsed into maps.
 
 mod members;
 
@@ -18,7 +18,7 @@ use crate::settings::declared;
 use crate::shown::{Names, quoted};
 use crate::{MAX_RECORD_BYTES, SourceError};
 
-/// Typed rows of a file with JSON lines, in file order.
+/// Typed rows of a JSON lines file, in file order.
 pub(crate) struct JsonRows {
     bytes: BufReader<Bytes>,
     path: String,
@@ -34,7 +34,7 @@ impl JsonRows {
         Self { bytes, path, schema: schema.clone(), text: Vec::new(), line: 0 }
     }
 
-    /// The line of the row returned last.
+    /// The line of the most recently returned row.
     pub(crate) fn line(&self) -> u64 {
         self.line
     }
@@ -51,7 +51,7 @@ impl JsonRows {
         Ok(None)
     }
 
-    /// Reads a line; `false` at the end of the file.
+    /// Reads a line. Returns `false` at the end of the file.
     fn next_line(&mut self) -> Result<bool, SourceError> {
         self.text.clear();
         let mut bounded = self.bytes.by_ref().take(MAX_RECORD_BYTES.into());
@@ -84,7 +84,7 @@ fn row(schema: &Schema, text: &[u8], line: u64) -> Result<Vec<Value>, SourceErro
         return Err(malformed(1, format!("it begins with {}{array}", quoted(text))));
     }
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
-        // The parser sees one line, and calls it the first.
+        // The parser sees only one line and calls it line 1.
         let (column, text) = (error.column(), error.to_string());
         let reason = text.split(" at line ").next().unwrap_or_default();
         let cut = if error.is_eof() {
@@ -120,7 +120,7 @@ fn row(schema: &Schema, text: &[u8], line: u64) -> Result<Vec<Value>, SourceErro
     cells.map(|(column, cell)| value(column, cell.unwrap_or("null"), line)).collect()
 }
 
-/// The value of a cell, from the text of a valid JSON value.
+/// Converts the text of a valid JSON value to the value of a cell.
 fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
     let name = || column.name.clone();
     let refused =
@@ -142,7 +142,7 @@ fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
         }
         ColumnType::Real => {
             let real = match text {
-                // JSON has no such numbers: answers in JSON print them as strings.
+                // JSON has no such numbers. Answers in JSON print them as strings.
                 "\"inf\"" => Some(f64::INFINITY),
                 "\"-inf\"" => Some(f64::NEG_INFINITY),
                 _ => text.parse().ok().filter(|real: &f64| number && real.is_finite()),

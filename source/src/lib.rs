@@ -1,19 +1,20 @@
-//! Rows of a table from a file: CSV with a header, or JSON lines.
+//! Reads the rows of a table from a file: CSV with a header, or JSON lines.
 //!
-//! **What.** [`Input`] is bytes, decompressed and counted; [`Reader`] turns them into values of a
-//! schema; [`Encoded`] turns those into rows as the engine takes them, and finds keys that come
-//! twice. `opaque load` and the program of a prepare Job read the same files through it.
+//! **What.** [`Input`] provides decompressed and counted bytes. [`Reader`] parses them to values of
+//! a schema. [`Encoded`] encodes the values as rows for the engine and detects duplicate keys.
+//! `opaque load` and the program of a prepare Job read the same kinds of files with this crate.
 //!
-//! **Why errors matter here.** A file is written by somebody else, and most first loads fail. Every
-//! error says on which line and in which column, what was expected, and what was found.
+//! **Why errors matter here.** Files come from other people and programs, and most first loads
+//! fail. Every error states the line and the column, what was expected, and what was found.
 //!
-//! **Map.** [`input`] opens; [`tokens`] finds the records of CSV, [`header`] its columns, [`csv_rows`]
-//! and [`json_rows`] the values; [`reader`] is one of the two, as [`settings`] say; [`encoded`] checks what needs more than one
-//! row; [`error`] says what was wrong, and [`shown`] how the file is quoted there.
+//! **Map.** [`input`] opens a file; [`tokens`] finds the records of CSV, [`header`] matches its
+//! columns, [`csv_rows`] and [`json_rows`] parse values; [`reader`] selects one of the two
+//! according to [`settings`]; [`encoded`] performs the checks across rows; [`error`] describes what
+//! is wrong, and [`shown`] how errors quote the file.
 //!
-//! **Limits.** Nothing here does network I/O or is asynchronous: a source in the network is a
-//! [`std::io::Read`]. Memory is one record, of at most [`MAX_RECORD_BYTES`], beside the digests of
-//! KEY values.
+//! **Limits.** This crate does no network I/O and is not asynchronous: a source in the network is
+//! passed as a [`std::io::Read`]. It holds one record of at most [`MAX_RECORD_BYTES`] in memory, in
+//! addition to the digests of KEY values.
 #![forbid(unsafe_code)]
 
 pub mod csv_rows;
@@ -35,6 +36,6 @@ pub use reader::Reader;
 pub use settings::{CsvSettings, Format, Null};
 pub use tokens::{Bent, Quotes};
 
-/// Bytes of a record that is refused without being held in memory whole: far more than a row may
-/// take, so that what is refused is a wrong quote or a file of another kind.
+/// Size limit of a record. A larger record is refused before it is held in memory as a whole. The
+/// limit is far above that of a row, so that only a wrong quote or another kind of file exceeds it.
 pub const MAX_RECORD_BYTES: u32 = 16 << 20;

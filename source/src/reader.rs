@@ -1,4 +1,4 @@
-//! Typed rows of a file of either format.
+//! Reads typed rows from a file of either format.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::json_rows::JsonRows;
 use crate::settings::{CsvSettings, Format, Null};
 use crate::tokens::{Bent, Quotes};
 
-/// Typed rows of a file, in file order. Ends after the first error.
+/// Typed rows of a file, in file order. Iteration ends after the first error.
 pub struct Reader {
     rows: Rows,
     progress: Progress,
@@ -26,13 +26,14 @@ enum Rows {
 
 impl Reader {
     /// Opens a CSV file, or standard input for `-`, and checks its header. gzip and zstd are
-    /// recognised by their first bytes. A field that equals `null` is NULL; quotes are taken strictly.
+    /// recognized by their first bytes. A field that equals `null` is NULL. Quotes are strict.
     pub fn open(path: &Path, schema: &Schema, null: &str) -> Result<Self, SourceError> {
         let csv = CsvSettings { null: Null::Text(null.to_owned()), quotes: Quotes::Strict };
         Self::new(Input::open(path)?, Format::Csv, schema, csv)
     }
 
-    /// Reads rows of `format`, as `csv` says where it is CSV; checks the header where the format has one.
+    /// Reads rows of the given `format`; `csv` applies to CSV only. Checks the header if the format
+    /// has one.
     pub fn new(
         input: Input,
         format: Format,
@@ -47,17 +48,17 @@ impl Reader {
         Ok(Self { rows, progress, schema: schema.clone(), failed: false })
     }
 
-    /// Bytes of the file (of its compressed form, if it is compressed) read so far.
+    /// Number of bytes read so far from the file, in compressed form if it is compressed.
     pub fn bytes_read(&self) -> u64 {
         self.progress.bytes_read()
     }
 
-    /// Size of the file in the same bytes, unless it is a stream of unknown length.
+    /// Size of the file, counted in the same way, unless it is a stream of unknown length.
     pub fn total_bytes(&self) -> Option<u64> {
         self.progress.total_bytes()
     }
 
-    /// The line on which the row returned last begins.
+    /// The line on which the most recently returned row begins.
     pub fn line(&self) -> u64 {
         match &self.rows {
             Rows::Csv(rows) => rows.line(),
@@ -65,7 +66,7 @@ impl Reader {
         }
     }
 
-    /// Records so far that [`Quotes::Lenient`] has read and [`Quotes::Strict`] refuses.
+    /// Records so far that [`Quotes::Lenient`] accepts and [`Quotes::Strict`] refuses.
     pub fn bent(&self) -> Option<Bent> {
         match &self.rows {
             Rows::Csv(rows) => rows.bent(),
@@ -73,7 +74,7 @@ impl Reader {
         }
     }
 
-    /// The table.
+    /// The table's schema.
     pub fn schema(&self) -> &Schema {
         &self.schema
     }

@@ -1,4 +1,4 @@
-//! What a caller says of a file, and the words for it in errors.
+//! The caller's settings for a file, and the words for them in errors.
 
 use opaque_pir::table::{Column, Role};
 
@@ -9,16 +9,16 @@ use crate::tokens::Quotes;
 pub enum Format {
     /// Comma-separated values with a header line.
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
 }
 
-/// What is NULL in a CSV file. JSON has its own `null`.
+/// Which CSV fields are NULL. JSON has its own `null`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Null {
     /// An empty field.
     Empty,
-    /// A field with this text, as the caller's `--null` says.
+    /// A field with this text, which the caller's `--null` sets.
     Text(String),
 }
 
@@ -38,16 +38,16 @@ impl Null {
     }
 }
 
-/// How a CSV file is read. JSON lines have no such settings.
+/// Settings for CSV files. JSON lines have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsvSettings {
-    /// What is NULL.
+    /// Which fields are NULL.
     pub null: Null,
-    /// What becomes of quotes that are never closed, or that text follows.
+    /// How to treat quotes that are never closed or that are followed by text.
     pub quotes: Quotes,
 }
 
-/// Why a column takes no NULL.
+/// Why a column does not allow NULL.
 pub(crate) fn declared(column: &Column) -> &'static str {
     if column.role == Role::Key { "a KEY" } else { "NOT NULL" }
 }

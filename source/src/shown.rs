@@ -1,11 +1,11 @@
-//! What stands in a file, as an error shows it: on one line, of bounded length, and so that what cannot be
-//! seen is.
+//! Quotes file contents in errors: on one line, with bounded length, and with invisible characters
+//! escaped.
 
 use std::fmt;
 
-/// Bytes of one text that are shown; more are an ellipsis.
+/// Maximum bytes of one text; the rest is replaced by an ellipsis.
 const TEXT_BYTES: usize = 64;
-/// Bytes of a list that are shown; more names are a number.
+/// Maximum bytes of a list; further names are replaced by their number.
 const LIST_BYTES: usize = 200;
 
 /// Text in double quotes.
@@ -37,14 +37,14 @@ fn escaped(text: &str) -> String {
         } else if shown.is_empty() {
             shown.extend(c.escape_debug());
         } else {
-            // But for marks, which are seen on the letter before.
+            // Combining marks are an exception: they are visible on the letter before.
             shown.extend(format!("a{c}").escape_debug().skip(1));
         }
     }
     shown
 }
 
-/// Characters that leave nothing on a screen and count as printable all the same.
+/// Characters that are invisible although they count as printable.
 fn is_ignorable(c: char) -> bool {
     matches!(
         c,
@@ -60,7 +60,7 @@ fn is_ignorable(c: char) -> bool {
     )
 }
 
-/// Names as an error lists them, however many are added.
+/// A list of names for an error, with bounded length.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Names {
     text: String,
@@ -80,7 +80,7 @@ impl Names {
         }
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }

@@ -1,19 +1,21 @@
-//! Records of a CSV file, quotes taken at their word.
+//! Splits a CSV file into records, with strict handling of quotes.
 //!
-//! **What.** [`Tokenizer`] splits bytes into records and fields, as RFC 4180 has it, with any
-//! delimiter, any quote or none, and comments if wanted. A quote opens a quoted field only as its
-//! first byte; elsewhere in an unquoted field it is data. Lines end with LF, CR LF or CR, and empty
-//! ones are skipped.
+//! **What.** [`Tokenizer`] splits bytes into records and fields according to RFC 4180, with any
+//! delimiter, any quote or none, and optional comments. A quote opens a quoted field only as the
+//! field's first byte; elsewhere in an unquoted field it is data. Lines end with LF, CR LF or CR,
+//! and empty lines are skipped.
 //!
-//! **Why not a parser of CSV from elsewhere.** They prefer a parse over no parse: a quote that is never
-//! closed takes all rows behind it into one field without an error, and `""` is the same as an empty field.
-//! Here such a quote is an error with its place, unless [`Quotes::Lenient`] is asked for, and a record knows which
-//! fields were quoted. What is accepted is what crate `csv` reads, which the tests hold it to.
+//! **Why not an existing CSV parser.** Existing parsers prefer any parse over an error: a quote
+//! that is never closed silently takes all following rows into one field, and `""` is the same as
+//! an empty field. Here such a quote is an error with its position, unless [`Quotes::Lenient`] is
+//! selected, and a record knows which fields were quoted. Accepted files give the same records as
+//! crate `csv`; tests check this.
 //!
-//! **Flow.** Bytes are read into one buffer and scanned there once; fields are ranges of it. A record
-//! that is not whole moves to the front of the buffer, which grows up to the longest record that is allowed.
+//! **Flow.** Bytes are read into one buffer and scanned there once; fields are ranges of the
+//! buffer. An incomplete record is moved to the front of the buffer, which grows up to the longest
+//! permitted record.
 //!
-//! **Limits.** Memory is one record, and twelve bytes for each of its fields.
+//! **Limits.** Memory is bounded by one record, plus twelve bytes for each of its fields.
 
 mod error;
 mod record;
@@ -28,12 +30,12 @@ use self::record::{Field, Kind, unquote};
 use self::scan::{Scan, Step};
 use self::words::breaks;
 
-/// Size of the buffer at first, and what it holds beyond the longest record.
+/// Initial size of the buffer, and its capacity beyond the longest record.
 const CHUNK: usize = 1 << 16;
-/// The byte order mark of UTF-8.
+/// The UTF-8 byte order mark.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Which bytes separate, quote and comment.
+/// The bytes that separate, quote and comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
     delimiter: u8,
@@ -45,8 +47,8 @@ impl Dialect {
     /// Commas, double quotes, no comments.
     pub const CSV: Self = Self { delimiter: b',', quote: Some(b'"'), comment: None };
 
-    /// `None` unless all are different bytes of ASCII, and no line breaks. A comment is a line whose
-    /// first byte is `comment`.
+    /// Returns `None` unless all bytes are different, are ASCII, and are not line breaks. A comment
+    /// is a line whose first byte is `comment`.
     pub fn new(delimiter: u8, quote: Option<u8>, comment: Option<u8>) -> Option<Self> {
         let usable = |byte: u8| byte.is_ascii() && byte != b'\n' && byte != b'\r';
         let all_usable = [Some(delimiter), quote, comment].into_iter().flatten().all(usable);
@@ -57,19 +59,20 @@ impl Dialect {
     }
 }
 
-/// What becomes of a quoted field that is never closed, or that text follows.
+/// How to treat a quoted field that is never closed, or that is followed by text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quotes {
-    /// It is an error.
+    /// Both are errors.
     Strict,
-    /// The first is the rest of the file; of the second, the text is part of it.
+    /// An unclosed field extends to the end of the file, and text after a quoted field becomes part
+    /// of it.
     Lenient,
 }
 
-/// Records that were read although [`Quotes::Strict`] refuses them.
+/// Records that were accepted although [`Quotes::Strict`] refuses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bent {
-    /// How many.
+    /// Number of records.
     pub records: u64,
     /// The line on which the first begins.
     pub first_line: u64,
@@ -84,14 +87,14 @@ pub struct Tokenizer<R> {
     /// Bytes that were read, up to `end`.
     buffer: Vec<u8>,
     end: usize,
-    /// Where the record under way begins; positions in a record count from here.
+    /// Start of the current record. Positions in a record are relative to it.
     start: usize,
-    /// Bytes of the record that was returned last, its line end included.
+    /// Length of the record that was returned last, including its line end.
     taken: usize,
     fields: Vec<Field>,
     /// Line of the next record's first byte.
     line: u64,
-    /// Whether that byte follows a CR, so that an LF there ends no other line.
+    /// Whether that byte follows a CR, so that an LF there does not end another line.
     after_cr: bool,
     begun: bool,
     ended: bool,
@@ -99,14 +102,14 @@ pub struct Tokenizer<R> {
 }
 
 impl<R: Read> Tokenizer<R> {
-    /// Reads records of about `limit` bytes at most. A byte order mark of UTF-8 at the beginning is
+    /// Reads records of at most about `limit` bytes. A UTF-8 byte order mark at the beginning is
     /// skipped.
     pub fn new(source: R, dialect: Dialect, quotes: Quotes, limit: u32) -> Self {
         Self {
             source,
             dialect,
             quotes,
-            // So that positions in the buffer have 32 bits.
+            // Positions in the buffer must fit 32 bits.
             limit: limit.min(1 << 31) as usize,
             buffer: vec![0; CHUNK],
             end: 0,
@@ -124,7 +127,7 @@ impl<R: Read> Tokenizer<R> {
     /// The next record, or `None` at the end.
     ///
     /// # Errors
-    /// Nothing can be read after one.
+    /// After an error, nothing more can be read.
     pub fn read(&mut self) -> Result<Option<Record<'_>>, TokenError> {
         self.start += std::mem::take(&mut self.taken);
         self.fields.clear();
@@ -137,18 +140,18 @@ impl<R: Read> Tokenizer<R> {
         Ok(Some(Record::new(self.record(), &self.fields, line)))
     }
 
-    /// What was read and is refused otherwise.
+    /// Records that were accepted only because of lenient quotes.
     pub fn bent(&self) -> Option<Bent> {
         self.bent
     }
 
-    /// Bytes from the beginning of the last record on, as far as they were read: after an error, what
-    /// the record begins with.
+    /// The bytes read so far from the start of the last record. After an error, this is the
+    /// beginning of the record in question.
     pub fn record(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Goes to the next byte that is of no empty line and no comment; `false` at the end.
+    /// Skips empty lines and comments. Returns `false` at the end of the file.
     fn skip_to_record(&mut self) -> Result<bool, TokenError> {
         if !self.begun {
             self.begun = true;
@@ -193,7 +196,8 @@ impl<R: Read> Tokenizer<R> {
         }
     }
 
-    /// Finds the fields of the record. Its length without the line end, and the oddest of its fields.
+    /// Finds the fields of the record. Returns the record's length without the line end, and the
+    /// most unusual kind among its fields.
     fn scan(&mut self) -> Result<(usize, Kind), TokenError> {
         let mut scan = Scan::new(self.dialect, self.quotes);
         let length = loop {
@@ -218,7 +222,7 @@ impl<R: Read> Tokenizer<R> {
         Ok((length, scan.oddest()))
     }
 
-    /// Takes the record of `length`, and the line end behind it.
+    /// Consumes the record of `length` and the line end after it.
     fn finish(&mut self, length: usize, oddest: Kind) {
         let line = self.line;
         let record = self.buffer.get_mut(self.start..self.start + length).unwrap_or_default();
@@ -241,7 +245,8 @@ impl<R: Read> Tokenizer<R> {
         }
     }
 
-    /// Reads on; `false` at the end. `quote` is the position of one that is open.
+    /// Reads more bytes. Returns `false` at the end. `quote` is the position of an open quote, if
+    /// any.
     fn more(&mut self, quote: Option<usize>) -> Result<bool, TokenError> {
         if self.ended {
             return Ok(false);
@@ -274,7 +279,7 @@ impl<R: Read> Tokenizer<R> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        // What was moved is less than what can be read before it is moved again.
+        // Moving is cheap on average: less is moved than can then be read before the next move.
         if self.end > self.buffer.len() / 2 {
             let length = self.buffer.len() * 2;
             self.buffer.resize(length.min(self.limit + CHUNK).max(self.buffer.len()), 0);

@@ -1,8 +1,8 @@
-//! Buckets of S3 and its like, Google Cloud Storage and Azure.
+//! Buckets in S3-compatible services, Google Cloud Storage and Azure.
 //!
-//! What is not in the URL comes from [`Settings`]: the variables that `object_store` reads, such as
-//! `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`. They are passed as values, so that a table's source
-//! may have other credentials than the store.
+//! Everything that is not in the URL comes from [`Settings`]: the variables that `object_store`
+//! reads, such as `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`. They are passed as values, so that a
+//! table's source can have other credentials than the store.
 
 mod source;
 
@@ -22,17 +22,17 @@ use crate::egress::Egress;
 
 pub use source::{SignedBy, SourceSettings};
 
-/// Retries of one request, for about half a minute: longer than a server takes to restart, shorter
-/// than the patience of whoever waits.
+/// Retries of one request. They last about half a minute: longer than a server needs to restart,
+/// shorter than a user is willing to wait.
 const RETRIES: usize = 8;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(45);
-/// Longest wait for a connection, and for the next bytes of an answer.
+/// Longest wait for a connection, and for the next bytes of a response.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Prefix of the variables that hold the credentials of a table's source.
 const SOURCE: &str = "SOURCE_";
 const ALLOW_HTTP: &str = "AWS_ALLOW_HTTP";
-/// Where settings keep authorities of the server. No variable has such a name.
+/// Key under which settings keep the authorities of the server. No variable has this name.
 const AUTHORITIES: &str = "ca.crt";
 
 /// A kind of object store.
@@ -44,7 +44,7 @@ enum Provider {
 }
 
 impl Provider {
-    /// What the names of its variables begin with.
+    /// Prefix of the provider's variables.
     fn variables(self) -> &'static str {
         match self {
             Self::S3 => "AWS_",
@@ -63,10 +63,11 @@ pub struct Location {
 }
 
 impl Location {
-    /// Reads a URL; none if its scheme is not one of a bucket's.
+    /// Parses a URL. Returns `None` if its scheme is not that of a bucket.
     ///
     /// # Errors
-    /// What is wrong with the rest of it; credentials that stand in it are not repeated.
+    /// A description of what is wrong with the rest of the URL. Credentials in the URL are not
+    /// repeated.
     pub fn parse(url: &str) -> Option<Result<Self, String>> {
         let (scheme, rest) = url.split_once("://")?;
         let provider = match scheme {
@@ -97,16 +98,16 @@ impl Location {
         &self.path
     }
 
-    /// The whole bucket. Nothing is asked of it yet.
+    /// The whole bucket. This sends no request.
     ///
     /// # Errors
-    /// Settings that make no client, in words that repeat none of them but the endpoint.
+    /// The settings do not make a client. The text repeats no setting except the endpoint.
     pub fn open(&self, settings: &Settings) -> Result<Arc<dyn ObjectStore>, String> {
         self.open_guarded(settings, None)
     }
 
-    /// As [`open`](Self::open), for a table's source: it reaches what `egress` allows, and the
-    /// server that the store's settings name.
+    /// Like [`open`](Self::open), for a table's source: the client reaches only the servers that
+    /// `egress` allows, and the server that the store's settings name.
     pub fn open_source(
         &self,
         source: &SourceSettings,
@@ -120,7 +121,8 @@ impl Location {
         settings: &Settings,
         guard: Option<&Guard>,
     ) -> Result<Arc<dyn ObjectStore>, String> {
-        // The HTTP client has no provider of its own. An error means that there is one already.
+        // object_store's HTTP client is built without a TLS provider. An error means that one is
+        // installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let retry = RetryConfig {
             backoff: BackoffConfig {
@@ -131,7 +133,8 @@ impl Location {
             max_retries: RETRIES,
             retry_timeout: RETRY_TIMEOUT,
         };
-        // A large object may take as long as it takes, while bytes come.
+        // There is no timeout for a whole request, since a large object may take long. The read
+        // timeout ends a request whose bytes stop coming.
         let mut options = ClientOptions::new()
             .with_timeout_disabled()
             .with_connect_timeout(CONNECT_TIMEOUT)
@@ -155,7 +158,7 @@ impl Location {
                     }
                 }
                 let builder = builder.with_bucket_name(&self.bucket).with_retry(retry);
-                // Epochs rest on it: who creates an object first has it.
+                // Epochs depend on conditional puts: only the first writer creates an object.
                 let builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch);
                 let builder = match guard {
                     None => builder,
@@ -195,22 +198,23 @@ impl Location {
     }
 }
 
-/// Variables that say how a bucket is reached. Their values are not shown.
+/// Variables that describe how a bucket is reached. `Debug` shows their names, not their values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<String, String>);
 
 impl Settings {
-    /// Those of this process.
+    /// The settings from this process's variables.
     pub fn from_env() -> Self {
-        // Variables that are no text are not ours.
+        // Variables that are not UTF-8 are none of object_store's.
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         Self::new(std::env::vars_os().filter_map(text))
     }
 
-    /// Names and values; names that no bucket has are left out. White space around a value, such as
-    /// the line end of a file that a Secret was made from, is removed.
+    /// Settings from names and values. Names that no provider uses are dropped. White space around
+    /// a value is removed, such as the newline at the end of a file from which a Secret was
+    /// created.
     pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let known = |name: &str| {
             let name = name.strip_prefix(SOURCE).unwrap_or(name);
@@ -220,7 +224,8 @@ impl Settings {
         Self(variables.map(|(name, value)| (name, value.trim().to_owned())).collect())
     }
 
-    /// These, and authorities of the server in PEM, beside those of the system.
+    /// These settings with authorities of the server in PEM, in addition to the system's
+    /// authorities.
     #[must_use]
     pub(crate) fn with_authorities(mut self, pem: String) -> Self {
         self.0.insert(AUTHORITIES.to_owned(), pem);
@@ -231,7 +236,7 @@ impl Settings {
         self.0.get(AUTHORITIES).map(String::as_str)
     }
 
-    /// These, and those of `others` that these lack.
+    /// These settings, completed by those in `others` that are missing here.
     #[must_use]
     pub(crate) fn over(self, others: Self) -> Self {
         let mut all = others.0;
@@ -245,8 +250,8 @@ impl Settings {
         all.filter(move |(name, _)| name.starts_with(family))
     }
 
-    /// Refuses an endpoint without TLS that nobody asked for: object_store would, with less to go
-    /// by.
+    /// Refuses an endpoint without TLS unless it is explicitly allowed. object_store would refuse
+    /// it as well, with a less helpful error.
     fn check_http(&self) -> Result<(), String> {
         let allowed =
             self.0.get(ALLOW_HTTP).is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -260,7 +265,7 @@ impl Settings {
         }
     }
 
-    /// A text without the values of variables that may be secret.
+    /// Replaces the values of variables that may be secret in a text.
     fn redacted(&self, text: &str) -> String {
         let secret = |name: &str| {
             let name = name.strip_prefix(SOURCE).unwrap_or(name);

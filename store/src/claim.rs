@@ -1,4 +1,4 @@
-//! The first object of an epoch: it takes the epoch's number, and says who writes the epoch.
+//! The first object of an epoch. It reserves the epoch's number and names the writer.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,14 +7,14 @@ use crate::names::claim_path;
 use crate::store::Store;
 use crate::time::UnixMillis;
 
-/// Most bytes of a claim that is read.
+/// Largest claim that is read.
 const MAX_CLAIM_BYTES: u64 = 4096;
 
-/// Who writes an epoch.
+/// The writer of an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Writer {
-    /// The node's name; one process at a time has it.
+    /// The node's name. Only one process at a time has it.
     pub node: String,
     /// Drawn at random when the process starts.
     pub incarnation: String,
@@ -37,7 +37,7 @@ impl Claim {
 }
 
 impl Store {
-    /// Who wrote an epoch; none if its claim is gone.
+    /// The writer of an epoch; `None` if its claim is gone.
     pub async fn writer(&self, table: &str, epoch: u64) -> Result<Option<Writer>, StoreError> {
         match self.read(&claim_path(table, epoch), MAX_CLAIM_BYTES).await {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().map(|Claim { writer, .. }| writer)),

@@ -1,4 +1,4 @@
-//! Removing epochs: old ones, those that a dead writer left incomplete, and tombstones.
+//! Removes old epochs, incomplete epochs of dead writers, and tombstones.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,19 +15,19 @@ use crate::names::{claim_path, folder, manifest_path};
 use crate::store::Store;
 use crate::time::UnixMillis;
 
-/// How many times as long as a writer may be silent a tombstone stays, against one that is alive
-/// after all.
+/// A tombstone is kept for this many times the period after which a silent writer is presumed dead,
+/// in case the writer is alive after all.
 const TOMBSTONE_TIMES: u32 = 24;
 
 impl Store {
-    /// Makes an epoch invisible, and then removes it. Its number stays taken.
+    /// Makes an epoch invisible and then removes it. Its number is never used again.
     pub async fn delete_epoch(&self, table: &str, epoch: u64) -> Result<(), StoreError> {
         self.replace(&manifest_path(table, epoch), Bytes::from_static(TOMBSTONE)).await?;
         self.clear(table, epoch).await
     }
 
-    /// Removes complete epochs except the newest `keep` (at least one) and those in use; gives the
-    /// removed ones.
+    /// Removes complete epochs except the newest `keep` (at least one) and those in use. Returns
+    /// the removed ones.
     pub async fn retain(
         &self,
         table: &str,
@@ -39,20 +39,20 @@ impl Store {
         old.retain(|epoch| !in_use.contains(epoch));
         for &epoch in &old {
             self.delete_epoch(table, epoch).await?;
-            // It was complete, so that nobody is writing it, and a newer one is kept, so that its
-            // number is not given again: the tombstone may go.
+            // The epoch was complete, so no writer is active, and a newer epoch is kept, so its
+            // number is not used again. The tombstone can therefore be removed.
             self.remove(&folder(table, epoch), vec![manifest_path(table, epoch)]).await?;
             self.clear_leftovers(table, epoch).await?;
         }
         Ok(old)
     }
 
-    /// Gives up incomplete epochs whose writer is dead and removes what they wrote; gives their
-    /// numbers. Dead is an earlier process of the caller's node, and any writer that has not
-    /// written for `idle`. If the latter is alive after all, its
+    /// Gives up incomplete epochs whose writer is dead, removes what they wrote, and returns their
+    /// numbers. A writer is presumed dead if it was an earlier process of the caller's node, or if
+    /// it has written nothing for `idle`. If such a writer is alive after all, its
     /// [`publish`](crate::EpochWriter::publish) fails.
     ///
-    /// Removes old tombstones too, except where the epoch's number could be given again.
+    /// Also removes old tombstones, except where the epoch's number could be used again.
     pub async fn sweep(
         &self,
         table: &str,
@@ -75,7 +75,7 @@ impl Store {
                 }
             }
         }
-        // A newer complete epoch stays, so that these numbers are not given again.
+        // A newer complete epoch remains, so that these numbers are not used again.
         for epoch in abandoned.into_iter().filter(|epoch| *epoch < newest) {
             self.unbury(table, epoch, now, idle.saturating_mul(TOMBSTONE_TIMES)).await?;
         }
@@ -117,7 +117,7 @@ impl Store {
         }
         let objects = self.list(&folder(table, epoch)).await?;
         let written = objects.iter().map(|meta| meta.last_modified.timestamp_millis()).max();
-        // On a disk a folder is there a moment before its first file, the claim.
+        // On a disk, the folder exists a moment before its first file, the claim.
         let Some(written) = written else { return Ok(false) };
         let written = UnixMillis(written.try_into().unwrap_or(0));
         if now.since(written) <= idle {
@@ -126,11 +126,11 @@ impl Store {
         self.bury(table, epoch).await
     }
 
-    /// Gives up an epoch that surely nobody will publish; `false` if it is complete.
+    /// Gives up an epoch that no writer will publish. Returns `false` if it is complete.
     pub(crate) async fn give_up(&self, table: &str, epoch: u64) -> Result<bool, StoreError> {
         match self.bury(table, epoch).await {
             Err(StoreError::Full { .. }) => {
-                // Not even the tombstone fits: make room first.
+                // There is no room even for the tombstone: free some first.
                 self.clear(table, epoch).await?;
                 self.bury(table, epoch).await
             }
@@ -138,8 +138,8 @@ impl Store {
         }
     }
 
-    /// Writes the tombstone, from when on the epoch cannot be published, then removes the rest;
-    /// `false`, and nothing is removed, if the epoch is complete.
+    /// Writes the tombstone, which prevents the epoch from being published, then removes the rest.
+    /// Returns `false` and removes nothing if the epoch is complete.
     async fn bury(&self, table: &str, epoch: u64) -> Result<bool, StoreError> {
         match self.create(&manifest_path(table, epoch), PutPayload::from_static(TOMBSTONE)).await {
             Ok(()) => {}
@@ -154,7 +154,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Removes everything of an epoch but its manifest or tombstone, the claim last.
+    /// Removes everything of an epoch except its manifest or tombstone. The claim goes last.
     async fn clear(&self, table: &str, epoch: u64) -> Result<(), StoreError> {
         let kept = [manifest_path(table, epoch), claim_path(table, epoch)];
         let objects = self.list(&folder(table, epoch)).await?;

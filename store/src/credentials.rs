@@ -1,19 +1,19 @@
-//! Where the settings of a bucket come from: variables of this process, and files that change while
-//! it runs. One of the files may be `ca.crt`: authorities of the bucket's server, beside those of
-//! the system.
+//! Settings of a bucket from this process's variables and from files that change while it runs. The
+//! file `ca.crt`, if present, holds authorities of the bucket's server, in addition to the
+//! system's.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::bucket::Settings;
 
-/// Most bytes of one file: what is longer is no credential.
+/// Largest file that is read. A longer file is not a credential.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The file with authorities.
 const AUTHORITIES: &str = "ca.crt";
 
-/// Variables, and a folder with a file for each further one, as a Secret is mounted.
+/// Variables, and a folder with one file per further variable, as a Secret is mounted.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
     variables: Settings,
@@ -21,15 +21,16 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// `variables` hold whatever the files of `folder` say, as in a pod `env` wins over `envFrom`.
+    /// `variables` take precedence over the files of `folder`, as `env` does over `envFrom` in a
+    /// pod.
     pub fn new(variables: Settings, folder: Option<PathBuf>) -> Self {
         Self { variables, folder }
     }
 
-    /// The settings as they are now.
+    /// The current settings.
     ///
     /// # Errors
-    /// The folder or one of its files cannot be read, or is changing at this moment.
+    /// The folder or one of its files cannot be read, or is being changed at this moment.
     pub fn settings(&self) -> io::Result<Settings> {
         let files = self.folder.as_deref().map(read).transpose()?.unwrap_or_default();
         let (authorities, files): (Vec<_>, Vec<_>) =
@@ -42,7 +43,7 @@ impl Credentials {
         })
     }
 
-    /// Whether they never change.
+    /// Whether the settings never change.
     pub(crate) fn is_fixed(&self) -> bool {
         self.folder.is_none()
     }
@@ -54,8 +55,8 @@ impl From<Settings> for Credentials {
     }
 }
 
-/// Name and text of each file. Kubernetes' own entries, `..data` and the like, are no variables,
-/// nor is what is no text.
+/// Name and text of each file. Kubernetes' own entries, such as `..data`, are skipped, and so are
+/// files that are not UTF-8.
 fn read(folder: &Path) -> io::Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for entry in folder.read_dir()? {
@@ -82,8 +83,7 @@ mod tests {
         let write = |name: &str, bytes: &[u8]| {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         };
-        // As the kubelet lays it out: the files are links into a folder that is exchanged as a
-        // whole.
+        // The layout of the kubelet: the files are links into a folder that is replaced as a whole.
         let data = folder.path().join("..2026_11_30");
         std::fs::create_dir(&data).unwrap();
         std::fs::write(data.join("AWS_SECRET_ACCESS_KEY"), "secret\n").unwrap();

@@ -49,7 +49,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Text that is no digest.
+/// The text is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not 64 lower-case hexadecimal digits")]
 pub struct DigestError;

@@ -1,16 +1,17 @@
-//! Requests for a table's source: which servers they may reach.
+//! Limits which servers requests for a table's source can reach.
 //!
-//! **What.** Whoever may create a table names an address, and a Job inside the cluster's network
-//! asks it. An [`Egress`] refuses the addresses of the machine itself, of its link and of its
-//! cloud's metadata, which hold credentials: as it stands in a URL, as a name resolves, and after
-//! each redirect.
+//! **What.** Every user who may create a table can name an address, and a Job inside the cluster's
+//! network then connects to it. An [`Egress`] refuses the addresses of the machine itself, of its
+//! link and of its cloud's metadata server, which gives out credentials. It checks the address in a
+//! URL, the addresses that a name resolves to, and the target of each redirect.
 //!
-//! **Guarantees.** A name is resolved once, and what was checked is what is connected to: an answer
-//! of DNS that changes gets around nothing. Of a name with several addresses all must be allowed.
+//! **Guarantees.** A name is resolved once, and the client connects to the addresses that were
+//! checked. DNS answers that change do not bypass the check. If a name has several addresses, all
+//! of them must be allowed.
 //!
-//! **Limits.** Behind a proxy (`HTTPS_PROXY`) the proxy resolves names, and must refuse such
-//! addresses itself: what is checked then are addresses that stand in URLs, and `localhost`.
-//! Private addresses are allowed.
+//! **Limits.** Behind a proxy (`HTTPS_PROXY`) the proxy resolves names and must refuse such
+//! addresses itself. Only addresses in URLs and `localhost` are checked then. Private addresses are
+//! allowed.
 
 mod address;
 mod connector;
@@ -26,33 +27,33 @@ use thiserror::Error;
 pub use address::Place;
 pub(crate) use connector::Connector;
 
-/// Redirects that are followed.
+/// Largest number of redirects that are followed.
 const REDIRECTS: usize = 5;
 
-/// Which servers requests for a source may reach.
+/// The servers that requests for a source may reach.
 #[derive(Debug, Clone, Default)]
 pub struct Egress {
-    /// Whether any address may be.
+    /// Whether local addresses are allowed too.
     allow_local: bool,
-    /// Servers that the cluster's owner has named, wherever they are.
+    /// Servers that the cluster's owner named. They are allowed at any address.
     trusted: Vec<Url>,
 }
 
 impl Egress {
-    /// Refuses local addresses unless the operator was told to allow them.
+    /// Refuses local addresses unless `allow_local` is set, which is an option of the operator.
     pub fn new(allow_local: bool) -> Self {
         Self { allow_local, trusted: Vec::new() }
     }
 
-    /// Allows also these servers, named by URL.
+    /// Also allows these servers, given as URLs.
     pub(crate) fn trusting<'a>(&self, servers: impl IntoIterator<Item = &'a str>) -> Self {
-        // What is no URL reaches no server.
+        // A text that is not a URL reaches no server.
         let trusted = servers.into_iter().filter_map(|server| server.parse().ok()).collect();
         Self { allow_local: self.allow_local, trusted }
     }
 
-    /// Makes the client resolve and follow no further than allowed. What it is first asked for must
-    /// pass [`check`](Self::check): an address in a URL is not resolved.
+    /// Limits the client's name resolution and redirects. The first URL of a request must pass
+    /// [`check`](Self::check) separately, since an address in a URL is not resolved.
     pub fn client(&self, builder: ClientBuilder) -> ClientBuilder {
         let redirected = self.clone();
         builder
@@ -60,10 +61,10 @@ impl Egress {
             .redirect(Policy::custom(move |attempt| redirected.redirect(attempt)))
     }
 
-    /// Refuses an address that stands in a URL.
+    /// Refuses a forbidden address in a URL.
     pub fn check(&self, url: &Url) -> Result<(), Forbidden> {
         let trusted = || self.trusted.iter().any(|trusted| trusted.origin() == url.origin());
-        // The parser has made a number such as 0x7f.1 the address that it means.
+        // The URL parser has already converted forms such as 0x7f.1 to an address.
         let host = url.host_str().unwrap_or_default();
         let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
         let name = host.trim_end_matches('.');
@@ -98,8 +99,8 @@ impl Egress {
         Ok(())
     }
 
-    /// Whether a redirect is followed: a few are, and none that leaves TLS. Credentials stay with
-    /// the first host: the HTTP client sees to it.
+    /// Checks a redirect: only a few are followed, and none from https to http. The HTTP client
+    /// ensures that credentials are sent only to the first host.
     fn check_redirect(&self, previous: &[Url], next: &Url) -> Result<(), RedirectError> {
         let was_tls = previous.last().is_some_and(|from| from.scheme() == "https");
         if was_tls && next.scheme() != "https" {
@@ -119,7 +120,7 @@ impl Egress {
     }
 }
 
-/// An address where a source may not be.
+/// An address at which a source may not be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{host}{} is {place}", address.map(|address| format!(" ({address})")).unwrap_or_default())]
 pub struct Forbidden {
@@ -132,18 +133,18 @@ pub struct Forbidden {
 /// A redirect that is not followed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RedirectError {
-    /// It would be read, or its credentials sent, in the clear.
+    /// The data would be read, or its credentials sent, without encryption.
     #[error("it redirects from https to http")]
     LeavesTls,
-    /// It may go on forever.
+    /// The redirects may never end.
     #[error("it redirects too often")]
     TooMany,
-    /// A source may not be there.
+    /// The target is a forbidden address.
     #[error("it redirects: {0}")]
     Forbidden(#[from] Forbidden),
 }
 
-/// A name that no address was found for.
+/// A name for which no address was found.
 #[derive(Debug, Error)]
 #[error("{name} cannot be resolved: {source}")]
 pub struct Unresolved {
@@ -151,14 +152,14 @@ pub struct Unresolved {
     source: std::io::Error,
 }
 
-/// Resolves as the system does, and refuses forbidden addresses.
+/// Resolves names like the system does, and refuses forbidden addresses.
 struct Resolver(Egress);
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (egress, name) = (self.0.clone(), name.as_str().to_owned());
         Box::pin(async move {
-            // Port 0 becomes the URL's.
+            // The client replaces port 0 by the port of the URL.
             let found = tokio::net::lookup_host((name.as_str(), 0)).await.map(Vec::from_iter);
             let found: Vec<SocketAddr> = match found {
                 Ok(found) => found,

@@ -1,4 +1,4 @@
-//! Epochs in the store: listed and read.
+//! Lists and reads epochs in the store.
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -10,7 +10,7 @@ use crate::names::{self, folder_name, manifest_path, within};
 use crate::segment::{self, Kind};
 use crate::store::Store;
 
-/// What the folder of an epoch holds.
+/// State of an epoch's folder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Complete,
@@ -19,7 +19,7 @@ pub(crate) enum State {
 }
 
 impl Store {
-    /// The tables that have an epoch, complete or not, by name.
+    /// Names of the tables that have an epoch, complete or not.
     pub async fn tables(&self) -> Result<Vec<String>, StoreError> {
         self.folders(&Path::from("tables")).await
     }
@@ -39,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if the epoch is not complete, [`StoreError::Abandoned`] if it never
-    /// will be, [`StoreError::OtherParameters`] if another version of Opaque made it,
+    /// will be, [`StoreError::OtherParameters`] if an incompatible version of Opaque wrote it,
     /// [`StoreError::Corrupt`] if a byte of the manifest is not as it was written.
     pub async fn manifest(&self, table: &str, epoch: u64) -> Result<Manifest, StoreError> {
         let path = manifest_path(table, epoch);
@@ -55,7 +55,7 @@ impl Store {
         })
     }
 
-    /// The whitened bytes of a partition, row-major, `geometry.partition_bytes()` of them.
+    /// The whitened bytes of a partition, row-major; there are `geometry.partition_bytes()`.
     pub async fn partition(
         &self,
         manifest: &Manifest,
@@ -69,7 +69,7 @@ impl Store {
         self.segment(manifest, segment, object, Kind::Partition, bytes).await
     }
 
-    /// A plane of the hint: its geometry's rows of 1024 numbers, row-major.
+    /// A plane of the hint, row-major: each of its geometry's rows has 1024 numbers.
     pub async fn plane(
         &self,
         manifest: &Manifest,
@@ -85,7 +85,7 @@ impl Store {
         Ok(numbers.iter().copied().map(u32::from_le_bytes).collect())
     }
 
-    /// The public part of a plane, of [`inline::public_bytes`], as its digest names it.
+    /// The public part of a plane, [`inline::public_bytes`] long, checked against its digest.
     pub async fn public_part(
         &self,
         manifest: &Manifest,
@@ -102,12 +102,12 @@ impl Store {
         let size = inline::public_bytes(index.geometry.plane_rows(plane));
         let bytes = self.read(&path, size as u64).await?;
         if PublicPart::digest(&bytes) != digest.0 {
-            return Err(StoreError::corrupt(&path, "the checksum does not hold".to_owned()));
+            return Err(StoreError::corrupt(&path, "the checksum does not match".to_owned()));
         }
         Ok(bytes)
     }
 
-    /// The numbers of all epochs, also of incomplete ones, in order.
+    /// The numbers of all epochs in order, including incomplete ones.
     pub(crate) async fn numbers(&self, table: &str) -> Result<Vec<u64>, StoreError> {
         let names = self.folders(&Path::from_iter(["tables", table, "epochs"])).await?;
         let number = |name: &String| name.parse().ok().filter(|&epoch| folder_name(epoch) == *name);
@@ -123,7 +123,7 @@ impl Store {
         })
     }
 
-    /// Reads and checks a segment outside the executor: hashing takes milliseconds.
+    /// Reads a segment and checks it on a blocking thread, since hashing takes milliseconds.
     async fn segment(
         &self,
         manifest: &Manifest,

@@ -1,4 +1,4 @@
-//! Why the store refused, and what to do about it.
+//! Errors of the store, and what to do about them.
 
 use std::error::Error;
 
@@ -7,25 +7,25 @@ use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use thiserror::Error;
 
-/// Why the store refused.
+/// Why an operation on the store failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The URL names no store that this node can open.
+    /// The URL names a store that this node cannot open.
     #[error("store {url:?}: {reason}")]
     Url {
-        /// The URL as given, unless credentials stand in it.
+        /// The URL as given, or a placeholder if it contains credentials.
         url: String,
         /// What is wrong.
         reason: String,
     },
-    /// There is no such object.
+    /// The object does not exist.
     #[error("store: {object} does not exist")]
     NotFound {
         /// Path of the object.
         object: String,
     },
-    /// An object that is created once is there already.
+    /// An object that is created only once exists already.
     #[error("store: {object} exists already")]
     Exists {
         /// Path of the object.
@@ -36,39 +36,39 @@ pub enum StoreError {
     Full {
         /// Path of the object.
         object: String,
-        /// What the backend said.
+        /// What the backend reported.
         detail: String,
     },
-    /// The credentials are missing, wrong, or not for this.
+    /// The credentials are missing, wrong, or insufficient.
     #[error(
         "store: access to {object} was refused ({detail}): check the credentials, and that they may read, write, list and delete there"
     )]
     Refused {
         /// Path of the object.
         object: String,
-        /// What the backend said.
+        /// What the backend reported.
         detail: String,
     },
-    /// The bucket is not there.
+    /// The bucket does not exist.
     #[error("store: the bucket does not exist ({detail}): create it, or correct the store's URL")]
     NoBucket {
-        /// What the backend said.
+        /// What the backend reported.
         detail: String,
     },
-    /// Nobody answers.
+    /// The server does not respond.
     #[error(
         "store: it cannot be reached ({detail}): check the endpoint (AWS_ENDPOINT_URL) and the network"
     )]
     Unreachable {
-        /// Where, and what happened.
+        /// The server, and what happened.
         detail: String,
     },
-    /// The backend in the network failed.
+    /// A backend in the network failed.
     #[error("store: {object}: {detail}")]
     Remote {
         /// Path of the object.
         object: String,
-        /// What the backend said.
+        /// What the backend reported.
         detail: String,
     },
     /// The backend failed.
@@ -76,18 +76,18 @@ pub enum StoreError {
     Io {
         /// Path of the object.
         object: String,
-        /// What the backend said.
+        /// What the backend reported.
         source: ObjectError,
     },
-    /// An epoch was made with other parameters than this version of Opaque computes with. What to
-    /// do comes first: members' records cut long reasons.
+    /// The epoch was made with other parameters than this version of Opaque uses. The text begins
+    /// with the remedy, since the records of members cut long reasons.
     #[error(
         "the table must be loaded again (`opaque load`, or change `spec.source.revision`): {object} has {found}"
     )]
     OtherParameters {
         /// Path of the manifest.
         object: String,
-        /// What it was made with.
+        /// The parameters that it was made with.
         found: String,
     },
     /// An object is damaged.
@@ -98,7 +98,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An epoch was given up, by its writer or because its writer was taken for dead.
+    /// An epoch was given up by its writer, or because its writer was presumed dead.
     #[error("epoch {epoch} of table {table:?} was given up before it was complete")]
     Abandoned {
         /// The table.
@@ -106,7 +106,7 @@ pub enum StoreError {
         /// The epoch.
         epoch: u64,
     },
-    /// What was to be published does not fit together; a mistake of the caller.
+    /// The parts to be published do not fit together; a bug in the caller.
     #[error("manifest of epoch {epoch} of table {table:?}: {reason}")]
     Inconsistent {
         /// The table.
@@ -125,9 +125,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the store itself was out of reach, failed or let nobody in, so that the same may
-    /// work later: whoever runs the store or has its credentials can mend it, and it says nothing
-    /// of what was asked for.
+    /// Whether the store was unreachable, failed, or refused access, so that the same request may
+    /// succeed later. An administrator of the store or of its credentials can fix this. Such an
+    /// error says nothing about the requested object.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -174,15 +174,16 @@ impl StoreError {
     }
 }
 
-/// What is at the bottom of an error of `object_store`.
+/// The cause of an error of `object_store`.
 pub struct Failure {
-    /// Its class.
+    /// Class of the failure.
     pub kind: FailureKind,
-    /// In one line, without what servers repeat of the request: headers, signatures, credentials.
+    /// One line, without the parts of the request that servers repeat: headers, signatures,
+    /// credentials.
     pub detail: String,
-    /// The same without a server's free words, which may name the object that was asked for.
+    /// Like `detail`, but without the server's free text, which may name the requested object.
     nameless: String,
-    /// The status of a server's answer.
+    /// HTTP status of the response.
     pub status: Option<u16>,
     /// Whether a server in the network is involved.
     remote: bool,
@@ -193,7 +194,7 @@ pub struct Failure {
 pub enum FailureKind {
     /// The bucket does not exist.
     NoBucket,
-    /// The server refuses the credentials, or their rights do not suffice.
+    /// The server refuses the credentials, or their permissions do not suffice.
     Refused,
     /// No connection to the server.
     Unreachable,
@@ -208,7 +209,7 @@ pub enum FailureKind {
 impl Failure {
     /// Classifies an error of `object_store`.
     pub fn of(error: &ObjectError) -> Self {
-        // The types that hold status and body are private to object_store; its text has both.
+        // The types that hold status and body are private to object_store. Its text has both.
         let text = error.to_string();
         let http = causes(error).find_map(|cause| cause.downcast_ref::<HttpError>());
         let status = between(&text, "status code: ", ": ");
@@ -258,8 +259,9 @@ impl Failure {
         Self { kind, detail, nameless, status, remote }
     }
 
-    /// Why nothing can be read from a store in the network, if that is what it says: without the
-    /// object, whose name may be that of a client's keys. AWS repeats it in its message.
+    /// Why nothing can be read from a store in the network, if this failure shows that. The text
+    /// does not name the object, whose name may be the digest of a client's keys. AWS repeats it in
+    /// its message.
     pub(crate) fn trouble(&self) -> Option<String> {
         let Self { kind, detail: _, nameless: detail, status: _, remote } = self;
         match kind {
@@ -272,7 +274,7 @@ impl Failure {
     }
 }
 
-/// An error and everything below it.
+/// An error and all its sources.
 pub fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -284,8 +286,8 @@ pub fn causes<'a>(
     })
 }
 
-/// The first error of a type in an error and everything below it. An [`std::io::Error`] hides the
-/// one that it was made of: its source is that one's source.
+/// The first error of a type among an error and its sources. This also looks inside
+/// [`std::io::Error`], whose `source` skips the error that it wraps.
 pub fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     causes(error).find_map(|cause| {
         let hidden = || cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<T>();
@@ -307,7 +309,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     rest.split_once(end).map(|(found, _)| found.trim())
 }
 
-/// Whether a full disk or quota is what happened.
+/// Whether the cause is a full disk or quota.
 fn is_full(error: &(dyn Error + 'static)) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     let io = error.downcast_ref::<std::io::Error>();
@@ -330,7 +332,7 @@ mod tests {
         assert!(refused.detail.contains("keys/0123abcd"));
         let trouble = refused.trouble().unwrap();
         assert_eq!(trouble, "the store refuses access (403 Forbidden, AccessDenied)");
-        // A server that says nothing but its words.
+        // A server whose response has nothing but a message.
         let silent = failure(&format!("<Message>{words}</Message>"));
         assert_eq!(silent.trouble().unwrap(), "the store refuses access (403 Forbidden)");
     }

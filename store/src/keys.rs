@@ -1,4 +1,4 @@
-//! Evaluation keys in the store, each under its digest.
+//! Evaluation keys in the store, each stored under its digest.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::time::UnixMillis;
 
 impl Store {
-    /// Keeps a client's evaluation keys. Putting them again is no error, and repairs a damaged
+    /// Stores a client's evaluation keys. Storing them again is not an error and repairs a damaged
     /// copy.
     pub async fn put_keys(&self, keys: Bytes) -> Result<KeyDigest, StoreError> {
         let digest = KeyDigest::of(&keys);
@@ -19,23 +19,23 @@ impl Store {
         Ok(digest)
     }
 
-    /// The keys of this name; they have at most `limit` bytes.
+    /// The keys with this digest. They have at most `limit` bytes.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if nobody registered them, or they have expired;
-    /// [`StoreError::Corrupt`] if they are not what the name says.
+    /// [`StoreError::NotFound`] if the keys were never registered or have expired;
+    /// [`StoreError::Corrupt`] if they do not match the digest.
     pub async fn keys(&self, digest: &KeyDigest, limit: u64) -> Result<Bytes, StoreError> {
         let path = path(digest);
         let keys = self.read(&path, limit).await?;
         if KeyDigest::of(&keys) == *digest {
             Ok(keys)
         } else {
-            Err(StoreError::corrupt(&path, "the keys are not those of this digest"))
+            Err(StoreError::corrupt(&path, "the keys do not match their digest"))
         }
     }
 
-    /// Removes keys that were put longer than `age` ago; gives how many. Their clients register
-    /// them again.
+    /// Removes keys that were stored longer than `age` ago. Returns their number. Their clients
+    /// register them again.
     pub async fn expire_keys(&self, now: UnixMillis, age: Duration) -> Result<usize, StoreError> {
         let folder = Path::from("keys");
         let mut expired = self.list(&folder).await?;

@@ -1,12 +1,12 @@
 //! Half-written files that a killed process leaves in a local store.
 //!
-//! `object_store` writes `name#1`, `name#2` … and links them to `name`; it does not list such files
+//! `object_store` writes `name#1`, `name#2` … and links them to `name`. It does not list such files
 //! and refuses to delete them.
 
 use std::io;
 use std::path::Path;
 
-/// Removes half-written files in a folder and its subfolders, and folders that are then empty.
+/// Removes half-written files in a folder and its subfolders, and folders that become empty.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     let entries = match folder.read_dir() {
         Ok(entries) => entries,
@@ -21,7 +21,7 @@ pub(crate) fn remove(folder: &Path) -> io::Result<()> {
             ignore_missing(std::fs::remove_file(entry.path()))?;
         }
     }
-    // Fails if something is left in it, which then belongs there.
+    // This fails if the folder is not empty. Its remaining content is then wanted.
     let _ = std::fs::remove_dir(folder);
     Ok(())
 }

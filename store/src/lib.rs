@@ -1,4 +1,4 @@
-//! Epochs and evaluation keys in an object store, and building an epoch.
+//! Epochs and evaluation keys in an object store, and how an epoch is built.
 //!
 //! ```text
 //! tables/<table>/epochs/<epoch, 20 digits>/claim.json
@@ -9,28 +9,27 @@
 //! ```
 //!
 //! **Epochs are immutable.** A writer takes the next number by creating `claim.json`, which only
-//! one of several can, creates the segments, and at last `manifest.json`, which names every segment
-//! with its digest. An epoch without a manifest is invisible to readers. One that is given up gets
-//! a *tombstone* in its manifest's place: since objects are only ever created, a writer that was
-//! merely slow can then no longer publish segments that were cleaned away, and the number is never
-//! used again.
+//! one of several writers can. It then creates the segments, and finally `manifest.json`, which
+//! names every segment with its digest. An epoch without a manifest is invisible to readers. An
+//! epoch that is given up gets a *tombstone* in place of its manifest. Objects are only ever
+//! created, never replaced, so a writer that was merely slow can no longer publish an epoch whose
+//! segments were removed, and the number is never used again.
 //!
-//! **Reading trusts nothing.** Marker, version, size, checksum and the manifest's digest are
-//! checked before a byte is used; errors name the object and what is wrong with it.
+//! **Reads verify everything.** Marker, version, size, checksum and the manifest's digest are
+//! checked before a byte is used. Errors name the object and what is wrong with it.
 //!
 //! **Map.** From the ground up:
 //! - [`error`], `digest`, `time`: why a store fails, digests in text, points in time;
 //! - [`egress`]: which servers requests for a table's source may reach;
-//! - `bucket`, `credentials`, `live`: a place in a bucket, and credentials that change while it is
-//!   used;
-//! - `store`: the objects as bytes, whatever holds them; `leftovers` of files that were half
-//!   written;
+//! - `bucket`, `credentials`, `live`: a location in a bucket, and credentials that change during
+//!   use;
+//! - `store`: objects as bytes, on any backend; `leftovers`: half-written files of a local store;
 //! - `names`, `segment`, `manifest`, `claim`: the stored formats;
 //! - `epochs`, `cleanup`, `writer`: reading, removing and writing an epoch;
 //! - [`prepare`]: from rows to a published epoch;
 //! - `keys`: evaluation keys.
 //!
-//! **Limits.** Neither SEAL nor the client is linked here, so that a prepare Job has neither.
+//! **Limits.** This crate links neither SEAL nor the client, so that a prepare Job has neither.
 #![forbid(unsafe_code)]
 
 mod bucket;

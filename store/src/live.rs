@@ -1,5 +1,4 @@
-//! A bucket that goes on when its credentials are changed, and that tells whether it lets itself be
-//! read.
+//! A bucket that survives changes of its credentials, and that reports whether it can be read.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,11 +18,11 @@ use crate::bucket::{Location, Settings};
 use crate::credentials::Credentials;
 use crate::error::Failure;
 
-/// How often the credentials are looked at, while there are requests. The kubelet needs a minute to
-/// exchange the files of a Secret.
+/// Interval at which the credentials are read again while there are requests. The kubelet takes a
+/// minute to replace the files of a Secret.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A bucket, opened again whenever its credentials change.
+/// A bucket that is opened again whenever its credentials change.
 pub(crate) struct LiveBucket {
     location: Location,
     credentials: Credentials,
@@ -35,15 +34,16 @@ struct Opened {
     bucket: Arc<dyn ObjectStore>,
     settings: Settings,
     looked: Instant,
-    /// Whether the last look failed.
+    /// Whether the last attempt to read the credentials failed.
     failing: bool,
 }
 
 impl LiveBucket {
-    /// Opens the bucket. Nothing is asked of it yet.
+    /// Opens the bucket. This sends no request.
     ///
     /// # Errors
-    /// Credentials that cannot be read, and settings that make no client; without their values.
+    /// The credentials cannot be read, or the settings do not make a client. The text does not
+    /// contain their values.
     pub(crate) fn open(location: Location, credentials: Credentials) -> Result<Self, String> {
         let settings = credentials
             .settings()
@@ -54,12 +54,12 @@ impl LiveBucket {
         Ok(Self { location, credentials, opened: Mutex::new(opened), trouble })
     }
 
-    /// Why reading fails at present; none while it works.
+    /// Why reads fail at present; `None` while they work.
     pub(crate) fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.trouble.subscribe()
     }
 
-    /// The bucket with the credentials of now. A request that is under way keeps those that it
+    /// The bucket with the current credentials. A request in progress keeps the credentials that it
     /// began with.
     fn now(&self) -> Arc<dyn ObjectStore> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,8 +70,8 @@ impl LiveBucket {
         Arc::clone(&opened.bucket)
     }
 
-    /// Opens the bucket again if its credentials have changed. Those that are no use leave it as it
-    /// is.
+    /// Opens the bucket again if its credentials have changed. Credentials that cannot be used
+    /// change nothing.
     fn look(&self, opened: &mut Opened) {
         let unusable = match self.credentials.settings() {
             Ok(settings) if settings == opened.settings => {
@@ -89,13 +89,13 @@ impl LiveBucket {
             Err(error) => error.to_string(),
         };
         if !opened.failing {
-            tracing::warn!(reason = %unusable, "the store's new credentials cannot be used: those before are kept");
+            tracing::warn!(reason = %unusable, "the store's new credentials cannot be used; keeping the previous ones");
         }
         opened.failing = true;
     }
 }
 
-/// Notes whether the store could be read.
+/// Records whether the store could be read.
 fn note<T>(trouble: &watch::Sender<Option<String>>, result: &Result<T>) {
     let next = result.as_ref().err().and_then(|error| Failure::of(error).trouble());
     trouble.send_if_modified(|last| {

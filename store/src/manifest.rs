@@ -1,4 +1,4 @@
-//! A manifest: everything about one epoch of a table, and the list of its segments.
+//! A manifest: the description of one epoch of a table, with the list of its segments.
 
 use opaque_pir::cost::Link;
 use opaque_pir::geometry::Geometry;
@@ -17,11 +17,12 @@ use crate::names::{partition_object, plane_object};
 use crate::segment::HEADER_BYTES;
 use crate::time::UnixMillis;
 
-/// Largest manifest that is read: 256 indexes of 1024 partitions at under 192 bytes each.
+/// Largest manifest that is read. It has room for 256 indexes of 1024 partitions, at less than 192
+/// bytes each.
 pub const MAX_BYTES: u64 = 64 << 20;
-/// Stands in the place of the manifest of an epoch that was given up; no manifest is as short.
+/// Replaces the manifest of an epoch that was given up. No manifest is this short.
 pub(crate) const TOMBSTONE: &[u8] = br#"{"format":"opaque-manifest","version":1,"abandoned":true}"#;
-/// Bytes of a plane as a payload.
+/// Size of a plane's payload in bytes.
 pub(crate) fn plane_bytes(geometry: &Geometry, plane: usize) -> usize {
     geometry.plane_words(plane) * 4
 }
@@ -35,19 +36,19 @@ const VERSION: u32 = 2;
 pub struct Manifest {
     /// The epoch's number.
     pub epoch: u64,
-    /// The table.
+    /// The table's columns.
     pub schema: Schema,
-    /// Its rows.
+    /// Number of rows.
     pub rows: u64,
     /// Public randomness of the epoch.
     pub salt: Salt,
-    /// When the load began.
+    /// Start of the load.
     pub created: UnixMillis,
     /// The clients' link that geometries were chosen for.
     pub link: Link,
     /// One per searchable column, in the schema's order.
     pub indexes: Vec<IndexManifest>,
-    /// Lengths of the rows; none of a table without rows, and of one that an earlier version
+    /// Lengths of the rows; `None` for a table without rows, and for one that an earlier version
     /// loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizes: Option<RowSizes>,
@@ -67,9 +68,9 @@ pub struct IndexManifest {
     pub partitions: Vec<SegmentRef>,
     /// The segments of the hint's planes, in order.
     pub planes: Vec<SegmentRef>,
-    /// The parameter set of inline keys that is served.
+    /// The parameter set of inline keys that is in use.
     pub variant: Variant,
-    /// The digests of the public parts that belong to it, plane by plane; each is an object.
+    /// Digests of the public parts, plane by plane. Each part is an object of the epoch.
     pub public_parts: Vec<Digest>,
 }
 
@@ -95,14 +96,14 @@ struct Envelope<M> {
     manifest: M,
 }
 
-/// The marker alone, to tell an unknown version from a damaged file.
+/// Only the marker and the version, to distinguish an unknown version from a damaged file.
 #[derive(Deserialize)]
 struct Marker {
     format: String,
     version: u32,
 }
 
-/// The names of parameter sets alone, to tell an epoch of another set from a damaged file.
+/// Only the names of parameter sets, to distinguish an epoch with another set from a damaged file.
 #[derive(Deserialize)]
 struct Indexes {
     indexes: Vec<Set>,
@@ -113,13 +114,13 @@ struct Set {
     variant: String,
 }
 
-/// Why bytes are no manifest of an epoch that can be served.
+/// Why bytes are not the manifest of an epoch that can be served.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ManifestError {
-    /// They are not what was written, or of something else.
+    /// The bytes are damaged, or belong to something else.
     #[error("{0}")]
     Corrupt(String),
-    /// They were written with these other parameters or in this other version.
+    /// The manifest has these other parameters, or this other version.
     #[error("it has {0}: the table must be loaded again")]
     OtherParameters(String),
 }
@@ -130,14 +131,14 @@ impl Manifest {
         self.indexes.iter().find(|index| index.column == column)
     }
 
-    /// What the public randomness of one of the indexes is derived from.
+    /// The seed of the public randomness of one of the indexes.
     pub fn seed(&self, index: &IndexManifest) -> IndexSeed {
         let table = self.schema.table();
         IndexSeed::new(&self.salt, table, self.epoch, index.column, &index.geometry)
     }
 
-    /// The self-test of one of the indexes: its secrets follow from the digests of all its
-    /// segments.
+    /// The self-test of one of the indexes. Its secrets follow from the digests of all segments of
+    /// the index.
     pub fn probe(&self, index: &IndexManifest) -> Probe {
         let segments = index.partitions.iter().chain(&index.planes);
         Probe::new(&self.seed(index), segments.map(|segment| &segment.digest.0))
@@ -148,8 +149,8 @@ impl Manifest {
         self.indexes.iter().map(|index| index.geometry.matrix_bytes()).sum()
     }
 
-    /// What the table costs, and which row makes it cost so much; where the lengths of the rows are
-    /// known.
+    /// The cost of the table, and the longest row that causes it; `None` if the lengths of the rows
+    /// are unknown.
     pub fn figures(&self) -> Option<TableFigures> {
         let cost = TableCost::of(self.indexes.iter().map(|index| &index.geometry), self.link);
         self.sizes.clone().map(|sizes| TableFigures { cost, sizes })
@@ -164,7 +165,8 @@ impl Manifest {
         self.indexes.iter().map(|index| segments(index) + public_parts(index)).sum()
     }
 
-    /// Identity of the epoch's content: of the manifest, and so of every segment.
+    /// Digest of the manifest. It identifies the epoch's content, since the manifest names every
+    /// segment by digest.
     pub fn digest(&self) -> Result<Digest, serde_json::Error> {
         Ok(digest_of(&serde_json::to_vec(self)?))
     }
@@ -179,17 +181,18 @@ impl Manifest {
         })
     }
 
-    /// The manifest of an epoch, from the file's bytes.
+    /// Parses and checks the manifest of an epoch.
     ///
     /// # Errors
-    /// What is wrong with the bytes, or that they are the manifest of something else.
+    /// The bytes are damaged, have other parameters, or are the manifest of another table or epoch.
     pub fn read(bytes: &[u8], table: &str, epoch: u64) -> Result<Self, ManifestError> {
         let manifest = Self::decode(bytes)?;
         manifest.check(table, epoch).map_err(ManifestError::Corrupt)?;
         Ok(manifest)
     }
 
-    /// The inverse of [`encode`](Self::encode), which every byte must agree with.
+    /// The inverse of [`encode`](Self::encode). Encoding the result must give exactly the same
+    /// bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let text = |error: serde_json::Error| ManifestError::Corrupt(error.to_string());
         let marker: Marker = serde_json::from_slice(bytes).map_err(text)?;
@@ -208,13 +211,13 @@ impl Manifest {
         let envelope: Envelope<Self> = serde_json::from_slice(bytes).map_err(text)?;
         let Envelope { format: _, version: _, digest, manifest } = envelope;
         if manifest.digest().map_err(text)? != digest || manifest.encode().map_err(text)? != bytes {
-            return Err(ManifestError::Corrupt("the checksum does not hold".to_owned()));
+            return Err(ManifestError::Corrupt("the checksum does not match".to_owned()));
         }
         Ok(manifest)
     }
 
-    /// Checks that all parts fit together: an index for each searchable column, and for each index
-    /// the segments that its geometry asks for.
+    /// Checks that all parts fit together: each searchable column has an index, and each index has
+    /// the segments that its geometry requires.
     pub(crate) fn check(&self, table: &str, epoch: u64) -> Result<(), String> {
         let Self { epoch: own, schema, rows, salt: _, created: _, link: _, indexes, sizes: _ } =
             self;
@@ -237,7 +240,7 @@ impl Manifest {
             check_segments(planes, names, |plane| plane_bytes(geometry, plane))?;
             let (found, expected) = (index.public_parts.len(), geometry.planes());
             if found != expected {
-                return Err(format!("{found} public parts where {expected} belong"));
+                return Err(format!("{found} public parts, {expected} expected"));
             }
         }
         Ok(())
@@ -248,13 +251,13 @@ fn digest_of(manifest: &[u8]) -> Digest {
     Digest(blake3::derive_key("opaque 2026-11 manifest", manifest))
 }
 
-/// The first parameter set of a manifest that this version does not know, if the bytes are whole: a
-/// name that is merely damaged is none.
+/// The first parameter set of a manifest that this version does not know. Returns `None` if the
+/// bytes are damaged, since the name may then be damaged too.
 fn other_set(bytes: &[u8]) -> Option<String> {
     let envelope: Envelope<Indexes> = serde_json::from_slice(bytes).ok()?;
     let Envelope { format, version, digest, manifest: Indexes { indexes } } = envelope;
     let unknown = indexes.into_iter().find(|set| Variant::from_name(&set.variant).is_none())?;
-    // What stands before the manifest, whose place `null` takes here.
+    // The bytes before the manifest. `null` stands for the manifest here.
     let head = serde_json::to_vec(&Envelope { format, version, digest, manifest: () }).ok()?;
     let manifest = bytes.strip_prefix(head.strip_suffix(b"null}")?)?.strip_suffix(b"}")?;
     (digest_of(manifest) == digest).then_some(unknown.variant)

@@ -1,14 +1,15 @@
-//! From rows to a published epoch: plan, build each partition, add it to the hint, write it, and
-//! write the manifest when everything else is there.
+//! Builds and publishes an epoch from rows: plans the geometry, builds each partition, adds it to
+//! the hint, writes it, and writes the manifest last.
 //!
-//! **Flow.** The work of one index runs on the caller's pool, partition after partition; a channel
-//! of one piece hands each to this task, which writes it while the next is computed. Memory is thus
-//! bounded by the rows, the hint's sums and a few partitions, whatever the table's size.
+//! **Flow.** The work of one index runs on the caller's pool, one partition after the other. A
+//! channel with room for one piece hands each piece to this task, which writes it while the pool
+//! computes the next one. Memory use is thus bounded by the rows, the hint's sums and a few
+//! partitions, whatever the size of the matrix.
 //!
 //! **Cancellation.** Dropping the future stops the work at the next partition and removes what was
-//! written. The manifest is the last object and only this future begins to write it, so that a load
-//! that is cancelled or fails before its end publishes nothing. What a killed process leaves
-//! behind, the next load of the table cleans away.
+//! written. The manifest is the last object, and only this future starts to write it, so a load
+//! that is cancelled or fails earlier publishes nothing. The next load of the table removes what a
+//! killed process left behind.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -36,28 +37,28 @@ use crate::store::Store;
 use crate::time::UnixMillis;
 use crate::writer::EpochWriter;
 
-/// A load of another node that has written nothing for so long is taken for dead. Far more than
-/// the time between two segments.
+/// A load of another node that has written nothing for this long is presumed dead. This is far more
+/// than the time between two segments.
 const IDLE: Duration = Duration::from_secs(60 * 60);
 
-/// What is loaded.
+/// Input of a load.
 pub struct Load {
     /// The table.
     pub schema: Schema,
-    /// Its rows (row codec), in load order.
+    /// The encoded rows (row codec), in load order.
     pub rows: Vec<Vec<u8>>,
     /// The clients' link that geometries are chosen for.
     pub link: Link,
-    /// When the load began.
+    /// Start of the load.
     pub created: UnixMillis,
-    /// Who loads.
+    /// The process that loads.
     pub writer: Writer,
 }
 
-/// How far a load is.
+/// Progress of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// Geometries are being picked.
+    /// Geometries are being chosen.
     Planning {
         /// Rows of the table.
         rows: u64,
@@ -71,14 +72,15 @@ pub enum Progress {
     },
 }
 
-/// Prepares and publishes the next epoch of a table; nothing serves it yet. Cleans up after earlier
-/// loads of the table that crashed.
+/// Prepares and publishes the next epoch of a table. No node serves it yet. Also removes what
+/// crashed earlier loads of the table left behind.
 ///
-/// `pool` does the computing and should not be the one that answers queries: it is busy until the
-/// end. `rng` draws the epoch's public salt. `progress` is called in order and must not block.
+/// `pool` does the computing. It should not be the pool that answers queries, since it is busy
+/// until the end. `rng` draws the epoch's public salt. `progress` is called in order and must not
+/// block.
 ///
 /// # Errors
-/// [`PrepareError`]; nothing is published then.
+/// [`PrepareError`]. Nothing was published then.
 pub async fn prepare(
     store: &Store,
     load: Load,
@@ -102,12 +104,12 @@ pub async fn prepare(
     let total = plans.iter().map(|index| index.plan.geometry().matrix_bytes()).sum();
     let mut done = 0;
     progress(Progress::Building { done, total });
-    // Rests of crashed loads take space, and nothing else: not a reason to fail.
+    // Remains of crashed loads only take space. A failure to remove them does not fail this load.
     if let Err(error) = store.sweep(schema.table(), &writer, created, IDLE).await {
         tracing::warn!(%error, table = schema.table(), "cannot clean up after earlier loads");
     }
-    // Hints and public parts are bound to the epoch's number, so that it is claimed before they are
-    // made. Each attempt claims a number of its own, and can publish under no other.
+    // Hints and public parts depend on the epoch's number, so the number is claimed before they are
+    // computed. Each attempt claims a new number, and can publish under no other.
     let epoch = store.claim(schema.table(), &writer, created).await?;
     let mut indexes = Vec::with_capacity(plans.len());
     for PlannedIndex { column, plan, non_null_rows } in plans {
@@ -140,13 +142,13 @@ pub async fn prepare(
     Ok(manifest)
 }
 
-/// What the pool has computed.
+/// A result of the pool.
 enum Piece {
     Partition(u32, Vec<u8>),
     Plane(usize, Vec<u32>, PublicPart),
 }
 
-/// Computes an index piece by piece, until the end or until nobody takes the pieces any more.
+/// Computes an index piece by piece, until the end or until the receiver is dropped.
 fn build(
     seed: IndexSeed,
     plan: &IndexPlan,
@@ -172,7 +174,7 @@ fn build(
     Ok(())
 }
 
-/// Writes the pieces as they come.
+/// Writes the pieces as they arrive.
 async fn write(
     epoch: &EpochWriter,
     geometry: &Geometry,
@@ -198,8 +200,8 @@ async fn write(
     Ok(())
 }
 
-/// Starts work on the pool. The receiver fails if the work panicked; the work is not begun if the
-/// receiver has gone by then.
+/// Starts work on the pool. The receiver fails if the work panicked. The work does not start if the
+/// receiver was dropped before.
 fn on_pool<T: Send + 'static>(
     pool: &ThreadPool,
     work: impl FnOnce() -> T + Send + 'static,
@@ -209,7 +211,7 @@ fn on_pool<T: Send + 'static>(
         if sender.is_closed() {
             return;
         }
-        // An unwound panic would abort the process. `work` owns all it touches.
+        // An unwinding panic would abort the process. `work` owns everything that it uses.
         if let Ok(result) = catch_unwind(AssertUnwindSafe(work)) {
             let _ = sender.send(result);
         }
@@ -225,23 +227,23 @@ async fn worked<T>(receiver: oneshot::Receiver<T>) -> Result<T, PrepareError> {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PrepareError {
-    /// The rows make no table.
+    /// The rows do not make a table.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A partition cannot be built; a mistake of this program.
+    /// A partition cannot be built; a bug in this program.
     #[error("partition: {0}")]
     Partition(#[from] PartitionError),
-    /// The hint cannot be built; a mistake of this program.
+    /// The hint cannot be built; a bug in this program.
     #[error("hint: {0}")]
     Hint(#[from] HintError),
-    /// The public part of inline keys cannot be computed; a mistake of this program, or too little
+    /// The public part of inline keys cannot be computed; a bug in this program, or too little
     /// memory.
     #[error("inline keys: {0}")]
     Inline(#[from] InlineError),
     /// The epoch cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The computation panicked; a mistake of this program.
+    /// The computation panicked; a bug in this program.
     #[error("the computation panicked; see the node's log")]
     Panicked,
 }

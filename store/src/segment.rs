@@ -1,4 +1,4 @@
-//! A segment: the bytes of one partition, or of one plane of the hint, as an object.
+//! A segment: one partition, or one plane of the hint, as an object.
 //!
 //! ```text
 //! 0   marker "OPAQSEG"      7 bytes
@@ -11,8 +11,8 @@
 //! 56  payload               partition: row-major bytes; plane: u32, little endian, row-major
 //! ```
 //!
-//! The codec has one value because whitened bytes and hint entries are uniform: compressing them
-//! makes them larger (a test measures it). The field leaves room for content that is not.
+//! The codec has one value because whitened bytes and hint entries are uniform. Compression makes
+//! them larger, as a test shows. The field leaves room for content that is not uniform.
 
 use opaque_pir::reader::{ReadError, Reader};
 
@@ -27,7 +27,7 @@ const RAW: u8 = 0;
 /// Header bytes that the digest covers.
 const COVERED: usize = 24;
 
-/// What a segment holds.
+/// Content of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Partition,
@@ -43,7 +43,7 @@ impl Kind {
     }
 }
 
-/// The header of a payload, and the digest in it.
+/// The header for a payload, and the digest in it.
 pub(crate) fn header(kind: Kind, payload: &[u8]) -> (Vec<u8>, Digest) {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MARKER);
@@ -54,8 +54,8 @@ pub(crate) fn header(kind: Kind, payload: &[u8]) -> (Vec<u8>, Digest) {
     (header, digest)
 }
 
-/// The payload of a segment of `kind` with `payload_bytes`, if every byte of it is as it was
-/// written and it is the one that `expected` identifies.
+/// The payload of a segment, after these checks: it has `kind` and `payload_bytes`, every byte is
+/// as it was written, and its digest is `expected`.
 pub(crate) fn payload<'a>(
     bytes: &'a [u8],
     kind: Kind,
@@ -80,7 +80,7 @@ pub(crate) fn payload<'a>(
         return Err(format!("{found} of {length} bytes of payload; {payload_bytes} expected"));
     }
     if digest(covered, payload).0 != written {
-        return Err("the checksum does not hold".to_owned());
+        return Err("the checksum does not match".to_owned());
     }
     if expected.0 != written {
         return Err("it is not the segment that the manifest names".to_owned());

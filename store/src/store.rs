@@ -1,4 +1,4 @@
-//! The store itself: where it is, and its objects as bytes.
+//! The store: its location, and its objects as bytes.
 
 use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
@@ -23,24 +23,24 @@ use crate::live::LiveBucket;
 #[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
-    /// The root, if the objects are files on this machine.
+    /// Root of the store, if the objects are files on this machine.
     pub(crate) local: Option<PathBuf>,
-    /// Why nothing can be read; never anything but none where the store is no bucket.
+    /// Why nothing can be read. Always `None` if the store is not a bucket.
     trouble: watch::Receiver<Option<String>>,
 }
 
 impl Store {
-    /// Opens the store at a URL: a path, absolute or not, or `file:///path`, whose directory is
-    /// made if it is not there; or `s3://bucket/prefix`, `gs://bucket/prefix` or
+    /// Opens the store at a URL. The URL is a path, absolute or not, or `file:///path`; the
+    /// directory is created if it is absent. Or it is `s3://bucket/prefix`, `gs://bucket/prefix` or
     /// `az://container/prefix`, with credentials and endpoint from this process's variables.
     ///
     /// # Errors
-    /// [`StoreError::Url`]. A bucket that cannot be used is found by the first request.
+    /// [`StoreError::Url`]. Only the first request shows whether a bucket can be used.
     pub fn open(url: &str) -> Result<Self, StoreError> {
         Self::open_with(url, Settings::from_env())
     }
 
-    /// As [`open`](Self::open), with the caller's credentials.
+    /// Like [`open`](Self::open), with the caller's credentials.
     pub fn open_with(url: &str, credentials: impl Into<Credentials>) -> Result<Self, StoreError> {
         if let Some(location) = Location::parse(url) {
             let shown = if url.contains('@') { "<redacted>" } else { url };
@@ -80,27 +80,27 @@ impl Store {
         Ok(Self { local: Some(root), ..Self::new(Arc::new(files)) })
     }
 
-    /// A store over any backend that can create an object only if it is not there.
+    /// A store on any backend that supports creating an object only if it is absent.
     pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
         Self { objects, local: None, trouble: watch::Sender::new(None).subscribe() }
     }
 
-    /// Why nothing can be read from the bucket at present, as the last request found; none while it
-    /// works, and always where the store is no bucket.
+    /// Why nothing can be read from the bucket, according to the last request. `None` while reads
+    /// work, and always if the store is not a bucket.
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.trouble.clone()
     }
 
-    /// Asks for a list of what is there, for [`trouble`](Self::trouble) to be true. Nothing where
-    /// the store is no bucket.
+    /// Lists the store's tables to bring [`trouble`](Self::trouble) up to date. Does nothing if the
+    /// store is not a bucket.
     pub async fn try_reading(&self) {
         if self.local.is_none() {
-            // What comes of it is noted on the way.
+            // `LiveBucket` records the result.
             let _ = self.folders(&Path::from("tables")).await;
         }
     }
 
-    /// Creates an object that must not be there yet.
+    /// Creates an object that must not exist yet.
     pub(crate) async fn create(&self, path: &Path, parts: PutPayload) -> Result<(), StoreError> {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let put = self.objects.put_opts(path, parts, options).await;
@@ -123,7 +123,7 @@ impl Store {
         put.map(drop).map_err(|error| StoreError::of(path, error))
     }
 
-    /// Reads an object of at most `limit` bytes; a larger one is not even fetched.
+    /// Reads an object of at most `limit` bytes. The body of a larger one is not fetched.
     pub(crate) async fn read(&self, path: &Path, limit: u64) -> Result<Bytes, StoreError> {
         let failed = |error| StoreError::of(path, error);
         let object = self.objects.get(path).await.map_err(failed)?;
@@ -134,7 +134,7 @@ impl Store {
         object.bytes().await.map_err(failed)
     }
 
-    /// Facts about an object; none if it is not there.
+    /// Metadata of an object; `None` if it does not exist.
     pub(crate) async fn head(&self, path: &Path) -> Result<Option<ObjectMeta>, StoreError> {
         match self.objects.head(path).await {
             Ok(meta) => Ok(Some(meta)),
@@ -159,7 +159,7 @@ impl Store {
         Ok(names)
     }
 
-    /// Removes objects of a folder; one that is already gone is no error.
+    /// Removes objects of a folder. Objects that are already gone are not an error.
     pub(crate) async fn remove(&self, folder: &Path, paths: Vec<Path>) -> Result<(), StoreError> {
         let stream = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
         let mut removed = self.objects.delete_stream(stream);

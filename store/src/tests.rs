@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Most bytes of a client's keys here.
+/// Largest keys of a client in these tests.
 const KEYS: u64 = 9;
 
 fn schema() -> Schema {
@@ -121,7 +121,7 @@ async fn evaluation_keys_are_kept_under_their_digest() {
     assert!(matches!(&error, StoreError::Corrupt { object, .. } if object.starts_with("keys/")));
     std::fs::write(&file, vec![0; KEYS as usize + 1]).unwrap();
     assert!(matches!(store.keys(&digest, KEYS).await, Err(StoreError::Corrupt { .. })));
-    // Registering again repairs it.
+    // Registering the keys again repairs the copy.
     store.put_keys(keys.clone()).await.unwrap();
     assert_eq!(store.keys(&digest, KEYS).await.unwrap(), keys);
 

@@ -1,4 +1,4 @@
-//! Points in time as nodes and stored objects state them.
+//! Points in time, as nodes and stored objects record them.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
-    /// The machine's clock.
+    /// The current time of the machine's clock.
     pub fn now() -> Self {
         let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Time passed since `earlier`; zero if that lies ahead, as another machine's clock may.
+    /// Time passed since `earlier`. Zero if `earlier` is in the future, which a clock of another
+    /// machine can cause.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

@@ -1,4 +1,4 @@
-//! Writing one epoch.
+//! Writes one epoch.
 
 use std::sync::Arc;
 
@@ -18,16 +18,16 @@ use crate::segment::{self, HEADER_BYTES, Kind};
 use crate::store::Store;
 use crate::time::UnixMillis;
 
-/// Writes one epoch. Dropped before [`publish`](Self::publish) has succeeded, it removes what it
-/// wrote (in the background, if a tokio runtime runs).
+/// The writer of one epoch. If it is dropped before [`publish`](Self::publish) has succeeded, it
+/// removes what it wrote, in the background if a tokio runtime runs.
 #[derive(Debug)]
 pub struct EpochWriter {
     store: Store,
     table: String,
     epoch: u64,
     closed: bool,
-    /// Read-locked by each put under way. A put that began is not cancelled, so that whoever gives
-    /// the epoch up must wait for it.
+    /// Each put holds a read lock while it runs. A put that has begun is not cancelled, so giving
+    /// up the epoch must wait for all of them.
     puts: Arc<RwLock<()>>,
 }
 
@@ -104,12 +104,12 @@ impl EpochWriter {
         Ok(digest)
     }
 
-    /// Makes the epoch visible, all of it at once. Cancelled while the manifest is being written,
-    /// it may still do so; an epoch that nobody then proposes serves no query.
+    /// Makes the whole epoch visible at once. If this call is cancelled while the manifest is being
+    /// written, the epoch may still become visible. It serves no query unless it is proposed later.
     ///
     /// # Errors
-    /// [`StoreError::Abandoned`] if somebody took the writer for dead; [`StoreError::Inconsistent`]
-    /// if the manifest is not of this epoch or not whole.
+    /// [`StoreError::Abandoned`] if another process gave up this epoch;
+    /// [`StoreError::Inconsistent`] if the manifest belongs to another epoch or is incomplete.
     pub async fn publish(mut self, manifest: &Manifest) -> Result<(), StoreError> {
         let (table, epoch) = (&self.table, self.epoch);
         let checked = manifest.check(table, epoch);
@@ -128,7 +128,7 @@ impl EpochWriter {
         }
     }
 
-    /// Removes what was written. The number stays taken.
+    /// Removes what was written. The number is never used again.
     pub async fn abandon(mut self) -> Result<(), StoreError> {
         self.closed = true;
         let _all_done = self.puts.write().await;
@@ -157,14 +157,14 @@ impl EpochWriter {
         Ok(SegmentRef { object, bytes: (HEADER_BYTES + payload_bytes) as u64, digest })
     }
 
-    /// Creates an object; goes on if the caller is cancelled.
+    /// Creates an object. The put continues if the caller is cancelled.
     async fn create(&self, path: Path, parts: PutPayload) -> Result<(), StoreError> {
         let store = self.store.clone();
         let under_way = Arc::clone(&self.puts).read_owned().await;
         let object = path.to_string();
         let put = tokio::spawn(async move {
             let mut created = store.create(&path, parts.clone()).await;
-            // A request whose answer was lost is sent again, and then finds its own object.
+            // A request whose response was lost is sent again, and then finds its own object.
             if let Err(StoreError::Exists { .. }) = created
                 && store.holds(&path, &parts).await?
             {

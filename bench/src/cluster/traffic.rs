@@ -1,9 +1,9 @@
-//! Many clients at once on a real cluster.
+//! Traffic of many clients on a real cluster.
 //!
-//! Flow: [`rows`] makes a table whose every row follows from its key. Once it is loaded, [`drive`]
-//! has clients ask for random rows over connections of their own. Each client sends its next
-//! question as soon as the last one is answered, and checks every answer. A lookup that fails or
-//! answers wrongly ends the run.
+//! **Flow.** [`rows`] generates a table in which every row is a function of its key. After the
+//! table is loaded, [`drive`] makes each client query random rows over a separate connection. Each
+//! client sends its next query as soon as the previous one is answered, and checks every answer. A
+//! failed lookup or a wrong answer ends the run.
 
 use std::{
     collections::BTreeSet,
@@ -27,15 +27,16 @@ use crate::{
 
 /// The table's name.
 pub(crate) const TABLE: &str = "bench";
-/// Largest table: its matrix, in several processes and on disk, may take four times as much.
+/// Largest table. Its matrix, in several processes and on disk, may take four times as much.
 const MOST: Size = Size(1 << 30);
 /// Bytes of a row's payload.
 const PAYLOAD_BYTES: usize = 240;
 
-/// Rows of about `size` bytes in all; `on_bytes` is told how many are made.
+/// Generates rows of about `size` bytes in total. `on_bytes` receives the number of bytes generated
+/// so far.
 ///
 /// # Errors
-/// A size that one machine is not asked to serve.
+/// The size is too large to serve from one machine.
 pub(crate) fn rows(size: Size, mut on_bytes: impl FnMut(u64)) -> Result<Rows, BenchError> {
     check(size)?;
     let mut rows = RowsBuilder::new(schema()?);
@@ -48,7 +49,7 @@ pub(crate) fn rows(size: Size, mut on_bytes: impl FnMut(u64)) -> Result<Rows, Be
     Ok(rows.finish())
 }
 
-/// Whether a table of that size is made.
+/// Checks that a table of this size can be generated.
 ///
 /// # Errors
 /// [`BenchError::Table`].
@@ -70,12 +71,12 @@ fn schema() -> Result<Schema, SchemaError> {
     Schema::new(TABLE.to_owned(), columns)
 }
 
-/// What the row of that key holds.
+/// The payload of the row with this key.
 fn payload(id: i64) -> String {
     let mut text = String::with_capacity(PAYLOAD_BYTES + 16);
     let mut state = id;
     while text.len() < PAYLOAD_BYTES {
-        // Any odd factor: neighbours must differ, no more.
+        // Any odd factor works: the only requirement is that neighbours differ.
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
         // Writing to a string cannot fail.
         let _ = write!(text, "{state:016x}");
@@ -84,49 +85,49 @@ fn payload(id: i64) -> String {
     text
 }
 
-/// What clients do.
+/// Parameters of the traffic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Traffic {
-    /// Rows of the table, which are numbered from 0.
+    /// Number of rows of the table, which are numbered from 0.
     pub(crate) rows: u64,
     /// Lookups in one request.
     pub(crate) batch: usize,
-    /// How long they ask.
+    /// How long the clients query.
     pub(crate) time: Duration,
 }
 
-/// What the clients of a cluster saw. Times are of one request with its whole batch.
+/// What the clients of a cluster measured. Times are for one request with its whole batch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Observed {
-    /// Clients at once.
+    /// Number of concurrent clients.
     pub(crate) clients: usize,
     /// Lookups in one request.
     pub(crate) batch: usize,
-    /// How long they asked, until the last answer.
+    /// Duration of the traffic, until the last answer.
     pub(crate) seconds: f64,
-    /// Requests answered, all of them rightly.
+    /// Number of requests, all answered correctly.
     pub(crate) requests: usize,
-    /// Lookups answered.
+    /// Number of lookups.
     pub(crate) lookups: usize,
-    /// The middle request, from statement to answer.
+    /// Median time from statement to answer.
     pub p50_ms: f64,
-    /// The request that 1 % are slower than.
+    /// 99th percentile of the time from statement to answer.
     pub p99_ms: f64,
-    /// Lookups of all clients in a second.
+    /// Lookups of all clients per second.
     pub(crate) lookups_per_s: f64,
-    /// The same for each processor of this machine, which clients and nodes share.
+    /// The same for each core of this machine, which clients and nodes share.
     pub(crate) lookups_per_s_per_core: f64,
     /// Requests of the client that got the fewest.
     pub(crate) fewest_requests: usize,
     /// Requests of the client that got the most.
     pub(crate) most_requests: usize,
-    /// The slowest shard's scan, median.
+    /// Median of the slowest shard's scan.
     pub(crate) scan_ms: f64,
-    /// The slowest shard's hint product, median.
+    /// Median of the slowest shard's hint product.
     pub(crate) hint_ms: f64,
-    /// The coordinator's whole work, waiting for shards included, median.
+    /// Median of the coordinator's total time, including the wait for shards.
     pub(crate) server_ms: f64,
-    /// Encryption and decryption, median.
+    /// Median of encryption and decryption.
     pub(crate) client_ms: f64,
     /// Bytes of a request's query.
     pub(crate) bytes_up: u64,
@@ -134,10 +135,10 @@ pub(crate) struct Observed {
     pub(crate) bytes_down: u64,
 }
 
-/// Has every client ask until the time is over.
+/// Makes every client query until the time is over.
 ///
 /// # Errors
-/// The first query that fails, or answers wrongly.
+/// The first query that fails or returns a wrong answer.
 pub(crate) async fn drive(
     clients: &Arc<[Client]>,
     traffic: Traffic,
@@ -152,26 +153,26 @@ pub(crate) async fn drive(
     }
     let mut all = Vec::with_capacity(count);
     while let Some(done) = asking.join_next().await {
-        // An error drops the set, and so stops the others.
+        // An error drops the set and so stops the other clients.
         all.push(done.map_err(|_| opaque_client::Error::Worker)??);
     }
     Ok(summary(&all, traffic.batch))
 }
 
-/// One request as its client saw it.
+/// One request, as measured by its client.
 struct Request {
     wall: Duration,
     timing: Timing,
 }
 
-/// What one client saw.
+/// The measurements of one client.
 struct Asked {
     requests: Vec<Request>,
-    /// From the first question to the last answer.
+    /// Time from the first query to the last answer.
     elapsed: Duration,
 }
 
-/// One client's requests, after one that makes keys and connection and counts for nothing.
+/// Sends one client's requests. A first request, which sets up keys and connection, is not counted.
 async fn ask(
     clients: Arc<[Client]>,
     number: usize,
@@ -181,7 +182,7 @@ async fn ask(
 ) -> Result<Asked, BenchError> {
     let client = clients.get(number).ok_or(BenchError::Nothing)?;
     let first = request(client, traffic, &mut rng).await;
-    // The others wait for everyone, those that fail included.
+    // All clients wait for each other here, including those that failed.
     ready.wait().await;
     first?;
     let begun = Instant::now();
@@ -192,7 +193,7 @@ async fn ask(
     Ok(Asked { requests, elapsed: begun.elapsed() })
 }
 
-/// Asks for random rows and checks the answer.
+/// Queries random rows and checks the answer.
 async fn request(
     client: &Client,
     traffic: Traffic,
@@ -225,7 +226,7 @@ fn summary(clients: &[Asked], batch: usize) -> Observed {
     };
     let wall = times(&|request| request.wall);
     let counts = || clients.iter().map(|client| client.requests.len());
-    // The last answers come after the time is over.
+    // The last answers arrive after the time is over.
     let elapsed = clients.iter().map(|client| client.elapsed).max().unwrap_or_default();
     let seconds = elapsed.as_secs_f64();
     let requests: usize = counts().sum();

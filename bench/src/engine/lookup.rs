@@ -6,27 +6,27 @@ use rand::{Rng, rngs::StdRng};
 use super::{Subject, subject::EPOCH};
 use crate::error::BenchError;
 
-/// Buckets to look up, and the randomness to do it with.
+/// Buckets to look up, with the randomness for it.
 pub(super) struct Intent {
     buckets: Vec<u32>,
     seeds: Vec<Seeds>,
 }
 
 impl Intent {
-    /// Any buckets.
+    /// Draws random buckets.
     pub(super) fn draw(subject: &Subject, batch: usize, rng: &mut StdRng) -> Self {
         let buckets = (0..batch).map(|_| rng.next_u32() % subject.geometry.buckets()).collect();
         let mut seeds = || Seeds::draw(rng).unwrap_or_else(|never| match never {});
         Self { buckets, seeds: (0..batch).map(|_| seeds()).collect() }
     }
 
-    /// What is sent, and what opens the answer.
+    /// Encrypts the request. Returns its bytes and the secrets that decrypt the answer.
     pub(super) fn encrypt(self, subject: &Subject) -> Result<Request, BenchError> {
         Ok(lookups(subject).request(&self.buckets, self.seeds)?)
     }
 }
 
-/// Each bucket's number and its bytes.
+/// Decrypts an answer. Returns each bucket's number and bytes.
 pub(super) fn open(
     subject: &Subject,
     secrets: Vec<LookupSecret>,
@@ -36,7 +36,7 @@ pub(super) fn open(
     Ok(opened.map(|(bucket, mut bytes)| (*bucket, std::mem::take(&mut *bytes))).collect())
 }
 
-/// Compares what was opened with the matrix.
+/// Compares decrypted bytes with the matrix.
 pub(super) fn check(subject: &Subject, bucket: u32, opened: &[u8]) -> Result<(), BenchError> {
     for (row, expected) in subject.bucket(bucket).enumerate() {
         let found = opened.get(row).copied();

@@ -1,4 +1,4 @@
-//! Rounds of one batch on one number of shards.
+//! Rounds of one batch size on one number of shards.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{
     samples::{Samples, millis},
 };
 
-/// What rounds share.
+/// State that all rounds share.
 pub(crate) struct Bench<'a> {
     subject: &'a Subject,
     pool: &'a ThreadPool,
@@ -34,7 +34,7 @@ pub(crate) struct Bench<'a> {
     scratch: Scratch,
 }
 
-/// What one round took.
+/// Measurements of one round.
 struct Round {
     read: Lap,
     tables_read: Lap,
@@ -50,8 +50,8 @@ impl<'a> Bench<'a> {
         Self { subject, pool, kernels, threads: threads.into(), repeat, scratch: Scratch::new() }
     }
 
-    /// Repeats a batch and takes medians. The first round, which brings memory and code in, counts
-    /// for nothing.
+    /// Repeats a batch and takes medians. The first round, which brings memory and code into
+    /// caches, is not counted.
     pub(crate) fn measure(
         &self,
         shards: u32,
@@ -70,8 +70,8 @@ impl<'a> Bench<'a> {
             |value: &dyn Fn(&Round) -> f64| Samples::new(rounds.iter().map(value).collect());
         let times =
             |value: &dyn Fn(&Round) -> Duration| samples(&|round: &Round| millis(value(round)));
-        // One thread's time on a processor is not lengthened by a neighbour's turn. Of several it
-        // would count those that wait.
+        // Processor time of one thread is not lengthened by other processes. With several threads
+        // it would include threads that wait.
         let fair: Clock = if self.threads == 1 { |lap| lap.processor } else { |lap| lap.clock };
         let ratio = |above: &dyn Fn(&Round) -> Duration, below: &dyn Fn(&Round) -> Duration| {
             samples(&|round: &Round| above(round).as_secs_f64() / below(round).as_secs_f64())
@@ -126,7 +126,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Plain reads, then one batch from end to end, checked.
+    /// Reads plainly, then performs one batch from end to end and checks it.
     fn round(
         &self,
         servers: &Shards<'_>,
@@ -156,7 +156,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// A plain read, caches cold.
+    /// A plain read with cold caches.
     fn read(&self, parts: &[&[u8]]) -> Lap {
         self.pool.install(|| self.scratch.evict());
         Lap::of(self.pool, || host::read(parts)).1

@@ -1,4 +1,4 @@
-//! Shapes of the matrices.
+//! Geometries of the matrices.
 
 use opaque_pir::{
     cost::Link,
@@ -9,10 +9,11 @@ use opaque_pir::{
 use super::subject;
 use crate::{error::BenchError, host, plan::Plan, size::Size};
 
-/// The matrices' shapes, if all of them can be measured here.
+/// The geometries of the plan, if all of them can be measured on this machine.
 ///
 /// # Errors
-/// A shape that does not exist or cannot be spread over the shards; more memory than there is.
+/// A geometry does not exist or cannot be spread over the shards, or the machine has too little
+/// memory.
 pub(super) fn geometries(plan: &Plan) -> Result<Vec<Geometry>, BenchError> {
     let Plan { sizes, bucket_bytes, link, batches, shards, threads: _, kernels: _, repeat } = plan;
     if sizes.is_empty() || batches.is_empty() || batches.contains(&0) || *repeat == 0 {
@@ -34,14 +35,14 @@ pub(super) fn geometries(plan: &Plan) -> Result<Vec<Geometry>, BenchError> {
     let batch = batches.iter().copied().max().unwrap_or(1);
     let needed = geometries.iter().map(|geometry| subject::bytes_needed(geometry, batch));
     let needed = needed.max().unwrap_or(0);
-    // Where the system does not tell, it will refuse by itself.
+    // If the system does not report available memory, allocation fails instead.
     match host::available_bytes() {
         Some(available) if available < needed => Err(BenchError::Memory { needed, available }),
         Some(_) | None => Ok(geometries),
     }
 }
 
-/// A matrix of at least so many bytes, in buckets of `bucket_bytes`.
+/// A matrix of at least this size in buckets of `bucket_bytes`.
 fn geometry(Size(size): Size, bucket_bytes: u32) -> Result<Geometry, BenchError> {
     let beyond = || BenchError::Buckets { size, bucket_bytes };
     let buckets = size.div_ceil(u64::from(bucket_bytes).max(1)).max(1);
@@ -53,7 +54,8 @@ fn geometry(Size(size): Size, bucket_bytes: u32) -> Result<Geometry, BenchError>
     Ok(Geometry::new(bucket_bytes, buckets, 1)?)
 }
 
-/// The matrix of at least so many bytes, for all shards to share, that is fastest over a link.
+/// Of the matrices of at least this size that all shards can share, the one with the fastest lookup
+/// over a link.
 fn fastest(Size(size): Size, shards: u32, link: Link) -> Result<Geometry, BenchError> {
     Geometry::fastest(size, shards, link)
         .ok_or(BenchError::Buckets { size, bucket_bytes: MAX_BUCKET_BYTES })
@@ -85,7 +87,7 @@ mod tests {
         assert_eq!(geometry.matrix_bytes(), 16 << 20);
     }
 
-    /// By trying every shape.
+    /// The expected result comes from trying every geometry.
     #[test]
     fn the_shape_that_is_fastest_over_the_link_is_measured_unless_another_is_named() {
         for (size, mbits, shards) in

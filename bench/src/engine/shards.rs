@@ -1,5 +1,5 @@
 //! The servers' half of a batch of lookups: a node's pass on one shard after another, with the
-//! coordinator's work before and after it.
+//! coordinator's work before and after.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::{
     host::{Scratch, processor_time},
 };
 
-/// Time by the clock, and time of processors.
+/// Elapsed time and processor time of one step.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Lap {
     pub(crate) clock: Duration,
@@ -26,7 +26,7 @@ pub(crate) struct Lap {
 }
 
 impl Lap {
-    /// Runs `work` on the pool.
+    /// Runs `work` on the pool and times it.
     pub(crate) fn of<T: Send>(pool: &ThreadPool, work: impl FnOnce() -> T + Send) -> (T, Self) {
         let begun = Begun::now();
         let done = pool.install(work);
@@ -52,11 +52,11 @@ impl Begun {
     }
 }
 
-/// What one shard's share of a batch took.
+/// Times of one shard's share of a batch.
 #[derive(Debug, Clone, Copy, Default)]
 struct ShardLaps {
     scan: Lap,
-    /// Reading the queries' keys.
+    /// Decoding the queries' keys.
     read: Lap,
     hint: Lap,
 }
@@ -68,7 +68,7 @@ impl ShardLaps {
     }
 }
 
-/// Times the steps of a pass, with caches emptied before those that are bound by memory.
+/// Times the steps of a pass. Caches are emptied before memory-bound steps.
 struct Watch<'a> {
     scratch: &'a Scratch,
     laps: ShardLaps,
@@ -93,14 +93,14 @@ impl Watch<'_> {
     }
 }
 
-/// What the servers' work on a batch took.
+/// Times of the servers' work on a batch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerLaps {
     shards: Vec<ShardLaps>,
     coordinator: Vec<Lap>,
 }
 
-/// Which of a lap's times is meant.
+/// Selects one of a lap's two times.
 pub(crate) type Clock = fn(&Lap) -> Duration;
 
 impl ServerLaps {
@@ -124,26 +124,26 @@ impl ServerLaps {
         self.shards.iter().map(|shard| clock(&shard.hint)).sum()
     }
 
-    /// The slowest shard and the coordinator: what a batch waits for where shards run side by side.
+    /// The slowest shard plus the coordinator: the latency of a batch if shards run in parallel.
     pub(crate) fn server(&self, clock: Clock) -> Duration {
         let shard = |shard: &ShardLaps| shard.laps().iter().map(clock).sum::<Duration>();
         let slowest = self.shards.iter().map(shard).max().unwrap_or_default();
         slowest + self.coordinator.iter().map(clock).sum::<Duration>()
     }
 
-    /// Processor time of everyone.
+    /// Processor time of all shards and the coordinator.
     pub(crate) fn processor(&self) -> Duration {
         let shards = self.shards.iter().flat_map(ShardLaps::laps);
         shards.chain(self.coordinator.iter().copied()).map(|lap| lap.processor).sum()
     }
 }
 
-/// A shard map's generation.
+/// Generation of the shard map.
 const GENERATION: u64 = 1;
-/// A self-test's products, which no client asks for.
+/// Products of a self-test, which no client requests.
 static UNPROBED: [Vec<u32>; SECRETS] = [const { Vec::new() }; SECRETS];
 
-/// Servers of one subject. Partitions and planes go to shards in turn.
+/// The servers of one subject. Partitions and planes are assigned to shards in turn.
 pub(crate) struct Shards<'a> {
     geometry: &'a Geometry,
     shards: Vec<IndexPart<'a>>,
@@ -168,7 +168,8 @@ impl<'a> Shards<'a> {
         Self { geometry, shards }
     }
 
-    /// Answers a query. `scratch` is read before whatever is bound by memory, outside the laps.
+    /// Answers a query. To empty caches, `scratch` is read before each memory-bound step, outside
+    /// the timed steps.
     pub(crate) fn answer(
         &self,
         pool: &ThreadPool,
@@ -198,7 +199,7 @@ impl<'a> Shards<'a> {
         Ok((answer?, laps))
     }
 
-    /// The coordinator's work on what shards return.
+    /// The coordinator's work on the shards' results.
     fn combine(&self, partials: Vec<Partial>, lookups: u16) -> Result<Vec<u8>, CombineError> {
         let kind = Kind::Inline;
         let mut combiner = Combiner::new(self.geometry, kind, GENERATION, EPOCH, lookups)?;

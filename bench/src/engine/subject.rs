@@ -1,4 +1,4 @@
-//! A random matrix with everything that a cluster keeps of it.
+//! A random matrix with all the data that a cluster derives from it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,17 +23,17 @@ const COLUMN: u32 = 0;
 /// The table's epoch.
 pub(super) const EPOCH: u64 = 1;
 
-/// What is looked up: a matrix of random bytes, which is what whitening makes of any table, and the
-/// tables of its hint.
+/// The data that lookups run on: a matrix of random bytes, which any table's matrix resembles after
+/// whitening, and the tables of its hint.
 pub(crate) struct Subject {
     pub(crate) geometry: Geometry,
     pub(crate) seed: IndexSeed,
     /// The whole matrix, in order.
     pub(crate) partitions: Vec<Partition>,
     pub(crate) probe: Probe,
-    /// What clients encrypt and open lookups with.
+    /// The keys that encrypt lookups and decrypt answers.
     pub(crate) keys: IndexKeys,
-    /// Of every plane, in order.
+    /// Tables of every plane, in order.
     pub(crate) planes: Vec<PlaneTables>,
 }
 
@@ -41,7 +41,7 @@ impl Subject {
     /// Draws the matrix from `rng` and computes the rest, on all threads of the machine.
     ///
     /// # Errors
-    /// Memory that the system refuses.
+    /// The system refuses to allocate memory.
     pub(crate) fn build(
         geometry: Geometry,
         rng: &mut StdRng,
@@ -70,7 +70,7 @@ impl Subject {
         Ok(Self { geometry, seed, partitions, probe, keys, planes })
     }
 
-    /// The bytes of a bucket as they are stored.
+    /// The stored bytes of a bucket.
     pub(crate) fn bucket(&self, bucket: u32) -> impl Iterator<Item = u8> {
         let partition = self.partitions.get(Geometry::partition_of(bucket) as usize);
         let bytes = partition.map(Partition::bytes).unwrap_or_default();
@@ -87,14 +87,14 @@ impl Subject {
         self.planes.iter().flat_map(PlaneTables::as_bytes).collect()
     }
 
-    /// Whether all of it lies in 2 MiB pages, as far as the system says.
+    /// Whether all of it is in 2 MiB pages, according to the system.
     pub(crate) fn large_pages(&self) -> bool {
         self.partitions.iter().all(Partition::large_pages)
             && self.planes.iter().all(PlaneTables::large_pages)
     }
 }
 
-/// Random partitions, each from a seed of its own, so that all threads can draw.
+/// Draws random partitions, each from a separate seed, so that all threads can work.
 fn fill(
     geometry: &Geometry,
     rng: &mut StdRng,
@@ -113,9 +113,8 @@ fn fill(
     seeds.into_par_iter().map(partition).collect()
 }
 
-/// Memory that a subject takes and that lookups of `batch` take beside it: the matrix; while the
-/// hint is computed two words and a half for each of its own; tables; scratch; queries in four
-/// forms.
+/// Memory for a subject and for lookups with batch size `batch`: the matrix; two and a half words
+/// per matrix word while the hint is computed; tables; scratch; queries in four forms.
 pub(crate) fn bytes_needed(geometry: &Geometry, batch: usize) -> u64 {
     let hint = geometry.bucket_bytes() * RING_DEGREE * size_of::<u32>();
     let tables: usize = (0..geometry.planes()).map(|i| table_bytes(geometry.plane_rows(i))).sum();

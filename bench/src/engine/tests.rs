@@ -8,7 +8,7 @@ use crate::{plot, size::Size};
 
 const SMALL: Size = Size(8 << 20);
 
-/// 8 MiB in two partitions of buckets of one plane.
+/// 8 MiB in two partitions with buckets of one plane.
 fn plan(batches: &[usize], shards: &[u32]) -> Plan {
     Plan {
         sizes: vec![SMALL],
@@ -26,7 +26,7 @@ fn rng() -> StdRng {
     StdRng::seed_from_u64(1)
 }
 
-/// A document's elements are closed in order; what they are.
+/// Checks that a document's elements are closed in order, and returns them.
 fn elements(document: &str) -> Vec<&str> {
     let (mut open, mut all) = (Vec::new(), Vec::new());
     let mut rest = document;
@@ -109,8 +109,8 @@ fn a_run_measures_everything_that_was_asked_for() {
     assert_eq!(keys["keys"], "inline");
 }
 
-/// Each fold of a ring, one ring, an odd number of them and the most: a run ends at the first wrong
-/// byte.
+/// Every fold of a ring, one ring, an odd number of rings and the maximum. A run ends at the first
+/// wrong byte.
 #[test]
 fn lookups_open_right_in_buckets_of_every_kind() {
     for rows in [256, 512, 1024, 2048, 4096, 6144, 65_536] {
@@ -125,8 +125,8 @@ fn lookups_open_right_in_buckets_of_every_kind() {
     }
 }
 
-/// Everything but one byte belongs together: every lookup of its row goes wrong, whatever it looks
-/// up.
+/// All data but one byte is consistent. Every lookup of its row gives a wrong byte, whatever bucket
+/// it looks up.
 #[test]
 fn one_wrong_byte_of_the_matrix_ends_a_run() {
     let plan = plan(&[4], &[2]);
@@ -192,12 +192,13 @@ fn charts_have_a_series_for_each_batch() {
     let elements = elements(&document);
     assert!(elements[0].starts_with("svg "));
     let label = |name: &str| document.lines().filter(|line| line.trim() == name).count();
-    // By size and by shards.
+    // Series by size and by shards.
     for batch in ["batch 1", "batch 8", "batch 64"] {
         assert_eq!(label(batch), 2, "{batch}");
     }
     assert_eq!(label("4GiB"), 2);
-    // A panel alone for one size, batch and number of shards; an empty chart of nothing.
+    // There is a single panel for one size, batch and number of shards, and an empty chart for no
+    // measurements.
     let single = plot::svg(&measured[..1]).unwrap();
     assert!(single.contains("batch 1") && !single.contains("batch 8"));
     assert!(plot::svg(&[]).is_ok());

@@ -1,5 +1,5 @@
-//! What a table takes of the nodes' memory, and which row is the cause: the end of `opaque
-//! describe`, and what `opaque load` says before it sends a table that takes much.
+//! A table's need of node memory, and the row that causes it. `opaque describe` ends with it, and
+//! `opaque load` prints it before it sends a table that needs much memory.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use opaque_pir::index::{RowSizes, Shorter, TableCost, TableFigures};
 
 use crate::text::{columns, count, size};
 
-/// Memory, the longest row, and a table of what limits on the length of rows would give. `longest`
+/// Writes the memory, the longest row, and a table of the savings with shorter rows. `longest`
 /// names that row.
 pub(crate) fn write(out: &mut impl Write, figures: &TableFigures, longest: &str) -> io::Result<()> {
     let TableFigures { cost, sizes } = figures;
@@ -38,7 +38,7 @@ pub(crate) fn write(out: &mut impl Write, figures: &TableFigures, longest: &str)
     columns(out, &header, &[0, 1, 2, 3, 4], std::iter::once(now).chain(limits))
 }
 
-/// The same in one line.
+/// The same figures in one line.
 pub(crate) fn summary(figures: &TableFigures, longest: &str) -> String {
     let TableFigures { cost, sizes } = figures;
     format!(

@@ -27,11 +27,11 @@ use crate::{
 The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX:
   CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, temperature INT)
 Columns are matched by the header of the CSV file. A quote in an unquoted field is data; one that is never
-closed, or that text follows, is an error with its place. The whole file is checked before a row is sent,
+closed, or that text follows, is an error with its position. The file is checked before a row is sent,
 and the old epoch is served until the new one is complete and tested.
-One long row makes the buckets of every index large. Where a table takes more than 256 MiB of node
-memory and 64 times its rows, that is said before it is sent; above 1 GiB it is loaded only with --yes
-or once a question on the terminal is answered.
+One long row makes the buckets of every index large. If a table needs more than 256 MiB of node
+memory and 64 times its rows, a warning is printed before it is sent. Above 1 GiB it is loaded only
+with --yes or after confirmation on the terminal.
 
 Examples:
   opaque load schema.sql weather.csv
@@ -43,32 +43,33 @@ pub(crate) struct Arguments {
     schema: PathBuf,
     /// CSV file with a header, plain, .gz or .zst; `-` is standard input
     data: PathBuf,
-    /// The text of a field that means NULL
+    /// Field text that means NULL
     #[arg(long, value_name = "STRING", default_value = "")]
     null: String,
-    /// Read a field whose quote is never closed up to the end of the file, and text behind a
-    /// closing quote as part of its field, and say how many records that changed
+    /// Accept a quote that is never closed (the field then extends to the end of the file) and text
+    /// after a closing quote (it becomes part of the field), and report the number of affected
+    /// records
     #[arg(long)]
     lenient_quotes: bool,
-    /// Rate of the link between your clients and the cluster, in Mbit/s: on a slow link larger
-    /// buckets send and receive less, on a fast one smaller ones compute less (`opaque describe`
-    /// shows both)
+    /// Rate of the link between your clients and the cluster, in Mbit/s: a slow link gets larger
+    /// buckets, which transfer fewer bytes; a fast one gets smaller buckets, which need less work
+    /// (`opaque describe` shows both)
     #[arg(long, value_name = "MBITS", default_value = "50")]
     link: Link,
-    /// Load the table without a question also where it takes more than 1 GiB of node memory and 64
+    /// Load the table without confirmation, even if it takes more than 1 GiB of node memory and 64
     /// times its rows
     #[arg(long)]
     yes: bool,
 }
 
-/// What is to be done about a table before it is sent.
+/// What must happen before a table is sent.
 #[derive(Debug, PartialEq, Eq)]
 enum Consent {
-    /// Nothing.
+    /// Nothing; the table can be sent.
     Given,
-    /// Ask the person at the terminal.
+    /// Ask the user at the terminal.
     Asked,
-    /// Refuse.
+    /// Refuse, because consent is needed and no user can be asked.
     Lacking,
 }
 
@@ -119,7 +120,7 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     )?;
     let Some(figures) = figures else { return Ok(()) };
     let mut out = io::stdout().lock();
-    // The rest was said before.
+    // The figures were shown with the warning before.
     if figures.sizes.shorter.is_empty() || figures.weight() > Weight::Usual {
         writeln!(out, "{}", costs::summary(&figures, &longest))?;
     } else {
@@ -129,10 +130,10 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     Ok(())
 }
 
-/// Says what the table costs, and goes on only with consent.
+/// Prints the table's costs, and continues only with consent.
 fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failure> {
     let mut err = io::stderr().lock();
-    writeln!(err, "warning: this table takes much memory for its rows")?;
+    writeln!(err, "warning: this table needs much memory for its rows")?;
     costs::write(&mut err, figures, &format!("on {longest}"))?;
     let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
     let refused = Failure::TooHeavy { memory_bytes: figures.cost.memory_bytes };
@@ -140,7 +141,7 @@ fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failu
         Consent::Given => Ok(()),
         Consent::Lacking => Err(refused),
         Consent::Asked => {
-            write!(err, "\nLoad it all the same? [y/N] ")?;
+            write!(err, "\nLoad it anyway? [y/N] ")?;
             err.flush()?;
             let mut answer = String::new();
             io::stdin().read_line(&mut answer)?;
@@ -150,12 +151,12 @@ fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failu
     }
 }
 
-/// What `--lenient-quotes` did.
+/// The effect of `--lenient-quotes`.
 fn leniency(bent: Option<Bent>) -> String {
     match bent {
         None => "no record needed --lenient-quotes".to_owned(),
         Some(Bent { records, first_line }) => format!(
-            "records that only --lenient-quotes takes: {}, the first on line {first_line}; their quotes are never \
+            "records that only --lenient-quotes accepts: {}, the first on line {first_line}; their quotes are never \
              closed, or text follows them",
             count(records)
         ),
@@ -168,7 +169,7 @@ fn per_second(rows: u64, time: Duration) -> u64 {
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
-/// One bar that changes with the stage; it draws only where standard error is a terminal.
+/// One progress bar that changes with the stage. It is drawn only if standard error is a terminal.
 #[derive(Clone)]
 struct Bar(ProgressBar);
 

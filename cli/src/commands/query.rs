@@ -31,28 +31,29 @@ Examples:
 pub(crate) struct Arguments {
     /// The statement; `-` reads it from standard input
     sql: String,
-    /// How the answer is written
+    /// Format of the answer
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// The text that means NULL in CSV, as for `opaque load`
+    /// Text that means NULL in CSV, as for `opaque load`
     #[arg(long, value_name = "TEXT", default_value = "")]
     null: String,
-    /// Show on standard error what the query cost
+    /// Report the costs of the query on standard error
     #[arg(long)]
     timing: bool,
-    /// Pages to fetch of each value where LIMIT does not decide it
+    /// Pages to fetch for each value, unless LIMIT determines the number
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pages: u32,
-    /// Answer what has no private plan from a full scan, which is not private
+    /// Answer a statement that has no private plan by a full scan, which is not private
     #[arg(long)]
     allow_public_scan: bool,
-    /// Memory for the rows that a public scan brings, in MiB; one that brings more fails
+    /// Memory limit for the rows of a public scan, in MiB; a larger scan fails
     #[arg(long, value_name = "MIB", default_value_t = QueryOptions::SCAN_MIB, value_parser = clap::value_parser!(u32).range(1..))]
     scan_mib: u32,
-    /// Value of a `:name` placeholder; repeat it for others
+    /// Value of a `:name` placeholder; repeat the option for further ones
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
-    /// Fail unless the answer, as --format writes it, is this text; line breaks at the ends aside
+    /// Fail unless the answer, in the form of --format, equals this text; line breaks at the ends
+    /// are ignored
     #[arg(long, value_name = "TEXT")]
     expect: Option<String>,
 }
@@ -95,14 +96,14 @@ pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Fail
     }
 }
 
-/// Whether two texts are equal but for line breaks at their ends, which shells and YAML add and
-/// drop.
+/// Whether two texts are equal apart from line breaks at their ends, which shells and YAML add and
+/// remove.
 fn is_expected(answer: &[u8], expected: &str) -> bool {
     let answer = String::from_utf8_lossy(answer);
     answer.trim_end_matches(['\r', '\n']) == expected.trim_end_matches(['\r', '\n'])
 }
 
-/// A public scan's progress, drawn only where standard error is a terminal.
+/// Draws the progress of a public scan, only if standard error is a terminal.
 fn show(bar: &ProgressBar, event: Event) {
     if let Event::Scanning { buckets, total } = event {
         if bar.is_hidden() {

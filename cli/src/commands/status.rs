@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     wait: Option<Duration>,
 }
 
-/// Pause between two looks.
+/// Pause between two checks.
 const POLL: Duration = Duration::from_millis(250);
 
 pub(crate) async fn run(connection: &Connection, arguments: &Arguments) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Arguments) -> Resul
     let mut last = None;
     loop {
         let outcome = match (last, look(connection, Some(end)).await) {
-            // A look that the end cut short knows less than the one before it.
+            // A check that the deadline cut short knows less than the one before it.
             (Some(before), Err(error)) if is_late(&error) && Instant::now() >= end => before,
             (_, outcome) => outcome,
         };
@@ -54,8 +54,8 @@ pub(crate) async fn run(connection: &Connection, arguments: &Arguments) -> Resul
     }
 }
 
-/// Asks once, until `end` at the latest. The profile is read anew: `opaque dev` may be about to
-/// write it.
+/// Checks once, and ends by `end`. The profile is read again each time, because `opaque dev` may be
+/// about to write it.
 async fn look(connection: &Connection, end: Option<Instant>) -> Result<StatusResponse, Failure> {
     let mut config = connection.config()?;
     if let Some(end) = end {
@@ -77,8 +77,8 @@ fn is_late(failure: &Failure) -> bool {
     matches!(failure, Failure::Client(Error::Call(CallError::Deadline { .. })))
 }
 
-/// Whether the same command may succeed later with nothing changed by its user. So may one whose
-/// profile is of an earlier `opaque dev`, and leads to nobody or to a stranger.
+/// Whether the same command may succeed later without a change by its user. This includes a profile
+/// of an earlier `opaque dev`, whose addresses now belong to no process or to an unrelated one.
 fn may_mend(failure: &Failure) -> bool {
     match failure {
         Failure::Client(Error::NoCluster { .. }) => true,
@@ -86,7 +86,7 @@ fn may_mend(failure: &Failure) -> bool {
             !matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented)
         }
         Failure::Client(Error::Call(error)) => !matches!(error, CallError::Setup { .. }),
-        // Files and arguments, and what is no failure of a look.
+        // Wrong files and arguments, and errors that a check cannot have.
         Failure::Client(_)
         | Failure::Dev(_)
         | Failure::BenchMoved
@@ -116,8 +116,8 @@ fn show(out: &mut impl Write, status: &StatusResponse) -> io::Result<()> {
 fn row(shard: u32, replica: &ReplicaStatus, generation: u64) -> Vec<String> {
     let state = match replica {
         ReplicaStatus { alive: false, .. } => "gone",
-        // As the node decides on `serving`: it answers from what it has prepared once that is
-        // active.
+        // The same condition as the node's own `serving`: a node answers from its prepared map as
+        // soon as that map is active.
         ReplicaStatus { active_generation, prepared_generation, .. }
             if *active_generation >= generation || *prepared_generation == generation =>
         {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waiting_cannot_mend_is_told_at_once() {
+    async fn errors_that_waiting_cannot_fix_are_reported_at_once() {
         let line = ["--cluster", "https://127.0.0.1:1", "--ca", "/no/ca.crt", "--wait", "60s"];
         let (outcome, took) = status(&line).await;
         assert!(outcome.unwrap_err().to_string().contains("/no/ca.crt"));
@@ -166,13 +166,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_waits_no_longer_than_told() {
+    async fn it_waits_no_longer_than_requested() {
         let dir = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
         let file = dir.path().join("ca.crt");
         std::fs::write(&file, ca.pem()).unwrap();
-        // One whom nobody answers, and one that accepts and says nothing.
+        // One address without a server, and one server that accepts connections and never answers.
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let silent = format!("https://{}", silent.local_addr().unwrap());
         for url in ["https://127.0.0.1:1", &silent] {

@@ -30,7 +30,7 @@ Example:
 pub(crate) struct Rollback {
     /// The table
     table: String,
-    /// The epoch to serve, as `opaque epochs` lists it
+    /// The epoch to serve, as listed by `opaque epochs`
     epoch: u64,
 }
 
@@ -109,7 +109,7 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
     Ok(())
 }
 
-/// The longest row, counted from 1.
+/// The number of the longest row, counted from 1.
 fn place(figures: &TableFigures, rows: u64) -> String {
     let longest = figures.sizes.longest_row.saturating_add(1);
     format!("row {} of {}", count(longest), count(rows))

@@ -1,7 +1,8 @@
-//! The two CAs of a local cluster and the certificates they sign.
+//! The two CAs of a local cluster, and the certificates that they sign.
 //!
-//! Clients and peers are separate trust domains: a client's CA never vouches for a node towards its
-//! peers. The CAs are made once; certificates anew at every start, so that they never run out.
+//! Clients and peers are separate trust domains: the CA that clients trust never authenticates a
+//! node to its peers. The CAs are created once. Certificates are issued at every start, so that
+//! they never expire.
 
 use std::{fs, io, path::Path};
 
@@ -17,7 +18,7 @@ use super::DevError;
 
 const CA_VALID: Duration = Duration::days(3650);
 const CERTIFICATE_VALID: Duration = Duration::days(365);
-/// Clocks of one machine agree; a step back by this much does no harm.
+/// Tolerated clock skew. The clocks of one machine agree, and a step back by this much is harmless.
 const SKEW: Duration = Duration::hours(1);
 
 /// Both CAs.
@@ -32,7 +33,7 @@ struct Authority {
 }
 
 impl Authorities {
-    /// Reads the CAs of a directory, or makes them.
+    /// Reads the CAs from a directory, or creates them.
     pub(crate) fn open(dir: &Path) -> Result<Self, DevError> {
         Ok(Self {
             client: Authority::open(dir, "client-ca", "Opaque dev client CA")?,
@@ -40,7 +41,7 @@ impl Authorities {
         })
     }
 
-    /// What clients trust.
+    /// The CA that clients trust.
     pub(crate) fn client_ca_pem(&self) -> &str {
         &self.client.pem
     }
@@ -80,7 +81,8 @@ impl Authority {
         (params.not_before, params.not_after) = validity(CA_VALID);
         let pair = KeyPair::generate()?;
         let pem = params.self_signed(&pair)?.pem();
-        // The certificate last: without it the key is made anew, never the other way round.
+        // The certificate is written last: without it, the key is generated again. In the other
+        // order a certificate could remain without its key.
         write(&key, &pair.serialize_pem())?;
         write(&certificate, &pem)?;
         Ok(Self { pem, issuer: Issuer::new(params, pair) })
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authorities_are_made_once_and_certificates_anew() {
+    fn authorities_are_created_once_and_certificates_at_every_start() {
         let dir = tempfile::tempdir().unwrap();
         let (tls, node) = (dir.path().join("tls"), dir.path().join("tls/shard-1-0"));
         let first = Authorities::open(&tls).unwrap();

@@ -1,13 +1,13 @@
-//! What stops `opaque dev`.
+//! Errors of `opaque dev`.
 
 use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-/// Why a cluster could not be started or kept.
+/// Why a cluster could not be started or kept running.
 #[derive(Debug, Error)]
 pub enum DevError {
-    /// There is no node binary.
+    /// The node program was not found.
     #[error("cannot find the program `opaque-node`")]
     NoBinary,
     /// A file of the data directory cannot be used.
@@ -15,7 +15,7 @@ pub enum DevError {
     Files {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// Another `opaque dev` uses the data directory.
@@ -25,36 +25,36 @@ pub enum DevError {
         data: PathBuf,
     },
     /// The data directory's record does not decode.
-    #[error("{} is damaged or of another version", path.display())]
+    #[error("{} is damaged or has another version", path.display())]
     Record {
         /// The record.
         path: PathBuf,
     },
-    /// The data directory has another number of shards.
+    /// The data directory belongs to a cluster with another number of shards.
     #[error("{} holds a cluster of {found} shards, not {asked}", data.display())]
     Shards {
         /// The directory.
         data: PathBuf,
-        /// Its shards.
+        /// The cluster's number of shards.
         found: u32,
-        /// As asked.
+        /// The requested number.
         asked: u32,
     },
-    /// No port is left.
+    /// No port is available.
     #[error("no port for node {node}: {source}")]
     Port {
         /// The node.
         node: String,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A certificate could not be made.
+    /// A certificate could not be created.
     #[error("cannot make certificates: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// A node could not be named.
+    /// A node's name is not valid in a certificate.
     #[error("cannot make certificates: {0}")]
     Name(#[from] opaque_identity::UriError),
-    /// What a node may do could not be written.
+    /// A node's capabilities could not be encoded in a certificate.
     #[error("cannot make certificates: {0}")]
     Extension(#[from] opaque_identity::ExtensionError),
     /// A process could not be started.
@@ -62,10 +62,10 @@ pub enum DevError {
     Spawn {
         /// The program.
         binary: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A node keeps dying before the cluster served once.
+    /// A node died repeatedly before the cluster had served once.
     #[error("node {node} stopped ({status}); its log ends:\n{log}")]
     NodeFailed {
         /// The node.
@@ -75,31 +75,31 @@ pub enum DevError {
         /// The last lines of its log.
         log: String,
     },
-    /// A signal came before the work was done.
+    /// A signal arrived before the work was finished.
     #[error("interrupted: every node was stopped")]
     Interrupted,
     /// Signals cannot be received.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
-    /// The client library's.
+    /// An error of the client library.
     #[error(transparent)]
     Client(opaque_client::Error),
 }
 
 impl DevError {
-    /// What to do about it.
+    /// What to do about the error, if anything can be done.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoBinary => Some(
-                "build it with `make build` (or `cargo build --release -p opaque-node`), beside \
-                 `opaque` or on PATH"
+                "build it with `make build` (or `cargo build --release -p opaque-node`); it must be in the \
+                 directory of `opaque` or on PATH"
                     .to_owned(),
             ),
             Self::Locked { .. } => {
                 Some("stop it with Ctrl-C there, or use another --data-dir".to_owned())
             }
             Self::Record { path } => Some(format!(
-                "use another --data-dir, or delete {} and everything beside it",
+                "use another --data-dir, or delete {} and everything else in its directory",
                 path.display()
             )),
             Self::Shards { found, .. } => Some(format!(

@@ -16,7 +16,7 @@ use super::DevError;
 /// Version of `dev.json`.
 const VERSION: u32 = 1;
 
-/// An opened data directory. The lock is held as long as it lives.
+/// An open data directory. It stays locked as long as this value lives.
 pub(crate) struct Layout {
     data: PathBuf,
     shards: u32,
@@ -40,19 +40,19 @@ impl Node {
     }
 }
 
-/// What `dev.json` holds.
+/// The contents of `dev.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     version: u32,
     shards: u32,
-    /// Client and peer port by node. Nodes that are not started now keep theirs.
+    /// Client port and peer port of each node. A node that is not started now keeps its ports.
     ports: BTreeMap<String, (u16, u16)>,
 }
 
 impl Layout {
-    /// Locks `data`, and reads its record or makes one of `asked` (else `default`) shards. Ports
-    /// stay as recorded where they are free, unless `base_port` fixes them.
+    /// Locks `data`, and reads its record or creates one with `asked` (or else `default`) shards.
+    /// Recorded ports are reused if they are free, unless `base_port` determines them.
     pub(crate) fn open(
         data: PathBuf,
         asked: Option<u32>,
@@ -76,7 +76,8 @@ impl Layout {
             return Err(DevError::Shards { data, found: record.shards, asked });
         }
         let mut nodes = Vec::new();
-        // Held until all are chosen, so that no two nodes get one port.
+        // All ports stay bound until the last one is chosen, so that no two nodes get the same
+        // port.
         let mut held = Vec::new();
         for shard in 0..record.shards {
             for replica in 0..replicas {
@@ -88,7 +89,8 @@ impl Layout {
                 };
                 let ports = match wanted.and_then(|ports| hold(ports).ok()) {
                     Some(listeners) => keep(listeners, &mut held),
-                    // A fixed port that is taken is an error; a recorded one is replaced.
+                    // A given port that is taken is an error. A recorded port that is taken is
+                    // replaced.
                     None if base_port.is_some() => hold(wanted.unwrap_or_default())
                         .and_then(|listeners| keep(listeners, &mut held)),
                     None => hold((0, 0)).and_then(|listeners| keep(listeners, &mut held)),
@@ -173,7 +175,7 @@ fn read(path: &Path) -> Result<Option<Record>, DevError> {
     }
 }
 
-/// The two ports of node number `number` above `base`.
+/// The two ports of node number `number`, counted from `base`.
 fn based(base: u16, number: usize, name: &str) -> Result<(u16, u16), DevError> {
     let beyond = || DevError::Port {
         node: name.to_owned(),
@@ -184,7 +186,7 @@ fn based(base: u16, number: usize, name: &str) -> Result<(u16, u16), DevError> {
     Ok((client, client.checked_add(1).ok_or_else(beyond)?))
 }
 
-/// Takes two ports; 0 takes any free one.
+/// Binds two ports. Port 0 means any free port.
 fn hold((client, peer): (u16, u16)) -> io::Result<[TcpListener; 2]> {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     Ok([bind(client)?, bind(peer)?])
@@ -216,14 +218,14 @@ mod tests {
         ports.dedup();
         assert_eq!(ports.len(), 12);
         assert_eq!(open(dir.path(), Some(3), 2).unwrap().nodes(), first);
-        // One port is taken: that node moves, the others stay.
+        // One port is taken: its node gets other ports, the rest keep theirs.
         let taken = hold((first[2].client_port, 0)).unwrap();
         let moved = open(dir.path(), None, 2).unwrap().nodes().to_vec();
         drop(taken);
         assert_ne!(moved[2].client_port, first[2].client_port);
         let others = |nodes: &[Node]| [&nodes[..2], &nodes[3..]].concat();
         assert_eq!(others(&moved), others(&first));
-        // Fewer replicas and more again: nobody's ports change.
+        // Fewer replicas, then more again: all ports stay the same.
         assert_eq!(open(dir.path(), None, 1).unwrap().nodes()[0], first[0]);
         assert_eq!(open(dir.path(), None, 2).unwrap().nodes(), moved);
     }

@@ -1,4 +1,4 @@
-//! Starting and signalling node processes.
+//! Starts and signals node processes.
 
 use std::{
     env,
@@ -15,10 +15,10 @@ use super::{
     layout::{Layout, Node},
 };
 
-/// A log that has grown beyond this is put aside at the next start.
+/// A log that is larger than this is renamed at the next start.
 const LOG_BYTES: u64 = 16 << 20;
 
-/// The node program: beside this one, else on PATH.
+/// Path of the node program: in the directory of this program, else on PATH.
 pub(crate) fn node_binary() -> Result<PathBuf, DevError> {
     let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("opaque-node")));
     let path = env::var_os("PATH").unwrap_or_default();
@@ -26,7 +26,7 @@ pub(crate) fn node_binary() -> Result<PathBuf, DevError> {
     beside.into_iter().chain(on_path).find(|file| file.is_file()).ok_or(DevError::NoBinary)
 }
 
-/// Starts a node. It dies with the calling thread, whatever happens to that.
+/// Starts a node. The kernel kills it when the calling thread ends, for any reason.
 pub(crate) fn start(
     binary: &Path,
     layout: &Layout,
@@ -50,13 +50,13 @@ pub(crate) fn start(
         .arg(layout.coordination_dir())
         .arg("--tls-dir")
         .arg(layout.node_tls_dir(node))
-        // On this machine alone, whoever may ask may load.
+        // The cluster is reachable only from this machine, so every local client may load.
         .args(["--loader", "*"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
-        // A group of its own: a Ctrl-C in the terminal reaches `opaque dev` alone, which stops
-        // the nodes in order.
+        // A separate process group: Ctrl-C in the terminal reaches only `opaque dev`, which then
+        // stops the nodes in order.
         .process_group(0)
         .kill_on_drop(true);
     if let Some(threads) = threads {
@@ -74,11 +74,11 @@ pub(crate) fn start(
     Ok(child)
 }
 
-/// Asks a child to drain and end.
+/// Requests that a child drains and ends.
 pub(crate) fn terminate(child: &Child) {
     if let Some(pid) = child.id().and_then(|pid| libc::pid_t::try_from(pid).ok()) {
         // SAFETY: `kill` reads no memory. The child has not been waited for (`id` is `Some`), so
-        // its number is still its own.
+        // the process ID still belongs to it.
         #[expect(unsafe_code, reason = "std has no way to send SIGTERM")]
         unsafe {
             libc::kill(pid, libc::SIGTERM);
@@ -111,7 +111,7 @@ fn log(path: &Path) -> Result<File, DevError> {
     File::options().create(true).append(true).open(path).map_err(fault)
 }
 
-/// Has the kernel kill the child when the thread that starts it ends.
+/// Makes the kernel kill the child when the thread that starts it ends.
 fn die_with_this_thread(command: &mut Command) {
     let parent = std::process::id();
     let ask = move || {

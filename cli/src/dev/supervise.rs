@@ -1,4 +1,4 @@
-//! Keeping node processes running, and stopping them.
+//! Keeps node processes running, and stops them.
 
 use std::{fs, path::PathBuf, pin::pin, time::Duration};
 
@@ -13,30 +13,30 @@ use super::{
     process, say,
 };
 
-/// Longest that one query may take, unless the variable that nodes read says otherwise.
+/// Default query deadline of a node, which an environment variable of nodes overrides.
 const QUERY_DEADLINE_SECONDS: u64 = 30;
-/// What a node needs to end beside twice that time, and some seconds more.
+/// Time that a node needs to end in addition to twice the query deadline, with a margin of some
+/// seconds.
 const GRACE_SECONDS: u64 = 20;
-/// Deaths of one node before the cluster has served once, after which it is given up.
+/// Number of deaths of one node before the cluster has served once at which the command fails.
 const FIRST_DEATHS: u32 = 3;
-/// A node that ran this long starts anew without delay.
+/// A node that ran this long is restarted without delay.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// How long nodes may drain before they are killed: longer than a node gives its connections and
-/// its farewell (`grace` in opaque-ops, which clients do not link: it brings a client of
-/// Kubernetes). `query_deadline` is in seconds.
+/// How long nodes may drain before they are killed. It exceeds the time that a node gives its
+/// connections and its shutdown (`grace` in opaque-ops, which clients do not link because it
+/// depends on a Kubernetes client). `query_deadline` is in seconds.
 fn grace(query_deadline: u64) -> Duration {
     Duration::from_secs(query_deadline.saturating_mul(2).saturating_add(GRACE_SECONDS))
 }
 
-/// The query deadline of the nodes in seconds, as they read it from the environment that they
-/// inherit.
+/// The nodes' query deadline in seconds, from the environment variable that they inherit.
 fn query_deadline() -> u64 {
     let deadline = std::env::var("OPAQUE_QUERY_DEADLINE_S").ok();
     deadline.and_then(|seconds| seconds.parse().ok()).unwrap_or(QUERY_DEADLINE_SECONDS)
 }
 
-/// How long to wait before a node that died `deaths` times in short order starts again.
+/// Delay before the restart of a node that died `deaths` times in quick succession.
 fn backoff(deaths: u32) -> Duration {
     Duration::from_millis(500) * (1 << deaths.saturating_sub(1).min(6))
 }
@@ -53,7 +53,7 @@ pub(crate) struct Supervisor<'a> {
 struct Watched<'a> {
     node: &'a Node,
     state: State,
-    /// Deaths in short order.
+    /// Number of deaths in quick succession.
     deaths: u32,
 }
 
@@ -83,10 +83,10 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Notices nodes that died, and starts those whose time has come.
+    /// Detects nodes that died, and restarts those whose delay has passed.
     ///
     /// # Errors
-    /// When a node keeps dying before the cluster has `served` once.
+    /// A node keeps dying and the cluster has not `served` once.
     pub(crate) fn look(&mut self, served: bool) -> Result<(), DevError> {
         let now = Instant::now();
         for watched in &mut self.children {
@@ -97,7 +97,7 @@ impl<'a> Supervisor<'a> {
                     let steady = now - *since > STEADY;
                     watched.deaths = if steady { 1 } else { watched.deaths + 1 };
                     let name = &watched.node.name;
-                    // The file may be gone; a stale one would name somebody else's process.
+                    // The file may be gone already. A stale one would name an unrelated process.
                     let _ = fs::remove_file(self.layout.pid_file(watched.node));
                     if !served && (watched.deaths >= FIRST_DEATHS || !self.restart) {
                         return Err(DevError::NodeFailed {
@@ -130,10 +130,11 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Lets every node drain, until their time is over or `at_once` comes; then kills what is left.
+    /// Lets every node drain until the grace period is over or `at_once` completes, and then kills
+    /// the remaining ones.
     pub(crate) async fn stop(self, at_once: impl Future<Output = ()>) {
         let mut at_once = pin!(timeout(grace(query_deadline()), at_once));
-        // Why nobody is waited for any more.
+        // The reason to stop waiting, if there is one.
         let mut over = None;
         for watched in &self.children {
             if let State::Running { child, .. } = &watched.state {
@@ -153,7 +154,7 @@ impl<'a> Supervisor<'a> {
             }
             if let (Some(why), Ok(None)) = (over, child.try_wait()) {
                 say(&format!("node {} {why}; killing it", watched.node.name));
-                // An error means that it ended meanwhile.
+                // An error means that it has ended in between.
                 let _ = child.kill().await;
             }
             let _ = fs::remove_file(self.layout.pid_file(watched.node));

@@ -1,4 +1,4 @@
-//! A cluster for as long as something is done with it.
+//! A cluster that exists only while some work runs.
 
 use std::{path::PathBuf, pin::pin};
 
@@ -9,16 +9,17 @@ use super::{
     process,
 };
 
-/// Time that one call to a temporary cluster may take: every core may be busy with others' lookups.
+/// Time limit for one call to a temporary cluster. It is long because other lookups may use every
+/// core.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(300);
 
-/// Starts a cluster of `shards` processes in `data`, runs `work` with what connects to it, and
-/// stops it. Nobody's profile is read or written.
+/// Starts a cluster of `shards` processes in `data`, runs `work` with a configuration that connects
+/// to it, and stops it. No profile is read or written.
 ///
-/// As for `opaque dev`, on the thread that entered the runtime.
+/// As for `opaque dev`, this must run on the thread that entered the runtime.
 ///
 /// # Errors
-/// Those of `work`; a node that stops, or a signal, ends both.
+/// The errors of `work`. A node that stops, or a signal, ends both.
 pub async fn with_cluster<T, E: From<DevError>>(
     data: PathBuf,
     shards: u32,
@@ -61,7 +62,7 @@ async fn attend<T, E: From<DevError>>(
     loop {
         tokio::select! {
             () = signals.next() => return Err(DevError::Interrupted.into()),
-            // A node that is not started again ends the work, whenever it dies.
+            // Nodes are not restarted here, so the death of a node ends the work at any time.
             _ = ticks.tick() => supervisor.look(false)?,
             outcome = &mut work => return outcome,
         }

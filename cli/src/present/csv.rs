@@ -1,8 +1,9 @@
-//! For spreadsheets and `opaque load`.
+//! CSV output, for spreadsheets and `opaque load`.
 //!
-//! Loaded with the same `--null`, the rows are those of the answer where no text is that mark. With
-//! the default, an empty field, empty text is: it is written as `""`, which other programs tell
-//! from NULL, and which `opaque load` reads as NULL.
+//! If the output is loaded with the same `--null`, the rows equal those of the answer, except that
+//! text equal to the marker becomes NULL. With the default marker, an empty field, this affects
+//! empty text: it is written as `""`, which other programs distinguish from NULL and `opaque load`
+//! reads as NULL.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -14,7 +15,7 @@ use super::{instant, real};
 
 pub(super) fn write(answer: &ResultSet, null: &str, out: &mut impl Write) -> io::Result<()> {
     record(answer.columns.iter().map(|column| quoted(&column.name)), out)?;
-    // Alone on its line, an empty field would be no row: blank lines are passed over.
+    // A line with a single empty field would be a blank line, and readers skip blank lines.
     let null = if null.is_empty() && answer.columns.len() > 1 { "".into() } else { quoted(null) };
     for row in &answer.rows {
         record(row.iter().map(|value| field(value, &null)), out)?;
@@ -41,7 +42,7 @@ fn field<'a>(value: &'a Value, null: &'a str) -> Cow<'a, str> {
     }
 }
 
-/// Text, in quotes where it would read as something else. Empty text is quoted: NULL is not.
+/// Text, in quotes if it would otherwise be misread. Empty text is quoted; NULL is not.
 fn quoted(text: &str) -> Cow<'_, str> {
     if text.is_empty() || text.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\"")).into()

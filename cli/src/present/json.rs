@@ -1,5 +1,5 @@
-//! For programs. INT keeps its 64 bits, JSON is embedded as it is, and an infinite REAL, which JSON
-//! lacks, is `"inf"` or `"-inf"`.
+//! JSON output, for programs. INT keeps its 64 bits, JSON is embedded unchanged, and an infinite
+//! REAL, which JSON cannot express, is `"inf"` or `"-inf"`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -33,8 +33,8 @@ pub(super) fn write_lines(answer: &ResultSet, out: &mut impl Write) -> io::Resul
     Ok(())
 }
 
-/// The columns' names as keys. An object keeps only one of two equal keys, so the second `a` is
-/// `a_2`.
+/// The columns' names as keys. An object keeps only one of two equal keys, so the second `a`
+/// becomes `a_2`.
 fn names(answer: &ResultSet) -> Vec<String> {
     let mut taken: HashSet<String> = answer.columns.iter().map(|c| c.name.clone()).collect();
     let mut used = HashSet::new();
@@ -71,14 +71,14 @@ fn json(value: &Value) -> io::Result<Cow<'_, str>> {
         Value::Real(number) => string(&real(*number))?.into(),
         Value::Text(text) => string(text)?.into(),
         Value::Json(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => one_line(text),
-        // Whoever loaded the table did not check it.
+        // The loader may not have checked that the text is JSON.
         Value::Json(text) => string(text)?.into(),
         Value::Bool(truth) => truth.to_string().into(),
         Value::Timestamp(micros) => string(&instant(*micros))?.into(),
     })
 }
 
-/// A document on one line: inside its strings, line breaks are escapes already.
+/// A document on one line. Inside its strings, line breaks are already escaped.
 fn one_line(document: &str) -> Cow<'_, str> {
     if document.contains(['\n', '\r']) {
         document.replace(['\n', '\r'], " ").into()

@@ -1,4 +1,4 @@
-//! For people.
+//! Table output, for people.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use opaque_pir::table::{ColumnType, Value};
 
 use super::{instant, real};
 
-/// psql's look: ` a | b `, a rule under the header, no frame.
+/// The style of psql: ` a | b `, a rule under the header, no frame.
 const STYLE: TableStyle = TableStyle::new()
     .header_lines(ContentLineStyle::none().junction('|'))
     .header_separator(LineStyle::none().fill('-').junction('+'))

@@ -34,7 +34,7 @@ fn schema(answer: &ResultSet) -> Schema {
     Schema::new("t".to_owned(), columns).unwrap()
 }
 
-/// What `opaque load --null` makes of an answer in CSV.
+/// The rows that `opaque load --null` reads from an answer in CSV.
 fn loaded(answer: &ResultSet, null: &str) -> Vec<Vec<Value>> {
     let schema = schema(answer);
     let dir = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ fn loaded(answer: &ResultSet, null: &str) -> Vec<Vec<Value>> {
 #[test]
 fn csv_loads_as_the_rows_that_it_was_written_of() {
     let mut valid = nasty();
-    // Text that is no JSON is not loaded as JSON.
+    // Text that is not JSON is not loaded as JSON.
     valid.rows[1][3] = Value::Json("{}".to_owned());
     for null in ["NA", "\\N", "a,\"b", "\n"] {
         assert_eq!(loaded(&valid, null), valid.rows, "{null:?}");
@@ -64,7 +64,7 @@ fn csv_loads_as_the_rows_that_it_was_written_of() {
     assert_eq!(loaded(&one(rows.clone()), "NA"), rows);
 }
 
-/// What `opaque-prepare` makes of an answer in JSON lines.
+/// The rows that `opaque-prepare` reads from an answer in JSON lines.
 fn loaded_lines(answer: &ResultSet) -> Vec<Vec<Value>> {
     let bytes = std::io::Cursor::new(written(answer, Format::Jsonl));
     let none = opaque_source::Compression::None;
@@ -75,7 +75,7 @@ fn loaded_lines(answer: &ResultSet) -> Vec<Vec<Value>> {
     reader.collect::<Result<_, _>>().unwrap()
 }
 
-/// Values of every type, each of its whole range, in the order of [`nasty`]'s columns.
+/// Values of every type over its whole range, in the order of [`nasty`]'s columns.
 fn row() -> impl Strategy<Value = Vec<Value>> {
     let or_null = |value: BoxedStrategy<Value>| prop_oneof![1 => Just(Value::Null), 9 => value];
     let extreme =
@@ -99,7 +99,7 @@ proptest! {
     #[test]
     fn what_is_printed_loads_as_itself(rows in prop::collection::vec(row(), 1..4)) {
         let printed = ResultSet { rows, ..nasty() };
-        // A mark of NULL that no generated text is.
+        // A marker for NULL that no generated text equals.
         prop_assert_eq!(&loaded(&printed, "\u{1}NULL\u{1}"), &printed.rows);
         prop_assert_eq!(&loaded_lines(&printed), &printed.rows);
     }
@@ -206,7 +206,7 @@ fn json_of_nothing_and_of_equal_names() {
     assert_eq!(written(&twice, Format::Jsonl), "{\"a\":1,\"a_3\":2,\"a_2\":3,\"a_4\":4}\n");
 }
 
-/// Whether a statement finds a value by the text that an answer in CSV has for it.
+/// Whether a statement finds a value by its text in a CSV answer.
 fn is_found_as_printed(column_type: ColumnType, value: Value) -> bool {
     let answer = answer(&[("c", column_type)], vec![vec![value]]);
     let text = written(&answer, Format::Csv);
@@ -221,7 +221,7 @@ fn is_found_as_printed(column_type: ColumnType, value: Value) -> bool {
     for (number, row) in (0..).zip(answer.rows.clone()) {
         plan.keep(&mut kept, number, row);
     }
-    // A whole REAL may come as an INT, which compares as the same number.
+    // A whole REAL may become an INT, which compares as the same number.
     plan.finish(Fetched::Rows(kept)).unwrap().rows == answer.rows
 }
 

@@ -1,5 +1,5 @@
-//! What the nodes have written down is lost or older under a running cluster: it goes on, and what is
-//! served is written again.
+//! Records of the nodes are lost or replaced by older ones while a cluster runs. The cluster
+//! continues, and the records are written again.
 
 use std::fs;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ async fn a_lost_or_older_agreement_takes_nothing_away() {
         }
         wait_until("the map is written again", || generation().is_some_and(|now| now >= before))
             .await;
-        // Twice as long as a superseded generation stays, were it superseded.
+        // Twice as long as a superseded generation would stay.
         let seen = answered.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(answered.load(Ordering::Relaxed) > seen && !asking.is_finished(), "{accident}");

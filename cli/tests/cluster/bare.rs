@@ -1,4 +1,4 @@
-//! Nodes started by hand, with certificates that a test makes: no `opaque dev` in between.
+//! Nodes that a test starts directly, with its own certificates and without `opaque dev`.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -20,7 +20,7 @@ use super::harness::{PATIENCE, example, path, signal, text, turn, wait_until};
 
 pub(crate) const CLUSTER: &str = "spiffe://opaque.dev/ns/default/opaque/dev";
 
-/// A certificate authority of a test.
+/// A test's certificate authority.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) pem: String,
@@ -48,7 +48,7 @@ impl Authority {
         self.sign(params, serial)
     }
 
-    /// Certificate and key of somebody with these DNS names.
+    /// Certificate and key with these DNS names.
     pub(crate) fn named(&self, names: &[&str], serial: u8) -> (String, String) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         self.sign(CertificateParams::new(names).unwrap(), serial)
@@ -63,7 +63,7 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
-    /// A list of revoked serial numbers, good until the first day of a year.
+    /// A revocation list with these serial numbers, valid until the first day of a year.
     pub(crate) fn list(&self, revoked: &[u8], until: i32) -> String {
         let revoked = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from_slice(&[*serial]),
@@ -88,7 +88,7 @@ pub(crate) struct Bare {
     pub(crate) peers: Authority,
     servers: Authority,
     nodes: Vec<Node>,
-    /// Where clients and peers reach them.
+    /// Address at which clients and peers reach the nodes.
     host: IpAddr,
     directory: TempDir,
     _turn: MutexGuard<'static, ()>,
@@ -101,7 +101,8 @@ struct Node {
 }
 
 impl Bare {
-    /// Starts nodes with more arguments, which may name files that `prepare` makes. Every client may load.
+    /// Starts nodes with additional arguments, which may name files that `prepare` creates. Every
+    /// client may load.
     pub(crate) async fn start(
         shards: u32,
         arguments: &[&str],
@@ -111,7 +112,7 @@ impl Bare {
         Self::start_for(shards, &everyone, prepare).await
     }
 
-    /// As [`Bare::start`], for clients that may only query unless an argument names them.
+    /// Like [`Bare::start`], but clients may only query unless an argument names them.
     pub(crate) async fn start_for(
         shards: u32,
         arguments: &[&str],
@@ -120,7 +121,7 @@ impl Bare {
         Self::start_at(Ipv4Addr::LOCALHOST.into(), shards, arguments, prepare).await
     }
 
-    /// Nodes of pods with IPv6 alone.
+    /// Nodes of pods that have only IPv6 addresses.
     pub(crate) async fn start_with_ipv6(shards: u32, arguments: &[&str]) -> Self {
         Self::start_at(Ipv6Addr::LOCALHOST.into(), shards, arguments, |_| {}).await
     }
@@ -154,7 +155,7 @@ impl Bare {
                     format!("--client-listen={host}:{client_port}"),
                     format!("--peer-listen={host}:{peer_port}"),
                 ],
-                // As the operator starts nodes.
+                // The arguments with which the operator starts nodes.
                 IpAddr::V6(host) => vec![
                     format!("--client-listen=[::]:{client_port}"),
                     format!("--peer-listen=[::]:{peer_port}"),
@@ -199,7 +200,7 @@ impl Bare {
         fs::rename(new, file).unwrap();
     }
 
-    /// Gives a node another certificate for peers.
+    /// Gives a node another peer certificate.
     pub(crate) fn reissue(&self, shard: u32, serial: u8) {
         let extension = Extension::node(shard, "", "").unwrap();
         self.reissue_as(shard, serial, &extension, &self.peers);
@@ -217,7 +218,7 @@ impl Bare {
         self.write(shard, "peer.key", &key);
     }
 
-    /// Gives a node another certificate for clients.
+    /// Gives a node another server certificate.
     pub(crate) fn renew_server(&self, shard: u32, serial: u8) {
         let (certificate, key) = self.servers.named(&["localhost", "127.0.0.1", "::1"], serial);
         self.write(shard, "client.crt", &certificate);
@@ -232,17 +233,17 @@ impl Bare {
         self.nodes[shard as usize].client_port
     }
 
-    /// Where clients reach a node.
+    /// The client address of a node.
     fn url(&self, shard: u32) -> String {
         format!("https://{}", SocketAddr::new(self.host, self.client_port(shard)))
     }
 
-    /// The process of a node.
+    /// The process ID of a node.
     pub(crate) fn pid(&self, shard: u32) -> u32 {
         self.nodes[shard as usize].child.id()
     }
 
-    /// What a node says of itself, if it has said anything.
+    /// A node's report about itself, if there is one.
     pub(crate) fn member(&self, shard: u32) -> Option<serde_json::Value> {
         let file = self.path("coordination").join(format!("members/node-{shard}.json"));
         let document: serde_json::Value = serde_json::from_slice(&fs::read(file).ok()?).unwrap();
@@ -253,12 +254,12 @@ impl Bare {
         text(&fs::read(self.path(&format!("node-{shard}.log"))).unwrap())
     }
 
-    /// Waits until a node has said so in its log.
+    /// Waits until a node has logged these words.
     pub(crate) async fn until_logged(&self, shard: u32, words: &str) {
         wait_until(words, || self.log(shard).contains(words)).await;
     }
 
-    /// Settings for one node, with more of them.
+    /// The configuration for one node, with overrides.
     pub(crate) fn config(&self, shard: u32, overrides: Overrides) -> ClientConfig {
         let cluster = vec![self.url(shard)];
         let ca_file = Some(self.path("server-ca.crt"));
@@ -291,17 +292,17 @@ impl Bare {
         }
     }
 
-    /// Tells a node to stop.
+    /// Sends SIGTERM to a node.
     pub(crate) fn terminate(&self, shard: u32) {
         signal(self.nodes[shard as usize].child.id(), "TERM");
     }
 
-    /// Kills a node for good.
+    /// Kills a node, which is not restarted.
     pub(crate) fn kill(&self, shard: u32) {
         signal(self.nodes[shard as usize].child.id(), "KILL");
     }
 
-    /// Waits until a node has ended by itself, without an error.
+    /// Waits until a node has ended without an error.
     pub(crate) async fn ended(&mut self, shard: u32) {
         let node = self.nodes.remove(shard as usize);
         let mut child = node.child;
@@ -309,7 +310,7 @@ impl Bare {
         assert!(child.wait().unwrap().success(), "it ended with an error");
     }
 
-    /// Every node is the process that was started, and none has panicked.
+    /// Checks that every node is the process that was started, and that none has panicked.
     pub(crate) fn assert_unharmed(&mut self) {
         for (shard, node) in (0..).zip(&mut self.nodes) {
             assert!(node.child.try_wait().unwrap().is_none(), "node {shard} has ended");

@@ -1,5 +1,5 @@
-//! Certificates that are renewed, revoked and limited while nodes run, and clients that must prove
-//! who they are.
+//! Certificates that are renewed, revoked and limited while nodes run, and clients that must
+//! authenticate.
 
 use std::fs;
 use std::sync::Arc;
@@ -62,7 +62,8 @@ async fn renewal_and_a_change_of_authority_fail_no_query_and_restart_no_node() {
     let queries = Loop::start(nodes.client(0));
     queries.more().await;
     let next = Authority::new("next");
-    // One file at a time, as a careless administrator would: what does not fit is not taken.
+    // The files are replaced one at a time, as a careless administrator would. Inconsistent files
+    // are not loaded.
     let everywhere = |change: &dyn Fn(u32)| (0..2).for_each(change);
     let settled = async |words: String| {
         nodes.until_logged(0, &words).await;
@@ -131,12 +132,12 @@ async fn a_revoked_shard_is_refused_within_the_reload_time_until_it_has_another_
     nodes.write(0, "peer-ca.crl", &nodes.peers.list(&[11], 2200));
     accepted("a list that is good").await;
 
-    // A certificate that covers none of what shard 1 is asked for, then one that may not evaluate.
+    // First a certificate that covers no position of shard 1, then one that may not evaluate.
     let nowhere = Ranges::new(vec![TokenRange::new(0, 0).unwrap()]).unwrap();
     let narrow = Extension::new(1, "", "", nowhere, Capabilities::NODE, Role::Node).unwrap();
     nodes.reissue_as(1, 13, &narrow, &nodes.peers);
     nodes.until_logged(1, "serial=\"0d\"").await;
-    // Connections of before are made anew when the asker's material changes, too.
+    // Connections that exist are replaced when the client's material changes, too.
     nodes.write(0, "peer-ca.crl", &nodes.peers.list(&[12], 2200));
     refused("other ranges").await;
     nodes.until_logged(0, "covers other ranges").await;
@@ -187,7 +188,7 @@ async fn a_peer_may_do_what_its_certificate_says_and_no_more() {
     assert!(!forbidden(&read(&mut coordinator).await));
     assert!(!forbidden(&register(&mut coordinator).await));
 
-    // A connection that is open is refused as soon as its certificate is revoked.
+    // An open connection is refused as soon as its certificate is revoked.
     nodes.write(0, "peer-ca.crl", &nodes.peers.list(&[60], 2200));
     let begun = Instant::now();
     while node.status(ShardStatusRequest {}).await.is_ok() {
@@ -200,7 +201,7 @@ async fn a_peer_may_do_what_its_certificate_says_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_without_the_token_are_told_so_and_health_stays_open() {
+async fn clients_without_the_token_get_an_error_and_health_stays_open() {
     let arguments = ["--client-auth", "token", "--tokens-dir", "DIR/tokens"];
     let mut nodes = Bare::start(1, &arguments, |nodes| {
         fs::create_dir(nodes.path("tokens")).unwrap();
@@ -217,7 +218,7 @@ async fn clients_without_the_token_are_told_so_and_health_stays_open() {
     };
     assert_eq!(rows(&with(&token), CAIRO).await, [[words("EG")]]);
     for (arguments, said) in [
-        (vec!["tables"], "asks for a token"),
+        (vec!["tables"], "requires a token"),
         (vec!["--token-file", path(&stale), "tables"], "not one of this cluster's"),
     ] {
         let output = nodes.cli(&arguments);
@@ -227,7 +228,7 @@ async fn clients_without_the_token_are_told_so_and_health_stays_open() {
         assert!(!stderr.contains("a-secret-that"), "{stderr}");
     }
     health(&nodes).await;
-    // Another token, without a restart.
+    // The token changes without a restart.
     fs::write(nodes.path("tokens/alice"), "a-secret-that-is-no-longer-one").unwrap();
     nodes.until_logged(0, "tokens reloaded").await;
     assert_eq!(rows(&with(&stale), CAIRO).await, [[words("EG")]]);
@@ -237,7 +238,7 @@ async fn clients_without_the_token_are_told_so_and_health_stays_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_without_a_certificate_are_told_so_and_health_stays_open() {
+async fn clients_without_a_certificate_get_an_error_and_health_stays_open() {
     let (clients, strangers) = (Authority::new("clients"), Authority::new("strangers"));
     let mut nodes = Bare::start(1, &["--client-auth", "mtls"], |nodes| {
         nodes.write(0, "clients-ca.crt", &clients.pem);
@@ -269,15 +270,15 @@ async fn clients_without_a_certificate_are_told_so_and_health_stays_open() {
         assert!(!output.status.success() && stderr.contains("--client-key"), "{stderr}");
     }
     health(&nodes).await;
-    // Another authority of clients: who holds a certificate of the old one is refused, also on a
-    // connection that is open.
+    // The authority of clients changes. Holders of a certificate of the old one are refused, even
+    // on an open connection.
     nodes.write(0, "clients-ca.crt", &strangers.pem);
     reloaded_once(&nodes).await;
     assert!(query(&client, CAIRO).await.is_err());
     nodes.assert_unharmed();
 }
 
-/// How `/readyz` answers.
+/// The answer of `/readyz`.
 fn readyz(port: u16) -> String {
     use std::io::{Read as _, Write as _};
     let mut answer = String::new();
@@ -294,7 +295,7 @@ async fn a_removed_token_is_refused_whatever_else_is_there_and_none_at_all_is_sa
     let admin = format!("127.0.0.1:{port}");
     let arguments =
         ["--client-auth", "token", "--tokens-dir", "DIR/tokens", "--admin-listen", &admin];
-    // Tokens may come after the node: it starts all the same.
+    // The node starts even if the tokens arrive later.
     let mut nodes = Bare::start(1, &arguments, |nodes| {
         fs::create_dir(nodes.path("tokens")).unwrap();
         for name in ["alice", "bob"] {
@@ -368,7 +369,7 @@ async fn a_revoked_client_is_refused_on_an_open_connection_whatever_else_is_wron
     };
     answered(&alice).await;
     answered(&bob).await;
-    // The node's own files are broken meanwhile.
+    // The node's own files are invalid at the same time.
     nodes.write(0, "peer.crt", "nothing");
     nodes.until_logged(0, "TLS material refused").await;
     nodes.write(0, "clients-ca.crl", &clients.list(&[7], 2200));
@@ -391,7 +392,7 @@ async fn reloaded_once(nodes: &Bare) {
     nodes.until_logged(0, "TLS material reloaded").await;
 }
 
-/// A health check, without any proof of who asks.
+/// A health check without client authentication.
 async fn health(nodes: &Bare) {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;

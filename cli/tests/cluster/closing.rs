@@ -1,4 +1,4 @@
-//! When the connection of `opaque query` closes, as a process with a pager behind it.
+//! When the connection of `opaque query` closes if the process writes to a pager.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use super::harness::{Cluster, wait_until};
 use super::wire::Proxy;
 
-/// A pager that does not read holds back the answer, not the close: with and without rows.
+/// A pager that does not read delays the answer but not the close, with rows and without.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connection_closes_while_a_pager_waits() {
     let cluster = Cluster::start(&[]).await;
@@ -25,7 +25,7 @@ async fn the_connection_closes_while_a_pager_waits() {
         let mut asking = query.spawn().unwrap();
         wait_until("the connection closes", || proxy.closed() == 1).await;
         if rows > 0 {
-            // More than a pipe holds.
+            // The output is larger than a pipe's buffer.
             assert_eq!(asking.try_wait().unwrap(), None, "it is still writing");
         }
         let mut answer = String::new();

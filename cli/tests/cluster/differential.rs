@@ -11,7 +11,8 @@ use super::harness::{Cluster, example};
 use super::oracle;
 use super::statements::{self, Table};
 
-/// More pages than this are not fetched: each is a lookup. The exact count is compared instead.
+/// If more pages than this are needed, they are not fetched, because each is a lookup. The exact
+/// count is compared instead.
 const MOST_PAGES: u64 = 8;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +36,7 @@ async fn agrees_with_sqlite() {
 
     println!("{seen:?}");
     assert!(seen.compared >= 500, "{seen:?}");
-    // Every way to answer was taken.
+    // Every kind of answer occurred.
     for ways in [seen.lookups, seen.scans, seen.counts, seen.more_pages] {
         assert!(ways >= 10, "{seen:?}");
     }
@@ -146,7 +147,7 @@ fn nasty_table() -> Table {
         .unwrap()
 }
 
-/// The table as its user would write it. NULL is `\N`, so that empty text is a value.
+/// The table as files of a user. NULL is `\N`, so that empty text is a value.
 fn as_files(table: &Table) -> (String, String) {
     use opaque_pir::table::{ColumnType, Role};
     let columns: Vec<String> = table

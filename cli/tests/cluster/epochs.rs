@@ -1,4 +1,4 @@
-//! Epochs: loaded, listed, rolled back, kept over restarts and over loads that fail.
+//! Epochs: loading, listing, rollback, and their survival of restarts and failed loads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -14,14 +14,14 @@ fn csv(price: i64) -> String {
     (0..500).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{price}\n"))
 }
 
-/// As many rows as take the cluster a while.
+/// Enough rows to keep the cluster busy for a while.
 fn many(price: i64) -> String {
     (0..200_000).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{price}\n"))
 }
 
 const THREE: &str = "SELECT price FROM prices WHERE item IN ('item1', 'item250', 'item499')";
 
-/// What [`THREE`] gives where every price is this one.
+/// The result of [`THREE`] if every price is this one.
 fn three(price: i64) -> Vec<Vec<Value>> {
     vec![vec![int(price)]; 3]
 }
@@ -52,7 +52,7 @@ async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
     let epochs = cluster.ok(&["epochs", "prices"]);
     assert_eq!(epochs.lines().count(), 4, "{epochs}");
     cluster.ok(&["rollback", "prices", "2"]);
-    // An answer under way may be the old epoch's; it tells the client of the new one.
+    // An answer in progress may be from the old epoch. It tells the client about the new one.
     let seen = answered.load(Ordering::Relaxed);
     while answered.load(Ordering::Relaxed) < seen + 3 && !asking.is_finished() {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -72,10 +72,10 @@ async fn a_new_epoch_and_a_rollback_under_queries_never_mix() {
     assert_eq!(answer, [[int(2)]]);
 }
 
-/// The client's description is the old one. Nothing is sent to find out whether that or the statement
-/// is wrong: the next run starts from a new description.
+/// The client's description is outdated. Nothing is sent to find out whether the description or the
+/// statement is wrong; the next run starts with a new description.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_for_columns_that_came_meanwhile_is_to_be_run_again() {
+async fn a_statement_for_columns_that_were_just_added_must_be_run_again() {
     let cluster = Cluster::start(&[]).await;
     cluster.load(SCHEMA, &csv(1));
     let client = cluster.client();
@@ -101,7 +101,7 @@ async fn a_node_killed_during_a_load_leaves_the_old_epoch() {
             let arguments = ["load", schema.to_str().unwrap(), data.to_str().unwrap()];
             cluster.cli(&[&["--cluster", &target], &arguments[..]].concat())
         });
-        // The first object of the new epoch is the sign that the load has begun.
+        // The first object of the new epoch shows that the load has begun.
         let epochs = cluster.data().join("store/tables/prices/epochs");
         while std::fs::read_dir(&epochs).unwrap().count() < 2 {
             std::thread::sleep(Duration::from_millis(5));
@@ -115,7 +115,7 @@ async fn a_node_killed_during_a_load_leaves_the_old_epoch() {
     let epochs = cluster.cli(&["epochs", "prices"]);
     let epochs = text(&epochs.stdout);
     assert_eq!(epochs.lines().count(), 2, "only the old epoch is complete: {epochs}");
-    // The cluster comes back with the old epoch, and takes the load that was cut off.
+    // The cluster comes back with the old epoch, and accepts the load that was interrupted.
     cluster.stop();
     cluster.resume();
     assert_eq!(rows(&cluster.client(), THREE).await, three(1));
@@ -130,7 +130,7 @@ async fn a_leader_killed_with_a_proposal_leaves_one_epoch_or_the_other() {
     let cluster = Cluster::start(&[]).await;
     let schema = cluster.file("schema.sql", SCHEMA);
     let nodes = ["shard-0-0", "shard-1-0", "shard-2-0"];
-    // The load goes through a node that stays, then through the leader itself.
+    // The load goes through a node that survives, then through the leader.
     for through_leader in [false, true] {
         cluster.load(SCHEMA, &csv(1));
         cluster.until_whole(3).await;
@@ -174,7 +174,7 @@ async fn a_leader_killed_with_a_proposal_leaves_one_epoch_or_the_other() {
             assert_eq!((answer, last.len()), (three(1), 0));
         }
         cluster.load(SCHEMA, &csv(3));
-        // A client that knows the epoch before may be answered from it once more.
+        // A client that knows the previous epoch may be answered from it once more.
         assert_eq!(rows(&cluster.client(), THREE).await, three(3));
     }
     assert!(!cluster.logs().contains("panicked"));
@@ -185,8 +185,8 @@ async fn an_epoch_that_a_node_cannot_read_is_not_activated() {
     let mut cluster = Cluster::start(&[]).await;
     cluster.load(SCHEMA, &csv(1));
     cluster.load(SCHEMA, &csv(2));
-    // Nodes that have just begun hold the active epoch alone. Damage the other in the store, then
-    // ask for it.
+    // Nodes that have just started hold only the active epoch. Damage the other one in the store,
+    // then request it.
     cluster.stop();
     cluster.resume();
     let folder = cluster.data().join("store/tables/prices/epochs").join(format!("{:020}", 1));
@@ -199,7 +199,7 @@ async fn an_epoch_that_a_node_cannot_read_is_not_activated() {
     assert!(refused.contains("plane-0") && refused.contains("damaged"), "{refused}");
     let answer = rows(&cluster.client(), "SELECT price FROM prices WHERE item = 'item1'").await;
     assert_eq!(answer, [[int(2)]], "the epoch before is still served");
-    // And the cluster is as good as before.
+    // The cluster is intact again.
     cluster.load(SCHEMA, &csv(4));
     let answer = rows(&cluster.client(), "SELECT price FROM prices WHERE item = 'item1'").await;
     assert_eq!(answer, [[int(4)]]);
@@ -243,7 +243,7 @@ async fn values_survive_the_round_trip() {
     assert_eq!(csv, "k,i,r,j,b,t\nnulls,,,,,\n");
 }
 
-/// Makes an epoch's manifest what the version before would have written of it.
+/// Changes an epoch's manifest to the form that the previous version wrote.
 fn age(cluster: &Cluster, table: &str, epoch: u64) {
     let folder = cluster.data().join("store/tables").join(table).join("epochs");
     let path = folder.join(format!("{epoch:020}")).join("manifest.json");
@@ -259,8 +259,8 @@ fn age(cluster: &Cluster, table: &str, epoch: u64) {
         .unwrap();
 }
 
-/// After an upgrade: what the version before made is neither answered nor in the way of other tables, and the
-/// command that the error names mends it, also where nothing else is served.
+/// After an upgrade, an epoch of the previous version is not answered and does not block other
+/// tables. The command that the error names repairs it, even if no other table is served.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_of_other_parameters_is_named_and_loaded_again() {
     let mut cluster = Cluster::start(&[]).await;

@@ -1,4 +1,4 @@
-//! A cluster started by `opaque dev`, and what tests do to it.
+//! A cluster started by `opaque dev`, and operations of tests on it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,13 +14,13 @@ use opaque_registered::KeyDirectory;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Two cores hold one cluster at a time.
+/// Two cores are enough for one cluster at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// How long anything may take before a test gives up; no test depends on less.
+/// Time limit of any wait in a test. No test relies on a shorter one.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Waits until no other cluster runs, for as long as the value is held.
+/// Waits until no other cluster runs. The returned value keeps others waiting.
 pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().await
 }
@@ -31,29 +31,29 @@ pub(crate) struct Cluster {
     dev: Option<Child>,
     arguments: Vec<String>,
     log_filter: String,
-    /// Variables of the nodes.
+    /// Environment variables of the nodes.
     variables: Vec<(String, String)>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
-    /// `opaque dev` with these arguments, waited for.
+    /// Starts `opaque dev` with these arguments and waits until it serves.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         Self::start_logging(arguments, "info").await
     }
 
-    /// As [`Cluster::start`], with a `RUST_LOG` of the nodes.
+    /// Like [`Cluster::start`], with a `RUST_LOG` for the nodes.
     pub(crate) async fn start_logging(arguments: &[&str], log_filter: &str) -> Self {
         Self::start_as(arguments, log_filter, &[]).await
     }
 
-    /// As [`Cluster::start`], with a limit of each node's memory.
+    /// Like [`Cluster::start`], with a memory limit for each node.
     pub(crate) async fn start_limited(arguments: &[&str], mib: u64) -> Self {
         let limit = [("OPAQUE_MEMORY_LIMIT_MIB", mib.to_string())];
         Self::start_as(arguments, "info", &limit).await
     }
 
-    /// As [`Cluster::start`], on a copy of the data that `stored` holds.
+    /// Like [`Cluster::start`], on a copy of the data in `stored`.
     pub(crate) async fn start_on(stored: &Path, arguments: &[&str]) -> Self {
         let mut cluster = Self::stopped(arguments, "info", &[]).await;
         let copied = Command::new("cp").arg("-r").arg(stored).arg(cluster.data()).status();
@@ -101,7 +101,7 @@ impl Cluster {
         self.dev = Some(dev.spawn().unwrap());
     }
 
-    /// Ctrl-C, and waits for the end.
+    /// Sends Ctrl-C and waits for the end.
     pub(crate) fn stop(&mut self) {
         let Some(mut dev) = self.dev.take() else { return };
         signal(dev.id(), "TERM");
@@ -121,7 +121,7 @@ impl Cluster {
         stdout
     }
 
-    /// Standard error of a command that must fail, without a panic.
+    /// Standard error of a command that must fail without a panic.
     pub(crate) fn fails(&self, arguments: &[&str]) -> String {
         let output = self.cli(arguments);
         let stderr = text(&output.stderr);
@@ -135,7 +135,7 @@ impl Cluster {
         Client::connect(self.config()).unwrap()
     }
 
-    /// A client with the cluster's profile and this way of keys.
+    /// A client with the cluster's profile and this kind of keys.
     pub(crate) fn client_with(&self, keys: KeyMode) -> Client {
         Client::connect(ClientConfig { keys, ..self.config() }).unwrap()
     }
@@ -159,7 +159,7 @@ impl Cluster {
         signal(self.pid(node), "KILL");
     }
 
-    /// Kills a node's process and waits until it is gone; `opaque dev` starts another after a pause.
+    /// Kills a node's process and waits until it is gone. `opaque dev` restarts it after a pause.
     pub(crate) async fn fell(&self, node: &str) -> Fallen {
         let pid = self.pid(node);
         let killed = Instant::now();
@@ -168,8 +168,8 @@ impl Cluster {
         Fallen { node: node.to_owned(), pid, killed, gone: unix_millis() }
     }
 
-    /// Waits until another process stands in for a killed one and serves what is active, by its own
-    /// word: the record of the old one stays fresh for some seconds. Gives the time since the kill.
+    /// Waits until another process has replaced a killed one and reports that it serves the active
+    /// map. The old process's report stays fresh for some seconds. Returns the time since the kill.
     pub(crate) async fn risen(&self, fallen: Fallen) -> Duration {
         let Fallen { node, pid, killed, gone } = fallen;
         wait_until("another process serves", || {
@@ -193,48 +193,48 @@ impl Cluster {
         down
     }
 
-    /// Kills a node and waits until another process has taken its place.
+    /// Kills a node and waits until another process has replaced it.
     pub(crate) async fn kill_and_await(&self, node: &str) -> Duration {
         let fallen = self.fell(node).await;
         self.risen(fallen).await
     }
 
-    /// The process of a node.
+    /// The process ID of a node.
     pub(crate) fn pid(&self, node: &str) -> u32 {
         self.running(node).unwrap()
     }
 
-    /// The process of a node, unless it is gone.
+    /// The process ID of a node, unless it is gone.
     fn running(&self, node: &str) -> Option<u32> {
         let file = self.data().join("run").join(format!("{node}.pid"));
-        // Between its making and its writing the file is empty.
+        // The file is empty between its creation and the write.
         std::fs::read_to_string(file).ok()?.trim().parse().ok()
     }
 
-    /// What a node says of itself, if it has said anything.
+    /// A node's report about itself, if there is one.
     pub(crate) fn member(&self, node: &str) -> Option<serde_json::Value> {
         self.coordination(&format!("members/{node}.json"))
     }
 
-    /// Number of the map that is active.
+    /// Generation of the active map.
     fn active_generation(&self) -> u64 {
         self.coordination("active.json").unwrap()["generation"].as_u64().unwrap()
     }
 
-    /// A record of the coordination directory; each is replaced whole.
+    /// A record of the coordination directory. Records are replaced atomically.
     pub(crate) fn coordination(&self, file: &str) -> Option<serde_json::Value> {
         let bytes = std::fs::read(self.data().join("coordination").join(file)).ok()?;
         let document: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         Some(document["record"].clone())
     }
 
-    /// A client that knows one node alone.
+    /// A client that knows only one node.
     pub(crate) fn client_of(&self, node: &str) -> Client {
         Client::connect(ClientConfig { endpoints: vec![self.endpoint(node)], ..self.config() })
             .unwrap()
     }
 
-    /// Where clients reach a node.
+    /// The client address of a node.
     pub(crate) fn endpoint(&self, node: &str) -> NodeUrl {
         let member = self.member(node).unwrap();
         format!("https://{}", member["client_address"].as_str().unwrap()).parse().unwrap()
@@ -257,14 +257,14 @@ impl Cluster {
         panic!("waited in vain until {what}\n{}", self.logs());
     }
 
-    /// Every replica of every shard lives and serves the active generation.
+    /// Waits until every replica of every shard lives and serves the active generation.
     pub(crate) async fn until_whole(&self, nodes: usize) {
         self.until("every replica serves", |status| {
             let replicas: Vec<_> = status.shards.iter().flat_map(|s| &s.replicas).collect();
             let serves = |replica: &&opaque_proto::v1::ReplicaStatus| {
                 replica.alive && replica.active_generation == status.generation
             };
-            // What a node says may be a moment behind what was decided.
+            // A node's report may lag behind the decision.
             status.generation == self.active_generation()
                 && replicas.len() == nodes
                 && replicas.iter().all(serves)
@@ -292,7 +292,7 @@ impl Cluster {
         self.ok(&["load", path(&folder.join("schema.sql")), path(&folder.join(data))]);
     }
 
-    /// Everything that the nodes have logged.
+    /// All log lines of the nodes.
     pub(crate) fn logs(&self) -> String {
         let mut logs = std::fs::read_to_string(self.directory.path().join("dev.log")).unwrap();
         let Ok(entries) = std::fs::read_dir(self.data().join("logs")) else { return logs };
@@ -302,7 +302,7 @@ impl Cluster {
         logs
     }
 
-    /// The tables that have anything in the store.
+    /// The tables that have objects in the store.
     pub(crate) fn stored_tables(&self) -> Vec<String> {
         let Ok(entries) = self.data().join("store/tables").read_dir() else { return Vec::new() };
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -338,7 +338,7 @@ pub(crate) struct Fallen {
     node: String,
     pid: u32,
     killed: Instant,
-    /// When it was seen to be gone, in milliseconds since 1970.
+    /// When the process was seen to be gone, in milliseconds since 1970.
     gone: u64,
 }
 
@@ -347,7 +347,7 @@ fn unix_millis() -> u64 {
     since.as_millis().try_into().unwrap()
 }
 
-/// Looks until something is so.
+/// Polls until a condition holds.
 pub(crate) async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {

@@ -1,4 +1,4 @@
-//! Requests that no honest client sends: each gets a clear error, and the node goes on.
+//! Requests that no honest client sends. Each gets a clear error, and the node continues.
 
 use bytes::Bytes;
 use opaque_client::description::Table;
@@ -72,11 +72,12 @@ async fn queries(node: &mut Node, table: &Table) {
         let bytes = query(Material::Inline, fill);
         (with(&|h| h.total_bytes = Some(bytes.len() as u64)), bytes)
     };
-    // Keys that are no keys but of their form are answered, as nobody could tell.
+    // Keys that have the right form but are not real keys are answered, because no server can
+    // distinguish them.
     let (zeros, body) = inline(0);
     lookup(node, zeros, body).await.unwrap();
     let (beyond, beyond_primes) = inline(0xff);
-    // Of the size of one kind, and the tag of the other.
+    // The size is that of one kind and the tag that of the other.
     let (tagged, mut wrong_tag) = inline(0);
     wrong_tag[44] = 0;
 
@@ -157,7 +158,7 @@ async fn queries(node: &mut Node, table: &Table) {
         assert_eq!((refused.code(), reason_of(&refused)), (code, reason), "{what}: {refused:?}");
         assert!(!refused.message().is_empty(), "{what}");
     }
-    // A query of another geometry carries another ParamsId: find the byte and change it.
+    // A query for another geometry has another ParamsId: find that byte and change it.
     let mut params = 0;
     for at in 2..42 {
         let refused =

@@ -1,4 +1,4 @@
-//! Nodes whose pods have addresses of IPv6 alone.
+//! Nodes whose pods have only IPv6 addresses.
 
 use std::net::{Ipv6Addr, TcpListener};
 

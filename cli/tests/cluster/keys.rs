@@ -1,4 +1,4 @@
-//! Both ways of keys against one cluster, and what each leaves behind.
+//! Both kinds of keys against one cluster, and the data that each leaves behind.
 
 use opaque_client::KeyMode;
 
@@ -15,7 +15,7 @@ async fn both_ways_of_keys_answer_and_inline_ones_leave_nothing_behind() {
     let inline = cluster.client_with(KeyMode::Inline);
     let (answer, first) = query(&inline, &sql("Cairo")).await.unwrap();
     assert_eq!(answer.rows, [[words("EG")]]);
-    // One ring's public part, once; no key, neither here nor there.
+    // One ring's public part, once. No key is stored on either side.
     assert_eq!(first.keys_bytes, 4608);
     assert_eq!((stored(), home("keys").exists()), (0, false));
 
@@ -25,7 +25,7 @@ async fn both_ways_of_keys_answer_and_inline_ones_leave_nothing_behind() {
     assert!(first.keys_bytes > 200_000, "{first:?}");
     assert_eq!((stored(), home("keys").exists()), (1, true));
 
-    // In turn, several lookups at once, through the commands and their variable as well.
+    // Several lookups at once, one kind after the other, including the commands and their variable.
     for (city, country) in [("Tokyo", "JP"), ("Santiago", "CL"), ("Atlantis", "")] {
         let list = format!("SELECT country FROM weather WHERE city IN ('{city}', 'x', 'Cairo')");
         for client in [&inline, &registered] {
@@ -40,7 +40,8 @@ async fn both_ways_of_keys_answer_and_inline_ones_leave_nothing_behind() {
             assert_eq!(text(&said.stdout).lines().nth(1).unwrap_or_default(), country, "{keys}");
         }
     }
-    // Each command fetches the public part: a file would tell the cluster that it was here before.
+    // Each command downloads the public part: a cached file would tell the cluster that this client
+    // was here before.
     for _ in 0..2 {
         let timing = cluster.cli(&["query", "--timing", "--keys", "inline", &sql("Cairo")]);
         let timing = text(&timing.stderr);

@@ -1,4 +1,4 @@
-//! What one client, one peer or one long request may take of a node, and how a node ends.
+//! Limits on one client, one peer and one long request, and how a node ends.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ async fn connections_of_one_client_are_bounded_and_those_that_are_there_go_on() 
     let limits = ["--client-connections", "3", "--client-concurrency", "8"];
     let nodes = Bare::start(1, &limits, |_| {}).await;
     nodes.load_weather(&[]);
-    // Those of the commands close by themselves.
+    // The connections of the commands close by themselves.
     let mut held = Vec::new();
     let begun = Instant::now();
     while held.len() < 3 {
@@ -60,7 +60,7 @@ async fn connections_of_one_client_are_bounded_and_those_that_are_there_go_on() 
     for connection in &mut held {
         connection.status(StatusRequest {}).await.expect("an open connection is answered");
     }
-    // A place is free as soon as its connection ends.
+    // A slot is free as soon as its connection ends.
     held.pop();
     let begun = Instant::now();
     while status_of(&nodes).await.is_err() {
@@ -75,7 +75,8 @@ async fn requests_in_progress_are_bounded_where_clients_prove_nothing() {
     let nodes = Bare::start(1, &limits, |_| {}).await;
     nodes.load_weather(&[]);
     let mut node = connect(&nodes, 0).await.unwrap();
-    // Queries that have not been sent yet. One that comes while a status is answered may be refused: it comes again.
+    // Queries that have not been sent completely. A query that arrives while a status is answered
+    // may be refused, and is sent again.
     let mut waiting = JoinSet::new();
     for _ in 0..4 {
         let mut node = node.clone();
@@ -104,8 +105,8 @@ async fn requests_in_progress_are_bounded_where_clients_prove_nothing() {
     }
 }
 
-/// A query under way when a node is told to stop is answered, later than the node once waited; and a
-/// node with nothing in progress stops at once.
+/// A query in progress when a node gets SIGTERM is answered, even after the time that nodes used to
+/// wait; and a node without requests in progress stops at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_waits_for_a_slow_query_and_for_nothing_else() {
     let mut nodes = Bare::start(1, &[], |_| {}).await;
@@ -132,7 +133,7 @@ async fn a_drain_waits_for_a_slow_query_and_for_nothing_else() {
     let mut node = connect(&nodes, 0).await.unwrap();
     let call = tokio::spawn(async move { node.lookup(ReceiverStream::new(receiver)).await });
     send(lookup_request::Part::Header(header)).await;
-    // All but the last bytes, so that the sender keeps the rate that is asked of it.
+    // All but the last bytes, so that the sender meets the required rate.
     let (most, last) = body.split_at(body.len() - 3);
     for chunk in most.chunks(100_000) {
         send(lookup_request::Part::Chunk(Bytes::copy_from_slice(chunk))).await;
@@ -152,7 +153,7 @@ async fn a_drain_waits_for_a_slow_query_and_for_nothing_else() {
     let answered = Instant::now();
     nodes.ended(0).await;
     println!("ended {:?} after its last answer", answered.elapsed());
-    // The whole drain is 65 s; it must not have been waited for.
+    // The whole drain may take 65 s; the test must not have waited for that.
     assert!(answered.elapsed() < Duration::from_secs(30));
 }
 
@@ -160,7 +161,7 @@ async fn a_drain_waits_for_a_slow_query_and_for_nothing_else() {
 async fn a_peer_that_sends_rows_for_ever_is_named() {
     let nodes = Bare::start(2, &[], |_| {}).await;
     nodes.load_weather(&[]);
-    // Each has one partition, of either shard: some are the second's.
+    // Each table has one partition, on either shard, so some are on the second.
     let tables: Vec<String> = (0..8).map(|table| format!("t{table}")).collect();
     for table in &tables {
         let (schema, data) = (nodes.path("schema.sql"), nodes.path("data.csv"));
@@ -263,7 +264,7 @@ impl Shard for Endless {
     }
 }
 
-/// A connection of its own, which has answered once.
+/// A separate connection, which has been used once.
 async fn status_of(nodes: &Bare) -> Result<QueryClient<Channel>, String> {
     let mut node = connect(nodes, 0).await?;
     node.status(StatusRequest {}).await.map_err(|status| status.to_string())?;

@@ -1,4 +1,4 @@
-//! Files that cannot be loaded: the error names line and column, and nothing is loaded.
+//! Files that cannot be loaded. The error names line and column, and nothing is loaded.
 
 use opaque_client::ddl;
 use opaque_pir::table::Value;
@@ -101,7 +101,7 @@ async fn lenient_quotes_take_what_is_refused_and_say_how_many() {
     let output = cluster.cli(&load);
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{told}");
-    assert!(told.contains("only --lenient-quotes takes: 2, the first on line 2"), "{told}");
+    assert!(told.contains("only --lenient-quotes accepts: 2, the first on line 2"), "{told}");
     let client = cluster.client();
     let name = |name: &str| vec![vec![Value::Text(name.to_owned())]];
     assert_eq!(rows(&client, "SELECT name FROM people WHERE id = 1").await, name("Ana Maria"));

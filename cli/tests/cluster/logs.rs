@@ -1,4 +1,4 @@
-//! Nothing of a query in the nodes' logs, not even at trace level; nor who asked.
+//! The nodes' logs contain nothing of a query and no client's identity, not even at trace level.
 
 use opaque_client::KeyMode;
 use opaque_pir::layout::page_bucket;
@@ -14,7 +14,7 @@ async fn the_trace_log_of_a_query_holds_neither_value_nor_bucket() {
     let table = client.describe("weather").await.unwrap();
     let (column, _) = table.schema.column("city").unwrap();
     let buckets = table.index(column).unwrap().geometry.buckets();
-    // Values that occur nowhere else, and whose buckets have four digits.
+    // Values that occur nowhere else and whose buckets have four digits.
     let bucket = |value: &str| {
         let key = Value::Text(value.to_owned()).search_key();
         page_bucket(&table.salt, u32::try_from(column).unwrap(), &key, 0, buckets)
@@ -34,12 +34,12 @@ async fn the_trace_log_of_a_query_holds_neither_value_nor_bucket() {
     for value in &values {
         assert!(!logs.contains(value.as_str()), "{value} is in the log");
     }
-    // One bucket's number may stand there by chance; a node that logs buckets logs them all.
+    // One bucket's number may occur by chance. A node that logs buckets logs all of them.
     let numbers: std::collections::HashSet<&str> =
         logs.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let leaked = values.iter().filter(|v| numbers.contains(bucket(v).to_string().as_str()));
     assert!(leaked.count() < values.len(), "the buckets of the queries are in the log");
-    // No message's bytes either: a query has thousands of them.
+    // The bytes of messages are not logged either: a query has thousands.
     let longest = logs.lines().map(str::len).max().unwrap();
     assert!(longest < 4096, "a line of {longest} bytes: {}", {
         let line = logs.lines().max_by_key(|line| line.len()).unwrap();
@@ -57,11 +57,11 @@ async fn the_trace_log_does_not_name_keys_that_cannot_be_read() {
     let mut stored = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let (object, more) = (stored.next().unwrap(), stored.next());
     assert_eq!(more, None, "one client has one key object");
-    // An object is named by its digest: 32 bytes in hexadecimal.
+    // An object's name is its digest: 32 bytes in hexadecimal.
     let digest = object.file_name().unwrap().to_str().unwrap().to_owned();
     assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
 
-    // Gone: the client registers again.
+    // The keys are gone: the client registers them again.
     cluster.stop();
     std::fs::remove_file(&object).unwrap();
     cluster.resume();
@@ -69,7 +69,7 @@ async fn the_trace_log_does_not_name_keys_that_cannot_be_read() {
     assert_eq!(answer.rows, [[int(33)]]);
     assert!(timing.keys_bytes > 0 && object.is_file(), "{timing:?}");
 
-    // Damaged: it is put in place again.
+    // The keys are damaged: they are replaced.
     cluster.stop();
     std::fs::write(&object, b"no keys").unwrap();
     cluster.resume();
@@ -77,7 +77,7 @@ async fn the_trace_log_does_not_name_keys_that_cannot_be_read() {
     assert_eq!(answer.rows, [[int(33)]]);
     assert!(timing.keys_bytes > 0, "{timing:?}");
 
-    // Neither to be read nor to be replaced: the query fails, and nothing names the keys.
+    // The keys can be neither read nor replaced: the query fails, and no text names the keys.
     cluster.stop();
     std::fs::remove_file(&object).unwrap();
     std::fs::create_dir(&object).unwrap();
@@ -85,7 +85,7 @@ async fn the_trace_log_does_not_name_keys_that_cannot_be_read() {
     cluster.resume();
     let said = cluster.fails(&["query", "--keys", "registered", sql]);
     cluster.stop();
-    // Half of it would identify the client as well.
+    // Half of the digest would identify the client as well.
     let name = &digest[..16];
     assert!(!said.contains(name), "{said}");
     let logs = cluster.logs();

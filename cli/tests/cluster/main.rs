@@ -1,5 +1,5 @@
-//! The product as its users meet it: the `opaque` command, a cluster of real node processes, real
-//! TLS, faults. One cluster runs at a time.
+//! The product as users run it: the program `opaque`, a cluster of real node processes, real TLS,
+//! and faults. One cluster runs at a time.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,7 +9,8 @@
     reason = "tests"
 )]
 
-// Named first for the order of two copies of zstd, which opaque-registered's `lib.rs` explains.
+// This import must come first: it determines the order in which two copies of zstd are linked. The
+// `lib.rs` of opaque-registered explains it.
 use opaque_registered as _;
 
 mod agreement;

@@ -1,4 +1,4 @@
-//! Loads that do not fit into memory, or that are no longer wanted: nothing else suffers from them.
+//! Loads that do not fit into memory or that are no longer wanted do not affect anything else.
 
 use std::process::Output;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn csv(price: i64) -> String {
     (0..500).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},{price}\n"))
 }
 
-/// Rows of more than 3 KB, so that the index has a whole plane: 80 MiB on one shard for 2,000.
+/// Rows of more than 3 KB, so that the index has a whole plane: 80 MiB on one shard for 2,000 rows.
 fn wide(rows: u32) -> String {
     let text = |i: u32| format!("{i:06}").repeat(550);
     (0..rows).fold("n,text\n".to_owned(), |csv, i| csv + &format!("{i},{}\n", text(i)))
@@ -37,7 +37,7 @@ fn load(cluster: &Cluster, node: &str, schema: &str, data: &str) -> JoinHandle<O
     spawn_blocking(move || command.output().unwrap())
 }
 
-/// Waits until another epoch of a table than its first is proposed.
+/// Waits until a second epoch of a table is proposed.
 async fn until_proposed(cluster: &Cluster, table: &str) {
     wait_until("it is proposed", || {
         let proposed = cluster.coordination("proposed.json");
@@ -46,7 +46,7 @@ async fn until_proposed(cluster: &Cluster, table: &str) {
     .await;
 }
 
-/// Asks for the weather until it is told to stop; gives how often it was answered.
+/// Queries the weather until `stop` is set. Returns the number of answers.
 fn keep_asking(client: Client, stop: &Arc<AtomicBool>) -> JoinHandle<u32> {
     let stop = Arc::clone(stop);
     tokio::spawn(async move {
@@ -82,17 +82,17 @@ async fn a_table_that_does_not_fit_is_refused_with_numbers_and_no_other_suffers(
     assert!(asking.await.unwrap() > 0);
     assert_eq!(nodes.map(|node| cluster.pid(node)), pids, "a process ended");
     assert!(!cluster.ok(&["tables"]).contains("wide"));
-    // What fits is loaded as ever.
+    // A load that fits is accepted as before.
     cluster.load(SCHEMA, &csv(1));
     assert_eq!(rows(&cluster.client(), PRICE).await, [[int(1)]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_do_not_fit_beside_what_is_served_are_refused_as_they_come() {
+async fn rows_that_do_not_fit_next_to_served_tables_are_refused_as_they_arrive() {
     let cluster = Cluster::start_limited(&["--shards", "1"], 160).await;
     cluster.load(SCHEMA, &csv(1));
     let pid = cluster.pid("shard-0-0");
-    // More than 30 MiB of rows, where 36 MiB are for them and all tables.
+    // More than 30 MiB of rows, while 36 MiB are available for them and all tables.
     let refused = load(&cluster, "shard-0-0", WIDE, &wide(10_000)).await.unwrap();
     let said = text(&refused.stderr);
     println!("{said}");
@@ -107,7 +107,7 @@ async fn registered_keys_that_do_not_fit_are_refused_and_inline_ones_answer() {
     let cluster = Cluster::start_limited(&["--shards", "1"], 160).await;
     cluster.load(SCHEMA, &csv(1));
     let pid = cluster.pid("shard-0-0");
-    // The first query with registered keys makes 64 MiB of tables, where 36 MiB are left.
+    // The first query with registered keys builds 64 MiB of tables, while 36 MiB are available.
     let mut registered = cluster.command();
     registered.args(["query", "--keys", "registered", PRICE]);
     let refused = spawn_blocking(move || registered.output().unwrap()).await.unwrap();
@@ -127,7 +127,7 @@ async fn what_waits_for_a_shard_is_withdrawn_by_the_next_wish() {
     signal(stopped, "STOP");
     let second = load(&cluster, asked, SCHEMA, &csv(20));
     until_proposed(&cluster, "prices").await;
-    // What is served is asked for again.
+    // Requests the rollback to the served epoch.
     let target = cluster.endpoint(asked).to_string();
     let start = Instant::now();
     cluster.ok(&["--cluster", &target, "rollback", "prices", "1"]);
@@ -135,10 +135,10 @@ async fn what_waits_for_a_shard_is_withdrawn_by_the_next_wish() {
     assert!(start.elapsed() < Duration::from_secs(25));
     let refused = second.await.unwrap();
     let said = text(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("withdrawn: what was served"), "{said}");
+    assert!(!refused.status.success() && said.contains("withdrawn: a request asked"), "{said}");
     assert!(cluster.coordination("proposed.json").is_none());
 
-    // Another load takes the place of one that waits.
+    // Another load replaces one that waits.
     let third = load(&cluster, asked, SCHEMA, &csv(300));
     until_proposed(&cluster, "prices").await;
     let fourth = load(&cluster, asked, SCHEMA, &csv(4000));
@@ -173,7 +173,7 @@ async fn a_load_that_kills_one_replica_kills_no_other() {
     cluster.until_whole(2).await;
     assert_eq!(cluster.pid("shard-0-1"), second, "the other replica followed");
     assert_eq!(rows(&cluster.client_of("shard-0-1"), CAIRO).await.len(), 1);
-    // It was no matter of the table: asked for again, it is loaded.
+    // The table was not the cause: on the next attempt it is loaded.
     let loaded = load(&cluster, "shard-0-1", WIDE, &wide(2_000)).await.unwrap();
     assert!(loaded.status.success(), "{}", text(&loaded.stderr));
 }

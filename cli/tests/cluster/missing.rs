@@ -1,5 +1,5 @@
-//! One table that cannot be loaded takes nothing else out, and is answered as long as one replica
-//! has it.
+//! A table that cannot be loaded does not affect other tables, and is answered as long as one
+//! replica has it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,13 +45,13 @@ fn epoch_of_prices(cluster: &Cluster) -> PathBuf {
     cluster.data().join("store/tables/prices/epochs").join(format!("{:020}", 1))
 }
 
-/// What a node says that it lacks.
+/// A node's report about its missing tables.
 fn missing(cluster: &Cluster, node: &str) -> Option<String> {
     let member = cluster.member(node)?;
     Some(member.get("missing")?.get("prices")?.as_str()?.to_owned())
 }
 
-/// A question that is asked again and again, and must be answered rightly each time.
+/// A query that is repeated all the time and must be answered correctly each time.
 struct Asking {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU32>,
@@ -88,7 +88,7 @@ async fn a_damaged_table_is_answered_by_the_replica_that_holds_it_and_comes_back
     damaged[good.len() / 2] ^= 1;
     std::fs::write(&plane, damaged).unwrap();
 
-    // One replica of each shard is restarted; one of them needs what is damaged.
+    // One replica of each shard is restarted. One of them needs the damaged object.
     let weather = Asking::start(cluster.client(), CAIRO, cairo());
     let served = Asking::start(cluster.client(), PRICE, prices());
     for shard in 0..3 {
@@ -101,7 +101,7 @@ async fn a_damaged_table_is_answered_by_the_replica_that_holds_it_and_comes_back
     let node = format!("shard-{shard}-0");
     let reason = missing(&cluster, &node).unwrap();
     assert!(reason.contains("plane-0") && reason.contains("damaged"), "{reason}");
-    // Whichever node is asked, the one that lacks the table included.
+    // Every node answers, including the one that lacks the table.
     for node in nodes() {
         let client = cluster.client_of(&node);
         for _ in 0..3 {
@@ -120,7 +120,7 @@ async fn a_damaged_table_is_answered_by_the_replica_that_holds_it_and_comes_back
     }
     served.stop().await;
 
-    // The other replica of the shard goes as well: that table alone is lost, and told as such.
+    // The shard's other replica is restarted too: only that table is lost, and it is reported.
     cluster.kill_and_await(&format!("shard-{shard}-1")).await;
     cluster.until_whole(6).await;
     cluster.until("the status tells", |status| !status.serving).await;
@@ -132,7 +132,7 @@ async fn a_damaged_table_is_answered_by_the_replica_that_holds_it_and_comes_back
         assert!(error.contains("plane-0") && !error.contains("no table"), "{node}: {error}");
         assert_eq!(rows(&client, CAIRO).await, cairo(), "{node}");
     }
-    // Other tables get new epochs meanwhile.
+    // Other tables get new epochs during this time.
     cluster.load_example("weather", "weather.csv");
     cluster.until_whole(6).await;
     assert_eq!(rows(&cluster.client(), CAIRO).await, cairo());
@@ -155,7 +155,8 @@ async fn a_lost_manifest_takes_one_table_out_and_that_only_when_every_node_has_f
     let good = std::fs::read(&manifest).unwrap();
     std::fs::remove_file(&manifest).unwrap();
 
-    // Whoever lost it asks a peer what the table is like, and answers through the others.
+    // A node that lost the table requests its description from a peer, and answers through the
+    // others.
     let weather = Asking::start(cluster.client(), CAIRO, cairo());
     let served = Asking::start(cluster.client(), PRICE, prices());
     cluster.kill_and_await("shard-0-0").await;
@@ -167,12 +168,12 @@ async fn a_lost_manifest_takes_one_table_out_and_that_only_when_every_node_has_f
     for _ in 0..5 {
         assert_eq!(rows(&client, PRICE).await, prices());
     }
-    // A table that all nodes hold does not hinder others when the store has lost it.
+    // If all nodes hold a table, its loss from the store does not affect others.
     cluster.load_example("weather", "weather.csv");
     served.stop().await;
     weather.stop().await;
 
-    // Every node starts anew: the other table is as good as ever.
+    // Every node is restarted: the other table is intact.
     cluster.stop();
     cluster.resume_unserved();
     wait_until("every node is there", || nodes().all(|node| cluster.member(&node).is_some())).await;

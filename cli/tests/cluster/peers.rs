@@ -1,4 +1,4 @@
-//! Who may speak to the peer port: nodes of this cluster, over TLS, and nobody else.
+//! Only nodes of this cluster can use the peer port, over TLS.
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn only_nodes_of_this_cluster_reach_the_peer_port() {
     let base =
         || ClientTlsConfig::new().ca_certificate(ca()).domain_name("shard-0.peers.opaque.internal");
 
-    // A node's own certificate is accepted: the refusals below are no accident of the setup.
+    // A node's own certificate is accepted, so the refusals below are not caused by the setup.
     status(port, Some(base().identity(own.clone()))).await.expect("a node may call its peer");
 
     let plaintext = status(port, None).await;
@@ -49,20 +49,20 @@ async fn only_nodes_of_this_cluster_reach_the_peer_port() {
     let sibling = certificate(&ca_cert, ca_key, &format!("{CLUSTER}/shard/1"));
     status(port, Some(base().identity(sibling))).await.expect("a sibling is a peer");
 
-    // A certificate of shard 0 does not answer for shard 1.
+    // A certificate of shard 0 is not accepted for shard 1.
     let wrong_shard = ClientTlsConfig::new()
         .ca_certificate(ca())
         .domain_name("shard-1.peers.opaque.internal")
         .identity(own);
     assert!(status(port, Some(wrong_shard)).await.is_err(), "a shard answered for another");
 
-    // The client port speaks TLS alone, too.
+    // The client port accepts only TLS, too.
     let client_port = cluster.config().endpoints[0].uri().port_u16().unwrap();
     let plain = Endpoint::from_shared(format!("http://127.0.0.1:{client_port}")).unwrap();
     let plain = plain.timeout(Duration::from_secs(5)).connect_lazy();
     assert!(QueryClient::new(plain).status(StatusRequest {}).await.is_err());
 
-    // None of this disturbed the node.
+    // None of this affected the node.
     let answer = rows(&cluster.client(), "SELECT country FROM weather WHERE city = 'Cairo'").await;
     assert_eq!(answer, [[words("EG")]]);
     assert!(!cluster.logs().contains("panicked"));
@@ -103,7 +103,7 @@ fn certificate(ca: &str, ca_key: String, uri: &str) -> Identity {
     Identity::from_pem(certificate.pem(), key.serialize_pem())
 }
 
-/// The dev CA of the peers: its certificate and key.
+/// The peers' CA of `opaque dev`: its certificate and key.
 fn find_ca(tls: &Path) -> (String, String) {
     let certificate = text(&tls.join("peer-ca.crt"));
     (certificate, text(&tls.join("peer-ca.key")))

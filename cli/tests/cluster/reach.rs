@@ -1,4 +1,4 @@
-//! Nodes that do not reach each other say so, and send clients to those that reach every shard.
+//! Nodes that do not reach each other report it, and send clients to nodes that reach every shard.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use super::replicas::Stopped;
 
 const CAIRO: &str = "SELECT country FROM weather WHERE city = 'Cairo'";
 
-/// Waits until every node says of itself that it reaches none of these shards.
+/// Waits until every node reports that it reaches none of these shards.
 async fn until_unreachable(cluster: &Bare, what: &str, expected: [&[u64]; 3]) {
     let started = Instant::now();
     for (node, expected) in (0..).zip(expected) {
@@ -28,7 +28,7 @@ async fn answers(cluster: &Bare, node: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_do_not_reach_each_other_say_so_and_leave_clients_to_one_that_reaches_all() {
-    // Peers keep a superseded generation for twice the deadline; rounds follow from that.
+    // Peers keep a superseded generation for twice the deadline, which determines the rounds.
     let arguments =
         ["--revocation", "required", "--query-deadline-s", "12", "--probe-interval-s", "1"];
     let mut cluster = Bare::start(3, &arguments, |_| {}).await;
@@ -36,7 +36,7 @@ async fn nodes_that_do_not_reach_each_other_say_so_and_leave_clients_to_one_that
     until_unreachable(&cluster, "all reach all", [&[], &[], &[]]).await;
     answers(&cluster, 0).await;
 
-    // Node 1 takes the certificate of node 0 for revoked: neither reaches the other.
+    // Node 1 considers node 0's certificate revoked, so neither reaches the other.
     cluster.write(1, "peer-ca.crl", &cluster.peers.list(&[10], 2200));
     until_unreachable(&cluster, "0 and 1 are cut off", [&[1], &[0], &[]]).await;
     for node in [0, 1] {
@@ -51,8 +51,8 @@ async fn nodes_that_do_not_reach_each_other_say_so_and_leave_clients_to_one_that
     }
     answers(&cluster, 0).await;
 
-    // A node hangs that does not lead: the others miss it. Shard 1 has a part of the table's
-    // indexes, so that the leader's probes fail without it.
+    // A node that does not lead hangs, and the others miss it. Shard 1 has a part of the table's
+    // indexes, so the leader's probes fail without it.
     let leader = (0..3).find(|node| cluster.log(*node).contains("leading")).unwrap();
     let hung = if leader == 1 { 2 } else { 1 };
     let stopped = Stopped::new(cluster.pid(hung));

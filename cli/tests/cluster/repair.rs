@@ -1,4 +1,5 @@
-//! An active epoch that is damaged in the store: told, never served, and repaired by a new load.
+//! An active epoch that is damaged in the store is reported, never served, and repaired by a new
+//! load.
 
 use super::harness::{Cluster, int, path, query, rows, text, words};
 
@@ -24,7 +25,7 @@ async fn a_new_load_repairs_an_active_epoch_that_is_damaged_in_the_store() {
     std::fs::write(&plane, bytes).unwrap();
     cluster.resume_unserved();
 
-    // One node says which object is at fault.
+    // A node reports which object is damaged.
     cluster
         .until("a node names the damaged object", |status| {
             let replicas: Vec<_> = status.shards.iter().flat_map(|shard| &shard.replicas).collect();
@@ -38,13 +39,13 @@ async fn a_new_load_repairs_an_active_epoch_that_is_damaged_in_the_store() {
     let told = text(&status.stdout);
     assert!(!status.status.success() && told.contains("NOT serving"), "{told}");
     assert!(told.contains("plane-0") && told.contains("damaged"), "{told}");
-    // Nobody answers from it, whichever node is asked.
+    // No node answers from the damaged epoch.
     for shard in 0..3 {
         let client = cluster.client_of(&format!("shard-{shard}-0"));
         let error = query(&client, PRICE).await.unwrap_err().to_string();
         let named = (0..3).any(|shard| error.contains(&format!("shard {shard}")));
         assert!(named || error.contains("not serving"), "{error}");
-        // The other table is as good as ever.
+        // The other table is intact.
         let cairo = rows(&client, "SELECT country FROM weather WHERE city = 'Cairo'").await;
         assert_eq!(cairo, [[words("EG")]]);
     }
@@ -76,7 +77,7 @@ async fn a_cluster_without_anything_to_serve_but_a_damaged_epoch_takes_a_load_by
         let epochs = cluster.data().join("store/tables/prices/epochs");
         let folder = epochs.join(format!("{price:020}")).join("index-0");
         for entry in std::fs::read_dir(&folder).unwrap() {
-            // Cut short: every object of the index, whoever loads it.
+            // Truncates every object of the index, so that every node that loads it is affected.
             let file = entry.unwrap().path();
             if file.is_file() {
                 let bytes = std::fs::read(&file).unwrap();

@@ -1,4 +1,4 @@
-//! Replicas that die, while queries go on.
+//! Replicas die while queries continue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -41,13 +41,13 @@ async fn a_dead_replica_of_each_shard_fails_no_query() {
     let mut while_down = 0;
     for shard in 0..3 {
         for replica in 0..2 {
-            // One replica at a time: the one before is back when the next one falls.
+            // One replica at a time: each is back before the next one is killed.
             cluster.until_whole(6).await;
             let node = format!("shard-{shard}-{replica}");
             let fallen = cluster.fell(&node).await;
             let before = answered.load(Ordering::Relaxed);
             let down = cluster.risen(fallen).await;
-            // The first may have begun before the node fell.
+            // The first query may have begun before the node was killed.
             let rounds = (answered.load(Ordering::Relaxed) - before).saturating_sub(1);
             while_down += rounds;
             println!("{node}: {rounds} rounds answered without it, back after {down:?}");
@@ -73,7 +73,7 @@ async fn a_lost_shard_is_named_within_the_deadline_and_comes_back() {
     let lost = lost.unwrap_err().to_string();
     assert!(lost.contains("shard 1"), "{lost}");
     assert!(started.elapsed() < cluster.config().deadline);
-    // The command says the same, and so does the status.
+    // The command reports the same, and so does the status.
     let said = cluster.fails(&["query", "SELECT * FROM weather WHERE city = 'Cairo'"]);
     assert!(said.contains("shard 1") && said.contains("opaque status"), "{said}");
     cluster.until("the status tells", |status| !status.serving).await;
@@ -90,8 +90,8 @@ async fn a_late_joiner_answers_with_keys_that_it_never_saw_registered() {
     assert!(first.keys_bytes > 0 && first.keys_bytes <= 500_000, "{first:?}");
     let (_, second) = query(&client, "SELECT * FROM weather WHERE city = 'Tokyo'").await.unwrap();
     assert_eq!(second.keys_bytes, 0);
-    // One node comes back without memory of any key, then every node at once. It answers both as the
-    // node that the client asks and as a shard that another node asks.
+    // First one node comes back without any keys in memory, then all nodes do. The node answers
+    // both as the coordinator and as a shard.
     cluster.kill_and_await("shard-2-0").await;
     for node in ["shard-2-0", "shard-0-0"] {
         let endpoints = vec![cluster.endpoint(node)];
@@ -110,7 +110,7 @@ async fn a_late_joiner_answers_with_keys_that_it_never_saw_registered() {
     assert_eq!((answer.rows, timing.keys_bytes), (vec![vec![words("EG")]], 0));
 }
 
-/// A process that is stopped until this is dropped.
+/// A process that is suspended until this is dropped.
 pub(crate) struct Stopped(u32);
 
 impl Stopped {
@@ -122,7 +122,7 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // Not `signal`: a failed test ends here as well, and must not panic twice.
+        // This does not use `signal`: a failed test also ends here, and must not panic twice.
         let pid = self.0.to_string();
         let _ = std::process::Command::new("kill").args(["-CONT", &pid]).status();
     }
@@ -146,17 +146,18 @@ async fn a_replica_that_hangs_delays_queries_and_fails_none() {
         started.elapsed()
     };
     let hung = Stopped::new(cluster.pid("shard-1-1"));
-    // Its record is fresh for 5 s more, and replicas take turns: some of these queries ask it first.
+    // Its report is fresh for 5 s more, and replicas take turns, so some of these queries try it
+    // first.
     let started = Instant::now();
     let mut slowest = Duration::ZERO;
     while started.elapsed() < Duration::from_secs(4) {
         slowest = slowest.max(ask(&client, "a replica of another shard hangs").await);
     }
-    assert!(slowest > Duration::from_secs(1), "nobody asked it: {slowest:?}");
+    assert!(slowest > Duration::from_secs(1), "no query tried it: {slowest:?}");
     ask(&cluster.client_of("shard-0-1"), "and another node is asked").await;
     drop(hung);
 
-    // The node that clients ask first hangs: for one that is connected and for one that is not.
+    // The node that clients try first hangs, for a connected client and for a new one.
     let connected = cluster.client();
     ask(&connected, "all is well").await;
     let hung = Stopped::new(cluster.pid("shard-0-0"));
@@ -169,7 +170,7 @@ async fn a_replica_that_hangs_delays_queries_and_fails_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_told_to_stop_drains() {
+async fn a_node_drains_when_it_is_terminated() {
     let cluster = Cluster::start(&["--replicas", "2"]).await;
     cluster.load_example("weather", "weather.csv");
     cluster.until_whole(6).await;

@@ -1,4 +1,4 @@
-//! Who may load and roll back, and what nobody may.
+//! Which clients may load and roll back, and what no client may do.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn csv(price: i64) -> String {
     format!("item,price\ntea,{price}\n")
 }
 
-/// Names an OpaqueTable as the owner of a table in the map of a cluster that is stopped.
+/// Records an OpaqueTable as the owner of a table in the map of a stopped cluster.
 fn own(cluster: &Cluster, table: &str, owner: &str) {
     let file = cluster.data().join("coordination/active.json");
     let mut document: serde_json::Value =
@@ -47,7 +47,7 @@ async fn a_table_of_an_opaque_table_is_neither_loaded_nor_rolled_back() {
     own(&cluster, "prices", "prices-of-2026");
     cluster.resume();
     let before = epochs(&cluster);
-    // Far more rows than a connection buffers: they are not waited for.
+    // Far more rows than a connection buffers, so the error does not wait for all of them.
     let many = (0..400_000).fold("item,price\n".to_owned(), |csv, i| csv + &format!("item{i},9\n"));
     let data = cluster.file("many.csv", many);
     for schema in [SCHEMA.to_owned(), SCHEMA.replace("prices", "Prices")] {
@@ -65,7 +65,7 @@ async fn a_table_of_an_opaque_table_is_neither_loaded_nor_rolled_back() {
     }
     assert_eq!(epochs(&cluster), before, "an epoch was made or deleted");
     assert_eq!(price(&cluster).await, [[int(3)]]);
-    // Others are still to be loaded, and the owner stays in the map.
+    // Other tables can still be loaded, and the owner stays in the map.
     cluster.load_example("weather", "weather.csv");
     let owners = cluster.coordination("active.json").unwrap()["owners"].clone();
     assert_eq!(owners, serde_json::json!({"prices": "prices-of-2026"}));
@@ -104,7 +104,7 @@ async fn a_client_loads_only_where_its_name_is_listed() {
         let output = nodes.cli(&[&["--token-file", path(&reader)], &command[..]].concat());
         let said = text(&output.stderr);
         assert!(!output.status.success(), "{command:?}");
-        assert!(said.contains("client \"reader\" may query here"), "{said}");
+        assert!(said.contains("client \"reader\" may only query"), "{said}");
         assert!(said.contains("spec.clientAuth.loaders"), "{said}");
         assert!(!said.contains("may still complete"), "{said}");
     }
@@ -114,7 +114,7 @@ async fn a_client_loads_only_where_its_name_is_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_proves_a_name_nobody_loads_unless_everyone_may() {
+async fn without_client_names_only_a_rule_for_everyone_permits_loads() {
     let mut nodes = Bare::start_for(1, &[], |_| {}).await;
     let output = nodes.cli(&["status", "--wait", "60s"]);
     assert!(output.status.success(), "{}", text(&output.stderr));

@@ -1,7 +1,8 @@
 //! Data that an earlier build wrote.
 //!
-//! `tests/fixtures/stored` is what the build of commit 60a3e0b (2026-11-30) left after `opaque dev --shards 2` and
-//! `opaque load` of three rows: the map that was active, and the epoch with its matrix, hint and public part.
+//! The build of commit 60a3e0b (2026-11-30) wrote `tests/fixtures/stored` with
+//! `opaque dev --shards 2` and `opaque load` of three rows: the active map, and the epoch with its
+//! matrix, hint and public part.
 
 use std::path::Path;
 
@@ -31,5 +32,5 @@ async fn an_epoch_that_an_earlier_build_stored_is_served() {
         let (answer, _) = query(&client, "SELECT * FROM fruit WHERE name = 'plum'").await.unwrap();
         assert!(answer.rows.is_empty());
     }
-    assert_eq!(cluster.ok(&["epochs", "fruit"]).lines().count(), 2, "nothing was stored beside it");
+    assert_eq!(cluster.ok(&["epochs", "fruit"]).lines().count(), 2, "nothing else was stored");
 }

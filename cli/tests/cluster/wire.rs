@@ -1,4 +1,4 @@
-//! Sizes on the wire: one per table, column and number of lookups.
+//! Message sizes: one per table, column and number of lookups.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,7 +64,7 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: Arc<Ato
 }
 
 /// TLS handshakes (a signature's DER) and HTTP/2 (window updates, Huffman-coded dates) differ by a
-/// few bytes from one connection to the next; a lookup more or less is tens of kilobytes.
+/// few bytes between connections. One lookup more or less is tens of kilobytes.
 const NOISE: u64 = 512;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +72,7 @@ async fn requests_and_answers_have_one_size() {
     let cluster = Cluster::start(&[]).await;
     cluster.load_example("weather", "weather.csv");
     cluster.load(MOODS, &moods_csv());
-    // Keys are registered once; public parts are fetched by every client, of whatever it asks.
+    // Keys are registered once. Public parts are downloaded by every client, whatever it queries.
     for sql in [
         "SELECT * FROM weather WHERE city = 'Cairo'",
         "SELECT * FROM weather WHERE conditions = 'Rain'",
@@ -104,7 +104,7 @@ async fn requests_and_answers_have_one_size() {
             assert!(wire_up.abs_diff(*other_wire_up) < NOISE * requests, "{seen:?}");
             assert!(wire_down.abs_diff(*other_wire_down) < NOISE * requests, "{seen:?}");
         }
-        // What is counted is what the client says, plus framing and the description.
+        // The count equals the client's own figures, plus framing and the description.
         let brought = down + parts;
         assert!(wire_up > up && wire_up < up + up / 50 + 16_384, "{wire_up} for {up}");
         assert!(
@@ -113,7 +113,7 @@ async fn requests_and_answers_have_one_size() {
         );
         first.push((up, down));
     }
-    // The test can tell three lookups from one.
+    // The test can distinguish three lookups from one.
     assert!(first[2].0 > 2 * first[0].0 && first[2].1 > 2 * first[0].1, "{first:?}");
 }
 
@@ -131,7 +131,7 @@ fn moods_csv() -> String {
     std::iter::once("id,mood,note\n".to_owned()).chain((0..400).map(row)).collect()
 }
 
-/// Statements that nobody may be able to tell from one another by size.
+/// Statements that must be indistinguishable by size.
 struct Family {
     lookups: u64,
     requests: u64,
@@ -179,7 +179,7 @@ fn families(page_rows: u32) -> Vec<Family> {
                 "SELECT COUNT(*) FROM weather WHERE conditions <> 'Sunny'",
             ],
         ),
-        // Three lookups, also when values repeat.
+        // Three lookups, also if values repeat.
         Family::new(
             3,
             1,
@@ -190,7 +190,7 @@ fn families(page_rows: u32) -> Vec<Family> {
                 "SELECT * FROM weather WHERE city = 'Cairo' OR city = 'x' OR city = 'y'",
             ],
         ),
-        // One page of a KEY: there, not there, and decoys, which can equal no value.
+        // One page of a KEY: present, absent, and decoys, which can equal no value.
         Family::new(
             1,
             1,
@@ -201,7 +201,7 @@ fn families(page_rows: u32) -> Vec<Family> {
                 "SELECT * FROM moods WHERE id = 2.5",
             ],
         ),
-        // LIMIT over three pages, of which the values have three or more, one, one and none.
+        // LIMIT over three pages. The values have three or more pages, one, one and none.
         Family::new(
             3,
             1,
@@ -214,7 +214,7 @@ fn families(page_rows: u32) -> Vec<Family> {
                 &limited("few", 1, 2 * page_rows),
             ],
         ),
-        // Two requests: all there, none there, all the same, decoys.
+        // Two requests: all present, none present, all the same, decoys.
         Family::new(
             20,
             2,
@@ -228,7 +228,7 @@ fn families(page_rows: u32) -> Vec<Family> {
     ]
 }
 
-/// One query over a connection of its own.
+/// One query over a new connection.
 async fn measure(proxy: &Proxy, config: &ClientConfig, sql: &str) -> (Timing, (u64, u64)) {
     proxy.take();
     let client = Client::connect(config.clone()).unwrap();
@@ -239,7 +239,7 @@ async fn measure(proxy: &Proxy, config: &ClientConfig, sql: &str) -> (Timing, (u
     (timing, proxy.take())
 }
 
-/// What the geometry says a query of one lookup costs: docs/ENGINE.md §13.
+/// The costs of a one-lookup query according to the geometry: docs/ENGINE.md §13.
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_of_a_lookup_in_cities_are_those_of_the_geometry() {
     const HEADERS: u64 = 128;

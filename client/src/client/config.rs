@@ -1,4 +1,4 @@
-//! How a client finds its cluster: a profile, and what replaces its settings.
+//! How a client finds its cluster: the profile, and options that override it.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,38 +16,38 @@ use crate::{
     registered::KeyStore,
 };
 
-/// Time that a query may take unless configured otherwise.
+/// Default for the time that a query may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How to reach a cluster and where the keys lie.
+/// How to reach a cluster, and which keys to use.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Nodes to ask; any of them answers for the cluster.
+    /// Addresses of nodes. Any node answers for the whole cluster.
     pub endpoints: Vec<NodeUrl>,
-    /// The trusted CA in PEM; the system's roots where there is none.
+    /// The trusted CA in PEM; `None` trusts the system's root certificates.
     pub ca_pem: Option<Vec<u8>>,
-    /// What the client shows to nodes.
+    /// The credentials that the client presents to nodes.
     pub credentials: Credentials,
     /// The keys that lookups use.
     pub keys: KeyMode,
-    /// Registered keys, for a client that uses them.
+    /// The store of registered keys, required for [`KeyMode::Registered`].
     pub key_store: Option<Arc<dyn KeyStore>>,
-    /// Time that one call may take, failover included.
+    /// Maximum duration of one call, failover included.
     pub deadline: Duration,
 }
 
-/// What replaces a profile's settings.
+/// Values that override a profile's settings.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// Nodes to ask, as [`parse_endpoints`] reads them.
+    /// Addresses of nodes, in the format of [`parse_endpoints`].
     pub cluster: Vec<String>,
-    /// The trusted CA.
+    /// A file with the trusted CA in PEM.
     pub ca_file: Option<PathBuf>,
     /// A file with the client's token.
     pub token_file: Option<PathBuf>,
     /// The client's certificate.
     pub client_cert: Option<PathBuf>,
-    /// Its key.
+    /// The key of the client's certificate.
     pub client_key: Option<PathBuf>,
     /// The name that nodes' certificates must have.
     pub server_name: Option<String>,
@@ -56,7 +56,8 @@ pub struct Overrides {
 }
 
 impl ClientConfig {
-    /// These nodes, trusted by the system's roots, with everything else as a new profile has it.
+    /// A configuration for these nodes: the system's root certificates are trusted, and all other
+    /// settings have their defaults.
     pub fn of(endpoints: Vec<NodeUrl>) -> Self {
         Self {
             endpoints,
@@ -68,7 +69,7 @@ impl ClientConfig {
         }
     }
 
-    /// The profile of `home`, with `--cluster` and `--ca` values in place of its own where given.
+    /// The profile of `home`, overridden by the values of `--cluster` and `--ca` where given.
     pub fn new(home: &Home, cluster: &[String], ca: Option<&Path>) -> Result<Self, Error> {
         let overrides = Overrides {
             cluster: cluster.to_vec(),
@@ -78,10 +79,10 @@ impl ClientConfig {
         Self::with(home, overrides)
     }
 
-    /// The profile of `home`, with `overrides` in place of its own settings.
+    /// The profile of `home`, overridden by `overrides`.
     ///
     /// # Errors
-    /// No cluster is known, or a file that is named cannot be used.
+    /// No cluster is configured, or a configured file cannot be used.
     pub fn with(home: &Home, overrides: Overrides) -> Result<Self, Error> {
         let Overrides { cluster, ca_file, token_file, client_cert, client_key, server_name, keys } =
             overrides;
@@ -96,7 +97,7 @@ impl ClientConfig {
         let endpoints = if given.is_empty() { endpoints.clone() } else { given };
         let ca_file = ca_file.as_ref().or(profile_ca.as_ref());
         let ca_pem = ca_file.map(|file| read_certificates(file)).transpose()?;
-        // A certificate and its key come from one place.
+        // A certificate and its key must come from the same source.
         let (certificate, key) = match (client_cert, client_key) {
             (None, None) => (profile.client_cert, profile.client_key),
             given => given,
@@ -112,11 +113,12 @@ impl ClientConfig {
     }
 }
 
-/// Whether the addresses `given` may be of another cluster than the profile's, which must not see
-/// this one's credentials.
+/// Whether the addresses `given` may belong to a cluster other than the profile's. Such a cluster
+/// must not see the profile's credentials.
 ///
-/// Other addresses are, as a rule, other nodes of the profile's cluster: the CA that it names signs
-/// for them alone. Where it names none, the system's roots would vouch for whoever has a domain.
+/// Other addresses usually belong to other nodes of the profile's cluster: if the profile names a
+/// CA, that CA signs only for its cluster's nodes. If it names none, the system's root certificates
+/// would vouch for every owner of a domain.
 fn elsewhere(profile: &Profile, given: &[NodeUrl], ca_file: Option<&Path>) -> bool {
     let known = || given.iter().all(|url| profile.endpoints.contains(url));
     !given.is_empty() && (ca_file.is_some() || (profile.ca_file.is_none() && !known()))

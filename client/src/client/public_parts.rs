@@ -1,16 +1,18 @@
-//! Public parts of inline keys: what a node sends is checked against the digests that describe it.
+//! Public parts of inline keys. The bytes that a node sends are checked against the digests in the
+//! table's description.
 //!
-//! They are kept for the life of a process only. A file that outlived it would be a mark: a cluster
-//! that states digests of its own for one client would know it again, at any address, by the parts
+//! Public parts are cached for the life of the process only. A file would make clients traceable: a
+//! cluster could give one client unique digests, and later recognize it at any address by the parts
 //! that it does not fetch.
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::PublicPart;
 
-/// Name of a public part.
+/// Digest of a public part.
 pub(super) type Digest = [u8; 32];
 
-/// The parts of the index's planes that `digests` name, or `None` where one is missing or is another.
+/// The parts that `digests` list, one for each plane of the index. Returns `None` if a part is
+/// missing or does not match its digest.
 pub(super) fn checked<B: AsRef<[u8]>>(
     geometry: &Geometry,
     digests: &[Digest],
@@ -38,7 +40,7 @@ mod tests {
     #[test]
     fn only_what_the_digests_name_is_accepted() {
         let ((first, a), (second, b)) = (part(1), part(2));
-        // A plane of 4096 rows has the parts of two rings.
+        // A plane of 4096 rows has public parts of two rings.
         let geometry = Geometry::new(8192, 1024, 1).unwrap();
         let parts = checked(&geometry, &[first, second], &[&a, &b]).unwrap();
         assert_eq!(

@@ -35,7 +35,7 @@ fn reads_every_type_role_and_option() {
 }
 
 #[test]
-fn a_primary_key_on_a_line_of_its_own_is_a_key_beside_the_column() {
+fn a_primary_key_on_a_separate_line_equals_key_at_the_column() {
     let beside = "CREATE TABLE t (id INTEGER KEY, name TEXT)";
     for apart in [
         "CREATE TABLE t (id INTEGER, name TEXT, PRIMARY KEY (id))",
@@ -64,16 +64,16 @@ fn other_constraints_say_what_to_write() {
     for (constraint, found) in [
         ("PRIMARY KEY (a, b)", "a PRIMARY KEY of several columns: mark each column INDEX"),
         ("CONSTRAINT pk PRIMARY KEY (a,b)", "a PRIMARY KEY of several columns: mark each column"),
-        ("UNIQUE (b)", "UNIQUE: write KEY beside the column, which is unique and searchable"),
-        ("CONSTRAINT u UNIQUE (b)", "UNIQUE: write KEY beside the column"),
+        ("UNIQUE (b)", "UNIQUE: write KEY after the column's type; it is unique and searchable"),
+        ("CONSTRAINT u UNIQUE (b)", "UNIQUE: write KEY after the column's type"),
         ("FOREIGN KEY (b) REFERENCES u (id)", "FOREIGN KEY: no value is checked against others"),
         ("CONSTRAINT f FOREIGN KEY (b) REFERENCES u", "FOREIGN KEY: no value is checked"),
         ("CHECK (b > 0)", "CHECK: no value is checked against others; leave it out"),
         ("CONSTRAINT c CHECK (b > 0)", "CHECK: no value is checked against others; leave it out"),
-        ("INDEX (b)", "a separate line INDEX: write INDEX beside the column"),
-        ("INDEX by_b (b)", "a separate line INDEX: write INDEX beside the column"),
-        ("KEY (b)", "a separate line KEY: write KEY beside the column"),
-        ("UNIQUE KEY by_b (b)", "UNIQUE: write KEY beside the column"),
+        ("INDEX (b)", "a separate line INDEX: write INDEX after the column's type"),
+        ("INDEX by_b (b)", "a separate line INDEX: write INDEX after the column's type"),
+        ("KEY (b)", "a separate line KEY: write KEY after the column's type"),
+        ("UNIQUE KEY by_b (b)", "UNIQUE: write KEY after the column's type"),
     ] {
         let text = format!("CREATE TABLE t (\n a INT KEY,\n b INT,\n {constraint})");
         let error = parse(&text).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A cursor over the tokens of SQL, without white space and comments.
+//! A cursor over SQL tokens. White space and comments are skipped.
 
 use sqlparser::dialect::SQLiteDialect;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -8,7 +8,7 @@ use super::DdlError;
 pub(super) struct Tokens {
     tokens: Vec<TokenWithSpan>,
     position: usize,
-    /// Of the last token, for what is missing behind it.
+    /// Line of the last token, reported when something is missing after it.
     last_line: u64,
 }
 
@@ -55,7 +55,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// The next token, if it is a word without quotes.
+    /// The next token if it is an unquoted word.
     pub(super) fn peek_word(&self) -> Option<&str> {
         match self.peek() {
             Some(Token::Word(word)) if word.quote_style.is_none() => Some(&word.value),
@@ -63,7 +63,7 @@ impl Tokens {
         }
     }
 
-    /// Whether the words from the `skip`th token on are these, without quotes.
+    /// Whether the unquoted words starting at token number `skip` are these.
     pub(super) fn ahead(&self, skip: usize, words: &[&str]) -> bool {
         let tokens = self.tokens.get(self.position + skip..).unwrap_or_default();
         tokens.len() >= words.len()
@@ -75,18 +75,18 @@ impl Tokens {
             })
     }
 
-    /// Whether the token after `skip` others is this one.
+    /// Whether the token after the next `skip` tokens is this one.
     pub(super) fn is_ahead(&self, skip: usize, wanted: &Token) -> bool {
         self.tokens.get(self.position + skip).is_some_and(|token| token.token == *wanted)
     }
 
-    /// Whether the token after `skip` others is a word, quoted or not.
+    /// Whether the token after the next `skip` tokens is a word, quoted or not.
     pub(super) fn word_ahead(&self, skip: usize) -> bool {
         let token = self.tokens.get(self.position + skip);
         token.is_some_and(|token| matches!(token.token, Token::Word(_)))
     }
 
-    /// Passes over so many tokens.
+    /// Skips this many tokens.
     pub(super) fn skip(&mut self, tokens: usize) {
         self.position += tokens;
     }

@@ -1,4 +1,4 @@
-//! Descriptions from the wire.
+//! Converts messages that describe a table, and checks them.
 
 use opaque_pir::{
     cost::Link,
@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::{InlineMeta, Table};
 use crate::sql::IndexMeta;
 
-/// Most limits that are read; the planner tries nine.
+/// Maximum number of limits that are read from a message; the planner tries nine.
 const MOST_LIMITS: usize = 16;
 
 impl TryFrom<v1::TableDescription> for Table {
@@ -53,13 +53,13 @@ impl TryFrom<v1::TableDescription> for Table {
         let indexes = expected.into_iter().zip(indexes).map(check);
         let (indexes, inline) = indexes.collect::<Result<_, _>>()?;
         let (salt, sizes) = (Salt(salt), row_sizes.map(sizes));
-        // It is shown and nothing else, so that any number will do.
+        // The link is only displayed, so an invalid value is replaced by the default.
         let link = Link::new(link_mbits).unwrap_or_default();
         Ok(Self { schema, epoch, generation, rows, salt, indexes, inline, sizes, link })
     }
 }
 
-/// Any numbers will do: they are shown, and nothing else depends on them.
+/// Converts the sizes without checks: they are only displayed.
 fn sizes(wire: v1::RowSizes) -> RowSizes {
     let v1::RowSizes { total_bytes, longest_row, longest_bytes, shorter } = wire;
     let shorter = shorter.into_iter().take(MOST_LIMITS).map(|shorter| {
@@ -88,31 +88,31 @@ fn params_id(bytes: &[u8]) -> Result<ParamsId, DescriptionError> {
         .map_err(|_| DescriptionError::Missing("parameter digest"))
 }
 
-/// Why a description was refused.
+/// Why a table's description was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DescriptionError {
-    /// A field is absent or unknown.
+    /// A field is missing or has an unknown value.
     #[error("the table's description has no known {0}")]
     Missing(&'static str),
     /// The salt is not 32 bytes.
     #[error("the table's description has no salt of 32 bytes")]
     Salt,
-    /// Indexes and searchable columns differ.
+    /// The indexes do not match the searchable columns.
     #[error("the table's description does not have one index for each searchable column")]
     Indexes,
-    /// The two sides would not compute the same thing.
+    /// Client and cluster use different parameters and would compute different results.
     #[error("the cluster uses parameters {theirs}, this client {ours}")]
     Params {
-        /// Computed here.
+        /// The parameters that this client computed.
         ours: ParamsId,
-        /// As described.
+        /// The parameters in the description.
         theirs: ParamsId,
     },
-    /// The columns are no schema, or of a newer version.
+    /// The schema is invalid, or in a newer format.
     #[error("the table's description has no valid schema: {0}")]
     Schema(#[from] SchemaError),
-    /// An index has no valid shape.
+    /// An index has an invalid geometry.
     #[error("the table's description is not valid: {0}")]
     Geometry(#[from] GeometryError),
 }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_of_rows_are_read_where_they_are_told() {
+    fn lengths_of_rows_are_read_if_the_cluster_reports_them() {
         assert_eq!(Table::try_from(described()).unwrap().figures(), None);
         let shorter = v1::ShorterRows {
             limit: 900,

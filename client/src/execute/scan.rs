@@ -1,4 +1,4 @@
-//! Public scans: the rows in the clear, page by page.
+//! Public scans, which read rows in the clear, page by page.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -15,15 +15,16 @@ use crate::{
     sql::{Kept, Plan},
 };
 
-/// Buckets that one call reads: a partition.
+/// Buckets read by one call: one partition.
 const PAGE_BUCKETS: u32 = 1024;
 
 impl Client {
-    /// Reads the rows numbered below `rows_below`, or all, in the clear, and keeps those that the
-    /// answer needs.
+    /// Reads the rows in the clear, all of them or those numbered below `rows_below`, and keeps the
+    /// rows that the answer needs.
     ///
-    /// Which buckets are asked for depends on their number alone: neither a row that fails its check
-    /// nor one that the answer does not need ends the scan. What a node sends too much does.
+    /// The requested buckets depend only on their number. A row that fails its check does not end
+    /// the scan, nor does one that the answer does not need. A node that sends more rows than the
+    /// table has does end it.
     pub(super) async fn scan(
         &self,
         table: &Arc<Table>,
@@ -68,10 +69,10 @@ impl Client {
     }
 }
 
-/// What a public scan has brought so far.
+/// State of a public scan.
 #[derive(Default)]
 struct Scanned {
-    /// Rows with smaller numbers are there, each once.
+    /// All rows with smaller numbers have arrived, each exactly once.
     wanted: u64,
     seen: HashSet<u64>,
     kept: Kept,
@@ -79,13 +80,13 @@ struct Scanned {
 }
 
 impl Scanned {
-    /// Takes in a row, unless something was wrong before.
+    /// Adds a row, unless an error was found before.
     fn add(&mut self, table: &Table, plan: &Plan, row: &ScannedRow) {
         if self.fault.is_some() {
             return;
         }
         if row.number >= self.wanted || !self.seen.insert(row.number) {
-            self.fault = Some(Error::Scan("a row came twice, or was not asked for"));
+            self.fault = Some(Error::Scan("a row came twice, or was not requested"));
             return;
         }
         match decode_row(&table.schema, &row.row) {
@@ -94,7 +95,7 @@ impl Scanned {
         }
     }
 
-    /// Rows are numbered without gaps, so that it is known whether all are there.
+    /// Rows are numbered without gaps, so that missing rows are detected.
     fn finish(self) -> Result<Kept, Error> {
         match self.fault {
             Some(fault) => Err(fault),

@@ -1,8 +1,8 @@
-//! The keys that encrypt the lookups of one index and open their answers.
+//! Keys that encrypt the lookups of one index and decrypt the answers.
 //!
 //! ```text
-//! inline       a fresh secret for each lookup, cleared with its answer      opaque_secrets::inline
-//! registered   one BFV secret for up to 256 lookups, which it links         crate opaque-registered
+//! inline       a fresh secret for each lookup, cleared with its answer  opaque_secrets::inline
+//! registered   one BFV secret for up to 256 lookups, which it links     crate opaque-registered
 //! ```
 
 use std::sync::Arc;
@@ -23,27 +23,27 @@ use crate::registered::{RegisteredKeys, RegisteredKeysError};
 
 /// Keys for lookups of one index of one epoch.
 pub enum IndexKeys {
-    /// Public elements and parts; the secret is each lookup's own.
+    /// Public elements and public parts. Each lookup has a fresh secret.
     Inline {
-        /// The `a` halves of what lookups send.
+        /// The `a` halves of the ciphertexts that lookups send.
         elements: PublicElements,
-        /// What opens answers, plane by plane.
+        /// The public halves of the ciphertexts in answers, one for each plane.
         public_parts: Vec<PublicPart>,
     },
-    /// Long-lived keys.
+    /// Long-lived keys that the cluster stores.
     Registered(Arc<dyn RegisteredKeys>),
 }
 
-/// What opens one answer beside the index's keys; used once.
+/// The secret that decrypts one answer, in addition to the index's keys. It is used once.
 pub struct Opener(Option<LookupKey>);
 
 impl IndexKeys {
-    /// Inline keys with these public parts, one for each plane of the index.
+    /// Inline keys with these public parts. There is one part for each plane of the index.
     pub fn inline(seed: &IndexSeed, public_parts: Vec<PublicPart>) -> Self {
         Self::Inline { elements: PublicElements::new(seed), public_parts }
     }
 
-    /// What a query says of them.
+    /// The key material that a query carries.
     pub fn material(&self) -> Material {
         match self {
             Self::Inline { .. } => Material::Inline,
@@ -51,12 +51,12 @@ impl IndexKeys {
         }
     }
 
-    /// Their kind, which decides sizes.
+    /// The kind of keys, which determines message sizes.
     pub fn kind(&self) -> Kind {
         self.material().kind()
     }
 
-    /// What must be registered with the cluster first.
+    /// The evaluation keys that must be registered with the cluster first, if any.
     pub fn evaluation(&self) -> Option<&Bytes> {
         match self {
             Self::Inline { .. } => None,
@@ -64,11 +64,12 @@ impl IndexKeys {
         }
     }
 
-    /// Encrypts the secret of one lookup's scan: [`Kind::secret_bytes`] bytes, and what opens the
-    /// answer.
+    /// Encrypts the secret of one lookup's scan. Returns [`Kind::secret_bytes`] bytes and the key
+    /// that decrypts the answer.
     ///
     /// # Errors
-    /// A coefficient is out of range, or registered keys find no randomness. No error depends on the bucket.
+    /// A coefficient is out of range, or registered keys get no randomness. No error depends on the
+    /// bucket.
     pub fn encrypt(
         &self,
         seed: Seed,
@@ -79,15 +80,15 @@ impl IndexKeys {
                 let (bytes, key) = inline::encrypt(elements, seed, secret)?;
                 Ok((bytes, Opener(Some(key))))
             }
-            // They draw their own randomness.
+            // Registered keys draw their own randomness.
             Self::Registered(keys) => Ok((keys.encrypt(secret)?, Opener(None))),
         }
     }
 
-    /// The R whitened bytes of the bucket, from the answer to lookup number `lookup`.
+    /// Decrypts the R whitened bytes of the bucket from the answer to lookup number `lookup`.
     ///
     /// # Errors
-    /// An answer of another kind or shape.
+    /// The answer has another kind of keys or another shape.
     pub fn open(
         &self,
         opener: &Opener,
@@ -106,7 +107,7 @@ impl IndexKeys {
                 }
                 (Self::Registered(keys), None, Share::Registered { sums, product }) => {
                     let product = keys.decrypt(product)?;
-                    // Of a small matrix's plane the first slots have rows.
+                    // If the matrix is small, only the first slots of the plane hold rows.
                     let rows = sums.iter().zip(product.iter());
                     bytes.extend(rows.map(|(&c, &hs)| recover_byte(c, hs)));
                 }
@@ -126,32 +127,32 @@ impl std::fmt::Debug for IndexKeys {
     }
 }
 
-/// Why a secret could not be encrypted.
+/// Why a secret was not encrypted.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EncryptError {
-    /// Inline keys refused it.
+    /// Error of inline keys.
     #[error(transparent)]
     Inline(#[from] InlineError),
-    /// Registered keys refused it.
+    /// Error of registered keys.
     #[error(transparent)]
     Registered(#[from] RegisteredKeysError),
 }
 
-/// Why an answer did not decrypt.
+/// Why an answer was not decrypted.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DecryptError {
-    /// A plane has another number of rows than the parameter set's.
+    /// The number of rows in a plane does not match the parameter set.
     #[error("the answer has too few or too many rows")]
     Rows,
-    /// The answer was made with another kind of keys.
+    /// The answer was computed with another kind of keys.
     #[error("the answer belongs to another kind of keys")]
     Kind,
-    /// Inline keys refused a share.
+    /// Inline keys rejected a share.
     #[error(transparent)]
     Inline(#[from] InlineError),
-    /// Registered keys refused a product.
+    /// Registered keys rejected a product.
     #[error(transparent)]
     Registered(#[from] RegisteredKeysError),
 }

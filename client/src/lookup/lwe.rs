@@ -1,14 +1,14 @@
 //! Encryption of one lookup's scan.
 //!
-//! With a fresh secret `s` and errors `e_j`, both rounded Gaussians of deviation 11 (SimplePIR,
-//! Henzinger et al., USENIX Security 2023, in its ring form), a lookup of bucket `k*` is
+//! Let `s` be a fresh secret and `e_j` errors, both rounded Gaussians of deviation 11 (SimplePIR,
+//! Henzinger et al., USENIX Security 2023, in its ring form). A lookup of bucket `k*` is
 //!
 //! ```text
 //! b_j[k] = (a_j·s)[k] + e_j[k] + (1024j + k = k*)·Δ    mod 2^32, for every partition j
 //! ```
 //!
-//! together with an encryption of `s` ([`index_keys`](super::index_keys)). Δ is added everywhere,
-//! times a bit that says where: neither a branch nor an address depends on `k*`.
+//! together with an encryption of `s` ([`index_keys`](super::index_keys)). Every position adds Δ
+//! times a bit, and the bit is 1 only at `k*`. Neither a branch nor an address depends on `k*`.
 
 use opaque_pir::{
     geometry::Geometry,
@@ -21,31 +21,31 @@ use rand::TryCryptoRng;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-/// Buckets of a partition, as bucket numbers count them.
+/// Number of buckets in a partition.
 const PARTITION_WIDTH: u32 = 1024;
 const _: () = assert!(PARTITION_WIDTH as usize == PARTITION_BUCKETS);
 
-/// The bucket of one index that a lookup asks for.
+/// The bucket of one index that is looked up.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
-    /// What the index's public elements are expanded from.
+    /// The seed from which the index's public elements are expanded.
     pub seed: &'a IndexSeed,
-    /// Shape of the index's matrix.
+    /// Geometry of the index's matrix.
     pub geometry: &'a Geometry,
-    /// The bucket. Secret.
+    /// The bucket's number. Secret.
     pub bucket: u32,
 }
 
-/// The randomness of one lookup's scan: its secret and all of its errors follow from these bytes.
+/// The randomness of one lookup's scan. Its secret and all its errors are derived from these bytes.
 ///
-/// Used once: [`encrypt`] consumes it. Boxed, so that moving it leaves no copy behind.
+/// A seed is used once: [`encrypt`] consumes it. It is boxed, so that a move leaves no copy behind.
 pub struct Seed(Box<Zeroizing<[u8; 32]>>);
 
 impl Seed {
-    /// Draws a seed. Whatever `rng` is, what it keeps of its state is as secret as the seed.
+    /// Draws a seed. Treat the generator's state as secret: it determines the seed.
     ///
     /// # Errors
-    /// Those of `rng`.
+    /// The errors of `rng`.
     pub fn draw<R: TryCryptoRng>(rng: &mut R) -> Result<Self, R::Error> {
         let mut seed = Self(Box::new(Zeroizing::new([0; 32])));
         rng.try_fill_bytes(seed.0.as_mut_slice())?;
@@ -55,9 +55,9 @@ impl Seed {
 
 /// One lookup's scan, encrypted.
 pub struct ScanQuery {
-    /// `b_0, b_1, …`: one number per bucket, for the servers.
+    /// `b_0, b_1, …`: one number per bucket, sent to the servers.
     pub lwe: Vec<u32>,
-    /// `s`, to be encrypted for the hint's product, and then forgotten.
+    /// `s`, which is encrypted for the hint product and then dropped.
     pub secret: Box<Zeroizing<[i32; RING_DEGREE]>>,
 }
 
@@ -65,7 +65,8 @@ pub struct ScanQuery {
 pub fn encrypt(target: Target<'_>, seed: Seed) -> ScanQuery {
     let Seed(seed) = seed;
     let mut secret = Box::new(Zeroizing::new([0i32; RING_DEGREE]));
-    // Lane u32::MAX is the secret's: there are at most 2^10 partitions.
+    // Lane u32::MAX derives the secret. Other lanes are partition numbers, of which there are at
+    // most 2^10.
     let values = secret.as_mut_slice();
     Stream::new(&seed, u32::MAX).fill(&SCAN_ERRORS, values, |value, sample| *value = sample);
     let multiplier = Multiplier::new(&secret);
@@ -88,7 +89,7 @@ pub fn encrypt(target: Target<'_>, seed: Seed) -> ScanQuery {
     ScanQuery { lwe, secret }
 }
 
-/// 1 where the numbers are equal, else 0, without a branch.
+/// Returns 1 if the numbers are equal, else 0, without a branch.
 fn equal(a: u32, b: u32) -> u32 {
     let difference = a ^ b;
     1 ^ ((difference | difference.wrapping_neg()) >> 31)

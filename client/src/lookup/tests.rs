@@ -20,7 +20,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let salt = Salt([1; 32]);
-        // Of a plane that there is not: nothing here is opened to what it was.
+        // A part of a plane that does not exist: no test decrypts real data here.
         let part = PublicPart::from_bytes(&vec![0; public_bytes(4096)], 4096).unwrap();
         let inline = InlineMeta { variant: Variant::Ring2048, public_parts: vec![[0; 32]] };
         let column = |name: &str, role| Column {
@@ -100,7 +100,7 @@ fn pages_that_contradict_one_another_fail_the_check() {
     let page = |total, page, rows: &[(u64, &str)]| fixture.page(total, page, rows);
     let two = [(2, "Sunny"), (5, "Sunny")];
     let faults = [
-        // Page 1 is missing though page 0 says that there are three rows.
+        // Page 1 is missing although page 0 states that there are three rows.
         vec![vec![page(3, 0, &two)], Vec::new()],
         // Page 0 has too few rows.
         vec![vec![page(3, 0, &two[..1])]],
@@ -144,7 +144,7 @@ fn a_request_and_only_its_own_answer_fit() {
     let request = asker.request(&[5, 6, 5], seeds(3)).unwrap();
     assert_eq!(request.bytes.len(), query_bytes(geometry, fixture.keys.kind(), 3));
     assert_eq!(request.secrets.len(), 3);
-    // An answer of zeros is of the right size but no bucket: the check catches it.
+    // An answer of zeros has the right size but holds no bucket. The check detects it.
     let zeros = vec![0; answer_bytes(geometry, fixture.keys.kind(), 3)];
     assert!(asker.open(request.secrets, &zeros).is_err());
     assert!(asker.request(&[0; 65], seeds(65)).is_err());

@@ -1,4 +1,4 @@
-//! How a client proves who it is, and which name it expects of nodes.
+//! The client's credentials, and the name that it expects in nodes' certificates.
 
 use std::{
     fmt, fs, io,
@@ -13,7 +13,7 @@ use tonic::{
     service::Interceptor,
 };
 
-/// What a client shows to nodes; nothing by default.
+/// The credentials that a client presents to nodes. The default is none.
 #[derive(Clone, Default)]
 pub struct Credentials {
     token: Option<MetadataValue<Ascii>>,
@@ -33,10 +33,10 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Reads a token, and a certificate with its key, where files are given.
+    /// Reads a token, and a certificate with its key, from the given files.
     ///
     /// # Errors
-    /// A file that cannot be read, a token that is none, no PEM, a certificate without a key.
+    /// A file cannot be read, holds no valid token or no PEM, or a certificate has no key.
     pub fn read(
         token: Option<&Path>,
         certificate: Option<&Path>,
@@ -81,12 +81,12 @@ impl Credentials {
         self.identity.as_ref().map(|(chain, key)| (chain.as_slice(), key.as_slice()))
     }
 
-    /// The name that nodes' certificates must have, in place of the address dialled.
+    /// The name that nodes' certificates must have, if not the address.
     pub(crate) fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }
 
-    /// Adds the token to every call.
+    /// An interceptor that adds the token to every call.
     pub(crate) fn bearer(&self) -> Bearer {
         let token = self.token.clone().map(|mut token| {
             token.set_sensitive(true);
@@ -96,7 +96,7 @@ impl Credentials {
     }
 }
 
-/// Reads a file of certificates in PEM.
+/// Reads and checks a PEM file of certificates.
 pub(crate) fn read_certificates(path: &Path) -> Result<Vec<u8>, CredentialsError> {
     let pem = fs::read(path)
         .map_err(|source| CredentialsError::Read { path: path.to_owned(), source })?;
@@ -139,30 +139,30 @@ pub enum CredentialsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A file holds no token.
+    /// The file does not contain a token.
     #[error("{} holds no token: one word of visible ASCII letters", path.display())]
     Token {
         /// The file.
         path: PathBuf,
     },
-    /// A file that should hold a certificate or key does not.
+    /// The file does not contain the expected certificate or key.
     #[error("{} holds no PEM {what}", path.display())]
     NotPem {
         /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
     },
-    /// A certificate without its key, or the other way round.
+    /// A certificate is given without its key, or a key without its certificate.
     #[error("a client certificate and its key go together")]
     HalfIdentity,
 }
 
 impl CredentialsError {
-    /// What to do about it, where there is something.
+    /// What to do about the error, if anything can be done.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotPem { what, .. } => {
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_without_its_line_end_and_shown_to_nobody_else() {
+    fn a_token_is_read_without_its_line_end_and_never_displayed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         fs::write(&file, "0123456789abcdef\n").unwrap();
@@ -221,7 +221,7 @@ mod tests {
         for (certificate, key, what) in [
             (&file("text", "no PEM"), &key, "text holds no PEM certificate"),
             (&certificate, &file("empty", ""), "empty holds no PEM private key"),
-            // Exchanged, as is easily done.
+            // The two files are swapped, an easy mistake.
             (&key, &certificate, "k holds no PEM certificate"),
         ] {
             let error = Credentials::read(None, Some(certificate), Some(key), None).unwrap_err();

@@ -1,4 +1,4 @@
-//! Files of the profile: readable by their owner alone and never half written.
+//! Files of the profile. Only their owner can read them, and a crash never leaves one half written.
 
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -9,18 +9,20 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-/// Creates a directory and its missing parents, each 0700. One that exists is left as it is.
+/// Creates a directory and its missing parents with mode 0700. Existing directories are not
+/// changed.
 pub fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Replaces a file at once by one of mode 0600: a reader sees the old bytes or the new ones.
+/// Replaces a file atomically with one of mode 0600. A reader sees either the old bytes or the new
+/// ones.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written(path, bytes)?.persist(path).map_err(|error| error.error)?;
     sync_parent(path)
 }
 
-/// Mode bits that let others than the owner in, for a file or directory.
+/// The mode bits of a file or directory that give access to users other than the owner.
 pub fn open_to_others(metadata: &fs::Metadata) -> u32 {
     metadata.permissions().mode() & 0o077
 }
@@ -35,7 +37,7 @@ fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// A rename lasts only once its directory is on disk.
+/// A rename is durable only after its directory has been synced.
 fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
 }

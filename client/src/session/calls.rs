@@ -1,4 +1,4 @@
-//! The calls that need more than one message: keys, lookups, rows.
+//! Calls that consist of several messages: keys, lookups, rows.
 
 use std::time::Duration;
 
@@ -15,46 +15,47 @@ use tonic::{Status, Streaming};
 use super::{CallError, NodeClient, Session, retry::Progress};
 use crate::description::Table;
 
-/// Bytes of one message of a stream.
+/// Maximum payload of one message of a stream.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// One lookup request as it travels.
+/// One encoded lookup request.
 pub struct Lookup<'a> {
     /// Table, column, epoch and sizes.
     pub header: LookupHeader,
     /// The encoded query.
     pub query: Bytes,
-    /// Size that the answer must have.
+    /// The size that the answer must have.
     pub answer_bytes: usize,
-    /// The client's evaluation keys, if it uses any; sent only to a cluster that does not know them.
+    /// The client's evaluation keys, if it has registered keys. They are sent only to a cluster
+    /// that does not know them.
     pub keys: Option<&'a Bytes>,
 }
 
-/// One answer and what it cost.
+/// One answer and its costs.
 pub struct Answered {
     /// The encoded answer.
     pub answer: Bytes,
-    /// The coordinator's account.
+    /// The coordinator's header, with its timings.
     pub header: AnswerHeader,
-    /// Time of the call that brought it, from the first byte sent to the last received.
+    /// Duration of the successful call, from the first byte sent to the last byte received.
     pub wall: Duration,
-    /// Bytes of evaluation keys that had to be sent first.
+    /// Bytes of evaluation keys that had to be sent before the lookup.
     pub keys_bytes: u64,
 }
 
-/// What one call of a public scan may bring.
+/// Limits on the result of one call of a public scan.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanBound {
-    /// Rows, by the table's public description.
+    /// Maximum number of rows, according to the table's public description.
     pub rows: u64,
-    /// Bytes of the buckets that hold them, by the same.
+    /// Maximum bytes of the buckets that hold them, according to the same description.
     pub bytes: u64,
-    /// Bytes of memory that the caller gives.
+    /// Memory that the caller grants.
     pub memory: ScanMemory,
 }
 
-/// Memory for the rows of a public scan. What counts is what a node sends, whether it is kept or not:
-/// where the scan ends can then not depend on the statement's literals.
+/// Memory for the rows of a public scan. Every row that a node sends is counted, whether or not it
+/// is kept. The point at which a scan ends therefore cannot depend on the statement's literals.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanMemory {
     left: u64,
@@ -62,16 +63,17 @@ pub struct ScanMemory {
 }
 
 impl ScanMemory {
-    /// Bytes that a row may take beside its cells: its number, a place in a set and one in a map.
+    /// Overhead of a row in addition to its cells: its number, and its entries in a set and in a
+    /// map.
     const ROW: u64 = 96;
 
-    /// `bytes` for rows of as many cells.
+    /// A budget of `bytes` for rows of this many cells.
     pub fn new(bytes: u64, cells: usize) -> Self {
         let cells = (cells * size_of::<Value>()) as u64;
         Self { left: bytes, row: cells + Self::ROW }
     }
 
-    /// Takes off what some rows take at most; false when there is not enough left.
+    /// Subtracts the maximum memory that these rows need. Returns false if the budget is exceeded.
     pub fn take(&mut self, rows: &[ScannedRow]) -> bool {
         let bytes = rows.iter().map(|row| row.row.len() as u64 + self.row).sum();
         let left = self.left.checked_sub(bytes);
@@ -81,10 +83,10 @@ impl ScanMemory {
 }
 
 impl ScanBound {
-    /// Least bytes of a bucket that a row takes beside its own: its number and its length.
+    /// Minimum overhead of a row in a bucket: its number and its length.
     const ROW_OVERHEAD: u64 = 2;
 
-    /// Takes rows off what may still come; false when there are more.
+    /// Subtracts these rows from the remaining limits. Returns false if a limit is exceeded.
     fn take(&mut self, rows: &[ScannedRow]) -> bool {
         let bytes = rows.iter().map(|row| row.row.len() as u64 + Self::ROW_OVERHEAD).sum();
         let left = self.rows.checked_sub(rows.len() as u64).zip(self.bytes.checked_sub(bytes));
@@ -96,8 +98,8 @@ impl ScanBound {
 }
 
 impl Session {
-    /// Sends one lookup request, registering the keys where the cluster asks for them. All of it
-    /// ends `within` the time given.
+    /// Sends one lookup request. If the cluster does not know the client's keys, it registers them
+    /// first. Everything ends `within` the given time.
     pub async fn lookup(
         &self,
         within: Duration,
@@ -125,7 +127,8 @@ impl Session {
         }
     }
 
-    /// Stores evaluation keys in the cluster, and checks the digest that it stored them under.
+    /// Stores evaluation keys in the cluster, and checks that the cluster stored them under the
+    /// right digest.
     async fn register(
         &self,
         deadline: Instant,
@@ -146,7 +149,7 @@ impl Session {
         Ok(())
     }
 
-    /// The public parts of one index, unchecked.
+    /// Fetches the public parts of one index, unchecked.
     pub async fn public_parts(
         &self,
         within: Duration,
@@ -165,8 +168,9 @@ impl Session {
         Ok(fetched.await?.into_inner().parts)
     }
 
-    /// Rows of some buckets, in the clear. Public: the cluster learns which. A node that sends more
-    /// than `most` is not listened to; `None` when it is the memory that does not suffice.
+    /// Fetches the rows of some buckets in the clear. This is public: the cluster learns which
+    /// buckets. A call to a node that sends more than `most` allows is aborted. Returns `None` if
+    /// the memory is insufficient.
     pub async fn scan(
         &self,
         within: Duration,
@@ -210,7 +214,7 @@ fn chunks(bytes: &Bytes) -> impl Iterator<Item = Bytes> + Send + use<> {
     })
 }
 
-/// One try of a lookup at one node.
+/// Sends a lookup to one node, once.
 async fn ask(
     mut client: NodeClient,
     header: LookupHeader,
@@ -227,7 +231,7 @@ async fn ask(
         Some(lookup_response::Part::Chunk(_)) | None => return Err(malformed("it has no header")),
     };
     if header.total_bytes != Some(answer_bytes as u64) {
-        return Err(malformed("it has another size than its query asks for"));
+        return Err(malformed("its size does not match the query"));
     }
     let mut answer = BytesMut::with_capacity(answer_bytes);
     while let Some(part) = next(&mut stream).await? {
@@ -255,7 +259,7 @@ async fn next(
     }
 }
 
-/// A fault in an answer's framing: a property of the node, never of what was asked.
+/// An error for malformed framing of an answer. It depends only on the node, never on the query.
 fn malformed(what: &str) -> Status {
     Status::data_loss(format!("the answer failed its check: {what}"))
 }

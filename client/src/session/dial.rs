@@ -1,8 +1,9 @@
-//! A TLS connection to one node, made so that nothing links it to the next one.
+//! A TLS connection to one node that cannot be linked to the client's next connection.
 //!
-//! **Why not tonic's own TLS.** It resumes sessions and has no switch for that: a ticket of one
-//! connection, shown on the next, tells a server that both are of one client, whatever their
-//! addresses. And nothing says when the last byte of a connection has been sent, which [`Tasks`] does.
+//! **Why not tonic's own TLS.** tonic's TLS resumes sessions and offers no switch for that. A
+//! ticket from one connection, presented on the next, tells a server that both connections belong
+//! to one client, whatever their addresses. In addition, tonic does not report when the last byte
+//! of a connection has been sent, which [`Tasks`] does.
 
 use std::{
     error::Error,
@@ -32,16 +33,16 @@ use tonic::codegen::{Service, http::Uri};
 use super::{CallError, chain};
 use crate::profile::credentials::Credentials;
 
-/// The protocol that both ends agree on during the handshake.
+/// The protocol that both ends must negotiate in the handshake.
 const H2: &[u8] = b"h2";
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Whom a session trusts and what it shows: the CA in `ca_pem`, else the system's roots, and the
-/// certificate of `credentials`.
+/// TLS settings of a session. It trusts the CA in `ca_pem`, or the system's root certificates if
+/// that is `None`, and presents the certificate of `credentials`.
 ///
 /// # Errors
-/// No CA, or a certificate that cannot be used.
+/// There is no CA, or a certificate cannot be used.
 pub(super) fn tls_config(
     ca_pem: Option<&[u8]>,
     credentials: &Credentials,
@@ -61,7 +62,7 @@ pub(super) fn tls_config(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![H2.to_vec()];
-    // Neither by a ticket nor by an identifier of TLS 1.2; and so no early data either.
+    // Disables resumption by ticket, by TLS 1.2 session identifier, and with it early data.
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     Ok(Arc::new(config))
@@ -76,7 +77,8 @@ fn roots(ca_pem: Option<&[u8]>) -> Result<RootCertStore, CallError> {
             (certificates, "the system trusts no CA: name the cluster's")
         }
     };
-    // An empty list of roots would make every node's certificate one of another CA.
+    // With an empty list of roots, every node's certificate would seem to be signed by an unknown
+    // CA.
     if certificates.is_empty() {
         return Err(CallError::Setup { reason: missing.to_owned() });
     }
@@ -93,7 +95,7 @@ fn setup(error: &(dyn Error + 'static)) -> CallError {
     CallError::Setup { reason: chain(error) }
 }
 
-/// Connects to the address of a URI and expects a certificate for `name`.
+/// Connects to the address of a URI and requires a certificate for `name`.
 #[derive(Clone)]
 pub(super) struct Dialer {
     tcp: HttpConnector,
@@ -102,16 +104,16 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    /// Expects the name that `credentials` give, else that of `uri`.
+    /// Requires the name in `credentials`, or else the host of `uri`.
     ///
     /// # Errors
-    /// When that is neither a DNS name nor an address.
+    /// The name is neither a DNS name nor an IP address.
     pub(super) fn new(
         uri: &Uri,
         tls: &Arc<ClientConfig>,
         credentials: &Credentials,
     ) -> Result<Self, CallError> {
-        // A URI has an IPv6 address in brackets.
+        // A URI encloses an IPv6 address in brackets.
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = credentials.server_name().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name).map_err(|error| setup(&error))?;
@@ -142,14 +144,14 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// The tasks that drive a session's connections. A connection's task ends once its close has been
-/// sent: GOAWAY, close_notify and the end of the TCP stream.
+/// The tasks that drive a session's connections. The task of a connection ends after its close has
+/// been sent: GOAWAY, close_notify and the end of the TCP stream.
 #[derive(Clone, Default)]
 pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
 
 impl Tasks {
-    /// Waits until all have ended, and ends after `within` those that have not: a node that takes
-    /// nothing in cannot hold its connection open.
+    /// Waits until all tasks have ended. After `within` it aborts the rest, so that a node that
+    /// stops reading cannot keep its connection open.
     pub(super) async fn end(&self, within: Duration) {
         let deadline = Instant::now() + within;
         let mut tasks = mem::take(&mut *self.lock());
@@ -165,7 +167,7 @@ impl Tasks {
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
     fn execute(&self, task: F) {
         let mut tasks = self.lock();
-        // Each request has a task too: those that are over would pile up.
+        // Each request has a task as well, so finished tasks are removed to keep the set small.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }

@@ -1,4 +1,5 @@
-//! The way to one address, which is a node's or a Service's with several nodes behind it.
+//! The connection to one address. The address belongs to a node, or to a Service with several
+//! nodes.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,13 +19,13 @@ use super::dial::{Dialer, Tasks};
 use crate::profile::NodeUrl;
 use crate::profile::credentials::{Bearer, Credentials};
 
-/// A node that has not accepted a connection within this time, TLS included, is passed over.
+/// Time limit for a connection, TLS handshake included. After it the next node is tried.
 const CONNECT: Duration = Duration::from_secs(3);
-/// A node that answers no ping for this long, while a call runs, is given up.
+/// A connection is closed if a node answers no ping for this long during a call.
 const PING: Duration = Duration::from_secs(5);
-/// Largest message accepted; nodes send far smaller ones.
+/// Largest message that the client accepts. Nodes send much smaller ones.
 const MAX_MESSAGE: usize = 16 << 20;
-/// Window of a stream: an answer or a page of rows in flight.
+/// Flow-control window of a stream. An answer or a page of rows fits into it.
 const STREAM_WINDOW: u32 = 4 << 20;
 
 /// A client of one node.
@@ -40,10 +41,10 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Prepares a connection, which is made on first use and driven by `tasks`.
+    /// Prepares a connection. It is established on first use and driven by `tasks`.
     ///
     /// # Errors
-    /// When `tls` is not to be used.
+    /// The endpoint cannot be used.
     pub(super) fn new(
         url: &NodeUrl,
         tls: &Arc<ClientConfig>,
@@ -51,7 +52,8 @@ impl Node {
         tasks: &Tasks,
     ) -> Result<Self, CallError> {
         let dialer = Dialer::new(url.uri(), tls, credentials)?;
-        // What tonic dials has no TLS of tonic's; what requests name is the address as it is.
+        // tonic receives the address with scheme http, because the dialer adds TLS itself. Requests
+        // name the original address.
         let mut dialled = url.uri().clone().into_parts();
         dialled.scheme = Some(Scheme::HTTP);
         let dialled = Uri::from_parts(dialled)
@@ -73,13 +75,14 @@ impl Node {
         &self.url
     }
 
-    /// A client on the present connection.
+    /// A client that uses the current connection.
     pub(super) fn client(&self) -> NodeClient {
         self.lock().clone()
     }
 
-    /// Has later calls make another connection; those in progress keep theirs. For after a failure: a Service chooses
-    /// a node for each connection, and whoever stays on one stays with a node that cannot answer.
+    /// Makes later calls use a new connection; calls in progress keep theirs. This is called after
+    /// a failure: a Service chooses a node per connection, so a client that keeps its connection
+    /// stays with a node that cannot answer.
     pub(super) fn reconnect(&self) {
         *self.lock() = connect(&self.endpoint, &self.dialer, self.bearer.clone());
     }
@@ -90,8 +93,8 @@ impl Node {
 }
 
 fn connect(endpoint: &Endpoint, dialer: &Dialer, bearer: Bearer) -> NodeClient {
-    // The timeout is around the dialer and covers the TLS handshake too: the kernel of a node that
-    // hangs still accepts.
+    // This timeout covers the dialer and so the TLS handshake. It is needed because the kernel
+    // accepts connections for a process that hangs.
     let channel = endpoint.connect_with_connector_lazy(dialer.clone());
     let client = QueryClient::with_interceptor(channel, bearer);
     client.max_decoding_message_size(MAX_MESSAGE)

@@ -1,44 +1,45 @@
-//! What to do after a failed call: one pure function.
+//! Decides what to do after a failed call, in one pure function.
 //!
-//! Nothing here sees a request's or an answer's content: only which kind of failure it was, and how
-//! often something has been tried. So a server learns nothing from what a client repeats.
+//! The decision depends only on the kind of failure and on the number of tries. It never depends on
+//! the content of a request or an answer, so a server learns nothing from a client's retries.
 
 use std::{error::Error, io, time::Duration};
 
 use rustls::CertificateError;
 use tonic::{Code, Status};
 
-/// Metadata key under which a node says why it refused.
+/// Metadata key under which a node states the reason for a refusal.
 const REASON: &str = "opaque-reason";
 
 /// How a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// No answer came from the node: refused connection, TLS, a cut stream.
+    /// The node gave no answer: connection refused, TLS failure, or a broken stream.
     Transport,
-    /// The node showed a certificate of an authority or for a name that this client does not trust.
+    /// The node's certificate has an authority or a name that the client does not trust.
     Untrusted,
-    /// The node answered that it, or the cluster behind it, cannot now.
+    /// The node answered that it, or the cluster behind it, is unavailable.
     Unavailable,
     /// The node does not know the evaluation keys.
     UnknownKeys,
-    /// The table was republished: the query names an epoch or parameters that are gone.
+    /// The table was republished: the query names an epoch or parameters that no longer exist.
     Stale,
-    /// Everything else: asking again would not help.
+    /// Any other failure. A retry would not help.
     Refused,
 }
 
 impl Failure {
-    /// The kind of a failure, from its code, its origin and its declared reason alone.
+    /// Classifies a failure by its code, its origin and its declared reason only.
     pub fn of(status: &Status) -> Self {
-        // A status that came over the wire has no source; one that this side made has.
+        // A status that came over the network has no source. A status that this side created has
+        // one.
         if let Some(source) = status.source() {
             return if is_untrusted(source) { Self::Untrusted } else { Self::Transport };
         }
         match (status.code(), reason(status)) {
             (Code::FailedPrecondition, Some("unknown-keys")) => Self::UnknownKeys,
             (Code::FailedPrecondition, Some("stale-epoch" | "params")) => Self::Stale,
-            // It never fits; its text names the setting.
+            // The request will never fit. The error's text names the setting.
             (Code::ResourceExhausted, Some("too-large")) => Self::Refused,
             (Code::Unavailable | Code::ResourceExhausted, _) => Self::Unavailable,
             _ => Self::Refused,
@@ -46,11 +47,12 @@ impl Failure {
     }
 }
 
-/// Whether a certificate was refused for what no other moment will mend, as an expired one might be.
+/// Whether a certificate was refused for a permanent reason. An expired certificate, for instance,
+/// may be replaced.
 fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        // `source` of an I/O error passes over what it wraps.
+        // `source` of an I/O error skips the error that it wraps.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let tls = match wrapped {
             Some(wrapped) => wrapped.downcast_ref(),
@@ -58,7 +60,7 @@ fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
         };
         if let Some(rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer
-            // Of an authority that has the same name, and another key.
+            // The CA has the same name but another key.
             | CertificateError::BadSignature
             | CertificateError::NotValidForName
             | CertificateError::NotValidForNameContext { .. },
@@ -71,42 +73,43 @@ fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// The stable reason that a node gave, if it gave one.
+/// The node's stable reason, if it gave one.
 pub fn reason(status: &Status) -> Option<&str> {
     status.metadata().get(REASON).and_then(|value| value.to_str().ok())
 }
 
-/// What has been done for one call so far.
+/// What has been done so far for one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Failed tries.
     pub tries: u32,
-    /// Whether the keys were registered on behalf of this call.
+    /// Whether the keys were registered during this call.
     pub registered: bool,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Send the same bytes to the next node, after a pause.
+    /// Send the same bytes to the next node after a pause.
     NextNode(Duration),
-    /// Register the keys, then send the same bytes to the same node.
+    /// Register the keys, then send the same bytes to the same node again.
     Register,
     /// Give up.
     Fail,
 }
 
-/// Rounds over all nodes before giving up.
+/// Number of rounds over all nodes before the call fails.
 const ROUNDS: u32 = 3;
-/// Tries, at least. One address may be that of a Service, behind which each try meets one of several
-/// nodes by chance; and some seconds pass until one that died is no longer among them.
+/// Minimum number of tries. One address may belong to a Service, which sends each connection to a
+/// random node, and a dead node stays among them for some seconds.
 const TRIES: u32 = 8;
-/// Pause after a whole round; doubles with each.
+/// Pause after the first complete round. It doubles with each further round.
 const PAUSE: Duration = Duration::from_millis(200);
-/// It grows no longer than this.
+/// Upper limit of the pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Decides after a failure. `progress.tries` counts it already; `nodes` is how many there are.
+/// Decides the step after a failure. `progress.tries` already includes the failed try; `nodes` is
+/// the number of nodes.
 pub fn decide(nodes: u32, progress: Progress, failure: Failure) -> Step {
     let nodes = nodes.max(1);
     match failure {
@@ -119,7 +122,8 @@ pub fn decide(nodes: u32, progress: Progress, failure: Failure) -> Step {
             let pause = || LONGEST_PAUSE.min(PAUSE * (1 << (done - 1)));
             Step::NextNode(if whole { pause() } else { Duration::ZERO })
         }
-        // The other nodes may still be whom they should be; a second look would see the same.
+        // The other nodes may have valid certificates. A second try of the same node would give the
+        // same result.
         Failure::Untrusted if progress.tries < nodes => Step::NextNode(Duration::ZERO),
         Failure::Untrusted => Step::Fail,
         Failure::UnknownKeys if !progress.registered => Step::Register,
@@ -127,16 +131,17 @@ pub fn decide(nodes: u32, progress: Progress, failure: Failure) -> Step {
     }
 }
 
-/// Rounds over this many nodes.
+/// Number of rounds over this many nodes.
 fn rounds(nodes: u32) -> u32 {
     ROUNDS.max(TRIES.div_ceil(nodes))
 }
 
-/// Plans of one query: the first, and others after the table was republished meanwhile.
+/// Maximum number of plans for one query. A new plan is needed if the table was republished during
+/// the query.
 const PLANS: u32 = 3;
 
-/// Whether to describe the table again and make another plan, after `plans` went stale; and how
-/// long to wait first. Nodes may see a new epoch some milliseconds apart.
+/// Whether to describe the table again and make a new plan after `plans` plans became stale, and
+/// how long to wait first. Nodes may learn of a new epoch some milliseconds apart.
 pub fn replan(plans: u32) -> Option<Duration> {
     (plans < PLANS).then(|| PAUSE * plans.saturating_sub(1))
 }
@@ -156,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_apart() {
+    fn failures_are_distinguished() {
         let mut local = Status::internal("h2");
         local.set_source(Arc::new(std::io::Error::other("reset")));
         assert_eq!(Failure::of(&local), Failure::Transport);
@@ -199,7 +204,8 @@ mod tests {
             assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE));
             let patience: Duration = pauses.iter().sum();
             if nodes == 1 {
-                // Longer than a probe takes to notice that a node of a Service has died.
+                // The total time must exceed the time in which a probe detects that a node of a
+                // Service has died.
                 assert!(patience > Duration::from_secs(5), "{patience:?}");
             }
         }
@@ -207,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_nobody_trusts_is_asked_once() {
+    fn an_untrusted_node_is_tried_once() {
         let tried = |tries| Progress { tries, registered: false };
         assert_eq!(decide(1, tried(1), Failure::Untrusted), Step::Fail);
         assert_eq!(decide(2, tried(1), Failure::Untrusted), Step::NextNode(Duration::ZERO));

@@ -1,7 +1,7 @@
-//! Names to columns, literals to values: what a [`Statement`] means for one table.
+//! Resolves names to columns and literals to values: the meaning of a [`Statement`] for one table.
 //!
-//! Done when the answers are in. A server states the columns' types, and may state whatever it
-//! likes: an error from here must not be what keeps a request from being sent.
+//! Binding runs after the answers have arrived. A server states the columns' types and may lie
+//! about them, so an error from this module must never prevent a request.
 
 mod condition;
 mod literal;
@@ -20,21 +20,21 @@ pub(super) struct Query {
     pub(super) output: Output,
     pub(super) distinct: bool,
     pub(super) filter: Option<Predicate>,
-    /// Ignored for a count, which has one row.
+    /// Ignored for a count, which has exactly one row.
     pub(super) order: Vec<Order>,
     pub(super) limit: Option<u64>,
     pub(super) offset: u64,
 }
 
-/// What the answer's columns are.
+/// The columns of the answer.
 #[derive(Debug, Clone)]
 pub(super) enum Output {
     Count(OutputColumn),
-    /// Output columns, each with the position of the table's column that it shows.
+    /// Output columns, each with the position of the table column that it shows.
     Columns(Vec<(usize, OutputColumn)>),
 }
 
-/// One key to sort by.
+/// One sort key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Order {
     pub(super) column: usize,
@@ -56,7 +56,7 @@ pub(super) fn bind(statement: &Statement, schema: &Schema) -> Result<Query, SqlE
     })
 }
 
-/// The column of this name, and its position.
+/// The column with this name, and its position.
 pub(super) fn column<'a>(schema: &'a Schema, name: &str) -> Result<(usize, &'a Column), SqlError> {
     schema.column(name).ok_or_else(|| SqlError::UnknownColumn {
         name: name.to_owned(),
@@ -106,7 +106,8 @@ fn order(statement: &Statement, output: &Output, schema: &Schema) -> Result<Vec<
     Ok(order)
 }
 
-/// A position, else a name given with AS, else a column, as in SQLite. `None` for the count.
+/// Resolves a sort key: a position first, then a name given with AS, then a column, as in SQLite.
+/// Returns `None` for a count.
 fn order_column(
     key: &OrderKey,
     list: &List,

@@ -1,5 +1,6 @@
-//! How much one statement may ask.
+//! Limits on one statement.
 
-/// Most lookups of one statement, literals times pages: each costs the cluster a share of a pass over
-/// the column, and its answer stays in memory until the last one is here.
+/// Maximum number of lookups in one statement: literals times pages. Each lookup costs the cluster
+/// a share of a pass over the column, and its answer stays in memory until the last answer has
+/// arrived.
 pub const LOOKUPS_PER_STATEMENT: u64 = 1024;

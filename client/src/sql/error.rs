@@ -1,11 +1,12 @@
-//! Why a statement was refused: what happened, then what to do.
+//! Why a statement was refused. Each text says what happened, then what to do.
 
 use opaque_pir::table::ColumnType;
 use thiserror::Error;
 
 use super::bounds::LOOKUPS_PER_STATEMENT;
 
-/// Why a statement has no answer. The text may quote the user's own SQL: it stays on the client.
+/// Why a statement has no answer. The text may quote the user's own SQL, so it must stay on the
+/// client.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SqlError {
@@ -14,16 +15,16 @@ pub enum SqlError {
     TooLong {
         /// Bytes of the text.
         bytes: usize,
-        /// Most bytes.
+        /// The limit in bytes.
         limit: usize,
     },
     /// The text is not SQL.
     #[error("this is not a SELECT statement that can be read: {message}")]
     Syntax {
-        /// The parser's words, with line and column.
+        /// The parser's message, with line and column.
         message: String,
     },
-    /// SQL outside the grammar.
+    /// The statement uses SQL outside the grammar.
     #[error("{what} is not supported: {instead}")]
     Unsupported {
         /// The construct, quoted.
@@ -31,7 +32,7 @@ pub enum SqlError {
         /// What to write instead.
         instead: &'static str,
     },
-    /// The statement reads another table than the one described.
+    /// The statement reads a table other than the one described.
     #[error("the statement reads table {statement:?}, but table {described:?} was described")]
     OtherTable {
         /// The table in FROM.
@@ -39,17 +40,17 @@ pub enum SqlError {
         /// The schema's table.
         described: String,
     },
-    /// No such column.
+    /// The column does not exist.
     #[error("table {table:?} has no column {name:?}: its columns are {}", columns.join(", "))]
     UnknownColumn {
-        /// As written.
+        /// The name as written.
         name: String,
         /// The table.
         table: String,
         /// Its columns.
         columns: Vec<String>,
     },
-    /// A comparison or similar that does not compare a column with a literal.
+    /// A condition does not compare a column with a literal.
     #[error(
         "{text} does not compare a column with a literal: write `column = 'value'` or the like"
     )]
@@ -57,17 +58,17 @@ pub enum SqlError {
         /// The condition, quoted.
         text: String,
     },
-    /// Double quotes where a literal must be.
+    /// Double quotes where a literal is required.
     #[error(
-        "{text} names a column, as all in double quotes does, and two columns cannot be compared: if it is meant \
-         as text, write {}",
+        "{text} names a column, because it is in double quotes, and two columns cannot be compared: if it is \
+         meant as text, write {}",
         as_text(text)
     )]
     DoubleQuoted {
-        /// As written.
+        /// The name as written.
         text: String,
     },
-    /// A literal that no value of the column can be compared with.
+    /// The literal cannot be compared with the column's values.
     #[error("column {column:?} is {} and cannot be compared with {literal}: write {write}", type_name(*column_type))]
     Literal {
         /// The column.
@@ -79,7 +80,7 @@ pub enum SqlError {
         /// What to write.
         write: &'static str,
     },
-    /// An operator that the column's type does not have.
+    /// The operator does not apply to the column's type.
     #[error("column {column:?} is {}, which {operator} does not apply to: {instead}", type_name(*column_type))]
     Operator {
         /// The column.
@@ -91,35 +92,35 @@ pub enum SqlError {
         /// What to write instead.
         instead: &'static str,
     },
-    /// A placeholder without a value.
+    /// A placeholder has no value.
     #[error("no value for :{name}: add --param {name}=VALUE")]
     MissingParameter {
-        /// Without the colon.
+        /// The name without the colon.
         name: String,
     },
-    /// A value without a placeholder.
+    /// A value has no placeholder.
     #[error("parameter {name:?} is given but the statement has no :{name}: remove it, or use it")]
     UnusedParameter {
-        /// Without the colon.
+        /// The name without the colon.
         name: String,
     },
-    /// LIMIT or OFFSET is no number.
+    /// The value of LIMIT or OFFSET is not a number.
     #[error("{clause} {text} is not a whole number: write {clause} 10")]
     Bound {
         /// LIMIT or OFFSET.
         clause: &'static str,
-        /// As written.
+        /// The text as written.
         text: String,
     },
-    /// ORDER BY a position that does not exist.
+    /// ORDER BY names a position that does not exist.
     #[error("ORDER BY {position}: the statement has {columns} output columns, counted from 1")]
     Position {
-        /// As written.
+        /// The position as written.
         position: String,
-        /// Columns of the output.
+        /// Number of output columns.
         columns: usize,
     },
-    /// No private plan exists.
+    /// The statement has no private plan.
     #[error("not answered privately: {0}")]
     NotPrivate(#[from] Refusal),
     /// The fetched pages do not hold every row that the answer needs.
@@ -128,28 +129,28 @@ pub enum SqlError {
          an exact answer: {}", all_pages(*literals, *pages)
     )]
     MorePages {
-        /// Rows with the values looked up.
+        /// Number of rows with the values looked up.
         matches: u64,
-        /// Rows fetched.
+        /// Number of rows fetched.
         fetched: u64,
-        /// Pages that hold all.
+        /// Number of pages that hold all rows.
         pages: u64,
-        /// Lookups of each page.
+        /// Number of lookups per page.
         literals: u64,
     },
-    /// What was fetched is not what the plan asked for.
-    #[error("the fetched data is not what the plan asked for; this is a bug in the caller")]
+    /// The fetched data does not match the plan.
+    #[error("the fetched data does not match the plan; this is a bug in the caller")]
     Fetched,
 }
 
-/// Why a WHERE has no private plan.
+/// Why a WHERE condition has no private plan.
 ///
-/// Only lookups hide what is asked for, and a lookup finds the rows with one value of one
-/// searchable column.
+/// Only lookups hide the literals, and a lookup finds the rows with one value of one searchable
+/// column.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No searchable column is mentioned.
+    /// The condition mentions no searchable column.
     #[error(
         "a private lookup needs `=` or IN on a searchable column ({}), and WHERE only has {}; add \
          `AND {} = ...`, {PUBLIC}",
@@ -159,19 +160,19 @@ pub enum Refusal {
     NotSearchable {
         /// Columns in WHERE.
         columns: Vec<String>,
-        /// Columns that can be searched.
+        /// The searchable columns.
         searchable: Vec<String>,
     },
-    /// A searchable column is only compared in ways that no lookup answers.
+    /// The condition uses searchable columns only in comparisons that no lookup answers.
     #[error(
-        "a private lookup finds {column} by `=` or IN (and counts by `<>` alone), which WHERE does \
-         not ask for; add `AND {column} = ...` or `AND {column} IN (...)`, {PUBLIC}"
+        "a private lookup finds {column} by `=` or IN (and counts by `<>` as the only condition), \
+         which WHERE does not have; add `AND {column} = ...` or `AND {column} IN (...)`, {PUBLIC}"
     )]
     NoEquality {
         /// The column.
         column: String,
     },
-    /// An OR between equalities of different columns.
+    /// OR joins equalities of different columns.
     #[error(
         "a private lookup searches one column, and OR joins {}; send one statement for each side, \
          {PUBLIC}",
@@ -181,27 +182,27 @@ pub enum Refusal {
         /// The columns.
         columns: Vec<String>,
     },
-    /// An OR between an equality and a condition that no lookup answers.
+    /// OR joins an equality and a condition that no lookup answers.
     #[error(
         "every side of OR must have `=` or IN on the same searchable column, and not every side \
          has one on {column}; write such sides only, {PUBLIC}"
     )]
     OrWithOther {
-        /// A searchable column that some side searches.
+        /// A searchable column that some side of OR searches.
         column: String,
     },
-    /// More lookups than one statement may take.
+    /// The statement needs more lookups than the limit.
     #[error(
         "it takes {lookups} lookups ({literals} literals, {pages} pages of each), and a statement \
          may take {LOOKUPS_PER_STATEMENT}; write fewer literals, a smaller LIMIT and OFFSET or a \
          smaller --pages, {PUBLIC}"
     )]
     TooManyLookups {
-        /// Literals times pages.
+        /// Number of lookups: literals times pages.
         lookups: u64,
-        /// Literals of the condition.
+        /// Number of literals in the condition.
         literals: u64,
-        /// Pages of each.
+        /// Number of pages per literal.
         pages: u64,
     },
 }
@@ -209,13 +210,14 @@ pub enum Refusal {
 const PUBLIC: &str = "or add --allow-public-scan to read the whole table publicly (the cluster \
                       then learns that you did, but no literal)";
 
-/// How to get all rows that match, where one lookup of each of `literals` brings a page.
+/// How to get all matching rows, when each page takes one lookup for each of `literals`.
 fn all_pages(literals: u64, pages: u64) -> String {
     let lookups = literals.saturating_mul(pages);
     if lookups <= LOOKUPS_PER_STATEMENT {
         return format!("run it again with --pages {pages}");
     }
-    // Both flags: alone, the leave for a public scan changes nothing for what has a private plan.
+    // Names both flags: without --pages, --allow-public-scan changes nothing for a statement that
+    // has a private plan.
     format!(
         "all of them take {lookups} lookups, and a statement may take {LOOKUPS_PER_STATEMENT}; \
          write a LIMIT and no other condition, ORDER BY or DISTINCT, or add --pages {pages} --allow-public-scan \
@@ -223,13 +225,13 @@ fn all_pages(literals: u64, pages: u64) -> String {
     )
 }
 
-/// A name in double quotes, as text in single quotes.
+/// Converts a name in double quotes to text in single quotes.
 fn as_text(quoted: &str) -> String {
     let name = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(quoted);
     format!("'{}'", name.replace("\"\"", "\"").replace('\'', "''"))
 }
 
-/// A type's name in SQL.
+/// The SQL name of a type.
 pub(crate) fn type_name(column_type: ColumnType) -> &'static str {
     match column_type {
         ColumnType::Int => "INT",

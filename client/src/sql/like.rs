@@ -1,4 +1,5 @@
-//! SQLite's LIKE: `%` is any text, `_` any one character, ASCII letters match in either case.
+//! SQLite's LIKE: `%` matches any text, `_` matches any one character, and ASCII letters match in
+//! either case.
 
 /// A parsed pattern.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,7 +10,7 @@ enum Part {
     AnyText,
     AnyChar,
     Char(char),
-    /// An escape character at the end of the pattern, which matches nothing.
+    /// An escape character at the end of the pattern. It matches nothing.
     Never,
 }
 
@@ -28,7 +29,8 @@ impl Pattern {
         Self(parts)
     }
 
-    /// Greedy with one point of return, the last `%`: time is at most the product of the lengths.
+    /// Matches greedily and backtracks only to the last `%`. The time is at most proportional to
+    /// the product of the lengths.
     pub(super) fn matches(&self, text: &str) -> bool {
         let (mut rest, mut parts) = (text, self.0.as_slice());
         let mut retry: Option<(&str, &[Part])> = None;
@@ -49,7 +51,7 @@ impl Pattern {
                 _ => {}
             }
             match retry {
-                // The last % takes one more character.
+                // Backtracks: the last % takes one more character.
                 Some((from, after)) if !from.is_empty() => {
                     rest = without_first(from);
                     parts = after;

@@ -1,14 +1,14 @@
-//! What is known of a table, what of it may decide a plan, and the caller's choices.
+//! A table's metadata, the part of it that may decide a plan, and the caller's options.
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{Column, Role, Schema};
 
-/// Public metadata of a table at one epoch, as a server states it.
+/// Public metadata of a table at one epoch, as stated by a server.
 #[derive(Debug, Clone, Copy)]
 pub struct TableMeta<'a> {
     /// Its columns.
     pub schema: &'a Schema,
-    /// Rows of the table.
+    /// Number of rows.
     pub rows: u64,
     /// One index for each searchable column.
     pub indexes: &'a [IndexMeta],
@@ -19,18 +19,19 @@ pub struct TableMeta<'a> {
 pub struct IndexMeta {
     /// Position of the column in the schema.
     pub column: usize,
-    /// Rows in which the column is not NULL.
+    /// Number of rows in which the column is not NULL.
     pub non_null_rows: u64,
-    /// Shape of the matrix; holds the rows per page.
+    /// Geometry of the matrix, which includes the rows per page.
     pub geometry: Geometry,
 }
 
-/// What the caller chose for one query.
+/// Options for one query.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Pages to fetch of each value where LIMIT does not decide; at least one.
+    /// Pages to fetch for each value if LIMIT does not determine the number; at least one.
     pub pages: u32,
-    /// Whether what has no private plan may be answered by a public scan of the whole table.
+    /// Whether a statement without a private plan may be answered by a public scan of the whole
+    /// table.
     pub allow_public_scan: bool,
 }
 
@@ -40,14 +41,14 @@ impl Default for Options {
     }
 }
 
-/// What may decide, beside the statement, whether and what is sent.
+/// The metadata that may, together with the statement, decide which requests are sent.
 ///
-/// Types, nullability and columns that cannot be searched are left out, so that nothing that decides
-/// can depend on them.
+/// This type omits types, nullability and columns that cannot be searched, so that no decision can
+/// depend on them.
 pub(super) struct PlanInput<'a> {
     /// The table's name.
     pub(super) name: &'a str,
-    /// Its rows.
+    /// Number of rows.
     pub(super) rows: u64,
     /// Its KEY and INDEX columns.
     pub(super) searchable: Vec<SearchableColumn<'a>>,
@@ -62,7 +63,7 @@ pub(super) struct SearchableColumn<'a> {
 }
 
 impl<'a> TableMeta<'a> {
-    /// The part of it that may decide.
+    /// The part of the metadata that may decide a plan.
     pub(super) fn plan_input(&self) -> PlanInput<'a> {
         let Self { schema, rows, indexes } = *self;
         let searchable = indexes.iter().filter_map(|index| {
@@ -81,8 +82,8 @@ impl PlanInput<'_> {
 }
 
 impl SearchableColumn<'_> {
-    /// Pages that hold every row of any value of the column: one for a KEY, since its values are
-    /// unique. Asking for more of them could only find nothing, and the bound is public.
+    /// Number of pages that hold all rows of any value of the column. It is one for a KEY, whose
+    /// values are unique. Further pages would be empty, and this bound is public.
     pub(super) fn most_pages(&self) -> u64 {
         match self.role {
             Role::Key => 1,

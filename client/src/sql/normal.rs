@@ -1,8 +1,8 @@
-//! What the text of a statement means, whatever the table is: parameters have their values, NOT is
-//! pushed down to the comparisons, and each of these compares one name with literals.
+//! The meaning of a statement's text, independent of any table. Parameters have their values, NOT
+//! is pushed down to the comparisons, and each comparison relates one name to literals.
 //!
-//! [`plan`](super::plan()) decides on this form what is sent. What the text alone shows wrong is
-//! refused on the way to it, before anything is sent.
+//! [`plan`](super::plan()) decides from this form which requests are sent. Errors that are visible
+//! from the text are reported while the form is built, before anything is sent.
 
 mod condition;
 
@@ -13,7 +13,7 @@ use std::fmt;
 use super::statement::{Bound, Comparison, List, Literal, OrderItem, OrderKey, Select};
 use super::{Parameters, SqlError};
 
-/// A statement with its parameters. `Debug` shows its table only: literals are private.
+/// A statement with its parameters. `Debug` shows only its table: literals are private.
 #[derive(Clone, PartialEq)]
 pub struct Statement {
     pub(super) table: String,
@@ -26,7 +26,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// The table it reads, as written.
+    /// The table that the statement reads, as written.
     pub fn table(&self) -> &str {
         &self.table
     }
@@ -43,15 +43,15 @@ impl fmt::Debug for Statement {
     }
 }
 
-/// A condition in negation normal form: NOT has been pushed into its leaves, which three-valued
-/// logic allows. Columns are names as written, and literals have no type yet.
+/// A condition in negation normal form: NOT has been pushed into the leaves, which three-valued
+/// logic permits. Columns are names as written, and literals have no type yet.
 #[derive(Clone, PartialEq)]
 pub(super) enum Filter {
     Compare {
         column: String,
         comparison: Comparison,
         constant: Constant,
-        /// The operator that was written, where it is one that only a BOOL column has.
+        /// The operator as written, if it applies only to BOOL columns.
         bool_operator: Option<&'static str>,
     },
     In {
@@ -73,14 +73,14 @@ pub(super) enum Filter {
     Or(Vec<Filter>),
 }
 
-/// A literal as it was written, and the text of the parameter that it names.
+/// A literal as written. For a parameter, the text of its value is included.
 #[derive(Clone, PartialEq)]
 pub(super) struct Constant {
     pub(super) literal: Literal,
     pub(super) given: Option<String>,
 }
 
-/// Brings a statement into normal form.
+/// Converts a statement to normal form.
 pub(super) fn normalize(select: Select, parameters: &Parameters) -> Result<Statement, SqlError> {
     let Select { table, distinct, list, filter, order, limit, offset } = select;
     let given = Given { parameters, used: RefCell::default() };
@@ -92,13 +92,13 @@ pub(super) fn normalize(select: Select, parameters: &Parameters) -> Result<State
     if let Some(name) = parameters.names().find(|name| !used.contains(*name)) {
         return Err(SqlError::UnusedParameter { name: name.to_owned() });
     }
-    // SQLite reads a negative LIMIT as none and a negative OFFSET as 0.
+    // SQLite treats a negative LIMIT as no limit and a negative OFFSET as 0.
     let limit = limit.and_then(|n| n.try_into().ok());
     let offset = offset.and_then(|n| n.try_into().ok()).unwrap_or(0);
     Ok(Statement { table, distinct, list, filter, order, limit, offset })
 }
 
-/// The positions in ORDER BY, as far as the text tells how many columns the answer has.
+/// Checks the positions in ORDER BY, if the text shows how many columns the answer has.
 fn check_positions(order: &[OrderItem], list: &List) -> Result<(), SqlError> {
     for OrderItem { key, .. } in order {
         match (key, list.columns()) {
@@ -117,7 +117,7 @@ fn check_positions(order: &[OrderItem], list: &List) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// A position of ORDER BY, counted from 0.
+/// Parses a position of ORDER BY; the result is counted from 0.
 pub(super) fn position(written: &str, columns: usize) -> Result<usize, SqlError> {
     index(written)
         .filter(|index| *index < columns)
@@ -128,7 +128,7 @@ fn index(written: &str) -> Option<usize> {
     written.parse::<usize>().ok().and_then(|number| number.checked_sub(1))
 }
 
-/// The values of a statement's parameters, and which of them it names.
+/// The values of a statement's parameters, and the names that the statement has used.
 struct Given<'a> {
     parameters: &'a Parameters,
     used: RefCell<BTreeSet<String>>,

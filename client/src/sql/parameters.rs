@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 /// Values for a statement's `:name` placeholders, without the colon.
 ///
-/// A value is text; the column that the placeholder is compared with gives it its type.
-/// `Debug` shows names only: the values are what a lookup keeps private.
+/// A value is text and gets the type of the column that its placeholder is compared with. `Debug`
+/// shows only names: a lookup keeps the values private.
 #[derive(Clone, Default)]
 pub struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
-    /// Takes names without the colon, and their values.
+    /// Takes a map from names without the colon to values.
     pub fn new(values: BTreeMap<String, String>) -> Self {
         Self(values)
     }
 
-    /// Names in order.
+    /// The names in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

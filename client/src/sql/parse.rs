@@ -1,5 +1,5 @@
-//! Text to a statement. What the grammar lacks is refused here, by name; nothing that the parser
-//! understood is dropped.
+//! Parses text to a statement. Constructs outside the grammar are refused by name. Nothing that the
+//! parser understood is silently dropped.
 
 mod condition;
 
@@ -15,22 +15,22 @@ use super::normal::{Statement, normalize};
 use super::statement::{Bound, Item, List, Literal, OrderItem, OrderKey, Select as Written};
 use super::{Parameters, SqlError};
 
-/// Most bytes of a statement. The parser nests one level per AND or OR, and dropping what it built
-/// takes stack for each level: this many fit a thread's 2 MiB with room to spare.
+/// Maximum bytes of a statement. The parser nests one level per AND or OR, and dropping its result
+/// takes stack for each level. A statement of this size fits well into a thread's stack of 2 MiB.
 const MAX_BYTES: usize = 32 * 1024;
 
 /// Parses one SELECT statement of the grammar in [the module's documentation](super), with the
 /// values of its placeholders.
 ///
 /// # Errors
-/// What the text and the parameters alone show wrong, whatever the table is. Nothing has been sent
-/// then, and need not be.
+/// Every error that the text and the parameters show independently of any table. Nothing has been
+/// sent at this point.
 pub fn parse(sql: &str, parameters: &Parameters) -> Result<Statement, SqlError> {
     normalize(written(sql)?, parameters)
 }
 
 fn written(sql: &str) -> Result<Written, SqlError> {
-    // Editors write a byte order mark at the beginning of a file.
+    // Some editors write a byte order mark at the start of a file.
     let sql = sql.strip_prefix('\u{feff}').unwrap_or(sql);
     if sql.len() > MAX_BYTES {
         return Err(SqlError::TooLong { bytes: sql.len(), limit: MAX_BYTES });
@@ -97,7 +97,7 @@ fn statement(query: &Query) -> Result<Written, SqlError> {
     })
 }
 
-/// The parts of a SELECT that the grammar has; everything else must be absent.
+/// The parts of a SELECT that the grammar supports. All other parts must be absent.
 fn body_of(select: &Select) -> Result<(String, &[SelectItem], Option<&Expr>), SqlError> {
     let Select {
         select_token: _,
@@ -131,7 +131,7 @@ fn body_of(select: &Select) -> Result<(String, &[SelectItem], Option<&Expr>), Sq
             !expressions.is_empty() || !modifiers.is_empty()
         }
     };
-    const GROUPS: &str = "ask COUNT(*) with WHERE column = value for each group";
+    const GROUPS: &str = "send COUNT(*) with WHERE column = value for each group";
     refuse(grouped, "GROUP BY", GROUPS)?;
     refuse(having.is_some(), "HAVING", GROUPS)?;
     refuse(top.is_some(), "TOP", "write LIMIT n")?;
@@ -158,7 +158,7 @@ fn body_of(select: &Select) -> Result<(String, &[SelectItem], Option<&Expr>), Sq
 }
 
 fn table_of(from: &[ast::TableWithJoins]) -> Result<String, SqlError> {
-    const JOINS: &str = "read each table with a SELECT of its own and join the answers yourself";
+    const JOINS: &str = "read each table with a separate SELECT and join the answers yourself";
     let [only] = from else {
         return if from.is_empty() {
             Err(unsupported("a SELECT without FROM", "write FROM table"))
@@ -170,7 +170,7 @@ fn table_of(from: &[ast::TableWithJoins]) -> Result<String, SqlError> {
     let TableFactor::Table { name, alias, .. } = &only.relation else {
         return Err(unsupported(&shortened(&only.relation), "write FROM table"));
     };
-    // What `..` skipped (arguments, hints, sampling and the like) would show in the text.
+    // Parts that `..` skipped (arguments, hints, sampling and the like) would appear in the text.
     if only.relation.to_string() != shown(name, alias.as_ref()) {
         return Err(unsupported(&shortened(&only.relation), "write FROM table"));
     }
@@ -207,7 +207,7 @@ fn list(items: &[SelectItem], table: &str) -> Result<List, SqlError> {
     match count {
         None => Ok(List::Columns(columns)),
         Some(name) if items.len() == 1 => Ok(List::Count { name }),
-        Some(_) => Err(unsupported("COUNT(*) beside other columns", "ask for COUNT(*) alone")),
+        Some(_) => Err(unsupported("COUNT(*) with other columns", "select only COUNT(*)")),
     }
 }
 
@@ -304,7 +304,7 @@ fn unsupported(what: &str, instead: &'static str) -> SqlError {
     SqlError::Unsupported { what: what.to_owned(), instead }
 }
 
-/// The beginning of a construct's text, for an error.
+/// The beginning of a construct's text, for an error message.
 fn shortened(construct: &impl ToString) -> String {
     const CHARS: usize = 60;
     let text = construct.to_string();

@@ -1,27 +1,27 @@
-//! What to fetch for a statement. Decided from the statement's text, the searchable columns and
-//! numbers of rows alone, so that the number and size of the requests tell nothing about the data or
-//! the literals, whatever else a server states of the table.
+//! Decides what to fetch for a statement. The decision depends only on the statement's text, the
+//! searchable columns and the row counts. The number and size of the requests therefore reveal
+//! nothing about the data or the literals, whatever else a server states about the table.
 //!
 //! | statement | source |
 //! |---|---|
 //! | `COUNT(*)` without WHERE, or with `column IS [NOT] NULL` on a searchable column | public metadata |
 //! | no WHERE | public scan; LIMIT lets it stop early unless ORDER BY or DISTINCT need every row |
-//! | `=`, `IN`, and ORs of them on one searchable column, alone or under AND | one lookup per literal |
-//! | `COUNT(*)` with `<>` or `NOT IN` on a searchable column, alone | the same lookups: the rows that are not NULL less those found |
-//! | rows with `<>` or `NOT IN` on a searchable column, alone | public scan, always whole |
-//! | anything else | refused, or a whole public scan where the caller allows one |
+//! | `=`, `IN`, and ORs of them on one searchable column, possibly under AND | one lookup per literal |
+//! | `COUNT(*)` with only `<>` or `NOT IN` on a searchable column | the same lookups: the rows that are not NULL minus those found |
+//! | rows with only `<>` or `NOT IN` on a searchable column | public scan, always whole |
+//! | anything else | refused, or a whole public scan if the caller allows one |
 //!
-//! A literal that no value of the column can equal (NULL, or 2.5 for an INT) is looked up all the
-//! same, as a decoy whose result is ignored: a missing lookup would tell that it was there. So is one
-//! that the column's type has no comparison with (`'warm'` for an INT): a server states the type, and
-//! would learn from the absence of a lookup whether the literal is a number. That the statement is
-//! wrong is found by [`Plan::finish`], when the answers are in.
+//! A literal that no value of the column can equal (NULL, or 2.5 for an INT) is still looked up, as
+//! a decoy whose result is ignored. A missing lookup would reveal that such a literal was there.
+//! The same holds for a literal that cannot be compared with the column's type (`'warm'` for an
+//! INT): a server states the type, and from a missing lookup it would learn whether the literal is
+//! a number. [`Plan::finish`] reports that the statement is wrong, after the answers have arrived.
 //!
-//! `decide` decides; this file turns its decision into values, of which neither number nor size
-//! depends on their type.
+//! `decide` makes the decision. This file converts the decision to values, whose number and size do
+//! not depend on their type.
 //!
-//! A statement takes at most [`LOOKUPS_PER_STATEMENT`](super::LOOKUPS_PER_STATEMENT) lookups. One
-//! that needs more has no private plan.
+//! A statement takes at most [`LOOKUPS_PER_STATEMENT`](super::LOOKUPS_PER_STATEMENT) lookups. A
+//! statement that needs more has no private plan.
 
 mod decide;
 mod finish;
@@ -43,7 +43,7 @@ use super::predicate::equal_value;
 use super::statement::Literal;
 use super::{Options, SqlError, TableMeta};
 
-/// What a plan needs fetched. `Debug` shows no value.
+/// What a plan needs to fetch. `Debug` shows no value.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Source {
@@ -58,11 +58,12 @@ pub enum Source {
         /// Pages to fetch of each value, from page 0; at least one.
         pages: u32,
     },
-    /// Every row of the table, in row order. Not private, and told apart by nothing but the
+    /// Every row of the table, in row order. This is not private. Two scans differ only in the
     /// statement's form.
     PublicScan {
-        /// Where LIMIT alone decides, rows numbered from this on are not needed. Only for a
-        /// statement without WHERE, so that it cannot depend on a literal.
+        /// If only LIMIT determines the answer, rows with this number or a higher one are not
+        /// needed. This is set only for a statement without WHERE, so it cannot depend on a
+        /// literal.
         rows_below: Option<u64>,
     },
 }
@@ -84,12 +85,12 @@ impl fmt::Debug for Source {
     }
 }
 
-/// What to fetch for a statement, and how to make the answer of it. `Debug` shows the source only.
+/// What to fetch for a statement, and how to compute the answer. `Debug` shows only the source.
 #[derive(Clone)]
 pub struct Plan {
     source: Source,
     method: Method,
-    /// What the statement means for the columns, or why it does not fit them.
+    /// The statement bound to the table's columns, or the reason why it does not fit them.
     query: Result<Query, SqlError>,
 }
 
@@ -99,28 +100,28 @@ impl fmt::Debug for Plan {
     }
 }
 
-/// How the answer is made of what was fetched.
+/// How to compute the answer from the fetched data.
 #[derive(Clone)]
 enum Method {
     /// The count is known.
     Known(u64),
-    /// Rows of the public scan, perhaps only to be counted.
+    /// The rows of the public scan, or their number.
     Scan,
-    /// Rows of the lookups that count, perhaps only to be counted.
+    /// The rows of the lookups that are not decoys, or their number.
     Rows { counted: Vec<bool>, geometry: Geometry },
-    /// The count is the sum of the totals of the lookups that count.
+    /// The count is the sum of the totals of the lookups that are not decoys.
     Matches { counted: Vec<bool> },
-    /// The count is what remains of `rows` without the totals of the lookups that count.
+    /// The count is `rows` minus the totals of the lookups that are not decoys.
     Rest { rows: u64, counted: Vec<bool> },
 }
 
 impl Plan {
-    /// What to fetch.
+    /// What the plan needs to fetch.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Whether the rows come from a public scan: the cluster sees that the table is read, though
+    /// Whether the rows come from a public scan. The cluster then sees that the table is read, but
     /// no literal.
     pub fn is_public(&self) -> bool {
         matches!(self.source, Source::PublicScan { .. })
@@ -130,9 +131,10 @@ impl Plan {
 /// Plans a statement.
 ///
 /// # Errors
-/// [`SqlError::OtherTable`], and [`SqlError::NotPrivate`] when the statement has no private plan of at
-/// most [`LOOKUPS_PER_STATEMENT`](super::LOOKUPS_PER_STATEMENT) lookups and `options` allow no public
-/// scan. What does not fit the table's columns is no error yet: [`Plan::finish`] has it.
+/// [`SqlError::OtherTable`]. [`SqlError::NotPrivate`] if the statement has no private plan of at
+/// most [`LOOKUPS_PER_STATEMENT`](super::LOOKUPS_PER_STATEMENT) lookups and `options` allow no
+/// public scan. A statement that does not fit the table's columns is no error here:
+/// [`Plan::finish`] reports it.
 pub fn plan(
     statement: &Statement,
     table: &TableMeta<'_>,
@@ -150,7 +152,7 @@ pub fn plan(
                 Wanted::Rows => Method::Rows { counted, geometry: searched.geometry },
                 Wanted::Matches => Method::Matches { counted },
                 Wanted::Rest => {
-                    // Next to a NULL, `<>` and NOT IN are never true.
+                    // If the list contains NULL, `<>` and NOT IN are never true.
                     let unknown = literals.iter().any(|constant| constant.literal == Literal::Null);
                     let rows = if unknown { 0 } else { searched.non_null_rows };
                     Method::Rest { rows, counted }
@@ -162,8 +164,8 @@ pub fn plan(
     Ok(Plan { source, method, query: bind(statement, schema) })
 }
 
-/// The error with the table's own names for its columns. Its kind stays: a caller may answer it with
-/// another statement or a public scan.
+/// The error with the table's spelling of its columns. The kind of error stays the same, because a
+/// caller may react to it with another statement or a public scan.
 fn explained(mut error: SqlError, schema: &Schema) -> SqlError {
     if let SqlError::NotPrivate(Refusal::NotSearchable { columns, .. }) = &mut error {
         for name in columns {
@@ -176,10 +178,11 @@ fn explained(mut error: SqlError, schema: &Schema) -> SqlError {
     error
 }
 
-/// What is looked up, one value per literal.
+/// The values to look up, one per literal.
 struct Probes {
     values: Vec<Value>,
-    /// Whether the result counts: it is no decoy's, and the first of its value.
+    /// Whether each result counts: it does not if the lookup is a decoy or repeats an earlier
+    /// value.
     counted: Vec<bool>,
 }
 
@@ -198,7 +201,7 @@ impl Probes {
     }
 }
 
-/// Some value of the type: what it finds is ignored.
+/// An arbitrary value of the type. The result of its lookup is ignored.
 fn decoy(column_type: ColumnType) -> Value {
     match column_type {
         ColumnType::Int => Value::Int(0),

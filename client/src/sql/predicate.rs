@@ -1,4 +1,5 @@
-//! A bound condition: columns by position, literals as values, three-valued evaluation.
+//! A condition bound to a table: columns by position, literals as values, and evaluation in
+//! three-valued logic.
 
 use std::cmp::Ordering;
 
@@ -7,8 +8,8 @@ use opaque_pir::table::Value;
 use super::like::Pattern;
 use super::statement::Comparison;
 
-/// A condition in negation normal form: NOT has been pushed into its leaves, which three-valued
-/// logic allows.
+/// A condition in negation normal form: NOT has been pushed into the leaves, which three-valued
+/// logic permits.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Predicate {
     Compare {
@@ -21,7 +22,7 @@ pub(super) enum Predicate {
         values: Vec<Value>,
         negated: bool,
     },
-    /// A pattern of `None` is NULL.
+    /// A pattern of `None` stands for NULL.
     Like {
         column: usize,
         pattern: Option<Pattern>,
@@ -36,7 +37,7 @@ pub(super) enum Predicate {
 }
 
 impl Predicate {
-    /// The condition's truth for a row; `None` is SQL's unknown.
+    /// The condition's truth value for a row; `None` is SQL's unknown.
     pub(super) fn evaluate(&self, row: &[Value]) -> Option<bool> {
         let cell = |column: &usize| row.get(*column).unwrap_or(&Value::Null);
         match self {
@@ -63,7 +64,7 @@ impl Predicate {
     }
 }
 
-/// AND in three values: false wins over unknown, unknown over true.
+/// Three-valued AND: false takes precedence over unknown, and unknown over true.
 fn all(truths: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut result = Some(true);
     for truth in truths {
@@ -101,8 +102,9 @@ impl Comparison {
     }
 }
 
-/// Compares two values as SQLite does: numbers exactly whatever their types, text byte by byte.
-/// `None` when either is NULL, or for kinds that do not compare, which binding never pairs.
+/// Compares two values as SQLite does: numbers exactly, even of different types, and text byte by
+/// byte. Returns `None` if either value is NULL or if the types cannot be compared, which binding
+/// rules out.
 pub(super) fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::Int(a), Value::Int(b)) | (Value::Timestamp(a), Value::Timestamp(b)) => {
@@ -117,7 +119,8 @@ pub(super) fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     }
 }
 
-/// Exact also where the integer has no double: beyond 2^53 both are compared as integers.
+/// The comparison is exact even if no double equals the integer: beyond 2^53 both are compared as
+/// integers.
 fn compare_int_real(int: i64, real: f64) -> Option<Ordering> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0; // 2^63
     if real.is_nan() {
@@ -138,8 +141,8 @@ fn compare_int_real(int: i64, real: f64) -> Option<Ordering> {
     Some(int.cmp(&whole).then(0.0.partial_cmp(&fraction)?))
 }
 
-/// The stored value that equals a literal, or `None` when no value of a column of this type can:
-/// the literal is NULL, or a number between the column's numbers.
+/// The stored value that equals a literal. Returns `None` if no value of a column of this type can
+/// equal it: the literal is NULL, or a number that the column's type cannot represent.
 pub(super) fn equal_value(
     column_type: opaque_pir::table::ColumnType,
     literal: &Value,

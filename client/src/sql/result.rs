@@ -1,4 +1,4 @@
-//! What goes into [`Plan::finish`](super::Plan::finish) and what comes out.
+//! The input and output of [`Plan::finish`](super::Plan::finish).
 
 use std::fmt;
 
@@ -6,27 +6,29 @@ use opaque_pir::table::{ColumnType, Value};
 
 use super::Kept;
 
-/// What the plan's [`Source`](super::Source) brought. `Debug` shows which it is and nothing that was found.
+/// The data that the plan's [`Source`](super::Source) returned. `Debug` shows the kind but none of
+/// the data.
 #[derive(Clone)]
 pub enum Fetched {
     /// For [`Source::Count`](super::Source::Count).
     Nothing,
-    /// For [`Source::Lookups`](super::Source::Lookups): one per value, in the same order.
+    /// For [`Source::Lookups`](super::Source::Lookups): one result per value, in the same order.
     Lookups(Vec<Found>),
     /// For [`Source::PublicScan`](super::Source::PublicScan): the rows that the plan kept.
     Rows(Kept),
 }
 
-/// What the pages of one looked-up value held. `Debug` shows nothing: even the total is private.
+/// The rows found for one value. `Debug` shows nothing: even the total is private.
 #[derive(Clone, Default)]
 pub struct Found {
-    /// Rows of the table with this value, fetched or not; 0 when no page of it exists.
+    /// Number of rows in the table with this value, fetched or not; 0 if its first page does not
+    /// exist.
     pub total_rows: u64,
-    /// Row numbers and rows of the fetched pages. They are the value's first ones in load order.
+    /// Row numbers and rows of the fetched pages. These are the value's first rows in load order.
     pub rows: Vec<(u64, Vec<Value>)>,
 }
 
-/// An answer. `Debug` shows its columns only.
+/// The answer to a statement. `Debug` shows only its columns.
 #[derive(Clone, PartialEq)]
 pub struct ResultSet {
     /// Names and types, in the order of the SELECT list.
@@ -38,7 +40,7 @@ pub struct ResultSet {
 /// One column of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputColumn {
-    /// As SQLite would name it: the alias, the declared name, or `COUNT(*)`.
+    /// The name that SQLite would give: the alias, the declared name, or `COUNT(*)`.
     pub name: String,
     /// Type of its values.
     pub column_type: ColumnType,

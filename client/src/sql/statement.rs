@@ -1,4 +1,4 @@
-//! A statement as it is written: the closed grammar as types.
+//! A statement as written: the types of the closed grammar.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub(super) struct Select {
 /// The SELECT list.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum List {
-    /// `COUNT(*)`, with the name that it has in the answer.
+    /// `COUNT(*)`, with its name in the answer.
     Count {
         name: String,
     },
@@ -24,7 +24,7 @@ pub(super) enum List {
 }
 
 impl List {
-    /// Columns of the answer, where the text tells: `*` stands for any number.
+    /// Number of columns in the answer, if the text determines it: `*` stands for any number.
     pub(super) fn columns(&self) -> Option<usize> {
         match self {
             Self::Count { .. } => Some(1),
@@ -40,11 +40,12 @@ pub(super) enum Item {
     Column { column: Name, alias: Option<String> },
 }
 
-/// A name that should be a column's.
+/// A name that should name a column.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Name {
     pub(super) text: String,
-    /// In double quotes, in which SQLite also reads text: here they name a column, and an error says so.
+    /// Whether the name is in double quotes. SQLite also reads text in double quotes; here they
+    /// always name a column, and an error says so.
     pub(super) double_quoted: bool,
 }
 
@@ -77,7 +78,7 @@ pub(super) enum Condition {
         operand: Operand,
         truth: bool,
     },
-    /// A BOOL column alone.
+    /// A BOOL column without a comparison.
     Truth(Operand),
     Not(Box<Condition>),
     And(Vec<Condition>),
@@ -112,7 +113,7 @@ pub(super) enum Comparison {
 }
 
 impl Comparison {
-    /// The comparison that holds exactly when this one does not, NULL aside.
+    /// The comparison that holds exactly when this one does not, NULL excepted.
     pub(super) fn negated(self) -> Self {
         match self {
             Self::Equal => Self::NotEqual,
@@ -152,7 +153,7 @@ impl Comparison {
 pub(super) struct OrderItem {
     pub(super) key: OrderKey,
     pub(super) descending: bool,
-    /// NULLS FIRST or NULLS LAST, where written.
+    /// NULLS FIRST or NULLS LAST, if written.
     pub(super) nulls_first: Option<bool>,
 }
 
@@ -163,7 +164,7 @@ pub(super) enum OrderKey {
     Name(Name),
 }
 
-/// The number of a LIMIT or OFFSET.
+/// The value of LIMIT or OFFSET.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Bound {
     Number(i64),

@@ -1,4 +1,4 @@
-//! Statement to source, by table; and the texts of refusals.
+//! The source of each statement, in tables; and the texts of refusals.
 
 mod errors;
 mod finish;
@@ -53,7 +53,7 @@ fn planned(sql: &str) -> Result<Plan, SqlError> {
     planned_with(sql, &[], Options::default())
 }
 
-/// What a table without rows brings.
+/// The answer of a table without rows.
 fn nothing(source: &Source) -> Fetched {
     match source {
         Source::Count(_) => Fetched::Nothing,

@@ -47,11 +47,11 @@ pub(crate) fn rows(first: i64) -> Vec<Vec<Value>> {
     (first..first + 60).map(row).collect()
 }
 
-/// What the table of [`rows`] from 0 on is answered with.
+/// The answers for the table of [`rows`] from 0 on.
 pub(crate) static HONEST: LazyLock<Arc<Honest>> =
     LazyLock::new(|| Arc::new(Honest::new(&schema(), &rows(0), Salt([1; 32]))));
 
-/// A node that says `at_last` to every lookup and scan, and its client.
+/// A node that answers every lookup and scan with `at_last`, and its client.
 pub(crate) async fn client(at_last: Reply) -> (Client, Arc<Node>) {
     let node = Node { honest: Some(Arc::clone(&HONEST)), ..Node::default() };
     *node.tables.lock().unwrap() = [HONEST.description.clone()].into();
@@ -61,19 +61,19 @@ pub(crate) async fn client(at_last: Reply) -> (Client, Arc<Node>) {
 
 pub(crate) async fn client_of(node: Node) -> (Client, Arc<Node>) {
     let (authority, node) = (Authority::new(), Arc::new(node));
-    let home = std::env::temp_dir().join("opaque-no-home");
-    let config = client_config(vec![url(authority.serve(&node).await)], &authority, home);
+    let config = client_config(vec![url(authority.serve(&node).await)], &authority);
     (Client::connect(config).unwrap(), node)
 }
 
-/// Runs a test where a single thread does what is bound by the processor: opening an answer waits for
-/// whatever has that thread.
+/// Runs a test in which a single thread does all CPU-bound work, so that decryption waits for any
+/// other work of that thread.
 fn with_one_worker<T>(test: impl Future<Output = T>) -> T {
     let runtime = Builder::new_multi_thread().max_blocking_threads(1).enable_all().build();
     runtime.unwrap().block_on(test)
 }
 
-/// The connection closes once the answer is here, though it cannot be opened yet: whatever is in it.
+/// The connection closes once the answer has arrived and before it can be decrypted, whatever it
+/// contains.
 #[test]
 fn the_connection_closes_before_the_answer_is_opened() {
     for (sql, reply, rows) in [
@@ -100,7 +100,8 @@ fn the_connection_closes_before_the_answer_is_opened() {
     }
 }
 
-/// A client that keeps its connection sends nothing of a statement once an answer is opened.
+/// A client that keeps its connection sends nothing of a statement after an answer has been
+/// decrypted.
 #[tokio::test]
 async fn a_kept_connection_brings_nothing_after_the_answer() {
     let (client, node) = client(Reply::Honest).await;
@@ -113,7 +114,7 @@ async fn a_kept_connection_brings_nothing_after_the_answer() {
     }
 }
 
-/// A node that takes nothing in does not hold the connection open for ever.
+/// A node that stops reading cannot keep the connection open.
 #[tokio::test]
 async fn a_node_that_hangs_cannot_put_off_the_close() {
     let (client, node) = client(Reply::Hang).await;

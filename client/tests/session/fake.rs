@@ -1,4 +1,4 @@
-//! A node of lies: TLS and gRPC are real, what it says is scripted.
+//! A scripted node: TLS and gRPC are real, the answers are not.
 
 use std::{
     collections::VecDeque,
@@ -27,12 +27,12 @@ use super::{
     watched::{Event, Watched},
 };
 
-/// What a node says to the next lookup or scan.
+/// The node's reply to the next lookup or scan.
 #[derive(Clone)]
 pub(crate) enum Reply {
     /// A status, with its reason.
     Refuse(Code, &'static str),
-    /// The same after a while.
+    /// The same after a delay.
     RefuseLate(Duration, Code, &'static str),
     /// A header that announces `total` bytes, then chunks of these sizes.
     Answer { total: u64, chunks: Vec<usize> },
@@ -40,17 +40,17 @@ pub(crate) enum Reply {
     Bytes(Vec<u8>),
     /// Chunks without a header.
     Headless,
-    /// Rows of a scan, and where it says to have stopped.
+    /// Rows of a scan, and the bucket at which the reply claims to stop.
     Rows(Vec<ScannedRow>, u32),
-    /// What [`Node::honest`] says.
+    /// The reply of [`Node::honest`].
     Honest,
-    /// An answer of the right size, of which nothing opens.
+    /// An answer of the right size in which nothing decrypts.
     Spoiled,
-    /// Nothing, for ever.
+    /// No reply, ever.
     Hang,
 }
 
-/// What a node has been sent.
+/// The requests that a node has received.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) lookups: Vec<(LookupHeader, Vec<u8>)>,
@@ -64,22 +64,23 @@ pub(crate) struct Seen {
 
 #[derive(Default)]
 pub(crate) struct Node {
-    /// What came over the wire, connection after connection.
+    /// Everything that arrived, connection after connection.
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
     pub(crate) honest: Option<Arc<Honest>>,
-    /// Takes the runtime's worker before the next lookup is answered, until the other end is dropped.
+    /// Blocks the runtime's worker before the next lookup is answered, until the other end is
+    /// dropped.
     pub(crate) before_answering: Mutex<Option<mpsc::Receiver<()>>>,
     /// The reply when the script is over.
     pub(crate) at_last: Mutex<Option<Reply>>,
     pub(crate) script: Mutex<VecDeque<Reply>>,
     pub(crate) seen: Mutex<Seen>,
-    /// Whether it takes keys and says nothing, for ever.
+    /// Whether it accepts keys and never replies.
     pub(crate) keys_hang: bool,
-    /// Said to whoever asks for public parts.
+    /// The reply to requests for public parts.
     pub(crate) public_parts: Mutex<Vec<Bytes>>,
-    /// The one part of each epoch, where [`Self::public_parts`] is empty.
+    /// The single public part of each epoch, if [`Self::public_parts`] is empty.
     pub(crate) parts_of_epochs: Mutex<Vec<Vec<u8>>>,
-    /// Said to each `describe`, the last one for ever.
+    /// The replies to `describe`; the last one is repeated.
     pub(crate) tables: Mutex<VecDeque<TableDescription>>,
 }
 
@@ -106,12 +107,12 @@ impl Node {
         self.events.lock().unwrap().push(Event::Request(what));
     }
 
-    /// What has come so far.
+    /// The events so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().clone()
     }
 
-    /// What has come once a connection was closed.
+    /// The events after a connection was closed.
     pub(crate) async fn closed(&self) -> Vec<Event> {
         let closed = async {
             while !self.events().contains(&Event::Closed) {
@@ -124,7 +125,7 @@ impl Node {
     }
 }
 
-/// A CA and what it signs.
+/// A CA, which signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -138,8 +139,8 @@ impl Authority {
         self.0.pem().into_bytes()
     }
 
-    /// Serves a node on loopback until the runtime ends. It offers to resume sessions, as rustls does
-    /// by itself.
+    /// Serves a node on loopback until the runtime ends. It offers session resumption, as rustls
+    /// does by default.
     pub(crate) async fn serve(&self, node: &Arc<Node>) -> SocketAddr {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
@@ -297,12 +298,12 @@ impl Query for Handle {
             Reply::Honest => {
                 rows(self.0.honest.as_ref().unwrap().scan(&request), request.end_bucket)
             }
-            // No row, or one of which nothing can be made.
+            // No row, or one that does not decode.
             Reply::Spoiled => {
                 let row = ScannedRow { number: 0, row: vec![0xff; 3].into() };
                 rows(vec![row], request.end_bucket)
             }
-            // No answer to a scan is any: it stops at once.
+            // Not a valid reply to a scan: it stops at once.
             Reply::Answer { .. } | Reply::Bytes(_) | Reply::Headless => rows(Vec::new(), 0),
             Reply::RefuseLate(..) | Reply::Hang => std::future::pending().await,
         }

@@ -1,4 +1,4 @@
-//! What a node without lies says: one table in memory, and the servers' half of the engine.
+//! The replies of an honest node: one table in memory, and the servers' half of the engine.
 
 use bytes::Bytes;
 use opaque_pir::{
@@ -63,7 +63,7 @@ impl Honest {
         self.index(header.column).answer(header.epoch.unwrap(), query)
     }
 
-    /// Every page of the scan brings its share of the rows.
+    /// Every page of the scan returns its share of the rows.
     pub(crate) fn scan(&self, request: &ScanRequest) -> Vec<ScannedRow> {
         let pages = self.indexes[0].geometry.partitions() as usize;
         let page = request.first_bucket as usize / 1024;

@@ -1,4 +1,4 @@
-//! A node that lies, for random statements: what it sees of the client is what an honest one sees.
+//! Random statements against a lying node. It must see the same of the client as an honest node.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,13 +19,13 @@ use super::{
 static OTHER: LazyLock<Arc<Honest>> =
     LazyLock::new(|| Arc::new(Honest::new(&schema(), &rows(1000), Salt([2; 32]))));
 
-/// What a node states and how it answers.
+/// The description that a node states, and its replies.
 #[derive(Clone)]
 struct Behaviour {
     what: &'static str,
     honest: Arc<Honest>,
     table: TableDescription,
-    /// In place of the honest ones.
+    /// Public parts in place of the honest ones.
     parts: Vec<Vec<u8>>,
     reply: Reply,
 }
@@ -36,14 +36,14 @@ impl Behaviour {
         Self { what: "the truth", honest, table, parts: Vec::new(), reply: Reply::Honest }
     }
 
-    /// The truth, but for what `lie` changes.
+    /// Honest behaviour, except for the changes of `lie`.
     fn lying(what: &'static str, lie: impl FnOnce(&mut Self)) -> Self {
         let mut lying = Self { what, ..Self::honest() };
         lie(&mut lying);
         lying
     }
 
-    /// What this node sees of a client that asks one statement.
+    /// The events that this node sees for one statement.
     async fn sees(&self, sql: &str) -> Vec<Event> {
         let node = Node { honest: Some(Arc::clone(&self.honest)), ..Node::default() };
         *node.tables.lock().unwrap() = [self.table.clone()].into();
@@ -52,7 +52,7 @@ impl Behaviour {
         let (client, node) = client_of(node).await;
         let plan = Options { allow_public_scan: true, ..Options::default() };
         let options = QueryOptions { plan, ..QueryOptions::default() };
-        // Whether it is answered is not what a node should see.
+        // A node must not see whether the statement is answered.
         let _ = client.query_and_close(sql, &options).await;
         node.closed().await
     }
@@ -60,7 +60,7 @@ impl Behaviour {
 
 const SHAPES: usize = 9;
 
-/// A statement of some shape, with any literals: of values that are there, of others, of NULL.
+/// A statement of some shape, with random literals: of present values, of absent values, of NULL.
 fn statement(shape: usize, rng: &mut StdRng) -> String {
     let id = |rng: &mut StdRng| match rng.random_range(0..5) {
         0 => "NULL".to_owned(),
@@ -97,14 +97,14 @@ fn other_part() -> Vec<u8> {
     vec![9; HONEST.public_parts(HONEST.description.indexes[0].column)[0].len()]
 }
 
-/// Lies after which the public geometry is the same: roles, searched columns, shapes, numbers of rows.
+/// Lies that keep the public geometry: roles, searched columns, geometries, row counts.
 fn lies_of_equal_geometry() -> Vec<Behaviour> {
     vec![
         Behaviour::lying("other rows, another salt", |node| {
             node.honest = Arc::clone(&OTHER);
             node.table = OTHER.description.clone();
         }),
-        Behaviour::lying("another salt alone", |node| node.table.salt = vec![3; 32].into()),
+        Behaviour::lying("only another salt", |node| node.table.salt = vec![3; 32].into()),
         Behaviour::lying("another epoch", |node| node.table.epoch = 1 << 40),
         Behaviour::lying("a digest for this client, and parts that fit it", |node| {
             node.parts = vec![other_part()];
@@ -138,7 +138,7 @@ async fn no_lie_of_equal_geometry_changes_what_a_node_sees() {
             assert_eq!(lie.sees(&sql).await, expected, "{}: {sql}", lie.what);
         }
     }
-    assert!(requests > SHAPES * 4, "the statements ask something");
+    assert!(requests > SHAPES * 4, "the statements send requests");
 }
 
 /// Types, nullability and names of columns that are not searched.
@@ -161,7 +161,8 @@ async fn no_lie_about_other_columns_changes_what_a_node_sees() {
     }
 }
 
-/// Lies after which the client cannot ask as before, or that it sees without opening anything.
+/// Lies after which the client cannot send the same requests, or that it detects without decrypting
+/// anything.
 fn lies_of_any_kind() -> Vec<Behaviour> {
     let spoiled = |what, lie: fn(&mut TableDescription)| {
         Behaviour::lying(what, |node| {

@@ -1,13 +1,13 @@
-//! Lookups of several requests, against a node that spoils what is in the answers.
+//! Lookups of several requests, against a node that corrupts the contents of answers.
 
 use std::{
     io::{self, Write},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use opaque_client::{Client, ClientConfig, Credentials, KeyMode};
 use opaque_pir::{
-    codec::{Combiner, Kind, Material, Partial, QueryView},
+    codec::{Combiner, KeyDigest, Kind, Material, Partial, QueryView},
     geometry::Geometry,
     inline::PublicPart,
 };
@@ -17,12 +17,13 @@ use tonic::Code;
 
 use super::{
     fake::Reply,
+    keys::FakeKeyStore,
     scan::{config, described, numbers, public_part},
 };
 use rand::{SeedableRng, rngs::StdRng};
 use tracing::level_filters::LevelFilter;
 
-/// An answer that is right in every outward respect, and whose buckets decrypt to nothing valid.
+/// An answer that is valid in every visible respect, and whose buckets decrypt to invalid bytes.
 pub(crate) fn spoiled(kind: Kind, lookups: u16) -> Reply {
     let geometry = Geometry::new(4096, 2048, 1).unwrap();
     let (epoch, lookups) = (Some(1), Some(lookups.into()));
@@ -49,15 +50,14 @@ pub(crate) fn spoiled_bytes(geometry: &Geometry, kind: Kind, header: &LookupHead
     combiner.finish().unwrap()
 }
 
-/// Whether, and how often, the client asks again must not depend on what an answer decrypts to.
+/// Whether and how often the client sends a request again must not depend on the decrypted answer.
 #[tokio::test]
 async fn every_request_is_sent_before_an_answer_is_opened() {
     let literals: Vec<String> = (0..20).map(|literal| literal.to_string()).collect();
     let sql = format!("SELECT * FROM t WHERE id IN ({})", literals.join(", "));
     for (keys, kind) in modes() {
-        let home = tempfile::tempdir().unwrap();
         let script = vec![spoiled(kind, 16), spoiled(kind, 4)];
-        let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
+        let (config, node) = config(vec![described(1, 100)], script).await;
         let client = Client::connect(ClientConfig { keys, ..config }).unwrap();
         let error = numbers(&client, &sql).await.unwrap_err();
         assert!(error.to_string().contains("failed its check"), "{error}");
@@ -68,21 +68,20 @@ async fn every_request_is_sent_before_an_answer_is_opened() {
     }
 }
 
-/// Both ways of keys, and the kind of message that they make.
+/// Both kinds of keys, with their kind of message.
 fn modes() -> [(KeyMode, Kind); 2] {
     [(KeyMode::Inline, INLINE), (KeyMode::Registered, Kind::Registered)]
 }
 
 pub(crate) const INLINE: Kind = Kind::Inline;
 
-/// Public parts are fetched once for all lookups of an index, and again by each other client: nothing
-/// outlives one that a later one could be recognised by.
+/// Public parts are downloaded once for all lookups of an index, and again by each other client:
+/// nothing outlives a client by which a later one could be recognized.
 #[tokio::test]
 async fn each_client_fetches_public_parts_once_and_checks_them() {
     const SQL: &str = "SELECT * FROM t WHERE id = 5";
-    let home = tempfile::tempdir().unwrap();
     let script = (0..4).map(|_| spoiled(INLINE, 1)).collect();
-    let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
+    let (config, node) = config(vec![described(1, 100)], script).await;
     *node.public_parts.lock().unwrap() = vec![vec![2; public_part().len()].into()];
     let client = Client::connect(config.clone()).unwrap();
     let error = numbers(&client, SQL).await.unwrap_err();
@@ -96,14 +95,12 @@ async fn each_client_fetches_public_parts_once_and_checks_them() {
     let seen = node.seen.lock().unwrap();
     assert_eq!(seen.public_parts, vec![("t".to_owned(), 1, 0); 3]);
     assert_eq!((seen.lookups.len(), seen.keys.len()), (3, 0));
-    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing is left behind");
 }
 
-/// A server that states another digest for a while, then the first one again, sees the parts of both
-/// fetched each time.
+/// A server that changes a digest and later changes it back sees both sets of parts downloaded each
+/// time.
 #[tokio::test]
 async fn a_digest_that_comes_back_is_fetched_again() {
-    let home = tempfile::tempdir().unwrap();
     let stale = || Reply::Refuse(Code::FailedPrecondition, "stale-epoch");
     let tables = [1, 2, 3].map(|epoch: u8| {
         let mut table = described(epoch.into(), 100);
@@ -115,7 +112,7 @@ async fn a_digest_that_comes_back_is_fetched_again() {
         table
     });
     let script = vec![stale(), stale(), Reply::Refuse(Code::Internal, "enough")];
-    let (config, node) = config(tables.into(), script, home.path().into()).await;
+    let (config, node) = config(tables.into(), script).await;
     *node.public_parts.lock().unwrap() = Vec::new();
     *node.parts_of_epochs.lock().unwrap() =
         [1, 2, 1].map(|fill| vec![fill; public_part().len()]).into();
@@ -126,22 +123,20 @@ async fn a_digest_that_comes_back_is_fetched_again() {
     assert_eq!(epochs, [1, 2, 3]);
 }
 
-/// Nothing can be registered with keys that travel with the query: a node that asks for it gets
+/// Keys that travel with the query are never registered: a node that requests registration gets
 /// neither keys nor the query again.
 #[tokio::test]
 async fn a_node_that_wants_keys_registered_gets_none_with_inline_keys() {
-    let home = tempfile::tempdir().unwrap();
     let script = vec![Reply::Refuse(Code::FailedPrecondition, "unknown-keys"), spoiled(INLINE, 1)];
-    let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
+    let (config, node) = config(vec![described(1, 100)], script).await;
     let client = Client::connect(config).unwrap();
     let error = numbers(&client, "SELECT * FROM t WHERE id = 5").await.unwrap_err();
     assert!(error.to_string().contains("does not know this client's keys"), "{error}");
     let seen = node.seen.lock().unwrap();
     assert_eq!((seen.lookups.len(), seen.keys.len()), (1, 0));
-    assert!(!home.path().join("keys").exists(), "no long-lived secret is made");
 }
 
-/// What this process logs through `tracing`, of other tests too.
+/// All `tracing` output of this process, including that of other tests.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 struct Log;
@@ -166,7 +161,7 @@ async fn neither_a_value_nor_the_token_is_logged_at_any_level() {
     let token = home.path().join("token");
     std::fs::write(&token, TOKEN).unwrap();
     let script = vec![Reply::Refuse(Code::Unavailable, "not-ready"), spoiled(INLINE, 1)];
-    let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
+    let (config, node) = config(vec![described(1, 100)], script).await;
     let credentials = Credentials::read(Some(&token), None, None, None).unwrap();
     let client = Client::connect(ClientConfig { credentials, ..config }).unwrap();
     let sql = format!("SELECT * FROM t WHERE id = {VALUE}");
@@ -179,17 +174,16 @@ async fn neither_a_value_nor_the_token_is_logged_at_any_level() {
     }
 }
 
-/// A salt is drawn for one epoch. Whoever states it for another is refused before anything is sent, by each
-/// client of this process.
+/// A salt is drawn for one epoch. A cluster that states it for another epoch is refused before
+/// anything is sent, by each client of this process.
 #[tokio::test]
 async fn a_salt_that_returns_under_another_epoch_is_refused() {
     const SQL: &str = "SELECT * FROM t WHERE id = 5";
     for (keys, kind) in modes() {
-        let home = tempfile::tempdir().unwrap();
         let again = TableDescription { epoch: 2, ..described(1, 100) };
         let tables = vec![described(1, 100), again, described(1, 100)];
         let script = vec![spoiled(kind, 1), spoiled(kind, 1)];
-        let (config, node) = config(tables, script, home.path().into()).await;
+        let (config, node) = config(tables, script).await;
         let config = ClientConfig { keys, ..config };
         for (sent, expected) in [(1, "failed its check"), (1, "the salt of another"), (2, "check")]
         {
@@ -201,11 +195,10 @@ async fn a_salt_that_returns_under_another_epoch_is_refused() {
     }
 }
 
-/// What a lookup is encrypted under is bound to the table's name: a node cannot put another in its place.
+/// Encryption is bound to the table's name, so a node cannot substitute another table.
 #[tokio::test]
 async fn the_description_of_another_table_is_refused() {
-    let home = tempfile::tempdir().unwrap();
-    let (config, node) = config(vec![described(1, 100)], vec![], home.path().into()).await;
+    let (config, node) = config(vec![described(1, 100)], vec![]).await;
     let client = Client::connect(config).unwrap();
     let error = numbers(&client, "SELECT * FROM other WHERE id = 5").await.unwrap_err();
     assert!(error.to_string().contains("another table"), "{error}");
@@ -213,40 +206,45 @@ async fn the_description_of_another_table_is_refused() {
     assert_eq!(node.seen.lock().unwrap().lookups.len(), 1, "letter case is no other name");
 }
 
-/// A registered secret is exposed to every spoiled answer: it serves a number of lookups, then another takes its
-/// place, in this process and in others.
+/// A registered secret is exposed to every spoiled answer. So the lookups of a statement are counted
+/// before the first of them is sent, and all of them use the keys that they were counted for.
 #[tokio::test]
-async fn registered_keys_are_made_anew_after_a_number_of_lookups() {
-    let home = tempfile::tempdir().unwrap();
-    let script = (0..32).map(|_| spoiled(Kind::Registered, 16)).collect();
-    let (config, node) = config(vec![described(1, 1000)], script, home.path().into()).await;
-    let config = ClientConfig { keys: KeyMode::Registered, ..config };
+async fn the_lookups_of_a_statement_are_counted_once_for_its_keys() {
+    let script = (0..16).map(|_| spoiled(Kind::Registered, 16)).collect();
+    let (config, node) = config(vec![described(1, 1000)], script).await;
+    let store = Arc::new(FakeKeyStore::default());
+    let key_store = Some(Arc::clone(&store) as _);
+    let config = ClientConfig { keys: KeyMode::Registered, key_store, ..config };
     let literals: Vec<String> = (0..128).map(|literal| literal.to_string()).collect();
     let sql = format!("SELECT * FROM t WHERE id IN ({})", literals.join(", "));
-    let client = Client::connect(config.clone()).unwrap();
-    // 128 lookups each, of which one pair of keys serves 256.
-    for client in [&client, &client, &client, &Client::connect(config).unwrap()] {
-        numbers(client, &sql).await.unwrap_err();
+    let client = Client::connect(config).unwrap();
+    for _ in 0..2 {
+        numbers(&client, &sql).await.unwrap_err();
     }
+    assert_eq!(*store.reserved.lock().unwrap(), [128, 128]);
     let geometry = Geometry::new(4096, 2048, 1).unwrap();
     let seen = node.seen.lock().unwrap();
-    let mut keys: Vec<Material> = Vec::new();
-    for (_, query) in &seen.lookups {
-        keys.push(QueryView::decode(query, &geometry, 1).unwrap().material());
-    }
-    assert_eq!(keys.len(), 32);
-    assert!(keys[..16].iter().all(|key| *key == keys[0]));
-    assert!(keys[16..].iter().all(|key| *key == keys[16]));
-    assert!(keys[0] != keys[16]);
+    let material = |query: &[u8]| QueryView::decode(query, &geometry, 1).unwrap().material();
+    let used: Vec<Material> = seen.lookups.iter().map(|(_, query)| material(query)).collect();
+    let expected = |keys: &str| vec![Material::Registered(KeyDigest::of(keys.as_bytes())); 8];
+    assert_eq!(used, [expected("keys 1"), expected("keys 2")].concat());
 }
 
-/// The scan's part of a query is a function of the client's randomness, and of nothing that repeats
-/// unless a test injects it.
+/// A client that is told to use registered keys and has none says so before it connects.
+#[tokio::test]
+async fn registered_keys_need_a_key_store() {
+    let (config, _) = config(vec![], vec![]).await;
+    let config = ClientConfig { keys: KeyMode::Registered, key_store: None, ..config };
+    let error = Client::connect(config).unwrap_err();
+    assert!(error.hint().unwrap().contains("opaque-registered"), "{error}");
+}
+
+/// The scan's part of a query is a function of the client's randomness, which never repeats unless
+/// a test injects it.
 #[tokio::test]
 async fn seeds_come_from_the_system_unless_they_are_injected() {
-    let home = tempfile::tempdir().unwrap();
     let script = (0..3).map(|_| spoiled(INLINE, 2)).collect();
-    let (config, node) = config(vec![described(1, 100)], script, home.path().into()).await;
+    let (config, node) = config(vec![described(1, 100)], script).await;
     let injected = || Client::with_randomness(config.clone(), StdRng::seed_from_u64(1)).unwrap();
     for client in [injected(), injected(), Client::connect(config.clone()).unwrap()] {
         numbers(&client, "SELECT * FROM t WHERE id IN (5, 5)").await.unwrap_err();
@@ -263,6 +261,6 @@ async fn seeds_come_from_the_system_unless_they_are_injected() {
     assert_ne!(scan(0, 0), scan(0, 1), "one value, two lookups");
     assert_ne!(scan(0, 0), scan(2, 0));
     assert_ne!(scan(2, 0), scan(2, 1));
-    // So are the keys, of which nothing else is in a query.
+    // The same holds for the keys, which are the rest of a query.
     assert!(seen.lookups[0].1 == seen.lookups[1].1 && seen.lookups[0].1 != seen.lookups[2].1);
 }

@@ -1,16 +1,14 @@
-//! Calls against nodes that refuse, hang, lie and are not there.
+//! Calls to nodes that refuse, hang, lie or do not exist.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "helpers of tests, which clippy takes for code of its own"
+    reason = "helpers of tests, which clippy does not recognize as tests"
 )]
-
-// Named first for the order of two copies of zstd, which opaque-registered's `lib.rs` explains.
-use opaque_registered as _;
 
 mod closing;
 mod fake;
 mod honest;
+mod keys;
 mod lies;
 mod lookup;
 mod resumption;
@@ -64,7 +62,7 @@ async fn ask(session: &Session, within: Duration) -> Result<Answered, CallError>
     session.lookup(within, lookup).await
 }
 
-/// An address that nobody listens on.
+/// An address without a listener.
 async fn nowhere() -> SocketAddr {
     tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
@@ -158,7 +156,7 @@ async fn a_node_that_hangs_ends_with_the_deadline() {
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
-/// A node whose process is stopped: the kernel accepts connections, and nothing comes back.
+/// A node whose process is suspended: the kernel accepts connections, and no bytes come back.
 async fn silence() -> (tokio::net::TcpListener, SocketAddr) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -204,7 +202,7 @@ async fn registering_keys_takes_from_the_lookups_own_time() {
     assert_eq!(node.seen.lock().unwrap().keys.len(), 1);
 }
 
-/// A Service of Kubernetes: one address, and for each connection the next of its nodes.
+/// A Kubernetes Service: one address, and the next of its nodes for each connection.
 async fn service(nodes: Vec<SocketAddr>) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -223,7 +221,7 @@ async fn service(nodes: Vec<SocketAddr>) -> SocketAddr {
 #[tokio::test]
 async fn behind_one_address_a_node_that_answers_is_found() {
     let authority = Authority::new();
-    // One that is starting, one that has died, one that serves.
+    // One node is starting, one has died, one serves.
     let starting = Node::new(vec![Reply::Refuse(Code::Unavailable, "not-ready"); 20]);
     let serving = Node::new([good()]);
     let nodes = vec![
@@ -256,7 +254,7 @@ fn a_connection_that_ends_at_once_may_be_for_want_of_a_certificate() {
 async fn whom_the_client_does_not_trust_is_not_asked_again() {
     let (authority, other) = (Authority::new(), Authority::new());
     let node = Node::new([good()]);
-    // The second connection would be to a node that is trusted.
+    // The second connection would reach a trusted node.
     let nodes = vec![other.serve(&node).await, authority.serve(&node).await];
     let session = Session::new(&[url(service(nodes).await)], Some(&authority.pem())).unwrap();
     let error = ask(&session, QUICK).await.err().unwrap();

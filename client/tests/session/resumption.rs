@@ -1,4 +1,4 @@
-//! A server that offers to resume sessions, as every web server does: nothing links one connection to
+//! A server offers session resumption, as every web server does. Nothing links one connection to
 //! the next.
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ async fn no_connection_resumes_the_session_of_another() {
     ask(&Session::new(&urls, Some(&authority.pem())).unwrap(), QUICK).await.unwrap();
     assert_eq!(handshakes(&node), [HandshakeKind::Full; 3]);
 
-    // This server does resume, for whoever wants it.
+    // The server resumes sessions for any client that supports it.
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&authority.pem()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -52,7 +52,7 @@ async fn no_connection_resumes_the_session_of_another() {
         let tcp = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let mut stream = connector.connect(name, tcp).await.unwrap();
-        // Its tickets come before its first byte.
+        // Its tickets arrive before its first byte.
         stream.read_u8().await.unwrap();
     }
     assert_eq!(handshakes(&node)[3..], [HandshakeKind::Full, HandshakeKind::Resumed]);

@@ -1,6 +1,6 @@
 //! Public scans and republished tables, seen through [`Client::query`].
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use opaque_client::{Client, ClientConfig, Error, QueryOptions, profile::NodeUrl, sql::Options};
 use opaque_pir::{
@@ -9,10 +9,9 @@ use opaque_pir::{
     table::{Column, ColumnType, Role, Schema, Value, encode_row},
 };
 use opaque_proto::v1::{Index, ScannedRow, TableDescription};
-use opaque_registered::KeyDirectory;
 use tonic::Code;
 
-use super::{QUICK, fake::Authority, fake::Node, fake::Reply, nowhere, url};
+use super::{QUICK, fake::Authority, fake::Node, fake::Reply, keys::FakeKeyStore, nowhere, url};
 
 fn schema() -> Schema {
     let column = Column {
@@ -24,7 +23,7 @@ fn schema() -> Schema {
     Schema::new("t".to_owned(), vec![column]).unwrap()
 }
 
-/// What opens answers; of no plane there is, but any bytes are some public part.
+/// A public part. It belongs to no real plane, but all bytes are a valid public part.
 pub(crate) fn public_part() -> Vec<u8> {
     vec![1; public_bytes(4096)]
 }
@@ -47,7 +46,7 @@ pub(crate) fn described(epoch: u64, rows: u64) -> TableDescription {
         epoch,
         generation: 1,
         rows,
-        // Of each epoch its own, as honest loads draw it.
+        // Each epoch has a different salt, as in honest loads.
         salt: vec![epoch.to_le_bytes()[0]; 32].into(),
         indexes: vec![index],
         row_sizes: None,
@@ -66,38 +65,25 @@ fn page(rows: &[u64], next: u32) -> Reply {
 }
 
 async fn client(tables: Vec<TableDescription>, script: Vec<Reply>) -> (Client, Arc<Node>) {
-    client_at(tables, script, std::env::temp_dir().join("opaque-no-home")).await
-}
-
-pub(crate) async fn client_at(
-    tables: Vec<TableDescription>,
-    script: Vec<Reply>,
-    home: PathBuf,
-) -> (Client, Arc<Node>) {
-    let (config, node) = config(tables, script, home).await;
+    let (config, node) = config(tables, script).await;
     (Client::connect(config).unwrap(), node)
 }
 
 pub(crate) async fn config(
     tables: Vec<TableDescription>,
     script: Vec<Reply>,
-    home: PathBuf,
 ) -> (ClientConfig, Arc<Node>) {
     let authority = Authority::new();
     let node = Node::new(script);
     *node.tables.lock().unwrap() = VecDeque::from(tables);
     *node.public_parts.lock().unwrap() = vec![public_part().into()];
     let endpoints = vec![url(authority.serve(&node).await)];
-    (client_config(endpoints, &authority, home), node)
+    (client_config(endpoints, &authority), node)
 }
 
-pub(crate) fn client_config(
-    endpoints: Vec<NodeUrl>,
-    authority: &Authority,
-    home: PathBuf,
-) -> ClientConfig {
+pub(crate) fn client_config(endpoints: Vec<NodeUrl>, authority: &Authority) -> ClientConfig {
     let ca_pem = Some(authority.pem());
-    let key_store = Some(Arc::new(KeyDirectory::new(home)) as _);
+    let key_store = Some(Arc::<FakeKeyStore>::default() as _);
     ClientConfig { ca_pem, key_store, deadline: QUICK, ..ClientConfig::of(endpoints) }
 }
 
@@ -144,11 +130,11 @@ async fn rows_that_do_not_add_up_fail_the_check() {
         vec![page(&[0, 1], 1024), page(&[2], 2048)],
         // One comes twice.
         vec![page(&[0, 1], 1024), page(&[1, 2, 3], 2048)],
-        // One is of no such table.
+        // One does not exist in the table.
         vec![page(&[0, 1], 1024), page(&[2, 4], 2048)],
         // A page ends too early.
         vec![page(&[0, 1], 1023)],
-        // A row is none.
+        // A row does not decode.
         vec![
             Reply::Rows(vec![ScannedRow { number: 0, row: vec![0].into() }], 1024),
             page(&[1, 2, 3], 2048),
@@ -158,21 +144,21 @@ async fn rows_that_do_not_add_up_fail_the_check() {
         let (client, node) = client(vec![described(1, 4)], script).await;
         let error = numbers(&client, "SELECT * FROM t").await.unwrap_err();
         assert!(error.to_string().contains("failed its check"), "{error}");
-        // A row's content does not decide how much is asked for.
+        // A row's content does not affect the number of requests.
         assert_eq!(node.seen.lock().unwrap().scans.len(), pages);
     }
 }
 
-/// What is asked for is a matter of the number of buckets, also when every row is there already.
+/// The requests depend on the number of buckets, even if every row has arrived already.
 #[tokio::test]
-async fn a_scan_asks_for_every_bucket() {
+async fn a_scan_requests_every_bucket() {
     let script = vec![page(&[0, 1, 2, 3], 1024), page(&[], 2048)];
     let (client, node) = client(vec![described(1, 4)], script).await;
     assert_eq!(numbers(&client, "SELECT * FROM t").await.unwrap(), ints(&[0, 10, 20, 30]));
     assert_eq!(node.seen.lock().unwrap().scans.len(), 2);
 }
 
-/// The limit counts what a node sends, whether the statement needs it or not: where the scan ends
+/// The limit counts what a node sends, whether or not the statement needs it: the end of the scan
 /// must not depend on the literals.
 #[tokio::test]
 async fn a_scan_takes_no_more_memory_than_it_may() {
@@ -194,7 +180,7 @@ async fn a_scan_takes_no_more_memory_than_it_may() {
     }
 }
 
-/// A node that sends rows without end is cut off, before its rows are even looked at.
+/// A node that sends rows without end is cut off before its rows are examined.
 #[tokio::test]
 async fn more_rows_than_the_buckets_hold_are_not_collected() {
     let none = |row: usize| ScannedRow { number: 0, row: vec![0; row].into() };
@@ -268,7 +254,7 @@ async fn a_rollback_is_sent_once_and_to_a_node_that_answers() {
     for node in &nodes {
         endpoints.push(url(authority.serve(node).await));
     }
-    let config = client_config(endpoints, &authority, std::env::temp_dir().join("opaque-no-home"));
+    let config = client_config(endpoints, &authority);
     let error = Client::connect(config).unwrap().rollback("t", 3).await.unwrap_err();
     assert!(error.to_string().contains("the rollback failed"), "{error}");
     assert!(error.hint().unwrap().contains("may still complete"), "{error}");

@@ -1,4 +1,4 @@
-//! What a node says of a table's columns, and what the client sends all the same.
+//! What a node states about a table's columns does not change the client's requests.
 
 use opaque_client::{Client, Error, QueryOptions, sql::Options};
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
@@ -38,7 +38,7 @@ fn schemas() -> [Schema; 4] {
     ]
 }
 
-/// What a node has been asked, in numbers and lengths.
+/// The requests that a node has received, as numbers and lengths.
 #[derive(Debug, Clone, PartialEq)]
 struct Asked {
     describes: usize,
@@ -53,8 +53,7 @@ async fn asked(
     sql: &str,
     options: &QueryOptions,
 ) -> (Asked, Result<Vec<Vec<Value>>, Error>) {
-    let home = tempfile::tempdir().unwrap();
-    let (config, node) = config(tables, script, home.path().into()).await;
+    let (config, node) = config(tables, script).await;
     let outcome = Client::connect(config).unwrap().query(sql, options).await;
     let seen = node.seen.lock().unwrap();
     let scans = seen.scans.iter().map(|scan| (scan.first_bucket, scan.end_bucket, scan.rows_below));
@@ -68,7 +67,7 @@ async fn asked(
     (asked, outcome.map(|(answer, _)| answer.rows))
 }
 
-/// A node that learns whether a statement was sent would otherwise learn whether its type fits `7`.
+/// Otherwise a node that learns whether a statement was sent would learn whether its type fits `7`.
 #[tokio::test]
 async fn no_type_or_column_that_a_node_states_changes_a_request() {
     let many = vec!["'x'"; 20].join(", ");
@@ -85,7 +84,7 @@ async fn no_type_or_column_that_a_node_states_changes_a_request() {
             let script = lookups.iter().map(|lookups| spoiled(INLINE, *lookups)).collect();
             let tables = vec![described_as(&schema, 1, 100)];
             let (asked, outcome) = asked(tables, script, &sql, &QueryOptions::default()).await;
-            // The answers were opened first: the statement's own faults come after theirs.
+            // Decryption errors come first; errors of the statement itself follow.
             let error = outcome.unwrap_err();
             assert!(error.to_string().contains("failed its check"), "{sql}: {error}");
             let sent: Vec<_> = asked.lookups.iter().filter_map(|(lookups, _)| *lookups).collect();
@@ -147,7 +146,7 @@ async fn what_the_text_shows_wrong_is_refused_before_the_table_is_described() {
         ("SELECT * FROM t WHERE id = :id", &none, "no value for :id"),
         ("SELECT * FROM t WHERE id = 5", &with, "the statement has no :n"),
         ("SELECT * FROM t WHERE id = 5 LIMIT :n", &with, "LIMIT :n is not a whole number"),
-        ("SELECT COUNT(*), id FROM t WHERE id = 5", &none, "COUNT(*) beside other columns"),
+        ("SELECT COUNT(*), id FROM t WHERE id = 5", &none, "COUNT(*) with other columns"),
         ("SELECT * FROM t WHERE id = pin", &none, "does not compare a column with a literal"),
         ("SELECT * FROM t WHERE id = \"5\"", &none, "two columns cannot be compared"),
         ("SELECT id FROM t WHERE id = 5 ORDER BY 2", &none, "has 1 output columns"),
@@ -165,10 +164,9 @@ async fn what_the_text_shows_wrong_is_refused_before_the_table_is_described() {
 #[tokio::test]
 async fn a_kept_description_is_asked_for_again_by_nothing_that_a_type_decides() {
     let [bools, ..] = schemas();
-    let home = tempfile::tempdir().unwrap();
     let script = vec![spoiled(INLINE, 1); 3];
     let tables = vec![described_as(&bools, 1, 100)];
-    let (config, node) = config(tables, script, home.path().into()).await;
+    let (config, node) = config(tables, script).await;
     let client = Client::connect(config).unwrap();
     for sql in [
         "SELECT * FROM t WHERE id = 5",

@@ -1,4 +1,4 @@
-//! A node's end of a connection: what comes over it is written down, its end too.
+//! A node's end of a connection. It records everything that arrives, and the close.
 
 use std::{
     io,
@@ -22,8 +22,8 @@ pub(crate) enum Event {
     Began(HandshakeKind),
     /// A request: its method and sizes.
     Request(String),
-    /// The connection is over. By GOAWAY, by close_notify or by the end of TCP: which of them a node
-    /// acts on first is a matter of its own pace.
+    /// The connection is closed, by GOAWAY, by close_notify or by the end of TCP. Which of them a
+    /// node handles first depends on timing.
     Closed,
 }
 

@@ -55,7 +55,7 @@ fn stored(value: &Value) -> Box<dyn ToSql> {
     }
 }
 
-/// SQLite's answer, with the types of `like`, the answer it is compared with. Also checks that the
+/// SQLite's answer, with the types of `like`, the answer to compare it with. Also checks that the
 /// columns have the same names.
 pub(crate) fn answer(connection: &Connection, sql: &str, like: &ResultSet) -> Vec<Vec<Value>> {
     let mut statement = connection.prepare(sql).unwrap();

@@ -103,8 +103,8 @@ pub(crate) fn value(rng: &mut impl Rng, column_type: ColumnType) -> Value {
     }
 }
 
-/// A random statement over a table. Every statement is of the grammar; not every one has a private
-/// plan. About half of them have a lookup for their whole WHERE.
+/// A random statement over a table. Every statement belongs to the grammar, but not every one has a
+/// private plan. For about half of them, lookups answer the whole WHERE.
 pub(crate) fn statement(rng: &mut impl Rng, table: &Table) -> String {
     Statements { rng, table }.statement()
 }
@@ -283,7 +283,7 @@ impl<R: Rng> Statements<'_, R> {
         (*choose(self.rng, &patterns)).to_owned()
     }
 
-    /// A literal that the column can be compared with; often a value that is there.
+    /// A literal that can be compared with the column; often a value in the table.
     fn literal(&mut self, column: &Column) -> String {
         if self.rng.random_bool(0.04) {
             return "NULL".to_owned();
@@ -333,7 +333,7 @@ pub(crate) fn literal(value: &Value) -> String {
     }
 }
 
-/// An instant in a form that SQLite, which compares it as text, orders as time does.
+/// An instant in a form whose order as text, which SQLite uses, is the order of time.
 pub(crate) fn instant(value: &Value) -> String {
     let Value::Timestamp(micros) = value else { panic!("no instant: {value:?}") };
     Timestamp::from_microsecond(*micros).unwrap().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()

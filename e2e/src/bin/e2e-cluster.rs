@@ -14,21 +14,22 @@ use tokio::time::{Instant, timeout};
 /// How long the command may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Starts a Kubernetes cluster on this machine, runs COMMAND with KUBECONFIG set, and leaves nothing.
+/// Starts a Kubernetes cluster on this machine, runs COMMAND with KUBECONFIG set, and removes the
+/// cluster.
 ///
-/// The exit status is COMMAND's.
+/// The exit status is that of COMMAND.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Use the cluster of KUBECONFIG instead; its nodes must have the images
     #[arg(long)]
     existing: bool,
-    /// Folder of images to import (*.tar); `images` beside this program's folder by default
+    /// Folder of images to import (*.tar); default: `images` next to this program's folder
     #[arg(long)]
     images: Option<PathBuf>,
     /// Where to put the servers' logs when COMMAND fails
     #[arg(long)]
     logs: Option<PathBuf>,
-    /// What to run
+    /// Command to run
     #[arg(required = true, last = true)]
     command: Vec<String>,
 }
@@ -69,7 +70,7 @@ async fn with_cluster(arguments: &Arguments) -> Result<ExitStatus> {
     result
 }
 
-/// Runs the command; passes on what would end this process.
+/// Runs the command and forwards signals that would end this process.
 async fn run(
     words: &[String],
     environment: Vec<(&'static str, std::ffi::OsString)>,
@@ -85,7 +86,7 @@ async fn run(
         .with_context(|| format!("cannot run {program}"))?;
     let passed_on = tokio::select! {
         status = child.wait() => return Ok(status?),
-        // A terminal has sent it to the command, too; twice does no harm.
+        // A terminal has already sent the signal to the command. Sending it twice does no harm.
         _ = interrupt.recv() => "INT",
         _ = terminate.recv() => "TERM",
     };

@@ -1,4 +1,4 @@
-//! Writes container images: `e2e-images [NAME...]`; `make images` builds their programs first.
+//! Writes container images: `e2e-images [NAME...]`. `make images` builds their programs first.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,12 @@ use opaque_e2e::image::{IMAGES, reference};
 /// Writes container images of this workspace's programs, without a container engine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Which images; all when none is named
+    /// Images to write; default: all
     names: Vec<String>,
-    /// Folder of the programs; the folder of this one by default
+    /// Folder of the programs; default: the folder of this program
     #[arg(long, env = "OPAQUE_BIN_DIR")]
     binaries: Option<PathBuf>,
-    /// Where to write NAME.tar; `images` beside the folder of the programs by default
+    /// Folder for NAME.tar; default: `images` next to the folder of the programs
     #[arg(long)]
     out: Option<PathBuf>,
 }

@@ -1,4 +1,5 @@
-//! What the harness' own pods run: `pause` holds a sandbox, `serve` and `files` answer, `get` asks.
+//! The program of the harness' pods: `pause` holds a sandbox, `serve` and `files` answer requests,
+//! `get` sends one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +25,7 @@ enum Arguments {
         /// Port
         #[arg(long, default_value_t = 8080)]
         port: u16,
-        /// What to answer
+        /// Text of the answer
         #[arg(long, env = "POD_NAME", default_value = "e2e-pod")]
         text: String,
     },
@@ -36,7 +37,8 @@ enum Arguments {
         /// Folder
         folder: PathBuf,
     },
-    /// Prints the first line that an HTTP server answers: `get minio.minio:9000 /minio/health/live`
+    /// Prints the first line of an HTTP server's response: `get minio.minio:9000
+    /// /minio/health/live`
     Get {
         /// HOST:PORT
         host: String,
@@ -47,7 +49,7 @@ enum Arguments {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    // Process 1 of a container gets only the signals that it handles.
+    // Process 1 of a container receives only the signals that it handles.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -75,7 +77,7 @@ async fn serve(port: u16, respond: impl Fn(&str) -> Vec<u8>) -> Result<()> {
     println!("serving on port {port}");
     loop {
         let (stream, _) = listener.accept().await?;
-        // One after another: a probe now and then.
+        // Clients are served one after the other, since only occasional probes come.
         if let Err(error) = timeout(LIMIT, answer(stream, &respond)).await {
             println!("a client was slow: {error}");
         }
@@ -95,7 +97,7 @@ async fn answer(mut stream: TcpStream, respond: impl Fn(&str) -> Vec<u8>) -> Res
     Ok(stream.shutdown().await?)
 }
 
-/// The answer for a path that is the name of a file in the folder.
+/// The response for a path that names a file in the folder.
 fn file(folder: &Path, path: &str) -> Vec<u8> {
     let name = path.trim_start_matches('/');
     let is_plain = !name.contains('/') && !name.starts_with('.');

@@ -1,4 +1,4 @@
-//! What the servers read: configuration from templates, certificates, kubeconfigs.
+//! Input of the servers: configuration from templates, certificates, kubeconfigs.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use super::{BUCKET, CGROUP, NODE, NODE_NAME, S3_PASSWORD, S3_USER, pod_image};
 use crate::authority::Authority;
 use crate::cache;
 
-/// The servers of a cluster; each has a script in `cluster/servers`.
+/// The servers of a cluster. Each has a script in `cluster/servers`.
 pub const SERVERS: [&str; 10] = [
     "etcd",
     "kube-apiserver",
@@ -53,7 +53,7 @@ pub fn write(folder: &Path) -> Result<()> {
     for name in ["cni", "lib", "log", "run", "pki", "pods", "servers"] {
         fs::create_dir(folder.join(name))?;
     }
-    // A bucket of MinIO is a folder.
+    // MinIO stores a bucket as a folder.
     fs::create_dir_all(folder.join("lib/minio").join(BUCKET))?;
     fs::write(folder.join("resolv.conf"), format!("nameserver {NODE}\noptions ndots:1\n"))?;
     for (name, template) in CONFIGURATION {
@@ -100,7 +100,7 @@ fn certificates(pki: &Path) -> Result<()> {
     ];
     authority.server(&names)?.write(pki, "apiserver")?;
     authority.server(&[NODE, NODE_NAME])?.write(pki, "kubelet")?;
-    // Signs tokens of service accounts; the certificate is read for the public key alone.
+    // Signs tokens of service accounts. Only the public key of the certificate is used.
     authority.user("accounts", "accounts")?.write(pki, "accounts")?;
     authority
         .user("kube-apiserver-kubelet-client", "system:masters")?

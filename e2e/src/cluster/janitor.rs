@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use super::{CGROUP, network};
 use crate::{cache, poll, processes};
 
-/// A running `cluster/janitor.sh`. It ends, with all that it holds, when its standard input does: when
-/// this value is dropped or this process dies.
+/// A running `cluster/janitor.sh`. It ends, with everything that it holds, when its standard input
+/// is closed: when this value is dropped or this process dies.
 #[derive(Debug)]
 pub struct Janitor {
     child: Child,
@@ -23,8 +23,8 @@ pub struct Janitor {
 }
 
 impl Janitor {
-    /// Starts it for a folder that [`super::files::write`] has filled, and waits for other clusters'
-    /// end. From here on the folder is the janitor's to remove.
+    /// Starts the janitor for a folder that [`super::files::write`] has filled, and waits for the
+    /// end of other clusters. From here on, the janitor removes the folder.
     pub async fn start(folder: TempDir) -> Result<Self> {
         let lock = cache::root()?.join("cluster-lock");
         let path = folder.path().to_path_buf();
@@ -63,7 +63,7 @@ impl Janitor {
         &self.folder
     }
 
-    /// Waits until the namespaces are prepared; returns their first process.
+    /// Waits until the namespaces are prepared. Returns their first process.
     pub async fn init(&self, limit: Duration) -> Result<u32> {
         let marker = self.folder.join("run/inside");
         let find = || async {
@@ -83,7 +83,7 @@ impl Janitor {
         })
     }
 
-    /// Ends the cluster and waits until nothing of it is left.
+    /// Ends the cluster and waits until nothing is left.
     pub fn stop(mut self) -> Result<()> {
         drop(self.stdin.take());
         self.child.wait()?;
@@ -97,7 +97,7 @@ impl Janitor {
 impl Drop for Janitor {
     fn drop(&mut self) {
         drop(self.stdin.take());
-        // There is nobody to tell about a failure.
+        // `drop` cannot report a failure.
         let _ = self.child.wait();
     }
 }

@@ -11,7 +11,7 @@ pub const HOST_LINK: &str = "opaque-e2e0";
 const CLUSTER_LINK: &str = "host0";
 const HOST: &str = "10.251.0.1";
 const CLUSTER: &str = "10.251.0.2";
-/// Node, pods and Services.
+/// Networks of node, pods and Services.
 const NETWORKS: [&str; 3] = ["10.250.0.0/24", "10.244.0.0/16", "10.96.0.0/16"];
 const LIMIT: Duration = Duration::from_secs(20);
 

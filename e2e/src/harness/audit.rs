@@ -1,4 +1,4 @@
-//! What was asked of the API server, from its audit log (`cluster/audit-policy.yaml`).
+//! Requests to the API server, from its audit log (`cluster/audit-policy.yaml`).
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,55 +16,55 @@ pub struct Audit {
     path: PathBuf,
 }
 
-/// A place in the log.
+/// A position in the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(u64);
 
-/// One request that was answered.
+/// A request that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Who asked, such as `system:serviceaccount:NAMESPACE:NAME`.
+    /// The caller, such as `system:serviceaccount:NAMESPACE:NAME`.
     pub user: String,
-    /// Such as `patch`.
+    /// The verb, such as `patch`.
     pub verb: String,
-    /// Plural of the kind, and the subresource: `leases`, `opaqueclusters/status`.
+    /// Plural of the kind, with the subresource: `leases`, `opaqueclusters/status`.
     pub resource: String,
-    /// Empty where there is none.
+    /// The namespace, or empty.
     pub namespace: String,
-    /// Empty for lists.
+    /// The object's name. Empty for lists.
     pub name: String,
-    /// Path and query, which tell what a list selects.
+    /// Path and query. They show what a list selects.
     pub uri: String,
     /// HTTP status.
     pub code: u64,
 }
 
 impl Call {
-    /// Whether a service account of this namespace asked: an operator, a node or a Job in it.
+    /// Whether a service account of this namespace made the call: an operator, a node or a Job.
     pub fn is_by_accounts_of(&self, namespace: &str) -> bool {
         let name = self.user.strip_prefix("system:serviceaccount:");
         name.and_then(|name| name.split_once(':')).is_some_and(|(of, _)| of == namespace)
     }
 
-    /// Whether it renews a Lease: what goes on for ever, also where nothing happens.
+    /// Whether the call renews a Lease. Renewals continue forever, even if nothing happens.
     pub fn is_renewal(&self) -> bool {
         self.resource == "leases" && matches!(self.verb.as_str(), "update" | "patch")
     }
 
-    /// Whether it changes something.
+    /// Whether the call changes something.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
 }
 
 impl Audit {
-    /// The log; fails for a cluster of somebody else.
+    /// The log. Fails in a cluster that `e2e-cluster` did not start.
     pub fn new() -> Result<Self> {
         let folder = PathBuf::from(variable(FOLDER_VARIABLE)?);
         Ok(Self { path: folder.join("log/audit.jsonl") })
     }
 
-    /// The end of the log at this moment.
+    /// The present end of the log.
     pub fn mark(&self) -> Result<Mark> {
         Ok(Mark(std::fs::metadata(&self.path)?.len()))
     }
@@ -74,13 +74,13 @@ impl Audit {
         self.next(&mut mark)
     }
 
-    /// All calls after a mark, which moves to their end.
+    /// All calls after a mark. The mark moves to their end.
     pub fn next(&self, mark: &mut Mark) -> Result<Vec<Call>> {
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(mark.0))?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
-        // The last line may be half written.
+        // The last line may be incomplete.
         let end = text.rfind('\n').map_or(0, |end| end + 1);
         let complete = text.get(..end).unwrap_or_default();
         mark.0 += complete.len() as u64;

@@ -1,4 +1,4 @@
-//! Whether containers went on running.
+//! Detects whether containers kept running.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use kube::api::ListParams;
 
 use super::Namespace;
 
-/// The containers of some pods, as they run at a moment.
+/// The containers of some pods at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Containers {
     selector: String,
@@ -21,22 +21,23 @@ pub struct Containers {
 /// One container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Run {
-    /// Of the pod: another one has another.
+    /// Uid of the pod. A replaced pod has a different one.
     uid: String,
     restarts: i32,
-    /// Why it ended the last time, such as `OOMKilled`.
+    /// Why the container ended the last time, such as `OOMKilled`.
     ended: Option<String>,
 }
 
 impl Containers {
-    /// The containers of the pods that a label selector finds, such as [`super::product::NODES`].
+    /// The containers of the pods that a label selector matches, such as [`super::product::NODES`].
     pub async fn of(namespace: &Namespace, selector: &str) -> Result<Self> {
         let pods = ListParams::default().labels(selector);
         let pods = namespace.api::<Pod>().list(&pods).await?;
         Ok(Self { selector: selector.to_owned(), runs: pods.iter().flat_map(runs).collect() })
     }
 
-    /// Fails if one of them was restarted or its pod replaced since, and says which and why.
+    /// Fails if a container was restarted or its pod replaced since then. The error names it and
+    /// the reason.
     pub async fn check(&self, namespace: &Namespace) -> Result<()> {
         let now = Self::of(namespace, &self.selector).await?;
         let changes = self.changes(&now);

@@ -1,4 +1,4 @@
-//! Things that go wrong, on purpose: processes here, the network in [`super::network`].
+//! Injects faults into processes. Faults of the network are in [`super::network`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::{cluster, poll};
 /// How long a server may take to come back.
 const BACK: Duration = Duration::from_secs(120);
 
-/// Reaches into the cluster that `e2e-cluster` has started.
+/// Access to the cluster that `e2e-cluster` has started.
 #[derive(Clone, Debug)]
 pub struct Faults {
     init: u32,
@@ -24,7 +24,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The cluster of this run; fails for a cluster of somebody else.
+    /// The cluster of this run. Fails in a cluster that `e2e-cluster` did not start.
     pub fn new() -> Result<Self> {
         let init = variable(INIT_VARIABLE)?;
         let init = init.to_str().and_then(|init| init.parse().ok());
@@ -32,8 +32,8 @@ impl Faults {
         Ok(Self { init, folder: variable(FOLDER_VARIABLE)?.into() })
     }
 
-    /// Sends a signal to the first process of a pod's container: `KILL` crashes it, `STOP` hangs it
-    /// and `CONT` goes on.
+    /// Sends a signal to the first process of a pod's container: `KILL` crashes it, `STOP` suspends
+    /// it, and `CONT` resumes it.
     pub async fn signal(
         &self,
         namespace: &Namespace,
@@ -53,7 +53,7 @@ impl Faults {
         process.with_context(|| format!("no process of pod {pod} runs"))
     }
 
-    /// Crashes the API server; returns how long it was away.
+    /// Crashes the API server. Returns how long it was unavailable.
     pub async fn restart_api_server(&self, namespace: &Namespace) -> Result<Duration> {
         let before = self.server("kube-apiserver")?;
         processes::signal(before, "KILL").await?;
@@ -79,7 +79,7 @@ impl Faults {
         }
     }
 
-    /// Starts a server that not every test needs: `cert-manager`.
+    /// Starts a server that only some tests need, such as `cert-manager`.
     pub async fn start(&self, name: &str) -> Result<()> {
         if self.server(name).is_ok() {
             return Ok(());
@@ -90,17 +90,18 @@ impl Faults {
         Ok(())
     }
 
-    /// A server that runs with the cluster's network alone: it finds its own processes in `/proc`.
+    /// A server that shares only the cluster's network. It finds its processes in `/proc`.
     pub fn in_network(&self, program: &Path) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("nsenter");
         command.args(["--target", &self.init.to_string(), "--net", "--"]).arg(program);
         command
     }
 
-    /// A command that runs with the cluster's network and DNS, as a program of a user in it would.
+    /// A command that runs with the cluster's network and DNS, like a user's program inside it.
     pub fn inside(&self, program: &Path) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("nsenter");
-        // Without the namespace of process ids, nsenter becomes the program: it can be killed.
+        // nsenter does not enter the namespace of process ids, so it becomes the program and can be
+        // killed.
         command.args(["--target", &self.init.to_string(), "--net", "--mount", "--"]).arg(program);
         command
     }

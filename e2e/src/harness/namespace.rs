@@ -1,4 +1,4 @@
-//! A test's own namespace.
+//! The namespace of a test.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::{cache, command, poll};
 const TOOL: Duration = Duration::from_secs(120);
 /// How long the pods of a namespace may take to end.
 const DELETE: Duration = Duration::from_secs(120);
-/// How much of a pod's log a failure shows.
+/// Number of lines of a pod's log in an error.
 const LOG_LINES: &str = "--tail=60";
 
-/// A namespace that takes only restricted pods.
+/// A namespace that accepts only restricted pods.
 #[derive(Clone)]
 pub struct Namespace {
     client: Client,
@@ -34,7 +34,7 @@ impl fmt::Debug for Namespace {
 }
 
 impl Namespace {
-    /// Makes `e2e-NAME-…`, and waits until pods can be made in it.
+    /// Creates `e2e-NAME-…`, and waits until pods can be created in it.
     pub async fn create(client: Client, name: &str) -> Result<Self> {
         let object: Object = serde_json::from_value(json!({
             "metadata": {
@@ -51,12 +51,12 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Its name.
+    /// Name of the namespace.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A client with all rights.
+    /// A client with all permissions.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
@@ -69,7 +69,7 @@ impl Namespace {
         Api::namespaced(self.client.clone(), &self.name)
     }
 
-    /// Objects of a kind that is in no namespace.
+    /// Cluster-scoped objects of a kind.
     pub fn all<K>(&self) -> Api<K>
     where
         K: Resource<Scope = ClusterResourceScope, DynamicType = ()>,
@@ -77,28 +77,28 @@ impl Namespace {
         Api::all(self.client.clone())
     }
 
-    /// `kubectl --namespace NAME ...`: returns what it prints.
+    /// Runs `kubectl --namespace NAME ...` and returns its output.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         command::success(self.tool("kubectl", arguments)?, TOOL).await
     }
 
-    /// `helm --namespace NAME ...`: returns what it prints.
+    /// Runs `helm --namespace NAME ...` and returns its output.
     pub async fn helm(&self, arguments: &[&str]) -> Result<String> {
         command::success(self.tool("helm", arguments)?, 3 * TOOL).await
     }
 
-    /// `kubectl apply` of a manifest, as a user would.
+    /// Runs `kubectl apply` with a manifest, as a user would.
     pub async fn apply(&self, manifest: &str) -> Result<String> {
         let kubectl = self.tool("kubectl", &["apply", "--filename", "-"])?;
         command::with_input(kubectl, manifest, TOOL).await
     }
 
-    /// Waits until a pod is Ready; returns the time that it took.
+    /// Waits until a pod is Ready. Returns the time that it took.
     pub async fn ready(&self, pod: &str, limit: Duration) -> Result<Duration> {
         self.ready_as(pod, limit, |_| true).await
     }
 
-    /// Waits until a pod is Ready and as wanted, such as with another uid than before.
+    /// Waits until a pod is Ready and fulfils a condition, such as having another uid than before.
     pub async fn ready_as(
         &self,
         pod: &str,
@@ -114,7 +114,7 @@ impl Namespace {
         Ok(time)
     }
 
-    /// What a person would look at: objects, events, and the logs of all containers.
+    /// The data that a person would look at: objects, events, and the logs of all containers.
     pub async fn dump(&self) -> String {
         let mut text = format!("\n======== namespace {}\n", self.name);
         for arguments in [
@@ -138,22 +138,22 @@ impl Namespace {
         text
     }
 
-    /// Deletes it and waits until its pods are gone. The rest goes by itself half a minute later: Kubernetes
-    /// looks again only when pods have had their whole time to end.
+    /// Deletes the namespace and waits until its pods are gone. The rest is removed half a minute
+    /// later, since Kubernetes checks again only when the pods' grace period is over.
     pub async fn delete(&self) -> Result<()> {
         let api: Api<Object> = Api::all(self.client.clone());
         let delete = || async {
             match api.delete(&self.name, &DeleteParams::default()).await {
                 Ok(_) => Ok(Some(())),
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Some(())),
-                // Being deleted already.
+                // The namespace is already being deleted.
                 Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Some(())),
                 Err(error) => Err(error.into()),
             }
         };
         poll::until("the namespace is being deleted", DELETE, delete).await?;
         let pods: Api<Pod> = self.api();
-        // Nobody waits for what they have under way.
+        // The pods need not finish their work.
         let (soon, all) = (DeleteParams::default().grace_period(1), ListParams::default());
         let end =
             || async { pods.delete_collection(&soon, &all).await.map(Some).map_err(Into::into) };
@@ -163,11 +163,11 @@ impl Namespace {
         Ok(())
     }
 
-    /// A tool with this namespace as its own.
+    /// A tool that uses this namespace by default.
     pub(super) fn tool(&self, program: &str, arguments: &[&str]) -> Result<Command> {
         let program = match cache::server(program) {
             Ok(path) => path.into_os_string(),
-            // With a cluster of somebody else there may be no cache.
+            // In another cluster than ours, there may be no cache.
             Err(_) => program.into(),
         };
         let mut command = Command::new(program);
@@ -180,7 +180,7 @@ impl Namespace {
     }
 }
 
-/// The id of a pod's running container, as its runtime knows it.
+/// The runtime's id of a pod's running container.
 pub(super) fn container_id(pod: &Pod, container: &str) -> Result<String> {
     let statuses = pod.status.iter().flat_map(|status| &status.container_statuses).flatten();
     let mut ids = statuses.filter(|s| s.name == container).filter_map(|s| s.container_id.clone());
@@ -191,13 +191,13 @@ pub(super) fn container_id(pod: &Pod, container: &str) -> Result<String> {
     Ok(id.to_owned())
 }
 
-/// How often containers of a pod were started again.
+/// How often a pod's containers were restarted.
 pub fn restarts(pod: &Pod) -> i32 {
     let statuses = pod.status.iter().flat_map(|status| &status.container_statuses).flatten();
     statuses.map(|status| status.restart_count).sum()
 }
 
-/// Whether a pod is Ready, and not about to be deleted.
+/// Whether a pod is Ready and not being deleted.
 pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()

@@ -1,17 +1,16 @@
-//! Faults of the network: pods that no longer reach the API server, the object store or each other.
+//! Network faults: pods that no longer reach the API server, the object store or each other.
 //!
-//! **What.** Each fault is a method of [`Faults`] that returns a [`Cut`], which heals when it is dropped:
-//! at the end of a test that passes, and of one that fails or panics. If the test's process is
-//! killed, the cluster's network ends with the cluster.
+//! **What.** Each fault is a method of [`Faults`] that returns a [`Cut`]. The fault heals when the
+//! cut is dropped, whether the test passes, fails or panics. If the test's process is killed, the
+//! cluster's network ends with the cluster.
 //!
-//! **Flow.** A fault is a table of nftables of its own in the cluster's network, with the addresses that
-//! its pods have at that moment. Packets are dropped silently, as a broken switch or a wrong
-//! firewall does; [`Block::Reject`] answers with a reset instead. Established connections are cut
-//! too.
+//! **Flow.** A fault is a separate nftables table in the cluster's network, with the present
+//! addresses of its pods. Packets are dropped silently, as by a broken switch or a wrong firewall.
+//! [`Block::Reject`] answers with a reset instead. Established connections are cut too.
 //!
-//! **Caveats.** A pod that is replaced gets another address, which is not cut. Kubelet and clients
-//! outside of pods still reach every pod: probes go on. After a fault has healed, TCP may need some
-//! seconds more for connections that it did not give up.
+//! **Limits.** A pod that is replaced gets another address, which is not cut. Kubelet and clients
+//! outside of pods still reach every pod, so probes continue. After a fault has healed, TCP may
+//! need some seconds for connections that it did not give up.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -28,23 +27,23 @@ use crate::command;
 
 /// How long `nft` may take.
 const TOOL: Duration = Duration::from_secs(30);
-/// Where the API server listens, also behind its Service.
+/// Port of the API server, also behind its Service.
 const API_PORT: u16 = 6443;
-/// Where the object store listens, also behind its Service.
+/// Port of the object store, also behind its Service.
 const STORE_PORT: u16 = 9000;
 /// Number of the next table.
 static TABLES: AtomicU32 = AtomicU32::new(0);
 
-/// What becomes of packets to a blocked port.
+/// Treatment of packets to a blocked port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Block {
-    /// They vanish: a call ends with its deadline.
+    /// Packets are dropped: a call ends at its deadline.
     Drop,
-    /// They are answered with a reset: a call fails at once.
+    /// Packets are answered with a reset: a call fails immediately.
     Reject,
 }
 
-/// A fault of the network, until it is dropped.
+/// A network fault. It heals when this value is dropped.
 #[derive(Debug)]
 #[must_use = "the fault heals when this is dropped"]
 pub struct Cut {
@@ -53,13 +52,13 @@ pub struct Cut {
 }
 
 impl Faults {
-    /// Cuts one pod off from the API server: its connections stay, and nothing answers. Its kubelet
-    /// still reports what its probes say.
+    /// Cuts one pod off from the API server: its connections stay open, but nothing answers. Its
+    /// kubelet still reports the results of probes.
     pub async fn cut_from_api(&self, namespace: &Namespace, pod: &str) -> Result<Cut> {
         self.cut(to_node(&[address(namespace, pod).await?], API_PORT)).await
     }
 
-    /// Cuts all pods that a namespace has now off from the API server, as
+    /// Cuts all present pods of a namespace off from the API server, as
     /// [`cut_from_api`](Self::cut_from_api) does with one.
     pub async fn cut_all_from_api(&self, namespace: &Namespace) -> Result<Cut> {
         let pods = namespace.api::<Pod>().list(&ListParams::default()).await?;
@@ -70,18 +69,18 @@ impl Faults {
         self.cut(to_node(&addresses, API_PORT)).await
     }
 
-    /// Cuts one pod off from the object store: reads of it wait until they give up.
+    /// Cuts one pod off from the object store: its reads wait until they time out.
     pub async fn cut_from_store(&self, namespace: &Namespace, pod: &str) -> Result<Cut> {
         self.cut(to_node(&[address(namespace, pod).await?], STORE_PORT)).await
     }
 
-    /// Cuts two pods off from each other, both ways. Both still reach all others.
+    /// Cuts two pods off from each other in both directions. Both still reach all others.
     pub async fn partition(&self, namespace: &Namespace, one: &str, other: &str) -> Result<Cut> {
         let (one, other) = (address(namespace, one).await?, address(namespace, other).await?);
         self.cut(between(&one, &other)).await
     }
 
-    /// Blocks a port of a pod for all other pods. What the pod itself begins goes on.
+    /// Blocks a port of a pod for all other pods. The pod's outgoing connections still work.
     pub async fn block_port(
         &self,
         namespace: &Namespace,
@@ -95,7 +94,7 @@ impl Faults {
     async fn cut(&self, chains: Chains) -> Result<Cut> {
         let table = format!("cut{}", TABLES.fetch_add(1, Ordering::Relaxed));
         let rules = chains.tables(&table);
-        // Dropped if nft fails: nothing is left of a half-made fault.
+        // If nft fails, dropping this removes a half-made fault.
         let cut = Cut { faults: self.clone(), table };
         let mut nft = self.inside(Path::new("nft"));
         nft.arg(rules);
@@ -111,7 +110,7 @@ impl Cut {
 
 impl Drop for Cut {
     fn drop(&mut self) {
-        // A table that was never made is made first, so that its deletion cannot fail.
+        // The table is created first if it does not exist, so that its deletion cannot fail.
         let gone = |family| {
             let table = &self.table;
             format!("add table {family} {table}; delete table {family} {table}; ")
@@ -127,15 +126,16 @@ impl Drop for Cut {
 /// Rules by family and hook.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Chains {
-    /// Between pods: their bridge sees packets to addresses of pods, `inet` also those to Services.
+    /// Rules between pods: their bridge sees packets to addresses of pods, and `inet` also those to
+    /// Services.
     bridge_forward: String,
     inet_forward: String,
-    /// From pods to servers of the node.
+    /// Rules from pods to servers of the node.
     inet_input: String,
 }
 
 impl Chains {
-    /// What `nft` reads.
+    /// The input of `nft`.
     fn tables(&self, name: &str) -> String {
         let Self { bridge_forward, inet_forward, inet_input } = self;
         let mut text = String::new();
@@ -156,20 +156,20 @@ impl Chains {
     }
 }
 
-/// Drops what these addresses send to a port of the node.
+/// Drops packets from these addresses to a port of the node.
 fn to_node(addresses: &[String], port: u16) -> Chains {
     let inet_input = format!("ip saddr {{ {} }} tcp dport {port} drop; ", addresses.join(", "));
     Chains { inet_input, ..Chains::default() }
 }
 
-/// Drops what two addresses send each other.
+/// Drops packets between two addresses.
 fn between(one: &str, other: &str) -> Chains {
     let rules =
         format!("ip saddr {one} ip daddr {other} drop; ip saddr {other} ip daddr {one} drop; ");
     Chains { bridge_forward: rules.clone(), inet_forward: rules, ..Chains::default() }
 }
 
-/// Blocks what comes to a port of an address.
+/// Blocks packets to a port of an address.
 fn to_port(address: &str, port: u16, block: Block) -> Chains {
     let to = format!("ip daddr {address} tcp dport {port}");
     match block {
@@ -177,7 +177,7 @@ fn to_port(address: &str, port: u16, block: Block) -> Chains {
             let rules = format!("{to} drop; ");
             Chains { bridge_forward: rules.clone(), inet_forward: rules, ..Chains::default() }
         }
-        // Not every kernel rejects in the family of bridges; `inet` sees their packets too.
+        // Not every kernel can reject in the bridge family. `inet` sees the packets of bridges too.
         Block::Reject => {
             Chains { inet_forward: format!("{to} reject with tcp reset; "), ..Chains::default() }
         }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_cut_from_a_server_of_the_node_alone() {
+    fn a_pod_is_cut_only_from_a_server_of_the_node() {
         assert_eq!(
             to_node(&["10.0.0.1".to_owned(), "10.0.0.2".to_owned()], 6443).tables("cut"),
             "table inet cut { chain input { type filter hook input priority -10; \

@@ -1,4 +1,4 @@
-//! Opaque in a test's namespace, installed as a user installs it.
+//! Opaque in a test's namespace, installed like by a user.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use super::{Namespace, Question, Way};
 use crate::cluster::{BUCKET, S3_PASSWORD, S3_USER};
 use crate::poll;
 
-/// The release of the kinds: once for all tests, since kinds are in no namespace.
+/// The release of the kinds. It is installed once for all tests, since kinds are cluster-scoped.
 static KINDS: OnceCell<()> = OnceCell::const_new();
 /// The port for clients (docs/decisions/009).
 pub(super) const PORT: u16 = 7100;
 /// Selects the pods of cluster `demo`.
 pub const NODES: &str = "opaque.dev/cluster=demo,opaque.dev/shard";
-/// What the example says of the memory of a pod; [`memory`] replaces it.
+/// The memory of a pod in the example. [`memory`] replaces it.
 pub const MEMORY: &str = "memory: 512Mi}\n            limits: {memory: 1Gi}";
 /// How long a cluster may take from its manifests to its first answer, on a busy machine.
 const SERVES: Duration = Duration::from_secs(240);
 
-/// Folder of this clone.
+/// Root folder of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -47,18 +47,18 @@ pub async fn install(namespace: &Namespace, values: &[&str]) -> Result<()> {
 }
 
 /// Applies the Secret of the object store, and `examples/kubernetes/cluster.yaml` with this test's
-/// folder in the store and requests that fit into this machine.
+/// folder in the store and with resource requests that fit this machine.
 pub async fn apply_cluster(namespace: &Namespace) -> Result<()> {
     apply_cluster_of(namespace, 3, 2).await
 }
 
-/// As [`apply_cluster`], of another size than the example's.
+/// Like [`apply_cluster`], with another size than in the example.
 pub async fn apply_cluster_of(namespace: &Namespace, shards: u32, replicas: u32) -> Result<()> {
     apply_cluster_with(namespace, shards, replicas, &[]).await
 }
 
-/// As [`apply_cluster_of`], with texts of the manifest replaced, such as
-/// `("mode: none", "mode: token")`.
+/// Like [`apply_cluster_of`], with texts of the manifest replaced, such as `("mode: none", "mode:
+/// token")`.
 pub async fn apply_cluster_with(
     namespace: &Namespace,
     shards: u32,
@@ -87,8 +87,8 @@ pub async fn apply_cluster_with(
     Ok(())
 }
 
-/// In place of [`MEMORY`]: pods with this limit, such as `192Mi`, and with variables for container
-/// `node`.
+/// A replacement for [`MEMORY`]: pods with this limit, such as `192Mi`, and with variables for
+/// container `node`.
 pub fn memory(limit: &str, variables: &[(&str, &str)]) -> String {
     let variable = |(name, value): &(&str, &str)| format!("{{name: {name}, value: \"{value}\"}}");
     let variables: Vec<_> = variables.iter().map(variable).collect();
@@ -104,7 +104,7 @@ pub async fn apply_weather(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// Installs Opaque, and waits until cluster `demo` of this size answers questions about `weather`.
+/// Installs Opaque, and waits until cluster `demo` of this size answers queries about `weather`.
 pub async fn serve(
     namespace: &Namespace,
     shards: u32,
@@ -116,7 +116,8 @@ pub async fn serve(
     serves_weather(namespace).await
 }
 
-/// Applies table `weather` to a cluster that was applied, and waits until both are Available.
+/// Applies table `weather` to a cluster that was applied before, and waits until both are
+/// Available.
 pub async fn serves_weather(namespace: &Namespace) -> Result<()> {
     apply_weather(namespace).await?;
     for object in ["opaquecluster/demo", "opaquetable/weather"] {
@@ -136,8 +137,8 @@ pub async fn condition(
     condition_says(namespace, object, (condition, status), &[], limit).await
 }
 
-/// As [`condition`], and until reason and message of the condition have these words. A failure
-/// shows what they were instead.
+/// Like [`condition`], and until reason and message of the condition contain these words. An error
+/// shows the actual text.
 pub async fn condition_says(
     namespace: &Namespace,
     object: &str,
@@ -165,8 +166,8 @@ pub async fn condition_says(
     Ok(poll::until(&what, limit, find).await?.1)
 }
 
-/// A question to cluster `demo` through its Service. The folder holds the client's keys and the
-/// file with the authority that it trusts.
+/// A query to cluster `demo` through its Service. The folder holds the client's keys and the file
+/// with the authority that it trusts.
 pub async fn question(
     namespace: &Namespace,
     sql: &str,
@@ -185,7 +186,7 @@ pub async fn question(
     Ok((Question { way, url, ca, home, options, sql: sql.into(), right }, folder))
 }
 
-/// Asks once and compares.
+/// Sends the query once and compares the answer.
 pub async fn ask(question: &Question) -> Result<()> {
     let answer = question.ask().await?;
     ensure!(question.right.contains(&answer), "wrong answer: {answer}");

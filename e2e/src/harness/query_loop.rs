@@ -1,4 +1,4 @@
-//! Private questions, one after another, while something else happens.
+//! Private queries, one after the other, while something else happens.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,43 +14,43 @@ use crate::command;
 
 /// How long one query may take, from the start of the program to its end.
 const QUERY: Duration = Duration::from_secs(60);
-/// How many failures are kept word for word.
+/// Number of failures whose text is kept.
 const KEPT: usize = 5;
-/// How many results may wait for a reader.
+/// Number of results that may wait for the reader.
 const RESULTS: usize = 4096;
 
-/// Where to ask, and what.
+/// A query and where to send it.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// How to get there.
+    /// How to reach the cluster.
     pub way: Way,
     /// `https://demo-query.NAMESPACE.svc.cluster.local:7100`
     pub url: String,
     /// File with the authority of the servers' certificates.
     pub ca: PathBuf,
-    /// `OPAQUE_HOME`: a folder of its own, kept between queries, since the keys lie in it.
+    /// `OPAQUE_HOME`: a separate folder, kept between queries, since it holds the keys.
     pub home: PathBuf,
     /// Further options of `opaque`, such as `--token-file FILE`.
     pub options: Vec<String>,
     /// The statement.
     pub sql: String,
-    /// Answers that are right, as CSV: more than one while a table changes from an epoch to the
+    /// The right answers, as CSV. There are several while a table changes from one epoch to the
     /// next.
     pub right: Vec<String>,
 }
 
-/// What a loop has seen.
+/// Results of a loop.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Queries that were answered right.
+    /// Number of right answers.
     pub right: usize,
-    /// Answers that were none of the right ones: the first few.
+    /// The first few wrong answers.
     pub wrong: Vec<String>,
-    /// Queries without an answer: the first few, with what the program said.
+    /// Queries without an answer: the first few, with the program's output.
     pub failed: Vec<String>,
-    /// How many were wrong or failed.
+    /// Number of wrong or failed queries.
     pub bad: usize,
-    /// Which of the right answers came, in order, without repetitions.
+    /// The right answers that came, by index, in order and without repetitions.
     pub order: Vec<usize>,
     /// The slowest query.
     pub slowest: Duration,
@@ -58,7 +58,7 @@ pub struct Summary {
     pub gap: Duration,
 }
 
-/// A running loop. Dropping it ends it, and tells what it has seen.
+/// A running loop. Dropping it ends the loop and prints its results.
 #[derive(Debug)]
 pub struct QueryLoop {
     stop: watch::Sender<bool>,
@@ -77,13 +77,13 @@ struct Outcome {
 }
 
 impl Question {
-    /// Asks once.
+    /// Sends the query once.
     pub async fn ask(&self) -> Result<String> {
         self.opaque(&["query", "--format", "csv", &self.sql], QUERY).await
     }
 
-    /// Runs another command of `opaque` against the same cluster, such as `load`, and returns what
-    /// it prints.
+    /// Runs another command of `opaque` against the same cluster, such as `load`, and returns its
+    /// output.
     pub async fn opaque(&self, arguments: &[&str], limit: Duration) -> Result<String> {
         let opaque = super::binary("opaque")?;
         match &self.way {
@@ -97,7 +97,7 @@ impl Question {
         }
     }
 
-    /// Runs `opaque`, as a user does.
+    /// Runs `opaque`, like a user does.
     async fn run(
         &self,
         mut opaque: Command,
@@ -118,7 +118,7 @@ impl Question {
 }
 
 impl QueryLoop {
-    /// Starts to ask, and waits for the first right answer.
+    /// Starts the loop, and waits for the first right answer.
     pub async fn start(question: Question) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let (sender, results) = mpsc::channel(RESULTS);
@@ -144,7 +144,7 @@ impl QueryLoop {
         Ok(())
     }
 
-    /// Waits until the answer is the right one with this index, as of a new epoch.
+    /// Waits until the answer is the right one with this index, such as that of a new epoch.
     pub async fn until_answer(&mut self, index: usize, limit: Duration) -> Result<Duration> {
         let start = Instant::now();
         while self.summary.order.last() != Some(&index) {
@@ -154,7 +154,7 @@ impl QueryLoop {
         Ok(start.elapsed())
     }
 
-    /// Stops after the query that is under way, and tells what was seen.
+    /// Stops after the query in progress, and returns the results.
     pub async fn stop(mut self) -> Result<Summary> {
         self.stop.send_replace(true);
         while let Some(outcome) = self.results.recv().await {
@@ -196,7 +196,7 @@ impl QueryLoop {
 }
 
 impl Summary {
-    /// Fails unless every query was answered, and right.
+    /// Fails unless every query returned a right answer.
     pub fn check(&self) -> Result<()> {
         if self.bad > 0 || self.right == 0 {
             bail!(
@@ -218,7 +218,7 @@ impl Summary {
 impl Drop for QueryLoop {
     fn drop(&mut self) {
         self.task.abort();
-        // A test has failed: what became of its queries belongs to that.
+        // A test has failed. The results of its queries are part of the failure.
         if !*self.stop.borrow() {
             while let Ok(outcome) = self.results.try_recv() {
                 self.note(outcome);

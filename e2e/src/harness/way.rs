@@ -1,4 +1,4 @@
-//! How a user's program gets to a cluster's Service.
+//! How a user's program reaches a cluster's Service.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use super::{Faults, Namespace, NotOurCluster};
 /// How long `kubectl` may take until it listens.
 const LISTEN: Duration = Duration::from_secs(30);
 
-/// The way into a cluster.
+/// The path into a cluster.
 #[derive(Clone, Debug)]
 pub enum Way {
-    /// Our own cluster: with its network and DNS, as a program in it.
+    /// Our cluster: with its network and DNS, like a program inside.
     Inside(Faults),
-    /// Anybody's cluster: by `kubectl port-forward`, as a user outside.
+    /// Any cluster: through `kubectl port-forward`, like a user outside.
     Forwarded(Namespace),
 }
 
 impl Way {
-    /// The way to the Services of a namespace.
+    /// The path to the Services of a namespace.
     pub fn to(namespace: &Namespace) -> Result<Self> {
         match Faults::new() {
             Ok(faults) => Ok(Self::Inside(faults)),
@@ -36,17 +36,17 @@ impl Way {
 
 /// `kubectl port-forward` to cluster `demo`. Dropping it ends it.
 ///
-/// It goes to one pod and ends with it, which is why each question has one of its own.
+/// It forwards to one pod and ends with that pod, so each query starts a new one.
 #[derive(Debug)]
 pub struct Forward {
     port: u16,
     _kubectl: Child,
-    // It writes a line for each connection, and dies if nobody could read them.
+    // kubectl writes a line for each connection, and dies if its output is closed.
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Forward {
-    /// Starts it, on a port that is free.
+    /// Starts forwarding on a free port.
     pub async fn start(namespace: &Namespace) -> Result<Self> {
         let ports = format!(":{PORT}");
         let arguments = ["port-forward", "--address=127.0.0.1", "service/demo-query", &ports];
@@ -66,7 +66,7 @@ impl Forward {
         Ok(Self { port, _kubectl: kubectl, _lines: lines })
     }
 
-    /// Where it listens: a name that the servers' certificate has.
+    /// The local URL, with a name that the servers' certificate contains.
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
     }

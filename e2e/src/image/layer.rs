@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-/// Folders and files by path. Sorted, without times and owners of this machine: the same files make
-/// the same archive.
+/// Folders and files by path. They are sorted and have no times and owners of this machine, so the
+/// same files give the same archive.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
     entries: BTreeMap<String, Entry>,
@@ -24,13 +24,13 @@ impl Layer {
         self.entries.insert(path.into(), Entry::Folder { mode });
     }
 
-    /// Adds a file, and the folders that it is in.
+    /// Adds a file and its parent folders.
     pub(super) fn file(&mut self, path: &str, mode: u32, bytes: Vec<u8>) {
         self.parents(path);
         self.entries.insert(path.into(), Entry::File { mode, bytes });
     }
 
-    /// Everything as a tar archive.
+    /// The content as a tar archive.
     pub(super) fn archive(&self) -> Result<Vec<u8>> {
         let mut archive = tar::Builder::new(Vec::new());
         for (path, entry) in &self.entries {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::layer::Layer;
 
-/// Adds the loader and the libraries of a program at the paths that they have here.
+/// Adds the loader and the libraries of a program, at their paths on this machine.
 pub(super) fn add(layer: &mut Layer, program: &Path) -> Result<()> {
     if !program.is_file() {
         bail!("there is no such program: build it first (`make images`)");
@@ -16,7 +16,7 @@ pub(super) fn add(layer: &mut Layer, program: &Path) -> Result<()> {
     let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
-        // What ldd says of a static program.
+        // The output of ldd for a static program.
         if String::from_utf8_lossy(&output.stderr).contains("not a dynamic executable") {
             return Ok(());
         }
@@ -26,8 +26,8 @@ pub(super) fn add(layer: &mut Layer, program: &Path) -> Result<()> {
         if line.contains("not found") {
             bail!("a library is missing: {}", line.trim());
         }
-        // `libm.so.6 => /lib/…/libm.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`, or the kernel's
-        // own `linux-vdso.so.1 (0x…)`, which is no file.
+        // `libm.so.6 => /lib/…/libm.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`, or the
+        // kernel's `linux-vdso.so.1 (0x…)`, which is not a file.
         let Some(path) = line.split_whitespace().find(|word| word.starts_with('/')) else {
             continue;
         };

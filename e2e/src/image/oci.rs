@@ -6,13 +6,13 @@ use sha2::{Digest, Sha256};
 
 use super::{TAG, USER};
 
-/// What an image's configuration says.
+/// The configuration of an image.
 pub(super) struct Config<'a> {
     /// Name with registry and tag.
     pub(super) reference: &'a str,
     /// The program, as a path.
     pub(super) entry_point: &'a str,
-    /// Its arguments when a container gives none.
+    /// Arguments if a container gives none.
     pub(super) arguments: &'a [&'a str],
 }
 
@@ -78,7 +78,7 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, path: &str, bytes: &[u8]) -> Resu
     Ok(archive.append_data(&mut header, path, bytes)?)
 }
 
-/// This machine's, under Go's name for it.
+/// This machine's architecture, under Go's name.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -1,4 +1,4 @@
-//! Objects of any kind, applied.
+//! Applies objects of any kind.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use kube::{Api, Client, ResourceExt};
 use opaque_e2e::control_plane::FIELD_MANAGER;
 use serde_json::{Value, json};
 
-/// How long the API server may take to know what was just applied.
+/// How long the API server may take to recognize what was just applied.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Applies an object; fields that its kind does not have are refused.
+/// Applies an object. Fields that its kind does not have are refused.
 pub(crate) async fn apply(client: &Client, object: &Value) -> Result<DynamicObject> {
     let object: DynamicObject = serde_json::from_value(object.clone())?;
     let types = object.types.clone().context("no kind")?;
@@ -35,8 +35,8 @@ pub(crate) async fn apply(client: &Client, object: &Value) -> Result<DynamicObje
     applied.with_context(|| format!("applying {} {name}", types.kind))
 }
 
-/// Makes a namespace in which every pod must keep to restricted pod security, with the account that
-/// a controller would make.
+/// Creates a namespace that accepts only restricted pods, with the account that a controller would
+/// create.
 pub(crate) async fn namespace(client: &Client, name: &str) -> Result<()> {
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace = json!({
@@ -53,7 +53,7 @@ pub(crate) async fn namespace(client: &Client, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether admission would let in the pods of a Deployment.
+/// Whether admission would accept the pods of a Deployment.
 pub(crate) async fn admit(client: &Client, deployment: &Value) -> Result<()> {
     let mut pod = deployment["spec"]["template"].clone();
     pod["apiVersion"] = "v1".into();
@@ -66,7 +66,7 @@ pub(crate) async fn admit(client: &Client, deployment: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Asks for something again and again until it is there.
+/// Repeats a request until it returns something.
 pub(crate) async fn until<T, F>(what: &str, mut look: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,

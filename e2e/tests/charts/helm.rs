@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Namespace of the release.
 pub(crate) const NAMESPACE: &str = "opaque-system";
-/// What the chart calls the operator, its account and its Roles in a release named `opaque`.
+/// Name of the operator, its account and its Roles in a release named `opaque`.
 pub(crate) const OPERATOR: &str = "opaque-operator";
 
 /// Root of the repository.
@@ -18,7 +18,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Files with values to render the chart with; the defaults are one of them.
+/// Files with values for the chart. One of them has the defaults.
 pub(crate) fn value_sets() -> Result<Vec<PathBuf>> {
     let chart = root().join("charts/opaque");
     let mut sets = vec![chart.join("values.yaml")];
@@ -41,7 +41,7 @@ pub(crate) fn template(values: &Path, options: &[&str]) -> Result<Output> {
     command.output().context("cannot run helm")
 }
 
-/// What the chart renders, as text.
+/// The chart's output as text.
 pub(crate) fn rendered(values: &Path, options: &[&str]) -> Result<String> {
     let output = template(values, options)?;
     if !output.status.success() {
@@ -56,7 +56,7 @@ pub(crate) fn objects(text: &str) -> Result<Vec<Value>> {
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-/// Checks a YAML text with schemas in a folder.
+/// Checks a YAML text against schemas in a folder.
 pub(crate) fn conform(text: &str, folder: &Path) -> Result<()> {
     let mut child = Command::new(cache::server("kubeconform")?)
         .args(["-strict", "-summary", "-schema-location", &schemas::location(folder)])

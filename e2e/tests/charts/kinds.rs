@@ -1,4 +1,4 @@
-//! Chart `opaque-crds`: who may see and edit the kinds, and where it can be installed.
+//! Chart `opaque-crds`: who may view and edit the kinds, and where it can be installed.
 
 use std::process::Command;
 
@@ -39,7 +39,7 @@ async fn who_may_see_or_edit_a_namespace_may_see_or_edit_what_is_ours_in_it() ->
         ("admin", "opaqueshardmaps/status", "update", false),
     ] {
         let account = control_plane.client_as(NAMESPACE, role)?;
-        // The controller adds the rules a moment after they are made.
+        // The controller adds the rules a moment after they are created.
         until(&format!("{role}: {verb} {resource} {expected}"), async || {
             let allowed = may(&account, NAMESPACE, "opaque.dev", resource, verb).await?;
             Ok((allowed == expected).then_some(()))
@@ -64,14 +64,14 @@ async fn the_kinds_can_be_installed_again_from_another_namespace() -> Result<()>
     Ok(())
 }
 
-/// Runs helm against a control plane; the chart is added where a command needs it.
+/// Runs helm against a control plane. The chart is added if a command needs it.
 fn helm(control_plane: &ControlPlane, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(cache::server("helm")?);
     command.args(arguments).arg("--kubeconfig").arg(control_plane.kubeconfig());
     if !arguments.contains(&"uninstall") {
         command.arg(root().join("charts/opaque-crds"));
     }
-    // It keeps its cache there.
+    // Helm keeps its cache there.
     let home = tempfile::tempdir()?;
     let output = command.env("HOME", home.path()).output()?;
     if !output.status.success() {

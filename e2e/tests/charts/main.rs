@@ -1,4 +1,4 @@
-//! The charts against a real API server: what they render, and what the operator may do with it.
+//! The charts against a real API server: the rendered objects, and the operator's permissions.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

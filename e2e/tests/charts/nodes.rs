@@ -1,4 +1,4 @@
-//! What a node's token may write: what the nodes do, and nothing else, whatever RBAC would allow.
+//! What a node's token may write: only what nodes do, even if RBAC allowed more.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn a_nodes_token_writes_what_nodes_write_and_nothing_else() -> Result<()> 
     works_as_a_node(&config, &uid).await?;
     operator.stop().await;
 
-    // From here on RBAC would allow it all.
+    // From here on, RBAC allows everything.
     allow_all(&client, "demo-node").await?;
     let node = Node { client: Client::try_from(config)? };
     node.is_refused_by_the_policies().await?;
@@ -69,8 +69,8 @@ fn without_the_policies_a_namespaced_operator_needs_nothing_outside_its_namespac
     Ok(())
 }
 
-/// The chart's policies, and clusters `demo` and `other` with all that the operator makes for their
-/// nodes.
+/// The chart's policies, and clusters `demo` and `other` with everything that the operator creates
+/// for their nodes.
 async fn two_clusters(control_plane: &ControlPlane) -> Result<Operator> {
     control_plane.establish(&opaque_crds::definitions()).await?;
     let client = control_plane.client()?;
@@ -110,7 +110,7 @@ async fn two_clusters(control_plane: &ControlPlane) -> Result<Operator> {
     Ok(operator)
 }
 
-/// Makes a pod, and gives what its container would connect with, and its uid.
+/// Creates a pod. Returns the credentials that its container would use, and its uid.
 async fn token(control_plane: &ControlPlane, name: &str) -> Result<(Config, String)> {
     let client = control_plane.client()?;
     let pod: Pod = serde_json::from_value(json!({
@@ -135,7 +135,7 @@ async fn token(control_plane: &ControlPlane, name: &str) -> Result<(Config, Stri
     Ok((config, uid))
 }
 
-/// Everything that a node writes, with the rights that the operator gave it.
+/// Performs everything that a node writes, with the permissions that the operator gave it.
 async fn works_as_a_node(config: &Config, uid: &str) -> Result<()> {
     let name = "demo-shard-0-0";
     let pod = PodOfNode { name: name.into(), uid: uid.into() };
@@ -183,7 +183,7 @@ fn member(node: &str) -> MemberRecord {
     }
 }
 
-/// Gives an account all rights on Leases and shard maps.
+/// Gives an account all permissions on Leases and shard maps.
 async fn allow_all(client: &Client, account: &str) -> Result<()> {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
@@ -259,7 +259,8 @@ impl Node {
         ] {
             let patch = json!({"spec": {"map": {"generation": generation, "shards": shards}}});
             refused(self.patch("demo", &patch).await, "may not change the shards")?;
-            // The newest map was rejected, so that it could still become active.
+            // The newest map was rejected and is not active, so a node might try to activate its
+            // generation with other shards.
             let newest = before.spec.map.generation;
             let active = json!({"status": {"active": {"generation": newest, "shards": shards}}});
             let params = PatchParams::default();
@@ -280,7 +281,7 @@ impl Node {
         }
         let after = maps.get("demo").await?;
         ensure!((&after.metadata.labels, &after.spec) == (&before.metadata.labels, &before.spec));
-        // A new map of the same shards is what nodes propose.
+        // Nodes propose a new map with the same shards.
         let patch = json!({"spec": {"map": {"generation": generation}}});
         self.patch("demo", &patch).await?;
         Ok(())
@@ -366,7 +367,7 @@ fn mine() -> Value {
     json!({"opaque.dev/cluster": "demo"})
 }
 
-/// A prepare Job reports in an annotation, and no more.
+/// A prepare Job may write only its report, in an annotation.
 async fn a_job_becomes_no_member(control_plane: &ControlPlane) -> Result<()> {
     let client = control_plane.client()?;
     allow_all(&client, "weather-prepare").await?;
@@ -393,7 +394,7 @@ async fn a_job_becomes_no_member(control_plane: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-/// A driver's account, which has nothing to do with Opaque.
+/// The account of a driver that has nothing to do with Opaque.
 async fn accounts_that_are_named_alike_are_left_alone(control_plane: &ControlPlane) -> Result<()> {
     let client = control_plane.client()?;
     let role = json!({
@@ -424,7 +425,7 @@ async fn accounts_that_are_named_alike_are_left_alone(control_plane: &ControlPla
     .await
 }
 
-/// The words of a policy that refused.
+/// The message of the policy that refused.
 fn by_policy(result: &kube::Result<()>) -> Option<&str> {
     match result {
         Err(kube::Error::Api(status)) if status.code == 403 => Some(status.message.as_str())

@@ -1,4 +1,4 @@
-//! Everything that the charts and the examples say is taken by a real API server.
+//! A real API server accepts everything that the charts and examples contain.
 
 use anyhow::{Context, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::apply::{admit, apply, namespace, until};
 use super::helm::{NAMESPACE, conform, objects, rendered, root, template, value_sets};
 
-/// Namespaces that the value sets speak of.
+/// Namespaces that the value sets name.
 const NAMESPACES: [&str; 5] = [
     NAMESPACE,
     "data",
@@ -34,7 +34,7 @@ async fn every_object_is_valid_and_every_pod_restricted() -> Result<()> {
         let text = rendered(&values, &[])?;
         conform(&text, folder.path()).with_context(|| format!("{}", values.display()))?;
         let mut objects = objects(&text)?;
-        // As Helm orders them: what a pod needs comes before it.
+        // In Helm's order: objects that a pod needs come before it.
         objects.sort_by_key(|object| object["kind"] == "Pod");
         for object in &objects {
             apply(&client, object).await.with_context(|| format!("{}", values.display()))?;
@@ -127,7 +127,7 @@ fn the_chart_has_the_version_of_the_workspace() -> Result<()> {
     Ok(())
 }
 
-/// The same checks refuse what is wrong.
+/// The same checks refuse wrong objects.
 async fn assert_checks_can_fail(client: &kube::Client, folder: &TempDir) -> Result<()> {
     let values = root().join("charts/opaque/values.yaml");
     let text = rendered(&values, &[])?;
@@ -148,7 +148,8 @@ async fn assert_checks_can_fail(client: &kube::Client, folder: &TempDir) -> Resu
     Ok(())
 }
 
-/// Schemas of all that the server serves, our kinds included: it publishes those a moment later.
+/// Schemas of everything that the server serves, including our kinds, which it publishes a moment
+/// later.
 async fn published_schemas(client: &kube::Client) -> Result<TempDir> {
     let document = until("schemas of our kinds", async || {
         let request = http::Request::get("/openapi/v2").body(Vec::new())?;
@@ -164,7 +165,7 @@ async fn published_schemas(client: &kube::Client) -> Result<TempDir> {
     Ok(folder)
 }
 
-/// The Prometheus operator's kind, as far as the chart uses it.
+/// The Prometheus operator's kind, reduced to the fields that the chart uses.
 fn service_monitor() -> Result<CustomResourceDefinition> {
     let strings = json!({"type": "object", "additionalProperties": {"type": "string"}});
     let endpoint = json!({

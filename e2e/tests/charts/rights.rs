@@ -1,5 +1,5 @@
-//! What the operator may do: exactly what decision 009 asks of it, where it watches, and nothing
-//! elsewhere.
+//! The operator's permissions: exactly those in decision 009 in the namespaces that it watches, and
+//! none elsewhere.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ const READ: &[&str] = &["get", "list", "watch"];
 const OWN: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete"];
 const STATUS: &[&str] = &["get", "update", "patch"];
 
-/// Group, resources, verbs: all that the operator does in a namespace.
+/// Group, resources, verbs: everything that the operator does in a namespace.
 const NEEDED: &[(&str, &[&str], &[&str])] = &[
     ("opaque.dev", &["opaqueclusters", "opaquetables"], READ),
     ("opaque.dev", &["opaqueclusters/status", "opaquetables/status"], STATUS),
@@ -131,7 +131,7 @@ async fn the_operator_grants_what_nodes_and_jobs_need_and_nothing_it_lacks() -> 
     Ok(())
 }
 
-/// A control plane with the chart installed and some Secrets to find.
+/// A control plane with the chart installed and some Secrets.
 async fn installed(values: &[&str]) -> Result<ControlPlane> {
     let control_plane = ControlPlane::start().await?;
     control_plane.establish(&opaque_crds::definitions()).await?;
@@ -152,7 +152,7 @@ async fn installed(values: &[&str]) -> Result<ControlPlane> {
     Ok(control_plane)
 }
 
-/// Not only the review: the requests themselves.
+/// Tests the requests themselves, not only the access reviews.
 async fn assert_reads(operator: &Client) -> Result<()> {
     let watched: Api<Secret> = Api::namespaced(operator.clone(), "watched");
     assert_eq!(watched.list(&ListParams::default()).await?.items.len(), 1);
@@ -175,7 +175,7 @@ fn assert_forbidden<T>(result: kube::Result<T>) {
     }
 }
 
-/// `verb resource.group` of all that is needed.
+/// `verb resource.group` of everything that the operator needs.
 fn needed() -> BTreeSet<String> {
     let mut needed = BTreeSet::new();
     for (group, resources, verbs) in NEEDED {
@@ -186,7 +186,7 @@ fn needed() -> BTreeSet<String> {
     needed
 }
 
-/// As [`rights`], once the API server knows them: its authorizer reads Roles a moment after they
+/// Like [`rights`], once the API server knows them. Its authorizer reads Roles a moment after they
 /// are written.
 async fn some_rights(client: &Client, namespace: &str) -> Result<BTreeSet<String>> {
     until("the operator's rights", async || {
@@ -196,7 +196,8 @@ async fn some_rights(client: &Client, namespace: &str) -> Result<BTreeSet<String
     .await
 }
 
-/// `verb resource.group` of all that a client may do in a namespace, beyond what everybody may.
+/// `verb resource.group` of everything that a client may do in a namespace, beyond what all clients
+/// may.
 async fn rights(client: &Client, namespace: &str) -> Result<BTreeSet<String>> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.into()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
@@ -212,7 +213,7 @@ async fn rights(client: &Client, namespace: &str) -> Result<BTreeSet<String>> {
             }
         }
     }
-    // Everybody may ask what he may do and who he is.
+    // All clients may review their own permissions and identity.
     rights.retain(|right| {
         !right.ends_with(".authorization.k8s.io") && !right.ends_with(".authentication.k8s.io")
             || right.ends_with(".rbac.authorization.k8s.io")

@@ -1,4 +1,4 @@
-//! The map's object is deleted, restored or damaged while two nodes agree by it.
+//! The map's object is deleted, restored or damaged while two nodes use it.
 
 use anyhow::Result;
 use kube::Api;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{CLUSTER, NOW, load, make_map, maps, member, open, seen, shards, start};
 
-/// Two nodes that serve table `t`, and the leadership of one.
+/// Two nodes that serve table `t`, and the lead of one of them.
 struct Nodes {
     api: Api<OpaqueShardMap>,
     one: KubernetesCoordination,
@@ -63,7 +63,7 @@ impl Nodes {
         Ok(active)
     }
 
-    /// Both see that the map is lost, and go on with the one that they serve.
+    /// Both nodes see that the map is lost, and continue with the one that they serve.
     async fn lose(&self, loss: Loss, serves: &Map) {
         let lost = Standing::Lost(loss);
         for cluster in [&self.one, &self.two] {
@@ -85,7 +85,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// As a backup does: the object, and then its status.
+    /// Restores like a backup: the object, and then its status.
     async fn put_back(&self, object: &OpaqueShardMap, status: bool) -> Result<()> {
         let mut made = object.clone();
         (made.metadata.uid, made.metadata.resource_version) = (None, None);
@@ -121,7 +121,7 @@ async fn a_map_that_is_deleted_and_made_again_by_hand_takes_nothing_away() -> Re
 
     make_map(&control_plane, 1).await?;
     nodes.lose(Loss::NotActive, &active).await;
-    // A node that starts now does not take it for the cluster's.
+    // A node that starts now does not trust the new map.
     let new = open(&control_plane, 3)?;
     seen(&new, "the others", |s| s.members.len() == 2 && s.standing.is_lost()).await;
     assert_eq!(new.active().await?, None);
@@ -141,7 +141,7 @@ async fn a_map_that_is_deleted_and_made_again_by_hand_takes_nothing_away() -> Re
     for cluster in [&nodes.one, &nodes.two, &new] {
         seen(cluster, "peace", settled).await;
     }
-    // The proposal that waited was lost with the map, which whoever waits for it is told.
+    // The waiting proposal was lost with the map. Its outcome says so.
     let Outcome::Rejected { reason } = nodes.two.outcome(pending.generation).await? else {
         panic!("a lost proposal is taken for an active one")
     };
@@ -197,7 +197,7 @@ async fn a_lost_status_is_written_again_and_another_map_is_tested() -> Result<()
     assert_eq!(after.spec, before.spec, "what is served is active as it was");
     let (before, after) = (before.status.unwrap(), after.status.unwrap());
     assert_eq!((before.active, before.uid), (after.active, after.uid));
-    // With a proposal, which may not become active untested.
+    // The same with a proposal, which may not become active untested.
     let next = nodes.two.propose(load("t", 3), active.generation, NOW).await?;
     nodes.lose_status().await?;
     nodes.lose(Loss::NotActive, &active).await;
@@ -239,7 +239,7 @@ async fn a_cluster_that_is_made_again_and_the_one_before_know_nothing_of_each_ot
     api.delete(CLUSTER, &DeleteParams::default()).await?;
     seen(&old, "the loss", |s| s.standing == Standing::Lost(Loss::Missing)).await;
     own("00000000-0000-0000-0000-000000000002").await?;
-    // A pod of the old cluster that still ends leads on, and leaves the new map alone.
+    // A pod of the old cluster that is still ending leads on, and does not touch the new map.
     let waits = old.restore(&lead, shards(1), NOW).await;
     assert!(matches!(waits, Err(CoordinationError::NotInitialized)), "{waits:?}");
     let new = open(&control_plane, 2)?;

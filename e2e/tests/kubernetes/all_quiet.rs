@@ -1,9 +1,10 @@
-//! A cluster in steady state writes nothing but renewals of Leases, an invalid object is not tried
-//! again and again, and an operator needs no more memory for Secrets that are not its own.
+//! A cluster in steady state only renews Leases, an invalid object is not retried forever, and an
+//! operator needs no additional memory for unrelated Secrets.
 //!
-//! It lasts two minutes, beside all others (`harness::run_beside_all`): a restart of the API server
-//! is no reason to write either. `OPAQUE_E2E_STEADY_S=600 make e2e TESTS=all_quiet` makes it ten
-//! minutes long. Its name has it start first, since tests start in the order of their names.
+//! The test takes two minutes, concurrently with all others (`harness::run_beside_all`), since even
+//! a restart of the API server must cause no writes. `OPAQUE_E2E_STEADY_S=600 make e2e
+//! TESTS=all_quiet` extends it to ten minutes. Its name makes it start first, since tests start in
+//! the order of their names.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,35 +23,35 @@ use tokio::time::{Instant, sleep};
 use crate::support::{ANSWER, SQL};
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// Variable with the seconds of steady state.
+/// Variable with the duration of the steady state, in seconds.
 const STEADY: &str = "OPAQUE_E2E_STEADY_S";
-/// Without the variable.
+/// Duration without the variable.
 const TWO_MINUTES: u64 = 120;
-/// For how long nothing must be written before the steady state begins.
+/// How long nothing may be written before the steady state begins.
 const SETTLED: Duration = Duration::from_secs(10);
 /// Requests are counted for each span of this length.
 const SPAN: Duration = Duration::from_secs(20);
-/// Fewer spans than this do not tell what an ordinary one is like: others restart the API server
-/// meanwhile.
+/// With fewer spans than this, an ordinary one cannot be told from others, since other tests
+/// restart the API server in between.
 const ENOUGH: usize = 5;
 
-/// Secrets that are nobody's business here.
+/// Number of unrelated Secrets.
 const FOREIGN: usize = 2000;
-/// Bytes of each. Kept all, they would take much more than [`GROWTH`].
+/// Size of each in bytes. Keeping all of them would take much more than [`GROWTH`].
 const FOREIGN_BYTES: usize = 6000;
-/// Secrets made at a time.
+/// Secrets that are created concurrently.
 const AT_A_TIME: usize = 16;
-/// By how much an operator may grow, in KiB.
+/// How much an operator's memory may grow, in KiB.
 const GROWTH: u64 = 10 << 10;
 
-/// What an operator may ask beside renewals in an ordinary span: of the sixteen kinds that it
-/// follows, each watch ends every five minutes or so and is begun anew.
+/// Requests of an operator, in addition to renewals, in an ordinary span. Each watch of its sixteen
+/// kinds ends about every five minutes and is started again.
 const CALLS: usize = 20;
-/// What it may ask in a span in which the API server is restarted twice, as other tests do: with
-/// each restart it lists and watches all kinds again, after some tries. A loop would ask thousands
-/// of times.
+/// Requests in a span in which the API server is restarted twice, as other tests do. After each
+/// restart, the operator lists and watches all kinds again, after some tries. A loop would cause
+/// thousands of requests.
 const CALLS_AFTER_RESTARTS: usize = 400;
-/// How every list and watch of Secrets has to select.
+/// The selector that every list and watch of Secrets must have.
 const OWN_SECRETS: &str = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dopaque-operator";
 
 #[tokio::test]
@@ -64,10 +65,10 @@ struct Quiet {
     audit: Audit,
     /// Before anything was installed.
     start: Mark,
-    /// Since when nothing was written, and up to where that was seen.
+    /// Since when nothing was written, and the position in the log up to which this was checked.
     settled: (Instant, Mark),
     operator: Operator,
-    /// Resident memory of the operator in KiB, without foreign Secrets and with them.
+    /// Resident memory of the operator in KiB, without the unrelated Secrets and with them.
     memory: (u64, u64),
     question: (Question, TempDir),
 }
@@ -120,7 +121,7 @@ async fn an_invalid_cluster(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// Waits until nothing was written for a while; tells since when.
+/// Waits until nothing was written for a while. Returns since when.
 async fn settled(namespace: &Namespace, audit: &Audit) -> Result<(Instant, Mark)> {
     let mut mark = audit.mark()?;
     let mut quiet = Instant::now();
@@ -136,7 +137,7 @@ async fn settled(namespace: &Namespace, audit: &Audit) -> Result<(Instant, Mark)
     Ok((quiet, mark))
 }
 
-/// Watches for the whole time; fails at the first write.
+/// Watches for the whole time. Fails at the first write.
 async fn steady(
     namespace: &Namespace,
     audit: &Audit,
@@ -147,7 +148,7 @@ async fn steady(
     let mut renewals: BTreeMap<String, usize> = BTreeMap::new();
     let mut spans = Vec::new();
     while start.elapsed() < duration {
-        // Time is what this is about: there is nothing to wait for.
+        // The test is about the passing of time, so there is no condition to wait for.
         sleep(SPAN.min(duration.saturating_sub(start.elapsed()))).await;
         let calls = audit.next(&mut mark)?;
         let written = writes(namespace, &calls);
@@ -176,21 +177,21 @@ async fn steady(
     for (account, count) in &renewals {
         println!("measured:   {count} by {account}");
     }
-    println!("measured: requests of the operator beside renewals, by spans of {SPAN:?}: {spans:?}");
+    println!("measured: requests of the operator except renewals, by spans of {SPAN:?}: {spans:?}");
     spans.sort_unstable();
     let ordinary = spans.get(spans.len() / 2).copied().context("no span")?;
     ensure!(
         ordinary <= CALLS || spans.len() < ENOUGH,
-        "the operator asks {ordinary} times in an ordinary span of {SPAN:?}"
+        "the operator sends {ordinary} requests in an ordinary span of {SPAN:?}"
     );
-    // Without them nothing would have been seen at all.
+    // Without these renewals, the log would be incomplete.
     for account in [operator(namespace), account(namespace, "demo-node")] {
         ensure!(renewals.contains_key(&account), "no renewal by {account}: {renewals:?}");
     }
     Ok(())
 }
 
-/// Writes by what we run in this namespace, without renewals.
+/// Writes by our programs in this namespace, without renewals.
 fn writes<'a>(namespace: &Namespace, calls: &'a [Call]) -> Vec<&'a Call> {
     let ours = |call: &&Call| {
         call.is_by_accounts_of(namespace.name()) && call.is_write() && !call.is_renewal()
@@ -206,7 +207,7 @@ fn operator(namespace: &Namespace) -> String {
     account(namespace, "opaque-operator")
 }
 
-/// Makes Secrets that have nothing to do with us.
+/// Creates unrelated Secrets.
 async fn foreign_secrets(namespace: &Namespace) -> Result<()> {
     let api = namespace.api::<Secret>();
     let text = "x".repeat(FOREIGN_BYTES);
@@ -223,14 +224,14 @@ async fn foreign_secrets(namespace: &Namespace) -> Result<()> {
     stream::iter(0..FOREIGN).map(make).buffer_unordered(AT_A_TIME).try_collect().await
 }
 
-/// The operator that is the active one.
+/// The active operator.
 struct Operator {
     lead: Lead,
     faults: Faults,
 }
 
 impl Operator {
-    /// Resident memory of its process, in KiB; fails if another has become the active one.
+    /// Resident memory of its process, in KiB. Fails if another operator has become active.
     async fn memory(&self, namespace: &Namespace) -> Result<u64> {
         let (lead, now) = (&self.lead, Lead::of(namespace, lead::OPERATOR).await?);
         ensure!(now.identity == lead.identity, "{now:?} took over from {lead:?}");
@@ -239,7 +240,8 @@ impl Operator {
     }
 }
 
-/// Every list of Secrets selects the operator's own, and no foreign one is read by its name.
+/// Checks that every list of Secrets selects the operator's, and that no unrelated one is read by
+/// name.
 fn reads_only_own_secrets(namespace: &Namespace, calls: &[Call]) -> Result<()> {
     let read = |call: &&Call| {
         call.user == operator(namespace) && call.resource == "secrets" && !call.is_write()
@@ -253,6 +255,6 @@ fn reads_only_own_secrets(namespace: &Namespace, calls: &[Call]) -> Result<()> {
         ensure!(own, "the operator reads foreign Secrets: {call:?}");
     }
     ensure!(reads.iter().any(|call| call.verb == "watch"), "no watch of Secrets: {reads:?}");
-    println!("measured: {} reads of Secrets by the operator, all of its own", reads.len());
+    println!("measured: {} reads of Secrets by the operator, only of its own ones", reads.len());
     Ok(())
 }

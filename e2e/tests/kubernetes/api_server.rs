@@ -1,4 +1,4 @@
-//! The API server comes back after a crash, and its audit log tells who asked what.
+//! The API server comes back after a crash, and its audit log shows who sent which request.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn every_write_is_in_the_audit_log() -> Result<()> {
             "metadata": {"name": "noted"},
         }))?;
         namespace.api().create(&PostParams::default(), &object).await?;
-        // It is written after the answer.
+        // The log is written after the response.
         let noted = || async {
             let calls = audit.since(mark)?.into_iter();
             let mine = |call: &Call| call.namespace == namespace.name() && call.name == "noted";

@@ -1,4 +1,4 @@
-//! Queries do not need the API server; operator and nodes go on when it is back.
+//! Queries do not need the API server. Operator and nodes continue when it is back.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use crate::support::{ANSWER, SQL};
 
 const LIMIT: Duration = Duration::from_secs(90);
-/// Longer than any Lease: every lead is lost meanwhile.
+/// Longer than any Lease: every lead is lost in between.
 const OUTAGE: Duration = Duration::from_secs(17);
-/// What the operator is to make again: queries do not go through it.
+/// An object that the operator must create again. Queries do not use it.
 const SERVICE: &str = "demo-peers";
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
         measured("API server out of reach, while queries were answered", start.elapsed());
         cut.heal();
         let start = Instant::now();
-        // They were lost, or there was no outage.
+        // The leads were lost, or there was no outage.
         for (lease, before) in leads.into_iter().zip(before) {
             Lead::until(namespace, lease, LIMIT, |lead| lead.token > before.token).await?;
         }
@@ -53,7 +53,7 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
     .await
 }
 
-/// Waits until an operator works and a node leads, and renews its lead; tells the times from
+/// Waits until an operator works, and a node leads and renews its lead. Prints the times since
 /// `start`.
 async fn recovers(namespace: &Namespace, start: Instant, what: &str) -> Result<()> {
     let services = namespace.api::<Service>();

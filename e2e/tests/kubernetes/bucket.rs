@@ -1,4 +1,4 @@
-//! The object store, as a client of S3 sees it: for what tests put there, and to see what is there.
+//! The object store from the point of view of an S3 client, for adding and inspecting objects.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use opaque_store::{Location, Settings};
 pub(crate) struct Bucket(Arc<dyn ObjectStore>);
 
 impl Bucket {
-    /// Nothing is asked of it yet.
+    /// This sends no request.
     pub(crate) fn new() -> Result<Self> {
-        // Only our own is reached from outside its cluster.
+        // Only our own cluster's store is reachable from outside.
         Faults::new()?;
         let variables = [
             ("AWS_ENDPOINT_URL", format!("http://{NODE}:9000")),
@@ -31,14 +31,14 @@ impl Bucket {
         Ok(Self(opened.map_err(|reason| anyhow!(reason))?))
     }
 
-    /// Makes an object or replaces it.
+    /// Creates an object or replaces it.
     pub(crate) async fn put(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         self.0.put(&Path::from(path), bytes.into()).await?;
         Ok(())
     }
 
-    /// Takes away the manifest of an epoch, which then cannot be loaded; returns where it was, and
-    /// its bytes.
+    /// Removes the manifest of an epoch, which then cannot be loaded. Returns its path and its
+    /// bytes.
     pub(crate) async fn take_manifest(
         &self,
         prefix: &str,

@@ -1,5 +1,5 @@
-//! An issuer of cert-manager signs a cluster's certificates; without cert-manager, status says what
-//! is missing.
+//! An issuer of cert-manager signs a cluster's certificates. Without cert-manager, the status says
+//! what is missing.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const ANSWER: &str = "country,temperature\nCL,21\n";
 const LIMIT: Duration = Duration::from_secs(120);
 const ISSUER: (&str, &str) =
     ("  clientAuth:", "  tls: {issuerRef: {name: company}}\n  clientAuth:");
-/// An authority of the company's own, and the issuer that signs with it.
+/// A company's authority, and the issuer that signs with it.
 const COMPANY: &str = r"
 apiVersion: cert-manager.io/v1
 kind: Issuer
@@ -40,11 +40,11 @@ spec: {ca: {secretName: company}}
 #[ignore = "needs a cluster: make e2e"]
 async fn an_issuer_of_cert_manager_signs_all_certificates() -> Result<()> {
     harness::run("issuer", async |namespace| {
-        // Only in our own cluster: another's cert-manager is not ours to remove.
+        // Only in our own cluster, since the test removes cert-manager.
         let faults = Faults::new()?;
         let kinds = cache::kinds_of_cert_manager()?;
         let kinds = kinds.to_str().context("the cache's path is not text")?;
-        // Left by an earlier run in the same cluster.
+        // An earlier run may have left it in the same cluster.
         namespace.kubectl(&["delete", "--ignore-not-found", "--filename", kinds]).await?;
         product::install(namespace, &[]).await?;
         product::apply_cluster_with(namespace, 2, 1, &[ISSUER]).await?;

@@ -1,5 +1,5 @@
-//! Another authority takes over while queries are asked, step by step: both are trusted, then the
-//! new one signs, then it alone is trusted. No query fails, and no pod is restarted.
+//! Another authority takes over while queries run, step by step: first both are trusted, then the
+//! new one signs, then only the new one is trusted. No query fails, and no pod is restarted.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
     harness::run("authority", async |namespace| {
         // Only in our own cluster, where the test reaches every pod.
         Faults::new()?;
-        // One replica: no other could answer in place of a node that is refused.
+        // With one replica, no other could answer in place of a node that is refused.
         product::serve(namespace, 2, 1, &[]).await?;
         let nodes = Node::all(namespace).await?;
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
@@ -55,7 +55,8 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
         let authorities = authorities.into_inner();
         ensure!(authorities == [1, 2, 1], "of so many authorities at a time: {authorities:?}");
 
-        // What is left has signed what is shown, and the old certificates are worth nothing.
+        // The remaining authority has signed the certificates in use, and the old ones are no
+        // longer accepted.
         ensure!(new == text(namespace, "demo-peer-ca", "tls.crt").await?, "trusted is the new one");
         let stranger = || async {
             for node in &nodes {
@@ -75,14 +76,14 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
         queries.answers(3, LIMIT).await?;
         queries.stop().await?.check()?;
         ensure!(Node::all(namespace).await? == nodes, "restarted: {nodes:#?}");
-        // The loop trusts the server's authority of before; who begins now gets both.
+        // The loop trusts the former server authority. A new client gets both.
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
         product::ask(&question).await
     })
     .await
 }
 
-/// What status and trust have shown so far, without repetitions.
+/// The steps that status and trust have shown so far, without repetitions.
 #[derive(Default)]
 struct Seen {
     steps: RefCell<Vec<String>>,
@@ -92,7 +93,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Looks at status; returns the step of the change.
+    /// Reads the status. Returns the step of the change.
     async fn note(&self, namespace: &Namespace, bundle: &str) -> Result<Option<String>> {
         let cluster = namespace.api::<OpaqueCluster>().get("demo").await?;
         let status = cluster.status.context("a cluster without status")?;

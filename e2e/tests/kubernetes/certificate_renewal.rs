@@ -1,5 +1,5 @@
-//! Certificates that live two minutes are renewed while queries are asked: none fails, and no pod
-//! is restarted.
+//! Certificates with a lifetime of two minutes are renewed while queries run. No query fails, and
+//! no pod is restarted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::tls::{CLIENTS, Node, PEERS, serial};
 
 const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
 const ANSWER: &str = "country,temperature\nCL,21\n";
-/// The shortest lives that a spec may have. A certificate is renewed half a minute after it was
-/// made.
+/// The shortest lifetimes that a spec may have. A certificate is renewed half a minute after it was
+/// issued.
 const LIVES: (&str, &str) =
     ("  clientAuth:", "  tls: {duration: 2m, renewBefore: 90s}\n  clientAuth:");
 const SECRETS: [&str; 3] = ["demo-shard-0-tls", "demo-shard-1-tls", "demo-server-tls"];
@@ -29,7 +29,7 @@ async fn certificates_are_renewed_without_a_failed_query_or_a_restart() -> Resul
         // Only in our own cluster, where the test reaches every pod.
         Faults::new()?;
         product::install(namespace, &[]).await?;
-        // One replica: no other could answer in place of a node that is refused.
+        // With one replica, no other could answer in place of a node that is refused.
         product::apply_cluster_with(namespace, 2, 1, &[LIVES]).await?;
         product::serves_weather(namespace).await?;
         let nodes = Node::all(namespace).await?;
@@ -75,7 +75,7 @@ async fn serials(namespace: &Namespace) -> Result<BTreeMap<String, String>> {
     Ok(serials)
 }
 
-/// What a node says that it shows to its peers.
+/// The certificate that a node reports presenting to its peers.
 async fn reported(namespace: &Namespace, pod: &str) -> Result<Option<String>> {
     let lease = namespace.api::<Lease>().get(pod).await?;
     let record = lease.annotations().get("opaque.dev/member").map(String::as_str);

@@ -1,5 +1,6 @@
-//! A shard's certificate that is revoked is refused by every node soon, and the shard gets another
-//! one. So are certificates that never were a node's: of another cluster, and of another authority.
+//! A shard's certificate that is revoked is soon refused by every node, and the shard gets another
+//! one. Certificates that never belonged to a node are refused too: of another cluster, and of
+//! another authority.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::tls::{Node, PEERS, Pair, Reception, text};
 
 const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
 const ANSWER: &str = "country,temperature\nCL,21\n";
-/// Within which a node loads what has changed (docs/runbooks/certificates.md).
+/// Time in which a node loads changed files (docs/runbooks/certificates.md).
 const LIMIT: Duration = Duration::from_secs(120);
 const REVOKED: Reception = Reception::Refused(AlertDescription::CertificateRevoked);
 
@@ -33,7 +34,7 @@ async fn a_revoked_certificate_is_refused_by_every_node_and_replaced() -> Result
         all_receive(&nodes, &leaked, Reception::Accepted).await?;
         strangers_are_refused(namespace, &nodes).await?;
 
-        // As `openssl x509 -noout -serial` prints it.
+        // In the format of `openssl x509 -noout -serial`.
         let serial = leaked.serial()?;
         let patch = json!({"spec": {"tls": {"revokedSerials": [serial.to_uppercase()]}}});
         let patch = ["patch", "opaquecluster/demo", "--type=merge", "--patch", &patch.to_string()];
@@ -65,7 +66,7 @@ async fn a_revoked_certificate_is_refused_by_every_node_and_replaced() -> Result
     .await
 }
 
-/// Certificates that are good but for one thing.
+/// Certificates that are valid except for one thing.
 async fn strangers_are_refused(namespace: &Namespace, nodes: &[Node]) -> Result<()> {
     let authority = text(namespace, "demo-peer-ca", "tls.crt").await?;
     let key = KeyPair::from_pem(&text(namespace, "demo-peer-ca", "tls.key").await?)?;

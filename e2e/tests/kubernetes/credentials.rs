@@ -1,6 +1,6 @@
-//! A store with a certificate of its own authority. Wrong credentials of it, mended; right ones,
-//! exchanged in the store: status says so, and everything goes on in the same processes once the
-//! Secret is right.
+//! A store whose certificate is from a private authority. Wrong credentials are corrected, and
+//! valid ones are rotated in the store. The status reports the problem, and the same processes
+//! continue once the Secret is correct.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,16 +59,16 @@ async fn credentials_are_mended_and_exchanged_under_running_pods() -> Result<()>
         measured("Secret of the store corrected to table Available", start.elapsed());
         product::condition(namespace, "opaquecluster/demo", "Degraded", "False", LIMIT).await?;
 
-        // The store takes other keys from now on: what is served goes on, and the cluster says what
-        // is wrong before anybody needs the next epoch.
+        // From now on, the store accepts other keys. Tables are still served, and the cluster
+        // reports the problem before the next epoch is needed.
         serving.kill().await?;
         let _serving = store.start("second-secret").await?;
         told(namespace).await?;
         let (question, _folder) =
             product::question(namespace, SQL, &[&answer(0), &answer(1)]).await?;
         product::ask(&question).await?;
-        // The Job reads the new Secret at its start; the nodes' kubelet exchanges theirs later, and
-        // until then they are refused.
+        // The Job reads the new Secret when it starts. The kubelet updates the nodes' files later,
+        // and until then their requests are refused.
         let start = Instant::now();
         secret(namespace, "second-secret").await?;
         change(namespace, 1).await?;
@@ -86,7 +86,7 @@ async fn credentials_are_mended_and_exchanged_under_running_pods() -> Result<()>
     .await
 }
 
-/// Waits until the cluster says that its pods cannot read the store, and serves on.
+/// Waits until the cluster reports that its pods cannot read the store, and still serves.
 async fn told(namespace: &Namespace) -> Result<()> {
     let words = &["StoreUnavailable: pod demo-shard-0-0", REFUSED, SECRET];
     product::condition_says(namespace, "opaquecluster/demo", ("Degraded", "True"), words, LIMIT)
@@ -95,7 +95,7 @@ async fn told(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// Each pod of the cluster, with its UID and how often its container was started again.
+/// Each pod of the cluster, with its UID and the number of restarts of its container.
 async fn pods(namespace: &Namespace) -> Result<BTreeMap<String, (Option<String>, i32)>> {
     let of_cluster = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
     let pods = namespace.api::<Pod>().list(&of_cluster).await?.items;
@@ -136,8 +136,8 @@ async fn secret(namespace: &Namespace, secret: &str) -> Result<()> {
     Ok(())
 }
 
-/// An object store of this test's own, whose keys it may exchange, with a certificate of an
-/// authority of its own.
+/// A separate object store whose keys this test may rotate, with a certificate from a separate
+/// authority.
 struct OwnStore {
     authority: Authority,
     faults: Faults,
@@ -148,7 +148,7 @@ struct OwnStore {
 impl OwnStore {
     fn new() -> Result<Self> {
         let (faults, folder) = (Faults::new()?, tempfile::tempdir()?);
-        // A bucket of MinIO is a folder.
+        // MinIO stores a bucket as a folder.
         fs::create_dir_all(folder.path().join("data/credentials"))?;
         let authority = Authority::new()?;
         let Identity { certificate, key } = authority.server(&[NODE])?;
@@ -156,7 +156,7 @@ impl OwnStore {
         fs::create_dir(&certificates)?;
         fs::write(certificates.join("public.crt"), certificate)?;
         fs::write(certificates.join("private.key"), key)?;
-        // Under another name than the cluster's own, which other tests look for.
+        // The program has another name than the cluster's store, for which other tests look.
         let program = folder.path().join("own-store");
         fs::copy(cache::server("minio")?, &program)?;
         Ok(Self { authority, faults, folder, program })
@@ -170,7 +170,7 @@ impl OwnStore {
         .to_string()
     }
 
-    /// Starts it with one pair of keys. Dropping what is returned ends it.
+    /// Starts the store with one pair of keys. Dropping the result ends it.
     async fn start(&self, secret: &str) -> Result<Child> {
         let path = |path: &Path| path.to_str().map(str::to_owned).context("a path is no text");
         let log = fs::File::create(self.folder.path().join(format!("{secret}.log")))?;

@@ -1,5 +1,5 @@
 //! A pod that is cut off from the API server while a new epoch is activated turns clients away
-//! before the others let the old one go: no answer fails.
+//! before the others drop the old epoch: no answer fails.
 
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use crate::epochs;
 
 const LIMIT: Duration = Duration::from_secs(240);
-/// For how long the others keep the old epoch: twice the longest time of a query, 30 s unless set.
+/// How long the others keep the old epoch: twice the longest duration of a query, which is 30 s by
+/// default.
 const KEPT: Duration = Duration::from_secs(60);
-/// For how long questions go on after that.
+/// How long queries continue after that.
 const AFTERWARDS: Duration = Duration::from_secs(15);
 const PODS: [&str; 4] = ["demo-shard-0-0", "demo-shard-0-1", "demo-shard-1-0", "demo-shard-1-1"];
 
@@ -32,11 +33,11 @@ async fn a_pod_that_misses_an_activation_turns_clients_away_in_time() -> Result<
 
         // Not the leader, whose lead would have to pass on first.
         let leader = Lead::of(namespace, lead::NODES).await?.pod;
-        let pod = PODS.into_iter().find(|pod| *pod != leader).context("one pod alone")?;
+        let pod = PODS.into_iter().find(|pod| *pod != leader).context("only one pod")?;
         let cut = faults.cut_from_api(namespace, pod).await?;
         epochs::change(namespace, 100).await?;
         queries.until_answer(1, LIMIT).await?;
-        // Not after the activation, so that nothing below is measured too short.
+        // Measured before the activation completes, so that the time below is not too short.
         let activated = Instant::now();
 
         let pods = namespace.api::<Pod>();

@@ -1,5 +1,5 @@
-//! A deleted table is no longer served; a deleted cluster takes everything with it that was made
-//! for it.
+//! A deleted table is no longer served. A deleted cluster is removed together with everything that
+//! was created for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn what_is_deleted_goes_with_all_that_was_made_for_it() -> Result<()> {
         let refused = || async { Ok(question.ask().await.err().map(|error| format!("{error:#}"))) };
         let (words, time) = poll::until("the question is refused", LIMIT, refused).await?;
         measured("table deleted to a question about it refused", time);
-        // The very first refusal: no question in between broke off in some other way.
+        // This must be the first refusal. No query in between failed in another way.
         ensure!(words.contains("error: no table \"weather\" in this cluster"), "{words}");
         ensure!(words.contains("`opaque tables` lists them"), "{words}");
         let map = namespace.api::<OpaqueShardMap>().get("demo").await?;
@@ -49,7 +49,8 @@ async fn what_is_deleted_goes_with_all_that_was_made_for_it() -> Result<()> {
     .await
 }
 
-/// `--cascade=orphan`, and the same again: it takes over what is there, and no pod is replaced.
+/// `--cascade=orphan`, and the same cluster again: it adopts the existing objects, and no pod is
+/// replaced.
 async fn deleted_alone_and_made_again(
     namespace: &Namespace,
     spec: OpaqueClusterSpec,
@@ -69,18 +70,18 @@ async fn deleted_alone_and_made_again(
     {
         product::condition(namespace, "opaquecluster/demo", condition, status, LIMIT).await?;
     }
-    measured("cluster deleted alone and made again to all adopted", start.elapsed());
+    measured("cluster deleted with orphans and created again, to all adopted", start.elapsed());
     let after = pods().await?;
     ensure!(before == after, "pods were replaced: {before:?} {after:?}");
     Ok(())
 }
 
-/// Waits until no object of any kind is left whose name begins with `name`, except those of the
-/// person.
+/// Waits until no object of any kind has a name that begins with `name`, except those that a person
+/// created.
 async fn gone(namespace: &Namespace, name: &str, except: &[&str]) -> Result<Duration> {
     let kinds = ["api-resources", "--namespaced", "--verbs=list", "--output=name"];
     let kinds = namespace.kubectl(&kinds).await?;
-    // Events tell of what is gone, too.
+    // Events remain after their objects are gone.
     let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
     let kinds = kinds.join(",");
     let look = || async {

@@ -1,4 +1,4 @@
-//! The disruption budgets let a drain go on, one pod of a shard at a time.
+//! The disruption budgets allow a drain, one pod of a shard at a time.
 
 use std::time::Duration;
 
@@ -24,8 +24,7 @@ const ONLY: &str = "single-shard-0-0";
 #[ignore = "needs a cluster: make e2e"]
 async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
     harness::run("drain", async |namespace| {
-        // Only in our own cluster: from outside, a question would end with the pod that it goes
-        // through.
+        // Only in our own cluster: from outside, a query would end with the pod that forwards it.
         Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
@@ -37,7 +36,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
         allowed(namespace, FIRST).await?;
         ensure!(!evict(namespace, SECOND).await?, "both pods of a shard may be evicted at a time");
 
-        // As `kubectl drain` does: again and again, until it is allowed.
+        // Like `kubectl drain`, the test retries until the eviction is allowed.
         allowed(namespace, SECOND).await?;
         let now = namespace.api::<Pod>().get(FIRST).await?;
         ensure!(
@@ -50,7 +49,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
         queries.answers(5, LIMIT).await?;
         queries.stop().await?.check()?;
 
-        // With one replica a drain costs answers; but it ends.
+        // With one replica, a drain interrupts answers, but it completes.
         let url = format!("s3://{BUCKET}/{}", namespace.name());
         let other = format!("{url}/single");
         let changes = [("name: demo\n", "name: single\n"), (&url, &other)];
@@ -73,9 +72,9 @@ async fn allowed(namespace: &Namespace, pod: &str) -> Result<()> {
     Ok(())
 }
 
-/// Asks once to evict a pod; false when its disruption budget refuses.
+/// Requests the eviction of a pod once. Returns `false` if its disruption budget refuses.
 async fn evict(namespace: &Namespace, pod: &str) -> Result<bool> {
-    // The usual client would ask again and again by itself.
+    // The usual client would retry by itself.
     let client = without_retries(&Config::infer().await?)?;
     let pods: Api<Pod> = Api::namespaced(client, namespace.name());
     match pods.evict(pod, &EvictParams::default()).await {

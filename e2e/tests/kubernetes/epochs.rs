@@ -1,5 +1,5 @@
-//! A changed source becomes a new epoch under questions, and a pin rolls back: no answer mixes two
-//! epochs. Old epochs go, those in use stay.
+//! A changed source becomes a new epoch while queries run, and a pin rolls back: no answer mixes
+//! two epochs. Old epochs are removed, and those in use stay.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::bucket::Bucket;
 
-/// Four rows of four buckets; every one of them differs between any two epochs.
+/// Four rows of four buckets. All of them differ between any two epochs.
 pub(crate) const SQL: &str = "SELECT city, temperature FROM weather \
                    WHERE city IN ('Cairo', 'London', 'Santiago', 'Tokyo') ORDER BY city";
 const LIMIT: Duration = Duration::from_secs(240);
@@ -105,7 +105,7 @@ async fn every_answer_is_of_one_epoch() -> Result<()> {
         patch(namespace, json!({"epoch": null})).await?;
         answers.until_answer(1, LIMIT).await?;
         measured("pin removed to the first answer of the new epoch", start.elapsed());
-        // A node that still answered from the old epoch would be noticed by now.
+        // A node that still answered from the old epoch would have been noticed by now.
         answers.answers(10, LIMIT).await?;
         let summary = answers.stop().await?;
         summary.check()?;
@@ -116,13 +116,13 @@ async fn every_answer_is_of_one_epoch() -> Result<()> {
     .await
 }
 
-/// Begins with epochs 1 and 2, of which 2 is served.
+/// Starts with epochs 1 and 2, of which 2 is served.
 async fn retention(namespace: &Namespace) -> Result<()> {
     retained(namespace, &[1, 2]).await?;
     patch(namespace, json!({"epoch": 1, "retainEpochs": 1})).await?;
     shows(namespace, "1").await?;
-    // The newest is kept, and so are the one before, which could be pinned until this one was made,
-    // and the one that is served since it is pinned.
+    // Three epochs are kept: the newest, the one before, which could be pinned until the newest was
+    // built, and the pinned one, which is served.
     change(namespace, 200).await?;
     retained(namespace, &[1, 2, 3]).await?;
     let old = answer(0);
@@ -131,8 +131,8 @@ async fn retention(namespace: &Namespace) -> Result<()> {
 
     patch(namespace, json!({"epoch": null})).await?;
     shows(namespace, "3").await?;
-    // The newest, the one that was served when it was made, and the one before, of which questions
-    // may still be under way.
+    // Three epochs are kept: the newest, the one that was served when it was built, and the one
+    // before, which queries in progress may still use.
     change(namespace, 300).await?;
     shows(namespace, "4").await?;
     retained(namespace, &[2, 3, 4]).await?;

@@ -10,7 +10,7 @@ const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santia
 const ANSWER: &str = "country,temperature\nCL,21\n";
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// What the operator makes for cluster `demo` with three shards and table `weather`.
+/// The objects that the operator creates for cluster `demo` with three shards and table `weather`.
 const RESOURCES: [&str; 30] = [
     "statefulset/demo-shard-0",
     "statefulset/demo-shard-1",

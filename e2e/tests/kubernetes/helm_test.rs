@@ -1,4 +1,4 @@
-//! `helm test` asks a private question, and fails when the answer is another than the expected one.
+//! `helm test` sends a private query, and fails if the answer is not the expected one.
 
 use anyhow::{Result, ensure};
 use opaque_e2e::harness::{self, measured, product};
@@ -16,16 +16,16 @@ async fn helm_test_asks_and_compares() -> Result<()> {
         ensure!(report.contains("country,temperature\nCL,21\n"), "{report}");
 
         let chart = product::root().join("charts/opaque").display().to_string();
-        // What the value is stays out of the way of `--set` and its commas.
+        // A raw string avoids the parsing of commas by `--set`.
         let expect = r#"test.expect="country,temperature\nCL,99\n""#;
         let upgrade = ["upgrade", "opaque", &chart, "--reuse-values", "--set-json", expect];
         namespace.helm(&upgrade).await?;
         let Err(failure) = namespace.helm(&["test", "opaque"]).await else {
-            anyhow::bail!("a wrong answer is none to helm test");
+            anyhow::bail!("helm test accepts a wrong answer");
         };
         let failure = format!("{failure:#}");
         ensure!(failure.contains("opaque-operator-test failed"), "{failure}");
-        // It stays for its log.
+        // The pod remains, for its log.
         let log = namespace.kubectl(&["logs", "opaque-operator-test", "--container=query"]).await?;
         ensure!(log.contains("the answer is not the expected one"), "{log}");
         ensure!(log.contains("CL,21"), "{log}");

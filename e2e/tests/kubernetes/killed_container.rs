@@ -1,4 +1,4 @@
-//! A container that is killed comes back, and one that hangs is noticed.
+//! A container that is killed comes back, and one that hangs is detected.
 
 use std::time::Duration;
 

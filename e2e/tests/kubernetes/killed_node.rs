@@ -1,4 +1,4 @@
-//! A node that crashes, the leader that crashes, and a pod that is deleted cost no answer.
+//! A crash of a node, a crash of the leader, and the deletion of a pod interrupt no query.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
         let mut queries = QueryLoop::start(question).await?;
 
         let before = Lead::of(namespace, lead::NODES).await?;
-        let follower = PODS.into_iter().find(|pod| *pod != before.pod).context("one pod alone")?;
+        let follower = PODS.into_iter().find(|pod| *pod != before.pod).context("only one pod")?;
         let time = killed_to_ready(namespace, &faults, follower).await?;
         measured("node killed to Ready", time);
 
@@ -45,14 +45,14 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
     .await
 }
 
-/// Crashes a node; returns the time until its pod has started again and is Ready.
+/// Crashes a node. Returns the time until its pod has restarted and is Ready.
 async fn killed_to_ready(namespace: &Namespace, faults: &Faults, name: &str) -> Result<Duration> {
     let before = restarts(&namespace.api::<Pod>().get(name).await?);
     faults.signal(namespace, name, "node", "KILL").await?;
     namespace.ready_as(name, LIMIT, |pod| restarts(pod) > before).await
 }
 
-/// Deletes a pod as a person does; returns the time until another of its name is Ready.
+/// Deletes a pod like a person does. Returns the time until another pod of this name is Ready.
 async fn deleted_to_ready(namespace: &Namespace, name: &str) -> Result<Duration> {
     let before = namespace.api::<Pod>().get(name).await?.metadata.uid;
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! A leader that is told to end hands the lead over before it does.
+//! A leader that receives SIGTERM hands over the lead before it ends.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use opaque_e2e::harness::{self, Faults, Lead, QueryLoop, lead, measured, product
 use crate::support::{ANSWER, SQL};
 
 const LIMIT: Duration = Duration::from_secs(90);
-/// What the lead may take from one node to another.
+/// How long the handover of the lead may take.
 const HANDOVER: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
-async fn the_lead_passes_on_at_once_when_its_node_is_told_to_end() -> Result<()> {
+async fn the_lead_passes_on_at_once_when_its_node_is_stopped() -> Result<()> {
     harness::run("handover", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
@@ -23,18 +23,19 @@ async fn the_lead_passes_on_at_once_when_its_node_is_told_to_end() -> Result<()>
 
         let before = Lead::of(namespace, lead::NODES).await?;
         let uid = namespace.api::<Pod>().get(&before.pod).await?.metadata.uid;
-        // The signal itself, not a deletion: the API server and the kubelet would take their share.
+        // The signal itself, without a deletion, since the API server and the kubelet would take
+        // additional time.
         faults.signal(namespace, &before.pod, "node", "TERM").await?;
         let other = |lead: &Lead| lead.pod != before.pod && lead.token > before.token;
         let (after, time) = Lead::until(namespace, lead::NODES, LIMIT, other).await?;
-        measured("leader told to end to the next leader", time);
-        ensure!(time < HANDOVER, "{} led {time:?} after {} was told to end", after.pod, before.pod);
-        // Its container starts again in the same pod, once its queries have drained.
+        measured("leader stopped to the next leader", time);
+        ensure!(time < HANDOVER, "{} led {time:?} after {} was stopped", after.pod, before.pod);
+        // The container restarts in the same pod, once its queries have drained.
         let again = |pod: &Pod| harness::namespace::restarts(pod) > 0 && pod.metadata.uid == uid;
         let time = namespace.ready_as(&before.pod, LIMIT, again).await?;
         measured("the former leader ended to Ready again", time);
 
-        // As a person ends it, by a deletion.
+        // The same with a deletion, as a person does it.
         let uid = namespace.api::<Pod>().get(&after.pod).await?.metadata.uid;
         let delete = ["delete", "pod", &after.pod, "--wait=false"];
         let deleted = namespace.kubectl(&delete);

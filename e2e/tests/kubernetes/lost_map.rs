@@ -1,5 +1,5 @@
-//! A shard map that is deleted, restored from an older copy or without its status costs no answer,
-//! and what the nodes serve is written down again.
+//! A shard map that is deleted, restored from an older copy or has lost its status interrupts no
+//! query, and the served map is written again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::support::{ANSWER, SQL};
 use crate::tables::same_weather;
 
 const MORE: &str = "SELECT country, temperature FROM more WHERE city = 'Santiago'";
-/// How long a map may take to come back: five times what an idle machine needs.
+/// How long a map may take to come back: five times as long as an idle machine needs.
 const BACK: Duration = Duration::from_secs(50);
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 #[ignore = "needs a cluster: make e2e"]
 async fn a_map_that_is_lost_or_older_costs_no_answer_and_comes_back() -> Result<()> {
     harness::run("lost-map", async |namespace| {
-        // Only in our own cluster: queries are to go on through every pod.
+        // Only in our own cluster, since queries must continue through every pod.
         Faults::new()?;
         product::serve(namespace, 2, 2, &["replicas=1"]).await?;
         let maps = namespace.api::<OpaqueShardMap>();
@@ -54,7 +54,7 @@ async fn a_map_that_is_lost_or_older_costs_no_answer_and_comes_back() -> Result<
         ensure!(after.generation >= before.generation, "{after:?} follows {before:?}");
         goes_on(&mut queries, &more).await?;
 
-        // They agree on what comes next, too.
+        // The nodes also agree on the next change.
         namespace.apply(&same_weather("later")).await?;
         for object in ["opaquetable/later", "opaquetable/more", "opaquetable/weather"] {
             product::condition(namespace, object, "Available", "True", LIMIT).await?;
@@ -68,7 +68,7 @@ async fn a_map_that_is_lost_or_older_costs_no_answer_and_comes_back() -> Result<
     .await
 }
 
-/// What a map's object says is served.
+/// The served state according to a map's object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Served {
     uid: String,
@@ -77,7 +77,7 @@ struct Served {
 }
 
 impl Served {
-    /// Fails while nothing is active.
+    /// Fails while no map is active.
     async fn now(maps: &Api<OpaqueShardMap>) -> Result<Self> {
         let map = maps.get("demo").await?;
         let active = map.status.and_then(|status| status.active).context("nothing is active")?;
@@ -86,12 +86,12 @@ impl Served {
         Ok(Self { uid, generation: active.generation, tables })
     }
 
-    /// Whether another object says that a later generation is served.
+    /// Whether another object states that a later generation is served.
     fn is_replaced_by(&self, now: &Self) -> bool {
         now.uid != self.uid && now.generation > self.generation
     }
 
-    /// Waits until the object says again that these tables are served, of these epochs.
+    /// Waits until the object states again that these tables are served, at these epochs.
     async fn back(
         &self,
         maps: &Api<OpaqueShardMap>,
@@ -117,7 +117,7 @@ async fn goes_on(queries: &mut QueryLoop, more: &Question) -> Result<()> {
     product::ask(more).await
 }
 
-/// Puts an older copy in the place of the map, with its status, as a backup's restore does.
+/// Replaces the map by an older copy with its status, like restoring a backup.
 async fn restore(maps: &Api<OpaqueShardMap>, older: &OpaqueShardMap) -> Result<()> {
     let mut copy = older.clone();
     copy.metadata.uid = None;
@@ -126,7 +126,8 @@ async fn restore(maps: &Api<OpaqueShardMap>, older: &OpaqueShardMap) -> Result<(
     copy.metadata.generation = None;
     copy.metadata.managed_fields = None;
     let create = || async {
-        // The operator makes one as soon as there is none: only who is faster restores anything.
+        // The operator creates a map as soon as there is none. The restore only works if it is
+        // faster.
         match maps.delete("demo", &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             deleted => drop(deleted?),
@@ -141,13 +142,13 @@ async fn restore(maps: &Api<OpaqueShardMap>, older: &OpaqueShardMap) -> Result<(
     restored.status = older.status.clone();
     match maps.replace_status("demo", &PostParams::default(), &restored).await {
         Ok(_) => Ok(()),
-        // A leader has written a status already.
+        // A leader has already written a status.
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Empties the status, as a restore without the subresource does.
+/// Empties the status, like a restore without the subresource.
 async fn forget_status(maps: &Api<OpaqueShardMap>) -> Result<()> {
     let forget = || async {
         let mut map = maps.get("demo").await?;
@@ -157,7 +158,7 @@ async fn forget_status(maps: &Api<OpaqueShardMap>) -> Result<()> {
                 ensure!(map.status.is_none_or(|status| status.active.is_none()), "it is kept");
                 Ok(Some(()))
             }
-            // Leaders write it now and then.
+            // Leaders write the status from time to time.
             Err(kube::Error::Api(status)) if status.is_conflict() => Ok(None),
             Err(error) => Err(error.into()),
         }

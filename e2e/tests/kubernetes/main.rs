@@ -1,6 +1,6 @@
-//! Tests in a real Kubernetes, one behaviour per file, each in a namespace of its own: `make e2e`.
+//! Tests in a real Kubernetes, one behaviour per file, each in a separate namespace: `make e2e`.
 //!
-//! They are ignored in `make test`, which has no cluster.
+//! `make test` ignores them, since it has no cluster.
 
 mod all_quiet;
 mod api_server;

@@ -1,5 +1,5 @@
-//! One table that cannot be loaded takes nothing else out, also when every pod starts anew; it is
-//! served again, without a restart, when its object is back.
+//! A table that cannot be loaded affects no other table, even if every pod restarts. It is served
+//! again, without a restart, when its object is back.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::support::{ANSWER, SQL};
 use crate::tables::same_weather;
 
 const LIMIT: Duration = Duration::from_secs(240);
-/// How long a table may stay away once its object is back: five times the longest pause between two
-/// tries.
+/// How long a table may stay unavailable once its object is back: five times the longest pause
+/// between two tries.
 const BACK: Duration = Duration::from_secs(300);
 const PODS: [&str; 2] = ["demo-shard-0-0", "demo-shard-1-0"];
 
@@ -24,7 +24,7 @@ const PODS: [&str; 2] = ["demo-shard-0-0", "demo-shard-1-0"];
 #[ignore = "needs a cluster: make e2e"]
 async fn a_table_without_manifest_takes_no_other_out() -> Result<()> {
     harness::run("missing", async |namespace| {
-        // Only in our own cluster: the store is reached from here.
+        // Only in our own cluster, since the test accesses the store.
         Faults::new()?;
         let bucket = Bucket::new()?;
         product::serve(namespace, 2, 1, &["replicas=1"]).await?;
@@ -59,7 +59,8 @@ async fn a_table_without_manifest_takes_no_other_out() -> Result<()> {
         let (more, _more) = product::question(namespace, &sql, &[ANSWER]).await?;
         let refused = more.ask().await.err().context("a missing table is answered")?;
         let refused = format!("{refused:#}");
-        // It is there, and lacks its data: whoever reads "unknown" would load it anew.
+        // The table exists but its data is missing. A client that received "unknown" would load it
+        // again.
         ensure!(refused.contains("more") && !refused.contains("no table"), "{refused}");
         queries.answers(5, LIMIT).await?;
 

@@ -1,4 +1,4 @@
-//! The faults of the network that other tests use do what they say, and heal.
+//! The network faults that other tests use work as described, and heal.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::support::web;
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// A reset arrives at once; a call that is dropped waits for its deadline of ten seconds.
+/// A reset arrives immediately. A dropped call waits for its deadline of ten seconds.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
@@ -80,12 +80,12 @@ fn host(namespace: &Namespace, pod: &str) -> String {
     format!("{pod}.web.{}.svc.cluster.local:8080", namespace.name())
 }
 
-/// What a pod hears from a server: whatever is answered, it was reached.
+/// A server's response to a pod. Any response shows that it was reached.
 async fn get(namespace: &Namespace, pod: &str, host: &str) -> Result<String> {
     namespace.kubectl(&["exec", pod, "--", "/usr/bin/e2e-pod", "get", host, "/"]).await
 }
 
-/// Waits until a pod reaches a server: names and rules need a moment.
+/// Waits until a pod reaches a server, since names and rules take a moment.
 async fn answers(namespace: &Namespace, pod: &str, host: &str) -> Result<()> {
     let look = || async { get(namespace, pod, host).await.map(Some) };
     poll::until(&format!("{host} answers {pod}"), LIMIT, look).await?;

@@ -1,4 +1,4 @@
-//! MinIO is reached from a pod under the name that examples use.
+//! A pod reaches MinIO under the name that examples use.
 
 use std::time::Duration;
 

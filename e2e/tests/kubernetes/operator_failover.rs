@@ -1,4 +1,4 @@
-//! The second operator goes on where the active one ends, and no query hears of it.
+//! The second operator continues where the active one ends, and no query is affected.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use crate::support::{ANSWER, SQL};
 
 const LIMIT: Duration = Duration::from_secs(90);
-/// What the Lease may take from an operator that is told to end to the other.
+/// How long the handover of the Lease may take when an operator receives SIGTERM.
 const HANDOVER: Duration = Duration::from_secs(3);
-/// What the operator is to make again: queries do not go through it.
+/// An object that the operator must create again. Queries do not use it.
 const SERVICE: &str = "demo-peers";
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn the_second_operator_takes_over() -> Result<()> {
 
         let start = Instant::now();
         namespace.kubectl(&["delete", "pod", &second.pod, "--wait=false"]).await?;
-        let (third, time) = follows(namespace, &second, start, "operator told to end").await?;
+        let (third, time) = follows(namespace, &second, start, "operator stopped").await?;
         ensure!(time < HANDOVER, "{} took {time:?} to follow {}", third.pod, second.pod);
         queries.answers(1, LIMIT).await?;
         queries.stop().await?.check()
@@ -44,7 +44,7 @@ async fn the_second_operator_takes_over() -> Result<()> {
     .await
 }
 
-/// Waits until another operator holds the Lease and does its work; returns it, and the time from
+/// Waits until another operator holds the Lease and works. Returns that operator, and the time from
 /// `start` until it held the Lease.
 async fn follows(
     namespace: &Namespace,

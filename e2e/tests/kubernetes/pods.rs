@@ -1,4 +1,4 @@
-//! Pods of a StatefulSet become Ready, run commands, keep logs, and are reached by name and
+//! Pods of a StatefulSet become Ready, run commands, keep logs, and are reachable by name and
 //! address.
 
 use std::time::Duration;
@@ -23,11 +23,11 @@ async fn pods_become_ready_and_reach_each_other() -> Result<()> {
         let logs = namespace.kubectl(&["logs", "web-0"]).await?;
         assert_eq!(logs, "serving on port 8080\n");
 
-        // By the name of a pod, and by the Service's, whose address kube-proxy makes.
+        // By the name of a pod, and by that of the Service, whose address kube-proxy provides.
         let other = format!("web-1.web.{}.svc.cluster.local:8080", namespace.name());
         for host in [other.as_str(), "vip:80"] {
             let get = ["exec", "web-0", "--", "/usr/bin/e2e-pod", "get", host, "/"];
-            // A pod is Ready a moment before kube-proxy hears of it.
+            // A pod is Ready a moment before kube-proxy knows.
             let answers = async || namespace.kubectl(&get).await.map(Some);
             let (answer, _) = poll::until(&format!("{host} answers"), LIMIT, answers).await?;
             assert_eq!(answer, "HTTP/1.1 200 OK\n", "{host}");

@@ -1,4 +1,5 @@
-//! Pods that Kubernetes refuses to make: status quotes it, and a change that suffices is enough.
+//! Kubernetes refuses to create pods: the status quotes the reason, and a sufficient change fixes
+//! it.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 async fn a_quota_is_quoted_for_nodes_and_for_jobs() -> Result<()> {
     harness::run("quota", async |namespace| {
         product::install(namespace, &[]).await?;
-        // The operator's pods are there first: they are not what is tested.
+        // The operator's pods are created first, since they are not under test.
         let deployment =
             ["wait", "deployment", "--all", "--for=condition=Available", "--timeout=240s"];
         namespace.kubectl(&deployment).await?;
@@ -22,9 +23,9 @@ async fn a_quota_is_quoted_for_nodes_and_for_jobs() -> Result<()> {
             "spec": {"hard": {"limits.cpu": "16", "limits.memory": "4Gi"}},
         });
         namespace.apply(&quota.to_string()).await?;
-        // The example limits memory alone.
+        // The example limits only memory.
         product::apply_cluster_of(namespace, 1, 2).await?;
-        let words = ["cannot be made: pods", "must specify limits.cpu for: node"];
+        let words = ["cannot be created: pods", "must specify limits.cpu for: node"];
         let degraded = ("Degraded", "True");
         let cluster = "opaquecluster/demo";
         let time = product::condition_says(namespace, cluster, degraded, &words, LIMIT).await?;
@@ -35,7 +36,7 @@ async fn a_quota_is_quoted_for_nodes_and_for_jobs() -> Result<()> {
 
         product::apply_weather(namespace).await?;
         let table = "opaquetable/weather";
-        let words = ["Job weather-prepare-1 cannot make its pod: pods", "exceeded quota: small"];
+        let words = ["Job weather-prepare-1 cannot create its pod: pods", "exceeded quota: small"];
         let time = product::condition_says(namespace, table, degraded, &words, LIMIT).await?;
         measured("table applied to its quota quoted", time);
         let less = json!({"spec": {"prepare": {"resources": {"limits": {"memory": "1Gi"}}}}});

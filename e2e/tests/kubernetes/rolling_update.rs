@@ -1,4 +1,4 @@
-//! A changed template goes through all pods, shard by shard, while queries go on.
+//! A changed template is rolled out to all pods, shard by shard, while queries continue.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +13,10 @@ use opaque_e2e::poll;
 
 const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
 const ANSWER: &str = "country,temperature\nCL,21\n";
-/// How long a pod has been ready before the other of its shard is replaced.
+/// How long a pod must have been ready before the other pod of its shard is replaced.
 const READY_SECONDS: i64 = 3;
 const LIMIT: Duration = Duration::from_secs(240);
-/// An annotation of pods changes nothing but them.
+/// An annotation of pods changes only the pods.
 const CHANGE: &str =
     r#"{"spec": {"podTemplate": {"metadata": {"annotations": {"example.com/change": "1"}}}}}"#;
 
@@ -58,8 +58,8 @@ async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
     .await
 }
 
-/// Kubernetes refuses the tokens of the ServiceAccount before. So no old pod leads, and none renews
-/// its Lease.
+/// Kubernetes refuses the tokens of the former ServiceAccount. Thus no old pod leads, and none
+/// renews its Lease.
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
 async fn a_service_account_made_again_replaces_every_pod_and_no_query_fails() -> Result<()> {
@@ -90,9 +90,9 @@ struct Node {
     uid: Option<String>,
     shard: String,
     ready: bool,
-    /// Second in which it became ready, if it is, even if it ends.
+    /// Second in which the pod became ready, if it is, even if it is ending.
     ready_since: Option<i64>,
-    /// Second in which it was told to end.
+    /// Second in which the pod was deleted.
     deleted: Option<i64>,
 }
 
@@ -105,7 +105,7 @@ async fn pods(namespace: &Namespace) -> Result<BTreeMap<String, Node>> {
 fn node(pod: &Pod) -> Node {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let since = conditions.into_iter().flatten().find(|c| c.type_ == "Ready" && c.status == "True");
-    // It names the end of the time that the pod is given.
+    // The timestamp is the end of the pod's grace period.
     let end = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0.as_second());
     Node {
         uid: pod.uid(),

@@ -12,7 +12,7 @@ use crate::bucket::Bucket;
 use crate::tables::{cities_table, file_server, weather_table};
 
 const LIMIT: Duration = Duration::from_secs(240);
-/// Of 135,233 cities.
+/// One of 135,233 cities.
 const CITY: &str = "SELECT name, population FROM cities WHERE id = 3413829";
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn rows_come_from_a_config_map_a_web_server_and_an_object() -> Result<()> 
         namespace.apply(&file_server(&weather)).await?;
         let cities = format!("{}-files/cities.csv.zst", namespace.name());
         Bucket::new()?.put(&cities, std::fs::read(examples.join("cities/cities.csv.zst"))?).await?;
-        // Credentials of its own, as a bucket that is not the cluster's needs.
+        // The source has separate credentials, like a bucket outside the cluster.
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "files"},
             "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
@@ -32,7 +32,7 @@ async fn rows_come_from_a_config_map_a_web_server_and_an_object() -> Result<()> 
         namespace.apply(&secret.to_string()).await?;
         namespace.ready("files", LIMIT).await?;
 
-        // With table `weather`, whose rows are in a ConfigMap.
+        // Includes table `weather`, whose rows are in a ConfigMap.
         product::serve(namespace, 1, 1, &[]).await?;
         let start = Instant::now();
         let url = json!({"url": "http://files/weather.csv"});

@@ -1,10 +1,10 @@
-//! Manifests of the harness' own pods, and what most tests ask.
+//! Manifests of the harness' pods, and the query of most tests.
 
 use opaque_e2e::cluster::pod_image;
 
-/// A private question to table `weather`.
+/// A private query to table `weather`.
 pub(crate) const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
-/// The whole answer.
+/// The complete answer.
 pub(crate) const ANSWER: &str = "country,temperature\nCL,21\n";
 
 /// A StatefulSet `web` that serves its pods' names, with a headless Service and one with an

@@ -1,10 +1,10 @@
-//! Tables beside the example, and a web server that their rows come from.
+//! Tables in addition to the example, and a web server for their rows.
 
 use opaque_e2e::cluster::pod_image;
 use serde_json::{Value, json};
 
-/// A pod `files` and its Service, which serve `weather.csv` of this content; any other path is not
-/// found.
+/// A pod `files` and its Service, which serve a `weather.csv` with this content. Other paths do not
+/// exist.
 pub(crate) fn file_server(weather: &str) -> String {
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"},
@@ -40,7 +40,7 @@ pub(crate) fn file_server(weather: &str) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": [map, service, pod]}).to_string()
 }
 
-/// A table with the columns of `examples/kubernetes/weather.yaml`, of another name and source.
+/// A table with the columns of `examples/kubernetes/weather.yaml`, and another name and source.
 pub(crate) fn weather_table(name: &str, cluster: &str, source: &Value) -> String {
     json!({
         "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable", "metadata": {"name": name},
@@ -67,8 +67,8 @@ pub(crate) fn same_weather(name: &str) -> String {
     weather_table(name, "demo", &source)
 }
 
-/// `examples/cities/schema.sql`, from a file of that form; these columns are searchable beside the
-/// key.
+/// `examples/cities/schema.sql` as a table, from a file of that form. These columns are searchable
+/// in addition to the key.
 pub(crate) fn cities_table(name: &str, source: &Value, searchable: &[&str]) -> String {
     let payload = [
         ("name", "TEXT", false),

@@ -1,4 +1,5 @@
-//! What nodes show on TLS and whom they accept, as somebody finds out who connects to them.
+//! The certificates that nodes present, and the peers that they accept, determined by connecting to
+//! them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub(crate) const CLIENTS: u16 = 7100;
 pub(crate) const PEERS: u16 = 7200;
 /// How long one connection may take.
 const CONNECTION: Duration = Duration::from_secs(10);
-/// How HTTP/2 begins: the preface and empty settings. Whoever is accepted is answered.
+/// The beginning of HTTP/2: the preface and empty settings. A peer that is accepted gets a
+/// response.
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// A pod of a cluster.
@@ -41,8 +43,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// All pods of cluster `demo`. Equal to those of before if none was restarted or replaced. Only
-    /// in our own cluster are they reached from here.
+    /// All pods of cluster `demo`. Equal to earlier results if no pod was restarted or replaced.
+    /// Only in our own cluster are they reachable from here.
     pub(crate) async fn all(namespace: &Namespace) -> Result<Vec<Self>> {
         let pods = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
         namespace.api::<Pod>().list(&pods).await?.iter().map(Self::new).collect()
@@ -61,12 +63,12 @@ impl Node {
         })
     }
 
-    /// Name of the Secret with the certificate that its peers see.
+    /// Name of the Secret with the certificate that the pod's peers see.
     pub(crate) fn secret(&self) -> String {
         format!("demo-shard-{}-tls", self.shard)
     }
 
-    /// Serial number of the certificate that it shows on a port.
+    /// Serial number of the certificate that the pod presents on a port.
     pub(crate) async fn shows(&self, port: u16) -> Result<String> {
         let stream = self.connect(port, None).await?;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
@@ -74,10 +76,10 @@ impl Node {
         Ok(Leaf::from_der(leaf)?.serial)
     }
 
-    /// What it makes of a peer with this certificate.
+    /// The pod's reaction to a peer with this certificate.
     pub(crate) async fn receives(&self, visitor: &Pair) -> Result<Reception> {
         let mut stream = self.connect(PEERS, Some(visitor)).await?;
-        // It may have closed already; why, stands in what is to be read.
+        // The pod may have closed the connection already. The reason is in the data to be read.
         let _ = stream.write_all(HELLO).await;
         let _ = stream.flush().await;
         match timeout(CONNECTION, stream.read(&mut [0; 64])).await? {
@@ -119,9 +121,9 @@ impl Node {
 /// How a node received a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reception {
-    /// It speaks to it.
+    /// The node accepted the peer.
     Accepted,
-    /// It ended the handshake with this alert.
+    /// The node ended the handshake with this alert.
     Refused(AlertDescription),
 }
 
@@ -133,7 +135,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Those of a Secret.
+    /// The certificate and key in a Secret.
     pub(crate) async fn of(namespace: &Namespace, secret: &str) -> Result<Self> {
         Ok(Self {
             certificate: text(namespace, secret, "tls.crt").await?,
@@ -161,7 +163,7 @@ pub(crate) async fn text(namespace: &Namespace, secret: &str, key: &str) -> Resu
     Ok(String::from_utf8(value.0)?)
 }
 
-/// Connects to whoever is there: what is looked at is what they show.
+/// Connects to any server, since the test inspects the certificate that it presents.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -1,5 +1,6 @@
-//! What tokens allow: a node's cannot change its cluster's size, owners or finalizers nor another
-//! cluster's map; a client's that is removed is refused soon, whatever else is in the Secret.
+//! The effects of tokens: a node's token cannot change its cluster's size, owners or finalizers,
+//! nor another cluster's map. A client's removed token is soon refused, whatever else is in the
+//! Secret.
 
 use std::time::Duration;
 
@@ -18,19 +19,19 @@ use tempfile::TempDir;
 use crate::support::{ANSWER, SQL};
 
 const LIMIT: Duration = Duration::from_secs(240);
-/// How long a removed token may be taken: 2 minutes, of which the kubelet needs most, and more on a
-/// busy machine.
+/// How long a removed token may still be accepted: 2 minutes, of which the kubelet needs most, and
+/// longer on a busy machine.
 const REFUSED: Duration = Duration::from_secs(300);
 const ALICE: &str = "alice-0123456789abcdef";
 const BOB: &str = "bob-0123456789abcdef";
-/// In place of mode none.
+/// Replaces mode none.
 const MODE: (&str, &str) = ("mode: none", "mode: token\n    tokenSecretRef: {name: clients}");
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
 async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> {
     harness::run("tokens", async |namespace| {
-        // Only in our own cluster: queries are to go on through every pod.
+        // Only in our own cluster, since queries must continue through every pod.
         Faults::new()?;
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "clients"},
@@ -46,7 +47,7 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
         product::ask(&alice).await?;
         let mut queries = QueryLoop::start(bob).await?;
 
-        // Beside a file that holds no token.
+        // Next to a file that holds no token.
         let patch = json!({"data": {"alice": null}, "stringData": {"broken": "short"}});
         let patch = patch.to_string();
         namespace.kubectl(&["patch", "secret/clients", "--type=merge", "--patch", &patch]).await?;
@@ -58,7 +59,7 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
         };
         let (_, time) = poll::until("the removed token is refused", REFUSED, refused).await?;
         measured("token removed to refused", time);
-        // By every node, not only by the one that was asked.
+        // Refused by every node, not only by the one that answered.
         let all = || async {
             for _ in 0..8 {
                 if alice.ask().await.is_ok() {
@@ -76,7 +77,7 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
     .await
 }
 
-/// A question with a client's token.
+/// A query with a client's token.
 async fn asks_as(namespace: &Namespace, token: &str) -> Result<(Question, TempDir)> {
     let (mut question, folder) = product::question(namespace, SQL, &[ANSWER]).await?;
     let file = folder.path().join("token");
@@ -86,8 +87,8 @@ async fn asks_as(namespace: &Namespace, token: &str) -> Result<(Question, TempDi
     Ok((question, folder))
 }
 
-/// Changes that whoever has a node's token cannot make, beside those that a node must. Nothing is
-/// changed: the API server says what it would do.
+/// Changes that a node's token does not allow, and those that a node must be able to make. Nothing
+/// is changed, since all requests are dry runs.
 async fn a_node_may_not(namespace: &Namespace) -> Result<()> {
     let admin = namespace.api::<OpaqueShardMap>();
     let map = admin.get("demo").await?;
@@ -98,7 +99,7 @@ async fn a_node_may_not(namespace: &Namespace) -> Result<()> {
     let token = namespace.kubectl(&["create", "token", "demo-node"]).await?;
     let node: Api<OpaqueShardMap> = Api::namespaced(client(token.trim()).await?, namespace.name());
     let spec = serde_json::to_value(&map.spec)?;
-    // The next generation of the map, and something else.
+    // The next generation of the map, with another change.
     let next = |change: Value| {
         let mut next = spec.clone();
         if let Some(fields) = next.pointer_mut("/map").and_then(Value::as_object_mut) {
@@ -139,7 +140,7 @@ async fn try_merge(
     maps.patch(name, &dry, &Patch::Merge(change)).await.map(drop)
 }
 
-/// A client with a token alone.
+/// A client that only has a token.
 async fn client(token: &str) -> Result<Client> {
     let mut kubeconfig = Kubeconfig::read()?;
     for user in &mut kubeconfig.auth_infos {

@@ -1,6 +1,6 @@
 //! A table that does not fit into the memory of its pods is rejected, with numbers, before it is
-//! loaded: the other tables are answered and no container dies. A proposal that waits is withdrawn
-//! by deleting its table.
+//! loaded. The other tables are still answered, and no container dies. Deleting a table withdraws
+//! its waiting proposal.
 
 use std::time::Duration;
 
@@ -17,10 +17,11 @@ use crate::support::{ANSWER, SQL};
 use crate::tables::{cities_table, same_weather};
 
 const LIMIT: Duration = Duration::from_secs(240);
-/// How long a withdrawal may take: five times what an idle machine needs.
+/// How long a withdrawal may take: five times as long as an idle machine needs.
 const WITHDRAWN: Duration = Duration::from_secs(25);
 const PODS: [&str; 2] = ["demo-shard-0-0", "demo-shard-0-1"];
-/// Of a pod: enough for `weather`, and not for 135,233 cities that are searchable by three columns.
+/// Memory limit of a pod: enough for `weather`, but not for 135,233 cities with three searchable
+/// columns.
 const MEMORY: &str = "192Mi";
 const SEARCHABLE: [&str; 2] = ["name", "country"];
 
@@ -48,7 +49,8 @@ async fn a_table_that_is_too_large_is_rejected_and_costs_no_answer() -> Result<(
         queries.answers(5, LIMIT).await?;
         containers.check(namespace).await?;
 
-        // One that waits for the nodes: they cannot read it, and go on with what they hold.
+        // A proposal that waits for the nodes: they cannot read it, and continue with what they
+        // hold.
         let mut cuts = Vec::new();
         for pod in PODS {
             cuts.push(faults.cut_from_store(namespace, pod).await?);
@@ -64,7 +66,7 @@ async fn a_table_that_is_too_large_is_rejected_and_costs_no_answer() -> Result<(
         measured("table deleted to its waiting proposal withdrawn", time);
         drop(cuts);
 
-        // What fits is served as before.
+        // Tables that fit are still served.
         namespace.kubectl(&["delete", "opaquetable/cities"]).await?;
         namespace.apply(&same_weather("more")).await?;
         product::condition(namespace, "opaquetable/more", "Available", "True", LIMIT).await?;
@@ -75,7 +77,7 @@ async fn a_table_that_is_too_large_is_rejected_and_costs_no_answer() -> Result<(
     .await
 }
 
-/// Puts the cities into the bucket; gives the source of a table.
+/// Puts the cities into the bucket. Returns the source of a table.
 async fn cities(namespace: &Namespace) -> Result<Value> {
     let file = product::root().join("examples/cities/cities.csv.zst");
     let path = format!("{}-files/cities.csv.zst", namespace.name());
@@ -117,7 +119,7 @@ async fn waiting(namespace: &Namespace, table: &str) -> Result<bool> {
     Ok(has && proposed.generation > active && !given_up)
 }
 
-/// How many numbers of MiB a text has.
+/// Number of figures in MiB in a text.
 fn numbers_of_mib(text: &str) -> usize {
     let words: Vec<_> = text.split_whitespace().collect();
     let number = |word: &str| word.trim_start_matches('(').parse::<u64>().is_ok();

@@ -1,5 +1,5 @@
-//! Two releases of the operator watch one namespace: one acts, the other says that it waits, and
-//! takes over when the first is uninstalled. No pod of a cluster is replaced meanwhile.
+//! Two releases of the operator watch one namespace: one acts, the other reports that it waits, and
+//! takes over when the first is uninstalled. No pod of a cluster is replaced.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,7 +55,7 @@ async fn one_of_two_releases_acts_and_the_other_takes_over() -> Result<()> {
             let conditions = cluster.status.context("no status")?.conditions;
             Ok((!conditions.iter().any(|it| it.type_ == "Contested")).then_some(()))
         };
-        poll::until("the status names nobody any more", LIMIT, quiet).await?;
+        poll::until("the status names no waiting release", LIMIT, quiet).await?;
         ensure!(nodes(namespace).await? == pods, "pods were replaced");
         product::ask(&question).await
     })

@@ -1,4 +1,4 @@
-//! `Available` and `Degraded` tell whether nodes reach each other, not only whether their pods are
+//! `Available` and `Degraded` show whether nodes reach each other, not only whether their pods are
 //! Ready.
 
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::support::{ANSWER, SQL};
 use crate::tls::PEERS;
 
 const LIMIT: Duration = Duration::from_secs(240);
-/// How long the cluster's status may take to tell: five times what an idle machine needs.
+/// How long the cluster's status may take to change: five times as long as an idle machine needs.
 const TOLD: Duration = Duration::from_secs(150);
 const CLUSTER: &str = "opaquecluster/demo";
-/// Cut off from every pod of the other shard.
+/// The pod that is cut off from every pod of the other shard.
 const ALONE: &str = "demo-shard-0-0";
 const OTHER_SHARD: [&str; 2] = ["demo-shard-1-0", "demo-shard-1-1"];
 const PODS: [&str; 4] = ["demo-shard-0-0", "demo-shard-0-1", "demo-shard-1-0", "demo-shard-1-1"];
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
-async fn shards_that_are_not_reached_are_told_by_the_status() -> Result<()> {
+async fn the_status_reports_shards_that_are_not_reached() -> Result<()> {
     harness::run("unreachable", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 2, 2, &["replicas=1"]).await?;
@@ -39,7 +39,7 @@ async fn shards_that_are_not_reached_are_told_by_the_status() -> Result<()> {
     .await
 }
 
-/// Some pods reach everything: clients go there, and the status names the other.
+/// Some pods reach everything: clients use them, and the status names the other.
 async fn one_pod_reaches_not_all(namespace: &Namespace, faults: &Faults) -> Result<()> {
     let mut cuts = Vec::new();
     for other in OTHER_SHARD {
@@ -65,7 +65,7 @@ async fn one_pod_reaches_not_all(namespace: &Namespace, faults: &Faults) -> Resu
     queries.stop().await?.check()
 }
 
-/// Each pod is Ready and answers its probes, and no query could be answered.
+/// Each pod is Ready and answers its probes, but no query could be answered.
 async fn no_pod_reaches_all(namespace: &Namespace, faults: &Faults) -> Result<()> {
     let mut blocks = Vec::new();
     for pod in PODS {
@@ -86,7 +86,7 @@ async fn no_pod_reaches_all(namespace: &Namespace, faults: &Faults) -> Result<()
     queries.stop().await?.check()
 }
 
-/// Begins to ask; the folder has the client's files.
+/// Starts a query loop. The folder has the client's files.
 async fn asks(namespace: &Namespace) -> Result<(QueryLoop, TempDir)> {
     let (question, folder) = product::question(namespace, SQL, &[ANSWER]).await?;
     Ok((QueryLoop::start(question).await?, folder))

@@ -1,7 +1,7 @@
-//! `kubectl describe` says why something waits, and it goes on by itself once the cause is mended.
+//! `kubectl describe` says why something waits, and it continues by itself once the cause is fixed.
 //!
-//! All causes are there at once, each on an object of its own, and are mended together: most of the
-//! time is waiting.
+//! All causes exist at the same time, each on a separate object, and are fixed together, since most
+//! of the time is spent waiting.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,8 +23,8 @@ const WHERE: &str = "id,city,country,conditions,temperature,humidity\n1,Oslo,NO,
 #[ignore = "needs a cluster: make e2e"]
 async fn whatever_waits_says_why_and_goes_on_once_that_is_mended() -> Result<()> {
     harness::run("waiting", async |namespace| {
-        // Only in our own cluster: the store's folder is looked into, and an address is where
-        // nobody listens.
+        // Only in our own cluster: the test reads the store's folder, and uses an address where
+        // nothing listens.
         Faults::new()?;
         product::install(namespace, &[]).await?;
         namespace.apply(&file_server(WHERE)).await?;
@@ -49,7 +49,7 @@ async fn break_everything(namespace: &Namespace, bucket: &str) -> Result<()> {
         ("vast", format!("{good}/vast"), minio, "demo-storage", "1000"),
         ("demo", format!("{good}/demo"), minio, "demo-storage", "50m"),
         ("late", format!("s3://{bucket}/late"), minio, "demo-storage", "50m"),
-        // The discard port, where nobody listens.
+        // The discard port, where nothing listens.
         ("silent", format!("{good}/silent"), &format!("http://{NODE}:9"), "demo-storage", "50m"),
     ] {
         namespace.apply(&cluster(name, &url, endpoint, secret, cpu)).await?;
@@ -110,7 +110,8 @@ async fn rows(namespace: &Namespace, name: &str, rows: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until `kubectl describe` says each of these; how it aligns its columns does not matter.
+/// Waits until `kubectl describe` contains each of these texts. The alignment of columns does not
+/// matter.
 async fn described(namespace: &Namespace, object: &str, words: &[&str]) -> Result<String> {
     let look = || async {
         let text = namespace.kubectl(&["describe", object]).await?;
@@ -172,7 +173,7 @@ async fn storage(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// One line each tells that it waits, and in a word for what.
+/// A one-line summary says that each waits, and for what.
 async fn at_a_glance(namespace: &Namespace) -> Result<()> {
     let all = namespace.kubectl(&["get", "opaqueclusters,opaquetables", "--output=wide"]).await?;
     println!("{all}");
@@ -207,7 +208,7 @@ async fn mend(namespace: &Namespace, bucket: &str) -> Result<()> {
     let right = json!({"spec": {"source": {"url": "http://files/weather.csv"}}}).to_string();
     let patch = ["patch", "opaquetable/missing", "--type=merge", "--patch", &right];
     namespace.kubectl(&patch).await?;
-    // A bucket of MinIO is a folder.
+    // MinIO stores a bucket as a folder.
     let folder = std::env::var_os(FOLDER_VARIABLE).context("not the cluster of make e2e")?;
     fs::create_dir(PathBuf::from(folder).join("lib/minio").join(bucket))?;
     let url = format!("s3://opaque/{}/vast", namespace.name());

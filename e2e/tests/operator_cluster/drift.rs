@@ -1,4 +1,4 @@
-//! Maps and lists that are one value for the API server: who adds to them has changed them.
+//! Maps and lists that the API server treats as a single value: adding an entry changes the whole.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::harness::{LIMIT, Test};
 
 impl Test {
-    /// Merges `value` at `pointer` and waits until what was there is there again.
+    /// Merges `value` at `pointer` and waits until the former value is restored.
     async fn put_back<K>(&self, name: &str, pointer: &str, value: &Value) -> Result<()>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>

@@ -1,4 +1,4 @@
-//! A cluster of its own for each test: a namespace, an operator, and what stands in for kubelet and
+//! A separate cluster for each test: a namespace, an operator, and replacements for kubelet and
 //! nodes.
 
 use std::collections::BTreeMap;
@@ -30,25 +30,25 @@ use serde_json::{Value, json};
 use super::kubelet::Kubelet;
 
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
-/// For how long nothing must happen.
+/// How long nothing may happen.
 pub(super) const QUIET: Duration = Duration::from_secs(3);
 
-/// Servers, and what ends the thread that they die with.
+/// Servers, and the handle that ends their thread.
 pub(super) struct Servers {
     pub(super) control_plane: ControlPlane,
     _end: SyncSender<()>,
 }
 
 impl Servers {
-    /// Starts servers on a thread of their own: servers die with the thread that starts them, and
-    /// these outlive the first test that uses them.
+    /// Starts servers on a separate thread. Servers die with the thread that starts them, and these
+    /// outlive the first test that uses them.
     fn start() -> Result<Self> {
         let (tell, told) = sync_channel(1);
         let (_end, ended) = sync_channel(1);
         std::thread::spawn(move || {
             // Fails only if the test has ended.
             let _ = tell.send(Self::control_plane());
-            // Nothing is ever sent: the end is that the sender is dropped.
+            // Nothing is ever sent. Dropping the sender is the signal.
             let _ = ended.recv();
         });
         Ok(Self { control_plane: told.recv()??, _end })
@@ -85,7 +85,7 @@ pub(super) struct Test {
 }
 
 impl Test {
-    /// An operator in a namespace of its own, with nothing to do yet.
+    /// An operator in a new namespace, with nothing to do yet.
     pub(super) async fn start(namespace: &str) -> Result<Self> {
         Self::start_at(Servers::shared()?, namespace).await
     }
@@ -167,8 +167,8 @@ impl Test {
 
     // ---------------------------------------------------------------- what kubelet and nodes would do
 
-    /// Waits until the kubelet has every pod. Placing a pod overwrites the condition that says why
-    /// it is not placed.
+    /// Waits until the kubelet has placed every pod. Placing a pod overwrites the condition that
+    /// says why it is not placed.
     pub(super) async fn pods_are_placed(&self) -> Result<()> {
         let is_placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
         until("every pod is made and placed", LIMIT, || async {
@@ -179,7 +179,7 @@ impl Test {
         Ok(())
     }
 
-    /// Pods become ready, and the leader activates the map. Returns the status that tells it.
+    /// Makes pods ready and activates the map as the leader. Returns the status that shows it.
     pub(super) async fn serve(&self) -> Result<OpaqueClusterStatus> {
         for shard in 0..2 {
             for replica in 0..2 {
@@ -196,7 +196,7 @@ impl Test {
         .await
     }
 
-    /// What the leader does after a test.
+    /// The leader's write after a self-test.
     pub(super) async fn activate_map(&self) -> Result<()> {
         let map = self.get::<OpaqueShardMap>("demo").await?;
         let status = json!({"status": {"active": map.spec.map, "uid": map.metadata.uid}});
@@ -231,7 +231,8 @@ impl Test {
 
     // ---------------------------------------------------------------- looking
 
-    /// What a garbage collector needs to remove everything with the cluster.
+    /// Everything has the owner reference that a garbage collector needs to remove it with the
+    /// cluster.
     pub(super) async fn everything_is_owned(&self) -> Result<()> {
         let cluster = self.get::<OpaqueCluster>("demo").await?;
         let uid = cluster.uid().context("no uid")?;
@@ -297,7 +298,7 @@ impl Test {
         Ok(looked.0)
     }
 
-    /// Versions of everything that the operator writes.
+    /// Versions of all objects that the operator writes.
     pub(super) async fn versions(&self) -> Result<BTreeMap<String, Option<String>>> {
         let objects = self.objects().await?.into_iter();
         Ok(objects.map(|(key, object)| (key, object.resource_version())).collect())
@@ -375,12 +376,12 @@ pub(super) fn truth<'a>(
     Some((condition.status.as_str(), condition.reason.as_str()))
 }
 
-/// What an operation is blocked by.
+/// The blocker of an operation.
 pub(super) fn operation<'a>(status: &'a OpaqueClusterStatus, name: &str) -> Option<&'a str> {
     status.operations.iter().find(|operation| operation.name == name)?.blocked_by.as_deref()
 }
 
-/// Kinds of what the operator makes.
+/// The kinds that the operator creates.
 pub(super) fn made() -> [ApiResource; 10] {
     [
         ApiResource::erase::<ServiceAccount>(&()),

@@ -1,5 +1,5 @@
-//! What scheduler and kubelet do with pods: without them the API server deletes a pod at once,
-//! which no real one is.
+//! A replacement for scheduler and kubelet: without them, the API server deletes pods immediately,
+//! which does not happen with real ones.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-/// Pause between two looks; an ending pod lasts two of them.
+/// Polling interval. An ending pod lasts for two of them.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// Places pods on a machine, and removes those that shall end. Ends when dropped.
+/// Places pods on a machine, and removes those that are ending. Stops when dropped.
 pub(super) struct Kubelet(JoinHandle<()>);
 
 impl Kubelet {
@@ -22,7 +22,8 @@ impl Kubelet {
         Self(tokio::spawn(async move {
             let mut ending = Vec::new();
             loop {
-                // A conflict, or the end of the API server: the next look will show.
+                // After a conflict, or after the end of the API server, the next poll shows the
+                // state.
                 if let Ok(now) = look(&pods, &ending).await {
                     ending = now;
                 }
@@ -38,7 +39,7 @@ impl Drop for Kubelet {
     }
 }
 
-/// Returns the UIDs of the pods that are ending; removes those that were before.
+/// Returns the UIDs of the pods that are ending. Removes those that were ending before.
 async fn look(pods: &Api<Pod>, before: &[Option<String>]) -> Result<Vec<Option<String>>> {
     let mut ending = Vec::new();
     for pod in pods.list(&ListParams::default()).await? {

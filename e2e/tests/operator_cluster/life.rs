@@ -1,4 +1,4 @@
-//! A cluster is made, kept as it is, and explained.
+//! A cluster is created, kept unchanged, and explained.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -68,7 +68,7 @@ async fn every_object_appears() -> Result<()> {
         })
         .await?;
     ensure!(status.selector.is_some() && status.certificates_not_after.is_some());
-    // No list is the first to end.
+    // A revocation list is never the first to expire.
     let ends = (&status.certificates_not_after, &status.revocation_lists_not_after);
     ensure!(ends.0 <= ends.1 && ends.1.is_some(), "{ends:?}");
     ensure!(truth(&status, "Available") == Some(("False", "ShardsNotReady")));
@@ -107,7 +107,7 @@ async fn a_quiet_cluster_is_not_written_to() -> Result<()> {
     let test = Test::serving("quiet").await?;
     test.settle().await?;
     let (before, versions) = (test.metrics.requests().1, test.versions().await?);
-    // Reasons to look again that change nothing: a renewal, a foreign object.
+    // Events that trigger a reconcile but change nothing: a renewal, a foreign object.
     test.lease("demo-leader", json!({"seen": "x"}), "demo-shard-0-0").await?;
     tokio::time::sleep(QUIET).await;
     ensure!(test.metrics.requests().1 == before, "a quiet cluster was written to");
@@ -115,7 +115,7 @@ async fn a_quiet_cluster_is_not_written_to() -> Result<()> {
     Ok(())
 }
 
-/// Another operator over what is there has nothing to do.
+/// Another operator that finds these objects has nothing to do.
 #[tokio::test]
 async fn a_restarted_operator_writes_nothing() -> Result<()> {
     let mut test = Test::serving("restarted").await?;
@@ -153,7 +153,7 @@ async fn paused_changes_nothing() -> Result<()> {
     })
     .await?;
     test.set_ready("demo-shard-1-1", false).await?;
-    test.status("what happens is still told", |status| status.ready_replicas == 3).await?;
+    test.status("events are still reported", |status| status.ready_replicas == 3).await?;
     ensure!(test.image(0).await? == "node:1");
     test.set_ready("demo-shard-1-1", true).await?;
     let resumed = json!({"spec": {"paused": false, "image": null}});
@@ -171,7 +171,7 @@ async fn damaged_records_and_foreign_objects_break_nothing() -> Result<()> {
     let test = Test::serving("damaged").await?;
     let member = json!({"opaque.dev/member": "{not JSON"});
     test.lease("demo-shard-0-0", member, "demo-shard-0-0").await?;
-    // Foreign Secrets are not watched: the operator's own are.
+    // Foreign Secrets are not watched. The operator's are.
     for number in 0..20 {
         let secret: Secret = serde_json::from_value(json!({
             "metadata": {"name": format!("foreign-{number}")}, "stringData": {"a": "b"},
@@ -201,15 +201,15 @@ async fn an_invalid_object_is_left_alone() -> Result<()> {
     test.settle().await?;
     let (before, reconciles) = (test.metrics.requests(), test.metrics.reconciles());
     tokio::time::sleep(QUIET).await;
-    // Watches that end by themselves begin anew: those are reads, and few.
+    // Watches that end are started again. These are only a few reads.
     let after = test.metrics.requests();
     ensure!(after.1 == before.1, "an invalid object was written to");
     ensure!(after.0 - before.0 <= 2, "{} reads of an invalid object", after.0 - before.0);
     ensure!(test.metrics.reconciles() == reconciles, "an invalid object was tried again");
-    // Certificates end whether the spec is valid or not.
+    // Certificates expire whether or not the spec is valid.
     let name = names::shard_certificate("demo", 0);
     test.api::<Secret>().delete(&name, &DeleteParams::default()).await?;
-    until("the certificate is issued anew", LIMIT, || async {
+    until("the certificate is issued again", LIMIT, || async {
         Ok(test.api::<Secret>().get_opt(&name).await?.map(drop))
     })
     .await?;

@@ -1,6 +1,6 @@
 //! The controller of OpaqueClusters against a real API server, with the real controllers of
 //! StatefulSets and PodDisruptionBudgets. There is no kubelet: the tests place pods, write their
-//! status, and end them. Each test has a namespace and an operator of its own.
+//! status, and end them. Each test has a separate namespace and operator.
 
 mod drift;
 mod harness;

@@ -1,4 +1,4 @@
-//! Tables that a pod lacks: told, and passed by no rollout.
+//! Tables that a pod lacks are reported, and no rollout proceeds past such a pod.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::harness::{LIMIT, Test, operation, truth};
 
 impl Test {
-    /// Writes a pod's record as its node would.
+    /// Writes a pod's record like its node would.
     async fn record(&self, shard: i32, replica: i32, missing: &Value) -> Result<()> {
         let pod = names::pod("demo", shard, replica);
         let record = json!({
@@ -31,7 +31,7 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
     let damaged = json!({"weather": "store: plane-0 is damaged"});
     test.record(1, 1, &damaged).await?;
     let status = test
-        .status("what is missing is told", |status| {
+        .status("missing tables are reported", |status| {
             truth(status, "Degraded") == Some(("True", "TablesMissing"))
         })
         .await?;
@@ -45,7 +45,7 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
         Ok(events.iter().any(told).then_some(()))
     })
     .await?;
-    // A new template may be what mends that pod: it is the first.
+    // A new template may fix this pod, so it is replaced first.
     let before = test.pods().await?;
     test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:5"}})).await?;
     let before = test.goes_alone(before, "demo-shard-1-1").await?;
@@ -56,7 +56,7 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
     .await?;
     test.settle().await?;
     ensure!(test.pods().await? == before, "a rollout passed a pod that lacks a table");
-    // Once it is loaded, the rollout goes on.
+    // Once the table is loaded, the rollout continues.
     test.record(1, 1, &json!({})).await?;
     test.all_are_replaced(&before, &["demo-shard-1-1"]).await?;
     let complete = |status: &_| {
@@ -66,12 +66,12 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
     let status = test.status("it is complete", complete).await?;
     ensure!(status.missing_tables.is_empty());
 
-    // What no pod of a shard can load holds up nothing: a new template may be what mends it.
+    // A table that no pod of a shard can load blocks nothing, since a new template may fix it.
     for replica in 0..2 {
         test.record(1, replica, &damaged).await?;
     }
     let lost = test
-        .status("nobody has it", |status| {
+        .status("no pod has it", |status| {
             let missing = &status.missing_tables;
             missing.len() == 2 && missing.first().is_some_and(|first| !first.elsewhere)
         })

@@ -1,4 +1,4 @@
-//! What goes on, is put back, or is waited for when people or earlier objects stand in the way.
+//! Repairs: what continues, is restored, or is waited for if people or earlier objects interfere.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -42,7 +42,7 @@ impl Test {
     }
 }
 
-/// The kind takes any field of a pod; only applying it shows that there is none of this name. The
+/// The kind accepts any field of a pod. Only applying it shows that there is none of this name. The
 /// API server then answers 500.
 #[tokio::test]
 async fn a_misspelt_field_is_named() -> Result<()> {
@@ -50,7 +50,7 @@ async fn a_misspelt_field_is_named() -> Result<()> {
     let misspelt = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": {"a": "b"}}}}});
     test.merge::<OpaqueCluster>("demo", &misspelt).await?;
     let status = test
-        .status("the refusal is told", |status| {
+        .status("the refusal is reported", |status| {
             truth(status, "Degraded") == Some(("True", "WriteRefused"))
         })
         .await?;
@@ -96,7 +96,7 @@ async fn monitoring_comes_and_goes() -> Result<()> {
     Ok(())
 }
 
-/// Its kind takes what this operator does not know, as that of a later version may.
+/// The kind accepts fields that this operator does not know, like that of a later version.
 #[tokio::test]
 async fn an_object_that_cannot_be_read_says_so() -> Result<()> {
     let test = Test::alone("unreadable").await?;
@@ -135,7 +135,7 @@ async fn an_object_that_cannot_be_read_says_so() -> Result<()> {
     Ok(())
 }
 
-/// Its map is deleted while nodes serve, and `cities` is an OpaqueTable.
+/// The map is deleted while nodes serve, and `cities` is an OpaqueTable.
 #[tokio::test]
 async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     let test = Test::serving("lost-map").await?;
@@ -156,13 +156,13 @@ async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     let map = json!({"spec": {"map": {"generation": 5, "tables": tables}}});
     test.merge::<OpaqueShardMap>("demo", &map).await?;
     test.activate_map().await?;
-    until("the table's epoch is told", LIMIT, || async {
+    until("the table's epoch is reported", LIMIT, || async {
         let status = test.get::<OpaqueTable>("big-cities").await?.status.unwrap_or_default();
         Ok((status.active_epoch == Some(2)).then_some(()))
     })
     .await?;
-    test.status("the generation is told", |status| status.active_generation == Some(5)).await?;
-    // A node has heard of more than the operator.
+    test.status("the generation is reported", |status| status.active_generation == Some(5)).await?;
+    // A node knows a higher generation than the operator.
     let record = json!({
         "node": "demo-shard-0-0", "shard": 0, "active_generation": 6, "prepared_generation": 7,
         "tables": {"prices": 4, "loaded": 1},
@@ -172,19 +172,19 @@ async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     test.settle().await?;
 
     test.api::<OpaqueShardMap>().delete("demo", &DeleteParams::default()).await?;
-    let (made, waited) = until("the map is made anew", LIMIT, || async {
+    let (made, waited) = until("the map is created again", LIMIT, || async {
         let map = test.api::<OpaqueShardMap>().get_opt("demo").await?;
         Ok(map.filter(|map| map.metadata.uid != before.metadata.uid))
     })
     .await?;
-    println!("a lost map was made anew after {waited:?}");
+    println!("a lost map was created again after {waited:?}");
     let tables = made.spec.map.tables.iter();
     let tables: Vec<_> = tables.map(|t| (t.table.as_str(), t.epoch, t.owner.as_deref())).collect();
     let left = [("big_cities", 2, Some("big-cities")), ("loaded", 1, None), ("prices", 4, None)];
     ensure!(made.spec.map.generation == 8 && tables == left, "{:?}", made.spec.map);
     ensure!(made.spec.map.shards.len() == 2 && made.status.is_none());
     let status = test
-        .status("the loss is told", |status| {
+        .status("the loss is reported", |status| {
             truth(status, "Degraded") == Some(("True", "ShardMapLost"))
         })
         .await?;
@@ -204,8 +204,8 @@ async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     Ok(())
 }
 
-/// It is as an earlier operator left it. A Secret of the old name that is somebody
-/// else's is left alone.
+/// The object is as an earlier operator left it. A Secret of the old name that belongs to someone
+/// else is not touched.
 #[tokio::test]
 async fn an_authority_of_an_earlier_version_is_moved() -> Result<()> {
     let mut test = Test::serving("moved").await?;
@@ -246,7 +246,7 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
     let pods = test.pods().await?;
     let authority = test.get::<Secret>(&names::authority("demo")).await?;
     let OpaqueCluster { metadata, spec, .. } = test.get::<OpaqueCluster>("demo").await?;
-    // No garbage collector runs: what it would do is done here.
+    // There is no garbage collector, so the test does its work.
     test.api::<OpaqueCluster>().delete("demo", &DeleteParams::default()).await?;
     let alone = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
     for resource in made() {
@@ -256,7 +256,7 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
             api.patch(&object.name_any(), &PatchParams::default(), &alone).await?;
         }
     }
-    // A person's copy of a key has the labels, too: it must not be deleted with the cluster.
+    // A person's copy of a key has the same labels. It must not be deleted with the cluster.
     let mut copy = authority.clone();
     copy.metadata = ObjectMeta {
         name: Some("copy".into()),
@@ -298,8 +298,8 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
     Ok(())
 }
 
-/// `kubectl replace --force`: sets of the cluster before are removed in any order, after its map
-/// perhaps.
+/// `kubectl replace --force`: the former cluster's sets are removed in any order, possibly after
+/// its map.
 #[tokio::test]
 async fn a_cluster_made_again_waits_for_the_one_before() -> Result<()> {
     let test = Test::start("again").await?;

@@ -1,4 +1,4 @@
-//! Pods are replaced by the operator alone, one at a time.
+//! Only the operator replaces pods, one at a time.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ type Pods = BTreeMap<String, String>;
 const ALL: [&str; 4] = ["demo-shard-0-0", "demo-shard-0-1", "demo-shard-1-0", "demo-shard-1-1"];
 
 impl Test {
-    /// Waits until a pod has been made anew, and sees that no other has. Returns the pods.
+    /// Waits until a pod has been created again, and checks that no other has. Returns the pods.
     pub(super) async fn goes_alone(&self, before: Pods, pod: &str) -> Result<Pods> {
         let old = before.get(pod).context("there is no such pod")?;
-        until(&format!("{pod} is made anew"), LIMIT, || async {
+        until(&format!("{pod} is created again"), LIMIT, || async {
             Ok(self.pods().await?.get(pod).is_some_and(|uid| uid != old).then_some(()))
         })
         .await?;
@@ -37,7 +37,7 @@ impl Test {
         Ok(now)
     }
 
-    /// Makes ready what is made, until all pods but `except` are others than `before`.
+    /// Makes new pods ready until all pods except `except` differ from `before`.
     pub(super) async fn all_are_replaced(&self, before: &Pods, except: &[&str]) -> Result<()> {
         let mut made: Pods = BTreeMap::new();
         loop {
@@ -55,7 +55,7 @@ impl Test {
                 return Ok(());
             }
             let seen = new.len();
-            until("the next pod is made anew", LIMIT, || async {
+            until("the next pod is created again", LIMIT, || async {
                 let now = self.pods().await?;
                 let is_new = |name: &&&str| {
                     now.get(**name).is_some_and(|uid| before.get(**name) != Some(uid))
@@ -149,7 +149,7 @@ async fn a_changed_image_goes_pod_by_pod_and_the_leader_is_last() -> Result<()> 
     Ok(())
 }
 
-/// Somebody edits the templates while the cluster is paused. The operator puts them back, and
+/// A person edits the templates while the cluster is paused. The operator restores them, and
 /// replaces no pod.
 #[tokio::test]
 async fn an_edited_template_is_put_back_and_replaces_no_pod() -> Result<()> {
@@ -171,7 +171,7 @@ async fn an_edited_template_is_put_back_and_replaces_no_pod() -> Result<()> {
     Ok(())
 }
 
-/// A rollout's turn comes to a set that has more replicas than it should.
+/// A rollout reaches a set that has more replicas than it should.
 #[tokio::test]
 async fn a_set_scaled_by_hand_does_not_stall_a_rollout() -> Result<()> {
     let test = Test::serving("scaled").await?;
@@ -195,7 +195,7 @@ async fn a_set_scaled_by_hand_does_not_stall_a_rollout() -> Result<()> {
     Ok(())
 }
 
-/// What `kubectl rollout restart statefulset` writes.
+/// The change that `kubectl rollout restart statefulset` makes.
 #[tokio::test]
 async fn rollout_restart_replaces_every_pod() -> Result<()> {
     let test = Test::serving("restart").await?;
@@ -209,7 +209,7 @@ async fn rollout_restart_replaces_every_pod() -> Result<()> {
     test.all_are_replaced(&pods, &[]).await
 }
 
-/// A registry and a grace period are rewritten, for ever, in a set that the operator applies.
+/// A policy permanently rewrites a registry and a grace period in a set that the operator applies.
 #[tokio::test]
 async fn a_bad_image_behind_an_admission_policy_reaches_one_pod() -> Result<()> {
     let test = Test::serving("bad-image").await?;
@@ -225,7 +225,7 @@ async fn a_bad_image_behind_an_admission_policy_reaches_one_pod() -> Result<()> 
     tokio::time::sleep(QUIET).await;
     ensure!(test.metrics.requests().1 == writes, "what was rewritten was applied again");
     ensure!(test.versions().await? == versions && test.pods().await? == pods);
-    // The fix reaches it first, and then the others.
+    // The fix reaches that pod first, and then the others.
     test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:4"}})).await?;
     let pods = test.goes_alone(pods, "demo-shard-0-1").await?;
     test.set_ready("demo-shard-0-1", true).await?;
@@ -237,8 +237,8 @@ async fn a_bad_image_behind_an_admission_policy_reaches_one_pod() -> Result<()> 
     Ok(())
 }
 
-/// By a LimitRange: the pod that went first cannot be made again. The others stay, and the server
-/// is quoted.
+/// A LimitRange refuses to create the first pod again. The others stay, and the server's message is
+/// quoted.
 #[tokio::test]
 async fn a_pod_that_is_refused_holds_the_rest_and_is_explained() -> Result<()> {
     let test = Test::serving("refused").await?;
@@ -249,7 +249,7 @@ async fn a_pod_that_is_refused_holds_the_rest_and_is_explained() -> Result<()> {
     test.api::<LimitRange>().create(&PostParams::default(), &small).await?;
     let before = test.pods().await?;
     test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:8"}})).await?;
-    let words = "pod demo-shard-0-1 cannot be made: pods \"demo-shard-0-1\" is forbidden: \
+    let words = "pod demo-shard-0-1 cannot be created: pods \"demo-shard-0-1\" is forbidden: \
                  minimum cpu usage per Container is 4, but request is 250m";
     let (_, waited) = until("the server is quoted", LIMIT, || async {
         let status = test.get::<OpaqueCluster>("demo").await?.status.context("no status")?;

@@ -1,4 +1,5 @@
-//! A cluster's size is what was accepted, whoever writes what; and a node's words cost nothing.
+//! A cluster keeps the size that was accepted, whoever writes what, and a node's messages are
+//! cheap.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -9,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::harness::{LIMIT, Test, operation, truth};
 
-/// How often a node says how far it is.
+/// How often a node reports its progress.
 const WORDS: usize = 15;
-/// Reads that may fall into that time: the Secret's minute is over, watches begin anew.
+/// Reads that may happen in that time: the Secret's minute is over, and watches start again.
 const READS: u64 = 4;
 
 impl Test {
@@ -39,12 +40,12 @@ async fn another_size_is_refused_at_admission() -> Result<()> {
     }
     let scaled = Patch::Merge(json!({"spec": {"replicas": 3}}));
     let refused = api.patch_scale("demo", &params, &scaled).await.err().context("it is taken")?;
-    ensure!(refused.to_string().contains("make a new OpaqueCluster"), "{refused}");
+    ensure!(refused.to_string().contains("create a new OpaqueCluster"), "{refused}");
     ensure!(api.get("demo").await?.spec.shards == 2);
     Ok(())
 }
 
-/// What any node could write into the map.
+/// Changes that any node could write into the map.
 #[tokio::test]
 async fn a_map_resizes_no_cluster() -> Result<()> {
     let test = Test::serving("map-size").await?;
@@ -60,7 +61,7 @@ async fn a_map_resizes_no_cluster() -> Result<()> {
     };
     test.merge::<OpaqueShardMap>("demo", &write(before.generation + 1, 7)).await?;
     let status = test
-        .status("the contradiction is told", |status| {
+        .status("the contradiction is reported", |status| {
             truth(status, "Degraded") == Some(("True", "ShardMapContradicts"))
         })
         .await?;
@@ -70,7 +71,7 @@ async fn a_map_resizes_no_cluster() -> Result<()> {
     test.settle().await?;
     test.has_its_size().await?;
 
-    // Without the numbers in the status the sets tell.
+    // Without the numbers in the status, the sets determine the size.
     let lost = json!({"status": {"shards": 0, "replicasPerShard": 0}});
     test.patch_status::<OpaqueCluster>("demo", &lost).await?;
     test.status("the numbers are found again", |status| {
@@ -90,8 +91,8 @@ async fn a_map_resizes_no_cluster() -> Result<()> {
     Ok(())
 }
 
-/// Each word is told, at the price of one write of the status: it reads no Secret, and the
-/// operation stands where it stood.
+/// Each message is shown, at the cost of one write of the status. It reads no Secret, and does not
+/// change the state of the operation.
 #[tokio::test]
 async fn a_nodes_words_read_no_secret() -> Result<()> {
     let test = Test::serving("words").await?;
@@ -102,7 +103,7 @@ async fn a_nodes_words_read_no_secret() -> Result<()> {
         let record = json!({"opaque.dev/member": record.to_string()});
         test.lease(pod, record, pod).await?;
         let wanted = format!("{number} of 90 MiB");
-        let told = test.status("the word is told", |status| {
+        let told = test.status("the message is shown", |status| {
             operation(status, "Rollout").is_some_and(|by| by.contains(&wanted))
         });
         let status = told.await?;

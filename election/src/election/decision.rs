@@ -1,17 +1,17 @@
-//! What a candidate does next: a function of what it saw, when it saw it, and the time.
+//! Decides a candidate's next step, from its observations, their times, and the current time.
 //!
-//! Times are monotonic times of this candidate alone, since a moment of its choice. No clock is
-//! compared with another's, and no time that another wrote is read.
+//! All times are monotonic times of this candidate, counted from an arbitrary moment. Clocks of
+//! different processes are never compared, and times that other processes wrote are never read.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// How long a lead lasts. `lease_duration > renew_deadline > 1.2 · retry`.
+/// The times of a lead. `lease_duration > renew_deadline > 1.2 · retry`.
 ///
-/// A holder that could not renew stops after `renew_deadline`, others take over after
-/// `lease_duration`: at most one holds, as long as no clock runs faster than another by the ratio
-/// of the two.
+/// A holder that could not renew stops after `renew_deadline`; others take over after
+/// `lease_duration`. At most one process leads, as long as no clock runs faster than another by the
+/// ratio of the two times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     lease_duration: Duration,
@@ -20,10 +20,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Checks the order of the times; the lease's duration is in whole seconds, as the API has it.
+    /// Checks the order of the times. The lease's duration must be whole seconds, as in the API.
     ///
     /// # Errors
-    /// When one is not above the next.
+    /// The times do not have the required order.
     pub fn new(
         lease_duration: Duration,
         renew_deadline: Duration,
@@ -37,12 +37,12 @@ impl Policy {
         Ok(Self { lease_duration, renew_deadline, retry })
     }
 
-    /// How long others wait after they saw the last renewal.
+    /// How long other candidates wait after they observed the last renewal.
     pub fn lease_duration(&self) -> Duration {
         self.lease_duration
     }
 
-    /// How long a holder holds after it sent its last successful renewal.
+    /// How long a holder leads after it sent its last successful renewal.
     pub fn renew_deadline(&self) -> Duration {
         self.renew_deadline
     }
@@ -54,7 +54,7 @@ impl Policy {
 }
 
 impl Default for Policy {
-    /// 15 s, 10 s, 2 s, as Kubernetes' own controllers.
+    /// 15 s, 10 s and 2 s, the values of Kubernetes' own controllers.
     fn default() -> Self {
         Self {
             lease_duration: Duration::from_secs(15),
@@ -64,10 +64,10 @@ impl Default for Policy {
     }
 }
 
-/// An hour: a longer lead is a mistake.
+/// Upper limit of one hour, because a longer lead is a mistake.
 const MAX_SECONDS: u64 = 3600;
 
-/// Times that would let two hold at once, or none for long.
+/// The times would let two processes lead at once, or would leave the lead vacant for long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "a lease of {lease_duration:?} (whole seconds, at most an hour) must outlast the renewal deadline {renew_deadline:?}, and that 1.2 times the retry {retry:?}"
@@ -78,43 +78,43 @@ pub struct PolicyError {
     retry: Duration,
 }
 
-/// What a Lease says.
+/// The content of a Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Who holds it; none after a release.
+    /// The holder; `None` after a release.
     pub holder: Option<String>,
-    /// For how long after a renewal, as the holder says.
+    /// How long the holder leads after a renewal, as the holder wrote it.
     pub duration: Duration,
     /// How often it was acquired.
     pub transitions: u64,
     /// The object's `resourceVersion`; every write changes it.
     pub version: String,
-    /// The object's `uid`: a Lease that was deleted and made again is another.
+    /// The object's `uid`. A Lease that was deleted and created again has another one.
     pub uid: String,
 }
 
-/// What this candidate knows of the Lease.
+/// What this candidate knows about the Lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum View {
-    /// It has not looked, or what it saw is known to be old.
+    /// The candidate has not read the Lease, or knows that its observation is outdated.
     #[default]
     Unknown,
-    /// There is none.
+    /// The Lease does not exist.
     Absent {
-        /// When that was first seen.
+        /// When its absence was first observed.
         since: Duration,
     },
-    /// It is there.
+    /// The Lease exists.
     Present {
-        /// What it says.
+        /// Its content.
         record: Record,
-        /// When this version was first seen.
+        /// When this version was first observed.
         seen: Duration,
     },
 }
 
 impl View {
-    /// Notes a look that ended at `now`. What was seen before keeps its time.
+    /// Records a read that ended at `now`. An unchanged observation keeps its time.
     pub fn observe(&mut self, found: Option<Record>, now: Duration) {
         let seen = match (&*self, &found) {
             (Self::Absent { since }, None) => *since,
@@ -130,56 +130,56 @@ impl View {
     }
 }
 
-/// What a candidate remembers of earlier leads, whatever becomes of the Lease.
+/// What a candidate remembers of earlier leads, even if the Lease is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Past {
-    /// The highest token that it saw or was told of; 0 if there was none.
+    /// The highest token that it observed or received; 0 if none.
     pub token: u64,
-    /// For how long its holder may hold, as the last Lease said.
+    /// How long that holder may lead, according to the last Lease.
     pub duration: Duration,
 }
 
 impl Past {
-    /// Notes a Lease.
+    /// Records a Lease.
     pub fn note(&mut self, record: &Record) {
         self.token = self.token.max(record.transitions);
         self.duration = record.duration;
     }
 }
 
-/// A lead as its holder knows it.
+/// A lead, from its holder's view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lead {
     /// The fencing token: `leaseTransitions` of the acquisition.
     pub token: u64,
-    /// The Lease that was acquired.
+    /// The `uid` of the acquired Lease.
     pub uid: String,
-    /// When the last write that succeeded was sent.
+    /// When the last successful write was sent.
     pub renewed: Duration,
     /// When the last write was sent.
     pub tried: Duration,
 }
 
 impl Lead {
-    /// When it ends unless it is renewed.
+    /// When the lead ends if it is not renewed.
     pub fn deadline(&self, policy: &Policy) -> Duration {
         self.renewed + policy.renew_deadline
     }
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Read the Lease.
     Look,
-    /// Write oneself as the holder with this token, over the version that was seen.
+    /// Write this candidate as the holder with this token, on top of the observed version.
     Acquire {
         /// The token of the new lead.
         token: u64,
     },
-    /// Write a later renewal, over the version that was seen.
+    /// Write a renewal on top of the observed version.
     Renew,
-    /// Do nothing until then, or until the Lease changes.
+    /// Do nothing until the given time, or until the Lease changes.
     Wait {
         /// When to decide again.
         until: Duration,
@@ -188,7 +188,8 @@ pub enum Decision {
     Lost,
 }
 
-/// What `own` does at `now`. Its lead's token is above all that it knows of.
+/// The next step of candidate `own` at `now`. A new lead's token is above all tokens that the
+/// candidate knows.
 pub fn decide(
     own: &str,
     view: &View,
@@ -218,7 +219,7 @@ fn keep(own: &str, view: &View, lead: &Lead, now: Duration, policy: &Policy) -> 
             let next = lead.tried + policy.retry;
             if now >= next { Decision::Renew } else { Decision::Wait { until: next.min(deadline) } }
         }
-        // Another holds it, or may at any moment.
+        // Another process leads, or may lead at any moment.
         View::Present { .. } | View::Absent { .. } => Decision::Lost,
     }
 }
@@ -227,7 +228,8 @@ fn stand(own: &str, view: &View, past: &Past, now: Duration, policy: &Policy) ->
     let (record, seen) = match view {
         View::Unknown => return Decision::Look,
         View::Absent { since } => {
-            // Where there was a lead before, its holder may not know yet that its Lease is gone.
+            // If there was a lead before, its holder may not know yet that its Lease has been
+            // deleted.
             let free = match past.token {
                 0 => *since,
                 _ => since.saturating_add(past.duration.max(policy.lease_duration)),
@@ -243,8 +245,8 @@ fn stand(own: &str, view: &View, past: &Past, now: Duration, policy: &Policy) ->
     };
     let token = record.transitions.max(past.token).saturating_add(1);
     match &record.holder {
-        // Its own name is there after an attempt whose answer was lost, and after a lead that
-        // ended.
+        // The candidate's own name is there after a write whose answer was lost, and after a lead
+        // that has ended.
         Some(holder) if holder != own => {
             let free = seen.saturating_add(record.duration.max(policy.lease_duration));
             if now >= free { Decision::Acquire { token } } else { Decision::Wait { until: free } }

@@ -1,4 +1,5 @@
-//! A lead while it is held: renewed in the background, lost in time, released on request.
+//! A lead in progress: it is renewed in the background, ends in time if renewal fails, and is
+//! released on request.
 
 use std::time::Duration;
 
@@ -10,17 +11,17 @@ use super::decision::{Decision, Lead, Past, decide};
 use super::lease::{record, released, renewed};
 use super::{Candidate, ElectionError, Sight};
 
-/// How long a release may take, attempts together.
+/// Time limit of a release, over all attempts.
 const RELEASE: Duration = Duration::from_secs(2);
-/// Attempts to release: a renewal of ours may be on its way.
+/// Number of attempts to release. The first may conflict with a renewal in flight.
 const RELEASES: usize = 3;
 
-/// The lead. Dropping it stops the renewals; others then wait for the lease's duration, so
-/// [`release`](Self::release) it when there is time.
+/// The lead. Dropping it stops the renewals, and other candidates then wait for the lease's
+/// duration. Call [`release`](Self::release) if there is time for it.
 #[derive(Debug)]
 pub struct Held {
     token: u64,
-    /// Until when it is held; closed when it is no more.
+    /// The time at which the lead ends. The channel closes when the lead is lost.
     until: watch::Receiver<Instant>,
     release: Option<oneshot::Sender<()>>,
     keeper: Option<JoinHandle<Result<(), ElectionError>>>,
@@ -38,32 +39,33 @@ impl Held {
         Self { token, until, release: Some(release), keeper }
     }
 
-    /// The fencing token. Each acquisition of the Lease, by whomever, has a higher one.
+    /// The fencing token. Each later acquisition of the Lease, by any process, has a higher one.
     pub fn token(&self) -> u64 {
         self.token
     }
 
-    /// Whether it is held at this moment. True may be false a moment later: what must not be done
-    /// twice is to be guarded by the [`token`](Self::token), not by this.
+    /// Whether the lead is held at this moment. The answer may be outdated a moment later, so an
+    /// action that must not happen twice must be guarded by the [`token`](Self::token).
     pub fn is_held(&self) -> bool {
         self.until.has_changed().is_ok() && Instant::now() < *self.until.borrow()
     }
 
-    /// Resolves when the lead is lost: another has it, or it could not be renewed in time. It
-    /// resolves before another may acquire it.
+    /// Resolves when the lead is lost, because another process leads or because it could not be
+    /// renewed in time. It resolves before another process can acquire the lead.
     pub async fn lost(&self) {
         let mut until = self.until.clone();
-        // An error means that the keeper has stopped.
+        // An error means that the background task has stopped.
         while until.changed().await.is_ok() {}
     }
 
-    /// Gives the lead up, so that another can acquire it at once. No longer held when this begins.
+    /// Gives up the lead, so that another candidate can acquire it at once. The lead ends when this
+    /// call begins.
     ///
     /// # Errors
-    /// When the API did not take it within 2 s; the lead then ends by itself.
+    /// The API did not accept the release within 2 s. The lead then expires by itself.
     pub async fn release(mut self) -> Result<(), ElectionError> {
         if let Some(release) = self.release.take() {
-            // The keeper is gone when the lead was lost.
+            // If the lead was lost, the background task has stopped already.
             let _ = release.send(());
         }
         match self.keeper.take() {
@@ -81,7 +83,7 @@ impl Drop for Held {
     }
 }
 
-/// The task behind a [`Held`].
+/// The background task of a [`Held`].
 struct Keeper {
     candidate: Candidate,
     sight: Sight,
@@ -110,7 +112,7 @@ impl Keeper {
         }
     }
 
-    /// One decision and what follows; true when the lead is lost.
+    /// Performs one decision. Returns true if the lead is lost.
     async fn step(&mut self) -> bool {
         let Candidate { policy, identity, .. } = &self.candidate;
         let now = self.candidate.now();
@@ -145,7 +147,7 @@ impl Keeper {
         }
     }
 
-    /// Reads what another write has left.
+    /// Reads the Lease after another process wrote it.
     async fn look(&mut self) {
         let now = self.candidate.now();
         match self.candidate.read(self.limit(now)).await {
@@ -159,14 +161,14 @@ impl Keeper {
         }
     }
 
-    /// A request ends before the lead does.
+    /// The timeout of a request, chosen so that the request ends before the lead does.
     fn limit(&self, now: Duration) -> Duration {
         let left = self.lead.deadline(&self.candidate.policy).saturating_sub(now);
         left.min(self.candidate.request_timeout())
     }
 }
 
-/// Writes a Lease without holder, unless another holds it already.
+/// Writes a Lease without a holder, unless another process holds it already.
 async fn give_up(
     candidate: &Candidate,
     mut sight: Sight,

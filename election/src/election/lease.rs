@@ -1,4 +1,4 @@
-//! A Lease object, read and written as a [`Record`].
+//! Converts Lease objects to a [`Record`] and back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Owne
 
 use super::decision::Record;
 
-/// What the Lease says. Numbers that make no sense count as absent.
+/// The content of the Lease. Invalid numbers count as absent.
 pub(super) fn record(lease: &Lease) -> Record {
     let spec = lease.spec.as_ref();
     let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
@@ -24,22 +24,22 @@ pub(super) fn record(lease: &Lease) -> Record {
     }
 }
 
-/// Who holds a Lease.
+/// The holder of a Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// As it stands in the Lease.
+    /// The identity as written in the Lease.
     pub identity: String,
-    /// The Lease's annotations: its holder's, if that writes some.
+    /// The Lease's annotations, which its holder may have written.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Who holds the Lease; none after a release.
+/// The holder of a Lease; `None` after a release.
 pub(super) fn holder(lease: &Lease) -> Option<Holder> {
     let identity = record(lease).holder?;
     Some(Holder { identity, annotations: lease.metadata.annotations.clone().unwrap_or_default() })
 }
 
-/// The name, labels and owner that a new Lease gets, and what each acquisition writes.
+/// The name, labels and owner of a new Lease, and the fields that each acquisition writes.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) name: String,
@@ -50,7 +50,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// A new Lease without a holder. The labels are not written into one that is there.
+    /// A new Lease without a holder. Labels are not added to an existing Lease.
     pub(super) fn blank(&self) -> Lease {
         Lease {
             metadata: ObjectMeta {
@@ -63,7 +63,7 @@ impl Identity {
         }
     }
 
-    /// `lease`, acquired; none when there are no more tokens.
+    /// `lease` after an acquisition; `None` if there are no more tokens.
     pub(super) fn acquired(&self, mut lease: Lease, token: u64, seconds: u64) -> Option<Lease> {
         if !self.annotations.is_empty() {
             let annotations = lease.metadata.annotations.get_or_insert_default();
@@ -82,14 +82,14 @@ impl Identity {
     }
 }
 
-/// `lease`, renewed. The times are for people: no candidate decides by them.
+/// `lease` after a renewal. The times are only for people: no candidate reads them.
 pub(super) fn renewed(lease: Lease) -> Lease {
     let renew_time = Some(MicroTime(Timestamp::now()));
     let spec = LeaseSpec { renew_time, ..lease.spec.unwrap_or_default() };
     Lease { spec: Some(spec), ..lease }
 }
 
-/// `lease` without a holder, as client-go leaves it. Its transitions stay.
+/// `lease` without a holder, in the form that client-go leaves. The number of transitions stays.
 pub(super) fn released(lease: Lease) -> Lease {
     let now = Some(MicroTime(Timestamp::now()));
     let spec = LeaseSpec {

@@ -1,6 +1,6 @@
-//! Candidates with clocks of their own, a Lease, and a network that loses, delays and repeats
-//! nothing in order: never do two hold, and tokens only grow. The Lease may be deleted; what leads
-//! decide on is fenced, as the nodes' map is.
+//! Candidates with different clocks, a Lease, and a network that loses, delays and reorders. Two
+//! candidates never lead at once, and tokens only grow. The Lease may be deleted; decisions of
+//! leaders are fenced like the nodes' map.
 
 use std::time::Duration;
 
@@ -20,17 +20,17 @@ fn policy() -> Policy {
 enum Event {
     /// Milliseconds pass.
     Pass(u64),
-    /// A candidate that waits for nothing decides; a write is sent, not yet applied.
+    /// A candidate decides, unless it waits for an answer. A write is sent but not yet applied.
     Decide(usize),
     /// A write that was sent reaches the API server; its sender may hear of it.
     Deliver { write: usize, heard: bool },
-    /// A sender gives a write up, which may still arrive.
+    /// A sender gives up a write, which may still arrive.
     GiveUp(usize),
-    /// A candidate is told the present state, or an old one.
+    /// A candidate learns the current state, or an old one.
     Tell { candidate: usize, stale: bool },
     /// A candidate's process ends and starts again under another identity. It reads the fence.
     Restart(usize),
-    /// Somebody deletes the Lease.
+    /// The Lease is deleted.
     Delete,
 }
 
@@ -48,7 +48,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// As [`event`], and the Lease is deleted from time to time.
+/// Like [`event`], with occasional deletions of the Lease.
 fn event_or_delete() -> impl Strategy<Value = Event> {
     prop_oneof![30 => event(), 1 => Just(Event::Delete)]
 }
@@ -60,7 +60,7 @@ struct Candidate {
     view: View,
     past: Past,
     lead: Option<Lead>,
-    /// The write that it waits for.
+    /// The write whose answer it awaits.
     waits: Option<u64>,
 }
 
@@ -82,13 +82,13 @@ struct Write {
 struct World {
     millis: u64,
     candidates: Vec<Candidate>,
-    /// Every version of the Lease, in order; none where it was deleted.
+    /// Every version of the Lease, in order; `None` if it was deleted.
     history: Vec<Option<Record>>,
     writes: Vec<Write>,
     next: u64,
-    /// Tokens of leads that the fence let pass.
+    /// Tokens of leads that passed the fence.
     leads: Vec<u64>,
-    /// The highest token that was announced, and by whom.
+    /// The highest announced token, and its holder.
     fence: (u64, String),
 }
 
@@ -106,7 +106,7 @@ impl World {
         Self {
             millis: 0,
             candidates,
-            // Before anybody made it.
+            // Before it was first created.
             history: vec![None],
             writes: Vec::new(),
             next: 0,
@@ -115,10 +115,10 @@ impl World {
         }
     }
 
-    /// A world whose candidates have seen a Lease that was led by.
+    /// A world whose candidates have observed a Lease with a holder.
     fn with_a_past(clocks: &[(u64, u64)]) -> Self {
         let mut world = Self::new(clocks);
-        // Nobody was told of the time before.
+        // No candidate has observed the time before.
         world.history = vec![Some(held(None, 3))];
         (0..clocks.len()).for_each(|candidate| world.tell(candidate, false));
         world
@@ -210,7 +210,7 @@ impl World {
         self.writes.push(Write { id, sender: index, over, record, sent: now });
     }
 
-    /// The API server applies a write if it is over the newest version.
+    /// The API server applies a write if it is based on the newest version.
     fn deliver(&mut self, write: usize, heard: bool) {
         if write >= self.writes.len() {
             return;
@@ -218,7 +218,7 @@ impl World {
         let Write { id, sender, over, mut record, sent } = self.writes.remove(write);
         let applied = over.as_ref() == self.newest().map(|newest| &newest.version);
         if applied {
-            // A Lease that is made gets a uid of its own.
+            // A new Lease gets a new uid.
             record.uid = self.newest().map_or_else(|| format!("u{id}"), |old| old.uid.clone());
             self.history.push(Some(record.clone()));
         }
@@ -244,14 +244,14 @@ impl World {
             self.leads.push(token);
             candidate.lead = Some(Lead { token, uid, renewed: sent, tried: sent });
         } else {
-            // Another leads by this token, or has led by a higher one.
+            // Another candidate leads with this token, or has led with a higher one.
             assert_ne!(self.fence, announced, "a lead is announced once");
             candidate.past.token = self.fence.0;
             candidate.view = View::Unknown;
         }
     }
 
-    /// Those that think that they lead, by their own clocks.
+    /// The candidates that consider themselves leaders, by their own clocks.
     fn holders(&self) -> usize {
         let holds = |(index, candidate): (usize, &Candidate)| {
             candidate.lead.as_ref().is_some_and(|lead| self.now(index) < lead.deadline(&policy()))
@@ -276,7 +276,7 @@ proptest! {
         }
     }
 
-    /// As long as candidates remember that there was a lead, a deleted Lease changes nothing.
+    /// As long as candidates remember an earlier lead, deleting the Lease changes nothing.
     #[test]
     fn a_deleted_lease_lets_no_second_hold(
         clocks in prop::collection::vec((0..100_000_000u64, 900..1100u64), 3),
@@ -296,8 +296,8 @@ proptest! {
         }
     }
 
-    /// However often it is deleted, and whatever candidates remember: no two leads pass the fence
-    /// with one token.
+    /// However often the Lease is deleted, and whatever candidates remember, no two leads pass the
+    /// fence with the same token.
     #[test]
     fn no_token_passes_the_fence_twice(
         clocks in prop::collection::vec((0..100_000_000u64, 900..1100u64), 3),
@@ -310,7 +310,7 @@ proptest! {
         }
     }
 
-    /// From wherever faults have led, a quiet network elects one.
+    /// After any faults, a quiet network elects one leader.
     #[test]
     fn when_faults_end_one_leads(
         clocks in prop::collection::vec((0..100_000_000u64, 900..1100u64), 3),
@@ -352,8 +352,8 @@ fn a_released_lease_is_taken_at_once_and_a_held_one_after_its_time() {
         decide("me", view, None, &past, now, &policy)
     };
     assert_eq!(stand(&View::Unknown, 0, SECOND), Decision::Look);
-    // The first Lease is made at once; one that there was before, when its holder must have
-    // stopped.
+    // The first Lease is created at once. A Lease that existed before is created again after its
+    // holder must have stopped.
     let absent = View::Absent { since: SECOND };
     assert_eq!(stand(&absent, 0, SECOND), Decision::Acquire { token: 1 });
     assert_eq!(stand(&absent, 6, 15 * SECOND), Decision::Wait { until: 16 * SECOND });
@@ -363,10 +363,10 @@ fn a_released_lease_is_taken_at_once_and_a_held_one_after_its_time() {
     let taken = view(held(Some("other"), 4), SECOND);
     assert_eq!(stand(&taken, 9, 15 * SECOND), Decision::Wait { until: 16 * SECOND });
     assert_eq!(stand(&taken, 9, 16 * SECOND), Decision::Acquire { token: 10 });
-    // A holder that asks for a longer time gets it.
+    // The longer duration of another holder is respected.
     let long = Record { duration: 40 * SECOND, ..held(Some("other"), 4) };
     assert_eq!(stand(&view(long, SECOND), 0, 16 * SECOND), Decision::Wait { until: 41 * SECOND });
-    // An attempt whose answer was lost.
+    // A write whose answer was lost.
     let own = view(held(Some("me"), 4), SECOND);
     assert_eq!(stand(&own, 0, SECOND), Decision::Acquire { token: 5 });
 }
@@ -386,7 +386,7 @@ fn a_holder_renews_in_time_or_stops() {
         assert_eq!(keep(&view(other, SECOND), 2 * SECOND), Decision::Lost);
     }
     assert_eq!(keep(&View::Absent { since: SECOND }, 2 * SECOND), Decision::Lost);
-    // Made again from a backup, it is another Lease.
+    // A Lease restored from a backup is a different Lease.
     let restored = Record { uid: "another".into(), ..held(Some("me"), 4) };
     assert_eq!(keep(&view(restored, SECOND), 2 * SECOND), Decision::Lost);
 }

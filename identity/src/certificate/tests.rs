@@ -1,4 +1,4 @@
-//! Certificates made with rcgen, and bytes that are none.
+//! Certificates created with rcgen, and bytes that are not certificates.
 
 use proptest::prelude::*;
 use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair, SanType, SerialNumber};

@@ -1,15 +1,15 @@
-//! What the holder of a certificate may do.
+//! What a certificate's holder may do.
 
 use std::fmt;
 
-/// One thing that a peer may be allowed.
+/// One permission of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
-    /// Answer for its shard's part of a query.
+    /// Compute its shard's part of a query.
     Evaluate,
-    /// Have others answer their parts of a query.
+    /// Have other nodes compute their parts of a query.
     Coordinate,
-    /// Hand over keys and partitions.
+    /// Transfer keys and partitions.
     Transfer,
     /// Manage a cluster.
     Admin,
@@ -18,7 +18,7 @@ pub enum Capability {
 impl Capability {
     const ALL: [Self; 4] = [Self::Evaluate, Self::Coordinate, Self::Transfer, Self::Admin];
 
-    /// Bit 0 of a DER bit string is the highest of its first byte.
+    /// In a DER bit string, bit 0 is the highest bit of the first byte.
     const fn bit(self) -> u8 {
         match self {
             Self::Evaluate => 0x80,
@@ -28,7 +28,7 @@ impl Capability {
         }
     }
 
-    /// Its word in documents and messages.
+    /// The capability's name in documents and messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Evaluate => "evaluate",
@@ -50,32 +50,33 @@ impl fmt::Display for Capability {
 pub struct Capabilities(u8);
 
 impl Capabilities {
-    /// None.
+    /// The empty set.
     pub const NONE: Self = Self(0);
-    /// What a node needs: evaluate, coordinate and transfer.
+    /// The capabilities that a node needs: evaluate, coordinate and transfer.
     pub const NODE: Self = Self::NONE
         .with(Capability::Evaluate)
         .with(Capability::Coordinate)
         .with(Capability::Transfer);
 
-    /// These and one more.
+    /// The set with one more capability.
     #[must_use]
     pub const fn with(self, capability: Capability) -> Self {
         Self(self.0 | capability.bit())
     }
 
-    /// Whether one is among them.
+    /// Whether the set contains a capability.
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & capability.bit() != 0
     }
 
-    /// The set of a bit string's first byte; none when it has a bit without a meaning.
+    /// Decodes the first byte of a bit string. Returns `None` if an unknown bit is set.
     pub(super) fn from_bits(bits: u8) -> Option<Self> {
         let known = Capability::ALL.iter().fold(0, |known, one| known | one.bit());
         (bits & !known == 0).then_some(Self(bits))
     }
 
-    /// Gives the unused bits and the bytes of the bit string: DER leaves trailing zeros out.
+    /// Passes the number of unused bits and the bytes of the bit string to `write`. DER omits
+    /// trailing zero bits.
     pub(super) fn with_bits<T>(self, write: impl FnOnce(u8, &[u8]) -> T) -> T {
         match self.0 {
             0 => write(0, &[]),

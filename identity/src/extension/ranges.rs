@@ -1,9 +1,9 @@
 //! Parts of the hash ring.
 
-/// Most ranges of a certificate.
+/// Maximum number of ranges in a certificate.
 pub const MAX_RANGES: usize = 256;
 
-/// A run of positions on the ring, both ends included.
+/// A range of positions on the ring, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenRange {
     first: u64,
@@ -11,10 +11,10 @@ pub struct TokenRange {
 }
 
 impl TokenRange {
-    /// Every position.
+    /// The range of all positions.
     pub const WHOLE: Self = Self { first: 0, last: u64::MAX };
 
-    /// `first..=last`; none when that is empty.
+    /// The range `first..=last`, or `None` if it is empty.
     pub fn new(first: u64, last: u64) -> Option<Self> {
         (first <= last).then_some(Self { first, last })
     }
@@ -30,15 +30,15 @@ impl TokenRange {
     }
 }
 
-/// Runs of positions.
+/// A set of positions.
 ///
-/// Invariant, held by [`Ranges::new`]: 1 to [`MAX_RANGES`] of them, ascending, with a gap between
-/// each two, so that a set of positions has one form.
+/// Invariant, enforced by [`Ranges::new`]: the set has 1 to [`MAX_RANGES`] ranges in ascending
+/// order, with a gap between neighbours. Each set of positions therefore has one representation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranges(Vec<TokenRange>);
 
 impl Ranges {
-    /// Checks the invariant of the type; none when it does not hold.
+    /// Checks the type's invariant. Returns `None` if it does not hold.
     pub fn new(ranges: Vec<TokenRange>) -> Option<Self> {
         let apart = ranges.windows(2).all(|pair| {
             let [before, after] = pair else { return true };
@@ -58,13 +58,13 @@ impl Ranges {
         &self.0
     }
 
-    /// Whether a position lies in one of them.
+    /// Whether a position is in one of the ranges.
     pub fn covers(&self, position: u64) -> bool {
         let next = self.0.partition_point(|range| range.last < position);
         self.0.get(next).is_some_and(|range| range.first <= position)
     }
 
-    /// Whether that is every position.
+    /// Whether the set contains every position.
     pub fn is_whole(&self) -> bool {
         self.0 == [TokenRange::WHOLE]
     }

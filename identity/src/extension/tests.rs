@@ -1,4 +1,4 @@
-//! The encoding: one known answer, and everything else.
+//! The encoding: a known answer, and everything else.
 
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ fn other_forms_of_the_same_value_are_refused() {
     let mut longer = der.clone();
     longer.push(0);
     assert_eq!(Extension::from_der(&longer), Err(ExtensionError::Malformed));
-    // The length of the whole in two bytes.
+    // The total length is encoded in two bytes.
     let mut wide = der.clone();
     wide.splice(1..2, [0x81, der[1]]);
     assert_eq!(Extension::from_der(&wide), Err(ExtensionError::Malformed));
@@ -60,7 +60,7 @@ fn other_forms_of_the_same_value_are_refused() {
     let mut inside = longer.clone();
     inside[1] += 1;
     assert_eq!(Extension::from_der(&inside), Err(ExtensionError::Malformed));
-    // Unused bits of the bit string that are set, and trailing zeros that are kept.
+    // Unused bits of the bit string are set, or trailing zeros are kept.
     for (at, byte) in [(57, 6), (57, 4), (58, 0xe1), (58, 0xe8)] {
         let mut bits = der.clone();
         bits[at] = byte;

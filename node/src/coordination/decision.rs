@@ -1,4 +1,4 @@
-//! The leader's decisions: functions from state and time to the next step, without I/O.
+//! The leader's decisions: pure functions from state and time to the next step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,18 +8,18 @@ use opaque_store::UnixMillis;
 use super::{Map, MemberRecord};
 use crate::map::placement::ShardId;
 
-/// How long the leader waits for what.
+/// Deadlines of the leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// A member whose record is older counts as dead.
     pub member_ttl: Duration,
-    /// How long a proposal whose every shard has one prepared replica waits for the other live ones, at
-    /// least: twice as long as it took to cover every shard, up to
-    /// [`stragglers_limit`](Self::stragglers_limit).
+    /// Shortest wait for the other live replicas, once every shard has one prepared replica. The
+    /// leader waits twice as long as it took to cover every shard, but at least this long, and at
+    /// most [`stragglers_limit`](Self::stragglers_limit).
     pub stragglers: Duration,
-    /// How long it waits for them at most.
+    /// Longest wait for the other live replicas.
     pub stragglers_limit: Duration,
-    /// How long a proposal may wait for a shard without a prepared replica.
+    /// Longest wait for a shard without a prepared replica.
     pub prepare_deadline: Duration,
 }
 
@@ -42,22 +42,23 @@ impl Policy {
     }
 }
 
-/// How long a proposal has waited for its nodes, by the leader's own clock: without the time in which it
-/// [waited for the store](waits_for_store).
+/// How long a proposal has waited for its nodes, by the leader's clock. Time in which it [waited
+/// for the store](waits_for_store) does not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Elapsed {
-    /// Since it was proposed.
+    /// Time since the proposal.
     pub total: Duration,
-    /// Of that, until every shard had a prepared replica for the first time; none before.
+    /// The part of it until every shard had a prepared replica for the first time; `None` before
+    /// that.
     pub until_cover: Option<Duration>,
 }
 
-/// What the leader does next.
+/// The next step of the leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Nothing is proposed.
     Idle,
-    /// Nodes are still preparing; look again when the state changes or time passes.
+    /// Nodes are still preparing. Decide again when the state changes or time passes.
     Wait {
         /// The proposed generation.
         generation: u64,
@@ -66,7 +67,7 @@ pub enum Step {
         /// Live replicas that are still preparing.
         preparing: Vec<String>,
     },
-    /// Run the self-test against the proposed generation; activate it if the test holds.
+    /// Run the self-test against the proposed generation, and activate it if the test succeeds.
     Test {
         /// The proposed generation.
         generation: u64,
@@ -75,12 +76,12 @@ pub enum Step {
     Reject {
         /// The proposed generation.
         generation: u64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// The members whose record is fresh.
+/// The members whose record is recent.
 pub fn alive<'a>(
     members: &'a [MemberRecord],
     now: UnixMillis,
@@ -89,11 +90,12 @@ pub fn alive<'a>(
     members.iter().filter(move |member| now.since(member.heartbeat) <= ttl)
 }
 
-/// Whether every shard of `map` has a live replica that answers from its generation, and one for each of
-/// its tables.
+/// Whether every shard of `map` has a live replica that answers from its generation, and for each
+/// table a live replica that has it.
 ///
-/// A replica answers from a generation as soon as it has prepared it; its record says so before the
-/// generation becomes active, and that it is the active one only some time after.
+/// A replica answers from a generation as soon as it has prepared it. Its record says so before the
+/// generation becomes active. Only some time later does the record name that generation as the
+/// active one.
 pub fn serving(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Duration) -> bool {
     let serving = alive(members, now, ttl).filter(|member| answers(member, map.generation));
     let mut lacking = BTreeMap::<ShardId, BTreeSet<&String>>::new();
@@ -105,8 +107,8 @@ pub fn serving(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Durati
     map.shards.ids().all(|shard| lacking.get(&shard).is_some_and(BTreeSet::is_empty))
 }
 
-/// Whether a replica answers from an active generation: it has made it active or prepared it, or has
-/// already gone on to a newer one, which this node has yet to hear of.
+/// Whether a replica answers from an active generation: it has activated or prepared it, or has
+/// already moved on to a newer one that this node has not seen yet.
 fn answers(member: &MemberRecord, generation: u64) -> bool {
     member.active_generation >= generation || member.prepared_generation == generation
 }
@@ -120,8 +122,8 @@ pub fn covered(map: &Map, members: &[MemberRecord], now: UnixMillis, ttl: Durati
     map.shards.ids().all(|shard| prepared.contains(&shard))
 }
 
-/// Whether a shard waits for the store: none of its live replicas has prepared `map`, and one of those that
-/// still may cannot read the store. Such time is no reason to reject what is proposed.
+/// Whether a shard waits for the store: none of its live replicas has prepared `map`, and one of
+/// those that still may cannot read the store. Such time is no reason to reject the proposal.
 pub fn waits_for_store(
     map: &Map,
     members: &[MemberRecord],
@@ -143,13 +145,13 @@ pub fn waits_for_store(
     })
 }
 
-/// What the leader does about the proposed map, which has [waited](Elapsed) for so long.
+/// Decides on the proposed map, which has [waited](Elapsed) for `waited`.
 ///
 /// A generation can be tested once every shard has a live replica that prepared it. The leader then
-/// waits for the other live replicas for a while, so that the switch does not leave a shard with one
-/// replica: in proportion to what the first ones needed, since the others have as much to load. Not for
-/// ever: a replica that hangs must not block a load. A shard all of whose live replicas failed to
-/// prepare rejects the proposal at once.
+/// waits for the other live replicas for a while, so that the switch does not leave a shard with
+/// one replica. The wait is proportional to the time that the first replicas needed, since the
+/// others have as much to load. It is bounded, since a replica that hangs must not block a load. If
+/// all live replicas of a shard failed to prepare, the proposal is rejected immediately.
 pub fn next_step(
     proposed: Option<&Map>,
     waited: Elapsed,

@@ -1,4 +1,4 @@
-//! The files of file-backed coordination and the rules for changing them.
+//! The files of file-backed coordination, and the rules for changing them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::{
 use crate::map::placement::{self, Shards};
 
 /// The directory's files. The caller holds `state.lock` during each change, and during
-/// [`outcome`](Self::outcome), which looks at several files.
+/// [`outcome`](Self::outcome), which reads several files.
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
@@ -23,7 +23,7 @@ impl Directory {
         Self(path)
     }
 
-    /// A lock's file.
+    /// Path of a lock file.
     pub(super) fn lock(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -43,7 +43,7 @@ impl Directory {
     pub(super) fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError> {
         let mut members: Vec<MemberRecord> = Vec::new();
         for path in files::list(&self.0.join("members"))? {
-            // A member may leave between the two looks.
+            // A member may leave between listing and reading.
             members.extend(files::read(&path, "opaque-member")?);
         }
         Ok(members)
@@ -53,7 +53,7 @@ impl Directory {
         files::read(&self.0.join("leader.json"), "opaque-leader")
     }
 
-    /// `known` is the last leader that this process has seen: the file may be gone.
+    /// `known` is the last leader that this process has seen, since the file may be gone.
     pub(super) fn next_leader(
         &self,
         node: String,
@@ -67,9 +67,9 @@ impl Directory {
         Ok(leader)
     }
 
-    /// Everything that is written down. Members are read first: a generation that one serves is then in
-    /// the maps. The proposal is read before the active map: if it becomes active in between, it is seen
-    /// as active and no longer as proposed.
+    /// Reads the stored state. Members are read first, so that a generation that one of them serves
+    /// is in the maps. The proposal is read before the active map: if it becomes active in between,
+    /// it is read as active and no longer as proposed.
     pub(super) fn state(&self) -> Result<State, CoordinationError> {
         let members = self.members()?;
         let proposed = read_map(&self.0.join("proposed.json"))?;
@@ -84,7 +84,7 @@ impl Directory {
         Ok(State { members, active, proposed, rejected, highest_rejected })
     }
 
-    /// The state as one that knows `known` goes by it.
+    /// The state from the point of view of a node that knows `known`.
     pub(super) fn snapshot(&self, known: &Snapshot) -> Result<Snapshot, CoordinationError> {
         let state = self.state()?;
         let (leader, waited) = (self.leader()?.or_else(|| known.leader.clone()), self.waited()?);
@@ -118,7 +118,7 @@ impl Directory {
         }
     }
 
-    /// Writes what is served, step by step.
+    /// Writes the served map, step by step.
     pub(super) fn restore(
         &self,
         lead: &Leader,
@@ -162,14 +162,14 @@ impl Directory {
             return Ok(same.clone());
         }
         change.check(active)?;
-        // A table that is about to get an owner is not the clients' either.
+        // Clients cannot change a table that is about to get an owner either.
         proposed.map_or(Ok(()), |waiting| change.check(waiting))?;
         let waiting = proposed.map_or(0, |map| map.generation);
         let newest = state.highest_rejected.max(active.generation).max(waiting);
         let map = change.apply(active, newest + 1, now);
         if waiting > 0 {
-            // First: a crash in between leaves no proposal, and the newer one has not been
-            // answered.
+            // This comes first: after a crash in between there is no proposal, and the caller of
+            // the newer one has received no answer.
             self.write_rejection(waiting, replaced_by(map.generation))?;
         }
         self.write_map("proposed.json", &map)?;
@@ -228,7 +228,7 @@ impl Directory {
         files::write(&self.0.join("waited.json"), "opaque-waited", waited, Durability::Ephemeral)
     }
 
-    /// The proposed map, if the caller leads and it is the one that the caller means.
+    /// The proposed map, if the caller leads and `generation` is proposed.
     fn decide(
         &self,
         lead: &Leader,
@@ -239,7 +239,7 @@ impl Directory {
         self.waiting(generation, known)
     }
 
-    /// The proposed map, if it is this one.
+    /// The proposed map, if it has this generation.
     fn waiting(&self, generation: u64, known: &Snapshot) -> Result<Map, CoordinationError> {
         let state = self.state()?;
         let proposed = state.written().proposal(&Served::new(known, &state.members));
@@ -250,7 +250,8 @@ impl Directory {
             .ok_or(CoordinationError::NotProposed { generation, proposed: found })
     }
 
-    /// Whether the caller still leads. Names count too: where the file was lost, tokens may repeat.
+    /// Checks that the caller still leads. Names are compared too, since tokens may repeat if the
+    /// file was lost.
     fn check(&self, lead: &Leader) -> Result<(), CoordinationError> {
         let written = self.leader()?;
         if written.as_ref() == Some(lead) {
@@ -293,7 +294,7 @@ impl Directory {
         Ok(rejection.map(|rejection| rejection.reason))
     }
 
-    /// The newest rejected generation, 0 if none; its number is never used again.
+    /// The newest rejected generation, or 0. Its number is never used again.
     fn newest_rejected(&self) -> Result<u64, CoordinationError> {
         let newest = files::list(&self.0.join("rejected"))?.pop();
         let number = newest.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
@@ -305,11 +306,11 @@ impl Directory {
     }
 }
 
-/// What is written down, read at one moment.
+/// The stored state, read at one moment.
 pub(super) struct State {
     pub(super) members: Vec<MemberRecord>,
     active: Option<Map>,
-    /// Above the active map; it may have been rejected.
+    /// A map above the active one. It may have been rejected.
     proposed: Option<Map>,
     rejected: bool,
     highest_rejected: u64,
@@ -327,13 +328,13 @@ impl State {
         }
     }
 
-    /// The maps that one that knows `known` goes by.
+    /// The effective maps from the point of view of a node that knows `known`.
     pub(super) fn read(&self, known: &Snapshot) -> Reading {
         self.written().read(&Served::new(known, &self.members))
     }
 }
 
-/// The file that says why a generation was rejected or withdrawn.
+/// The file with the reason why a generation was rejected or withdrawn.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rejection {
@@ -356,7 +357,7 @@ fn read_map(path: &Path) -> Result<Option<Map>, CoordinationError> {
     }
 }
 
-/// Refuses what would not be a plain file name.
+/// Refuses names that are not plain file names.
 pub(super) fn check_name(node: &str) -> Result<(), CoordinationError> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if (1..=253).contains(&node.len()) && !node.starts_with('.') && node.bytes().all(good) {

@@ -1,4 +1,4 @@
-//! Why the state could not be read or changed.
+//! Errors of coordination.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub enum CoordinationError {
         /// What failed.
         source: std::io::Error,
     },
-    /// A record is damaged, or of a version that this node does not know.
+    /// A record is damaged, or has a version that this node does not know.
     #[error("coordination: {object} is damaged: {reason}")]
     Corrupt {
         /// The file or resource.
@@ -24,30 +24,32 @@ pub enum CoordinationError {
         /// What is wrong with it.
         reason: String,
     },
-    /// No first map was made yet.
+    /// The first map has not been created yet.
     #[error("the cluster has no shard map yet")]
     NotInitialized,
-    /// Somebody else was faster.
+    /// Another change came first.
     #[error(
         "generation {expected} is not the active one, or a change waits: active {active}, proposed {proposed:?}"
     )]
     Conflict {
-        /// The caller's belief.
+        /// The generation that the caller expected.
         expected: u64,
         /// The active generation.
         active: u64,
         /// The proposed generation.
         proposed: Option<u64>,
     },
-    /// Another table has this name but for its case.
-    #[error("table {existing:?} exists, and names do not differ by case: load it under that name")]
+    /// Another table has this name with different case.
+    #[error(
+        "table {existing:?} exists, and names must not differ only by case: load it under that name"
+    )]
     NameTaken {
-        /// The table that is there.
+        /// The existing table.
         existing: String,
     },
-    /// The table is an OpaqueTable's.
+    /// An OpaqueTable owns the table.
     #[error(
-        "table {table:?} belongs to OpaqueTable {owner}, which alone decides what is served: change its spec.source to load it, its spec.epoch to roll it back, or load under another name"
+        "table {table:?} belongs to OpaqueTable {owner}, and only that decides which epoch is served: change its spec.source to load it, its spec.epoch to roll it back, or load under another name"
     )]
     Owned {
         /// The table.
@@ -55,16 +57,16 @@ pub enum CoordinationError {
         /// Name of its OpaqueTable.
         owner: String,
     },
-    /// The proposal to decide on is not there.
+    /// The proposal to decide on does not exist.
     #[error("generation {generation} is not proposed (proposed: {proposed:?})")]
     NotProposed {
         /// The generation to decide on.
         generation: u64,
-        /// What is proposed.
+        /// The proposed generation.
         proposed: Option<u64>,
     },
     /// Another node leads now.
-    #[error("lead {token} has been followed by lead {current}")]
+    #[error("lead {token} was superseded by lead {current}")]
     Fenced {
         /// The caller's token.
         token: u64,
@@ -72,7 +74,7 @@ pub enum CoordinationError {
         current: u64,
     },
     /// A node's name cannot be part of a file name or resource name.
-    #[error("{0:?} is no name for a node: use letters, digits, -, _ and .")]
+    #[error("{0:?} is not a valid node name: use letters, digits, -, _ and .")]
     NodeName(String),
     /// The lock on the state was held for too long.
     #[error("coordination: the state has been locked for {0:?}")]
@@ -83,8 +85,8 @@ pub enum CoordinationError {
 }
 
 impl CoordinationError {
-    /// Whether the state was merely out of reach, so that the same may work a moment later. A change
-    /// that failed so may have been written all the same.
+    /// Whether the state was merely unreachable, so that the same operation may succeed a moment
+    /// later. A change that failed this way may nevertheless have been written.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Io { .. } | Self::Busy(_) | Self::Interrupted => true,

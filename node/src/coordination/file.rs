@@ -8,13 +8,13 @@
 //! state.lock              locked during each change of the state
 //! ```
 //!
-//! **Crash safety.** A change is one rename: writing `active.json` activates, writing
+//! **Crash safety.** A change is one rename: writing `active.json` activates, and writing
 //! `rejected/<g>.json` rejects or withdraws. The `proposed.json` that either leaves behind is void,
-//! because its generation is not above the active one, or is rejected; readers skip it.
+//! because its generation is not above the active one, or is rejected. Readers skip it.
 //!
-//! **Lost files.** Records of members are written again with the next heartbeat, and the maps by the
-//! leader, from what is served. `leader.json` carries the leader's name beside its token, since tokens
-//! may repeat where it was lost.
+//! **Lost files.** Members write their records again with the next heartbeat, and the leader writes
+//! the served map again. `leader.json` contains the leader's name in addition to its token, since
+//! tokens may repeat if the file was lost.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -37,14 +37,14 @@ use super::{
 };
 use crate::map::placement::Shards;
 
-/// How often the directory is looked at for changes.
+/// Polling interval of the directory.
 const POLL: Duration = Duration::from_millis(100);
 /// How long a change waits for another process's change.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
-/// How often it tries.
+/// Interval between attempts to get the lock.
 const LOCK_RETRY: Duration = Duration::from_millis(3);
 
-/// Coordination through a shared directory; see the module.
+/// Coordination through a shared directory. See the module's documentation.
 pub struct FileCoordination {
     directory: Arc<Directory>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -53,7 +53,7 @@ pub struct FileCoordination {
 }
 
 impl FileCoordination {
-    /// Opens the directory, making it if it is not there, and watches it from now on.
+    /// Opens the directory, creating it if it is absent, and watches it from now on.
     ///
     /// Must be called in a tokio runtime.
     pub async fn open(directory: impl Into<PathBuf>) -> Result<Self, CoordinationError> {
@@ -76,7 +76,7 @@ impl FileCoordination {
         Arc::clone(&self.snapshots.borrow())
     }
 
-    /// Reads outside the executor.
+    /// Reads on a blocking thread.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Directory) -> Result<T, CoordinationError> + Send + 'static,
@@ -85,7 +85,8 @@ impl FileCoordination {
         blocking(move || work(&directory)).await
     }
 
-    /// Runs a change while no other process changes the state. Once started it is not cancelled.
+    /// Runs a change while no other process changes the state. A change that has started is not
+    /// cancelled.
     async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Directory) -> Result<T, CoordinationError> + Send + 'static,
@@ -235,7 +236,7 @@ impl Coordination for FileCoordination {
     }
 }
 
-/// A locked file: only the end of its process takes it away.
+/// A locked file. Only the end of its process releases it.
 #[async_trait]
 impl Hold for File {
     async fn lost(&self) {
@@ -245,8 +246,8 @@ impl Hold for File {
     async fn release(self: Box<Self>) {}
 }
 
-/// Looks at the directory until nobody listens. A failed look keeps the last state and is logged
-/// when it begins.
+/// Polls the directory until there is no receiver left. A failed poll keeps the last state. Only
+/// the first of several failures in a row is logged.
 async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>, heard: Heard) {
     let mut ticks = tokio::time::interval(POLL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -282,7 +283,7 @@ async fn poll(directory: Arc<Directory>, snapshots: watch::Sender<Arc<Snapshot>>
 fn open_lock(path: &Path) -> Result<File, CoordinationError> {
     let open = || File::options().write(true).create(true).truncate(false).open(path);
     let opened = match open() {
-        // Removed under a running cluster.
+        // The directory was removed while the cluster runs.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = path.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(directory).and_then(|()| open())
@@ -292,8 +293,8 @@ fn open_lock(path: &Path) -> Result<File, CoordinationError> {
     opened.map_err(|error| io_error(path, error))
 }
 
-/// Whether the lock is now held by this open file; it goes when the file is closed, so also when
-/// the process dies.
+/// Whether this open file now holds the lock. The lock is released when the file is closed, and
+/// thus also when the process dies.
 fn try_lock(lock: &File, path: &Path) -> Result<bool, CoordinationError> {
     match lock.try_lock() {
         Ok(()) => Ok(true),
@@ -302,7 +303,7 @@ fn try_lock(lock: &File, path: &Path) -> Result<bool, CoordinationError> {
     }
 }
 
-/// Runs file operations outside the executor.
+/// Runs file operations on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CoordinationError> + Send + 'static,
 ) -> Result<T, CoordinationError> {

@@ -1,4 +1,4 @@
-//! Records as files: each a small JSON document with a marker, replaced atomically.
+//! Records as files: each is a small JSON document with a marker, and is replaced atomically.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::CoordinationError;
 
-/// Version of the records; a node refuses others.
+/// Version of the records. A node refuses others.
 const VERSION: u32 = 1;
 
-/// What is in a file.
+/// Content of a file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope<T> {
@@ -21,7 +21,7 @@ struct Envelope<T> {
     record: T,
 }
 
-/// The marker alone, to tell an unknown version from a damaged file.
+/// Only the marker and the version, to distinguish an unknown version from a damaged file.
 #[derive(Deserialize)]
 struct Marker {
     format: String,
@@ -31,13 +31,13 @@ struct Marker {
 /// Whether a record must survive a power failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
-    /// Yes: written through to the disk.
+    /// The record is synced to the disk.
     Durable,
-    /// No: its writer renews it all the time.
+    /// The record is not synced, since its writer renews it continuously.
     Ephemeral,
 }
 
-/// Reads a record; none if there is no such file.
+/// Reads a record; `None` if the file does not exist.
 pub(super) fn read<T: DeserializeOwned>(
     path: &Path,
     format: &str,
@@ -63,7 +63,7 @@ pub(super) fn read<T: DeserializeOwned>(
     Ok(Some(envelope.record))
 }
 
-/// Replaces a record. Readers see the old or the new one, whole, whatever crashes when.
+/// Replaces a record. Readers see either the old or the new one, whole, even after a crash.
 pub(super) fn write<T: Serialize>(
     path: &Path,
     format: &str,
@@ -80,7 +80,7 @@ fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> 
     let directory = path.parent().unwrap_or(Path::new("."));
     let make = || tempfile::Builder::new().prefix(".write-").suffix(".tmp").tempfile_in(directory);
     let mut file = match make() {
-        // Removed under a running cluster.
+        // The directory was removed while the cluster runs.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(directory)?;
             make()?
@@ -98,7 +98,7 @@ fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> 
     Ok(())
 }
 
-/// Removes a record if it is there.
+/// Removes a record if it exists.
 pub(super) fn remove(path: &Path) -> Result<(), CoordinationError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(()),
@@ -107,7 +107,7 @@ pub(super) fn remove(path: &Path) -> Result<(), CoordinationError> {
     }
 }
 
-/// The records of a directory, by path; none if there is no such directory.
+/// Paths of the records in a directory; none if the directory does not exist.
 pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, CoordinationError> {
     let failed = |error| io_error(directory, error);
     let mut paths = Vec::new();
@@ -125,7 +125,7 @@ pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, CoordinationError> 
     Ok(paths)
 }
 
-/// An error of the file system with the file's name.
+/// An error of the file system, with the file's name.
 pub(super) fn io_error(path: &Path, source: io::Error) -> CoordinationError {
     CoordinationError::Io { object: path.display().to_string(), source }
 }

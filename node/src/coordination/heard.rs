@@ -1,4 +1,4 @@
-//! When something was heard last.
+//! Records when the backend was last reachable.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 pub(super) struct Heard(Arc<Mutex<Instant>>);
 
 impl Heard {
-    /// As if something had been heard now.
+    /// Starts with a sign of life now.
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 
-    /// Notes a sign of life.
+    /// Records a sign of life.
     pub(super) fn note(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Time since the last one.
+    /// Time since the last sign of life.
     pub(super) fn silence(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }

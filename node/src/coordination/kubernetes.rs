@@ -1,4 +1,5 @@
-//! Coordination through the Kubernetes API; the objects are in docs/decisions/009-on-kubernetes.md.
+//! Coordination through the Kubernetes API. docs/decisions/009-on-kubernetes.md describes the
+//! objects.
 //!
 //! ```text
 //! Lease <node>                 a member: its record, renewed every 2 s
@@ -8,21 +9,22 @@
 //! ```
 //!
 //! **Guarantees.** Every change of the map is one compare-and-swap on its `resourceVersion`. A new
-//! leader writes its name and token into the status; a status with a higher token than a leader's, or
-//! with the same one of another leader, refuses it.
+//! leader writes its name and token into the status. A leader is refused if the status has a higher
+//! token, or the same token of another leader.
 //!
-//! **A lost or restored map.** `status.uid` says for which object a map became active: a status that was
-//! copied from another is not believed, and neither is one below what members serve
-//! ([`written`](super::written)). The map of another OpaqueCluster of the same name is passed over.
+//! **A lost or restored map.** `status.uid` names the object in which a map became active. A status
+//! that was copied from another object is not trusted, and neither is one below the generation that
+//! members serve ([`written`](super::written)). A map that belongs to another OpaqueCluster of the
+//! same name is ignored.
 //!
-//! **Outages.** Queries need the last [`Snapshot`] alone. While the API is out of reach it stays as it
-//! is, and nobody grows silent ([`member::Hearing`]).
+//! **Outages.** Queries only need the last [`Snapshot`]. While the API is unreachable, the snapshot
+//! does not change, and no member ages ([`member::Hearing`]).
 //!
-//! **Time.** A record's `heartbeat` is replaced by the local time at which this node saw it change: wall
-//! clocks of two machines are never compared.
+//! **Time.** A record's `heartbeat` is replaced by the local time at which this node saw it change.
+//! Wall clocks of two machines are never compared.
 //!
-//! **Rights.** Leases: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`. OpaqueShardMaps:
-//! `get`, `list`, `watch`, `update`; their status: `update`.
+//! **Permissions.** Leases: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.
+//! OpaqueShardMaps: `get`, `list`, `watch`, `update`; their status: `update`.
 
 mod cluster;
 mod lead;
@@ -71,43 +73,42 @@ const LABEL_LEASE: &str = "opaque.dev/lease";
 const MEMBER: &str = "member";
 const LEADER: &str = "leader";
 
-/// How often a member renews its Lease.
+/// Interval at which a member renews its Lease.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long a member may be silent: five renewals.
 const MEMBER_TTL: Duration = Duration::from_secs(10);
-/// How often to look what became of a proposal.
+/// Interval at which the outcome of a proposal is read.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long one request may take.
+/// Timeout of one request.
 const REQUEST: Duration = Duration::from_secs(5);
-/// Seconds after which the API server ends a watch, and, with a little more, after which a dead one is
-/// noticed.
+/// Seconds after which the API server ends a watch. A dead watch is noticed shortly after that.
 const WATCH_SECONDS: u32 = 20;
 /// Longest pause between two attempts to watch.
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
-/// How often a change is tried again because another changed the object.
+/// Attempts at a change while others keep changing the object.
 const ATTEMPTS: usize = 8;
 
-/// A pod: it owns its member Lease.
+/// The pod that owns a member Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
-    /// Its name.
+    /// Name of the pod.
     pub name: String,
-    /// Its uid.
+    /// Uid of the pod.
     pub uid: String,
 }
 
-/// Coordination through the Kubernetes API; see the module.
+/// Coordination through the Kubernetes API. See the module's documentation.
 pub struct KubernetesCoordination {
     namespace: String,
     cluster: String,
     owner: Option<OwnerReference>,
-    /// The OpaqueCluster that this node belongs to.
+    /// The OpaqueCluster to which this node belongs.
     origin: Arc<Origin>,
-    /// Tells this process from others of the same name.
+    /// Distinguishes this process from others of the same name.
     process: u64,
     leases: Api<Lease>,
     maps: Api<OpaqueShardMap>,
-    /// For elections alone, so that no other request stands in their way.
+    /// A client only for elections, so that no other request delays them.
     electors: Client,
     election: Mutex<Option<Candidate>>,
     /// The token of this node's last lead.
@@ -118,12 +119,12 @@ pub struct KubernetesCoordination {
 }
 
 impl KubernetesCoordination {
-    /// Watches a cluster from now on; does not wait for the API. `process` is random.
+    /// Watches a cluster from now on. Does not wait for the API. `process` is random.
     ///
     /// Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// When the configuration makes no client.
+    /// The configuration does not make a client.
     pub fn open(
         config: &Config,
         namespace: &str,
@@ -140,7 +141,7 @@ impl KubernetesCoordination {
         let ours = format!("{LABEL_CLUSTER}={cluster},{LABEL_LEASE}");
         let lease_config = watcher::Config::default().labels(&ours).timeout(WATCH_SECONDS);
         let lease_events = watch_all(leases.clone(), lease_config).backoff(Pauses::default());
-        // Every member's renewal is an event, this node's own included.
+        // Every renewal by a member is an event, including those of this node.
         let heard = Heard::new();
         let hearing = heard.clone();
         let lease_events = lease_events.inspect_ok(move |_| hearing.note());
@@ -165,14 +166,14 @@ impl KubernetesCoordination {
         })
     }
 
-    /// The map's object, if the operator has made it.
+    /// The map's object, if the operator has created it.
     async fn object(&self) -> Result<Option<OpaqueShardMap>, CoordinationError> {
         let name = || format!("OpaqueShardMap {}/{}", self.namespace, self.cluster);
         let object = bounded(name, self.maps.get_opt(&self.cluster)).await?;
         Ok(object.filter(|object| self.origin.is_ours(&object.metadata)))
     }
 
-    /// The maps that this node goes by, as of now, and what became of generations.
+    /// The present effective maps, and the outcomes of generations.
     async fn read(&self) -> Result<(Reading, Option<Maps>), CoordinationError> {
         let known = self.known();
         let maps = self.object().await?.as_ref().map(Maps::read).transpose()?;
@@ -180,8 +181,8 @@ impl KubernetesCoordination {
         Ok((written.read(&Served::new(&known, &known.members)), maps))
     }
 
-    /// The last state that this node has seen. It is older than what is read afterwards, so that a map
-    /// below what it knows is truly an older one.
+    /// The last state that this node has seen. It must be taken before the object is read, so that
+    /// a map below it is truly an older one.
     fn known(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
     }
@@ -261,12 +262,13 @@ impl Coordination for KubernetesCoordination {
         Ok(self.read().await?.0.proposed)
     }
 
-    /// The operator makes the first map, with the shards of its cluster; this makes it active.
+    /// The operator creates the first map, with the shards of its cluster. This method makes it
+    /// active.
     async fn initialize(&self, _shards: Shards) -> Result<Map, CoordinationError> {
         let own = self.token.load(Ordering::Relaxed);
         let known = self.known();
         let served = Served::new(&known, &known.members);
-        // A status's token belongs to the node that it names.
+        // The token in a status belongs to the node that the status names.
         let leader = self.election.lock().await.as_ref().map(|candidate| candidate.node.clone());
         let leader = leader.unwrap_or_default();
         let maps = self
@@ -319,7 +321,7 @@ impl Coordination for KubernetesCoordination {
             .await;
         match maps {
             Ok(maps) => Ok(maps.newest),
-            // It is about to be made again.
+            // The map is about to be created again.
             Err(CoordinationError::NotInitialized) if known.active.is_some() => {
                 Err(Written::nothing().read(&served).conflict(expected))
             }
@@ -361,7 +363,7 @@ impl Coordination for KubernetesCoordination {
     ) -> Result<Map, CoordinationError> {
         let known = self.known();
         let served = Served::new(&known, &known.members);
-        // Given already when the answer to an attempt was lost.
+        // The verdict may already be written if the answer to an earlier attempt was lost.
         let done = |maps: &Maps| {
             let active = maps.active.as_ref().map(|map| map.generation);
             if active == Some(generation) && maps.fence == leadership.token() {
@@ -404,7 +406,7 @@ impl Coordination for KubernetesCoordination {
     }
 }
 
-/// kube's pauses with their jitter, but shorter: a node without a watch is a node behind.
+/// kube's pauses with their jitter, but shorter, since a node without a watch misses changes.
 #[derive(Default)]
 struct Pauses(DefaultBackoff);
 
@@ -432,7 +434,7 @@ fn owned_by_pod(pod: Pod) -> OwnerReference {
     }
 }
 
-/// Refuses what would not be the name of an object.
+/// Refuses names that cannot be the name of an object.
 fn check_name(node: &str) -> Result<(), CoordinationError> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());

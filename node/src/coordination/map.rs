@@ -1,4 +1,4 @@
-//! The shard map and the changes to it.
+//! The shard map and changes to it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::CoordinationError;
 use crate::map::placement::Shards;
 
-/// Who serves which tables; one generation of it.
+/// One generation of the shard map: the shards, and the epoch of each table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Map {
@@ -20,16 +20,16 @@ pub struct Map {
     pub shards: Shards,
     /// The epoch of each table, by the table's name.
     pub tables: BTreeMap<String, u64>,
-    /// The OpaqueTable that owns a table, by the table's name: it alone decides on the table's epochs.
+    /// The OpaqueTable that owns a table, by the table's name. Only the owner decides on the
+    /// table's epochs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: BTreeMap<String, String>,
-    /// When it was proposed.
+    /// When the map was proposed.
     pub proposed_at: UnixMillis,
 }
 
 impl Map {
-    /// Whether clients may change a table: not one that an OpaqueTable owns, whatever the case of its
-    /// name.
+    /// Checks that clients may change a table: no OpaqueTable owns it. Case is ignored.
     ///
     /// # Errors
     /// [`CoordinationError::Owned`].
@@ -43,8 +43,8 @@ impl Map {
         }
     }
 
-    /// Whether a table of this name may be: not one whose name differs from another's by case alone, since SQL
-    /// could not tell the two apart.
+    /// Checks that a table may have this name: it must not differ from another table's name only by
+    /// case, since SQL could not tell the two apart.
     ///
     /// # Errors
     /// [`CoordinationError::NameTaken`].
@@ -61,11 +61,11 @@ impl Map {
 /// A change to the active map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Serves `epoch` of a table; none drops the table.
+    /// Serves `epoch` of a table, or drops the table if it is `None`.
     Table {
         /// The table's name.
         table: String,
-        /// Its epoch from now on.
+        /// The epoch to serve.
         epoch: Option<u64>,
     },
     /// Other shards, or other weights.
@@ -73,10 +73,10 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether nodes may make this change of `map`.
+    /// Checks that nodes may apply this change to `map`.
     ///
     /// # Errors
-    /// [`CoordinationError::Owned`], and [`CoordinationError::NameTaken`].
+    /// [`CoordinationError::Owned`] and [`CoordinationError::NameTaken`].
     pub(super) fn check(&self, map: &Map) -> Result<(), CoordinationError> {
         match self {
             Self::Table { table, epoch: Some(_) } => {
@@ -88,7 +88,7 @@ impl Change {
         }
     }
 
-    /// Whether this change may take the place of a proposal: it concerns nothing else.
+    /// Whether this change may replace a proposal: the proposal concerns nothing else.
     pub(crate) fn replaces(&self, proposed: &Map, active: &Map) -> bool {
         let entry = |map: &Map, table: &str| {
             (map.tables.get(table).copied(), map.owners.get(table).cloned())
@@ -102,7 +102,7 @@ impl Change {
             && tables.all(|name| Some(name) == own || entry(proposed, name) == entry(active, name))
     }
 
-    /// Whether `map` is as this change would have it.
+    /// Whether `map` already contains this change.
     pub(crate) fn is_in(&self, map: &Map) -> bool {
         match self {
             Self::Table { table, epoch } => map.tables.get(table) == epoch.as_ref(),
@@ -130,9 +130,9 @@ impl Change {
     }
 }
 
-/// Why a proposal is withdrawn whose place another takes.
+/// The reason for withdrawing a proposal that another one replaces.
 pub(super) fn replaced_by(generation: u64) -> String {
-    format!("withdrawn: generation {generation}, a newer change of the same, took its place")
+    format!("withdrawn: generation {generation}, a newer change of the same, replaces it")
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
             (map(2, &[("a", 2), ("b", 2)]), false, false, false),
             (map(4, &[("a", 1), ("b", 1)]), false, false, true),
             (map(4, &[("a", 2), ("b", 1)]), false, false, false),
-            // One that changes nothing is in nobody's way.
+            // A proposal that changes nothing does not block any other.
             (map(2, &[("a", 1), ("b", 1)]), true, true, true),
         ];
         for (proposed, a, b, by_shards) in cases {

@@ -1,4 +1,4 @@
-//! What of the agreement is at `/metrics`.
+//! Metrics of the agreement.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::Snapshot;
 
-/// The shard map at the moment of a scrape.
+/// The shard map at the time of a scrape.
 #[derive(Debug)]
 pub struct MapMetrics(pub watch::Receiver<Arc<Snapshot>>);
 
@@ -18,7 +18,7 @@ impl Collector for MapMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let snapshot = Arc::clone(&self.0.borrow());
         let newest = snapshot.proposed.as_ref().or(snapshot.active.as_ref());
-        // Before the first map there is nothing to tell.
+        // Before the first map there is nothing to report.
         let Some(map) = newest else { return Ok(()) };
         let gauge = ConstGauge::new(map.shards.count() as u64);
         let help = "Shards of the newest shard map, proposed or active";
@@ -38,7 +38,7 @@ mod tests {
     use opaque_store::UnixMillis;
 
     #[test]
-    fn the_newest_map_is_told_of() {
+    fn the_newest_map_is_reported() {
         let map = |generation, shards| Map {
             generation,
             placement: 1,

@@ -1,4 +1,4 @@
-//! Which replicas of each shard to ask, and in which order: read from the member records.
+//! Chooses the replicas of each shard and their order, from the member records.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use super::{Map, MemberRecord, Snapshot, alive};
 use crate::map::call::{Replica, Replicas};
 use crate::map::placement::ShardId;
 
-/// The table that a query is about, as the node that answers it sees it.
+/// The table of a query, from the point of view of the node that answers it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// The table's name.
     pub table: &'a str,
-    /// Whether the node has its own shard's part of it.
+    /// Whether the node has its shard's part of the table.
     pub here: bool,
 }
 
 impl Asked<'static> {
-    /// No table in particular: no replica lacks it.
+    /// No particular table: no replica lacks it.
     pub const ANYTHING: Self = Self { table: "", here: true };
 }
 
@@ -32,15 +32,15 @@ pub struct ReplicaOrder {
 }
 
 impl ReplicaOrder {
-    /// Members silent for longer than `ttl` come last.
+    /// Members that have been silent for longer than `ttl` come last.
     pub fn new(own_name: String, ttl: Duration) -> Self {
         Self { own_name, ttl, turn: AtomicUsize::new(0) }
     }
 
-    /// The replicas of every shard of `map`: this node itself, then live replicas that hold the
-    /// generation in turn, then the others, which may have just come back. Those that lack the
-    /// table which is asked come last, this node after all others: their records may be out of
-    /// date.
+    /// The replicas of every shard of `map`: first this node, then live replicas that hold the
+    /// generation, in rotating order, then the others, which may have just come back. Replicas that
+    /// lack the table come last, and this node after all of them if it lacks the table. They are
+    /// not left out because their records may be out of date.
     pub fn replicas(
         &self,
         snapshot: &Snapshot,
@@ -86,7 +86,7 @@ impl ReplicaOrder {
     }
 }
 
-/// The live replicas that prepared `generation`, by shard: whom a self-test must cover.
+/// The live replicas that prepared `generation`, by shard. A self-test must cover them.
 pub fn prepared(snapshot: &Snapshot, map: &Map, now: UnixMillis, ttl: Duration) -> Replicas {
     let of_shard = |shard: ShardId| {
         let replicas = alive(&snapshot.members, now, ttl)
@@ -117,8 +117,8 @@ pub fn holders(
     map.shards.ids().map(of_shard).collect()
 }
 
-/// Live nodes other than `own_name` that may describe a table of `map`: first those that serve it,
-/// then those that lack it too and may know of it from another.
+/// Live nodes other than `own_name` that may be able to describe a table of `map`: first those that
+/// serve it, then those that lack it too, which may have its description from another node.
 pub fn describers(
     snapshot: &Snapshot,
     map: &Map,
@@ -133,7 +133,7 @@ pub fn describers(
     others.into_iter().map(replica).collect()
 }
 
-/// How a member is called.
+/// The address and name of a member.
 pub fn replica(member: &MemberRecord) -> Replica {
     Replica {
         node: member.node.clone(),

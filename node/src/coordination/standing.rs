@@ -1,4 +1,4 @@
-//! How the map that is written down compares with the one that is served.
+//! How the stored map compares with the served one, as a state and as a metric.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,39 +10,39 @@ use tokio::sync::watch;
 
 use super::Snapshot;
 
-/// How the map that is written down compares with the one that is served.
+/// How the stored map compares with the served one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// No map is active, and none is served: the cluster is new, or all of its nodes are.
+    /// No map is active and none is served: the cluster is new, or all of its nodes are.
     #[default]
     First,
-    /// The written map is the one that is served, or follows it.
+    /// The stored map is the served one, or follows it.
     Agreed,
-    /// The written map is not the one that is served. The leader writes that one again.
+    /// The stored map is not the served one. The leader writes the served map again.
     Lost(Loss),
 }
 
 impl Standing {
-    /// Whether the written map is not the one that is served.
+    /// Whether the stored map is not the served one.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Lost(_))
     }
 }
 
-/// Why the written map is not the one that is served.
+/// Why the stored map is not the served one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
     /// There is no map at all.
     Missing,
     /// No map is marked as active.
     NotActive,
-    /// The active map was marked so in another object, from which this one was copied.
+    /// The map was activated in another object, of which this one is a copy.
     Foreign,
-    /// The active map is older than the one that is served.
+    /// The active map is older than the served one.
     Older {
-        /// The written generation.
+        /// The stored generation.
         written: u64,
-        /// The generation that is served.
+        /// The served generation.
         served: u64,
     },
 }
@@ -60,7 +60,7 @@ impl fmt::Display for Loss {
     }
 }
 
-/// Tells Prometheus whether the written map is the one that is served.
+/// Metric: whether the stored map differs from the served one.
 pub struct Losses(pub watch::Receiver<Arc<Snapshot>>);
 
 impl fmt::Debug for Losses {
@@ -73,7 +73,7 @@ impl Collector for Losses {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let lost = self.0.borrow().standing.is_lost();
         let gauge = ConstGauge::new(u64::from(lost));
-        let help = "Whether the shard map as it is written down is not the one that nodes serve";
+        let help = "1 if the stored shard map differs from the one that nodes serve";
         let metric =
             encoder.encode_descriptor("shard_map_lost", help, None, gauge.metric_type())?;
         gauge.encode(metric)

@@ -53,7 +53,7 @@ async fn a_change_goes_from_proposed_to_active() {
 
     let first = cluster.initialize(shards(3)).await.unwrap();
     assert_eq!((first.generation, first.shards.count()), (1, 3));
-    // Only the first call counts.
+    // Only the first call has an effect.
     assert_eq!(cluster.initialize(shards(5)).await.unwrap(), first);
 
     let proposed = cluster.propose(load("t", 4), 1, NOW).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_change_goes_from_proposed_to_active() {
     assert_eq!(cluster.proposed().await.unwrap(), None);
     assert_eq!(cluster.outcome(2).await.unwrap(), Outcome::Activated);
     assert_eq!(cluster.outcome(1).await.unwrap(), Outcome::Activated);
-    // It survives all processes.
+    // The state survives all processes.
     drop(cluster);
     let again = open(directory.path()).await;
     assert_eq!(again.watch().borrow().active.as_ref().unwrap().generation, 2);
@@ -97,7 +97,7 @@ async fn a_rejected_generation_is_never_used_again() {
     assert_eq!((next.generation, next.shards.count(), next.tables.len()), (3, 2, 0));
     cluster.activate(&lead, 3).await.unwrap();
     assert_eq!(cluster.outcome(2).await.unwrap(), Outcome::Rejected { reason });
-    // A table can also go.
+    // A table can also be dropped.
     cluster.propose(load("t", 9), 3, NOW).await.unwrap();
     cluster.activate(&lead, 4).await.unwrap();
     let drop_table = Change::Table { table: "t".to_owned(), epoch: None };
@@ -141,7 +141,7 @@ async fn what_a_crash_leaves_behind_is_void() {
         } else {
             cluster.reject(&lead, 3, "no").await.unwrap();
         }
-        // As if the process had died before it removed the proposal.
+        // The state after the process died before it removed the proposal.
         std::fs::write(&proposal, left).unwrap();
         assert_eq!(cluster.proposed().await.unwrap(), None);
         let again = cluster.activate(&lead, generation).await;
@@ -159,7 +159,7 @@ async fn of_concurrent_proposals_one_wins() {
     for expected in 1..6 {
         let mut racers = tokio::task::JoinSet::new();
         for racer in 0..8 {
-            // Each with its own handles, like a process of its own.
+            // Each has separate handles, like a separate process.
             let path = directory.path().to_owned();
             racers.spawn(async move {
                 let cluster = open(&path).await;
@@ -187,7 +187,7 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() {
     assert!(two.try_lead("two").await.unwrap().is_none());
     assert!(one.try_lead("one").await.unwrap().is_none());
 
-    // A lead that only thinks that it is one: same token, no lock.
+    // A stale lead: same token, no lock.
     let stale =
         Leadership::new("one".to_owned(), lead.token(), Box::new(tempfile::tempfile().unwrap()));
     drop(lead);
@@ -205,7 +205,7 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() {
 }
 
 #[tokio::test]
-async fn a_token_that_starts_again_is_of_one_node_alone() {
+async fn a_token_that_starts_again_belongs_to_one_node_only() {
     let directory = TempDir::new().unwrap();
     let cluster = open(directory.path()).await;
     cluster.initialize(shards(1)).await.unwrap();
@@ -213,7 +213,7 @@ async fn a_token_that_starts_again_is_of_one_node_alone() {
     let hold = Box::new(tempfile::tempfile().unwrap());
     let stale = Leadership::new("one".to_owned(), 1, hold);
     std::fs::remove_file(directory.path().join("leader.json")).unwrap();
-    // A process that has seen no lead: the first one may have looked into the file before it was gone.
+    // A process that has seen no lead. The first one may have read the file before it was deleted.
     let next = open(directory.path()).await.try_lead("two").await.unwrap().unwrap();
     assert_eq!(next.token(), stale.token());
     cluster.propose(load("t", 1), 1, NOW).await.unwrap();
@@ -265,7 +265,7 @@ async fn changes_are_seen_by_others() {
     tokio::time::timeout(deadline, watch.wait_for(active)).await.unwrap().unwrap();
 }
 
-/// What a node serves, by its record.
+/// The record of a node that serves a map.
 fn serves(node: &str, map: &Map) -> MemberRecord {
     let (active_generation, tables) = (map.generation, map.tables.clone());
     let (prepared_generation, failed) = (active_generation, None);
@@ -304,7 +304,7 @@ async fn lost_files_are_written_again_from_what_is_served() {
         matches!(wait, CoordinationError::Conflict { active: 2, proposed: None, .. }),
         "{wait}"
     );
-    // One that starts now waits for the leader.
+    // A node that starts now waits for the leader.
     let new = open(directory.path()).await;
     assert_eq!(new.active().await.unwrap(), None);
     let wait = new.initialize(shards(3)).await.unwrap_err();
@@ -314,7 +314,7 @@ async fn lost_files_are_written_again_from_what_is_served() {
     one.restore(&lead, shards(3), NOW).await.unwrap();
     assert_eq!(two.proposed().await.unwrap(), None, "nothing was to be done");
 
-    // An older one from a backup: what is served is proposed again.
+    // An older map from a backup: the served map is proposed again.
     one.propose(load("t", 5), 2, NOW).await.unwrap();
     let active = one.activate(&lead, 3).await.unwrap();
     one.heartbeat(&serves("one", &active)).await.unwrap();
@@ -352,7 +352,7 @@ async fn the_loss_of_everything_costs_the_lead_and_what_was_proposed() {
     assert_eq!(two.members().await.unwrap(), [record]);
     let fenced = |error| matches!(error, CoordinationError::Fenced { token: 1, .. });
     assert!(fenced(one.restore(&lead, shards(1), NOW).await.unwrap_err()));
-    // The file that was locked is gone, and so another leads under a token of its own.
+    // The locked file is gone, so another node leads with a different token.
     let next = two.try_lead("two").await.unwrap().unwrap();
     assert_eq!(next.token(), 2);
     two.restore(&next, shards(1), NOW).await.unwrap();
@@ -370,7 +370,7 @@ async fn the_newest_wish_for_a_table_takes_the_place_of_the_one_that_waits() {
     cluster.initialize(shards(1)).await.unwrap();
     let lead = cluster.try_lead("a").await.unwrap().unwrap();
     let first = cluster.propose(load("t", 1), 1, NOW).await.unwrap();
-    // The same wish is there already.
+    // The same change is already proposed.
     assert_eq!(cluster.propose(load("t", 1), 1, NOW).await.unwrap(), first);
     let second = cluster.propose(load("t", 2), 1, NOW).await.unwrap();
     assert_eq!((first.generation, second.generation, second.tables["t"]), (2, 3, 2));

@@ -1,8 +1,9 @@
-//! Records of members whose files are gone without a leave: with the whole directory, under a running
-//! cluster. No I/O.
+//! Handles members whose record files disappear without leaving, which happens if the whole
+//! directory is removed while the cluster runs. No I/O.
 //!
-//! The nodes write their records again with their next heartbeats. Until then they count as what they
-//! were, or no shard would have a live replica. A single file that goes is a node that leaves.
+//! The nodes write their records again with their next heartbeats. Until then their last records
+//! count, since otherwise no shard would have a live replica. If a single file disappears, that
+//! node has left.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,14 +12,14 @@ use opaque_store::UnixMillis;
 
 use super::{MemberRecord, Snapshot};
 
-/// Members whose records have vanished: by name, whether the maps were lost since.
+/// Members whose records have vanished, by name, and whether the maps were lost since.
 #[derive(Debug, Default)]
 pub(super) struct Vanished(BTreeMap<String, bool>);
 
 impl Vanished {
-    /// Puts the vanished members of the `last` look back into the next one, if they may have lost their
-    /// files: for one look, in case the rest of the directory goes in the next moment, and where the maps are
-    /// gone too, as long as the record is fresh.
+    /// Puts the vanished members of the `last` state back into the new one, if their files may have
+    /// been lost: for one poll, in case the rest of the directory disappears a moment later, and if
+    /// the maps are gone too, as long as the record is recent.
     pub(super) fn put_back(
         &mut self,
         last: &[MemberRecord],
@@ -51,7 +52,7 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(5);
 
-    /// What is seen at a time, and the members that count.
+    /// The records that are read at a time, and the members that count.
     fn look(
         vanished: &mut Vanished,
         last: &mut Vec<MemberRecord>,
@@ -79,11 +80,11 @@ mod tests {
     fn with_the_maps_members_stay_until_they_are_heard_of_again_or_would_be_dead() {
         let (mut vanished, mut last) = (Vanished::default(), Vec::new());
         assert_eq!(look(&mut vanished, &mut last, (false, &["a", "b", "c"], 0)), ["a", "b", "c"]);
-        // The files go one after another.
+        // The files disappear one after the other.
         assert_eq!(look(&mut vanished, &mut last, (false, &[], 100)), ["a", "b", "c"]);
         assert_eq!(look(&mut vanished, &mut last, (true, &[], 200)), ["a", "b", "c"]);
         assert_eq!(look(&mut vanished, &mut last, (true, &["b"], 300)), ["a", "b", "c"]);
-        // The map is back, and one has yet to be heard of.
+        // The map is back, and one member has not been heard from yet.
         assert_eq!(look(&mut vanished, &mut last, (false, &["a", "b"], 900)), ["a", "b", "c"]);
         assert_eq!(look(&mut vanished, &mut last, (false, &["a", "b"], 5_000)), ["a", "b", "c"]);
         assert_eq!(look(&mut vanished, &mut last, (false, &["a", "b"], 5_001)), ["a", "b"]);

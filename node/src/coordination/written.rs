@@ -1,14 +1,14 @@
-//! How far to believe the maps that are written down, and what a leader writes where they are wrong.
-//! No I/O.
+//! Decides which stored maps to trust, and what a leader writes to correct them. No I/O.
 //!
-//! **What the nodes serve is the truth.** A file or an object is only where it is written down. It can
-//! be lost, restored from a backup or made anew, and none of that may take away what is served. A
-//! written map is believed if it was activated in the object that it is read from, and if neither
+//! **The served map is authoritative.** A file or an object only stores the map. It can be lost,
+//! restored from a backup or created again, and none of that may remove tables that are served. A
+//! stored map is trusted if it was activated in the object from which it is read, and if neither
 //! this node nor any member knows a higher active generation.
 //!
-//! **Flow.** Every look at the state is a [`read`](Written::read). While the written map is not
-//! believed, a node goes on with the one that it knows, and a node that knows none waits. The leader
-//! writes what is served, in steps of one compare-and-swap each ([`mend`](Written::mend)):
+//! **Flow.** Every time the state is read, [`read`](Written::read) evaluates it. While the stored
+//! map is not trusted, a node continues with the map that it knows, and a node that knows none
+//! waits. The leader writes the served map, in steps of one compare-and-swap each
+//! ([`mend`](Written::mend)):
 //!
 //! ```text
 //! a newer map that keeps what is served? ─ yes ─→ it is a proposal: the served map is active again
@@ -17,8 +17,8 @@
 //! nothing is served: an empty map is activated, one with tables is a proposal
 //! ```
 //!
-//! **Why a second proposal, where the same number would do.** Another history may have given the
-//! number to another map. A number that is above all others means one map on every node.
+//! **Why a second proposal, although the same number might do.** In another history, the number may
+//! belong to another map. A number above all others denotes the same map on every node.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,63 +28,63 @@ use opaque_store::UnixMillis;
 use super::{Change, CoordinationError, Loss, Map, MemberRecord, Snapshot, Standing};
 use crate::map::placement::{self, Shards};
 
-/// Pause before a first map is proposed again that was rejected.
+/// Pause before a rejected first map is proposed again.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Lost generations that are noted as rejected, at most.
+/// Largest number of lost generations that are recorded as rejected.
 const LOST: u64 = 16;
-/// Why they are.
-pub(super) const LOST_REASON: &str = "the shard map was lost before this generation was decided on, and the nodes went on with the one before: try again";
+/// The reason for rejecting them.
+pub(super) const LOST_REASON: &str = "the shard map was lost before this generation was decided on, and the nodes continued with the previous one: try again";
 
-/// What a backend has written down.
+/// The state that a backend has stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written<'a> {
     /// The map that is marked as active.
     pub(super) active: Option<&'a Map>,
-    /// The newest map: the active one, a proposal, or one that was rejected.
+    /// The newest map: the active one, a proposed one, or a rejected one.
     pub(super) newest: Option<&'a Map>,
     /// Whether `newest` was rejected.
     pub(super) rejected: bool,
     /// The highest generation that was rejected.
     pub(super) highest_rejected: u64,
-    /// UID of the object that this is read from; none for files.
+    /// UID of the object from which this is read; `None` for files.
     pub(super) uid: Option<&'a str>,
-    /// UID of the object in which `active` was marked as active; none if that is not known.
+    /// UID of the object in which `active` was activated; `None` if unknown.
     pub(super) active_uid: Option<&'a str>,
 }
 
-/// What is served, as far as this node can tell.
+/// What this node knows of the served map.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Served<'a> {
     /// The newest map that this node has known as active.
     pub(super) known: Option<&'a Map>,
-    /// UID of the object that it was read from.
+    /// UID of the object from which `known` was read.
     pub(super) known_uid: Option<&'a str>,
-    /// The highest generation that this node has ever heard of.
+    /// The highest generation that this node has ever seen.
     pub(super) heard: u64,
-    /// What the members say, dead ones included.
+    /// The records of the members, including dead ones.
     pub(super) members: &'a [MemberRecord],
 }
 
-/// The maps to go by.
+/// The effective maps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) active: Option<Map>,
-    /// UID of the object that `active` was read from.
+    /// UID of the object from which `active` was read.
     pub(super) uid: Option<String>,
     pub(super) proposed: Option<Map>,
     pub(super) standing: Standing,
-    /// The highest generation that was ever heard of.
+    /// The highest generation that is known.
     pub(super) highest: u64,
 }
 
 impl Reading {
-    /// What a change of generation `expected` is made over: the active map, and a proposal that waits
-    /// and whose place the change may take.
+    /// The base of a change of generation `expected`: the active map, and a waiting proposal that
+    /// the change may replace.
     ///
     /// # Errors
-    /// [`CoordinationError::NotInitialized`] before the first map; [`CoordinationError::Conflict`] when
-    /// another generation is active, another proposal waits, or the written map is not the one that is
-    /// served.
+    /// [`CoordinationError::NotInitialized`] before the first map; [`CoordinationError::Conflict`]
+    /// if another generation is active, another proposal waits, or the stored map is not the served
+    /// one.
     pub(super) fn before(
         &self,
         change: &Change,
@@ -109,37 +109,37 @@ impl Reading {
     }
 }
 
-/// What a leader has to write.
+/// The next write of a leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mend {
     /// Nothing.
     Nothing,
-    /// This map is active. What is proposed stays so.
+    /// Mark this map as active. A proposal stays.
     Activate(Map),
-    /// No map is active: the one that is marked so cannot be replaced by an older one.
+    /// Mark no map as active, since the one that is marked cannot be replaced by an older one.
     Forget,
-    /// This map is proposed.
+    /// Propose this map.
     Propose(Map),
 }
 
 impl Mend {
-    /// Tells people what is being repaired.
+    /// Logs what is being repaired.
     pub(super) fn log(&self) {
         match self {
             Self::Nothing => {}
             Self::Activate(map) => {
                 tracing::warn!(
                     map.generation,
-                    "the written shard map is not the one that is served; marking that one as active"
+                    "the stored shard map is not the served one; marking the served one as active"
                 );
             }
             Self::Forget => {
-                tracing::warn!("the written shard map is not the one that is served; forgetting it")
+                tracing::warn!("the stored shard map is not the served one; clearing it")
             }
             Self::Propose(map) => {
                 tracing::warn!(
                     map.generation,
-                    "the written shard map is not the one that is served; proposing that one again"
+                    "the stored shard map is not the served one; proposing the served one again"
                 );
             }
         }
@@ -147,17 +147,18 @@ impl Mend {
 }
 
 impl<'a> Written<'a> {
-    /// What is written where there is nothing.
+    /// The state of an empty backend.
     #[cfg(feature = "kubernetes")]
     pub(super) fn nothing() -> Self {
         let (active, newest, uid, active_uid) = (None, None, None, None);
         Self { active, newest, rejected: false, highest_rejected: 0, uid, active_uid }
     }
 
-    /// The maps to go by. `active` never goes back.
+    /// The effective maps. `active` never goes back.
     pub(super) fn read(&self, served: &Served<'_>) -> Reading {
         let (known, believed) = (served.known, self.believed(served));
-        // Of two maps of one generation the known one stays: it may be what this node serves.
+        // If two maps have the same generation, the known one stays, since this node may be serving
+        // it.
         let newer = believed.filter(|map| known.is_none_or(|k| k.generation < map.generation));
         let active = newer.or(known);
         let uid = if believed.is_some() { self.uid } else { served.known_uid };
@@ -177,7 +178,7 @@ impl<'a> Written<'a> {
         self.follows(served, active.max(served.generation()))
     }
 
-    /// What a leader has to write for the written map to be the one that is served.
+    /// The next write of a leader that makes the stored map the served one.
     pub(super) fn mend(&self, served: &Served<'_>, shards: &Shards, now: UnixMillis) -> Mend {
         if self.believed(served).is_some() {
             return Mend::Nothing;
@@ -209,8 +210,8 @@ impl<'a> Written<'a> {
         }
     }
 
-    /// Generations that were proposed and are lost when `active` becomes active again: the newest of
-    /// them, oldest first. Their numbers are never used again.
+    /// Proposed generations that are lost when `active` becomes active again: the newest of them,
+    /// oldest first. Their numbers are never used again.
     pub(super) fn lost(&self, served: &Served<'_>, active: &Map) -> impl Iterator<Item = u64> {
         let newest = self.newest.map(|map| map.generation);
         let last = served.highest();
@@ -218,18 +219,18 @@ impl<'a> Written<'a> {
         (first..=last).filter(move |generation| Some(*generation) != newest)
     }
 
-    /// The active map, if it is to be believed.
+    /// The active map, if it can be trusted.
     fn believed(&self, served: &Served<'_>) -> Option<&'a Map> {
         let generation = served.generation();
         self.active.filter(|map| !self.is_foreign() && map.generation >= generation)
     }
 
-    /// Whether another object's map was marked as active.
+    /// Whether the map was activated in another object.
     fn is_foreign(&self) -> bool {
         self.active_uid.is_some_and(|uid| self.uid != Some(uid))
     }
 
-    /// Whether what is served was read from another object than this one.
+    /// Whether the served map was read from another object.
     fn is_of_another(&self, served: &Served<'_>) -> bool {
         let generation = served.generation();
         let members = served.members.iter().filter(|m| m.active_generation == generation);
@@ -283,24 +284,24 @@ impl<'a> Written<'a> {
         Mend::Nothing
     }
 
-    /// A written generation is replaced by a higher one only, as long as there is one.
+    /// An active generation can only be replaced by a higher one while it is stored.
     fn activate(&self, map: Map) -> Mend {
         let stands = |written: &Map| written.generation >= map.generation && *written != map;
         if self.active.is_some_and(stands) { Mend::Forget } else { Mend::Activate(map) }
     }
 
-    /// The same content under a number that was never used.
+    /// The same content under a new number.
     fn again(&self, served: &Served<'_>, map: Map, now: UnixMillis) -> Map {
         Map { generation: self.highest(served) + 1, proposed_at: now, ..map }
     }
 
-    /// The highest number that was ever given to a map, as far as is known.
+    /// The highest known number that was ever given to a map.
     fn highest(&self, served: &Served<'_>) -> u64 {
         let written = self.active.into_iter().chain(self.newest).map(|map| map.generation);
         written.chain([self.highest_rejected, served.highest()]).max().unwrap_or(0)
     }
 
-    /// The served map, put together from what members say of it. Records have no shards and no
+    /// The served map, assembled from the records of members. Records contain no shards and no
     /// owners.
     fn assembled(&self, served: &Served<'_>, shards: &Shards, now: UnixMillis) -> Map {
         let written = || self.newest.into_iter().chain(self.active);
@@ -319,7 +320,7 @@ impl<'a> Written<'a> {
 }
 
 impl<'a> Served<'a> {
-    /// As a node knows it from its last snapshot.
+    /// The served map as a node knows it from its last snapshot.
     pub(super) fn new(snapshot: &'a Snapshot, members: &'a [MemberRecord]) -> Self {
         let (known, known_uid) = (snapshot.active.as_ref(), snapshot.map_uid.as_deref());
         Self { known, known_uid, heard: snapshot.highest, members }
@@ -331,7 +332,7 @@ impl<'a> Served<'a> {
         self.members.iter().map(|member| member.active_generation).max().unwrap_or(0).max(known)
     }
 
-    /// The highest generation that anyone has heard of.
+    /// The highest generation that any member has seen.
     fn highest(&self) -> u64 {
         let number = |member: &MemberRecord| {
             let failed = member.failed.as_ref().map_or(0, |failed| failed.generation);
@@ -341,11 +342,11 @@ impl<'a> Served<'a> {
         self.members.iter().map(number).max().unwrap_or(0).max(heard)
     }
 
-    /// Whether a map of unknown origin lets nothing go that is served.
+    /// Whether a map of unknown origin keeps everything that is served.
     fn is_kept_by(&self, map: &Map) -> bool {
         let generation = self.generation();
         let has = |table: &String| map.tables.contains_key(table);
-        // A map that is known has also the tables that no member can load.
+        // A known map also has the tables that no member can load.
         if let Some(known) = self.known.filter(|known| known.generation == generation) {
             return known.shards == map.shards && known.tables.keys().all(has);
         }
@@ -360,7 +361,7 @@ fn map(generation: u64, shards: Shards, proposed_at: UnixMillis) -> Map {
     Map { generation, placement: placement::VERSION, shards, tables, owners, proposed_at }
 }
 
-/// Whether two maps are one, whatever is said about owners and times.
+/// Whether two maps are the same, ignoring owners and times.
 fn is_same(one: &Map, other: &Map) -> bool {
     (one.generation, &one.shards, &one.tables) == (other.generation, &other.shards, &other.tables)
 }

@@ -1,4 +1,4 @@
-//! The leader's part: the first map, and the self-test between a proposal and its activation.
+//! The leader's tasks: the first map, and the self-test between a proposal and its activation.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,37 +16,38 @@ use crate::error::NodeError;
 use crate::map::call::Replicas;
 use crate::map::placement::Shards;
 
-/// How often a node that does not lead tries to.
+/// Interval at which a node that does not lead tries to acquire the lead.
 const TRY_LEAD: Duration = Duration::from_millis(500);
-/// How often a leader looks again while nothing changes.
+/// Interval at which a leader decides again while nothing changes.
 const LOOK: Duration = Duration::from_millis(500);
-/// Self-tests that fail before the proposal is rejected; more while a replica does not answer or is
-/// busy, until it would count as dead.
+/// Self-tests that may fail before the proposal is rejected. If a replica does not answer or is
+/// busy, more may fail, until the replica would count as dead.
 const TESTS: u32 = 5;
 
-/// How often a leader notes how long the proposal has waited: so much of it is lost when it falls.
+/// Interval at which a leader records how long the proposal has waited. At most this much is lost
+/// when the leader dies.
 const NOTE: Duration = Duration::from_secs(15);
 
-/// How long a leader that stepped down leaves the lead to others.
+/// How long a leader that stepped down does not compete for the lead.
 const STAND_BACK: Duration = Duration::from_secs(3);
 
-/// Whether a leader goes on after a decision.
+/// Whether a leader continues after a decision.
 enum Rule {
     GoOn,
-    /// Another node leads already, or had better.
+    /// Another node already leads, or should.
     StepDown,
 }
 
-/// What a leader remembers of the proposal before it.
+/// The leader's state for the present proposal.
 struct Progress {
     generation: u64,
-    /// How long it has waited, by the clocks of this leader and those before.
+    /// How long the proposal has waited, by the clocks of this leader and earlier ones.
     waited: Duration,
-    /// When that was counted last.
+    /// When `waited` was updated last.
     counted: Instant,
-    /// How long it had waited when this leader first saw every shard covered.
+    /// How long the proposal had waited when this leader first saw every shard covered.
     until_cover: Option<Duration>,
-    /// How long it had waited when that was noted last.
+    /// How long the proposal had waited when this was recorded last.
     noted: Duration,
     /// Self-tests that failed.
     failures: u32,
@@ -57,11 +58,11 @@ struct Progress {
 /// What a leader sees of the nodes that prepare a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
-    /// Every shard has a replica that has prepared it.
+    /// Every shard has a replica that has prepared the proposal.
     Covered,
-    /// A shard has none, and cannot read the store.
+    /// A shard has no prepared replica and cannot read the store.
     StoreAway,
-    /// A shard has none yet.
+    /// A shard has no prepared replica yet.
     Preparing,
 }
 
@@ -72,8 +73,9 @@ impl Progress {
         Self { generation, waited, counted: now, until_cover, noted, failures: 0, unanswered }
     }
 
-    /// How long the proposal has waited, by the clocks of its leaders: the proposer's clock may be
-    /// another machine's, and this one's may be set. `known` is what the leader before has noted.
+    /// How long the proposal has waited, by the clocks of its leaders. The proposer's clock may be
+    /// that of another machine, and this machine's wall clock may be changed. `known` is the last
+    /// record of the previous leader.
     fn elapsed(
         &mut self,
         generation: u64,
@@ -97,7 +99,7 @@ impl Progress {
         Elapsed { total: self.waited, until_cover: self.until_cover }
     }
 
-    /// What is to be noted for the next leader, if it is time.
+    /// The time to record for the next leader, if a record is due.
     fn note(&mut self) -> Option<Waited> {
         if self.waited < self.noted.saturating_add(NOTE) {
             return None;
@@ -106,7 +108,7 @@ impl Progress {
         Some(Waited { generation: self.generation, seconds: self.waited.as_secs() })
     }
 
-    /// Counts a self-test that failed; true if the proposal is to be rejected for it.
+    /// Counts a failed self-test. Returns `true` if the proposal must be rejected.
     fn fails(&mut self, error: &NodeError, now: Instant, ttl: Duration) -> bool {
         self.failures += 1;
         let borne = match error {
@@ -120,7 +122,7 @@ impl Progress {
 }
 
 impl Lifecycle {
-    /// Leads whenever nobody else does, until `retiring`; then gives the lead to another at once.
+    /// Leads whenever no other node does, until `retiring`. Then frees the lead immediately.
     pub(super) async fn lead(&self, mut retiring: watch::Receiver<bool>) {
         let mut failing = false;
         loop {
@@ -136,7 +138,7 @@ impl Lifecycle {
                         () = self.rule(&leadership) => false,
                         () = self.probe_tables() => false,
                         () = leadership.lost() => {
-                            tracing::warn!(token = leadership.token(), "another may lead now");
+                            tracing::warn!(token = leadership.token(), "lost the lead");
                             false
                         }
                         _ = retiring.wait_for(|retiring| *retiring) => true,
@@ -191,8 +193,8 @@ impl Lifecycle {
         }
     }
 
-    /// Makes the written map the one that is served: the first one, or one that was lost. Tries again
-    /// after a pause.
+    /// Makes the stored map the served one: the first map, or one that was lost. Retries after a
+    /// pause.
     async fn agree(
         &self,
         leadership: &Leadership,
@@ -208,7 +210,7 @@ impl Lifecycle {
         if snapshot.standing == Standing::First {
             match self.coordination.initialize(shards.clone()).await {
                 Ok(_) => return Ok(Rule::GoOn),
-                // Somebody else has yet to make it, or it has tables.
+                // Another party has yet to create the map, or it has tables.
                 Err(CoordinationError::NotInitialized) => {}
                 Err(error) => return Err(NodeError::internal(error)),
             }
@@ -244,12 +246,12 @@ impl Lifecycle {
         if let (Some(_), Some(waited)) = (proposed, progress.note())
             && let Err(error) = self.coordination.note_wait(leadership, waited).await
         {
-            // The decision below meets whatever it was, and this will be noted again.
-            tracing::debug!(%error, "could not note how long the proposal has waited");
+            // If the cause persists, the decision below fails too. The time will be recorded again.
+            tracing::debug!(%error, "could not record how long the proposal has waited");
         }
         let step = next_step(proposed, elapsed, &snapshot.members, now, &policy);
         let (Step::Test { generation }, Some(map)) = (&step, proposed) else {
-            // Whoever did not answer is waited for, as dead.
+            // No test is due. A replica that did not answer now counts as dead.
             progress.unanswered = None;
             if let Step::Reject { generation, reason } = step {
                 return self.reject(leadership, generation, &reason).await;
@@ -258,8 +260,11 @@ impl Lifecycle {
         };
         let generation = *generation;
         if self.local.generation(generation).is_none() {
-            // The cluster is ready to be tested and this node is not: let one lead that is.
-            tracing::warn!(generation, "stepping down: the proposed generation is not loaded here");
+            // The cluster is ready for the test but this node is not. Another node should lead.
+            tracing::warn!(
+                generation,
+                "stepping down: this node has not loaded the proposed generation"
+            );
             return Ok(Rule::StepDown);
         }
         match self.self_test(snapshot, map).await {
@@ -270,8 +275,8 @@ impl Lifecycle {
                     return Err(error);
                 }
                 if snapshot.active.is_none() {
-                    // A table that cannot be asked must not keep the others from being served.
-                    tracing::warn!(generation, %error, "restoring all that can be served");
+                    // A table that does not answer must not prevent the others from being served.
+                    tracing::warn!(generation, %error, "activating the tables that can be served");
                     return self.activate(leadership, generation).await;
                 }
                 self.reject(leadership, generation, &format!("self-test: {error}")).await
@@ -315,7 +320,7 @@ impl Lifecycle {
                 continue;
             }
             let Some(table) = serving.tables.get(name) else {
-                // Of a map that is restored, what can be loaded is served.
+                // If a map is restored, all tables that can be loaded are served.
                 if snapshot.active.is_none() && serving.missing.contains_key(name) {
                     continue;
                 }
@@ -332,7 +337,7 @@ impl Lifecycle {
     }
 }
 
-/// The `round`-th replica of every shard; a shard with fewer starts again.
+/// Replica number `round` of every shard. A shard with fewer replicas starts again.
 pub(super) fn one_per_shard(replicas: &Replicas, round: usize) -> Replicas {
     let pick = |(shard, replicas): (&u32, &Vec<_>)| {
         let one = replicas.iter().cycle().skip(round).take(1).cloned().collect();
@@ -361,7 +366,7 @@ mod tests {
         assert!((0..10).all(|second| !progress.fails(&unavailable(), at(second), TTL)));
         assert!(!progress.fails(&NodeError::Busy, at(10), TTL));
         assert!(progress.fails(&unavailable(), at(11), TTL));
-        // It was dead for a while, and the next one is another matter.
+        // The replica was dead for a while. The next failure is a new case.
         progress.unanswered = None;
         assert!(!progress.fails(&unavailable(), at(60), TTL));
 
@@ -384,7 +389,7 @@ mod tests {
         assert_eq!(elapsed(2, Seen::Preparing, at(10)), waited(0, None));
         assert_eq!(elapsed(2, Seen::Preparing, at(40)), waited(30, None));
         assert_eq!(elapsed(2, Seen::Covered, at(70)), waited(60, Some(60)));
-        // A shard that is no longer covered does not begin anew.
+        // A shard that is no longer covered does not start the count again.
         assert_eq!(elapsed(2, Seen::Preparing, at(80)), waited(70, Some(60)));
         assert_eq!(elapsed(2, Seen::Covered, at(90)), waited(80, Some(60)));
         assert_eq!(elapsed(3, Seen::Covered, at(90)), waited(0, Some(0)));
@@ -403,8 +408,8 @@ mod tests {
     }
 
     proptest! {
-        /// Leaders follow one another. What the last one counts is what has passed, but for what each
-        /// noted too late.
+        /// Leaders follow one another. The last one counts the time that has passed, except what
+        /// each recorded too late.
         #[test]
         fn a_deadline_survives_its_leaders(leads in prop::collection::vec(0..600_u64, 1..12)) {
             let start = Instant::now();
@@ -413,7 +418,7 @@ mod tests {
             for seconds in leads {
                 let mut progress = Progress::new(0, at(passed));
                 let mut counted = 0;
-                // It looks every second.
+                // The leader decides every second.
                 for second in 0..=seconds {
                     let now = at(passed + second);
                     counted = progress.elapsed(7, Seen::Preparing, noted, now).total.as_secs();
@@ -424,7 +429,7 @@ mod tests {
                 prop_assert!(counted + changes * NOTE.as_secs() >= passed, "{counted} of {passed}");
                 changes += 1;
             }
-            // Another generation begins at zero.
+            // Another generation starts at zero.
             let mut progress = Progress::new(0, at(passed));
             let next = progress.elapsed(8, Seen::Preparing, noted, at(passed));
             prop_assert_eq!(next.total, Duration::ZERO);

@@ -1,4 +1,4 @@
-//! How a node stands to the others, and what the leader's probes found, at `/metrics`.
+//! Metrics of a node's relation to the others, and of the leader's probes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use super::TurnedAway;
 use crate::coordination::Coordination;
 use crate::shard::replica::ReplicaState;
 
-/// How a probe ended, as a label: never which table's it was.
+/// Outcome of a probe as a label. It never names the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
 }
 
-/// What became of the leader's probes. Clones share the counts.
+/// Results of the leader's probes. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct ProbeMetrics {
     probes: Family<Outcome, Counter>,
@@ -30,22 +30,22 @@ pub struct ProbeMetrics {
 }
 
 impl ProbeMetrics {
-    /// Adds them to a registry.
+    /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let Self { probes, last_success, failing } = self.clone();
         registry.register(
             "probes",
-            "Self-tests of served tables by outcome, by the leader",
+            "Self-tests of served tables that the leader ran, by outcome",
             probes,
         );
         registry.register(
             "probe_last_success_seconds",
-            "When the last one succeeded, in seconds since 1970; 0 before the first",
+            "Time of the last successful self-test, in seconds since 1970; 0 before the first",
             last_success,
         );
         registry.register(
             "failing_probes",
-            "Tables whose last self-test failed, as the leader sees; 0 on other nodes",
+            "Tables whose last self-test failed; 0 except on the leader",
             failing,
         );
     }
@@ -68,13 +68,13 @@ impl ProbeMetrics {
     }
 }
 
-/// How a node stands to the others at the moment of a scrape.
+/// A node's relation to the others at the time of a scrape.
 pub struct Outlook {
-    /// What the node says of itself.
+    /// State that the node reports about itself.
     pub state: Arc<ReplicaState>,
-    /// Why it turns clients away.
+    /// Why the node turns clients away.
     pub turned_away: TurnedAway,
-    /// What the nodes agree through.
+    /// The coordination backend.
     pub coordination: Arc<dyn Coordination>,
 }
 
@@ -93,17 +93,17 @@ impl Collector for Outlook {
             ("unreachable_shards", "Shards of which the node reaches no replica", unreachable),
             (
                 "store_unreadable",
-                "Whether the object store could not be read when the node last tried, which it does once a minute",
+                "1 if the last attempt to read the object store failed; the node tries once a minute",
                 u64::from(record.store.is_some()),
             ),
             (
                 "turned_away",
-                "Whether the node sends clients elsewhere because it does not reach every shard; its own shard answers peers",
+                "1 if the node turns clients away because it does not reach every shard; it still answers peers",
                 u64::from(turned_away.is_cut_off()),
             ),
             (
                 "watch_silent_seconds",
-                "Seconds since the node heard of the cluster's state",
+                "Seconds since the node last read the cluster's state",
                 coordination.silence().as_secs(),
             ),
         ];

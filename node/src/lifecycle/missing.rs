@@ -1,10 +1,10 @@
-//! Tables of the active generation that could not be loaded: this node coordinates their queries,
-//! and loads them again, beside everything else that it does.
+//! Tables of the active generation that could not be loaded. This node coordinates their queries,
+//! and retries to load them, concurrently with everything else.
 //!
-//! **Flow.** A table that is found missing is described at once: by the store, or by a peer where
-//! the store's copy is damaged or gone. From then on this node answers for it through other
-//! replicas. It is loaded again after a pause that doubles with each failure, one table at a time,
-//! until it is here or the active generation no longer has it. What is loaded is added to every
+//! **Flow.** A missing table is described immediately: by the store, or by a peer if the store's
+//! copy is damaged or gone. From then on, this node answers for the table through other replicas.
+//! Loading is retried after a pause that doubles with each failure, one table at a time, until the
+//! table is loaded or the active generation no longer has it. A loaded table is added to every
 //! generation that lacks it.
 
 mod turns;
@@ -25,15 +25,15 @@ use crate::map::placement::Shards;
 use crate::shard::loader::{Loader, described};
 use crate::shard::served::{ServedTable, Serving};
 
-/// Tables that are described at a time.
+/// Tables that are described concurrently.
 const DESCRIBED: usize = 8;
 /// How long the store or one peer may take to describe a table.
 const DESCRIBING: Duration = Duration::from_secs(10);
-/// Peers that are asked for one description.
+/// Peers that are called for one description.
 const ASKED: usize = 8;
 
 impl Lifecycle {
-    /// Describes and loads what is missing, until `stop`.
+    /// Describes and loads missing tables until `stop`.
     pub(super) async fn mend(&self, mut stop: watch::Receiver<bool>) {
         let loader = self.loader.aside();
         let mut turns = Turns::new(&self.config.name);
@@ -45,8 +45,8 @@ impl Lifecycle {
         }
     }
 
-    /// One turn: the description of what has just been found missing, or another attempt to load
-    /// one table.
+    /// One step: describes the tables that have just been found missing, or retries to load one
+    /// table.
     async fn mend_next(&self, loader: &Loader, turns: &mut Turns) {
         let active = self.active_now().and_then(|active| self.local.generation(active));
         let Some(serving) = active.filter(|serving| !serving.is_whole()) else {
@@ -54,7 +54,7 @@ impl Lifecycle {
             return;
         };
         let (map, new) = (serving.map.clone(), turns.keep(&missing(&serving), Instant::now()));
-        // Generations that end meanwhile shall leave memory.
+        // Drop the reference, so that a generation that ends can leave memory.
         drop(serving);
         iter(new)
             .map(|(table, epoch)| self.describe(loader, &map, table, epoch))
@@ -64,7 +64,7 @@ impl Lifecycle {
         let Some((table, epoch, due)) = turns.next() else { return };
         tokio::select! {
             () = sleep_until(due) => {}
-            // Another generation may be active, and lack other tables.
+            // Another generation may have become active, and may lack other tables.
             () = self.lacking.notified() => return,
         }
         if !self.load_again(loader, &map, &table, epoch).await {
@@ -73,8 +73,8 @@ impl Lifecycle {
         }
     }
 
-    /// Loads one table, unless the active generation lets it go meanwhile; false if it is still
-    /// missing.
+    /// Loads one table, unless the active generation drops it in the meantime. Returns `false` if
+    /// the table is still missing.
     async fn load_again(&self, loader: &Loader, map: &Map, table: &str, epoch: u64) -> bool {
         let alone = Map { tables: [(table.to_owned(), epoch)].into(), ..map.clone() };
         let held = self.local.in_memory();
@@ -87,7 +87,7 @@ impl Lifecycle {
             let digit = |c: char| c.is_ascii_digit();
             tracing::debug!(table, epoch, %reason, "still missing");
             self.amend(map, table, epoch, |serving| {
-                // How much memory is left differs each time, and is no news.
+                // The amount of free memory differs each time. That alone is not a new reason.
                 let before = serving.missing.get(table).map(String::as_str).unwrap_or_default();
                 if !before.split(digit).eq(reason.split(digit)) {
                     serving.missing.insert(table.to_owned(), reason.clone());
@@ -102,7 +102,7 @@ impl Lifecycle {
             serving.tables.insert(table.to_owned(), Arc::clone(found));
         })
         .await;
-        tracing::info!(table, epoch, "a missing table is loaded");
+        tracing::info!(table, epoch, "loaded a missing table");
         true
     }
 
@@ -120,7 +120,7 @@ impl Lifecycle {
         }
     }
 
-    /// Finds out what is needed to coordinate a missing table's queries, if that is not known yet.
+    /// Gets the data for coordinating a missing table's queries, if it is not known yet.
     async fn describe(&self, loader: &Loader, map: &Map, table: String, epoch: u64) {
         let now = self.local.generation(map.generation);
         if now.is_none_or(|now| now.described.contains_key(&table)) {
@@ -138,8 +138,8 @@ impl Lifecycle {
         .await;
     }
 
-    /// A table as a peer describes it. Where the store has the manifest and a public part is
-    /// damaged, the peer's manifest has to be the same.
+    /// A table as described by a peer. If the store has the manifest but a public part is damaged,
+    /// the peer's manifest must be the same.
     async fn described_by_peers(
         &self,
         loader: &Loader,
@@ -172,7 +172,7 @@ impl Lifecycle {
         None
     }
 
-    /// Changes what is known of a missing table, and says so.
+    /// Changes what this node knows of a missing table, and reports it.
     async fn amend(&self, map: &Map, table: &str, epoch: u64, change: impl Fn(&mut Serving)) {
         self.local.amend(&map.shards, table, epoch, change);
         if let Some(active) = self.active_now() {

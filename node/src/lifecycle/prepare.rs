@@ -1,5 +1,5 @@
-//! Loading a proposed generation beside the active one: one replica of a shard after the other,
-//! what memory admits, and for as long as it is proposed.
+//! Loads a proposed generation while the active one is served: one replica of a shard after the
+//! other, within the memory limit, and only while it is proposed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +15,25 @@ use crate::map::placement::ShardId;
 use crate::shard::loader::Refusal;
 use crate::shard::served::Serving;
 
-/// Longest pause before the store is asked again that could not be read.
+/// Longest pause before a store that could not be read is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(10);
 
-/// What came of an attempt to prepare a generation.
+/// Result of an attempt to prepare a generation.
 enum Attempt {
-    /// It is installed, or came too late.
+    /// The generation is installed, or was loaded too late.
     Over,
-    /// It fits once superseded generations are gone.
+    /// The generation will fit when superseded ones are gone.
     NoRoomYet,
     /// Another replica of the shard comes first.
     NotYet {
-        /// Its name.
+        /// Name of that replica.
         first: String,
     },
 }
 
 impl Lifecycle {
-    /// Learns from the record of the process before this one which generation it was loading when
-    /// it ended. Waits for the cluster's state to be within reach: the first heartbeat replaces the
-    /// record.
+    /// Reads from the record of the previous process which generation it was loading when it ended.
+    /// Waits until the cluster's state is reachable, since the first heartbeat replaces the record.
     pub(super) async fn recall(&self) {
         loop {
             match self.coordination.members().await {
@@ -43,20 +42,20 @@ impl Lifecycle {
                     return own.into_iter().for_each(|before| self.state.recall(before));
                 }
                 Err(error) if error.is_passing() => {
-                    tracing::warn!(%error, "cannot read this node's former record; trying on");
+                    tracing::warn!(%error, "cannot read this node's former record; retrying");
                     sleep(RETRY).await;
                 }
                 Err(error) => {
-                    return tracing::warn!(%error, "this node's former record is unknown");
+                    return tracing::warn!(%error, "cannot read this node's former record");
                 }
             }
         }
     }
 
-    /// Lets go of generations above the active one that are no longer proposed. Gives those of
-    /// their tables that the proposed map has as well, so that they are not loaded a second time.
-    /// Where the written map is `lost`, peers may serve a generation that is not known here:
-    /// nothing goes.
+    /// Drops generations above the active one that are no longer proposed. Returns those of their
+    /// tables that the proposed map also has, so that they are not loaded a second time. If the
+    /// stored map is `lost`, peers may serve a generation that is not known here, so nothing is
+    /// dropped.
     pub(super) fn give_up(
         &self,
         active: &Map,
@@ -76,8 +75,9 @@ impl Lifecycle {
     }
 
     /// Loads a proposed generation, once, and shares tables of `given_up`. Ends when the generation
-    /// is no longer proposed; nothing of it stays then. What the `active` generation lacks may be
-    /// missing here too. While nothing is active, what can be loaded is enough, as at a restart.
+    /// is no longer proposed, and drops it then. Tables that the `active` generation lacks may be
+    /// missing here too. While no map is active, the tables that can be loaded suffice, as after a
+    /// restart.
     pub(super) async fn prepare(&self, map: &Map, active: Option<&Map>, given_up: &[Arc<Serving>]) {
         let generation = map.generation;
         if self.local.generation(generation).is_some_and(|held| is_of(&held, map))
@@ -86,11 +86,12 @@ impl Lifecycle {
             return;
         }
         if self.state.preparing() == Some(generation) {
-            // The record goes on to say what it was preparing, for the shard's other replicas.
+            // The record keeps stating which generation it was preparing, for the shard's other
+            // replicas.
             return self.cannot_prepare(
                 generation,
                 format!(
-                    "this node ended while it prepared generation {generation}, for lack of memory or by a fault: see how its last process ended, then ask for the change again"
+                    "this node ended while it prepared generation {generation}, for lack of memory or by a fault: find out how its last process ended, then request the change again"
                 ),
             );
         }
@@ -135,7 +136,7 @@ impl Lifecycle {
         }
     }
 
-    /// Plans and admits the load of a generation, and carries it out if it is this replica's turn.
+    /// Plans and admits the load of a generation, and loads it if it is this replica's turn.
     async fn attempt(
         &self,
         map: &Map,
@@ -147,14 +148,15 @@ impl Lifecycle {
         let held = [self.local.in_memory(), given_up.to_vec()].concat();
         let serving = active.and_then(|active| self.local.generation(active.generation));
         let plan = self.loader.plan(map, serving.as_deref(), &held).await?;
-        // Before its turn: all replicas of a shard refuse at once what does not fit.
+        // Admission comes before the turn, so that all replicas of a shard refuse at once what does
+        // not fit.
         let reserved = self.loader.admit(&plan, &held, self.active_now().unwrap_or(0));
         let reserved = match reserved {
             Ok(reserved) => reserved,
             Err(Refusal::Later(_)) => return Ok(Attempt::NoRoomYet),
             Err(Refusal::Never(shortage)) => return Err(NodeError::memory(shortage)),
         };
-        // Generations that end meanwhile shall leave memory.
+        // Drop the references, so that generations that end can leave memory.
         drop((held, serving));
         if !plan.is_held() {
             match self.turn(generation, since) {
@@ -162,7 +164,7 @@ impl Lifecycle {
                 Turn::After(first) => return Ok(Attempt::NotYet { first }),
                 Turn::Never(node) => {
                     return Err(NodeError::Refused(format!(
-                        "node {node} of the same shard ended while it prepared this generation, and this node does not try: see how that node's last process ended, then ask for the change again"
+                        "node {node} of the same shard ended while it prepared this generation, and this node does not try: find out how that node's last process ended, then request the change again"
                     )));
                 }
             }
@@ -170,7 +172,7 @@ impl Lifecycle {
         }
         let told = self.tells(format!("preparing generation {generation}"));
         let mut serving = self.loader.carry_out(plan, &told).await?;
-        // What was missing may have been loaded meanwhile.
+        // A missing table may have been loaded in the meantime.
         serving.share(&self.local.in_memory());
         if self.local.install(serving) {
             self.state.prepared(generation);
@@ -179,7 +181,7 @@ impl Lifecycle {
         Ok(Attempt::Over)
     }
 
-    /// Loads as many tables as can be loaded; `reason` tells why not all of them.
+    /// Loads as many tables as possible. `reason` states why not all of them.
     async fn prepare_what_can_be(&self, map: &Map, reason: String) {
         let generation = map.generation;
         self.state.prepares(generation).await;
@@ -198,7 +200,7 @@ impl Lifecycle {
         self.state.failed(generation, reason);
     }
 
-    /// Whether it is this replica's turn, which has waited for it `since`.
+    /// Whether it is this replica's turn. It has waited since `since`.
     fn turn(&self, generation: u64, since: Instant) -> Turn {
         let snapshot = self.coordination.watch().borrow().clone();
         let me = (self.config.name.as_str(), ShardId(self.config.shard));
@@ -211,14 +213,14 @@ impl Lifecycle {
         while matches!(self.turn(generation, since), Turn::After(_)) {
             tokio::select! {
                 changed = snapshots.changed() => if changed.is_err() { return },
-                // Silence is no change.
+                // Silence of a member does not change the snapshot.
                 () = sleep(RETRY) => {}
             }
         }
     }
 
-    /// Waits until a generation is no longer proposed. One that has become active while it is
-    /// loaded is loaded to its end.
+    /// Waits until a generation is no longer proposed. If it has become active while it is being
+    /// loaded, the load continues.
     async fn until_nobody_wants(&self, generation: u64) {
         let is = |map: &Option<Map>| map.as_ref().is_some_and(|map| map.generation == generation);
         let unwanted = |snapshot: &Arc<Snapshot>| {
@@ -231,7 +233,7 @@ impl Lifecycle {
     }
 }
 
-/// The tables of a generation that `map` has as they are.
+/// The tables of a generation that `map` has unchanged.
 fn common(held: &Serving, map: &Map) -> Option<Serving> {
     let mut tables = held.tables.clone();
     tables.retain(|name, table| map.tables.get(name) == Some(&table.manifest.epoch));

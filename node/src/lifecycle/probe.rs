@@ -1,13 +1,13 @@
-//! The leader's probes: about once a minute each served table answers one self-test query, as a
-//! client's query would be answered.
+//! The leader's probes: about once a minute, each served table answers one self-test query in the
+//! same way as a client's query.
 //!
-//! **Flow.** Tables take turns, spread over the interval and never two at a time. Each probe asks
-//! one searchable column at one replica of every shard; the next probe of the table asks another
-//! column, then other replicas. After a failure the same is asked again, until it succeeds.
+//! **Flow.** Tables take turns, spread over the interval, one at a time. Each probe queries one
+//! searchable column at one replica of every shard. The next probe of the table queries another
+//! column, and later other replicas. After a failure, the same query is repeated until it succeeds.
 //!
-//! **Limits.** A probe waits while other work waits for this node's CPUs, five minutes at most, and
-//! probes take a tenth of the time at most. Wrong sums are reported at once; what does not answer,
-//! after three tries, since a replica may just have died.
+//! **Limits.** A probe waits while this node's CPUs are busy with other work, for at most five
+//! minutes. Probes take at most a tenth of the time. Wrong sums are reported immediately. Missing
+//! answers are reported after three tries, since a replica may just have died.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -28,23 +28,24 @@ use crate::shard::served::{ServedTable, Serving};
 const TRIES: u32 = 3;
 /// Pause before another try.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long after a probe the next one begins at the earliest, in times of what it took.
+/// Shortest pause after a probe, as a multiple of the probe's duration.
 const SHARE: u32 = 9;
-/// How often a probe looks whether the node is less busy, and how many times before it runs anyway.
+/// Interval at which a waiting probe checks whether the node is idle, and the number of checks
+/// before the probe runs anyway.
 const BUSY: Duration = Duration::from_secs(5);
 const BUSY_LOOKS: u32 = 60;
-/// Most tables that are reported: the record is an annotation.
+/// Largest number of tables that are reported. The record is an annotation of bounded size.
 const REPORTED: usize = 16;
 /// Longest reason, in characters.
 const REASON: usize = 200;
-/// Most replicas that a reason names.
+/// Largest number of replicas that a reason names.
 const NAMED: usize = 4;
 
-/// Where a table's probes stand.
+/// State of a table's probes.
 #[derive(Debug, Default)]
 struct Course {
     epoch: u64,
-    /// Probes that succeeded: what is asked follows from it.
+    /// Number of successful probes. It determines the next query.
     position: usize,
     /// Failures since the last success.
     failures: u32,
@@ -54,20 +55,20 @@ struct Course {
 /// When a table is probed next.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
-    /// Soon, since the probe failed and that is not reported yet.
+    /// Soon, since the probe failed and the failure is not reported yet.
     Again,
-    /// When it is its turn.
+    /// At its next turn.
     InTurn,
 }
 
 impl Course {
-    /// The column and the set of replicas to ask, by position.
+    /// The column and the set of replicas to query, by position.
     fn turn(&self, columns: usize, sets: usize) -> (usize, usize) {
         let (columns, sets) = (columns.max(1), sets.max(1));
         (self.position % columns, self.position / columns % sets)
     }
 
-    /// Notes how a probe of `replicas` ended.
+    /// Records the result of a probe of `replicas`.
     fn ended(&mut self, result: Result<(), NodeError>, replicas: &str) -> Next {
         let (reason, wrong) = match result {
             Ok(()) => {
@@ -75,7 +76,7 @@ impl Course {
                 (self.failures, self.failed) = (0, None);
                 return Next::InTurn;
             }
-            // This node's own pool is full: nothing was asked.
+            // This node's pool is full, so no query was sent.
             Err(NodeError::Busy) => return Next::InTurn,
             Err(NodeError::Refused(reason)) => (format!("{reason} (asked: {replicas})"), true),
             Err(error) => (error.to_string(), false),
@@ -89,7 +90,7 @@ impl Course {
     }
 }
 
-/// What the leader reports: wrong sums first.
+/// The leader's report. Wrong sums come first.
 fn report(courses: &BTreeMap<String, Course>) -> BTreeMap<String, FailedProbe> {
     let failed = |(name, course): (&String, &Course)| Some((name.clone(), course.failed.clone()?));
     let mut failed: Vec<_> = courses.iter().filter_map(failed).collect();
@@ -98,7 +99,7 @@ fn report(courses: &BTreeMap<String, Course>) -> BTreeMap<String, FailedProbe> {
     failed.into_iter().collect()
 }
 
-/// The nodes that are asked, a few by name.
+/// The queried nodes. Only a few are named.
 fn names(replicas: &Replicas) -> String {
     let nodes: Vec<&str> = replicas.values().flatten().map(|one| one.node.as_str()).collect();
     let shown = nodes.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
@@ -134,7 +135,7 @@ impl Lifecycle {
         }
     }
 
-    /// Takes back what was reported: another node leads.
+    /// Withdraws the report, since another node leads.
     pub(super) fn forget_probes(&self) {
         self.tell_probes(&BTreeMap::new());
     }
@@ -157,7 +158,7 @@ impl Lifecycle {
         serving.tables.iter().map(epoch).collect()
     }
 
-    /// Probes one table until it is another's turn.
+    /// Probes one table until its turn ends.
     async fn probe_table(&self, name: &str, course: &mut Course) {
         loop {
             self.until_idle().await;
@@ -169,7 +170,7 @@ impl Lifecycle {
             let started = Instant::now();
             match self.probe(&serving, table, name, course).await {
                 Next::Again => sleep(AGAIN).await,
-                // What nobody answered took no CPU.
+                // Probes without an answer took no CPU time.
                 Next::InTurn if course.failed.is_some() => return,
                 Next::InTurn => return sleep(started.elapsed() * SHARE).await,
             }
@@ -193,7 +194,7 @@ impl Lifecycle {
         let asked = one_per_shard(&replicas, set);
         let result = self.coordinator.probe(serving, table, index, &asked).await;
         if result.is_err() && self.active_now() != Some(serving.map.generation) {
-            // Its peers may have let that generation go.
+            // Its peers may have dropped that generation.
             return Next::InTurn;
         }
         match &result {
@@ -211,7 +212,7 @@ impl Lifecycle {
         course.ended(result, &names(&asked))
     }
 
-    /// Waits while other work waits for this node's CPUs, for five minutes at most.
+    /// Waits while this node's CPUs are busy with other work, for at most five minutes.
     async fn until_idle(&self) {
         for _ in 0..BUSY_LOOKS {
             if !self.coordinator.is_busy() {
@@ -244,7 +245,7 @@ mod tests {
             assert_eq!(course.ended(Ok(()), ""), Next::InTurn);
         }
         assert_eq!(turns, [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (0, 0)]);
-        // No replica, no column: nothing to divide by.
+        // Without replicas or columns there is nothing to divide by.
         assert_eq!(course.turn(0, 0), (0, 0));
     }
 
@@ -257,7 +258,8 @@ mod tests {
         assert_eq!(course.ended(unavailable(), ""), Next::InTurn);
         let failed = course.failed.clone().unwrap();
         assert!(!failed.wrong && failed.reason.contains("shard 1"), "{failed:?}");
-        // The same is asked until it succeeds; once it is reported, one failure is enough.
+        // The same query is repeated until it succeeds. Once a failure is reported, every further
+        // one counts.
         assert_eq!(course.turn(2, 2), (0, 0));
         assert_eq!(course.ended(unavailable(), ""), Next::InTurn);
         assert_eq!(course.ended(Err(NodeError::Busy), ""), Next::InTurn);

@@ -1,5 +1,5 @@
-//! Looks for a way to every shard, and turns clients away where another node serves them better.
-//! The rules are in [`reach`](crate::query::reach).
+//! Checks the path to every shard, and turns clients away if another node serves them better. The
+//! rules are in [`reach`](crate::query::reach).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,25 +21,25 @@ use crate::query::reach::{Objection, Pace, Reach, reaches_all};
 
 /// How long a shard may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
-/// How long one replica may take before another is asked as well.
+/// How long one replica may take before another is called as well.
 const HEDGE: Duration = Duration::from_secs(1);
 /// How long reading the state may take.
 const READ: Duration = Duration::from_secs(3);
-/// Shortest pause between two looks because records changed.
+/// Shortest pause between two checks that are caused by changed records.
 const CHANGES: Duration = Duration::from_secs(1);
-/// Shards that are asked at a time.
+/// Shards that are called concurrently.
 const AT_A_TIME: usize = 256;
 
-/// What a look at some shards found.
+/// Result of a check of some shards.
 struct Found {
-    /// Whether each answered.
+    /// Whether each shard answered.
     reached: BTreeMap<ShardId, bool>,
-    /// The newest generation that was heard of.
+    /// The newest generation that a shard reported.
     newest: Option<u64>,
 }
 
 impl Lifecycle {
-    /// Asks every shard for a sign of life in turn, until `stop`.
+    /// Calls every shard in turn, until `stop`.
     pub(super) async fn watch_reach(&self, mut stop: watch::Receiver<bool>) {
         let pace = Pace::within(self.grace());
         let order =
@@ -56,9 +56,9 @@ impl Lifecycle {
                 };
                 self.turn_away_for(objection).await;
             }
-            // A node that comes back says so in its record.
+            // A node that comes back writes its record.
             let missing = !reach.unreachable().is_empty();
-            // Records change all the time: no more than one look for many of them.
+            // Records change often: one check covers many changes.
             let changed = async {
                 sleep(CHANGES).await;
                 snapshots.changed().await
@@ -71,7 +71,7 @@ impl Lifecycle {
         }
     }
 
-    /// Asks those shards that are due, and draws the conclusions.
+    /// Calls the shards that are due, and evaluates the answers.
     async fn look(
         &self,
         snapshot: &Snapshot,
@@ -92,7 +92,7 @@ impl Lifecycle {
             let (count, first) = (unreachable.len(), unreachable.first());
             match first {
                 Some(shard) => tracing::warn!(count, first = %shard, "shards cannot be reached"),
-                None => tracing::info!("every shard is reached again"),
+                None => tracing::info!("every shard can be reached again"),
             }
         }
         self.state.unreachable(unreachable);
@@ -100,8 +100,7 @@ impl Lifecycle {
         let members =
             alive(&snapshot.members, UnixMillis::now(), self.coordination.rhythm().member_ttl);
         reach.another(reaches_all(members, &self.config.name, own), now);
-        // What a peer says of a newer generation is compared with the state, where that can be
-        // read.
+        // A newer generation that a peer reported is compared with the state, if that can be read.
         let state = match reach.suspects(now) {
             Some(_) => self.read_active().await,
             None => None,
@@ -109,13 +108,13 @@ impl Lifecycle {
         reach.objection(own, state, Instant::now())
     }
 
-    /// The generation that is active by the cluster's state, unless that is out of reach.
+    /// The active generation according to the cluster's state, unless that is unreachable.
     async fn read_active(&self) -> Option<u64> {
         let read = timeout(READ, self.coordination.active()).await;
         read.ok()?.ok()?.map(|map| map.generation)
     }
 
-    /// Asks shards, each at a replica that answers.
+    /// Calls shards, each at a replica that answers.
     async fn ask(
         &self,
         snapshot: &Snapshot,
@@ -132,8 +131,8 @@ impl Lifecycle {
         let mut asking: Vec<BoxFuture<'_, (ShardId, bool)>> = Vec::new();
         for &shard in due {
             let mut replicas = replicas.remove(&shard.0).unwrap_or_default();
-            // Others of this node's own shard are asked for what they serve; without them it is
-            // reached as well.
+            // Other replicas of this node's shard are called only to learn which generation they
+            // serve. The shard counts as reached without them.
             replicas.retain(|replica| replica.node != self.config.name);
             let own = shard.0 == self.config.shard && self.local.generation(generation).is_some();
             let answers = self.hello(shard.0, replicas, generation, &newest);
@@ -143,8 +142,8 @@ impl Lifecycle {
         Found { reached, newest: Some(newest.into_inner()) }
     }
 
-    /// Whether a replica answers that holds `generation`. Notes the newest generation that it hears
-    /// of.
+    /// Whether a replica that holds `generation` answers. Updates `newest` with the generations
+    /// that replicas report.
     async fn hello(
         &self,
         shard: u32,
@@ -167,14 +166,14 @@ impl Lifecycle {
         answered.is_ok()
     }
 
-    /// The generation that clients are answered from, or would be.
+    /// The generation from which clients are answered, or would be.
     fn answers_from(&self, active: u64) -> u64 {
         let held = self.local.generations();
         let held = held.iter().rev().map(|serving| serving.map.generation);
         held.into_iter().find(|generation| *generation <= active).unwrap_or(active)
     }
 
-    /// Turns clients away for this reason, or lets them in if there is none any more.
+    /// Turns clients away for this reason, or admits them if there is no reason any more.
     async fn turn_away_for(&self, objection: Option<Objection>) {
         let before = self.turned_away.replace(objection.clone());
         match (before, objection) {

@@ -1,4 +1,4 @@
-//! When clients are let in and turned away, and when old generations go.
+//! Decides when clients are admitted and turned away, and when old generations are dropped.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -14,14 +14,14 @@ use crate::shard::served::Serving;
 
 impl Lifecycle {
     /// How long a superseded generation stays: as long as a query that began under it may take,
-    /// reading included.
+    /// including reading it.
     pub(super) fn grace(&self) -> Duration {
         self.config.query_deadline() * 2
     }
 
-    /// Lets older generations go after the grace time, whatever this node is loading meanwhile, and
-    /// whether or not it has caught up: its peers no longer hold them, so that nothing could be
-    /// answered from them.
+    /// Drops older generations after the grace time, whatever this node is loading, and whether or
+    /// not it has caught up. Its peers have dropped them too, so no query could be answered from
+    /// them.
     pub(super) async fn retire(&self, mut stop: watch::Receiver<bool>) {
         let mut snapshots = self.coordination.watch();
         let mut newest = None;
@@ -52,22 +52,23 @@ impl Lifecycle {
         }
     }
 
-    /// The generation that is active by now: the snapshot that this node works on may be older.
+    /// The active generation at this moment. The snapshot that this node works on may be older.
     pub(super) fn active_now(&self) -> Option<u64> {
         self.coordination.watch().borrow().active.as_ref().map(|map| map.generation)
     }
 
-    /// UID of the object that the active map was read from.
+    /// UID of the object from which the active map was read.
     pub(super) fn map_uid(&self) -> Option<String> {
         self.coordination.watch().borrow().map_uid.clone()
     }
 
-    /// Says what this node serves of a generation that is active, and lets clients in if that is
+    /// Reports what this node serves of an active generation, and admits clients if that is
     /// anything.
     pub(super) async fn goes_live(&self, generation: u64) {
         let Some(serving) = self.local.generation(generation) else { return };
         self.state.lacks(&serving.missing);
-        // Also of a generation that is whole: what was missing in the one before is loaded no more.
+        // This also applies to a complete generation: tables that were missing in the previous one
+        // are no longer loaded.
         self.lacking.notify_one();
         if !serving.has_answers() {
             let reason = nothing_to_serve(&serving);
@@ -81,9 +82,9 @@ impl Lifecycle {
         }
     }
 
-    /// Lets clients in, unless this node is on its way out, another node serves them better, or
-    /// another generation than the one that it has loaded is active by now: its peers let this one
-    /// go at any moment.
+    /// Admits clients. Does nothing if this node is shutting down, if another node serves them
+    /// better, or if another generation than the loaded one is active by now, since peers may drop
+    /// this one at any moment.
     pub(super) async fn serves(&self, generation: u64) {
         if *self.retiring.borrow() || self.active_now() != Some(generation) {
             return;
@@ -93,11 +94,12 @@ impl Lifecycle {
         }
         self.readiness.ready();
         self.health.set_service_status("", ServingStatus::Serving).await;
-        // Whatever retires this node or its generations may have come between.
+        // The node may have started to shut down, or its generations may have been dropped, in
+        // between.
         self.turn_away().await;
     }
 
-    /// Turns clients away if this node is on its way out, has nothing to answer from, or another
+    /// Turns clients away if this node is shutting down, has no data to answer from, or another
     /// node serves them better.
     pub(super) async fn turn_away(&self) {
         let retiring = *self.retiring.borrow();
@@ -105,14 +107,14 @@ impl Lifecycle {
         let Some(reason) = refused.map(str::to_owned).or_else(|| self.turned_away.reason()) else {
             return;
         };
-        // A node that is not ready has said more precisely why.
+        // A node that is not ready has already reported a more precise reason.
         if self.readiness.is_ready() {
             self.readiness.not_ready(reason);
         }
         self.health.set_service_status("", ServingStatus::NotServing).await;
     }
 
-    /// Waits for another map, and says so.
+    /// Waits for another map, and reports it.
     pub(super) async fn waits(&self, reason: &str) {
         self.state.doing(reason);
         self.readiness.not_ready(reason);
@@ -127,17 +129,17 @@ impl Lifecycle {
     }
 }
 
-/// Why a node lets no clients in that holds these generations, oldest first; none if it does.
+/// Why a node that holds these generations, oldest first, admits no clients; `None` if it does.
 ///
-/// A node that lacks some tables of the active generation answers for the others, and for those
-/// through its peers. While it loads the active generation it answers from the one before.
+/// A node that lacks some tables of the active generation answers for the others directly, and for
+/// those through its peers. While it loads the active generation, it answers from the previous one.
 fn refusal(retiring: bool, active: Option<u64>, held: &[Arc<Serving>]) -> Option<&'static str> {
     let newest = held.iter().rev().find(|serving| Some(serving.map.generation) <= active);
     match newest {
         _ if retiring => Some(DRAINING),
         None if held.is_empty() => Some("the active generation is not loaded yet"),
         Some(serving) if !serving.has_answers() => {
-            Some("no table of the active generation is here")
+            Some("this node has no table of the active generation")
         }
         Some(_) | None => None,
     }

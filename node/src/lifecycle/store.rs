@@ -1,4 +1,5 @@
-//! Whether the store can be read: found out before a new epoch needs it, and told in this node's record.
+//! Checks whether the store can be read, before a new epoch needs it, and reports that in this
+//! node's record.
 
 use std::time::Duration;
 
@@ -7,13 +8,13 @@ use tokio::time::sleep;
 
 use super::Lifecycle;
 
-/// How often the store is tried.
+/// Interval at which the store is tried.
 const TRY: Duration = Duration::from_secs(60);
-/// How often, while it cannot be read.
+/// The same while the store cannot be read.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 impl Lifecycle {
-    /// Tries the store, and tells what every request to it finds, until `stop`.
+    /// Tries the store, and reports the result of every request to it, until `stop`.
     pub(super) async fn watch_store(&self, mut stop: watch::Receiver<bool>) {
         let store = self.loader.store();
         let mut trouble = store.trouble();
@@ -33,7 +34,7 @@ impl Lifecycle {
                 }
                 self.state.store(now);
                 if trouble.changed().await.is_err() {
-                    // A store that is no bucket has nothing to tell.
+                    // A store that is not a bucket reports nothing.
                     std::future::pending::<()>().await;
                 }
             }

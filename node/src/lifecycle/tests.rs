@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Twice the nodes' --query-deadline-s.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A node without peers, in a cluster of one shard that the test leads.
+/// A node without peers, in a cluster of one shard. The test acts as the leader.
 struct Node {
     life: Arc<Lifecycle>,
     disk: Arc<Disk>,
@@ -36,13 +36,13 @@ struct Node {
 }
 
 impl Node {
-    /// Two epochs of the tables `cubes` and `squares` are in the store, and their first ones active.
-    /// The node starts with a store that holds an object back.
+    /// Two epochs of the tables `cubes` and `squares` are in the store, and the first ones are
+    /// active. The node starts with a store that holds an object back.
     async fn start(held_back: Option<&'static str>) -> Self {
         Self::start_after(held_back, |_| {}).await
     }
 
-    /// As [`start`](Self::start), with the manifests of the first epochs of some tables gone.
+    /// Like [`start`](Self::start), without the manifests of the first epochs of some tables.
     async fn start_without(tables: &[&str], held_back: Option<&'static str>) -> Self {
         let lose = |state: &Path| {
             for table in tables {
@@ -53,12 +53,12 @@ impl Node {
         Self::start_after(held_back, lose).await
     }
 
-    /// As [`start`](Self::start), after something was done to the directory of the agreement.
+    /// Like [`start`](Self::start), after a change to the coordination directory.
     async fn start_after(held_back: Option<&'static str>, accident: impl FnOnce(&Path)) -> Self {
         Self::start_like(held_back, accident, Memory::unlimited(), None).await
     }
 
-    /// As [`start`](Self::start), with so much memory, and after a process that left this record
+    /// Like [`start`](Self::start), with a memory limit, and after a process that left this record
     /// while the second epoch of `squares` was proposed.
     async fn start_with(
         held_back: Option<&'static str>,
@@ -123,18 +123,18 @@ impl Node {
         Self { life, disk, lead, stop, running, directory }
     }
 
-    /// A file of the agreement.
+    /// A file of the coordination directory.
     fn state(&self, file: &str) -> PathBuf {
         self.directory.path().join("state").join(file)
     }
 
-    /// Writes what is served, as a leader does.
+    /// Writes the served map, like a leader.
     async fn restore(&self) {
         let (shards, now) = (Shards::equal(1).unwrap(), UnixMillis::now());
         self.life.coordination.restore(&self.lead, shards, now).await.unwrap();
     }
 
-    /// Puts back the manifest of a table's first epoch.
+    /// Restores the manifest of a table's first epoch.
     fn mend(&self, table: &str) {
         let manifest = manifest(self.directory.path(), table);
         fs::rename(manifest.with_extension("gone"), manifest).unwrap();
@@ -157,7 +157,7 @@ impl Node {
         self.life.coordination.activate(&self.lead, generation).await.unwrap();
     }
 
-    /// The partitions that were asked for and whose path contains this.
+    /// The partitions that were requested and whose path contains `part`.
     fn partitions_read(&self, part: &str) -> Vec<String> {
         let mut reads = self.disk.reads.lock().unwrap().clone();
         reads.retain(|path| path.contains("/partition-") && path.contains(part));
@@ -235,7 +235,7 @@ async fn a_generation_that_its_peers_have_let_go_when_it_is_loaded_makes_no_node
     node.until("the node loads", |node| !node.partitions_read(FIRST).is_empty()).await;
     let next = node.propose(2).await;
     node.activate(next).await;
-    // As far as the peers hear: this one's load goes on.
+    // From the peers' point of view. This node's load continues.
     sleep(GRACE + Duration::from_secs(1)).await;
     node.disk.held_back.send_replace(Some(SECOND));
     node.until("the node loads again", |node| !node.partitions_read(SECOND).is_empty()).await;
@@ -245,7 +245,7 @@ async fn a_generation_that_its_peers_have_let_go_when_it_is_loaded_makes_no_node
     node.disk.held_back.send_replace(None);
     node.until("the node is ready", Node::is_ready).await;
     assert_eq!(node.holds(), [next]);
-    // What both generations have was loaded once.
+    // A table that both generations have was loaded once.
     let mut cubes = node.partitions_read("cubes/");
     let reads = cubes.len();
     cubes.sort();
@@ -276,7 +276,7 @@ async fn a_node_that_still_prepares_what_is_active_turns_clients_away_when_its_p
     node.disk.held_back.send_replace(Some(SECOND));
     let next = node.propose(2).await;
     node.until("the node prepares", |node| !node.partitions_read(SECOND).is_empty()).await;
-    assert!(node.is_ready(), "it serves meanwhile");
+    assert!(node.is_ready(), "it still serves");
     node.activate(next).await;
     node.until("the node is not ready", |node| !node.is_ready()).await;
     assert_eq!(node.holds(), [0; 0]);
@@ -297,7 +297,7 @@ async fn a_store_that_is_away_for_a_while_is_no_failure_to_prepare() {
     node.disk.away.store(false, Ordering::SeqCst);
     node.until("the node has prepared", |node| node.says().prepared_generation == next).await;
 
-    // Damage does not pass.
+    // Damage is permanent.
     node.activate(next).await;
     let bad = node.propose(3).await;
     let failed = |node: &Node| node.says().failed.is_some_and(|failed| failed.generation == bad);
@@ -332,7 +332,7 @@ async fn a_node_goes_on_with_what_it_serves_when_the_map_is_lost_or_older() {
     fs::write(node.state("active.json"), &older).unwrap();
     goes_on(&Loss::Older { written: next - 1, served: next }).await;
 
-    // What is served was proposed again, above every number.
+    // The served map was proposed again, above every number.
     let again = next + 1;
     node.until("the node has prepared", |node| node.says().prepared_generation == again).await;
     node.activate(again).await;
@@ -362,7 +362,7 @@ async fn nodes_that_know_nothing_prepare_a_lost_map_without_one_that_is_active()
     assert_eq!(node.holds(), [3]);
     node.stop().await;
 
-    // What can be loaded of it is enough, as at a restart.
+    // The tables that can be loaded suffice, as after a restart.
     let node = Node::start_after(None, |state| {
         lose(state);
         let epoch = "../tables/squares/epochs/00000000000000000001/manifest.json";
@@ -375,14 +375,14 @@ async fn nodes_that_know_nothing_prepare_a_lost_map_without_one_that_is_active()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_without_one_table_is_ready_and_loads_it_again_beside_a_proposal() {
+async fn a_node_without_one_table_is_ready_and_loads_it_again_during_a_proposal() {
     let node = Node::start_without(&["cubes"], None).await;
     node.until("the node is ready", Node::is_ready).await;
     let reason = node.says().missing["cubes"].clone();
     assert!(reason.contains("manifest.json"), "{reason}");
     assert_eq!(node.says().active_generation, node.holds()[0]);
 
-    // It is loaded again, and that takes its time.
+    // The table is loaded again, which takes a while.
     node.disk.held_back.send_replace(Some("cubes/epochs/00000000000000000001/index-0/partition-"));
     node.mend("cubes");
     node.until("it is loaded again", |node| !node.partitions_read("cubes/").is_empty()).await;
@@ -396,7 +396,7 @@ async fn a_node_without_one_table_is_ready_and_loads_it_again_beside_a_proposal(
     node.disk.held_back.send_replace(None);
     node.until("the table is there", |node| node.misses().is_empty()).await;
     assert!(node.is_ready());
-    // Only what was missing was loaded again.
+    // Only the missing table was loaded again.
     let mut squares = node.partitions_read("squares/");
     let reads = squares.len();
     squares.sort();
@@ -415,7 +415,7 @@ async fn a_node_is_ready_as_soon_as_it_serves_one_table_and_not_when_none_is_lef
     node.until("the node is ready", Node::is_ready).await;
     assert_eq!(node.misses(), ["cubes"]);
 
-    // The only table that it serves is dropped.
+    // The only table that the node serves is dropped.
     let dropped = propose(&*node.life.coordination, "squares", None).await;
     node.activate(dropped).await;
     node.until("the node is not ready", |node| !node.is_ready()).await;
@@ -445,7 +445,7 @@ async fn a_missing_table_that_is_dropped_is_missed_no_more() {
 /// Generation of the first proposal of a test.
 const PROPOSED: u64 = 4;
 
-/// What both tables take, in MiB.
+/// Memory of both tables, in MiB.
 async fn both_tables() -> u64 {
     let directory = TempDir::new().unwrap();
     let manifests = published(&directory).await;
@@ -484,12 +484,12 @@ async fn a_load_stops_and_leaves_nothing_when_its_proposal_is_withdrawn() {
     let next = node.propose(2).await;
     node.until("the node prepares", |node| !node.partitions_read(SECOND).is_empty()).await;
     assert_eq!(node.says().preparing, Some(next));
-    // The store never answers, and nobody waits for it.
+    // The store never answers, and nothing waits for it.
     node.withdraw(next).await;
     node.until("the node rests", |node| node.says().preparing.is_none()).await;
     assert_eq!((node.says().resident_bytes, node.holds()), (held, vec![next - 1]));
     assert!(node.is_ready() && node.says().message.is_empty() && node.says().failed.is_none());
-    // The next one is loaded as ever.
+    // The next proposal is loaded as usual.
     node.disk.held_back.send_replace(None);
     let next = node.propose(2).await;
     node.until("it is prepared", |node| node.says().prepared_generation == next).await;
@@ -522,7 +522,7 @@ async fn tables_of_a_given_up_generation_are_shared_with_the_next() {
     let prepared = life.local.generation(next).unwrap();
     let active = life.coordination.active().await.unwrap().unwrap();
     let reads = node.partitions_read(SECOND).len();
-    // Proposed again under another number, with a table that changed besides.
+    // Proposed again under another number, with another table that changed.
     let mut map = Map { generation: next + 1, ..prepared.map.clone() };
     map.tables.insert("cubes".to_owned(), 2);
     let given_up = life.give_up(&active, Some(&map), false);
@@ -531,7 +531,7 @@ async fn tables_of_a_given_up_generation_are_shared_with_the_next() {
     let serving = life.loader.load(&map, None, &given_up, &|_| {}).await.unwrap();
     assert!(Arc::ptr_eq(&serving.tables["squares"], &prepared.tables["squares"]));
     assert_eq!(node.partitions_read(SECOND).len(), reads, "loaded again");
-    // Nothing is kept for a map that does not need it, or for none.
+    // Nothing is kept for a map that does not need it, or without any map.
     let other = Map { generation: next + 2, ..active.clone() };
     life.local.install(serving);
     assert!(life.give_up(&active, None, false).is_empty());
@@ -550,7 +550,7 @@ async fn a_node_that_ended_while_it_prepared_a_generation_does_not_try_again() {
     node.until("the node is ready", Node::is_ready).await;
     assert_eq!(node.partitions_read(SECOND), [""; 0]);
     assert_eq!(node.says().preparing, Some(next), "the shard's other replicas see it");
-    // Another proposal is another matter.
+    // Another proposal is a new case.
     node.withdraw(next).await;
     node.until("it is forgotten", |node| node.says().preparing.is_none()).await;
     let next = node.propose(2).await;
@@ -563,7 +563,7 @@ async fn a_replica_waits_until_the_one_before_it_has_prepared_or_failed() {
     for prepares in [true, false] {
         let node = Node::start(None).await;
         node.until("the node is ready", Node::is_ready).await;
-        // Before "node" by name.
+        // Comes before "node" by name.
         let other = ReplicaState::new("a".into(), 0, String::new(), String::new());
         let renew = async || {
             let record = other.record(UnixMillis::now(), 0);

@@ -1,7 +1,7 @@
-//! Which replica of a shard loads a proposal, and when: a function without I/O.
+//! Decides which replica of a shard loads a proposal, and when: a function without I/O.
 //!
-//! **Why one at a time.** What a proposal takes of memory is estimated before it is loaded. If the
-//! estimate is wrong the system kills the process, and it must not kill every replica of a shard.
+//! **Why one at a time.** The memory that a proposal needs is estimated before it is loaded. If the
+//! estimate is wrong, the system kills the process. It must not kill every replica of a shard.
 
 use std::time::Duration;
 
@@ -10,28 +10,29 @@ use opaque_store::UnixMillis;
 use crate::coordination::MemberRecord;
 use crate::map::placement::ShardId;
 
-/// How long a replica that fell silent while it was preparing is waited for. If it was killed, it
-/// is started again and says so; if its machine is gone, it stays silent.
+/// How long to wait for a replica that fell silent while it was preparing. If it was killed, it
+/// restarts and reports that. If its machine is gone, it stays silent.
 const SILENCE: Duration = Duration::from_secs(2 * 60);
 
-/// How long a live replica that comes first may take to begin.
+/// How long a live replica with an earlier turn may take to begin.
 const BEGINNING: Duration = Duration::from_secs(60);
 
 /// Whether a replica loads a proposal now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// It does.
+    /// This replica loads now.
     Load,
-    /// This replica comes first.
+    /// The named replica comes first.
     After(String),
-    /// It does not at all: this replica ended while it did.
+    /// This replica never loads it, since the named replica ended while it did.
     Never(String),
 }
 
 /// Whether the replica `me` of `shard` loads the proposed `generation`. The first live replica by
-/// name does; the others do once one of the shard has prepared it, or once those before them have
-/// failed or are gone. One that has not begun after this replica has `waited` for [`BEGINNING`] is
-/// at work on something else, such as a long start, and no longer waited for.
+/// name does. The others follow once one of the shard has prepared it, or once those before them
+/// have failed or are gone. If an earlier one has not begun after this replica has `waited` for
+/// [`BEGINNING`], it is busy with something else, such as a long start, and is no longer waited
+/// for.
 pub(super) fn turn(
     generation: u64,
     (me, shard): (&str, ShardId),
@@ -118,10 +119,11 @@ mod tests {
         assert_eq!((turn_of("b", &done), turn_of("c", &done)), (Turn::Load, Turn::Load));
         let cannot = before(failed(GENERATION, member("a")));
         assert_eq!((turn_of("b", &cannot), turn_of("c", &cannot)), (Turn::Load, after("b")));
-        // What it failed or prepared before is another matter.
+        // Earlier failures and successes do not count.
         let earlier = before(failed(6, prepared(6, member("a"))));
         assert_eq!(turn_of("b", &earlier), after("a"));
-        // One that does not begin is waited for only so long; one that has begun, to its end.
+        // A replica that does not begin is waited for only a limited time. One that has begun is
+        // waited for until the end.
         let late = |members: &[MemberRecord]| {
             turn(GENERATION, ("b", ShardId(0)), BEGINNING, members, NOW, TTL)
         };
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_comes_back_does_not_load_beside_the_one_that_began() {
+    fn a_replica_that_comes_back_does_not_load_while_the_one_that_began_does() {
         let members = [member("a"), preparing(GENERATION, member("b"))];
         assert_eq!(turn_of("a", &members), after("b"));
     }
@@ -140,24 +142,24 @@ mod tests {
     fn a_replica_that_ended_while_it_prepared_is_not_followed() {
         let members = [preparing(GENERATION, failed(GENERATION, member("a"))), member("b")];
         assert_eq!(turn_of("b", &members), Turn::Never("a".to_owned()));
-        // It has not come back yet; or, after two minutes, its machine is gone.
+        // The replica has not come back yet. After two minutes, its machine counts as gone.
         let members = |seconds| [silent(seconds, preparing(GENERATION, member("a"))), member("b")];
         assert_eq!(turn_of("b", &members(30)), after("a"));
         assert_eq!(turn_of("b", &members(121)), Turn::Load);
     }
 
-    /// What a replica does in the model, step by step.
+    /// One step of a replica in the model.
     #[derive(Debug, Clone, Copy)]
     enum Act {
-        /// It looks, and begins if it may.
+        /// The replica checks its turn, and begins if it may.
         Look,
-        /// If it is loading: the load kills it.
+        /// If it is loading, the load kills it.
         Die,
-        /// If it is loading: the load ends well.
+        /// If it is loading, the load succeeds.
         End,
-        /// If it is loading: the load fails.
+        /// If it is loading, the load fails.
         Fail,
-        /// If it is dead: it starts again.
+        /// If it is dead, it starts again.
         Return,
     }
 
@@ -172,8 +174,8 @@ mod tests {
     }
 
     proptest! {
-        /// However replicas look, die and return within two minutes: a load that kills kills one of
-        /// them, unless another was seen to survive it.
+        /// Replicas check, die and return within two minutes in any order. A load that kills kills
+        /// only one of them, unless another was seen to survive it.
         #[test]
         fn a_shard_loses_one_replica_to_a_proposal(
             acts in prop::collection::vec((0..3_usize, act()), 0..60)

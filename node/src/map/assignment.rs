@@ -1,4 +1,4 @@
-//! Who serves which part of one index: placement, tabulated for a coordinator.
+//! Which shard serves which part of one index, as a table for the coordinator.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Tabulates the owner of each partition and of each plane, both in order.
+    /// Tabulates the owners of all partitions and of all planes, both in order.
     pub fn new(partition_owners: Vec<u32>, plane_owners: &[u32]) -> Self {
         let mut partitions = BTreeMap::<u32, Vec<u32>>::new();
         for (partition, shard) in (0..).zip(&partition_owners) {

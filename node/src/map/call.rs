@@ -1,4 +1,4 @@
-//! What a coordinator asks of a shard, independent of how the question travels.
+//! Calls of a coordinator to a shard, independent of the transport.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use opaque_pir::geometry::Geometry;
 use opaque_store::Manifest;
 use thiserror::Error;
 
-/// The replicas of each shard, in the order in which to ask them.
+/// The replicas of each shard, in the order in which to call them.
 pub type Replicas = BTreeMap<u32, Vec<Replica>>;
 
 /// A node as one replica of its shard.
@@ -20,14 +20,14 @@ pub struct Replica {
     pub node: String,
     /// The shard that it serves.
     pub shard: u32,
-    /// Where peers reach it.
+    /// Address for peers.
     pub address: String,
 }
 
 /// One slice of a query for one shard.
 #[derive(Debug, Clone)]
 pub struct EvaluateCall {
-    /// Shard-map version that the slice was cut by.
+    /// Shard-map version by which the slice was cut.
     pub generation: u64,
     /// The table's name.
     pub table: Arc<str>,
@@ -37,20 +37,20 @@ pub struct EvaluateCall {
     pub epoch: u64,
     /// Lookups in the slice.
     pub lookups: u16,
-    /// Partitions that are asked for; a certificate must cover them.
+    /// Partitions of the slice. The replica's certificate must cover them.
     pub partitions: Arc<[u32]>,
-    /// Planes that are asked for; likewise.
+    /// Planes of the slice. The replica's certificate must cover them.
     pub planes: Arc<[u16]>,
     /// The encoded slice.
     pub body: Bytes,
-    /// Bytes of the partial that answers it, at most.
+    /// Largest size of the partial result.
     pub reply_bytes: usize,
 }
 
-/// One shard's encoded partial and what it cost.
+/// One shard's encoded partial result and its costs.
 #[derive(Debug, Clone)]
 pub struct EvaluateReply {
-    /// The encoded partial.
+    /// The encoded partial result.
     pub body: Bytes,
     /// Time of the scan.
     pub scan: Duration,
@@ -61,7 +61,7 @@ pub struct EvaluateReply {
 /// Buckets of one partition to read in the clear.
 #[derive(Debug, Clone)]
 pub struct RowsCall {
-    /// Shard-map version that the owner was found by.
+    /// Shard-map version by which the owner was found.
     pub generation: u64,
     /// The table's name.
     pub table: Arc<str>,
@@ -73,29 +73,30 @@ pub struct RowsCall {
     pub first: u32,
     /// End of the buckets, exclusive.
     pub end: u32,
-    /// Rows with this number or a higher one are not wanted.
+    /// Rows with this number or a higher one are omitted.
     pub below: Option<u64>,
-    /// The most that there can be.
+    /// The most that a valid reply contains.
     pub most: RowsLimit,
 }
 
-/// The most rows that one partition holds, and their bytes.
+/// Limits on the rows of one partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RowsLimit {
-    /// Rows that may still come.
+    /// Number of rows that may still arrive.
     pub rows: u64,
-    /// Bytes that may still come.
+    /// Number of bytes that may still arrive.
     pub bytes: usize,
 }
 
 impl RowsLimit {
-    /// Of a partition, in a table of so many rows. A row takes two bytes of a bucket at least.
+    /// The limits for a partition of a table with `table_rows` rows. A row takes at least two bytes
+    /// of a bucket.
     pub fn of(geometry: &Geometry, table_rows: u64) -> Self {
         let bytes = geometry.partition_bytes();
         Self { rows: table_rows.min(bytes as u64 / 2), bytes }
     }
 
-    /// Counts a row; false if there cannot be so much.
+    /// Counts a row. Returns `false` if it exceeds the limits.
     #[must_use]
     pub fn take(&mut self, bytes: usize) -> bool {
         let left = (self.rows.checked_sub(1), self.bytes.checked_sub(bytes));
@@ -108,7 +109,7 @@ impl RowsLimit {
 /// A row's number in its load, and its encoding.
 pub type NumberedRow = (u64, Vec<u8>);
 
-/// What a node needs of a table that it cannot load to coordinate its queries.
+/// The data that a node needs to coordinate queries of a table that it cannot load.
 #[derive(Debug, Clone)]
 pub struct Description {
     /// Everything public about the epoch.
@@ -121,18 +122,19 @@ pub struct Description {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// Another replica may do better: unreachable, busy, draining, or at another generation.
+    /// Another replica may succeed: this one is unreachable, busy, draining, or at another
+    /// generation.
     #[error("{0}")]
     TryAnother(String),
-    /// Evaluation keys are stored nowhere; every replica would say the same.
+    /// The evaluation keys are not stored. Every replica would report the same.
     #[error("the evaluation keys named by the query are not registered")]
     UnknownKeys,
-    /// The request itself is wrong; every replica would say the same.
+    /// The request itself is wrong. Every replica would report the same.
     #[error("malformed request")]
     Malformed,
 }
 
-/// Reaches replicas: over mutual TLS, or in this very process.
+/// Calls replicas, over mutual TLS or within this process.
 #[async_trait]
 pub trait ShardCaller: Send + Sync {
     /// Has `replica` evaluate a slice.
@@ -149,7 +151,7 @@ pub trait ShardCaller: Send + Sync {
         call: &RowsCall,
     ) -> Result<Vec<NumberedRow>, CallError>;
 
-    /// Asks `replica` for the description of an epoch of a table.
+    /// Requests the description of a table's epoch from `replica`.
     async fn describe(
         &self,
         replica: &Replica,
@@ -158,19 +160,20 @@ pub trait ShardCaller: Send + Sync {
     ) -> Result<Description, CallError>;
 }
 
-/// What a replica says of itself.
+/// A replica's answer to a greeting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello {
-    /// The generation that it answers clients from; 0 before the first.
+    /// The generation from which the replica answers clients; 0 before the first.
     pub active_generation: u64,
-    /// Whether it holds the generation that the caller named.
+    /// Whether the replica holds the generation that the caller named.
     pub holds: bool,
 }
 
-/// Asks a replica whether it answers, the way queries do.
+/// Checks whether a replica answers, on the path that queries take.
 #[async_trait]
 pub trait Greeter: Send + Sync {
-    /// Names the `generation` that this node answers clients from, and hears of the replica's.
+    /// Sends the `generation` from which this node answers clients, and returns the replica's
+    /// answer.
     async fn hello(&self, replica: &Replica, generation: u64) -> Result<Hello, CallError>;
 }
 

@@ -2,29 +2,29 @@
 //! and bounded load, as a pure function of the shard map.
 //!
 //! **Definition.** Shards join one after the other, in order of their ids. The K keys of one
-//! [`Key`] (all partitions, or all planes, of one index) start at the first. When shard k joins,
-//! it claims a *quota* of them:
+//! [`Key`] (all partitions, or all planes, of one index) start at the first shard. When shard k
+//! joins, it claims a *quota* of them:
 //!
 //! ```text
 //! x = K·w_k / (w_0 + … + w_k)        quota = ⌊x⌋ + [u < frac(x)]
 //! ```
 //!
-//! where `u` in \[0, 1) is a hash of (table, column, kind, k). So the only key of an index lands on
-//! every shard with a probability in proportion to its weight, and thousands of small indexes do
-//! not pile up on one shard. Each claimed key comes from the shard that is then the most loaded for
-//! its weight, and of that donor's keys the one whose clockwise distance to one of shard k's virtual
-//! nodes on the ring is smallest.
+//! where `u` in \[0, 1) is a hash of (table, column, kind, k). Hence the only key of a small index
+//! lands on each shard with a probability proportional to its weight, and thousands of small
+//! indexes do not accumulate on one shard. Each claimed key comes from the shard that is then the
+//! most loaded for its weight. Of that donor's keys, it is the one with the smallest clockwise
+//! distance to one of shard k's virtual nodes on the ring.
 //!
 //! **Guarantees**, each tested:
 //! - every key has exactly one shard;
-//! - with equal weights over N shards every load is ⌊K/N⌋ or ⌈K/N⌉. By induction: write K = aN + b;
-//!   the new shard has a or, if b > 0, a + 1, and what is left lies between a(N−1) and (a+1)(N−1),
-//!   spread within one because the most loaded always gives;
-//! - adding or removing the last shard moves its quota and nothing else, at most ⌈K/N⌉ keys;
+//! - with equal weights over N shards every load is ⌊K/N⌋ or ⌈K/N⌉. By induction: write K = aN + b.
+//!   The new shard has a or, if b > 0, a + 1. The rest lies between a(N−1) and (a+1)(N−1), and is
+//!   balanced within one because the most loaded shard always gives;
+//! - adding or removing the last shard moves only its quota, at most ⌈K/N⌉ keys;
 //! - with unequal weights no load exceeds its share by more than 20 % and two keys.
 //!
-//! The ring decides only *which* keys a donor gives. A ring alone, without quotas, is off by 20 %
-//! and more at the few dozen keys that an index has, and a query is as slow as its fullest shard.
+//! The ring decides only *which* keys a donor gives. A ring without quotas is off by 20 % or more
+//! at the few dozen keys of an index, and a query is as slow as its fullest shard.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -32,11 +32,12 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Version of this rule. Maps carry it: nodes that place by different rules must not mix.
+/// Version of this rule. Maps contain it, since nodes that place by different rules must not be
+/// mixed.
 pub const VERSION: u32 = 1;
 /// Points of each shard on the ring.
 pub const VIRTUAL_NODES: u32 = 64;
-/// Most shards of a cluster.
+/// Largest number of shards of a cluster.
 pub const MAX_SHARDS: usize = 1024;
 
 /// A shard's number, from 0 without gaps.
@@ -54,7 +55,7 @@ impl fmt::Display for ShardId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardWeight {
-    /// Which shard.
+    /// The shard.
     pub shard: ShardId,
     /// Its share of the load is its weight over the sum of all weights.
     pub weight: NonZeroU32,
@@ -68,7 +69,7 @@ pub struct ShardWeight {
 pub struct Shards(Vec<ShardWeight>);
 
 impl Shards {
-    /// Checks every invariant of the type.
+    /// Checks all invariants of the type.
     pub fn new(shards: Vec<ShardWeight>) -> Result<Self, ShardsError> {
         if shards.is_empty() || shards.len() > MAX_SHARDS {
             return Err(ShardsError::Count(shards.len()));
@@ -90,12 +91,12 @@ impl Shards {
         Self::new((0..count).map(|id| ShardWeight { shard: ShardId(id), weight }).collect())
     }
 
-    /// How many there are.
+    /// Number of shards.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Their ids in order.
+    /// The ids in order.
     pub fn ids(&self) -> impl Iterator<Item = ShardId> + '_ {
         self.0.iter().map(|shard| shard.shard)
     }
@@ -105,7 +106,7 @@ impl Shards {
         &self.0
     }
 
-    /// Whether the shard is one of them.
+    /// Whether the shard is in the list.
     pub fn contains(&self, shard: ShardId) -> bool {
         (shard.0 as usize) < self.0.len()
     }
@@ -129,11 +130,11 @@ impl From<Shards> for Vec<ShardWeight> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ShardsError {
-    /// None, or too many.
+    /// There are none, or too many.
     #[error("a cluster has 1 to {MAX_SHARDS} shards, not {0}")]
     Count(usize),
     /// The ids are not 0, 1, 2 ….
-    #[error("shard {found} stands where shard {expected} belongs")]
+    #[error("expected shard {expected}, found shard {found}")]
     Id {
         /// The next id.
         expected: ShardId,
@@ -142,7 +143,7 @@ pub enum ShardsError {
     },
 }
 
-/// What is placed.
+/// The things that are placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Runs of 1024 buckets.
@@ -151,7 +152,7 @@ pub enum Kind {
     Planes,
 }
 
-/// One index's partitions or planes; they are placed independently of every other index's.
+/// One index's partitions or planes. They are placed independently of those in other indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key<'a> {
     /// The table's name.
@@ -188,12 +189,12 @@ pub fn place(key: &Key<'_>, count: u32, shards: &Shards) -> Vec<ShardId> {
     placed.into_iter().map(|(_, shard)| shard).collect()
 }
 
-/// Where partition or plane number `index` stands on the ring.
+/// Position of partition or plane number `index` on the ring.
 pub fn position(key: &Key<'_>, index: u32) -> u64 {
     Hasher::new(key).position(index)
 }
 
-/// A shard that has joined, and the keys that it now owns.
+/// A shard that has joined, and the keys that it owns.
 struct Member {
     shard: ShardId,
     weight: u64,
@@ -202,16 +203,16 @@ struct Member {
 
 /// ⌊x⌋ or ⌈x⌉ of x = count·weight/total, the latter with probability frac(x) over `chance`.
 ///
-/// No overflow: count and weight have 32 bits; the comparison is made in 128.
+/// There is no overflow: count and weight have 32 bits, and the comparison uses 128 bits.
 fn quota(count: u32, weight: u64, total: u64, chance: u64) -> u64 {
     let (whole, rest) = (u64::from(count) * weight / total, u64::from(count) * weight % total);
     let up = u128::from(chance) * u128::from(total) < u128::from(rest) << 64;
     whole + u64::from(up)
 }
 
-/// Takes `quota` keys from the members: how many from each follows from load and weight, which
-/// ones from their distance to the joining shard. Ties go to the donor that comes first, counting
-/// from `first_donor`, so that low ids do not always give.
+/// Takes `quota` keys from the members. Load and weight decide how many each gives, and the
+/// distance to the joining shard decides which ones. Ties go to the first donor, counted from
+/// `first_donor`, so that low ids do not always give.
 fn claim(
     members: &mut [Member],
     quota: u64,
@@ -224,7 +225,7 @@ fn claim(
     let mut donors: Vec<(usize, &mut Member)> =
         after.iter_mut().chain(before).map(|member| (member.keys.len(), member)).collect();
     for _ in 0..quota {
-        // a/b > c/d as a·d > c·b; `reduce` keeps the first of equals.
+        // a/b > c/d is computed as a·d > c·b. `reduce` keeps the first of equals.
         let fullest = donors.iter_mut().reduce(|best, next| {
             let (load, best_load) = (next.0 as u128, best.0 as u128);
             let fuller = load * u128::from(best.1.weight) > best_load * u128::from(next.1.weight);
@@ -237,7 +238,8 @@ fn claim(
     let mut claimed = Vec::new();
     for (left, member) in donors {
         if left < member.keys.len() {
-            // Farthest first, so that the nearest are at the end; no two keys compare equal.
+            // The farthest keys come first, so that the nearest are at the end. No two keys compare
+            // equal.
             member.keys.sort_by_cached_key(|&key| {
                 let position = positions.get(key as usize).copied().unwrap_or_default();
                 std::cmp::Reverse((ring.distance(position), key))
@@ -266,7 +268,7 @@ impl Ring {
         Self(points)
     }
 
-    /// How far clockwise the next of the shard's points is.
+    /// Clockwise distance to the next of the shard's points.
     fn distance(&self, position: u64) -> u64 {
         let next = self.0.partition_point(|&point| point < position);
         let point = self.0.get(next).or(self.0.first());
@@ -291,12 +293,12 @@ impl Hasher {
         Self(hasher)
     }
 
-    /// Where a partition or plane stands on the ring.
+    /// Position of a partition or plane on the ring.
     fn position(&self, index: u32) -> u64 {
         self.number(0, index).0
     }
 
-    /// A uniform number for the quota of a joining shard, and one for where its ties start.
+    /// A uniform number for the quota of a joining shard, and one for the first donor of ties.
     fn join(&self, shard: ShardId) -> (u64, u64) {
         self.number(1, shard.0)
     }
@@ -309,7 +311,7 @@ impl Hasher {
     }
 }
 
-/// The first two u64, little endian, of a hash.
+/// The first two u64 of a hash, little endian.
 fn first_two(hasher: &blake3::Hasher) -> (u64, u64) {
     let mut bytes = [[0u8; 8]; 2];
     hasher.finalize_xof().fill(bytes.as_flattened_mut());

@@ -1,20 +1,21 @@
-//! Who may ask: clients prove who they are before a body is read, and each has its limits.
+//! Authenticates clients before a request body is read, and limits each of them.
 //!
 //! | `--client-auth` | a client is | proved by |
 //! |---|---|---|
-//! | `mtls` | the first URI of its certificate, else DNS name, else common name | `clients-ca.crt` |
+//! | `mtls` | the first URI of its certificate, else DNS name, else common name | `clients-ca.crt`
+//! |
 //! | `token` | the name of the token's file | `authorization: Bearer …` |
 //! | `none` | its address | nothing |
 //!
-//! Every client that is admitted may query; to load and to roll back takes a name in `--loader`
+//! Every admitted client may query. Loading and rolling back require a name in `--loader`
 //! (`rights`).
 //!
-//! Health checks are open to all, within the limits of their address ([`Guard::open`]), apart from
-//! the places of clients.
+//! Health checks are open to everyone, within limits per address ([`Guard::open`]). These limits
+//! are separate from those of clients.
 //!
-//! **Guarantees.** Each request is checked anew, also on a connection that is open: a token that
-//! was removed, or a certificate that was revoked, is refused two seconds after the node's files
-//! say so. When nothing is left to compare with, no client may ask, and the node is not ready.
+//! **Guarantees.** Each request is checked again, also on an open connection: a removed token or a
+//! revoked certificate is refused two seconds after the node's files change. If there is nothing
+//! left to compare with, all clients are refused, and the node is not ready.
 
 mod metrics;
 mod rights;
@@ -50,21 +51,22 @@ use crate::tls::{Caller, Limits, Permit, Refusal, Tls, client_at};
 pub use self::metrics::Gauges;
 pub use self::tokens::TokensError;
 
-/// How often tokens are read again.
+/// Interval at which tokens are read again.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Requests at a time that prove nothing beside those of clients, such as health checks.
+/// Concurrent requests that need no authentication, such as health checks. They do not count as
+/// requests of clients.
 const OPEN: usize = 256;
-/// The same of one address.
+/// Concurrent requests without authentication from one address.
 const OPEN_OF_ONE: usize = 16;
 
-/// Decides who may ask.
+/// Decides which requests are admitted.
 #[derive(Debug)]
 pub struct Access {
     mode: Mode,
     loaders: Loaders,
     limits: Limits,
-    /// Of what is open to all.
+    /// Limits for requests without authentication.
     open: Limits,
 }
 
@@ -76,17 +78,17 @@ enum Mode {
 }
 
 impl Access {
-    /// The access that the settings describe. There may be nothing to compare with yet.
+    /// The access control that the settings describe. Tokens or certificates may still be missing.
     ///
     /// # Errors
-    /// When mode `token` has no directory.
+    /// Mode `token` has no directory.
     pub fn open(config: &Config, tls: &Arc<Tls>) -> Result<Arc<Self>, TokensError> {
         let mode = match (config.client_auth, &config.tokens_dir) {
             (ClientAuth::Mtls, _) => Mode::Mtls(Arc::clone(tls)),
             (ClientAuth::Token, Some(dir)) => {
                 Mode::Token(Tokens::open(dir.clone(), Instant::now()))
             }
-            // The configuration demands the directory; without one nobody could have a token.
+            // The configuration requires the directory. Without one, no client could have a token.
             (ClientAuth::Token, None) => return Err(TokensError::NoDirectory),
             (ClientAuth::None, _) => Mode::None,
         };
@@ -96,8 +98,8 @@ impl Access {
         Ok(Arc::new(Self { mode, loaders, limits, open: open_limits() }))
     }
 
-    /// Reads tokens again when they change, and tells `readiness` and `state` while no client may
-    /// ask; never ends. [`Tls::follow`] reads certificates.
+    /// Reads tokens again when they change, and tells `readiness` and `state` while all clients are
+    /// refused. Never ends. [`Tls::follow`] reads certificates.
     pub async fn follow(self: Arc<Self>, readiness: Readiness, state: Arc<ReplicaState>) {
         let reading = async {
             let mut tick = tokio::time::interval(LOOK);
@@ -110,11 +112,11 @@ impl Access {
                         tokens.look(Instant::now());
                     }
                 };
-                // A panic is a bug of this file, and was reported; the next look may do better.
+                // A panic is a bug in this file, and was reported. The next reading may succeed.
                 let _ = tokio::task::spawn_blocking(look).await;
             }
         };
-        // Apart, since reading may hang.
+        // A separate future, since reading may hang.
         let telling = async {
             let mut tick = tokio::time::interval(LOOK);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -126,7 +128,7 @@ impl Access {
         tokio::join!(reading, telling);
     }
 
-    /// Says whether any client may ask.
+    /// Reports whether clients are admitted at all.
     pub fn tell(&self, readiness: &Readiness, state: &ReplicaState) {
         let closed = self.standing(Instant::now(), UnixMillis::now()).closed;
         match &closed {
@@ -136,7 +138,7 @@ impl Access {
         state.closed(closed);
     }
 
-    /// How clients' proofs stand.
+    /// State of the data that authenticates clients.
     pub fn standing(&self, now: Instant, clock: UnixMillis) -> Standing {
         match &self.mode {
             Mode::None => Standing::default(),
@@ -145,7 +147,7 @@ impl Access {
         }
     }
 
-    /// The client at the other end of a connection, as far as its certificate or its address tell.
+    /// The client at the other end of a connection, according to its certificate or its address.
     pub fn client(&self, caller: &Caller) -> Arc<str> {
         let named = match (&self.mode, caller.presented.as_deref()) {
             (Mode::Mtls(tls), Some(presented)) => {
@@ -156,12 +158,13 @@ impl Access {
         named.unwrap_or_else(|| client_at(caller.address.ip()))
     }
 
-    /// As [`admit`](Self::admit), for what is open to all: it takes no place of a client.
+    /// Like [`admit`](Self::admit), for requests without authentication. They do not count towards
+    /// the limits of clients.
     fn admit_anyone<T>(&self, request: &Request<T>) -> Result<Permit, NodeError> {
         place(&self.open, &address(request))
     }
 
-    /// Admits a request, or says why not.
+    /// Admits a request, or returns why it is refused.
     fn admit<T>(&self, request: &Request<T>) -> Result<Permit, NodeError> {
         let call = request.uri().path();
         let principal = match &self.mode {
@@ -176,23 +179,23 @@ impl Access {
                     if let Some(caller) = caller.filter(|caller| !caller.asked)
                         && tls.material().asks_clients()
                     {
-                        // Only a new connection can present one.
+                        // Only a new connection can present a certificate.
                         caller.hangup.hang_up();
                     }
-                    NodeError::Unauthenticated("this cluster asks for a client certificate")
+                    NodeError::Unauthenticated("this cluster requires a client certificate")
                 })?;
                 let leaf = tls.client(presented, Instant::now()).map_err(|error| {
                     tracing::debug!(%error, "client refused");
-                    NodeError::Unauthenticated("the client certificate does not hold any more")
+                    NodeError::Unauthenticated("the client certificate is no longer valid")
                 })?;
                 principal(&leaf)
-                    .ok_or(NodeError::Unauthenticated("the client certificate names nobody"))?
+                    .ok_or(NodeError::Unauthenticated("the client certificate contains no name"))?
             }
             Mode::Token(tokens) => {
                 let header = request.headers().get(AUTHORIZATION);
                 let token = header
                     .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
-                    .ok_or(NodeError::Unauthenticated("this cluster asks for a token"))?;
+                    .ok_or(NodeError::Unauthenticated("this cluster requires a token"))?;
                 tokens.principal(token, Instant::now()).map_err(NodeError::Unauthenticated)?
             }
         };
@@ -205,7 +208,7 @@ fn open_limits() -> Limits {
     Limits::new(OPEN, OPEN_OF_ONE, 0)
 }
 
-/// A place for a request of `client`; it lasts as long as the answer is being sent.
+/// A permit for a request of `client`. It lasts until the answer has been sent.
 fn place(limits: &Limits, client: &Arc<str>) -> Result<Permit, NodeError> {
     limits.take(client, Instant::now()).map_err(|refusal| match refusal {
         Refusal::Client => NodeError::TooMany(client.to_string()),
@@ -213,13 +216,13 @@ fn place(limits: &Limits, client: &Arc<str>) -> Result<Permit, NodeError> {
     })
 }
 
-/// The address that a request comes from, as a client.
+/// The address from which a request comes, as a client.
 fn address<T>(request: &Request<T>) -> Arc<str> {
     let caller = request.extensions().get::<Caller>();
     caller.map_or_else(|| "unknown".into(), |caller| client_at(caller.address.ip()))
 }
 
-/// Whom a client's certificate names.
+/// The client that a certificate names.
 fn principal(leaf: &Leaf) -> Option<Arc<str>> {
     let names = leaf.uris.first().or(leaf.dns_names.first()).or(leaf.common_name.as_ref());
     names.filter(|name| !name.is_empty()).map(|name| name.as_str().into())
@@ -230,18 +233,18 @@ fn principal(leaf: &Leaf) -> Option<Arc<str>> {
 pub struct Guard<S> {
     inner: S,
     access: Arc<Access>,
-    /// Whether callers need to prove nothing.
+    /// Whether callers need no authentication.
     open: bool,
     metrics: Metrics,
 }
 
 impl<S> Guard<S> {
-    /// Lets through to `inner` what `access` admits.
+    /// Forwards to `inner` what `access` admits.
     pub fn new(inner: S, access: Arc<Access>, metrics: Metrics) -> Self {
         Self { inner, access, open: false, metrics }
     }
 
-    /// Lets through whatever is within the limits of its address.
+    /// Forwards every request that is within the limits of its address.
     pub fn open(inner: S, access: Arc<Access>, metrics: Metrics) -> Self {
         Self { inner, access, open: true, metrics }
     }
@@ -286,7 +289,7 @@ where
     }
 }
 
-/// An answer that holds its client's permit until it is sent.
+/// An answer that holds its client's permit until it has been sent.
 struct Held {
     body: Body,
     _permit: Permit,

@@ -1,4 +1,4 @@
-//! The cluster as one node sees it: the active map, its tables, and changes to both.
+//! One node's view of the cluster: the active map, its tables, and changes to both.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::shard::local::LocalShard;
 use crate::shard::replica::member_to_proto;
 use crate::shard::served::{ServedIndex, ServedTable, Serving};
 
-/// How much longer than the leader's own deadline to wait for its decision.
+/// How much longer than the leader's deadline to wait for its decision.
 pub(crate) const DECISION: Duration = Duration::from_secs(15);
 
-/// What a change waited for when its time to be proposed ran out.
+/// What a change waited for when its time for being proposed ran out.
 const TURN: &str = "another change was in progress";
 const STATE: &str = "the cluster's state could not be reached";
-const UNHEARD: &str = "proposing, with an answer lost; the change may still come";
+const UNHEARD: &str = "proposing; an answer was lost, so the change may still be activated";
 
 /// Reads the active state and changes it.
 pub struct Cluster {
@@ -38,7 +38,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A view through `coordination`, with tables as `local` holds them for `shard`.
+    /// A view through `coordination`. `local` holds the tables of `shard`.
     pub fn new(
         coordination: Arc<dyn Coordination>,
         local: Arc<LocalShard>,
@@ -50,16 +50,16 @@ impl Cluster {
         Self { coordination, local, own_name, shard, order, member_ttl }
     }
 
-    /// The active generation, loaded.
+    /// The active generation, if it is loaded.
     ///
     /// # Errors
-    /// [`NodeError::NotReady`] before the first map, and while this node still loads.
+    /// [`NodeError::NotReady`] before the first map, and while this node is loading.
     pub fn active(&self) -> Result<Arc<Serving>, NodeError> {
         let snapshot = self.snapshot();
         let Some(map) = &snapshot.active else {
             return Err(NodeError::NotReady("it has no shard map yet".into()));
         };
-        // While the newest generation loads, the one before it is as good an answer.
+        // While the newest generation is loading, the one before it is a valid answer.
         let held = self.local.generations();
         held.into_iter()
             .rev()
@@ -67,18 +67,18 @@ impl Cluster {
             .ok_or_else(|| NodeError::NotReady("this node is still loading".into()))
     }
 
-    /// A table in the active generation, whether this node has its shard's part of it or other
-    /// replicas only.
+    /// A table of the active generation, whether this node has its shard's part of it or only other
+    /// replicas have.
     ///
     /// # Errors
-    /// [`NodeError::ShardUnavailable`] for a table of which not even its description is known here.
+    /// [`NodeError::ShardUnavailable`] for a table whose description is not known here either.
     pub fn table(&self, name: &str) -> Result<(Arc<Serving>, Arc<ServedTable>), NodeError> {
         let serving = self.active()?;
         let table = self.find_table(&serving, name)?;
         Ok((serving, table))
     }
 
-    /// Name and epoch of a table in the active generation, whatever this node has of it.
+    /// Name and epoch of a table in the active generation, even if this node holds nothing of it.
     pub fn entry(&self, name: &str) -> Result<(String, u64), NodeError> {
         let serving = self.active()?;
         let mut tables = serving.map.tables.iter();
@@ -87,7 +87,7 @@ impl Cluster {
         found.map(|(table, epoch)| (table.clone(), *epoch)).ok_or_else(unknown)
     }
 
-    /// A table at the epoch that a client asks for: in the active generation, or in an earlier one
+    /// A table at the epoch that a client requests: in the active generation, or in an earlier one
     /// that is still held for queries that began under it.
     pub fn table_at(
         &self,
@@ -113,13 +113,13 @@ impl Cluster {
             )
     }
 
-    /// The replicas to ask about a table, by shard.
+    /// The replicas that serve a table, by shard.
     pub fn replicas(&self, serving: &Serving, table: &ServedTable) -> Replicas {
         let table = table.manifest.schema.table();
         let asked = Asked { table, here: serving.tables.contains_key(table) };
         let mut replicas =
             self.order.replicas(&self.snapshot(), &serving.map, asked, UnixMillis::now());
-        // A node that has left the cluster goes on with the queries that had reached it.
+        // A node that has left the cluster still finishes the queries that had reached it.
         if let Some(own) = replicas.get_mut(&self.shard).filter(|_| asked.here)
             && own.iter().all(|replica| replica.node != self.own_name)
         {
@@ -129,11 +129,11 @@ impl Cluster {
         replicas
     }
 
-    /// Whether clients may load a table, or roll it back, as far as this node knows now. It is checked
-    /// again when the change is proposed.
+    /// Checks whether clients may load a table or roll it back, according to this node's present
+    /// knowledge. The check is repeated when the change is proposed.
     ///
     /// # Errors
-    /// [`NodeError::Refused`] with the OpaqueTable that owns the table, and what to do instead.
+    /// [`NodeError::Refused`] with the OpaqueTable that owns the table, and a remedy.
     pub fn check_owner(&self, table: &str) -> Result<(), NodeError> {
         let snapshot = self.snapshot();
         let mut maps = snapshot.active.iter().chain(&snapshot.proposed);
@@ -141,12 +141,12 @@ impl Cluster {
             .map_err(|error| NodeError::Refused(error.to_string()))
     }
 
-    /// Whether clients may load a table of this name, as far as this node knows now. It is checked again when
-    /// the change is proposed.
+    /// Checks whether clients may load a table of this name, according to this node's present
+    /// knowledge. The check is repeated when the change is proposed.
     ///
     /// # Errors
-    /// [`NodeError::Refused`] as of [`check_owner`](Self::check_owner), and where another table's name differs
-    /// by case alone.
+    /// [`NodeError::Refused`] as for [`check_owner`](Self::check_owner), and if another table's
+    /// name differs only by case.
     pub fn check_load(&self, table: &str) -> Result<(), NodeError> {
         self.check_owner(table)?;
         let snapshot = self.snapshot();
@@ -156,21 +156,21 @@ impl Cluster {
             .map_err(|error| NodeError::Refused(error.to_string()))
     }
 
-    /// Has the cluster serve another epoch of a table, and waits until it does: `patience` for its
-    /// turn, and as long again and a little more for the leader's decision. Neither ends because the
-    /// cluster's state is out of reach for a while. A change of the same table that still waits for
-    /// the nodes is withdrawn: the newest wish counts.
+    /// Makes the cluster serve another epoch of a table, and waits until it does. The proposal may
+    /// wait for `patience`, and the leader's decision for as long again and a little more. A
+    /// temporary outage of the cluster's state does not end the wait. A change of the same table
+    /// that still waits for the nodes is withdrawn, since the newest change takes precedence.
     ///
     /// # Errors
-    /// [`NodeError::Refused`] with the leader's reason; the old epoch is then still served.
-    /// [`NodeError::Deadline`] when the time is over before a decision was heard of; once the change
-    /// was proposed it may still come.
+    /// [`NodeError::Refused`] with the leader's reason. The old epoch is then still served.
+    /// [`NodeError::Deadline`] if no decision was seen in time. If the change was proposed by then,
+    /// it may still become active.
     pub async fn change(&self, change: Change, patience: Duration) -> Result<u64, NodeError> {
         let mut attempts = Attempts { unheard: false, waits: TURN };
         let proposing = timeout(patience, self.propose(&change, &mut attempts)).await;
         let generation = proposing.map_err(|_| NodeError::Deadline(attempts.waits))??;
         timeout(patience + DECISION, self.decided(generation)).await.map_err(|_| {
-            NodeError::Deadline("waiting for the leader; the change may still come")
+            NodeError::Deadline("waiting for the leader; the change may still be activated")
         })??;
         Ok(generation)
     }
@@ -181,14 +181,14 @@ impl Cluster {
             match self.attempt(change, attempts).await {
                 Ok(generation) => return Ok(generation),
                 Err(CoordinationError::Conflict { .. }) if attempts.unheard => {}
-                // Also a proposal that was decided while this withdrew it.
+                // This includes a proposal that was decided while this call withdrew it.
                 Err(CoordinationError::Conflict { .. } | CoordinationError::NotProposed { .. }) => {
                     attempts.waits = TURN;
                 }
                 Err(error) if error.is_passing() => {
                     let waits = if attempts.unheard { UNHEARD } else { STATE };
                     if attempts.waits != waits {
-                        tracing::warn!(%error, "could not propose a change; trying on");
+                        tracing::warn!(%error, "could not propose a change; retrying");
                     }
                     attempts.waits = waits;
                 }
@@ -206,8 +206,9 @@ impl Cluster {
         }
     }
 
-    /// Proposes once. After an attempt whose answer was lost the change may be there already: proposed
-    /// again, and refused the second time, it would be told as refused while it is served.
+    /// Proposes once. If the answer to an earlier attempt was lost, the change may already be
+    /// proposed. A second proposal would then be refused, and the client would see an error
+    /// although its change is served.
     async fn attempt(
         &self,
         change: &Change,
@@ -221,8 +222,7 @@ impl Cluster {
                 return Ok(map.generation);
             }
         }
-        // What is served is asked for again: a proposal for something else is all that is in the
-        // way.
+        // The requested epoch is served already. Only a proposal for another epoch is in the way.
         if change.is_in(&active)
             && let Some(other) = self.coordination.proposed().await?
             && !change.is_in(&other)
@@ -231,7 +231,7 @@ impl Cluster {
             if let Change::Table { table, .. } = change {
                 other.check_owner(table)?;
             }
-            let reason = "withdrawn: what was served already was asked for again";
+            let reason = "withdrawn: a request asked for the epoch that is already served";
             self.coordination.withdraw(other.generation, reason).await?;
             return Ok(active.generation);
         }
@@ -241,7 +241,7 @@ impl Cluster {
         Ok(proposed?.generation)
     }
 
-    /// Waits until a generation is active and loaded here.
+    /// Waits until a generation is active and loaded on this node.
     async fn decided(&self, generation: u64) -> Result<(), NodeError> {
         let mut failing = false;
         loop {
@@ -256,9 +256,10 @@ impl Cluster {
                 }
                 Ok(Outcome::Rejected { reason }) => return Err(NodeError::Refused(reason)),
                 Ok(Outcome::Pending | Outcome::Unknown) => {}
-                // The proposal stands, and the leader decides on it, whether or not it can be read here.
+                // The proposal stands, and the leader decides on it, even if this node cannot read
+                // the state.
                 Err(error) if !failing => {
-                    tracing::warn!(generation, %error, "cannot see what was decided; looking on");
+                    tracing::warn!(generation, %error, "cannot read the decision; retrying");
                 }
                 Err(_) => {}
             }
@@ -267,7 +268,7 @@ impl Cluster {
         }
     }
 
-    /// Who serves what, for people.
+    /// The state of the cluster, for people.
     pub fn status(&self) -> v1::StatusResponse {
         let (snapshot, now) = (self.snapshot(), UnixMillis::now());
         let leader = snapshot.leader.as_ref().map(|leader| leader.node.clone());
@@ -298,7 +299,7 @@ impl Cluster {
         }
     }
 
-    /// Epochs of a table that the active or a proposed map refers to.
+    /// Epochs of a table to which the active or a proposed map refers.
     pub async fn epochs_in_use(&self, table: &str) -> Result<BTreeSet<u64>, NodeError> {
         let active = self.coordination.active().await.map_err(NodeError::internal)?;
         let proposed = self.coordination.proposed().await.map_err(NodeError::internal)?;
@@ -306,7 +307,7 @@ impl Cluster {
         Ok(maps.filter_map(|map| map.tables.get(table).copied()).collect())
     }
 
-    /// Every node of the active map, dead ones and this one included.
+    /// Every node of the active map, including dead ones and this one.
     pub fn nodes(&self) -> Vec<Replica> {
         let snapshot = self.snapshot();
         let Some(map) = &snapshot.active else { return Vec::new() };
@@ -314,7 +315,8 @@ impl Cluster {
         members.filter(|member| map.shards.contains(member.shard)).map(replica).collect()
     }
 
-    /// As [`Serving::table`]; a table that cannot even be described is told as this node's shard's.
+    /// Like [`Serving::table`]. If not even the description of a table is known, the error names
+    /// this node's shard.
     fn find_table(&self, serving: &Serving, name: &str) -> Result<Arc<ServedTable>, NodeError> {
         serving.table(name).cloned().map_err(|error| match error {
             NodeError::TableMissing { .. } => {
@@ -329,11 +331,11 @@ impl Cluster {
     }
 }
 
-/// How proposing a change went so far.
+/// State of the attempts to propose a change.
 struct Attempts {
-    /// Whether the answer to an attempt was lost, so that the change may be proposed already.
+    /// Whether the answer to an attempt was lost. The change may then be proposed already.
     unheard: bool,
-    /// What it waits for.
+    /// What the change waits for.
     waits: &'static str,
 }
 

@@ -1,5 +1,5 @@
-//! Answers for the whole cluster: cuts a query into slices, has every shard evaluate its own, adds
-//! up the partials.
+//! Answers queries for the whole cluster: cuts each into slices, has every shard evaluate its
+//! slice, and adds up the partial results.
 
 mod gather;
 
@@ -28,20 +28,20 @@ use crate::shard::pool::CpuPool;
 use crate::shard::registry::Registry;
 use crate::shard::served::{ServedIndex, ServedTable, Serving};
 
-/// An answer and what it cost.
+/// An answer and its costs.
 #[derive(Debug)]
 pub struct Answered {
     /// The encoded answer.
     pub answer: Bytes,
-    /// The slowest shard's scan.
+    /// Time of the slowest shard's scan.
     pub scan: Duration,
-    /// The slowest shard's hint products.
+    /// Time of the slowest shard's hint products.
     pub hint: Duration,
-    /// From the whole query read to the answer built.
+    /// Time from reading the whole query to building the answer.
     pub total: Duration,
 }
 
-/// Lookups of a self-test.
+/// Number of lookups in a self-test.
 #[expect(clippy::cast_possible_truncation, reason = "a constant below ten")]
 const SECRETS: u16 = opaque_pir::probe::SECRETS as u16;
 
@@ -53,17 +53,17 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// A coordinator whose queries take `deadline` at most.
+    /// A coordinator whose queries take at most `deadline`.
     pub fn new(caller: Arc<dyn ShardCaller>, pool: CpuPool, deadline: Duration) -> Self {
         Self { caller, pool, deadline }
     }
 
-    /// Whether a query that starts now would wait for others.
+    /// Whether a query that starts now would have to wait.
     pub fn is_busy(&self) -> bool {
         self.pool.is_busy()
     }
 
-    /// When a query that starts now must have ended, and when its calls are hedged.
+    /// The deadline of a query that starts now, and the time after which its calls are hedged.
     pub fn patience(&self) -> Patience {
         Patience { deadline: Deadline::now() + self.deadline, hedge_after: self.deadline / 8 }
     }
@@ -71,11 +71,11 @@ impl Coordinator {
     /// Answers one encoded query.
     ///
     /// **Guarantees.** The answer is the sum over every partition of the index at one generation
-    /// and one epoch, or an error; never a part. **Assumes** that `body` has the size that the
-    /// geometry fixes, and that the caller holds memory for it.
+    /// and one epoch, or an error. It is never partial. **Assumes** that `body` has the size that
+    /// the geometry requires, and that the caller holds memory for it.
     ///
     /// # Errors
-    /// A malformed query, unknown keys, a shard that did not answer (by name).
+    /// A malformed query, unknown keys, or a shard that did not answer (by name).
     pub async fn lookup(
         &self,
         serving: &Serving,
@@ -90,7 +90,8 @@ impl Coordinator {
         let (geometry, epoch) = (index.geometry, table.manifest.epoch);
         let view = QueryView::decode(&body, &geometry, epoch).map_err(query_error)?;
         let lookups = view.lookups();
-        // Early, so that a client that must register first, or sends nonsense, costs nobody a scan.
+        // This check comes early, so that a client that must register first, or sends nonsense,
+        // causes no scan.
         let kind = view.material().kind();
         let checked = body.clone();
         let check = move || {
@@ -112,7 +113,7 @@ impl Coordinator {
             }
         });
         let calls = self.calls(serving, table, index, (kind, lookups), cut.await?);
-        // From here on the slices are all that is needed of it.
+        // Only the slices are needed from here on.
         drop(body);
         let replies = self.evaluate(calls, geometry, kind, replicas, patience).await?;
 
@@ -132,11 +133,11 @@ impl Coordinator {
         Ok(Answered { answer: answer.into(), scan, hint, total: started.elapsed() })
     }
 
-    /// Runs the self-test over one index: one ordinary query whose answer is known.
+    /// Runs the self-test on one index: one ordinary query whose answer is known.
     ///
     /// # Errors
-    /// [`NodeError::Refused`] when the shards of `replicas` together do not hold exactly this
-    /// index with its hint; else what [`Coordinator::lookup`] would say.
+    /// [`NodeError::Refused`] if the shards of `replicas` together do not hold exactly this index
+    /// with its hint; otherwise the errors of [`Coordinator::lookup`].
     pub async fn probe(
         &self,
         serving: &Serving,
@@ -172,8 +173,8 @@ impl Coordinator {
             .await?
     }
 
-    /// Rows numbered below `below` of the buckets `first..end` of one partition, from the shard that
-    /// serves it.
+    /// Rows with numbers below `below` in the buckets `first..end` of one partition, from the shard
+    /// that serves it.
     pub async fn read_rows(
         &self,
         serving: &Serving,
@@ -206,10 +207,10 @@ impl Coordinator {
         Ok(replies.await?.into_iter().flat_map(|(_, rows)| rows).collect())
     }
 
-    /// Asks `replica` for the description of an epoch of a table.
+    /// Requests the description of a table's epoch from `replica`.
     ///
     /// # Errors
-    /// As [`ShardCaller::describe`].
+    /// As for [`ShardCaller::describe`].
     pub async fn describe(
         &self,
         replica: &Replica,
@@ -219,7 +220,7 @@ impl Coordinator {
         self.caller.describe(replica, table, epoch).await
     }
 
-    /// Encodes the slice of every shard that has a part of the index.
+    /// Encodes a slice for every shard that has a part of the index.
     async fn slices(
         &self,
         index: &Arc<ServedIndex>,
@@ -260,8 +261,8 @@ impl Coordinator {
         slices.into_iter().map(call).collect()
     }
 
-    /// Has every shard evaluate its call. A partial that does not decode counts as a failure of its
-    /// replica, so that another is asked.
+    /// Has every shard evaluate its call. A partial result that does not decode counts as a failure
+    /// of its replica, so that another one is tried.
     async fn evaluate(
         &self,
         calls: BTreeMap<u32, EvaluateCall>,
@@ -290,7 +291,7 @@ impl Coordinator {
     }
 }
 
-/// Adds up every shard's partial.
+/// Adds up the partial results of all shards.
 fn combine(
     replies: Vec<(u32, Evaluated)>,
     geometry: &Geometry,
@@ -309,7 +310,7 @@ fn combine(
     Ok(combiner)
 }
 
-/// Refuses material that queries do not have, and secrets with a value out of range.
+/// Refuses key material that queries cannot have, and secrets with a value out of range.
 fn check_secrets(view: &QueryView<'_>) -> Result<(), NodeError> {
     let malformed = |what: &str| NodeError::Malformed(format!("malformed query: {what}"));
     for lookup in 0..view.lookups() {
@@ -327,7 +328,7 @@ fn check_secrets(view: &QueryView<'_>) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// What a client is told of a query that does not decode.
+/// The error that a client receives for a query that does not decode.
 fn query_error(error: opaque_pir::codec::CodecError) -> NodeError {
     use opaque_pir::codec::CodecError;
     if let CodecError::Params { .. } = error {

@@ -1,10 +1,10 @@
-//! What clients are told about a table.
+//! The description of a table that clients receive.
 
 use opaque_pir::index::{RowSizes, Shorter, TableCost};
 use opaque_proto::v1;
 use opaque_store::Manifest;
 
-/// Lengths of rows as clients see them.
+/// Lengths of rows, as sent to clients.
 fn row_sizes(sizes: &RowSizes) -> v1::RowSizes {
     let RowSizes { total_bytes, longest_row, longest_bytes, shorter } = sizes;
     let shorter = shorter.iter().map(|Shorter { limit, longer_rows, cost }| {
@@ -20,7 +20,7 @@ fn row_sizes(sizes: &RowSizes) -> v1::RowSizes {
     }
 }
 
-/// A manifest as clients see it.
+/// A manifest, as sent to clients.
 pub fn description(manifest: &Manifest, generation: u64) -> v1::TableDescription {
     let index = |index: &opaque_store::IndexManifest| v1::Index {
         column: index.column,

@@ -1,4 +1,4 @@
-//! Calls to other nodes over mutual TLS, and to this one without the detour.
+//! Calls to other nodes over mutual TLS, and to this node directly.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,10 +28,10 @@ use crate::shard::local::LocalShard;
 use crate::stream::chunks::{Collector, cut};
 use crate::tls::{Line, PeerError, Tls};
 
-/// Characters of what a peer says about a table that it could not load.
+/// Longest text of a peer about a table that it could not load, in characters.
 const SAID: usize = 300;
 
-/// The other replicas of the cluster, and this node itself.
+/// The other replicas of the cluster, and this node.
 pub struct Peers {
     own_name: String,
     local: Arc<LocalShard>,
@@ -39,10 +39,11 @@ pub struct Peers {
     lines: Mutex<Lines>,
 }
 
-/// By what a line is for, shard and address.
+/// By purpose, shard and address.
 type Lines = HashMap<(Purpose, u32, String), Line>;
 
-/// What a line is for. A greeting does not wait behind the bytes of queries.
+/// Purpose of a connection. Greetings have a separate one, so that they do not wait behind the
+/// bytes of queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Purpose {
     Calls,
@@ -55,8 +56,8 @@ impl Peers {
         Self { own_name, local, tls, lines: Mutex::default() }
     }
 
-    /// Tells one replica of keys that this node has just stored. Best effort: a replica that
-    /// misses this fetches them by digest.
+    /// Sends keys that this node has just stored to one replica. Best effort: a replica that misses
+    /// this fetches the keys by digest.
     pub async fn register_keys(
         &self,
         replica: &Replica,
@@ -72,15 +73,15 @@ impl Peers {
         self.check(replica, &line, |_| true)
     }
 
-    /// A line to a replica. Kept until the material changes or it is old; calls that are in
-    /// progress then end on the old one.
+    /// A connection to a replica. It is kept until the TLS material changes or the connection is
+    /// old. Calls in progress then end on the old one.
     fn line(&self, replica: &Replica, purpose: Purpose) -> Result<Line, CallError> {
         let mut lines = self.lines();
         let key = (purpose, replica.shard, replica.address.clone());
         if let Some(line) = lines.get(&key).filter(|line| line.is_current(&self.tls)) {
             return Ok(line.clone());
         }
-        // Members that have gone, too: nobody else would let their lines go.
+        // This also drops connections to members that have left. Nothing else would.
         lines.retain(|_, line| line.is_current(&self.tls));
         let line = Line::new(&self.tls, replica.shard, &replica.address)
             .map_err(|error| CallError::TryAnother(error.to_string()))?;
@@ -88,8 +89,9 @@ impl Peers {
         Ok(line)
     }
 
-    /// Whether the certificate that answers on a line still holds, is of the replica's shard, may
-    /// evaluate, and satisfies `covers`. Where it does not, the lines to the replica are given up.
+    /// Checks that the certificate of the peer on a connection is still valid, belongs to the
+    /// replica's shard, allows evaluation, and satisfies `covers`. Otherwise all connections to the
+    /// replica are dropped.
     fn check(
         &self,
         replica: &Replica,
@@ -201,7 +203,7 @@ impl ShardCaller for Peers {
         epoch: u64,
     ) -> Result<Description, CallError> {
         if replica.node == self.own_name {
-            return Err(CallError::TryAnother("this node has to ask another".into()));
+            return Err(CallError::TryAnother("this node must call another replica".into()));
         }
         let request = DescribeRequest { table: table.to_owned(), epoch };
         let line = self.line(replica, Purpose::Calls)?;
@@ -226,8 +228,9 @@ impl Greeter for Peers {
     }
 }
 
-/// What an answer to a greeting says. A node of an older version does not know the call, and is
-/// taken to hold what it is asked for: it answers, and a rolling upgrade must not be held up.
+/// Interprets the answer to a greeting. A node of an older version does not know the call. It is
+/// assumed to hold the requested generation: it did respond, and a rolling upgrade must not be
+/// blocked.
 fn heard(answer: Result<HelloResponse, Status>) -> Result<Hello, CallError> {
     match answer {
         Ok(HelloResponse { active_generation, holds }) => Ok(Hello { active_generation, holds }),
@@ -238,7 +241,7 @@ fn heard(answer: Result<HelloResponse, Status>) -> Result<Hello, CallError> {
     }
 }
 
-/// A peer that sends more than there can be is faulty, or worse: its stream is dropped.
+/// A peer that sends more rows than a partition has is faulty or malicious. Its stream is dropped.
 fn too_many_rows(replica: &Replica, call: &RowsCall) -> CallError {
     let Replica { node, shard, .. } = replica;
     let RowsLimit { rows, bytes } = call.most;
@@ -248,9 +251,9 @@ fn too_many_rows(replica: &Replica, call: &RowsCall) -> CallError {
     ))
 }
 
-/// What clients are told of a replica that refuses a slice for lack of memory: those with registered
-/// keys alone make a node need more of it.
-const NO_MEMORY: &str = "too little memory for registered keys, ask with --keys inline";
+/// Text for clients if a replica refuses a slice for lack of memory. Only registered keys make a
+/// node need more memory.
+const NO_MEMORY: &str = "too little memory for registered keys, query with --keys inline";
 
 fn client(line: &Line) -> ShardClient<Channel> {
     ShardClient::new(line.channel())
@@ -277,13 +280,13 @@ fn covers(
         || numbers.into_iter().all(|number| identity.ranges.covers(position(&key, number)))
 }
 
-/// What a peer's status means for the query that asked it.
+/// Interprets the error status of a peer for the query that called it.
 fn call_error(status: Status) -> CallError {
     match (reason(&status), status.code()) {
         (Some("unknown-keys"), _) => CallError::UnknownKeys,
         (Some("malformed"), _) => CallError::Malformed,
         (Some("memory"), _) => CallError::TryAnother(NO_MEMORY.into()),
-        // A person needs to know which object of the store is damaged, or which setting too low.
+        // Users need to know which object of the store is damaged, or which setting is too low.
         (Some("table-missing" | "too-large"), _) => {
             CallError::TryAnother(status.message().chars().take(SAID).collect())
         }

@@ -1,18 +1,20 @@
-//! Which shards this node reaches, and whether clients had better ask another node. No I/O.
+//! Determines which shards this node reaches, and whether clients should use another node. No I/O.
 //!
-//! **What.** Every [`Pace::round`] a node asks each shard for a sign of life, the way queries
-//! travel ([`Greeter`](crate::map::call::Greeter)). A shard counts as unreachable after two misses in a
-//! row; those go into the node's record. Answers also tell which generation others serve.
+//! **What.** Every [`Pace::round`], a node greets each shard on the path that queries take
+//! ([`Greeter`](crate::map::call::Greeter)). A shard counts as unreachable after two misses in a
+//! row. The node's record lists unreachable shards. Answers also tell which generation others
+//! serve.
 //!
 //! **Why clients are turned away** ([`Objection`]):
 //! - *cut off*: this node does not reach a shard while another one reaches all of them. If no node
-//!   does, all stay ready: then a client hears which shard is missing.
+//!   reaches all of them, all nodes stay ready. Clients then receive an error that names the
+//!   missing shard.
 //! - *behind*: others serve a newer generation, and this node cannot see that in the cluster's
-//!   state. Its peers let the old one go [`Pace::within`] the grace time, and nothing can be
-//!   answered from it then.
+//!   state. Its peers drop the old generation [`Pace::within`] the grace time. After that, no query
+//!   can be answered from it.
 //!
-//! **Caveats.** A peer's word about a newer generation counts only as long as the state cannot be
-//! read here, or agrees.
+//! **Limits.** A peer's report of a newer generation counts only while this node cannot read the
+//! state, or while the state agrees.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,40 +23,41 @@ use std::time::{Duration, Instant};
 use crate::coordination::MemberRecord;
 use crate::map::placement::ShardId;
 
-/// Longest time between two looks at every shard.
+/// Longest time between two checks of every shard.
 const ROUND: Duration = Duration::from_secs(10);
-/// Misses in a row from which a shard counts as unreachable.
+/// Misses in a row after which a shard counts as unreachable.
 const MISSES: u32 = 2;
-/// Rounds after which a newer generation is forgotten that no answer names any more.
+/// Rounds after which a newer generation is forgotten if no answer names it any more.
 const REMEMBERED: u32 = 3;
-/// Most shards that a message names.
+/// Largest number of shards that a message names.
 const NAMED: usize = 3;
 
-/// How often this node looks, and how long it waits before it draws a conclusion.
+/// Intervals of the checks, and delays before conclusions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Time between two looks at every shard.
+    /// Time between two checks of every shard.
     pub round: Duration,
-    /// Time between two looks at a shard that was missed.
+    /// Time between two checks of a shard that was missed.
     pub again: Duration,
-    /// The same for one that counts as unreachable, when something has changed in the cluster.
+    /// Time between two checks of an unreachable shard after a change in the cluster.
     pub soon: Duration,
-    /// How long a newer generation must be heard of.
+    /// How long a newer generation must be reported.
     pub behind: Duration,
     /// How long another node must reach what this one does not.
     pub cut_off: Duration,
 }
 
 impl Pace {
-    /// 10 s, 2 s, 0.5 s, 5 s and 10 s; less where peers keep a superseded generation for less than
-    /// a minute, so that a node that is behind notices in less than half of that `grace`.
+    /// 10 s, 2 s, 0.5 s, 5 s and 10 s. All are shorter if peers keep a superseded generation for
+    /// less than a minute, so that a node that is behind notices it in less than half of that
+    /// `grace`.
     pub fn within(grace: Duration) -> Self {
         let round = ROUND.min(grace / 6);
         Self { round, again: round / 5, soon: round / 20, behind: round / 2, cut_off: round }
     }
 }
 
-/// What this node has found out about its way to the others.
+/// What this node knows about its connections to the others.
 #[derive(Debug)]
 pub struct Reach {
     pace: Pace,
@@ -64,7 +67,7 @@ pub struct Reach {
     elsewhere: Option<Instant>,
 }
 
-/// The last look at a shard.
+/// The last check of a shard.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     at: Instant,
@@ -72,7 +75,7 @@ struct Look {
     misses: u32,
 }
 
-/// A generation above this node's own that others serve.
+/// A generation above this node's that others serve.
 #[derive(Debug, Clone, Copy)]
 struct Newer {
     generation: u64,
@@ -81,12 +84,12 @@ struct Newer {
 }
 
 impl Reach {
-    /// Nothing is known yet.
+    /// The initial state, in which nothing is known.
     pub fn new(pace: Pace) -> Self {
         Self { pace, shards: BTreeMap::new(), newer: None, elsewhere: None }
     }
 
-    /// Those of a map's shards that are to be asked now. Others are forgotten.
+    /// Those shards of a map that are due for a check. Shards outside the map are forgotten.
     pub fn due(&mut self, shards: impl Iterator<Item = ShardId>, now: Instant) -> Vec<ShardId> {
         let Pace { round, again, soon, .. } = self.pace;
         let known = std::mem::take(&mut self.shards);
@@ -106,21 +109,21 @@ impl Reach {
         due
     }
 
-    /// Notes whether a shard answered.
+    /// Records whether a shard answered.
     pub fn asked(&mut self, shard: ShardId, reached: bool, now: Instant) {
         let before = self.shards.get(&shard).map_or(0, |look| look.misses);
         let misses = if reached { 0 } else { before.saturating_add(1) };
         self.shards.insert(shard, Look { at: now, misses });
     }
 
-    /// Shards that were missed twice in a row or more often.
+    /// Shards that were missed at least twice in a row.
     pub fn unreachable(&self) -> Vec<ShardId> {
         let missed = self.shards.iter().filter(|(_, look)| look.misses >= MISSES);
         missed.map(|(shard, _)| *shard).collect()
     }
 
-    /// Notes the newest generation that others were heard to serve, beside the one that is active
-    /// as far as this node sees. `heard` is none when nothing was asked.
+    /// Records the newest generation that others report. `own` is the active one as this node sees
+    /// it. `heard` is `None` if no shard was called.
     pub fn heard(&mut self, own: u64, heard: Option<u64>, now: Instant) {
         if let Some(generation) = heard.filter(|heard| *heard > own) {
             let since = self.newer.map_or(now, |newer| newer.since);
@@ -133,22 +136,22 @@ impl Reach {
         self.newer = self.newer.filter(holds);
     }
 
-    /// A newer generation that this node has not seen for too long, unless the state says
-    /// otherwise.
+    /// A newer generation that this node has failed to see for too long. The caller must compare it
+    /// with the cluster's state.
     pub fn suspects(&self, now: Instant) -> Option<u64> {
         let newer = self.newer.as_ref()?;
         let long = now.saturating_duration_since(newer.since) >= self.pace.behind;
         long.then_some(newer.generation)
     }
 
-    /// Notes whether another node reaches all shards.
+    /// Records whether another node reaches all shards.
     pub fn another(&mut self, reaches_all: bool, now: Instant) {
         let better = reaches_all && !self.unreachable().is_empty();
         self.elsewhere = better.then(|| self.elsewhere.unwrap_or(now));
     }
 
-    /// Why clients had better ask another node, if so. `state` is the generation that is active by
-    /// the cluster's state, if it could be read after [`suspects`](Self::suspects).
+    /// Why clients should use another node, if they should. `state` is the active generation
+    /// according to the cluster's state, if that could be read after [`suspects`](Self::suspects).
     pub fn objection(&self, own: u64, state: Option<u64>, now: Instant) -> Option<Objection> {
         if let Some(heard) = self.suspects(now)
             && state != Some(own)
@@ -162,7 +165,8 @@ impl Reach {
 }
 
 /// Whether one of `members`, which are alive, can answer clients at `generation` and reaches every
-/// shard. One that still turns to that generation counts: it answers from the one before meanwhile.
+/// shard. A member that is still switching to that generation counts, since it answers from the
+/// previous one.
 pub fn reaches_all<'a>(
     mut members: impl Iterator<Item = &'a MemberRecord>,
     own: &str,
@@ -180,14 +184,14 @@ pub fn reaches_all<'a>(
 pub enum Objection {
     /// Others serve a newer generation.
     Behind {
-        /// The generation that is active as far as this node sees.
+        /// The active generation as this node sees it.
         own: u64,
-        /// The one that others serve.
+        /// The generation that others serve.
         heard: u64,
     },
-    /// It does not reach every shard, and another node does.
+    /// This node does not reach every shard, and another node does.
     CutOff {
-        /// The shards that it does not reach.
+        /// The unreachable shards.
         shards: Vec<ShardId>,
     },
 }
@@ -197,7 +201,7 @@ impl fmt::Display for Objection {
         match self {
             Self::Behind { own, heard } => write!(
                 f,
-                "peers serve generation {heard}, and this node has heard of none above {own}: it has \
+                "peers serve generation {heard}, but this node knows of none above {own}: it has \
                  lost its watch of the cluster's state"
             ),
             Self::CutOff { shards } => {
@@ -209,7 +213,7 @@ impl fmt::Display for Objection {
     }
 }
 
-/// The first few shards, and how many more.
+/// The first few shards, and the number of further ones.
 fn names(f: &mut fmt::Formatter<'_>, shards: &[ShardId]) -> fmt::Result {
     for (position, shard) in shards.iter().take(NAMED).enumerate() {
         let comma = if position == 0 { "" } else { ", " };

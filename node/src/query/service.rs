@@ -1,4 +1,4 @@
-//! The `Query` service: what clients may ask of any node.
+//! The `Query` service, which every node offers to clients.
 
 mod load;
 
@@ -45,7 +45,7 @@ use crate::stream::rows::{batches, micros};
 /// How long a peer may take to accept forwarded keys.
 const FORWARD: Duration = Duration::from_secs(10);
 
-/// Answers clients, for the whole cluster.
+/// Answers clients for the whole cluster.
 pub struct QueryService {
     /// Settings.
     pub config: Config,
@@ -57,17 +57,17 @@ pub struct QueryService {
     pub registry: Arc<Registry>,
     /// Memory permits.
     pub local: Arc<LocalShard>,
-    /// Where keys are announced.
+    /// Sends keys to other nodes.
     pub peers: Arc<Peers>,
     /// Epochs.
     pub store: Store,
-    /// Builds epochs, beside the pool that answers queries.
+    /// Builds epochs. Separate from the pool that answers queries.
     pub builders: Arc<ThreadPool>,
-    /// Who this process is as a writer of epochs.
+    /// Identity of this process as a writer of epochs.
     pub writer: Writer,
     /// Loads in progress.
     pub loads: Arc<Semaphore>,
-    /// What is counted.
+    /// Counters.
     pub metrics: Metrics,
 }
 
@@ -102,7 +102,7 @@ impl Query for QueryService {
         let PublicPartsRequest { table, epoch, column } = request.into_inner();
         let (_, table) = self.cluster.table_at(&table, epoch)?;
         let parts = index_of(&table, column)?.public_parts.clone();
-        // Written into one message.
+        // Both the parts and their message are in memory.
         let memory = self.local.reserve(parts.iter().map(bytes::Bytes::len).sum())?;
         Ok(holding(Response::new(PublicPartsResponse { parts }), memory))
     }
@@ -114,7 +114,7 @@ impl Query for QueryService {
         let reading = self.read_keys(request.into_inner());
         let keys = timeout(self.config.query_deadline(), reading).await;
         let (keys, memory) = keys.map_err(|_| NodeError::Deadline("reading evaluation keys"))??;
-        // Held until every replica has the keys, or has taken too long.
+        // Held until every replica has received the keys or timed out.
         let memory = Arc::new(memory);
         let digest = self.registry.register(keys.clone()).await?;
         let digest_bytes = bytes::Bytes::copy_from_slice(digest.as_bytes());
@@ -122,12 +122,13 @@ impl Query for QueryService {
             let (peers, digest, keys) =
                 (Arc::clone(&self.peers), digest_bytes.clone(), keys.clone());
             let memory = Arc::clone(&memory);
-            // Nobody waits: a replica that misses this fetches the keys by digest.
+            // The client does not wait for this. A replica that misses the keys fetches them by
+            // digest.
             tokio::spawn(async move {
                 let _held = memory;
                 let forwarding = peers.register_keys(&replica, digest, keys);
                 if !matches!(timeout(FORWARD, forwarding).await, Ok(Ok(()))) {
-                    tracing::debug!(node = %replica.node, "keys not forwarded");
+                    tracing::debug!(node = %replica.node, "could not forward keys");
                 }
             });
         }
@@ -206,7 +207,7 @@ impl Query for QueryService {
         let (name, active) = self.cluster.entry(&request.into_inner().table)?;
         let mut epochs = Vec::new();
         for epoch in self.store.epochs(&name).await.map_err(store_error)? {
-            // One damaged epoch is no reason to hide the others.
+            // One damaged epoch must not hide the others.
             let Ok(manifest) = self.store.manifest(&name, epoch).await.map_err(store_error) else {
                 continue;
             };
@@ -229,7 +230,7 @@ impl Query for QueryService {
     ) -> Result<Response<RollbackResponse>, Status> {
         let RollbackRequest { table, epoch } = request.into_inner();
         self.cluster.check_owner(&table)?;
-        // Also of a table that cannot be loaded: another epoch mends it.
+        // Also for a table that cannot be loaded, since another epoch repairs it.
         let (name, _) = self.cluster.entry(&table)?;
         let manifest = self.store.manifest(&name, epoch).await.map_err(|error| match error {
             StoreError::NotFound { .. } | StoreError::Abandoned { .. } => NodeError::Refused(
@@ -248,7 +249,7 @@ impl Query for QueryService {
 }
 
 impl QueryService {
-    /// Evaluation keys, with the memory that they take.
+    /// Reads evaluation keys. Returns them with the memory that they use.
     async fn read_keys(
         &self,
         mut stream: Streaming<KeyChunk>,
@@ -271,7 +272,7 @@ impl QueryService {
         Ok((collector.finish()?, memory))
     }
 
-    /// Reads one query within its permits and answers it; the answer comes with its memory.
+    /// Reads one query within its permits and answers it. The answer comes with its memory permit.
     async fn answer(
         &self,
         mut stream: Streaming<LookupRequest>,
@@ -293,7 +294,7 @@ impl QueryService {
         let lookups = u16::try_from(lookups).ok().filter(|n| (1..=LOOKUPS_PER_MESSAGE).contains(n));
         let lookups = lookups
             .ok_or_else(|| malformed(&format!("1 to {LOOKUPS_PER_MESSAGE} lookups a request")))?;
-        // Of either kind of keys; which it is, the query says itself.
+        // Both kinds of keys are possible. The size of the query tells which one it uses.
         let sizes = [Kind::Inline, Kind::Registered]
             .map(|kind| (kind, query_bytes(&index.geometry, kind, lookups)));
         let found = sizes.into_iter().find(|(_, size)| total == *size as u64);
@@ -345,7 +346,7 @@ impl QueryService {
     }
 }
 
-/// Every table of a generation: what is known of it, or why it is missing.
+/// Every table of a generation, with its description or the reason why it is missing.
 fn list(serving: &Serving) -> ListTablesResponse {
     let generation = serving.map.generation;
     let mut response = ListTablesResponse::default();
@@ -361,7 +362,7 @@ fn list(serving: &Serving) -> ListTablesResponse {
     response
 }
 
-/// One partition's rows as messages; the last says how far the scan has come.
+/// The rows of one partition as messages. The last message states how far the scan has come.
 fn messages(
     rows: Vec<(u64, Vec<u8>)>,
     end: u32,

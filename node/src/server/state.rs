@@ -1,4 +1,4 @@
-//! The state of the node among its metrics.
+//! The node's state as metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use crate::shard::local::LocalShard;
 use crate::shard::replica::ReplicaState;
 
-/// The node's state at the moment of a scrape.
+/// The node's state at the time of a scrape.
 pub(super) struct StateMetrics {
     pub(super) state: Arc<ReplicaState>,
     pub(super) local: Arc<LocalShard>,
@@ -39,7 +39,7 @@ impl Collector for StateMetrics {
             ),
             (
                 "proposal_waited_seconds",
-                "How long the proposed shard map has waited for the nodes, on the node that leads; 0 elsewhere",
+                "Seconds that the proposed shard map has waited for the nodes; 0 except on the leader",
                 self.state.waited(),
             ),
             ("ready", "Whether the node is ready", u64::from(self.readiness.is_ready())),
@@ -51,7 +51,7 @@ impl Collector for StateMetrics {
             ("resident_bytes", "Bytes of partitions and hint tables in memory", bytes),
             (
                 "large_page_bytes",
-                "Those of them that the system was asked to keep in pages of 2 MiB, and agreed",
+                "Resident bytes backed by 2 MiB pages",
                 self.local.large_page_bytes(),
             ),
         ];
@@ -63,7 +63,11 @@ impl Collector for StateMetrics {
         let (passes, lookups) = self.local.passes();
         let counters = [
             ("passes", "Passes over this shard's part of an index", passes),
-            ("pass_lookups", "Lookups that they answered: several requests share a pass", lookups),
+            (
+                "pass_lookups",
+                "Lookups answered by passes; concurrent requests share a pass",
+                lookups,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

@@ -1,13 +1,14 @@
-//! Requests that come while a pass runs share the next one.
+//! Requests that arrive while a pass runs share the next one.
 //!
-//! **Flow.** Whoever finds nobody working starts at once: a request that is alone waits for nothing.
-//! While a pass runs, others queue up; when it has ended, and a place on the pool is free, the next pass
-//! takes those that have waited longest, up to a bound. So a request waits for one pass under way and for
-//! those of requests before it, and the more there are the more of them share a pass.
+//! **Flow.** A request that finds no pass running starts at once, so a single request never waits.
+//! While a pass runs, others queue up. When it has ended and the pool has a free place, the next
+//! pass takes the requests that have waited longest, up to a bound. A request thus waits for one
+//! running pass and for the passes of earlier requests. The more requests wait, the more of them
+//! share a pass.
 //!
-//! **Fair**: first come, first served, whoever asks; a pass is never filled up with a smaller request
-//! from behind. **Blind**: what is grouped depends on numbers of lookups and on when requests came,
-//! never on what they hold.
+//! **Fairness**: first come, first served. A pass is never filled up with a smaller request from
+//! further back. **Privacy**: grouping depends only on numbers of lookups and on arrival times,
+//! never on the content of requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,20 +18,20 @@ use tokio::sync::oneshot;
 use crate::error::NodeError;
 use crate::shard::pool::CpuPool;
 
-/// Lookups of one pass, unless a single request has more: sharing pays off less and less, and those who
-/// come later wait for the whole of it.
+/// Lookups of one pass, unless a single request has more. Larger passes gain less and less, and
+/// later requests have to wait for all of a pass.
 const LOOKUPS_PER_PASS: usize = 32;
-/// Requests that may wait.
+/// Largest number of waiting requests.
 const MOST_WAITING: usize = 1024;
 
-/// Requests of one kind, each a `J` with a result `R`.
+/// Requests of one kind. Each is a `J` with a result `R`.
 pub struct Batcher<J, R> {
     queue: Arc<Mutex<Queue<J, R>>>,
 }
 
 struct Queue<J, R> {
     waiting: VecDeque<Waiting<J, R>>,
-    /// Whether somebody takes what waits, pass after pass.
+    /// Whether a task is working on the queue.
     working: bool,
 }
 
@@ -54,14 +55,14 @@ impl<J, R> std::fmt::Debug for Batcher<J, R> {
 }
 
 impl<J: Send + 'static, R: Send + 'static> Batcher<J, R> {
-    /// Has `job`, of so many lookups, run in a pass with others. `pass` gets the jobs of one pass in the
-    /// order in which they came, on `pool`, and gives their results in the same order; everybody must
-    /// bring the same. A job whose caller goes away while it waits goes with it: what a caller has reserved
-    /// for it is free again.
+    /// Runs `job`, which has `lookups` lookups, in a pass with others. `pass` receives the jobs of
+    /// one pass on `pool`, in the order of their arrival, and returns their results in the same
+    /// order. All callers must pass an equivalent closure. If a caller is cancelled while its job
+    /// waits, the job is dropped, which frees the memory reserved for it.
     ///
     /// # Errors
-    /// [`NodeError::Busy`] when too many wait, here or for the pool; [`NodeError::Internal`] when the
-    /// pass panicked.
+    /// [`NodeError::Busy`] if too many jobs wait, here or for the pool; [`NodeError::Internal`] if
+    /// the pass panicked.
     pub async fn run<P>(
         &self,
         pool: &CpuPool,
@@ -83,7 +84,8 @@ impl<J: Send + 'static, R: Send + 'static> Batcher<J, R> {
             !std::mem::replace(&mut queue.working, true)
         };
         if idle {
-            // A task of its own: whoever waits for this result may go away before the others' are there.
+            // A separate task, since the caller that starts it may be cancelled before the other
+            // results are there.
             tokio::spawn(work(Arc::clone(&self.queue), pool.clone(), Arc::new(pass)));
         }
         let result = (&mut place.result).await;
@@ -105,7 +107,7 @@ impl<J, R> Drop for Place<J, R> {
             return;
         }
         self.result.close();
-        // Jobs are large: they are dropped without the lock.
+        // Jobs are large, so they are dropped without the lock.
         let mut gone = Vec::new();
         let mut queue = lock(&self.queue);
         for waiting in std::mem::take(&mut queue.waiting) {
@@ -119,7 +121,7 @@ impl<J, R> Drop for Place<J, R> {
     }
 }
 
-/// Pass after pass, until nobody waits.
+/// Runs passes until no request waits.
 async fn work<J, R, P>(queue: Arc<Mutex<Queue<J, R>>>, pool: CpuPool, pass: Arc<P>)
 where
     J: Send + 'static,
@@ -128,19 +130,19 @@ where
 {
     loop {
         let (taken, pass) = (Arc::clone(&queue), Arc::clone(&pass));
-        // What waits is taken when the pool has a place, so that what came meanwhile is part of it.
+        // Requests are taken only when the pool has a place, so that later arrivals are included.
         let ran = pool.run(move || {
             let (jobs, replies): (Vec<_>, Vec<_>) = lock(&taken).take().into_iter().unzip();
             if jobs.is_empty() {
                 return;
             }
             for (reply, result) in replies.into_iter().zip(pass(jobs)) {
-                // The caller may have gone.
+                // The caller may have been cancelled.
                 let _ = reply.send(Ok(result));
             }
         });
         if matches!(ran.await, Err(NodeError::Busy)) {
-            // The pool refuses: so does whoever waits for it.
+            // If the pool refuses, all requests that wait for it are refused.
             for Waiting { reply, .. } in lock(&queue).waiting.drain(..) {
                 let _ = reply.send(Err(NodeError::Busy));
             }

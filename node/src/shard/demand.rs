@@ -1,4 +1,5 @@
-//! Memory that requests need: from public geometry, the number of lookups and the shards alone.
+//! Memory that requests need. It depends only on public geometry, the number of lookups and the
+//! shards.
 //!
 //! A request is admitted with all that it will need before its body is read; see
 //! [`LocalShard::reserve`](crate::shard::local::LocalShard::reserve).
@@ -10,9 +11,9 @@ use opaque_pir::params::RING_DEGREE;
 use crate::map::assignment::Assignment;
 use crate::map::call::NumberedRow;
 
-/// How many times its bytes an encrypted secret takes once it is unpacked, the bytes included.
+/// Factor by which an encrypted secret grows when it is unpacked. Includes the original bytes.
 const UNPACKED_SECRET: usize = 4;
-/// Memory of a row beside its bytes: number, vector, and what the allocator rounds up.
+/// Memory of a row in addition to its bytes: number, vector, and rounding by the allocator.
 const ROW: usize = size_of::<NumberedRow>() + 16;
 
 /// One shard's part of an index.
@@ -22,7 +23,7 @@ pub(crate) struct Part {
     pub(crate) planes: usize,
 }
 
-/// A query at its coordinator, from its first byte until its answer is encoded.
+/// Memory of a query at its coordinator, from its first byte until its answer is encoded.
 pub(crate) fn of_query(
     geometry: &Geometry,
     assignment: &Assignment,
@@ -36,8 +37,9 @@ pub(crate) fn of_query(
     let parts: Vec<Part> = assignment.shards().into_iter().map(part).collect();
     let sum = |bytes: &dyn Fn(&Part) -> usize| parts.iter().map(bytes).sum::<usize>();
     let slices = sum(&|part| slice(geometry, kind, lookups, *part));
-    // Slices stay for the next replica. Beside them are those that are being sent, and this node's own,
-    // unpacked; then every partial, as bytes and as numbers, and their sum.
+    // Slices are kept for the next replica. In addition there are the slices being sent, and this
+    // node's slice, unpacked. Later there are all partial results, as bytes and as numbers, and
+    // their sum.
     let sent =
         sum(&|part| slice(geometry, kind, lookups, *part).max(unpacked(kind, lookups, *part)));
     let partials = 2 * sum(&|part| partial(geometry, kind, lookups, *part));
@@ -46,19 +48,19 @@ pub(crate) fn of_query(
     (query_bytes(geometry, kind, lookups) + slices).max(slices + sent + partials + answer)
 }
 
-/// A slice of so many bytes at the shard that it is for.
+/// Memory of a slice of `bytes` bytes at the shard that evaluates it.
 pub(crate) fn of_slice(geometry: &Geometry, lookups: u16, part: Part, bytes: usize) -> usize {
     let need = |kind| unpacked(kind, lookups, part) + 2 * partial(geometry, kind, lookups, part);
     let kinds = [Kind::Inline, Kind::Registered, Kind::Probe];
     bytes + kinds.map(need).into_iter().max().unwrap_or_default()
 }
 
-/// Rows that were read.
+/// Memory of rows that were read.
 pub(crate) fn of_rows(rows: &[NumberedRow]) -> usize {
     rows.iter().map(|(_, row)| row.len() + ROW).sum()
 }
 
-/// Bytes of the partial that answers a slice.
+/// Size of the partial result for a slice.
 pub(crate) fn partial(geometry: &Geometry, kind: Kind, lookups: u16, part: Part) -> usize {
     // The first planes are the largest.
     let planes = 0..u16::try_from(part.planes).unwrap_or(u16::MAX);
@@ -69,7 +71,7 @@ fn slice(geometry: &Geometry, kind: Kind, lookups: u16, part: Part) -> usize {
     slice_bytes(geometry, kind, lookups, part.partitions, part.planes > 0)
 }
 
-/// A slice as words and keys.
+/// Size of a slice as words and keys.
 fn unpacked(kind: Kind, lookups: u16, part: Part) -> usize {
     let secret = if part.planes > 0 { kind.secret_bytes() * UNPACKED_SECRET } else { 0 };
     usize::from(lookups) * (part.partitions * RING_DEGREE * 4 + secret)
@@ -83,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that a query really has at once at its coordinator, and its own size.
+    /// Bytes that a query really uses at once at its coordinator, and its size.
     fn used(geometry: &Geometry, shards: u32, kind: Kind, lookups: u16) -> (usize, usize) {
         let assignment = assignment(geometry, shards);
         let material = match kind {
@@ -140,7 +142,7 @@ mod tests {
             let reserved = of_query(&geometry, &assignment(&geometry, 8), kind, 4);
             assert!(used <= reserved, "{kind:?}: {used} of {reserved}");
         }
-        // What was reserved before: three times the query.
+        // An earlier version reserved three times the query.
         let (used, query) = used(&geometry, 8, Kind::Registered, 4);
         assert!(used > 3 * query, "{used} for {query}");
     }

@@ -1,4 +1,4 @@
-//! The description of a table on its way between two nodes: sent whole, checked while it is
+//! The description of a table in transit between two nodes: sent whole, and checked while it is
 //! received.
 
 use std::fmt::Display;
@@ -13,7 +13,7 @@ use crate::map::call::{CallError, Description};
 use crate::shard::served::ServedTable;
 use crate::stream::chunks::{Collector, cut};
 
-/// A table as the messages of an answer; `manifest` is its manifest, encoded.
+/// A table as the messages of an answer. `manifest` is its encoded manifest.
 pub(crate) fn messages(
     manifest: Bytes,
     table: &ServedTable,
@@ -25,11 +25,11 @@ pub(crate) fn messages(
     std::iter::once(size).chain(chunks).map(|part| DescribeResponse { part: Some(part) })
 }
 
-/// Reads the description of an epoch of a table. Nothing larger than a description can be is taken,
-/// and every public part has the digest that the manifest names.
+/// Reads the description of a table's epoch. Its size is limited to that of the largest valid
+/// description, and every public part must match the digest in the manifest.
 ///
 /// # Errors
-/// [`CallError::TryAnother`] for whatever is wrong with it.
+/// [`CallError::TryAnother`] if anything is wrong with it.
 pub(crate) async fn receive(
     messages: impl Stream<Item = Result<DescribeResponse, CallError>>,
     table: &str,

@@ -1,7 +1,7 @@
-//! The evaluation keys that a node holds ready: bounded, expiring, each fetched once.
+//! The parsed evaluation keys of a node: a bounded cache with expiry that fetches each key once.
 //!
-//! Keys are named by digest, so that a copy is never stale; expiry only bounds how long a client's
-//! keys stay in memory after it has gone. Time is passed in.
+//! Keys are named by digest, so a copy is never stale. Expiry only bounds how long a client's keys
+//! stay in memory after its last use. Time is an argument.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,8 +14,8 @@ use tokio::sync::OnceCell;
 
 /// A cache of parsed keys.
 ///
-/// Only keys that were found take a place: a query that names keys which do not exist cannot push
-/// out another client's.
+/// Only keys that were found occupy a place. A query that names keys which do not exist cannot
+/// evict another client's keys.
 pub struct KeyCache<T> {
     capacity: NonZeroUsize,
     ttl: Duration,
@@ -24,7 +24,7 @@ pub struct KeyCache<T> {
 
 struct Inner<T> {
     entries: HashMap<KeyDigest, Entry<T>>,
-    /// Fetches under way, kept alive by those who wait for them.
+    /// Fetches in progress. Their waiters keep them alive.
     fetches: HashMap<KeyDigest, Weak<OnceCell<Arc<T>>>>,
     /// Counts uses, to find the least recent one.
     clock: u64,
@@ -43,13 +43,13 @@ impl<T> Entry<T> {
 }
 
 impl<T> KeyCache<T> {
-    /// A cache of at most `capacity` keys, each dropped `ttl` after it was put in.
+    /// A cache of at most `capacity` keys. Each is dropped `ttl` after its insertion.
     pub fn new(capacity: NonZeroUsize, ttl: Duration) -> Self {
         let inner = Inner { entries: HashMap::new(), fetches: HashMap::new(), clock: 0 };
         Self { capacity, ttl, inner: Mutex::new(inner) }
     }
 
-    /// The keys, if they are here and have not expired.
+    /// The keys, if they are cached and have not expired.
     pub fn find(&self, digest: &KeyDigest, now: Instant) -> Option<Arc<T>> {
         let mut inner = self.lock();
         inner.clock += 1;
@@ -63,7 +63,8 @@ impl<T> KeyCache<T> {
         Some(Arc::clone(&entry.keys))
     }
 
-    /// Puts keys in, in the place of expired or else the least recently used ones if it is full.
+    /// Inserts keys. If the cache is full, expired keys are removed, or else the least recently
+    /// used ones.
     pub fn insert(&self, digest: KeyDigest, keys: Arc<T>, now: Instant) {
         let mut inner = self.lock();
         inner.clock += 1;
@@ -80,10 +81,11 @@ impl<T> KeyCache<T> {
         inner.entries.insert(digest, Entry { keys, inserted: now, used });
     }
 
-    /// The keys from here, or from `fetch`, whose result is then kept.
+    /// The keys from the cache, or from `fetch`, whose result is then cached.
     ///
     /// Concurrent callers that name the same keys share one successful fetch. If a fetch fails, its
-    /// caller gets the error and the next in line fetches; if a caller is cancelled, likewise.
+    /// caller gets the error and the next waiter fetches. The same happens if a caller is
+    /// cancelled.
     pub async fn find_or_fetch<E, F>(
         &self,
         digest: KeyDigest,
@@ -98,7 +100,7 @@ impl<T> KeyCache<T> {
         }
         let cell = self.join(digest);
         let fetch_and_keep = async || {
-            // Somebody may have finished between the look and joining.
+            // Another caller may have finished between the lookup and joining.
             if let Some(keys) = self.find(&digest, now) {
                 return Ok(keys);
             }
@@ -109,14 +111,14 @@ impl<T> KeyCache<T> {
         cell.get_or_try_init(fetch_and_keep).await.cloned()
     }
 
-    /// Drops expired keys; gives how many are left.
+    /// Drops expired keys. Returns the number of remaining ones.
     pub fn expire(&self, now: Instant) -> usize {
         let mut inner = self.lock();
         inner.entries.retain(|_, entry| !entry.is_expired(self.ttl, now));
         inner.entries.len()
     }
 
-    /// The fetch of these keys that is under way, or a new one.
+    /// The fetch of these keys that is in progress, or a new one.
     fn join(&self, digest: KeyDigest) -> Arc<OnceCell<Arc<T>>> {
         let mut inner = self.lock();
         if let Some(cell) = inner.fetches.get(&digest).and_then(Weak::upgrade) {
@@ -128,7 +130,7 @@ impl<T> KeyCache<T> {
         cell
     }
 
-    /// No code panics while it holds the lock, and every state under it is whole.
+    /// No code panics while it holds the lock, and the state is consistent at any point.
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,12 +1,13 @@
-//! From the store into memory: this shard's part of every table of a map.
+//! Loads this shard's part of every table of a map from the store into memory.
 //!
-//! Everything overlaps: while some segments are fetched, others are checked and placed in large pages, and
-//! the tables of the hint's planes, which take longest, are built on the pool. A bounded number of segments
-//! is under way, so that a load needs little more memory than what it loads; planes are built one at a time,
-//! so that queries, which run on the same pool, wait for one at most.
+//! The steps overlap: while some segments are fetched, others are checked and placed in large
+//! pages, and the pool builds the tables of the hint's planes, which take longest. The number of
+//! segments in progress is bounded, so that a load needs little more memory than its result. Planes
+//! are built one at a time, so that queries, which run on the same pool, wait for at most one of
+//! them.
 //!
-//! **Admission.** Manifests tell what a load takes of memory (`need`). A [`Plan`] that does not
-//! fit is refused before anything is fetched ([`crate::shard::memory`]).
+//! **Admission.** The memory that a load needs follows from manifests (`need`). A [`Plan`] that
+//! does not fit is refused before anything is fetched ([`crate::shard::memory`]).
 
 mod describe;
 mod need;
@@ -41,11 +42,12 @@ use crate::shard::served::{
     ServedIndex, ServedPlane, ServedTable, Serving, StoredPlane, find_held, resident_bytes,
 };
 
-/// Segments under way beyond one for each thread: fetched while those are checked and placed.
+/// Segments in progress in addition to one per thread: these are fetched while others are checked
+/// and placed.
 const FETCHED_AHEAD: usize = 2;
-/// Segments under way in a loader beside another: one is fetched while one is placed.
+/// Segments in progress in a second loader: one is fetched while one is placed.
 const ASIDE: usize = 2;
-/// Planes of the hint that are in memory at a time while a load goes on.
+/// Planes of the hint that are in memory at the same time during a load.
 const HINTS: usize = 2;
 
 /// Loads one shard's part of whole generations.
@@ -54,20 +56,20 @@ pub struct Loader {
     store: Store,
     pool: CpuPool,
     memory: Arc<Memory>,
-    /// How many segments are under way at most.
+    /// Largest number of segments in progress.
     side_by_side: usize,
-    /// A permit for each segment that is fetched, checked or placed.
+    /// One permit per segment that is fetched, checked or placed.
     segments: Semaphore,
-    /// A permit for each plane of the hint in memory: one that is built, and one that is fetched meanwhile.
+    /// One permit per plane of the hint in memory: one is being built while the next is fetched.
     hints: Semaphore,
-    /// A permit for the plane whose tables are built.
+    /// The permit for the plane whose tables are being built.
     building: Arc<Semaphore>,
 }
 
-/// How much of a load is in memory. Tables that are held already do not count.
+/// How much of a load is in memory. Tables that were already held do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of matrices and of the hint that are there.
+    /// Bytes of matrices and of the hint that are loaded.
     pub done: u64,
     /// Bytes to load.
     pub total: u64,
@@ -79,10 +81,10 @@ impl fmt::Display for Progress {
     }
 }
 
-/// Who is told of progress; called often, and must not block.
+/// Receives progress. Called often, and must not block.
 pub type Listener<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
-/// Adds up what is loaded.
+/// Adds up what has been loaded.
 struct Tally<'a> {
     done: AtomicU64,
     total: u64,
@@ -98,8 +100,8 @@ impl Tally<'_> {
 }
 
 impl Loader {
-    /// Loads what placement gives `shard` from `store`, with the work of `threads` threads beside the
-    /// pool's, whatever memory it takes.
+    /// Loads the part of `shard` from `store`, with `threads` threads in addition to those of the
+    /// pool, without a memory limit.
     pub fn new(shard: u32, store: Store, pool: CpuPool, threads: usize) -> Self {
         let side_by_side = threads.max(1) + FETCHED_AHEAD;
         let (segments, building) = (Semaphore::new(side_by_side), Arc::new(Semaphore::new(1)));
@@ -108,12 +110,12 @@ impl Loader {
         Self { shard, store, pool, memory, side_by_side, segments, hints, building }
     }
 
-    /// Loads what `memory` admits.
+    /// Loads only what `memory` admits.
     pub fn admitted_by(self, memory: Arc<Memory>) -> Self {
         Self { memory, ..self }
     }
 
-    /// A loader of the same shard that holds up this one with nothing but the plane that it builds.
+    /// A second loader of the same shard. It delays this one only while it builds a plane.
     pub fn aside(&self) -> Self {
         let Self { shard, store, pool, memory, side_by_side: _, segments: _, hints: _, building } =
             self;
@@ -129,15 +131,15 @@ impl Loader {
         }
     }
 
-    /// The store that it loads from.
+    /// The store from which this loader reads.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Every table of a map, planned, admitted and loaded.
+    /// Plans, admits and loads every table of a map.
     ///
     /// # Errors
-    /// As [`plan`](Self::plan), [`admit`](Self::admit) and [`carry_out`](Self::carry_out).
+    /// As for [`plan`](Self::plan), [`admit`](Self::admit) and [`carry_out`](Self::carry_out).
     pub async fn load(
         &self,
         map: &Map,
@@ -152,11 +154,10 @@ impl Loader {
         self.carry_out(plan, listener).await
     }
 
-    /// Loads what is planned.
+    /// Loads a plan.
     ///
     /// # Errors
-    /// The first table that cannot be loaded, with the object of the store that is missing or
-    /// damaged.
+    /// The first table that cannot be loaded, with the missing or damaged object of the store.
     pub async fn carry_out(
         &self,
         plan: Plan,
@@ -173,9 +174,9 @@ impl Loader {
         Ok(serving)
     }
 
-    /// As [`Loader::load`] for a map that is active already: a table that cannot be loaded is left
-    /// out and named, so that one damaged table does not take the others with it. Where memory does
-    /// not suffice for all, the tables with the smallest matrices are loaded, in the same order on
+    /// Like [`Loader::load`], for a map that is already active. A table that cannot be loaded is
+    /// left out and named, so that one damaged table does not affect the others. If memory does not
+    /// suffice for all, the tables with the smallest matrices are loaded, in the same order on
     /// every shard.
     pub async fn load_what_can_be(
         &self,
@@ -194,7 +195,7 @@ impl Loader {
         let need = self.leave_out(map, &mut found, resident_bytes(held));
         let reserved = self.memory.admit(resident_bytes(held), need);
         if let Err(shortage) = &reserved {
-            // Other work has reserved what was there: these are tried again once it is done.
+            // Other work has reserved the memory. These tables are tried again when it is done.
             let stored = found.iter_mut().filter(|(_, f)| matches!(f, Ok(Found::Stored(_))));
             stored.for_each(|(_, found)| *found = Err(NodeError::memory(*shortage)));
         }
@@ -216,13 +217,13 @@ impl Loader {
     /// The manifest of an epoch.
     ///
     /// # Errors
-    /// It is missing or damaged.
+    /// The manifest is missing or damaged.
     pub async fn manifest(&self, table: &str, epoch: u64) -> Result<Arc<Manifest>, NodeError> {
         let _turn = self.segments.acquire().await.map_err(NodeError::internal)?;
         self.store.manifest(table, epoch).await.map(Arc::new).map_err(store_error)
     }
 
-    /// Counts from zero to the bytes of this shard that are not held.
+    /// Counts from zero to the bytes of this shard that are not yet held.
     fn tally<'a, 'f>(
         &self,
         map: &Map,
@@ -278,7 +279,7 @@ impl Loader {
         let assignment = assign(shards, manifest.schema.table(), index);
         let partitions = assignment.partitions(self.shard).iter().copied();
         let partitions = partitions.map(|number| self.partition(manifest, index, number, tally));
-        // Planes first: what takes longest begins at once.
+        // Planes first, since they take longest.
         let ((public_parts, planes), partitions) = try_join(
             self.planes(manifest, index, assignment.planes(self.shard), tally),
             try_join_all(partitions),
@@ -305,7 +306,7 @@ impl Loader {
         Ok((number, placed))
     }
 
-    /// The public parts of all planes of an index, and `own` planes ready for products.
+    /// The public parts of all planes of an index, and the planes in `own`, ready for products.
     async fn planes(
         &self,
         manifest: &Arc<Manifest>,
@@ -315,7 +316,7 @@ impl Loader {
     ) -> Result<(Vec<Bytes>, Vec<ServedPlane>), NodeError> {
         let public_parts = self.public_parts(manifest, index).await?;
         if own.is_empty() {
-            // 192 KiB of factors that a shard without planes need not compute.
+            // This avoids computing 192 KiB of factors that a shard without planes does not need.
             return Ok((public_parts, Vec::new()));
         }
         let seed = manifest.seed(index);
@@ -344,7 +345,7 @@ impl Loader {
         let _held = self.hints.acquire().await.map_err(NodeError::internal)?;
         let turn = self.segments.acquire().await.map_err(NodeError::internal)?;
         let hint = self.store.plane(manifest, index.column, plane).await.map_err(store_error)?;
-        // It may wait for others to be built, while partitions go on.
+        // The plane may have to wait for others to be built. Partitions continue in the meantime.
         drop(turn);
         let bytes = size_of_val(hint.as_slice());
         let encoded = self.build(move || encoder.encode(&hint)).await?;
@@ -352,7 +353,7 @@ impl Loader {
         let Encoded { tables, probed } = encoded.ok_or_else(|| {
             let column = index.column;
             NodeError::Store(format!(
-                "plane {plane} of column {column} and its public part do not belong together"
+                "plane {plane} of column {column} does not match its public part"
             ))
         })?;
         tally.add(bytes);
@@ -370,13 +371,13 @@ impl Loader {
     }
 }
 
-/// What stays of a plane in memory.
+/// The parts of a plane that stay in memory.
 struct Encoded {
     tables: PlaneTables,
     probed: [Vec<u32>; SECRETS],
 }
 
-/// What turns a plane of the hint into its [`Encoded`] form.
+/// Converts a plane of the hint into its [`Encoded`] form.
 struct Encoder {
     chain: Arc<Chain>,
     probe: Arc<Probe>,
@@ -384,8 +385,8 @@ struct Encoder {
 }
 
 impl Encoder {
-    /// A plane's tables and its products for the self-test, unless the tables belong to another public part than
-    /// the one that clients get: their answers would not open.
+    /// A plane's tables and its products for the self-test. `None` if the tables do not match the
+    /// public part that clients receive, since clients could not decrypt the answers.
     fn encode(&self, hint: &[u32]) -> Result<Option<Encoded>, InlineError> {
         let tables = self.chain.tables(hint)?;
         let fits = *tables.public() == PublicPart::from_bytes(&self.public_part, tables.rows())?;
@@ -396,7 +397,7 @@ impl Encoder {
 /// Placement of one index's partitions and planes.
 fn assign(shards: &Shards, table: &str, index: &IndexManifest) -> Assignment {
     let owners = |kind, count: usize| {
-        // At most 1024 partitions and 16 planes.
+        // There are at most 1024 partitions and 16 planes.
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let key = Key { table, column: index.column, kind };
         place(&key, count, shards).into_iter().map(|shard| shard.0).collect::<Vec<u32>>()

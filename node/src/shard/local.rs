@@ -1,4 +1,4 @@
-//! This node as a replica: the generations it holds, and what it computes from them.
+//! This node as a replica: the generations that it holds, and the computations on them.
 
 mod generations;
 
@@ -26,7 +26,7 @@ use crate::shard::served::{ServedIndex, ServedTable, Serving, resident_bytes, ta
 /// The unit in which request memory is granted.
 const MEMORY_UNIT: usize = 64 << 10;
 
-/// This node's share of the cluster's work.
+/// The data and resources with which this node serves its shard.
 pub struct LocalShard {
     generations: Generations,
     registry: Arc<Registry>,
@@ -35,12 +35,12 @@ pub struct LocalShard {
     kernels: Kernels,
     memory: Arc<Semaphore>,
     memory_units: u32,
-    /// Admits what becomes resident.
+    /// Admits data that stays in memory.
     resident: Arc<Memory>,
     passes: Arc<Passes>,
 }
 
-/// What has been computed since the node started.
+/// Counts of computations since the node started.
 #[derive(Default)]
 struct Passes {
     passes: AtomicU64,
@@ -48,7 +48,7 @@ struct Passes {
 }
 
 impl LocalShard {
-    /// A replica that holds nothing yet and lets requests use `memory` bytes at a time.
+    /// A replica that holds nothing yet. Requests may use `memory` bytes at a time.
     pub fn new(
         registry: Arc<Registry>,
         bfv: Arc<Bfv>,
@@ -71,15 +71,15 @@ impl LocalShard {
         }
     }
 
-    /// Makes resident what `memory` admits.
+    /// Keeps in memory only what `memory` admits.
     pub fn admitted_by(self, memory: Arc<Memory>) -> Self {
         Self { resident: memory, ..self }
     }
 
-    /// Memory for a request of `bytes`, taken before its body is read.
+    /// Memory for a request of `bytes` bytes, reserved before its body is read.
     ///
     /// # Errors
-    /// [`NodeError::Busy`] when other requests hold too much, [`NodeError::TooLarge`] when there is
+    /// [`NodeError::Busy`] if other requests hold too much; [`NodeError::TooLarge`] if there is
     /// never enough.
     pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, NodeError> {
         let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
@@ -93,7 +93,7 @@ impl LocalShard {
         Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| NodeError::Busy)
     }
 
-    /// What is left of `memory` when only so many bytes of it are needed any more.
+    /// Reduces `memory` to the part that is still needed for `bytes`.
     pub fn keep(memory: OwnedSemaphorePermit, bytes: usize) -> OwnedSemaphorePermit {
         let mut memory = memory;
         let surplus = memory.num_permits().saturating_sub(bytes.div_ceil(MEMORY_UNIT));
@@ -101,10 +101,10 @@ impl LocalShard {
         memory
     }
 
-    /// As `memory`, but enough for `bytes`.
+    /// Extends `memory` to at least `bytes`.
     ///
     /// # Errors
-    /// As [`reserve`](Self::reserve).
+    /// As for [`reserve`](Self::reserve).
     pub fn extend(
         &self,
         memory: OwnedSemaphorePermit,
@@ -118,37 +118,39 @@ impl LocalShard {
         Ok(memory)
     }
 
-    /// Memory for rows of a load, beside the tables in memory, until the reservation is dropped.
+    /// Memory for rows of a load, in addition to the tables in memory, until the reservation is
+    /// dropped.
     ///
     /// # Errors
-    /// [`NodeError::Refused`] when too little is left.
+    /// [`NodeError::Refused`] if too little is left.
     pub fn reserve_rows(&self, bytes: u64) -> Result<Reservation, NodeError> {
         let need = Need { resident: 0, building: bytes };
         self.resident.admit(self.resident_bytes(), need).map_err(NodeError::rows_memory)
     }
 
-    /// The generation, if it is loaded here.
+    /// The generation, if it is loaded.
     pub fn generation(&self, generation: u64) -> Option<Arc<Serving>> {
         self.generations.find(generation)
     }
 
-    /// Every generation that is loaded here, oldest first.
+    /// Every loaded generation, oldest first.
     pub fn generations(&self) -> Vec<Arc<Serving>> {
         self.generations.all()
     }
 
-    /// Every generation whose tables are in memory, so that the next may share them: also one that was
-    /// loaded too late to be asked for.
+    /// Every generation whose tables are in memory, so that the next one may share them. This
+    /// includes one that was loaded too late to be used.
     pub fn in_memory(&self) -> Vec<Arc<Serving>> {
         self.generations.in_memory()
     }
 
-    /// Adds a loaded generation; false if it has been retired already, and nothing is answered from it.
+    /// Adds a loaded generation. Returns `false` if it has already been retired. It then answers no
+    /// queries.
     pub fn install(&self, serving: Serving) -> bool {
         self.generations.install(serving)
     }
 
-    /// Changes what every generation with these `shards` that lacks `table` at `epoch` knows of it.
+    /// Applies `change` to every generation with these `shards` that lacks `table` at `epoch`.
     pub fn amend(&self, shards: &Shards, table: &str, epoch: u64, change: impl Fn(&mut Serving)) {
         self.generations.amend(shards, table, epoch, change);
     }
@@ -165,24 +167,24 @@ impl LocalShard {
         tables.next().cloned().ok_or_else(stale)
     }
 
-    /// Drops one generation, if it is held: one that will never become active.
+    /// Drops one generation that will never become active, if it is held.
     pub fn discard(&self, generation: u64) {
         self.generations.discard(generation);
     }
 
-    /// Drops every generation below `oldest`, and those of them that are still being loaded as soon as
-    /// they are. Queries that hold one still finish.
+    /// Drops every generation below `oldest`. Those that are still being loaded are dropped when
+    /// they are complete. Queries that use one may finish.
     pub fn retire_below(&self, oldest: u64) {
         self.generations.retire_below(oldest);
     }
 
-    /// Bytes of tables in memory, shared ones once.
+    /// Bytes of tables in memory. Shared ones count once.
     pub fn resident_bytes(&self) -> u64 {
         resident_bytes(&self.in_memory())
     }
 
-    /// Those of [`resident_bytes`](Self::resident_bytes) that lie in large pages, as far as the system
-    /// accepted the request.
+    /// The part of [`resident_bytes`](Self::resident_bytes) that is in large pages, as far as the
+    /// system accepted the request.
     pub fn large_page_bytes(&self) -> u64 {
         tables_of(&self.in_memory()).iter().map(|table| table.large_page_bytes()).sum()
     }
@@ -193,11 +195,11 @@ impl LocalShard {
         (passes.load(Ordering::Relaxed), lookups.load(Ordering::Relaxed))
     }
 
-    /// Evaluates one slice, in a pass with others that ask the same index.
+    /// Evaluates one slice, in a pass with other requests for the same index.
     ///
     /// # Errors
-    /// Before any work: an unknown generation, table or column, a malformed slice, a slice of
-    /// other partitions, unknown keys, too many jobs waiting.
+    /// Before any work: an unknown generation, table or column, a malformed slice, a slice of other
+    /// partitions, unknown keys, or too many waiting jobs.
     pub async fn evaluate(&self, call: &EvaluateCall) -> Result<EvaluateReply, NodeError> {
         let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
         let slice = {
@@ -223,10 +225,10 @@ impl LocalShard {
         batcher.run(&self.pool, request, lookups, pass).await?
     }
 
-    /// Memory that the answer to a slice of so many bytes needs here.
+    /// Memory for evaluating a slice of `bytes` bytes.
     ///
     /// # Errors
-    /// Of what is not served here, and of a slice that is too large for its index.
+    /// The index is not served here, or the slice is too large for it.
     pub fn slice_demand(&self, call: &EvaluateCall, bytes: usize) -> Result<usize, NodeError> {
         let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
         let largest = slice_max_bytes(&index.geometry, call.lookups);
@@ -237,7 +239,7 @@ impl LocalShard {
         Ok(demand::of_slice(&index.geometry, call.lookups, part, bytes))
     }
 
-    /// Bytes of a partition of the index that a call reads: the most that its rows can take.
+    /// Size of a partition of the index that a call reads, which bounds the size of its rows.
     pub fn partition_bytes(&self, call: &RowsCall) -> Result<usize, NodeError> {
         let index = self.index(call.generation, &call.table, call.column, call.epoch)?;
         Ok(index.geometry.partition_bytes())
@@ -255,7 +257,7 @@ impl LocalShard {
         self.pool.run(read).await?
     }
 
-    /// The evaluation keys that a slice names, with the index ready for them; none where there is
+    /// The evaluation keys that a slice names, with the index prepared for them. `None` if there is
     /// nothing to evaluate with them.
     async fn keys_of(
         &self,

@@ -1,18 +1,19 @@
-//! What this node's memory is for, and what still fits into it.
+//! Divides this node's memory, and decides what still fits.
 //!
-//! **What.** Of the process's [`Limit`] a part is set aside: for the program, for requests in
-//! flight and for evaluation keys. The rest is for tables. Whatever makes tables resident is
-//! admitted first: loads ([`crate::shard::loader`]) and tables for registered keys ([`crate::shard::local`]).
+//! **What.** A part of the process's [`Limit`] is set aside for the program, for requests in
+//! progress and for evaluation keys. The rest is for tables. Every operation that makes tables
+//! resident is admitted first: loads ([`crate::shard::loader`]) and tables for registered keys
+//! ([`crate::shard::local`]).
 //!
-//! **Why not measure.** The system kills a process at its limit without asking. Measured memory
-//! says what is used now, not what a load will use at its peak; that follows from manifests alone.
+//! **Why not measure.** The system kills a process at its limit without warning. Measurements show
+//! the present use, not the peak of a load. The peak follows from manifests.
 //!
-//! **Guarantees.** What was admitted and is not resident yet is reserved, so that two admissions at
-//! a time cannot take the same bytes.
+//! **Guarantees.** Memory that is admitted but not yet resident is reserved, so that two concurrent
+//! admissions cannot use the same bytes.
 //!
-//! **Limits.** A query that still reads a table which was let go keeps it in memory. Rows of an
-//! `opaque load` through this node are admitted as they come; what is made of them before it is
-//! written, a few partitions and the sums of a hint, is not.
+//! **Limits.** A query that still reads a dropped table keeps it in memory. Rows of an `opaque
+//! load` through this node are admitted as they arrive. The data built from them before it is
+//! written, a few partitions and the sums of a hint, is not admitted.
 
 mod limit;
 
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use limit::{Limit, Origin};
 
 const MIB: u64 = 1 << 20;
-/// The program with its threads and buffers, and what the allocator keeps for itself.
+/// The program with its threads and buffers, and the allocator's overhead.
 const PROGRAM: u64 = 64 * MIB;
 
 /// How a node divides its limit.
@@ -32,13 +33,13 @@ pub struct Shares {
     pub requests: u64,
     /// For evaluation keys.
     pub keys: u64,
-    /// For tables; none where there is no limit.
+    /// For tables; `None` if there is no limit.
     pub tables: Option<u64>,
 }
 
 impl Shares {
-    /// Divides `limit`. Requests get what is wanted, a quarter at most; keys likewise, an eighth at
-    /// most.
+    /// Divides `limit`. Requests get `requests` bytes but at most a quarter of the limit, and keys
+    /// get `keys` bytes but at most an eighth.
     pub fn of(limit: Option<Limit>, requests: u64, keys: u64) -> Self {
         let Some(limit) = limit else { return Self { requests, keys, tables: None } };
         let (requests, keys) = (requests.min(limit.bytes / 4), keys.min(limit.bytes / 8));
@@ -50,9 +51,9 @@ impl Shares {
 /// Bytes that a piece of work needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Need {
-    /// What stays.
+    /// Bytes that stay in use.
     pub resident: u64,
-    /// What is needed on the way there, at its peak.
+    /// Additional bytes at the peak of the work.
     pub building: u64,
 }
 
@@ -86,17 +87,17 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// Admits what makes tables resident.
+/// Admits operations that make tables resident.
 #[derive(Debug)]
 pub struct Memory {
-    /// The limit, and what of it is for tables.
+    /// The limit, and the part of it that is for tables.
     tables: Option<(Limit, u64)>,
-    /// Admitted and not yet resident, in bytes.
+    /// Bytes that are admitted but not yet resident.
     reserved: Mutex<u64>,
 }
 
 impl Memory {
-    /// Admits while tables stay within their share.
+    /// Admits operations as long as tables stay within their share.
     pub fn new(limit: Option<Limit>, shares: &Shares) -> Arc<Self> {
         let tables = limit.zip(shares.tables);
         Arc::new(Self { tables, reserved: Mutex::new(0) })
@@ -107,10 +108,10 @@ impl Memory {
         Arc::new(Self { tables: None, reserved: Mutex::new(0) })
     }
 
-    /// Admits work beside `resident` bytes of tables, until the reservation is dropped.
+    /// Admits work in addition to `resident` bytes of tables, until the reservation is dropped.
     ///
     /// # Errors
-    /// [`Shortage`] when it does not fit.
+    /// [`Shortage`] if it does not fit.
     pub fn admit(self: &Arc<Self>, resident: u64, need: Need) -> Result<Reservation, Shortage> {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         self.check(resident.saturating_add(*reserved), need)?;
@@ -119,10 +120,11 @@ impl Memory {
         Ok(Reservation { memory: Arc::clone(self), bytes: need.total() })
     }
 
-    /// Whether work would fit beside `resident` bytes if nothing else was under way.
+    /// Checks whether work would fit in addition to `resident` bytes if nothing else was in
+    /// progress.
     ///
     /// # Errors
-    /// [`Shortage`] when it would not.
+    /// [`Shortage`] if it would not.
     pub fn check(&self, resident: u64, need: Need) -> Result<(), Shortage> {
         let Some((limit, tables)) = self.tables else { return Ok(()) };
         let (required, available) = (need.total(), tables.saturating_sub(resident));
@@ -133,7 +135,7 @@ impl Memory {
     }
 }
 
-/// Memory that was admitted, until it is dropped.
+/// Admitted memory. It is free again when this value is dropped.
 #[derive(Debug)]
 #[must_use = "the memory is free again once this is dropped"]
 pub struct Reservation {
@@ -152,7 +154,7 @@ impl Drop for Reservation {
 pub(crate) mod tests {
     use super::*;
 
-    /// A node with so many MiB for tables.
+    /// Memory with `mib` MiB for tables.
     pub(crate) fn for_tables(mib: u64) -> Arc<Memory> {
         let limit = Limit { bytes: (mib + 64) * MIB, origin: Origin::Flag };
         Memory::new(Some(limit), &Shares::of(Some(limit), 0, 0))
@@ -187,7 +189,7 @@ pub(crate) mod tests {
         let need = Need { resident: 60 * MIB, building: 0 };
         let first = memory.admit(0, need).unwrap();
         assert!(memory.admit(0, need).is_err());
-        assert!(memory.check(0, need).is_ok(), "alone it would fit");
+        assert!(memory.check(0, need).is_ok(), "without other work it would fit");
         drop(first);
         let second = memory.admit(40 * MIB, need).unwrap();
         assert!(memory.admit(40 * MIB, Need { resident: 1, building: 0 }).is_err());

@@ -1,5 +1,5 @@
-//! One pass over a shard's part of an index, for several requests at once: every partition is read
-//! once for all their lookups, and so are the tables of every plane of the hint.
+//! One pass over a shard's part of an index for several requests: every partition is read once for
+//! all their lookups, and so are the tables of every plane of the hint.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ use rayon::prelude::*;
 
 use crate::error::NodeError;
 
-/// What a pass reads: a shard's part of an index.
+/// The data that a pass reads: a shard's part of an index.
 pub struct IndexPart<'a> {
     /// Shape of the whole index.
     pub geometry: &'a Geometry,
-    /// What the index's public elements are expanded from.
+    /// Seed of the index's public elements.
     pub seed: &'a IndexSeed,
     /// The index's self-test.
     pub probe: &'a Probe,
@@ -31,31 +31,31 @@ pub struct IndexPart<'a> {
     pub planes: Vec<PlanePart<'a>>,
 }
 
-/// What a pass reads of one plane of the hint.
+/// The data of one plane of the hint that a pass reads.
 pub struct PlanePart<'a> {
     /// Number of the plane in its index.
     pub plane: u16,
-    /// What inline keys are multiplied with.
+    /// Tables for inline keys.
     pub tables: &'a PlaneTables,
-    /// Its product with each secret of the self-test.
+    /// Products of the plane with each secret of the self-test.
     pub probed: &'a [Vec<u32>; SECRETS],
-    /// What registered keys are multiplied with, where it is made.
+    /// Table for registered keys, if it has been built.
     pub registered: Option<&'a PlaneTable>,
 }
 
 /// One request's part of a pass.
 pub struct Request {
-    /// The shard map that it was cut for.
+    /// The shard map for which the request was cut.
     pub generation: u64,
     /// The table's epoch.
     pub epoch: u64,
-    /// What is asked, for exactly this shard's partitions.
+    /// The encrypted query for exactly this shard's partitions.
     pub slice: Slice,
-    /// The keys that the slice names, if any, with the index ready for them.
+    /// The keys that the slice names, if any. The index is prepared for them.
     pub keys: Option<RegisteredKeys>,
 }
 
-/// Keys that the cluster keeps, and what computes with them.
+/// Keys that the cluster stores, with the context that uses them.
 pub struct RegisteredKeys {
     /// SEAL's context.
     pub bfv: Arc<Bfv>,
@@ -72,18 +72,18 @@ pub enum Step {
     Keys,
     /// Planes are multiplied.
     Products,
-    /// Products are taken off the scans.
+    /// Products are subtracted from the scans.
     Results,
 }
 
-/// One shard's contribution and what it cost.
+/// One shard's contribution and its costs.
 #[derive(Debug)]
 pub struct Evaluated {
     /// Sums over this shard's partitions, products of this shard's planes.
     pub partial: Partial,
     /// Time of the scan, which all requests of a pass share.
     pub scan: Duration,
-    /// Time of the hint products, likewise.
+    /// Time of the hint products, which all requests of a pass share.
     pub hint: Duration,
 }
 
@@ -92,14 +92,13 @@ type PlaneProducts = Vec<(u16, Vec<Vec<u8>>)>;
 
 /// A request's products.
 enum Products {
-    /// They travel beside the scans.
+    /// Products that are sent next to the scans.
     Beside(PlaneProducts),
-    /// Words of the plane's rows, which are taken off the scans.
+    /// Words of the plane's rows, which are subtracted from the scans.
     Within(Vec<(u16, Vec<Vec<u32>>)>),
 }
 
-/// Takes products off the scans, `[lookup][row]`, whose planes then have nothing of their own to
-/// send.
+/// Subtracts products from the scans, `[lookup][row]`. The planes then have nothing left to send.
 fn take_off(scans: &mut [Vec<u32>], planes: Vec<(u16, Vec<Vec<u32>>)>) -> PlaneProducts {
     let off = |(plane, products): (u16, Vec<Vec<u32>>)| {
         for (scan, product) in scans.iter_mut().zip(&products) {
@@ -114,15 +113,15 @@ fn take_off(scans: &mut [Vec<u32>], planes: Vec<(u16, Vec<Vec<u32>>)>) -> PlaneP
 }
 
 impl IndexPart<'_> {
-    /// Scans every partition and multiplies every plane for every lookup of the requests, which are
-    /// answered in their order; a result depends on its own request alone. `on_step` is called
+    /// Scans every partition and multiplies every plane for every lookup of the requests. Returns
+    /// one result per request, in order. A result depends only on its request. `on_step` is called
     /// before each step.
     ///
-    /// The work depends on the geometry and the number of lookups of each kind. CPU-bound: runs on
-    /// the current rayon pool.
+    /// The work depends on the geometry and the number of lookups of each kind. It is CPU-bound and
+    /// runs on the current rayon pool.
     ///
     /// # Errors
-    /// Each request's own, when its ciphertexts are not of this parameter set.
+    /// An error for each request whose ciphertexts do not belong to this parameter set.
     pub fn pass(
         &self,
         requests: &[Request],
@@ -178,7 +177,7 @@ impl IndexPart<'_> {
         Ok(queries.iter().map(|queries| sums.by_ref().take(queries.len()).collect()).collect())
     }
 
-    /// Each request's products, in order.
+    /// Products of each request, in order.
     fn products(
         &self,
         requests: &[Request],
@@ -217,8 +216,8 @@ impl IndexPart<'_> {
         requests.iter().zip(inline).map(own).collect()
     }
 
-    /// The inline keys of a slice's lookups, where there are planes to multiply; `None` for other
-    /// kinds.
+    /// The inline keys of a slice's lookups, if there are planes to multiply; `None` for other
+    /// kinds of keys.
     fn inline_queries(&self, slice: &Slice) -> Option<Result<Vec<InlineQuery>, NodeError>> {
         if !matches!(slice.material(), SliceMaterial::Inline) {
             return None;
@@ -234,7 +233,7 @@ impl IndexPart<'_> {
         Some((0..slice.lookups()).map(query).collect())
     }
 
-    /// What a request shares with no other.
+    /// Products that a request does not share with others.
     fn own_products(&self, request: &Request) -> Result<PlaneProducts, NodeError> {
         match request.slice.material() {
             SliceMaterial::Probe => Ok(self.probe_products()),

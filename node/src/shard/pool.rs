@@ -1,4 +1,4 @@
-//! CPU work on a bounded, named pool, away from the threads that serve the network.
+//! Runs CPU work on a bounded pool, separate from the threads that serve the network.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tokio::task::spawn_blocking;
 
 use crate::error::NodeError;
 
-/// A rayon pool, a bounded number of jobs that run on it, and a bounded number that wait.
+/// A rayon pool with a bounded number of running jobs and a bounded number of waiting ones.
 ///
-/// Jobs start in the order in which they came. Only as many run at a time as there are threads: a
-/// rayon worker that waits for a part of its own job takes whatever else is queued, so that with all
-/// jobs in rayon's queue the oldest would end last, on ever deeper stacks.
+/// Jobs start in the order of their arrival. At most one job per thread runs at a time. A rayon
+/// worker that waits for a part of its job takes other work from the queue. If all jobs were in
+/// rayon's queue, the oldest would therefore end last, on ever deeper stacks.
 ///
-/// A job whose caller has gone before it started never starts; one that panics is an internal error
-/// of its caller and of nobody else.
+/// A job whose caller is gone before it starts never starts. A job that panics causes an internal
+/// error for its caller only.
 #[derive(Clone, Debug)]
 pub struct CpuPool {
     threads: Arc<ThreadPool>,
@@ -24,7 +24,7 @@ pub struct CpuPool {
 }
 
 impl CpuPool {
-    /// A pool of `threads` threads that accepts `waiting` jobs before it refuses more.
+    /// A pool of `threads` threads that refuses jobs while `waiting` of them wait.
     pub fn new(threads: usize, waiting: usize) -> Result<Self, NodeError> {
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -38,7 +38,7 @@ impl CpuPool {
         })
     }
 
-    /// Whether a job that came now would wait for others.
+    /// Whether a job that arrives now would have to wait.
     pub fn is_busy(&self) -> bool {
         self.running.available_permits() == 0
     }
@@ -46,7 +46,7 @@ impl CpuPool {
     /// Runs `job` on the pool.
     ///
     /// # Errors
-    /// [`NodeError::Busy`] at once when too many jobs wait.
+    /// [`NodeError::Busy`] immediately if too many jobs wait.
     pub async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -55,11 +55,11 @@ impl CpuPool {
         self.start(job, Some(place)).await
     }
 
-    /// Runs `job` on the pool, however many jobs wait: for work of the node's own, that nobody would
-    /// ask for again. It takes its turn among the others.
+    /// Runs `job` on the pool, however many jobs wait. This is for internal work of the node, which
+    /// has no client to retry it. The job takes its turn among the others.
     ///
     /// # Errors
-    /// None but that of a panic.
+    /// Only if the job panics.
     pub async fn run_in_turn<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -140,7 +140,8 @@ mod tests {
         let ended = Arc::new(Mutex::new(Vec::new()));
         let jobs = (0..20).map(|number| {
             let (pool, ended) = (pool.clone(), Arc::clone(&ended));
-            // Polled in order, so that they queue in order; each has parts that others could steal.
+            // The jobs are polled in order, so that they queue in order. Each has parts that others
+            // could steal.
             async move {
                 let job = move || {
                     let sum: u64 = (0..10_000u64).into_par_iter().map(|i| i ^ number).sum();

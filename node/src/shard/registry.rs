@@ -1,4 +1,4 @@
-//! Evaluation keys: stored under their digest, parsed once, kept within bounds.
+//! Evaluation keys: stored under their digest, parsed once, with bounds on memory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use crate::error::NodeError;
 use crate::shard::keys::KeyCache;
 use crate::shard::pool::CpuPool;
 
-/// How long keys stay in the store; a client that comes back later registers again.
+/// How long keys stay in the store. A client that returns later registers them again.
 const STORED_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Where a node finds the evaluation keys that a query names.
+/// The evaluation keys that queries name.
 ///
-/// Keys are public, belong to one client, and are addressed by digest, so that any node can hold
-/// any of them and a node that missed a registration fetches them from the store.
+/// Keys are public, belong to one client, and are addressed by digest. Any node can hold any of
+/// them, and a node that missed a registration fetches them from the store.
 pub struct Registry {
     cache: KeyCache<EvaluationKeys>,
     store: Store,
@@ -27,7 +27,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry over the cluster's store.
+    /// A registry on the cluster's store.
     pub fn new(
         cache: KeyCache<EvaluationKeys>,
         store: Store,
@@ -37,7 +37,8 @@ impl Registry {
         Self { cache, store, bfv, pool }
     }
 
-    /// Checks keys, stores them and returns their digest. Storing the same keys again is no error.
+    /// Checks keys, stores them and returns their digest. Storing the same keys again is not an
+    /// error.
     pub async fn register(&self, keys: Bytes) -> Result<KeyDigest, NodeError> {
         let parsed = self.parse(keys.clone()).await?;
         let digest = self.store.put_keys(keys).await.map_err(|error| key_store_error(&error))?;
@@ -45,20 +46,20 @@ impl Registry {
         Ok(digest)
     }
 
-    /// Takes keys that a peer has stored already.
+    /// Accepts keys that a peer has already stored.
     pub async fn accept(&self, digest: KeyDigest, keys: Bytes) -> Result<(), NodeError> {
         if KeyDigest::of(&keys) != digest {
-            return Err(NodeError::Malformed("keys that are not their digest's".into()));
+            return Err(NodeError::Malformed("the keys do not match their digest".into()));
         }
         let parsed = self.parse(keys).await?;
         self.cache.insert(digest, Arc::new(parsed), Instant::now());
         Ok(())
     }
 
-    /// The keys of a digest, from memory or from the store.
+    /// The keys for a digest, from memory or from the store.
     ///
     /// # Errors
-    /// [`NodeError::UnknownKeys`] when nobody registered them, or they expired.
+    /// [`NodeError::UnknownKeys`] if the keys were never registered or have expired.
     pub async fn keys(&self, digest: &KeyDigest) -> Result<Arc<EvaluationKeys>, NodeError> {
         let fetch = async || match self.store.keys(digest, EVALUATION_KEYS_BYTES as u64).await {
             Ok(keys) => self.parse(keys).await,
@@ -71,7 +72,7 @@ impl Registry {
         self.cache.find_or_fetch(*digest, Instant::now(), fetch).await
     }
 
-    /// Drops keys that have expired, here and in the store.
+    /// Drops expired keys from memory and from the store.
     pub async fn expire(&self) {
         self.cache.expire(Instant::now());
         match self.store.expire_keys(UnixMillis::now(), STORED_TTL).await {
@@ -94,8 +95,8 @@ impl Registry {
     }
 }
 
-/// A failure of the store over somebody's keys. The object's name is the digest that a query
-/// carries, so that neither the log nor the answer may have it.
+/// Converts a failure of the store for a client's keys. The object's name is the digest in the
+/// query, so neither the log nor the answer may contain it.
 fn key_store_error(error: &StoreError) -> NodeError {
     let what = match error {
         StoreError::Full { .. } => "no space is left for evaluation keys",
@@ -105,7 +106,7 @@ fn key_store_error(error: &StoreError) -> NodeError {
     NodeError::Store(what.into())
 }
 
-/// A failure of the object store, as a request sees it.
+/// Converts a failure of the object store for a request.
 pub fn store_error(error: StoreError) -> NodeError {
     tracing::warn!(%error, "object store");
     match error.is_passing() {

@@ -1,4 +1,4 @@
-//! What this node tells the others about itself.
+//! The state that this node reports to the others.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,21 +13,22 @@ use crate::coordination::{FailedProbe, Failure, MemberRecord};
 use crate::map::placement::ShardId;
 use crate::shard::served::{ServedTable, Serving};
 
-/// Missing tables whose reason is in a record, which is an annotation of bounded size.
+/// Number of missing tables whose reason a record contains. The record is an annotation of bounded
+/// size.
 const REASONS: usize = 16;
-/// Characters of such a reason.
+/// Longest such reason, in characters.
 const REASON: usize = 200;
 
-/// This node's record, as it changes.
+/// This node's record, which changes over time.
 #[derive(Debug)]
 pub struct ReplicaState {
     record: Mutex<MemberRecord>,
-    /// Why no client may ask; said while there is nothing else to say.
+    /// Why all clients are refused. Reported while there is no other message.
     closed: Mutex<Option<String>>,
     changed: Notify,
-    /// What the record that was written last says of `preparing`.
+    /// The value of `preparing` in the record that was written last.
     written: watch::Sender<Option<u64>>,
-    /// Seconds that the proposal has waited, as this node counts them while it leads.
+    /// Seconds that the proposal has waited, as counted by this node while it leads.
     waited: AtomicU64,
 }
 
@@ -64,7 +65,7 @@ impl ReplicaState {
         }
     }
 
-    /// The record as of `now`.
+    /// The record at `now`.
     pub fn record(&self, now: UnixMillis, resident_bytes: u64) -> MemberRecord {
         let record = self.lock().clone();
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +76,7 @@ impl ReplicaState {
         MemberRecord { heartbeat: now, resident_bytes, message, ..record }
     }
 
-    /// Notes why no client may ask, or that clients may.
+    /// Records why all clients are refused, or that clients are admitted.
     pub fn closed(&self, reason: Option<String>) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if *closed != reason {
@@ -85,7 +86,7 @@ impl ReplicaState {
         }
     }
 
-    /// Notes that a generation is loaded.
+    /// Records that a generation is loaded.
     pub fn prepared(&self, generation: u64) {
         let mut record = self.lock();
         record.prepared_generation = generation;
@@ -96,8 +97,8 @@ impl ReplicaState {
         self.changed.notify_one();
     }
 
-    /// Notes that a generation is the one that new queries use; false if it was already. `map` is
-    /// the UID of the object that it comes from.
+    /// Records the generation that new queries use. Returns `false` if it is unchanged. `map` is
+    /// the UID of the object from which it comes.
     pub fn active(&self, serving: &Serving, map: Option<&str>) -> bool {
         let generation = serving.map.generation;
         let epoch =
@@ -123,13 +124,13 @@ impl ReplicaState {
         !unchanged
     }
 
-    /// As [`active`](Self::active), of a generation without tables.
+    /// Like [`active`](Self::active), for a generation without tables.
     #[cfg(test)]
     pub(crate) fn serves_at(&self, generation: u64) -> bool {
         self.active(&crate::support::serving(generation), None)
     }
 
-    /// Notes that a generation cannot be loaded.
+    /// Records that a generation cannot be loaded.
     pub fn failed(&self, generation: u64, reason: String) {
         let mut record = self.lock();
         record.message = format!("generation {generation}: {reason}");
@@ -141,7 +142,7 @@ impl ReplicaState {
         }
     }
 
-    /// Notes which tables of the active generation this node cannot serve, and why.
+    /// Records which tables of the active generation this node cannot serve, and why.
     pub fn lacks(&self, missing: &BTreeMap<String, String>) {
         let missing = abridged(missing);
         let mut record = self.lock();
@@ -152,8 +153,8 @@ impl ReplicaState {
         }
     }
 
-    /// Notes that a generation is about to be loaded, and waits until the record that says so is
-    /// written: if the load kills this process, the next one knows from it.
+    /// Records that a generation is about to be loaded, and waits until the record is written. If
+    /// the load kills this process, the next one thus knows.
     pub async fn prepares(&self, generation: u64) {
         let mut written = self.written.subscribe();
         self.lock().preparing = Some(generation);
@@ -162,7 +163,7 @@ impl ReplicaState {
         let _ = written.wait_for(|preparing| *preparing == Some(generation)).await;
     }
 
-    /// Notes that no generation is being loaded to prepare it, whatever came of it.
+    /// Records that no generation is being loaded in order to prepare it, whatever the outcome.
     pub fn rests(&self) {
         let mut record = self.lock();
         if record.preparing.take().is_some() {
@@ -174,34 +175,34 @@ impl ReplicaState {
         }
     }
 
-    /// Takes over what the record of the process before this one says: the generation that it was
-    /// loading when it ended.
+    /// Takes over from the record of the previous process which generation it was loading when it
+    /// ended.
     pub fn recall(&self, before: &MemberRecord) {
         self.lock().preparing = before.preparing;
     }
 
-    /// The generation that is being loaded to prepare it, or was when the process before this one
-    /// ended.
+    /// The generation that is being loaded in order to prepare it, or that was when the previous
+    /// process ended.
     pub fn preparing(&self) -> Option<u64> {
         self.lock().preparing
     }
 
-    /// Notes that a record was written.
+    /// Records that a record was written.
     pub fn wrote(&self, record: &MemberRecord) {
         self.written.send_replace(record.preparing);
     }
 
-    /// Notes how long the proposal has waited; zero when none waits or this node does not lead.
+    /// Records how long the proposal has waited. Zero if none waits or this node does not lead.
     pub fn waits(&self, waited: Duration) {
         self.waited.store(waited.as_secs(), Ordering::Relaxed);
     }
 
-    /// Seconds that the proposal has waited, as far as this node counts them.
+    /// Seconds that the proposal has waited, as counted by this node.
     pub fn waited(&self) -> u64 {
         self.waited.load(Ordering::Relaxed)
     }
 
-    /// Notes that nobody waits any more for a generation that could not be loaded.
+    /// Forgets the generation that could not be loaded, when it is no longer proposed.
     pub fn forget_failure(&self) {
         let mut record = self.lock();
         if record.failed.take().is_some() {
@@ -211,7 +212,7 @@ impl ReplicaState {
         }
     }
 
-    /// Notes what this node's TLS runs on: digest of the trusted authorities, serial of its
+    /// Records this node's TLS material: digest of the trusted authorities, and serial of its
     /// certificate.
     pub fn runs_on(&self, trust: Option<String>, certificate: Option<String>) {
         let mut record = self.lock();
@@ -222,7 +223,7 @@ impl ReplicaState {
         }
     }
 
-    /// Notes the shards of which this node reaches no replica.
+    /// Records the shards of which this node reaches no replica.
     pub fn unreachable(&self, shards: Vec<ShardId>) {
         let mut record = self.lock();
         if record.unreachable != shards {
@@ -232,7 +233,7 @@ impl ReplicaState {
         }
     }
 
-    /// Notes why the store cannot be read, or that it can.
+    /// Records why the store cannot be read, or that it can.
     pub fn store(&self, trouble: Option<String>) {
         let trouble = trouble.map(|trouble| trouble.chars().take(REASON).collect());
         let mut record = self.lock();
@@ -243,7 +244,7 @@ impl ReplicaState {
         }
     }
 
-    /// Notes the tables whose probes fail, as the leader finds.
+    /// Records the tables whose probes fail. The leader runs them.
     pub fn probes(&self, failed: BTreeMap<String, FailedProbe>) {
         let mut record = self.lock();
         if record.probes != failed {
@@ -253,7 +254,7 @@ impl ReplicaState {
         }
     }
 
-    /// Says what the node is doing.
+    /// Records what the node is doing.
     pub fn doing(&self, message: impl Into<String>) {
         let message = message.into();
         let mut record = self.lock();
@@ -279,7 +280,7 @@ impl ReplicaState {
         self.changed.notified().await;
     }
 
-    /// The record for the wire.
+    /// The record in its protocol form.
     pub fn to_proto(&self, resident_bytes: u64) -> v1::ReplicaStatus {
         member_to_proto(&self.record(UnixMillis::now(), resident_bytes), true)
     }
@@ -289,14 +290,14 @@ impl ReplicaState {
     }
 }
 
-/// Every missing table's name, and the first characters of the first reasons.
+/// Names of all missing tables, and the beginning of the first reasons.
 fn abridged(missing: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let reasons = missing.values().map(|reason| reason.chars().take(REASON).collect());
     let untold = std::iter::repeat_with(|| "see the node's log".to_owned());
     missing.keys().cloned().zip(reasons.take(REASONS).chain(untold)).collect()
 }
 
-/// What a member does, or which tables it lacks.
+/// What a member is doing, or which tables it lacks.
 fn message(member: &MemberRecord) -> String {
     let mut missing = member.missing.iter();
     match missing.next() {
@@ -308,7 +309,7 @@ fn message(member: &MemberRecord) -> String {
     }
 }
 
-/// A member's record for the wire.
+/// A member's record in its protocol form.
 pub fn member_to_proto(member: &MemberRecord, alive: bool) -> v1::ReplicaStatus {
     v1::ReplicaStatus {
         node: member.node.clone(),

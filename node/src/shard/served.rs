@@ -1,4 +1,5 @@
-//! What a node holds in memory: per generation, its shard's partitions and planes of every index.
+//! The data in a node's memory: for each generation, its shard's partitions and planes of every
+//! index.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,29 +27,31 @@ use crate::shard::pass::{IndexPart, PlanePart, Request};
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::store_error;
 
-/// What building one plane for registered keys takes beside its table: the plane as it is stored, and as numbers.
+/// Memory for building one plane for registered keys, in addition to its table: the plane as it is
+/// stored, and as numbers.
 const REGISTERED: u64 = 32 << 20;
 
-/// One generation as this node serves it.
+/// One generation in memory.
 #[derive(Debug, Clone)]
 pub struct Serving {
     /// The shard map.
     pub map: Map,
-    /// Tables by name. A table that two generations share at one epoch is loaded once.
+    /// Tables by name. If two generations share a table at one epoch, it is loaded once.
     pub tables: BTreeMap<String, Arc<ServedTable>>,
     /// Tables of the map that could not be loaded, and why.
     pub missing: BTreeMap<String, String>,
-    /// Those of them whose queries this node can coordinate: without partitions and planes.
+    /// Those missing tables whose queries this node can coordinate. They have no partitions and
+    /// planes.
     pub described: BTreeMap<String, Arc<ServedTable>>,
 }
 
 impl Serving {
-    /// Whether every table of the map is here.
+    /// Whether every table of the map is loaded.
     pub fn is_whole(&self) -> bool {
         self.missing.is_empty()
     }
 
-    /// Takes over what the generations in memory have of the tables that are missing here.
+    /// Takes over tables that are missing here from the generations in memory.
     pub fn share(&mut self, held: &[Arc<Self>]) {
         for (name, epoch) in &self.map.tables {
             if self.missing.contains_key(name)
@@ -61,13 +64,13 @@ impl Serving {
         }
     }
 
-    /// Whether any client could be answered: a table of the map is here, or the map has none.
+    /// Whether any query could be answered: a table of the map is loaded, or the map has none.
     pub fn has_answers(&self) -> bool {
         self.map.tables.is_empty() || !self.tables.is_empty()
     }
 
-    /// What is known of a table, whether it is held here or by other replicas only. SQL folds case;
-    /// names of tables differ in more than that, because a proposal checks it.
+    /// A table, whether this node holds it or only other replicas do. SQL folds case. Names of
+    /// tables differ in more than case, which is checked when they are proposed.
     ///
     /// # Errors
     /// [`NodeError::TableMissing`] for a table of the map, [`NodeError::UnknownTable`] for any
@@ -87,7 +90,7 @@ impl Serving {
     }
 }
 
-/// A table of a map, if one of the generations in memory has it with the same shards.
+/// A table of a map, if a generation in memory has it with the same shards.
 pub fn find_held(
     held: &[Arc<Serving>],
     map: &Map,
@@ -101,12 +104,12 @@ pub fn find_held(
         .cloned()
 }
 
-/// Bytes of memory that generations hold, tables that they share once.
+/// Bytes of memory that generations use. Shared tables count once.
 pub fn resident_bytes<'s>(held: impl IntoIterator<Item = &'s Arc<Serving>>) -> u64 {
     tables_of(held).iter().map(|table| table.resident_bytes()).sum()
 }
 
-/// The tables of generations, those that they share once.
+/// The tables of generations. Shared ones are listed once.
 pub fn tables_of<'s>(held: impl IntoIterator<Item = &'s Arc<Serving>>) -> Vec<Arc<ServedTable>> {
     let tables = held.into_iter().flat_map(|serving| serving.tables.values().cloned());
     let mut tables: Vec<_> = tables.collect();
@@ -125,12 +128,13 @@ pub struct ServedTable {
 }
 
 impl ServedTable {
-    /// Bytes of memory that the table holds here.
+    /// Bytes of memory that the table uses.
     pub fn resident_bytes(&self) -> u64 {
         self.indexes.values().map(|index| index.resident_bytes()).sum()
     }
 
-    /// Those of them that lie in large pages, as far as the system accepted the request.
+    /// The part of [`resident_bytes`](Self::resident_bytes) that is in large pages, as far as the
+    /// system accepted the request.
     pub fn large_page_bytes(&self) -> u64 {
         self.indexes.values().map(|index| index.large_page_bytes()).sum()
     }
@@ -139,7 +143,8 @@ impl ServedTable {
 /// This shard's part of one index.
 ///
 /// Invariant: `partitions` is sorted by number and `planes` by plane, and both are exactly what
-/// placement gives this shard; [`LocalShard`](crate::shard::local::LocalShard) refuses slices for anything else.
+/// placement assigns to this shard. [`LocalShard`](crate::shard::local::LocalShard) refuses slices
+/// for anything else.
 #[derive(Debug)]
 pub struct ServedIndex {
     /// Position of the column in the schema.
@@ -148,11 +153,11 @@ pub struct ServedIndex {
     pub geometry: Geometry,
     /// Public randomness of the epoch.
     pub salt: Salt,
-    /// What the index's public elements are expanded from.
+    /// Seed of the index's public elements.
     pub seed: IndexSeed,
     /// The index's self-test.
     pub probe: Probe,
-    /// Which shard has which part.
+    /// The part of each shard.
     pub assignment: Assignment,
     /// Partition numbers and their bytes.
     pub partitions: Vec<(u32, Partition)>,
@@ -162,23 +167,24 @@ pub struct ServedIndex {
     pub public_parts: Vec<Bytes>,
     /// Requests that share passes.
     pub batcher: Batcher<Request, Result<EvaluateReply, NodeError>>,
-    /// The same for those with registered keys, whose products take tens of times as long and are
-    /// shared with nobody: no other request should wait for them.
+    /// The same for requests with registered keys. Their products take tens of times as long and
+    /// cannot be shared, so other requests must not wait for them.
     pub registered_batcher: Batcher<Request, Result<EvaluateReply, NodeError>>,
 }
 
-/// One plane of the hint, ready for products with inline keys and for the self-test. The plane itself
-/// stays in the store: only registered keys need it once more.
+/// One plane of the hint, ready for products with inline keys and for the self-test. The plane
+/// itself stays in the store, since only registered keys need it again.
 pub struct ServedPlane {
     /// Number of the plane in its index.
     pub plane: u16,
-    /// What the offline chain makes of it.
+    /// The result of the offline chain for this plane.
     pub tables: PlaneTables,
-    /// Its product with each secret of the self-test, a word for each of its rows.
+    /// Products of the plane with each secret of the self-test: one word for each of its rows.
     pub probed: [Vec<u32>; SECRETS],
-    /// Where it is stored.
+    /// The plane in the store.
     pub stored: StoredPlane,
-    /// Its diagonals, encoded for BFV with registered keys; made when the first of those comes.
+    /// Diagonals of the plane, encoded for BFV with registered keys. Built for the first such
+    /// request.
     pub registered: OnceCell<PlaneTable>,
 }
 
@@ -192,15 +198,15 @@ pub struct StoredPlane {
 }
 
 impl StoredPlane {
-    /// The plane of an index of the epoch.
+    /// Plane number `plane` of the epoch's index.
     pub(crate) fn new(store: &Store, manifest: &Arc<Manifest>, column: u32, plane: u16) -> Self {
         Self { store: store.clone(), manifest: Arc::clone(manifest), column, plane }
     }
 
-    /// 1024 values of H for each of the plane's rows, row-major.
+    /// The plane's values of H, row-major, with 1024 values per row.
     ///
     /// # Errors
-    /// When the store does not have it as the manifest says.
+    /// The store does not have the plane as the manifest describes it.
     pub async fn read(&self) -> Result<Vec<u32>, NodeError> {
         let read = self.store.plane(&self.manifest, self.column, self.plane.into()).await;
         read.map_err(store_error)
@@ -226,7 +232,7 @@ impl ServedIndex {
         self.partitions.iter().map(|(number, _)| *number)
     }
 
-    /// What a pass reads.
+    /// The data that a pass reads.
     pub fn part(&self) -> IndexPart<'_> {
         let Self { geometry, seed, probe, partitions, planes, .. } = self;
         let partitions = partitions.iter().map(|(number, data)| (*number, data)).collect();
@@ -254,11 +260,12 @@ impl ServedIndex {
         matrix.chain(tables).sum::<usize>() as u64
     }
 
-    /// Makes what registered keys need, once: 64 MiB a plane that nobody pays for who does not use them.
+    /// Builds the tables for registered keys, once. They use 64 MiB per plane, and only nodes that
+    /// receive such keys build them.
     ///
     /// # Errors
-    /// Too many jobs waiting for `pool`; a plane that cannot be read from the store; what `admit` says of the memory
-    /// that a plane needs.
+    /// Too many jobs wait for `pool`, a plane cannot be read from the store, or `admit` refuses the
+    /// memory for a plane.
     pub async fn serve_registered(
         &self,
         bfv: &Arc<Bfv>,
@@ -281,7 +288,7 @@ impl ServedIndex {
     /// The rows of buckets `first..end`, which must lie in one partition of this shard.
     ///
     /// # Errors
-    /// When the partition is not served here, or a bucket fails its check.
+    /// The partition is not served here, or a bucket fails its check.
     pub fn rows(&self, first: u32, end: u32) -> Result<Vec<(u64, Vec<u8>)>, NodeError> {
         let number = Geometry::partition_of(first);
         let whole = Geometry::buckets_of(number);

@@ -1,4 +1,4 @@
-//! The `Shard` service: what peers may ask of this node, over mutual TLS.
+//! The `Shard` service, which this node offers to peers over mutual TLS.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,13 +34,13 @@ use crate::tls::{Caller, PeerError, Tls};
 
 /// Answers peers.
 pub struct ShardService {
-    /// What this node computes with.
+    /// Data and computations of this node.
     pub local: Arc<LocalShard>,
     /// Evaluation keys.
     pub registry: Arc<Registry>,
-    /// What this node is doing.
+    /// State of this node.
     pub state: Arc<ReplicaState>,
-    /// Whom to believe.
+    /// Decides which peers are trusted.
     pub tls: Arc<Tls>,
     /// How long a peer may take to send a slice.
     pub deadline: Duration,
@@ -82,7 +82,7 @@ impl Shard for ShardService {
         &self,
         request: Request<RegisterPeerKeysRequest>,
     ) -> Result<Response<RegisterPeerKeysResponse>, Status> {
-        // Whoever coordinates has keys of its clients to forward.
+        // A coordinating node forwards keys of its clients.
         self.check_peer(&request, &[Capability::Transfer, Capability::Coordinate])?;
         let RegisterPeerKeysRequest { digest, keys } = request.into_inner();
         let _memory = self.local.reserve(keys.len())?;
@@ -106,7 +106,7 @@ impl Shard for ShardService {
             first: request.first_bucket,
             end: request.end_bucket,
             below: request.rows_below,
-            // It is read here.
+            // The reply is read on this side only, so no limit applies.
             most: RowsLimit::default(),
         };
         let bytes = self.local.partition_bytes(&call)?;
@@ -129,7 +129,7 @@ impl Shard for ShardService {
         let DescribeRequest { table, epoch } = request.into_inner();
         let table = self.local.table(&table, epoch)?;
         let manifest = table.manifest.encode().map_err(NodeError::internal)?;
-        // The public parts are in memory anyway.
+        // The public parts are in memory already.
         let memory = self.local.reserve(manifest.len())?;
         let messages = describe::messages(manifest.into(), &table).map(move |message| {
             let _held = &memory;
@@ -159,7 +159,7 @@ impl Shard for ShardService {
 }
 
 impl ShardService {
-    /// A slice, with the memory that its answer needs.
+    /// Reads a slice. Returns it with the memory that its answer needs.
     async fn read_slice(
         &self,
         mut stream: Streaming<EvaluateRequest>,
@@ -180,7 +180,7 @@ impl ShardService {
             column,
             epoch,
             lookups,
-            // What was asked is in the slice itself, which is checked against what this node holds.
+            // The parts are named in the slice itself, which is compared with what this node holds.
             partitions: Arc::default(),
             planes: Arc::default(),
             body: Bytes::new(),
@@ -199,8 +199,8 @@ impl ShardService {
         Ok((call, memory))
     }
 
-    /// Whether the certificate of the connection still holds, and grants one of `needed`; every
-    /// node of the cluster may do what needs nothing.
+    /// Checks that the certificate of the connection is still valid and grants one of `needed`. If
+    /// `needed` is empty, every node of the cluster is allowed.
     fn check_peer<T>(&self, request: &Request<T>, needed: &[Capability]) -> Result<(), Status> {
         let refuse = |error: PeerError| {
             tracing::debug!(%error, "peer refused");

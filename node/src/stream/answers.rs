@@ -1,16 +1,16 @@
-//! Answers that end although their reader does not read them.
+//! Answers that end even if their reader does not read them.
 //!
-//! **Flow.** Every answer of both ports passes [`Paced`], in frames of 16 KiB. HTTP/2 asks for the
-//! next frame when its flow control has let the last one go, so that asking means reading. While the
-//! node itself has nothing to send, no time counts.
+//! **Flow.** Every answer of both ports passes through [`Paced`], in frames of 16 KiB. HTTP/2 polls
+//! for the next frame when its flow control has released the last one, so polling means that the
+//! other side reads. Time in which the node itself has nothing to send does not count.
 //!
-//! **Guarantees.** A reader that takes nothing for a minute, or less than 16 KiB a second over the
-//! whole, is given up: what the answer holds is dropped (`holding`), and the stream ends with
-//! `DEADLINE_EXCEEDED` once it is read on. If it is not, its connection is closed after another
-//! minute: nothing else ends a stream whose reader does not read.
+//! **Guarantees.** If a reader takes nothing for a minute, or on average less than 16 KiB per
+//! second, its answer is dropped with the memory that it holds (`holding`). The stream ends with
+//! `DEADLINE_EXCEEDED` once the reader continues. If the reader does not continue, its connection
+//! is closed after another minute, since nothing else ends a stream whose reader does not read.
 //!
-//! **Limits.** A frame that HTTP/2 has taken, and what a message in progress needs, are outside of
-//! the memory permits: 0.5 MiB for each answer.
+//! **Limits.** A frame that HTTP/2 has taken, and the memory of a message in progress, are not
+//! covered by the memory permits: 0.5 MiB for each answer.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -34,14 +34,14 @@ use crate::metrics::{Closed, Metrics};
 use crate::stream::pace::Pace;
 use crate::tls::{Caller, Hangup};
 
-/// Bytes that are handed over at a time: HTTP/2's usual frame.
+/// Size of a frame: HTTP/2's default.
 const FRAME: usize = 16 << 10;
 
-/// Memory that an answer holds until it is sent or given up.
+/// Memory that an answer holds until it is sent or dropped.
 #[derive(Debug, Clone)]
 struct Memory(#[expect(dead_code, reason = "held")] Arc<OwnedSemaphorePermit>);
 
-/// `response`, which holds `memory` until it is sent or given up.
+/// Makes `response` hold `memory` until it is sent or dropped.
 pub(crate) fn holding<T>(
     mut response: tonic::Response<T>,
     memory: OwnedSemaphorePermit,
@@ -50,7 +50,7 @@ pub(crate) fn holding<T>(
     response
 }
 
-/// A service whose answers end; see the module.
+/// A service whose answers end. See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct Paced<S> {
     inner: S,
@@ -59,7 +59,7 @@ pub struct Paced<S> {
 }
 
 impl<S> Paced<S> {
-    /// Answers as `inner` does, to readers that read.
+    /// Returns the answers of `inner`, and drops those that are not read.
     pub fn new(inner: S, metrics: Metrics) -> Self {
         Self { inner, pace: Pace::STREAM, metrics }
     }
@@ -102,11 +102,11 @@ where
 #[derive(Debug)]
 struct Reader {
     pace: Pace,
-    /// Since when it has what it was handed last; none while the node has to go on.
+    /// When the reader was handed the last frame; `None` while it waits for the node.
     since: Option<Instant>,
-    /// How long it kept everything before that.
+    /// Total time for which the reader kept earlier frames waiting.
     waited: Duration,
-    /// Bytes that it was handed.
+    /// Bytes that the reader was handed.
     bytes: u64,
 }
 
@@ -115,19 +115,19 @@ impl Reader {
         Self { pace, since: None, waited: Duration::ZERO, bytes: 0 }
     }
 
-    /// It is handed bytes.
+    /// The reader is handed bytes.
     fn has(&mut self, bytes: usize, now: Instant) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         self.since = Some(now);
     }
 
-    /// It has taken them, and asks for more.
+    /// The reader has taken the bytes and polls for more.
     fn asks(&mut self, now: Instant) {
         let since = self.since.take().unwrap_or(now);
         self.waited = self.waited.saturating_add(now.saturating_duration_since(since));
     }
 
-    /// When it is given up if it does not ask; none while the node has to go on.
+    /// When the answer is dropped if the reader does not poll; `None` while it waits for the node.
     fn deadline(&self) -> Option<Instant> {
         let left = self.pace.allows(self.bytes).saturating_sub(self.waited);
         self.since.map(|since| since + left.min(self.pace.silence))
@@ -142,15 +142,15 @@ struct Answer {
 
 struct State {
     reader: Reader,
-    /// None once it was given up.
+    /// `None` after the answer was dropped.
     source: Option<Source>,
-    /// Whether the reader has been told so.
+    /// Whether the reader has received the error.
     told: bool,
 }
 
 struct Source {
     body: Body,
-    /// What was made and not handed over yet.
+    /// Bytes that were produced but not handed over yet.
     rest: Bytes,
     _memory: Option<Memory>,
 }
@@ -174,22 +174,22 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         self.watching.abort();
-        // Now, not when the task has ended.
+        // Drop the source now, without waiting for the task to end.
         let source = lock(&self.state).source.take();
         drop(source);
     }
 }
 
-/// Gives an answer up when its reader is late, and then the connection. Ends with the answer.
+/// Drops an answer if its reader is late, and later closes the connection. Ends with the answer.
 async fn watch(state: Arc<Mutex<State>>, silence: Duration, hangup: Hangup, metrics: Metrics) {
     let given_up = loop {
         let until = {
-            // Held until the source is taken: a reader that asks meanwhile is not late.
+            // Held until the source is taken, so that a reader that polls now is not late.
             let mut state = lock(&state);
             let now = Instant::now();
             match state.reader.deadline() {
                 Some(deadline) if deadline <= now => break state.source.take(),
-                // A reader that is handed something meanwhile has at least so long.
+                // If the reader is handed a frame from now on, it has at least this long.
                 deadline => deadline.unwrap_or(now + silence),
             }
         };
@@ -243,11 +243,11 @@ impl http_body::Body for Answer {
     }
 }
 
-/// The end of an answer that was given up.
+/// The end of an answer that was dropped.
 fn late() -> HeaderMap {
     let mut trailers = HeaderMap::new();
     let status = Status::from(NodeError::Deadline("waiting for the reader"));
-    // An error means that the message is no header, which a constant one is.
+    // An error would mean that the message is not a valid header. It is a valid constant.
     let _ = status.add_header(&mut trailers);
     trailers
 }

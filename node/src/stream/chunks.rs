@@ -1,10 +1,10 @@
-//! Large byte strings over gRPC streams: cut when sent, bounded when received.
+//! Large byte strings on gRPC streams: cut when sent, bounded when received.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::error::NodeError;
 
-/// Bytes per message; well under gRPC's default limit of 4 MiB.
+/// Bytes per message, well below gRPC's default limit of 4 MiB.
 const CHUNK: usize = 512 << 10;
 
 /// Cuts `body` into messages without copying.
@@ -12,7 +12,7 @@ pub(crate) fn cut(mut body: Bytes) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || (!body.is_empty()).then(|| body.split_to(body.len().min(CHUNK))))
 }
 
-/// Puts chunks together again, up to a size announced beforehand.
+/// Reassembles chunks up to a size that was announced.
 #[derive(Debug)]
 pub(crate) struct Collector {
     total: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Expects exactly `total` bytes. The caller has checked that it can afford them.
+    /// Expects exactly `total` bytes. The caller has checked that there is memory for them.
     pub(crate) fn new(total: usize) -> Self {
         Self { total, received: BytesMut::with_capacity(total) }
     }
@@ -28,7 +28,7 @@ impl Collector {
     /// Takes one chunk.
     ///
     /// # Errors
-    /// As soon as more bytes arrive than were announced.
+    /// More bytes arrived than were announced.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), NodeError> {
         if self.received.len() + chunk.len() > self.total {
             return Err(self.wrong_size(self.received.len() + chunk.len()));
@@ -37,15 +37,15 @@ impl Collector {
         Ok(())
     }
 
-    /// Whether nothing is wanted any more.
+    /// Whether all bytes have arrived.
     pub(crate) fn is_full(&self) -> bool {
         self.received.len() == self.total
     }
 
-    /// The whole.
+    /// The complete bytes.
     ///
     /// # Errors
-    /// When fewer bytes arrived than were announced.
+    /// Fewer bytes arrived than were announced.
     pub(crate) fn finish(self) -> Result<Bytes, NodeError> {
         if self.received.len() == self.total {
             Ok(self.received.freeze())

@@ -1,8 +1,9 @@
-//! The slowest that the other end of a stream may be.
+//! The minimum pace of the other end of a stream.
 //!
-//! What a request or an answer holds, it holds as long as its sender or reader likes. A bound on
-//! silence alone lets one byte a minute go on for ever; a bound on the whole alone would have to fit
-//! the largest. So both are bounded: silence, and the whole by a rate that any line gives.
+//! A request or an answer holds its memory as long as its sender or reader takes. A bound on
+//! silence alone would allow one byte per minute forever. A bound on the total time alone would
+//! have to fit the largest transfer. Both are therefore bounded: silence, and the total time by a
+//! rate that any connection provides.
 
 use std::time::Duration;
 
@@ -13,25 +14,25 @@ use crate::error::NodeError;
 /// How slowly bytes may pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// How long none may pass.
+    /// Longest time without any bytes.
     pub(crate) silence: Duration,
-    /// Time for the whole, beside that of its bytes.
+    /// Time for the whole transfer, in addition to that for its bytes.
     pub(crate) grace: Duration,
     /// The lowest rate.
     pub(crate) bytes_per_second: u64,
 }
 
 impl Pace {
-    /// Of a query, keys or a slice: they are sent as fast as the line can.
+    /// For a query, keys or a slice, which are sent as fast as the connection allows.
     pub(crate) const REQUEST: Self = Self::new(Duration::from_secs(15));
-    /// Of an answer that is read, or of a load that is sent.
+    /// For an answer that is read, or a load that is sent.
     pub(crate) const STREAM: Self = Self::new(Duration::from_secs(60));
 
     const fn new(silence: Duration) -> Self {
         Self { silence, grace: silence, bytes_per_second: 16 << 10 }
     }
 
-    /// The longest that `bytes` may take.
+    /// Longest time that `bytes` may take.
     pub(crate) fn allows(&self, bytes: u64) -> Duration {
         let millis = bytes.saturating_mul(1000) / self.bytes_per_second;
         self.grace.saturating_add(Duration::from_millis(millis))
@@ -47,12 +48,12 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Begins now.
+    /// Starts now.
     pub(crate) fn at(pace: Pace) -> Self {
         Self { pace, began: Instant::now(), bytes: 0 }
     }
 
-    /// Notes bytes of use that came.
+    /// Records useful bytes that arrived.
     pub(crate) fn came(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
@@ -60,7 +61,7 @@ impl Reading {
     /// Waits for the next message.
     ///
     /// # Errors
-    /// [`NodeError::Deadline`] with `doing` when it does not come in time.
+    /// [`NodeError::Deadline`] with `doing` if the message does not arrive in time.
     pub(crate) async fn next<F: Future>(
         &self,
         message: F,
@@ -70,7 +71,7 @@ impl Reading {
         timeout_at(until, message).await.map_err(|_| NodeError::Deadline(doing))
     }
 
-    /// When the next message must be there.
+    /// Deadline of the next message.
     fn until(&self, now: Instant) -> Instant {
         let whole = self.began + self.pace.allows(self.bytes);
         whole.min(now + self.pace.silence)
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_late_is_told_so() {
+    async fn a_late_sender_gets_an_error() {
         let silence = Duration::from_millis(10);
         let reading = Reading::at(Pace { silence, ..PACE });
         let refused = reading.next(std::future::pending::<()>(), "reading").await.unwrap_err();

@@ -1,4 +1,4 @@
-//! What both gRPC services need: rows in messages of bounded size, and times.
+//! Helpers of both gRPC services: rows in messages of bounded size, and times.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ pub(crate) fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
-/// Bytes of rows per message; a message holds at least one row.
+/// Bytes of rows per message. A message holds at least one row.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// Rows in messages of bounded size.
+/// Groups rows into messages of bounded size.
 pub(crate) fn batches(
     rows: impl Iterator<Item = ScannedRow>,
 ) -> impl Iterator<Item = Vec<ScannedRow>> {

@@ -1,9 +1,9 @@
-//! The accept loop: TCP, TLS with the material of the moment, the client's first bytes, and who is at
-//! the other end.
+//! The accept loop: TCP, TLS with the material in use, the client's first bytes, and the caller's
+//! identity.
 //!
-//! **Limits.** A connection that says nothing ends with the handshake's time. One address has a share
-//! of the handshakes, one client a share of the connections ([`Gate`]); what is beyond is closed and
-//! counted.
+//! **Limits.** A silent connection ends when the time for its handshake is over. One address may
+//! use only a part of the handshakes, and one client a part of the connections ([`Gate`]). Further
+//! connections are closed and counted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,44 +27,44 @@ use super::{Material, Presented, Tls};
 use crate::metrics::{Closed, Metrics};
 use crate::tls::{Limits, Permit, Refusal, client_at};
 
-/// Longest handshake, the client's first bytes included.
+/// Longest handshake, including the client's first bytes.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at a time; connections that come later wait in the kernel's queue.
+/// Concurrent handshakes. Further connections wait in the kernel's queue.
 const HANDSHAKES: usize = 1024;
-/// Handshakes at a time of one address.
+/// Concurrent handshakes of one address.
 const HANDSHAKES_OF_ONE: usize = 256;
-/// Pause after a failure of the listener itself, such as too many open files.
+/// Pause after a failure of the listener, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What a client sends first over HTTP/2.
+/// The first bytes of a client over HTTP/2.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Tells which client is at the other end.
+/// Returns the client of a connection.
 pub type Naming = Box<dyn Fn(&Caller) -> Arc<str> + Send + Sync>;
 
-/// How many connections a listener has.
+/// Limits on the connections of a listener.
 pub struct Gate {
-    /// In all, and of each client.
+    /// For all clients together, and for each.
     pub limits: Limits,
-    /// The client at the other end.
+    /// Identifies the client of a connection.
     pub client: Naming,
-    /// Where closed connections are counted.
+    /// Counts closed connections.
     pub metrics: Metrics,
 }
 
-/// Who is at the other end of a connection; an extension of every request on it.
+/// The other end of a connection. An extension of every request on it.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Its address.
+    /// Address of the caller.
     pub address: SocketAddr,
-    /// What it presented; none when it need not.
+    /// The certificates that the caller presented; `None` if it need not.
     pub presented: Option<Arc<Presented>>,
-    /// Whether the listener for clients asked for a certificate when it connected.
+    /// Whether the listener for clients requested a certificate when the caller connected.
     pub asked: bool,
     /// Ends the connection.
     pub hangup: Hangup,
 }
 
-/// Ends a connection from outside, with all that is in progress on it.
+/// Ends a connection from outside, with everything that is in progress on it.
 #[derive(Debug, Clone, Default)]
 pub struct Hangup(Arc<Hung>);
 
@@ -83,7 +83,8 @@ impl Hangup {
         self.0.writer.wake();
     }
 
-    /// An error once it is over; else the reader's `context` is woken then.
+    /// Returns an error if the connection was ended. Otherwise the reader's `context` is woken when
+    /// that happens.
     fn check_reader(&self, context: &Context<'_>) -> io::Result<()> {
         self.check(&self.0.reader, context)
     }
@@ -106,7 +107,7 @@ impl Hangup {
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     caller: Caller,
-    /// What of [`PREFACE`] has still to be given to the reader.
+    /// The part of [`PREFACE`] that the reader has not received yet.
     preface: &'static [u8],
     _place: Permit,
 }
@@ -121,8 +122,8 @@ impl Connected for Connection {
 
 /// The connections of a listener, until `stop` turns true.
 ///
-/// `config` picks the listener's part of the material; it is asked for each connection anew. A
-/// handshake that fails or takes too long concerns no other connection.
+/// `config` selects the listener's part of the material, and is called for each connection. A
+/// handshake that fails or takes too long affects no other connection.
 pub fn accept(
     listener: TcpListener,
     tls: Arc<Tls>,
@@ -199,10 +200,11 @@ async fn shake(
     material: &Material,
     config: fn(&Material) -> Arc<rustls::ServerConfig>,
 ) -> io::Result<(TlsStream<TcpStream>, Caller)> {
-    // Answers are many small frames: without this the last one waits for the peer's delayed ACK.
+    // Answers consist of many small frames. Without this, the last one waits for the peer's delayed
+    // ACK.
     tcp.set_nodelay(true)?;
     let mut stream = TlsAcceptor::from(config(material)).accept(tcp).await?;
-    // Read here, where it has its time: HTTP/2 itself would wait for it for ever.
+    // The preface is read here, where a timeout applies. HTTP/2 itself would wait for it forever.
     let mut preface = [0; PREFACE.len()];
     stream.read_exact(&mut preface).await?;
     if preface != *PREFACE {

@@ -1,14 +1,16 @@
-//! Which certificates of clients hold: authorities, revocation lists and serial numbers.
+//! Verifies certificates of clients: authorities, revocation lists and serial numbers.
 //!
-//! **Why apart from the node's own material.** That is taken whole or not at all. Here the former
-//! set would keep a revoked certificate in use for as long as anything is wrong with any file.
+//! **Why separate from the node's other material.** That is used as a whole or not at all. For
+//! clients, this would keep a revoked certificate valid for as long as anything is wrong with any
+//! file.
 //!
-//! **Guarantees.** A certificate, list or serial number that is malformed is void alone. If there
-//! is a file of lists, a client needs a list in force of each authority above its certificate: a
-//! list that is void, or has ended, refuses its authority's clients and no others. While the files
-//! cannot be read, the last ones count for two minutes ([`Kept`](crate::reading::Kept)).
+//! **Guarantees.** A malformed certificate, list or serial number is void and affects no other. If
+//! there is a file of lists, a client needs a valid list from each authority above its certificate.
+//! A list that is void or has expired thus refuses the clients of its authority, and no others.
+//! While the files cannot be read, the last ones remain valid for two minutes
+//! ([`Kept`](crate::reading::Kept)).
 //!
-//! **Limits.** A serial number is refused whichever authority gave it.
+//! **Limits.** A serial number is refused whichever authority issued it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,16 +30,16 @@ use super::{PeerError, Presented};
 /// Longest serial number, in digits (RFC 5280).
 const LONGEST: usize = 40;
 
-/// What clients' certificates are verified with.
+/// The material for verifying clients' certificates.
 pub(super) struct ClientTrust {
     digest: blake3::Hash,
-    /// Verifies chains and lists. None if no client's certificate can hold.
+    /// Verifies chains and lists; `None` if no client's certificate can be valid.
     pub(super) verifier: Option<Arc<dyn ClientCertVerifier>>,
     revoked: BTreeSet<String>,
     pub(super) authorities: Vec<Life>,
-    /// None without a file of lists.
+    /// `None` if there is no file of lists.
     pub(super) lists: Option<Vec<Life>>,
-    /// What is void, and why.
+    /// The parts that are void, with the reason.
     pub(super) void: Vec<String>,
 }
 
@@ -48,7 +50,7 @@ impl PartialEq for ClientTrust {
 }
 
 impl ClientTrust {
-    /// What files say. What is wrong with one of them is in `void`.
+    /// Parses files. Errors in one of them are recorded in `void`.
     pub(super) fn new(files: &ClientFiles, provider: &Arc<CryptoProvider>) -> Self {
         let mut void = Vec::new();
         let (roots, authorities) = authorities(files, &mut void);
@@ -56,18 +58,18 @@ impl ClientTrust {
         let builder = || {
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
         };
-        // A list that the verifier does not understand would make it refuse all of them.
+        // A list that the verifier does not understand would make it refuse all lists.
         let understood = |list: &CertificateRevocationListDer<'static>| {
             roots.is_empty() || builder().with_crls([list.clone()]).build().is_ok()
         };
         let lists = lists(files, understood, &mut void);
-        // Health checks come without a certificate; every other call needs one.
+        // Health checks come without a certificate. Every other call needs one.
         let verifier = match &lists {
             None => Some(builder()),
             Some((lists, _)) if !lists.is_empty() => {
                 Some(builder().with_crls(lists.clone()).enforce_revocation_expiration())
             }
-            // Without a list that can be read nothing tells who was revoked.
+            // Without a readable list, revoked certificates are unknown.
             Some(_) => None,
         };
         let verifier = verifier.and_then(|builder| builder.allow_unauthenticated().build().ok());
@@ -94,7 +96,7 @@ impl ClientTrust {
         Ok(())
     }
 
-    /// Why no client's certificate holds at a time, in seconds since 1970.
+    /// Why no client's certificate is valid at `now`, in seconds since 1970.
     pub(super) fn closed(&self, now: i64) -> Option<String> {
         let (authorities, lists) = (ClientFiles::AUTHORITIES, ClientFiles::LISTS);
         if self.authorities.is_empty() {
@@ -106,7 +108,7 @@ impl ClientTrust {
                 Some(format!("every revocation list in {lists} has ended"))
             }
             _ if self.verifier.is_none() => {
-                Some(format!("{authorities} and {lists} make no verifier"))
+                Some(format!("{authorities} and {lists} cannot be used to verify clients"))
             }
             Some(_) | None => None,
         }
@@ -166,7 +168,7 @@ fn lists(
     Some((lists, lives))
 }
 
-/// Serial numbers in hexadecimal, one a line.
+/// Serial numbers in hexadecimal, one per line.
 fn revoked(files: &ClientFiles, void: &mut Vec<String>) -> BTreeSet<String> {
     let name = ClientFiles::REVOKED;
     let mut revoked = BTreeSet::new();

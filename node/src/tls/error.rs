@@ -1,4 +1,4 @@
-//! What can be wrong with TLS material, and with a peer.
+//! Errors in TLS material and in peers' certificates.
 
 use std::path::PathBuf;
 
@@ -14,18 +14,18 @@ pub enum TlsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// A file that the settings need is not there.
+    /// A file that the settings require does not exist.
     #[error("{} is missing: {why}", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
-        /// What needs it.
+        /// Why the file is required.
         why: &'static str,
     },
-    /// A file does not hold what it should.
+    /// A file does not have the expected content.
     #[error("{}: {reason}", path.display())]
     Content {
         /// The file.
@@ -33,14 +33,14 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The certificate is another node's.
-    #[error("{} is the certificate of {found}, and this node is {expected}", path.display())]
+    /// The certificate belongs to another node.
+    #[error("{} is the certificate of {found}, but this node is {expected}", path.display())]
     Own {
         /// The file.
         path: PathBuf,
-        /// Who the node is.
+        /// The node's identity.
         expected: String,
-        /// Whom the certificate names.
+        /// The identity in the certificate.
         found: String,
     },
 }
@@ -52,32 +52,32 @@ pub enum PeerError {
     /// No certificate was presented.
     #[error("no certificate was presented")]
     Anonymous,
-    /// The chain does not hold: unknown CA, wrong name, out of its life, revoked, or without a valid
+    /// The chain is not valid: unknown CA, wrong name, expired, revoked, or without a valid
     /// revocation list.
-    #[error("the certificate does not hold: {0}")]
+    #[error("the certificate is not valid: {0}")]
     Chain(String),
-    /// The certificate names nobody.
+    /// The certificate contains no identity.
     #[error(transparent)]
     Identity(#[from] CertificateError),
-    /// Another cluster.
-    #[error("the certificate is not a node's of this cluster, but of {0}")]
+    /// The certificate belongs to another cluster.
+    #[error("the certificate belongs to {0}, which is not a node of this cluster")]
     Cluster(String),
-    /// Another shard than the one that was dialled.
-    #[error("the certificate is of shard {found}, and shard {expected} was dialled")]
+    /// The certificate belongs to another shard than the dialed one.
+    #[error("the certificate belongs to shard {found}, but shard {expected} was dialed")]
     Shard {
-        /// Dialled.
+        /// The dialed shard.
         expected: u32,
-        /// Answering.
+        /// The shard that answered.
         found: u32,
     },
-    /// Not made for this end of a connection.
-    #[error("the certificate is not made for authentication as a {0}")]
+    /// The certificate is not valid for this end of a connection.
+    #[error("the certificate is not valid for authentication as a {0}")]
     Purpose(&'static str),
-    /// It may not do what it asks for, or what it was asked.
+    /// The peer lacks the capability for its request, or for the one that it received.
     #[error("the certificate lacks the capability: {0}")]
     Capability(&'static str),
-    /// It does not cover what it was asked.
-    #[error("the certificate covers other ranges than it was asked for")]
+    /// The certificate does not cover the requested ranges.
+    #[error("the certificate covers other ranges than the requested ones")]
     Range,
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::TlsError;
 use crate::reading::of_one_moment;
 
-/// Content of a node's own files. Optional ones are empty where they are not there.
+/// Content of a node's files. Optional ones are `None` if they do not exist.
 pub(super) struct Files {
     pub(super) client_chain: Vec<u8>,
     pub(super) client_key: Vec<u8>,
@@ -17,7 +17,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Reads every file, all as of one moment.
+    /// Reads every file, all from the same moment.
     pub(super) fn read(dir: &Path) -> Result<Self, TlsError> {
         of_one_moment(dir, |moment| {
             let fault = |name| move |source| TlsError::Read { path: dir.join(name), source };
@@ -33,7 +33,7 @@ impl Files {
         })
     }
 
-    /// A digest of all of it; equal only for equal files.
+    /// A digest of all files. It is equal only for equal files.
     pub(super) fn digest(&self) -> blake3::Hash {
         let Self { client_chain, client_key, peer_chain, peer_key, peer_ca, peer_crl } = self;
         let required = [client_chain, client_key, peer_chain, peer_key, peer_ca];
@@ -41,7 +41,7 @@ impl Files {
     }
 }
 
-/// Content of the files that say which clients may ask; none where they are not there.
+/// Content of the files that authenticate clients; `None` for files that do not exist.
 pub(super) struct ClientFiles {
     pub(super) authorities: Option<Vec<u8>>,
     pub(super) lists: Option<Vec<u8>>,
@@ -53,13 +53,13 @@ impl ClientFiles {
     pub(super) const LISTS: &'static str = "clients-ca.crl";
     pub(super) const REVOKED: &'static str = "clients-ca.revoked";
 
-    /// Reads every file, all as of one moment.
+    /// Reads every file, all from the same moment.
     pub(super) fn read(dir: &Path) -> Result<Self, String> {
         of_one_moment(dir, |moment| {
             let read = |name| {
                 optional(moment, name).map_err(|error| format!("cannot read {name}: {error}"))
             };
-            // Without the directory none of the files is there, which says nothing about them.
+            // If the directory is missing, no file exists, which says nothing about the files.
             std::fs::read_dir(moment)
                 .map_err(|error| format!("cannot read {}: {error}", dir.display()))?;
             Ok(Self {
@@ -70,7 +70,7 @@ impl ClientFiles {
         })
     }
 
-    /// A digest of all of it; equal only for equal files.
+    /// A digest of all files. It is equal only for equal files.
     pub(super) fn digest(&self) -> blake3::Hash {
         let Self { authorities, lists, revoked } = self;
         digest([authorities, lists, revoked].map(Option::as_ref).into_iter())

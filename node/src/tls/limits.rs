@@ -1,19 +1,20 @@
-//! What one client may use at a time, and all together: requests in progress, or connections.
+//! Limits for one client and for all together: requests in progress, or connections.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Clients that are remembered at a time, before those that use nothing are forgotten.
+/// Number of clients that are remembered. Above it, idle clients are forgotten.
 const REMEMBERED: usize = 4096;
 
-/// Places in use and uses per second, of each client alone and of all together.
+/// Places in use and uses per second, for each client and for all together.
 #[derive(Debug)]
 pub struct Limits {
     all: usize,
     each: usize,
-    /// Uses per second and client; 0 for no limit. As many may come at once after a quiet second.
+    /// Uses per second and client; 0 for no limit. After a quiet second, this many may come at
+    /// once.
     rate: u32,
     used: Arc<Mutex<Used>>,
 }
@@ -27,23 +28,23 @@ struct Used {
 #[derive(Debug)]
 struct Usage {
     running: usize,
-    /// Uses that may come now.
+    /// Uses that are allowed now.
     credit: f64,
     at: Instant,
 }
 
-/// Why there is no place.
+/// Why a place is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// All places are taken.
     All,
-    /// The client has its share, or comes too fast.
+    /// The client has reached its limit, or is too fast.
     Client,
 }
 
 impl Limits {
-    /// Places for `all` clients together, of which `each` may have so many, and take as many a second
-    /// as `rate` says.
+    /// `all` places for all clients together. Each client may have `each` of them, and take at most
+    /// `rate` per second.
     pub fn new(all: usize, each: usize, rate: u32) -> Self {
         Self { all, each, rate, used: Arc::default() }
     }
@@ -51,7 +52,7 @@ impl Limits {
     /// A place for `client` at `now`, until the permit is dropped.
     ///
     /// # Errors
-    /// Whose limit is reached.
+    /// The limit that is reached.
     pub fn take(&self, client: &Arc<str>, now: Instant) -> Result<Permit, Refusal> {
         let mut used = lock(&self.used);
         if used.running >= self.all {
@@ -105,8 +106,8 @@ fn lock(used: &Mutex<Used>) -> MutexGuard<'_, Used> {
     used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The client that an address stands for, where clients prove nothing. An IPv6 network of 64 bits is
-/// one client: its machines pick the rest themselves.
+/// The client that an address stands for if clients do not authenticate. An IPv6 network of 64 bits
+/// is one client, since its machines choose the rest of the address freely.
 pub fn client_at(address: IpAddr) -> Arc<str> {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string().into(),

@@ -1,4 +1,4 @@
-//! A connection to a peer, and the certificate that answers on it.
+//! A connection to a peer, and the certificate that the peer presented on it.
 
 use std::io;
 use std::pin::Pin;
@@ -20,28 +20,28 @@ use super::{PeerError, Presented, Tls};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
-/// A line this old is replaced: its connection shows certificates of its beginning.
+/// Age at which a line is replaced. Its connection shows the certificates from when it was made.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// A channel to one replica. It connects at the first call, and again after the connection broke.
+/// A channel to one replica. It connects at the first call, and again after the connection breaks.
 #[derive(Debug, Clone)]
 pub struct Line {
     channel: Channel,
     shard: u32,
-    /// Version of the material when it was made.
+    /// Version of the material when the line was made.
     version: u64,
     made: Instant,
     answering: Answering,
 }
 
-/// The certificates of the last connection; none before the first.
+/// The certificates on the last connection; `None` before the first.
 type Answering = Arc<Mutex<Option<Arc<Presented>>>>;
 
 impl Line {
     /// A line to a replica of `shard` at `address` (`host:port`).
     ///
     /// # Errors
-    /// When the address is none.
+    /// The address is malformed.
     pub fn new(tls: &Arc<Tls>, shard: u32, address: &str) -> Result<Self, Error> {
         let answering = Answering::default();
         let dialer = Dialer {
@@ -50,7 +50,7 @@ impl Line {
             address: address.into(),
             answering: Arc::clone(&answering),
         };
-        // The scheme is what tonic sees of it: TLS is the dialer's.
+        // tonic only sees this scheme. The dialer adds TLS.
         let channel = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -65,23 +65,23 @@ impl Line {
         self.channel.clone()
     }
 
-    /// Whether calls may begin on it: its material is in use still, and it is not too old. A query
-    /// that began on an older one ends there.
+    /// Whether calls may begin on this line: its material is still in use, and it is not too old. A
+    /// query that began on an older line ends there.
     pub fn is_current(&self, tls: &Tls) -> bool {
         self.version == tls.material().version && self.made.elapsed() < LONGEST
     }
 
-    /// Who answers on it, if the certificate still holds.
+    /// The peer that answers on this line, if its certificate is still valid.
     ///
     /// # Errors
-    /// [`PeerError::Anonymous`] before the first connection, else why it is refused.
+    /// [`PeerError::Anonymous`] before the first connection, otherwise why the peer is refused.
     pub fn answering(&self, tls: &Tls) -> Result<Identity, PeerError> {
         let presented = self.answering.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tls.material().answerer(&*presented.ok_or(PeerError::Anonymous)?, self.shard)
     }
 }
 
-/// Connects with the material of the moment.
+/// Connects with the material in use.
 #[derive(Clone)]
 struct Dialer {
     tls: Arc<Tls>,

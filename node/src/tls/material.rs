@@ -1,4 +1,4 @@
-//! One set of keys, certificates, authorities and revocation lists, checked and made ready.
+//! One set of keys, certificates, authorities and revocation lists, checked and ready for use.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,41 +24,41 @@ use super::verify::{AnswererVerifier, CallerVerifier, Presented, answerer, calle
 use super::{PeerError, TlsError};
 use crate::config::{ClientAuth, Revocation};
 
-/// What is expected of a directory.
+/// Requirements for the content of a directory.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the files are.
+    /// Directory of the files.
     pub dir: PathBuf,
     /// The shard that this node serves.
     pub shard: u32,
     /// Whether peers must be covered by a valid revocation list.
     pub revocation: Revocation,
-    /// How clients prove who they are.
+    /// How clients authenticate.
     pub client_auth: ClientAuth,
 }
 
-/// A set of TLS material that holds together.
+/// A consistent set of TLS material.
 pub struct Material {
-    /// Grows with each set that is taken; 0 is the first.
+    /// Grows with each set that is put into use. The first is 0.
     pub version: u64,
-    /// Who this node is.
+    /// This node's identity.
     pub own: ShardUri,
     /// Serial number of this node's peer certificate: lower-case hexadecimal.
     pub serial: String,
-    /// The same of the certificate that clients see.
+    /// Serial number of the certificate that clients see.
     pub server_serial: String,
     /// BLAKE3 of the authorities' file, in hexadecimal.
     pub trust: String,
-    /// End of the peer certificate's life, in seconds since 1970.
+    /// End of the peer certificate's validity, in seconds since 1970.
     pub peer_not_after: i64,
-    /// The same of what clients see.
+    /// End of the certificate that clients see, in seconds since 1970.
     pub client_not_after: i64,
     pub(super) digest: blake3::Hash,
     /// The peers' authority that ends first.
     pub(super) peer_authority: Option<Life>,
-    /// The peers' revocation list that ends first; none if lists are not looked at.
+    /// The peers' revocation list that ends first; `None` if lists are not used.
     pub(super) peer_list: Option<Life>,
-    /// What clients' certificates are verified with, in mode `mtls`.
+    /// The material for verifying clients' certificates, in mode `mtls`.
     pub(super) trust_in_clients: Option<Arc<ClientTrust>>,
     peers: Arc<ServerConfig>,
     clients: Arc<ServerConfig>,
@@ -80,7 +80,7 @@ impl fmt::Debug for Material {
 
 impl Material {
     /// Checks that everything fits together: keys with certificates, this node's chain with the
-    /// authorities, its URI with its shard.
+    /// authorities, and its URI with its shard.
     pub(super) fn new(
         settings: &Settings,
         files: &Files,
@@ -160,7 +160,7 @@ impl Material {
         })
     }
 
-    /// The same set with other trust in clients.
+    /// The same set with other material for verifying clients.
     pub(super) fn with_clients(&self, trust: Arc<ClientTrust>) -> Result<Self, rustls::Error> {
         Ok(Self {
             version: self.version + 1,
@@ -183,22 +183,22 @@ impl Material {
         })
     }
 
-    /// Of the listener for peers.
+    /// The TLS configuration of the listener for peers.
     pub fn peer_listener(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.peers)
     }
 
-    /// Of the listener for clients.
+    /// The TLS configuration of the listener for clients.
     pub fn client_listener(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.clients)
     }
 
-    /// Whether the listener for clients asks for a certificate.
+    /// Whether the listener for clients requests a certificate.
     pub fn asks_clients(&self) -> bool {
         self.trust_in_clients.as_ref().is_some_and(|trust| trust.verifier.is_some())
     }
 
-    /// Of a connection to a replica of `shard`, and the name to dial it by.
+    /// The TLS configuration of a connection to a replica of `shard`, and the name to dial it by.
     pub(super) fn dial(
         &self,
         shard: u32,
@@ -217,7 +217,7 @@ impl Material {
         Ok((config, name(shard)?))
     }
 
-    /// Who calls on a connection, if its certificate still holds.
+    /// The peer that calls on a connection, if its certificate is still valid.
     pub fn caller(&self, presented: &Presented) -> Result<Identity, PeerError> {
         presented.hold(self.version, |leaf, intermediates, now| {
             self.callers.verify_client_cert(leaf, intermediates, now).map(drop)
@@ -225,7 +225,7 @@ impl Material {
         caller(presented.leaf(), &self.own)
     }
 
-    /// Who answers for `shard` on a connection, if its certificate still holds.
+    /// The peer that answers for `shard` on a connection, if its certificate is still valid.
     pub fn answerer(&self, presented: &Presented, shard: u32) -> Result<Identity, PeerError> {
         use rustls::client::danger::ServerCertVerifier;
         presented.hold(self.version, |leaf, intermediates, now| {
@@ -235,14 +235,14 @@ impl Material {
         answerer(presented.leaf(), &self.own.with_shard(shard))
     }
 
-    /// What a client's certificate says, if it still holds.
+    /// The content of a client's certificate, if it is still valid.
     pub(super) fn client(&self, presented: &Presented) -> Result<Leaf, PeerError> {
         let trust = self.trust_in_clients.as_ref().ok_or(PeerError::Anonymous)?;
         trust.check_serials(presented)?;
         let verifier = trust
             .verifier
             .as_ref()
-            .ok_or_else(|| PeerError::Chain("nothing is left to verify clients with".to_owned()))?;
+            .ok_or_else(|| PeerError::Chain("no material to verify clients with".to_owned()))?;
         presented.hold(self.version, |leaf, intermediates, now| {
             verifier.verify_client_cert(leaf, intermediates, now).map(drop)
         })?;
@@ -250,7 +250,8 @@ impl Material {
     }
 }
 
-/// Of the listener for clients: with trust in clients it asks them for a certificate.
+/// The configuration of the listener for clients. With `trust`, it requests a certificate from
+/// them.
 fn client_config(
     key: &Arc<CertifiedKey>,
     trust: Option<&ClientTrust>,
@@ -267,10 +268,10 @@ fn client_config(
 
 fn name(shard: u32) -> Result<ServerName<'static>, rustls::Error> {
     ServerName::try_from(shard_name(shard))
-        .map_err(|_| rustls::Error::General("a shard's name is no DNS name".into()))
+        .map_err(|_| rustls::Error::General("a shard's name is not a DNS name".into()))
 }
 
-/// A key and its chain from PEM, and the leaf of it. They must fit.
+/// A key and its chain from PEM, and the chain's leaf. They must match.
 fn pair(
     settings: &Settings,
     provider: &CryptoProvider,
@@ -284,7 +285,7 @@ fn pair(
     let first =
         chain.first().ok_or_else(|| content(path("crt"), "there is no certificate in it"))?;
     let leaf = Leaf::from_der(first).map_err(|error| content(path("crt"), error))?;
-    // What the parser says of a damaged key is left out: it might quote it.
+    // The parser's error about a damaged key is omitted, since it might quote the key.
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| content(path("key"), "there is no private key in it"))?;
     let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
@@ -331,8 +332,8 @@ fn verifiers(
     }
 }
 
-/// Whether this node's own certificate would be accepted at both ends, revocation aside: a node
-/// that was revoked must still learn of it.
+/// Checks that this node's certificate would be accepted at both ends. Revocation is not checked,
+/// since a node whose certificate was revoked must still take over new files.
 fn check_own(
     key: &CertifiedKey,
     callers: &dyn ClientCertVerifier,
@@ -356,7 +357,7 @@ fn check_own(
     Ok(())
 }
 
-/// HTTP/2, and every connection verified anew: a resumed session would skip it.
+/// Sets HTTP/2 and disables resumption, since a resumed session would skip verification.
 fn without_resumption(mut config: ServerConfig) -> ServerConfig {
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -1,4 +1,4 @@
-//! When certificates end and what became of reloads, at `/metrics`.
+//! Validity of certificates and results of reloads, as metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::Tls;
 use super::life::Life;
 
-/// The state of a node's TLS at the moment of a scrape.
+/// The state of a node's TLS at the time of a scrape.
 #[derive(Debug)]
 pub struct Lives(pub Arc<Tls>);
 
@@ -41,13 +41,13 @@ impl Collector for Lives {
             let help = format!("End of the {words} that ends first, in seconds since 1970");
             gauges(&mut encoder, &format!("{name}_not_after_seconds"), &help, ends)?;
         }
-        let help = "Whether the files hold TLS material that does not fit together and is not used";
+        let help = "1 if the TLS files are inconsistent and therefore not used";
         let refused = ConstGauge::new(u64::from(self.0.is_refused()));
         let metric =
             encoder.encode_descriptor("tls_material_refused", help, None, refused.metric_type())?;
         refused.encode(metric)?;
         let (reloaded, refused) = self.0.reloads();
-        let help = "Sets of TLS material that were taken or refused";
+        let help = "Sets of TLS material, by outcome";
         let mut family =
             encoder.encode_descriptor("tls_reloads", help, None, MetricType::Counter)?;
         for (outcome, count) in [("reloaded", reloaded), ("refused", refused)] {

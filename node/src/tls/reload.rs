@@ -1,4 +1,4 @@
-//! The material in use, and how another set takes its place.
+//! The material in use, and how a new set replaces it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,30 +17,31 @@ use super::{Material, PeerError, Presented, Settings, TlsError};
 use crate::config::ClientAuth;
 use crate::reading::{Kept, Look, Standing};
 
-/// How often the directory is looked at.
+/// Interval at which the directory is read.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What a look at the directory brought.
+/// Result of reading the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The files are those in use.
+    /// The files are unchanged.
     Unchanged,
-    /// Another set is in use now.
+    /// A new set is in use.
     Reloaded,
-    /// The files do not hold together; what was in use stays.
+    /// The files are not consistent. The previous set stays in use.
     Refused,
 }
 
 /// TLS of a node.
 pub struct Tls {
     settings: Settings,
-    /// What clients are verified with, in mode `mtls`. Read by itself: nothing else delays it.
+    /// The material for verifying clients, in mode `mtls`. It is read separately, so that nothing
+    /// else delays it.
     clients: Option<Kept<ClientTrust>>,
     current: ArcSwap<Material>,
     changed: watch::Sender<u64>,
     reloaded: AtomicU64,
     refused: AtomicU64,
-    /// What was refused last, so that it is logged and counted once.
+    /// The last refused set's error, so that it is logged and counted once.
     last_refused: Mutex<Option<String>>,
 }
 
@@ -54,8 +55,8 @@ impl Tls {
     /// Reads and checks the first set.
     ///
     /// # Errors
-    /// Whatever is missing or does not fit; a node without this material must not start. What
-    /// clients are verified with may come later.
+    /// Anything is missing or does not match. A node without this material must not start. The
+    /// material for verifying clients may come later.
     pub fn open(settings: Settings) -> Result<Arc<Self>, TlsError> {
         let clients = (settings.client_auth == ClientAuth::Mtls)
             .then(|| Kept::new(read_trust(&settings), Instant::now()));
@@ -80,25 +81,26 @@ impl Tls {
         self.current.load_full()
     }
 
-    /// The version of the set in use, whenever it changes.
+    /// The version of the set in use, updated whenever it changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Sets taken, and sets refused, since the start.
+    /// Numbers of sets that were put into use and refused since the start.
     pub fn reloads(&self) -> (u64, u64) {
         (self.reloaded.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
     }
 
-    /// Whether the last look found material that does not hold together.
+    /// Whether the last reading found inconsistent material.
     pub fn is_refused(&self) -> bool {
         self.lock().is_some()
     }
 
-    /// What a client's certificate says, if it still holds.
+    /// The content of a client's certificate, if it is still valid.
     ///
     /// # Errors
-    /// Why it does not, or that nothing tells: the files were not read for two minutes.
+    /// Why it is not valid, or that this is unknown because the files could not be read for two
+    /// minutes.
     pub fn client(&self, presented: &Presented, now: Instant) -> Result<Leaf, PeerError> {
         let clients = self.clients.as_ref().ok_or(PeerError::Anonymous)?;
         if clients.current(now).is_none() {
@@ -108,7 +110,7 @@ impl Tls {
         self.material().client(presented)
     }
 
-    /// How what clients are verified with stands.
+    /// State of the material for verifying clients.
     pub fn standing(&self, now: Instant, clock: UnixMillis) -> Standing {
         let Some(clients) = &self.clients else { return Standing::default() };
         let clock = i64::try_from(clock.seconds()).unwrap_or(i64::MAX);
@@ -126,19 +128,19 @@ impl Tls {
         }
     }
 
-    /// Looks at the directory again and again; never ends.
+    /// Reads the directory repeatedly. Never ends.
     pub async fn follow(self: Arc<Self>) {
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             let this = Arc::clone(&self);
-            // A panic is a bug of this file, and was reported; the next look may do better.
+            // A panic is a bug in this file, and was reported. The next reading may succeed.
             let _ = tokio::task::spawn_blocking(move || this.look()).await;
         }
     }
 
-    /// Takes what the directory holds if it is something else and holds together.
+    /// Puts the content of the directory into use if it has changed and is consistent.
     pub fn look(&self) -> Outcome {
         let trust = self.look_at_clients(Instant::now());
         let current = self.material();
@@ -161,7 +163,7 @@ impl Tls {
                 let mut last = self.lock();
                 if last.as_ref() != Some(&error) {
                     self.refused.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(error, "TLS material refused; the one before stays in use");
+                    tracing::warn!(error, "TLS material refused; the previous one stays in use");
                     *last = Some(error);
                 }
                 drop(last);
@@ -173,7 +175,7 @@ impl Tls {
         }
     }
 
-    /// Reads what clients are verified with; the last reading of it.
+    /// Reads the material for verifying clients. Returns the last successful reading.
     fn look_at_clients(&self, now: Instant) -> Option<Arc<ClientTrust>> {
         let clients = self.clients.as_ref()?;
         if clients.look(read_trust(&self.settings), now) != Look::Unchanged {
@@ -185,9 +187,9 @@ impl Tls {
     fn take_clients(&self, current: &Material, trust: Arc<ClientTrust>) -> Outcome {
         match current.with_clients(trust) {
             Ok(material) => self.take(material),
-            // The same key and certificate made the set in use.
+            // The set in use has the same key and certificate, so this should not fail.
             Err(error) => {
-                tracing::error!(%error, "the listener of clients cannot be set up anew");
+                tracing::error!(%error, "cannot set up the listener for clients again");
                 Outcome::Refused
             }
         }
@@ -240,9 +242,12 @@ fn read_trust(settings: &Settings) -> Result<ClientTrust, String> {
 
 fn warn(clients: &Kept<ClientTrust>) {
     if let Some(error) = clients.error() {
-        tracing::warn!(error, "the last authorities of clients count for two minutes");
+        tracing::warn!(error, "the last authorities of clients are valid for two minutes");
     }
     for void in clients.last().iter().flat_map(|trust| &trust.void) {
-        tracing::warn!(void, "part of what clients are verified with is void; the rest is in use");
+        tracing::warn!(
+            void,
+            "part of the material for verifying clients is void; the rest is in use"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Material that holds and material that does not; peers over real connections.
+//! Tests of valid and invalid material, and of peers over real connections.
 
 mod clients;
 mod files;
@@ -22,7 +22,7 @@ use crate::config::{ClientAuth, Revocation};
 use crate::metrics::Metrics;
 use crate::tls::Limits;
 
-/// What a client sends first over HTTP/2.
+/// The first bytes of a client over HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[test]
@@ -89,7 +89,7 @@ fn another_set_is_taken_whole_or_not_at_all() {
     assert_eq!(tls.look(), Outcome::Reloaded);
     dir.write("peer-ca.crt", &next.1);
     assert_eq!(tls.look(), Outcome::Refused);
-    // A change of authority: both, then a certificate of the new one, then the new one alone.
+    // A change of authority: first both, then a certificate of the new one, then only the new one.
     dir.write("peer-ca.crt", &format!("{}{}", authority.1, next.1));
     assert_eq!(tls.look(), Outcome::Reloaded);
     dir.leaf(&next, &Leaf::node(1));
@@ -127,7 +127,7 @@ fn files_are_read_of_one_moment_where_kubernetes_swaps_them() {
     assert_eq!((tls.look(), tls.material().serial.as_str()), (Outcome::Reloaded, "02"));
 }
 
-/// So many connections, of whoever it is.
+/// A gate for `places` connections of any client.
 fn gate(places: usize) -> Gate {
     let limits = Limits::new(places, places, 0);
     Gate { limits, client: Box::new(|_| "peer".into()), metrics: Metrics::default() }
@@ -152,7 +152,7 @@ async fn call(line: &Line) -> Result<(), String> {
     answer.map(drop).map_err(|status| format!("{status:?}"))
 }
 
-/// A call from a node with one material to a node with another, dialled as `shard`.
+/// A call from a node with one material to a node with another, dialed as `shard`.
 async fn dial(
     from: &std::sync::Arc<Tls>,
     to: &std::sync::Arc<Tls>,
@@ -182,7 +182,7 @@ async fn peers_are_refused_for_each_thing_that_is_wrong_with_them() {
     assert!(dial(&zero, &cousin, 1).await.is_err(), "another cluster's node answered");
     assert!(dial(&cousin, &one, 1).await.is_err(), "another cluster's node was answered");
 
-    // The right name in DNS, but another shard in the URI: checked on the certificate alone.
+    // The right name in DNS, but another shard in the URI. The certificate is checked separately.
     let twisted = Leaf { uri: format!("{CLUSTER}/shard/2"), name: 1, ..Leaf::node(2) };
     let (pem, _) = authority.issue(&twisted);
     let der = rustls_der(&pem);
@@ -240,7 +240,7 @@ async fn a_revoked_peer_is_refused_on_connections_that_are_open() {
     let (zero_dir, one_dir) = (dir(0), dir(1));
     let (zero, one) = (zero_dir.strict(0).unwrap(), one_dir.strict(1).unwrap());
 
-    // Shard 0 dials; the listener of shard 1 keeps whom it has seen.
+    // Shard 0 dials. The listener of shard 1 keeps the caller's certificates.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (_stop, stopped) = watch::channel(false);
@@ -268,7 +268,7 @@ async fn a_revoked_peer_is_refused_on_connections_that_are_open() {
     zero_dir.write("peer-ca.crl", &authority.list(&[11], 2200));
     assert_eq!(zero.look(), Outcome::Reloaded);
     assert!(matches!(zero.material().answerer(&answering, 1), Err(PeerError::Chain(_))));
-    // A node that is revoked itself goes on: it learns of its next certificate that way.
+    // A node whose certificate is revoked continues, so that it can receive its next certificate.
     one_dir.write("peer-ca.crl", &authority.list(&[11], 2200));
     assert_eq!(one.look(), Outcome::Reloaded);
     assert!(one.material().caller(&caller).is_ok());
@@ -299,7 +299,7 @@ async fn silence_and_more_than_a_share_end_connections_and_so_does_hanging_up() 
         let end = end.unwrap_or_else(|_| panic!("{why} keeps its connection"));
         assert!(!end.is_ok_and(|bytes| bytes > 0), "{why} is answered");
     };
-    // TLS, and then nothing; and something that is no HTTP/2.
+    // TLS followed by silence, and data that is not HTTP/2.
     let silent = dial(b"").await;
     closed(dial(b"GET / HTTP/1.1\r\nHost: opaque\r\n\r\n").await, "HTTP/1.1").await;
     let first = dial(PREFACE).await;
@@ -319,13 +319,13 @@ async fn silence_and_more_than_a_share_end_connections_and_so_does_hanging_up() 
         assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
     }
     closed(first, "one that was hung up on").await;
-    // Its place is free.
+    // The place is free again.
     let _next = dial(PREFACE).await;
     tokio::time::timeout(limit, connections.next()).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_are_made_anew_when_the_material_changes() {
+async fn lines_are_made_again_when_the_material_changes() {
     let authority = Authority::new("one");
     let (zero_dir, one_dir) =
         (Dir::new(&authority, &Leaf::node(0)), Dir::new(&authority, &Leaf::node(1)));
@@ -338,7 +338,7 @@ async fn lines_are_made_anew_when_the_material_changes() {
     zero_dir.leaf(&authority, &Leaf { serial: 50, ..Leaf::node(0) });
     assert_eq!(zero.look(), Outcome::Reloaded);
     assert!(!line.is_current(&zero));
-    // What is in progress on it may end.
+    // Calls in progress on the old line may end.
     call(&line).await.unwrap();
 }
 
@@ -348,7 +348,7 @@ async fn sessions_are_never_resumed_and_old_tls_and_plaintext_are_refused() {
     let one = Dir::new(&authority, &Leaf::node(1)).open(1).unwrap();
     let zero = Dir::new(&authority, &Leaf::node(0)).open(0).unwrap();
     let (address, _stop) = serve(&one).await;
-    // A peer that would resume if it could.
+    // A peer that would resume sessions if it could.
     let (mut config, _) = zero.material().dial(1).unwrap();
     config.resumption = rustls::client::Resumption::in_memory_sessions(16);
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
@@ -356,7 +356,7 @@ async fn sessions_are_never_resumed_and_old_tls_and_plaintext_are_refused() {
         let tcp = TcpStream::connect(&address).await.unwrap();
         let name = ServerName::try_from(shard_name(1)).unwrap();
         let mut stream = connector.connect(name, tcp).await.unwrap();
-        // The server's settings frame: everything that follows the handshake has come by then.
+        // The server's settings frame. Everything that follows the handshake has arrived by then.
         let mut frame = [0; 9];
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
         stream.read_exact(&mut frame).await.unwrap();
@@ -371,7 +371,7 @@ async fn sessions_are_never_resumed_and_old_tls_and_plaintext_are_refused() {
     plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(60), plain.read_to_end(&mut answer)).await;
-    // An alert at most, and the end; a reset is as good.
+    // At most an alert, and then the end. A reset is also acceptable.
     if read.unwrap().is_ok() {
         assert!(answer.first().is_none_or(|first| *first == 21), "{answer:?}");
     }

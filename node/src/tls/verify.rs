@@ -1,4 +1,5 @@
-//! Who may be a peer: checks beside the chain, and certificates that stay verified.
+//! Decides who may be a peer: checks in addition to the chain, and repeated verification of
+//! certificates.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,10 +13,10 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::PeerError;
 
-/// How long a verification is believed while nothing changes: certificates and lists run out.
+/// How long a verification is valid while nothing changes, since certificates and lists expire.
 const RECHECK: Duration = Duration::from_secs(5);
 
-/// The identity in a certificate whose chain holds, if it is of the cluster of `own`.
+/// The identity in a certificate whose chain is valid, if it belongs to the cluster of `own`.
 fn member(leaf: &Leaf, own: &ShardUri) -> Result<Identity, PeerError> {
     let identity = Identity::from_leaf(leaf)?;
     if identity.uri.same_cluster(own) {
@@ -25,7 +26,7 @@ fn member(leaf: &Leaf, own: &ShardUri) -> Result<Identity, PeerError> {
     }
 }
 
-/// Who calls, by a certificate whose chain holds.
+/// The calling peer, from a certificate whose chain is valid.
 pub(super) fn caller(der: &CertificateDer<'_>, own: &ShardUri) -> Result<Identity, PeerError> {
     let leaf = Leaf::from_der(der)?;
     if !leaf.client_auth {
@@ -34,7 +35,8 @@ pub(super) fn caller(der: &CertificateDer<'_>, own: &ShardUri) -> Result<Identit
     member(&leaf, own)
 }
 
-/// Who answers, by a certificate whose chain holds: `dialled` itself, and able to evaluate.
+/// The answering peer, from a certificate whose chain is valid. It must be `dialled` and able to
+/// evaluate.
 pub(super) fn answerer(
     der: &CertificateDer<'_>,
     dialled: &ShardUri,
@@ -54,7 +56,7 @@ pub(super) fn answerer(
     Ok(identity)
 }
 
-/// Demands a certificate of a node of this cluster.
+/// Requires a certificate of a node of this cluster.
 #[derive(Debug)]
 pub(super) struct CallerVerifier {
     pub(super) chain: Arc<dyn ClientCertVerifier>,
@@ -100,7 +102,7 @@ impl ClientCertVerifier for CallerVerifier {
     }
 }
 
-/// Demands the certificate of one shard of this cluster.
+/// Requires the certificate of one shard of this cluster.
 #[derive(Debug)]
 pub(super) struct AnswererVerifier {
     pub(super) chain: Arc<WebPkiServerVerifier>,
@@ -144,20 +146,21 @@ impl ServerCertVerifier for AnswererVerifier {
     }
 }
 
-/// The certificates that the other end of a connection presented and that held then.
+/// The certificates that the other end of a connection presented, and that were valid then.
 ///
-/// Invariant, held by the listeners and [`super::Line`]: made only after a handshake in which the
-/// chain was verified and the other end proved to have its key.
+/// Invariant, ensured by the listeners and [`super::Line`]: values are made only after a handshake
+/// in which the chain was verified and the other end proved that it has the key.
 #[derive(Debug)]
 pub struct Presented {
     leaf: CertificateDer<'static>,
     intermediates: Vec<CertificateDer<'static>>,
-    /// Version of the material that it was verified with, and when.
+    /// Version of the material with which the chain was verified, and when.
     verified: Mutex<(u64, Instant)>,
 }
 
 impl Presented {
-    /// The certificates of a connection, verified with the material of `version`; none without any.
+    /// The certificates of a connection, verified with the material of `version`; `None` if there
+    /// are none.
     pub(super) fn new(chain: Option<&[CertificateDer<'_>]>, version: u64) -> Option<Self> {
         let (leaf, intermediates) = chain?.split_first()?;
         Some(Self {
@@ -167,17 +170,17 @@ impl Presented {
         })
     }
 
-    /// The certificate of the other end itself, in DER.
+    /// The certificate of the other end, in DER.
     pub fn leaf(&self) -> &CertificateDer<'static> {
         &self.leaf
     }
 
-    /// All that was presented, the certificate of the other end first.
+    /// All presented certificates. That of the other end comes first.
     pub(super) fn chain(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
         std::iter::once(&self.leaf).chain(&self.intermediates)
     }
 
-    /// Verifies again what was verified with other material or some time ago.
+    /// Verifies again if the material has changed or the last verification is too old.
     pub(super) fn hold(
         &self,
         version: u64,

@@ -1,4 +1,4 @@
-//! A leader activates a proposal that its self-test holds for, and rejects one with any fault.
+//! A leader activates a proposal if its self-test succeeds, and rejects one with any fault.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use super::faults::Fault;
 use super::harness::{Cluster, InProcess, SHARDS, local};
 
-/// The generation that follows the first map.
+/// The generation after the first map.
 const PROPOSED: u64 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,9 +60,9 @@ async fn propose(cluster: Cluster) -> (Outcome, u64) {
     propose_to(cluster, &[], Duration::ZERO).await
 }
 
-/// Proposes epoch 1 of the table, runs three nodes with these arguments, the last of them `late`, and
-/// waits for the leader's decision. The nodes load honestly; what their self-test asks is `cluster`,
-/// faults included.
+/// Proposes epoch 1 of the table, runs three nodes with these arguments, the last of them `late`,
+/// and waits for the leader's decision. The nodes load correctly. Their self-tests query `cluster`,
+/// which may have faults.
 async fn propose_to(cluster: Cluster, arguments: &[&str], late: Duration) -> (Outcome, u64) {
     let (store, bfv, pool) =
         (cluster.store.clone(), Arc::clone(&cluster.bfv), cluster.pool.clone());
@@ -99,7 +99,7 @@ async fn propose_to(cluster: Cluster, arguments: &[&str], late: Duration) -> (Ou
     (outcome, active)
 }
 
-/// A node whose self-tests and probes ask `caller`, and which loads from `store`.
+/// A node whose self-tests and probes query `caller`, and which loads from `store`.
 pub(crate) async fn life(
     shard: u32,
     arguments: &[&str],

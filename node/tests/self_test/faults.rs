@@ -1,4 +1,4 @@
-//! Faults of every kind, and that the self-test catches each.
+//! Faults of every kind. The self-test detects each of them.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use opaque_pir::scan::Partition;
 
 use super::harness::{Cluster, SHARDS};
 
-/// What can be wrong with a cluster that has prepared an epoch.
+/// The ways in which a cluster that has prepared an epoch can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// One bit of a loaded partition is another.
+    /// One bit of a loaded partition is flipped.
     FlippedBit,
-    /// A partition's bytes are another partition's.
+    /// A partition has the bytes of another one.
     PartitionOfAnother,
     /// Two shards serve one partition.
     ServedTwice,
-    /// Nobody serves a partition.
+    /// No shard serves a partition.
     Missing,
-    /// The hint is another epoch's.
+    /// The hint belongs to another epoch.
     OtherHint,
 }
 
@@ -32,7 +32,7 @@ impl Fault {
         Self::OtherHint,
     ];
 
-    /// Plants the fault in what the shards hold in memory.
+    /// Plants the fault in the shards' data in memory.
     pub(crate) async fn plant(self, cluster: &mut Cluster) {
         let (owner, number) = some_partition(cluster);
         match self {
@@ -54,7 +54,7 @@ impl Fault {
             Self::ServedTwice => {
                 let bytes = first_partition(&cluster.loaded[owner]).unwrap();
                 let thief = (owner + 1) % SHARDS as usize;
-                // It holds the partition too, and says so although it was not asked for it.
+                // This shard holds the partition too, and reports it although it was not requested.
                 cluster.plant(thief, |index| {
                     let copy = Partition::try_from((&bytes[..], &index.geometry)).unwrap();
                     index.partitions.push((number, copy));

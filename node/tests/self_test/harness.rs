@@ -1,4 +1,4 @@
-//! Three shards in one process, and ways to spoil them.
+//! Three shards in one process, and ways to damage them.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -32,7 +32,7 @@ use tempfile::TempDir;
 
 pub(crate) const SHARDS: u32 = 3;
 
-/// Three shards in one process, each loaded from the store as a node would.
+/// Three shards in one process, each loaded from the store like by a node.
 pub(crate) struct Cluster {
     pub(crate) directory: TempDir,
     pub(crate) loaded: Vec<Serving>,
@@ -42,7 +42,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Two epochs of one table in the store; the first is loaded as `generation`.
+    /// Two epochs of one table are in the store. The first is loaded as `generation`.
     pub(crate) async fn start(generation: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path().join("store").to_str().unwrap()).unwrap();
@@ -56,7 +56,7 @@ impl Cluster {
         cluster
     }
 
-    /// What each shard holds of an epoch.
+    /// The data that each shard holds of an epoch.
     pub(crate) async fn load(&self, generation: u64, epoch: u64) -> Vec<Serving> {
         let map = Map {
             generation,
@@ -99,7 +99,7 @@ impl Cluster {
         coordinator.probe(&serving, &table, &index, &replicas).await
     }
 
-    /// The shards as they are now, faults included.
+    /// The present shards, including faults.
     pub(crate) fn into_caller(self) -> InProcess {
         let mut shards = BTreeMap::new();
         for (shard, serving) in (0..).zip(self.loaded) {
@@ -121,7 +121,7 @@ pub(crate) fn local(store: &Store, bfv: &Arc<Bfv>, pool: &CpuPool) -> LocalShard
 /// Calls without a network.
 pub(crate) struct InProcess {
     pub(crate) shards: BTreeMap<u32, LocalShard>,
-    /// The store, which is there as long as the shards are.
+    /// The store, which exists as long as the shards.
     pub(crate) directory: TempDir,
 }
 
@@ -162,7 +162,7 @@ fn replica(shard: u32) -> Replica {
     Replica { node: format!("node-{shard}"), shard, address: String::new() }
 }
 
-/// The same rows each time, so that both epochs have one geometry; their salts differ.
+/// The same rows each time, so that both epochs have the same geometry. Their salts differ.
 async fn publish(store: &Store, seed: u64) {
     let column = |name: &str, role| Column {
         name: name.to_owned(),

@@ -1,5 +1,6 @@
-//! The self-test holds on an honest cluster and catches each kind of fault, and a leader activates
-//! nothing that it has not tested: over real shards that loaded a real epoch from a real store.
+//! The self-test succeeds on an honest cluster and detects each kind of fault, and a leader
+//! activates nothing that it has not tested. The shards are real and have loaded a real epoch from
+//! a real store.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

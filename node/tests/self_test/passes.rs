@@ -1,4 +1,4 @@
-//! Requests that share a pass get what each would get alone.
+//! Requests that share a pass get the results that each would get alone.
 
 use opaque_node::shard::pass::{Evaluated, Request};
 use opaque_node::shard::served::{ServedIndex, Serving};
@@ -15,8 +15,8 @@ fn index(serving: &Serving) -> &ServedIndex {
     &serving.tables["numbers"].indexes[&0]
 }
 
-/// A query of `lookups` lookups, cut for this shard; its keys are bytes that repeat, all in range
-/// for a fill of 0x35.
+/// A query of `lookups` lookups, cut for this shard. Its keys are repeated bytes, all in range for
+/// a fill of 0x35.
 fn inline(index: &ServedIndex, lookups: u16, word: u32, fill: u8) -> Slice {
     let (geometry, material) = (&index.geometry, Material::Inline);
     let mut writer = QueryWriter::new(geometry, EPOCH, material, lookups).unwrap();
@@ -48,11 +48,11 @@ async fn a_shared_pass_gives_each_request_what_it_would_get_alone() {
             &|| inline(index, 1, 77, 0x35),
             &|| probe(index),
             &|| inline(index, 11, 12_345, 0x21),
-            // Out of range: it fails alone, and where there is no plane nobody looks.
+            // Out of range: only this request fails. Without planes, the keys are not checked.
             &|| inline(index, 2, 5, 0xff),
             &|| inline(index, 3, 0x0102_0304, 0),
         ];
-        // Of different generations, as while one follows another.
+        // Requests of different generations, as while one follows another.
         let request = |(generation, make): (u64, &&dyn Fn() -> Slice)| Request {
             generation,
             epoch: EPOCH,
@@ -78,7 +78,8 @@ async fn a_shared_pass_gives_each_request_what_it_would_get_alone() {
     assert_eq!(planes.sum::<usize>(), index(&cluster.loaded[0]).geometry.planes());
 }
 
-/// Through the node's own door: many at once, each with the answer to its own question.
+/// Through the node's public interface: many requests at once, each with the answer to its own
+/// query.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_at_once_get_their_own_answers() {
     use bytes::Bytes;
@@ -119,7 +120,8 @@ async fn many_requests_at_once_get_their_own_answers() {
         }
     };
     let answers = futures::future::join_all(bodies.iter().map(ask)).await;
-    // The scan is linear, and the product, which is taken off, the same for all: each further word adds the same.
+    // The scan is linear, and the product that is subtracted is the same for all, so each further
+    // word adds the same.
     let rows = |number: usize| &answers[number].scans[0];
     for (n, answer) in (0u32..).zip(&answers) {
         for (row, (first, second)) in answer.scans[0].iter().zip(rows(0).iter().zip(rows(1))) {

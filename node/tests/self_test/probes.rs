@@ -58,7 +58,7 @@ async fn a_served_table_that_becomes_wrong_is_reported_by_the_leader_until_it_is
     }
 }
 
-/// What any node says of the table's probe.
+/// The result of the table's probe that any node reports.
 async fn report(coordination: &FileCoordination) -> Option<FailedProbe> {
     let members = coordination.members().await.unwrap();
     members.iter().find_map(|member| member.probes.get("numbers").cloned())

@@ -1,17 +1,18 @@
-//! The authorities of one domain: the newest, those before it that are still trusted, and the steps
-//! by which one replaces the other.
+//! The authorities of one domain: the newest, earlier ones that are still trusted, and the steps
+//! that replace one by the other.
 //!
-//! A change of the peers' authority, each step one write of its Secret:
-//! 1. **announced**: both are trusted; the old one goes on signing;
-//! 2. **issuing**, once every member has reported the bundle with both: the new one signs;
-//! 3. the old one is dropped, once every member has reported a certificate of the new one.
+//! The peers' authority is replaced in these steps. Each is one write of its Secret:
+//! 1. **announced**: both authorities are trusted; the old one still signs;
+//! 2. **issuing**, after every member has reported the bundle with both: the new one signs;
+//! 3. the old one is dropped, after every member has reported a certificate of the new one.
 //!
-//! So any two members that talk to each other trust what the other shows, whatever each has
-//! reloaded. The step is kept in the Secret beside the keys: no crash can separate them.
+//! Any two members that communicate therefore trust each other's certificates, whichever files each
+//! has loaded. The step is stored in the Secret with the keys, so that a crash cannot separate
+//! them.
 //!
-//! Clients do not report what they trust. The server's new authority is therefore also signed by
-//! the old one, and the server shows that signature with its certificate: a client that trusts
-//! either follows.
+//! Clients do not report what they trust. The old authority therefore also signs the server's new
+//! authority, and the server presents that signature with its certificate. Clients that trust
+//! either authority accept it.
 
 use time::OffsetDateTime;
 
@@ -25,14 +26,14 @@ use crate::kube::Activity;
 const ANNOUNCED: &str = "Announced";
 const ISSUING: &str = "Issuing";
 
-/// Where a change of authorities stands.
+/// The state of a change of authorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rollover {
-    /// No change is under way.
+    /// No change is in progress.
     Settled,
-    /// Both are trusted, the old one signs.
+    /// Both authorities are trusted; the old one signs.
     Announced,
-    /// Both are trusted, the new one signs.
+    /// Both authorities are trusted; the new one signs.
     Issuing,
 }
 
@@ -40,31 +41,32 @@ pub(crate) enum Rollover {
 #[derive(Clone)]
 pub(crate) struct Authorities {
     newest: Authority,
-    /// Still trusted, oldest first.
+    /// Earlier authorities that are still trusted, oldest first.
     previous: Vec<Authority>,
-    /// The newest's certificate signed by the one before it.
+    /// The newest authority's certificate, signed by the previous authority.
     cross: Option<Certificate>,
     rollover: Rollover,
     rotated: Option<String>,
 }
 
-/// What a step is decided from.
+/// The inputs of a step.
 pub(crate) struct Situation<'a> {
-    /// What is wanted.
+    /// The desired certificates.
     pub wanted: &'a Wanted,
-    /// Now.
+    /// The current time.
     pub now: OffsetDateTime,
-    /// What the nodes report.
+    /// The reports of the nodes.
     pub members: &'a [Member],
-    /// Authorities that are trusted at present and must stay so if the Secret does not know them.
+    /// Authorities that are currently trusted, and that must stay trusted even if the Secret does
+    /// not contain them.
     pub adopt: Vec<Certificate>,
-    /// Whether a member's certificate is one that the newest authority has signed for its shard.
+    /// Whether a member's certificate was signed by the newest authority for its shard.
     pub follows: &'a dyn Fn(&Member, &Authorities) -> bool,
 }
 
 impl Authorities {
-    /// What a Secret says; none when it has no authority that could sign. The certificates that
-    /// were trusted come along in any case.
+    /// Reads a Secret. Returns `None` if it has no authority that can sign. The trusted
+    /// certificates are returned in any case.
     fn read(stored: &Contents, now: OffsetDateTime) -> (Option<Authority>, Vec<Authority>) {
         let mut previous = Vec::new();
         for certificate in Certificate::all(stored.text("previous.crt")) {
@@ -85,7 +87,7 @@ impl Authorities {
         (newest, previous)
     }
 
-    /// The authorities after at most one step, and whether that differs from what is stored.
+    /// The authorities after at most one step, and whether they differ from the stored ones.
     pub(crate) fn advance(
         domain: Domain,
         stored: Option<&Contents>,
@@ -168,8 +170,8 @@ impl Authorities {
         Ok(true)
     }
 
-    /// The server's authority is replaced in one step; the one before it stays trusted until it
-    /// ends or the next change.
+    /// Replaces the server's authority in one step. The previous one stays trusted until it expires
+    /// or until the next change.
     fn advance_server(
         &mut self,
         situation: &Situation<'_>,
@@ -182,7 +184,7 @@ impl Authorities {
         let before = Some(&self.newest);
         let (newest, cross) = Authority::create(Domain::Server, wanted, *now, before, entropy)?;
         let before = std::mem::replace(&mut self.newest, newest);
-        // Its key has signed its successor and signs nothing more.
+        // This authority has signed its successor, and its key is not needed any more.
         self.previous = vec![Authority::trusted(before.certificate().clone())];
         self.cross = cross;
         self.rotated.clone_from(&wanted.rotate);
@@ -195,19 +197,19 @@ impl Authorities {
         asked || situation.now >= wanted.schedule.replace_at(self.newest.certificate())
     }
 
-    /// Members that have not reported the present bundle.
+    /// Members that have not reported the current bundle.
     fn unaware<'a>(&self, members: &'a [Member]) -> Vec<&'a Member> {
         let digest = digest(&self.bundle());
         members.iter().filter(|member| member.trust.as_ref() != Some(&digest)).collect()
     }
 
-    /// Members whose certificate the newest authority has not signed.
+    /// Members whose certificate was not signed by the newest authority.
     fn behind<'a>(&self, situation: &Situation<'a>) -> Vec<&'a Member> {
         let follows = situation.follows;
         situation.members.iter().filter(|member| !follows(member, self)).collect()
     }
 
-    /// What the Secret is to contain.
+    /// The desired contents of the Secret.
     pub(crate) fn contents(&self) -> Contents {
         let mut contents = Contents::default();
         contents.set("tls.crt", self.newest.certificate().pem().into());
@@ -236,34 +238,34 @@ impl Authorities {
         contents
     }
 
-    /// All that are trusted, oldest first: the order does not change with the step, so neither does
-    /// the digest that members report.
+    /// All trusted authorities, oldest first. The order does not depend on the step, so the digest
+    /// that members report does not either.
     pub(crate) fn trusted(&self) -> impl Iterator<Item = &Authority> {
         self.previous.iter().chain([&self.newest])
     }
 
-    /// PEM of all that are trusted.
+    /// PEM of all trusted authorities.
     pub(crate) fn bundle(&self) -> String {
         bundle(self.trusted().map(Authority::certificate))
     }
 
-    /// The newest.
+    /// The newest authority.
     pub(crate) fn newest(&self) -> &Authority {
         &self.newest
     }
 
-    /// The newest, signed by the one before, while that is of use.
+    /// The newest authority's certificate, signed by the previous one, while that is useful.
     pub(crate) fn cross(&self, now: OffsetDateTime) -> Option<&Certificate> {
         self.cross.as_ref().filter(|cross| now < cross.not_after())
     }
 
-    /// Where a change stands.
+    /// The state of the change of authorities.
     pub(crate) fn rollover(&self) -> Rollover {
         self.rollover
     }
 
-    /// Who signs among the peers, and whether every member trusts it. Nobody does if the only
-    /// authority that everybody trusts has lost its key.
+    /// The authority that signs peers' certificates, and whether every member trusts it. The second
+    /// value is false if the only authority that all members trust has lost its key.
     pub(crate) fn signer(&self) -> (&Authority, bool) {
         let old = || self.previous.iter().find(|authority| authority.key().is_some());
         match self.rollover {
@@ -272,7 +274,7 @@ impl Authorities {
         }
     }
 
-    /// How a change of the peers' authority stands.
+    /// The progress of a change of the peers' authority.
     pub(crate) fn progress(&self, situation: &Situation<'_>) -> Option<Activity> {
         let (step, members, what) = match self.rollover {
             Rollover::Settled => return None,

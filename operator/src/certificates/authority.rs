@@ -1,4 +1,4 @@
-//! An authority: its certificate, and the key that signs.
+//! An authority: its certificate and its signing key.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
@@ -11,17 +11,17 @@ use super::error::CertificateError;
 use super::model::Wanted;
 use super::x509::{Certificate, Sensitive};
 
-/// What an authority signs. The two are separate trust domains.
+/// The certificates that an authority signs. The two kinds are separate trust domains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Domain {
-    /// Certificates of nodes towards each other.
+    /// Certificates that nodes present to each other.
     Peers,
-    /// The certificate that clients see.
+    /// The certificate that nodes present to clients.
     Server,
 }
 
 impl Domain {
-    /// Part of the authority's name.
+    /// The domain's part of the authority's name.
     fn as_str(self) -> &'static str {
         match self {
             Self::Peers => "peers",
@@ -29,8 +29,8 @@ impl Domain {
         }
     }
 
-    /// How many authorities may stand below one: the server's successor is also signed by its
-    /// predecessor, for clients that know only that.
+    /// Maximum number of authorities below this one. The server's successor is also signed by its
+    /// predecessor, for clients that know only the predecessor.
     fn path_length(self) -> u8 {
         match self {
             Self::Peers => 0,
@@ -39,7 +39,7 @@ impl Domain {
     }
 }
 
-/// An authority. One without a key is trusted but signs nothing.
+/// An authority. Without a key it is trusted but cannot sign.
 #[derive(Clone)]
 pub(crate) struct Authority {
     certificate: Certificate,
@@ -47,10 +47,11 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Makes an authority with a new key. With `predecessor` also a certificate of the new
-    /// authority that the predecessor has signed.
+    /// Creates an authority with a new key. If there is a `predecessor`, this also returns a
+    /// certificate of the new authority that the predecessor signed.
     ///
-    /// Its name is unique: TLS libraries find an issuer and its revocation list by name.
+    /// The authority's name is unique, because TLS libraries find an issuer and its revocation list
+    /// by name.
     pub(crate) fn create(
         domain: Domain,
         wanted: &Wanted,
@@ -93,14 +94,14 @@ impl Authority {
         Ok((Self { certificate, key: Some(key) }, cross))
     }
 
-    /// An authority that can sign: certificate and key belong together.
+    /// An authority that can sign. Returns `None` unless certificate and key belong together.
     pub(crate) fn usable(certificate: &Certificate, key: &Sensitive) -> Option<Self> {
         let pair = key.key()?;
         let fits = certificate.is_authority() && certificate.belongs_to(&pair);
         fits.then(|| Self { certificate: certificate.clone(), key: Some(key.clone()) })
     }
 
-    /// An authority that is only trusted.
+    /// An authority that is trusted but cannot sign.
     pub(crate) fn trusted(certificate: Certificate) -> Self {
         Self { certificate, key: None }
     }
@@ -110,7 +111,7 @@ impl Authority {
         &self.certificate
     }
 
-    /// Its key, for the Secret that keeps it.
+    /// Its key, to store in the Secret.
     pub(crate) fn key(&self) -> Option<&Sensitive> {
         self.key.as_ref()
     }
@@ -120,7 +121,7 @@ impl Authority {
         now < self.certificate.not_after()
     }
 
-    /// What signs in its name.
+    /// The issuer that signs with this authority's key.
     pub(crate) fn issuer(&self) -> Result<Issuer<'static, KeyPair>, CertificateError> {
         let key = self.key.as_ref().and_then(Sensitive::key).ok_or(CertificateError::NoKey)?;
         let der = self.certificate.der().into();

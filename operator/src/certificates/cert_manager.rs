@@ -1,4 +1,4 @@
-//! `Certificate` objects of cert-manager, without its types: the kind may not exist.
+//! `Certificate` objects of cert-manager, without its types, because the kind may not exist.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ use crate::error::Error;
 use crate::kube::Context;
 use crate::labels;
 
-/// How the annotations begin that cert-manager writes on its Secrets.
+/// Prefix of the annotations that cert-manager writes on its Secrets.
 pub(super) const ANNOTATIONS: &str = "cert-manager.io/";
-/// cert-manager refuses shorter lives.
+/// Minimum duration that cert-manager accepts.
 const SHORTEST: Duration = Duration::HOUR;
 
 /// Whether cert-manager wrote a Secret.
@@ -26,8 +26,9 @@ pub(crate) fn is_of_cert_manager(secret: &ObjectMeta) -> bool {
     secret.annotations.iter().flatten().any(|(key, _)| key.starts_with(ANNOTATIONS))
 }
 
-/// The `Certificate`s of a cluster by name; none when their kind does not exist. Without an issuer
-/// they are asked for only while one could be left: when the trust they brought is still there.
+/// The cluster's `Certificate`s by name; `None` if their kind does not exist. Without an issuer
+/// they are listed only while some may remain, which is the case while a Secret still has
+/// cert-manager's annotations.
 pub(super) async fn list(
     context: &Context,
     wanted: &Wanted,
@@ -43,7 +44,8 @@ pub(super) async fn list(
             Ok(Some(found.collect()))
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        // `rbac.certManager=false`: it is gone, and took what could be left with it.
+        // With `rbac.certManager=false` the operator has no permission to list them. The setting
+        // means that cert-manager is gone, and with it any remaining objects.
         Err(kube::Error::Api(status)) if status.code == 403 && wanted.issuer.is_none() => Ok(None),
         Err(error) => Err(Error::api("listing Certificates of cert-manager")(error)),
     }
@@ -76,7 +78,7 @@ pub(super) async fn delete(context: &Context, namespace: &str, name: &str) -> Re
     }
 }
 
-/// Whether cert-manager has written a Secret of the cluster: it annotates them.
+/// Whether cert-manager has written a Secret of the cluster, according to annotations.
 fn may_be_left(context: &Context, wanted: &Wanted) -> bool {
     use k8s_openapi::api::core::v1::Secret;
     let secrets =
@@ -94,14 +96,14 @@ fn read(object: &DynamicObject) -> Issuance {
     let condition =
         conditions.into_iter().flatten().find(|condition| text(condition, "type") == "Ready");
     let facts = condition.and_then(|condition| condition.get("observedGeneration")?.as_i64());
-    // Absent in old versions of cert-manager.
+    // Old versions of cert-manager do not set it.
     let current = facts.is_none() || facts == object.metadata.generation;
     Issuance {
         spec: object.data.get("spec").cloned().unwrap_or_default(),
         ready: current && condition.is_some_and(|condition| text(condition, "status") == "True"),
         message: condition
             .map(|condition| text(condition, "message"))
-            .unwrap_or_else(|| "cert-manager has not looked at it yet; does it run?".into()),
+            .unwrap_or_else(|| "cert-manager has not processed it yet; is it running?".into()),
     }
 }
 
@@ -141,7 +143,7 @@ pub(super) fn spec(wanted: &Wanted, issuer: &IssuerReference, request: &Request)
     spec
 }
 
-/// The `Certificate` that shows which authority the issuer signs with.
+/// The `Certificate` that reveals which authority the issuer signs with.
 pub(super) fn probe_spec(wanted: &Wanted, issuer: &IssuerReference) -> Value {
     let duration = (wanted.schedule.duration / 2_i32).max(SHORTEST);
     let name = format!("probe.{}.{}.peers.opaque.internal", wanted.cluster, wanted.namespace);

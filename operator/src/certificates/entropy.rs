@@ -6,7 +6,7 @@ use rcgen::{KeyPair, SerialNumber};
 
 use super::error::CertificateError;
 
-/// Where keys and serial numbers come from.
+/// Source of keys and serial numbers.
 pub(crate) trait Entropy {
     /// A new private key, ECDSA P-256.
     fn key(&mut self) -> Result<KeyPair, CertificateError>;
@@ -14,7 +14,7 @@ pub(crate) trait Entropy {
     /// Sixteen random bytes.
     fn bytes(&mut self) -> Result<[u8; 16], CertificateError>;
 
-    /// A serial number: sixteen bytes, positive, of constant length.
+    /// A serial number of sixteen bytes. It is positive and has constant length.
     fn serial(&mut self) -> Result<SerialNumber, CertificateError> {
         let mut bytes = self.bytes()?;
         let [first, ..] = &mut bytes;
@@ -23,7 +23,7 @@ pub(crate) trait Entropy {
     }
 }
 
-/// The operating system's.
+/// The operating system's randomness.
 pub(crate) struct System;
 
 impl Entropy for System {

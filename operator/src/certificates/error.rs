@@ -6,34 +6,34 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(super) enum CertificateError {
-    /// A certificate or a revocation list could not be made.
+    /// A certificate or a revocation list could not be created.
     #[error("cannot make {what}: {source}")]
     Make {
-        /// What was being made.
+        /// The object that was being created.
         what: &'static str,
-        /// Why not.
+        /// The cause.
         source: rcgen::Error,
     },
-    /// The authority that was to sign has no usable key.
+    /// The signing authority has no usable key.
     #[error("an authority of the cluster has no usable key")]
     NoKey,
-    /// The system gives no random numbers.
+    /// The operating system returned no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,
-    /// A duration of the spec cannot be read.
+    /// A duration in the spec is invalid.
     #[error("spec.tls.{field}: {value:?} is not a duration such as 2160h or 1h30m")]
     Duration {
-        /// Its field.
+        /// The field.
         field: &'static str,
-        /// What it says.
+        /// The field's value.
         value: String,
     },
-    /// What the spec says of a node cannot stand in a certificate.
+    /// The spec's values for a node are not valid in a certificate.
     #[error("shard {shard} cannot be named in a certificate: {reason}")]
     Name {
         /// The shard.
         shard: i32,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
 }

@@ -1,15 +1,16 @@
 //! Certificates signed by an issuer of cert-manager.
 //!
-//! cert-manager writes the Secrets, whenever it sees fit; what the operator decides is what is
-//! trusted, and when cert-manager may begin. A certificate of its own, the *probe*, tells which
-//! authority the issuer signs with before any node shows such a certificate. It lives half as long
-//! as the others, so it also meets an authority that the issuer changes to before they do.
+//! cert-manager decides when it writes the Secrets. The operator decides what is trusted, and when
+//! cert-manager may start. A separate certificate, the *probe*, reveals which authority the issuer
+//! signs with, before any node presents a certificate of that authority. The probe lives half as
+//! long as the other certificates, so it also reveals a later change of the issuer's authority
+//! before they are affected.
 //!
-//! Taking over a cluster that has authorities of its own:
-//! 1. the probe's authority is trusted too; nodes are told not to demand revocation lists, which
-//!    the issuer does not give them;
-//! 2. once every member has reported both, the shards' `Certificate`s are made;
-//! 3. once every member has reported the certificate of its shard, the old authorities are dropped.
+//! Steps for taking over a cluster that has its own authorities:
+//! 1. The probe's authority is trusted in addition. Nodes are configured not to require revocation
+//!    lists, because the issuer does not provide any.
+//! 2. After every member has reported both, the `Certificate`s of the shards are created.
+//! 3. After every member has reported its shard's new certificate, the old authorities are dropped.
 
 use std::collections::BTreeMap;
 
@@ -30,9 +31,9 @@ use super::own_issuer;
 use super::x509::{Certificate, bundle, serial};
 use crate::kube::Activity;
 
-/// Reason while cert-manager is not there.
+/// Reason while cert-manager is not installed.
 const MISSING: &str = "CertManagerMissing";
-/// Nothing but writes of others makes a difference here.
+/// Upper limit of the time between two plans. Everything else here changes by writes of others.
 const AT_LEAST_EVERY: Duration = Duration::hours(6);
 
 /// Plans for an issuer of cert-manager.
@@ -58,7 +59,7 @@ pub(crate) fn plan(
     let mut requests = shards?;
     let begun = requests.iter().any(|request| issuances.contains_key(&request.secret));
     if !begun && is_own {
-        // The cluster's own authorities go on until every node trusts the issuer's.
+        // The cluster's own authorities remain in use until every node trusts the issuer's.
         let blocked = why_blocked(&authorities, issuances.get(&probe), facts);
         if let Some(reason) = blocked {
             let mut plan =
@@ -96,8 +97,8 @@ pub(crate) fn plan(
     })
 }
 
-/// When a Secret's certificate ends, or the authority above it: issuers may sign for longer than
-/// they last themselves.
+/// When a Secret's certificate or its authority expires, whichever is first. Issuers may sign
+/// certificates that outlive their authority.
 fn end(secret: &Contents) -> Option<OffsetDateTime> {
     let leaf = secret.certificate()?;
     let chain = Certificate::all(secret.text("ca.crt")).into_iter();
@@ -105,8 +106,8 @@ fn end(secret: &Contents) -> Option<OffsetDateTime> {
     Some(signers.map(|signer| signer.not_after()).fold(leaf.not_after(), OffsetDateTime::min))
 }
 
-/// How things go on while cert-manager may not begin yet: the cluster's own certificates are kept,
-/// if it has any, and the issuer's authority is trusted beside them.
+/// The plan while cert-manager may not start yet. The cluster keeps its own certificates, if it has
+/// any, and trusts the issuer's authority in addition.
 fn before(
     wanted: &Wanted,
     facts: &Facts,
@@ -133,8 +134,8 @@ fn before(
     }
     let mut plan = own_issuer::plan(wanted, facts, authorities, now, entropy)?;
     plan.next = plan.next.min(now + Duration::minutes(1));
-    // Without cert-manager nothing changes: nodes that demand lists go on to do so, and are not
-    // restarted.
+    // Without cert-manager nothing changes: nodes that require revocation lists keep doing so and
+    // are not restarted.
     let is_missing = reason == MISSING;
     let strict = facts.members.iter().all(|member| member.revocation);
     Ok(Plan {
@@ -171,10 +172,10 @@ fn why_blocked(
         return Some(reason);
     }
     let strict: Vec<&Member> = facts.members.iter().filter(|m| m.revocation).collect();
-    waiting(&strict, "revocation lists are still demanded; a restart without is under way")
+    waiting(&strict, "revocation lists are still required; a restart without them is in progress")
 }
 
-/// What is trusted, and what a change of it waits for.
+/// The trusted authorities, and what a change of them waits for.
 struct Settled {
     trust: BTreeMap<String, String>,
     progress: Option<Activity>,
@@ -206,7 +207,8 @@ fn settle(
     };
     let late: Vec<&Member> = facts.members.iter().filter(late).collect();
     let leaving = present.iter().any(|authority| !needed.contains(authority));
-    // Their order stays, and what is new comes last: a bundle with the same members has one digest.
+    // Existing authorities keep their order, and new ones are appended. A bundle with the same
+    // members therefore has the same digest.
     let keep = |authority: &&Certificate| needed.contains(authority) || !late.is_empty();
     let mut trusted: Vec<Certificate> = present.iter().filter(keep).cloned().collect();
     for authority in needed {
@@ -223,7 +225,7 @@ fn settle(
     }
     let server = facts.secrets.get(&names::server_certificate(&wanted.cluster));
     let mut servers = self::authorities(server, now);
-    // Clients do not report: the authority before stays until it ends.
+    // Clients do not report what they trust, so the previous authority stays until it expires.
     let before = alive(facts.trusted(SERVER_CA), now);
     let before = before.into_iter().rfind(|authority| !servers.contains(authority));
     servers.splice(0..0, before);
@@ -256,7 +258,7 @@ fn state(
         match issuances.get(name) {
             Some(issuance) if issuance.ready => {}
             Some(issuance) => missing.push(format!("Certificate {name}: {}", issuance.message)),
-            None => missing.push(format!("Certificate {name} is being made")),
+            None => missing.push(format!("Certificate {name} is being created")),
         }
     }
     let total = missing.len();
@@ -277,7 +279,7 @@ fn state(
     (true, "Issued", "every certificate is valid, signed by the issuer".into())
 }
 
-/// Authorities of a Secret of cert-manager.
+/// Authorities in a Secret of cert-manager.
 fn authorities(secret: Option<&Contents>, now: OffsetDateTime) -> Vec<Certificate> {
     secret.map(|secret| alive(secret.text("ca.crt"), now)).unwrap_or_default()
 }
@@ -293,7 +295,7 @@ fn apply(writes: &mut Vec<Write>, present: &BTreeMap<String, Issuance>, name: &s
     }
 }
 
-/// Whether a live value has all that is wanted; what others have added does not count.
+/// Whether a live value contains all of the desired value. Additions by others are ignored.
 fn covers(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted

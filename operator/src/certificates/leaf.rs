@@ -1,4 +1,5 @@
-//! Certificates of shards and of the server: what they must say, and whether one says it.
+//! Certificates of shards and of the server: their required content, and whether a certificate has
+//! it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,28 +18,28 @@ use super::error::CertificateError;
 use super::model::{Contents, DOMAIN, SERIALS, Wanted};
 use super::x509::{Certificate, Sensitive, serial};
 
-/// How many serial numbers of one issuer a Secret remembers: a node may lag behind by several
+/// Number of serial numbers of one issuer that a Secret remembers. A node may lag behind by several
 /// renewals.
 const REMEMBERED: usize = 8;
 
-/// What a certificate has to say.
+/// The required content of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// Secret that keeps it.
+    /// Name of its Secret.
     pub secret: String,
     /// DNS names.
     pub names: BTreeSet<String>,
     /// IP addresses.
     pub addresses: Vec<IpAddr>,
-    /// Identity of a node.
+    /// A node's identity.
     pub uri: Option<String>,
-    /// What a node may do.
+    /// A node's permissions.
     pub extension: Option<Extension>,
     common_name: String,
 }
 
 impl Request {
-    /// The certificate that a shard's nodes show to each other.
+    /// The certificate that a shard's nodes present to each other.
     pub(crate) fn shard(wanted: &Wanted, shard: i32) -> Result<Self, CertificateError> {
         let refuse = |reason: String| CertificateError::Name { shard, reason };
         let Wanted { namespace, cluster, replicas, domain, .. } = wanted;
@@ -62,7 +63,7 @@ impl Request {
         })
     }
 
-    /// The certificate that every node shows to clients.
+    /// The certificate that every node presents to clients.
     pub(crate) fn server(wanted: &Wanted) -> Self {
         let Wanted { namespace, cluster, domain, dns_names, .. } = wanted;
         let (query, peers) = (names::client_service(cluster), names::peer_service(cluster));
@@ -84,7 +85,7 @@ impl Request {
         }
     }
 
-    /// Whether a certificate says all of this and nothing else.
+    /// Whether a certificate has exactly this content.
     pub(crate) fn is_said_by(&self, certificate: &Certificate) -> bool {
         let leaf = certificate.leaf();
         let names: BTreeSet<&String> = leaf.dns_names.iter().collect();
@@ -95,12 +96,13 @@ impl Request {
             && certificate.purposes() == (true, self.is_client())
     }
 
-    /// Whether its holder also dials others with it.
+    /// Whether its holder also uses it as a client.
     pub(crate) fn is_client(&self) -> bool {
         self.uri.is_some()
     }
 
-    /// Issues it: what its Secret is to contain. `chain` follows the certificate in `tls.crt`.
+    /// Issues the certificate and returns the contents of its Secret. `chain` follows the
+    /// certificate in `tls.crt`.
     pub(crate) fn issue(
         &self,
         wanted: &Wanted,
@@ -165,12 +167,13 @@ impl Request {
 /// What is wrong with a stored certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It cannot be used: absent, unreadable, not of its key, expired, revoked, or of an authority
-    /// that is not trusted. Nothing is lost by replacing it at once.
+    /// It cannot be used: it is missing, unreadable, expired or revoked, its key does not match, or
+    /// its authority is not trusted. Replacing it at once loses nothing.
     Dead,
-    /// It works but says something else than it has to, or lasts longer than it may.
+    /// It works, but its content differs from the required content, or it is valid for longer than
+    /// permitted.
     Stale,
-    /// It works and is to be renewed.
+    /// It works and is due for renewal.
     Due,
 }
 

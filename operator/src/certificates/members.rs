@@ -1,4 +1,5 @@
-//! Which nodes run, and what each says that it trusts and shows: a function without I/O.
+//! Determines which nodes run, and what each reports to trust and to present. This is a function
+//! without I/O.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,11 +11,12 @@ use super::model::Member;
 use crate::kube::{is_overdue, is_ready, is_renewed, trouble};
 use crate::labels;
 
-/// The nodes that a change of authorities waits for: each that runs or is about to, whether it has
-/// said anything yet or not. It may have been given its files before the last change.
+/// The nodes that a change of authorities waits for: every node that runs or is about to run,
+/// whether or not it has reported anything. Such a node may have received its files before the last
+/// change.
 ///
-/// Left out is what runs no more, and what does not come to run and will be given the files of that
-/// moment.
+/// Pods that no longer run are excluded. So are pods that have not started and will receive the
+/// files that are current when they do.
 pub(super) fn members(pods: &[Pod], leases: &[Lease], now: Timestamp) -> Vec<Member> {
     pods.iter().filter(|pod| is_node(pod)).filter_map(|pod| member(pod, leases, now)).collect()
 }
@@ -31,8 +33,8 @@ fn member(pod: &Pod, leases: &[Lease], now: Timestamp) -> Option<Member> {
     }
     let record = match leases.iter().find(|lease| is_of(lease, pod)) {
         Some(lease) => {
-            // Its machine is gone, or it hangs: its files are exchanged all the same, for when it
-            // is back.
+            // The machine is gone or the node hangs. Its files are replaced without waiting for it,
+            // and it loads them when it is back.
             let renewed = lease.spec.as_ref().is_some_and(|lease| is_renewed(lease, now));
             if !renewed && !is_ready(pod) {
                 return None;
@@ -54,7 +56,8 @@ fn member(pod: &Pod, leases: &[Lease], now: Timestamp) -> Option<Member> {
     })
 }
 
-/// Whether a Lease is this pod's. One that an earlier pod of the name has left says nothing of it.
+/// Whether a Lease belongs to this pod. A Lease of an earlier pod with the same name says nothing
+/// about it.
 fn is_of(lease: &Lease, pod: &Pod) -> bool {
     let owner = lease.owner_references().iter().find(|owner| owner.kind == "Pod");
     lease.labels().get(labels::LEASE).is_some_and(|role| role == "member")
@@ -62,8 +65,7 @@ fn is_of(lease: &Lease, pod: &Pod) -> bool {
         && owner.is_none_or(|owner| pod.uid().as_ref() == Some(&owner.uid))
 }
 
-/// Whether a pod's node runs with `--revocation required`, which is also what it does without the
-/// option.
+/// Whether a pod's node runs with `--revocation required`, which is also the option's default.
 fn demands_lists(pod: &Pod) -> bool {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let mut arguments =
@@ -92,7 +94,7 @@ mod tests {
         Timestamp::from_second(1_767_225_600 + seconds).unwrap()
     }
 
-    /// A pod that was placed; `more` is laid over it.
+    /// A pod that has been scheduled, overridden by `more`.
     fn pod(more: Value) -> Pod {
         let mut pod = json!({
             "metadata": {
@@ -131,7 +133,7 @@ mod tests {
         .unwrap()
     }
 
-    /// What is known of one pod: not a member, one that has said nothing, or what it trusts.
+    /// What is known about one pod: it is not a member, it has reported nothing, or what it trusts.
     fn known(pod: Pod, leases: &[Lease], now: Timestamp) -> Option<Option<String>> {
         members(&[pod], leases, now).pop().map(|member| member.trust)
     }

@@ -1,4 +1,4 @@
-//! The types that planning is about: what is wanted, what is there, and what is to be written.
+//! The types of planning: the desired state, the observed state, and the writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,55 +14,55 @@ use crate::kube::Activity;
 
 /// Trust domain in the URI of a node.
 pub(crate) const DOMAIN: &str = "opaque.dev";
-/// On an OpaqueCluster: a new value asks for new authorities. On an authority's Secret: the value
-/// that it was made for.
+/// On an OpaqueCluster, a new value requests new authorities. On an authority's Secret, it is the
+/// value for which the authority was created.
 pub(super) const ROTATE: &str = "opaque.dev/rotate-ca";
 /// On an authority's Secret: the step of a change of authorities.
 pub(crate) const STEP: &str = "opaque.dev/ca-change";
-/// On a certificate's Secret: serial numbers that its issuer has given it, newest first.
+/// On a certificate's Secret: serial numbers that the issuer has used for it, newest first.
 pub(crate) const SERIALS: &str = "opaque.dev/serials";
 
 /// Keys of the trust ConfigMap.
 pub(crate) const PEER_CA: &str = "peer-ca.crt";
 /// Revocation lists of the authorities in [`PEER_CA`].
 pub(crate) const PEER_CRL: &str = "peer-ca.crl";
-/// What clients trust.
+/// The authorities that clients trust.
 pub(crate) const SERVER_CA: &str = "server-ca.crt";
-/// Serial numbers of clients' certificates that are revoked, one a line.
+/// Serial numbers of revoked client certificates, one per line.
 pub(crate) const CLIENTS_REVOKED: &str = "clients-ca.revoked";
 
-/// What the certificates of a cluster have to be.
+/// The desired certificates of a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     /// Namespace of the cluster.
     pub namespace: String,
     /// Its name.
     pub cluster: String,
-    /// How many shards it has.
+    /// Number of shards.
     pub shards: i32,
-    /// How many pods a shard has.
+    /// Number of pods per shard.
     pub replicas: i32,
-    /// How long certificates last.
+    /// Lifetimes of certificates.
     pub schedule: Schedule,
-    /// Serial numbers of nodes' certificates that are revoked.
+    /// Serial numbers of revoked node certificates.
     pub revoked: BTreeSet<String>,
-    /// Serial numbers of clients' certificates that are revoked.
+    /// Serial numbers of revoked client certificates.
     pub clients_revoked: BTreeSet<String>,
     /// Value of [`ROTATE`].
     pub rotate: Option<String>,
     /// DNS domain of the Kubernetes cluster.
     pub domain: String,
-    /// Further names of the server.
+    /// Additional DNS names of the server.
     pub dns_names: Vec<String>,
-    /// Issuer of cert-manager, if it signs.
+    /// The issuer of cert-manager, if it signs.
     pub issuer: Option<IssuerReference>,
 }
 
 impl Wanted {
-    /// What an OpaqueCluster asks for, at the size that it has.
+    /// The certificates that an OpaqueCluster requires, at its accepted size.
     ///
     /// # Errors
-    /// When a duration cannot be read.
+    /// A duration is invalid.
     pub(crate) fn new(
         cluster: &OpaqueCluster,
         shards: i32,
@@ -99,8 +99,8 @@ impl Wanted {
         })
     }
 
-    /// What [`CLIENTS_REVOKED`] shall say. It is there in every mode of `clientAuth`: pods that
-    /// mount it would get no change of any file without it.
+    /// The desired value of [`CLIENTS_REVOKED`]. It exists in every mode of `clientAuth`: without
+    /// it, pods that mount it would receive no updates of any file.
     pub(crate) fn clients_revoked(&self) -> (String, String) {
         let lines = self.clients_revoked.iter().map(|serial| format!("{serial}\n"));
         (CLIENTS_REVOKED.to_owned(), lines.collect())
@@ -131,7 +131,7 @@ impl Contents {
         self.data.insert(key.into(), value);
     }
 
-    /// One value as text; empty if it is absent or not a text.
+    /// One value as text; empty if it is absent or not text.
     pub(crate) fn text(&self, key: &str) -> &str {
         self.get(key).and_then(Sensitive::text).unwrap_or_default()
     }
@@ -141,23 +141,23 @@ impl Contents {
         Certificate::first(self.text("tls.crt"))
     }
 
-    /// Serial numbers that the certificate's issuer has given this Secret, newest first.
+    /// Serial numbers that the certificate's issuer has used for this Secret, newest first.
     pub(crate) fn serials(&self) -> Vec<String> {
         let list = self.annotations.get(SERIALS).map(String::as_str).unwrap_or_default();
         list.split(',').filter(|entry| !entry.is_empty()).map(serial).collect()
     }
 }
 
-/// A running node, as it describes itself.
+/// A running node, according to its reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Member {
     /// Its pod.
     pub pod: String,
     /// Its shard.
     pub shard: Option<i32>,
-    /// Digest of the `peer-ca.crt` that it runs on.
+    /// Digest of the `peer-ca.crt` that it has loaded.
     pub trust: Option<String>,
-    /// Serial number of the certificate that it runs on.
+    /// Serial number of the certificate that it has loaded.
     pub certificate: Option<String>,
     /// Whether it refuses certificates of authorities without a revocation list.
     pub revocation: bool,
@@ -168,45 +168,45 @@ pub(crate) struct Member {
 pub(crate) struct Issuance {
     /// Its `spec`.
     pub spec: serde_json::Value,
-    /// Whether its condition `Ready` is true, for the present generation.
+    /// Whether its condition `Ready` is true for the current generation.
     pub ready: bool,
-    /// What that condition says.
+    /// The message of that condition.
     pub message: String,
 }
 
-/// What is there.
+/// The observed state.
 #[derive(Clone, Default)]
 pub(crate) struct Facts {
-    /// Secrets of the cluster by name: authorities and certificates.
+    /// The cluster's Secrets by name: authorities and certificates.
     pub secrets: BTreeMap<String, Contents>,
     /// Data of the trust ConfigMap.
     pub trust: BTreeMap<String, String>,
-    /// Nodes that run.
+    /// The running nodes.
     pub members: Vec<Member>,
-    /// `Certificate`s of cert-manager by name; none where their kind does not exist.
+    /// `Certificate`s of cert-manager by name; `None` if their kind does not exist.
     pub issuances: Option<BTreeMap<String, Issuance>>,
 }
 
 impl Facts {
-    /// One value of the trust ConfigMap; empty when it is not there.
+    /// One value of the trust ConfigMap; empty if it is absent.
     pub(crate) fn trusted(&self, key: &str) -> &str {
         self.trust.get(key).map(String::as_str).unwrap_or_default()
     }
 }
 
-/// One write. They are made in their order; each leaves a state that planning goes on from.
+/// One write. Writes are performed in order, and planning can continue from the state after each.
 #[derive(Clone)]
 pub(crate) enum Write {
-    /// Make or replace a Secret of type `kubernetes.io/tls`.
+    /// Create or replace a Secret of type `kubernetes.io/tls`.
     Secret {
         /// Its name.
         name: String,
-        /// All that it contains.
+        /// Its complete contents.
         contents: Contents,
     },
-    /// Make or replace the trust ConfigMap.
+    /// Create or replace the trust ConfigMap.
     Trust(BTreeMap<String, String>),
-    /// Make or replace a `Certificate` of cert-manager.
+    /// Create or replace a `Certificate` of cert-manager.
     Issuance {
         /// Its name.
         name: String,
@@ -219,35 +219,35 @@ pub(crate) enum Write {
     DeleteSecret(String),
 }
 
-/// What is to be done, and how things stand when it is done.
+/// The writes, and the state after them.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    /// What to write, in this order.
+    /// The writes, in order.
     pub writes: Vec<Write>,
     /// When to plan again if nothing changes before.
     pub next: OffsetDateTime,
-    /// Whether every certificate is there and valid.
+    /// Whether every certificate exists and is valid.
     pub ready: bool,
-    /// Why not, or how: one word.
+    /// The reason for the state, as one word.
     pub reason: &'static str,
-    /// The same for a person.
+    /// The reason for people.
     pub message: String,
-    /// End of the certificate that ends first, or of its authority if that is before.
+    /// Earliest end of a certificate or of its authority.
     pub not_after: Option<OffsetDateTime>,
-    /// End of the revocation list that ends first.
+    /// Earliest end of a revocation list.
     pub lists_not_after: Option<OffsetDateTime>,
-    /// A change of authorities under way.
+    /// A change of authorities in progress.
     pub progress: Option<Activity>,
-    /// Whether nodes can demand a revocation list of every authority.
+    /// Whether nodes can require a revocation list for every authority.
     pub revocation: bool,
 }
 
-/// Digest of a trust bundle as nodes report it.
+/// Digest of a trust bundle, in the form that nodes report.
 pub(super) fn digest(bundle: &str) -> String {
     blake3::hash(bundle.as_bytes()).to_hex().to_string()
 }
 
-/// Says which members a step waits for, three by name, and for what.
+/// States which members a step waits for, three by name, and why.
 pub(crate) fn waiting(members: &[&Member], what: &str) -> Option<String> {
     let named: Vec<&str> = members.iter().take(3).map(|member| member.pod.as_str()).collect();
     let more = match members.len() {
@@ -262,7 +262,7 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// How far a change of authorities is, for the status.
+/// The progress of a change of authorities, for the status.
 pub(crate) fn activity(step: &str, blocked_by: Option<String>) -> Activity {
     Activity { name: "CertificateAuthority", step: step.to_owned(), blocked_by }
 }

@@ -1,4 +1,4 @@
-//! Reads what is there of a cluster's certificates.
+//! Reads the observed state of a cluster's certificates.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::kube::Context;
 use crate::labels;
 
-/// Reads what the operator watches: its own Secrets and trust ConfigMap, and what the nodes report.
+/// Reads what the operator watches: its own Secrets, the trust ConfigMap, and the nodes' reports.
 pub(super) fn observe(context: &Context, wanted: &Wanted) -> Result<Facts, Error> {
     let Wanted { namespace, cluster, .. } = wanted;
     let mut facts = Facts::default();
@@ -39,7 +39,7 @@ pub(super) fn contents(secret: Secret) -> Contents {
     contents
 }
 
-/// Whether planning reads and writes an annotation of a Secret.
+/// Whether planning reads and writes this annotation of a Secret.
 pub(super) fn is_ours(annotation: &str) -> bool {
     [ROTATE, STEP, SERIALS].contains(&annotation)
 }

@@ -1,4 +1,4 @@
-//! Certificates signed by authorities of the cluster's own.
+//! Certificates signed by the cluster's own authorities.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use super::model::{Facts, Member, PEER_CA, PEER_CRL, Plan, SERVER_CA, Wanted, Wr
 use super::revocation::revocations;
 use super::x509::{Certificate, bundle, serial};
 
-/// Longest time between two plans: clocks are set, and nothing else would show it.
+/// Maximum time between two plans. A clock may be adjusted, and nothing else would reveal it.
 const AT_LEAST_EVERY: Duration = Duration::hours(6);
-/// Shortest time between two plans.
+/// Minimum time between two plans.
 const AT_MOST_EVERY: Duration = Duration::seconds(1);
 
-/// Plans for authorities of the cluster's own. Nodes are also told to trust `guests`.
+/// Plans for the cluster's own authorities. Nodes additionally trust `guests`.
 pub(crate) fn plan(
     wanted: &Wanted,
     facts: &Facts,
@@ -88,7 +88,7 @@ pub(crate) fn plan(
     })
 }
 
-/// A plan in the making.
+/// A plan under construction.
 struct Draft {
     writes: Vec<Write>,
     next: OffsetDateTime,
@@ -117,7 +117,7 @@ impl Draft {
             self.at(Some(authority.certificate().not_after()));
         }
         let replace_at = wanted.schedule.replace_at(authorities.newest().certificate());
-        // A change under way has to end first, and then this is looked at again.
+        // A change in progress must finish first. After that, this is examined again.
         self.at((authorities.rollover() == Rollover::Settled).then_some(replace_at));
     }
 
@@ -129,7 +129,7 @@ impl Draft {
         }
         let left = facts.issuances.iter().flatten().map(|(name, _)| name);
         self.writes.extend(left.cloned().map(Write::DeleteIssuance));
-        // Last, since cert-manager would make it anew.
+        // The probe is deleted last, because cert-manager would create its Secret again.
         let probe = names::issuer_probe(&wanted.cluster);
         if wanted.issuer.is_none()
             && facts.issuances.iter().all(BTreeMap::is_empty)
@@ -154,14 +154,15 @@ impl Draft {
         let (signer, known) = authorities.signer();
         let newest = authorities.newest().certificate();
         let present = stored.and_then(|stored| stored.certificate());
-        // Whatever it says otherwise: the change ends with certificates of the new authority.
+        // During this step, a certificate of another authority is always reissued, because the
+        // change ends with certificates of the new authority.
         let changes = authorities.rollover() == Rollover::Issuing
             && present.as_ref().is_some_and(|present| !present.is_signed_by(newest));
         let issue = match examine(request, stored, wanted, &trusted, now) {
             Ok(_) => changes,
             Err(Fault::Dead) => true,
             Err(Fault::Stale) => known,
-            // A certificate of an authority near its end could not be made to last longer.
+            // If the authority is near its end, a renewed certificate would not last longer.
             Err(Fault::Due) => {
                 let (_, end) = wanted.schedule.leaf(now, signer.certificate().not_after());
                 let longer = present.as_ref().is_none_or(|present| present.not_after() < end);
@@ -193,7 +194,8 @@ impl Draft {
         let trusted: Vec<&Certificate> = servers.trusted().map(Authority::certificate).collect();
         let (newest, cross) = (servers.newest(), servers.cross(now));
         let present = stored.and_then(|stored| stored.certificate());
-        // Without a signature of the old authority clients need time: until the next renewal.
+        // Without the old authority's signature, clients need time to learn the new authority,
+        // until the next renewal.
         let changes = cross.is_some()
             && present.as_ref().is_some_and(|present| !present.is_signed_by(newest.certificate()));
         let issue = match examine(request, stored, wanted, &trusted, now) {
@@ -225,7 +227,7 @@ impl Draft {
     }
 }
 
-/// Whether a member runs on a certificate that `authority` signed for its shard.
+/// Whether a member runs with a certificate that `authority` signed for its shard.
 pub(crate) fn follows(
     member: &Member,
     authority: &Authority,
@@ -242,8 +244,8 @@ pub(crate) fn follows(
     })
 }
 
-/// Authorities that nodes trust, that the Secret does not know, and that have signed a certificate
-/// in use: the Secret was lost, or an issuer of cert-manager has signed so far.
+/// Authorities that nodes trust and that signed a certificate in use, but that the Secret does not
+/// contain. Either the Secret was lost, or an issuer of cert-manager has signed so far.
 fn peers_to_adopt(wanted: &Wanted, facts: &Facts) -> Vec<Certificate> {
     let present = Certificate::all(facts.trusted(PEER_CA));
     let secrets = (0..wanted.shards).map(|shard| names::shard_certificate(&wanted.cluster, shard));

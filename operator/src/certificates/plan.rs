@@ -1,5 +1,4 @@
-//! Plans what is to be written, for authorities of the cluster's own or for an issuer of
-//! cert-manager.
+//! Plans the writes, either for the cluster's own authorities or for an issuer of cert-manager.
 
 use time::OffsetDateTime;
 
@@ -8,17 +7,18 @@ use super::error::CertificateError;
 use super::model::{Facts, Plan, Wanted};
 use super::{external_issuer, own_issuer};
 
-/// Plans what is to be done now.
+/// Plans what to do now.
 ///
 /// # Errors
-/// When something cannot be signed: no randomness, or a name that cannot stand in a certificate.
+/// Something cannot be signed, because there is no randomness or a name is not valid in a
+/// certificate.
 pub(crate) fn plan(
     wanted: &Wanted,
     facts: &Facts,
     now: OffsetDateTime,
     entropy: &mut dyn Entropy,
 ) -> Result<Plan, CertificateError> {
-    // Certificates count whole seconds.
+    // Times in certificates are whole seconds.
     let now = now.replace_nanosecond(0).unwrap_or(now);
     match &wanted.issuer {
         None => own_issuer::plan(wanted, facts, &[], now, entropy),

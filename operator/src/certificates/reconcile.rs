@@ -16,47 +16,47 @@ use super::write::{move_authority, write};
 use crate::error::Error;
 use crate::kube::{Activity, Context};
 
-/// How soon something that nothing tells of is looked at again: `Certificate`s are not watched.
+/// Polling interval for changes that cause no event: `Certificate`s are not watched.
 const POLL: Duration = Duration::from_secs(5);
 
-/// What a cluster needs of certificates.
+/// Inputs for a cluster's certificates.
 #[derive(Debug, Clone)]
 pub(crate) struct CertificateRequest<'a> {
     /// The cluster.
     pub cluster: &'a OpaqueCluster,
-    /// Shards that it has: not always what its spec says, since scaling may be refused.
+    /// The cluster's number of shards. It may differ from the spec, because scaling may be refused.
     pub shards: i32,
-    /// Replicas that each has, likewise.
+    /// The number of replicas of each shard, which may differ from the spec too.
     pub replicas: i32,
 }
 
-/// How a cluster's certificates are.
+/// The state of a cluster's certificates.
 #[derive(Debug, Clone)]
 pub(crate) struct CertificateState {
-    /// Whether every certificate is there, valid, and not due: condition CertificatesReady.
+    /// Whether every certificate exists, is valid and is not due: condition CertificatesReady.
     pub ready: bool,
     /// Reason of the condition, in CamelCase.
     pub reason: &'static str,
     /// Message of the condition.
     pub message: String,
-    /// Whether pods can start: every Secret and the trust ConfigMap are there.
+    /// Whether pods can start: every Secret and the trust ConfigMap exist.
     pub usable: bool,
-    /// Whether nodes are to demand a revocation list of every authority: `--revocation required`.
+    /// Whether nodes must require a revocation list for every authority: `--revocation required`.
     pub revocation: bool,
-    /// End of the certificate that ends first, or of its authority if that is before.
+    /// Earliest end of a certificate or of its authority.
     pub not_after: Option<Time>,
-    /// End of the revocation list that ends first; none without lists.
+    /// Earliest end of a revocation list; `None` without lists.
     pub lists_not_after: Option<Time>,
-    /// When to look again.
+    /// When to reconcile again.
     pub next: Option<Duration>,
-    /// What is under way.
+    /// Operations in progress.
     pub operations: Vec<Activity>,
 }
 
-/// Issues and renews what is due, and says how it stands.
+/// Issues and renews what is due, and returns the state.
 ///
 /// # Errors
-/// When a write fails; a certificate that cannot be issued is in the state instead.
+/// A write fails. A certificate that cannot be issued is reported in the state instead.
 pub(crate) async fn reconcile(
     context: &Context,
     request: &CertificateRequest<'_>,
@@ -77,7 +77,7 @@ pub(crate) async fn reconcile(
     for order in &plan.writes {
         write(context, cluster, &wanted, order).await?;
     }
-    // What cert-manager has yet to write is not there now.
+    // Secrets that cert-manager has yet to write are not there now.
     let facts = observe(context, &wanted)?;
     Ok(state(plan, &wanted, &facts, now))
 }
@@ -100,7 +100,7 @@ fn state(plan: Plan, wanted: &Wanted, facts: &Facts, now: OffsetDateTime) -> Cer
     let usable =
         !facts.trust.is_empty() && needed.iter().all(|name| facts.secrets.contains_key(name));
     let until = Duration::try_from(next - now).unwrap_or_default();
-    // That time makes a silent pod count no more, nothing tells either.
+    // No event occurs either when a silent pod stops counting because time has passed.
     let next = if ready && progress.is_none() { until } else { until.min(POLL) };
     CertificateState {
         ready,

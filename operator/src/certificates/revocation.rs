@@ -1,8 +1,8 @@
-//! Revocation lists: one for each authority that is trusted, or its certificates are refused.
+//! Revocation lists. Each trusted authority needs one, or its certificates are refused.
 //!
-//! **Guarantee.** A list ends no sooner than any certificate that its authority has signed: it is
-//! made for as long as the certificates live, is renewed before one is issued that would outlive
-//! it, and no list ends before the one that it replaces.
+//! **Guarantee.** A list expires no earlier than any certificate that its authority has signed. It
+//! is issued for the lifetime of certificates, it is renewed before a certificate is issued that
+//! would outlive it, and no list expires before the one that it replaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,19 +17,19 @@ use super::error::CertificateError;
 use super::model::{Facts, PEER_CRL, Wanted};
 use super::x509::{Certificate, REVOCATIONS, blocks, instant, serial};
 
-/// The revocation lists of all authorities, as PEM.
+/// The revocation lists of all authorities in PEM.
 pub(crate) struct Revocations {
     /// One list for each authority that has one.
     pub pem: String,
-    /// Whether each has one.
+    /// Whether every authority has one.
     pub complete: bool,
-    /// When the first is to be renewed.
+    /// When the first list is due for renewal.
     pub next: Option<OffsetDateTime>,
-    /// When the first ends.
+    /// When the first list expires.
     pub not_after: Option<OffsetDateTime>,
 }
 
-/// A list that is there, and in force.
+/// A stored list that is in force.
 struct Stored<'a> {
     pem: &'a str,
     number: u64,
@@ -38,8 +38,8 @@ struct Stored<'a> {
     revoked: BTreeMap<String, OffsetDateTime>,
 }
 
-/// Keeps the lists that are good and makes the others anew. An authority without a key keeps the
-/// list that it has until that expires.
+/// Keeps the valid lists and issues the others again. An authority without a key keeps its list
+/// until that expires.
 pub(crate) fn revocations<'a>(
     authorities: impl Iterator<Item = &'a Authority>,
     facts: &Facts,
@@ -85,13 +85,13 @@ pub(crate) fn revocations<'a>(
     Ok(all)
 }
 
-/// End of the authority's certificate that ends last, if that is after `covered`.
+/// The latest end of the authority's certificates, if it is after `covered`.
 fn last_to_end(
     leaves: &[Certificate],
     authority: &Authority,
     covered: OffsetDateTime,
 ) -> Option<OffsetDateTime> {
-    // Signatures are looked at last: they take the time.
+    // Signatures are checked last, because that takes the most time.
     let longer = leaves.iter().filter(|leaf| leaf.not_after() > covered && !leaf.is_authority());
     let signed = longer.filter(|leaf| leaf.is_signed_by(authority.certificate()));
     signed.map(Certificate::not_after).max()
@@ -115,7 +115,8 @@ fn make(
             invalidity_date: None,
         });
     }
-    // Grows also when the list before was lost: no two are made within one second.
+    // The number also grows if the previous list was lost: no two lists are issued within one
+    // second.
     let clock = u64::try_from(now.unix_timestamp()).unwrap_or_default();
     let number = before.map_or(clock, |before| clock.max(before.number.saturating_add(1)));
     let params = CertificateRevocationListParams {
@@ -132,7 +133,7 @@ fn make(
     Ok(pem.trim_end().to_owned() + "\n")
 }
 
-/// A list, if `authority` signed it.
+/// Parses a list, if `authority` signed it.
 fn read<'a>(pem: &'a str, authority: &Authority) -> Option<Stored<'a>> {
     let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
     let (_, list) = CertificateRevocationList::from_der(&block.contents).ok()?;

@@ -1,19 +1,19 @@
-//! How long certificates and revocation lists last, and when they are renewed.
+//! Lifetimes and renewal times of certificates and revocation lists.
 
 use time::{Duration, OffsetDateTime};
 
 use super::x509::Certificate;
 
-/// Clocks of machines differ: what is issued holds a little before now.
+/// Certificates are valid from a little before their issue, because clocks of machines differ.
 const SKEW: Duration = Duration::minutes(5);
-/// An authority lives this many times as long as what it signs.
+/// Lifetime of an authority, as a multiple of that of its certificates.
 const AUTHORITY_FACTOR: i32 = 40;
-/// Bounds of an authority's life.
+/// Bounds of an authority's lifetime.
 const AUTHORITY_LIFE: (Duration, Duration) = (Duration::days(1), Duration::days(3653));
-/// Shortest life of a revocation list: each new one is a change that every node loads.
+/// Minimum lifetime of a revocation list. Every node loads each new list.
 const SHORTEST_LIST: Duration = Duration::hours(1);
 
-/// `spec.tls`'s durations.
+/// The durations of `spec.tls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Schedule {
     /// How long a certificate is valid.
@@ -23,12 +23,12 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// How far back the start of something issued lies: little of a short life.
+    /// How far the start of validity lies before the issue: a small part of a short lifetime.
     pub(crate) fn skew(&self) -> Duration {
         SKEW.min(self.duration / 10_i32)
     }
 
-    /// Start and end of a certificate issued now by an authority that ends at `end`.
+    /// Start and end of a certificate that is issued now by an authority that expires at `end`.
     pub(crate) fn leaf(
         &self,
         now: OffsetDateTime,
@@ -37,11 +37,11 @@ impl Schedule {
         (now - self.skew(), (now + self.duration).min(end))
     }
 
-    /// When a certificate is renewed. Shards renew at different times: each a little earlier, by a
-    /// share of its time that follows from its name and serial number.
+    /// When a certificate is renewed. Shards renew at different times: each is a little earlier, by
+    /// a part of its lifetime that is derived from its name and serial number.
     pub(crate) fn renew_at(&self, certificate: &Certificate, name: &str) -> OffsetDateTime {
         let life = certificate.not_after() - certificate.not_before();
-        // One cut short by its authority's end would be due as soon as it was issued.
+        // A certificate that its authority's end cut short would be due right after its issue.
         let before = if life < self.duration {
             self.renew_before.min(life / 3_i32)
         } else {
@@ -53,12 +53,13 @@ impl Schedule {
         certificate.not_after() - before - early
     }
 
-    /// Whether a certificate lasts longer than one issued now would: the spec has become shorter.
+    /// Whether a certificate lasts longer than one issued now would, because the duration in the
+    /// spec has been reduced.
     pub(crate) fn is_too_long(&self, certificate: &Certificate, now: OffsetDateTime) -> bool {
         certificate.not_after() - now > self.duration + SKEW
     }
 
-    /// How long a new authority is valid: ten years for the default duration.
+    /// Lifetime of a new authority: ten years for the default duration.
     pub(crate) fn authority(&self) -> Duration {
         let (shortest, longest) = AUTHORITY_LIFE;
         let longest = longest.max(self.duration * 2_i32);
@@ -72,23 +73,24 @@ impl Schedule {
         authority.not_after() - (life / 4_i32).max(self.duration)
     }
 
-    /// How long a new revocation list is valid: as long as a certificate that is issued just before
+    /// Lifetime of a new revocation list: the lifetime of a certificate that is issued just before
     /// the next list is due.
     ///
-    /// So a list is never the first to end. At most [`list_rhythm`](Self::list_rhythm) after the
-    /// list, a certificate is issued for `duration` at most: it ends when the list does, or before.
-    /// If the operator stops at any moment, every certificate ends before the list that covers it.
+    /// A list therefore never expires first. After a list is issued, certificates are issued for at
+    /// most [`list_rhythm`](Self::list_rhythm), each for at most `duration`, so each expires when
+    /// the list does, or before. If the operator stops at any moment, every certificate expires
+    /// before the list that covers it.
     pub(crate) fn list(&self) -> Duration {
         let rhythm = (self.duration - self.renew_before).max(self.duration / 3_i32);
         (self.duration + rhythm).max(SHORTEST_LIST)
     }
 
-    /// How often lists are renewed: as often as certificates.
+    /// Renewal interval of lists, the same as that of certificates.
     fn list_rhythm(&self) -> Duration {
         self.list() - self.duration
     }
 
-    /// When a list is renewed: in time to cover certificates that are issued from then on.
+    /// When a list is renewed: early enough to cover certificates that are issued from then on.
     pub(crate) fn renew_list_at(
         &self,
         this_update: OffsetDateTime,
@@ -127,7 +129,7 @@ mod tests {
             let end = now + schedule.list();
             let renewed = schedule.renew_list_at(now, end);
             assert_eq!(renewed + schedule.duration, end, "{duration}");
-            // Not renewed all the time.
+            // The list is not renewed all the time.
             assert!(renewed - now >= schedule.duration / 3_i32, "{duration}");
         }
     }

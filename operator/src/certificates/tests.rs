@@ -1,4 +1,4 @@
-//! Plans, played through on a model of the API server, the nodes and cert-manager.
+//! Runs plans on a model of the API server, the nodes and cert-manager.
 
 mod contents;
 mod external_issuer;

@@ -1,4 +1,4 @@
-//! Carries out what was planned.
+//! Performs the planned writes.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::kube::{Context, check_owner};
 use crate::labels::{self, FIELD_MANAGER};
 
-/// Type of every Secret here.
+/// Type of all Secrets in this module.
 const TLS: &str = "kubernetes.io/tls";
 
 pub(super) async fn write(
@@ -58,10 +58,11 @@ pub(super) async fn write(
     }
 }
 
-/// Makes or replaces an object as a whole.
+/// Creates an object, or replaces it as a whole.
 ///
-/// Not by a server-side apply: a plan was made for what was seen, and a key must not be made twice.
-/// A create fails if there is one by now, and a replacement if it is not the one that was seen.
+/// This does not use server-side apply, because the plan depends on the observed object, and a key
+/// must not be created twice. A creation fails if the object exists by now, and a replacement fails
+/// if the object is not the observed one.
 async fn store<K>(
     context: &Context,
     cluster: &OpaqueCluster,
@@ -95,14 +96,14 @@ where
         })?,
         Some(live) => {
             let (old, new) = (live.meta().clone(), &mut metadata);
-            // One that cert-manager wrote has no owner.
+            // A Secret that cert-manager wrote has no owner.
             if labels::controller_of(&old).is_some() {
                 check_owner(&kind, new, &old)?;
             }
             let mut labels = old.labels.unwrap_or_default();
             labels.extend(new.labels.take().unwrap_or_default());
             let mut kept = old.annotations.unwrap_or_default();
-            // Those of cert-manager say that it wrote this one: no longer.
+            // cert-manager's annotations state that it wrote the Secret, which is no longer true.
             kept.retain(|key, _| !is_ours(key) && !key.starts_with(cert_manager::ANNOTATIONS));
             kept.extend(annotations.clone());
             new.labels = Some(labels);
@@ -120,7 +121,7 @@ where
     Ok(())
 }
 
-/// Deletes a Secret, and not one that was made under its name since.
+/// Deletes a Secret, unless it was replaced by a new one with the same name.
 async fn delete(context: &Context, secret: &ObjectMeta) -> Result<(), Error> {
     let namespace = secret.namespace.as_deref().unwrap_or_default();
     let name = secret.name.as_deref().unwrap_or_default();
@@ -133,7 +134,7 @@ async fn delete(context: &Context, secret: &ObjectMeta) -> Result<(), Error> {
     }
 }
 
-/// Earlier versions kept the nodes' authority under a name that another cluster may want.
+/// Earlier versions stored the nodes' authority under a name that another cluster may need.
 pub(super) async fn move_authority(
     context: &Context,
     cluster: &OpaqueCluster,
@@ -142,7 +143,7 @@ pub(super) async fn move_authority(
     let (earlier, authority) = (names::earlier_authority(&name), names::authority(&name));
     let Some(secret) = context.observed.get::<Secret>(&namespace, &earlier)? else { return Ok(()) };
     let owner = labels::controller_of(&secret.metadata);
-    // The server authority of another cluster may have the earlier name.
+    // That name may belong to the server authority of another cluster.
     if owner.is_none_or(|owner| Some(&owner.uid) != cluster.uid().as_ref()) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Certificates and keys as they lie in Secrets.
+//! Certificates and keys in the format of Secrets.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -15,13 +15,13 @@ const CERTIFICATE: &str = "CERTIFICATE";
 /// PEM label of a revocation list.
 pub(crate) const REVOCATIONS: &str = "X509 CRL";
 
-/// A value of a Secret. It is cleared when dropped, and has no `Debug`: some of these are private
-/// keys.
+/// A value of a Secret. It is cleared when dropped and has no `Debug`, because some values are
+/// private keys.
 #[derive(Clone)]
 pub(crate) struct Sensitive(Zeroizing<Vec<u8>>);
 
 impl Sensitive {
-    /// Takes over a value.
+    /// Takes ownership of a value.
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
@@ -31,7 +31,7 @@ impl Sensitive {
         &self.0
     }
 
-    /// The value, if it is a text.
+    /// The value, if it is text.
     pub(crate) fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
@@ -48,7 +48,7 @@ impl From<&str> for Sensitive {
     }
 }
 
-/// A certificate that could be read. Two are equal if their DER is.
+/// A parsed certificate. Two are equal if their DER is.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
     pem: String,
@@ -63,12 +63,12 @@ impl PartialEq for Certificate {
 }
 
 impl Certificate {
-    /// The first certificate of a PEM text: of a chain, the holder's own.
+    /// The first certificate of a PEM text. In a chain, that is the holder's certificate.
     pub(crate) fn first(text: &str) -> Option<Self> {
         Self::read(blocks(text, CERTIFICATE).into_iter().next()?)
     }
 
-    /// Every certificate of a PEM text that can be read.
+    /// Every readable certificate of a PEM text.
     pub(crate) fn all(text: &str) -> Vec<Self> {
         blocks(text, CERTIFICATE).into_iter().filter_map(Self::read).collect()
     }
@@ -83,22 +83,22 @@ impl Certificate {
         &self.der
     }
 
-    /// What `identity` reads of it.
+    /// The fields that crate `identity` parses.
     pub(crate) fn leaf(&self) -> &Leaf {
         &self.leaf
     }
 
-    /// Its serial number as [`serial`] writes it.
+    /// Its serial number in the form of [`serial`].
     pub(crate) fn serial(&self) -> String {
         serial(&self.leaf.serial)
     }
 
-    /// Start of its life.
+    /// Start of its validity.
     pub(crate) fn not_before(&self) -> OffsetDateTime {
         instant(self.leaf.not_before)
     }
 
-    /// End of its life.
+    /// End of its validity.
     pub(crate) fn not_after(&self) -> OffsetDateTime {
         instant(self.leaf.not_after)
     }
@@ -108,7 +108,7 @@ impl Certificate {
         self.inspect(|certificate| certificate.is_ca())
     }
 
-    /// Whether `key` is its key.
+    /// Whether `key` is the certificate's key.
     pub(crate) fn belongs_to(&self, key: &KeyPair) -> bool {
         let public = key.subject_public_key_info();
         self.inspect(|certificate| certificate.public_key().raw == public)
@@ -123,7 +123,7 @@ impl Certificate {
         })
     }
 
-    /// IP addresses among its names.
+    /// IP addresses in its subject alternative names.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         let Ok((_, certificate)) = X509Certificate::from_der(&self.der) else { return Vec::new() };
         let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
@@ -134,7 +134,7 @@ impl Certificate {
         names.value.general_names.iter().filter_map(address).collect()
     }
 
-    /// Whether it may be shown by a server, and by a client.
+    /// Whether a server may present it, and whether a client may.
     pub(crate) fn purposes(&self) -> (bool, bool) {
         let Ok((_, certificate)) = X509Certificate::from_der(&self.der) else {
             return (false, false);
@@ -156,12 +156,12 @@ impl Certificate {
     }
 }
 
-/// PEM of several certificates, in their order.
+/// PEM of several certificates, in order.
 pub(crate) fn bundle<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> String {
     certificates.into_iter().map(Certificate::pem).collect()
 }
 
-/// A serial number in the one form that is compared: lower case, without leading zero bytes.
+/// A serial number in canonical form: lower case, without leading zero bytes.
 pub(crate) fn serial(text: &str) -> String {
     let mut text = text.to_ascii_lowercase();
     while text.len() > 2 && text.starts_with("00") {
@@ -170,7 +170,7 @@ pub(crate) fn serial(text: &str) -> String {
     text
 }
 
-/// The PEM blocks of one label, each with one line break at its end.
+/// The PEM blocks with one label, each with one line break at its end.
 pub(crate) fn blocks<'a>(text: &'a str, label: &str) -> Vec<&'a str> {
     let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----\n"));
     let mut blocks = Vec::new();
@@ -184,7 +184,7 @@ pub(crate) fn blocks<'a>(text: &'a str, label: &str) -> Vec<&'a str> {
 
 fn span(text: &str, begin: &str, end: &str) -> Option<Range<usize>> {
     let start = text.find(begin)?;
-    // A text without its last line break is whole all the same.
+    // The last line break of a text may be missing.
     let length = match text.get(start..)?.find(end) {
         Some(at) => at + end.len(),
         None => text.get(start..)?.find(end.trim_end())? + end.trim_end().len(),
@@ -197,7 +197,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-/// A time of a certificate; what lies outside of all calendars is long past.
+/// A time in a certificate. A time that no calendar can express counts as long past.
 pub(crate) fn instant(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

@@ -1,4 +1,4 @@
-//! Who stands for Leases of the operator.
+//! The candidate in elections for the operator's Leases.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +11,25 @@ use crate::labels::{MANAGED_BY, NAME, OPERATOR, PRODUCT, RELEASE, labels};
 use crate::metrics::Metrics;
 use crate::release::Release;
 
-/// Who stands for Leases.
+/// A candidate for Leases.
 #[derive(Clone)]
 pub struct Candidate {
-    /// It must not repeat requests by itself.
+    /// The client must not retry requests by itself.
     pub client: Client,
-    /// Publishes what it has to say.
+    /// Publishes the candidate's events.
     pub events: Events,
     /// Counters.
     pub metrics: Metrics,
-    /// Its release.
+    /// The candidate's release.
     pub release: Release,
-    /// Its name in Leases, which no other that runs has.
+    /// Its name in Leases, unique among running processes.
     pub identity: String,
-    /// For how long it holds them.
+    /// Durations of its Leases.
     pub times: Times,
 }
 
 impl Candidate {
-    /// Stands for a Lease, with labels beside those of all Leases of the operator.
+    /// Stands for a Lease. The labels are added to those that all of the operator's Leases have.
     pub(super) fn election(
         &self,
         namespace: &str,

@@ -1,4 +1,4 @@
-//! The clusters of a namespace, as one that stands for a Lease sees them.
+//! The clusters of a namespace, as seen by a candidate for a Lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,27 +14,27 @@ use tokio::time::timeout;
 use crate::kube::{Observed, reference};
 use crate::labels::STATUS_MANAGER;
 
-/// How long the list of clusters may take.
+/// Timeout for listing clusters.
 const LIST: Duration = Duration::from_secs(10);
 
-/// Where the clusters of a namespace are found.
+/// Source of the list of a namespace's clusters.
 #[derive(Debug, Clone)]
 pub enum Clusters {
-    /// In what is watched already.
+    /// The watched objects.
     Observed(Arc<Observed>),
-    /// At the API server: one that waits for its only namespace watches nothing.
+    /// The API server. A candidate that waits for its only namespace watches nothing.
     Listed(Box<Api<OpaqueCluster>>),
 }
 
 impl Clusters {
-    /// The clusters of `namespace`, for events about them.
+    /// References to the clusters of `namespace`, for events about them.
     pub(super) async fn references(&self, namespace: &str) -> Vec<ObjectReference> {
         match self {
             Self::Observed(observed) => {
                 let clusters = observed.raw_in(&OpaqueCluster::kind(&()), namespace);
                 clusters.iter().map(|cluster| reference(cluster)).collect()
             }
-            // Where they cannot be listed, they are looked for again.
+            // If listing fails, it is tried again.
             Self::Listed(api) => {
                 let clusters = list(api).await.unwrap_or_default();
                 clusters.iter().map(|cluster| cluster.object_ref(&())).collect()
@@ -42,7 +42,7 @@ impl Clusters {
         }
     }
 
-    /// Whether an operator has reported on any of them; true where they cannot be listed.
+    /// Whether an operator has reported on any of them; true if they cannot be listed.
     pub(super) async fn are_reported(&self, namespace: &str) -> bool {
         match self {
             Self::Observed(observed) => {
@@ -57,7 +57,7 @@ impl Clusters {
     }
 }
 
-/// Metadata of all clusters; none if the API server does not list them.
+/// Metadata of all clusters; `None` if the API server does not list them.
 async fn list(api: &Api<OpaqueCluster>) -> Option<Vec<PartialObjectMeta<OpaqueCluster>>> {
     match timeout(LIST, api.list_metadata(&ListParams::default())).await {
         Ok(Ok(list)) => Some(list.items),
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_that_an_operator_wrote_is_told_from_what_a_person_wrote() {
+    fn a_status_that_an_operator_wrote_is_distinguished_from_what_a_person_wrote() {
         let written_by = |manager: &str| -> ObjectMeta {
             serde_json::from_value(json!({"managedFields": [{"manager": manager}]})).unwrap()
         };

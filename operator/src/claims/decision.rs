@@ -1,4 +1,4 @@
-//! What is claimed, and who is told of.
+//! Decides which namespaces to claim, and whom to report.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +11,9 @@ use crate::kube::{fraction, is_renewed};
 use crate::labels::{CLUSTER, RELEASE};
 use crate::release::Release;
 
-/// The namespaces whose claims to begin to stand for, and those whose claims to give up. `kept` are
-/// those that are stood for, and whether they are being given up: of such one the next begins when
-/// it has ended.
+/// The namespaces to start standing for, and those to give up. `kept` maps the namespaces in
+/// progress to whether they are being given up. A namespace that is being given up can start again
+/// only after that has finished.
 pub(super) fn changes(
     wanted: &BTreeSet<String>,
     kept: &BTreeMap<String, bool>,
@@ -23,23 +23,23 @@ pub(super) fn changes(
     (begin.cloned().collect(), end.map(|(namespace, _)| namespace.clone()).collect())
 }
 
-/// The times of one namespace's claim: of many that begin together each is renewed in its own
-/// rhythm.
+/// The times of one namespace's claim, varied by namespace, so that claims that start together are
+/// renewed at different times.
 pub(super) fn spread(policy: Policy, namespace: &str) -> Policy {
     let factor = 0.75 + 0.5 * fraction(namespace, 0);
     let retry = policy.retry().mul_f64(factor);
     Policy::new(policy.lease_duration(), policy.renew_deadline(), retry).unwrap_or(policy)
 }
 
-/// The other release that holds a claim. An operator of an earlier version does not tell its
+/// The other release that holds a claim. Operators of an earlier version do not state their
 /// release.
 pub(super) fn rival(own: &Release, holder: Option<&Holder>) -> Option<String> {
     let release = holder?.annotations.get(RELEASE)?;
     (*release != own.to_string()).then(|| release.clone())
 }
 
-/// The other releases that say by these Leases that they wait. Not by those of a cluster: its nodes
-/// write them.
+/// The other releases that report, by these Leases, that they wait. Leases of a cluster are
+/// ignored, because its nodes write them.
 pub(super) fn waiting(own: &Release, leases: &[Lease], now: Timestamp) -> Vec<String> {
     let waits = |lease: &Lease| {
         lease.spec.as_ref().is_some_and(|spec| {
@@ -54,7 +54,7 @@ pub(super) fn waiting(own: &Release, leases: &[Lease], now: Timestamp) -> Vec<St
     others.iter().map(ToString::to_string).collect()
 }
 
-/// What the one that acts says of those that wait.
+/// The active operator's message about the waiting releases.
 pub(crate) fn words_of_waiting(others: &[String]) -> Option<String> {
     match others {
         [] => None,
@@ -68,7 +68,7 @@ pub(crate) fn words_of_waiting(others: &[String]) -> Option<String> {
     }
 }
 
-/// What one that waits says of the one that acts.
+/// The waiting operator's message about the active release.
 pub(super) fn words_of_acting(own: &Release, other: &str) -> String {
     format!(
         "release {other} of the operator acts on this namespace; release {own} watches it too and waits: uninstall one of them, or give it other namespaces (watch.namespaces)"
@@ -90,8 +90,8 @@ mod tests {
     }
 
     proptest! {
-        /// However objects come and go: never are there two keepers of one namespace, and in the
-        /// end there is one exactly where there is an object.
+        /// For every order of object changes: a namespace never has two keepers, and in the end it
+        /// has one exactly if it contains an object.
         #[test]
         fn each_namespace_with_an_object_has_one_keeper(
             steps in prop::collection::vec((prop::collection::btree_set("[a-d]", 0..4), any::<bool>()), 1..40),

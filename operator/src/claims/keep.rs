@@ -1,4 +1,5 @@
-//! Keeps the claims of a release for all namespaces: on each that has one of our objects.
+//! Keeps the claims of a release for all namespaces: one on each namespace that contains one of our
+//! objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,15 +18,15 @@ use super::standing::Standing;
 use crate::kube::{Claimed, Observed, ROOTS, Touched};
 use crate::metrics::Metrics;
 
-/// Requests about claims that are under way at a time: a start stands for all of them at once.
+/// Maximum concurrent requests about claims. At startup, all claims are requested at once.
 const REQUESTS: usize = 8;
-/// How long all releases together may take; claims that are left end by themselves.
+/// Time limit for releasing all claims together. Claims that remain expire by themselves.
 const RELEASE: Duration = Duration::from_secs(5);
 
-/// A client for claims: it repeats nothing, and has few requests under way.
+/// A client for claims. It does not retry and limits concurrent requests.
 ///
 /// # Errors
-/// When the configuration makes no client.
+/// The configuration is not usable.
 pub(crate) fn claim_client(config: &Config) -> Result<Client, kube::Error> {
     let mut config = config.clone();
     config.default_retry = false;
@@ -33,18 +34,18 @@ pub(crate) fn claim_client(config: &Config) -> Result<Client, kube::Error> {
     Ok(builder.with_layer(&ConcurrencyLimitLayer::new(REQUESTS)).build())
 }
 
-/// What keepers of claims share.
+/// State shared by all keepers of claims.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
-    /// What the API server holds.
+    /// The watched objects.
     pub(crate) observed: Arc<Observed>,
     /// Counters.
     pub(crate) metrics: Metrics,
-    /// Where the operator acts.
+    /// The namespaces on which the operator acts.
     pub(crate) claimed: Arc<Claimed>,
 }
 
-/// Keeps claims until `stop` is true, and releases them all.
+/// Keeps claims until `stop` is true, and then releases all of them.
 pub(crate) async fn keep(shared: Shared, candidate: Candidate, mut stop: watch::Receiver<bool>) {
     let mut touched = shared.observed.changes();
     shared.observed.ready().await;
@@ -66,11 +67,11 @@ pub(crate) async fn keep(shared: Shared, candidate: Candidate, mut stop: watch::
             Some(ended) = keepers.join_next() => match ended {
                 Ok(namespace) => drop(kept.remove(&namespace)),
                 Err(error) => {
-                    tracing::error!(%error, "the keeper of a claim ended");
+                    tracing::error!(%error, "the task that keeps a claim ended");
                     return;
                 }
             },
-            // An error: the sender is gone, which is the end as well.
+            // An error means that the sender is gone, which also means to stop.
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
@@ -79,12 +80,12 @@ pub(crate) async fn keep(shared: Shared, candidate: Candidate, mut stop: watch::
     }
     let all = async { while keepers.join_next().await.is_some() {} };
     if tokio::time::timeout(RELEASE, all).await.is_err() {
-        tracing::warn!("claims were left; they end by themselves");
+        tracing::warn!("some claims were not released; they expire by themselves");
     }
 }
 
-/// Stands for the claim on one namespace, holds it, and stands again, until `end` is true. Returns
-/// the namespace.
+/// Acquires the claim on one namespace, holds it, and acquires it again after a loss, until `end`
+/// is true. Returns the namespace.
 async fn keep_one(
     shared: Shared,
     candidate: Candidate,
@@ -98,7 +99,7 @@ async fn keep_one(
     namespace
 }
 
-/// Acquires the claim and holds it until it is lost, which is true, or the end.
+/// Acquires the claim and holds it. Returns true if the claim is lost, and false at the end.
 async fn hold(
     shared: &Shared,
     standing: &mut Standing,
@@ -119,24 +120,24 @@ async fn hold(
         _ = end.wait_for(|end| *end) => false,
     };
     acting.end().await;
-    // The operator that acts from now on tells when they end.
+    // The operator that acts from now on reports their end.
     shared.metrics.leaves(namespace);
     if lost {
         tracing::warn!(namespace, "the claim was lost");
     } else if let Err(error) = held.release().await {
-        tracing::warn!(namespace, %error, "the claim was not released; it ends by itself");
+        tracing::warn!(namespace, %error, "the claim was not released; it expires by itself");
     }
     lost
 }
 
-/// Resolves after an object changed that may have brought or taken a namespace; of many changes,
-/// after the last.
+/// Resolves after a change of an object that may add or remove a namespace. Many pending changes
+/// count as one.
 async fn root_touched(touched: &mut broadcast::Receiver<Touched>) {
     loop {
         match touched.recv().await {
             Ok(touched) if !ROOTS.contains(&touched.kind) => continue,
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            // The watches have ended, and with them the process.
+            // The watches have ended, and the process will end too.
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
         while !matches!(

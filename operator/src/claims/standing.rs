@@ -1,4 +1,4 @@
-//! Standing for a Lease, and saying so where another release holds it.
+//! Stands for a Lease, and reports it if another release holds the Lease.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use super::clusters::Clusters;
 use super::waiting::Waiting;
 
 impl Candidate {
-    /// Stands for the lead of a release for all namespaces. Its Lease is named after the release:
-    /// `opaque-operator` is the claim on the namespace that it is in.
+    /// Stands for the lead of a release for all namespaces. Its Lease is named after the release,
+    /// because `opaque-operator` is the claim on the namespace that contains it.
     pub fn lead(&self, clusters: Clusters) -> Standing {
         let name = format!("{}-all", self.release.name());
         let namespace = self.release.namespace();
@@ -37,14 +37,14 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Waits for the Lease, for as long as it takes, and says so while another release holds it.
-    /// Safe to drop.
+    /// Waits for the Lease without a time limit, and reports it while another release holds the
+    /// Lease. The future may be dropped.
     ///
-    /// Where an operator has reported on a cluster and there is no Lease, somebody has deleted it:
-    /// its holder may not know yet. So it is made after the duration that the holder would have
-    /// had.
+    /// If an operator has reported on a cluster but there is no Lease, a person has deleted it, and
+    /// its holder may not know yet. The Lease is then created only after the duration for which
+    /// that holder may lead.
     pub async fn acquire(&mut self) -> Held {
-        // On the heap: there may be hundreds, and most of the time none of them is awaited.
+        // The future is boxed, because there may be hundreds and most are idle.
         let earlier = u64::from(self.clusters.are_reported(&self.namespace).await);
         let acquire = Box::pin(self.election.acquire_above(earlier));
         let Some(waiting) = &mut self.waiting else { return acquire.await };
@@ -55,7 +55,7 @@ impl Standing {
         }
     }
 
-    /// Takes back that it waits, when it does not any more.
+    /// Withdraws the report, when the candidate no longer waits.
     pub async fn withdraw(&mut self) {
         if let Some(waiting) = &mut self.waiting {
             waiting.withdraw().await;

@@ -1,9 +1,9 @@
-//! Says that a release waits for a namespace on which another one acts.
+//! Reports that a release waits for a namespace on which another release acts.
 //!
-//! **Flow.** It stands for a Lease that is named after the release: of its replicas one speaks. The
-//! holder publishes one event about each cluster of the namespace, and looks for new clusters once
-//! in a while. The operator that acts reads the Lease and says so in status; when it is released or
-//! no longer renewed, that vanishes.
+//! **Flow.** The reporter stands for a Lease that is named after the release, so that only one of
+//! the release's replicas reports. The holder publishes one event for each cluster of the
+//! namespace, and periodically looks for new clusters. The active operator reads the Lease and
+//! reports it in the status. When the Lease is released or expires, the report disappears.
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
@@ -24,10 +24,11 @@ use crate::labels;
 use crate::metrics::Metrics;
 use crate::release::Release;
 
-/// When it looks for clusters that were not told of yet.
+/// Interval at which new clusters are looked for.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What the clusters of `namespace` are told of other releases that wait for it; none if none does.
+/// The message for the clusters of `namespace` about other releases that wait; `None` if none
+/// waits.
 pub(crate) fn contested(observed: &Observed, own: &Release, namespace: &str) -> Option<String> {
     let leases = observed.list::<Lease>(namespace, labels::LEASE, labels::WAITING);
     decision::words_of_waiting(&decision::waiting(own, &leases, Timestamp::now()))
@@ -41,10 +42,10 @@ pub(super) struct Waiting {
     events: Events,
     metrics: Metrics,
     clusters: Clusters,
-    /// For the Lease that says that it waits.
+    /// The election for the Lease that reports the waiting.
     election: Election,
     held: Option<Held>,
-    /// UIDs of clusters that were told of, and the release that acted.
+    /// UIDs of clusters for which an event was published, each with the release that was active.
     told: HashSet<(Option<String>, String)>,
 }
 
@@ -67,7 +68,7 @@ impl Waiting {
         }
     }
 
-    /// Says that it waits whenever another release holds the claim. Safe to drop.
+    /// Reports the waiting whenever another release holds the claim. The future may be dropped.
     pub(super) async fn speak(
         &mut self,
         mut holder: watch::Receiver<Option<Holder>>,
@@ -89,13 +90,13 @@ impl Waiting {
         }
     }
 
-    /// Releases the Lease that says that it waits.
+    /// Releases the Lease that reports the waiting.
     pub(super) async fn withdraw(&mut self) {
         if let Some(held) = self.held.take()
             && let Err(error) = held.release().await
         {
             let namespace = &self.namespace;
-            tracing::warn!(namespace, %error, "that this release waits is told until it ends by itself");
+            tracing::warn!(namespace, %error, "the report of this waiting release was not withdrawn; it expires by itself");
         }
     }
 
@@ -119,7 +120,7 @@ impl Waiting {
 /// Resolves when the holder of the claim changes.
 async fn changed(holder: &mut watch::Receiver<Option<Holder>>) {
     if holder.changed().await.is_err() {
-        // The election is gone, and with it the caller.
+        // The election is gone, and so is the caller.
         std::future::pending().await
     }
 }

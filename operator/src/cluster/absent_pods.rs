@@ -1,4 +1,4 @@
-//! Pods that are not there although their sets want them, and why.
+//! Finds pods that are missing although their sets require them, and the reasons.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -11,18 +11,19 @@ use super::objects::Blueprint;
 use crate::error::Error;
 use crate::kube::{ASK_AGAIN, Context, refusal};
 
-/// Since when pods of clusters are missing. A pod that is replaced is missing for a moment.
+/// Times since which pods of clusters are missing. A pod that is being replaced is missing for a
+/// moment.
 #[derive(Debug, Default)]
 pub(super) struct Absences {
-    /// By namespace and name of the cluster, and name of the pod.
+    /// Keys: namespace and name of the cluster, and name of the pod.
     since: Mutex<HashMap<(String, String), BTreeMap<String, Instant>>>,
 }
 
 impl Absences {
-    /// Why pods are missing, in words, and when to look again.
+    /// The reasons for missing pods in words, and when to check again.
     ///
     /// # Errors
-    /// When the API server cannot be asked.
+    /// The API server cannot be reached or refuses.
     pub(super) async fn explain(
         &self,
         context: &Context,
@@ -40,7 +41,7 @@ impl Absences {
         let again = (!missing.is_empty()).then_some(ASK_AGAIN);
         let lasting = self.lasting(&namespace, &cluster, missing.keys(), Instant::now());
         let mut words = Vec::new();
-        // One for each set: its other pods would be refused for the same reason.
+        // One pod per set is enough: its other pods would be refused for the same reason.
         let mut asked = None;
         for pod in lasting {
             let Some(shard) = missing.get(&pod).filter(|shard| asked != Some(**shard)) else {
@@ -49,13 +50,13 @@ impl Absences {
             asked = Some(*shard);
             let set = names::shard(&cluster, *shard);
             if let Some(said) = refusal(context, &namespace, "StatefulSet", &set).await? {
-                words.push(format!("pod {pod} cannot be made: {said}"));
+                words.push(format!("pod {pod} cannot be created: {said}"));
             }
         }
         Ok((words, again))
     }
 
-    /// Those of `missing` that have been so for a while; all others are forgotten.
+    /// The pods of `missing` that have been missing for a while. All others are forgotten.
     fn lasting<'a>(
         &self,
         namespace: &str,

@@ -1,4 +1,4 @@
-//! Takes over what a deleted cluster of the same name left.
+//! Adopts the objects that a deleted cluster of the same name left.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::kube::Context;
 use crate::labels;
 
-/// Takes over what a cluster of the same name left that was deleted without its objects. What is
-/// applied is taken over by that. Only by the names that the operator gives: a copy that somebody
-/// keeps stays theirs.
+/// Adopts the objects of a cluster with the same name that was deleted without its objects. Objects
+/// that are applied are adopted by the apply. Others are found only by the names that the operator
+/// gives them: a copy that a person keeps under another name is not touched.
 pub(super) async fn adopt(context: &Context, blueprint: &Blueprint<'_>) -> Result<(), Error> {
     let name = blueprint.name();
     let owned = labels::owned(blueprint.cluster, name.clone(), labels::of_cluster(&name));
@@ -23,7 +23,7 @@ pub(super) async fn adopt(context: &Context, blueprint: &Blueprint<'_>) -> Resul
     context.adopt::<OpaqueShardMap>(&owned, |meta| named(meta, &name)).await?;
     let trust = names::trust(&name);
     context.adopt::<ConfigMap>(&owned, |meta| named(meta, &trust)).await?;
-    // A member's Lease goes with its pod.
+    // The Lease of a member is removed with its pod.
     let leader = names::leader_lease(&name);
     context.adopt::<Lease>(&owned, |meta| named(meta, &leader)).await?;
     let mut secrets: BTreeSet<String> =
@@ -34,7 +34,7 @@ pub(super) async fn adopt(context: &Context, blueprint: &Blueprint<'_>) -> Resul
         names::server_authority(&name),
         names::server_certificate(&name),
     ]);
-    // Those of cert-manager never had an owner.
+    // Secrets of cert-manager never had an owner.
     let ours = |meta: &ObjectMeta| {
         meta.name.as_ref().is_some_and(|name| secrets.contains(name))
             && !certificates::is_of_cert_manager(meta)

@@ -1,4 +1,4 @@
-//! Letting pods go, through the API that respects PodDisruptionBudgets.
+//! Evicts pods through the API that respects PodDisruptionBudgets.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -11,28 +11,28 @@ use kube::{Api, ResourceExt};
 use crate::error::Error;
 use crate::kube::Context;
 
-/// When a refused eviction is tried again.
+/// Delay before a refused eviction is tried again.
 pub(super) const EVICT_AGAIN: Duration = Duration::from_secs(5);
 
-/// What became of an eviction.
+/// Result of an eviction.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Evicted {
-    /// The pod ends, or was gone.
+    /// The pod is terminating, or was gone already.
     Gone,
-    /// It stays, for this reason.
+    /// The pod stays, for this reason.
     Refused(String),
 }
 
-/// Pods that were let go, until the watch says so: what is seen of a pod may be from before.
+/// Pods that were evicted, until the watch reports it. Until then, the observed state of a pod may
+/// be older than its eviction.
 #[derive(Debug, Default)]
 pub(super) struct Evictions {
-    /// UIDs of the pods of each cluster, by namespace and name.
+    /// UIDs of the evicted pods of each cluster, by namespace and name.
     pods: Mutex<HashMap<(String, String), BTreeSet<String>>>,
 }
 
 impl Evictions {
-    /// Names of the pods of a cluster that were let go and are still seen; the others are
-    /// forgotten.
+    /// Names of the evicted pods of a cluster that are still observed. The others are forgotten.
     pub(super) fn ended(
         &self,
         namespace: &str,
@@ -51,10 +51,10 @@ impl Evictions {
         names
     }
 
-    /// Lets a pod go.
+    /// Evicts a pod.
     ///
     /// # Errors
-    /// When the API server cannot be asked.
+    /// The API server cannot be reached or refuses.
     pub(super) async fn evict(
         &self,
         context: &Context,
@@ -63,18 +63,18 @@ impl Evictions {
     ) -> Result<Evicted, Error> {
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
         let api: Api<Pod> = Api::namespaced(context.once.clone(), &namespace);
-        // Exactly the one that was seen.
+        // Only the observed pod, not a new one with the same name.
         let same = Preconditions { uid: pod.uid(), ..Preconditions::default() };
         let delete_options = Some(DeleteParams::default().preconditions(same));
         let params = EvictParams { delete_options, post_options: PostParams::default() };
         match api.evict(&name, &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Evicted::Gone),
-            // 409: it is another by now. 429: a budget does not allow it. 500: there are several
-            // budgets.
+            // 409: the pod was replaced. 429: a budget does not permit the eviction. 500: the pod
+            // has several budgets.
             Err(kube::Error::Api(status)) if [409, 429, 500].contains(&status.code) => {
                 let words = format!(
-                    "the API server does not let pod {name} be replaced: {}",
+                    "the API server does not permit the replacement of pod {name}: {}",
                     status.message
                 );
                 return Ok(Evicted::Refused(words));

@@ -1,4 +1,4 @@
-//! What is there of a cluster: sets, pods, members, map.
+//! The observed state of a cluster: sets, pods, members and map.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::size::shard_of;
 
-/// What a node says of itself, as far as the operator cares.
+/// A node's report, as far as the operator uses it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct Member {
@@ -21,18 +21,18 @@ pub(super) struct Member {
     pub(super) failed: Option<Failure>,
     pub(super) message: String,
     pub(super) resident_bytes: u64,
-    /// The generation that it serves.
+    /// The generation that the node serves.
     pub(super) active_generation: i64,
     pub(super) prepared_generation: i64,
-    /// Epochs of the tables that it serves.
+    /// Epochs of the tables that the node serves.
     pub(super) tables: BTreeMap<String, i64>,
-    /// Tables that it cannot serve, and why.
+    /// Tables that the node cannot serve, with reasons.
     pub(super) missing: BTreeMap<String, String>,
-    /// Shards of which it reaches no replica.
+    /// Shards of which the node reaches no replica.
     pub(super) unreachable: Vec<i64>,
-    /// Why it cannot read the store.
+    /// Why the node cannot read the store.
     pub(super) store: Option<String>,
-    /// Tables whose probes fail; of the leader alone.
+    /// Tables whose probes fail, reported only by the leader.
     pub(super) probes: BTreeMap<String, FailedProbe>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Member {
 #[serde(default)]
 pub(super) struct FailedProbe {
     pub(super) reason: String,
-    /// Whether every shard answered and the sums were wrong.
+    /// True if every shard answered but the sums were wrong.
     pub(super) wrong: bool,
 }
 
@@ -52,43 +52,45 @@ pub(super) struct Failure {
     pub(super) reason: String,
 }
 
-/// What is there of a cluster.
+/// The observed state of a cluster.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     pub(super) sets: Vec<StatefulSet>,
-    /// Name of a set of a deleted cluster of the same name, which is still being removed.
+    /// Name of a set that belonged to a deleted cluster of the same name and is still being
+    /// removed.
     pub(super) leftover: Option<String>,
     pub(super) pods: BTreeMap<String, Pod>,
     pub(super) map: Option<OpaqueShardMap>,
-    /// Records of members whose pod exists and is not one of a deleted cluster of the same name.
+    /// Reports of members whose pod exists and does not belong to a deleted cluster of the same
+    /// name.
     pub(super) members: Vec<Member>,
-    /// Tables that they miss.
+    /// Tables that members are missing.
     pub(super) missing: Vec<MissingTable>,
-    /// The pod that leads. One that has not renewed its Lease does not.
+    /// The leading pod. A pod that has not renewed its Lease does not lead.
     pub(super) leader: Option<String>,
-    /// When the nodes' ServiceAccount was made.
+    /// When the nodes' ServiceAccount was created.
     pub(super) account_made: Option<Time>,
 }
 
 impl Facts {
-    /// The map that queries use, if its object says so.
+    /// The active map, if its object contains it.
     pub(super) fn active(&self) -> Option<&ShardMap> {
         self.map.as_ref().and_then(OpaqueShardMap::active)
     }
 
-    /// The generation that nodes serve, and its tables, whatever is written down.
+    /// The generation that nodes serve and its number of tables, independent of the map's object.
     pub(super) fn served(&self) -> Option<(i64, i32)> {
         let newest = self.members.iter().max_by_key(|member| member.active_generation)?;
         let tables = i32::try_from(newest.tables.len()).unwrap_or(i32::MAX);
         (newest.active_generation > 0).then_some((newest.active_generation, tables))
     }
 
-    /// What a pod's node says of itself.
+    /// The report of a pod's node.
     pub(super) fn member(&self, pod: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.node == pod)
     }
 
-    /// The generation that is active.
+    /// The active generation.
     pub(super) fn active_generation(&self) -> Option<i64> {
         self.active().map(|map| map.generation)
     }

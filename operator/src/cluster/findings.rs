@@ -1,4 +1,4 @@
-//! What a reconcile found out: the input of the status.
+//! Results of a reconcile: the input of the status.
 
 use opaque_crds::OpaqueCluster;
 
@@ -7,35 +7,35 @@ use super::rollout::{Replacement, ShardState};
 use super::size::Size;
 use crate::certificates::CertificateState;
 
-/// What a reconcile found out, as far as it came.
+/// Results of a reconcile so far.
 #[derive(Debug, Clone)]
 pub(super) struct Findings<'a> {
     pub(super) cluster: &'a OpaqueCluster,
     pub(super) facts: &'a Facts,
     pub(super) size: Size,
-    /// Whether `size` was accepted: before, it is only wanted.
+    /// Whether `size` was accepted. Before that, it is only desired.
     pub(super) accepted: bool,
     pub(super) shards: Vec<ShardState>,
-    /// Which pods are replaced; none while paused, and while the spec is invalid.
+    /// Which pods are replaced; `None` while paused and while the spec is invalid.
     pub(super) replacement: Option<Replacement>,
-    /// Why the API server did not let a pod be replaced.
+    /// Why the API server did not permit the replacement of a pod.
     pub(super) refused: Option<String>,
-    /// Why pods that should be there are not.
+    /// Reasons for missing pods.
     pub(super) absent: Vec<String>,
-    /// Why the spec was not taken over.
+    /// Why the spec is invalid.
     pub(super) invalid: Option<String>,
-    /// What is wrong with Secrets.
+    /// Errors in Secrets.
     pub(super) secrets: Vec<String>,
-    /// The first write that failed.
+    /// The first failed write.
     pub(super) failed: Option<String>,
-    /// None while paused, or before there is a map.
+    /// `None` while paused, and before there is a map.
     pub(super) certificates: Option<CertificateState>,
-    /// Which other releases of the operator wait for the namespace.
+    /// Message about other releases of the operator that wait for the namespace.
     pub(super) contested: Option<String>,
 }
 
 impl<'a> Findings<'a> {
-    /// Before anything else is found out: nothing is wrong, and nothing is replaced.
+    /// The initial findings: no errors, and no replacements.
     pub(super) fn new(cluster: &'a OpaqueCluster, facts: &'a Facts, size: Size) -> Self {
         Self {
             cluster,

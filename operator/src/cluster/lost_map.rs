@@ -1,8 +1,8 @@
-//! What is left of a shard map that was lost: what the cluster, its tables and its nodes say of it.
+//! Reconstructs a lost shard map from the cluster, its tables and its nodes.
 //!
-//! **Guarantees.** A map that is made anew has every table that a node serves, above every
-//! generation that a node has heard of. The nodes go on meanwhile, and serve it once they have
-//! tested it.
+//! **Guarantees.** A reconstructed map has every table that a node serves, and its generation is
+//! above every generation that a node has seen. The nodes continue to serve, and activate the map
+//! after testing it.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use opaque_crds::shard_map::TableEpoch;
 
 use super::facts::Member;
 
-/// What the next map is made from.
+/// Inputs for the next map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Remains {
-    /// The highest generation that was ever heard of.
+    /// The highest known generation.
     pub(super) generation: i64,
     /// The epoch of each table, by name.
     pub(super) tables: Vec<TableEpoch>,
 }
 
 impl Remains {
-    /// None if there was never a map: the cluster is new.
+    /// `None` if there was never a map because the cluster is new.
     pub(super) fn of(
         status: Option<&OpaqueClusterStatus>,
         members: &[Member],
@@ -38,7 +38,7 @@ impl Remains {
             member.prepared_generation.max(failed)
         };
         let generation = members.iter().map(heard).max().unwrap_or(0).max(active);
-        // What a node serves is the truth; a table's status may be a moment behind.
+        // The nodes' reports are authoritative; a table's status may be outdated.
         let mut epochs = BTreeMap::new();
         for member in members.iter().filter(|m| m.active_generation == served && served > 0) {
             epochs.extend(member.tables.clone());
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_new_cluster_has_nothing_to_restore() {
         assert_eq!(Remains::of(None, &[], &[]), None);
-        // A table may be older than its cluster, which has the name of one before.
+        // A table may be older than its cluster, which may have the name of an earlier cluster.
         assert_eq!(
             Remains::of(Some(&status(None)), &[member(0, &[])], &[table("a", 3, false)]),
             None

@@ -1,18 +1,18 @@
-//! Tables that pods cannot serve, as their records tell: for status, and for rollouts.
+//! Tables that pods cannot serve, according to the nodes' reports. Status and rollouts use them.
 
 use opaque_crds::cluster::MissingTable;
 
 use super::facts::Member;
 use crate::text::shorten;
 
-/// Most of them in status; those that no pod of the shard serves come first.
+/// Maximum entries in the status. Tables that no pod of the shard serves come first.
 const REPORTED: usize = 100;
-/// Longest table, pod and reason that the kind takes.
+/// Maximum lengths of table, pod and reason in the custom resource.
 const TABLE: usize = 63;
 const POD: usize = 253;
 const REASON: usize = 1024;
 
-/// The tables that `members` miss. A pod that is not `ready` serves none.
+/// The tables that `members` are missing. A pod that is not `ready` serves none.
 pub(super) fn missing(members: &[Member], ready: impl Fn(&str) -> bool) -> Vec<MissingTable> {
     let lacked = members.iter().flat_map(|member| {
         member.missing.iter().map(move |(table, reason)| (member, table, reason))
@@ -36,7 +36,7 @@ pub(super) fn missing(members: &[Member], ready: impl Fn(&str) -> bool) -> Vec<M
 
 impl Member {
     /// Whether this member serves a table that another replica of its shard lacks. Nodes of earlier
-    /// versions do not tell what they serve.
+    /// versions do not report what they serve.
     fn stands_in(&self, other: &Self, table: &str) -> bool {
         self.node != other.node
             && self.shard == other.shard
@@ -47,7 +47,8 @@ impl Member {
     }
 }
 
-/// Those for status. A node's record must not make a status that the API server refuses.
+/// The entries for the status, shortened: a node's report must not cause a status that the API
+/// server refuses.
 pub(super) fn reported(missing: &[MissingTable]) -> Vec<MissingTable> {
     let entry = |entry: &MissingTable| MissingTable {
         table: shorten(&entry.table, TABLE),
@@ -58,7 +59,7 @@ pub(super) fn reported(missing: &[MissingTable]) -> Vec<MissingTable> {
     missing.iter().take(REPORTED).map(entry).collect()
 }
 
-/// One of them in words.
+/// An entry in words.
 pub(super) fn words(entry: &MissingTable) -> String {
     let MissingTable { table, pod, shard, reason, elsewhere } = entry;
     let others = if *elsewhere {
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_serves_comes_first() {
+    fn tables_that_no_pod_serves_come_first() {
         let members = [member("a", 0, &["t", "u"]), member("b", 0, &["u"]), member("c", 1, &["t"])];
         assert_eq!(
             elsewhere(&members),
@@ -176,7 +177,7 @@ mod tests {
         let rollout = told.operations.iter().find(|one| one.name == "Rollout").unwrap();
         assert_eq!(rollout.blocked_by.as_deref(), Some(words));
         assert_eq!(told.missing_tables.len(), 1);
-        // Nobody has it: it holds up no rollout.
+        // No pod of the shard has the table, so it does not hold up a rollout.
         let told = report(&[lacks]);
         assert!(!told.missing_tables[0].elsewhere);
         assert!(told.operations.iter().all(|one| one.blocked_by.is_none()));

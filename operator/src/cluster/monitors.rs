@@ -1,5 +1,5 @@
-//! Objects of the Prometheus operator: made where its kinds exist, and removed when nobody wants
-//! them any more.
+//! Objects of the Prometheus operator. They are created if its kinds exist, and removed when they
+//! are no longer wanted.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -15,21 +15,21 @@ use super::objects::{self, Blueprint};
 use crate::error::Error;
 use crate::kube::Context;
 
-/// When it is looked again whether kinds of the Prometheus operator exist.
+/// Interval at which the existence of the Prometheus operator's kinds is checked.
 const KINDS: Duration = Duration::from_secs(300);
 
-/// Which clusters have none. They are not watched, so that it is looked once for each cluster that
-/// wants none.
+/// Clusters known to have no such objects. The objects are not watched, so this avoids repeated
+/// checks for clusters that want none.
 #[derive(Debug, Default)]
 pub(super) struct Monitors {
     without: Mutex<HashSet<String>>,
 }
 
 impl Monitors {
-    /// Makes them or removes them, as the spec says; when to look again.
+    /// Creates or removes the objects according to the spec. Returns when to check again.
     ///
     /// # Errors
-    /// When the API server refuses.
+    /// The API server refuses.
     pub(super) async fn reconcile(
         &self,
         context: &Context,
@@ -51,7 +51,8 @@ impl Monitors {
                 context.apply_raw(&resource, body).await?;
             } else {
                 match context.delete_own(&resource, &metadata(&body)?).await {
-                    // Without the right to it (`rbac.monitoring=false`) it has made none.
+                    // Without the permission (`rbac.monitoring=false`), the operator has created
+                    // none.
                     Err(error) if !error.is_forbidden() => return Err(error),
                     _ => {}
                 }
@@ -68,7 +69,8 @@ async fn exists(context: &Context, resource: &ApiResource) -> Result<bool, Error
     let kind = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
     match discovery::pinned_kind(&context.client, &kind).await {
         Ok(_) => Ok(true),
-        // Not `is_not_found`: a group that is not there is answered in plain text.
+        // `is_not_found` does not suffice: for an API group that does not exist, the answer is
+        // plain text.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(kube::Error::Discovery(_)) => Ok(false),
         Err(error) => Err(Error::api(format!("looking for {}", resource.kind))(error)),

@@ -1,6 +1,6 @@
-//! Builds a cluster's objects: a pure function of its spec and of what was accepted.
+//! Builds a cluster's objects, as a pure function of its spec and its accepted state.
 //!
-//! Everything carries an owner reference, so that deleting the OpaqueCluster deletes it, and the
+//! Every object has an owner reference, so that it is deleted with its OpaqueCluster, and the
 //! labels by which the operator watches.
 
 mod access;
@@ -29,16 +29,16 @@ pub(super) const PEER_PORT: i32 = 7200;
 /// Port of health and metrics.
 pub(super) const ADMIN_PORT: i32 = 7300;
 
-/// What objects are built from.
+/// Inputs of the objects.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Blueprint<'a> {
-    /// The cluster, which has a name and a namespace.
+    /// The cluster. It has a name and a namespace.
     pub(super) cluster: &'a OpaqueCluster,
-    /// What it has, which is not always what its spec says.
+    /// The accepted size, which may differ from the spec.
     pub(super) size: Size,
-    /// Image of the nodes if the spec names none.
+    /// Default image of the nodes.
     pub(super) installed_image: &'a str,
-    /// Whether nodes demand a revocation list of every authority.
+    /// Whether nodes require a revocation list for every authority.
     pub(super) revocation: bool,
 }
 

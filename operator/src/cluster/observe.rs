@@ -1,4 +1,4 @@
-//! Reads what is there of a cluster.
+//! Reads the observed state of a cluster.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::error::Error;
 use crate::kube::{Observed, is_ready, is_renewed};
 use crate::labels::{self, controller_of};
 
-/// Reads the stores.
+/// Reads the watched objects.
 ///
 /// # Errors
-/// When the cluster's map does not fit its kind.
+/// The cluster's map does not fit its kind.
 pub(super) fn observe(
     observed: &Observed,
     cluster: &OpaqueCluster,
@@ -67,7 +67,8 @@ pub(super) fn observe(
     Ok(Facts { sets, leftover, pods, map, members, missing, leader, account_made })
 }
 
-/// A holder's identity begins with its pod's name; what follows tells apart two lives of it.
+/// A holder's identity begins with its pod's name; the rest distinguishes processes of the same
+/// pod.
 fn pod_of_holder(holder: &str, pods: &BTreeMap<String, Pod>) -> Option<String> {
     let begins = |pod: &&String| {
         holder.strip_prefix(pod.as_str()).is_some_and(|rest| {

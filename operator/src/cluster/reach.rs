@@ -1,8 +1,9 @@
-//! Whether queries are answered, from what nodes say of their way to each other: pure functions.
+//! Determines whether queries are answered, from the nodes' reports about their connections to each
+//! other. All functions are pure.
 //!
-//! **Whose word counts.** A record has no clock that the operator could trust, so that the pod
-//! decides: a ready pod's record counts, and that of a pod whose process says that it is not ready.
-//! A pod that crashed or whose machine is gone says nothing.
+//! **Whose report counts.** The operator cannot trust a clock in a report, so the pod's state
+//! decides. The report of a ready pod counts, and so does that of a pod whose process answers that
+//! it is not ready. The report of a pod that crashed or whose machine is gone does not count.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
@@ -10,19 +11,19 @@ use super::facts::{Facts, Member};
 use super::rollout::ShardState;
 use crate::kube::is_ready;
 
-/// Most shards that a message names for one pod.
+/// Maximum shards that a message names for one pod.
 const NAMED: usize = 3;
 
-/// Whether a ready pod reaches every shard. One that has not said anything yet is not held to be
-/// cut off.
+/// Whether a ready pod reaches every shard. A pod that has not reported yet does not count as cut
+/// off.
 pub(super) fn is_answered(facts: &Facts) -> bool {
     let cut_off =
         |name: &str| facts.member(name).is_some_and(|member| !member.unreachable.is_empty());
     facts.pods.iter().any(|(name, pod)| is_ready(pod) && !cut_off(name))
 }
 
-/// Pods that do not reach every shard that serves, with the shards. A shard that does not serve is
-/// reported as such, and reached by nobody.
+/// Pods that do not reach every serving shard, with the shards that they miss. A shard that does
+/// not serve is reported separately, because no pod can reach it.
 pub(super) fn cut_off(facts: &Facts, shards: &[ShardState]) -> Vec<String> {
     let down = down(shards);
     let pod = |member: &Member| {
@@ -35,14 +36,13 @@ pub(super) fn cut_off(facts: &Facts, shards: &[ShardState]) -> Vec<String> {
     facts.members.iter().filter_map(pod).collect()
 }
 
-/// Shards that do not serve: no pod is ready, and none has turned clients away while it answers
-/// peers.
+/// Shards that do not serve: no pod is ready, and no pod answers peers while it turns clients away.
 pub(super) fn down(shards: &[ShardState]) -> Vec<usize> {
     let down = shards.iter().enumerate().filter(|(_, shard)| !shard.serves());
     down.map(|(number, _)| number).collect()
 }
 
-/// Whether a pod has turned clients away, since another node reaches more shards, and answers its
+/// Whether a pod turns clients away because another node reaches more shards, and still answers its
 /// peers.
 pub(super) fn answers_peers(facts: &Facts, pod: &str) -> bool {
     let active = facts.active_generation();
@@ -52,7 +52,7 @@ pub(super) fn answers_peers(facts: &Facts, pod: &str) -> bool {
         })
 }
 
-/// Tables whose probes fail, as the leader says: those with wrong sums, and all.
+/// Tables whose probes fail according to the leader: those with wrong sums, and all.
 pub(super) fn failed_probes(facts: &Facts) -> (Vec<String>, Vec<String>) {
     let leader = facts.leader.as_ref().and_then(|leader| facts.member(leader));
     let failed = leader.into_iter().filter(|leader| speaks(facts, &leader.node));
@@ -67,13 +67,13 @@ pub(super) fn failed_probes(facts: &Facts) -> (Vec<String>, Vec<String>) {
     (wrong, all)
 }
 
-/// Whether a pod's record counts.
+/// Whether a pod's report counts.
 fn speaks(facts: &Facts, pod: &str) -> bool {
     facts.pods.get(pod).is_some_and(|pod| is_ready(pod) || says_not_ready(pod))
 }
 
-/// Whether the pod's processes run and one of them answers its probe that it is not ready. Where a
-/// machine is gone the pod is not ready either, but its containers stay so.
+/// Whether the pod's processes run, and one of them answers its probe that it is not ready. If a
+/// machine is gone, the pod is not ready either, but its containers' state does not change.
 fn says_not_ready(pod: &Pod) -> bool {
     let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
     let containers = status.map(Vec::as_slice).unwrap_or_default();

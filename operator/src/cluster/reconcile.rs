@@ -31,8 +31,8 @@ use crate::kube::{Applied, Context, Reconciler, SECRET_AGAIN, SECRET_MISSING, To
 use crate::labels;
 use crate::metrics::Ends;
 
-/// When the Leases of the leader and of waiting releases are looked at again: that one is no longer
-/// renewed makes no event.
+/// Interval at which the Leases of the leader and of waiting releases are checked: an expired Lease
+/// causes no event.
 const LEASES_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -72,7 +72,7 @@ impl Reconciler for ClusterReconciler {
         let facts = observe(&context.observed, &cluster, Timestamp::now())?;
         let accepted = Size::accepted(&cluster, &facts.sets);
         let size = accepted.unwrap_or_else(|| Size::wanted(&cluster.spec));
-        // As the nodes are, until their certificates say otherwise.
+        // The nodes' current setting, until the certificates decide otherwise.
         let revocation = facts.sets.iter().find_map(objects::demands_revocation);
         let blueprint = Blueprint {
             cluster: &cluster,
@@ -91,7 +91,7 @@ impl Reconciler for ClusterReconciler {
             Err(error) => {
                 found.invalid = Some(error.to_string());
                 found.shards = states(&blueprint, &facts);
-                // Certificates end whether the spec is valid or not.
+                // Certificates expire whether or not the spec is valid.
                 if accepted.is_none() || cluster.spec.paused {
                     Err(error)
                 } else {
@@ -100,7 +100,7 @@ impl Reconciler for ClusterReconciler {
                             found.certificates = Some(state);
                             Err(error)
                         }
-                        // That is tried again, which an invalid spec is not.
+                        // A failed write is tried again; an invalid spec is not.
                         Err(failed) => Err(failed),
                     }
                 }
@@ -114,7 +114,7 @@ impl Reconciler for ClusterReconciler {
         }
         let previous = cluster.status.clone().unwrap_or_default();
         let (status, transitions) = status::status(&found, &previous, &Time(Timestamp::now()));
-        // They are not watched.
+        // Secrets of users are not watched.
         let secrets = if found.secrets.is_empty() { SECRET_AGAIN } else { SECRET_MISSING };
         let secrets = validate::has_needs(&cluster).then_some(secrets);
         let end = |time: &Option<Time>| time.as_ref().map(|Time(time)| time.as_second());
@@ -125,14 +125,14 @@ impl Reconciler for ClusterReconciler {
         context.metrics.ends(&namespace, &cluster.name_any(), Some(ends));
         context.write_status(&cluster, cluster.status.as_ref(), &status, None).await?;
         announce(context, &cluster.object_ref(&()), &transitions).await;
-        // That a Lease is no longer renewed makes no event.
+        // An expired Lease causes no event.
         let lease = watched.then_some(LEASES_AGAIN);
         Ok([outcome?, secrets, lease].into_iter().flatten().min())
     }
 }
 
 impl ClusterReconciler {
-    /// Makes everything that may be made, and returns the first error after the rest was tried.
+    /// Creates everything that is possible, and returns the first error after trying the rest.
     async fn change(
         &self,
         context: &Context,
@@ -148,7 +148,8 @@ impl ClusterReconciler {
             return Ok(None);
         }
         if let Some(name) = &facts.leftover {
-            // Before a size is accepted: its sets would be taken for this cluster's.
+            // This happens before a size is accepted. Otherwise the old sets would count as this
+            // cluster's.
             let owner = format!("OpaqueCluster {}", cluster.name_any());
             return Err(Error::Leaving { kind: "StatefulSet".into(), name: name.clone(), owner });
         }
@@ -173,8 +174,8 @@ impl ClusterReconciler {
             context.apply(&objects::client_service(blueprint)).await,
             context.apply(&objects::policy(blueprint)).await,
         ];
-        // A pod that lacks a file would wait for it, and one that runs be replaced by one that
-        // waits.
+        // A new pod would wait for a missing file, and a running pod would be replaced by a waiting
+        // one.
         let usable = issued.as_ref().is_ok_and(|state| state.usable) && found.secrets.is_empty();
         let resource = ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&());
         for (shard, set) in (0..size.shards).zip(wanted) {
@@ -203,7 +204,7 @@ impl ClusterReconciler {
         Ok(next)
     }
 
-    /// Lets go the pods whose turn it is, if any; none unless the next one is `usable`.
+    /// Evicts the pods whose turn it is. Evicts none unless the next pod would be `usable`.
     async fn replace_pods(
         &self,
         context: &Context,
@@ -211,7 +212,7 @@ impl ClusterReconciler {
         usable: bool,
         found: &mut Findings<'_>,
     ) -> Result<Applied, Error> {
-        // With the sets as they were just written.
+        // Uses the sets that were just written.
         let facts = observe(&context.observed, blueprint.cluster, Timestamp::now())?;
         found.shards = states(blueprint, &facts);
         let gone = self.evictions.ended(&blueprint.namespace(), &blueprint.name(), &facts.pods);
@@ -234,7 +235,7 @@ impl ClusterReconciler {
 }
 
 /// Creates the shard map if it is absent. A lost map is restored from what remains of it, and an
-/// event tells so.
+/// event reports that.
 async fn create_map(
     context: &Context,
     blueprint: &Blueprint<'_>,
@@ -259,7 +260,7 @@ async fn create_map(
     Ok(())
 }
 
-/// The cluster's tables, as far as they can be read.
+/// The cluster's readable tables.
 fn tables(context: &Context, blueprint: &Blueprint<'_>) -> Vec<OpaqueTable> {
     let (namespace, cluster) = (blueprint.namespace(), blueprint.name());
     let objects = context.observed.raw_in("OpaqueTable", &namespace);
@@ -268,9 +269,9 @@ fn tables(context: &Context, blueprint: &Blueprint<'_>) -> Vec<OpaqueTable> {
     tables.filter(|table| table.spec.cluster_ref.name == cluster).collect()
 }
 
-/// Writes down the size of the cluster before anything is made of it. A spec that changes
-/// afterwards finds it there, also after a crash. Not over a change that came since: another
-/// operator may have accepted another size.
+/// Records the cluster's size before anything is created from it. If the spec changes later, the
+/// recorded size counts, even after a crash. The write does not overwrite a concurrent change:
+/// another operator may have accepted another size.
 async fn accept(context: &Context, blueprint: &Blueprint<'_>) -> Result<(), Error> {
     let Blueprint { cluster, size, .. } = *blueprint;
     let previous = cluster.status.clone().unwrap_or_default();
@@ -289,7 +290,7 @@ async fn certificates(
     certificates::reconcile(context, &request).await
 }
 
-/// The set of each shard as it shall be.
+/// The desired StatefulSet of each shard.
 fn sets(blueprint: &Blueprint<'_>) -> Result<Vec<Value>, Error> {
     (0..blueprint.size.shards).map(|shard| objects::set(blueprint, shard)).collect()
 }

@@ -1,69 +1,70 @@
-//! Which pods are replaced now.
+//! Decides which pods are replaced now.
 //!
-//! The sets have the strategy `OnDelete`: their controller makes pods and never replaces one that
-//! is there. So a template may be written to all sets at once, whatever it is, and the operator
-//! alone decides which pod goes, over the whole cluster. A pod is outdated if its revision is not
-//! the newest of its set. Templates are never compared: what an admission policy makes of one is in
-//! the revision, as is what `kubectl rollout restart` adds.
+//! The sets have the strategy `OnDelete`: their controller creates pods and never replaces an
+//! existing one. A template may therefore be written to all sets at once, and only the operator
+//! decides, across the whole cluster, which pod is replaced. A pod is outdated if its revision is
+//! not the newest of its set. Templates are never compared: the revision includes the changes of an
+//! admission policy and of `kubectl rollout restart`.
 //!
 //! **Guarantees.**
-//! - A pod that serves is replaced only while every other pod of the cluster is available: one at a
-//!   time, and none before the one that took the place of the last has been ready for some seconds.
-//! - So a template that does not work reaches one pod.
-//! - An outdated pod that does not serve is replaced at once: it has nothing to lose, and a mistake
-//!   can be corrected.
-//! - A pod that lacks a table which another pod of its shard serves holds up the others, which
-//!   might be the last to serve it. It is replaced before them: a new template may be what mends
-//!   it.
-//! - The leader is the last.
-//! - Where a ServiceAccount was made again, nobody hears of the pods that are older, whose tokens
-//!   are void. A new pod that serves its peers and waits for those of other shards does not hold
-//!   these up: it waits for their successors.
+//! - A serving pod is replaced only while every other pod of the cluster is available. Pods are
+//!   therefore replaced one at a time, and the next replacement starts only after the previous
+//!   successor has been ready for some seconds.
+//! - A template that does not work therefore affects one pod.
+//! - An outdated pod that does not serve is replaced at once: nothing is lost, and a mistake can be
+//!   corrected.
+//! - If a pod lacks a table that another pod of its shard serves, the other pods are not replaced,
+//!   because one of them might be the last to serve it. The pod that lacks the table is replaced
+//!   first: a new template may fix it.
+//! - The leader is replaced last.
+//! - If a ServiceAccount was created again, the tokens of older pods are void, and other nodes
+//!   learn nothing of these pods. A new pod that serves its peers but waits for such pods of other
+//!   shards does not hold up their replacement, because it waits for their successors.
 
 /// Whom a pod serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It is not there, or is ending.
+    /// The pod does not exist or is terminating.
     Gone,
-    /// It serves neither clients nor peers.
+    /// The pod serves neither clients nor peers.
     Down,
-    /// It has turned clients away and answers its peers: queries go through other shards' pods.
+    /// The pod turns clients away but answers its peers: queries go through pods of other shards.
     Peers,
-    /// It is ready.
+    /// The pod is ready.
     Ready,
 }
 
-/// A pod of a cluster.
+/// The state of a cluster's pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PodState {
-    /// Its name, whether it is there or not.
+    /// Its name, whether or not it exists.
     pub(super) name: String,
     /// Whom it serves.
     pub(super) phase: Phase,
-    /// Whether it is not as its set would make it now. Never while that is not known.
+    /// Whether it differs from what its set would create now. False while that is unknown.
     pub(super) outdated: bool,
     /// Whether it lacks a table that another pod of the shard serves.
     pub(super) lacks: bool,
-    /// Whether it leads the cluster.
+    /// Whether it is the cluster's leader.
     pub(super) leads: bool,
-    /// Whether the API server no longer takes its token: it is outdated for that.
+    /// Whether the API server no longer accepts its token, which makes it outdated.
     pub(super) void: bool,
 }
 
-/// A shard's pods.
+/// The state of a shard's pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ShardState {
-    /// Whether its set exists, and its controller has seen what it shall be.
+    /// Whether its set exists and the set's controller has processed its latest spec.
     pub(super) settled: bool,
-    /// Whether its set's controller counts all pods as available. It hears of pods later than
+    /// Whether the set's controller counts all pods as available. It learns of pods later than
     /// `phase` does.
     pub(super) available: bool,
-    /// By their numbers.
+    /// The pods, ordered by number.
     pub(super) pods: Vec<PodState>,
 }
 
 impl ShardState {
-    /// Whether all is done and every pod is available.
+    /// Whether the rollout is complete and every pod is available.
     pub(super) fn whole(&self) -> bool {
         self.settled && self.available && self.pods.iter().all(PodState::is_done)
     }
@@ -73,8 +74,8 @@ impl ShardState {
         self.pods.iter().any(|pod| matches!(pod.phase, Phase::Ready | Phase::Peers))
     }
 
-    /// Why no pod that serves may be replaced. Where tokens are `void`, a new pod may miss whom it
-    /// cannot hear of.
+    /// Why no serving pod may be replaced. If tokens are `void`, a new pod may miss peers that it
+    /// cannot learn of.
     fn holds(&self, shard: usize, void: bool) -> Option<Hold> {
         if !self.settled {
             return Some(Hold::Set(shard));
@@ -87,12 +88,12 @@ impl ShardState {
 }
 
 impl PodState {
-    /// Whether it is as it shall be.
+    /// Whether the pod is up to date and ready.
     pub(super) fn is_done(&self) -> bool {
         self.phase == Phase::Ready && !self.outdated && !self.lacks
     }
 
-    /// Whether it holds up the others, and is not to be replaced itself.
+    /// Whether it holds up the replacement of others and is not itself to be replaced.
     fn holds(&self, void: bool) -> bool {
         match self.phase {
             Phase::Gone | Phase::Down => true,
@@ -107,7 +108,7 @@ impl PodState {
 pub(super) enum Hold {
     /// This pod.
     Pod(String),
-    /// What the controller of this shard's set says next.
+    /// The next report of the controller of this shard's set.
     Set(usize),
 }
 
@@ -116,7 +117,7 @@ pub(super) enum Hold {
 pub(super) struct Replacement {
     /// Names of the pods.
     pub(super) pods: Vec<String>,
-    /// What outdated pods wait for.
+    /// What the remaining outdated pods wait for.
     pub(super) hold: Option<Hold>,
 }
 
@@ -127,7 +128,7 @@ pub(super) fn next_replacement(shards: &[ShardState]) -> Replacement {
     if !down.is_empty() {
         return Replacement { pods: down.iter().map(|pod| pod.name.clone()).collect(), hold: None };
     }
-    // Highest number first, as Kubernetes does it.
+    // The highest number goes first, as in Kubernetes.
     let serving = shards.iter().flat_map(|shard| shard.pods.iter().rev());
     let serving = serving.filter(|pod| pod.outdated && pod.phase != Phase::Gone);
     let next = serving.min_by_key(|pod| (pod.phase == Phase::Ready, !pod.lacks, pod.leads));

@@ -1,4 +1,4 @@
-//! How far each shard's pods are, as rollout and status see them.
+//! The state of each shard's pods, for rollout and status.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -11,7 +11,7 @@ use super::rollout::{Phase, PodState, ShardState};
 use super::size::Size;
 use crate::kube::is_ready;
 
-/// Label of a pod: the revision of its set that it was made of.
+/// Label of a pod with the revision of its set from which it was created.
 const REVISION: &str = "controller-revision-hash";
 
 impl Facts {
@@ -26,14 +26,14 @@ impl Facts {
         }
     }
 
-    /// The API server takes a pod's token only while the ServiceAccount is the one that it was
-    /// issued for.
+    /// The API server accepts a pod's token only while the ServiceAccount for which it was issued
+    /// exists.
     fn is_older_than_its_account(&self, pod: &Pod) -> bool {
         let made = pod.metadata.creation_timestamp.as_ref();
         made.zip(self.account_made.as_ref()).is_some_and(|(pod, account)| pod.0 < account.0)
     }
 
-    /// A pod of a set, of which all is known if it is settled.
+    /// The state of a set's pod. It is fully known if the set is settled.
     fn pod(&self, name: String, settled: Option<&StatefulSet>) -> PodState {
         let pod = self.pods.get(&name).filter(|pod| pod.metadata.deletion_timestamp.is_none());
         let phase = match pod {
@@ -59,13 +59,13 @@ impl Facts {
     }
 }
 
-/// Whether the set's controller has seen it as it is.
+/// Whether the set's controller has processed its latest spec.
 fn is_settled(set: &StatefulSet) -> bool {
     set.status.as_ref().is_some_and(|it| it.observed_generation >= set.metadata.generation)
 }
 
-/// Whether the set's controller counts every pod as available: ready, and for long enough. A set
-/// that somebody has scaled up has more of them; the next apply puts it back.
+/// Whether the set's controller counts every pod as available: ready for long enough. A set that a
+/// person has scaled up has more pods, and the next apply corrects that.
 fn is_available(set: &StatefulSet, replicas: i32) -> bool {
     set.status.as_ref().is_some_and(|status| status.available_replicas >= Some(replicas))
 }
@@ -106,7 +106,7 @@ mod tests {
         assert!(!outdated(&set, pod("r2", after)));
         assert!(outdated(&set, pod("r1", after)));
         assert!(outdated(&set, pod("r2", before)));
-        // Nothing is known before the set's controller has seen the template.
+        // Nothing is known before the set's controller has processed the template.
         let mut unseen = set;
         unseen.metadata.generation = Some(3);
         assert!(!outdated(&unseen, pod("r1", before)));

@@ -1,9 +1,9 @@
-//! How many shards and replicas a cluster really has.
+//! The accepted number of shards and replicas of a cluster.
 //!
-//! The spec says what is wanted; a running cluster has what it was made with, since to change
-//! that without a failed query is not built yet. The accepted numbers are in the cluster's status,
-//! which nodes cannot write; if they are lost there, the StatefulSets tell. The shard map has no
-//! say: every node may write it.
+//! The spec contains the desired size. A running cluster keeps the size with which it was created,
+//! because a change without failed queries is not implemented yet. The accepted size is in the
+//! cluster's status, which nodes cannot write. If it is lost there, it is derived from the
+//! StatefulSets. The shard map is not used for this, because every node may write it.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::ResourceExt;
@@ -13,7 +13,7 @@ use opaque_crds::{OpaqueCluster, OpaqueClusterSpec, OpaqueShardMap};
 
 use crate::labels;
 
-/// What a cluster has.
+/// The accepted size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) shards: i32,
@@ -21,26 +21,26 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// What a new cluster gets.
+    /// The size of a new cluster.
     pub(super) fn wanted(spec: &OpaqueClusterSpec) -> Self {
         Self { shards: spec.shards, replicas: spec.replicas_per_shard }
     }
 
-    /// What this cluster has; none before a size was accepted.
+    /// The size of this cluster; `None` before a size was accepted.
     pub(super) fn accepted(cluster: &OpaqueCluster, sets: &[StatefulSet]) -> Option<Self> {
         let positive = |number: &i32| *number > 0;
         let status = cluster.status.as_ref();
         let in_status =
             |number: fn(&OpaqueClusterStatus) -> i32| status.map(number).filter(positive);
         let last = sets.iter().filter_map(shard_of).max();
-        // Sets may have been scaled by hand: those that were not tell.
+        // Some sets may have been scaled by hand. The others determine the size.
         let of_sets = sets.iter().filter_map(|set| set.spec.as_ref()?.replicas).max();
         let (shards, replicas) = match (
             in_status(|status| status.shards),
             in_status(|status| status.replicas_per_shard),
         ) {
             (Some(shards), Some(replicas)) => (shards, replicas),
-            // Earlier versions wrote the shards alone, and of clusters that were never made, too.
+            // Earlier versions recorded only the shards, even for clusters that were never created.
             (shards, replicas) => {
                 let shards = last.map(|last| shards.unwrap_or(last.saturating_add(1)))?;
                 let of_sets = of_sets.filter(positive).unwrap_or(cluster.spec.replicas_per_shard);
@@ -50,7 +50,7 @@ impl Size {
         Some(Self { shards, replicas })
     }
 
-    /// Why the shard map is not followed, in words that say what to do; none if it has this size.
+    /// Why the shard map is ignored, with what to do about it; `None` if the map has this size.
     pub(super) fn contradiction(&self, map: &OpaqueShardMap) -> Option<String> {
         let (name, status) = (map.name_any(), map.status.as_ref());
         let newest = &map.spec.map;
@@ -68,8 +68,8 @@ impl Size {
         ))
     }
 
-    /// Why the wanted numbers are not taken over, in words that say what to do; none if they are
-    /// the same.
+    /// Why the desired size is not accepted, with what to do about it; `None` if the sizes are
+    /// equal.
     pub(super) fn refusal(&self, spec: &OpaqueClusterSpec) -> Option<String> {
         let Self { shards, replicas } = Self::wanted(spec);
         let mut changes = Vec::new();
@@ -85,14 +85,14 @@ impl Size {
         }
         (!changes.is_empty()).then(|| {
             format!(
-                "{}; to have another size, make a new OpaqueCluster and load the tables there. The cluster goes on as it is",
+                "{}; for another size, create a new OpaqueCluster and load the tables there. The cluster continues unchanged",
                 changes.join("; ")
             )
         })
     }
 }
 
-/// The shard that a StatefulSet serves, by its label.
+/// The shard that a StatefulSet serves, according to its label.
 pub(super) fn shard_of(set: &StatefulSet) -> Option<i32> {
     set.labels().get(labels::SHARD)?.parse().ok()
 }
@@ -175,19 +175,19 @@ mod tests {
 
     #[test]
     fn without_the_numbers_of_the_status_the_sets_tell() {
-        // What an earlier version wrote of the shards counts.
+        // The number of shards that an earlier version recorded counts.
         for (status, shards) in [(json!(null), 3), (json!({}), 3), (json!({"shards": 7}), 7)] {
             let lost = cluster(spec(9, 9), status);
             let size = Size::accepted(&lost, &[set("0"), set("2")]);
             assert_eq!(numbers(size), Some((shards, 4)));
-            // Sets that were scaled down by hand resize nothing.
+            // Sets that were scaled down by hand do not change the size.
             let mut down = [set("0"), set("2")];
             down[0].spec.as_mut().unwrap().replicas = Some(0);
             assert_eq!(numbers(Size::accepted(&lost, &down)), Some((shards, 4)));
             down[1].spec.as_mut().unwrap().replicas = Some(0);
             assert_eq!(numbers(Size::accepted(&lost, &down)), Some((shards, 9)));
         }
-        // A cluster that was never made has no size.
+        // A cluster that was never created has no size.
         let never = cluster(spec(9, 9), json!({"shards": 7}));
         assert_eq!(numbers(Size::accepted(&never, &[])), None);
     }

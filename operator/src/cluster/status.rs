@@ -1,4 +1,4 @@
-//! From what was found to status: a pure function.
+//! Converts findings to status, as a pure function.
 
 mod causes;
 mod conditions;
@@ -17,7 +17,7 @@ use causes::troubles;
 use conditions::{available, balanced, certificates, degraded, progressing};
 use operations::activities;
 
-/// The status to report, and what changed about its conditions.
+/// The status to report, and its changed conditions.
 pub(super) fn status(
     found: &Findings<'_>,
     previous: &OpaqueClusterStatus,
@@ -35,7 +35,7 @@ pub(super) fn status(
     balanced(found, &mut conditions);
     let paused = cluster.spec.paused;
     let (reason, message) = if paused {
-        ("SpecPaused", "spec.paused is set: nothing is changed, queries and failover go on")
+        ("SpecPaused", "spec.paused is set: nothing is changed; queries and failover continue")
     } else {
         ("Reconciling", "")
     };
@@ -65,7 +65,7 @@ pub(super) fn status(
         ready_replicas: count(facts.pods.values().filter(|pod| is_ready(pod))),
         selector: Some(labels::selector(&labels::select_nodes(&name))),
         leader: facts.leader.clone(),
-        // Never less: a map that is made anew begins above it.
+        // The value never decreases: a map that is created again starts above it.
         active_generation: active.max(previous.active_generation),
         tables: tables.unwrap_or(0),
         missing_tables: reported(&facts.missing),

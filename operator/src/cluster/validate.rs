@@ -1,5 +1,5 @@
-//! What must hold before anything is made: the CEL rules once more, and the Secrets that a spec
-//! refers to.
+//! Preconditions that are checked before anything is created: the CEL rules again, and the Secrets
+//! to which a spec refers.
 
 use kube::ResourceExt;
 use opaque_crds::OpaqueCluster;
@@ -8,19 +8,19 @@ use opaque_crds::cluster::ClientAuthMode;
 use crate::error::Error;
 use crate::kube::{Context, Keys};
 
-/// Runs the rules of the CRD: an object may be older than they are.
+/// Checks the CRD's rules, because an object may be older than the rules.
 ///
 /// # Errors
-/// [`Error::Invalid`] with the messages of the rules that are broken.
+/// [`Error::Invalid`] with the messages of the violated rules.
 pub(super) fn rules(cluster: &OpaqueCluster) -> Result<(), Error> {
     cluster.validate_cel().map_err(|errors| Error::Invalid(errors.to_string()))
 }
 
-/// Checks the Secrets of people: they are read by name, never listed, and each once a minute at
-/// most. Returns what is wrong, in words that say what to do.
+/// Checks the users' Secrets. They are read by name, never listed, and each at most once a minute.
+/// Returns the errors, with what to do about them.
 ///
 /// # Errors
-/// When the API server cannot be asked.
+/// The API server cannot be reached or refuses.
 pub(super) async fn secrets(
     context: &Context,
     cluster: &OpaqueCluster,
@@ -34,17 +34,17 @@ pub(super) async fn secrets(
     Ok(wrong)
 }
 
-/// Whether a spec refers to Secrets of people, which are not watched.
+/// Whether a spec refers to users' Secrets, which are not watched.
 pub(super) fn has_needs(cluster: &OpaqueCluster) -> bool {
     !needs(cluster).is_empty()
 }
 
-/// A Secret that a spec refers to.
+/// A Secret to which a spec refers.
 #[derive(Debug, PartialEq, Eq)]
 struct Need {
     field: &'static str,
     name: String,
-    /// Keys that it must have; none: at least one, whatever its name.
+    /// Keys that it must have; if empty, at least one key with any name.
     keys: &'static [&'static str],
 }
 
@@ -84,7 +84,7 @@ fn needs(cluster: &OpaqueCluster) -> Vec<Need> {
 }
 
 impl Need {
-    /// What is wrong with the Secret of these keys.
+    /// The error in the Secret with these keys, if any.
     fn check(&self, found: &Keys) -> Option<String> {
         let Self { field, name, keys } = self;
         let Some(found) = found else {
@@ -92,7 +92,7 @@ impl Need {
         };
         if found.is_own {
             return Some(format!(
-                "Secret {name} is the operator's own, with a key of a cluster: name another in {field}"
+                "Secret {name} belongs to the operator and holds a key of a cluster: name another in {field}"
             ));
         }
         let found = &found.keys;
@@ -126,7 +126,7 @@ mod tests {
     fn a_secret_of_the_operator_is_refused() {
         let own = Some(Found { is_own: true, ..found(&["ca.crt"]).unwrap() });
         let words = need(&["ca.crt"]).check(&own).unwrap();
-        assert!(words.contains("the operator's own") && words.contains("name another"), "{words}");
+        assert!(words.contains("to the operator") && words.contains("name another"), "{words}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Writing objects, only if needed.
+//! Writes objects, only if needed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
@@ -16,21 +16,21 @@ use crate::labels::{
     CLUSTER, FIELD_MANAGER, MANAGED_BY, NODE, OPERATOR, STATUS_MANAGER, TABLE, controller_of,
 };
 
-/// Whether something was written.
+/// Result of an apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
-    /// It was as desired.
+    /// The object was as desired.
     Unchanged,
-    /// It was written.
+    /// The object was written.
     Written,
 }
 
 impl Context {
-    /// Makes the object as desired, by a server-side apply, if it is not. Fields that are not in it
-    /// and that earlier applies set are removed.
+    /// Applies the desired object by server-side apply, unless it is as desired already. Fields
+    /// that earlier applies set and that `desired` lacks are removed.
     ///
     /// # Errors
-    /// When an object of the name belongs to somebody else, or the API server refuses.
+    /// An object with this name belongs to another owner, or the API server refuses.
     pub async fn apply<K>(&self, desired: &K) -> Result<Applied, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize,
@@ -39,10 +39,10 @@ impl Context {
         self.apply_raw(&resource, serde_json::to_value(desired).map_err(internal)?).await
     }
 
-    /// [`apply`](Self::apply) for an object that is not of a known type.
+    /// Like [`apply`](Self::apply), for an object without a known type.
     ///
     /// # Errors
-    /// As there.
+    /// The same as there.
     pub async fn apply_raw(
         &self,
         resource: &ApiResource,
@@ -55,7 +55,7 @@ impl Context {
         let api = self.api(resource, &namespace);
         let live = match self.observed.raw(&resource.kind, &namespace, &name) {
             Some(live) => Some(live),
-            // Perhaps it is there and not ours, or of a kind that is not watched.
+            // The object may exist without our labels, or may be of a kind that is not watched.
             None => self.read_live(&api, resource, &name).await?,
         };
         if let Some(live) = &live {
@@ -73,11 +73,11 @@ impl Context {
         Ok(Applied::Written)
     }
 
-    /// Creates the object if it is absent; never modifies an existing one. For objects that others
-    /// go on to write, and for keys that must not be made twice.
+    /// Creates the object if it is absent; never modifies an existing one. This is for objects that
+    /// other writers change later, and for keys that must not be created twice.
     ///
     /// # Errors
-    /// When one of its name belongs to somebody else, or the API server refuses.
+    /// An object with this name belongs to another owner, or the API server refuses.
     pub async fn create<K>(&self, desired: &K) -> Result<Applied, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize,
@@ -110,11 +110,11 @@ impl Context {
         }
     }
 
-    /// Gives objects of a kind that are written as a whole, and not applied, the owner that they
-    /// have lost.
+    /// Gives objects that have lost their owner a new one. This is for kinds that are written as a
+    /// whole instead of applied.
     ///
     /// # Errors
-    /// When the API server refuses.
+    /// The API server refuses.
     pub(crate) async fn adopt<K>(
         &self,
         owned: &ObjectMeta,
@@ -148,10 +148,10 @@ impl Context {
         Ok(())
     }
 
-    /// Deletes the object if it is there and has the same owner as `desired`.
+    /// Deletes the object if it exists and has the same owner as `desired`.
     ///
     /// # Errors
-    /// When the API server refuses.
+    /// The API server refuses.
     pub(crate) async fn delete_own(
         &self,
         resource: &ApiResource,
@@ -164,7 +164,7 @@ impl Context {
         if check_owner(kind, desired, &live.metadata).is_err() {
             return Ok(());
         }
-        // Exactly the one that was seen.
+        // Only the observed object, not a new one with the same name.
         let same = Preconditions { uid: live.uid(), ..Preconditions::default() };
         let params = DeleteParams::background().preconditions(same);
         match api.delete(&name, &params).await {
@@ -178,11 +178,11 @@ impl Context {
         }
     }
 
-    /// Writes the status of `object` if it differs from `previous`; with `version`, only while the
-    /// object is of that version.
+    /// Writes the status of `object` if it differs from `previous`. With `version`, the write
+    /// succeeds only while the object has that version.
     ///
     /// # Errors
-    /// When the API server refuses; a conflict when the object is of another version.
+    /// The API server refuses. A conflict if the object has another version.
     pub async fn write_status<K, S>(
         &self,
         object: &K,
@@ -201,7 +201,7 @@ impl Context {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let metadata = ObjectMeta {
             name: Some(name.clone()),
-            // Not the status of another object that was made under the same name since.
+            // Never writes the status of a new object with the same name.
             uid: object.uid(),
             resource_version: version,
             ..ObjectMeta::default()
@@ -237,7 +237,7 @@ impl Context {
         Ok(api.get_opt(name).await.map_err(Error::api(action))?.map(std::sync::Arc::new))
     }
 
-    /// Counts a write and remembers its answer.
+    /// Counts a write and records its answer.
     pub(crate) fn wrote(&self, resource: &ApiResource, written: DynamicObject) {
         self.metrics.wrote(&resource.kind);
         if self.observed.watches(&resource.kind) {
@@ -246,7 +246,7 @@ impl Context {
     }
 }
 
-/// Whether the live object is of the same owner as the desired one.
+/// Whether the live object has the same owner as the desired one.
 pub(crate) fn check_owner(
     kind: &str,
     desired: &ObjectMeta,
@@ -265,7 +265,7 @@ pub(crate) fn check_owner(
     }
 }
 
-/// Whether the live object was made for an owner of the same name that was deleted without it
+/// Whether the live object belonged to an owner of the same name that was deleted without it
 /// (`--cascade=orphan`).
 pub(crate) fn is_orphan(desired: &ObjectMeta, live: &ObjectMeta) -> bool {
     let same = |key: &str| {

@@ -1,8 +1,8 @@
-//! When a failed reconcile is tried again.
+//! Decides when a failed reconcile is tried again.
 //!
-//! Each category has a first pause, which doubles with each failure in a row up to a cap. A fifth
-//! of the pause is jitter, made from the object and the count: objects that failed together do not
-//! come back together, and the same history gives the same pauses.
+//! Each category has an initial pause, which doubles with each consecutive failure up to a limit. A
+//! fifth of the pause is jitter, derived from the object and the number of failures. Objects that
+//! failed together are therefore not retried together, and the same history gives the same pauses.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::error::Category;
 
-/// First pause and longest pause; none: not before the object changes, or is looked at anyway.
+/// Initial and maximum pause. `None` means to wait until the object changes or until the periodic
+/// reconcile.
 fn bounds(category: Category) -> Option<(Duration, Duration)> {
     let (first, cap) = match category {
         Category::Conflict => (100, 5_000),
@@ -22,7 +23,7 @@ fn bounds(category: Category) -> Option<(Duration, Duration)> {
     Some((Duration::from_millis(first), Duration::from_millis(cap)))
 }
 
-/// Pause after the `failures`-th failure in a row, which is at least 1.
+/// Pause after `failures` consecutive failures, at least 1.
 pub(super) fn pause(category: Category, failures: u32, object: &str) -> Option<Duration> {
     let (first, cap) = bounds(category)?;
     let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
@@ -39,14 +40,14 @@ pub(crate) fn fraction(object: &str, failures: u32) -> f64 {
     f64::from(byte) / 255.0
 }
 
-/// Failures in a row of each object.
+/// Consecutive failures of each object.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: Mutex<HashMap<String, u32>>,
 }
 
 impl Backoff {
-    /// Notes a failure and says when to try again; none: not on account of this failure.
+    /// Records a failure and returns when to retry; `None` if this failure causes no retry.
     pub(super) fn failed(&self, object: &str, category: Category) -> Option<Duration> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(object.to_owned()).or_default();
@@ -54,7 +55,7 @@ impl Backoff {
         pause(category, *count, object)
     }
 
-    /// Notes a success, or that the object is gone.
+    /// Records a success, or that the object is gone.
     pub(super) fn forget(&self, object: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
     }
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_object_is_left_alone() {
+    fn an_invalid_object_is_not_retried() {
         assert_eq!(Backoff::default().failed("ns/demo", Category::Invalid), None);
     }
 

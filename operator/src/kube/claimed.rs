@@ -1,6 +1,6 @@
-//! The namespaces on which this operator acts, and the right to reconcile an object there.
+//! The namespaces on which this operator acts, and the permission to reconcile an object there.
 //!
-//! Tasks of [`crate::claims`] note here which claims are held; controllers ask before each
+//! Tasks of [`crate::claims`] record here which claims are held. Controllers check before each
 //! reconcile.
 
 use std::collections::HashMap;
@@ -10,19 +10,22 @@ use tokio::sync::{broadcast, watch};
 
 use crate::args::Scope;
 
-/// Claims gained that a slow controller may lag behind before it looks at everything again.
+/// Number of gained claims that a slow controller may lag behind before it reconciles everything
+/// again.
 const BACKLOG: usize = 1024;
 
 /// The namespaces on which this operator acts.
 #[derive(Debug)]
 pub struct Claimed {
-    /// Those that it has claimed; none where one Lease stands for all that it watches.
+    /// The claimed namespaces; `None` if a single Lease covers everything that the operator
+    /// watches.
     claimed: Option<Mutex<HashMap<String, watch::Receiver<bool>>>>,
     gained: broadcast::Sender<String>,
 }
 
 impl Claimed {
-    /// With one namespace it acts there for as long as it runs, with all on none at first.
+    /// An operator for one namespace acts there for as long as it runs. An operator for all
+    /// namespaces initially acts on none.
     pub fn new(scope: &Scope) -> Self {
         let claimed = match scope {
             Scope::All => Some(Mutex::default()),
@@ -31,7 +34,8 @@ impl Claimed {
         Self { claimed, gained: broadcast::Sender::new(BACKLOG) }
     }
 
-    /// The right to reconcile objects of a namespace now; none if another operator acts there.
+    /// The permission to reconcile objects of a namespace now; `None` if another operator acts
+    /// there.
     pub fn of(&self, namespace: &str) -> Option<Claim> {
         let Some(claimed) = &self.claimed else { return Some(Claim(None)) };
         let over = lock(claimed).get(namespace).cloned()?;
@@ -43,13 +47,13 @@ impl Claimed {
         self.gained.subscribe()
     }
 
-    /// Notes that the claim on a namespace is held.
+    /// Records that the claim on a namespace is held.
     pub(crate) fn gain(&self, namespace: &str) -> Gained<'_> {
         let (over, seen) = watch::channel(false);
         if let Some(claimed) = &self.claimed {
             lock(claimed).insert(namespace.to_owned(), seen);
         }
-        // Nobody listens before the controllers run; they begin with everything.
+        // There is no receiver before the controllers run. They start with all objects.
         let _ = self.gained.send(namespace.to_owned());
         Gained { claimed: self, namespace: namespace.to_owned(), over }
     }
@@ -59,22 +63,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The right to reconcile, while it lasts.
+/// The permission to reconcile, while it lasts.
 #[derive(Debug)]
 pub struct Claim(Option<watch::Receiver<bool>>);
 
 impl Claim {
-    /// Resolves when the claim is lost or given up. Drop what is under way then, and this.
+    /// Resolves when the claim is lost or given up. The caller must then drop the work in progress
+    /// and this value.
     pub async fn lost(&mut self) {
         match &mut self.0 {
-            // An error: the sender is gone, and the claim with it.
+            // An error means that the sender is gone, and the claim with it.
             Some(over) => drop(over.wait_for(|over| *over).await),
             None => std::future::pending().await,
         }
     }
 }
 
-/// A claim that is held, as its keeper has it.
+/// A held claim, from its keeper's view.
 pub(crate) struct Gained<'a> {
     claimed: &'a Claimed,
     namespace: String,
@@ -82,7 +87,7 @@ pub(crate) struct Gained<'a> {
 }
 
 impl Gained<'_> {
-    /// Cuts reconciles off and returns when none is under way.
+    /// Aborts reconciles, and returns when none is in progress.
     pub(crate) async fn end(self) {
         if let Some(claimed) = &self.claimed.claimed {
             lock(claimed).remove(&self.namespace);

@@ -1,15 +1,15 @@
-//! Whether an apply would change anything.
+//! Decides whether an apply would change anything.
 //!
-//! A server-side apply that changes nothing still costs a request, and a request per object and
-//! reconcile adds up. An apply is needed unless both hold:
-//! 1. **The same was applied last.** An annotation has a digest of it.
-//! 2. **Every field of it is still ours**, as `metadata.managedFields` says. Who changes a field
-//!    takes it over: of a map or list that is one value for the API server, such as a selector,
-//!    also who only adds to it.
+//! A server-side apply that changes nothing still costs a request, and one request per object and
+//! reconcile adds up. An apply is needed unless both of these hold:
+//! 1. **The same object was applied last.** An annotation contains its digest.
+//! 2. **Every field of it is still ours**, according to `metadata.managedFields`. A writer that
+//!    changes a field takes over its ownership. If the API server treats a map or list as one
+//!    value, such as a selector, this also applies to a writer that only adds to it.
 //!
-//! Values are not compared: what the server makes of them, by defaults, by the form of quantities
-//! or by an admission policy that rewrites them, is no reason to apply again. A field of a later
-//! Kubernetes, which an earlier one drops, is never ours and is applied again at every reconcile.
+//! Values are not compared. The server changes them by defaults, by normalizing quantities, or by
+//! an admission policy, and none of these is a reason to apply again. A field of a later Kubernetes
+//! that an earlier one drops is never ours, so it is applied again at every reconcile.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::labels::{APPLIED, FIELD_MANAGER};
 
-/// Notes in `desired` what it is, for the [`differs`] of a later reconcile.
+/// Records in `desired` its digest, for [`differs`] in a later reconcile.
 pub(super) fn stamp(desired: &mut DynamicObject) -> Result<(), serde_json::Error> {
     let digest = blake3::hash(&serde_json::to_vec(desired)?).to_hex();
     let digest = digest.get(..16).unwrap_or_default().to_owned();
@@ -39,7 +39,7 @@ pub(super) fn differs(desired: &Value, live: &DynamicObject) -> bool {
         })
 }
 
-/// The fields that our applies own, in the form of `fieldsV1`.
+/// The fields that our applies own, in the format of `fieldsV1`.
 fn owned_fields(live: &DynamicObject) -> Option<&Value> {
     let entries = live.metadata.managed_fields.iter().flatten();
     let mut ours = entries.filter(|entry| {
@@ -63,9 +63,9 @@ fn owns_metadata(owned: Option<&Value>, desired: &Value) -> bool {
 }
 
 /// Whether each field of `desired` is in `owned`, whose keys are `f:field`, `k:{"key":"of item"}`
-/// and `v:value`. What has nothing below it is owned as a whole.
+/// and `v:value`. An owned entry without children is owned as a whole.
 fn owns(owned: Option<&Value>, desired: &Value) -> bool {
-    // The server drops what is empty.
+    // The server drops empty values.
     if is_empty(desired) {
         return true;
     }
@@ -82,7 +82,7 @@ fn owns(owned: Option<&Value>, desired: &Value) -> bool {
     }
 }
 
-/// Whether an item of a list is owned: by its keys, or by its value.
+/// Whether an item of a list is owned, by its keys or by its value.
 fn owns_item(owned: &Map<String, Value>, item: &Value) -> bool {
     owned.iter().any(|(key, below)| match key.split_at_checked(2) {
         Some(("k:", keys)) => has_keys(item, keys) && owns(Some(below), item),
@@ -91,7 +91,7 @@ fn owns_item(owned: &Map<String, Value>, item: &Value) -> bool {
     })
 }
 
-/// Whether an item has these keys; those that were left to a default are not in it.
+/// Whether an item has these keys. Keys with default values may be absent from the item.
 fn has_keys(item: &Value, keys: &str) -> bool {
     let Ok(keys) = serde_json::from_str::<Map<String, Value>>(keys) else { return false };
     keys.iter().any(|(key, _)| item.get(key).is_some())

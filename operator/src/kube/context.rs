@@ -1,4 +1,4 @@
-//! What all reconcilers share.
+//! State that all reconcilers share.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,10 +18,10 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::release::Release;
 
-/// What the operator was installed with.
+/// Settings of the operator's installation.
 #[derive(Debug, Clone)]
 pub struct Installed {
-    /// Image of the nodes of clusters that name none.
+    /// Default image of nodes.
     pub node_image: String,
     /// DNS domain of the Kubernetes cluster.
     pub cluster_domain: String,
@@ -29,21 +29,21 @@ pub struct Installed {
     pub allow_local_sources: bool,
 }
 
-/// What all reconcilers share.
+/// State that all reconcilers share.
 pub struct Context {
-    /// Requests through it are counted, and repeated for a while where that may help.
+    /// A client that counts requests and retries them for a while if that may help.
     pub client: Client,
-    /// Requests through it are counted and not repeated.
+    /// A client that counts requests and does not retry them.
     pub once: Client,
-    /// What the API server holds.
+    /// The watched objects.
     pub observed: Arc<Observed>,
     /// Counters.
     pub metrics: Metrics,
-    /// What the operator was installed with.
+    /// Settings of the operator's installation.
     pub installed: Installed,
-    /// Whose operator this is.
+    /// The operator's release.
     pub release: Release,
-    /// Where it acts.
+    /// The namespaces on which it acts.
     pub claimed: Arc<Claimed>,
     pub(crate) events: Events,
     pub(crate) secrets: Secrets,
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
-    /// A context of `clients`, to act where `claimed` say.
+    /// A context that uses `clients` and acts on the namespaces in `claimed`.
     pub fn new(
         [client, once]: [Client; 2],
         observed: Arc<Observed>,
@@ -73,11 +73,11 @@ impl Context {
         Self { client, once, observed, metrics, installed, release, claimed, events, secrets }
     }
 
-    /// A live object by name: for what is not watched, such as ConfigMaps of people. For their
-    /// Secrets there is [`secret_keys`](Self::secret_keys).
+    /// Reads a live object by name. This is for objects that are not watched, such as users'
+    /// ConfigMaps. For users' Secrets there is [`secret_keys`](Self::secret_keys).
     ///
     /// # Errors
-    /// When the API server cannot be asked, or refuses.
+    /// The API server cannot be reached or refuses.
     pub async fn read<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
@@ -101,11 +101,10 @@ impl Context {
         self.events.publish(about, type_, reason, note).await;
     }
 
-    /// The keys of a Secret, as they were a minute ago at most; where they did not suffice, ten
-    /// seconds.
+    /// The keys of a Secret, at most a minute old, or at most ten seconds if they did not suffice.
     ///
     /// # Errors
-    /// When the API server cannot be asked, or refuses.
+    /// The API server cannot be reached or refuses.
     pub async fn secret_keys(
         &self,
         namespace: &str,
@@ -120,11 +119,11 @@ impl Context {
     }
 }
 
-/// Clients whose requests are counted: one that repeats those that failed by chance, and one that
+/// Two clients that count their requests: one retries requests that failed by chance, the other
 /// does not.
 ///
 /// # Errors
-/// When the configuration makes no client.
+/// The configuration is not usable.
 pub(crate) fn clients(config: &Config, metrics: &Metrics) -> Result<[Client; 2], kube::Error> {
     let client = |default_retry| -> Result<Client, kube::Error> {
         let mut config = config.clone();

@@ -1,13 +1,13 @@
-//! Runs a reconciler: when, how long, how often again.
+//! Runs a reconciler: decides when to reconcile, for how long, and when to retry.
 //!
-//! **Flow.** It begins with every root object, and from then on reconciles those that a change
-//! concerns ([`Reconciler::roots`]). Changes within `DEBOUNCE` count as one. An object is never
-//! reconciled twice at a time. A reconcile that fails is tried again after its category's pause
-//! ([`crate::kube::backoff`]); one that succeeds, at the time that it asks for, and at the latest
-//! after `RESYNC`.
+//! **Flow.** The runner starts with every root object, and then reconciles the roots that a change
+//! affects ([`Reconciler::roots`]). Changes within `DEBOUNCE` count as one. An object is never
+//! reconciled twice concurrently. A failed reconcile is retried after its category's pause
+//! ([`crate::kube::backoff`]). A successful one is repeated at the time that it requests, and at
+//! the latest after `RESYNC`.
 //!
-//! **Guarantees.** Objects of a namespace are reconciled only while it is claimed (`claimed`), and
-//! all of them when it is.
+//! **Guarantees.** Objects of a namespace are reconciled only while the namespace is claimed
+//! (`claimed`). When it becomes claimed, all of them are.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,13 +29,13 @@ use super::observe::Touched;
 use super::status::tell_unreadable;
 use crate::error::Error;
 
-/// Changes within this time are looked at together.
+/// Changes within this time are handled together.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// Objects reconciled at a time.
+/// Maximum concurrent reconciles.
 const CONCURRENCY: u16 = 8;
-/// How long a reconcile may take. Single requests have no limit.
+/// Time limit of a reconcile. Single requests have no limit.
 const LIMIT: Duration = Duration::from_secs(60);
-/// When an object is looked at again even if nothing was heard of it.
+/// Interval at which an object is reconciled even without changes.
 const RESYNC: Duration = Duration::from_secs(30 * 60);
 
 /// Reconciles objects of one kind.
@@ -45,10 +45,10 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
     /// The kind.
     type Root: Resource<DynamicType = ()> + DeserializeOwned + Send + 'static;
 
-    /// Namespace and name of each root object that a change concerns.
+    /// Namespace and name of each root object that a change affects.
     fn roots(&self, context: &Context, touched: &Touched) -> Vec<(String, String)>;
 
-    /// Reconciles one object. Returns when to look again if nothing changes before.
+    /// Reconciles one object. Returns when to reconcile again if nothing changes before.
     fn reconcile(
         &self,
         context: &Context,
@@ -56,10 +56,10 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
 }
 
-/// Runs until `stop` is true and what is under way is done.
+/// Runs until `stop` is true and the reconciles in progress have finished.
 ///
 /// # Errors
-/// When the kind is not one of those that are watched.
+/// The kind is not watched.
 pub(crate) async fn run_controller<R: Reconciler>(
     context: Arc<Context>,
     reconciler: R,
@@ -92,20 +92,20 @@ pub(crate) async fn run_controller<R: Reconciler>(
         requests.take_until(stopped(stop)).map(Ok::<_, std::convert::Infallible>),
         Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY),
     )
-    // Failures were counted and logged by the runner; the rest is a root that was deleted
-    // meanwhile.
+    // The runner has counted and logged failures. The remaining results belong to roots that were
+    // deleted in between.
     .for_each(|_| std::future::ready(()))
     .await;
     Ok(())
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error: the sender is gone, which is the end as well.
+    // An error means that the sender is gone, which also means to stop.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Everything first, then what changes concern, and what is in a namespace that is claimed;
-/// everything again after a backlog was lost.
+/// Yields all roots first, then those that changes affect and those in newly claimed namespaces,
+/// and all roots again after events were lost.
 fn requests<R: Reconciler>(
     runner: Arc<Runner<R>>,
     context: Arc<Context>,
@@ -146,7 +146,7 @@ fn requests<R: Reconciler>(
     stream::iter(first).chain(stream::select(later.flatten(), claims.flatten()))
 }
 
-/// The root objects of the namespaces that `concerned` picks.
+/// The root objects of the namespaces that `concerned` selects.
 fn roots(
     store: &Store<DynamicObject>,
     reference: &impl Fn(&str, &str) -> ObjectRef<DynamicObject>,
@@ -174,8 +174,8 @@ impl<R: Reconciler> Runner<R> {
 
     async fn reconcile(&self, context: &Context, object: &DynamicObject) -> Result<Action, Error> {
         let namespace = object.namespace().unwrap_or_default();
-        // Everything of a namespace is reconciled when it is claimed: nothing has to be remembered
-        // until then.
+        // All objects of a namespace are reconciled when it becomes claimed, so nothing has to be
+        // remembered until then.
         let Some(mut claim) = context.claimed.of(&namespace) else {
             return Ok(Action::await_change());
         };
@@ -200,7 +200,7 @@ impl<R: Reconciler> Runner<R> {
     ) -> Result<Option<Duration>, Error> {
         let kind = R::Root::kind(&());
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        // With the status that was written last, which the store may not have yet.
+        // The object includes the status that was written last, which the store may not have yet.
         match context.observed.get::<R::Root>(&namespace, &name) {
             Ok(Some(root)) if root.meta().deletion_timestamp.is_some() => Ok(None),
             Ok(Some(root)) => self.reconciler.reconcile(context, root).await,
@@ -211,14 +211,14 @@ impl<R: Reconciler> Runner<R> {
                 context.publish(&about, EventType::Warning, &reason, &error.to_string()).await;
                 let resource = ApiResource::erase::<R::Root>(&());
                 if let Err(failed) = tell_unreadable(context, &resource, object, &error).await {
-                    tracing::warn!(error = %failed, "that an object cannot be read is not in its status");
+                    tracing::warn!(error = %failed, "the status does not report that the object cannot be read");
                 }
                 Err(error)
             }
         }
     }
 
-    /// Says when a failed object is tried again.
+    /// Decides when a failed object is retried.
     fn failed(&self, object: &DynamicObject, error: &Error) -> Action {
         let key = key_of(object);
         let category = error.category();
@@ -231,7 +231,7 @@ impl<R: Reconciler> Runner<R> {
             }
             None => {
                 tracing::warn!(controller, object = key, category, %error, "waits for a change");
-                // What is not wrong with the object is looked after all the same.
+                // The object's other aspects are still checked periodically.
                 Action::requeue(RESYNC)
             }
         }

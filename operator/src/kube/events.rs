@@ -1,4 +1,4 @@
-//! Events about objects.
+//! Publishes events about objects.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use crate::labels::FIELD_MANAGER;
 use crate::text::shorten;
 
-/// How long an event may take: it must not hold up what it tells of.
+/// Timeout of an event: it must not hold up the action that it reports.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Longest note of an event.
+/// Maximum length of an event's note.
 const NOTE: usize = 1000;
 
 /// Publishes events in the name of this process.
@@ -27,14 +27,14 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    /// `identity` is this process.
+    /// `identity` names this process.
     pub fn new(client: Client, identity: String) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(identity) };
         Self(Recorder::new(client, reporter))
     }
 
-    /// Publishes an event about an object. One that fails is logged: it must not hide what it tells
-    /// of.
+    /// Publishes an event about an object. A failure is only logged, so that it does not hide what
+    /// the event reports.
     pub async fn publish(
         &self,
         about: &ObjectReference,

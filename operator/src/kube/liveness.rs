@@ -1,4 +1,4 @@
-//! Whether pods and those who hold Leases are alive, as far as the API server tells.
+//! Determines whether pods and holders of Leases are alive, as far as the API server shows.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 
-/// By how much the clocks of machines may differ.
+/// Maximum assumed difference between the clocks of machines.
 pub(crate) const CLOCKS_DIFFER: Duration = Duration::from_secs(30);
 
-/// Whether a Lease was renewed not long ago.
+/// Whether a Lease was renewed recently.
 pub(crate) fn is_renewed(lease: &LeaseSpec, now: Timestamp) -> bool {
     let lasts =
         Duration::from_secs(lease.lease_duration_seconds.unwrap_or(0).unsigned_abs().into());
@@ -19,21 +19,21 @@ pub(crate) fn is_renewed(lease: &LeaseSpec, now: Timestamp) -> bool {
     })
 }
 
-/// Whether a pod is ready and stays.
+/// Whether a pod is ready and not terminating.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-/// Whether a pod was to have ended by now, with its grace period: one that is still there is on a
-/// machine that does not answer.
+/// Whether a pod's grace period has passed. If such a pod still exists, its machine does not
+/// answer.
 pub(crate) fn is_overdue(pod: &Pod, now: Timestamp) -> bool {
     let ends = pod.metadata.deletion_timestamp.as_ref();
     ends.is_some_and(|ends| ends.0.checked_add(CLOCKS_DIFFER).is_ok_and(|ends| ends < now))
 }
 
-/// Why a pod does not get going, in Kubernetes' own words; none while nothing is known to be wrong.
+/// Why a pod does not start, in Kubernetes' own words; `None` if no problem is known.
 pub(crate) fn trouble(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let unscheduled = status
@@ -55,7 +55,7 @@ fn trouble_of_container(status: &ContainerStatus) -> Option<String> {
     if matches!(reason, "ContainerCreating" | "PodInitializing" | "") {
         return None;
     }
-    // What a crashed program said last is worth more than that it will be started again.
+    // The last message of a crashed program is more useful than the announcement of its restart.
     let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let said = last.and_then(|terminated| terminated.message.as_deref()).and_then(last_line);
     let message = said.or(waiting.message.as_deref()).unwrap_or_default();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_has_not_renewed_is_none() {
+    fn a_leader_that_has_not_renewed_does_not_count() {
         let lease: LeaseSpec = serde_json::from_value(json!({
             "renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 8,
         }))

@@ -1,18 +1,19 @@
 //! One watch of each kind, shared by all controllers.
 //!
-//! **Flow.** Each watch keeps a store, and tells the controllers ([`Touched`]) what changed in a
-//! way that can matter: not a Lease's renewal, not a status that the operator itself wrote.
+//! **Flow.** Each watch maintains a store, and reports relevant changes to the controllers
+//! ([`Touched`]). The renewal of a Lease and a status that the operator itself wrote are not
+//! relevant.
 //!
 //! **Guarantees.**
-//! - *Read your writes.* What the operator wrote is seen at once, also before its watch brings it:
-//!   [`Observed::note_written`].
-//! - *Bad objects.* Objects are kept untyped. One that does not fit its kind fails where it is
-//!   read, with its name, and never breaks a watch.
-//! - *Secrets* are watched by the operator's own label only. Those of people are read one by one,
-//!   by name; of people's ConfigMaps only the metadata is watched.
+//! - *Read your writes.* An object that the operator wrote is visible at once, even before its
+//!   watch reports it: [`Observed::note_written`].
+//! - *Bad objects.* Objects are stored untyped. One that does not fit its kind causes an error
+//!   where it is read, with its name, and never breaks a watch.
+//! - *Secrets* are watched only by the operator's own label. Users' Secrets are read one by one, by
+//!   name. Of users' ConfigMaps only the metadata is watched.
 //!
-//! **Caveats.** A store is a moment old. Writes that must not overwrite are creates, or carry a
-//! `resourceVersion`.
+//! **Caveats.** A store is slightly outdated. Writes that must not overwrite other changes are
+//! creations, or carry a `resourceVersion`.
 
 mod kinds;
 mod watch;
@@ -39,17 +40,17 @@ use written::Written;
 pub(crate) use kinds::FOREIGN_CONFIG_MAP;
 pub(crate) use kinds::ROOTS;
 
-/// Changes that a slow controller may lag behind before it looks at everything again.
+/// Number of changes that a slow controller may lag behind before it reconciles everything again.
 const BACKLOG: usize = 4096;
 
-/// An object that changed in a way that can matter.
+/// An object with a relevant change.
 #[derive(Debug, Clone)]
 pub struct Touched {
-    /// Its kind; [`FOREIGN_CONFIG_MAP`] for a ConfigMap of which only metadata is known.
+    /// Its kind, or [`FOREIGN_CONFIG_MAP`] for a ConfigMap of which only metadata is known.
     pub kind: &'static str,
-    /// Its metadata, the last known if it was deleted.
+    /// Its metadata. For a deleted object, the last known metadata.
     pub meta: Arc<ObjectMeta>,
-    /// Whether it is gone.
+    /// Whether it was deleted.
     pub deleted: bool,
 }
 
@@ -70,7 +71,7 @@ impl Touched {
     }
 }
 
-/// What the API server holds, as last seen.
+/// The objects of the API server, as last observed.
 pub struct Observed {
     kinds: HashMap<&'static str, (Kind, Store<DynamicObject>)>,
     config_maps: Store<PartialObjectMeta<ConfigMap>>,
@@ -80,7 +81,7 @@ pub struct Observed {
     metrics: Metrics,
 }
 
-// Its stores hold the keys of Secrets.
+// The stores contain the keys of Secrets.
 impl std::fmt::Debug for Observed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Observed").finish_non_exhaustive()
@@ -88,7 +89,7 @@ impl std::fmt::Debug for Observed {
 }
 
 impl Observed {
-    /// Begins to watch. The watches end with the returned tasks.
+    /// Starts the watches. They end with the returned tasks.
     pub fn start(
         client: &Client,
         scope: &Scope,
@@ -116,13 +117,13 @@ impl Observed {
         self.touched.subscribe()
     }
 
-    /// Waits until every kind was listed once.
+    /// Waits until every kind has been listed once.
     pub async fn ready(&self) {
-        // One waits on behalf of all: a store wakes only the last of several tasks that wait for
-        // it.
+        // One task waits on behalf of all, because a store wakes only the last of several waiting
+        // tasks.
         let all = async || {
             for (_, store) in self.kinds.values() {
-                // It fails only when the watches have ended, and with them the process.
+                // It fails only after the watches have ended, and then the process ends too.
                 let _ = store.wait_until_ready().await;
             }
             let _ = self.config_maps.wait_until_ready().await;
@@ -130,11 +131,11 @@ impl Observed {
         self.listed.get_or_init(all).await;
     }
 
-    /// The object `namespace/name` of kind `K`; none when it is not there, or the kind is not
+    /// The object `namespace/name` of kind `K`; `None` if it does not exist or the kind is not
     /// watched.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] when it does not fit its kind.
+    /// [`Error::Unreadable`] if it does not fit its kind.
     pub fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned,
@@ -143,8 +144,8 @@ impl Observed {
         self.raw(&kind, namespace, name).map(|object| self.typed(&object)).transpose()
     }
 
-    /// Objects of kind `K` in `namespace` whose label `key` is `value`, by name. Those that do not
-    /// fit their kind are counted, logged and left out.
+    /// Objects of kind `K` in `namespace` whose label `key` is `value`, by name. Objects that do
+    /// not fit their kind are counted, logged and omitted.
     pub fn list<K>(&self, namespace: &str, key: &str, value: &str) -> Vec<K>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned,
@@ -164,7 +165,7 @@ impl Observed {
         found
     }
 
-    /// All objects of kind `K`, of every namespace that is watched.
+    /// All objects of kind `K` in all watched namespaces.
     pub fn all<K>(&self) -> Vec<K>
     where
         K: Resource<DynamicType = ()> + DeserializeOwned,
@@ -180,8 +181,8 @@ impl Observed {
         self.written.newest(kind, namespace, name, store.get(&key))
     }
 
-    /// The objects of a kind in `namespace` as they are stored, by name: also those that do not fit
-    /// it.
+    /// The stored objects of a kind in `namespace` by name, including those that do not fit the
+    /// kind.
     pub(crate) fn raw_in(&self, kind: &str, namespace: &str) -> Vec<Arc<DynamicObject>> {
         self.raw_list(kind, |object| object.metadata.namespace.as_deref() == Some(namespace))
     }
@@ -198,7 +199,7 @@ impl Observed {
         self.kinds.contains_key(kind)
     }
 
-    /// Metadata of a ConfigMap, also of one that the operator did not make.
+    /// Metadata of a ConfigMap, including one that the operator did not create.
     pub fn config_map(
         &self,
         namespace: &str,
@@ -207,7 +208,7 @@ impl Observed {
         self.config_maps.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// Notes what the API server answered to a write.
+    /// Records the API server's answer to a write.
     pub fn note_written(&self, kind: &str, object: DynamicObject) {
         self.written.note(kind, object);
     }

@@ -1,7 +1,8 @@
-//! Pods that the API server refuses: by a quota, a LimitRange, PodSecurity or an admission policy.
+//! Pods that the API server refuses because of a quota, a LimitRange, PodSecurity or an admission
+//! policy.
 //!
-//! Nothing but an event tells of them. Events are not watched: they are asked for only while a pod
-//! is missing that should be there, which is rare.
+//! Only an event reports such a refusal. Events are not watched. They are requested only while a
+//! required pod is missing, which is rare.
 
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use kube::api::ListParams;
 use super::context::Context;
 use crate::error::Error;
 
-/// For how long a pod may be missing before it is asked why, and when it is asked again.
+/// How long a pod may be missing before events are requested, and the interval of further requests.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// What the API server said last when a controller wanted to make a pod for this object; none if it
-/// took all, or if the operator has no right to read events.
+/// The API server's last message when a controller tried to create a pod for this object. `None` if
+/// it accepted all pods, or if the operator may not read events.
 ///
 /// # Errors
-/// When the API server cannot be asked.
+/// The API server cannot be reached or refuses.
 pub(crate) async fn refusal(
     context: &Context,
     namespace: &str,
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_servers_words_are_told_without_those_of_the_controller() {
+    fn the_servers_message_is_reported_without_that_of_the_controller() {
         let words = "pods \"demo-shard-0-0\" is forbidden: exceeded quota: small";
         let set =
             format!("create Pod demo-shard-0-0 in StatefulSet demo-shard-0 failed error: {words}");

@@ -7,7 +7,7 @@ use tower::{Layer, Service};
 
 use crate::metrics::Metrics;
 
-/// Counts what a client asks: a layer around its transport.
+/// A transport layer that counts a client's requests.
 #[derive(Debug, Clone)]
 pub(super) struct CountRequests(pub(super) Metrics);
 
@@ -19,7 +19,7 @@ impl<S> Layer<S> for CountRequests {
     }
 }
 
-/// A transport whose requests are counted.
+/// A transport that counts requests.
 #[derive(Debug, Clone)]
 pub(super) struct Counted<S> {
     inner: S,

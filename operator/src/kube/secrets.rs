@@ -1,7 +1,7 @@
-//! Secrets of people: read by name, at most once a minute each, and never listed or watched.
+//! Users' Secrets: read by name, each at most once a minute, and never listed or watched.
 //!
-//! What they hold is not kept: only which keys have a value. A Secret that does not suffice is read
-//! again sooner, so that one that is made is noticed at once.
+//! Their contents are not kept, only which keys have a value. A Secret that does not suffice is
+//! read again sooner, so that a correction is noticed quickly.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,30 +11,30 @@ use k8s_openapi::api::core::v1::Secret;
 
 use crate::labels::{MANAGED_BY, OPERATOR};
 
-/// When a Secret is read again that was as it should be.
+/// Interval after which a sufficient Secret is read again.
 pub(crate) const SECRET_AGAIN: Duration = Duration::from_secs(60);
-/// When one is read again that was missing, or lacked a key.
+/// Interval after which a Secret is read again that was missing or lacked a key.
 pub(crate) const SECRET_MISSING: Duration = Duration::from_secs(10);
-/// Names that are remembered at a time. Beyond it, those without a waiting caller are forgotten.
+/// Number of names that are remembered. Beyond it, names without a waiting caller are forgotten.
 const REMEMBERED: usize = 1024;
 
-/// What is known of a Secret; none if there is no such Secret.
+/// What is known about a Secret; `None` if it does not exist.
 pub(crate) type Keys = Option<Found>;
 
-/// A Secret that is there.
+/// An existing Secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Its keys that have a value.
     pub keys: BTreeSet<String>,
-    /// Whether it is the operator's own, made for a cluster. Nobody may refer to it: it holds a key
-    /// of that cluster.
+    /// Whether the operator created it for a cluster. Specs may not refer to it, because it holds a
+    /// key of that cluster.
     pub is_own: bool,
 }
 
 /// Namespace and name.
 type Key = (String, String);
 
-/// What was read of each, and when. The lock of an entry is held while it is read.
+/// The last reading of each Secret, and its time. The lock of an entry is held during a read.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets {
     entries: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Option<Known>>>>>,
@@ -47,7 +47,7 @@ struct Known {
 }
 
 impl Known {
-    /// Whether it need not be read again at `now`.
+    /// Whether the entry is still fresh at `now`.
     fn holds(&self, suffices: bool, now: Instant) -> bool {
         let lasting = if suffices { SECRET_AGAIN } else { SECRET_MISSING };
         now.saturating_duration_since(self.at) < lasting
@@ -63,7 +63,7 @@ impl Secrets {
         Arc::clone(entries.entry((namespace.to_owned(), name.to_owned())).or_default())
     }
 
-    /// What is known of a Secret, or what `read` finds out at `now`.
+    /// What is known about a Secret, or else what `read` returns at `now`.
     pub(crate) async fn keys<E>(
         &self,
         (namespace, name): (&str, &str),

@@ -1,4 +1,4 @@
-//! Conditions and operations, changed only when they change.
+//! Conditions and operations of a status. They change only if their content does.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -14,19 +14,19 @@ use crate::error::Error;
 use crate::labels::STATUS_MANAGER;
 use crate::text::shorten;
 
-/// Longest message of a condition.
+/// Maximum length of a condition's message.
 const MESSAGE: usize = 2048;
-/// Longest `blockedBy`.
+/// Maximum length of `blockedBy`.
 const BLOCKED_BY: usize = 1000;
 
 /// Status of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Truth {
-    /// It holds.
+    /// The condition holds.
     True,
-    /// It does not.
+    /// The condition does not hold.
     False,
-    /// It cannot be told.
+    /// It is unknown whether the condition holds.
     Unknown,
 }
 
@@ -46,10 +46,10 @@ impl From<bool> for Truth {
     }
 }
 
-/// The conditions of an object as they shall be next.
+/// The next conditions of an object.
 ///
-/// The time of a transition is kept unless the status flips; conditions that were not set, such as
-/// those of other writers, are kept as they are.
+/// The time of a transition is kept unless the status flips. Conditions that were not set, such as
+/// those of other writers, are kept unchanged.
 #[derive(Debug)]
 pub(crate) struct Conditions {
     conditions: Vec<Condition>,
@@ -61,7 +61,7 @@ pub(crate) struct Conditions {
 /// A condition whose status or reason changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Transition {
-    /// Which.
+    /// The condition's type.
     pub type_: ConditionType,
     /// Its new status.
     pub status: Truth,
@@ -72,12 +72,12 @@ pub(crate) struct Transition {
 }
 
 impl Conditions {
-    /// Begins with what was reported before. `generation` is that of the spec that was looked at.
+    /// Starts with the reported conditions. `generation` is that of the spec that was examined.
     pub(crate) fn new(previous: &[Condition], generation: Option<i64>, now: Time) -> Self {
         Self { conditions: previous.to_vec(), generation, now, transitions: Vec::new() }
     }
 
-    /// Sets a condition. `reason` is one word in CamelCase, `message` is for people.
+    /// Sets a condition. `reason` is one word in CamelCase; `message` is for people.
     pub(crate) fn set(
         &mut self,
         type_: ConditionType,
@@ -111,13 +111,12 @@ impl Conditions {
         }
     }
 
-    /// Leaves out a condition that is there only while it is true.
+    /// Omits a condition that exists only while it is true.
     pub(crate) fn leave_out(&mut self, type_: ConditionType) {
         self.conditions.retain(|one| one.type_ != type_.as_str());
     }
 
-    /// The conditions with `Ready`, which says in one what the others say, and what changed about
-    /// them.
+    /// The conditions including `Ready`, which summarizes the others, and the transitions.
     pub(crate) fn finish(mut self) -> (Vec<Condition>, Vec<Transition>) {
         let find = |type_: ConditionType| {
             self.conditions.iter().find(|one| one.type_ == type_.as_str()).cloned()
@@ -139,24 +138,24 @@ impl Conditions {
     }
 }
 
-/// Something under way, before it is known since when.
+/// An operation in progress, without its start time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Activity {
-    /// What is being done; unique among those of an object.
+    /// The operation; unique among those of an object.
     pub name: &'static str,
-    /// The step that it has reached.
+    /// The current step.
     pub step: String,
-    /// Why it does not go on.
+    /// Why it does not advance.
     pub blocked_by: Option<String>,
 }
 
 impl Activity {
-    /// Something that advances.
+    /// An operation that advances.
     pub(crate) fn going(name: &'static str, step: impl Into<String>) -> Self {
         Self { name, step: step.into(), blocked_by: None }
     }
 
-    /// Something that waits.
+    /// An operation that waits.
     pub(crate) fn blocked(
         name: &'static str,
         step: impl Into<String>,
@@ -166,8 +165,9 @@ impl Activity {
     }
 }
 
-/// The operations to report: what is still at its step keeps its `since`, whatever it is blocked
-/// by. The words of that change while it waits: nodes tell there how far they are.
+/// The operations to report. An operation that is still at the same step keeps its `since`,
+/// whatever blocks it. The text of `blockedBy` may change while it waits, because nodes report
+/// their progress there.
 pub(crate) fn operations(
     previous: &[Operation],
     steps: Vec<Activity>,
@@ -183,7 +183,7 @@ pub(crate) fn operations(
     steps.into_iter().map(report).collect()
 }
 
-/// Publishes one event for each transition: warnings for what a person should look at.
+/// Publishes one event for each transition, as a warning if a person should look at it.
 pub(crate) async fn announce(
     context: &Context,
     about: &ObjectReference,
@@ -192,7 +192,7 @@ pub(crate) async fn announce(
     for transition in transitions {
         let Transition { type_, status, reason, message } = transition;
         let bad = match type_ {
-            // The others have told it.
+            // Events of the other conditions have reported it.
             ConditionType::Ready => continue,
             ConditionType::Degraded | ConditionType::Contested => *status == Truth::True,
             ConditionType::Available | ConditionType::CertificatesReady => *status != Truth::True,
@@ -206,10 +206,11 @@ pub(crate) async fn announce(
     }
 }
 
-/// Says in the status of an object that it cannot be read, beside the conditions that it has.
+/// Reports in the status of an object that it cannot be read, in addition to its existing
+/// conditions.
 ///
 /// # Errors
-/// When the API server refuses.
+/// The API server refuses.
 pub(crate) async fn tell_unreadable(
     context: &Context,
     resource: &ApiResource,

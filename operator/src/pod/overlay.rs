@@ -1,13 +1,13 @@
-//! `spec.podTemplate`, laid over a pod as a strategic merge patch.
+//! Merges `spec.podTemplate` into a pod, as a strategic merge patch.
 //!
-//! It is done on untyped JSON, so that fields of newer Kubernetes than this operator knows pass
-//! too. Rules of a strategic merge: maps are merged, lists of items with a merge key are merged by
-//! it, other lists and everything else are replaced; `null` removes. What certificates and
-//! permissions depend on is refused, as by the CEL rules.
+//! The merge works on untyped JSON, so that fields of newer Kubernetes versions pass through. Rules
+//! of a strategic merge: maps are merged, lists whose items have a merge key are merged by it,
+//! other lists and all other values are replaced, and `null` removes. Fields on which certificates
+//! and permissions depend are refused, as by the CEL rules.
 
 use serde_json::{Map, Value};
 
-/// Lists that are merged, and the key of their items, as Kubernetes declares them in
+/// Lists that are merged, with the key of their items, as Kubernetes declares them in
 /// `patchMergeKey`.
 const MERGE_KEYS: [(&str, &str); 11] = [
     ("containers", "name"),
@@ -23,7 +23,7 @@ const MERGE_KEYS: [(&str, &str); 11] = [
     ("topologySpreadConstraints", "topologyKey"),
 ];
 
-/// Fields of a pod that the operator alone sets.
+/// Fields of a pod that only the operator may set.
 const PROTECTED: [&str; 10] = [
     "serviceAccountName",
     "serviceAccount",
@@ -36,17 +36,17 @@ const PROTECTED: [&str; 10] = [
     "hostIPC",
     "shareProcessNamespace",
 ];
-/// Fields of the operator's own containers that it alone sets.
+/// Fields of the operator's own containers that only the operator may set.
 const PROTECTED_OF_CONTAINER: [&str; 3] = ["image", "command", "args"];
 
-/// An overlay that cannot be laid over a pod.
+/// Why an overlay cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum OverlayError {
-    /// A field that the operator alone sets.
+    /// A field that only the operator may set.
     #[error("spec.podTemplate.spec.{0} is set by the operator: remove it from podTemplate")]
     Protected(String),
-    /// An item without the key by which it is merged.
+    /// An item lacks the key by which it is merged.
     #[error("an item of spec.podTemplate's {list} has no {key}")]
     NoKey {
         /// The list.
@@ -54,15 +54,15 @@ pub(crate) enum OverlayError {
         /// The key.
         key: &'static str,
     },
-    /// A list or map was expected.
+    /// A list or map of the overlay has another type in a PodSpec, or the reverse.
     #[error("spec.podTemplate's {0} has another type than in a PodSpec")]
     Type(String),
 }
 
-/// Lays `overlay`, a PodSpec, over `pod`, a PodSpec whose containers are the operator's.
+/// Merges `overlay`, a PodSpec, into `pod`, a PodSpec with the operator's containers.
 ///
 /// # Errors
-/// When it sets what is protected, or does not fit a PodSpec.
+/// The overlay sets a protected field, or does not fit a PodSpec.
 pub(crate) fn merge_pod(pod: &mut Value, overlay: &Value) -> Result<(), OverlayError> {
     let Value::Object(patch) = overlay else { return Err(OverlayError::Type("spec".into())) };
     for field in PROTECTED {

@@ -1,12 +1,12 @@
-//! Which Job there should be.
+//! Decides which Job should exist.
 //!
-//! **Guarantees.** At most one Job of a table has pods. A run whose epoch is made gets no further
-//! Job. Every failed Job is counted once, also if the operator restarts between any two of its
-//! writes.
+//! **Guarantees.** At most one Job of a table has pods. A run whose epoch is complete gets no
+//! further Job. Every failed Job is counted exactly once, even if the operator restarts between any
+//! two of its writes.
 //!
-//! **How.** Jobs are numbered, and `status.preparation` remembers the last number and whether its
-//! failure was counted. A Job is made before it is remembered; one that is not remembered yet is
-//! found in the list.
+//! **How.** Jobs are numbered. `status.preparation` records the last number and whether its failure
+//! was counted. A Job is created before it is recorded. A Job that is not recorded yet is found in
+//! the list of Jobs.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -21,11 +21,11 @@ use crate::text::clip;
 /// What to do about Jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum JobStep {
-    /// Nothing: the epoch is made.
+    /// Nothing: the epoch is complete.
     Idle,
-    /// A Job is at work.
+    /// A Job is running.
     Running,
-    /// A Job of another source is to be deleted.
+    /// Delete a Job of another source.
     Stop {
         /// Its name.
         name: String,
@@ -35,32 +35,32 @@ pub(super) enum JobStep {
         /// Its name.
         name: String,
     },
-    /// The last Job failed. Its failure is in the status.
+    /// The last Job failed. The status contains its failure.
     Pause,
-    /// A Job is to be made.
+    /// Create a Job.
     Start {
         /// Its number.
         number: i64,
     },
 }
 
-/// What is known of a table's Jobs.
+/// What is known about a table's Jobs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempts<'a> {
-    /// The run that is wanted.
+    /// The desired run.
     pub run: &'a str,
-    /// Whether its epoch is made.
+    /// Whether its epoch is complete.
     pub done: bool,
-    /// Whether the source is watched, so that no other try can help before it changes.
+    /// Whether the source is watched, so that a retry can help only after it changes.
     pub watched: bool,
     /// The Jobs.
     pub jobs: &'a [JobFacts],
-    /// What was reported last.
+    /// The last report.
     pub report: Option<&'a Report>,
 }
 
 impl Attempts<'_> {
-    /// The next step. Updates what is remembered.
+    /// The next step. Updates the record in `memory`.
     pub(super) fn step(
         &self,
         memory: &mut Option<Preparation>,
@@ -96,7 +96,7 @@ impl Attempts<'_> {
                 return Some(JobStep::Stop { name: job.name.clone() });
             }
         }
-        // It has reported its epoch and is about to end. Its log stays for people.
+        // The Job has reported its epoch and is about to end. Its log stays available.
         if self.done {
             return Some(JobStep::Idle);
         }
@@ -107,10 +107,11 @@ impl Attempts<'_> {
         Some(JobStep::Running)
     }
 
-    /// Counts the failure of the last Job of this run, unless it is counted.
+    /// Counts the failure of the last Job of this run, unless it has been counted.
     fn count_failure(&self, memory: &mut Option<Preparation>, retry: &Retry, now: Timestamp) {
         let of_run = memory.as_ref().filter(|memory| memory.run == self.run);
-        // Jobs up to here are history: counted, or of runs before this one.
+        // Jobs up to this number need no counting: they have been counted, or belong to earlier
+        // runs.
         let counted = match (of_run, memory.as_ref()) {
             (Some(memory), _) if memory.failure.is_none() => memory.job - 1,
             (_, memory) => memory.map_or(0, |memory| memory.job),
@@ -119,13 +120,14 @@ impl Attempts<'_> {
         let last = finished.max_by_key(|job| job.number);
         let number = match (last, of_run) {
             (Some(job), _) => job.number,
-            // It was made, and is gone: deleted by somebody, or long since finished.
+            // The Job was created and is gone: a person deleted it, or it finished long ago.
             (None, Some(memory)) if memory.failure.is_none() => memory.job,
             (None, _) => return,
         };
         let failures = of_run.map_or(0, |memory| memory.failures).saturating_add(1);
         let (reason, message) = self.cause(last);
-        // The same bytes give the same error: only a change can help, and that is watched.
+        // The same bytes cause the same error, so only a change of the source can help, and the
+        // source is watched.
         let hopeless = self.watched && reason.is_of_source();
         let retry_at = (!hopeless).then(|| Time(retry.at(reason, failures, now)));
         let failure = PreparationFailure {
@@ -137,8 +139,8 @@ impl Attempts<'_> {
         *memory = Some(Preparation { run, job: number, failures, failure: Some(failure) });
     }
 
-    /// Why the last Job failed: in its own words, or else in those of Kubernetes. And what can be
-    /// done.
+    /// Why the last Job failed, from its own report or else from Kubernetes, with what to do about
+    /// it.
     fn cause(&self, last: Option<&JobFacts>) -> (Reason, String) {
         let report = self.report.filter(|report| report.run == self.run);
         if let Some(report) = report.filter(|report| report.stage == Stage::Failed) {

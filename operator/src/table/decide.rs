@@ -1,7 +1,8 @@
-//! From what is observed to what is done: a function without I/O.
+//! Decides what to do about a table from the observed state, without I/O.
 //!
-//! **Guarantees.** The same facts give the same decision, and once it is carried out and nothing
-//! else happens, the next one does nothing: the status is equal and there is no step.
+//! **Guarantees.** The same facts give the same decision. After a decision has been carried out and
+//! if nothing else happens, the next decision does nothing: the status is equal and there is no
+//! step.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,22 +17,22 @@ use super::status::{State, report};
 use super::{epochs, run, validate};
 use crate::kube::{ASK_AGAIN, Transition};
 
-/// How often what is not watched is looked at while it blocks.
+/// Interval at which a blocking object that is not watched is checked.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// What is to be done about a table.
+/// What to do about a table.
 #[derive(Debug, Clone)]
 pub(super) struct Decision {
-    /// The status to report, before anything else is done: a Job may remove what is no longer in
-    /// it.
+    /// The status to report before anything else is done: a Job may remove epochs that are no
+    /// longer in it.
     pub status: OpaqueTableStatus,
-    /// What changed about its conditions.
+    /// Transitions of its conditions.
     pub transitions: Vec<Transition>,
-    /// What the Job of a new epoch warns of, told once.
+    /// The warning of the Job of a new epoch, published once.
     pub warning: Option<String>,
     /// What to do about Jobs.
     pub action: Action,
-    /// When to look again if nothing happens.
+    /// When to decide again if nothing happens.
     pub again: Option<Duration>,
 }
 
@@ -46,18 +47,18 @@ pub(super) enum Action {
     Start(Start),
 }
 
-/// A Job to make.
+/// A Job to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Start {
     /// Its number.
     pub number: i64,
     /// Its run.
     pub run: String,
-    /// Epochs that it must leave in the store.
+    /// Epochs that the Job must leave in the store.
     pub keep: BTreeSet<i64>,
 }
 
-/// Decides what is to be done about a table.
+/// Decides what to do about a table.
 pub(super) fn decide(facts: &Facts, retry: &Retry) -> Decision {
     let table = &facts.table;
     let map = facts.map.as_ref().map(MapView::new);
@@ -100,7 +101,7 @@ pub(super) fn decide(facts: &Facts, retry: &Retry) -> Decision {
     Decision { status, transitions, warning, action, again }
 }
 
-/// The run that makes the epoch that the spec describes.
+/// The run that builds the epoch that the spec describes.
 fn wanted(facts: &Facts) -> Option<String> {
     let data = match &facts.source {
         SourceFacts::Missing(_) => return None,
@@ -117,7 +118,7 @@ fn again(
     facts: &Facts,
 ) -> Option<Duration> {
     if facts.lacks_pod {
-        // That a pod was refused, only an event tells, and those are not watched.
+        // Only an event reports that a pod was refused, and events are not watched.
         return Some(ASK_AGAIN);
     }
     if blocker.is_some_and(|blocker| blocker.unwatched) {
@@ -128,6 +129,6 @@ fn again(
     }
     let failure = status.preparation.as_ref()?.failure.as_ref()?;
     let pause = failure.retry_at.as_ref()?.0.duration_since(facts.now);
-    // Not zero: the time has to have passed when it is looked at.
+    // The pause is above zero, because the time must have passed at the next check.
     Some(Duration::try_from(pause).unwrap_or_default().max(Duration::from_millis(10)))
 }

@@ -1,4 +1,4 @@
-//! The epochs of a table: what is in the store, which one is to be served, which ones are in use.
+//! The epochs of a table: those in the store, the one to serve, and those in use.
 
 use std::collections::BTreeSet;
 
@@ -9,35 +9,35 @@ use opaque_crds::table::{Epoch, OpaqueTableStatus, Preparation, RejectedEpoch};
 use super::map_view::MapView;
 use crate::text::clip;
 
-/// Most epochs that a status lists, see its schema.
+/// Maximum epochs in a status, as in its schema.
 const MOST_EPOCHS: usize = 128;
-/// Most searchable columns that a status lists, see its schema.
+/// Maximum searchable columns in a status, as in its schema.
 const MOST_COLUMNS: usize = 256;
 
-/// Which epoch is to be served.
+/// Which epoch to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Choice {
-    /// The epoch; none to leave it as it is.
+    /// The epoch; `None` keeps the current one.
     pub epoch: Option<i64>,
-    /// Why it is not the one that the spec asks for.
+    /// Why it is not the epoch that the spec requests.
     pub problem: Option<Problem>,
 }
 
-/// Why the epoch that the spec asks for cannot be served.
+/// Why the epoch that the spec requests cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// `spec.epoch` is not among those that are kept.
+    /// `spec.epoch` is not among the stored epochs.
     Unknown {
-        /// The epoch that is asked for.
+        /// The requested epoch.
         epoch: i64,
-        /// Those that are, newest first.
+        /// The stored epochs, newest first.
         known: Vec<i64>,
     },
     /// The nodes rejected it.
     Rejected {
         /// The epoch.
         epoch: i64,
-        /// The leader's words.
+        /// The leader's reason.
         reason: String,
     },
 }
@@ -71,8 +71,8 @@ pub(super) fn choose(table: &OpaqueTable, status: &OpaqueTableStatus) -> Choice 
     Choice { epoch: fallback, problem: Some(problem) }
 }
 
-/// Takes the result of a Job into the status, if it is news. What is known of rejections stays.
-/// Returns what the Job warns of.
+/// Adds the result of a Job to the status, if it is new. Recorded rejections are kept. Returns the
+/// Job's warning.
 pub(super) fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) -> Option<String> {
     let report = report.filter(|report| report.stage == Stage::Done)?;
     if status.source_digest.as_deref() == Some(report.run.as_str()) {
@@ -100,8 +100,8 @@ pub(super) fn record(status: &mut OpaqueTableStatus, report: Option<&Report>) ->
     report.warning.as_deref().map(|warning| clip(warning, 1000))
 }
 
-/// Remembers that the nodes rejected an epoch of the table. It is not proposed again before that is
-/// remembered, see [`super::shard_map::propose`].
+/// Records that the nodes rejected an epoch of the table. The epoch is not proposed again before
+/// this is recorded, see [`super::shard_map::propose`].
 pub(super) fn remember_rejection(
     table: &OpaqueTable,
     status: &mut OpaqueTableStatus,
@@ -124,13 +124,14 @@ pub(super) fn remember_rejection(
     });
 }
 
-/// What a Job that is made now must leave in the store: the newest `spec.retainEpochs` epochs of
-/// the status, beside the one that it makes, and those in use. Takes all others off the status.
+/// The epochs that a Job created now must leave in the store: the newest `spec.retainEpochs` epochs
+/// of the status, in addition to the one that it builds, and those in use. All others are removed
+/// from the status.
 ///
-/// The map and the pin may change many times until the Job removes old epochs. But only epochs of
-/// the status are proposed, and none comes to them before the Job has reported: once the status is
-/// written, the Job removes nothing that can be served meanwhile, and a rollback need not wait for
-/// it.
+/// The map and the pin may change many times before the Job removes old epochs. But only epochs in
+/// the status are proposed, and the Job must report before new ones are added to it. After the
+/// status is written, the Job therefore removes nothing that can be served in between, and a
+/// rollback need not wait for it.
 pub(super) fn keep(
     table: &OpaqueTable,
     status: &mut OpaqueTableStatus,
@@ -144,8 +145,8 @@ pub(super) fn keep(
     keep
 }
 
-/// The epochs in use: served, proposed, pinned, about to be proposed, and the one before the
-/// served, which queries that began earlier still use.
+/// The epochs in use: served, proposed, pinned or about to be proposed, and the one before the
+/// served epoch, which earlier queries still use.
 fn in_use(
     table: &OpaqueTable,
     status: &OpaqueTableStatus,
@@ -154,7 +155,7 @@ fn in_use(
     let name = table.sql_name();
     let active = match map.and_then(|map| map.active) {
         Some(_) => map.and_then(|map| map.active_epoch(&name)),
-        // The map is lost, and nodes go on with what they serve.
+        // The map is lost, and nodes continue with what they serve.
         None => status.active_epoch,
     };
     let proposed = map.and_then(|map| map.proposed_epoch(&name));

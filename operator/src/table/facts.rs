@@ -1,4 +1,4 @@
-//! What is observed of a table: the input of the decision about it.
+//! The observed state of a table: the input of decisions.
 
 use jiff::Timestamp;
 use opaque_crds::table::report::Report;
@@ -11,17 +11,18 @@ pub(super) struct Facts {
     pub table: OpaqueTable,
     /// Its cluster, if it exists.
     pub cluster: Option<OpaqueCluster>,
-    /// Its source, as far as Kubernetes knows it.
+    /// Its source, as far as Kubernetes shows it.
     pub source: SourceFacts,
-    /// What is wrong with the Secrets that a Job would use, in words.
+    /// Errors in the Secrets that a Job would use, in words.
     pub secrets: Vec<String>,
-    /// Its Jobs, in any order. Read before the report: a finished Job has reported.
+    /// Its Jobs, in any order. They are read before the report, so a finished Job has already
+    /// reported.
     pub jobs: Vec<JobFacts>,
     /// Why the running Job's pod does not run.
     pub pod: Option<String>,
-    /// Whether a Job that may have a pod has none.
+    /// Whether a Job that should have a pod has none.
     pub lacks_pod: bool,
-    /// What a Job reported last.
+    /// The last report of a Job.
     pub report: Option<Report>,
     /// The cluster's shard map.
     pub map: Option<OpaqueShardMap>,
@@ -32,11 +33,11 @@ pub(super) struct Facts {
 /// A table's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SourceFacts {
-    /// An address: what is there, the Job will see.
+    /// An address. Only the Job reads it.
     Address,
     /// Data of a ConfigMap.
     Data(Vec<u8>),
-    /// There is no such ConfigMap, or no such key in it; in words.
+    /// The ConfigMap, or its key, does not exist; in words.
     Missing(String),
 }
 
@@ -47,24 +48,24 @@ pub(super) struct JobFacts {
     pub name: String,
     /// Its number.
     pub number: i64,
-    /// The run that it is for.
+    /// The run to which it belongs.
     pub run: String,
-    /// Whether it has no pod, and would be another after a change of `spec.prepare`.
+    /// Whether it has no pod, and `spec.prepare` has changed since the Job was created.
     pub stale: bool,
-    /// How it stands.
+    /// Its state.
     pub state: JobState,
 }
 
-/// How a Job stands.
+/// The state of a Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum JobState {
     /// It may have pods.
     Active,
     /// It is being deleted, and may still have pods.
     Leaving,
-    /// It ended, and its program said that it was done.
+    /// It ended, and its program reported success.
     Complete,
-    /// It gave up, for this reason.
+    /// It failed for this reason.
     Failed(String),
 }
 

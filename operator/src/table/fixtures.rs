@@ -54,7 +54,7 @@ pub(crate) fn cluster() -> OpaqueCluster {
     .unwrap()
 }
 
-/// The cluster's map of one generation, active, with tables and those that are the operator's.
+/// The cluster's active map of one generation, with tables, some of which the operator owns.
 pub(crate) fn map(generation: i64, tables: &[(&str, i64)], owned: &[&str]) -> OpaqueShardMap {
     let tables: Vec<_> =
         tables.iter().map(|(table, epoch)| json!({"table": table, "epoch": epoch})).collect();
@@ -80,7 +80,7 @@ pub(crate) fn map(generation: i64, tables: &[(&str, i64)], owned: &[&str]) -> Op
     .unwrap()
 }
 
-/// An epoch that was published at that many seconds.
+/// An epoch that was published at this second.
 pub(crate) fn epoch(epoch: i64) -> Epoch {
     Epoch {
         epoch,
@@ -92,7 +92,7 @@ pub(crate) fn epoch(epoch: i64) -> Epoch {
     }
 }
 
-/// Nothing but the table, its source, its cluster and an empty map.
+/// Only the table, its source, its cluster and an empty map.
 pub(crate) fn facts(table: OpaqueTable) -> Facts {
     let source = match &table.spec.source.config_map_ref {
         Some(_) => SourceFacts::Data(b"city,country\nOslo,NO\n".to_vec()),

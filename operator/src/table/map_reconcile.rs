@@ -30,7 +30,7 @@ impl Reconciler for MapReconciler {
             "OpaqueShardMap" | "OpaqueCluster" => {
                 vec![(namespace.to_owned(), touched.name().to_owned())]
             }
-            // Also of a deleted table, whose cluster is no longer known: there are few maps.
+            // This includes deleted tables, whose cluster is no longer known. There are few maps.
             "OpaqueTable" => {
                 let maps = context.observed.raw_in("OpaqueShardMap", namespace);
                 maps.iter().map(|map| (namespace.to_owned(), map.name_any())).collect()
@@ -67,7 +67,8 @@ impl Reconciler for MapReconciler {
     }
 }
 
-/// Whether a node that serves does not say which object its map comes from, as later ones do.
+/// Whether a serving node does not state from which object its map comes, unlike nodes of later
+/// versions.
 fn is_of_an_earlier_version(lease: &Lease) -> bool {
     let record = lease.annotations().get(labels::MEMBER);
     let record = record.and_then(|record| serde_json::from_str::<Value>(record).ok());
@@ -77,8 +78,8 @@ fn is_of_an_earlier_version(lease: &Lease) -> bool {
     })
 }
 
-/// The tables of a cluster. Those that cannot be read count as its own, so that none is dropped
-/// from the map because of an unreadable field.
+/// The tables of a cluster. Tables that cannot be read count as the cluster's, so that an
+/// unreadable field never removes one from the map.
 fn tables(context: &Context, namespace: &str, cluster: &str) -> ClusterTables {
     let leases = context.observed.list::<Lease>(namespace, labels::CLUSTER, cluster);
     let loses_owners = leases.iter().any(is_of_an_earlier_version);
@@ -101,7 +102,7 @@ fn tables(context: &Context, namespace: &str, cluster: &str) -> ClusterTables {
     tables
 }
 
-/// Replaces the map that was looked at; one that has changed since is a conflict.
+/// Replaces the observed map. A map that has changed since causes a conflict.
 async fn write(
     context: &Context,
     mut map: OpaqueShardMap,

@@ -1,4 +1,4 @@
-//! A shard map as the tables' controller reads it.
+//! A shard map, as the tables' controller reads it.
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,21 @@ use opaque_crds::shard_map::{Rejection, ShardMap};
 
 use crate::labels::TABLES;
 
-/// How many maps in a row a newer epoch may take the place of.
+/// How many maps in a row a newer epoch may replace.
 const REPLACED: i64 = 3;
 
-/// A shard map, read.
+/// A parsed shard map.
 #[derive(Debug, Clone)]
 pub(super) struct MapView<'a> {
-    /// The map that is proposed, or was last.
+    /// The proposed map, or the last one that was proposed.
     pub proposed: &'a ShardMap,
-    /// The map that serves.
+    /// The active map.
     pub active: Option<&'a ShardMap>,
-    /// The rejection of `proposed`.
+    /// The rejection of `proposed`, if any.
     pub rejection: Option<&'a Rejection>,
     /// Generations that were withdrawn.
     withdrawn: BTreeSet<i64>,
-    /// SQL names of the tables that are the operator's.
+    /// SQL names of the tables that the operator owns.
     pub owned: BTreeSet<String>,
     /// The highest generation that was ever proposed.
     pub(super) last: i64,
@@ -55,20 +55,21 @@ impl<'a> MapView<'a> {
         }
     }
 
-    /// Whether the nodes have yet to make up their mind about the proposed map.
+    /// Whether the nodes have yet to decide on the proposed map.
     pub(super) fn is_waiting(&self) -> bool {
         let active = self.active.map_or(0, |active| active.generation);
         let waits = self.proposed.generation > active;
         waits && self.rejection.is_none() && !self.withdrawn.contains(&self.proposed.generation)
     }
 
-    /// Whether several maps before the proposed one were withdrawn: the nodes are to decide on this
-    /// one, or a table that gets epochs faster than they are loaded would never serve a new one.
+    /// Whether several maps before the proposed one were withdrawn. The nodes must then decide on
+    /// this one. Otherwise a table that gets epochs faster than nodes load them would never serve a
+    /// new one.
     pub(super) fn is_due(&self) -> bool {
         (1..=REPLACED).all(|before| self.withdrawn.contains(&(self.proposed.generation - before)))
     }
 
-    /// The epoch of a table that is served.
+    /// The active epoch of a table.
     pub(super) fn active_epoch(&self, table: &str) -> Option<i64> {
         self.active.and_then(|map| epoch(map, table))
     }
@@ -78,7 +79,8 @@ impl<'a> MapView<'a> {
         epoch(self.proposed, table)
     }
 
-    /// A table of the map that SQL could not tell from `table`, and that is not the operator's.
+    /// A table of the map that SQL cannot distinguish from `table` and that the operator does not
+    /// own.
     pub(super) fn foreign(&self, table: &str) -> Option<&'a str> {
         let maps = self.active.into_iter().chain([self.proposed]);
         let mut names = maps.flat_map(|map| &map.tables).map(|entry| entry.table.as_str());
@@ -88,7 +90,7 @@ impl<'a> MapView<'a> {
 
 fn owned(annotation: &str) -> BTreeSet<String> {
     serde_json::from_str(annotation).unwrap_or_else(|error| {
-        // Without the list nothing is dropped; tables are added to it again as they change.
+        // Without the list nothing is removed. Tables are added to it again when they change.
         tracing::warn!(%error, "annotation {TABLES} of the shard map cannot be read");
         BTreeSet::new()
     })

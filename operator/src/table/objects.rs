@@ -1,7 +1,7 @@
-//! The objects of a Job: pure functions from table and cluster.
+//! The objects of a Job: pure functions of table and cluster.
 //!
-//! The account of a Job may read and patch one object, the Lease that it reports to. All belong to
-//! the table and go with it.
+//! The ServiceAccount of a Job may only read and patch one object, the Lease to which it reports.
+//! The table owns all objects, so they are removed with it.
 
 mod pod;
 
@@ -22,25 +22,25 @@ use crate::duration;
 use crate::kube::Installed;
 use crate::labels::{COMPONENT, MANAGED_BY, NAME, OPERATOR, PRODUCT, TABLE, labels, owned};
 
-/// Annotation of a Job with the run that it is for.
+/// Annotation of a Job: the run to which it belongs.
 pub(super) const RUN: &str = "opaque.dev/run";
-/// Annotation of a Job with a digest of what it may take.
+/// Annotation of a Job: a digest of `spec.prepare`.
 pub(super) const PREPARE: &str = "opaque.dev/prepare";
-/// How often Kubernetes restarts a pod of a Job before the operator makes another Job.
+/// How often Kubernetes restarts a pod of a Job before the operator creates another Job.
 const RESTARTS: i32 = 2;
-/// How long a finished Job and its log stay, in seconds.
+/// How long a finished Job and its log are kept, in seconds.
 const KEEP_FINISHED_S: i32 = 24 * 60 * 60;
 
-/// What a Job needs, and the Job.
+/// A Job and the objects that it needs.
 #[derive(Debug, Clone)]
 pub(super) struct Objects {
-    /// Whom its pod is to the API server.
+    /// The ServiceAccount of its pod.
     pub account: ServiceAccount,
-    /// What that may do.
+    /// The permissions of the ServiceAccount.
     pub role: Role,
-    /// That it may.
+    /// The binding of these permissions.
     pub binding: RoleBinding,
-    /// Where it reports to.
+    /// The Lease to which it reports.
     pub lease: Lease,
     /// The Job.
     pub job: Job,
@@ -49,7 +49,7 @@ pub(super) struct Objects {
 /// Builds all objects of one Job.
 ///
 /// # Errors
-/// When the cluster's `podTemplate` makes no pod.
+/// The cluster's `podTemplate` does not result in a valid pod.
 pub(super) fn objects(
     table: &OpaqueTable,
     cluster: &OpaqueCluster,
@@ -102,9 +102,9 @@ fn job(
         backoff_limit: Some(RESTARTS),
         active_deadline_seconds: duration::parse(&table.spec.prepare.timeout)
             .map(|timeout| timeout.whole_seconds()),
-        // A pod that still ends may still write: the next waits until it is gone.
+        // A pod that is still terminating may still write, so the next one waits until it is gone.
         pod_replacement_policy: Some("Failed".into()),
-        // A drained node is no failure of the Job.
+        // The disruption of a pod, for instance by a drain, does not count as a failure of the Job.
         pod_failure_policy: Some(PodFailurePolicy {
             rules: vec![PodFailurePolicyRule {
                 action: "Ignore".into(),
@@ -122,7 +122,7 @@ fn job(
     Ok(Job { metadata, spec: Some(spec), ..Job::default() })
 }
 
-/// A digest of what a Job of the table may take.
+/// A digest of `spec.prepare`.
 pub(super) fn prepare(table: &OpaqueTable) -> String {
     let text = serde_json::to_vec(&table.spec.prepare).unwrap_or_default();
     blake3::hash(&text).to_hex().get(..16).unwrap_or_default().to_owned()
@@ -132,8 +132,8 @@ fn metadata(table: &OpaqueTable, name: String) -> ObjectMeta {
     owned(table, name, of_table(&table.name_any()))
 }
 
-/// Labels of what belongs to a table. Without that of its cluster: what selects a cluster's pods
-/// and Leases must not find these.
+/// Labels of a table's objects. The cluster's label is omitted, because selectors of the cluster's
+/// pods and Leases must not match these objects.
 fn of_table(table: &str) -> std::collections::BTreeMap<String, String> {
     labels([(NAME, PRODUCT), (COMPONENT, "prepare"), (MANAGED_BY, OPERATOR), (TABLE, table)])
 }

@@ -1,4 +1,4 @@
-//! Reads what the decision about a table depends on.
+//! Reads the state on which the decision about a table depends.
 
 use std::collections::BTreeSet;
 
@@ -19,13 +19,13 @@ use crate::kube::{ASK_AGAIN, Context, Keys, refusal};
 use crate::labels::{TABLE, controller_of};
 use crate::text::clip;
 
-/// Longest reason of a pod or Job that is shown.
+/// Maximum length of a pod's or Job's reason in messages.
 const REASON: usize = 512;
 
-/// Everything that the decision about `table` depends on.
+/// Reads everything on which the decision about `table` depends.
 ///
 /// # Errors
-/// When an object cannot be read.
+/// An object cannot be read.
 pub(super) async fn observe(context: &Context, table: OpaqueTable) -> Result<Facts, Error> {
     let namespace = table.namespace().unwrap_or_default();
     let name = table.name_any();
@@ -48,7 +48,7 @@ pub(super) async fn observe(context: &Context, table: OpaqueTable) -> Result<Fac
     let pod = match without_pod {
         Some(job) if is_older(&objects, &job.name, now) => {
             let refused = refusal(context, &namespace, "Job", &job.name).await?;
-            let words = |said: String| format!("Job {} cannot make its pod: {said}", job.name);
+            let words = |said: String| format!("Job {} cannot create its pod: {said}", job.name);
             refused.map(|said| clip(&words(said), REASON))
         }
         Some(_) => None,
@@ -58,7 +58,8 @@ pub(super) async fn observe(context: &Context, table: OpaqueTable) -> Result<Fac
     };
     let lacks_pod = without_pod.is_some();
     let lease: Option<Lease> = observed.get(&namespace, &names::prepare(&name))?;
-    // One of a deleted table of the same name speaks of epochs that this table never asked for.
+    // The Lease of a deleted table with the same name reports epochs that this table never
+    // requested.
     let lease = lease.filter(|lease| is_owned(&table, lease));
     let annotation = lease.as_ref().and_then(|lease| lease.annotations().get(ANNOTATION));
     let report = annotation.and_then(|text| report::parse(text));
@@ -76,10 +77,10 @@ async fn source(
         return Ok(SourceFacts::Address);
     };
     let (name, key) = (&reference.name, &reference.key);
-    // Of ConfigMaps of people only metadata is watched: their data may be large.
+    // Of users' ConfigMaps only metadata is watched, because their data may be large.
     let Some(map) = context.read::<ConfigMap>(namespace, name).await? else {
         let missing =
-            format!("ConfigMap {name} of spec.source.configMapRef does not exist: make it");
+            format!("ConfigMap {name} of spec.source.configMapRef does not exist: create it");
         return Ok(SourceFacts::Missing(missing));
     };
     let text = map.data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
@@ -90,7 +91,7 @@ async fn source(
     })
 }
 
-/// What is wrong with the Secrets that a Job would use.
+/// Errors in the Secrets that a Job would use.
 async fn secrets(
     context: &Context,
     table: &OpaqueTable,
@@ -125,7 +126,7 @@ async fn secrets(
     Ok(wrong)
 }
 
-/// What a Secret lacks, in words; none if it suffices.
+/// What a Secret lacks, in words; `None` if it suffices.
 async fn lacking(
     context: &Context,
     namespace: &str,
@@ -133,9 +134,9 @@ async fn lacking(
     missing: impl Fn(&BTreeSet<&str>) -> Option<String>,
 ) -> Result<Option<String>, Error> {
     let lacks = |keys: &Keys| match keys {
-        None => Some("does not exist: make it".to_owned()),
+        None => Some("does not exist: create it".to_owned()),
         Some(found) if found.is_own => {
-            Some("is the operator's own, with a key of a cluster: name another".to_owned())
+            Some("belongs to the operator and holds a key of a cluster: name another".to_owned())
         }
         Some(found) => missing(&found.keys.iter().map(String::as_str).collect()),
     };
@@ -148,8 +149,8 @@ fn is_owned<K: kube::Resource>(table: &OpaqueTable, object: &K) -> bool {
     owner.is_some_and(|owner| Some(&owner.uid) == table.metadata.uid.as_ref())
 }
 
-/// A Job of the table; none if it is not named as its Jobs are, or ended for a deleted table of its
-/// name.
+/// A Job of the table. `None` if its name does not match, or if it ended for a deleted table of the
+/// same name.
 fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
     let name = job.name_any();
     let prefix = names::prepare(&table.name_any());
@@ -159,8 +160,8 @@ fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
     let mut ended = conditions.filter(|condition| condition.status == "True");
     let ended = ended.find(|condition| matches!(condition.type_.as_str(), "Complete" | "Failed"));
     let state = match ended {
-        // A Job of a deleted table of the same name: its pods end with it, but until then they
-        // write.
+        // A Job of a deleted table with the same name. Its pods are removed with it, but may write
+        // until then.
         None if !is_owned(table, job) => JobState::Leaving,
         _ if !is_owned(table, job) => return None,
         _ if job.metadata.deletion_timestamp.is_some() => JobState::Leaving,
@@ -180,7 +181,7 @@ fn job_facts(table: &OpaqueTable, job: &Job, pods: &[Pod]) -> Option<JobFacts> {
     Some(JobFacts { name, number, run, stale, state })
 }
 
-/// Whether a Job was made so long ago that it should have a pod.
+/// Whether a Job is old enough that it should have a pod.
 fn is_older(jobs: &[Job], name: &str, now: Timestamp) -> bool {
     let job = jobs.iter().find(|job| job.name_any() == name);
     let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
@@ -191,7 +192,7 @@ fn is_of(pod: &Pod, job: &str) -> bool {
     controller_of(&pod.metadata).is_some_and(|owner| owner.name == job)
 }
 
-/// Why a pod does not run, in words; none while nothing is wrong.
+/// Why a pod does not run, in words; `None` if there is no problem.
 fn blocked(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let name = pod.name_any();
@@ -200,7 +201,7 @@ fn blocked(pod: &Pod) -> Option<String> {
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     if let Some(condition) = unscheduled {
         let why = condition.message.as_deref().unwrap_or("no reason given");
-        return Some(clip(&format!("pod {name} finds no node: {why}"), REASON));
+        return Some(clip(&format!("pod {name} cannot be scheduled: {why}"), REASON));
     }
     let of_init = status.init_container_statuses.iter().flatten();
     for container in of_init.chain(status.container_statuses.iter().flatten()) {

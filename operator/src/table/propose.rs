@@ -1,22 +1,23 @@
-//! The tables of a cluster's shard map: what is proposed to the nodes, and when.
+//! Decides which tables of a cluster's shard map are proposed to the nodes, and when.
 //!
-//! **Guarantees.** [`propose`] changes nothing of a map but its tables, and of those only tables
-//! that are the operator's. A map is proposed only when no other waits, or in the place of its own.
-//! One table changes at a time, so that the rejection of a map is the rejection of one epoch, and
-//! an epoch that was rejected is proposed again only when its table's spec has changed.
+//! **Guarantees.** [`propose`] changes only the tables of a map, and only those that the operator
+//! owns. A map is proposed only if no other is waiting, or in place of the operator's own proposal.
+//! One table changes at a time, so that the rejection of a map is the rejection of one epoch. An
+//! epoch that was rejected is proposed again only after its table's spec has changed.
 //!
-//! **Owners.** Each table of an OpaqueTable has its name in the map: nodes then refuse to load the
-//! table, or to roll it back. A map of an earlier version gets the names by a proposal that changes
-//! nothing else.
+//! **Owners.** The map records the name of the OpaqueTable of each table that has one. Nodes then
+//! refuse to load or roll back the table. A map of an earlier version gets the owners by a proposal
+//! that changes nothing else.
 //!
-//! **Withdrawal.** A map that waits is withdrawn as soon as a table that it changes is to have
-//! another epoch: its OpaqueTable was deleted, pins another one, or has a newer one. The nodes'
-//! leader activates a map by a write that replaces the version it has seen, and so does this: one
-//! of the two happens.
+//! **Withdrawal.** A waiting map is withdrawn as soon as a table that it changes should have
+//! another epoch: its OpaqueTable was deleted, pins another epoch, or has a newer one. The nodes'
+//! leader activates a map by a write that replaces the version it has read. The withdrawal is a
+//! write of the same kind, so exactly one of the two succeeds.
 //!
-//! **Fairness.** Of several tables the one goes first whose epoch was published first: a table that
-//! gets epochs faster than they can be served cannot hold back the others. Nor itself: after three
-//! epochs that made way for newer ones the nodes decide on the fourth.
+//! **Fairness.** Among several tables, the one whose epoch was published first goes first. A table
+//! that gets epochs faster than they can be served therefore cannot hold back the others. It cannot
+//! block itself either: after three epochs that were replaced by newer ones, the nodes decide on
+//! the fourth.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,49 +31,49 @@ use opaque_crds::table::OpaqueTableStatus;
 use super::epochs;
 use super::map_view::MapView;
 
-/// How long the removal of tables rests after the nodes rejected it.
+/// Pause after the nodes rejected the removal of tables.
 const REMOVAL_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// How long after the last proposal owners alone are proposed: nodes and custom resources of an
-/// earlier version lose them again.
+/// Pause after the last proposal before a proposal that changes only owners. Nodes and custom
+/// resources of an earlier version drop the owners again.
 const OWNERS_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// The tables of a namespace that belong to a map's cluster.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClusterTables {
-    /// Those that exist and are not being deleted.
+    /// The tables that exist and are not being deleted.
     pub readable: Vec<OpaqueTable>,
-    /// SQL names of those that exist and cannot be read: they stay in the map as they are.
+    /// SQL names of tables that exist and cannot be read. They stay in the map unchanged.
     pub unreadable: BTreeSet<String>,
-    /// Whether a node of an earlier version runs, which loses the owners of tables when it leads:
-    /// the map gets them once all nodes are newer.
+    /// Whether a node of an earlier version runs. It would drop the owners of tables when it leads,
+    /// so the map gets them only after all nodes are newer.
     pub loses_owners: bool,
 }
 
 /// A change of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proposal {
-    /// The map to propose; none if it stays.
+    /// The map to propose; `None` if it stays.
     pub map: Option<ShardMap>,
-    /// Why the proposed map, which waits for the nodes, is withdrawn by the same write; none if it
-    /// does not wait.
+    /// Why the same write withdraws the proposed map that waits for the nodes; `None` if no map
+    /// waits.
     pub withdraws: Option<String>,
-    /// The tables that are the operator's from now on.
+    /// The tables that the operator owns from now on.
     pub owned: BTreeSet<String>,
 }
 
-/// What comes of looking at a map.
+/// Result of examining a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing is to be changed until something else does.
+    /// No change is needed until something else changes.
     Settled,
-    /// Nothing is to be changed before this time.
+    /// No change may be made before this time.
     Later(Timestamp),
-    /// A change is to be written.
+    /// A change must be written.
     Propose(Proposal),
 }
 
-/// The next change of a map, if its turn has come. A proposal of tables that is no longer wanted is
-/// withdrawn, and the next one does not wait for it.
+/// The next change of a map, if it is due. A proposal that is no longer wanted is withdrawn, and
+/// the next one does not wait for it.
 pub(super) fn propose(map: &MapView<'_>, tables: &ClusterTables, now: Timestamp) -> Outcome {
     let Some(active) = map.active else { return Outcome::Settled };
     if is_unheard(map, tables) {
@@ -103,7 +104,8 @@ fn next(map: &MapView<'_>, active: &ShardMap, tables: &ClusterTables, now: Times
     let adopts = tables.put_owners(map, &mut changed);
     let pause = removal_pause(map, &gone);
     if gone.iter().any(|name| served(name)) && pause.is_none_or(|until| until <= now) {
-        // They stay the operator's until the nodes have dropped them: the proposal may be rejected.
+        // The operator owns them until the nodes have dropped them, because the proposal may be
+        // rejected.
         changed.tables.retain(|entry| !gone.contains(&entry.table));
     } else if let Some(next) = tables.next(map) {
         owned.insert(next.table.clone());
@@ -126,7 +128,7 @@ fn next(map: &MapView<'_>, active: &ShardMap, tables: &ClusterTables, now: Times
     Outcome::Propose(Proposal { map: Some(changed), withdraws: None, owned })
 }
 
-/// Whether the proposed map was rejected, and a table does not remember that its epoch was meant.
+/// Whether the proposed map was rejected, but the affected table has not recorded that yet.
 fn is_unheard(map: &MapView<'_>, tables: &ClusterTables) -> bool {
     let Some(rejection) = map.rejection else { return false };
     tables.readable.iter().any(|table| {
@@ -144,13 +146,13 @@ fn is_unheard(map: &MapView<'_>, tables: &ClusterTables) -> bool {
     })
 }
 
-/// Whether a proposed epoch is good, and only no longer the newest.
+/// Whether a proposed epoch is valid and only no longer the newest.
 fn is_behind(table: &OpaqueTable, status: &OpaqueTableStatus, proposed: Option<i64>) -> bool {
     let known = status.epochs.iter().any(|entry| Some(entry.epoch) == proposed);
     known && table.spec.epoch.is_none()
 }
 
-/// Until when the removal of tables rests: for a while after the nodes rejected it.
+/// Until when the removal of tables pauses, after the nodes rejected it.
 fn removal_pause(map: &MapView<'_>, gone: &BTreeSet<&String>) -> Option<Timestamp> {
     map.rejection?;
     let mut removed = gone.iter().filter(|name| map.active_epoch(name).is_some());
@@ -159,12 +161,13 @@ fn removal_pause(map: &MapView<'_>, gone: &BTreeSet<&String>) -> Option<Timestam
 }
 
 impl ClusterTables {
-    /// Whether a table of this name exists.
+    /// Whether a table with this name exists.
     fn has(&self, name: &str) -> bool {
         self.unreadable.contains(name) || self.readable.iter().any(|table| table.sql_name() == name)
     }
 
-    /// The tables whose epochs the map serves: the operator's, whatever the annotation says.
+    /// The tables whose epochs the map serves. The operator owns them, whatever the annotation
+    /// says.
     fn served(&self, map: &MapView<'_>) -> impl Iterator<Item = &OpaqueTable> {
         self.readable.iter().filter(|table| {
             let epochs = table.status.iter().flat_map(|status| &status.epochs);
@@ -173,7 +176,7 @@ impl ClusterTables {
         })
     }
 
-    /// Gives every table of an OpaqueTable its owner; whether one lacked it.
+    /// Adds the owner of every OpaqueTable's table. Returns whether one was missing.
     fn put_owners(&self, map: &MapView<'_>, changed: &mut ShardMap) -> bool {
         let mut lacked = false;
         if self.loses_owners {
@@ -190,8 +193,8 @@ impl ClusterTables {
         lacked
     }
 
-    /// Why the map that waits is no longer wanted; none if it is, or is not for the operator to
-    /// judge.
+    /// Why the waiting map is no longer wanted. `None` if it is wanted, or if the operator cannot
+    /// judge it.
     fn unwanted(&self, map: &MapView<'_>, active: &ShardMap) -> Option<String> {
         if map.proposed.shards != active.shards {
             return None;
@@ -204,7 +207,7 @@ impl ClusterTables {
         changed.find_map(|name| self.objection(map, name))
     }
 
-    /// Why the proposed epoch of a table is not what its OpaqueTable asks for.
+    /// Why the proposed epoch of a table differs from what its OpaqueTable requests.
     fn objection(&self, map: &MapView<'_>, name: &str) -> Option<String> {
         if self.unreadable.contains(name) || !map.owned.contains(name) {
             return None;

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::kube::{Context, FOREIGN_CONFIG_MAP, Reconciler, Touched, announce};
 use crate::labels::{FIELD_MANAGER, TABLE};
 
-/// Reason of the event that an epoch needs memory out of proportion to its rows.
+/// Reason of the event for an epoch that needs memory out of proportion to its rows.
 const HIGH_MEMORY: &str = "HighMemory";
 
 /// The reconciler of OpaqueTables.
@@ -64,9 +64,9 @@ impl Reconciler for TableReconciler {
         let facts = observe(context, root).await?;
         let Decision { status, transitions, warning, action, again } = decide(&facts, &self.retry);
         let table = &facts.table;
-        // First of all what was learnt: a new Job forgets the report of the last. Not over a change
-        // that came since: a pin to an epoch that the new Job may remove would count until this is
-        // written.
+        // The status is written first, because a new Job clears the report of the last one. The
+        // write does not overwrite a concurrent change: until it succeeds, a pin to an epoch that
+        // the new Job may remove still counts.
         let seen = table.resource_version();
         context.write_status(table, table.status.as_ref(), &status, seen).await?;
         let about = table.object_ref(&());
@@ -83,7 +83,7 @@ impl Reconciler for TableReconciler {
     }
 }
 
-/// Namespaces and names of the tables of a namespace that `concerned` picks.
+/// Namespaces and names of a namespace's tables that `concerned` selects.
 fn tables(
     context: &Context,
     namespace: &str,
@@ -94,7 +94,7 @@ fn tables(
     tables.iter().map(|table| (namespace.to_owned(), table.name_any())).collect()
 }
 
-/// Deletes a Job; it stays, as being deleted, until its pods are gone.
+/// Deletes a Job. The Job remains, marked as being deleted, until its pods are gone.
 async fn stop(context: &Context, table: &OpaqueTable, name: &str) -> Result<(), Error> {
     let namespace = table.namespace().unwrap_or_default();
     let Some(job) = context.observed.get::<Job>(&namespace, name)? else { return Ok(()) };
@@ -111,8 +111,8 @@ async fn stop(context: &Context, table: &OpaqueTable, name: &str) -> Result<(), 
     }
 }
 
-/// Makes a Job and what it needs. One that is there already was made by this operator a moment ago,
-/// or before it was restarted.
+/// Creates a Job and the objects that it needs. If the Job exists already, this operator created it
+/// a moment ago or before a restart.
 async fn start(context: &Context, facts: &Facts, order: &Start) -> Result<(), Error> {
     let table = &facts.table;
     let cluster = facts.cluster.as_ref();
@@ -130,7 +130,7 @@ async fn start(context: &Context, facts: &Facts, order: &Start) -> Result<(), Er
     Ok(())
 }
 
-/// Removes the last Job's report, so that the next Job's end is not judged by it.
+/// Removes the last Job's report, so that it is not taken for the next Job's.
 async fn forget_report(context: &Context, table: &OpaqueTable) -> Result<(), Error> {
     let namespace = table.namespace().unwrap_or_default();
     let name = names::prepare(&table.name_any());

@@ -1,11 +1,11 @@
-//! What a prepare Job's report says to a reader of the table's status.
+//! Converts a prepare Job's report to words for the table's status.
 //!
-//! The Job's pod runs with our image, but the annotation is bytes that we did not write: what
-//! cannot be read is no report, and numbers are clamped where they are used.
+//! The Job's pod runs our image, but the annotation is untrusted: an unreadable one is ignored, and
+//! numbers are clamped where they are used.
 
 use opaque_crds::table::report::{Reason, Report, Stage};
 
-/// Reads an annotation; none if it is not a report.
+/// Parses an annotation; `None` if it is not a report.
 pub(super) fn parse(annotation: &str) -> Option<Report> {
     match serde_json::from_str(annotation) {
         Ok(report) => Some(report),
@@ -16,7 +16,7 @@ pub(super) fn parse(annotation: &str) -> Option<Report> {
     }
 }
 
-/// Why the run failed, and in words with what a person can do about it.
+/// Why the run failed, with what a person can do about it.
 pub(super) fn cause(report: &Report) -> (Reason, String) {
     let reason = report.reason.unwrap_or(Reason::Internal);
     let message = report.message.as_deref().map(str::trim).filter(|text| !text.is_empty());
@@ -24,7 +24,7 @@ pub(super) fn cause(report: &Report) -> (Reason, String) {
     (reason, format!("{message}: {}", advice(reason)))
 }
 
-/// A reason of a report as the reason of a condition.
+/// The condition's reason for a report's reason.
 pub(super) fn condition(reason: Reason) -> &'static str {
     match reason {
         Reason::Internal => "PreparationFailed",
@@ -48,7 +48,7 @@ pub(super) fn advice(reason: Reason) -> &'static str {
     }
 }
 
-/// The stage in words with its progress in percent, such as `building 45%`.
+/// The stage with its progress in percent, such as `building 45%`.
 pub(super) fn step(report: &Report) -> String {
     let stage = match report.stage {
         Stage::Reading => "reading",
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_report_is_none() {
+    fn an_invalid_report_is_ignored() {
         assert_eq!(parse("{"), None);
         assert_eq!(parse(r#"{"run":"a","stage":"levitating"}"#), None);
     }

@@ -1,21 +1,21 @@
-//! How long to wait before a failed preparation is tried again.
+//! Decides how long to wait before a failed preparation is retried.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use opaque_crds::table::report::Reason;
 
-/// Pauses between the Jobs of one run. Each failure in a row doubles the pause.
+/// Pauses between the Jobs of one run. Each consecutive failure doubles the pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Retry {
-    /// First and longest pause if the source is at fault.
+    /// First and longest pause if the source is the cause.
     pub source: (Duration, Duration),
-    /// First and longest pause otherwise.
+    /// First and longest pause for other causes.
     pub other: (Duration, Duration),
 }
 
 impl Default for Retry {
-    /// From 5 min to 1 h for sources, which people mend, and from 10 s to 10 min for the rest.
+    /// From 5 min to 1 h for sources, which people correct, and from 10 s to 10 min for the rest.
     fn default() -> Self {
         Self {
             source: (Duration::from_secs(5 * 60), Duration::from_secs(60 * 60)),
@@ -25,8 +25,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// When to try again after `failures` in a row, the last of them now. To the second, as it is
-    /// shown.
+    /// When to retry after `failures` consecutive failures, the last of them now. The time is
+    /// rounded to seconds, as displayed.
     pub(super) fn at(&self, reason: Reason, failures: i32, now: Timestamp) -> Timestamp {
         let (first, most) = if reason.is_of_source() { self.source } else { self.other };
         let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(0);

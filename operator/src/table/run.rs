@@ -1,18 +1,17 @@
-//! Identity of what an epoch is made from.
+//! Identifies the inputs from which an epoch is built.
 
 use opaque_crds::{OpaqueCluster, OpaqueTable};
 use serde_json::json;
 
-/// Bytes of the digest that a run is named by: enough that two sources never share a name by
-/// accident.
+/// Bytes of the digest that names a run. Two sources never have the same name by accident.
 const BYTES: usize = 16;
 
-/// The run that makes the epoch of `table` from its present source: the digest of source, schema,
-/// link, the store's address and, for a ConfigMap, its data. The same run is never done twice in a
-/// row.
+/// The run that builds the epoch of `table` from its current source. It is the digest of source,
+/// schema, link, the store's address and, for a ConfigMap, its data. The same run is never repeated
+/// directly after itself.
 ///
-/// A change of what is digested, or how, makes a new epoch of every table once the operator is
-/// upgraded: a test pins it.
+/// If the digest's inputs or their encoding change, every table gets a new epoch after an upgrade
+/// of the operator. A test pins the digest.
 pub(super) fn id(table: &OpaqueTable, cluster: &OpaqueCluster, data: Option<&[u8]>) -> String {
     let storage = &cluster.spec.storage;
     let mut identity = json!({
@@ -21,7 +20,7 @@ pub(super) fn id(table: &OpaqueTable, cluster: &OpaqueCluster, data: Option<&[u8
         "store": { "url": storage.url, "endpoint": storage.endpoint },
         "data": data.map(|data| blake3::hash(data).to_hex().to_string()),
     });
-    // Only where it is named, as for every field that came later.
+    // The field is included only if it is set, like every field that was added later.
     if let (Some(link), Some(identity)) = (table.spec.link_mbits, identity.as_object_mut()) {
         identity.insert("linkMbits".to_owned(), json!(link));
     }

@@ -1,4 +1,4 @@
-//! What a table's status says: what is served, what is under way, and why it does not go on.
+//! The status of a table: what is served, what is in progress, and why it is stuck.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::cluster::MissingTable;
@@ -15,30 +15,30 @@ use super::validate::Blocker;
 use crate::kube::{Activity, Conditions, Transition, Truth, operations};
 use crate::text::clip;
 
-/// Activity: an epoch is made from the source.
+/// Activity: an epoch is built from the source.
 const PREPARATION: &str = "Preparation";
-/// Activity: the nodes go over to an epoch.
+/// Activity: the nodes switch to an epoch.
 const ACTIVATION: &str = "Activation";
 
-/// Most pods that a message names.
+/// Maximum pods that a message names.
 const NAMED: usize = 3;
 
-/// What was decided about a table.
+/// The decisions about a table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct State<'a> {
-    /// What was observed.
+    /// The observed state.
     pub facts: &'a Facts,
     /// The shard map.
     pub map: Option<&'a MapView<'a>>,
     /// Why nothing is prepared.
     pub blocker: Option<&'a Blocker>,
-    /// What is done about Jobs.
+    /// What to do about Jobs.
     pub step: &'a JobStep,
-    /// The epoch that is to be served.
+    /// The epoch to serve.
     pub choice: &'a Choice,
 }
 
-/// One word and a sentence.
+/// A reason and a message.
 struct Words {
     reason: String,
     message: String,
@@ -50,12 +50,12 @@ impl Words {
     }
 }
 
-/// Writes what the state means into the status. Returns what changed about its conditions.
+/// Writes the state to the status. Returns the transitions of its conditions.
 pub(super) fn report(state: &State<'_>, status: &mut OpaqueTableStatus) -> Vec<Transition> {
     let table = &state.facts.table;
     let now = Time(state.facts.now);
     status.observed_generation = table.metadata.generation;
-    // While the map of a cluster is lost, its nodes go on with the epoch that they have.
+    // While the map of a cluster is lost, its nodes continue with their current epoch.
     let lost = state.facts.cluster.is_some() && state.map.is_none_or(|map| map.active.is_none());
     if !lost {
         status.active_epoch = state.map.and_then(|map| map.active_epoch(&table.sql_name()));
@@ -83,7 +83,7 @@ pub(super) fn report(state: &State<'_>, status: &mut OpaqueTableStatus) -> Vec<T
     let trouble = missing.as_ref().or(trouble.as_ref().filter(|_| !state.is_intended()));
     let (degraded, words) = match trouble {
         Some(words) => (true, words),
-        None => (false, &Words::new("AsExpected", "nothing needs a person")),
+        None => (false, &Words::new("AsExpected", "no action is needed")),
     };
     conditions.set(ConditionType::Degraded, degraded, &words.reason, &words.message);
     let (conditions, transitions) = conditions.finish();
@@ -96,7 +96,7 @@ impl State<'_> {
         self.blocker.is_some_and(Blocker::is_intended)
     }
 
-    /// The operation of making an epoch.
+    /// The operation that builds an epoch.
     fn preparation(&self, status: &OpaqueTableStatus) -> Option<Activity> {
         if let Some(blocker) = self.blocker {
             return Some(Activity::blocked(PREPARATION, "waiting", &blocker.message));
@@ -129,7 +129,7 @@ impl State<'_> {
         }
     }
 
-    /// The operation of going over to an epoch.
+    /// The operation that switches to an epoch.
     fn activation(&self, status: &OpaqueTableStatus) -> Option<Activity> {
         let epoch = self.choice.epoch.filter(|epoch| Some(*epoch) != status.active_epoch)?;
         let cluster = &self.facts.table.spec.cluster_ref.name;
@@ -153,7 +153,7 @@ impl State<'_> {
         Some(Activity::going(ACTIVATION, step))
     }
 
-    /// What needs a person, or will be tried again.
+    /// Problems that need a person or will be retried.
     fn trouble(&self, status: &OpaqueTableStatus) -> Option<Words> {
         if let Some(blocker) = self.blocker {
             return Some(Words::new(blocker.reason, &blocker.message));
@@ -177,14 +177,14 @@ impl State<'_> {
             }
             Problem::Rejected { epoch, reason } => {
                 let message = format!(
-                    "the nodes rejected epoch {epoch}: {reason}; it is tried again once spec or source change"
+                    "the nodes rejected epoch {epoch}: {reason}; it is tried again when spec or source change"
                 );
                 Some(Words::new("EpochRejected", message))
             }
         }
     }
 
-    /// What advances without anybody's help.
+    /// Progress that needs no person.
     fn progress(&self, status: &OpaqueTableStatus) -> Option<Words> {
         let preparing = match self.step {
             JobStep::Running | JobStep::Stop { .. } | JobStep::Stopping { .. } => true,
@@ -192,14 +192,14 @@ impl State<'_> {
             JobStep::Idle | JobStep::Pause => false,
         };
         if preparing {
-            return Some(Words::new("Preparing", "an epoch is being made from the source"));
+            return Some(Words::new("Preparing", "an epoch is being built from the source"));
         }
         let epoch = self.choice.epoch.filter(|epoch| Some(*epoch) != status.active_epoch)?;
         (!self.is_intended())
-            .then(|| Words::new("Activating", format!("the nodes are going over to epoch {epoch}")))
+            .then(|| Words::new("Activating", format!("the nodes are switching to epoch {epoch}")))
     }
 
-    /// Why nothing is under way when nothing is wrong.
+    /// Why nothing is in progress although nothing is wrong.
     fn rest(&self) -> Words {
         match self.facts.table.spec.epoch {
             Some(epoch) => Words::new("Pinned", format!("spec.epoch keeps epoch {epoch}")),
@@ -215,9 +215,9 @@ impl State<'_> {
     ) -> (Truth, Words) {
         let because = |words: &Words| Words::new(&words.reason, &words.message);
         let Some(epoch) = status.active_epoch else {
-            // An epoch under way is news; what is wrong is why there is none.
+            // Without an epoch, a problem is the reason; otherwise progress is reported.
             let words = trouble.or(progress).map(because);
-            let none = || Words::new("NoEpoch", "no epoch has been made yet");
+            let none = || Words::new("NoEpoch", "no epoch has been built yet");
             return (Truth::False, words.unwrap_or_else(none));
         };
         match self.facts.cluster.as_ref().map(outage) {
@@ -237,7 +237,7 @@ impl State<'_> {
         }
     }
 
-    /// Which pods cannot serve the table, and why, of those that `shown` picks.
+    /// Which of the pods that `shown` selects cannot serve the table, and why.
     fn missing(&self, shown: impl Fn(&&MissingTable) -> bool) -> Option<Words> {
         let status = self.facts.cluster.as_ref().and_then(|cluster| cluster.status.as_ref());
         let name = self.facts.table.sql_name();
@@ -261,7 +261,7 @@ fn lacks(entry: &MissingTable) -> String {
     }
 }
 
-/// Why the cluster serves nothing, if it says so.
+/// Why the cluster serves nothing, if it reports so.
 fn outage(cluster: &opaque_crds::OpaqueCluster) -> Option<String> {
     let conditions = cluster.status.iter().flat_map(|status| &status.conditions);
     let mut available =
@@ -270,11 +270,12 @@ fn outage(cluster: &opaque_crds::OpaqueCluster) -> Option<String> {
     Some(format!("{}: {}", outage.reason, outage.message))
 }
 
-/// What happened, and when it is tried again. An instant, not a span, so that it does not change.
+/// What happened, and when it is retried. This is an instant and not a duration, so that the text
+/// does not change.
 fn describe(failure: &PreparationFailure) -> String {
     let PreparationFailure { reason: _, message, retry_at } = failure;
     match retry_at {
         Some(Time(at)) => format!("{message}; tried again at {at}"),
-        None => format!("{message}; tried again once spec or source change"),
+        None => format!("{message}; tried again when spec or source change"),
     }
 }

@@ -1,4 +1,4 @@
-//! Decisions in single situations; `model` plays whole lives of tables.
+//! Decisions in single situations. `model` runs whole lives of tables.
 
 mod golden;
 mod model;
@@ -56,7 +56,7 @@ fn job(facts: &Facts, number: i64, state: JobState) -> JobFacts {
     JobFacts { name, number, run, stale: false, state }
 }
 
-/// The table with its epochs 1 to `count` made from its present source.
+/// The table with its epochs 1 to `count`, built from its current source.
 fn made(count: i64) -> Facts {
     let mut facts = facts(table("weather"));
     let status = OpaqueTableStatus {
@@ -103,7 +103,7 @@ fn a_job_that_kubernetes_tries_again_says_why_at_once() {
         blocked_by(&decision),
         "store: the bucket does not exist: check spec.storage of the OpaqueCluster and its Secret"
     );
-    // Only once Kubernetes gives up is it a failure: until then conditions would flip with each
+    // It is a failure only after Kubernetes gives up; otherwise conditions would flip with each
     // pod.
     assert_eq!(reason(&decision.status, ConditionType::Available), "Preparing");
 }
@@ -112,7 +112,7 @@ fn a_job_that_kubernetes_tries_again_says_why_at_once() {
 fn a_pod_that_finds_no_node_is_shown() {
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
-    facts.pod = Some("pod weather-prepare-1-x finds no node: 0/3 nodes".into());
+    facts.pod = Some("pod weather-prepare-1-x cannot be scheduled: 0/3 nodes".into());
     assert!(blocked_by(&decide(&facts)).contains("0/3 nodes"));
 }
 
@@ -142,7 +142,7 @@ fn what_is_done_is_recorded_and_then_activated() {
 }
 
 #[test]
-fn an_unchanged_table_is_left_alone() {
+fn an_unchanged_table_causes_no_action() {
     let mut facts = made(2);
     facts.table.status = Some(decide(&facts).status);
     facts.now += jiff::SignedDuration::from_hours(30);
@@ -161,11 +161,11 @@ fn a_job_keeps_what_can_be_served_until_it_ends_and_the_rest_leaves_the_status_f
     facts.source = SourceFacts::Data(b"other".to_vec());
     let decision = decide(&facts);
     let Action::Start(start) = decision.action else { panic!("{:?}", decision.action) };
-    // The pinned one and the newest three; 1 and 3 can go.
+    // The pinned epoch and the newest three stay; 1 and 3 can be removed.
     assert_eq!(Vec::from_iter(start.keep), [2, 4, 5, 6]);
     let listed: Vec<i64> = decision.status.epochs.iter().map(|entry| entry.epoch).collect();
     assert_eq!(listed, [6, 5, 4, 2]);
-    // A pin that comes too late says so, and what is served stays.
+    // A pin that comes too late is reported, and the served epoch stays.
     facts.table.status = Some(decision.status);
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
     facts.table.spec.epoch = Some(3);
@@ -179,7 +179,7 @@ fn a_job_keeps_what_can_be_served_until_it_ends_and_the_rest_leaves_the_status_f
 fn while_the_map_is_lost_the_served_epoch_stays_in_status_and_in_the_store() {
     let mut facts = made(4);
     facts.table.spec.retain_epochs = 1;
-    // Nodes serve what was rolled back to.
+    // Nodes serve the epoch of the rollback.
     facts.table.status.as_mut().unwrap().active_epoch = Some(2);
     let lost = map(1, &[], &[]);
     let mut copy = lost.clone();
@@ -278,15 +278,15 @@ fn rows_of_a_config_map_that_do_not_fit_wait_for_a_change() {
     facts.report = Some(failed);
     let decision = decide(&facts);
     assert_eq!((decision.action.clone(), decision.again), (Action::None, None));
-    assert!(blocked_by(&decision).contains("tried again once spec or source change"));
+    assert!(blocked_by(&decision).contains("tried again when spec or source change"));
 }
 
 #[test]
-fn a_job_whose_pod_was_refused_is_replaced_once_its_table_asks_for_something_else() {
+fn a_job_whose_pod_was_refused_is_replaced_when_its_table_requests_other_resources() {
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
     facts.lacks_pod = true;
-    facts.pod = Some("Job weather-prepare-1 cannot make its pod: exceeded quota".into());
+    facts.pod = Some("Job weather-prepare-1 cannot create its pod: exceeded quota".into());
     let decision = decide(&facts);
     assert_eq!(
         (decision.action.clone(), decision.again),
@@ -324,7 +324,7 @@ fn a_job_that_crashes_or_vanishes_is_replaced_after_a_pause() {
 #[test]
 fn a_source_that_goes_back_to_an_earlier_one_is_not_taken_for_a_failure() {
     let mut facts = made(2);
-    // Job 1 made epoch 1 from the present data; Job 2 made epoch 2 from other data.
+    // Job 1 built epoch 1 from the current data; Job 2 built epoch 2 from other data.
     let status = facts.table.status.as_mut().unwrap();
     status.source_digest = Some("other".into());
     status.preparation = Some(opaque_crds::table::Preparation {

@@ -1,4 +1,4 @@
-//! What keeps a table from being prepared before any Job is made.
+//! Checks that a table can be prepared, before any Job is created.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(super) struct Blocker {
     pub reason: &'static str,
     /// What is wrong and what to do.
     pub message: String,
-    /// Whether it is not watched, so that somebody has to look again.
+    /// Whether the cause is not watched, so that it must be checked periodically.
     pub unwatched: bool,
 }
 
@@ -23,7 +23,7 @@ impl Blocker {
         Self { reason, message, unwatched: false }
     }
 
-    /// Whether it is meant so: nothing is broken.
+    /// Whether the state is intended, so that nothing is broken.
     pub(super) fn is_intended(&self) -> bool {
         self.reason == PAUSED
     }
@@ -31,7 +31,7 @@ impl Blocker {
 
 const PAUSED: &str = "ClusterPaused";
 
-/// Checks everything but the Secrets, which matter only when there is something to prepare.
+/// Checks everything except the Secrets, which matter only if there is something to prepare.
 pub(super) fn check(facts: &Facts, map: Option<&MapView<'_>>) -> Option<Blocker> {
     let table = &facts.table;
     if let Err(errors) = table.validate_cel() {
@@ -44,14 +44,14 @@ pub(super) fn check(facts: &Facts, map: Option<&MapView<'_>>) -> Option<Blocker>
     }
     let name = &table.spec.cluster_ref.name;
     let Some(cluster) = &facts.cluster else {
-        let message = format!("OpaqueCluster {name} of spec.clusterRef does not exist: make it");
+        let message = format!("OpaqueCluster {name} of spec.clusterRef does not exist: create it");
         return Some(Blocker::new("ClusterMissing", message));
     };
     if cluster.spec.paused {
         let message = format!("OpaqueCluster {name} is paused: set its spec.paused to false");
         return Some(Blocker::new(PAUSED, message));
     }
-    // A table with epochs is the operator's, whatever has become of the map's annotation.
+    // If a table has epochs, the operator owns it, whatever the map's annotation says.
     let has_epochs = table.status.as_ref().is_some_and(|status| !status.epochs.is_empty());
     let foreign = map.and_then(|map| map.foreign(&table.sql_name()));
     if let Some(foreign) = foreign.filter(|_| !has_epochs) {
@@ -67,7 +67,7 @@ pub(super) fn check(facts: &Facts, map: Option<&MapView<'_>>) -> Option<Blocker>
     }
 }
 
-/// What is wrong with the Secrets of a Job, if anything is.
+/// Errors in a Job's Secrets, if any.
 pub(super) fn check_secrets(facts: &Facts) -> Option<Blocker> {
     (!facts.secrets.is_empty()).then(|| Blocker {
         reason: "SecretMissing",
@@ -76,7 +76,7 @@ pub(super) fn check_secrets(facts: &Facts) -> Option<Blocker> {
     })
 }
 
-/// What a Secret with the credentials for `url` lacks, in words; none if it suffices.
+/// What a Secret with the credentials for `url` lacks, in words; `None` if it suffices.
 pub(super) fn missing_credentials(url: &str, keys: &BTreeSet<&str>) -> Option<String> {
     let has = |key: &str| keys.contains(key);
     let scheme = url.split(':').next().unwrap_or_default();

@@ -1,6 +1,6 @@
-//! How busy the machine is.
+//! The machine's load.
 
-/// The load average, which says how far to trust the figures.
+/// The load average, which indicates how reliable the figures are.
 pub(crate) fn average() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("unknown").to_owned()

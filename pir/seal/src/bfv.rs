@@ -1,4 +1,4 @@
-//! The context: parameters, levels of the modulus chain, encoder, evaluator.
+//! The BFV context: parameters, levels of the modulus chain, encoder, evaluator.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::SealError;
 use crate::format::{CiphertextShape, GaloisShape, ParmsId, PlaintextShape, galois_slot};
 use crate::handle::{self, Evaluator};
 
-/// Primes of a fresh ciphertext; one more is used inside key switching only.
+/// Number of primes of a fresh ciphertext. One more prime is used inside key switching.
 pub(crate) const DATA_PRIMES: usize = 2;
 
-/// BFV with the parameter set `opaque-128-v2`. Built once, shared by everything.
+/// BFV with the parameter set `opaque-128-v2`. It is built once and shared.
 pub struct Bfv {
     pub(crate) context: Context,
     pub(crate) encoder: BFVEncoder,
@@ -26,8 +26,8 @@ impl Bfv {
     /// Builds SEAL's tables for the parameter set (a few milliseconds).
     ///
     /// # Errors
-    /// [`SealError::Parameters`] if SEAL does not accept exactly these primes at its own security
-    /// level of 128.
+    /// [`SealError::Parameters`] if SEAL does not accept exactly these primes at its security level
+    /// of 128.
     pub fn new() -> Result<Arc<Self>, SealError> {
         let refused = |_| SealError::Parameters;
         let primes = COEFFICIENT_MODULUS
@@ -64,7 +64,7 @@ impl Bfv {
     }
 }
 
-/// Parts of [`internal`](crate::internal).
+/// Used through [`internal`](crate::internal).
 #[doc(hidden)]
 impl Bfv {
     /// SEAL's context.
@@ -97,7 +97,7 @@ impl Bfv {
         PlaintextShape { parms_id: self.key_level, primes: COEFFICIENT_MODULUS.len() }
     }
 
-    /// Two Galois keys; a digit is a seeded ciphertext modulo all primes.
+    /// Shape of two Galois keys. A digit is a seeded ciphertext modulo all primes.
     pub fn galois_shape(&self) -> GaloisShape {
         let digit = CiphertextShape {
             parms_id: self.key_level,
@@ -108,7 +108,7 @@ impl Bfv {
         GaloisShape { digit, digits: DATA_PRIMES, keys: ROTATION_STEPS.len() }
     }
 
-    /// Where SEAL keeps the keys for [`ROTATION_STEPS`].
+    /// The slots in which SEAL stores the keys for [`ROTATION_STEPS`].
     pub fn galois_slots() -> [usize; 2] {
         ROTATION_STEPS.map(galois_slot)
     }

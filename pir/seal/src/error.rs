@@ -1,53 +1,53 @@
-//! What can go wrong here, without any bytes of a query in it.
+//! Errors of this crate. They contain no bytes of a query.
 
-/// Why a BFV operation was refused.
+/// Why a BFV operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// Bytes or entries of a plane of the wrong length.
+    /// Bytes, or entries of a plane, have the wrong length.
     #[error("{what}: expected {expected}, found {found}")]
     Size {
-        /// What was read, and its unit.
+        /// The input and its unit.
         what: &'static str,
-        /// The length it must have.
+        /// The required length.
         expected: usize,
-        /// The length it had.
+        /// The actual length.
         found: usize,
     },
-    /// Bytes that do not start with the marker and version of their format.
+    /// The bytes do not start with the marker and version of their format.
     #[error("{what}: unknown version")]
     Version {
-        /// What was read.
+        /// The input.
         what: &'static str,
     },
-    /// A residue that is not below its prime.
+    /// A residue is not below its prime.
     #[error("{what}: a residue is out of range")]
     Residue {
-        /// What was read.
+        /// The input.
         what: &'static str,
     },
-    /// A stored secret key whose checksum does not match.
+    /// The checksum of a stored secret key does not match.
     #[error("the secret key is damaged: its checksum does not match")]
     Checksum,
-    /// A coefficient of the scan's secret that the plaintext modulus cannot carry.
+    /// A coefficient of the scan's secret is too large for the plaintext modulus.
     #[error("a coefficient of the scan's secret is out of range")]
     Coefficient,
-    /// SEAL does not accept the parameter set, or changed it.
+    /// SEAL rejects or changes the parameter set.
     #[error("SEAL does not accept the parameter set")]
     Parameters,
-    /// SEAL wrote an object in a format that is not the expected one.
+    /// SEAL wrote an object in an unexpected format.
     #[error("{what}: unexpected serialization by SEAL")]
     Format {
-        /// What was written.
+        /// The object.
         what: &'static str,
     },
-    /// SEAL's encoder refused its operand.
+    /// SEAL's encoder rejected its operand.
     #[error("{call} failed")]
     Encoder {
         /// The C function.
         call: &'static str,
     },
-    /// SEAL refused: malformed operands, a transparent result.
+    /// A call of SEAL failed, because of malformed operands or a transparent result.
     #[error("{call} failed with code {code:#x}")]
     Library {
         /// The C function.
@@ -55,7 +55,7 @@ pub enum SealError {
         /// Its HRESULT.
         code: u32,
     },
-    /// The system's randomness cannot be read.
+    /// The operating system's randomness cannot be read.
     #[error("the system's randomness is not available")]
     Randomness(#[source] std::io::Error),
 }

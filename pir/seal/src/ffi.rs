@@ -1,8 +1,8 @@
-//! The C functions of SEAL 4.0 that `seal_fhe` links but does not offer.
+//! C functions of SEAL 4.0 that `seal_fhe` links but does not expose.
 //!
 //! Every function returns an HRESULT, zero for success. A C++ exception that a function does not
-//! catch ends the process, so each group says what is caught. Uncaught everywhere:
-//! `std::bad_alloc`.
+//! catch ends the process, so each group states which exceptions it catches. `std::bad_alloc` is
+//! never caught.
 
 #![expect(unsafe_code, reason = "declarations of C functions")]
 
@@ -12,10 +12,10 @@ use std::ffi::{c_int, c_long, c_void};
 pub type Object = *mut c_void;
 /// An HRESULT.
 pub type Code = c_long;
-/// What destroys an object.
+/// The destructor of an object.
 pub(crate) type Destroy = unsafe extern "C" fn(Object) -> Code;
 
-// No exception can be thrown: plain reads of a live context.
+// These cannot throw: they only read a live context.
 unsafe extern "C" {
     pub(crate) fn SEALContext_ParametersSet(context: Object, set: *mut bool) -> Code;
     pub(crate) fn SEALContext_KeyParmsId(context: Object, parms_id: *mut u64) -> Code;
@@ -23,8 +23,8 @@ unsafe extern "C" {
     pub(crate) fn SEALContext_LastParmsId(context: Object, parms_id: *mut u64) -> Code;
 }
 
-// Create and TransformToNTT1 catch `invalid_argument`, the others all of `logic_error`. Nothing
-// else is thrown by a const method of an evaluator over operands that belong to its context.
+// Create and TransformToNTT1 catch `invalid_argument`, the others every `logic_error`. A const
+// method of an evaluator throws nothing else if its operands belong to the evaluator's context.
 unsafe extern "C" {
     pub(crate) fn Evaluator_Create(context: Object, evaluator: *mut Object) -> Code;
     pub(crate) fn Evaluator_Destroy(evaluator: Object) -> Code;
@@ -67,7 +67,8 @@ unsafe extern "C" {
     ) -> Code;
 }
 
-// Save and Load catch `logic_error` and `runtime_error`: all that SEAL's serialization throws.
+// Save and Load catch `logic_error` and `runtime_error`, the only exceptions of SEAL's
+// serialization.
 unsafe extern "C" {
     pub(crate) fn Ciphertext_Create1(pool: Object, ciphertext: *mut Object) -> Code;
     pub(crate) fn Ciphertext_Destroy(ciphertext: Object) -> Code;

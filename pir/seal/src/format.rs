@@ -1,11 +1,13 @@
-//! SEAL 4.0's serialization without compression, exactly as much of it as is used.
+//! SEAL 4.0's serialization without compression, limited to the parts that are used.
 //!
-//! An object is written by us and loaded by SEAL, or written by SEAL and read here. One function
-//! describes what stands before an object's residues; writing emits it and reading requires it byte
-//! for byte, so nothing of SEAL's format is ever interpreted. A test per object pins the agreement.
+//! An object is written here and loaded by SEAL, or written by SEAL and read here. One function
+//! describes the bytes before an object's residues. Writing emits them, and reading requires them
+//! byte for byte, so that SEAL's format is never interpreted. A test per object checks the
+//! agreement.
 //!
 //! ```text
-//! header      magic u16, header size u8, version major u8, minor u8, compression u8, 0 u16, size u64
+//! header      magic u16, header size u8, version major u8, minor u8, compression u8, 0 u16,
+//!             size u64
 //! ciphertext  header, parms id [u64; 4], NTT form u8, polynomials u64, degree u64, primes u64,
 //!             scale f64, correction factor u64, array; with a seed, half the array and a generator
 //! plaintext   header, parms id, coefficients u64, scale f64, array
@@ -24,7 +26,7 @@ pub(crate) type ParmsId = [u64; 4];
 pub(crate) type Seed = [u8; SEED_BYTES];
 /// A seeded ciphertext: the residues of its first polynomial, and the seed of its second.
 pub(crate) type Seeded = (Vec<u64>, Seed);
-/// A Galois key: a ciphertext for each digit.
+/// A Galois key: one ciphertext for each digit.
 pub type GaloisKey = Vec<Seeded>;
 
 const HEADER_BYTES: usize = 16;
@@ -43,7 +45,7 @@ const BLAKE2XB: u8 = 1;
 pub struct CiphertextShape {
     /// Its level.
     pub parms_id: ParmsId,
-    /// Primes that remain at this level of the modulus chain.
+    /// Number of primes at this level of the modulus chain.
     pub primes: usize,
     /// Whether it is in NTT form.
     pub ntt: bool,
@@ -52,7 +54,7 @@ pub struct CiphertextShape {
 }
 
 impl CiphertextShape {
-    /// Residues that are stored.
+    /// Number of stored residues.
     pub fn residues(&self) -> usize {
         let polynomials = if self.seeded { 1 } else { 2 };
         polynomials * self.primes * PLANE_ROWS
@@ -84,7 +86,7 @@ impl CiphertextShape {
         }
     }
 
-    /// Takes the object off the front of `bytes`: appends its residues and returns its seed.
+    /// Reads the object from the front of `bytes`: appends its residues and returns its seed.
     pub fn read(&self, bytes: &mut &[u8], out: &mut Vec<u64>) -> Result<Option<Seed>, SealError> {
         const WHAT: &str = "ciphertext";
         let mut start = Vec::new();
@@ -113,7 +115,7 @@ pub struct PlaintextShape {
 }
 
 impl PlaintextShape {
-    /// Residues that are stored.
+    /// Number of stored residues.
     pub fn residues(&self) -> usize {
         self.primes * PLANE_ROWS
     }
@@ -137,7 +139,7 @@ impl PlaintextShape {
         words(residues, out);
     }
 
-    /// Takes the object off the front of `bytes` and appends its residues.
+    /// Reads the object from the front of `bytes` and appends its residues.
     pub fn read(&self, bytes: &mut &[u8], out: &mut Vec<u64>) -> Result<(), SealError> {
         const WHAT: &str = "plaintext";
         let mut start = Vec::new();
@@ -147,14 +149,14 @@ impl PlaintextShape {
     }
 }
 
-/// Shape of Galois keys: seeded ciphertexts, `digits` for each of a few slots.
+/// Shape of Galois keys: seeded ciphertexts, with `digits` of them in each filled slot.
 #[derive(Clone, Copy, Debug)]
 pub struct GaloisShape {
-    /// One of them.
+    /// Shape of one digit.
     pub digit: CiphertextShape,
-    /// How many make a key.
+    /// Number of digits per key.
     pub digits: usize,
-    /// How many slots are filled.
+    /// Number of filled slots.
     pub keys: usize,
 }
 
@@ -189,7 +191,7 @@ impl GaloisShape {
         }
     }
 
-    /// Reads the object: the digits of each of `slots`, in that order.
+    /// Reads the object. Returns the digits of each of `slots`, in that order.
     pub fn read(&self, mut bytes: &[u8], slots: &[usize]) -> Result<Vec<GaloisKey>, SealError> {
         const WHAT: &str = "Galois keys";
         let mut start = Vec::new();
@@ -212,7 +214,7 @@ impl GaloisShape {
     }
 }
 
-/// The slot in which SEAL keeps the key for a rotation by `step`: element `3^step mod 2N`, halved.
+/// The slot in which SEAL stores the key for a rotation by `step`: element `3^step mod 2N`, halved.
 pub(crate) fn galois_slot(step: i32) -> usize {
     let element = (0..step).fold(1, |element, _| element * 3 % (2 * PLANE_ROWS));
     element / 2

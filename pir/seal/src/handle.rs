@@ -1,12 +1,14 @@
 //! Owners of SEAL's objects, and the calls on them.
 //!
-//! **Invariants**, on which every SAFETY note here and in `opaque-seal-secrets` rests:
-//! 1. A [`Handle`] holds the only owning pointer to a live object of the type its wrapper names,
-//!    created by SEAL and destroyed once, on drop.
-//! 2. Methods take `&self` where SEAL only reads; whatever SEAL writes is a fresh object or `&mut`.
+//! **Invariants** on which every SAFETY note here and in `opaque-seal-secrets` relies:
+//! 1. A [`Handle`] holds the only owning pointer to a live object of the type that its wrapper
+//!    names. SEAL created the object, and it is destroyed once, on drop.
+//! 2. Methods take `&self` if SEAL only reads the object. Objects that SEAL writes are fresh or
+//!    `&mut`.
 //! 3. A null pool means SEAL's global pool, which locks (`MemoryPoolMT`), so calls may run on any
 //!    thread.
-//! 4. SEAL copies what it keeps of a context behind shared pointers, so objects may outlive it.
+//! 4. SEAL keeps the parts of a context that it needs behind shared pointers, so objects may
+//!    outlive the context.
 
 #![expect(unsafe_code, reason = "calls into SEAL's C functions")]
 
@@ -33,12 +35,12 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Runs a C function that creates an object, and owns the result.
+    /// Runs a C function that creates an object, and takes ownership of the result.
     ///
     /// # Safety
     /// `create` writes null, or the only owning pointer to a live SEAL object of the type that
-    /// `destroy` destroys. The handle's user keeps invariants 2 to 4 of this module
-    /// (`pir/seal/src/handle.rs`) for it.
+    /// `destroy` destroys. The handle's user upholds invariants 2 to 4 of this module
+    /// (`pir/seal/src/handle.rs`).
     pub unsafe fn create(
         call: &'static str,
         destroy: Destroy,
@@ -64,8 +66,8 @@ impl Drop for Handle {
     }
 }
 
-// SAFETY: a SEAL object has no tie to the thread that made it; its memory comes from a pool that
-// locks.
+// SAFETY: a SEAL object is not bound to the thread that created it; its memory comes from a pool
+// that locks.
 unsafe impl Send for Handle {}
 // SAFETY: invariant 2: through a shared reference SEAL only calls const methods, and the caches
 // inside a context and a decryptor are behind its own locks.
@@ -195,7 +197,8 @@ impl Ciphertext {
         Ok(ciphertext)
     }
 
-    /// Appends the ciphertext's residues to `out` and returns its seed. The shape must be its own.
+    /// Appends the ciphertext's residues to `out` and returns its seed. `shape` must be the
+    /// ciphertext's shape.
     pub fn residues(
         &self,
         shape: &CiphertextShape,
@@ -203,7 +206,8 @@ impl Ciphertext {
     ) -> Result<Option<Seed>, SealError> {
         let mut bytes = vec![0; shape.bytes()];
         // SAFETY: the ciphertext is live, `bytes` may be written for the length that is passed, and
-        // Save catches every exception of serialization, a buffer that is too small among them.
+        // Save catches every exception of serialization, including that for a buffer that is too
+        // small.
         save("Ciphertext_Save", &mut bytes, |bytes, size, compression, written| unsafe {
             ffi::Ciphertext_Save(self.get(), bytes, size, compression, written)
         })?;
@@ -216,7 +220,7 @@ impl Ciphertext {
 pub(crate) struct GaloisKeys(Handle);
 
 impl GaloisKeys {
-    /// Keys from SEAL's serialization. SEAL checks sizes and ranges.
+    /// Loads keys from SEAL's serialization. SEAL checks sizes and ranges.
     pub(crate) fn load(
         context: &Context,
         shape: &GaloisShape,
@@ -225,14 +229,15 @@ impl GaloisKeys {
         let mut bytes = Vec::new();
         shape.write(keys, &mut bytes);
         // SAFETY: the out pointer is valid for the call. `GaloisKeys` adds no member to
-        // `KSwitchKeys`, so SEAL's own bindings use the one for the other too.
+        // `KSwitchKeys`, and SEAL's own bindings also treat one as the other.
         let keys = unsafe {
             Handle::create("KSwitchKeys_Create1", ffi::KSwitchKeys_Destroy, |out| {
                 ffi::KSwitchKeys_Create1(out)
             })
         }?;
         // SAFETY: both objects are live, `bytes` may be read for the length that is passed, and
-        // Load catches every exception of serialization. The counts in `bytes` are ours, so small.
+        // Load catches every exception of serialization. The counts in `bytes` were written by this
+        // crate, so they are small.
         load("KSwitchKeys_Load", &bytes, |bytes, size, read| unsafe {
             ffi::KSwitchKeys_Load(keys.get(), context.get_handle(), bytes, size, read)
         })?;

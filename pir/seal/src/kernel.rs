@@ -1,16 +1,16 @@
 //! Multiply-accumulate over raw residues.
 //!
-//! For one prime `p < 2^35` and 32 products, `Σ_b d_b·x_b ≤ 32·(p−1)² < 2^75`: the sum fits a u128
-//! with room to spare and is reduced once. SEAL's `MultiplyPlain` and `Add` reduce after every
-//! product and walk the accumulator through memory 32 times.
+//! For one prime `p < 2^35` and 32 products, `Σ_b d_b·x_b ≤ 32·(p−1)² < 2^75`. The sum fits well
+//! into a u128 and is reduced once. SEAL's `MultiplyPlain` and `Add` reduce after every product,
+//! and read and write the accumulator in memory 32 times.
 
 use opaque_pir::params::COEFFICIENT_MODULUS;
 
 use crate::bfv::DATA_PRIMES;
 
-/// Residues side by side in a block.
+/// Residues per block.
 pub(crate) const LANES: usize = 8;
-/// Rotations of the secret that are kept, and diagonals per giant step.
+/// Number of rotations of the secret that are kept, and of diagonals per giant step.
 pub(crate) const BABY_STEPS: usize = 32;
 
 /// Eight residues of each of the 32 diagonals of one giant step.
@@ -22,7 +22,7 @@ pub(crate) type Rotations = [[[u64; LANES]; 2]; BABY_STEPS];
 const SUM_BITS: u32 = 75;
 const PRIME_BITS: u32 = 35;
 
-/// What `reduce` needs: `2^34 ≤ p < 2^35`, and no more than 2^5 products.
+/// Preconditions of `reduce`: `2^34 ≤ p < 2^35`, and at most 2^5 products.
 const _: () = {
     let [first, second, _] = COEFFICIENT_MODULUS;
     assert!(first >> (PRIME_BITS - 1) == 1 && second >> (PRIME_BITS - 1) == 1);
@@ -50,9 +50,9 @@ impl Prime {
 
     /// `x mod p` for `x < 2^75` (Barrett; Handbook of Applied Cryptography, 14.42).
     ///
-    /// `⌊x/2^34⌋·⌊2^75/p⌋ / 2^41` falls short of `x/p` by less than 1 for each of the three
-    /// roundings, as `2^34 ≤ p` and `x < 2^75`; so the remainder is below `3p` and two subtractions
-    /// finish it.
+    /// `⌊x/2^34⌋·⌊2^75/p⌋ / 2^41` is below `x/p` by less than 1 for each of the three roundings,
+    /// because `2^34 ≤ p` and `x < 2^75`. The remainder is therefore below `3p`, and two
+    /// subtractions suffice.
     #[inline]
     #[expect(
         clippy::cast_possible_truncation,
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// The largest residues are where a bound would break first.
+    /// A wrong bound would fail first with the largest residues.
     #[test]
     fn largest_sum() {
         for prime in Prime::data() {

@@ -1,4 +1,4 @@
-//! A plane of the hint as the 1024 diagonals that the product needs, in NTT form.
+//! A plane of the hint, as the 1024 diagonals that the product needs, in NTT form.
 
 use opaque_pir::inline::rings_of;
 use opaque_pir::params::{PLAINTEXT_MODULUS, PLANE_ROWS, RING_DEGREE};
@@ -18,26 +18,26 @@ pub(crate) const BLOCKS: usize = DATA_PRIMES * PLANE_ROWS / LANES;
 const SLOT_ROW: usize = PLANE_ROWS / 2;
 const _: () = assert!(PlaneTable::BYTES == 64 << 20);
 
-/// One plane of the hint, 4096 rows, ready for [`hint_product`](crate::hint_product).
+/// One plane of the hint, 4096 rows, prepared for [`hint_product`](crate::hint_product).
 ///
-/// Diagonal `i` of `H'` has in slot `k` the entry `H'[k][(k + i) mod 1024]`. Diagonal `32g + b` is
+/// Diagonal `i` of `H'` has the entry `H'[k][(k + i) mod 1024]` in slot `k`. Diagonal `32g + b` is
 /// stored rotated to the right by `32g`, because the product rotates it back after `g` giant steps.
 ///
-/// 1. `steps` has `GIANT_STEPS · BLOCKS` entries: all blocks of a giant step follow one another.
+/// 1. `steps` has `GIANT_STEPS · BLOCKS` entries: the blocks of a giant step are contiguous.
 /// 2. Every residue is below its prime; block `k` belongs to prime `k / (BLOCKS/2)`.
-/// 3. `zero[g]` says that all diagonals of giant step `g` are zero.
+/// 3. `zero[g]` is true if all diagonals of giant step `g` are zero.
 pub struct PlaneTable {
     steps: Vec<Diagonals>,
     zero: [bool; GIANT_STEPS],
 }
 
 impl PlaneTable {
-    /// Prepares 4096 x 1024 entries of `H`, row-major: about 0.3 s on two cores, parallel on the
-    /// current rayon pool. Rows of zeros follow a plane of fewer rows, and the product has 0 in
-    /// their slots.
+    /// Prepares 4096 x 1024 entries of `H`, row-major. This takes about 0.3 s on two cores and runs
+    /// in parallel on the current rayon pool. A plane with fewer rows is padded with rows of zeros,
+    /// and the product has 0 in their slots.
     ///
     /// # Errors
-    /// A plane of another size.
+    /// The plane has another size.
     pub fn build(bfv: &Bfv, plane: &[u32]) -> Result<Self, SealError> {
         let expected = PLANE_ROWS * RING_DEGREE;
         let rows = plane.len() / RING_DEGREE;
@@ -59,15 +59,15 @@ impl PlaneTable {
         Ok(Self { steps, zero })
     }
 
-    /// Memory that any table takes: 64 MiB.
+    /// Memory of any table: 64 MiB.
     pub const BYTES: usize = GIANT_STEPS * BLOCKS * size_of::<Diagonals>();
 
-    /// Memory the table takes: [`Self::BYTES`].
+    /// Memory of the table: [`Self::BYTES`].
     pub fn bytes(&self) -> usize {
         size_of_val(self.steps.as_slice())
     }
 
-    /// For each giant step its blocks, and whether all of its diagonals are zero.
+    /// The blocks of each giant step, and whether all of its diagonals are zero.
     pub(crate) fn giant_steps(&self) -> impl Iterator<Item = (&[Diagonals], bool)> {
         self.steps.chunks_exact(BLOCKS).zip(self.zero)
     }
@@ -79,7 +79,7 @@ impl std::fmt::Debug for PlaneTable {
     }
 }
 
-/// Fills the blocks of one giant step and says whether its diagonals are all zero.
+/// Fills the blocks of one giant step, and returns whether its diagonals are all zero.
 fn giant_step(
     bfv: &Bfv,
     plane: &[u32],
@@ -89,7 +89,7 @@ fn giant_step(
     let first = giant * BABY_STEPS;
     let mut slots = vec![vec![0; PLANE_ROWS]; BABY_STEPS];
     for (row, entries) in plane.chunks_exact(RING_DEGREE).enumerate() {
-        // Slot `row` of the diagonal, moved to the right by 32·giant within its row of slots.
+        // Slot `row` of the diagonal, rotated to the right by 32·giant within its row of slots.
         let slot = row / SLOT_ROW * SLOT_ROW + (row + first) % SLOT_ROW;
         let entries = entries.iter().cycle().skip((row + first) % RING_DEGREE);
         for (diagonal, &entry) in slots.iter_mut().zip(entries) {
@@ -117,7 +117,7 @@ fn giant_step(
     Ok(slots.iter().flatten().all(|slot| *slot == 0))
 }
 
-/// `round(h·t/2^32) mod t`: an entry of the hint, moved from modulus 2^32 to t.
+/// `round(h·t/2^32) mod t`: an entry of the hint, switched from modulus 2^32 to t.
 fn switch(entry: u32) -> u64 {
     let t = u64::from(PLAINTEXT_MODULUS);
     ((u64::from(entry) * t + (1 << 31)) >> 32) % t

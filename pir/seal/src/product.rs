@@ -1,9 +1,9 @@
 //! `Enc(s)` times a plane of the hint: baby-step giant-step over the diagonals (Halevi and Shoup,
 //! "Algorithms in HElib", CRYPTO 2014, §4.3), in the shape of HintlessPIR (Li et al., CRYPTO 2024).
 //!
-//! `H'·s = Σ_i diag_i ⊙ rot_i(s)`. With `i = 32g + b`, the 31 rotations `rot_b(s)` are made once
-//! and shared by all planes of a lookup; then, from the last giant step to the first, `acc ←
-//! rot_32(acc) + Σ_b diag'_{32g+b} ⊙ rot_b(s)`, so two Galois keys are enough.
+//! `H'·s = Σ_i diag_i ⊙ rot_i(s)`. With `i = 32g + b`, the 31 rotations `rot_b(s)` are computed
+//! once and shared by all planes of a lookup. Then, from the last giant step to the first,
+//! `acc ← rot_32(acc) + Σ_b diag'_{32g+b} ⊙ rot_b(s)`. Two Galois keys are therefore enough.
 
 use opaque_pir::params::{PLANE_ROWS, ROTATION_STEPS};
 use rayon::prelude::*;
@@ -23,13 +23,13 @@ const _: () = assert!(BABY_ROTATION == 1 && GIANT_ROTATION == 32 && BABY_STEPS =
 const TASK_BLOCKS: usize = 8;
 const _: () = assert!((BLOCKS / DATA_PRIMES).is_multiple_of(TASK_BLOCKS));
 
-/// `Enc(H'·s)` for each of `planes`: `PLANE_CIPHERTEXT_BYTES` bytes each, in their order.
+/// Computes `Enc(H'·s)` for each of `planes`: `PLANE_CIPHERTEXT_BYTES` bytes each, in order.
 ///
-/// Slot `r` of plane `i` decrypts to `Σ_k H'[4096i + r][k]·s[k] mod t`. Runs on the current rayon
-/// pool: planes side by side, and within a plane everything but the chain of 32 rotations.
+/// Slot `r` of plane `i` decrypts to `Σ_k H'[4096i + r][k]·s[k] mod t`. Runs in parallel on the
+/// current rayon pool, across planes and within a plane, except for the chain of 32 rotations.
 ///
 /// # Errors
-/// SEAL's refusal of a transparent intermediate, which honest keys and secrets do not produce.
+/// SEAL rejects a transparent intermediate result, which honest keys and secrets do not produce.
 pub fn hint_product(
     bfv: &Bfv,
     keys: &EvaluationKeys,
@@ -85,7 +85,7 @@ pub fn rotate_secret(
     Ok(blocks)
 }
 
-/// The product with one plane, before its modulus is switched. `None` if the plane is zero.
+/// The product with one plane, before modulus switching. `None` if the plane is zero.
 pub fn plane_product(
     bfv: &Bfv,
     keys: &EvaluationKeys,
@@ -94,7 +94,7 @@ pub fn plane_product(
 ) -> Result<Option<Ciphertext>, SealError> {
     let sums = giant_sums(rotations, plane);
     let shape = bfv.data_shape(true, false);
-    // A sum over zero diagonals is a transparent ciphertext, which SEAL refuses: leave it out.
+    // A sum over zero diagonals is a transparent ciphertext, which SEAL rejects, so it is omitted.
     let terms: Vec<Option<Ciphertext>> = sums
         .into_par_iter()
         .map(|residues| {
@@ -116,7 +116,7 @@ pub fn plane_product(
 }
 
 /// `Σ_b diag'_{32g+b} ⊙ rot_b(s)` for each giant step g, in NTT form: both polynomials modulo both
-/// primes. `None` for a step whose diagonals are zero.
+/// primes. `None` for a step whose diagonals are all zero.
 fn giant_sums(rotations: &[Rotations], plane: &PlaneTable) -> Vec<Option<Vec<u64>>> {
     let steps: Vec<(&[Diagonals], bool)> = plane.giant_steps().collect();
     let primes = Prime::data();

@@ -1,4 +1,4 @@
-//! Residues modulo BFV's primes, packed in as many bits as each prime has.
+//! Residues modulo BFV's primes, packed with as many bits as each prime has.
 
 use opaque_pir::bits;
 use opaque_pir::params::{COEFFICIENT_BITS, COEFFICIENT_MODULUS, PLANE_ROWS};
@@ -19,7 +19,7 @@ pub const fn packed_bytes(primes: usize) -> usize {
     bytes
 }
 
-/// Appends the polynomials of `residues`, each modulo the first `primes` primes.
+/// Packs and appends the polynomials of `residues`, each modulo the first `primes` primes.
 pub fn pack(residues: &[u64], primes: usize, out: &mut Vec<u8>) {
     let widths = COEFFICIENT_BITS.iter().take(primes).cycle();
     for (polynomial, width) in residues.chunks_exact(PLANE_ROWS).zip(widths) {
@@ -27,10 +27,10 @@ pub fn pack(residues: &[u64], primes: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads polynomials that [`pack`] wrote and appends their residues.
+/// Unpacks polynomials that [`pack`] wrote, and appends their residues.
 ///
 /// # Errors
-/// A residue that is not below its prime, or bytes that are not a whole number of polynomials.
+/// A residue is not below its prime, or the bytes are not a whole number of polynomials.
 pub fn unpack(
     what: &'static str,
     bytes: &[u8],

@@ -1,5 +1,5 @@
-//! What is assumed of SEAL, so that another version of it cannot pass unnoticed. What it takes a
-//! secret key to see is tested in `opaque-seal-secrets`.
+//! Assumptions about SEAL, tested so that a new version cannot change them unnoticed. Those that
+//! need a secret key are tested in `opaque-seal-secrets`.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -23,7 +23,7 @@ fn primes_are_the_ones_seal_chooses() {
     assert_eq!(plain.value(), u64::from(PLAINTEXT_MODULUS));
 }
 
-/// Sizes of SEAL's own objects; that their bytes are as `format` says, every other test depends on.
+/// Sizes of SEAL's own objects. Every other test relies on their bytes being as in `format`.
 #[test]
 fn serialized_sizes() {
     let bfv = Bfv::new().unwrap();
@@ -35,7 +35,7 @@ fn serialized_sizes() {
     assert_eq!(bfv.galois_shape().bytes(), 426_816);
 }
 
-/// SEAL answers with exactly the bytes that were written for it to load.
+/// SEAL saves exactly the bytes that were written for it to load.
 #[test]
 fn loaded_objects_save_to_the_same_residues() {
     let bfv = Bfv::new().unwrap();
@@ -52,7 +52,7 @@ fn loaded_objects_save_to_the_same_residues() {
         let mut saved = Vec::new();
         assert_eq!(ciphertext.residues(&shape, &mut saved).unwrap(), None);
         assert_eq!(saved, residues);
-        // Of another level or form it is refused, not misread.
+        // An object of another level or form is refused, not misread.
         let mut other = shape;
         other.ntt = !shape.ntt;
         assert!(ciphertext.residues(&other, &mut Vec::new()).is_err());

@@ -1,15 +1,15 @@
-//! Our wire formats: of fixed size, bit-packed, and checked before SEAL sees a byte.
+//! Message formats of fixed size, bit-packed, and checked before SEAL sees a byte.
 //!
 //! ```text
-//! evaluation keys   marker "OEK", version 1; for each rotation step, for each data prime (a digit of the
-//!                   key-switching decomposition): c0 modulo the three primes, seed
+//! evaluation keys   marker "OEK", version 1; for each rotation step, for each data prime (a digit
+//!                   of the key-switching decomposition): c0 modulo the three primes, seed
 //! encrypted secret  c0 modulo the two data primes, seed
 //! answer            c0 and c1 modulo the first prime
 //! ```
 //!
-//! A seed is 64 bytes that SEAL's BLAKE2xb generator expands to c1, which is therefore uniform
-//! whatever a client sends. The last two carry no version: the parameter set fixes them, and the
-//! messages around them name it.
+//! SEAL's BLAKE2xb generator expands a seed of 64 bytes to c1, which is therefore uniform whatever
+//! a client sends. The last two formats carry no version: the parameter set determines them, and
+//! the enclosing messages name it.
 
 use opaque_pir::params::{
     COEFFICIENT_MODULUS, ENCRYPTED_SECRET_BYTES, PLANE_CIPHERTEXT_BYTES, ROTATION_STEPS, SEED_BYTES,
@@ -24,7 +24,7 @@ use crate::{Bfv, SealError};
 const KEYS_START: [u8; 4] = *b"OEK\x01";
 const DIGIT_BYTES: usize = packed_bytes(COEFFICIENT_MODULUS.len()) + SEED_BYTES;
 
-/// Bytes of a client's evaluation keys: always this many.
+/// Size of a client's evaluation keys, which is constant.
 pub const EVALUATION_KEYS_BYTES: usize =
     KEYS_START.len() + ROTATION_STEPS.len() * DATA_PRIMES * DIGIT_BYTES;
 
@@ -32,19 +32,18 @@ const _: () = assert!(EVALUATION_KEYS_BYTES == 217_348);
 const _: () = assert!(packed_bytes(DATA_PRIMES) + SEED_BYTES == ENCRYPTED_SECRET_BYTES);
 const _: () = assert!(2 * packed_bytes(1) == PLANE_CIPHERTEXT_BYTES);
 
-/// A client's two Galois keys: they let a server rotate that client's ciphertexts, and nothing
-/// else.
+/// A client's two Galois keys. They only let a server rotate that client's ciphertexts.
 #[derive(Debug)]
 pub struct EvaluationKeys(pub(crate) GaloisKeys);
 
 impl EvaluationKeys {
-    /// Checks [`EVALUATION_KEYS_BYTES`] bytes and loads them (0.9 MB in memory).
+    /// Checks [`EVALUATION_KEYS_BYTES`] bytes and loads the keys (0.9 MB in memory).
     ///
-    /// Bytes that pass are keys of *some* client: with those of another, a product decrypts to
+    /// Valid bytes are the keys of *some* client. With another client's keys, a product decrypts to
     /// noise.
     ///
     /// # Errors
-    /// A wrong size or version, or a residue that is not below its prime.
+    /// The size or version is wrong, or a residue is not below its prime.
     pub fn from_bytes(bfv: &Bfv, bytes: &[u8]) -> Result<Self, SealError> {
         const WHAT: &str = "evaluation keys";
         check_size(WHAT, bytes, EVALUATION_KEYS_BYTES)?;
@@ -60,7 +59,7 @@ impl EvaluationKeys {
         GaloisKeys::load(&bfv.context, &bfv.galois_shape(), &keys).map(Self)
     }
 
-    /// The bytes of freshly made keys: for each step, its digits.
+    /// Encodes fresh keys: for each step, its digits.
     #[doc(hidden)]
     pub fn write(keys: &[GaloisKey]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(EVALUATION_KEYS_BYTES);
@@ -80,12 +79,12 @@ pub struct EncryptedSecret(pub(crate) Ciphertext);
 impl EncryptedSecret {
     const WHAT: &str = "encrypted secret";
 
-    /// Checks bytes as [`EncryptedSecret::from_bytes`] does, but makes no object of SEAL: bytes
-    /// that pass here load there. For servers that refuse a bad request before they do any work for
-    /// it.
+    /// Checks bytes as [`EncryptedSecret::from_bytes`] does, without creating a SEAL object: bytes
+    /// that pass here can be loaded. Servers use it to refuse an invalid request before they work
+    /// on it.
     ///
     /// # Errors
-    /// A wrong size, or a residue that is not below its prime.
+    /// The size is wrong, or a residue is not below its prime.
     pub fn check(bytes: &[u8]) -> Result<(), SealError> {
         Self::parse(bytes).map(drop)
     }
@@ -93,7 +92,7 @@ impl EncryptedSecret {
     /// Checks [`ENCRYPTED_SECRET_BYTES`] bytes and loads them.
     ///
     /// # Errors
-    /// A wrong size, or a residue that is not below its prime.
+    /// The size is wrong, or a residue is not below its prime.
     pub fn from_bytes(bfv: &Bfv, bytes: &[u8]) -> Result<Self, SealError> {
         let (residues, seed) = Self::parse(bytes)?;
         Ciphertext::load(&bfv.context, &bfv.data_shape(false, true), &residues, Some(&seed))
@@ -111,7 +110,7 @@ impl EncryptedSecret {
         seeded(Self::WHAT, bytes, DATA_PRIMES)
     }
 
-    /// The bytes of a freshly made seeded ciphertext.
+    /// Encodes a fresh seeded ciphertext.
     #[doc(hidden)]
     pub fn write(bfv: &Bfv, ciphertext: &Ciphertext) -> Result<Vec<u8>, SealError> {
         let mut residues = Vec::new();
@@ -124,7 +123,7 @@ impl EncryptedSecret {
     }
 }
 
-/// The bytes of a plane's answer. `None` is the product with a plane of zeros.
+/// Encodes a plane's answer. `None` is the product with a plane of zeros.
 pub(crate) fn write_answer(
     bfv: &Bfv,
     ciphertext: Option<&Ciphertext>,
@@ -155,7 +154,7 @@ fn check_size(what: &'static str, bytes: &[u8], expected: usize) -> Result<(), S
     Err(SealError::Size { what, expected, found: bytes.len() })
 }
 
-/// Reads one polynomial modulo `primes` primes and the seed of the other.
+/// Reads one polynomial modulo `primes` primes, and the seed of the other.
 fn seeded(what: &'static str, bytes: &[u8], primes: usize) -> Result<Seeded, SealError> {
     let size = SealError::Size { what, expected: SEED_BYTES, found: bytes.len() };
     let (packed, seed) = bytes.split_last_chunk().ok_or(size)?;

@@ -1,4 +1,4 @@
-//! What a lookup with inline keys costs its client.
+//! The costs of a lookup with inline keys for its client.
 //!
 //! `cargo bench -p opaque-secrets`
 #![expect(clippy::expect_used, reason = "a benchmark may stop")]

@@ -1,7 +1,7 @@
-//! The client's half of inline keys: a fresh secret for each lookup, what is made from it, and
-//! decryption. The scheme is described in [`opaque_pir::inline`] and in docs/ENGINE.md §7.
+//! The client's half of inline keys: a fresh secret for each lookup, encryption and decryption. The
+//! scheme is described in [`opaque_pir::inline`] and in docs/ENGINE.md §7.
 //!
-//! With a ternary `k` and rounded Gaussian errors `e`, all fresh for every lookup, and τ the
+//! Let `k` be ternary and `e` rounded Gaussian errors, all fresh for every lookup, and τ the
 //! automorphism X → X^3:
 //!
 //! ```text
@@ -34,19 +34,20 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use crate::sampling::{Distribution, RING_ERRORS, Stream, Ternary};
 
 const HALF: usize = N / 2;
-/// The stream of the key; errors have small numbers.
+/// The stream of the key. Errors use small lane numbers.
 const KEY_LANE: u32 = u32::MAX;
-/// 2^25 modulo each prime of q, made by the compiler: a factor takes a division.
+/// 2^25 modulo each prime of q, computed at compile time, because creating a factor needs a
+/// division.
 const DROPPED: [Factor; 2] = {
     let [first, second] = [Modulus::new(Q_PRIMES[0]), Modulus::new(Q_PRIMES[1])];
     [first.factor(first.reduce(1 << DROPPED_BITS)), second.factor(second.reduce(1 << DROPPED_BITS))]
 };
-/// Largest magnitude of a coefficient of a scan's secret: its distribution ends at 102.
+/// Upper limit of a coefficient's magnitude in a scan's secret, whose distribution ends at 102.
 const MAX_SECRET: u32 = 1 << 9;
 
-/// A polynomial that is cleared on drop, boxed so that moving it leaves no copy behind.
+/// A polynomial that is cleared on drop. It is boxed, so that a move leaves no copy behind.
 type SecretPoly = Box<Zeroizing<Poly>>;
-/// A polynomial with signed coefficients, kept likewise.
+/// A polynomial with signed coefficients, also cleared on drop and boxed.
 type SecretInts = Box<Zeroizing<[i32; N]>>;
 
 fn zero() -> SecretPoly {
@@ -57,9 +58,10 @@ fn ints() -> SecretInts {
     Box::new(Zeroizing::new([0; N]))
 }
 
-/// The randomness of one lookup: its key and all of its errors follow from these bytes.
+/// The randomness of one lookup. Its key and all its errors are derived from these bytes.
 ///
-/// Used once: [`encrypt`] consumes it. Neither printed, compared nor cloned; cleared on drop.
+/// A seed is used once: [`encrypt`] consumes it. It cannot be printed, compared or cloned, and it
+/// is cleared on drop.
 pub struct Seed(Box<Zeroizing<[u8; 32]>>);
 
 impl Seed {
@@ -80,17 +82,18 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// Opens the answer to one lookup, plane by plane. Holds its secret `k`, cleared on drop.
+/// Decrypts the answer to one lookup, plane by plane. It holds the lookup's secret `k` and is
+/// cleared on drop.
 pub struct LookupKey {
-    /// In slots, modulo q's primes.
+    /// The key in slots, modulo q's primes.
     key: [SecretPoly; 2],
 }
 
-/// Encrypts the secret of one lookup's scan: [`QUERY_BYTES`] bytes to send, and the key that opens
-/// the answer.
+/// Encrypts the secret of one lookup's scan. Returns [`QUERY_BYTES`] bytes to send and the key that
+/// decrypts the answer.
 ///
 /// # Errors
-/// A coefficient of `s` above 512 in magnitude; those of the scan's secrets are at most 102.
+/// A coefficient of `s` exceeds 512 in magnitude. Those of the scan's secrets are at most 102.
 pub fn encrypt(
     elements: &PublicElements,
     seed: Seed,
@@ -111,7 +114,7 @@ pub fn encrypt(
         let m = ntt.modulus;
         let mut b = slots_of(ntt, &error);
         for (b, half) in b.chunks_exact_mut(HALF).zip(key.chunks_exact(HALF)) {
-            // τ moves every slot to the next place of its half.
+            // τ moves every slot to the next position of its half.
             for (b, rotated) in b.iter_mut().zip(half.iter().cycle().skip(1)) {
                 *b = m.add(*b, dropped.times(*rotated, m));
             }
@@ -135,7 +138,7 @@ fn draw(seed: &[u8; 32], lane: u32, distribution: &impl Distribution, values: &m
     Stream::new(seed, lane).fill(distribution, values, |value, sample| *value = sample);
 }
 
-/// Adds `round(q/2^27·s(Y))` to `values`, Y = X², or that of s(Y^−1).
+/// Adds `round(q/2^27·s(Y))` to `values`, with Y = X², or the same for s(Y^−1).
 fn add_message(s: &[i32; RING_DEGREE], inverted: bool, values: &mut [i32; N]) {
     // Y^−i = −Y^(1024−i); i = 0 is its own inverse.
     let (first, rest) = s.split_first().map_or((0, &[][..]), |(first, rest)| (*first, rest));
@@ -158,14 +161,14 @@ fn message(x: i32) -> i32 {
 }
 
 impl LookupKey {
-    /// Opens the rows of one plane of an answer: the table's bytes, `rows` of them. `answer` has
-    /// `row_bits` of each sum of scan less product ([`answer`](opaque_pir::inline::answer)).
+    /// Decrypts the rows of one plane of an answer to the table's bytes, `rows` of them. `answer`
+    /// has `row_bits` of each sum of scan minus product ([`answer`](opaque_pir::inline::answer)).
     ///
-    /// An answer made with another key or public part opens to noise, and does not show it. The
-    /// bytes give the bucket away, so they are cleared on drop.
+    /// An answer for another key or public part decrypts to noise, which cannot be detected here.
+    /// The bytes reveal the bucket, so they are cleared on drop.
     ///
     /// # Errors
-    /// Another size than the rows have, or a public part of another plane.
+    /// The size does not match the rows, or the public part belongs to another plane.
     pub fn open(
         &self,
         public: &PublicPart,
@@ -176,7 +179,7 @@ impl LookupKey {
         let phase = self.phase(public, answer, row_bits, rows)?;
         let mut rows = Zeroizing::new(vec![0; rows]);
         for (row, value) in rows.iter_mut().zip(phase.iter()) {
-            // To the nearest of 256 steps; a value near 2^18 rounds to 256, which is 0.
+            // Rounds to the nearest of 256 steps. A value near 2^18 rounds to 256, which is 0.
             let nearest = value.wrapping_add(1 << (PUBLIC_BITS - 9)) >> (PUBLIC_BITS - 8);
             [*row, ..] = nearest.to_le_bytes();
         }
@@ -200,7 +203,7 @@ impl LookupKey {
             for (number, row) in rows.iter_mut().enumerate() {
                 let place = fold.coefficient_of(number);
                 if let Some((x, y)) = first.get(place).zip(second.get(place)) {
-                    // The low bits of a number count modulo 2^18, whatever its sign.
+                    // The low bits of a number are its value modulo 2^18, whatever its sign.
                     #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
                     let product = BASIS.compose_centred(*x, *y) as u32;
                     let scaled = *row << (PUBLIC_BITS - row_bits);
@@ -211,8 +214,8 @@ impl LookupKey {
         Ok(phase)
     }
 
-    /// `a·k` modulo q's primes, a read as numbers from −2^17 to 2^17 − 1: the product stays below
-    /// 2^28.
+    /// `a·k` modulo q's primes, where the coefficients of a count as numbers from −2^17 to 2^17 −
+    /// 1: the product stays below 2^28.
     fn times(&self, public: &Poly) -> [SecretPoly; 2] {
         const UNUSED: u32 = u32::BITS - PUBLIC_BITS;
         let mut product = [zero(), zero()];
@@ -240,10 +243,10 @@ impl fmt::Debug for LookupKey {
 /// Its parts are [`Zeroizing`].
 impl ZeroizeOnDrop for LookupKey {}
 
-/// Small numbers, below 2^30 in magnitude, as a polynomial modulo a prime, in slots.
+/// Converts small numbers, below 2^30 in magnitude, to a polynomial modulo a prime, in slots.
 fn slots_of(ntt: &Ntt, small: &[i32; N]) -> SecretPoly {
     let mut slots = zero();
-    // A multiple of the prime that leaves no sum negative.
+    // A multiple of the prime that is large enough to make every sum nonnegative.
     let raise = u64::from(ntt.modulus.value) << 7;
     for (slot, x) in slots.iter_mut().zip(small) {
         *slot = ntt.modulus.reduce(raise.wrapping_add_signed(i64::from(*x)));

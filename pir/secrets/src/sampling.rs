@@ -1,13 +1,11 @@
-//! Sampling of secrets and errors, exact and in constant time: the client's half of both
-//! encryptions.
+//! Exact, constant-time sampling of secrets and errors, for the client's half of both encryptions.
 //!
 //! - **Rounded Gaussian.** X = ⌊N(0, σ²)⌉, so `P(|X| ≥ m) = erfc((m − ½)/(σ√2))`. A table holds
-//!   those numbers times 2^64. With u uniform in 0..2^64, the count of entries above u is a
-//!   magnitude of exactly that distribution up to 2^-65 per entry; a further bit is the sign.
-//! - **Ternary.** Uniform over −1, 0, 1: `⌊3u/2^64⌋ − 1`, off by less than 2^-64.
+//!   these probabilities times 2^64. With u uniform in 0..2^64, the number of entries above u is a
+//!   magnitude with that distribution, up to 2^-65 per entry. One more bit is the sign.
+//! - **Ternary.** Uniform over −1, 0, 1: `⌊3u/2^64⌋ − 1`, with an error below 2^-64.
 //!
-//! Every sample compares with every entry and reads all of them, so that neither time nor memory
-//! access depends on u.
+//! Every sample is compared with every entry, so that neither time nor memory access depends on u.
 
 mod tails;
 
@@ -21,14 +19,14 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub use tails::{RING_ERRORS, SCAN_ERRORS};
 
-/// Uniform bytes that a sample uses: eight for u, one for a sign.
+/// Uniform bytes per sample: eight for u, one for a sign.
 const SAMPLE_BYTES: usize = 9;
-/// Samples drawn at a time: a whole number of the cipher's blocks.
+/// Number of samples drawn at a time. Their bytes are a whole number of the cipher's blocks.
 const SAMPLES: usize = 64;
 const _: () = assert!((SAMPLES * SAMPLE_BYTES).is_multiple_of(64));
 
-/// The cipher's state holds the seed and must be cleared when dropped, which only a feature of its
-/// crate makes it do: without it, this does not compile.
+/// The cipher's state holds the seed and must be cleared on drop, which a feature of its crate
+/// enables. Without that feature, this does not compile.
 const _: fn() = || {
     fn cleared<T: ZeroizeOnDrop>() {}
     cleared::<ChaChaCore<R20, Ietf>>();
@@ -36,7 +34,7 @@ const _: fn() = || {
 
 /// A stream of samples, a pure function of its seed. The seed is as secret as the samples.
 ///
-/// [`Stream::fill`] takes whole blocks of 64 bytes, so none of them stays in the cipher's buffer,
+/// [`Stream::fill`] draws whole blocks of 64 bytes, so that none remains in the cipher's buffer,
 /// which is not cleared.
 pub struct Stream(ChaCha20);
 
@@ -49,7 +47,7 @@ impl Stream {
         Self(ChaCha20::new(seed.into(), (&nonce).into()))
     }
 
-    /// Hands one sample for each element of `values` to `put`.
+    /// Passes one sample for each element of `values` to `put`.
     pub fn fill<T>(
         &mut self,
         distribution: &impl Distribution,
@@ -70,18 +68,18 @@ impl Stream {
 
 /// A distribution of samples.
 pub trait Distribution {
-    /// One sample, from 64 uniform bits and a byte of which one is used, in constant time.
+    /// One sample in constant time, from 64 uniform bits and a byte of which one bit is used.
     fn sample(&self, u: u64, sign: u8) -> i32;
 }
 
-/// A rounded Gaussian. Entry `m − 1` is `round(2^64 · P(|X| ≥ m))`; the first that would be zero is
-/// left out.
+/// A rounded Gaussian. Entry `m − 1` is `round(2^64 · P(|X| ≥ m))`; entries that would be zero are
+/// omitted.
 pub struct Gaussian<const T: usize>([u64; T]);
 
 impl<const T: usize> Distribution for Gaussian<T> {
     fn sample(&self, u: u64, sign: u8) -> i32 {
         let magnitude: i32 = self.0.iter().map(|&tail| i32::from(u < tail)).sum();
-        // Two's complement negation where the bit is set, without a branch.
+        // Two's complement negation if the bit is set, without a branch.
         let mask = -i32::from(sign & 1);
         (magnitude ^ mask) - mask
     }

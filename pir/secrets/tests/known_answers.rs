@@ -1,5 +1,5 @@
-//! What a client makes from fixed randomness. A digest changes only with a format or the
-//! mathematics, and then every deployed client and epoch is affected.
+//! The client's output for fixed randomness. A digest changes only with a format or the
+//! mathematics, and such a change affects every deployed client and epoch.
 
 use std::convert::Infallible;
 
@@ -34,7 +34,7 @@ impl TryRng for Counter {
     }
 }
 
-/// For a test only, whose secrets are no secrets.
+/// For this test only, whose secrets are not secret.
 impl TryCryptoRng for Counter {}
 
 fn stream(name: &str, length: usize) -> Vec<u8> {

@@ -16,7 +16,7 @@
 //! - Instructions other than divisions whose time depends on their operands.
 //! - The code of `opaque-client` around these calls, and SEAL.
 //!
-//! Two controls, one that branches on its secret and one that divides it, must be found. Where
+//! Two controls, one that branches on its secret and one that divides it, must be detected. If
 //! ptrace is not permitted, the test fails.
 //!
 //! The test defines `main` itself, because libtest starts threads. Its arguments select scenarios

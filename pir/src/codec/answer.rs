@@ -1,4 +1,4 @@
-//! The answer: what a client gets back.
+//! The answer, which the client receives.
 
 use super::header::{HEADER_BYTES, Marker, read_header, read_known_lookups, write_header};
 use super::kind::scan_bytes;
@@ -9,13 +9,14 @@ use crate::inline;
 use crate::params::{BYTE_VALUES, PLAINTEXT_MODULUS, PLANE_ROWS};
 use crate::reader::Reader;
 
-/// Bytes of an answer: depends on geometry, kind of keys and number of lookups only.
+/// Bytes of an answer. The size depends only on geometry, kind of keys and number of lookups.
 pub fn answer_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {
     HEADER_BYTES + 2 + usize::from(lookups) * kind.lookup_answer_bytes(geometry)
 }
 
-/// Writes an answer to a client's query from whole scans `[lookup][row]` and products
-/// `[plane][lookup]`; with inline keys the scans are less the products, which are empty.
+/// Encodes an answer to a client's query from complete scans `[lookup][row]` and products
+/// `[plane][lookup]`. With inline keys the products have been subtracted from the scans, and the
+/// product lists are empty.
 pub(super) fn encode_answer(
     geometry: &Geometry,
     kind: Kind,
@@ -49,7 +50,7 @@ fn switch_modulus(c: u32) -> u32 {
     (rounded as u32) % PLAINTEXT_MODULUS
 }
 
-/// An answer as a client reads it, in place.
+/// An answer as a client reads it, without copying.
 #[derive(Debug, Clone)]
 pub struct AnswerView<'a> {
     /// `[lookup * planes + plane]`.
@@ -65,20 +66,20 @@ pub enum Share<'a> {
     Registered {
         /// c' modulo t, one value for each of the plane's rows.
         sums: Vec<u32>,
-        /// The plane's hint product, a ciphertext of
+        /// The plane's hint product: a ciphertext of
         /// [`PLANE_CIPHERTEXT_BYTES`](crate::params::PLANE_CIPHERTEXT_BYTES).
         product: &'a [u8],
     },
-    /// With inline keys: both in one, for [`open`](crate::inline), of
-    /// [`row_bits`](crate::geometry::Rounding::row_bits) a row.
+    /// With inline keys: both combined, for decryption ([`inline`](crate::inline)), with
+    /// [`row_bits`](crate::geometry::Rounding::row_bits) per row.
     Inline(&'a [u8]),
 }
 
 impl<'a> AnswerView<'a> {
-    /// Reads the answer to a query of this geometry, kind, epoch and number of lookups.
+    /// Decodes the answer to a query with this geometry, kind, epoch and number of lookups.
     ///
     /// # Errors
-    /// When the bytes are no such answer.
+    /// The bytes are not such an answer.
     pub fn decode(
         bytes: &'a [u8],
         geometry: &Geometry,
@@ -120,7 +121,8 @@ impl<'a> AnswerView<'a> {
 
 /// The stored byte from `c'` and `H'·s`, both modulo t: round((c' − H's mod t)·p/t) modulo p.
 ///
-/// Right as long as the noise stays below t/2p = 2016 (see [`crate::params`]). Constant time.
+/// The result is correct as long as the noise stays below t/2p = 2016 (see [`crate::params`]).
+/// Constant time.
 #[expect(clippy::cast_possible_truncation, reason = "modulo p = 2^8 is meant")]
 pub fn recover_byte(c: u32, hs: u32) -> u8 {
     const T: u64 = PLAINTEXT_MODULUS as u64;

@@ -1,4 +1,4 @@
-//! From partials to an answer: all or nothing.
+//! Combines partials to an answer: all or nothing.
 
 use thiserror::Error;
 
@@ -10,9 +10,9 @@ use crate::geometry::Geometry;
 
 /// Adds up the partials of one query, one shard at a time.
 ///
-/// Guarantees: an answer comes out only when every partition was scanned and every plane
-/// multiplied, each exactly once, all under one generation and epoch. A partial that is refused
-/// changes nothing.
+/// **Guarantees.** The result is an answer only if every partition was scanned and every plane
+/// multiplied, each exactly once, and all under one generation and epoch. A refused partial changes
+/// nothing.
 #[derive(Debug)]
 pub struct Combiner {
     geometry: Geometry,
@@ -29,10 +29,10 @@ pub struct Combiner {
 }
 
 impl Combiner {
-    /// Nothing added yet. A self-test has [`SECRETS`](crate::probe::SECRETS) lookups.
+    /// A combiner without partials. A self-test has [`SECRETS`](crate::probe::SECRETS) lookups.
     ///
     /// # Errors
-    /// When the number of lookups is out of range.
+    /// The number of lookups is out of range.
     pub fn new(
         geometry: &Geometry,
         kind: Kind,
@@ -56,7 +56,7 @@ impl Combiner {
     /// Adds one shard's partial.
     ///
     /// # Errors
-    /// When it belongs to another query, or repeats a partition or plane.
+    /// The partial belongs to another query, or repeats a partition or plane.
     pub fn add(&mut self, partial: Partial) -> Result<(), CombineError> {
         self.check(&partial)?;
         let Partial { generation: _, epoch: _, kind: _, partitions, scans, planes } = partial;
@@ -78,10 +78,10 @@ impl Combiner {
         Ok(())
     }
 
-    /// The answer's bytes, for the client.
+    /// The encoded answer for the client.
     ///
     /// # Errors
-    /// When a partition or plane is missing, or the partials were a self-test's.
+    /// A partition or plane is missing, or the partials belong to a self-test.
     pub fn finish(self) -> Result<Vec<u8>, CombineError> {
         let (geometry, kind, epoch) = (self.geometry, self.kind, self.epoch);
         if kind == Kind::Probe {
@@ -91,10 +91,10 @@ impl Combiner {
         Ok(encode_answer(&geometry, kind, epoch, &scans, &products))
     }
 
-    /// A self-test's two sides, for [`Probe::check`](crate::probe::Probe::check): the scans and the
-    /// hint's products, both `[secret][row]`.
+    /// The two sides of a self-test, for [`Probe::check`](crate::probe::Probe::check): the scans
+    /// and the hint products, both `[secret][row]`.
     ///
-    /// # Errors
+    /// A partition or plane is missing, or the partials belong to a client's query.
     /// When a partition or plane is missing, or the partials were a client's.
     #[expect(clippy::type_complexity, reason = "two of the same shape, which the text names")]
     pub fn finish_probe(self) -> Result<(Vec<Vec<u32>>, Vec<Vec<u32>>), CombineError> {
@@ -154,14 +154,14 @@ impl Combiner {
     }
 }
 
-/// Why partials do not make an answer.
+/// Why partials do not form an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CombineError {
     /// A partial does not fit the query.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// A partial was made under another shard map.
+    /// A partial was computed under another shard map.
     #[error("generation mismatch: expected {expected}, found {found}")]
     Generation {
         /// The query's generation.
@@ -193,8 +193,8 @@ pub enum CombineError {
         /// The first such plane.
         plane: u16,
     },
-    /// Products that were made with another kind of keys, or a self-test's where a client's were
-    /// wanted.
+    /// The products were computed with another kind of keys, or belong to a self-test instead of a
+    /// client's query.
     #[error("the products are of another kind than the query")]
     Kind,
 }

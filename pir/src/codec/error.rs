@@ -6,28 +6,28 @@ use super::LOOKUPS_PER_MESSAGE;
 use crate::params::ParamsId;
 use crate::reader::ReadError;
 
-/// Why a message could not be read or written. Carries nothing of a query's content.
+/// Why a message could not be read or written. It contains no content of a query.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CodecError {
     /// The message ends too early.
     #[error("truncated message")]
     Truncated,
-    /// The message goes on after its end.
+    /// The message continues after its end.
     #[error("message is {extra} bytes too long")]
     Oversized {
         /// Bytes beyond the end.
         extra: usize,
     },
-    /// Another kind of message, or no message at all.
+    /// The marker is that of another kind of message, or unknown.
     #[error("wrong kind of message: expected {expected:#04x}, found {found:#04x}")]
     Marker {
-        /// Marker of the message that was asked for.
+        /// Marker of the expected message.
         expected: u8,
         /// The first byte.
         found: u8,
     },
-    /// A version that this build does not know.
+    /// The version is unknown to this build.
     #[error("message version mismatch: expected {expected}, found {found}")]
     Version {
         /// Version of this build.
@@ -35,7 +35,7 @@ pub enum CodecError {
         /// The message's version.
         found: u8,
     },
-    /// Another parameter set, layout or geometry.
+    /// The parameter set, layout or geometry differs.
     #[error("parameter mismatch: expected {expected}, found {found}")]
     Params {
         /// The index's parameters.
@@ -43,46 +43,46 @@ pub enum CodecError {
         /// The message's parameters.
         found: ParamsId,
     },
-    /// Another version of the table's data.
+    /// The epoch differs.
     #[error("epoch mismatch: expected {expected}, found {found}")]
     Epoch {
-        /// The epoch that was asked for.
+        /// The expected epoch.
         expected: u64,
         /// The message's epoch.
         found: u64,
     },
-    /// Evaluation material of a kind that this build does not accept here.
+    /// This message does not permit evaluation material of this kind.
     #[error("evaluation material of kind {tag} is not accepted in this message")]
     Material {
         /// The message's tag.
         tag: u8,
     },
-    /// No lookups, too many, or not as many as expected.
+    /// The number of lookups is zero, too large, or not the expected one.
     #[error("{found} lookups where {} expected", expected_lookups(*.expected))]
     Lookups {
-        /// The number that was asked for, if it was.
+        /// The expected number, if there is one.
         expected: Option<u16>,
         /// The message's number.
         found: u16,
     },
-    /// Partitions that are not strictly increasing or beyond the geometry.
+    /// The partitions are not strictly increasing, or exceed the geometry.
     #[error("partitions are not sorted, not distinct, or beyond the geometry")]
     Partitions,
-    /// Planes that are not strictly increasing or beyond the geometry.
+    /// The planes are not strictly increasing, or exceed the geometry.
     #[error("planes are not sorted, not distinct, or beyond the geometry")]
     Planes,
-    /// A field with a value that no encoder writes.
+    /// A field has a value that no encoder writes.
     #[error("invalid {field}")]
     Invalid {
         /// The field.
         field: &'static str,
     },
-    /// A value to encode has another size than the geometry fixes.
+    /// A value to encode does not have the size that the geometry determines.
     #[error("{what}: expected {expected}, found {found}")]
     Shape {
-        /// The value, and its unit.
+        /// The value and its unit.
         what: &'static str,
-        /// The right size.
+        /// The required size.
         expected: usize,
         /// The size given.
         found: usize,

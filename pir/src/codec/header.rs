@@ -1,4 +1,4 @@
-//! What all messages begin with.
+//! The header of all messages.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use crate::inline;
 use crate::params::ParamsId;
 use crate::reader::Reader;
 
-/// Most lookups of one query.
+/// Maximum lookups of one query.
 pub const LOOKUPS_PER_MESSAGE: u16 = 64;
 /// Version of every message.
 pub(super) const VERSION: u8 = 3;
 /// Marker, version, parameters, epoch.
 pub(super) const HEADER_BYTES: usize = 1 + 1 + 32 + 8;
-/// Tags of evaluation material: a digest follows, nothing, a probe's secrets.
+/// Tags of evaluation material: a digest follows, nothing follows, a self-test.
 pub(super) const REGISTERED_TAG: u8 = 0;
 pub(super) const INLINE_TAG: u8 = 1;
 pub(super) const PROBE_TAG: u8 = 2;
 
-/// The kinds of message, by their first byte.
+/// The kinds of message, identified by the first byte.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub(super) enum Marker {
@@ -56,7 +56,7 @@ pub(super) fn read_header(
     Ok(reader.u64()?)
 }
 
-/// As [`read_header`] for a message that says later of which kind it is, and for a known epoch:
+/// Like [`read_header`], for a known epoch and a message that states its kind later. Returns
 /// whether its parameters are those of inline keys.
 pub(super) fn read_open_header(
     reader: &mut Reader<'_>,
@@ -88,12 +88,12 @@ fn read_start(reader: &mut Reader<'_>, marker: Marker) -> Result<ParamsId, Codec
     Ok(ParamsId::from_bytes(reader.array()?))
 }
 
-/// The number of lookups, within its limit.
+/// Reads the number of lookups and checks its limit.
 pub(super) fn read_lookups(reader: &mut Reader<'_>) -> Result<u16, CodecError> {
     check_lookups(reader.u16()?)
 }
 
-/// The number of lookups, which must be `expected`.
+/// Reads the number of lookups, which must be `expected`.
 pub(super) fn read_known_lookups(reader: &mut Reader<'_>, expected: u16) -> Result<(), CodecError> {
     match reader.u16()? {
         found if found == expected => check_lookups(found).map(drop),
@@ -106,7 +106,7 @@ pub(super) fn check_lookups(found: u16) -> Result<u16, CodecError> {
     good.then_some(found).ok_or(CodecError::Lookups { expected: None, found })
 }
 
-/// Refuses what is not a strictly increasing sequence of numbers below `end`.
+/// Refuses anything but a strictly increasing sequence of numbers below `end`.
 pub(super) fn check_sorted_set<T: Copy + Ord>(
     numbers: &[T],
     end: T,
@@ -121,13 +121,13 @@ pub(super) fn check_sorted_set<T: Copy + Ord>(
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    /// The name of these keys.
+    /// The digest of these keys.
     pub fn of(keys: &[u8]) -> Self {
         let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 evaluation keys");
         Self(*hash.update(keys).finalize().as_bytes())
     }
 
-    /// A name as read from the wire.
+    /// A digest from a message.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -151,13 +151,13 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// What a query's hint is evaluated with.
+/// The keys with which a query's hint product is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Material {
     /// Keys that were registered before.
     Registered(KeyDigest),
-    /// Keys that each lookup brings along.
+    /// Keys that each lookup carries.
     Inline,
 }
 
@@ -170,7 +170,7 @@ impl Material {
         }
     }
 
-    /// Its tag, and a digest where it has one.
+    /// Writes its tag, and a digest if it has one.
     pub(super) fn write(self, bytes: &mut Vec<u8>) {
         match self {
             Self::Registered(digest) => {
@@ -181,7 +181,7 @@ impl Material {
         }
     }
 
-    /// Reads what must agree with the parameters that the header names.
+    /// Reads the material, which must agree with the parameters in the header.
     pub(super) fn read(reader: &mut Reader<'_>, inline: bool) -> Result<Self, CodecError> {
         match (reader.u8()?, inline) {
             (REGISTERED_TAG, false) => Ok(Self::Registered(KeyDigest(reader.array()?))),

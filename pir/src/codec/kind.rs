@@ -1,20 +1,20 @@
-//! The three ways in which a hint is evaluated, and what each makes of messages.
+//! The three ways to evaluate a hint, and the resulting message sizes.
 
 use crate::bits::packed_bytes;
 use crate::geometry::Geometry;
 use crate::inline;
 use crate::params::{ENCRYPTED_SECRET_BYTES, PLAINTEXT_BITS, PLANE_CIPHERTEXT_BYTES, ParamsId};
 
-/// What the hint is evaluated with. It decides a message's parameters and sizes, and is no secret:
-/// a client's configuration, not its query, picks it.
+/// How the hint is evaluated. It determines a message's parameters and sizes. It is not secret,
+/// because it follows from a client's configuration and not from its query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A client's keys that servers keep.
+    /// With a client's keys that servers store.
     Registered,
-    /// Keys that travel with each lookup.
+    /// With keys that travel with each lookup.
     Inline,
-    /// The public secrets of a self-test.
+    /// With the public secrets of a self-test.
     Probe,
 }
 
@@ -36,8 +36,9 @@ impl Kind {
         }
     }
 
-    /// Bytes of one plane's product for one lookup, from a shard to its coordinator, beside the
-    /// scan. With inline keys it is words like the scan's, which the shard has taken off them.
+    /// Bytes of one plane's product for one lookup, from a shard to its coordinator, in addition to
+    /// the scan. With inline keys the product consists of words like the scan's, and the shard has
+    /// subtracted it from them.
     pub fn product_bytes(self, geometry: &Geometry, plane: usize) -> usize {
         match self {
             Self::Registered => PLANE_CIPHERTEXT_BYTES,
@@ -51,7 +52,7 @@ impl Kind {
         match self {
             Self::Registered => scan_bytes(geometry, plane) + PLANE_CIPHERTEXT_BYTES,
             Self::Inline => geometry.plane_rows(plane) * geometry.rounding().row_bits as usize / 8,
-            // Its answer stays where the probe came from.
+            // The answer to a self-test is not sent.
             Self::Probe => 0,
         }
     }

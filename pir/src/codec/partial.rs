@@ -11,33 +11,33 @@ use crate::reader::Reader;
 
 /// One shard's scans and hint products.
 ///
-/// Encoded: header, generation (u64), lookups (u16), number of partitions (u32) and partitions (u32
-/// each), number of planes (u16) and planes (u16 each), per lookup R words of the scan, per plane
-/// and lookup its product. With inline keys the shard has taken its products off the scans, and
-/// none follows.
+/// Encoding: header, generation (u64), lookups (u16), number of partitions (u32) and partitions
+/// (u32 each), number of planes (u16) and planes (u16 each), R words of the scan per lookup, and a
+/// product per plane and lookup. With inline keys the shard has subtracted its products from the
+/// scans, and no products follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partial {
     /// Generation of the shard map under which the shard answered.
     pub generation: u64,
     /// The table's epoch.
     pub epoch: u64,
-    /// What the products were made with; not written, but the header's parameters and the products'
-    /// size follow from it.
+    /// The kind of keys of the products. It is not encoded, because the header's parameters and the
+    /// products' size depend on it.
     pub kind: Kind,
-    /// The partitions that were scanned, sorted.
+    /// The scanned partitions, sorted.
     pub partitions: Vec<u32>,
-    /// `[lookup][row]`: wrapping sums over those partitions, with inline keys less the products of
-    /// its planes.
+    /// `[lookup][row]`: wrapping sums over these partitions. With inline keys, the products of the
+    /// shard's planes have been subtracted.
     pub scans: Vec<Vec<u32>>,
-    /// The shard's planes, sorted, each with one product per lookup of [`Kind::product_bytes`].
+    /// The shard's planes, sorted, each with one product of [`Kind::product_bytes`] per lookup.
     pub planes: Vec<(u16, Vec<Vec<u8>>)>,
 }
 
 impl Partial {
-    /// The partial's bytes.
+    /// Encodes the partial.
     ///
     /// # Errors
-    /// When its parts do not fit the geometry or each other.
+    /// The parts do not match the geometry or each other.
     pub fn encode(&self, geometry: &Geometry) -> Result<Vec<u8>, CodecError> {
         let Self { generation, epoch, kind, partitions, scans, planes } = self;
         let lookups = self.check(geometry)?;
@@ -58,11 +58,11 @@ impl Partial {
         Ok(bytes)
     }
 
-    /// Reads a partial of a known kind and number of lookups.
-    /// Generation and epoch are compared where partials meet, by [`Combiner`](super::Combiner).
+    /// Decodes a partial with a known kind and number of lookups. [`Combiner`](super::Combiner)
+    /// checks generation and epoch.
     ///
     /// # Errors
-    /// When the bytes are no such partial.
+    /// The bytes are not such a partial.
     pub fn decode(
         bytes: &[u8],
         geometry: &Geometry,
@@ -121,7 +121,7 @@ impl Partial {
     }
 }
 
-/// Bytes of the partial of a shard with so many partitions and these planes.
+/// Bytes of the partial of a shard with this many partitions and these planes.
 pub fn partial_bytes(
     geometry: &Geometry,
     kind: Kind,
@@ -135,7 +135,7 @@ pub fn partial_bytes(
     head + usize::from(lookups) * (geometry.bucket_bytes() * 4 + products)
 }
 
-/// Largest partial of an index: one shard with all partitions and planes.
+/// Maximum bytes of a partial of an index: one shard with all partitions and planes.
 pub fn partial_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
     let (partitions, planes) = (geometry.partitions() as usize, 0..plane_count(geometry.planes()));
     let bytes = |kind| partial_bytes(geometry, kind, lookups, partitions, planes.clone());

@@ -1,4 +1,4 @@
-//! The query: what a client sends.
+//! The query, which the client sends.
 
 use super::header::{
     HEADER_BYTES, Marker, check_lookups, read_lookups, read_open_header, write_header,
@@ -8,18 +8,18 @@ use super::{CodecError, Kind, Material};
 use crate::geometry::Geometry;
 use crate::reader::Reader;
 
-/// Bytes of a query: depends on geometry, kind of keys and number of lookups only.
+/// Bytes of a query. The size depends only on geometry, kind of keys and number of lookups.
 pub fn query_bytes(geometry: &Geometry, kind: Kind, lookups: u16) -> usize {
     let digest = if kind == Kind::Registered { 32 } else { 0 };
     HEADER_BYTES + 2 + 1 + digest + usize::from(lookups) * lookup_bytes(geometry, kind)
 }
 
-/// Bytes that one lookup adds: C numbers and the encrypted secret.
+/// Bytes per lookup: C numbers and the encrypted secret.
 pub(super) fn lookup_bytes(geometry: &Geometry, kind: Kind) -> usize {
     geometry.partitions() as usize * block_bytes(geometry) + kind.secret_bytes()
 }
 
-/// Writes a query, lookup by lookup.
+/// Encodes a query, lookup by lookup.
 #[derive(Debug)]
 pub struct QueryWriter {
     bytes: Vec<u8>,
@@ -30,10 +30,10 @@ pub struct QueryWriter {
 }
 
 impl QueryWriter {
-    /// A query of `lookups` lookups, none written yet.
+    /// Starts a query of `lookups` lookups.
     ///
     /// # Errors
-    /// When there are none or more than [`LOOKUPS_PER_MESSAGE`](super::LOOKUPS_PER_MESSAGE).
+    /// There are none, or more than [`LOOKUPS_PER_MESSAGE`](super::LOOKUPS_PER_MESSAGE).
     pub fn new(
         geometry: &Geometry,
         epoch: u64,
@@ -53,7 +53,7 @@ impl QueryWriter {
     /// [`Geometry::rounding`] here, and the encrypted secret.
     ///
     /// # Errors
-    /// When a size is not the geometry's, or all lookups are written.
+    /// A size does not match the geometry, or all lookups have been written.
     pub fn lookup(&mut self, lwe: &[u32], encrypted_secret: &[u8]) -> Result<(), CodecError> {
         if self.written == self.lookups {
             let found = self.written + 1;
@@ -74,10 +74,10 @@ impl QueryWriter {
         Ok(())
     }
 
-    /// The query's bytes.
+    /// The encoded query.
     ///
     /// # Errors
-    /// When lookups are missing.
+    /// Lookups are missing.
     pub fn finish(self) -> Result<Vec<u8>, CodecError> {
         let Self { bytes, geometry: _, kind: _, lookups, written } = self;
         if written == lookups {
@@ -88,7 +88,7 @@ impl QueryWriter {
     }
 }
 
-/// A query as a coordinator reads it, in place.
+/// A query as a coordinator reads it, without copying.
 #[derive(Debug, Clone)]
 pub struct QueryView<'a> {
     geometry: Geometry,
@@ -99,10 +99,10 @@ pub struct QueryView<'a> {
 }
 
 impl<'a> QueryView<'a> {
-    /// Reads a query for an index of this geometry at this epoch.
+    /// Decodes a query for an index with this geometry at this epoch.
     ///
     /// # Errors
-    /// When the bytes are no such query.
+    /// The bytes are not such a query.
     pub fn decode(bytes: &'a [u8], geometry: &Geometry, epoch: u64) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
         let inline = read_open_header(&mut reader, Marker::Query, geometry, epoch)?;
@@ -115,7 +115,7 @@ impl<'a> QueryView<'a> {
         Ok(Self { geometry: *geometry, epoch, material, lookups })
     }
 
-    /// Shape of the index.
+    /// Geometry of the index.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
@@ -125,7 +125,7 @@ impl<'a> QueryView<'a> {
         self.epoch
     }
 
-    /// What the hint is evaluated with.
+    /// The keys with which the hint is evaluated.
     pub fn material(&self) -> Material {
         self.material
     }
@@ -136,18 +136,18 @@ impl<'a> QueryView<'a> {
         self.lookups.len() as u16
     }
 
-    /// One partition's words of a lookup, 1024 of them. `None` beyond either's end.
+    /// One partition's 1024 words of a lookup. `None` if either does not exist.
     pub fn lwe_partition(&self, lookup: u16, partition: u32) -> Option<Vec<u32>> {
         self.block(lookup, partition).map(|block| read_buckets(block, &self.geometry))
     }
 
-    /// The same as it was sent.
+    /// The same words as encoded.
     pub(super) fn block(&self, lookup: u16, partition: u32) -> Option<&'a [u8]> {
         let (blocks, _) = self.split(lookup)?;
         blocks.chunks_exact(block_bytes(&self.geometry)).nth(usize::try_from(partition).ok()?)
     }
 
-    /// A lookup's encrypted secret; `None` beyond the last lookup.
+    /// A lookup's encrypted secret; `None` if the lookup does not exist.
     pub fn encrypted_secret(&self, lookup: u16) -> Option<&'a [u8]> {
         self.split(lookup).map(|(_, secret)| secret)
     }

@@ -1,4 +1,4 @@
-//! The slice: the part of a query, or of a self-test, that concerns one shard.
+//! The slice: the part of a query, or of a self-test, for one shard.
 
 use std::borrow::Cow;
 
@@ -17,16 +17,16 @@ use crate::reader::Reader;
 use crate::ring::Poly;
 use crate::seed::IndexSeed;
 
-/// What a shard evaluates its planes of the hint with.
+/// The keys with which a shard evaluates its planes of the hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SliceMaterial {
-    /// A client's keys, by name.
+    /// A client's keys, by their digest.
     Registered(KeyDigest),
-    /// Keys that each lookup brings along.
+    /// Keys that each lookup carries.
     Inline,
-    /// A self-test, which has [`SECRETS`] lookups and sends nothing: a shard computes the words to
-    /// scan with from the index's [`Probe`].
+    /// A self-test, which has [`SECRETS`] lookups and sends no words: the shard computes them from
+    /// the index's [`Probe`].
     Probe,
 }
 
@@ -50,11 +50,11 @@ impl From<Material> for SliceMaterial {
     }
 }
 
-/// Cuts a query down to some partitions (sorted, without repetition), with the encrypted secrets
-/// for a shard that owns planes.
+/// Extracts some partitions (sorted, without repetition) from a query, with the encrypted secrets
+/// if the shard owns planes.
 ///
 /// # Errors
-/// When the partitions are not a sorted set of those of the geometry.
+/// The partitions are not a sorted set within the geometry.
 pub fn slice(
     view: &QueryView<'_>,
     partitions: &[u32],
@@ -79,10 +79,10 @@ pub fn slice(
     Ok(bytes)
 }
 
-/// The slice of a self-test, `with_hint` for a shard that owns planes.
+/// The slice of a self-test; `with_hint` for a shard that owns planes.
 ///
 /// # Errors
-/// When the partitions are not a sorted set of those of the geometry.
+/// The partitions are not a sorted set within the geometry.
 pub fn probe_slice(
     geometry: &Geometry,
     epoch: u64,
@@ -96,7 +96,7 @@ pub fn probe_slice(
     Ok(bytes)
 }
 
-/// Bytes of a query's slice for a shard with so many partitions, at most.
+/// Maximum bytes of a query's slice for a shard with this many partitions.
 pub fn slice_bytes(
     geometry: &Geometry,
     kind: Kind,
@@ -109,7 +109,7 @@ pub fn slice_bytes(
     PREFIX_BYTES + 32 + partitions * 4 + usize::from(lookups) * per_lookup
 }
 
-/// Largest slice of an index: what a shard with all partitions and planes is sent.
+/// Maximum bytes of a slice of an index: for a shard with all partitions and planes.
 pub fn slice_max_bytes(geometry: &Geometry, lookups: u16) -> usize {
     let kinds = [Kind::Inline, Kind::Registered].map(|kind| lookup_bytes(geometry, kind));
     let lookup = kinds.into_iter().max().unwrap_or_default();
@@ -122,8 +122,8 @@ const PROBE_LOOKUPS: u16 = SECRETS as u16;
 /// Header, lookups, flag, number of partitions, tag.
 const PREFIX_BYTES: usize = HEADER_BYTES + 2 + 1 + 4 + 1;
 
-/// Header, lookups (u16), flag (u8: hint products are asked for), number of partitions (u32) and
-/// the partitions (u32 each). Material follows (tag and content), then the lookups.
+/// Writes header, lookups (u16), flag (u8: hint products are requested), number of partitions (u32)
+/// and the partitions (u32 each). Material follows (tag and content), then the lookups.
 fn write_prefix(
     bytes: &mut Vec<u8>,
     geometry: &Geometry,
@@ -149,17 +149,17 @@ pub struct Slice {
     with_hint: bool,
     partitions: Vec<u32>,
     material: SliceMaterial,
-    /// Per lookup the words of all partitions; empty for a probe.
+    /// The words of all partitions for each lookup; empty for a self-test.
     lwe: Vec<Vec<u32>>,
-    /// Per lookup, where they were sent.
+    /// The encrypted secrets of the lookups, if they were sent.
     secrets: Vec<Vec<u8>>,
 }
 
 impl Slice {
-    /// Reads a slice for an index of this geometry at this epoch.
+    /// Decodes a slice for an index with this geometry at this epoch.
     ///
     /// # Errors
-    /// When the bytes are no such slice.
+    /// The bytes are not such a slice.
     pub fn decode(bytes: &[u8], geometry: &Geometry, epoch: u64) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
         let inline = read_open_header(&mut reader, Marker::Slice, geometry, epoch)?;
@@ -202,34 +202,34 @@ impl Slice {
         Ok(Self { lookups, with_hint, partitions, material, lwe, secrets })
     }
 
-    /// Number of lookups; [`SECRETS`] for a probe.
+    /// Number of lookups; [`SECRETS`] for a self-test.
     pub fn lookups(&self) -> u16 {
         self.lookups
     }
 
-    /// Whether products of the shard's planes are asked for.
+    /// Whether products of the shard's planes are requested.
     pub fn with_hint(&self) -> bool {
         self.with_hint
     }
 
-    /// The partitions to scan, sorted, without repetition, all of the geometry; perhaps none.
+    /// The partitions to scan: sorted, without repetition, within the geometry, possibly none.
     pub fn partitions(&self) -> &[u32] {
         &self.partitions
     }
 
-    /// What the hint is evaluated with.
+    /// The keys with which the hint is evaluated.
     pub fn material(&self) -> &SliceMaterial {
         &self.material
     }
 
-    /// A lookup's words, 1024 for each of [`partitions`](Self::partitions); `None` for a probe.
+    /// A lookup's words, 1024 for each of [`partitions`](Self::partitions); `None` for a self-test.
     pub fn lwe(&self, lookup: u16) -> Option<&[u32]> {
         self.lwe.get(usize::from(lookup)).map(Vec::as_slice)
     }
 
-    /// The words to scan with, per lookup, in the form that [`scan`](crate::scan::scan) takes: a
-    /// client's as they were sent, those of `probe` computed here (parallel on the current rayon
-    /// pool).
+    /// The words of each lookup in the form that [`scan`](crate::scan::scan) takes. A client's
+    /// words are used as sent; those of `probe` are computed here, in parallel on the current rayon
+    /// pool.
     pub fn scan_queries(&self, seed: &IndexSeed, probe: &Probe) -> Cow<'_, [Vec<u32>]> {
         if self.material != SliceMaterial::Probe {
             return Cow::Borrowed(&self.lwe);
@@ -246,7 +246,7 @@ impl Slice {
         Cow::Owned(queries)
     }
 
-    /// A lookup's encrypted secret, where it was sent.
+    /// A lookup's encrypted secret, if it was sent.
     pub fn encrypted_secret(&self, lookup: u16) -> Option<&[u8]> {
         self.secrets.get(usize::from(lookup)).map(Vec::as_slice)
     }

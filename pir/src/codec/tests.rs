@@ -26,12 +26,12 @@ fn words(seed: u64, length: usize) -> Vec<u32> {
     bytes(seed, 4 * length).as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }
 
-/// Words as they come out of a query.
+/// Words as decoded from a query.
 fn rounded(words: &[u32]) -> Vec<u32> {
     words.iter().map(|word| round_word(*word, geometry().rounding().bucket_bits)).collect()
 }
 
-/// What clients use.
+/// The kinds that clients use.
 const KINDS: [Kind; 2] = [Kind::Registered, Kind::Inline];
 
 fn material(kind: Kind) -> Material {
@@ -170,7 +170,7 @@ fn a_slice_holds_its_partitions_only() {
             assert!(slice.lwe(2).is_none() && slice.encrypted_secret(2).is_none());
         }
     }
-    // The largest slice is as large as was said.
+    // The largest slice has the announced size.
     let largest = KINDS.map(|kind| client_slice(kind, &[0, 1, 2], true).len());
     let largest = largest.into_iter().max().unwrap();
     assert!(slice_max_bytes(&geometry(), 2) - largest <= 32);
@@ -205,7 +205,7 @@ fn partitions_must_be_a_sorted_set_of_the_geometry() {
         let partial = partial(bad, &[0], 1, kind);
         assert_eq!(partial.encode(&geometry()).unwrap_err(), CodecError::Partitions);
     }
-    // The same on the way in: partitions start after header, lookups, flag and count.
+    // The same when decoding: partitions start after header, lookups, flag and count.
     let mut bytes = client_slice(kind, &[0, 2], false);
     for (at, byte) in [(49, 2), (49, 3), (53, 0), (53, 3), (45, 4), (46, 1)] {
         let good = std::mem::replace(&mut bytes[at], byte);
@@ -333,7 +333,7 @@ fn a_combiner_takes_everything_once_or_nothing() {
         Err(CombineError::PartitionMissing { partition: 1 })
     );
     assert_eq!(finish_after(&[(&[0, 1, 2], &[0])]), Err(CombineError::PlaneMissing { plane: 1 }));
-    // What was refused above left no trace.
+    // The refused partials above have left no trace.
     combiner.add(ciphertexts(&[2], &[1])).unwrap();
     assert_eq!(combiner.finish(), finish_after(&[(&[0, 1], &[0]), (&[2], &[1])]));
 }
@@ -401,7 +401,7 @@ fn a_query_is_not_written_with_other_sizes() {
 fn every_truncation_and_extension_is_refused() {
     for (name, mut bytes, decode) in messages() {
         assert_eq!(decode(&bytes), Ok(()), "{name}");
-        // Every length in the head, then one in each stretch of the body.
+        // Every length within the header, then one in each stretch of the body.
         let head = bytes.len().min(200);
         let lengths = (0..head).chain((head..bytes.len()).step_by(997)).chain([bytes.len() - 1]);
         for length in lengths {
@@ -440,7 +440,7 @@ fn every_header_field_is_checked() {
             assert_eq!(with(34, &1u64.to_le_bytes()), Err(epoch), "{name}");
         }
     }
-    // The other way round: a whole message of one kind is no other kind.
+    // In reverse: a whole message of one kind is not accepted as another kind.
     let query = query(Kind::Registered, 1);
     let marker = CodecError::Marker { expected: b'S', found: b'Q' };
     assert_eq!(Slice::decode(&query, &geometry(), EPOCH).unwrap_err(), marker);
@@ -488,23 +488,23 @@ fn bytes_are_recovered_up_to_the_margin() {
                 assert_eq!(u32::from(recover_byte(c, hs)), byte);
             }
         }
-        // Beyond the margin it is the next byte: nothing is clamped.
+        // Beyond the margin the result is the next byte: nothing is clamped.
         assert_eq!(u32::from(recover_byte(exact + 2018, 0)), (byte + 1) % 256);
     }
-    // Any words at all are taken.
+    // Any words are accepted.
     recover_byte(u32::MAX, 0);
     recover_byte(0, u32::MAX);
 }
 
 #[test]
-fn digests_are_told_apart_and_printed_whole() {
+fn digests_are_distinguished_and_printed_whole() {
     assert_ne!(KeyDigest::of(b"a"), KeyDigest::of(b"b"));
     let digest = KeyDigest::from_bytes([0xab; 32]);
     assert_eq!(digest.to_string(), "ab".repeat(32));
     assert_eq!(ParamsId::from_bytes(*digest.as_bytes()).as_bytes(), &[0xab; 32]);
 }
 
-/// Every number of bits that a geometry has.
+/// Every number of bits that a geometry can have.
 #[test]
 fn buckets_return_rounded_to_their_geometry_s_bits() {
     let mut seen = Vec::new();
@@ -551,7 +551,7 @@ proptest! {
     fn random_bytes_never_panic(noise in proptest::collection::vec(any::<u8>(), 0..2000)) {
         for (_, good, decode) in messages_once() {
             prop_assert!(decode(&noise).is_err());
-            // A good header in front of noise comes further.
+            // A valid header before noise reaches more of the decoder.
             for head in [42, 44, 49, 60].into_iter().filter(|head| *head < good.len()) {
                 let mut bytes = good[..head].to_vec();
                 bytes.extend_from_slice(&noise);
@@ -567,7 +567,7 @@ proptest! {
         for (_, good, decode) in messages_once() {
             let mut bytes = good.clone();
             for (at, byte) in &damage {
-                // Half of the damage goes where the structure is.
+                // Half of the damage is placed in the structured part.
                 let length = if *byte % 2 == 0 { bytes.len().min(80) } else { bytes.len() };
                 bytes[at.index(length)] ^= byte;
             }

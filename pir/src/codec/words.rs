@@ -1,4 +1,4 @@
-//! The numbers of messages: whole words, and packed ones.
+//! Numbers in messages: whole words and packed numbers.
 
 use crate::bits;
 use crate::geometry::{Geometry, round_word};
@@ -10,7 +10,7 @@ pub(super) fn write_words(bytes: &mut Vec<u8>, words: &[u32]) {
     bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
 }
 
-/// Appends a number of things of which there are at most 2^10 (partitions).
+/// Appends a count of at most 2^10 (partitions).
 #[expect(clippy::cast_possible_truncation, reason = "checked by every caller against the geometry")]
 pub(super) fn write_count(bytes: &mut Vec<u8>, count: usize) {
     bytes.extend_from_slice(&(count as u32).to_le_bytes());
@@ -26,15 +26,15 @@ pub(super) fn block_bytes(geometry: &Geometry) -> usize {
     bits::packed_bytes(PARTITION_BUCKETS, geometry.rounding().bucket_bits)
 }
 
-/// Appends a query's numbers, each rounded to its geometry's bits and without the rest. Whole
-/// partitions fill whole groups of four bytes.
+/// Appends a query's numbers, each rounded to its geometry's bits, without the remaining low bits.
+/// Whole partitions fill whole groups of four bytes.
 pub(super) fn write_buckets(bytes: &mut Vec<u8>, words: &[u32], geometry: &Geometry) {
     let width = geometry.rounding().bucket_bits;
     let kept = words.iter().map(|word| round_word(*word, width) >> (32 - width));
     bits::pack(kept, width, bytes);
 }
 
-/// The numbers of [`write_buckets`], their lowest bits zero.
+/// The numbers of [`write_buckets`], with zeros in the low bits.
 #[expect(clippy::cast_possible_truncation, reason = "numbers of at most 32 bits")]
 pub(super) fn read_buckets(bytes: &[u8], geometry: &Geometry) -> Vec<u32> {
     let width = geometry.rounding().bucket_bits;
@@ -43,7 +43,7 @@ pub(super) fn read_buckets(bytes: &[u8], geometry: &Geometry) -> Vec<u32> {
     words
 }
 
-/// Appends values below 2^20, an even number of them.
+/// Appends an even number of values below 2^20.
 pub(super) fn write_residues(bytes: &mut Vec<u8>, values: impl Iterator<Item = u32>) {
     bits::pack(values, PLAINTEXT_BITS, bytes);
 }
@@ -54,8 +54,8 @@ pub(super) fn read_residues(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
     bits::unpack(bytes, PLAINTEXT_BITS).map(|value| value as u32)
 }
 
-/// Whether every value is below t, as every encoder writes them.
+/// Whether every value is below t, as in every encoding.
 pub(super) fn residues_are_reduced(bytes: &[u8]) -> bool {
-    // No early exit: the time depends on the size alone.
+    // There is no early exit: the time depends only on the size.
     read_residues(bytes).fold(true, |good, value| good & (value < PLAINTEXT_MODULUS))
 }

@@ -1,25 +1,25 @@
-//! Why an index has the geometry it has, in words.
+//! Explains in words why an index has its geometry.
 
 use std::fmt;
 
 use super::{Bytes, Cost, Link, millis};
 use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, SHARED_PARTITIONS};
 
-/// What was chosen for an index and why, for people to read: a few lines, without a last newline.
+/// The chosen geometry and the reason, in a few lines for people, without a final newline.
 ///
-/// The alternatives that it names are matrices of the same size with the next smaller and the next
-/// larger buckets. A geometry does not know its pages: where such a matrix would be faster, they do
-/// not fit in.
+/// The alternatives are matrices of the same size with the next smaller and the next larger
+/// buckets. A geometry does not know the pages: if such a matrix would be faster, the pages do not
+/// fit into it.
 #[derive(Debug, Clone, Copy)]
 pub struct Explanation<'a>(&'a Geometry, Link);
 
 impl Geometry {
-    /// What was chosen for a link and why.
+    /// Explains the choice for a link.
     pub fn explanation(&self, link: Link) -> Explanation<'_> {
         Explanation(self, link)
     }
 
-    /// The geometry of about this size with the next smaller or the next larger buckets.
+    /// The geometry of about the same size with the next smaller or the next larger buckets.
     fn beside(&self, larger: bool) -> Option<Self> {
         let place = BUCKET_SIZES.iter().position(|size| *size as usize == self.bucket_bytes())?;
         let place = if larger { place.checked_add(1) } else { place.checked_sub(1) }?;
@@ -108,7 +108,7 @@ impl fmt::Display for Beside {
     }
 }
 
-/// How much more the second number is than the first.
+/// The difference between the second number and the first.
 struct Difference(u64, u64, fn(u64) -> String);
 
 impl fmt::Display for Difference {

@@ -1,4 +1,4 @@
-//! The link between clients and cluster that a geometry is chosen for.
+//! The link between clients and cluster for which a geometry is chosen.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,32 +6,32 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Rate of the clients' link in Mbit/s, up as down: what a byte more to transfer is weighed by
-/// against a microsecond more to compute. From 1 to 100,000.
+/// Rate of the clients' link in Mbit/s, in both directions, from 1 to 100,000. It is the weight of
+/// transferred bytes against computation time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Link(u32);
 
 impl Link {
-    /// Fastest link, in Mbit/s.
+    /// Maximum rate, in Mbit/s.
     pub const MAX_MBITS: u32 = 100_000;
 
     /// A link of this many Mbit/s.
     ///
     /// # Errors
-    /// Less than 1 or more than 100,000.
+    /// The rate is below 1 or above 100,000.
     pub fn new(mbits: u32) -> Result<Self, LinkError> {
         if (1..=Self::MAX_MBITS).contains(&mbits) { Ok(Self(mbits)) } else { Err(LinkError) }
     }
 
-    /// Its rate in Mbit/s, which is bits per microsecond.
+    /// The rate in Mbit/s, which equals bits per microsecond.
     pub fn mbits(self) -> u32 {
         self.0
     }
 }
 
 impl Default for Link {
-    /// 50 Mbit/s, a home connection.
+    /// 50 Mbit/s, as for a home connection.
     fn default() -> Self {
         Self(50)
     }

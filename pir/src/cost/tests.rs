@@ -20,7 +20,7 @@ fn a_gibibyte_s_cost_is_that_of_its_parts() {
          lookup  136.0 KiB up, 40.0 KiB down\n\
          time    71.6 ms scan + 23.2 ms hint on one core, 29 ms transfer at 50 Mbit/s (estimated)"
     );
-    // The design's other row.
+    // Another row of the specification.
     let cost = Geometry::new(24_576, 44_032, 1).unwrap().cost(Link::default());
     assert_eq!(cost.upload_bytes + cost.download_bytes, 205_184);
 }
@@ -38,7 +38,7 @@ fn a_tiny_matrix_costs_a_fraction_of_a_plane() {
 }
 
 #[test]
-fn people_are_told_what_was_chosen_and_why() {
+fn the_explanation_states_what_was_chosen_and_why() {
     let text =
         Geometry::new(1024, 16_384, 8).unwrap().explanation(Link::new(100).unwrap()).to_string();
     assert_eq!(

@@ -1,9 +1,9 @@
-//! How many bits of each bucket's number a client sends, and of each row it gets back.
+//! Number of bits that a client sends per bucket's number, and receives per row.
 //!
-//! A client may round its `b_j` to multiples of m = 2^(32−k) and send k bits of each; the
-//! coordinator rounds each row's sum once and sends y bits of it. What is rounded is public in its
-//! form, so this costs no security. With C buckets, R rows, whitened bytes (2·E\[D²\] = 10,923) and
-//! σ² = 11² + 1/12, in units of 2^-32:
+//! A client may round its `b_j` to multiples of m = 2^(32−k) and send k bits of each. The
+//! coordinator rounds each row's sum once and sends y bits of it. Which bits are rounded is public,
+//! so this does not affect security. With C buckets, R rows, whitened bytes (2·E\[D²\] = 10,923)
+//! and σ² = 11² + 1/12, in units of 2^-32:
 //!
 //! ```text
 //! scan      C·E[D²]·(σ² + m²/12)
@@ -12,43 +12,45 @@
 //! margin    2^23·(1 − 2^(8−y))             half a byte's step, less what rounding to y bits takes
 //! ```
 //!
-//! With z deviations in the margin, subgaussian noise leaves it in any of R rows with probability
-//! at most 2R·exp(−z²/2), which is below 2^-40 for z² >= 2·ln 2·(41 + log2 R): 8.2 at 256 rows, 8.9
-//! at 65,536. Of all k and y that leave so much, those are taken that make C·k + R·y least; of
-//! equals the smaller k. Only integers are compared, so that all machines agree: nothing here is
-//! negotiated, a client computes it from the geometry.
+//! With z deviations in the margin, subgaussian noise exceeds it in any of R rows with probability
+//! at most 2R·exp(−z²/2). This is below 2^-40 for z² >= 2·ln 2·(41 + log2 R): 8.2 at 256 rows, 8.9
+//! at 65,536. The variance is a mean over data and public elements, and m²/12 leaves out the ties'
+//! 2/12, so that the bound holds up to half a bit (docs/ENGINE.md §9). Among all k and y that leave
+//! this margin, the pair with the smallest C·k + R·y is used, and among equals the one with the
+//! smaller k. The computation compares integers only, so that all machines agree. Nothing here is
+//! negotiated: a client derives it from the geometry.
 //!
 //! Registered keys use the same k. Their margin is that of the modulus switch to t
-//! ([`crate::params`]), and failures stay below 2^-40 at every geometry, which a test computes.
+//! ([`crate::params`]). The same bound holds at every geometry; a test computes it.
 
 use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
-/// Fewest and most bits of a bucket's number.
+/// Minimum and maximum bits of a bucket's number.
 const BUCKET_BITS: std::ops::RangeInclusive<u32> = 20..=32;
-/// Fewest and most bits of a row.
+/// Minimum and maximum bits of a row.
 const ROW_BITS: std::ops::RangeInclusive<u32> = 9..=12;
 
 /// 12·σ²: a Gaussian of deviation 11, rounded to integers.
 const ERROR: u64 = 12 * 121 + 1;
 /// 2·E\[D²\] of a uniform byte from −128 to 127.
 const SQUARE: u64 = 10_923;
-/// 24 times the variances of product and public part, and of rounding a product to 32 bits.
+/// 24 times the sum of the variances of product, public part, and rounding of a product to 32 bits.
 const PRODUCT: u64 = 1_896_772_312_806;
 /// 10^6·2·ln 2, rounded up.
 const DEVIATIONS: u128 = 1_386_295;
 
-/// Bits that travel, by the numbers of buckets and rows.
+/// Numbers of transferred bits, for given numbers of buckets and rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rounding {
-    /// k: bits of each bucket's number that a query keeps, so that 1024 of them are whole bytes.
-    /// See [`round_word`].
+    /// k: bits of each bucket's number that a query keeps. 1024 of them are whole bytes. See
+    /// [`round_word`].
     pub bucket_bits: u32,
-    /// y: bits of each row of an answer, so that 256 of them are whole bytes.
+    /// y: bits of each row of an answer. 256 of them are whole bytes.
     pub row_bits: u32,
 }
 
 impl Rounding {
-    /// The rounding of an index with this number of buckets and of bytes in each.
+    /// The rounding of an index with this number of buckets and this bucket size.
     pub(super) fn of(buckets: u32, bucket_bytes: u32) -> Self {
         let pairs = BUCKET_BITS.flat_map(|k| ROW_BITS.map(move |y| (k, y)));
         let fits = pairs.filter(|(k, y)| fits(buckets, bucket_bytes, *k, *y));
@@ -61,11 +63,12 @@ impl Rounding {
     }
 }
 
-/// What the largest matrix needs, and so enough for any.
+/// The values of the largest matrix, which suffice for any.
 const LARGEST: (u32, u32) = (30, 12);
 const _: () = assert!(fits(MAX_BUCKETS, MAX_BUCKET_BYTES, LARGEST.0, LARGEST.1));
 
-/// Whether the margin holds: (2^23·(2^y − 2^8)/2^y)² >= z²·variance, both times 24·10^6·2^(2y).
+/// Whether the margin holds: (2^23·(2^y − 2^8)/2^y)² >= z²·variance, both sides times
+/// 24·10^6·2^(2y).
 const fn fits(buckets: u32, bucket_bytes: u32, bucket_bits: u32, row_bits: u32) -> bool {
     let step = 1u64 << (32 - bucket_bits);
     // Below 2^20·2^14·2^25.
@@ -76,13 +79,13 @@ const fn fits(buckets: u32, bucket_bytes: u32, bucket_bits: u32, row_bits: u32) 
     ((margin * margin) << 46) * 24_000_000 >= needed << (2 * row_bits)
 }
 
-/// A bucket's number rounded to the nearest multiple of 2^(32−`bits`), modulo 2^32; `bits` from 1
-/// to 32. Its upper `bits` bits are what is sent.
+/// A bucket's number rounded to the nearest multiple of 2^(32−`bits`), modulo 2^32; `bits` is from
+/// 1 to 32. The upper `bits` bits are sent.
 ///
-/// Halves go to the even multiple. Always up would shift every number by a half on average, and the
-/// sum of every row, whose bytes are −½ on average, by C/4: 0.3 deviations at C = 2^20. Δ is an
-/// even multiple for 9 bits and more, so that it does not matter whether it was added before.
-/// Constant time.
+/// Ties are rounded to the even multiple. If they were always rounded up, every number would be
+/// shifted by a half on average, and the sum of every row, whose bytes average −½, by C/4: 0.3
+/// deviations at C = 2^20. For 9 bits and more, Δ is an even multiple, so it does not matter
+/// whether it was added before. Constant time.
 pub fn round_word(word: u32, bits: u32) -> u32 {
     let dropped = 32u32.saturating_sub(bits);
     let Some(half) = dropped.checked_sub(1).map(|last| 1u32 << last.min(31)) else { return word };
@@ -124,8 +127,8 @@ mod tests {
         t / (2.0 * f64::from(BYTE_VALUES)) / total.sqrt()
     }
 
-    /// Every geometry there is: failures stay below 2^-40, with registered keys too, and no pair of
-    /// fewer bits does.
+    /// For all geometries: the formula's bound stays below 2^-40, with registered keys too, and no
+    /// pair with fewer bits achieves that.
     #[test]
     fn the_fewest_bits_that_keep_failures_below_two_to_the_minus_40() {
         for rows in BUCKET_SIZES {
@@ -181,13 +184,13 @@ mod tests {
         ] {
             assert_eq!(round_word(word, 24), rounded, "{word:x}");
         }
-        // All remainders together: no shift.
+        // With all remainders together, the errors cancel.
         let errors = (0..1 << 10).map(|word| i64::from(round_word(word, 23)) - i64::from(word));
         assert_eq!(errors.sum::<i64>(), 0);
     }
 
     proptest! {
-        /// What is rounded away does not depend on the bucket that is asked for.
+        /// The rounding error does not depend on the selected bucket.
         #[test]
         fn the_selected_bucket_is_rounded_as_the_others(word: u32, bits in BUCKET_BITS) {
             let selected = round_word(word.wrapping_add(DELTA), bits);

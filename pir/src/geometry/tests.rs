@@ -86,9 +86,9 @@ proptest! {
     fn pages_cover_what_was_asked_for(offset in 0u64..5000, limit in 0u64..5000, page_rows in 1u32..300) {
         let geometry = Geometry::new(4096, 1024, page_rows).unwrap();
         let pages = geometry.pages_for(offset, limit);
-        // Row by row: the highest page that a wanted row lies in.
+        // Row by row: the highest page that contains a requested row.
         let oracle = (offset..offset + limit).map(|row| row / u64::from(page_rows) + 1).max();
-        // With LIMIT 0 after an OFFSET nothing is wanted, yet the pages up to there are fetched.
+        // With LIMIT 0 after an OFFSET no row is requested, but the pages up to there are fetched.
         let skipped = offset.div_ceil(u64::from(page_rows));
         prop_assert_eq!(pages, oracle.unwrap_or(skipped).max(1));
     }

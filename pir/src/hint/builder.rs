@@ -1,4 +1,4 @@
-//! Builds a hint from partitions that come one at a time.
+//! Builds a hint from partitions that arrive one at a time.
 
 use super::planes::Accumulate;
 use super::{Hint, HintError};
@@ -9,10 +9,10 @@ use crate::seed::IndexSeed;
 
 /// Accumulates a hint over the partitions of an index.
 ///
-/// Memory: R × 8 KiB (64 MiB at R = 8192, 2 MiB at R = 256), whatever the table's size;
-/// [`finish`](Self::finish) needs half of that again. Runs on the current rayon pool, in parallel
-/// over rows; the result depends neither on the order of the partitions nor on the number of
-/// threads nor on the kernel.
+/// Memory: R × 8 KiB (64 MiB at R = 8192, 2 MiB at R = 256), independent of the table's size;
+/// [`finish`](Self::finish) needs half of that in addition. It runs on the current rayon pool, in
+/// parallel over rows. The result does not depend on the order of the partitions, the number of
+/// threads or the kernel.
 pub struct HintBuilder {
     seed: IndexSeed,
     geometry: Geometry,
@@ -21,17 +21,17 @@ pub struct HintBuilder {
 }
 
 impl HintBuilder {
-    /// A hint of no partitions yet, made by the fastest kernel.
+    /// An empty builder that uses the fastest kernel.
     pub fn new(seed: IndexSeed, geometry: &Geometry) -> Self {
         let planes = VectorKernel::best().planes(geometry);
         let planes = planes.unwrap_or_else(|| VectorKernel::portable(geometry));
         Self::with_planes(planes, seed, geometry)
     }
 
-    /// A hint of no partitions yet, made by this kernel.
+    /// An empty builder that uses this kernel.
     ///
     /// # Errors
-    /// When this machine does not run it.
+    /// This machine does not support the kernel.
     pub fn with_kernel(
         kernel: VectorKernel,
         seed: IndexSeed,
@@ -49,7 +49,7 @@ impl HintBuilder {
     /// Adds one partition: its R·1024 stored (whitened) bytes, row by row.
     ///
     /// # Errors
-    /// When the partition is not of this geometry or was added before; nothing is changed then.
+    /// The partition does not exist in the geometry, or was added before. Nothing is changed then.
     pub fn add(&mut self, partition: u32, bytes: &[u8]) -> Result<(), HintError> {
         let expected = self.geometry.partition_bytes();
         if bytes.len() != expected {
@@ -67,10 +67,10 @@ impl HintBuilder {
         Ok(())
     }
 
-    /// The hint of all partitions.
+    /// The hint over all partitions.
     ///
     /// # Errors
-    /// When a partition was not added.
+    /// A partition was not added.
     pub fn finish(self) -> Result<Hint, HintError> {
         let Self { seed: _, geometry, added, planes } = self;
         if let Some(partition) = (0..).zip(&added).find_map(|(j, added)| (!added).then_some(j)) {

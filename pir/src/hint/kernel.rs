@@ -1,9 +1,9 @@
-//! The machine code that builds a hint.
+//! The kernels that build a hint.
 //!
-//! Portable code transforms a row at a time over the 61-bit prime of [`crate::ring`], for which
-//! processors have wide multiplications; vectors transform sixteen over two 30-bit primes
-//! (`super::transform`), compiled for each set of instructions. All are exact, so all give the same
-//! hint, bit for bit.
+//! The portable kernel transforms one row at a time over the 61-bit prime of [`crate::ring`], for
+//! which processors have wide multiplications. The vector kernels transform sixteen rows at a time
+//! over two 30-bit primes (`super::transform`), compiled for each instruction set. All are exact,
+//! so they give the same hint bit for bit.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,7 +23,7 @@ use crate::machine::VectorKernel;
 use crate::machine::{Avx2, Avx512};
 
 impl VectorKernel {
-    /// Sums of nothing yet; `None` where this machine does not run the kernel.
+    /// Empty sums; `None` if this machine does not support the kernel.
     pub(super) fn planes(self, geometry: &Geometry) -> Option<Box<dyn Accumulate>> {
         match self {
             Self::Scalar => Some(Self::portable(geometry)),
@@ -36,7 +36,7 @@ impl VectorKernel {
         }
     }
 
-    /// [`Self::planes`] of the scalar kernel.
+    /// [`Self::planes`] for the scalar kernel.
     pub(super) fn portable(geometry: &Geometry) -> Box<dyn Accumulate> {
         Box::new(Planes::new(scalar::Scalar, geometry))
     }

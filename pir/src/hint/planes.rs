@@ -1,4 +1,4 @@
-//! The sums of all rows, for any kernel: the loops over rows, on the current rayon pool.
+//! The sums of all rows, for any kernel: loops over rows on the current rayon pool.
 
 use rayon::prelude::*;
 
@@ -6,29 +6,29 @@ use crate::geometry::{BUCKET_SIZES, Geometry};
 use crate::params::{PARTITION_BUCKETS, PLANE_ROWS, RING_DEGREE};
 use crate::ring::Poly;
 
-/// Rows that a kernel is given together.
+/// Number of rows that a kernel processes together.
 pub(super) const ROWS: usize = 16;
-/// Groups that a task takes at least: a fraction of a millisecond of work.
+/// Minimum groups per task: a fraction of a millisecond of work.
 const TASK_GROUPS: usize = 4;
-/// Rows of the smallest plane.
+/// Number of rows of the smallest plane.
 const FEWEST_ROWS: usize = BUCKET_SIZES[0] as usize;
 
-// A plane is whole groups.
+// A plane consists of whole groups.
 const _: () = assert!(FEWEST_ROWS.is_multiple_of(ROWS));
 
 /// A group's bytes of one partition, as stored.
 pub(super) type Bytes = [[u8; PARTITION_BUCKETS]; ROWS];
 
-/// What a kernel does with a group of rows.
+/// The operations of a kernel on a group of rows.
 pub(super) trait Rows: Copy + Send + Sync {
-    /// A ring element that many rows are multiplied by.
+    /// A ring element by which many rows are multiplied.
     type Factor: Sync;
-    /// Memory to work in.
+    /// Working memory.
     type Scratch: Send;
     /// A group's sums.
     type Sums: Send;
 
-    /// Transforms a_j; its coefficients count as numbers from −2^31 to 2^31 − 1.
+    /// Transforms a_j. Its coefficients count as numbers from −2^31 to 2^31 − 1.
     fn factor(self, a: &Poly) -> Self::Factor;
     fn scratch(self) -> Box<Self::Scratch>;
     fn zero(self, groups: usize) -> Vec<Self::Sums>;
@@ -42,11 +42,11 @@ pub(super) trait Rows: Copy + Send + Sync {
         sums: &mut Self::Sums,
     );
 
-    /// The rows of the hint. Spoils the sums.
+    /// Computes the rows of the hint. Overwrites the sums.
     fn read(self, sums: &mut Self::Sums, rows: &mut [Poly; ROWS]);
 }
 
-/// Sums of all rows, whatever the kernel.
+/// Sums of all rows, independent of the kernel.
 pub(super) trait Accumulate: Send + Sync {
     /// Adds a partition: R·1024 bytes, and its ring element.
     fn add(&mut self, a: &Poly, bytes: &[u8]);
@@ -55,7 +55,7 @@ pub(super) trait Accumulate: Send + Sync {
     fn finish(self: Box<Self>) -> Vec<Vec<u32>>;
 }
 
-/// Per plane, the sums of each group of rows.
+/// The sums of each group of rows, for each plane.
 pub(super) struct Planes<K: Rows> {
     kernel: K,
     planes: Vec<Vec<K::Sums>>,
@@ -90,7 +90,8 @@ where
 
     fn finish(self: Box<Self>) -> Vec<Vec<u32>> {
         let Self { kernel, planes } = *self;
-        // One plane after the other, so that each plane's sums are freed before the next is read.
+        // Planes are processed one after the other, so that each plane's sums are freed before the
+        // next is read.
         let read = |mut sums: Vec<K::Sums>| {
             let mut plane = vec![0; sums.len() * ROWS * RING_DEGREE];
             let (rows, _) = plane.as_chunks_mut::<RING_DEGREE>();

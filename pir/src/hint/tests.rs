@@ -115,7 +115,7 @@ fn order_threads_and_kernels(rows: u32) {
     }
 }
 
-/// Says which kernels the tests compared (`-- --nocapture`).
+/// Prints which kernels the tests compared (`-- --nocapture`).
 #[test]
 fn kernels_that_do_not_run_here_are_refused() {
     let names: Vec<_> = VectorKernel::available().map(VectorKernel::name).collect();

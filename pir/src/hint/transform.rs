@@ -1,20 +1,21 @@
-//! Sixteen rows at a time through a number-theoretic transform over two 30-bit primes.
+//! Sixteen rows at a time, by a number-theoretic transform over two 30-bit primes.
 //!
 //! A row's bytes of one partition are a polynomial D in y = x^-1, and so is a_j
-//! (`factor::reversed`); modulo y^1024 + 1 the coefficient of y^i in Σ_j D_j·a_j is `H[r][i]`, an
-//! integer. It is known modulo both primes, so exactly, and then read modulo 2^32.
+//! (`factor::reversed`). Modulo y^1024 + 1, the coefficient of y^i in Σ_j D_j·a_j is `H[r][i]`, an
+//! integer. Its residues modulo both primes determine it exactly, and it is then reduced modulo
+//! 2^32.
 //!
 //! ```text
 //! |H| <= Σ |D|·|a| <= 2^7 · 2^31 · 2^20 buckets = 2^58 < p₀·p₁/3, as p₀·p₁ > 2^59.9
 //! ```
 //!
-//! A vector's lanes are rows: neighbouring coefficients never meet in one register, so the same
-//! code with the same factors serves any width and nothing is shuffled but the bytes, once, on
-//! their way in. 1024 = 32 · 32: five layers over the coefficients 32u + v of each v, five over
-//! those of each u, and in between 64 KiB a prime that stay in the second-level cache.
+//! The lanes of a vector are rows. Neighbouring coefficients never share a register, so the same
+//! code with the same factors works for any width. Only the bytes are shuffled, once, when they are
+//! read. 1024 = 32 · 32: five layers run over the coefficients 32u + v of each v, and five over
+//! those of each u. In between, 64 KiB per prime stay in the second-level cache.
 //!
-//! Harvey's butterflies, as in [`crate::ring`], in 32 bits: values live in \[0, 4p) on the way
-//! forward and in \[0, 2p) on the way back, which needs 4p < 2^32.
+//! Harvey's butterflies, as in [`crate::ring`], in 32 bits: values are in \[0, 4p) in the forward
+//! transform and in \[0, 2p) in the inverse one, which needs 4p < 2^32.
 
 mod factor;
 mod lanes;
@@ -62,7 +63,7 @@ pub(super) type Sums = [Polynomials; PRIMES.len()];
 
 pub(super) const ZERO_SUMS: &Sums = &[[Line::ZERO; RING_DEGREE]; PRIMES.len()];
 
-/// What [`add`] works in.
+/// Working memory of [`add`].
 pub(super) struct Scratch {
     columns: [[i8; ROWS]; PARTITION_BUCKETS],
     polynomials: Polynomials,
@@ -91,7 +92,7 @@ pub(super) fn add(
     }
 }
 
-/// The rows of the hint. Spoils the sums.
+/// Computes the rows of the hint. Overwrites the sums.
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "rows, coefficients and lanes run to array lengths")]
 pub(super) fn read(lanes: impl Lanes, sums: &mut Sums, rows: &mut [Poly; ROWS]) {
@@ -112,8 +113,8 @@ pub(super) fn read(lanes: impl Lanes, sums: &mut Sums, rows: &mut [Poly; ROWS]) 
 
 /// The integer x with these residues, modulo 2^32, for |x| < p₀·p₁/3.
 ///
-/// Garner: x ≡ r₀ + p₀·k with k = (r₁ − r₀)/p₀ modulo p₁. The right side lies in \[0, p₀·p₁), in
-/// its first third for x >= 0 and in its last for x < 0, where k is above p₁/2 and counts as k −
+/// Garner: x ≡ r₀ + p₀·k with k = (r₁ − r₀)/p₀ modulo p₁. The right side is in \[0, p₀·p₁): in its
+/// first third for x >= 0, and in its last third for x < 0, where k is above p₁/2 and counts as k −
 /// p₁.
 #[inline(always)]
 fn combine(r0: u32, r1: u32) -> u32 {
@@ -124,13 +125,13 @@ fn combine(r0: u32, r1: u32) -> u32 {
     r0.wrapping_add(p0.wrapping_mul(k))
 }
 
-/// x, or x − bound where that is not negative.
+/// x − bound if that is not negative, else x.
 #[inline(always)]
 fn below(x: u32, bound: u32) -> u32 {
     x.min(x.wrapping_sub(bound))
 }
 
-/// Rows to columns, eight by eight bytes, each eight in a word.
+/// Transposes rows to columns, in blocks of eight by eight bytes, with eight bytes per word.
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "constant bounds")]
 fn transpose(bytes: &Bytes, columns: &mut [[i8; ROWS]; PARTITION_BUCKETS]) {
@@ -148,8 +149,8 @@ fn transpose(bytes: &Bytes, columns: &mut [[i8; ROWS]; PARTITION_BUCKETS]) {
     }
 }
 
-/// Swaps the upper right with the lower left quarter of every 2, 4 and 8 by as many bytes
-/// (Hacker's Delight, 7-3).
+/// Swaps the upper right and the lower left quarter of every block of 2, 4 and 8 bytes (Hacker's
+/// Delight, 7-3).
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "constant bounds")]
 fn transpose_words(words: &mut [u64; 8]) {
@@ -164,7 +165,7 @@ fn transpose_words(words: &mut [u64; 8]) {
     }
 }
 
-/// Transforms modulo one prime, with the constants in registers.
+/// Transforms modulo one prime, with constants in registers.
 #[derive(Clone, Copy)]
 struct Modulo<'a, L: Lanes> {
     lanes: L,
@@ -218,7 +219,7 @@ impl<'a, L: Lanes> Modulo<'a, L> {
         }
     }
 
-    /// To coefficients below p, in place. Takes values below 2p.
+    /// Transforms to coefficients below p, in place. Takes values below 2p.
     #[inline(always)]
     fn inverse(self, values: &mut Polynomials) {
         let Self { lanes, tables, prime, .. } = self;

@@ -5,21 +5,21 @@ use thiserror::Error;
 use crate::layout::LayoutError;
 use crate::table::RowError;
 
-/// Why rows cannot be planned. Rows are named by number; their content is left out.
+/// Why rows cannot be planned. Rows are named by number, without their content.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PlanError {
     /// A row is larger than the largest bucket.
     #[error("row {row} takes {bytes} bytes; a row may take at most {limit}")]
     RowTooLarge {
-        /// Number of the row, from 0.
+        /// Number of the row, counted from 0.
         row: u64,
         /// Its bytes (row codec).
         bytes: usize,
-        /// Most bytes that such a row may have.
+        /// Maximum bytes of such a row.
         limit: usize,
     },
-    /// No geometry holds the rows.
+    /// No geometry can hold the rows.
     #[error(
         "no matrix holds the {rows} rows: the most frequent value has {largest_value_rows} rows, the largest row takes {largest_row_bytes} bytes; split the table or shorten its rows"
     )]
@@ -36,7 +36,7 @@ pub enum PlanError {
     DuplicateKey {
         /// Name of the column.
         column: String,
-        /// Number of the value's first row, from 0.
+        /// Number of the value's first row, counted from 0.
         first_row: u64,
         /// Number of its second row.
         second_row: u64,
@@ -44,12 +44,12 @@ pub enum PlanError {
     /// A row does not fit the schema.
     #[error("row {row}: {source}")]
     Row {
-        /// Number of the row, from 0.
+        /// Number of the row, counted from 0.
         row: u64,
-        /// What is wrong with it.
+        /// The error in the row.
         source: RowError,
     },
-    /// More rows than an index can number.
+    /// The table has more rows than an index can number.
     #[error("{rows} rows are too many: a table has at most 2^32 - 1")]
     TooManyRows {
         /// Rows given.
@@ -61,15 +61,15 @@ pub enum PlanError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PartitionError {
-    /// The index has fewer partitions.
+    /// The partition does not exist.
     #[error("no partition {partition}: the index has {partitions}")]
     Partition {
-        /// The partition asked for.
+        /// The requested partition.
         partition: u32,
         /// Partitions of the index.
         partitions: u32,
     },
-    /// The rows are not those that were planned.
+    /// The rows are not the planned ones.
     #[error("rows: {planned} were planned, {found} were found")]
     Rows {
         /// Rows planned.
@@ -80,7 +80,7 @@ pub enum PartitionError {
     /// A row is larger than when it was planned.
     #[error(transparent)]
     Bucket(#[from] LayoutError),
-    /// The bytes are no partition of the geometry, or it has no such buckets.
+    /// The bytes are not a partition of the geometry, or it does not contain these buckets.
     #[error("a partition of {bytes} bytes does not have these buckets")]
     Shape {
         /// Bytes given.

@@ -1,16 +1,16 @@
-//! Rows of equal value, brought together.
+//! Groups rows with the same value.
 
 use std::collections::HashMap;
 
 use super::{PlanError, RowRef};
 
-/// The rows of an index by value: values in the order of their first row, the rows of a value in
-/// load order. No salt has a part in it.
+/// The rows of an index by value: values in the order of their first row, and the rows of a value
+/// in load order. This does not depend on a salt.
 #[derive(Default)]
 pub(super) struct Groups {
-    /// Row numbers, one group after the other.
+    /// Row numbers, group by group.
     rows: Vec<u32>,
-    /// Where each group starts in `rows`, and the end of the last.
+    /// Start of each group in `rows`, and the end of the last group.
     starts: Vec<u32>,
 }
 
@@ -19,7 +19,7 @@ impl Groups {
         let too_many = PlanError::TooManyRows { rows: rows.len() as u64 };
         let count = u32::try_from(rows.len()).map_err(|_| too_many)?;
         let mut group_of_key: HashMap<&[u8], u32> = HashMap::new();
-        // Of groups there are at most as many as rows.
+        // There are at most as many groups as rows.
         let mut next_group = 0;
         let mut lengths: Vec<u32> = Vec::new();
         let mut group_of_row = Vec::with_capacity(rows.len());
@@ -48,29 +48,30 @@ impl Groups {
         Ok(Self { rows: order, starts })
     }
 
-    /// Rows of the index.
+    /// Number of rows of the index.
     pub(super) fn row_count(&self) -> usize {
         self.rows.len()
     }
 
-    /// Row numbers, one group after the other.
+    /// Row numbers, group by group.
     pub(super) fn rows(&self) -> &[u32] {
         &self.rows
     }
 
-    /// Groups.
+    /// Number of groups.
     pub(super) fn len(&self) -> usize {
         self.starts.len().saturating_sub(1)
     }
 
-    /// The row numbers of a group, in load order; empty when there is no such group.
+    /// The row numbers of a group in load order; empty if the group does not exist.
     pub(super) fn group(&self, group: u32) -> &[u32] {
         let bounds = (self.starts.get(group as usize), self.starts.get(group as usize + 1));
         let (Some(start), Some(end)) = bounds else { return &[] };
         self.rows.get(*start as usize..*end as usize).unwrap_or_default()
     }
 
-    /// The first two rows of equal value; of several such pairs, the one whose second row is first.
+    /// The first two rows with the same value. Among several such pairs, the one whose second row
+    /// comes first.
     pub(super) fn first_duplicate(&self) -> Option<(u32, u32)> {
         let pairs = self.ranges().filter_map(|(start, end)| {
             let group = self.rows.get(start as usize..end as usize)?;
@@ -79,13 +80,13 @@ impl Groups {
         pairs.min_by_key(|(_, second)| *second)
     }
 
-    /// Where each group lies in [`Groups::rows`], first position and end.
+    /// The start and end of each group in [`Groups::rows`].
     pub(super) fn ranges(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.starts.iter().copied().zip(self.starts.iter().copied().skip(1))
     }
 }
 
-/// Running sums of `lengths`, from 0 to the sum of all.
+/// Running sums of `lengths`, from 0 to the total.
 pub(super) fn starts(lengths: &[u32]) -> Vec<u32> {
     let mut starts = Vec::with_capacity(lengths.len() + 1);
     let mut sum = 0;

@@ -1,20 +1,20 @@
-//! Buckets to the bytes of a partition, and back.
+//! Converts buckets to the bytes of a partition, and back.
 
 use super::PartitionError;
 use crate::geometry::Geometry;
 use crate::layout::LayoutError;
 use crate::params::PARTITION_BUCKETS;
 
-/// Buckets that are written side by side: a cache line of each matrix row.
+/// Number of buckets that are written together: a cache line of each matrix row.
 const STRIP: usize = 64;
 /// Added to R between the buckets of a strip. R is a multiple of 256, mostly a power of two, and at
-/// that distance many of the 64 would share one set of the cache.
+/// that distance many of the 64 buckets would share one set of the cache.
 const PAD: usize = 64;
-/// Matrix rows that are read together when buckets are taken out.
+/// Number of matrix rows that are read together when buckets are extracted.
 const BLOCK: usize = 32;
 
-/// Builds a partition. `fill` writes all R bytes of the bucket whose number in the partition it is
-/// given.
+/// Builds a partition. `fill` receives the number of a bucket in the partition and writes all of
+/// its R bytes.
 pub(super) fn build(
     geometry: &Geometry,
     mut fill: impl FnMut(u32, &mut [u8]) -> Result<(), LayoutError>,
@@ -42,11 +42,11 @@ pub(super) fn build(
     Ok(partition)
 }
 
-/// Takes whole buckets out of a partition's bytes: `count` buckets from number `first` of the
+/// Extracts whole buckets from a partition's bytes: `count` buckets from number `first` of the
 /// partition, whitened as they are stored.
 ///
 /// # Errors
-/// When the bytes are no partition of this geometry, or it has no such buckets.
+/// The bytes are not a partition of this geometry, or it does not contain these buckets.
 pub fn read_buckets(
     geometry: &Geometry,
     partition: &[u8],

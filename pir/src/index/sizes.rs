@@ -1,13 +1,12 @@
-//! What the lengths of a table's rows cost the nodes.
+//! The costs of a table's row lengths for the nodes.
 //!
 //! A bucket holds at least one whole row, and every index holds every row. One long row therefore
-//! makes the buckets of all indexes large, and with them matrices, planes of the hint and the time
-//! of a lookup. [`RowSizes`] names that row, and says what the planner picks when no row is longer
-//! than a limit.
+//! makes the buckets of all indexes large, and with them the matrices, the planes of the hint and
+//! the time of a lookup. [`RowSizes`] names that row, and shows what the planner would choose if no
+//! row exceeded a limit.
 //!
-//! **Why cut rows and not leave them out.** A limit is something that a publisher can keep to; the
-//! number of rows and their values stay as they are, so that the figures are those of the shortened
-//! table.
+//! **Why rows are cut and not omitted.** A publisher can enforce a limit. The number of rows and
+//! their values stay the same, so the figures are those of the shortened table.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,61 +14,61 @@ use super::RowRef;
 use crate::cost::{Bytes, Link, millis};
 use crate::geometry::Geometry;
 
-/// Limits on the bytes of a row that are tried. With the heads of bucket and page, at most 33
-/// bytes, each fits a bucket of 32,768, 16,384, 12,288, 8192, 4096, 2048, 1024, 512 or 256 bytes.
+/// Limits on the bytes of a row that are tried. With the headers of bucket and page, at most 33
+/// bytes, each limit fits a bucket of 32,768, 16,384, 12,288, 8192, 4096, 2048, 1024, 512 or 256
+/// bytes.
 const LIMITS: [u32; 9] = [32_000, 16_000, 12_000, 8000, 4000, 2000, 900, 450, 200];
-/// Memory up to which no limit is tried: little is to be gained.
+/// If a table needs no more memory than this, no limit is tried, because the gain would be small.
 const SMALL: u64 = 64 << 20;
-/// Memory of each index, as a multiple of the rows, up to which none is tried either. Small tables
-/// aside, the planner keeps matrices within 4 times the rows unless long rows stand against it.
+/// If each index needs no more than this multiple of the rows, no limit is tried either. Apart from
+/// small tables, the planner keeps matrices within 4 times the rows unless long rows prevent it.
 const USUAL_TIMES: u64 = 8;
-/// A table is heavy that takes more memory than this,
+/// A table is heavy if it needs more memory than this,
 const HEAVY: u64 = 256 << 20;
-/// and very heavy above this,
+/// and very heavy if it needs more than this,
 const VERY_HEAVY: u64 = 1 << 30;
-/// where that is also more than this multiple of its rows.
+/// and if the memory is also more than this multiple of its rows.
 const HEAVY_TIMES: u64 = 64;
 
-/// What a whole table costs the nodes: all its indexes.
+/// The costs of a whole table for the nodes, over all its indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableCost {
     /// Bytes of all matrices.
     pub matrix_bytes: u64,
-    /// Memory of one replica of all shards: matrices, and the tables of the hint.
+    /// Memory of one replica of all shards: the matrices and the hint's tables.
     pub memory_bytes: u64,
     /// Estimated time of one lookup of one page in the slowest index, on one core.
     pub lookup_micros: u64,
 }
 
-/// Lengths of a table's rows, and what shorter ones would cost.
+/// Lengths of a table's rows, and the costs with shorter rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowSizes {
     /// Bytes of all rows (row codec).
     pub total_bytes: u64,
-    /// Number of the longest row, from 0; of several the first.
+    /// Number of the longest row, counted from 0; the first of several equally long ones.
     pub longest_row: u64,
     /// Its bytes.
     pub longest_bytes: u32,
-    /// Limits that would save memory, each at least a quarter of what is needed under the one
-    /// before.
+    /// Limits that would save memory: each saves at least a quarter compared with the one before.
     pub shorter: Vec<Shorter>,
 }
 
-/// What a table would cost if no row were longer than a limit.
+/// The costs of a table if no row exceeded a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shorter {
-    /// Most bytes of a row.
+    /// Maximum bytes of a row.
     pub limit: u32,
-    /// Rows that are longer.
+    /// Number of longer rows.
     pub longer_rows: u64,
-    /// What the table would cost with these cut to the limit.
+    /// The costs of the table if these rows were cut to the limit.
     pub cost: TableCost,
 }
 
-/// What a table costs, and why.
+/// The costs of a table, and the reason for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableFigures {
     /// All indexes together.
@@ -81,7 +80,7 @@ pub struct TableFigures {
 /// Whether a table's memory is in proportion to its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
-    /// It is, or is small.
+    /// The memory is in proportion, or small.
     Usual,
     /// More than 64 times the rows and 256 MiB.
     Heavy,
@@ -90,7 +89,7 @@ pub enum Weight {
 }
 
 impl TableCost {
-    /// Adds up the indexes of a table, with a lookup over `link`.
+    /// Sums the costs of a table's indexes, with a lookup over `link`.
     pub fn of<'a>(geometries: impl IntoIterator<Item = &'a Geometry>, link: Link) -> Self {
         let none = Self { matrix_bytes: 0, memory_bytes: 0, lookup_micros: 0 };
         geometries.into_iter().map(|geometry| geometry.cost(link)).fold(none, |sum, cost| Self {
@@ -115,8 +114,8 @@ impl TableFigures {
         self.cost.weight(self.sizes.total_bytes)
     }
 
-    /// A few sentences about memory, the longest row and the way out. `longest` names that row, as
-    /// in "row 16".
+    /// A few sentences about the memory, the longest row and what to do. `longest` names that row,
+    /// as in "row 16".
     pub fn summary(&self, longest: &str) -> String {
         let Self { cost, sizes } = self;
         let RowSizes { total_bytes, longest_row: _, longest_bytes, shorter } = sizes;
@@ -127,7 +126,8 @@ impl TableFigures {
             Bytes(cost.memory_bytes),
             Bytes(*total_bytes),
         );
-        // The mildest limit under which nothing is to be said, or else the one that saves most.
+        // The mildest limit with which the table is no longer heavy, or else the one that saves
+        // most.
         let usual = |shorter: &&Shorter| shorter.cost.weight(*total_bytes) == Weight::Usual;
         if let Some(shorter) = shorter.iter().find(usual).or(shorter.last()) {
             let Shorter { limit, longer_rows, cost: less } = shorter;
@@ -149,8 +149,8 @@ impl TableFigures {
     }
 }
 
-/// Finds the longest row and the limits worth naming. `cost` is that of the rows as they are;
-/// `cost_within` plans them cut to a limit. None without rows.
+/// Finds the longest row and useful limits. `cost` is the cost of the rows as they are;
+/// `cost_within` plans them cut to a limit. Returns `None` if there are no rows.
 pub(super) fn of(
     rows: &[RowRef<'_>],
     indexes: usize,

@@ -1,22 +1,22 @@
-//! The search for a geometry in which no bucket overflows.
+//! Searches for a geometry in which no bucket overflows.
 //!
 //! Candidates are every R of [`BUCKET_SIZES`], every `page_rows` that is a power of two up to 1024,
-//! and every C. Which bucket a page falls into is a hash modulo C, so that each C is a fresh throw
-//! of all pages: the search hashes each page once per salt and then throws, for growing C, until
-//! everything fits.
+//! and every C. The bucket of a page is a hash modulo C, so each C gives a new distribution of all
+//! pages. The search hashes each page once per salt, and then distributes the pages for growing C
+//! until everything fits.
 //!
-//! **Aim.** The least estimated time of looking up a typical value: [`Cost::lookup_micros`] times
-//! the pages of the value, averaged over all values; of a value's rows the first 64 count, because
-//! queries have a LIMIT or want a count. That time weighs a byte to send or receive (160 ns on a
-//! [`Link`] of 50 Mbit/s) against the servers' work: small buckets make a long query and a cheap
-//! hint product, large ones the reverse.
+//! **Criterion.** The geometry minimizes the estimated time of a typical lookup:
+//! [`Cost::lookup_micros`] times the pages of the value, averaged over all values. Only the first
+//! 64 rows of a value count, because queries have a LIMIT or request a count. The time weighs a
+//! transferred byte (160 ns on a [`Link`] of 50 Mbit/s) against the servers' work: small buckets
+//! make the query long and the hint product cheap; large buckets do the reverse.
 //!
-//! **Limits.** A matrix takes at most 16 MiB or 4 times the rows, whichever is more; only where no
-//! geometry does that, up to 1 GiB or 64 times. A few large rows would otherwise be spread over
-//! buckets that are nearly all empty. An index of 4 rows or more has at least 4 partitions, so that
-//! a cluster's shards have something to share; with buckets of 256 bytes that is 1 MiB, and 9 KiB
-//! more to send. Only a page of more than 2 KiB makes a tiny table take the 16 MiB that 4
-//! partitions of whole planes are, which the first limit leaves room for.
+//! **Limits.** A matrix takes at most 16 MiB or 4 times the rows, whichever is more. If no geometry
+//! satisfies that, the limit is 1 GiB or 64 times the rows. Without a limit, a few large rows would
+//! be spread over buckets that are almost empty. An index of 4 rows or more has at least 4
+//! partitions, so that a cluster's shards have something to share. With buckets of 256 bytes this
+//! costs 1 MiB, and 9 KiB more to send. Only a page of more than 2 KiB makes a tiny table take 16
+//! MiB, which is 4 partitions of whole planes; the first limit permits that.
 //!
 //! [`Cost::lookup_micros`]: crate::cost::Cost::lookup_micros
 
@@ -29,16 +29,16 @@ use crate::geometry::{BUCKET_SIZES, BUCKETS_PER_PARTITION, Geometry, SHARED_PART
 use crate::layout::{HEADER_BYTES, Keys, MAX_ROW_BYTES, framed_row_bytes, page_bytes, reduce};
 use crate::params::{MAX_BUCKET_BYTES, MAX_BUCKETS};
 
-/// Most rows per page that is tried.
+/// Maximum rows per page that are tried.
 const MOST_PAGE_ROWS: u32 = 1024;
-/// Rows of a value that a typical query wants.
+/// Number of rows of a value that a typical query requests.
 const WANTED_ROWS: u32 = 64;
-/// Rows from which on an index has [`SHARED_PARTITIONS`].
+/// Number of rows from which on an index has [`SHARED_PARTITIONS`].
 const SHARED_FROM_ROWS: usize = 4;
-/// Matrix sizes allowed, the next only where nothing fits the one before: a floor in bytes, and a
-/// multiple of the rows' bytes.
+/// Limits of the matrix size: a minimum in bytes and a multiple of the rows' bytes. Each limit is
+/// used only if nothing fits the one before.
 const SIZE_LIMITS: [(u64, u64); 2] = [(16 << 20, 4), (1 << 30, 64)];
-/// C grows by 1024, and by no less than this part of itself.
+/// C grows by 1024, or by this fraction of itself if that is more.
 const GROWTH: u32 = 64;
 
 /// The pages of an index for one number of rows per page.
@@ -50,18 +50,18 @@ struct Cut {
     bytes: u64,
     /// Bytes of the largest.
     largest: u64,
-    /// Pages that a typical value has.
+    /// Number of pages of a typical value.
     typical: f64,
 }
 
-/// One R and one cut, before C is known.
+/// One R and one cut, before C is determined.
 struct Candidate<'a> {
     cut: &'a Cut,
     link: Link,
     bucket_bytes: u32,
-    /// Fewest partitions that could do.
+    /// Minimum number of partitions.
     partitions: u32,
-    /// Estimated time with that many.
+    /// Estimated time with that number.
     micros: f64,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn check(groups: &Groups, rows: &[RowRef<'_>]) -> Result<(), PlanErro
     Ok(())
 }
 
-/// The error that names what makes packing hard.
+/// The error, which names the largest value and the largest row.
 pub(super) fn does_not_fit(groups: &Groups, rows: &[RowRef<'_>]) -> PlanError {
     let largest_value = groups.ranges().map(|(start, end)| end - start).max().unwrap_or(0);
     PlanError::DoesNotFit {
@@ -104,7 +104,7 @@ pub(super) fn geometry(
     link: Link,
 ) -> Option<Geometry> {
     let cuts = cuts(groups, keys, rows);
-    // The first cut has the most pages; what they take is "the rows' bytes" of the limits.
+    // The first cut has the most pages. Their bytes are "the rows' bytes" in the limits.
     let bytes = cuts.first().map_or(0, |cut| cut.bytes);
     let fewest = if groups.row_count() >= SHARED_FROM_ROWS { SHARED_PARTITIONS } else { 1 };
     SIZE_LIMITS.iter().find_map(|(floor, times)| {
@@ -150,13 +150,14 @@ impl<'a> Candidate<'a> {
         geometry.cost(self.link).lookup_micros() as f64 * self.cut.typical
     }
 
-    /// The smallest C tried that works, is cheaper than `below` and keeps the matrix in its limit.
+    /// The smallest C that works, if it is cheaper than `below` and keeps the matrix within its
+    /// limit.
     fn search(&self, below: f64, most_bytes: u64, loads: &mut Vec<u32>) -> Option<(f64, Geometry)> {
         let mut partitions = self.partitions;
         loop {
             let geometry = self.geometry(partitions)?;
             let micros = self.micros(&geometry);
-            // Both grow with C, so that nothing further on could do better.
+            // Both grow with C, so no larger C can be better.
             if micros >= below || geometry.matrix_bytes() > most_bytes {
                 return None;
             }
@@ -175,7 +176,7 @@ impl Cut {
         loads.resize(geometry.buckets() as usize, 0);
         self.pages.iter().all(|(hash, bytes)| {
             loads.get_mut(reduce(*hash, geometry.buckets()) as usize).is_some_and(|load| {
-                // At most R + R, since no page is larger than a bucket.
+                // The load is at most R + R, because no page is larger than a bucket.
                 *load += bytes;
                 u64::from(*load) <= capacity
             })
@@ -183,7 +184,7 @@ impl Cut {
     }
 }
 
-/// Every way to cut the groups into pages, fewest rows per page first.
+/// Every way to split the groups into pages, with the fewest rows per page first.
 fn cuts(groups: &Groups, keys: &Keys, rows: &[RowRef<'_>]) -> Vec<Cut> {
     let hashes = hashes(groups, keys, rows);
     let framed = framed(groups, rows);
@@ -198,7 +199,7 @@ fn cut(groups: &Groups, page_rows: u32, hashes: &[u64], framed: &[u64]) -> Cut {
     let mut wanted_pages = 0u64;
     for (start, end) in groups.ranges() {
         wanted_pages += u64::from((end - start).min(WANTED_ROWS).div_ceil(page_rows));
-        // A group's first hashes are those of its pages, however many rows a page has.
+        // A group's first hashes are those of its pages, independent of the rows per page.
         let group_hashes = hashes.get(start as usize..end as usize).unwrap_or_default();
         let firsts = (start..end).step_by(page_rows as usize);
         for ((page, first), hash) in (0..).zip(firsts).zip(group_hashes) {
@@ -218,7 +219,7 @@ fn cut(groups: &Groups, page_rows: u32, hashes: &[u64], framed: &[u64]) -> Cut {
     cut
 }
 
-/// At a group's position `i` of [`Groups::rows`], the hash of its page `i`.
+/// Entry `i` of a group's range in [`Groups::rows`] is the hash of its page `i`.
 fn hashes(groups: &Groups, keys: &Keys, rows: &[RowRef<'_>]) -> Vec<u64> {
     let pages: Vec<u32> = groups.ranges().flat_map(|(start, end)| 0..end - start).collect();
     (groups.rows().par_iter().zip(&pages))
@@ -239,7 +240,7 @@ fn framed(groups: &Groups, rows: &[RowRef<'_>]) -> Vec<u64> {
     sums
 }
 
-/// Bytes of pages that a bucket holds.
+/// Bytes of pages that fit into a bucket.
 fn capacity(bucket_bytes: usize) -> u64 {
     bucket_bytes as u64 - HEADER_BYTES as u64
 }

@@ -1,4 +1,4 @@
-//! All indexes of a table under one salt.
+//! Plans all indexes of a table under one salt.
 
 use rayon::prelude::*;
 
@@ -11,9 +11,9 @@ use crate::layout::Keys;
 use crate::seed::Salt;
 use crate::table::{Role, Schema, Value, decode_row};
 
-/// Salts drawn before the rows count as impossible to place.
+/// Number of salts that are tried before planning fails.
 const SALTS: usize = 8;
-/// Rows that one task decodes.
+/// Number of rows that one task decodes.
 const CHUNK: usize = 1 << 14;
 
 /// One epoch of a table: its salt, and one plan for every searchable column.
@@ -21,9 +21,9 @@ const CHUNK: usize = 1 << 14;
 pub struct TablePlan {
     /// The salt that every index was planned with.
     pub salt: Salt,
-    /// In the order of the schema.
+    /// One plan per searchable column, in the order of the schema.
     pub indexes: Vec<PlannedIndex>,
-    /// What the lengths of the rows cost; none of a table without rows.
+    /// The costs of the row lengths; `None` for a table without rows.
     pub sizes: Option<RowSizes>,
 }
 
@@ -32,17 +32,17 @@ pub struct TablePlan {
 pub struct PlannedIndex {
     /// Position of the column in the schema.
     pub column: u32,
-    /// Where the rows go.
+    /// The positions of the rows.
     pub plan: IndexPlan,
-    /// Rows whose value in this column is not NULL.
+    /// Number of rows whose value in this column is not NULL.
     pub non_null_rows: u64,
 }
 
 /// Plans every index of a table for clients on `link`. `rows` are in load order. Draws a salt, and
-/// another (up to eight) when an index fits no geometry under the one before.
+/// another one (up to eight in total) if an index has no geometry under the previous salt.
 ///
-/// The salt must be drawn after the rows are known, and unpredictably: the noise bound for
-/// adversarial rows rests on it ([`mask`](crate::layout::mask)).
+/// The salt must be drawn after the rows are known, and unpredictably, because the noise bound for
+/// adversarial rows depends on it ([`mask`](crate::layout::mask)).
 ///
 /// # Errors
 /// See [`PlanError`].
@@ -64,8 +64,9 @@ pub fn plan_table<R: AsRef<[u8]> + Sync>(
     Ok(TablePlan { salt, indexes: indexes.collect(), sizes })
 }
 
-/// What a table of these rows costs the nodes, by the same planner. They draw another salt, which
-/// moves the figures by a few percent at most. None of a table without rows.
+/// The costs of a table with these rows for the nodes, by the same planner. The nodes draw another
+/// salt, which changes the figures by a few percent at most. Returns `None` for a table without
+/// rows.
 ///
 /// # Errors
 /// See [`PlanError`].
@@ -88,11 +89,11 @@ fn indexes<'a, R: AsRef<[u8]> + Sync>(
     rows: &'a [R],
 ) -> Result<Vec<Index<'a>>, PlanError> {
     let indexes = columns.par_iter().map(|column| Index::new(schema, column, rows));
-    // Errors in the order of the schema, whichever task ends first.
+    // Errors are reported in the order of the schema, whichever task ends first.
     indexes.collect::<Vec<_>>().into_iter().collect()
 }
 
-/// A salt under which every index has a geometry, and these.
+/// A salt under which every index has a geometry, with these geometries.
 fn solve(
     indexes: &[Index<'_>],
     link: Link,
@@ -110,7 +111,8 @@ fn solve(
     }
 }
 
-/// What the lengths of the rows cost, from the rows as one of the indexes has them: all have all.
+/// The costs of the row lengths. The rows are taken from one of the indexes, because every index
+/// holds all rows.
 fn row_sizes(
     indexes: &[Index<'_>],
     salt: &Salt,
@@ -127,7 +129,7 @@ fn row_sizes(
     sizes::of(rows, indexes.len(), TableCost::of(geometries, link), cost_within)
 }
 
-/// A geometry for every index under one salt, or the error of the first that has none.
+/// A geometry for every index under one salt, or the error of the first index that has none.
 fn geometries(indexes: &[Index<'_>], salt: &Salt, link: Link) -> Result<Vec<Geometry>, PlanError> {
     let geometry = |index: &Index<'_>| {
         solver::geometry(&index.groups, &Keys::new(salt, index.column), &index.rows, link)
@@ -136,7 +138,7 @@ fn geometries(indexes: &[Index<'_>], salt: &Salt, link: Link) -> Result<Vec<Geom
     indexes.par_iter().map(geometry).collect::<Vec<_>>().into_iter().collect()
 }
 
-/// What no salt has a part in.
+/// The inputs that do not depend on a salt.
 struct Index<'a> {
     column: u32,
     rows: Vec<RowRef<'a>>,
@@ -167,7 +169,7 @@ impl<'a> Index<'a> {
         Ok(Self { column: keys.column, rows, groups, non_null_rows: keys.non_null_rows })
     }
 
-    /// The geometry if no row took more than `limit` bytes: longer ones are cut.
+    /// The geometry if no row took more than `limit` bytes, with longer rows cut.
     fn geometry_within(&self, limit: usize, salt: &Salt, link: Link) -> Option<Geometry> {
         let cut =
             |row: &RowRef<'a>| RowRef { row: row.row.get(..limit).unwrap_or(row.row), ..*row };
@@ -176,7 +178,7 @@ impl<'a> Index<'a> {
     }
 }
 
-/// The search keys of one column, one after the other.
+/// The search keys of one column, one after another.
 struct ColumnKeys {
     /// Position of the column.
     column: u32,
@@ -215,7 +217,7 @@ impl ColumnKeys {
     }
 }
 
-/// Decodes every row once, for the keys of all searchable columns.
+/// Decodes every row once and collects the keys of all searchable columns.
 fn read_columns<R: AsRef<[u8]> + Sync>(
     schema: &Schema,
     rows: &[R],

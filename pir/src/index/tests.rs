@@ -1,4 +1,4 @@
-//! Plans against a naive oracle: rows by value in a map.
+//! Compares plans with a naive oracle: a map from values to rows.
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of tests")]
 
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ fn salt(seed: u8) -> Salt {
     Salt([seed; 32])
 }
 
-/// Keys and rows as a test makes them.
+/// Keys and rows as a test creates them.
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn refs(rows: &Rows) -> Vec<RowRef<'_>> {

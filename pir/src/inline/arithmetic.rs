@@ -1,9 +1,9 @@
-//! The arithmetic of inline keys, as far as the client's half needs it: crate `opaque-secrets`, and
-//! its tests.
+//! The arithmetic of inline keys that the client's half (crate `opaque-secrets`) and its tests
+//! need.
 //!
-//! Public so that both halves compute with the same code. Nothing here holds a secret: there is no
-//! key type, and every function is one of public numbers or of residues. It is not an interface for
-//! other crates and may change with every version.
+//! It is public so that both halves use the same code. It holds no secrets: there is no key type,
+//! and every function takes public numbers or residues. Other crates must not use it, and it may
+//! change with every version.
 
 pub use super::modulus::{Factor, Modulus};
 pub use super::ntt::Ntt;

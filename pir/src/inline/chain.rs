@@ -1,26 +1,26 @@
-//! Offline: everything that the public halves decide, once per plane and epoch.
+//! Offline work: everything that depends only on the public halves, once per plane and epoch.
 //!
 //! Horner's rule over the G = 512/f powers of the automorphism τ: X → X^3, from the last to the
-//! first, on the `a` halves alone:
+//! first, on the `a` halves only:
 //!
 //! ```text
 //! acc ← round(τ(acc)/2^25)·a_key + Σ_b τ^−i(α_{i,b})·a_b
 //! ```
 //!
 //! The first term switches the key from τ(k) back to k: its digit is the accumulator without its
-//! low 25 bits. Automorphisms commute with all of it, so with A_i = τ^i(acc after step i) nothing
-//! but constants is rotated:
+//! low 25 bits. Automorphisms commute with all of this. With A_i = τ^i(acc after step i), only
+//! constants are rotated:
 //!
 //! ```text
 //! A_G = 0,   D_i = round(A_{i+1}/2^25),   A_i = D_i·τ^i(a_key) + Σ_b α_{i,b}·τ^i(a_b),   a = A_0
 //! ```
 //!
-//! An automorphism permutes coefficients and flips signs. So τ(round(x)) = round(τ(x)) only where
-//! the digit of a coefficient's negative is the negative of its digit: numbers of least magnitude,
-//! halves away from zero. One digit that differed between tables and public part would destroy 2048
-//! rows, and ties do occur: a ring has 2^20 digits, each of them a tie with probability 2^-25.
-//! Everything is exact integer arithmetic: all machines make the same tables and the same public
-//! part, whatever their instructions and threads.
+//! An automorphism permutes coefficients and flips signs. Therefore τ(round(x)) = round(τ(x)) only
+//! if the digit of a negated coefficient is the negated digit. The rounding uses numbers of least
+//! magnitude, with halves away from zero. A single digit that differed between tables and public
+//! part would destroy 2048 rows, and ties do occur: a ring has 2^20 digits, each of which is a tie
+//! with probability 2^-25. All arithmetic is exact integer arithmetic, so all machines compute the
+//! same tables and the same public part, whatever their instructions and threads.
 
 use rayon::prelude::*;
 
@@ -33,14 +33,14 @@ use super::{InlineError, Poly, PublicElements, scale};
 use crate::machine::{Pages, Vectorised, vectorise};
 use crate::params::RING_DEGREE;
 
-/// Steps whose diagonals are encoded, and whose digits are kept, before they are written to the
-/// tables and the pool's other work may go on: a few milliseconds.
+/// Number of steps whose diagonals are encoded and whose digits are kept before they are written to
+/// the tables. After each batch, other work of the pool may run. A batch takes a few milliseconds.
 const BATCH: usize = 16;
 const _: () = {
     let [.., smallest] = Fold::ALL;
     assert!(smallest.steps().is_multiple_of(BATCH));
 };
-/// Blocks that a task writes side by side.
+/// Number of blocks that a task writes together.
 const WRITTEN_BLOCKS: usize = 8;
 
 /// A polynomial modulo both primes of q.
@@ -48,7 +48,7 @@ type Residues = [Box<Poly>; 2];
 /// A step's diagonals, in slots.
 type Encoded = [Residues; ENCRYPTIONS];
 
-/// The public elements of an index's epoch, ready for the chains of its planes.
+/// The public elements of an index's epoch, prepared for the chains of its planes.
 pub struct Chain {
     key: [Factors; 2],
     encryptions: [[Factors; 2]; ENCRYPTIONS],
@@ -65,15 +65,15 @@ impl Chain {
         }
     }
 
-    /// Makes one plane's tables from its words of the hint, 1024 a row, row by row: 4096 rows,
-    /// which are two rings, or 2048, 1024, 512 or 256.
+    /// Builds one plane's tables from its words of the hint, 1024 per row, row by row. The plane
+    /// has 4096 rows, which are two rings, or 2048, 1024, 512 or 256 rows.
     ///
-    /// Runs on the current rayon pool: the chain of a ring is one thread's work, the diagonals and
-    /// the writing of the tables are everyone's. Every few milliseconds the pool's other work, such
-    /// as a query, goes first.
+    /// Runs on the current rayon pool. The chain of a ring runs on one thread; the diagonals and
+    /// the writing of tables use all threads. Every few milliseconds other work of the pool, such
+    /// as a query, runs first.
     ///
     /// # Errors
-    /// A plane of another size, or no memory for its tables.
+    /// The plane has another size, or there is no memory for its tables.
     pub fn tables(&self, plane: &[u32]) -> Result<PlaneTables, InlineError> {
         let rows = plane.len() / RING_DEGREE;
         let (count, fold) = rings_of(rows)
@@ -113,8 +113,8 @@ impl Chain {
         Ok((RingTables { fold, tables }, sums))
     }
 
-    /// Steps `first..` of a batch, from the last down: from A_{i+1} to A_i, and the digits D_i in
-    /// the order of i.
+    /// Steps `first..` of a batch, from the last to the first: from A_{i+1} to A_i. Returns the
+    /// digits D_i in the order of i.
     fn steps(&self, first: usize, diagonals: &[Encoded], sums: &mut Residues) -> Vec<Residues> {
         let steps = diagonals.iter().enumerate().rev();
         let mut digits: Vec<_> =
@@ -168,7 +168,7 @@ fn encode(diagonals: &Diagonals, first: usize) -> Vec<Encoded> {
     steps.map(|step| diagonals.step(step).map(|diagonal| one(&diagonal))).collect()
 }
 
-/// Coefficients of a diagonal modulo a prime.
+/// Reduces the coefficients of a diagonal modulo a prime.
 struct Reduce<'a> {
     modulus: Modulus,
     from: &'a Diagonal,
@@ -189,7 +189,7 @@ impl Vectorised for Reduce<'_> {
     }
 }
 
-/// Coefficients modulo q's primes to their digits, round(a/2^25), modulo the same.
+/// Converts coefficients modulo q's primes to their digits, round(a/2^25), modulo the same primes.
 struct Digits<'a>(&'a mut Residues);
 
 impl Vectorised for Digits<'_> {
@@ -207,11 +207,11 @@ impl Vectorised for Digits<'_> {
     }
 }
 
-/// `value/2^25`, to the nearest, halves away from zero; |value| < 2^47.
+/// `value/2^25`, rounded to the nearest, halves away from zero; |value| < 2^47.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "23 bits")]
 fn digit(value: i64) -> i32 {
-    // −1 for negative numbers: half a step less one, so that the floor of a half goes down.
+    // −1 for negative numbers: adds half a step minus one, so that the floor of a half goes down.
     let sign = value >> 63;
     ((value + (1 << (DROPPED_BITS - 1)) + sign) >> DROPPED_BITS) as i32
 }
@@ -232,7 +232,8 @@ fn write(
     let lines: Vec<&Box<Poly>> = steps.collect();
     table.par_chunks_exact_mut(WRITTEN_BLOCKS * block_bytes).enumerate().for_each(
         |(group, blocks)| {
-            // A polynomial's neighbouring blocks one after the other: memory is read in runs.
+            // Neighbouring blocks of a polynomial are written one after the other, so that memory
+            // is read in runs.
             for (line, poly) in (first * WIDTH..).zip(&lines) {
                 let words = poly.as_chunks().0.chunks_exact(WRITTEN_BLOCKS).nth(group);
                 let blocks = blocks.chunks_exact_mut(block_bytes).zip(words.unwrap_or_default());
@@ -276,7 +277,7 @@ mod tests {
     use super::*;
     use crate::seed::tests::seed;
 
-    /// A job of the pool, such as a query: it counts its turns and asks for the next.
+    /// A job of the pool, such as a query. It counts its turns and schedules the next.
     fn take_turns(pool: &Arc<rayon::ThreadPool>, turns: &Arc<AtomicUsize>) {
         let (again, count) = (Arc::clone(pool), Arc::clone(turns));
         pool.spawn(move || {
@@ -287,7 +288,7 @@ mod tests {
         });
     }
 
-    /// On one thread: without yielding nothing else would run before the tables are there.
+    /// On one thread: without yielding, nothing else would run before the tables are complete.
     #[test]
     fn other_work_of_the_pool_takes_turns_with_the_chain() {
         let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
@@ -299,11 +300,12 @@ mod tests {
             chain.tables(&plane).unwrap();
             turns.load(Ordering::Relaxed)
         });
-        // Each batch of steps, and parts of the diagonals.
+        // One turn for each batch of steps, and for parts of the diagonals.
         assert!(during > Fold::NONE.steps() / BATCH, "{during} turns");
     }
 
-    /// An automorphism moves and negates coefficients: so it does with the digits, ties included.
+    /// An automorphism moves and negates coefficients, and does the same to the digits, ties
+    /// included.
     #[test]
     fn digits_of_a_rotated_polynomial_are_the_rotated_digits() {
         let half = 1i64 << (DROPPED_BITS - 1);
@@ -340,7 +342,7 @@ mod tests {
         assert!(ties.count() > 600);
     }
 
-    /// By division, and the same for a number and its negative.
+    /// Compares with a division, for a number and its negative.
     #[test]
     fn digits_are_the_nearest_and_halves_go_away_from_zero() {
         let step = 1i64 << DROPPED_BITS;

@@ -1,22 +1,21 @@
-//! A plane of the hint as diagonals: what each automorphism of the scan's secret is multiplied
-//! with.
+//! A plane of the hint as diagonals: the factors of the scan's secret under each automorphism.
 //!
-//! With Y = X², the scan's secret is s(Y) = Σ s_i·Y^i, i < 1024, and h_i = Σ_r H[r][i]·X^e(r), e(r)
-//! the row's coefficient ([`Fold::coefficient_of`]). For the odd g = ±3^i mod 2048, i < G = 512/f,
-//! the sum over τ_g: X → X^g
+//! With Y = X², the scan's secret is s(Y) = Σ s_i·Y^i, i < 1024, and h_i = Σ_r H[r][i]·X^e(r),
+//! where e(r) is the row's coefficient ([`Fold::coefficient_of`]). For the odd g = ±3^i mod 2048, i
+//! < G = 512/f, the sum over τ_g: X → X^g
 //!
 //! ```text
 //! Σ_g α_g·τ_g(s),   α_g = f/1024·Σ_i h_i·Y^(−g·i)
 //! ```
 //!
-//! has (H·s)[r] at X^e(r): the terms h_i·s_j·Y^(g(j−i)) add up to 0 where f divides j − i ≠ 0,
-//! since those g are all odd residues modulo 2048/f once each, and to exponents of Y off the
-//! multiples of f, where no row is, otherwise.
+//! has (H·s)[r] at X^e(r). The terms h_i·s_j·Y^(g(j−i)) add up to 0 if f divides j − i ≠ 0, because
+//! those g are all odd residues modulo 2048/f, each once. Otherwise their exponents of Y are no
+//! multiples of f, where no row is.
 //!
 //! **Arithmetic.** 1024/f·α_g is an integer polynomial, needed modulo 2^42/f. H is read as
-//! **signed** words, which makes α 2^5 smaller than a uniform number. All α_g at once are a
-//! discrete Fourier transform of length 1024 whose roots are powers of Y, so that its factors are
-//! shifts and it needs additions of 64-bit words only. Its T = 27 upper bits are kept, rounded, as
+//! **signed** words, which makes α 2^5 times smaller than a uniform number. All α_g together are a
+//! discrete Fourier transform of length 1024 whose roots are powers of Y. Its factors are therefore
+//! shifts, and it needs only additions of 64-bit words. The T = 27 upper bits are kept, rounded, as
 //! a number from −2^26 to 2^26 − 1: α·2^27/2^32.
 
 use rayon::prelude::*;
@@ -29,7 +28,7 @@ use crate::params::RING_DEGREE;
 /// Coefficients of a polynomial in Y.
 const LENGTH: usize = N / 2;
 const _: () = assert!(LENGTH == RING_DEGREE);
-/// Columns that are read before the pool's other work may go on.
+/// Number of columns that are read before other work of the pool may run.
 const COLUMNS: usize = 128;
 /// Layers of the transform over the 1024 columns.
 const LAYERS: u32 = RING_DEGREE.trailing_zeros();
@@ -43,15 +42,15 @@ pub(super) type Diagonal = [i32; N];
 /// The diagonals of a ring's rows.
 pub(super) struct Diagonals {
     fold: Fold,
-    /// Even and odd coefficients of 1024/f·α_g, where line m belongs to g = 2m + 1.
+    /// Even and odd coefficients of 1024/f·α_g. Line m belongs to g = 2m + 1.
     halves: [Vec<Line>; 2],
     /// 3^i, in the order of i.
     powers: Vec<usize>,
 }
 
 impl Diagonals {
-    /// Computes them from the fold's rows, of 1024 words each. Runs on the current rayon pool, and
-    /// lets its other work go on every few milliseconds.
+    /// Computes them from the fold's rows of 1024 words each. Runs on the current rayon pool, and
+    /// lets its other work run every few milliseconds.
     pub(super) fn new(plane: &[u32], fold: Fold) -> Self {
         let half = |parity| transform(columns(plane, fold, parity));
         let halves = rayon::join(|| half(0), || half(1)).into();
@@ -59,7 +58,7 @@ impl Diagonals {
         Self { fold, halves, powers: powers.take(fold.steps()).collect() }
     }
 
-    /// Step i's: that of g = 3^i, and that of g = −3^i.
+    /// The diagonals of step i: that of g = 3^i and that of g = −3^i.
     pub(super) fn step(&self, i: usize) -> [Box<Diagonal>; ENCRYPTIONS] {
         let power = self.powers.get(i).copied().unwrap_or(1);
         [self.diagonal(power), self.diagonal(N - power)]
@@ -85,7 +84,7 @@ fn rounded(value: u64, fold: Fold) -> i32 {
     ((kept as u32) << UNUSED).cast_signed() >> UNUSED
 }
 
-/// h_i·Y^−i of the rows of one parity, i in bit-reversed order.
+/// h_i·Y^−i of the rows of one parity, with i in bit-reversed order.
 fn columns(plane: &[u32], fold: Fold, parity: usize) -> Vec<Line> {
     let rows = || plane.chunks_exact(RING_DEGREE).skip(parity).step_by(2);
     let column = |place: usize| {
@@ -93,7 +92,7 @@ fn columns(plane: &[u32], fold: Fold, parity: usize) -> Vec<Line> {
         let mut line = [0; LENGTH];
         for (exponent, row) in (0..).step_by(fold.factor()).zip(rows()) {
             let word = row.get(column).map_or(0, |word| i64::from(word.cast_signed()));
-            // Times Y^−i: below 0 it comes round with the other sign.
+            // Times Y^−i: an exponent below 0 wraps around with the other sign.
             let (at, word) = match usize::checked_sub(exponent, column) {
                 Some(at) => (at, word),
                 None => (LENGTH + exponent - column, -word),
@@ -112,8 +111,8 @@ fn columns(plane: &[u32], fold: Fold, parity: usize) -> Vec<Line> {
     lines
 }
 
-/// `out[m] = Σ_i in[i]·Y^(−2·i·m)`, with the inputs in bit-reversed order: Cooley and Tukey's
-/// layers.
+/// `out[m] = Σ_i in[i]·Y^(−2·i·m)`, with inputs in bit-reversed order: the layers of Cooley and
+/// Tukey.
 fn transform(mut lines: Vec<Line>) -> Vec<Line> {
     for layer in 0..LAYERS {
         let half = 1 << layer;
@@ -145,7 +144,7 @@ impl Vectorised for Butterfly<'_> {
         let Self { x, y, shift } = self;
         let factor = *y;
         let by = shift % LENGTH;
-        // What comes round the end has the other sign.
+        // Coefficients that wrap around change their sign.
         let (straight, round) = factor.split_at(LENGTH - by);
         let (x_round, x_straight) = x.split_at_mut(by);
         let (y_round, y_straight) = y.split_at_mut(by);
@@ -203,7 +202,7 @@ mod tests {
     fn the_shift_transform_is_the_direct_sum() {
         for (seed, fold) in (0..).zip(Fold::ALL) {
             let mut plane = words(seed, fold.rows() * RING_DEGREE);
-            // The ends of the range, where a signed reading matters.
+            // Extreme values, for which the signed reading matters.
             for (word, extreme) in plane.iter_mut().zip([0, 1, 1 << 31, u32::MAX, i32::MAX as u32])
             {
                 *word = extreme;
@@ -222,7 +221,7 @@ mod tests {
         }
     }
 
-    /// Half steps go up, in every place alike.
+    /// Halves are rounded up, in every position alike.
     #[test]
     fn ties_are_rounded_up() {
         for fold in Fold::ALL {

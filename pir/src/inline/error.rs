@@ -4,16 +4,16 @@ use thiserror::Error;
 
 use crate::params::PLANE_ROWS;
 
-/// Why an input was refused. Carries nothing of its content.
+/// Why an input was refused. It contains nothing of the input's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InlineError {
-    /// An input of another size than the parameter set fixes.
+    /// An input does not have the size that the parameter set determines.
     #[error("{what}: expected {expected}, found {found}")]
     Size {
         /// The input.
         what: &'static str,
-        /// The right size.
+        /// The required size.
         expected: usize,
         /// The size given.
         found: usize,
@@ -33,12 +33,12 @@ pub enum InlineError {
 }
 
 impl InlineError {
-    /// A plane has another number of rows.
+    /// The error for a plane with a wrong number of rows.
     pub fn rows(found: usize) -> Self {
         Self::Size { what: "rows of a plane", expected: PLANE_ROWS, found }
     }
 
-    /// Refuses a size that is not the expected one.
+    /// Refuses a size other than the expected one.
     pub fn check_size(what: &'static str, expected: usize, found: usize) -> Result<(), Self> {
         if found == expected { Ok(()) } else { Err(Self::Size { what, expected, found }) }
     }

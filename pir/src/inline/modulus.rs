@@ -1,12 +1,12 @@
-//! Arithmetic modulo one of the scheme's primes, without a branch or a division.
+//! Arithmetic modulo one of the scheme's primes, without branches or divisions.
 //!
-//! Constant time: the client's half computes with secrets here. Comparisons become `min`, and
-//! remainders are Barrett's or Shoup's.
+//! Constant time, because the client's half uses it with secrets. Comparisons become `min`, and
+//! remainders use the methods of Barrett or Shoup.
 
 use super::{N, Poly};
 use crate::machine::{Vectorised, vectorise};
 
-/// A prime of 24 bits with what reduces modulo it.
+/// A prime of 24 bits with its constant for reduction.
 #[derive(Debug, Clone, Copy)]
 pub struct Modulus {
     /// The prime.
@@ -24,7 +24,7 @@ impl Modulus {
 
     /// x mod value, for any x.
     ///
-    /// The quotient ⌊x·⌊2^64/m⌋/2^64⌋ is short of x/m by less than 2, so what is left is below 2m.
+    /// The quotient ⌊x·⌊2^64/m⌋/2^64⌋ is below x/m by less than 2, so the remainder is below 2m.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a remainder below 2m < 2^25")]
     pub const fn reduce(self, x: u64) -> u32 {
@@ -34,7 +34,7 @@ impl Modulus {
         if less < rest { less } else { rest }
     }
 
-    /// x or x − value, whichever is in range, for x below twice the value.
+    /// x or x − value, whichever is in range; x must be below twice the value.
     #[inline(always)]
     pub fn once(self, x: u32) -> u32 {
         x.min(x.wrapping_sub(self.value))
@@ -58,7 +58,7 @@ impl Modulus {
         self.reduce(x as u64 * y as u64)
     }
 
-    /// base^exponent. Time depends on the exponent: for constants only.
+    /// base^exponent. The time depends on the exponent, so this is for constants only.
     pub(super) const fn power(self, base: u32, mut exponent: u32) -> u32 {
         let (mut base, mut result) = (base, 1);
         while exponent > 0 {
@@ -71,7 +71,7 @@ impl Modulus {
         result
     }
 
-    /// The inverse of what is not a multiple of the prime (Fermat).
+    /// The inverse of a number that is not a multiple of the prime (Fermat).
     pub(super) const fn inverse(self, x: u32) -> u32 {
         self.power(x, self.value - 2)
     }
@@ -82,7 +82,7 @@ impl Modulus {
         self.once(self.value.wrapping_add_signed(x))
     }
 
-    /// A factor known in advance, with Shoup's quotient.
+    /// A known factor, with Shoup's quotient.
     #[expect(clippy::cast_possible_truncation, reason = "the factor is below the modulus")]
     pub const fn factor(self, factor: u32) -> Factor {
         Factor { factor, quotient: (((factor as u64) << 32) / self.value as u64) as u32 }
@@ -111,16 +111,17 @@ impl Factor {
     }
 }
 
-/// x·factor modulo m, below 2m: with q = ⌊x·quotient/2^32⌋, x·factor/m − q lies in \[0, 2).
+/// x·factor modulo m, below 2m: with q = ⌊x·quotient/2^32⌋, x·factor/m − q is in \[0, 2).
 #[inline(always)]
 pub(super) fn times_lazy(x: u32, factor: u32, quotient: u32, modulus: u32) -> u32 {
     let q = ((u64::from(x) * u64::from(quotient)) >> 32) as u32;
     x.wrapping_mul(factor).wrapping_sub(q.wrapping_mul(modulus))
 }
 
-/// A polynomial of factors that many others are multiplied with: public, since making it divides.
+/// A polynomial of factors for multiplication with many others. It must be public, because creating
+/// it divides.
 ///
-/// Each half of slots is followed by itself, so that a rotation is an offset.
+/// Each half of slots is stored twice in a row, so that a rotation is an offset.
 pub(super) struct Factors {
     modulus: Modulus,
     factors: Vec<u32>,

@@ -1,17 +1,18 @@
 //! The negacyclic number-theoretic transform of length 2048 modulo one prime, with its output in
 //! the order of slots.
 //!
-//! **Order.** Slot `h·1024 + j` holds the value at `ψ^(±3^j)`, plus for h = 0 and minus for h = 1.
-//! The automorphism `X → X^(3^k)` takes slot j to slot j + k of the same half: rotating slots is a
-//! cyclic shift, in every modulus and of encrypted polynomials too.
+//! **Order.** Slot `h·1024 + j` holds the value at `ψ^(±3^j)`, with plus for h = 0 and minus for h
+//! = 1. The automorphism `X → X^(3^k)` takes slot j to slot j + k of the same half. A rotation of
+//! slots is therefore a cyclic shift, in every modulus, and for encrypted polynomials too.
 //!
-//! **Shape.** 2048 = 64·32. Coefficient `32r + c` stands in row r, column c. The first six layers
-//! pair rows, so they run along whole rows; the matrix is transposed; the last five layers pair
-//! what were columns, so they run along rows again, with a factor for each lane. Every inner loop
-//! is over 32 or 64 neighbours, which compilers vectorise for any width.
+//! **Shape.** 2048 = 64·32. Coefficient `32r + c` is in row r, column c. The first six layers pair
+//! rows, so they run along whole rows. Then the matrix is transposed. The last five layers pair the
+//! former columns, so they run along rows again, with a separate factor for each lane. Every inner
+//! loop runs over 32 or 64 neighbours, which compilers vectorise for any width.
 //!
-//! **Range.** Harvey's butterflies: below 4m on the way forward, below 2m on the way back; m <
-//! 2^24, so nothing overflows 32 bits. Nothing branches on a value or uses one as an index.
+//! **Range.** Harvey's butterflies: values are below 4m in the forward transform and below 2m in
+//! the inverse one. m < 2^24, so nothing overflows 32 bits. No value is used for a branch or as an
+//! index.
 
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
@@ -21,10 +22,10 @@ use super::modulus::{Factor, Modulus, times_lazy};
 use super::{N, Poly};
 use crate::machine::{Vectorised, vectorise};
 
-/// Rows of the matrix, and their layers.
+/// Rows of the matrix, and the number of their layers.
 const ROWS: usize = 64;
 const ROW_LAYERS: usize = 6;
-/// Columns of the matrix, and theirs.
+/// Columns of the matrix, and the number of their layers.
 const COLUMNS: usize = 32;
 const COLUMN_LAYERS: usize = 5;
 const HALF: usize = N / 2;
@@ -53,7 +54,7 @@ pub struct Ntt {
     forward_lanes: Vec<Lanes>,
     inverse_lanes: Vec<Lanes>,
     degree_inverse: Factor,
-    /// Slot to position of the transposed matrix, and back.
+    /// Maps slots to positions of the transposed matrix, and back.
     slot_at: Box<[u16; N]>,
     position_of: Box<[u16; N]>,
 }
@@ -71,8 +72,8 @@ impl Ntt {
             let rows: Vec<Factor> = (0..ROWS).map(factor).collect();
             let lanes: Vec<Lanes> = (0..COLUMNS)
                 .map(|k| {
-                    // Layer l has 2^l blocks in each of 64 rows: row r's block b is factor
-                    // 64·2^l + r·2^l + b, and k = 2^l + b.
+                    // Layer l has 2^l blocks in each of 64 rows. Block b of row r is factor 64·2^l
+                    // + r·2^l + b, where k = 2^l + b.
                     let blocks = 1 << k.max(1).ilog2();
                     let mut lanes = Lanes { factors: [0; ROWS], quotients: [0; ROWS] };
                     for r in 0..ROWS {
@@ -86,8 +87,8 @@ impl Ntt {
         };
         let (forward, forward_lanes) = tables(root);
         let (inverse, inverse_lanes) = tables(modulus.inverse(root));
-        // A plain transform leaves ψ^(2·rev(i)+1) at index i; transposed, i stands at (i%32)·64 +
-        // i/32.
+        // A plain transform leaves ψ^(2·rev(i)+1) at index i. In the transposed matrix, i is at
+        // (i%32)·64 + i/32.
         let mut transposed = vec![0; 2 * N];
         for i in 0..N {
             transposed[2 * bit_reversed(i) as usize + 1] = i % COLUMNS * ROWS + i / COLUMNS;
@@ -236,13 +237,13 @@ fn forward_butterfly(x: u32, y: u32, m: u32) -> (u32, u32) {
     (x + y, x + 2 * m - y)
 }
 
-/// x, or x − bound where that is not negative.
+/// x − bound if that is not negative, else x.
 #[inline(always)]
 fn below(x: u32, bound: u32) -> u32 {
     x.min(x.wrapping_sub(bound))
 }
 
-/// Columns of rows to rows of columns, 16 rows at a time.
+/// Transposes columns of rows to rows of columns, 16 rows at a time.
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "indices run over array lengths")]
 fn transpose<const FROM: usize, const TO: usize>(from: &[[u32; FROM]], to: &mut [[u32; TO]]) {
@@ -276,7 +277,7 @@ fn gather_back(values: &Poly, slot_at: &[u16; N], turned: &mut Turned) {
     }
 }
 
-/// Secrets pass through the scratch matrix, too.
+/// Clears the scratch matrix, because secrets pass through it too.
 #[inline(always)]
 fn clear(matrix: &mut Turned) {
     use zeroize::Zeroize;

@@ -8,7 +8,7 @@ use crate::params::{PLANE_ROWS, ParamsId, RING_DEGREE};
 /// Name of the parameter set.
 pub const NAME: &str = "opaque-128-v3-inline";
 
-/// The parameter sets that manifests and descriptions name: one.
+/// The parameter sets that manifests and descriptions may name. There is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Variant {
     /// [`NAME`].
@@ -24,20 +24,20 @@ impl Variant {
         }
     }
 
-    /// The set of that name.
+    /// The set with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         (name == NAME).then_some(Self::Ring2048)
     }
 }
 
-/// N: degree of the ring, and rows of the hint that it takes.
+/// N: degree of the ring, and number of hint rows per ring.
 pub const N: usize = 2048;
 /// q: the two largest 24-bit primes that are 1 modulo 2N.
 pub const Q_PRIMES: [u32; 2] = [16_760_833, 16_736_257];
-/// The standard deviation that an error is rounded from; rounded, it has variance σ² + 1/12 and so
+/// Standard deviation of an error before rounding. After rounding it has variance σ² + 1/12 and so
 /// deviation 3.213.
 pub const ERROR_DEVIATION: f64 = 3.2;
-/// B: encryptions of the scan's secret that a client sends beside its key.
+/// B: number of encryptions of the scan's secret that a client sends in addition to its key.
 pub const ENCRYPTIONS: usize = 2;
 /// Bits of each coefficient of a public part.
 pub const PUBLIC_BITS: u32 = 18;
@@ -49,12 +49,12 @@ pub const Q_BITS: u32 = 24;
 pub(super) const Q_ROOTS: [u32; 2] = [13_290_827, 8_043_402];
 /// T: bits of a coefficient of a diagonal.
 pub const DIAGONAL_BITS: u32 = 27;
-/// Low bits of the accumulator that a key switch drops: its digit is round(a/2^25).
+/// Number of low bits of the accumulator that a key switch drops: its digit is round(a/2^25).
 pub const DROPPED_BITS: u32 = 25;
 
 /// Bytes of one polynomial modulo q.
 const POLYNOMIAL_BYTES: usize = N * 2 * Q_BITS as usize / 8;
-/// Bytes of what a client sends for one lookup beside the scan's ciphertext: the key and the
+/// Bytes that a client sends for one lookup in addition to the scan's ciphertext: the key and the
 /// encryptions.
 pub const QUERY_BYTES: usize = (1 + ENCRYPTIONS) * POLYNOMIAL_BYTES;
 /// Bytes of the public part of one ring.
@@ -62,8 +62,8 @@ pub const PUBLIC_BYTES: usize = N * PUBLIC_BITS as usize / 8;
 
 const _: () = assert!(QUERY_BYTES == 36_864 && PUBLIC_BYTES == 4608);
 
-/// How rows of the hint lie in a ring: R = 2048/f rows need a fraction 1/f of the automorphisms,
-/// and so of tables, preprocessing and product.
+/// The layout of hint rows in a ring. R = 2048/f rows need only 1/f of the automorphisms, and so of
+/// tables, preprocessing and product.
 ///
 /// Row r₀ + 2r₁ (r₀ < 2) is the coefficient of X^(r₀ + 2f·r₁). f is 1, 2, 4 or 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,7 +73,7 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// A full ring: every coefficient is a row.
+    /// A full ring, in which every coefficient is a row.
     pub const NONE: Self = Self { doublings: 0 };
     /// Every fold, f = 1, 2, 4, 8.
     pub const ALL: [Self; 4] =
@@ -84,17 +84,17 @@ impl Fold {
         Self::ALL.into_iter().find(|fold| fold.rows() == rows)
     }
 
-    /// f.
+    /// The factor f.
     pub const fn factor(self) -> usize {
         1 << self.doublings
     }
 
-    /// 2048/f: rows of the ring.
+    /// 2048/f: number of rows of the ring.
     pub const fn rows(self) -> usize {
         N >> self.doublings
     }
 
-    /// G = 512/f: steps of Horner's rule, each with B diagonals.
+    /// G = 512/f: number of steps of Horner's rule, each with B diagonals.
     pub const fn steps(self) -> usize {
         (RING_DEGREE / ENCRYPTIONS) >> self.doublings
     }
@@ -104,32 +104,32 @@ impl Fold {
         (row & 1) + ((row >> 1) << (1 + self.doublings))
     }
 
-    /// Memory of one ring's tables: for each prime of q a digit and B diagonals a step.
+    /// Memory of one ring's tables: for each prime of q and each step, one digit and B diagonals.
     pub const fn table_bytes(self) -> usize {
         2 * (1 + ENCRYPTIONS) * self.steps() * N * Q_BITS as usize / 8
     }
 }
 
-/// Memory of the tables of a plane of `rows` rows; 0 for a number that no plane has.
+/// Memory of the tables of a plane of `rows` rows; 0 if no plane has that number of rows.
 pub fn table_bytes(rows: usize) -> usize {
     rings_of(rows).map_or(0, |(rings, fold)| rings * fold.table_bytes())
 }
 
-/// Bytes of the public part of a plane of `rows` rows; 0 for a number that no plane has.
+/// Bytes of the public part of a plane of `rows` rows; 0 if no plane has that number of rows.
 pub fn public_bytes(rows: usize) -> usize {
     rings_of(rows).map_or(0, |(rings, _)| rings * PUBLIC_BYTES)
 }
 
-/// The rings of a plane of `rows` rows, and how the rows lie in each: two full ones for 4096 rows,
-/// one for 2048, 1024, 512 or 256; `None` for another number.
+/// The number of rings of a plane of `rows` rows, and the layout of rows in each: two full rings
+/// for 4096 rows, one ring for 2048, 1024, 512 or 256; `None` for another number.
 pub fn rings_of(rows: usize) -> Option<(usize, Fold)> {
     if rows == PLANE_ROWS { Some((2, Fold::NONE)) } else { Some((1, Fold::of_rows(rows)?)) }
 }
 
 const _: () = assert!(PLANE_ROWS == 2 * N);
 
-/// Identity of the parameter set with layout version, geometry and rounding: what every message of
-/// a lookup with inline keys carries.
+/// Identity of the parameter set, with layout version, geometry and rounding. Every message of a
+/// lookup with inline keys carries it.
 pub fn params_id(geometry: &Geometry) -> ParamsId {
     let mut hash = blake3::Hasher::new_derive_key("opaque 2026-12 ParamsId of inline keys");
     // The scan's own parameters, layout and geometry.

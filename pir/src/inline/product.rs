@@ -1,11 +1,11 @@
-//! Online: one plane's tables times the b halves of several queries.
+//! Online work: one plane's tables times the b halves of several queries.
 //!
 //! ```text
 //! b = Σ_i ( τ^i(key)·D_i + Σ_b τ^i(Enc_b)·α_{i,b} )
 //! ```
 //!
-//! It is linear in the queries, reads every word of the tables once, whatever a query holds, and
-//! never branches on one.
+//! It is linear in the queries. It reads every word of the tables once, whatever a query contains,
+//! and never branches on one.
 
 use rayon::prelude::*;
 
@@ -17,22 +17,23 @@ use super::{InlineError, InlineQuery, Poly, scale};
 use crate::bits;
 use crate::machine::VectorKernel;
 
-/// Queries that share a pass over the tables; more take several passes.
+/// Number of queries that share a pass over the tables. More queries take several passes.
 pub const MAX_PASS: usize = 8;
-/// Blocks of a task: pairs, which do not cross from one half of slots to the other.
+/// Number of blocks per task. They form pairs, which do not cross from one half of slots to the
+/// other.
 const TASK_BLOCKS: usize = 4;
 const _: () = assert!(TASK_BLOCKS.is_multiple_of(2) && (HALF / LANES).is_multiple_of(TASK_BLOCKS));
 
-/// Multiplies one plane with several queries, up to [`MAX_PASS`] in a pass over its tables: for
-/// each, in their order, the b half of `Enc(H·s)`, `round(2^32·b/q)` modulo 2^32 for each row of
-/// the plane. With the public part and the lookup's key it opens to `H·s` of the row; so a shard
-/// takes it off the row's sum.
+/// Multiplies one plane with several queries, up to [`MAX_PASS`] in a pass over its tables. Returns
+/// for each query, in order, the b half of `Enc(H·s)`: `round(2^32·b/q)` modulo 2^32 for each row
+/// of the plane. With the public part and the lookup's key it decrypts to `H·s` of the row, so a
+/// shard subtracts it from the row's sum.
 ///
-/// Runs on the current rayon pool; the result depends neither on kernel, grouping nor number of
-/// threads.
+/// Runs on the current rayon pool. The result does not depend on the kernel, the grouping or the
+/// number of threads.
 ///
 /// # Errors
-/// A kernel that this machine does not run.
+/// This machine does not support the kernel.
 pub fn multiply(
     kernel: VectorKernel,
     tables: &PlaneTables,
@@ -49,14 +50,14 @@ pub fn multiply(
     Ok(products)
 }
 
-/// Polynomials modulo each prime of q, in coefficients: one for each query.
+/// Polynomials modulo each prime of q, as coefficients: one for each query.
 pub type ExactProducts = Vec<[Box<Poly>; 2]>;
 
-/// What [`multiply`] rounds, the b halves modulo q: for each ring of the plane, in the order of its
-/// rows.
+/// The values that [`multiply`] rounds: the b halves modulo q, for each ring of the plane, in the
+/// order of its rows.
 ///
 /// # Errors
-/// A kernel that this machine does not run.
+/// This machine does not support the kernel.
 pub fn multiply_exactly(
     kernel: VectorKernel,
     tables: &PlaneTables,
@@ -80,7 +81,7 @@ fn ring_products(code: Code, tables: &RingTables, queries: &[&InlineQuery]) -> E
     products
 }
 
-/// For each prime the sums of each query, in slots.
+/// The sums of each query for each prime, in slots.
 fn pass(code: Code, tables: &RingTables, queries: &[&InlineQuery]) -> [Vec<Box<Poly>>; 2] {
     let [t0, t1] = tables.tables.each_ref();
     let [m0, m1] = Q.each_ref().map(|ntt| ntt.modulus);
@@ -92,8 +93,8 @@ fn pass(code: Code, tables: &RingTables, queries: &[&InlineQuery]) -> [Vec<Box<P
     rayon::join(|| stream(code, t0, &halves(0), m0), || stream(code, t1, &halves(1), m1)).into()
 }
 
-/// One table times the operands of its prime, `[half][query]`: a polynomial in slots for each
-/// query.
+/// One table times the operands of its prime, `[half][query]`. Returns a polynomial in slots for
+/// each query.
 fn stream(
     code: Code,
     table: &[u8],
@@ -103,7 +104,7 @@ fn stream(
     let count = low.len();
     let steps: &[Step] = table.as_chunks().0.as_chunks().0;
     let block_steps = steps.len() / BLOCKS;
-    // sums[block][query]: the order in which they are made.
+    // sums[block][query], in the order of computation.
     let mut sums = vec![[0; LANES]; BLOCKS * count];
     let tasks = sums.par_chunks_mut(TASK_BLOCKS * count.max(1));
     tasks.zip(steps.par_chunks(TASK_BLOCKS * block_steps)).enumerate().for_each(
@@ -129,10 +130,10 @@ fn stream(
     (0..count).map(poly).collect()
 }
 
-/// The rows of an answer from the sums of all shards, scans less products: the upper `row_bits` of
-/// each, rounded. What is above 2^32 is dropped with the carry.
+/// The rows of an answer from the sums of all shards, which are scans minus products: the upper
+/// `row_bits` of each, rounded. A carry above 2^32 is dropped.
 ///
-/// Rounded once, here: what shards send is exact.
+/// Rounding happens once, here: the sums that shards send are exact.
 pub fn answer(sums: &[u32], row_bits: u32) -> Vec<u8> {
     let rounded = |sum: &u32| sum.wrapping_add(1 << (31 - row_bits)) >> (32 - row_bits);
     let mut bytes = Vec::with_capacity(bits::packed_bytes(sums.len(), row_bits));

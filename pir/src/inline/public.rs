@@ -7,13 +7,13 @@ use super::params::{ENCRYPTIONS, Q_PRIMES};
 use super::{NAME, Poly, rings};
 use crate::seed::IndexSeed;
 
-/// Bytes of keystream taken at a time.
+/// Bytes of keystream that are drawn at a time.
 const STREAM_BYTES: usize = 4096;
 
 /// The `a` parts of the key and of the B encryptions, in slots, uniform modulo each prime of q.
 ///
 /// Both sides expand them from the index's seed; they are never sent. One set serves every lookup
-/// of an index's epoch: each lookup brings a fresh secret, which is the ordinary use of LWE.
+/// of an index's epoch: each lookup has a fresh secret, which is the ordinary use of LWE.
 pub struct PublicElements {
     key: [Box<Poly>; 2],
     encryptions: [[Box<Poly>; 2]; ENCRYPTIONS],
@@ -22,7 +22,7 @@ pub struct PublicElements {
 impl PublicElements {
     /// Expands the elements of one index and epoch.
     pub fn new(seed: &IndexSeed) -> Self {
-        // Role 0 is the key's, 1 + b that of encryption b.
+        // Role 0 is the key's; role 1 + b is that of encryption b.
         let element = |role| Q_PRIMES.map(|prime| element(seed, role, prime));
         Self { key: element(0), encryptions: [element(1), element(2)] }
     }
@@ -45,14 +45,14 @@ impl std::fmt::Debug for PublicElements {
 }
 
 /// One polynomial: ChaCha20's keystream under a key that BLAKE3 derives from (seed, role, prime,
-/// parameter set), read as little-endian words cut to the prime's bits; words that are not below
-/// the prime are passed over, which makes the rest uniform.
+/// parameter set), read as little-endian words cut to the prime's bits. Words that are not below
+/// the prime are skipped, so that the rest is uniform.
 fn element(seed: &IndexSeed, role: u32, prime: u32) -> Box<Poly> {
     let mut hash = seed.derive("opaque 2026-12 public elements of inline keys");
     hash.update(&role.to_le_bytes()).update(&prime.to_le_bytes());
     hash.update(NAME.as_bytes());
     let key = *hash.finalize().as_bytes();
-    // The key is used for this one stream, so the nonce may be constant.
+    // The key is used only for this stream, so the nonce may be constant.
     let mut cipher = ChaCha20::new(&key.into(), &[0; 12].into());
     let mask = u32::MAX >> prime.leading_zeros();
     let mut element = rings::zero();

@@ -1,4 +1,4 @@
-//! What a client sends for one lookup, as a server reads it.
+//! The inline keys of one lookup, as a server reads them.
 
 use super::InlineError;
 use super::kernel::{HALF, Operands, PADDED};
@@ -8,10 +8,11 @@ use super::table::WIDTH;
 
 /// The b halves of the key and of the B encryptions, checked, in the form that kernels read.
 ///
-/// Bytes: the key modulo q's two primes, 24 bits a slot; then for b = 0, 1 encryption b likewise.
-/// Every value is below its prime.
+/// Bytes: the key modulo q's two primes, 24 bits per slot; then encryption b in the same form, for
+/// b = 0, 1. Every value is below its prime.
 pub struct InlineQuery {
-    /// For each prime and each half of slots, the key's, then the encryptions'.
+    /// For each prime and each half of slots: the operand of the key, then those of the
+    /// encryptions.
     pub(super) operands: [[Box<Operands>; 2]; 2],
 }
 
@@ -19,7 +20,7 @@ impl InlineQuery {
     /// Reads exactly [`QUERY_BYTES`] bytes.
     ///
     /// # Errors
-    /// Another size, or a value that is not below its prime.
+    /// The size is wrong, or a value is not below its prime.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InlineError> {
         const WHAT: &str = "query with inline keys";
         InlineError::check_size(WHAT, QUERY_BYTES, bytes.len())?;
@@ -33,7 +34,7 @@ impl InlineQuery {
             unpack(WHAT, packed, Q_BITS, prime, &mut *slots)?;
             for (slots, operands) in slots.chunks_exact(HALF).zip(halves) {
                 if let Some(operand) = operands.get_mut(number / 2) {
-                    // Followed by the first of them again.
+                    // The first slots follow again after the last.
                     for (to, from) in operand.iter_mut().zip(slots.iter().cycle()) {
                         *to = *from;
                     }

@@ -8,7 +8,7 @@ use super::params::{Q_PRIMES, Q_ROOTS};
 use super::{InlineError, N, Poly};
 use crate::bits;
 
-/// Modulo the two primes of q.
+/// The transforms modulo the two primes of q.
 pub static Q: LazyLock<[Ntt; 2]> = LazyLock::new(|| {
     let ([first, second], [first_root, second_root]) = (Q_PRIMES, Q_ROOTS);
     [Ntt::new(Modulus::new(first), first_root), Ntt::new(Modulus::new(second), second_root)]
@@ -17,7 +17,7 @@ pub static Q: LazyLock<[Ntt; 2]> = LazyLock::new(|| {
 /// q as the product of its primes.
 pub const BASIS: Basis = Basis::new(Q_PRIMES);
 
-/// Two primes of like size whose product is a modulus.
+/// Two primes of similar size whose product is a modulus.
 #[derive(Debug, Clone, Copy)]
 pub struct Basis {
     /// The modulus.
@@ -37,7 +37,7 @@ impl Basis {
         Self { product: first.value as u64 * second.value as u64, first, second, inverse }
     }
 
-    /// The number below the product with these residues (Garner).
+    /// The number below the product that has these residues (Garner).
     #[inline(always)]
     pub fn compose(&self, x: u32, y: u32) -> u64 {
         let difference = self.second.subtract(y, self.second.once(x));
@@ -59,10 +59,10 @@ pub(super) fn zero() -> Box<Poly> {
     Box::new([0; N])
 }
 
-/// Reads packed values, each to be below `bound`.
+/// Unpacks values, each of which must be below `bound`.
 ///
 /// # Errors
-/// Another size, or a value out of range. The time depends on the size alone.
+/// The size is wrong, or a value is out of range. The time depends only on the size.
 #[expect(clippy::cast_possible_truncation, reason = "values of at most 32 bits")]
 pub fn unpack(
     what: &'static str,

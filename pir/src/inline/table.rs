@@ -1,4 +1,4 @@
-//! One plane's tables in memory, and the public part that opens its products.
+//! The tables of one plane in memory, and the public part that decrypts its products.
 
 use super::params::{ENCRYPTIONS, Fold, N, PUBLIC_BITS, PUBLIC_BYTES, rings_of};
 use super::rings::{self, unpack};
@@ -17,11 +17,11 @@ pub(super) const LINE: usize = LANES * WORD;
 /// Lines of a step: its digit and its diagonals.
 pub(super) const WIDTH: usize = 1 + ENCRYPTIONS;
 
-/// What the offline chain makes of the rows of one ring.
+/// The results of the offline chain for the rows of one ring.
 ///
 /// For each prime of q: block by block of 16 slots, step by step, one line of the step's digit and
-/// one of each of its B diagonals. So a block's terms are contiguous, and a product reads every
-/// table once from start to end.
+/// one of each of its B diagonals. A block's terms are therefore contiguous, and a product reads
+/// every table once from start to end.
 ///
 /// 1. `tables[i]` has `BLOCKS · G · WIDTH` lines of 16 little-endian words of 24 bits.
 /// 2. Every word is below its prime.
@@ -30,7 +30,8 @@ pub(super) struct RingTables {
     pub(super) tables: [Pages; 2],
 }
 
-/// What the offline chain makes of one plane of the hint; public. A plane has one ring, or two.
+/// The results of the offline chain for one plane of the hint. They are public. A plane has one
+/// ring or two.
 pub struct PlaneTables {
     pub(super) rings: Vec<RingTables>,
     pub(super) public: PublicPart,
@@ -42,17 +43,17 @@ impl PlaneTables {
         self.rings.iter().map(|ring| ring.fold.rows()).sum()
     }
 
-    /// Memory that the tables take.
+    /// Memory of the tables.
     pub fn bytes(&self) -> usize {
         self.as_bytes().map(<[u8]>::len).sum()
     }
 
-    /// Whether the system accepted the request to keep the tables in 2 MiB pages.
+    /// Whether the system granted 2 MiB pages for the tables.
     pub fn large_pages(&self) -> bool {
         self.rings.iter().flat_map(|ring| &ring.tables).all(Pages::large)
     }
 
-    /// The public part that a client needs to open this plane's products.
+    /// The public part that a client needs to decrypt this plane's products.
     pub fn public(&self) -> &PublicPart {
         &self.public
     }
@@ -73,9 +74,9 @@ impl std::fmt::Debug for PlaneTables {
 }
 
 /// The `a` half of every answer for one plane and epoch: for each ring `round(2^18·a/q)` modulo
-/// 2^18, 18 bits a coefficient.
+/// 2^18, 18 bits per coefficient.
 ///
-/// The same for all clients and lookups: a client fetches it once per epoch.
+/// It is the same for all clients and lookups. A client downloads it once per epoch.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicPart(pub(super) Vec<Box<Poly>>);
 
@@ -85,18 +86,18 @@ impl PublicPart {
         &self.0
     }
 
-    /// [`PUBLIC_BYTES`] bytes for each ring.
+    /// Encodes it as [`PUBLIC_BYTES`] bytes for each ring.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() * PUBLIC_BYTES);
         bits::pack(self.0.iter().flat_map(|part| **part), PUBLIC_BITS, &mut bytes);
         bytes
     }
 
-    /// Decodes the bytes of [`to_bytes`](Self::to_bytes) for a plane of `rows` rows. Every string
-    /// of the right length is some public part.
+    /// Decodes the bytes of [`to_bytes`](Self::to_bytes) for a plane of `rows` rows. Every byte
+    /// string of the right length is a valid public part.
     ///
     /// # Errors
-    /// Another length, or a number of rows that no plane has.
+    /// The length is wrong, or no plane has that number of rows.
     pub fn from_bytes(bytes: &[u8], rows: usize) -> Result<Self, InlineError> {
         const WHAT: &str = "public part";
         let (rings, _) = rings_of(rows).ok_or(InlineError::rows(rows))?;
@@ -108,7 +109,7 @@ impl PublicPart {
         bytes.chunks_exact(PUBLIC_BYTES).map(part).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The name under which clients ask for these bytes and check what they get.
+    /// The digest by which clients request these bytes and check them.
     pub fn digest(bytes: &[u8]) -> [u8; 32] {
         blake3::derive_key("opaque 2026-11 public part of inline keys", bytes)
     }

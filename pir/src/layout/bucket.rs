@@ -1,4 +1,4 @@
-//! Pages to a bucket's bytes, and back.
+//! Converts pages to a bucket's bytes, and back.
 
 use thiserror::Error;
 
@@ -10,40 +10,40 @@ use crate::seed::Salt;
 /// Bytes of a bucket's header.
 pub const HEADER_BYTES: usize = HEAD_BYTES + CHECK_BYTES;
 
-/// Longest row: alone in the largest bucket it fits whatever its number, page and value are, the
-/// framing being a kind, a page length (3 bytes at most), total rows, page and row number (5 each,
-/// all below 2^32), a row count of one and a row length (3).
+/// Longest row. It fits into the largest bucket as its only row, whatever its number, page and
+/// value are. The framing consists of a kind, a page length (at most 3 bytes), total rows, page and
+/// row number (5 bytes each, all below 2^32), a row count of one and a row length (3 bytes).
 pub const MAX_ROW_BYTES: usize = MAX_BUCKET_BYTES as usize - HEADER_BYTES - (1 + 3 + 3 * 5 + 1 + 3);
 
 /// Version, page count and used length.
 const HEAD_BYTES: usize = 5;
 const CHECK_BYTES: usize = 8;
-/// A page that anyone can read who has its bucket.
+/// A page that everyone can read who has its bucket.
 const KIND_PLAIN: u8 = 0;
 
 /// Some rows of one value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Rows of the value in the whole table.
+    /// Number of rows with the value in the whole table.
     pub total_rows: u64,
-    /// Number of the page among its value's pages, from 0.
+    /// Number of the page among its value's pages, counted from 0.
     pub page: u32,
-    /// Position of each row in the load, and the row's bytes (row codec).
+    /// Position of each row in the load, with the row's bytes (row codec).
     pub rows: Vec<(u64, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for Page {
-    /// Without the rows: what a lookup found stays out of logs.
+    /// Omits the rows: the result of a lookup must not appear in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Page(redacted)")
     }
 }
 
-/// A bucket of exactly `bucket_bytes` bytes that holds these pages, not whitened.
+/// Encodes a bucket of exactly `bucket_bytes` bytes that holds these pages, not whitened.
 ///
 /// # Errors
-/// When the pages do not fit, or when one is no page (no rows, more rows than its value has, rows
-/// out of load order).
+/// The pages do not fit, or one is invalid (no rows, more rows than its value has, rows out of load
+/// order).
 pub fn encode_bucket(
     salt: &Salt,
     column: u32,
@@ -65,10 +65,11 @@ pub fn encode_bucket(
     Ok(bytes)
 }
 
-/// The pages of a bucket's bytes, not whitened; the inverse of [`encode_bucket`] and as strict.
+/// Decodes the pages of a bucket's bytes, not whitened. This is the inverse of [`encode_bucket`]
+/// and equally strict.
 ///
 /// # Errors
-/// For every byte string that [`encode_bucket`] would not have written for this bucket.
+/// Any byte string that [`encode_bucket`] would not have written for this bucket.
 pub fn decode_bucket(
     salt: &Salt,
     column: u32,
@@ -110,7 +111,7 @@ fn read_page(reader: &mut Reader<'_>) -> Result<Page, LayoutError> {
     let total_rows = reader.varint()?;
     let page = u32::try_from(reader.varint()?).map_err(|_| ReadError::Invalid("page number"))?;
     let count = reader.varint()?;
-    // A row has two bytes or more, so a count that lies reserves no memory.
+    // A row has at least two bytes, so a false count cannot reserve much memory.
     if count == 0 || count > total_rows || count > reader.remaining() as u64 / 2 {
         return Err(ReadError::Invalid("row count").into());
     }
@@ -131,7 +132,7 @@ fn read_length(reader: &mut Reader<'_>) -> Result<usize, ReadError> {
     usize::try_from(reader.varint()?).map_err(|_| ReadError::Invalid("length"))
 }
 
-/// Collects the pages of one bucket. Reusable after [`BucketWriter::finish`].
+/// Collects the pages of one bucket. It can be reused after [`BucketWriter::finish`].
 #[derive(Default)]
 pub(crate) struct BucketWriter {
     pages: usize,
@@ -140,7 +141,7 @@ pub(crate) struct BucketWriter {
 }
 
 impl BucketWriter {
-    /// Adds a page. The rows are in load order and there is at least one.
+    /// Adds a page. There is at least one row, and the rows are in load order.
     pub(crate) fn page<'a>(
         &mut self,
         total_rows: u64,
@@ -162,7 +163,7 @@ impl BucketWriter {
         self.content.extend_from_slice(&self.page);
     }
 
-    /// Fills all of `out`, a bucket of R bytes, and starts anew.
+    /// Fills all of `out`, a bucket of R bytes, and starts again.
     pub(crate) fn finish(
         &mut self,
         keys: &Keys,
@@ -205,7 +206,7 @@ pub(crate) fn framed_row_bytes(number: u64, row_bytes: usize) -> u64 {
     varint_bytes(number) + varint_bytes(row_bytes as u64) + row_bytes as u64
 }
 
-/// Bytes of a page of `rows` rows that take `framed` bytes in all ([`framed_row_bytes`]).
+/// Bytes of a page of `rows` rows that take `framed` bytes in total ([`framed_row_bytes`]).
 pub(crate) fn page_bytes(total_rows: u64, page: u32, rows: u64, framed: u64) -> u64 {
     let length =
         varint_bytes(total_rows) + varint_bytes(u64::from(page)) + varint_bytes(rows) + framed;
@@ -216,14 +217,14 @@ fn varint_bytes(number: u64) -> u64 {
     u64::from((u64::BITS - number.leading_zeros()).div_ceil(7).max(1))
 }
 
-/// Why bytes are no bucket, or pages fit in none. Carries no byte of the content.
+/// Why bytes are not a bucket, or pages do not fit into one. It contains no byte of the content.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LayoutError {
     /// The pages are larger than the bucket.
     #[error("the pages of a bucket take {bytes} bytes, above its {limit}")]
     Overflow {
-        /// Bytes that the pages take with the header.
+        /// Bytes of the pages with the header.
         bytes: usize,
         /// R.
         limit: usize,
@@ -234,7 +235,7 @@ pub enum LayoutError {
         /// Bytes given.
         bytes: usize,
     },
-    /// Another version of the layout, or a bucket that came out wrong.
+    /// The bucket has another layout version, or was decrypted wrongly.
     #[error("layout version mismatch: expected {LAYOUT_VERSION}, found {found}")]
     Version {
         /// The version read.
@@ -246,13 +247,13 @@ pub enum LayoutError {
     /// The unused end of the bucket is not zero.
     #[error("a bucket's unused bytes are not zero")]
     Tail,
-    /// A kind of page that this version cannot read.
+    /// The kind of page is unknown to this version.
     #[error("a page of kind {found} is not readable by this program")]
     Kind {
         /// The kind read.
         found: u8,
     },
-    /// The pages are not as an encoder writes them.
+    /// The pages are not in the form that the encoder writes.
     #[error("malformed bucket: {0}")]
     Malformed(#[from] ReadError),
 }

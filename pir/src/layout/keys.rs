@@ -1,4 +1,5 @@
-//! What the salt gives one index: a hash for pages, a check for buckets, a keystream for bytes.
+//! The keys that are derived from the salt for one index: a hash for pages, a check for buckets,
+//! and a keystream for whitening.
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
@@ -28,8 +29,8 @@ impl Keys {
         }
     }
 
-    /// The hash of a page, uniform over u64. The page number has a fixed width, so that no two
-    /// pairs of page and value hash the same bytes.
+    /// The hash of a page, uniform over u64. The page number has a fixed width, so different pairs
+    /// of page and value never hash the same bytes.
     pub(crate) fn page_hash(&self, search_key: &[u8], page: u32) -> u64 {
         let mut hash = blake3::Hasher::new_keyed(&self.page);
         hash.update(&page.to_le_bytes());
@@ -37,7 +38,7 @@ impl Keys {
         u64::from_le_bytes(first_eight(hash.finalize()))
     }
 
-    /// The check of a bucket whose bytes before and after it are given.
+    /// The check of a bucket, from the bytes before and after it.
     pub(super) fn check(&self, bucket: u32, head: &[u8], content: &[u8]) -> [u8; 8] {
         let mut hash = blake3::Hasher::new_keyed(&self.check);
         hash.update(&bucket.to_le_bytes());

@@ -30,8 +30,8 @@ fn salt_text_round_trip() {
     }
 }
 
-/// Computed by another implementation: Python's `blake3` package and RFC 8439's block function
-/// written out.
+/// Computed by an independent implementation: Python's `blake3` package, and RFC 8439's block
+/// function written out.
 #[test]
 fn known_answers() {
     let bucket = |column, key: &[u8], page| page_bucket(&salt(), column, key, page, 131_072);
@@ -212,7 +212,7 @@ proptest! {
         pages in 0u16..4,
     ) {
         let _ = decode_bucket(&salt(), 0, 0, &bytes);
-        // Behind a valid check too. What is read is what would be written.
+        // The same with a valid check. Encoding what was read gives the same bytes.
         let bytes = sealed(pages, &bytes);
         if let Ok(pages) = decode_bucket(&salt(), 0, 0, &bytes) {
             prop_assert!(encode_bucket(&salt(), 0, 0, 4096, &pages).unwrap() == bytes);

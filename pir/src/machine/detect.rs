@@ -1,6 +1,7 @@
-//! What this machine runs. Each function is the precondition of one kernel's `unsafe` calls.
+//! Detects the instructions of this machine. Each function is the precondition of one kernel's
+//! `unsafe` calls.
 
-/// ARM's products of bytes. NEON itself is part of every 64-bit ARM processor.
+/// ARM's dot products of bytes. NEON itself is part of every 64-bit ARM processor.
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn dotprod() -> bool {
     std::arch::is_aarch64_feature_detected!("dotprod")
@@ -13,7 +14,7 @@ pub(crate) use x86::*;
 mod x86 {
     #![expect(
         unsafe_code,
-        reason = "Linux gives tile registers only to programs that ask for them"
+        reason = "Linux gives tile registers only to programs that request them"
     )]
 
     use std::arch::is_x86_feature_detected;
@@ -21,13 +22,13 @@ mod x86 {
     #[cfg(target_os = "linux")]
     use std::sync::OnceLock;
 
-    /// A proof of AVX2. **Invariant:** a value exists only where the instructions were detected,
-    /// since [`Self::detect`] alone makes one.
+    /// A proof of AVX2. **Invariant:** a value exists only if the instructions were detected,
+    /// because only [`Self::detect`] creates one.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2(());
 
     impl Avx2 {
-        /// `None` where this machine lacks the instructions.
+        /// `None` if this machine lacks the instructions.
         pub(crate) fn detect() -> Option<Self> {
             avx2().then_some(Self(()))
         }
@@ -38,7 +39,7 @@ mod x86 {
     pub(crate) struct Avx512(());
 
     impl Avx512 {
-        /// `None` where this machine lacks the instructions.
+        /// `None` if this machine lacks the instructions.
         pub(crate) fn detect() -> Option<Self> {
             avx512().then_some(Self(()))
         }
@@ -81,21 +82,22 @@ mod x86 {
         is_x86_feature_detected!("avx512f")
     }
 
-    /// Whether AMD made the processor. Its processors fetch memory ahead by other rules than
-    /// Intel's, and only the maker's name (CPUID leaf 0) tells them apart.
+    /// Whether AMD made the processor. AMD's processors prefetch by other rules than Intel's, and
+    /// only the vendor's name (CPUID leaf 0) distinguishes them.
     pub(crate) fn amd() -> bool {
         let maker = __cpuid(0);
         [maker.ebx, maker.edx, maker.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
     }
 
-    /// Whether the processor has int8 tiles and Linux lets this process use them (both asked once).
+    /// Whether the processor has int8 tiles and Linux lets this process use them. Both are checked
+    /// once.
     #[cfg(target_os = "linux")]
     pub(crate) fn amx() -> bool {
         static GRANTED: OnceLock<bool> = OnceLock::new();
         *GRANTED.get_or_init(|| has_int8_tiles() && tiles_granted())
     }
 
-    /// Other systems have other ways to ask for tiles; none was tried.
+    /// Other systems have other ways to request tiles, which have not been tried.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn amx() -> bool {
         false
@@ -110,8 +112,8 @@ mod x86 {
         __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES == TILES
     }
 
-    /// Asks for the tile data state (component 18), for all threads of the process. Linux refuses
-    /// where it does not manage that state itself, so a grant says that it survives context
+    /// Requests the tile data state (component 18) for all threads of the process. Linux refuses if
+    /// it does not manage that state itself, so a grant means that the state survives context
     /// switches.
     #[cfg(target_os = "linux")]
     fn tiles_granted() -> bool {

@@ -1,10 +1,10 @@
-//! The kernels: which there are, which of them this machine runs, and one choice for everything
+//! The kernels: which exist, which of them this machine supports, and one choice for everything
 //! that answers queries.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::detect;
 
-/// The kernels of a process, chosen together by the name of the scan's.
+/// The kernels of a process, chosen together by the name of the scan kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernels {
     /// For the scan.
@@ -14,18 +14,18 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// The fastest that this machine runs.
+    /// The fastest kernels that this machine supports.
     pub fn best() -> Self {
         Self { scan: ScanKernel::best(), inline: VectorKernel::best() }
     }
 
-    /// The scan's kernel of that name and, for the rest, the fastest that needs no wider registers;
-    /// `None` if this machine does not run it.
+    /// The scan kernel with this name and, for the rest, the fastest kernel that needs no wider
+    /// registers. `None` if this machine does not support the scan kernel.
     pub fn from_name(name: &str) -> Option<Self> {
         let scan = ScanKernel::from_name(name)?;
         let inline = match scan {
             ScanKernel::Scalar => VectorKernel::Scalar,
-            // Available where the scan's is.
+            // This kernel is available whenever the scan kernel is.
             ScanKernel::Avx2 | ScanKernel::AvxVnni => VectorKernel::Avx2,
             ScanKernel::Neon | ScanKernel::Avx512Vnni | ScanKernel::Amx => VectorKernel::best(),
         };
@@ -38,11 +38,11 @@ impl Kernels {
     }
 }
 
-/// Machine code of the scan.
+/// Kernels of the scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ScanKernel {
-    /// Portable code in the shape that compilers vectorise.
+    /// Portable code in a form that compilers vectorise.
     Scalar,
     /// 16-bit multiply-adds on 32-byte registers.
     Avx2,
@@ -52,28 +52,28 @@ pub enum ScanKernel {
     AvxVnni,
     /// 8-bit multiply-adds on 64-byte registers (`vpdpbusd`).
     Avx512Vnni,
-    /// 8-bit matrix tiles (`tdpbsud`), Sapphire Rapids and later. A tile's 16 strided loads are no
-    /// match for straight reading when there is nothing to share, so a single query is scanned with
-    /// [`Avx512Vnni`](Self::Avx512Vnni)'s code.
+    /// 8-bit matrix tiles (`tdpbsud`), Sapphire Rapids and later. With only one query there is
+    /// nothing to share, and a tile's 16 strided loads are slower than sequential reads. A single
+    /// query is therefore scanned with the code of [`Avx512Vnni`](Self::Avx512Vnni).
     Amx,
 }
 
 impl ScanKernel {
-    /// Every kernel there is, slowest first.
+    /// All kernels, slowest first.
     pub const ALL: [Self; 6] =
         [Self::Scalar, Self::Avx2, Self::Neon, Self::AvxVnni, Self::Avx512Vnni, Self::Amx];
 
-    /// The kernels that this machine runs, slowest first; the scalar one is always among them.
+    /// The kernels that this machine supports, slowest first. The scalar one is always among them.
     pub fn available() -> impl DoubleEndedIterator<Item = Self> {
         Self::ALL.into_iter().filter(|kernel| kernel.is_available())
     }
 
-    /// The fastest kernel that this machine runs.
+    /// The fastest kernel that this machine supports.
     pub fn best() -> Self {
         Self::available().next_back().unwrap_or(Self::Scalar)
     }
 
-    /// The kernel's name, as configuration spells it.
+    /// The kernel's name in configurations.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -85,7 +85,7 @@ impl ScanKernel {
         }
     }
 
-    /// The kernel of that name, if this machine runs it.
+    /// The kernel with this name, if this machine supports it.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::available().find(|kernel| kernel.name() == name)
     }
@@ -104,13 +104,13 @@ impl ScanKernel {
             Self::Amx => detect::amx(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => detect::dotprod(),
-            // Another architecture's.
+            // The kernel belongs to another architecture.
             _ => false,
         }
     }
 }
 
-/// Machine code of hints and of products with inline keys, by the registers that it uses.
+/// Kernels of hints and of products with inline keys, named by the registers that they use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VectorKernel {
@@ -123,20 +123,20 @@ pub enum VectorKernel {
 }
 
 impl VectorKernel {
-    /// Every kernel there is, slowest first.
+    /// All kernels, slowest first.
     pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
 
-    /// The kernels that this machine runs, slowest first; the scalar one is always among them.
+    /// The kernels that this machine supports, slowest first. The scalar one is always among them.
     pub fn available() -> impl DoubleEndedIterator<Item = Self> {
         Self::ALL.into_iter().filter(|kernel| kernel.is_available())
     }
 
-    /// The fastest kernel that this machine runs.
+    /// The fastest kernel that this machine supports.
     pub fn best() -> Self {
         Self::available().next_back().unwrap_or(Self::Scalar)
     }
 
-    /// The kernel's name, as configuration spells it.
+    /// The kernel's name in configurations.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -145,7 +145,7 @@ impl VectorKernel {
         }
     }
 
-    /// The kernel of that name, if this machine runs it.
+    /// The kernel with this name, if this machine supports it.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::available().find(|kernel| kernel.name() == name)
     }

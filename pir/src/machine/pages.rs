@@ -1,7 +1,7 @@
-//! Memory for a matrix: large pages where the system gives them.
+//! Memory for a matrix, in large pages if the system provides them.
 //!
-//! A scan walks through gibibytes. With 4 KiB pages it would spend a part of its time on address
-//! translation, and the processor's prefetching would stop at each page's end.
+//! A scan reads gibibytes. With 4 KiB pages it would spend a part of its time on address
+//! translation, and the processor's prefetching would stop at the end of each page.
 #![expect(unsafe_code, reason = "aligned allocation, and advice to the system about it")]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -14,11 +14,11 @@ const LARGE_PAGE: usize = 2 << 20;
 /// Bytes of a cache line, and of the widest vector load.
 const CACHE_LINE: usize = 64;
 
-/// Bytes at an address aligned to a cache line, or to a large page if they fill one. The owner may
-/// change them.
+/// Bytes at an address that is aligned to a cache line, or to a large page if they fill one. The
+/// owner may change them.
 ///
-/// Invariants: `start` is the start of an allocation of `layout`, all of whose bytes (one at least)
-/// are initialised, owned by this value alone.
+/// Invariants: `start` is the start of an allocation of `layout`. All of its bytes (at least one)
+/// are initialised and owned only by this value.
 pub(crate) struct Pages {
     start: NonNull<u8>,
     layout: Layout,
@@ -31,7 +31,8 @@ unsafe impl Send for Pages {}
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    /// Copies bytes, at least one; `None` for none, or for more than half the address space.
+    /// Copies at least one byte. Returns `None` for no bytes, or for more than half the address
+    /// space.
     pub(crate) fn copy(bytes: &[u8]) -> Option<Self> {
         let (start, layout, large) = allocate(bytes.len())?;
         // SAFETY: a new allocation of `bytes.len()` bytes overlaps nothing.
@@ -39,7 +40,7 @@ impl Pages {
         Some(Self { start, layout, large })
     }
 
-    /// Zeros, at least one; `None` as for [`copy`](Self::copy).
+    /// At least one byte of zeros; `None` as for [`copy`](Self::copy).
     pub(crate) fn zeroed(length: usize) -> Option<Self> {
         let (start, layout, large) = allocate(length)?;
         // SAFETY: the allocation has so many bytes, and nothing else refers to them.
@@ -47,16 +48,16 @@ impl Pages {
         Some(Self { start, layout, large })
     }
 
-    /// Whether the system took the request for large pages. It may still give small ones when its
-    /// memory is in pieces.
+    /// Whether the system accepted the request for large pages. It may still use small ones if its
+    /// memory is fragmented.
     pub(crate) fn large(&self) -> bool {
         self.large
     }
 }
 
-/// Memory that was not touched yet, and whether the system accepted the request for large pages: it
-/// chooses them at the first touch. That is why this is not `alloc_zeroed`, which at this alignment
-/// writes zeros at once.
+/// Memory that has not been touched yet, and whether the system accepted the request for large
+/// pages. The system chooses the page size at the first touch. Therefore this does not use
+/// `alloc_zeroed`, which at this alignment writes zeros at once.
 fn allocate(length: usize) -> Option<(NonNull<u8>, Layout, bool)> {
     let layout = layout(length)?;
     // SAFETY: the layout's size is not zero.
@@ -66,7 +67,7 @@ fn allocate(length: usize) -> Option<(NonNull<u8>, Layout, bool)> {
     Some((start, layout, large))
 }
 
-/// Size and alignment for so many bytes; `None` for zero, or for more than half the address space.
+/// Size and alignment of this many bytes; `None` for zero, or for more than half the address space.
 fn layout(length: usize) -> Option<Layout> {
     let alignment = if length >= LARGE_PAGE { LARGE_PAGE } else { CACHE_LINE };
     Layout::from_size_align(length, alignment).ok().filter(|layout| layout.size() > 0)

@@ -1,13 +1,13 @@
-//! Asking for memory before it is needed.
+//! Prefetches memory before it is needed.
 #![expect(unsafe_code, reason = "a hint to the processor takes an address")]
 
 use std::arch::asm;
 
-/// Asks for the line at `start + offset` in the second-level cache: requests for the first level
-/// wait for the few buffers of its misses, and then so does the work.
+/// Prefetches the line at `start + offset` to the second-level cache. Prefetches to the first level
+/// would wait for the few buffers of its misses, and then the computation would wait too.
 ///
-/// It stays where it stands among loads. The compiler would gather what it takes for a hint at the
-/// end of an unrolled loop, where so many at once are dropped.
+/// The instruction keeps its position among loads. The compiler would move hints to the end of an
+/// unrolled loop, where some are dropped because there are too many at once.
 #[inline(always)]
 pub(crate) fn prefetch(start: *const u8, offset: usize) {
     let line = start.wrapping_add(offset);

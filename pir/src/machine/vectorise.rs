@@ -4,8 +4,9 @@
     expect(unsafe_code, reason = "entering code that was compiled for a detected processor")
 )]
 
-/// A loop: safe scalar Rust in a shape that compilers vectorise, compiled once more for each
-/// kernel. `run` must be `#[inline(always)]`, or it keeps the instructions of its own definition.
+/// A loop in safe scalar Rust, in a form that compilers vectorise. It is compiled once more for
+/// each kernel. `run` must be `#[inline(always)]`; otherwise it is compiled only for the default
+/// instructions.
 pub(crate) trait Vectorised {
     type Output;
 

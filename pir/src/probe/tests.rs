@@ -149,7 +149,7 @@ fn queries_are_the_exact_product_for_any_secret() {
     }
 }
 
-/// Nothing of what is tested can change without its secrets.
+/// Nothing that is tested can change without changing the secrets.
 #[test]
 fn secrets_follow_from_seed_and_digests() {
     let [one, other] = [[1; 32], [2; 32]];

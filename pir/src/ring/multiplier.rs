@@ -7,16 +7,16 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::{Factor, NTT, Poly, lift, signed_residue};
 use crate::params::RING_DEGREE;
 
-/// A secret polynomial, ready to be multiplied by public elements.
+/// A secret polynomial, prepared for multiplication by public elements.
 ///
-/// Zeroized when dropped; shows nothing of itself in `Debug`.
+/// It is zeroized on drop, and `Debug` shows nothing of it.
 pub struct Multiplier {
     secret: Factor,
 }
 
 impl Multiplier {
-    /// Largest magnitude of a secret's coefficient for which products are exact (the bound is
-    /// proved in the module's documentation). A secret of deviation 11 never comes near.
+    /// Largest magnitude of a secret's coefficient for which products are exact; the module's
+    /// documentation proves the bound. A secret of deviation 11 never comes near.
     pub const MAX_COEFFICIENT: i32 = 1 << 17;
 
     /// Transforms a secret with coefficients of at most [`Self::MAX_COEFFICIENT`] in magnitude.
@@ -30,7 +30,7 @@ impl Multiplier {
         self.times_transformed(&Transformed::new(a), out);
     }
 
-    /// [`times`](Self::times) for an element that several secrets meet.
+    /// Like [`times`](Self::times), for an element that is multiplied by several secrets.
     pub fn times_transformed(&self, a: &Transformed, out: &mut Poly) {
         let mut product = [0; RING_DEGREE];
         self.secret.multiply_add(&a.values, &mut product);
@@ -56,14 +56,14 @@ impl fmt::Debug for Multiplier {
     }
 }
 
-/// A public ring element in the form in which products are taken.
+/// A public ring element, prepared for products.
 pub struct Transformed {
     /// Below 4p.
     values: Box<[u64; RING_DEGREE]>,
 }
 
 impl Transformed {
-    /// Transforms an element; its coefficients count as numbers from −2^31 to 2^31 − 1.
+    /// Transforms an element. Its coefficients count as numbers from −2^31 to 2^31 − 1.
     pub fn new(a: &Poly) -> Self {
         let mut values = Box::new([0; RING_DEGREE]);
         for (value, coefficient) in values.iter_mut().zip(a) {

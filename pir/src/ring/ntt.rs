@@ -1,11 +1,11 @@
 //! The negacyclic number-theoretic transform of length 1024 over one 61-bit prime.
 //!
-//! Harvey's butterflies ("Faster arithmetic for number-theoretic transforms", 2014): values live in
-//! \[0, 4p) on the way forward and in \[0, 2p) on the way back, and products by known factors use
-//! Shoup's precomputed quotient, so that no step divides. Two layers are done per pass (radix 4),
-//! and 1024 = 4^5.
+//! Harvey's butterflies ("Faster arithmetic for number-theoretic transforms", 2014): values are in
+//! \[0, 4p) in the forward transform and in \[0, 2p) in the inverse one. Products by known factors
+//! use Shoup's precomputed quotient, so that no step divides. Each pass performs two layers (radix
+//! 4), and 1024 = 4^5.
 //!
-//! Constant time: nothing here branches on a value or uses one as an index.
+//! Constant time: no value is used for a branch or as an index.
 
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "test values are small, or wrap on purpose")]
@@ -24,7 +24,7 @@ const ROOT: u64 = 346_697_834_596_438_798;
 const TWO_P: u64 = 2 * PRIME;
 const DEGREE: usize = RING_DEGREE;
 
-// The bounds of the parent module, and room for values below 4p.
+// The bounds of the parent module, and values below 4p must fit.
 const _: () = assert!(PRIME > 1 << 60 && PRIME < 1 << 61 && PRIME % (2 * DEGREE as u64) == 1);
 // |D| · |a| · n · partitions < p/2
 const _: () = assert!(
@@ -32,10 +32,10 @@ const _: () = assert!(
     "the hint of the largest matrix must be exact over the prime"
 );
 
-/// The tables, made once per process.
+/// The tables, created once per process.
 pub(crate) static NTT: LazyLock<Ntt> = LazyLock::new(Ntt::new);
 
-/// A factor known in advance, with Shoup's quotient ⌊factor·2^64/p⌋.
+/// A known factor, with Shoup's quotient ⌊factor·2^64/p⌋.
 #[derive(Clone, Copy)]
 struct Twiddle {
     factor: u64,
@@ -56,7 +56,8 @@ impl Twiddle {
 /// Tables of the transform.
 ///
 /// Each entry serves one block of one pass: the twiddle of its first layer, then the two of its
-/// second. Passes lie one after the other, largest block first: 1 + 4 + 16 + 64 + 256 entries.
+/// second. Passes are stored one after the other, largest block first: 1 + 4 + 16 + 64 + 256
+/// entries.
 pub(crate) struct Ntt {
     forward: Vec<[Twiddle; 3]>,
     inverse: Vec<[Twiddle; 3]>,
@@ -78,7 +79,7 @@ impl Ntt {
         }
     }
 
-    /// To evaluations, in bit-reversed order. Takes and leaves values below 4p.
+    /// Transforms to evaluations, in bit-reversed order. Takes and leaves values below 4p.
     pub(crate) fn forward(&self, values: &mut [u64; DEGREE]) {
         let mut tables = self.forward.as_slice();
         forward_pass::<256>(values, &mut tables);
@@ -88,7 +89,7 @@ impl Ntt {
         forward_pass::<1>(values, &mut tables);
     }
 
-    /// Back to coefficients, below p. Takes values below 2p.
+    /// Transforms back to coefficients below p. Takes values below 2p.
     pub(crate) fn inverse(&self, values: &mut [u64; DEGREE]) {
         let mut tables = self.inverse.as_slice();
         inverse_pass::<1>(values, &mut tables);
@@ -117,8 +118,8 @@ fn forward_pass<const Q: usize>(values: &mut [u64; DEGREE], tables: &mut &[[Twid
     }
 }
 
-/// The inverse of [`forward_pass`], up to a factor of 4. The table's end belongs to the smallest
-/// blocks.
+/// The inverse of [`forward_pass`], up to a factor of 4. The end of the table belongs to the
+/// smallest blocks.
 #[inline(always)]
 fn inverse_pass<const Q: usize>(values: &mut [u64; DEGREE], tables: &mut &[[Twiddle; 3]]) {
     let (rest, table) = tables.split_at(tables.len() - DEGREE / (4 * Q));
@@ -133,7 +134,7 @@ fn inverse_pass<const Q: usize>(values: &mut [u64; DEGREE], tables: &mut &[[Twid
     }
 }
 
-/// The four quarters of a block of 4Q side by side.
+/// The four quarters of a block of 4Q, in parallel.
 #[inline(always)]
 fn quarters<const Q: usize>(block: &mut [u64]) -> impl Iterator<Item = [&mut u64; 4]> {
     let (low, high) = block.split_at_mut(2 * Q);
@@ -154,7 +155,7 @@ fn inverse_butterfly(x: u64, y: u64, w: Twiddle) -> (u64, u64) {
     (add_lazy(x, y), w.times(x + TWO_P - y))
 }
 
-/// x, or x − bound where that is not negative.
+/// x − bound if that is not negative, else x.
 #[inline(always)]
 fn below(x: u64, bound: u64) -> u64 {
     x.min(x.wrapping_sub(bound))
@@ -168,8 +169,8 @@ fn add_lazy(x: u64, y: u64) -> u64 {
 
 /// x·factor modulo p, below 2p, for any x and a factor below p with its Shoup quotient.
 ///
-/// With q = ⌊x·quotient/2^64⌋: x·factor/p − q lies in \[0, 2), because the quotient is short of
-/// factor·2^64/p by less than 1 and the floor drops less than 1 again.
+/// With q = ⌊x·quotient/2^64⌋: x·factor/p − q is in \[0, 2), because the quotient is below
+/// factor·2^64/p by less than 1, and the floor drops less than 1 again.
 #[inline(always)]
 fn mul_lazy(x: u64, factor: u64, quotient: u64) -> u64 {
     let q = ((u128::from(x) * u128::from(quotient)) >> 64) as u64;
@@ -178,8 +179,9 @@ fn mul_lazy(x: u64, factor: u64, quotient: u64) -> u64 {
 
 /// ⌊factor·2^64/p⌋ for a factor below p, without a division (whose time would depend on it).
 ///
-/// With M = ⌊2^124/p⌋ the guess ⌊factor·M/2^60⌋ is short by at most 2: M is short by less than 1,
-/// which weighs factor/2^60 < 2 in exact arithmetic, and the remainder is below 3p < 2^63.
+/// With M = ⌊2^124/p⌋, the estimate ⌊factor·M/2^60⌋ is too small by at most 2: M is too small by
+/// less than 1, which contributes factor/2^60 < 2 in exact arithmetic. The remainder is below 3p <
+/// 2^63.
 #[expect(clippy::cast_possible_truncation, reason = "M < 2^64 since p > 2^60; quotient < 2^64")]
 fn shoup_quotient(factor: u64) -> u64 {
     const M: u64 = ((1u128 << 124) / PRIME as u128) as u64;
@@ -187,8 +189,8 @@ fn shoup_quotient(factor: u64) -> u64 {
     // factor·2^64 − quotient·p, of which the first term is 0 modulo 2^64.
     let mut remainder = 0u64.wrapping_sub(quotient.wrapping_mul(PRIME));
     for _ in 0..3 {
-        // Not a comparison, of which compilers make a jump. Below 3p no difference but a negative
-        // one has the top bit.
+        // This is not a comparison, which compilers would turn into a jump. Below 3p, only a
+        // negative difference has the top bit.
         let less = remainder.wrapping_sub(PRIME);
         quotient += 1 ^ (less >> 63);
         remainder = remainder.min(less);
@@ -210,7 +212,7 @@ pub(crate) fn signed_residue(x: u64) -> u32 {
     (x as u32).wrapping_sub(PRIME as u32 & negative)
 }
 
-/// A polynomial in NTT form, below p, prepared to be multiplied by many others.
+/// A polynomial in NTT form, below p, prepared for multiplication by many others.
 pub(crate) struct Factor {
     value: Box<[u64; DEGREE]>,
     quotient: Box<[u64; DEGREE]>,
@@ -254,7 +256,7 @@ fn bit_reversed(i: usize) -> u64 {
     (i as u64).reverse_bits() >> (64 - DEGREE.trailing_zeros())
 }
 
-/// base^exponent modulo p. Variable time: for tables only.
+/// base^exponent modulo p. The time varies, so this is for tables only.
 #[expect(clippy::cast_possible_truncation, reason = "a residue below p has 61 bits")]
 fn power(base: u64, mut exponent: u64) -> u64 {
     let multiply = |x: u64, y: u64| (u128::from(x) * u128::from(y) % u128::from(PRIME)) as u64;

@@ -1,8 +1,8 @@
-//! The machine code of the scan, one module for each [`ScanKernel`].
+//! The kernels of the scan, one module for each [`ScanKernel`].
 //!
-//! A kernel brings the queries into its own form ([`ScanKernel::prepare`]), which only a machine
-//! that runs it can make; then it adds up bands of rows ([`RowScan`]). Every kernel gives the same
-//! sums, bit for bit.
+//! A kernel converts the queries to its own form ([`ScanKernel::prepare`]), which succeeds only on
+//! a machine that supports it. Then it sums bands of rows ([`RowScan`]). Every kernel gives the
+//! same sums bit for bit.
 
 mod scalar;
 
@@ -31,8 +31,8 @@ use crate::machine::detect;
 use crate::params::PARTITION_BUCKETS;
 
 impl ScanKernel {
-    /// Rearranges queries (equal lengths, whole partitions) for this kernel; `None` where this
-    /// machine does not run it.
+    /// Rearranges queries (equal lengths, whole partitions) for this kernel; `None` if this machine
+    /// does not support it.
     pub(super) fn prepare(self, queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
         match self {
             Self::Scalar => Some(Box::new(scalar::Queries::new(queries))),
@@ -44,7 +44,7 @@ impl ScanKernel {
             Self::Avx512Vnni if queries.len() == 1 && detect::amd() => staged(queries),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => prefetching(queries),
-            // Not left to `tiles`, which a test's emulation lets through.
+            // This check is not left to `tiles`, which also succeeds with a test's emulation.
             #[cfg(target_arch = "x86_64")]
             Self::Amx if !self.is_available() => None,
             // Every processor with tiles has VNNI.
@@ -56,38 +56,38 @@ impl ScanKernel {
             Self::Amx => tiles(queries),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => Some(Box::new(neon::prepare(queries)?)),
-            // Another architecture's.
+            // The kernel belongs to another architecture.
             _ => None,
         }
     }
 }
 
-/// AVX-512 VNNI's code for any number of queries, which asks for memory ahead.
+/// AVX-512 VNNI code for any number of queries, with prefetching.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn prefetching(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
     Some(Box::new(vnni::prepare(queries)?))
 }
 
-/// AVX-512 VNNI's code for a query alone, which copies rows first.
+/// AVX-512 VNNI code for a single query, which copies rows first.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn staged(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
     let [query] = queries else { return None };
     Some(Box::new(staged::prepare(query)?))
 }
 
-/// Queries for the tiles, however few.
+/// The tile code, for any number of queries.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn tiles(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
     Some(Box::new(amx::Queries::new(queries)?))
 }
 
-/// AVX-VNNI's code in AVX-512's encoding; `None` where this machine lacks that.
+/// AVX-VNNI code in AVX-512's encoding; `None` if this machine lacks that.
 #[cfg(all(test, target_arch = "x86_64"))]
 pub(super) fn narrow(queries: &[&[u32]]) -> Option<Box<dyn RowScan>> {
     Some(Box::new(avx_vnni::prepare_evex(queries)?))
 }
 
-/// Has tiles work in this test's process, on whatever processor.
+/// Emulates tiles in this test's process, on any processor.
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 pub(super) fn emulate_tiles() {
     if !ScanKernel::Amx.is_available() {
@@ -97,23 +97,25 @@ pub(super) fn emulate_tiles() {
 
 /// Queries in a kernel's own form.
 pub(super) trait RowScan: Send + Sync {
-    /// Rows that a task had best scan, a power of two: enough to use what it loads of the queries
-    /// often, few enough for its sums to stay in the second-level cache.
+    /// Preferred number of rows per task, a power of two: enough to reuse loaded queries often, and
+    /// few enough that the sums stay in the second-level cache.
     fn task_rows(&self) -> usize;
 
     /// sums\[row\]\[query\] += row · query, wrapping.
     ///
     /// `bands` holds the same rows of each partition, in the queries' order: whole rows of 1024
-    /// bytes, a multiple of [`ROW_UNIT`]. Another may follow, and may be empty, that is not
-    /// scanned: what memory to ask for at the end, without which a shard of two partitions would
-    /// wait for half of it.
+    /// bytes, a multiple of [`ROW_UNIT`]. One more band may follow, and may be empty. It is not
+    /// scanned; it is the memory to prefetch at the end. Without it, a shard of two partitions
+    /// would wait for half of its memory.
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]);
 }
 
-/// Queries (equal lengths, whole partitions) in a kernel's form: for each partition and each
-/// `group` of queries what `block` makes of their 1024 words, all blocks of a partition together.
+/// Converts queries (equal lengths, whole partitions) to a kernel's form. For each partition and
+/// each `group` of queries, `block` converts their 1024 words. All blocks of a partition are
+/// contiguous.
 ///
-/// All threads do it: left to one, its share of a scan would grow with their number.
+/// All threads share this work. On a single thread, its part of a scan's time would grow with the
+/// number of threads.
 fn blocks<B: Send>(
     queries: &[&[u32]],
     group: usize,
@@ -131,5 +133,5 @@ fn blocks<B: Send>(
     places.into_par_iter().map(block).collect()
 }
 
-/// Rows come in multiples of this.
+/// The number of rows is a multiple of this.
 pub(super) const ROW_UNIT: usize = 32;

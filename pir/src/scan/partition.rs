@@ -5,20 +5,21 @@ use crate::geometry::Geometry;
 use crate::machine::Pages;
 use crate::params::PARTITION_BUCKETS;
 
-/// R·1024 stored (whitened) bytes, row by row, in large pages where the system gives them. As
-/// matrix entries they count as signed numbers from −128 to 127.
+/// R·1024 stored (whitened) bytes, row by row, in large pages if the system provides them. As
+/// matrix entries they are signed numbers from −128 to 127.
 ///
-/// Every kernel reads the bytes as they are stored: no second layout, no conversion at load.
+/// Every kernel reads the bytes as stored. There is no second layout and no conversion when
+/// loading.
 #[derive(Debug)]
 pub struct Partition(Pages);
 
 impl Partition {
-    /// The bytes as stored: byte `r * 1024 + k` is offset `r` of the partition's bucket `k`.
+    /// The stored bytes: byte `r * 1024 + k` is offset `r` of the partition's bucket `k`.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether the system accepted the request to keep the bytes in 2 MiB pages.
+    /// Whether the system granted 2 MiB pages for the bytes.
     pub fn large_pages(&self) -> bool {
         self.0.large()
     }
@@ -33,7 +34,7 @@ impl Partition {
 impl TryFrom<(&[u8], &Geometry)> for Partition {
     type Error = ScanError;
 
-    /// Copies bytes to memory that suits the scan.
+    /// Copies bytes to memory that is suitable for the scan.
     fn try_from((bytes, geometry): (&[u8], &Geometry)) -> Result<Self, ScanError> {
         let wrong =
             ScanError::Partition { expected: geometry.partition_bytes(), found: bytes.len() };

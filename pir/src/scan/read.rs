@@ -1,5 +1,4 @@
-//! What every scan is measured against: the same bytes read once, with no arithmetic worth
-//! mentioning.
+//! The baseline of every scan: the same bytes read once, with almost no arithmetic.
 #![cfg_attr(
     target_arch = "x86_64",
     expect(unsafe_code, reason = "vector loads behind a run-time check")
@@ -8,15 +7,15 @@
 #[cfg(target_arch = "x86_64")]
 use crate::machine::detect;
 
-/// Sum of the bytes, taken as numbers of eight bytes, with the widest registers that this machine
-/// has; up to 511 bytes beyond the last multiple of 512 are left out.
+/// Sum of the bytes, read as eight-byte numbers, with the widest registers of this machine. Up to
+/// 511 bytes after the last multiple of 512 are ignored.
 ///
-/// A baseline narrower than the kernels would flatter them: on Sapphire Rapids 16 bytes at a time
-/// read two thirds of what 64 do.
+/// A baseline with narrower registers than the kernels would flatter them: on Sapphire Rapids,
+/// reading 16 bytes at a time has two thirds of the bandwidth of 64 at a time.
 pub fn plain_read(bytes: &[u8]) -> u64 {
     #[cfg(target_arch = "x86_64")]
     if detect::avx512_f() {
-        // SAFETY: the features were found just now.
+        // SAFETY: the features were detected just now.
         return unsafe { with_avx512(bytes) };
     } else if detect::avx2() {
         // SAFETY: as above.
@@ -42,7 +41,7 @@ fn with_avx512(bytes: &[u8]) -> u64 {
     sums.fold(0, u64::wrapping_add)
 }
 
-/// The compiler's own code, with registers of 32 bytes.
+/// The compiler's own code, with 32-byte registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn with_avx2(bytes: &[u8]) -> u64 {

@@ -93,7 +93,7 @@ proptest! {
     }
 }
 
-/// Numbers of queries around every kernel's blocking, and of more than one pass.
+/// Numbers of queries around every kernel's block sizes, and for more than one pass.
 #[test]
 fn any_number_of_queries_agrees_with_the_definition() {
     let geometry = geometry(3);
@@ -109,8 +109,8 @@ fn any_number_of_queries_agrees_with_the_definition() {
     }
 }
 
-/// Machine code that `scan` would not run here, band by band: each number of queries and octets
-/// with a share of its own in reading ahead, spare columns, partitions within a span and beyond.
+/// Machine code that `scan` would not run here, band by band: each number of queries, octets with a
+/// separate share of prefetching, unused columns, partitions within a span and beyond.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
 fn code_of_other_processors_agrees_with_the_definition() {
@@ -133,8 +133,8 @@ fn code_of_other_processors_agrees_with_the_definition() {
             (100..100 + count as u64).map(|seed| words(seed, partitions * 1024)).collect();
         let queries: Vec<&[u32]> = queries.iter().map(Vec::as_slice).collect();
         let bands: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
-        // Tiles are emulated, also for a single query, which `scan` leaves to VNNI; AVX-VNNI's code
-        // is run in AVX-512's encoding; a query alone has code for AMD's processors and code for
+        // Tiles are emulated, even for a single query, which `scan` leaves to VNNI. AVX-VNNI's code
+        // runs in AVX-512's encoding. A single query has separate code for AMD's processors and for
         // others.
         let codes = [
             ("tiles", kernel::tiles(&queries)),
@@ -264,7 +264,7 @@ fn bands_cut_the_rows_evenly() {
     }
 }
 
-/// Says which kernels the tests above compared (`-- --nocapture`).
+/// Prints which kernels the tests above compared (`-- --nocapture`).
 #[test]
 fn kernels_are_found_by_name_where_they_run() {
     let names: Vec<_> = ScanKernel::available().map(ScanKernel::name).collect();

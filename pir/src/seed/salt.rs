@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-/// Public randomness of one epoch of a table, 32 bytes. Text form: 64 hexadecimal digits.
+/// Public randomness of one epoch of a table, 32 bytes. As text it has 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Salt(pub [u8; 32]);
 
@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Salt {
     }
 }
 
-/// Text that is no salt.
+/// The text is not a salt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a salt is 64 hexadecimal digits")]
 pub struct SaltError;

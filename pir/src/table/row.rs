@@ -1,4 +1,4 @@
-//! A row as bytes.
+//! The encoding of a row.
 //!
 //! ```text
 //! row   = null bitmap, ceil(columns/8) bytes, bit i set when column i is NULL
@@ -7,7 +7,7 @@
 //! TEXT, JSON       varint length, UTF-8 BOOL   1 byte, 0 or 1
 //! ```
 //!
-//! The encoding of a row is unique, so that equal rows are equal bytes.
+//! The encoding of a row is unique, so equal rows have equal bytes.
 
 use thiserror::Error;
 
@@ -17,7 +17,7 @@ use crate::reader::{ReadError, Reader, write_varint};
 /// Encodes a row of `schema`.
 ///
 /// # Errors
-/// When the number or a type of the values is not the schema's, or a REAL is NaN or −0.0 (see
+/// The number or a type of the values does not match the schema, or a REAL is NaN or −0.0 (see
 /// [`Value::real`]).
 pub fn encode_row(schema: &Schema, values: &[Value]) -> Result<Vec<u8>, RowError> {
     let columns = schema.columns();
@@ -54,8 +54,8 @@ pub fn encode_row(schema: &Schema, values: &[Value]) -> Result<Vec<u8>, RowError
     Ok(bytes)
 }
 
-/// Decodes a row of `schema`; the inverse of [`encode_row`] and as strict: every byte is read, and
-/// a value that the encoder would not have written is refused.
+/// Decodes a row of `schema`. This is the inverse of [`encode_row`] and equally strict: every byte
+/// is read, and a value that the encoder would not have written is refused.
 pub fn decode_row(schema: &Schema, bytes: &[u8]) -> Result<Vec<Value>, RowError> {
     let columns = schema.columns();
     let mut reader = Reader::new(bytes);
@@ -96,7 +96,7 @@ pub fn decode_row(schema: &Schema, bytes: &[u8]) -> Result<Vec<Value>, RowError>
     Ok(values)
 }
 
-/// Neither NaN nor −0.0: a REAL has one encoding for each number.
+/// Neither NaN nor −0.0: each number has one encoding as a REAL.
 fn is_real(number: f64) -> bool {
     !number.is_nan() && (number != 0.0 || number.is_sign_positive())
 }
@@ -108,7 +108,7 @@ fn read_text(reader: &mut Reader<'_>) -> Result<String, ReadError> {
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| ReadError::Invalid("UTF-8"))
 }
 
-/// Small magnitudes to small numbers: 0, −1, 1, −2 … to 0, 1, 2, 3 ….
+/// Maps small magnitudes to small numbers: 0, −1, 1, −2 … to 0, 1, 2, 3 ….
 fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)).cast_unsigned()
 }
@@ -117,7 +117,7 @@ fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }
 
-/// Why a row was refused. Values are left out of the text: they may be secrets.
+/// Why a row was refused. The text omits values, because they may be secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RowError {
@@ -129,13 +129,13 @@ pub enum RowError {
         /// Values of the row.
         found: usize,
     },
-    /// A value is of another type, NULL where that is not allowed, NaN or −0.0.
+    /// A value has another type, is NULL in a column that does not permit it, or is NaN or −0.0.
     #[error("column {column:?} holds a value of another type, or NULL where it may not")]
     Value {
         /// The column's name.
         column: String,
     },
-    /// The bytes are no row of this schema.
+    /// The bytes are not a row of this schema.
     #[error("malformed row: {0}")]
     Malformed(#[from] ReadError),
 }

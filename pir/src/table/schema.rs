@@ -1,13 +1,13 @@
-//! A table's columns and what each is for.
+//! A table's columns and their roles.
 
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Most columns of a table.
+/// Maximum columns of a table.
 pub const MAX_COLUMNS: usize = 256;
-/// Longest name of a table or column, in bytes.
+/// Maximum bytes of a table's or column's name.
 pub const MAX_NAME_BYTES: usize = 63;
 
 /// The type of a column's values.
@@ -20,7 +20,7 @@ pub enum ColumnType {
     Real,
     /// UTF-8 text, compared byte by byte.
     Text,
-    /// A JSON document, kept as it was written.
+    /// A JSON document, stored as written.
     Json,
     /// True or false.
     Bool,
@@ -28,15 +28,15 @@ pub enum ColumnType {
     Timestamp,
 }
 
-/// What a column is for.
+/// The role of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Searchable; every value occurs once and none is NULL.
+    /// Searchable. Every value occurs once and none is NULL.
     Key,
-    /// Searchable; values may repeat and may be NULL.
+    /// Searchable. Values may repeat and may be NULL.
     Index,
-    /// Only returned.
+    /// Only returned, not searchable.
     Payload,
 }
 
@@ -50,22 +50,22 @@ impl Role {
 /// One column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Unique in its table without regard to ASCII case.
+    /// Unique in its table, ignoring ASCII case.
     pub name: String,
     /// Type of its values.
     #[serde(rename = "type")]
     pub column_type: ColumnType,
     /// What it is for.
     pub role: Role,
-    /// Whether NULL is a value.
+    /// Whether values may be NULL.
     pub nullable: bool,
 }
 
 /// A table's name and columns.
 ///
-/// Invariants, held by [`Schema::new`] (the fields are private): names are non-empty identifiers of
-/// at most [`MAX_NAME_BYTES`], column names differ, there are 1 to [`MAX_COLUMNS`] columns, at
-/// least one is searchable, and no KEY is nullable.
+/// Invariants, enforced by [`Schema::new`] (the fields are private): names are non-empty
+/// identifiers of at most [`MAX_NAME_BYTES`], column names differ, there are 1 to [`MAX_COLUMNS`]
+/// columns, at least one is searchable, and no KEY is nullable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawSchema")]
 pub struct Schema {
@@ -88,7 +88,7 @@ impl TryFrom<RawSchema> for Schema {
 }
 
 impl Schema {
-    /// Checks every invariant of the type.
+    /// Creates a schema if it satisfies every invariant of the type.
     pub fn new(table: String, columns: Vec<Column>) -> Result<Self, SchemaError> {
         check_name(&table)?;
         if columns.is_empty() || columns.len() > MAX_COLUMNS {
@@ -110,7 +110,7 @@ impl Schema {
         Ok(Self { table, columns })
     }
 
-    /// The table's name, as it was declared.
+    /// The table's name as declared.
     pub fn table(&self) -> &str {
         &self.table
     }
@@ -120,7 +120,7 @@ impl Schema {
         &self.columns
     }
 
-    /// Finds a column without regard to ASCII case.
+    /// Finds a column, ignoring ASCII case.
     pub fn column(&self, name: &str) -> Option<(usize, &Column)> {
         self.columns.iter().enumerate().find(|(_, column)| column.name.eq_ignore_ascii_case(name))
     }
@@ -154,7 +154,7 @@ pub enum SchemaError {
         "{0:?} is not a name: use letters, digits and _, not a digit first, at most {MAX_NAME_BYTES} bytes"
     )]
     Name(String),
-    /// No columns, or too many.
+    /// There are no columns, or too many.
     #[error("a table has 1 to {MAX_COLUMNS} columns, not {0}")]
     ColumnCount(usize),
     /// Two columns share a name.
@@ -163,7 +163,7 @@ pub enum SchemaError {
     /// A KEY is declared nullable.
     #[error("column {0:?} is a KEY and cannot be NULL: declare it INDEX, or drop NULL")]
     NullableKey(String),
-    /// No column can be looked up.
+    /// No column is searchable.
     #[error("no column is searchable: mark at least one KEY (unique values) or INDEX")]
     NothingSearchable,
 }

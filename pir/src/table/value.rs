@@ -6,7 +6,7 @@ use super::{ColumnType, instant};
 
 /// One cell of a table.
 ///
-/// Equality is exact (a REAL by bits, except that −0.0 was made 0.0 when the value was parsed).
+/// Equality is exact. A REAL is compared by bits, except that parsing turns −0.0 into 0.0.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// SQL's NULL.
@@ -17,21 +17,21 @@ pub enum Value {
     Real(f64),
     /// A TEXT.
     Text(String),
-    /// A JSON document as it was written.
+    /// A JSON document as written.
     Json(String),
     /// A BOOL.
     Bool(bool),
-    /// A TIMESTAMP, microseconds since 1970-01-01 UTC, in the years 0001 to 9999 when it was
-    /// parsed.
+    /// A TIMESTAMP, in microseconds since 1970-01-01 UTC; parsed ones are in the years 0001 to
+    /// 9999.
     Timestamp(i64),
 }
 
 impl Value {
-    /// Reads a value of `column_type` from text, as it stands in a CSV field or a quoted literal.
+    /// Parses a value of `column_type` from the text of a CSV field or a quoted literal.
     ///
-    /// BOOL accepts `true`, `false`, `t`, `f`, `1`, `0` in any case; TIMESTAMP accepts RFC 3339
-    /// (`2026-11-21T09:30:00Z`) of the years 0001 to 9999 and keeps microseconds, cut towards the
-    /// past; REAL refuses NaN.
+    /// BOOL accepts `true`, `false`, `t`, `f`, `1`, `0` in any case. TIMESTAMP accepts RFC 3339
+    /// (`2026-11-21T09:30:00Z`) of the years 0001 to 9999, and keeps microseconds, cut towards the
+    /// past. REAL refuses NaN.
     pub fn parse(column_type: ColumnType, text: &str) -> Result<Self, ValueError> {
         let refused = |expected| ValueError { expected, column_type };
         match column_type {
@@ -57,12 +57,12 @@ impl Value {
         }
     }
 
-    /// A REAL without NaN and with one zero.
+    /// A REAL that is not NaN, with −0.0 normalized to 0.0.
     pub fn real(number: f64) -> Option<Self> {
         (!number.is_nan()).then_some(Self::Real(if number == 0.0 { 0.0 } else { number }))
     }
 
-    /// Whether the value may stand in a column of this type. NULL may stand in any.
+    /// Whether a column of this type may contain the value. Every column type permits NULL here.
     pub fn is_of(&self, column_type: ColumnType) -> bool {
         match self {
             Self::Null => true,
@@ -75,8 +75,8 @@ impl Value {
         }
     }
 
-    /// The bytes that a searchable column hashes: equal exactly when the values are equal.
-    /// One tag byte, then the value. NULLs form their own group, which no lookup asks for.
+    /// The bytes that a searchable column hashes: equal exactly if the values are equal. They are
+    /// one tag byte, then the value. NULLs form a separate group, which no lookup requests.
     pub fn search_key(&self) -> Vec<u8> {
         let (tag, bytes): (u8, &[u8]) = match self {
             Self::Null => (0, &[]),
@@ -94,11 +94,12 @@ impl Value {
     }
 }
 
-/// Text that is no value of a column's type. The text itself is left out: it may be a secret.
+/// The text is not a value of a column's type. The text itself is omitted, because it may be a
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("not a value of type {column_type:?}: expected {expected}")]
 pub struct ValueError {
-    /// What would have been accepted.
+    /// The accepted form.
     pub expected: &'static str,
     /// The column's type.
     pub column_type: ColumnType,

@@ -1,4 +1,5 @@
-//! The client's half of the scan encryption, for tests only: the real one lives in `opaque-client`.
+//! The client's half of the scan encryption, for tests only. The production code is in
+//! `opaque-client`.
 
 use opaque_pir::params::{DELTA, RING_DEGREE, STANDARD_DEVIATION};
 use opaque_pir::ring::{Multiplier, public_element};

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What stands in a source and in no status.
+/// A value that is in a source and must not be in any status.
 const MARKER: &str = "q7Zx";
 
 fn schema() -> Schema {
@@ -41,18 +41,18 @@ fn a_status_says_where_and_what_was_expected() {
     let csv = [
         (
             "city,q7Zx,temp,TEMP,q7Zx\n",
-            "the header of http://host/a does not fit the schema: missing: ok; fields that are no columns: \
+            "the header of http://host/a does not fit the schema: missing: ok; fields that are not columns: \
              2, 5; repeated: temp; the schema has city, temp, ok",
         ),
         (
             "<html>q7Zx</html>\n",
-            "http://host/a is not CSV: it begins as HTML or XML does; does the address lead to a page about the file?",
+            "http://host/a is not CSV: it looks like HTML or XML; does the address lead to a page about the file?",
         ),
         (
             "q7Zx;temp;ok\n",
             "the header of http://host/a does not fit the schema: the header is one field with 2 semicolons: \
-             fields are separated by commas, and those of this file perhaps by semicolons; missing: city, temp, ok; \
-             fields that are no columns: 1; the schema has city, temp, ok",
+             fields must be separated by commas, and this file may use semicolons; missing: city, temp, ok; \
+             fields that are not columns: 1; the schema has city, temp, ok",
         ),
         (
             "city,temp,ok\na,1,1\n\"q7Zx\" q7Zx,1,1\n",
@@ -61,8 +61,8 @@ fn a_status_says_where_and_what_was_expected() {
         ),
         (
             "city,temp,ok\na,1,1\nb,\"q7Zx\n",
-            "line 3, column 3: the quote that opens here is never closed; close it, or, where it is data, put the \
-             field in quotes and write it twice",
+            "line 3, column 3: the quote that opens here is never closed; close it, or, if it is data, put the \
+             field in quotes and double the quote",
         ),
         (
             "city,temp,ok\na,1,1\nb,q7Zx,1\n",
@@ -70,7 +70,7 @@ fn a_status_says_where_and_what_was_expected() {
         ),
         (
             "city,temp,ok\nq7Zx,1,1\nq7Zx,2,0\n",
-            "line 3, column city: the value of line 2 again, but city is a KEY",
+            "line 3, column city: duplicates the value of line 2, but city is a KEY",
         ),
     ];
     let json = [
@@ -81,7 +81,7 @@ fn a_status_says_where_and_what_was_expected() {
         ("q7Zx\n", "line 1: expected a JSON object on one line; see its character 1"),
         (
             "{\"city\":\"a\",\"temp\":1,\"q7Zx\":1}\n",
-            "line 1: keys that are no columns: 1; the schema has city, temp, ok",
+            "line 1: keys that are not columns: 1; the schema has city, temp, ok",
         ),
         (
             "{\"city\":\"a\",\"temp\":\"q7Zx\"}\n",
@@ -100,10 +100,10 @@ fn a_status_says_where_and_what_was_expected() {
 fn a_panic_is_not_quoted() {
     let failure = Failure::Internal(format!("task 7 panicked with message \"{MARKER}\""));
     assert!(failure.to_string().contains(MARKER));
-    assert_eq!(failure.for_status(), "internal error; the Job's log says which");
+    assert_eq!(failure.for_status(), "internal error; see the Job's log");
 }
 
-/// Pieces of files, right and wrong, each with the marker where a value may stand.
+/// Pieces of files, valid and invalid. Each has the marker where a value may be.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(&b"city,temp,ok\n"[..]),

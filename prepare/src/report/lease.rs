@@ -15,10 +15,10 @@ use crate::config::LeaseName;
 
 /// Longest wait for the API server.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Writes that another writer of the Lease may spoil in a row.
+/// Attempts to write while others keep changing the Lease.
 const CONFLICTS: usize = 8;
 
-/// A Lease that takes the report of one run.
+/// A Lease that receives the report of one run.
 #[derive(Clone)]
 pub(super) struct ReportLease {
     leases: Api<Lease>,
@@ -29,32 +29,32 @@ pub(super) struct ReportLease {
 /// Why a report was not written.
 #[derive(Debug, Error)]
 pub(super) enum WriteError {
-    /// The Lease holds another run's report.
+    /// The Lease holds the report of another run.
     #[error("the Lease holds the report of another run")]
     Superseded,
     /// The API server refused or failed.
     #[error(transparent)]
     Api(#[from] kube::Error),
-    /// The API server did not answer.
-    #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
+    /// The API server did not respond.
+    #[error("the API server did not respond within {} s", DEADLINE.as_secs())]
     Silent,
-    /// The Lease changed each time.
-    #[error("the Lease is changed by others without a pause")]
+    /// The Lease changed at every attempt.
+    #[error("other writers change the Lease all the time")]
     Conflict,
-    /// A mistake of this program.
+    /// A bug in this program.
     #[error("the report cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
 impl ReportLease {
-    /// Finds the API server as every pod does, or by KUBECONFIG.
+    /// Connects to the API server like any pod, or as KUBECONFIG describes.
     pub(super) async fn connect(lease: &LeaseName, run: &str) -> anyhow::Result<Self> {
-        let client = Client::try_default().await.context("no Kubernetes API to report to")?;
+        let client = Client::try_default().await.context("cannot connect to the Kubernetes API")?;
         let leases = Api::namespaced(client, &lease.namespace);
         Ok(Self { leases, name: lease.name.clone(), run: run.to_owned() })
     }
 
-    /// Writes the first report, over whatever is there.
+    /// Writes the first report, replacing any other.
     pub(super) async fn begin(&self, report: &Report) -> Result<(), WriteError> {
         self.replace(report, true).await
     }
@@ -89,7 +89,7 @@ impl ReportLease {
     }
 }
 
-/// The run of a report, also of one of another version.
+/// The run that a report belongs to. Also reads reports of other versions.
 fn run_of(text: &str) -> Option<String> {
     let report: serde_json::Value = serde_json::from_str(text).ok()?;
     report.get("run")?.as_str().map(str::to_owned)

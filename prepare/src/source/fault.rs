@@ -1,8 +1,8 @@
-//! Why the source's bytes cannot be had: for the log, and for the status.
+//! Why the source's bytes cannot be obtained, as a text for the log and as one for the status.
 //!
 //! More people may read a table's status than its source, and the author of a table chooses the
-//! server that is asked. What that server sends, texts of errors included, goes to the Job's log
-//! alone: the status is made of what the spec says, numbers, and words of this program.
+//! server. Everything that this server sends, including error texts, goes only to the Job's log.
+//! The status consists of text from the spec, numbers, and words of this program.
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,29 +15,29 @@ use reqwest::StatusCode;
 use rustls::CertificateError;
 use thiserror::Error;
 
-/// Why the source's bytes cannot be had. As a text it is for the log, with what servers said; it
-/// holds no credentials and no query of a URL.
+/// Why the source's bytes cannot be obtained. `Display` is for the log and includes what servers
+/// reported. It contains no credentials and no query of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum SourceFault {
-    /// The spec names nothing that can be read. Made of the spec alone.
+    /// The spec does not name anything that can be read. The text contains only parts of the spec.
     #[error("{0}")]
     Url(String),
-    /// The file is not there.
+    /// The file does not exist.
     #[error("{name} does not exist")]
     Missing { name: String },
-    /// It is a folder, or a device.
-    #[error("{name} is no file")]
+    /// The path is a folder or a device.
+    #[error("{name} is not a file")]
     NoFile { name: String },
-    /// The bucket's client cannot be made.
+    /// The bucket's client cannot be created.
     #[error("{name}: {detail}")]
     Settings { name: String, detail: String },
-    /// A web server has answered with something else than the file.
+    /// A web server responded with something other than the file.
     #[error("{name} answered {status}")]
     Answered { name: String, status: StatusCode },
-    /// It does not answer, or breaks off.
+    /// A web server does not respond, or closes the connection early.
     #[error("{name}: {trouble} ({detail})")]
     Broken { name: String, trouble: Trouble, detail: String },
-    /// The bucket refuses, or breaks off.
+    /// The bucket refuses access, or closes the connection early.
     #[error("{name}: {detail}")]
     Bucket {
         name: String,
@@ -47,7 +47,7 @@ pub(crate) enum SourceFault {
         trouble: Trouble,
         detail: String,
     },
-    /// It is larger than allowed.
+    /// The source is larger than allowed.
     #[error("{name} has more than {limit_mib} MiB (--max-source-mib)")]
     TooLarge { name: String, limit_mib: u64 },
 }
@@ -55,7 +55,7 @@ pub(crate) enum SourceFault {
 impl SourceFault {
     /// A connection that fails.
     pub(super) fn broken(name: &str, error: &(dyn StdError + 'static)) -> Self {
-        // What is above the bottom of an error repeats the URL.
+        // Only the innermost error is used. The outer ones repeat the URL.
         let detail = causes(error).last().map(ToString::to_string).unwrap_or_default();
         Self::Broken { name: name.to_owned(), trouble: Trouble::of(error), detail }
     }
@@ -87,12 +87,12 @@ impl SourceFault {
         }
     }
 
-    /// The text for a status: nothing that a server has sent but numbers.
+    /// The text for a status. Of what a server sent, it contains only numbers.
     pub(crate) fn for_status(&self) -> String {
         match self {
-            Self::Settings { name, detail: _ } => format!(
-                "{name}: the variables of its Secret make no client; the Job's log says why"
-            ),
+            Self::Settings { name, detail: _ } => {
+                format!("{name}: the variables of its Secret are not valid; see the Job's log")
+            }
             Self::Broken { name, trouble, detail: _ } => {
                 format!("{name}: {trouble}{}", trouble.see_log())
             }
@@ -109,7 +109,7 @@ impl SourceFault {
                     }
                 };
                 let status = status.map(|status| format!(" (status {status})")).unwrap_or_default();
-                // A bucket that is not public does not say what it holds.
+                // A bucket that is not public does not disclose which objects exist.
                 let unsigned = *signed_by == SignedBy::Nobody && *kind == FailureKind::Refused;
                 let hint = if unsigned {
                     ". It was read without credentials: name a Secret in the table's \
@@ -120,7 +120,7 @@ impl SourceFault {
                 };
                 format!("{name} {what}{status}{hint}")
             }
-            // The spec, numbers, and words of this program alone.
+            // Only the spec, numbers, and words of this program.
             Self::Url(_)
             | Self::Missing { name: _ }
             | Self::NoFile { name: _ }
@@ -130,28 +130,28 @@ impl SourceFault {
     }
 }
 
-/// What is wrong with a connection, in words of this program: an error's text may quote a
-/// certificate, an address that the server redirects to, or an answer.
+/// What is wrong with a connection, in words of this program. The text of an error may quote a
+/// certificate, the target of a redirect, or a response.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Trouble {
-    /// A source may not be there.
+    /// The source is at a forbidden address.
     #[error(
         "it leads to {0}, where no source may be unless the operator is installed with sources.allowLocal"
     )]
     Forbidden(Place),
-    /// It redirects where it may not.
+    /// The server redirects to where it may not.
     #[error("{0}")]
     Redirect(&'static str),
-    /// DNS knows no such name, or does not answer.
+    /// DNS does not know the name, or does not respond.
     #[error("its name cannot be resolved")]
     Unresolved,
-    /// TLS fails.
-    #[error("no TLS connection to it: {0}")]
+    /// The TLS handshake fails.
+    #[error("no TLS connection: {0}")]
     Tls(&'static str),
-    /// It is too slow.
+    /// The server is too slow.
     #[error("no answer in time")]
     Timeout,
-    /// The system refuses a connection, or loses it.
+    /// The operating system refuses or loses the connection.
     #[error("{0}")]
     System(io::ErrorKind),
     /// Anything else.
@@ -160,15 +160,15 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// Whether a source may not be where this one is.
+    /// Whether the source is at a forbidden address.
     fn is_forbidden(&self) -> bool {
         matches!(self, Self::Forbidden(_))
     }
 
-    /// Where more is said than a status may hold.
+    /// Points to the log if it has more details than the status may show.
     fn see_log(&self) -> &'static str {
         match self {
-            Self::Tls(_) | Self::Other => "; the Job's log says why",
+            Self::Tls(_) | Self::Other => "; see the Job's log",
             Self::Forbidden(_)
             | Self::Redirect(_)
             | Self::Unresolved
@@ -177,7 +177,7 @@ impl Trouble {
         }
     }
 
-    /// What is at the bottom of an error.
+    /// Classifies an error by its innermost cause.
     pub(super) fn of(error: &(dyn StdError + 'static)) -> Self {
         let timeout = |error: &reqwest::Error| error.is_timeout();
         if let Some(Forbidden { place, .. }) = find(error) {
@@ -207,9 +207,11 @@ fn of_tls(error: &rustls::Error) -> &'static str {
     };
     match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
-            Expired | ExpiredContext { .. } => "its certificate has ended",
-            NotValidForName | NotValidForNameContext { .. } => "its certificate has another name",
-            UnknownIssuer => "its certificate is of an authority that is not known",
+            Expired | ExpiredContext { .. } => "its certificate has expired",
+            NotValidForName | NotValidForNameContext { .. } => {
+                "its certificate is for another name"
+            }
+            UnknownIssuer => "its certificate is from an unknown authority",
             _ => "its certificate is not valid",
         },
         _ => "the handshake failed",

@@ -13,12 +13,12 @@ use crate::config::Config;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests for one answer: a server that restarts is there again by the last.
+/// Attempts for one request. A server that restarts is available again by the last one.
 const ATTEMPTS: u32 = 4;
-/// Pause after the first attempt; each is twice the one before.
+/// Pause after the first attempt. It doubles after each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Asks for the file; its URL as it may be shown, and the bytes.
+/// Requests the file. Returns its URL as it may be shown, and the bytes.
 pub(super) async fn get(config: &Config, egress: &Egress) -> Result<(String, Answer), SourceFault> {
     let url: Url = config
         .source
@@ -30,7 +30,7 @@ pub(super) async fn get(config: &Config, egress: &Egress) -> Result<(String, Ans
         return Err(SourceFault::Url(text));
     }
     egress.check(&url).map_err(|error| SourceFault::broken(&name, &error))?;
-    // The HTTP client has no provider of its own. An error means that there is one already.
+    // reqwest is built without a TLS provider. An error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = egress
         .client(Client::builder())
@@ -46,7 +46,7 @@ pub(super) async fn get(config: &Config, egress: &Egress) -> Result<(String, Ans
     Ok((name, Answer { total, bytes: bytes.boxed() }))
 }
 
-/// The first good answer.
+/// The first successful response.
 async fn answer(client: &Client, url: &Url, name: &str) -> Result<Response, SourceFault> {
     let mut pause = PAUSE;
     let mut attempt = 1;
@@ -75,7 +75,7 @@ async fn answer(client: &Client, url: &Url, name: &str) -> Result<Response, Sour
         if attempt == ATTEMPTS || !passes {
             return Err(fault);
         }
-        tracing::warn!(error = %fault, attempt, "the source is asked again");
+        tracing::warn!(error = %fault, attempt, "retrying the request to the source");
         tokio::time::sleep(pause).await;
         pause *= 2;
         attempt += 1;
@@ -97,12 +97,12 @@ fn authorized(request: RequestBuilder) -> RequestBuilder {
     }
 }
 
-/// A URL without query and fragment: signatures stand there.
+/// A URL without query and fragment, which may contain signatures.
 fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
-    // Only a URL that cannot have credentials refuses this.
+    // This only fails for URLs that cannot have credentials.
     let _ = (url.set_username(""), url.set_password(None));
     url.to_string()
 }

@@ -128,7 +128,7 @@ fn header_errors_list_both_sides() {
         (
             "city;temp;note;ok\n",
             "the header of w.csv does not fit the schema: the header is one field with 3 semicolons: \
-             fields are separated by commas, and those of this file perhaps by semicolons; missing: \
+             fields must be separated by commas, and this file may use semicolons; missing: \
              City, temp, note, ok; unknown: city;temp;note;ok; the schema has City, temp, note, ok; the \
              header has city;temp;note;ok",
         ),
@@ -178,7 +178,7 @@ fn errors_name_line_and_column() {
 
 #[test]
 fn quotes_out_of_place_are_errors_with_the_way_out() {
-    let never = "the quote that opens here is never closed; close it, or, where it is data, put the field in quotes and write it twice";
+    let never = "the quote that opens here is never closed; close it, or, if it is data, put the field in quotes and double the quote";
     for (body, expected) in [
         ("A,1,x,1\nB,1,\"x,1\nC,1,x,1\n", format!("line 3, column 5: {never}")),
         (

@@ -1,4 +1,4 @@
-//! What is likely wrong with a header that does not fit.
+//! Guesses why a header does not match the schema.
 
 use std::fmt;
 
@@ -6,49 +6,51 @@ use opaque_pir::table::Schema;
 
 use crate::tokens::Record;
 
-/// Separators that a file may have in place of commas.
+/// Separators that a file may have instead of commas.
 const SEPARATORS: [(u8, &str); 3] = [(b';', "semicolon"), (b'\t', "tab"), (b'|', "pipe")];
-/// Fields of the header that are compared with columns.
+/// Maximum number of header fields that are compared with columns.
 const COMPARED: usize = 1024;
 
-/// The likely cause, in numbers of fields and names of the schema alone: a status shows it too.
+/// The likely cause. It contains only numbers of fields and names of the schema, because a status
+/// shows it too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
     /// The header is not UTF-8.
     Utf8,
-    /// The file has another separator.
+    /// The file has another separator than commas.
     Separated {
-        /// Its name.
+        /// The separator's name.
         by: &'static str,
-        /// How often it stands in the only field.
+        /// Number of its occurrences in the only field.
         count: usize,
     },
-    /// A quote is closed on another line.
+    /// A quote is closed on a later line.
     LineBreak {
-        /// The field.
+        /// Number of the field.
         field: usize,
     },
     /// A field has no name.
     Unnamed {
-        /// The field.
+        /// Number of the field.
         field: usize,
-        /// Whether it is the last one.
+        /// Whether it is the last field.
         last: bool,
     },
-    /// A name is a column's but for characters that are no letters or digits, or for their case.
+    /// A name equals a column's name, except for case or for characters other than letters and
+    /// digits.
     Alike {
-        /// The field.
+        /// Number of the field.
         field: usize,
         /// The column.
         column: String,
     },
-    /// The first line is a row.
+    /// The first line is a row, so the header is missing.
     NoHeader,
 }
 
 impl Cause {
-    /// The likely cause; `matched` are the fields that name columns.
+    /// The likely cause. `matched` are the fields that name columns.
     pub(super) fn of(
         schema: &Schema,
         header: &Record<'_>,
@@ -107,7 +109,7 @@ impl fmt::Display for Cause {
                 let ending = if *count == 1 { "" } else { "s" };
                 write!(
                     f,
-                    "the header is one field with {count} {by}{ending}: fields are separated by commas, and those of this file perhaps by {by}s"
+                    "the header is one field with {count} {by}{ending}: fields must be separated by commas, and this file may use {by}s"
                 )
             }
             Self::LineBreak { field } => {
@@ -121,7 +123,7 @@ impl fmt::Display for Cause {
             }
             Self::Alike { field, column } => write!(
                 f,
-                "field {field} of the header is column {column} but for case, blanks, marks or characters that cannot be seen"
+                "field {field} of the header equals column {column} except for case, blanks, marks or invisible characters"
             ),
             Self::NoHeader => {
                 f.write_str("the first line names no column of the schema: is the header missing?")

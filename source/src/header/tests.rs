@@ -5,7 +5,7 @@ use proptest::sample::select;
 use super::*;
 use crate::{Compression, CsvSettings, Encoded, Format, Input, Null, Quotes, Reader, SourceError};
 
-/// Bytes of an error, whatever the file and the schema, without the file's name.
+/// Maximum bytes of an error without the file's name, for any file and schema.
 const ERROR_BYTES: usize = 2048;
 
 fn schema_of(names: &[String]) -> Schema {
@@ -22,7 +22,7 @@ fn schema() -> Schema {
     schema_of(&["id".to_owned(), "full_name".to_owned(), "age".to_owned()])
 }
 
-/// As many columns as there can be, with names as long as they can be.
+/// The maximum number of columns with names of maximum length.
 fn large() -> Schema {
     let name = |n: usize| format!("{n:x>MAX_NAME_BYTES$}");
     schema_of(&(0..MAX_COLUMNS).map(name).collect::<Vec<_>>())
@@ -42,7 +42,8 @@ fn error(text: &str) -> String {
     failure(text.as_bytes(), Format::Csv, &schema(), Quotes::Strict).unwrap().to_string()
 }
 
-/// What of a file stands in an error may neither steer a terminal, nor be invisible, nor take a line.
+/// Whether file contents in an error contain no control characters, no invisible characters and no
+/// line breaks.
 fn is_harmless(text: &str) -> bool {
     text.len() < ERROR_BYTES
         && !text.chars().any(|c| {
@@ -72,19 +73,19 @@ fn the_likely_cause_is_named() {
     for (header, cause) in [
         (
             "id;full_name;age;a;b;c;d;e;f;g;h;i;j\n",
-            "the header is one field with 12 semicolons: fields are separated by commas, and those of this file perhaps by semicolons",
+            "the header is one field with 12 semicolons: fields must be separated by commas, and this file may use semicolons",
         ),
         (
             "id\tfull_name\tage;\n",
-            "the header is one field with 2 tabs: fields are separated by commas, and those of this file perhaps by tabs",
+            "the header is one field with 2 tabs: fields must be separated by commas, and this file may use tabs",
         ),
         (
             "id;full_name\n",
-            "the header is one field with 1 semicolon: fields are separated by commas, and those of this file perhaps by semicolons",
+            "the header is one field with 1 semicolon: fields must be separated by commas, and this file may use semicolons",
         ),
         (
             "id|full_name|age\n",
-            "the header is one field with 2 pipes: fields are separated by commas, and those of this file perhaps by pipes",
+            "the header is one field with 2 pipes: fields must be separated by commas, and this file may use pipes",
         ),
         (
             "id,full_name,age,\n1,Ana,3,\n",
@@ -97,11 +98,11 @@ fn the_likely_cause_is_named() {
         ),
         (
             "id\u{200b},full_name,age\n",
-            "field 1 of the header is column id but for case, blanks, marks or characters that cannot be seen",
+            "field 1 of the header equals column id except for case, blanks, marks or invisible characters",
         ),
         (
             "id,full name,age\n",
-            "field 2 of the header is column full_name but for case, blanks, marks or characters that cannot be seen",
+            "field 2 of the header equals column full_name except for case, blanks, marks or invisible characters",
         ),
         ("7,Ana,3\n", "the first line names no column of the schema: is the header missing?"),
     ] {
@@ -124,12 +125,9 @@ fn another_format_is_named_before_anything_else() {
         ("<!DOCTYPE html>\n<html lang=\"en\">", "HTML or XML"),
     ] {
         let found = error(text);
-        assert!(
-            found.starts_with(&format!("f is not CSV: it begins as {format} does; ")),
-            "{found}"
-        );
+        assert!(found.starts_with(&format!("f is not CSV: it looks like {format}; ")), "{found}");
     }
-    // A name may begin so.
+    // A name may begin like this.
     let odd = failure(b"[id],full_name,age\n", Format::Csv, &schema(), Quotes::Strict).unwrap();
     assert!(matches!(odd, SourceError::NotCsv { .. }));
     let text = "id,full_name,age\n{a},[b],<c>\n";
@@ -165,7 +163,7 @@ fn a_header_of_millions_of_names_is_refused_at_once_and_in_few_words() {
     assert!(is_harmless(&error.to_string()), "{error}");
 }
 
-/// Pieces of files, right and wrong.
+/// Pieces of files, valid and invalid.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = select(vec![
         "id",

@@ -1,9 +1,9 @@
-//! Formats that are recognised only to be refused by name.
+//! Recognizes unsupported formats, so that errors can name them.
 
-/// Bytes that are looked at: the mark of a tar archive stands at byte 257.
+/// Number of bytes to inspect. The mark of a tar archive is at byte 257.
 pub(super) const HEAD: usize = 512;
 
-/// A format that is not read.
+/// An unsupported format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Foreign {
     /// Its name.
@@ -31,7 +31,7 @@ const ZIP: Foreign = Foreign {
     remedy: "take the file out of it: unzip; a spreadsheet (.xlsx, .ods) is one too: save it as CSV",
 };
 
-/// What files begin with; the longer mark first where one begins with another.
+/// First bytes of the formats. If one mark is a prefix of another, the longer comes first.
 const MARKS: &[(&[u8], Foreign)] = &[
     (b"\xfd7zXZ\0", Foreign { name: "xz", remedy: "decompress it: xz -d" }),
     (b"PK\x03\x04", ZIP),
@@ -48,7 +48,7 @@ const MARKS: &[(&[u8], Foreign)] = &[
     (b"\xfe\xff", UTF_16),
 ];
 
-/// What the first [`HEAD`] bytes of a file say.
+/// The format according to the first [`HEAD`] bytes of a file.
 pub(super) fn foreign(head: &[u8]) -> Option<Foreign> {
     let mark = MARKS.iter().find(|(mark, _)| head.starts_with(mark)).map(|(_, format)| *format);
     let tar = || head.get(257..262) == Some(b"ustar");
@@ -57,15 +57,15 @@ pub(super) fn foreign(head: &[u8]) -> Option<Foreign> {
         .or_else(|| wide(head))
 }
 
-/// Its mark is text, which a header may begin with: what follows is not.
+/// The mark of bzip2 is text with which a header may begin, but the bytes after it are not.
 fn is_bzip2(head: &[u8]) -> bool {
     let block: [&[u8]; 2] = [b"1AY&SY", b"\x17rE8P\x90"];
     let behind = head.get(4..).unwrap_or_default();
     head.starts_with(b"BZh") && block.iter().any(|mark| behind.starts_with(mark))
 }
 
-/// Wide characters without a byte order mark: the names of a header are of ASCII mostly, whose other bytes are
-/// zero, each in its place.
+/// Recognizes wide characters without a byte order mark. Header names are mostly ASCII, so the
+/// other bytes of each character are zero.
 fn wide(head: &[u8]) -> Option<Foreign> {
     const CHARACTERS: usize = 8;
     let (characters, _) = head.as_chunks::<4>();

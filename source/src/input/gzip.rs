@@ -1,13 +1,13 @@
-//! gzip of one or several members.
+//! Reads gzip files with one or several members.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// The members of a gzip file, one after another. As gzip does, it takes zeros behind the last for
-/// padding, as tapes and some file systems add it; other bytes there are an error.
+/// Reads the members of a gzip file one after another. Like gzip, it accepts zeros after the last
+/// member as padding, which tapes and some file systems add. Other bytes there are an error.
 pub(super) struct Members<R> {
-    /// `None` behind the last member.
+    /// `None` after the last member.
     decoder: Option<GzDecoder<R>>,
 }
 

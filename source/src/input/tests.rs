@@ -14,13 +14,13 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
 }
 
-/// A frame that says something about the next one, as pzstd writes it.
+/// A skippable frame about the next one, as pzstd writes it.
 fn skippable(kind: u8, content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).unwrap().to_le_bytes();
     [&[0x50 + kind, 0x2a, 0x4d, 0x18], &length[..], content].concat()
 }
 
-/// A byte at a time, as a slow pipe brings them.
+/// One byte at a time, as from a slow pipe.
 struct Slow(Cursor<Vec<u8>>);
 
 impl Read for Slow {
@@ -71,7 +71,7 @@ fn frames_members_and_padding_are_read_as_their_programs_do() {
 }
 
 #[test]
-fn what_follows_compressed_data_and_is_none_is_refused() {
+fn uncompressed_bytes_after_compressed_data_are_refused() {
     let behind = "cannot read f: bytes that are not gzip follow the compressed data: is the file damaged, or two of them in one?";
     for tail in [&b"id,name"[..], b"\0\0\0x", &[&[0; 9][..], &gzip(TEXT)].concat()] {
         assert_eq!(
@@ -135,7 +135,7 @@ fn formats_that_are_not_read_are_named_with_what_to_do() {
     }
     let twice = "f once decompressed is zstd: it is compressed twice: decompress it once";
     assert_eq!(read(&gzip(&zstd(TEXT)), Compression::Gzip), Err(twice.to_owned()));
-    // Text that only begins so.
+    // Text that only begins like another format.
     for text in
         ["BZh9,name\n", "PK,name\n", "7z,name\n", "P\n", "", "\0", "a\0b,c\0d\n", "ID;PAR1\n"]
     {

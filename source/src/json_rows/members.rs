@@ -1,7 +1,7 @@
-//! The members of a JSON object as text.
+//! Splits a JSON object into members, as text.
 
-/// Keys and the text of their values, in order. `object` must be a valid JSON object, with nothing
-/// before or after it: what is wanted here is where members end, not whether they are right.
+/// Keys and the text of their values, in order. `object` must be a valid JSON object without
+/// surrounding bytes: this function finds the ends of members and does not validate them.
 pub(super) fn members(object: &str) -> Option<Vec<(String, &str)>> {
     let bytes = object.as_bytes();
     let mut members = Vec::new();
@@ -9,7 +9,7 @@ pub(super) fn members(object: &str) -> Option<Vec<(String, &str)>> {
     while *bytes.get(at)? != b'}' {
         let end = string_end(bytes, at)?;
         let key = serde_json::from_str(object.get(at..end)?).ok()?;
-        // Past the colon.
+        // Skips the colon.
         let start = skip(bytes, skip(bytes, end).checked_add(1)?);
         let end = value_end(bytes, start)?;
         members.push((key, object.get(start..end)?));
@@ -21,7 +21,7 @@ pub(super) fn members(object: &str) -> Option<Vec<(String, &str)>> {
     Some(members)
 }
 
-/// The first position from `at` on that is no white space.
+/// The first position at or after `at` that is not white space.
 fn skip(bytes: &[u8], at: usize) -> usize {
     let rest = bytes.iter().skip(at);
     at + rest.take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count()

@@ -114,7 +114,7 @@ fn errors_name_line_and_column() {
         ),
         (
             "{\"city\":\"A\",\"ok\":false}",
-            "line 3, column city: the value of line 1 again, but city is a KEY",
+            "line 3, column city: duplicates the value of line 1, but city is a KEY",
         ),
     ] {
         assert_eq!(error(&format!("{good}{line}\n")), expected, "{line}");

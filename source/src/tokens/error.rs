@@ -1,4 +1,4 @@
-//! Why bytes are no records.
+//! Why bytes could not be split into records.
 
 use std::{fmt, io};
 
@@ -7,18 +7,18 @@ use thiserror::Error;
 use super::is_break;
 use super::words::breaks;
 
-/// A place in a file, as an editor shows it.
+/// A position in a file, in the terms of an editor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Its line, from 1.
+    /// The line, counted from 1.
     pub line: u64,
-    /// Its character in the line, from 1. A character is one of Unicode; where the text is not UTF-8,
-    /// a byte is.
+    /// The column, counted from 1 in Unicode characters. In text that is not UTF-8, it is counted
+    /// in bytes.
     pub column: u64,
 }
 
 impl Position {
-    /// The place behind `before`, which begins a line.
+    /// The position after `before`, which starts at the beginning of a line.
     pub(super) fn of(before: &[u8], line: u64) -> Self {
         let last = before.iter().rposition(|byte| is_break(*byte)).map_or(0, |at| at + 1);
         let text = before.get(last..).unwrap_or_default();
@@ -37,7 +37,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Why bytes are no records.
+/// Why bytes could not be split into records.
 #[derive(Debug, Error)]
 pub enum TokenError {
     /// Reading failed.
@@ -45,35 +45,35 @@ pub enum TokenError {
     Read {
         /// The line that was being read.
         line: u64,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A record is so long that it was not read.
+    /// A record exceeds the size limit and was not read.
     #[error("line {line}: the record has more than {limit} bytes")]
     TooLong {
-        /// Where it begins.
+        /// Line on which the record begins.
         line: u64,
-        /// The bound, bytes.
+        /// The limit in bytes.
         limit: u64,
-        /// The quote that is open where reading stopped.
+        /// The quote that was open where reading stopped.
         quote: Option<Position>,
     },
-    /// The file ends in a quoted field.
+    /// The file ends inside a quoted field.
     #[error("{quote}: the quote is never closed")]
     Unclosed {
         /// The quote that opens the field.
         quote: Position,
     },
-    /// Text stands between a quoted field and the next delimiter or line end.
+    /// Text follows a quoted field, before the next delimiter or line end.
     #[error("{quote}: text follows the quote at {closed}, which closes the field")]
     Followed {
         /// The quote that opens the field.
         quote: Position,
         /// The quote that closes it.
         closed: Position,
-        /// Whether a backslash stands before that.
+        /// Whether a backslash precedes that quote.
         escaped: bool,
-        /// What follows.
+        /// The first byte of the text.
         by: u8,
     },
 }

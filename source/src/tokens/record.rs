@@ -2,20 +2,20 @@
 
 use super::words::{Marks, breaks};
 
-/// How a field is written, from usual to odd.
+/// How a field is written, from usual to unusual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// Without quotes around it.
+    /// Without quotes.
     Plain,
     /// In quotes.
     Quoted,
-    /// In quotes, and with doubled ones inside.
+    /// In quotes, with doubled quotes inside.
     Escaped,
-    /// Quoted, and not as RFC 4180 has it.
+    /// With quotes that violate RFC 4180.
     Bent,
 }
 
-/// Where a field is in its record, without the quotes around it.
+/// Position of a field in its record, without the surrounding quotes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Field {
     begin: u32,
@@ -48,7 +48,7 @@ impl<'a> Record<'a> {
         self.fields.len()
     }
 
-    /// Its fields.
+    /// The fields.
     pub fn fields(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Self { bytes, fields, line: _ } = *self;
         fields.iter().map(move |field| content(bytes, *field))
@@ -59,17 +59,18 @@ impl<'a> Record<'a> {
         self.fields.get(position).map(|field| content(self.bytes, *field))
     }
 
-    /// Whether a field stands in quotes.
+    /// Whether a field is in quotes.
     pub fn is_quoted(&self, position: usize) -> bool {
         self.fields.get(position).is_some_and(|field| field.kind != Kind::Plain)
     }
 
-    /// The line on which it begins; the first is 1.
+    /// The line on which the record begins, counted from 1.
     pub fn line(&self) -> u64 {
         self.line
     }
 
-    /// The line on which a field begins: some below the record's, after quoted line breaks.
+    /// The line on which a field begins. It may be after the record's first line if earlier fields
+    /// contain quoted line breaks.
     pub fn line_of(&self, position: usize) -> u64 {
         self.line + self.fields().take(position).map(breaks).sum::<u64>()
     }
@@ -79,8 +80,8 @@ fn content(bytes: &[u8], field: Field) -> &[u8] {
     bytes.get(field.begin as usize..field.end as usize).unwrap_or_default()
 }
 
-/// Takes the quotes out of a field: one of two, and the one that closes it where text follows. What
-/// follows that is as it stands.
+/// Removes the quotes from a field: one of each doubled quote, and the closing quote if text
+/// follows it. The text after it stays as it is.
 pub(super) fn unquote(record: &mut [u8], field: &mut Field, quote: u8) {
     if field.kind < Kind::Escaped {
         return;
@@ -89,7 +90,7 @@ pub(super) fn unquote(record: &mut [u8], field: &mut Field, quote: u8) {
     let bytes = record.get_mut(begin..end).unwrap_or_default();
     let mut quotes = Marks::<false>::new(quote, 0);
     let (mut from, mut to) = (0, 0);
-    // What was moved is before what is still searched.
+    // The bytes that were moved are before the part that is still searched.
     while let Some(at) = quotes.find(bytes) {
         let is_doubled = bytes.get(at + 1) == Some(&quote);
         let kept = from..at + usize::from(is_doubled);

@@ -1,38 +1,40 @@
-//! Where the fields of one record are, in bytes that may come in pieces.
+//! Finds the fields of one record, in bytes that may arrive in pieces.
 
 use super::record::{Field, Kind};
 use super::words::Marks;
 use super::{Dialect, Quotes, is_break};
 
-/// A scan under way. It is given all bytes of its record each time, and goes on where it stopped.
+/// A scan in progress. Each call gets all bytes of the record so far, and continues where the last
+/// call stopped.
 pub(super) struct Scan {
     dialect: Dialect,
     quotes: Quotes,
     phase: Phase,
-    /// Where the field under way begins, its quote included.
+    /// Start of the current field, including its quote.
     begin: usize,
-    /// The oddest field so far.
+    /// The most unusual kind of field so far.
     oddest: Kind,
 }
 
-/// What the bytes up to a position belong to.
+/// What the bytes up to the current position belong to.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// To fields that have ended.
+    /// To completed fields.
     Begin,
-    /// To a field without quotes.
+    /// To an unquoted field.
     Plain { position: usize },
-    /// To a quoted field. A quote that the bytes end with is looked at again: it may be the first of two.
+    /// To a quoted field. A quote at the end of the bytes is examined again later, because it may
+    /// be the first of two.
     Quoted { position: usize, kind: Kind },
-    /// To the text behind a quoted field.
+    /// To the text after a quoted field.
     Bent { position: usize },
 }
 
-/// What a scan has come to.
+/// The result of a step.
 pub(super) enum Step {
-    /// The record ends at this position: before a line break, or at the end of the file.
+    /// The record ends at this position, before a line break or at the end of the file.
     Record(usize),
-    /// It needs more bytes.
+    /// More bytes are needed.
     More,
     /// Text follows the field whose quotes are at these positions.
     Followed { open: usize, close: usize, by: u8 },
@@ -47,12 +49,12 @@ impl Scan {
         self.oddest
     }
 
-    /// The quote that is open.
+    /// The position of the open quote, if any.
     pub(super) fn open(&self) -> Option<usize> {
         matches!(self.phase, Phase::Quoted { .. }).then_some(self.begin)
     }
 
-    /// Adds the fields that are found in `bytes`.
+    /// Adds the fields found in `bytes`.
     pub(super) fn step(&mut self, bytes: &[u8], fields: &mut Vec<Field>) -> Step {
         loop {
             match self.phase {
@@ -88,7 +90,7 @@ impl Scan {
         }
     }
 
-    /// Adds fields up to one that begins with a quote.
+    /// Adds unquoted fields up to a field that begins with a quote.
     fn plain(&mut self, bytes: &[u8], position: usize, fields: &mut Vec<Field>) -> Option<Step> {
         let Dialect { delimiter, quote, comment: _ } = self.dialect;
         let mut stops = Marks::<true>::new(delimiter, position);
@@ -109,7 +111,7 @@ impl Scan {
         }
     }
 
-    /// Adds a quoted field, or finds text behind it.
+    /// Adds a quoted field, or detects text after it.
     fn quoted(
         &mut self,
         bytes: &[u8],
@@ -117,7 +119,7 @@ impl Scan {
         mut kind: Kind,
         fields: &mut Vec<Field>,
     ) -> Option<Step> {
-        // Without quotes, no field is quoted.
+        // If the dialect has no quotes, no field is quoted.
         let quote = self.dialect.quote?;
         let mut quotes = Marks::<false>::new(quote, position);
         loop {
@@ -144,7 +146,7 @@ impl Scan {
         }
     }
 
-    /// After a field that was added: `byte`, at `end`, is a delimiter or a line break.
+    /// Continues after a completed field: `byte`, at `end`, is a delimiter or a line break.
     fn ended(&mut self, end: usize, kind: Kind, byte: u8) -> Option<Step> {
         self.oddest = self.oddest.max(kind);
         if byte != self.dialect.delimiter {
@@ -155,13 +157,14 @@ impl Scan {
         None
     }
 
-    /// Adds the last field of a file, whose last record is `bytes`. `None` if its quote is open.
+    /// Adds the last field of a file, whose last record is `bytes`. Returns `None` if its quote is
+    /// open.
     pub(super) fn end(&mut self, bytes: &[u8], fields: &mut Vec<Field>) -> Option<usize> {
         let (quoted, length) = (self.begin + 1, bytes.len());
         let (begin, end, kind) = match self.phase {
             Phase::Begin | Phase::Plain { .. } => (self.begin, length, Kind::Plain),
             Phase::Bent { .. } => (quoted, length, Kind::Bent),
-            // The quote that the bytes end with.
+            // The bytes end with this quote.
             Phase::Quoted { position, kind } if position < length => (quoted, position, kind),
             Phase::Quoted { .. } if self.quotes == Quotes::Strict => return None,
             Phase::Quoted { .. } => (quoted, length, Kind::Bent),

@@ -8,7 +8,7 @@ use super::*;
 /// A field's bytes, and whether it was quoted.
 type Cells = Vec<(Vec<u8>, bool)>;
 
-/// What a reading gives: records with their lines, the lines of their fields, and the error.
+/// The result of reading: records with their lines, the lines of their fields, and the error.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Reading {
     records: Vec<(u64, Cells, Vec<u64>)>,
@@ -16,7 +16,7 @@ struct Reading {
     error: Option<String>,
 }
 
-/// Bytes that come some at a time.
+/// Bytes that arrive in pieces.
 struct Pieces<'a> {
     bytes: &'a [u8],
     at_once: usize,
@@ -64,7 +64,7 @@ fn texts(reading: &Reading) -> Vec<Vec<Vec<u8>>> {
     reading.records.iter().map(|(_, fields, _)| cells(fields)).collect()
 }
 
-/// What crate `csv` reads.
+/// The records that crate `csv` reads.
 fn by_csv(bytes: &[u8], dialect: Dialect) -> Vec<Vec<Vec<u8>>> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -78,7 +78,7 @@ fn by_csv(bytes: &[u8], dialect: Dialect) -> Vec<Vec<Vec<u8>>> {
     records.map(|record| record.iter().map(<[u8]>::to_vec).collect()).collect()
 }
 
-/// What is read, byte by byte, with nothing in mind but the rules.
+/// A reader that follows the rules byte by byte, without any optimization.
 fn naive(bytes: &[u8], dialect: Dialect) -> Reading {
     let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
     let is_break = |at: usize| matches!(bytes.get(at), Some(b'\n' | b'\r'));
@@ -158,7 +158,7 @@ fn naive(bytes: &[u8], dialect: Dialect) -> Reading {
     reading
 }
 
-/// Bytes that matter, many of them.
+/// Random bytes, with many of those that have a meaning.
 fn soup() -> impl Strategy<Value = Vec<u8>> {
     let piece = select(vec![
         &b"\""[..],
@@ -216,7 +216,8 @@ proptest! {
 
     #[test]
     fn comments_and_other_marks_are_those_of_csv(bytes in soup(), dialect in dialects()) {
-        // Comments of `csv` end with LF alone, and one that ends the file is an empty record to it.
+        // In `csv`, only LF ends a comment, and a comment at the end of the file is an empty
+        // record.
         let mut bytes: Vec<u8> = bytes.into_iter().filter(|byte| *byte != b'\r').collect();
         bytes.push(b'\n');
         prop_assert_eq!(texts(&read(&bytes, dialect, Quotes::Lenient)), by_csv(&bytes, dialect));
@@ -252,7 +253,7 @@ proptest! {
     ) {
         let mut text = String::new();
         for row in &rows {
-            // An empty field alone is no record unless it is quoted.
+            // A single empty field is no record unless it is quoted.
             let alone = row.len() == 1;
             let fields = row.iter().map(|(field, quote)| {
                 let needed = field.starts_with('"') || field.contains([',', '\r', '\n']) || (alone && field.is_empty());

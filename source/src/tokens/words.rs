@@ -1,4 +1,5 @@
-//! Searches that take eight bytes at a time: most fields are so short that a call of memchr for each costs more.
+//! Searches eight bytes at a time. Most fields are so short that one call of memchr per field would
+//! cost more.
 
 const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 const LF: u64 = each(b'\n');
@@ -8,28 +9,28 @@ const fn each(byte: u8) -> u64 {
     byte as u64 * 0x0101_0101_0101_0101
 }
 
-/// The high bit of each byte that is zero: 7f added to the seven low bits of any other leaves it set, or its
-/// own is.
+/// The high bit of each byte that is zero. In any other byte, either adding 7f to the seven low
+/// bits sets the high bit, or it is set already; the complement clears it.
 fn zeros(word: u64) -> u64 {
     !(((word & LOW) + LOW) | word | LOW)
 }
 
-/// Finds every `byte`, and every line break if `BREAKS`, one after another.
+/// Finds every `byte`, and every line break if `BREAKS` is set, one after another.
 pub(super) struct Marks<const BREAKS: bool> {
     byte: u64,
-    /// The byte after the word that `marks` is of.
+    /// Position after the word to which `marks` belongs.
     next: usize,
-    /// What is still to be told of that word.
+    /// Matches in that word that have not been returned yet.
     marks: u64,
 }
 
 impl<const BREAKS: bool> Marks<BREAKS> {
-    /// From `start` on.
+    /// Starts at position `start`.
     pub(super) fn new(byte: u8, start: usize) -> Self {
         Self { byte: each(byte), next: start, marks: 0 }
     }
 
-    /// The next one. `bytes` are the same for every call.
+    /// The next match. `bytes` must be the same in every call.
     pub(super) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
         while self.marks == 0 {
             let rest = bytes.get(self.next..).filter(|rest| !rest.is_empty())?;
@@ -47,7 +48,7 @@ impl<const BREAKS: bool> Marks<BREAKS> {
     }
 }
 
-/// A word of fewer bytes. What fills it is not ASCII, and so marks nothing.
+/// A word with fewer than eight bytes. The padding is not ASCII and so never matches.
 #[cold]
 fn padded(rest: &[u8]) -> u64 {
     let mut word = [0x80; 8];
@@ -55,7 +56,7 @@ fn padded(rest: &[u8]) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// Line breaks: LF, CR LF or CR.
+/// Counts line breaks: LF, CR LF or CR.
 pub(super) fn breaks(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks();
     let (mut count, mut returns) = (0, 0);
@@ -65,7 +66,7 @@ pub(super) fn breaks(bytes: &[u8]) -> u64 {
     };
     words.iter().for_each(|word| add(u64::from_le_bytes(*word)));
     match bytes.last_chunk() {
-        // Without the bytes that were seen: zeros take their place.
+        // Bytes that were counted already are replaced by zeros.
         Some(last) if !rest.is_empty() => add(u64::from_le_bytes(*last) >> (8 * (8 - rest.len()))),
         Some(_) => {}
         None => add(padded(rest)),

@@ -1,10 +1,9 @@
-//! A table's source in a bucket: with whose credentials it is read, and which servers that may
-//! reach.
+//! A table's source in a bucket: which credentials read it, and which servers they may reach.
 //!
-//! The author of a table chooses its source and the Secret of it, and not the cluster. So a source
-//! is read with what its own Secret holds or unsigned, unless the cluster's owner shares the
-//! store's credentials; of its own settings none names a file of the pod, a server that gives out
-//! credentials, or a proxy.
+//! The author of a table chooses its source and the source's Secret, but not the cluster. A source
+//! is therefore read with the credentials of its own Secret, or unsigned, unless the cluster's
+//! owner shares the store's credentials. A source's settings cannot name a file of the pod, a
+//! server that issues credentials, or a proxy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use object_store::{ClientConfigKey, Result};
 use super::{AUTHORITIES, CONNECT_TIMEOUT, Location, Provider, READ_TIMEOUT, SOURCE, Settings};
 use crate::egress::{Connector, Egress};
 
-/// Variables that say which server is asked.
+/// Variables that name the server.
 const SERVERS: [&str; 7] = [
     "AWS_ENDPOINT",
     "AWS_ENDPOINT_URL",
@@ -27,35 +26,36 @@ const SERVERS: [&str; 7] = [
     "AZURE_STORAGE_ENDPOINT",
     "GOOGLE_BASE_URL",
 ];
-/// That the server may be asked in the clear.
+/// Suffix of the variables that allow requests without TLS.
 const ALLOW_HTTP: &str = "_ALLOW_HTTP";
-/// Variables beside [`SERVERS`] that are no credentials.
+/// Variables in addition to [`SERVERS`] that are not credentials.
 const PLACES: [&str; 3] = ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"];
 
-/// With whose credentials a source is read.
+/// Credentials with which a source is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignedBy {
-    /// Those of its own Secret.
+    /// The credentials in the source's own Secret.
     Source,
-    /// The store's, or the identity of the pod.
+    /// The store's credentials, or the identity of the pod.
     Store,
-    /// Nobody's: requests are not signed.
+    /// No credentials: requests are not signed.
     Nobody,
 }
 
-/// How a source in a bucket is reached.
+/// How to reach a source in a bucket.
 #[derive(Debug)]
 pub struct SourceSettings {
     settings: Settings,
     signed_by: SignedBy,
-    /// Where the store is, as far as the source is there too.
+    /// Servers of the store that the source uses too.
     trusted: Vec<String>,
 }
 
 impl Settings {
-    /// The settings for a table's source: variables that begin with `SOURCE_`, and of the store's
-    /// its places where there are none. The store's credentials are taken only if they are `shared`
-    /// and the source has no variables of its own, and are never mixed with the source's.
+    /// The settings for a table's source: the variables that begin with `SOURCE_`, and the store's
+    /// servers and regions where the source names none. The store's credentials are used only if
+    /// they are `shared` and the source has no variables itself. They are never mixed with the
+    /// source's.
     pub fn of_source(&self, location: &Location, shared: bool) -> SourceSettings {
         let provider = location.provider;
         let family = provider.variables();
@@ -71,7 +71,7 @@ impl Settings {
                     signed |= of == Use::Credential;
                     own.insert(name.to_owned(), value.clone());
                 }
-                None => tracing::warn!(name, "not a variable that a source may have; left out"),
+                None => tracing::warn!(name, "ignored a variable that a source may not have"),
             }
         }
         let signed_by = match (signed, any) {
@@ -111,7 +111,7 @@ impl SourceSettings {
         &self.settings
     }
 
-    /// Keeps a source to what `egress` allows, and the store's server.
+    /// Limits requests for a source to what `egress` allows and to the store's server.
     pub(super) fn guard(&self, egress: &Egress) -> Guard {
         let egress = egress.trusting(self.trusted.iter().map(String::as_str));
         let connector = Connector {
@@ -124,10 +124,11 @@ impl SourceSettings {
     }
 }
 
-/// Keeps a bucket's client to the servers that a source may be at.
+/// Limits a bucket's client to the servers at which a source may be.
 ///
-/// Credentials of the store may come from an address where no source may be, such as the cloud's
-/// metadata: they are fetched by a client of their own, which only the store's settings direct.
+/// The store's credentials may come from an address that is forbidden to sources, such as the
+/// cloud's metadata server. A separate client fetches them, configured by the store's settings
+/// only.
 pub(super) struct Guard {
     connector: Connector,
     shared: bool,
@@ -165,16 +166,17 @@ impl Guard {
     }
 }
 
-/// What a variable of a source is for.
+/// Purpose of a variable of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
     Credential,
-    /// Where and how the bucket is asked.
+    /// Where the bucket is, and how requests for it are made.
     Place,
 }
 
 impl Use {
-    /// None for what a source may not have, later variables of `object_store` included.
+    /// `None` for variables that a source may not have. This includes variables that later versions
+    /// of `object_store` add.
     fn of(provider: Provider, name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
         match provider {
@@ -240,12 +242,13 @@ impl Use {
     }
 }
 
-/// Whether a variable says which server is asked, or how.
+/// Whether a variable names the server, or allows requests to it without TLS.
 fn is_server(name: &str) -> bool {
     SERVERS.contains(&name) || name.ends_with(ALLOW_HTTP)
 }
 
-/// Whether a variable is no credential: a source's own may be used with the store's.
+/// Whether a variable is not a credential. A source's value may then be used together with the
+/// store's.
 pub(super) fn is_place(name: &str) -> bool {
     is_server(name) || PLACES.contains(&name)
 }

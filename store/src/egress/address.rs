@@ -1,24 +1,24 @@
-//! Which addresses a table's source may not have.
+//! Addresses that a table's source may not have.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What is at an address that is refused.
+/// The kind of a refused address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// 0.0.0.0/8 and `::`, which reach this machine.
     Unspecified,
     /// 127.0.0.0/8 and `::1`.
     Loopback,
-    /// 169.254.0.0/16 and fe80::/10: this machine's link, with the clouds' metadata.
+    /// 169.254.0.0/16 and fe80::/10: this machine's link, where clouds have their metadata servers.
     LinkLocal,
-    /// Other addresses at which clouds give a machine its credentials.
+    /// Other addresses from which clouds give a machine its credentials.
     Metadata,
 }
 
 impl Place {
-    /// What is at `address`, if that is refused. Private addresses are not: cluster services have
-    /// them.
+    /// The kind of `address` if it is refused. Private addresses are allowed, since cluster
+    /// services have them.
     pub(crate) fn of(address: IpAddr) -> Option<Self> {
         match address {
             IpAddr::V4(address) => of_v4(address),
@@ -47,9 +47,10 @@ fn of_v6(address: Ipv6Addr) -> Option<Place> {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some(Place::Unspecified),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some(Place::Loopback),
         [0xfe80..=0xfebf, ..] => Some(Place::LinkLocal),
-        // AWS gives out everything of a machine under this prefix; Google Cloud's metadata server.
+        // The AWS prefix holds all local services of a machine. The other address is Google Cloud's
+        // metadata server.
         [0xfd00, 0x0ec2, ..] | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254] => Some(Place::Metadata),
-        // Addresses of IPv4 in another form: compatible, mapped, NAT64, 6to4.
+        // IPv4 addresses in other forms: compatible, mapped, NAT64, 6to4.
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0x0064, 0xff9b, 0, 0, 0, 0, high, low]
         | [0x2002, high, low, ..] => v4(high, low),
@@ -132,7 +133,7 @@ mod tests {
     }
 
     proptest! {
-        /// Each form of an address of IPv4 is judged as the address itself.
+        /// Each form of an IPv4 address gets the same verdict as the address itself.
         #[test]
         fn no_form_of_an_address_gets_around(bits: u32, known in 0_usize..8, rest: u64) {
             let bits = match known {
@@ -141,7 +142,7 @@ mod tests {
                 2 => bits & 0x00ff_ffff,
                 _ => bits,
             };
-            // `::` and `::1` are addresses of IPv6 themselves.
+            // `::` and `::1` are IPv6 addresses in their own right.
             prop_assume!(bits > 1);
             let address = Ipv4Addr::from_bits(bits);
             let expected = Place::of(address.into());

@@ -1,4 +1,4 @@
-//! Requests of `object_store` for a source in a bucket.
+//! Sends `object_store`'s requests for a source in a bucket.
 
 use std::time::Duration;
 
@@ -12,16 +12,17 @@ use reqwest::{Certificate, Client, NoProxy, Proxy, Url};
 use super::{Egress, Forbidden, RedirectError};
 use crate::error::find;
 
-/// Makes clients that reach what an [`Egress`] allows. `object_store` gives a connector no way to
-/// start from its own client: of the options, those that a source's settings may have are taken.
+/// Creates clients that reach only what an [`Egress`] allows. `object_store` does not let a
+/// connector start from its own client, so this applies those of its options that a source's
+/// settings can have.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     pub(crate) egress: Egress,
-    /// Authorities of the server in PEM, beside those of the system.
+    /// Authorities of the server in PEM, in addition to the system's.
     pub(crate) authorities: Option<String>,
     /// Longest wait for a connection.
     pub(crate) connect_timeout: Duration,
-    /// Longest wait for the next bytes of an answer.
+    /// Longest wait for the next bytes of a response.
     pub(crate) read_timeout: Duration,
 }
 
@@ -46,7 +47,7 @@ impl HttpConnector for Connector {
         for authority in Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)? {
             builder = builder.add_root_certificate(authority);
         }
-        // Named by the cluster's owner: a source has no proxy of its own.
+        // A proxy is named by the cluster's owner. A source cannot set one.
         if let Some(url) = text(ClientConfigKey::ProxyUrl) {
             let excluded = text(ClientConfigKey::ProxyExcludes);
             let excluded = excluded.and_then(|hosts| NoProxy::from_string(&hosts));
@@ -57,7 +58,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// A client each of whose requests is checked.
+/// A client that checks each request.
 #[derive(Debug)]
 struct Checked {
     client: Client,
@@ -82,7 +83,7 @@ impl HttpService for Checked {
     }
 }
 
-/// An error of a kind that is not tried again.
+/// An error of a kind that is not retried.
 fn refused(error: impl std::error::Error + Send + Sync + 'static) -> HttpError {
     HttpError::new(HttpErrorKind::Unknown, error)
 }

@@ -85,7 +85,7 @@ fn a_redirect_is_checked_as_the_first_address_was() {
     }
 }
 
-/// A server that sends everybody on to `location`, which may say PORT for its own.
+/// A server that redirects every request to `location`, in which PORT stands for its port.
 fn redirecting(location: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -105,7 +105,7 @@ fn redirecting(location: &'static str) -> String {
     format!("http://{address}/")
 }
 
-/// What a request ends with, if it is to reach the server at `first` and no other local one.
+/// The error of a request that may reach the server at `first` and no other local server.
 async fn refusal(first: &str) -> reqwest::Error {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Egress::new(false).trusting([first]).client(Client::builder());
@@ -122,7 +122,7 @@ async fn a_server_cannot_send_the_client_to_a_local_address_or_name() {
 
 #[tokio::test]
 async fn a_name_that_resolves_to_a_local_address_is_not_connected_to() {
-    // `check` knows this name; the resolver must find out by itself.
+    // `check` knows this name. The resolver has to find out independently.
     let first = redirecting("/");
     let port = url(&first).port().unwrap();
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -130,13 +130,13 @@ async fn a_name_that_resolves_to_a_local_address_is_not_connected_to() {
     let name = format!("http://localhost:{port}/");
     let error = client(&Egress::new(false)).get(&name).send().await.unwrap_err();
     assert_eq!(find::<Forbidden>(&error).map(|found| found.place), Some(Place::Loopback));
-    // It is there, and sends on to itself.
+    // The server exists and redirects to itself.
     let error = client(&Egress::new(true)).get(&name).send().await.unwrap_err();
     assert_eq!(find::<RedirectError>(&error), Some(&RedirectError::TooMany));
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_there_is_told_as_such() {
+async fn a_name_that_does_not_exist_is_reported_as_such() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Egress::new(false).client(Client::builder()).no_proxy().build().unwrap();
     let error = client.get("http://no-such-name.invalid/").send().await.unwrap_err();

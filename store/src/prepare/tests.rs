@@ -78,7 +78,7 @@ async fn given_up(directory: &TempDir) {
     tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
 }
 
-/// All pages of an index as the store has them, by bucket.
+/// All pages of an index as they are stored, by bucket.
 async fn stored_pages(store: &Store, manifest: &Manifest, column: u32) -> Vec<Vec<Page>> {
     let geometry = manifest.index(column).unwrap().geometry;
     let mut pages = Vec::new();
@@ -93,7 +93,7 @@ async fn stored_pages(store: &Store, manifest: &Manifest, column: u32) -> Vec<Ve
     pages
 }
 
-/// The self-test of docs/ENGINE.md §11 over what is in the store.
+/// The self-test of docs/ENGINE.md §11 on the stored data.
 async fn hint_holds(store: &Store, manifest: &Manifest, column: u32) -> bool {
     let index = manifest.index(column).unwrap();
     let (geometry, seed) = (index.geometry, manifest.seed(index));
@@ -182,7 +182,7 @@ async fn an_empty_table_is_a_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_rows_and_randomness_give_each_epoch_a_hint_of_its_own() {
+async fn the_same_rows_and_randomness_give_each_epoch_a_different_hint() {
     let (_directory, store) = local();
     let values = values(50);
     let first = prepare(&store, load(&values), rng(), |_| (), &pool()).await.unwrap();
@@ -190,7 +190,7 @@ async fn the_same_rows_and_randomness_give_each_epoch_a_hint_of_its_own() {
     assert_eq!((first.epoch, second.epoch), (1, 2));
     assert_eq!(first.salt, second.salt);
     for (first, second) in first.indexes.iter().zip(&second.indexes) {
-        // Hints and public parts belong to the epoch's number.
+        // Hints and public parts depend on the epoch's number.
         assert_eq!(first.partitions, second.partitions);
         assert_ne!(first.planes, second.planes);
         assert_ne!(first.public_parts, second.public_parts);
@@ -300,7 +300,7 @@ async fn a_panic_on_the_pool_is_an_error() {
     let work = on_pool(&pool, || panic!("planted"));
     let worked: Result<(), PrepareError> = worked(work).await;
     assert!(matches!(worked, Err(PrepareError::Panicked)));
-    // And the pool still works.
+    // The pool still works afterwards.
     pool.install(|| *result.lock().unwrap() = 3);
     assert_eq!(*result.lock().unwrap(), 3);
 }

@@ -64,8 +64,8 @@ fn the_header_is_pinned() {
 
 const KNOWN_DIGEST: &str = "5c6549a3b799dbf3cdfbb948c6bcab8b1dc6069284126b36accbec4d7c39948f";
 
-/// The reason for storing segments as they are: even an empty bucket, which is the most
-/// compressible content there is, does not shrink once it is whitened.
+/// The reason for storing segments without compression: not even an empty bucket shrinks once it is
+/// whitened, although nothing is more compressible.
 #[test]
 fn whitened_bytes_do_not_compress() {
     let mut bytes = vec![0u8; 1 << 20];

@@ -1,5 +1,4 @@
-//! A store for tests, whose faults are set from outside. Tests of `opaque-node` include this file
-//! too.
+//! A store for tests that control its faults. Tests of `opaque-node` include this file too.
 
 use std::fmt;
 use std::io;
@@ -25,14 +24,15 @@ pub(crate) struct Disk {
     files: LocalFileSystem,
     /// Set by a test.
     pub(crate) full: AtomicBool,
-    /// So many segments are read only when all of them are asked for; set by a test.
+    /// Number of segments that are delivered only once all of them have been requested; set by a
+    /// test.
     pub(crate) together: AtomicUsize,
     asked: Notify,
-    /// Objects with this in their path are read when it is another; set by a test.
+    /// Part of a path. Matching objects are delivered when this changes; set by a test.
     pub(crate) held_back: watch::Sender<Option<&'static str>>,
-    /// Nothing can be read, as from a server that does not answer; set by a test.
+    /// Whether all reads fail, as if the server did not respond; set by a test.
     pub(crate) away: AtomicBool,
-    /// Every object that was asked for.
+    /// Every requested object.
     pub(crate) reads: Mutex<Vec<String>>,
 }
 

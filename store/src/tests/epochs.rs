@@ -5,7 +5,7 @@ use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The epochs' folders, whatever is in them.
+/// The folders of all epochs, whatever they contain.
 fn folders(directory: &TempDir) -> Vec<String> {
     let entries = directory.path().join("tables/t/epochs").read_dir().unwrap();
     let mut names: Vec<String> =
@@ -67,7 +67,7 @@ async fn an_epoch_without_a_manifest_is_invisible() {
     assert_eq!(store.epochs("t").await.unwrap(), [1]);
     let error = store.manifest("t", 2).await.unwrap_err();
     assert!(matches!(error, StoreError::NotFound { object } if object.ends_with("manifest.json")));
-    // Nor is anything that merely looks like one.
+    // Folders that merely look like epochs are ignored too.
     for name in ["what", "7", "+0000000000000000009"] {
         let folder = directory.path().join("tables/t/epochs").join(name);
         std::fs::create_dir_all(&folder).unwrap();
@@ -116,7 +116,7 @@ async fn a_dropped_writer_cleans_up() {
     assert_eq!(store.epochs("t").await.unwrap(), Vec::<u64>::new());
 }
 
-/// On a disk there is a folder before there is a claim in it.
+/// On a disk, the folder exists before the claim is in it.
 #[tokio::test]
 async fn an_epoch_that_is_just_being_claimed_is_not_given_up() {
     let (directory, store) = local();
@@ -135,7 +135,7 @@ async fn a_later_load_cleans_up_after_a_crash() {
     let folder = epoch_folder(&directory, 1);
     std::fs::write(folder.join("index-1/partition-000009#1"), "half").unwrap();
 
-    // The load may be under way: in this process, or recently in another node's.
+    // The load may be in progress: in this process, or recently in that of another node.
     for caller in [writer("n", "1"), writer("m", "2")] {
         assert!(store.sweep("t", &caller, now, HOUR).await.unwrap().is_empty());
     }
@@ -143,7 +143,7 @@ async fn a_later_load_cleans_up_after_a_crash() {
     // The same node, started again.
     assert_eq!(store.sweep("t", &writer("n", "2"), now, HOUR).await.unwrap(), [1]);
     assert_eq!(files(&folder), ["manifest.json"]);
-    // Had the writer been alive, it could not publish any more, and loses nothing of others.
+    // Had the writer been alive, it could no longer publish. It does not affect other epochs.
     let error = epoch.publish(&manifest).await.unwrap_err();
     assert_eq!(error.to_string(), "epoch 1 of table \"t\" was given up before it was complete");
     assert_eq!(publish(&store).await.epoch, 2);
@@ -186,7 +186,7 @@ async fn old_epochs_go_unless_they_are_in_use() {
     assert_eq!(store.epochs("t").await.unwrap(), [1, 3, 4]);
     let kept: Vec<String> = [1, 3, 4].map(|epoch: u64| format!("{epoch:020}")).into();
     assert_eq!(folders(&directory), kept);
-    // The newest stays, whatever is asked for.
+    // The newest epoch stays, whatever was requested.
     assert_eq!(store.retain("t", 0, &BTreeSet::new()).await.unwrap(), [1, 3]);
     assert_eq!(store.epochs("t").await.unwrap(), [4]);
     let manifest = store.manifest("t", 4).await.unwrap();
@@ -211,13 +211,13 @@ async fn a_tombstone_goes_once_it_is_old_and_a_newer_epoch_is_there() {
     }
     let (caller, now) = (writer("n", "1"), UnixMillis::now());
     let (soon, later) = (UnixMillis(now.0 + 23 * 3_600_000), UnixMillis(now.0 + 25 * 3_600_000));
-    // Nothing is newer than them: their numbers would be given again.
+    // No epoch is newer than these, so their numbers could be used again.
     store.sweep("t", &caller, later, HOUR).await.unwrap();
     assert_eq!(folders(&directory).len(), 2);
     assert_eq!(publish(&store).await.epoch, 3);
     store.delete_epoch("t", 3).await.unwrap();
     assert_eq!(publish(&store).await.epoch, 4);
-    // A writer that was taken for dead may still be alive.
+    // A writer that was presumed dead may still be alive.
     store.sweep("t", &caller, soon, HOUR).await.unwrap();
     assert_eq!(folders(&directory).len(), 4);
     store.sweep("t", &caller, later, HOUR).await.unwrap();
@@ -225,7 +225,7 @@ async fn a_tombstone_goes_once_it_is_old_and_a_newer_epoch_is_there() {
     assert_eq!(store.epochs("t").await.unwrap(), [4]);
 }
 
-/// Manifests of earlier versions do not know the lengths of their rows.
+/// Manifests of earlier versions do not contain the lengths of rows.
 #[tokio::test]
 async fn lengths_of_rows_are_kept_and_may_be_missing() {
     let (_directory, store) = local();

@@ -31,7 +31,7 @@ async fn every_damaged_segment_is_found_and_named() {
     }
     std::fs::write(&partition, [good.as_slice(), &[0]].concat()).unwrap();
     assert!(error().await.to_string().contains("bytes, at most"));
-    // A whole segment in another's place.
+    // A whole segment in place of another.
     std::fs::copy(folder.join("partition-000000"), &partition).unwrap();
     assert!(error().await.to_string().contains("not the segment that the manifest names"));
     std::fs::remove_file(&partition).unwrap();
@@ -43,7 +43,7 @@ async fn every_damaged_segment_is_found_and_named() {
     damaged[1 << 20] ^= 1;
     std::fs::write(&plane, damaged).unwrap();
     let error = store.plane(&manifest, 1, 0).await.unwrap_err();
-    assert!(error.to_string().contains("plane-0 is damaged: the checksum does not hold"));
+    assert!(error.to_string().contains("plane-0 is damaged: the checksum does not match"));
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn every_damaged_byte_of_a_manifest_is_found() {
             damaged[position] ^= flip;
             std::fs::write(&path, &damaged).unwrap();
             let error = store.manifest("t", 1).await.unwrap_err();
-            // A number in the version's place is another version.
+            // Another digit in the version's place is another version.
             let version = position == version && damaged[position].is_ascii_digit();
             let expected = match &error {
                 StoreError::OtherParameters { .. } => version,
@@ -76,7 +76,7 @@ async fn every_damaged_byte_of_a_manifest_is_found() {
     assert!(error.to_string().contains("a manifest of version 1, not 2"), "{error}");
     assert!(error.to_string().contains("must be loaded again"), "{error}");
 
-    // One epoch's manifest in another's place, and one table's in another's.
+    // The manifest of one epoch in place of another's, and of one table in place of another's.
     let second = directory.path().join("tables/t/epochs/00000000000000000002");
     let other = directory.path().join("tables/u/epochs/00000000000000000001");
     for folder in [&second, &other] {
@@ -131,7 +131,7 @@ async fn a_full_disk_is_said_to_be_full_and_is_freed() {
         "{error}"
     );
     assert!(error.to_string().starts_with("store: no space left to write tables/t/"), "{error}");
-    // Not even the tombstone fits, before the segments are gone.
+    // Not even the tombstone fits until the segments are gone.
     epoch.abandon().await.unwrap();
     assert!(matches!(store.manifest("t", 2).await, Err(StoreError::Abandoned { .. })));
     assert!(!epoch_folder(&directory, 2).join("index-1/partition-000000").exists());
@@ -141,9 +141,10 @@ async fn a_full_disk_is_said_to_be_full_and_is_freed() {
     assert_eq!(publish(&store).await.epoch, 3);
 }
 
-/// What earlier versions wrote, byte by byte: their hints have public parts of other rings.
+/// Manifests as earlier versions wrote them, byte by byte. Their hints have public parts of other
+/// rings.
 #[tokio::test]
-async fn an_epoch_of_earlier_parameters_is_told_as_one_to_load_again() {
+async fn an_epoch_of_earlier_parameters_is_reported_as_one_to_load_again() {
     for (name, manifest) in [
         ("opaque-128-v1-inline-2", include_str!("manifest-128-v1.json")),
         ("opaque-128-v2-inline-2", include_str!("manifest-128-v2.json")),
@@ -158,7 +159,7 @@ async fn an_epoch_of_earlier_parameters_is_told_as_one_to_load_again() {
         for part in [name, "must be loaded again", "`opaque load", "`spec.source.revision`"] {
             assert!(error.contains(part), "{part}: {error}");
         }
-        // Damage is told as damage.
+        // Damage is reported as damage.
         let damaged = manifest.replacen("\"rows\":3", "\"rows\":4", 1);
         std::fs::write(folder.join("manifest.json"), damaged).unwrap();
         let error = store.manifest("t", 1).await.unwrap_err();

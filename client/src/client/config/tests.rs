@@ -7,7 +7,7 @@ use crate::Client;
 
 const TOKEN: &str = "0123456789abcdef";
 
-/// Whether a client that is given `overrides` shows the profile's token.
+/// Whether a client with `overrides` presents the profile's token.
 fn shows_the_token(pinned: bool, overrides: Overrides) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::new(dir.path());
@@ -36,7 +36,7 @@ fn a_ca_file_without_a_certificate_is_named() {
     let home = Home::new(dir.path().join("home"));
     let error = ClientConfig::new(&home, &["https://a:1".to_owned()], Some(&file)).unwrap_err();
     assert!(error.to_string().ends_with("ca.der holds no PEM certificate"), "{error}");
-    // A library's caller gives bytes.
+    // A library caller passes bytes.
     let endpoints = vec!["https://a:1".parse().unwrap()];
     let config = ClientConfig { ca_pem: Some(vec![0x30]), ..ClientConfig::of(endpoints) };
     let error = Client::connect(config).unwrap_err();
@@ -49,12 +49,12 @@ fn cluster(values: &[&str]) -> Overrides {
 }
 
 #[test]
-fn a_profiles_token_goes_to_its_own_cluster_alone() {
+fn a_profiles_token_goes_only_to_its_own_cluster() {
     for pinned in [true, false] {
         assert!(shows_the_token(pinned, Overrides::default()));
         assert!(shows_the_token(pinned, cluster(&["https://b.example:1/"])));
         assert!(shows_the_token(pinned, cluster(&["https://b.example:1,https://a.example:1"])));
-        // Only the CA that the profile names tells another node of its cluster from anybody.
+        // Only the CA in the profile distinguishes another node of its cluster from a stranger.
         assert_eq!(shows_the_token(pinned, cluster(&["https://c.example:1"])), pinned);
         assert_eq!(shows_the_token(pinned, cluster(&["https://a.example:2"])), pinned);
         let both = cluster(&["https://a.example:1,https://c.example:1"]);

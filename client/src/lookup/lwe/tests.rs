@@ -32,7 +32,7 @@ fn lookup_of(geometry: &Geometry, bucket: u32, seed: Seed) -> ScanQuery {
 fn a_lookup_is_an_lwe_encryption_of_its_bucket() {
     let geometry = Geometry::new(4096, 3072, 1).unwrap();
     let bucket = 2 * 1024 + 5;
-    // The same randomness gives the secret again: a seed is 32 bytes, drawn at once.
+    // The same randomness gives the same secret: a seed is 32 bytes, drawn at once.
     let mut seed = [0; 32];
     StdRng::seed_from_u64(3).fill_bytes(&mut seed);
     let mut secret = [0i32; RING_DEGREE];

@@ -1,4 +1,4 @@
-//! The condition of WHERE: names to positions, literals to values.
+//! Binds the condition of WHERE: names become positions, literals become values.
 
 use opaque_pir::table::{Column, ColumnType, Schema, Value};
 

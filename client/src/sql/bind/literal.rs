@@ -1,4 +1,4 @@
-//! A literal as a value that a column's values can be compared with.
+//! Converts a literal to a value that can be compared with a column's values.
 
 use opaque_pir::table::{Column, ColumnType, Value};
 
@@ -6,11 +6,12 @@ use crate::sql::SqlError;
 use crate::sql::normal::Constant;
 use crate::sql::statement::Literal;
 
-/// Types a literal by the column that it is compared with.
+/// Converts a literal to the type of the column that it is compared with.
 ///
-/// The result is of the column's type, except that an INT or REAL column may get either kind of
-/// number, which [`compare`](crate::sql::predicate::compare) compares exactly. As in SQLite, text
-/// that reads as a number is one for a numeric column, and TRUE and FALSE are 1 and 0.
+/// The result has the column's type, with one exception: for an INT or REAL column it may be either
+/// kind of number, and [`compare`](crate::sql::predicate::compare) compares them exactly. As in
+/// SQLite, text that reads as a number counts as one for a numeric column, and TRUE and FALSE are 1
+/// and 0.
 pub(in crate::sql) fn typed(column: &Column, constant: &Constant) -> Result<Value, SqlError> {
     let Constant { literal, given } = constant;
     let text = match (literal, given.as_deref()) {
@@ -30,12 +31,13 @@ pub(in crate::sql) fn typed(column: &Column, constant: &Constant) -> Result<Valu
         (ColumnType::Int, _, Some(text)) => number(text),
         (ColumnType::Real, _, Some(text)) => number(text).or_else(|| infinity(text)),
         (ColumnType::Text, _, Some(text)) => Some(Value::Text(text.to_owned())),
-        // Not checked to be JSON: as text it compares with any document, and equals none.
+        // The text is not checked to be JSON. If it is not, it compares with documents as text and
+        // equals none of them.
         (ColumnType::Json, _, Some(text)) => Some(Value::Json(text.to_owned())),
         (ColumnType::Bool, Literal::Bool(truth), _) => Some(Value::Bool(*truth)),
         (ColumnType::Bool, Literal::Int(0), _) => Some(Value::Bool(false)),
         (ColumnType::Bool, Literal::Int(1), _) => Some(Value::Bool(true)),
-        // Only a parameter: SQLite does not read quoted text as a truth value.
+        // This applies only to parameters: SQLite does not read quoted text as a truth value.
         (ColumnType::Bool, Literal::Parameter(_), Some(text)) => {
             Value::parse(ColumnType::Bool, text).ok()
         }
@@ -62,8 +64,8 @@ pub(in crate::sql) fn typed(column: &Column, constant: &Constant) -> Result<Valu
     })
 }
 
-/// Text that is an infinite number as answers print it, with space around it allowed. SQLite reads no text as
-/// one, and prints it in another way.
+/// Parses an infinite number in the form that answers print, with optional space around it. SQLite
+/// prints infinity differently and reads no text as infinity.
 fn infinity(text: &str) -> Option<Value> {
     match text.trim_ascii() {
         "inf" => Some(Value::Real(f64::INFINITY)),
@@ -72,7 +74,7 @@ fn infinity(text: &str) -> Option<Value> {
     }
 }
 
-/// Text that is a decimal number, with space around it allowed. Rust would also read `inf`.
+/// Parses a decimal number, with optional space around it. Rust would also accept `inf`.
 fn number(text: &str) -> Option<Value> {
     let text = text.trim_ascii();
     let digits = text.trim_start_matches(['+', '-']);

@@ -1,11 +1,11 @@
-//! The condition of WHERE in normal form.
+//! Converts the condition of WHERE to normal form.
 
 use super::{Constant, Filter, Given};
 use crate::sql::SqlError;
 use crate::sql::statement::{Comparison, Condition, Literal, Name, Operand};
 
 impl Given<'_> {
-    /// The normal form of a condition, or of what is true when it is false.
+    /// The normal form of a condition, or of its negation.
     pub(super) fn condition(
         &self,
         condition: &Condition,
@@ -41,7 +41,7 @@ impl Given<'_> {
                 Ok(Filter::IsNull { column: operand_column(operand)?, negated: negate })
             }
             Condition::IsTruth { operand, truth } => {
-                // Never unknown: `b IS TRUE` is `b = TRUE AND b IS NOT NULL`.
+                // The result is never unknown: `b IS TRUE` means `b = TRUE AND b IS NOT NULL`.
                 let column = operand_column(operand)?;
                 let equal = truth_of(column.clone(), *truth, negate, "IS TRUE");
                 Ok(joined(vec![equal, Filter::IsNull { column, negated: !negate }], !negate))
@@ -85,7 +85,7 @@ fn truth_of(column: String, truth: bool, negate: bool, operator: &'static str) -
     Filter::Compare { column, comparison, constant, bool_operator: Some(operator) }
 }
 
-/// Parts under AND (`all`) or OR, flat: parts of the same kind are taken apart.
+/// Joins parts under AND (`all`) or OR. Nested parts of the same kind are flattened.
 fn joined(parts: Vec<Filter>, all: bool) -> Filter {
     let mut flat = Vec::with_capacity(parts.len());
     for part in parts {
@@ -105,9 +105,9 @@ fn operand_column(operand: &Operand) -> Result<String, SqlError> {
     }
 }
 
-/// An operand as a literal. Where SQLite reads a name in double quotes that is no column as text, it is
-/// a name here: the cluster says which columns there are, and would learn from a lookup that is not
-/// made whether the text is one of the names that it made up.
+/// An operand as a literal. SQLite reads a name in double quotes as text if no column has that
+/// name. Here it is always a name: the cluster states which columns exist, and from a missing
+/// lookup it would learn whether the text is one of the names that it invented.
 fn operand_literal(operand: &Operand) -> Option<Literal> {
     match operand {
         Operand::Literal(literal) => Some(literal.clone()),
@@ -115,7 +115,7 @@ fn operand_literal(operand: &Operand) -> Option<Literal> {
     }
 }
 
-/// Where a literal must be: what to write in place of a name.
+/// The error for a name in place of a literal, with a suggestion.
 fn no_literal(operand: &Operand) -> SqlError {
     double_quoted(operand).unwrap_or_else(|| no_column(operand))
 }

@@ -85,8 +85,8 @@ fn subquery() -> SqlError {
     unsupported("a subquery", "run it first and write its answer as literals")
 }
 
-/// The operands of a chain of one operator, left to right. A chain of thousands of ORs is nested as
-/// deep, so it is walked without recursion.
+/// The operands of a chain of one operator, from left to right. A chain of thousands of ORs is
+/// nested equally deep, so it is walked without recursion.
 fn chain<'a>(expr: &'a Expr, operator: &BinaryOperator) -> impl Iterator<Item = &'a Expr> {
     let mut waiting = vec![expr];
     let mut operands = Vec::new();
@@ -115,7 +115,7 @@ fn operand(expr: &Expr, table: &str) -> Result<Operand, SqlError> {
     literal(expr)?.map(Operand::Literal).ok_or_else(|| unsupported(&shortened(expr), CONDITIONS))
 }
 
-/// A column's name, perhaps qualified by the table's.
+/// A column's name, optionally qualified by the table's name.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the parser knows fifty kinds of expression")]
 pub(super) fn name(expr: &Expr, table: &str) -> Result<Option<Name>, SqlError> {
     let of = |ident: &Ident| Name {
@@ -129,7 +129,7 @@ pub(super) fn name(expr: &Expr, table: &str) -> Result<Option<Name>, SqlError> {
                 // A qualified name is never a string.
                 Ok(Some(Name { double_quoted: false, ..of(ident) }))
             }
-            _ => Err(unsupported(&shortened(expr), "write the column's name alone")),
+            _ => Err(unsupported(&shortened(expr), "write only the column's name")),
         },
         _ => Ok(None),
     }
@@ -163,7 +163,7 @@ pub(super) fn literal(expr: &Expr) -> Result<Option<Literal>, SqlError> {
     }
 }
 
-/// An integer, or a REAL where it has a fraction or exponent or needs more than 64 bits.
+/// Parses an integer, or a REAL if the number has a fraction or exponent or does not fit 64 bits.
 fn number(text: &str) -> Option<Literal> {
     let real = || text.parse().ok().map(Literal::Real);
     text.parse().ok().map(Literal::Int).or_else(real)

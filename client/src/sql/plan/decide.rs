@@ -1,9 +1,10 @@
-//! Whether and what is sent for a statement: the one place that decides it.
+//! Decides which requests are sent for a statement. No other code decides this.
 //!
-//! The arguments hold all that may decide: the statement, untyped, [`PlanInput`] and the caller's
-//! options. What else a server states of a table (types, whether a column may be NULL, columns that
-//! cannot be searched) cannot be reached from here. Otherwise a server could state it so that a
-//! request, or its absence, tells something of a literal that is not looked up.
+//! The arguments hold everything that may influence the decision: the untyped statement,
+//! [`PlanInput`] and the caller's options. Other statements of a server about a table (types,
+//! nullability, columns that cannot be searched) are not reachable from here. Otherwise a server
+//! could choose them so that a request, or its absence, reveals something about a literal that is
+//! not looked up.
 
 use crate::sql::error::Refusal;
 use crate::sql::meta::{PlanInput, SearchableColumn};
@@ -12,9 +13,9 @@ use crate::sql::{LOOKUPS_PER_STATEMENT, Options, SqlError};
 
 use super::search::Search;
 
-/// What is sent.
+/// The requests to send.
 pub(super) enum Decision<'a> {
-    /// Nothing: this is the count.
+    /// No requests: this is the count.
     Count(u64),
     /// `pages` lookups of each literal.
     Lookups {
@@ -23,17 +24,17 @@ pub(super) enum Decision<'a> {
         pages: u32,
         wanted: Wanted,
     },
-    /// A public scan, of the rows below this number alone where there is one.
+    /// A public scan, limited to rows below this number if there is one.
     Scan { rows_below: Option<u64> },
 }
 
-/// What the answer is made of.
+/// What the answer consists of.
 pub(super) enum Wanted {
     /// The rows that were found.
     Rows,
     /// The number of rows that were found.
     Matches,
-    /// The number of rows that are not NULL in the column, less those that were found.
+    /// The number of rows that are not NULL in the column, minus those that were found.
     Rest,
 }
 
@@ -79,7 +80,7 @@ fn filtered<'a>(
         }));
     }
     let decided = Search::of(filter, table).and_then(|search| match search {
-        // The first page of a value tells how many rows have it.
+        // The first page of a value states how many rows have it.
         Search::Matches { column, literals, complete: true } if counts => {
             lookups(column, literals, 1, Wanted::Matches)
         }
@@ -97,8 +98,8 @@ fn filtered<'a>(
     }
 }
 
-/// Pages of each value; when the lookups are `complete` the condition accepts every row with one of
-/// the values.
+/// Pages to fetch for each value. If the lookups are `complete`, the condition accepts every row
+/// with one of the values.
 fn pages(
     statement: &Statement,
     column: &SearchableColumn<'_>,
@@ -113,7 +114,7 @@ fn pages(
     pages.min(column.most_pages())
 }
 
-/// Refused by numbers that the cluster would see anyway, so that a refusal tells nothing about
+/// A refusal depends only on numbers that the cluster would see anyway, so it reveals nothing about
 /// values.
 fn lookups<'a>(
     column: &'a SearchableColumn<'a>,

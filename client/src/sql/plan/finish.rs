@@ -1,4 +1,4 @@
-//! From what was fetched to the answer.
+//! Computes the answer from the fetched data.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
@@ -14,13 +14,13 @@ use crate::sql::{Fetched, Found, ResultSet, SqlError};
 type Row = Vec<Value>;
 
 impl Plan {
-    /// Makes the answer of what the [`Source`](super::Source) brought. Pure: nothing more is ever
-    /// fetched.
+    /// Computes the answer from what the [`Source`](super::Source) returned. This function is pure:
+    /// nothing more is ever fetched.
     ///
     /// # Errors
-    /// When a name, literal or position does not fit the table's columns; [`SqlError::MorePages`] when
-    /// the pages fetched do not hold every row that an exact answer needs; [`SqlError::Fetched`] when
-    /// `fetched` is not what the source asks for.
+    /// A name, literal or position does not fit the table's columns. [`SqlError::MorePages`] if the
+    /// fetched pages do not hold every row that an exact answer needs. [`SqlError::Fetched`] if
+    /// `fetched` does not match the source.
     pub fn finish(&self, fetched: Fetched) -> Result<ResultSet, SqlError> {
         let query = self.query.as_ref().map_err(Clone::clone)?;
         match (&self.method, fetched) {
@@ -44,7 +44,7 @@ impl Plan {
     }
 }
 
-/// The results that count: no decoys, and each value once.
+/// The results that count: without decoys, and each value once.
 fn picked(counted: &[bool], found: Vec<Found>) -> Result<Vec<Found>, SqlError> {
     if counted.len() != found.len() {
         return Err(SqlError::Fetched);
@@ -60,9 +60,9 @@ fn total(found: &[Found]) -> u64 {
     found.iter().fold(0, |sum, found| sum.saturating_add(found.total_rows))
 }
 
-/// That some value has more rows than its pages hold.
+/// Some value has more rows than its pages hold.
 struct Missing {
-    /// Up to this row number, exclusive, no row is missing: a value's pages hold its first rows.
+    /// No row with a number below this one is missing, because a value's pages hold its first rows.
     from: u64,
     error: SqlError,
 }
@@ -93,7 +93,8 @@ fn count_answer(query: &Query, count: u64) -> ResultSet {
     ResultSet { columns, rows: limited(query, vec![row]) }
 }
 
-/// What [`Plan::keep`] has accepted, less what DISTINCT, OFFSET and LIMIT leave out, in order.
+/// The answer from the rows that [`Plan::keep`] accepted, after DISTINCT, ORDER BY, OFFSET and
+/// LIMIT.
 fn scan_answer(query: &Query, kept: Kept) -> ResultSet {
     let mut rows: Vec<Row> = kept.rows.into_values().collect();
     if query.distinct && !matches!(query.output, Output::Count(_)) {
@@ -102,8 +103,8 @@ fn scan_answer(query: &Query, kept: Kept) -> ResultSet {
     arranged(query, rows)
 }
 
-/// Filter, DISTINCT, ORDER BY, OFFSET and LIMIT over rows that are unique by number and in load
-/// order, which is SQLite's order for a table read from its beginning.
+/// Applies filter, DISTINCT, ORDER BY, OFFSET and LIMIT to rows that are unique by number and in
+/// load order. SQLite uses the same order for a table read from its beginning.
 fn rows_answer(
     query: &Query,
     mut rows: BTreeMap<u64, Row>,
@@ -129,7 +130,7 @@ fn rows_answer(
     Ok(arranged(query, rows))
 }
 
-/// ORDER BY, OFFSET and LIMIT over the rows that were accepted, or their number.
+/// Applies ORDER BY, OFFSET and LIMIT to the accepted rows, or counts them.
 fn arranged(query: &Query, mut rows: Vec<Row>) -> ResultSet {
     let Output::Columns(columns) = &query.output else {
         return count_answer(query, rows.len() as u64);
@@ -143,7 +144,7 @@ fn arranged(query: &Query, mut rows: Vec<Row>) -> ResultSet {
     }
 }
 
-/// Keeps the first row of each that look the same in the answer.
+/// Of rows that look the same in the answer, keeps the first.
 fn distinct(query: &Query, rows: &mut Vec<Row>) {
     let Output::Columns(columns) = &query.output else { return };
     let mut seen = HashSet::new();

@@ -1,4 +1,4 @@
-//! Which rows of a public scan the answer needs, decided as they come.
+//! Decides, as the rows of a public scan arrive, which of them the answer needs.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,10 @@ pub struct Kept {
 }
 
 impl Plan {
-    /// Adds one row of a public scan to those kept, unless the answer does not need it: one that the
-    /// condition does not accept, or one beyond LIMIT. A row that is only counted loses its cells. None
-    /// is needed where the statement does not fit the columns: [`Plan::finish`] says so.
+    /// Adds one row of a public scan to those kept if the answer needs it. A row is not needed if
+    /// the condition does not accept it or if it is beyond LIMIT. A row that is only counted loses
+    /// its cells. If the statement does not fit the columns, no row is needed: [`Plan::finish`]
+    /// reports the error.
     pub fn keep(&self, kept: &mut Kept, number: u64, row: Vec<Value>) {
         let Ok(query) = &self.query else { return };
         if query.filter.as_ref().is_some_and(|filter| filter.evaluate(&row) != Some(true)) {
@@ -30,7 +31,7 @@ impl Plan {
     }
 }
 
-/// Rows that LIMIT and OFFSET take, where they take the first ones in load order.
+/// The number of rows that LIMIT and OFFSET cover, if these are the first ones in load order.
 fn most(query: &Query) -> Option<u64> {
     let in_load_order = query.order.is_empty() && !query.distinct;
     query.limit.filter(|_| in_load_order).map(|limit| limit.saturating_add(query.offset))

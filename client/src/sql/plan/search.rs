@@ -1,4 +1,4 @@
-//! Which searchable column and which literals can answer a condition, or why none can.
+//! Finds a searchable column and literals that can answer a condition, or the reason why none can.
 
 use opaque_pir::table::Role;
 
@@ -13,10 +13,10 @@ pub(super) enum Search<'a> {
     Matches {
         column: &'a SearchableColumn<'a>,
         literals: Vec<&'a Constant>,
-        /// And every row with one of the values is accepted.
+        /// True if also every row with one of the values is accepted.
         complete: bool,
     },
-    /// The condition accepts the rows with none of these values and not NULL.
+    /// The condition accepts exactly the rows that are not NULL and have none of these values.
     Rest { column: &'a SearchableColumn<'a>, literals: Vec<&'a Constant> },
 }
 
@@ -24,9 +24,10 @@ impl<'a> Search<'a> {
     pub(super) fn of(filter: &'a Filter, table: &'a PlanInput<'a>) -> Result<Self, Refusal> {
         let mut names = Vec::new();
         mentioned(filter, &mut names);
-        // A name that is no searchable column's may be none at all: it is passed over alike.
+        // A name that is not a searchable column may not exist at all. Both cases are skipped in
+        // the same way.
         let mut columns: Vec<_> = names.iter().filter_map(|name| table.searchable(name)).collect();
-        // A KEY's values are unique, so its lookups bring the fewest rows. The sort is stable:
+        // A KEY's values are unique, so its lookups return the fewest rows. The sort is stable:
         // otherwise the column written first wins.
         columns.sort_by_key(|column| column.role != Role::Key);
         for &column in &columns {
@@ -45,8 +46,8 @@ fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// Literals of the column such that a row accepted by the condition has one of them, and whether
-/// every row that has one is accepted.
+/// Literals of the column such that every row accepted by the condition has one of them, and
+/// whether every row with one of them is accepted.
 fn matches<'a>(filter: &'a Filter, column: &str) -> Option<(Vec<&'a Constant>, bool)> {
     match filter {
         Filter::Compare { column: compared, comparison: Comparison::Equal, constant, .. } => {
@@ -55,7 +56,7 @@ fn matches<'a>(filter: &'a Filter, column: &str) -> Option<(Vec<&'a Constant>, b
         Filter::In { column: compared, constants, negated: false } => {
             same(compared, column).then(|| (constants.iter().collect(), true))
         }
-        // Each row comes from some side, so every side must bring its rows.
+        // A row may come from any side, so every side must contribute its literals.
         Filter::Or(parts) => {
             let (mut literals, mut complete) = (Vec::new(), true);
             for part in parts {
@@ -65,7 +66,7 @@ fn matches<'a>(filter: &'a Filter, column: &str) -> Option<(Vec<&'a Constant>, b
             }
             Some((literals, complete))
         }
-        // Each row is accepted by every part, so one part is enough; the first.
+        // A row is accepted by every part, so one part suffices: the first that has literals.
         Filter::And(parts) => {
             let (literals, complete) = parts.iter().find_map(|part| matches(part, column))?;
             Some((literals, complete && parts.len() == 1))
@@ -77,7 +78,7 @@ fn matches<'a>(filter: &'a Filter, column: &str) -> Option<(Vec<&'a Constant>, b
     }
 }
 
-/// Literals of the column such that the condition accepts exactly the rows with another value.
+/// Literals of the column such that the condition accepts exactly the rows with other values.
 fn excluded<'a>(filter: &'a Filter, column: &str) -> Option<Vec<&'a Constant>> {
     match filter {
         Filter::Compare {
@@ -101,7 +102,7 @@ fn excluded<'a>(filter: &'a Filter, column: &str) -> Option<Vec<&'a Constant>> {
     }
 }
 
-/// Names in the order in which the condition first mentions them.
+/// Collects names in the order in which the condition first mentions them.
 fn mentioned<'a>(filter: &'a Filter, names: &mut Vec<&'a str>) {
     match filter {
         Filter::Compare { column, .. }

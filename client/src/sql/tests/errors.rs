@@ -1,6 +1,6 @@
-//! The texts of errors: what happened, then what to do. The golden file lists statements, each with
-//! what is sent for it, where something is, and its error below; `OPAQUE_UPDATE_GOLDEN=1 cargo test` writes
-//! it anew.
+//! The texts of errors: what happened, then what to do. The golden file lists statements. Below
+//! each are the requests, if any are sent, and the error. `OPAQUE_UPDATE_GOLDEN=1 cargo test`
+//! rewrites it.
 
 use super::super::{Options, Parameters, Source};
 use super::{nothing, planned_with};

@@ -1,5 +1,5 @@
-//! When fetched pages are enough, and what decoys and repetitions do to an answer. That answers are
-//! right is for the differential test.
+//! When the fetched pages are enough, and how decoys and repetitions affect an answer. The
+//! differential test checks that answers are correct.
 
 use opaque_pir::table::Value;
 
@@ -14,7 +14,7 @@ fn row(number: u64, sky: &str, temp: i64) -> (u64, Vec<Value>) {
     (number, row)
 }
 
-/// 25 rows with the value, of which the first `fetched` came; temp counts up from 0.
+/// 25 rows with the value, of which the first `fetched` were fetched; temp counts up from 0.
 fn found(sky: &str, first: u64, fetched: u64) -> Found {
     let rows = (0..fetched).map(|i| row(first + 2 * i, sky, i.cast_signed()));
     Found { total_rows: 25, rows: rows.collect() }
@@ -52,7 +52,8 @@ fn pages_that_cannot_be_exact_are_an_error_with_the_count() {
     assert_eq!(error, SqlError::MorePages { matches: 50, fetched: 45, pages: 3, literals: 2 });
 }
 
-/// The 900 rows that have a sky are 90 pages: of 12 literals, more lookups than a statement may take.
+/// The 900 rows that have a sky are 90 pages. For 12 literals, that is more lookups than a
+/// statement may take.
 #[test]
 fn what_is_advised_for_more_pages_works() {
     let many = |literals: usize| {
@@ -94,7 +95,7 @@ fn pages_that_hold_the_first_rows_answer_a_limit() {
 
 #[test]
 fn rows_beyond_the_first_gap_do_not_count() {
-    // Of b only row 1 came, so nothing is known about its rows beyond.
+    // Only row 1 of b was fetched, so nothing is known about its later rows.
     let sql = |limit| format!("SELECT city FROM weather WHERE sky IN ('a', 'b') LIMIT {limit}");
     let fetched = || vec![found("a", 0, 10), found("b", 1, 1)];
     assert_eq!(cities(&sql(2), fetched()).unwrap(), ["c0", "c1"]);
@@ -138,7 +139,7 @@ fn what_the_plan_did_not_ask_for_is_refused() {
     assert_eq!(count.finish(Fetched::Rows(Kept::default())).unwrap_err(), SqlError::Fetched);
 }
 
-/// A scan's memory is that of the rows which the answer needs.
+/// The memory of a scan is limited to the rows that the answer needs.
 #[test]
 fn of_a_scan_only_what_the_answer_needs_is_kept() {
     let allowed = Options { pages: 1, allow_public_scan: true };

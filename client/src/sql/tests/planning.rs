@@ -1,4 +1,4 @@
-//! What each form of statement fetches.
+//! The source of each form of statement.
 
 use opaque_pir::table::Value;
 
@@ -114,7 +114,8 @@ fn equalities_on_one_column_are_lookups() {
     ]);
 }
 
-/// A cluster that names its columns after guesses must not see in what is sent which guess is right.
+/// A cluster that names its columns after guesses must not see from the requests which guess is
+/// right.
 #[test]
 fn double_quotes_are_never_a_literal_whatever_the_columns_are() {
     for quoted in ["\"Tokyo\"", "\"sky\""] {
@@ -157,14 +158,14 @@ fn pages_follow_from_limit_or_the_option() {
         ("* FROM weather WHERE sky IN ('a', 'b') LIMIT 25", 3),
         // No value has more rows than the column: 900 in pages of 10.
         ("* FROM weather WHERE sky = 'a' LIMIT 100000", 90),
-        // Without a deciding LIMIT, the option decides.
+        // If LIMIT does not determine the pages, the option does.
         ("* FROM weather WHERE sky = 'a'", 5),
         ("* FROM weather WHERE sky = 'a' OFFSET 100", 5),
         ("* FROM weather WHERE sky = 'a' ORDER BY city LIMIT 10", 5),
         ("DISTINCT sky FROM weather WHERE sky = 'a' LIMIT 10", 5),
         ("* FROM weather WHERE sky = 'a' AND temp > 1 LIMIT 10", 5),
         ("COUNT(*) FROM weather WHERE sky = 'a' AND temp > 1", 5),
-        // A count is on the first page.
+        // The first page contains the count.
         ("COUNT(*) FROM weather WHERE sky = 'a'", 1),
         ("COUNT(*) FROM weather WHERE sky <> 'a'", 1),
         // A KEY's value has one row.
@@ -244,7 +245,7 @@ fn the_rest_needs_leave_for_a_public_scan_which_is_always_whole() {
         check_default(&[(sql, Refused)]);
         check(&[(sql, Scan(None))], Options { pages: 1, allow_public_scan: true });
     }
-    // The leave changes nothing for what is private without it.
+    // Permission for a public scan changes nothing for statements that are private without it.
     let allowed = Options { pages: 1, allow_public_scan: true };
     check(&[("* FROM weather WHERE city = 'a'", Look(CITY, &["a"], 1))], allowed);
     assert!(planned("SELECT * FROM weather").unwrap().is_public());
@@ -289,7 +290,7 @@ fn thousands_of_alternatives_do_not_exhaust_the_stack() {
     assert_eq!(columns, ["wet (no such column)"]);
 }
 
-/// Refused by the number of lookups alone, whatever the literals are.
+/// The refusal depends only on the number of lookups, not on the literals.
 #[test]
 fn lookups_of_a_statement_are_bounded() {
     let literals = |count: usize, literal: &str| vec![literal; count].join(", ");

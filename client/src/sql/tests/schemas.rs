@@ -1,6 +1,6 @@
-//! Whether and what is sent does not depend on what a server states beside the searchable columns'
-//! names, roles and shapes and the numbers of rows: random statements over pairs of schemas that
-//! agree in these and in nothing else.
+//! Requests depend only on the searchable columns' names, roles and geometries and on row counts,
+//! not on anything else that a server states. The test compares random statements over pairs of
+//! schemas that agree in these properties only.
 
 use std::collections::BTreeMap;
 use std::mem::{Discriminant, discriminant};
@@ -16,7 +16,7 @@ use super::nothing;
 
 const STATEMENTS: u64 = 20_000;
 const ROWS: u64 = 1000;
-/// Name, role, rows that are not NULL, rows per page: what both schemas of a pair have.
+/// Name, role, number of rows that are not NULL, rows per page: the same in both schemas of a pair.
 const SEARCHABLE: [(&str, Role, u64, u32); 4] = [
     ("k", Role::Key, 1000, 1),
     ("i", Role::Index, 900, 10),
@@ -93,12 +93,13 @@ fn nothing_else_that_a_server_states_decides_what_is_sent() {
         *ways.entry(way).or_insert(0) += 1;
         only_one_fits += u32::from(first.1 != second.1 && way == "lookups");
     }
-    // The pairs differ in what matters to the statements, and every way to answer is among them.
+    // The pairs differ in properties that matter to the statements, and every kind of answer
+    // occurs.
     assert!(only_one_fits > 1000, "{only_one_fits} of {ways:?}");
     assert!(ways.len() == 5 && ways.values().all(|number| *number > 300), "{ways:?}");
 }
 
-/// What is seen, and whether the statement fits the schema in the end.
+/// What the server sees, and whether the statement fits the schema in the end.
 fn outcome(
     sql: &str,
     parameters: &Parameters,
@@ -173,7 +174,7 @@ fn one_of<T: Copy>(rng: &mut StdRng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }
 
-/// Statements of the grammar, as right and as wrong as they come.
+/// Statements of the grammar, valid and invalid for the schema.
 struct Statements<'a> {
     rng: &'a mut StdRng,
 }
@@ -225,7 +226,7 @@ impl Statements<'_> {
         (sql, Parameters::new(given))
     }
 
-    /// A condition that lookups answer, were the literals of the column's type.
+    /// A condition that lookups answer, if the literals have the column's type.
     fn search(&mut self) -> String {
         let column = one_of(self.rng, &SEARCHABLE).0;
         match self.rng.random_range(0..5) {

@@ -24,7 +24,7 @@ fn failed(mut member: MemberRecord, generation: u64) -> MemberRecord {
     member
 }
 
-/// The step about a map that was proposed a while ago and covered at once, if it is.
+/// The step for a map that was proposed a while ago and, if it is covered, was covered at once.
 fn step(map: &Map, members: &[MemberRecord]) -> Step {
     let total = NOW.since(map.proposed_at);
     let covers = covered(map, members, NOW, Policy::default().member_ttl);
@@ -48,7 +48,7 @@ fn a_generation_is_tested_when_every_live_replica_is_ready() {
     let mut members = vec![member("a0", 0, 7), member("b0", 1, 6), member("b1", 1, 7)];
     let waits = Step::Wait { generation: 7, missing: vec![], preparing: vec!["b0".to_owned()] };
     assert_eq!(step(&map(2, SOON), &members), waits);
-    // A replica that hangs delays the switch, but not for ever.
+    // A replica that hangs delays the switch, but not forever.
     assert_eq!(step(&map(2, Duration::from_secs(31)), &members), Step::Test { generation: 7 });
     members[1].prepared_generation = 7;
     assert_eq!(step(&map(2, SOON), &members), Step::Test { generation: 7 });
@@ -66,10 +66,11 @@ fn stragglers_are_waited_for_since_the_first_cover_in_proportion_to_the_load() {
             other => panic!("{other:?}"),
         }
     };
-    // What loads for ten minutes is not activated when the first replica of each shard has it.
+    // A proposal that takes ten minutes to load is not activated when only the first replica of
+    // each shard has loaded it.
     assert!(waits_for(minutes(10), Duration::ZERO) && waits_for(minutes(10), minutes(20)));
     assert!(!waits_for(minutes(10), minutes(20) + SOON));
-    // Half a minute at least, half an hour at most.
+    // At least half a minute, at most half an hour.
     assert!(waits_for(SOON, minutes(1) / 2) && !waits_for(SOON, minutes(1) / 2 + SOON));
     assert!(waits_for(minutes(25), minutes(30)) && !waits_for(minutes(25), minutes(30) + SOON));
 }
@@ -90,13 +91,13 @@ fn shards_outside_the_map_do_not_count() {
 }
 
 #[test]
-fn a_shard_that_nobody_can_prepare_rejects_at_once() {
+fn a_shard_that_no_replica_can_prepare_rejects_at_once() {
     let members = [member("a", 0, 6), failed(member("b", 1, 6), 7)];
     let Step::Reject { generation: 7, reason } = step(&map(2, SOON), &members) else {
         panic!("not rejected");
     };
     assert_eq!(reason, "shard 1: node b cannot prepare it: disk");
-    // Not while another replica still tries, nor for an older failure.
+    // This does not happen while another replica still tries, nor for an earlier failure.
     let members = [member("a", 0, 7), failed(member("b", 1, 6), 7), member("c", 1, 6)];
     assert!(matches!(step(&map(2, SOON), &members), Step::Wait { .. }));
     let members = [member("a", 0, 7), failed(member("b", 1, 6), 5)];
@@ -132,14 +133,14 @@ fn serving_needs_a_live_replica_of_every_shard_at_the_generation() {
 #[test]
 fn right_after_an_activation_what_was_prepared_serves() {
     let ttl = Policy::default().member_ttl;
-    // Generation 7 is active; both records still say that it is prepared, and 6 served.
+    // Generation 7 is active. Both records still state that it is prepared and that 6 is served.
     let map = map(2, SOON);
     let members = [member("a", 0, 7), member("b", 1, 7)];
     assert!(serving(&map, &members, NOW, ttl));
-    // A replica that prepares the next generation has not prepared this one by that.
+    // A replica that prepared the next generation has not thereby prepared this one.
     let ahead = member("b", 1, 8);
     assert!(!serving(&map, &[members[0].clone(), ahead.clone()], NOW, ttl));
-    // One that has gone on to the next generation still answers from this one.
+    // A replica that has moved on to the next generation still answers from this one.
     let gone_on = MemberRecord { active_generation: 8, ..ahead };
     assert!(serving(&map, &[members[0].clone(), gone_on], NOW, ttl));
 }
@@ -183,5 +184,5 @@ fn a_shard_waits_for_the_store_while_a_replica_that_may_yet_prepare_cannot_read_
     assert!(!waits(&[done.clone(), away(failed(member("b", 1, 6), 7))]), "it has given up");
     assert!(waits(&[done.clone(), away(failed(member("b", 1, 6), 6))]), "of an earlier one");
     assert!(!waits(&[away(done.clone()), member("b", 1, 6)]), "it needs the store no more");
-    assert!(!waits(&[done, silent(away(member("b", 1, 6)))]), "nobody says so");
+    assert!(!waits(&[done, silent(away(member("b", 1, 6)))]), "no replica says so");
 }

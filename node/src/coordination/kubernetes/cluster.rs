@@ -1,17 +1,17 @@
-//! Which OpaqueCluster a node belongs to.
+//! The OpaqueCluster to which a node belongs.
 //!
-//! An OpaqueCluster that is deleted and made again has the same name, and for a while pods and Leases of
-//! the one before are still there. What those serve is not what the new cluster serves, so neither side
-//! takes the other for its own.
+//! An OpaqueCluster that is deleted and created again has the same name, and pods and Leases of the
+//! former one remain for a while. They do not serve the map of the new cluster, so members of the
+//! two clusters must ignore each other.
 //!
-//! One that was deleted without its objects (`--cascade=orphan`) and made again adopts them: the same map has
-//! another owner, and its nodes follow it.
+//! An OpaqueCluster that is deleted without its objects (`--cascade=orphan`) and created again
+//! adopts them. The same map then has another owner, and its nodes follow it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-/// The OpaqueCluster whose map this node has seen first, and those that have adopted that map.
+/// The OpaqueCluster whose map this node saw first, and those that adopted that map.
 #[derive(Debug, Default)]
 pub(super) struct Origin(Mutex<Known>);
 
@@ -29,7 +29,8 @@ impl Origin {
         self.lock().clusters.last().cloned()
     }
 
-    /// Whether a map is not that of another cluster. The first one decides; a map without an owner tells nothing.
+    /// Whether a map may be this cluster's. The first map decides which cluster that is. A map
+    /// without an owner is accepted.
     pub(super) fn is_ours(&self, map: &ObjectMeta) -> bool {
         let Some(owner) = controller(map) else { return true };
         let mut known = self.lock();
@@ -46,7 +47,7 @@ impl Origin {
         true
     }
 
-    /// Whether something that names its cluster, if it does, is not of another one.
+    /// Whether an object belongs to this cluster, or does not name any.
     pub(super) fn agrees(&self, uid: Option<&str>) -> bool {
         let known = self.lock();
         known.clusters.is_empty() || uid.is_none_or(|uid| known.clusters.iter().any(|it| it == uid))
@@ -57,7 +58,7 @@ impl Origin {
     }
 }
 
-/// The cluster of a map, as the owner of an object that is removed with it.
+/// The cluster of a map, as an owner of objects that are removed with it.
 pub(super) fn owner(map: &ObjectMeta) -> Option<OwnerReference> {
     let owner = controller(map)?.clone();
     Some(OwnerReference { controller: None, block_owner_deletion: None, ..owner })
@@ -90,16 +91,16 @@ mod tests {
         assert!(origin.is_ours(&map("m1", None)) && origin.get().is_none());
         assert!(origin.agrees(Some("anyone")));
         assert!(origin.is_ours(&map("m1", Some("a"))));
-        // Its map was lost and made anew.
+        // The map was lost and created again.
         assert!(origin.is_ours(&map("m2", Some("a"))));
-        // Another cluster of the same name, with a map of its own.
+        // Another cluster of the same name, with a different map.
         assert!(!origin.is_ours(&map("m3", Some("b"))));
         assert!(!origin.agrees(Some("b")) && origin.agrees(Some("a")) && origin.agrees(None));
         // The same map, first without an owner.
         assert!(origin.is_ours(&map("m2", None)));
         assert!(origin.is_ours(&map("m2", Some("b"))));
         assert_eq!(origin.get().as_deref(), Some("b"));
-        // Leases of members that have not seen that yet.
+        // Leases of members that have not seen the adoption yet.
         assert!(origin.agrees(Some("a")) && origin.agrees(Some("b")) && !origin.agrees(Some("c")));
     }
 }

@@ -1,4 +1,4 @@
-//! The leader's Lease: what it says, and how this node takes it.
+//! The leader's Lease: how it is read, and how this node acquires it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,15 +19,15 @@ use crate::coordination::{CoordinationError, Hold, Leader, Leadership};
 
 /// How long one call waits for the lead.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What stands between a node's name and its process in a holder's identity; no name has one.
+/// Separates a node's name from its process in the holder's identity. Names do not contain it.
 const SEPARATOR: char = '_';
 
-/// The identity of one process of `node`: a restarted container is another candidate.
+/// The identity of one process of `node`. A restarted container is a different candidate.
 fn identity(node: &str, process: u64) -> String {
     format!("{node}{SEPARATOR}{process:016x}")
 }
 
-/// Who holds the Lease.
+/// The holder of the Lease.
 pub(super) fn leader(lease: &Lease) -> Option<Leader> {
     let spec = lease.spec.as_ref()?;
     let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())?;
@@ -35,22 +35,22 @@ pub(super) fn leader(lease: &Lease) -> Option<Leader> {
     Some(Leader { node, token: token(lease) })
 }
 
-/// The fencing token of whoever acquired the Lease last.
+/// The fencing token of the last holder of the Lease.
 pub(super) fn token(lease: &Lease) -> u64 {
     let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
     u64::try_from(transitions).unwrap_or(0)
 }
 
-/// This node in an election.
+/// This node as a candidate in an election.
 pub(super) struct Candidate {
     pub(super) node: String,
-    /// Of a Lease that it makes.
+    /// Owner of a Lease that the candidate creates.
     owner: Option<OwnerReference>,
     election: Arc<Election>,
 }
 
 impl KubernetesCoordination {
-    /// The leader's Lease as it is now; none before the first election.
+    /// The leader's Lease at present; `None` before the first election.
     pub(super) async fn lead(&self) -> Result<Option<Lease>, CoordinationError> {
         let lease = names::leader_lease(&self.cluster);
         bounded(|| format!("Lease {}/{lease}", self.namespace), self.leases.get_opt(&lease)).await
@@ -73,12 +73,12 @@ impl KubernetesCoordination {
         };
         self.token.store(held.token(), Ordering::Relaxed);
         let lead = Leadership::new(node.to_owned(), held.token(), Box::new(held));
-        // Whatever the leader before still has on its way is void from here on. Not needed for anything
-        // else: every verdict carries the token.
+        // From here on, pending writes of the former leader are refused. Nothing else depends on
+        // this, since every verdict contains the token.
         match self.judge(&lead, Verdict::Leads, |_| Ok(false)).await {
             Ok(_) => {}
             Err(error @ CoordinationError::Fenced { .. }) => {
-                tracing::warn!(%error, "the Lease was deleted and made again: another has this token");
+                tracing::warn!(%error, "the Lease was deleted and created again, and another node has this token");
                 lead.release().await;
                 return Ok(None);
             }
@@ -87,7 +87,8 @@ impl KubernetesCoordination {
         Ok(Some(lead))
     }
 
-    /// This node as a candidate; what it has seen of the Lease is kept between two attempts.
+    /// This node as a candidate. It is kept between attempts together with what it has seen of the
+    /// Lease.
     async fn candidate(&self, node: &str, map: &OpaqueShardMap) -> Arc<Election> {
         let owner = cluster::owner(&map.metadata);
         let mut election = self.election.lock().await;
@@ -111,7 +112,7 @@ impl KubernetesCoordination {
             labels.map(label).into(),
             policy(),
         );
-        // Gone with the cluster, but not with its map, which may be made anew.
+        // The Lease is removed with the cluster, but not with its map, which may be created again.
         let made = Arc::new(match &owner {
             Some(owner) => made.owned_by(owner.clone()),
             None => made,
@@ -121,7 +122,7 @@ impl KubernetesCoordination {
     }
 }
 
-/// 8 s, 5 s, 1 s: a leader that dies is followed within 9 s.
+/// 8 s, 5 s, 1 s: a leader that dies is replaced within 9 s.
 fn policy() -> Policy {
     let seconds = Duration::from_secs;
     Policy::new(seconds(8), seconds(5), seconds(1)).unwrap_or_default()
@@ -135,7 +136,7 @@ impl Hold for Held {
 
     async fn release(self: Box<Self>) {
         if let Err(error) = Held::release(*self).await {
-            tracing::warn!(%error, "could not give the lead up; it ends by itself");
+            tracing::warn!(%error, "could not release the lead; it will expire");
         }
     }
 }

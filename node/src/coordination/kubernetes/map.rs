@@ -1,4 +1,4 @@
-//! The map as an `OpaqueShardMap` has it, and the rules for changing that object. No I/O.
+//! The map in its `OpaqueShardMap`, and the rules for changing that object. No I/O.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -20,9 +20,9 @@ const _: () = assert!(
         && placement::VIRTUAL_NODES == shard_map::VIRTUAL_NODES
 );
 
-/// Rejections that the status keeps.
+/// Number of rejections in the status.
 const REJECTIONS: usize = 16;
-/// Longest reason that it takes, in characters.
+/// Longest reason of a rejection, in characters.
 const REASON: usize = 1024;
 
 /// The object's maps, checked.
@@ -30,24 +30,24 @@ const REASON: usize = 1024;
 pub(super) struct Maps {
     /// The map that queries use.
     pub(super) active: Option<Map>,
-    /// `spec.map`: the active one, or one that shall follow it, or one that was rejected.
+    /// `spec.map`: the active map, a proposed one, or a rejected one.
     pub(super) newest: Map,
-    /// Rejected by a leader, or withdrawn.
+    /// Generations that a leader rejected or that were withdrawn.
     rejected: Vec<(u64, String)>,
     /// Highest token of a leader that wrote the status.
     pub(super) fence: u64,
     /// UID of the object.
     uid: Option<String>,
-    /// UID of the object in which `active` became active, by the status.
+    /// UID of the object in which `active` became active, according to the status.
     active_uid: Option<String>,
-    /// The node that wrote it with that token.
+    /// The node that wrote the status with that token.
     leader: Option<String>,
     /// How long a proposal has waited.
     pub(super) waited: Option<Waited>,
 }
 
 impl Maps {
-    /// Reads an object, of which anything may be wrong that its rules do not refuse.
+    /// Reads an object and checks everything that the API server's rules do not.
     ///
     /// # Errors
     /// [`CoordinationError::Corrupt`] with the object's name.
@@ -82,11 +82,12 @@ impl Maps {
         Ok(Self { active, newest, rejected, fence, uid, active_uid, leader, waited })
     }
 
-    /// Whether a leader may write the status. After the Lease was deleted two may lead with one token:
-    /// it belongs to the first that wrote it.
+    /// Whether a leader may write the status. After the Lease was deleted, two nodes may lead with
+    /// the same token. The token belongs to the first that wrote it.
     ///
     /// # Errors
-    /// [`CoordinationError::Fenced`] when another has written this token, or a higher one was written.
+    /// [`CoordinationError::Fenced`] if another leader wrote this token, or a higher one was
+    /// written.
     pub(super) fn admit(&self, leader: &str, token: u64) -> Result<(), CoordinationError> {
         let others = self.leader.as_deref().is_some_and(|last| last != leader);
         if token < self.fence || (token == self.fence && others) {
@@ -95,7 +96,7 @@ impl Maps {
         Ok(())
     }
 
-    /// What is written down, to be compared with what is served.
+    /// The stored maps, for comparison with the served one.
     pub(super) fn written(&self) -> Written<'_> {
         Written {
             active: self.active.as_ref(),
@@ -107,11 +108,11 @@ impl Maps {
         }
     }
 
-    /// What became of a generation, to a node that goes by `reading`. Of rejections the newest 16 are
-    /// known, and of withdrawals likewise.
+    /// The outcome of a generation, for a node with this `reading`. Only the newest 16 rejections
+    /// and the newest 16 withdrawals are known.
     pub(super) fn outcome(&self, reading: &Reading, generation: u64) -> Outcome {
         let active = reading.active.as_ref().map_or(0, |map| map.generation);
-        // Nodes of earlier versions do not know of withdrawals, and may activate all the same.
+        // Nodes of earlier versions do not know withdrawals, and may activate nevertheless.
         if self.active.as_ref().is_some_and(|map| map.generation == generation) {
             Outcome::Activated
         } else if let Some(reason) = self.rejection(generation) {
@@ -125,8 +126,8 @@ impl Maps {
         }
     }
 
-    /// The map after `change`, to be written as `spec.map` in the place of one that waits; or the
-    /// one that waits, if it is this change.
+    /// The map after `change`, to be written as `spec.map` in place of one that waits. If the
+    /// waiting map is this change, it is returned.
     pub(super) fn propose(
         &self,
         served: &Served<'_>,
@@ -140,20 +141,20 @@ impl Maps {
             return Ok(same.clone());
         }
         change.check(active)?;
-        // A table that is about to get an owner is not the clients' either.
+        // Clients cannot change a table that is about to get an owner either.
         proposed.map_or(Ok(()), |waiting| change.check(waiting))?;
-        // A leader of an earlier version leaves the owners out of the active map.
+        // A leader of an earlier version omits the owners from the active map.
         if self.newest.generation == active.generation {
             change.check(&self.newest)?;
         }
-        // The API keeps whole seconds.
+        // The API stores whole seconds.
         let now = UnixMillis(now.seconds() * 1000);
         let newest = self.newest.generation.max(self.highest_rejected());
         Ok(self.keep_owners(change.apply(active, newest + 1, now)))
     }
 
-    /// A map with the owners that the object names: a leader of an earlier version leaves them out of
-    /// the active map, and a node may take none away.
+    /// A map with the owners that the object names. A leader of an earlier version omits them from
+    /// the active map, and nodes may not remove any.
     pub(super) fn keep_owners(&self, map: Map) -> Map {
         let mut map = map;
         for (table, owner) in &self.newest.owners {
@@ -164,7 +165,7 @@ impl Maps {
         map
     }
 
-    /// The proposed map, if it is the one that the caller means.
+    /// The proposed map, if it has this generation.
     pub(super) fn decide(
         &self,
         served: &Served<'_>,
@@ -192,24 +193,24 @@ impl Maps {
     }
 }
 
-/// What a leader writes into the status.
+/// Changes that a leader makes to the status.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verdict<'a> {
     /// `spec.map` is active.
     Active,
-    /// This map is active, which was served before; these generations are lost.
+    /// This map is active, which was served before. These generations are lost.
     Served(&'a shard_map::ShardMap, &'a [u64]),
     /// No map is active.
     NoneActive,
-    /// `spec.map` is given up.
+    /// `spec.map` is rejected.
     Rejected(&'a str),
-    /// `spec.map` has waited for so many seconds.
+    /// `spec.map` has waited for this many seconds.
     Waits(u64),
-    /// Nothing, but who leads.
+    /// Only the name and token of the leader.
     Leads,
 }
 
-/// `object`'s status after a leader's verdict on its `spec.map`.
+/// The status of `object` after a leader's verdict on its `spec.map`.
 pub(super) fn judged(
     object: &OpaqueShardMap,
     leader: &str,
@@ -221,7 +222,7 @@ pub(super) fn judged(
     status.leader = Some(leader.to_owned());
     status.fencing_token = i64::try_from(token).ok();
     let mut activate = |map: &shard_map::ShardMap| {
-        // What is there already stays as it is, to the letter: it must not change under its number.
+        // An identical map is kept unchanged, since a map must not change under its number.
         let same = |written: &shard_map::ShardMap| read_map(written) == read_map(map);
         if !status.active.as_ref().is_some_and(same) {
             status.active = Some(map.clone());
@@ -249,7 +250,7 @@ pub(super) fn judged(
     status
 }
 
-/// Notes a rejection, newest last, if it is news.
+/// Adds a rejection at the end, unless it is known.
 fn reject(rejected: &mut Vec<Rejection>, generation: i64, reason: &str) {
     if rejected.iter().all(|rejection| rejection.generation != generation) {
         let reason = reason.chars().take(REASON).collect();
@@ -259,7 +260,7 @@ fn reject(rejected: &mut Vec<Rejection>, generation: i64, reason: &str) {
     }
 }
 
-/// Withdraws a generation of `object` that waits.
+/// Withdraws a waiting generation of `object`.
 pub(super) fn withdraw(
     object: &mut OpaqueShardMap,
     generation: u64,
@@ -271,7 +272,7 @@ pub(super) fn withdraw(
     Ok(())
 }
 
-/// The map as the object has it.
+/// The map in the form of the object.
 ///
 /// # Errors
 /// [`CoordinationError::Corrupt`] for numbers that the object cannot hold.

@@ -1,4 +1,4 @@
-//! A member's Lease: its record as an annotation, its life as seen by this node alone.
+//! A member's Lease: its record is an annotation, and its age is measured by this node.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::coordination::{CoordinationError, MemberRecord};
 
 /// Annotation with the JSON of a [`MemberRecord`].
 pub(super) const ANNOTATION: &str = "opaque.dev/member";
-/// Annotation with the UID of the OpaqueCluster that the member belongs to.
+/// Annotation with the UID of the OpaqueCluster to which the member belongs.
 const ORIGIN: &str = "opaque.dev/cluster-uid";
 
 /// The record in a Lease.
@@ -35,13 +35,13 @@ pub(super) fn read(lease: &Lease) -> Result<MemberRecord, CoordinationError> {
     Ok(record)
 }
 
-/// The UID of the OpaqueCluster that a Lease's member belongs to, if it says so.
+/// The UID of the OpaqueCluster to which a Lease's member belongs, if the Lease names it.
 pub(super) fn origin(lease: &Lease) -> Option<&str> {
     lease.metadata.annotations.as_ref()?.get(ORIGIN).map(String::as_str)
 }
 
-/// What a renewal changes. The owner too: a Lease that a pod of the same name has left would go with that pod,
-/// and would not count as this one's.
+/// The fields that a renewal changes. They include the owner: a Lease left by a former pod of the
+/// same name would be deleted with that pod, and would not count as this node's.
 pub(super) fn renewal(
     record: &MemberRecord,
     origin: Option<&str>,
@@ -101,12 +101,12 @@ pub(super) fn lease(
     })
 }
 
-/// Time during which something was heard of the Leases.
+/// A clock that advances only while Lease events arrive, so that an API outage ages no member.
 ///
-/// It goes on for at most `limit` after each event. A member is silent for as long as this clock went
-/// on since its last sign of life: when the API is out of reach, or stalls, nobody grows silent, since
-/// nobody could be heard. This node's own renewals are events too, so that the clock goes on as long as
-/// the API works.
+/// After each event, it advances for at most `limit`. The age of a member is how far this clock
+/// advanced since the member's last sign of life. If the API is unreachable or stalls, no member
+/// ages, since none could be heard. This node's renewals are events too, so the clock advances as
+/// long as the API works.
 #[derive(Debug)]
 pub(super) struct Hearing {
     heard: Duration,
@@ -119,12 +119,12 @@ impl Hearing {
         Self { heard: Duration::ZERO, last: now, limit }
     }
 
-    /// The time at `now`.
+    /// The time of this clock at `now`.
     pub(super) fn time(&self, now: Instant) -> Duration {
         self.heard + now.saturating_duration_since(self.last).min(self.limit)
     }
 
-    /// Notes an event.
+    /// Records an event.
     pub(super) fn hear(&mut self, now: Instant) {
         self.heard = self.time(now);
         self.last = now;
@@ -136,13 +136,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nobody_grows_silent_while_nothing_is_heard() {
+    async fn no_member_ages_while_no_event_arrives() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let mut hearing = Hearing::new(start, 3 * second);
         hearing.hear(start + 2 * second);
         assert_eq!(hearing.time(start + 4 * second), 4 * second);
-        // A minute of silence counts for three seconds, also when it ends.
+        // A minute of silence counts as three seconds, also when it ends.
         assert_eq!(hearing.time(start + 62 * second), 5 * second);
         hearing.hear(start + 62 * second);
         assert_eq!(hearing.time(start + 63 * second), 6 * second);

@@ -1,7 +1,8 @@
-//! What this node sees of the cluster: watches of the Leases and of the map, as one [`Snapshot`].
+//! This node's view of the cluster: watches of the Leases and of the map, combined into one
+//! [`Snapshot`].
 //!
-//! A watch that breaks is opened again; what was seen stays. Damaged objects are logged once for each
-//! version and otherwise as if they had not changed.
+//! A broken watch is opened again, and its last state is kept. A damaged object is logged once per
+//! version, and is otherwise treated as unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
@@ -27,18 +28,18 @@ use super::{HEARTBEAT, LABEL_LEASE, LEADER, MEMBER};
 use crate::coordination::written::{Reading, Served, Written};
 use crate::coordination::{Leader, MemberRecord, Snapshot};
 
-/// How long after an event the API is taken to be within reach.
+/// How long after an event the API is assumed to be reachable.
 const HEARS: Duration = HEARTBEAT.saturating_add(Duration::from_secs(1));
-/// How often members' times are brought in line with what was heard.
+/// Interval at which the members' times are adjusted.
 const LOOK: Duration = Duration::from_secs(1);
-/// How far they may be off.
+/// Largest error of a member's time.
 const SLACK: Duration = Duration::from_millis(500);
 
 pub(super) type LeaseEvent = Result<Event<Lease>, watcher::Error>;
-/// None when there is no map, or no longer.
+/// `None` if there is no map, or no longer.
 pub(super) type MapEvent = Result<Option<DeserializeGuard<OpaqueShardMap>>, watcher::Error>;
 
-/// Follows both watches until nobody listens.
+/// Follows both watches until there is no receiver left.
 pub(super) async fn follow(
     leases: impl Stream<Item = LeaseEvent> + Send,
     maps: impl Stream<Item = MapEvent> + Send,
@@ -56,7 +57,7 @@ pub(super) async fn follow(
             _ = look.tick() => seen.restamp(Instant::now(), UnixMillis::now()),
             () = sender.closed() => return,
         }
-        // One snapshot for all that has come.
+        // One snapshot for all events that have arrived.
         while let Some(Some(event)) = leases.next().now_or_never() {
             seen.lease(event);
         }
@@ -71,14 +72,14 @@ pub(super) async fn follow(
     }
 }
 
-/// A member and when it last gave a sign of life.
+/// A member and the time of its last sign of life.
 #[derive(Debug)]
 struct Seated {
     record: MemberRecord,
-    /// UID of the OpaqueCluster that it belongs to, if it says so.
+    /// UID of the OpaqueCluster to which the member belongs, if its Lease names it.
     origin: Option<String>,
     version: String,
-    /// By [`Hearing`].
+    /// Time of the last sign of life, on the clock of [`Hearing`].
     at: Duration,
 }
 
@@ -89,9 +90,10 @@ struct Seen {
     members: BTreeMap<String, Seated>,
     leader: Option<Leader>,
     maps: Option<Maps>,
-    /// Whether all Leases were listed once. Until then no map is believed: members may serve a newer.
+    /// Whether all Leases have been listed once. Until then no map is trusted, since members may
+    /// serve a newer one.
     complete: bool,
-    /// Leases named so far in a list that is being read.
+    /// Names of Leases so far, in a list that is being read.
     listed: BTreeSet<String>,
     /// Versions of damaged objects that were logged.
     damaged: BTreeMap<String, String>,
@@ -184,7 +186,7 @@ impl Seen {
         };
         if !self.origin.is_ours(&object.metadata) {
             tracing::warn!(
-                "the shard map is of a newer OpaqueCluster of the same name; this node belongs to the one before"
+                "the shard map belongs to a newer OpaqueCluster of the same name than this node"
             );
             self.maps = None;
             return;
@@ -198,7 +200,7 @@ impl Seen {
         }
     }
 
-    /// Brings the times of members in line with what was heard, and with a wall clock that was set.
+    /// Adjusts the members' times to the clock of [`Hearing`], and to changes of the wall clock.
     fn restamp(&mut self, now: Instant, wall: UnixMillis) {
         let time = self.hearing.time(now);
         for member in self.members.values_mut() {
@@ -211,7 +213,7 @@ impl Seen {
         }
     }
 
-    /// The state as a node that knows `known` goes by it.
+    /// The state from the point of view of a node that knows `known`.
     fn snapshot(&self, known: &Snapshot) -> Snapshot {
         let ours = self.members.values().filter(|m| self.origin.agrees(m.origin.as_deref()));
         let members: Vec<MemberRecord> = ours.map(|member| member.record.clone()).collect();
@@ -226,26 +228,26 @@ impl Seen {
 
     fn fails(&mut self, what: &str, error: &watcher::Error) {
         if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!(%error, "cannot watch {what}; going on with what was seen");
+            tracing::warn!(%error, "cannot watch {what}; continuing with the last state");
         }
     }
 
     fn damage(&mut self, object: String, version: String, error: &dyn std::error::Error) {
         if self.damaged.get(&object) != Some(&version) {
-            tracing::warn!(%object, %error, "a damaged object is passed over");
+            tracing::warn!(%object, %error, "ignoring a damaged object");
             self.damaged.insert(object, version);
         }
     }
 }
 
-/// The records of a list of Leases, in order of their names, with the times at which they were heard
-/// of; now for one that was not yet.
+/// The records in a list of Leases, ordered by name, with the times at which this node saw them. A
+/// record that it has not seen yet gets the present time.
 pub(super) fn records(leases: &[Lease], origin: &Origin, snapshot: &Snapshot) -> Vec<MemberRecord> {
     let record = |lease: &Lease| {
         let record = match member::read(lease) {
             Ok(record) => record,
             Err(error) => {
-                tracing::debug!(%error, "a damaged record is passed over");
+                tracing::debug!(%error, "ignoring a damaged record");
                 return None;
             }
         };
@@ -259,7 +261,7 @@ pub(super) fn records(leases: &[Lease], origin: &Origin, snapshot: &Snapshot) ->
     members
 }
 
-/// The map's object whenever it changes; none while there is none.
+/// The map's object whenever it changes; `None` while it does not exist.
 pub(super) fn one(
     api: Api<DeserializeGuard<OpaqueShardMap>>,
     name: &str,

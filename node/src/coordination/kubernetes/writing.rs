@@ -1,4 +1,4 @@
-//! Changes of the map's object, each one compare-and-swap on its `resourceVersion`.
+//! Changes of the map's object. Each is one compare-and-swap on its `resourceVersion`.
 
 use kube::api::PostParams;
 use opaque_crds::OpaqueShardMap;
@@ -11,7 +11,7 @@ use crate::coordination::written::{Mend, Served};
 use crate::coordination::{CoordinationError, Leadership};
 use crate::map::placement::Shards;
 
-/// What of the object is written.
+/// The part of the object that is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Part {
     Spec,
@@ -19,8 +19,8 @@ pub(super) enum Part {
 }
 
 impl KubernetesCoordination {
-    /// Changes the object over the version that `change` saw, and again over a newer one. None when
-    /// `change` finds nothing to do.
+    /// Applies `change` to the object, and again to the newer version if the object has changed in
+    /// between. `change` returns `None` if there is nothing to do.
     pub(super) async fn swap(
         &self,
         part: Part,
@@ -39,7 +39,7 @@ impl KubernetesCoordination {
         Err(CoordinationError::Busy(REQUEST))
     }
 
-    /// Writes a part of the object; none if it has changed since it was read.
+    /// Writes a part of the object; `None` if it has changed since it was read.
     async fn replace(
         &self,
         part: Part,
@@ -63,7 +63,8 @@ impl KubernetesCoordination {
         }
     }
 
-    /// A leader's verdict on the proposed generation; `done` tells whether it has been given.
+    /// Writes a leader's verdict on the proposed generation, unless `done` reports that it is
+    /// already written.
     pub(super) async fn judge(
         &self,
         leadership: &Leadership,
@@ -83,7 +84,7 @@ impl KubernetesCoordination {
         .await
     }
 
-    /// Whether the lead of this token is still the last one.
+    /// Checks that this token is still that of the last lead.
     async fn check_lead(&self, token: u64) -> Result<(), CoordinationError> {
         self.check(token, self.lead().await?.as_ref().map_or(0, lead::token))
     }
@@ -92,7 +93,7 @@ impl KubernetesCoordination {
         if token == current { Ok(()) } else { Err(CoordinationError::Fenced { token, current }) }
     }
 
-    /// Writes what is served where the object says something else, step by step.
+    /// Writes the served map if the object differs from it, step by step.
     pub(super) async fn write_what_is_served(
         &self,
         leadership: &Leadership,
@@ -100,7 +101,7 @@ impl KubernetesCoordination {
         now: UnixMillis,
     ) -> Result<(), CoordinationError> {
         let (leader, token) = (leadership.node(), leadership.token());
-        // The API keeps whole seconds.
+        // The API stores whole seconds.
         let now = UnixMillis(now.seconds() * 1000);
         for _ in 0..ATTEMPTS {
             let known = self.known();

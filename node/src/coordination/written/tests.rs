@@ -67,20 +67,20 @@ fn a_first_map_is_activated_only_while_it_is_empty() {
     let reading = written.read(&none);
     assert_eq!((reading.proposed, reading.standing), (None, Standing::First));
     assert_eq!(written.mend(&none, &shards(), NOW), Mend::Activate(first));
-    // With tables it is tested: a node that knows nothing prepares it.
+    // A map with tables is tested. A node that knows nothing prepares it.
     let lost = of(8, &[("t", 1)]);
     let written = object("two", None, &lost);
     assert_eq!(written.read(&none).proposed.as_ref(), Some(&lost));
     assert_eq!(written.read(&none).active, None);
     assert_eq!(written.mend(&none, &shards(), NOW), Mend::Nothing);
     assert_eq!(written.proposal(&none), Some(&lost));
-    // A copy of another cluster's, with its status, is proposed under another number.
+    // A copy of another cluster's object, with its status, is proposed under another number.
     let copy = Written { active_uid: Some("one"), ..object("two", Some(&lost), &lost) };
     let reading = copy.read(&none);
     assert_eq!((reading.active, reading.standing), (None, Standing::Lost(Loss::Foreign)));
     let Mend::Propose(again) = copy.mend(&none, &shards(), NOW) else { panic!("not proposed") };
     assert_eq!(again, of(9, &[("t", 1)]));
-    // One that was rejected is tried again after a while.
+    // A rejected map is tried again after a while.
     let rejected = Written { rejected: true, ..written };
     assert_eq!(rejected.mend(&none, &shards(), NOW), Mend::Nothing);
     let later = UnixMillis(NOW.0 + 61_000);
@@ -105,18 +105,18 @@ fn what_is_served_outlives_its_map() {
         let reading = written.read(&served(Some(&known), &members));
         assert_eq!(reading.active.as_ref(), Some(&known), "{loss}");
         assert_eq!((reading.proposed, reading.standing), (None, Standing::Lost(loss.clone())));
-        // One that knows nothing does not load it, and waits.
+        // A node that knows nothing does not load the map, and waits.
         let new = written.read(&served(None, &members));
         assert_eq!((new.active, new.standing), (None, Standing::Lost(loss)));
     }
-    // A member alone, which may be dead, is enough.
+    // A single member is enough, even if it may be dead.
     let reading = object("one", Some(&old), &old).read(&served(Some(&old), &members[..1]));
     assert_eq!(reading.active.as_ref(), Some(&old));
     assert!(reading.standing.is_lost());
 }
 
 #[test]
-fn a_map_that_has_lost_its_status_alone_is_active_again() {
+fn a_map_that_has_lost_only_its_status_is_active_again() {
     let known = of(7, &[("t", 4)]);
     let members = [member("a", &known)];
     let written = object("one", None, &known);
@@ -125,7 +125,7 @@ fn a_map_that_has_lost_its_status_alone_is_active_again() {
         assert_eq!(written.mend(&served, &shards(), NOW), Mend::Activate(known.clone()));
         assert_eq!(written.lost(&served, &known).count(), 0);
     }
-    // With a proposal, that is tested like any other.
+    // A proposal is tested like any other.
     let next = of(8, &[("t", 5)]);
     let written = object("one", None, &next);
     assert_eq!(written.read(&served(Some(&known), &members)).proposed.as_ref(), Some(&next));
@@ -152,7 +152,8 @@ fn an_older_map_is_replaced_by_a_proposal_above_all_numbers() {
         panic!("not proposed")
     };
     assert_eq!(again, Map { generation: 11, ..known.clone() });
-    // Then the served one is active again, and what was proposed before is told to be lost.
+    // Then the served map is active again, and the outcome of earlier proposals is that they are
+    // lost.
     let written = object("two", Some(&old), &again);
     assert_eq!(written.mend(&served, &shards(), NOW), Mend::Activate(known.clone()));
     assert_eq!(written.lost(&served, &known).collect::<Vec<_>>(), [8, 9, 10]);
@@ -174,7 +175,7 @@ fn a_newer_map_that_lets_go_what_is_served_is_no_proposal() {
         let mend = written.mend(&served, &shards(), NOW);
         assert_eq!(mend, Mend::Propose(Map { generation: 101, ..known.clone() }));
     }
-    // One that the operator made anew from what it knows is one.
+    // A map that the operator created again from what it knows is a proposal.
     let anew = of(8, &[("t", 5), ("u", 1), ("v", 1)]);
     let written = object("two", None, &anew);
     assert_eq!(written.mend(&served, &shards(), NOW), Mend::Activate(known.clone()));
@@ -191,10 +192,10 @@ fn a_leader_that_knows_nothing_puts_the_map_together_from_records() {
     let Mend::Propose(again) = written.mend(&served(None, &members), &shards(), NOW) else {
         panic!("not proposed")
     };
-    // A table that no replica can load is in the older map alone.
+    // The older map is the only source for a table that no replica can load.
     assert_eq!(again.tables, of(8, &[("damaged", 2), ("t", 4), ("u", 1)]).tables);
     assert_eq!((again.generation, &again.owners), (8, &old.owners));
-    // If that cannot be served, it goes without it.
+    // If that table cannot be served, the map goes without it.
     let rejected = Written { rejected: true, ..object("two", None, &old) };
     let Mend::Propose(again) = rejected.mend(&served(None, &members), &shards(), NOW) else {
         panic!("not proposed")
@@ -205,18 +206,19 @@ fn a_leader_that_knows_nothing_puts_the_map_together_from_records() {
 #[test]
 fn a_node_whose_watch_is_behind_waits_and_keeps_what_it_prepares() {
     let (known, next) = (of(7, &[("t", 4), ("u", 1)]), of(8, &[("t", 5), ("u", 1)]));
-    // Others have heard that generation 8 is active.
+    // Other nodes have seen that generation 8 is active.
     let members = [member("a", &known), member("b", &next)];
     let reading = object("one", Some(&known), &next).read(&served(Some(&known), &members));
     assert_eq!(reading.active.as_ref(), Some(&known));
     assert_eq!(reading.proposed.as_ref(), Some(&next), "it would be dropped");
-    // Activating it would need a look at the object, which shows that it is.
+    // Activating it would require reading the object, which shows that it is active.
     assert_eq!(object("one", Some(&known), &next).proposal(&served(Some(&known), &members)), None);
 }
 
 #[test]
 fn what_cannot_be_replaced_is_forgotten_first() {
-    // A restored status is above what is served: the API server refuses a lower one in its place.
+    // A restored status is above the served generation. The API server refuses to replace it by a
+    // lower one.
     let (known, foreign) = (of(3, &[("t", 1)]), of(9, &[("t", 7)]));
     let members = [member("a", &known)];
     let served = served(Some(&known), &members);

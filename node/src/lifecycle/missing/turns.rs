@@ -1,16 +1,16 @@
-//! When each missing table is loaded again.
+//! Schedule for loading missing tables again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pause before the first attempt; doubles with each failure.
+/// Pause before the first attempt. It doubles with each failure.
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest pause.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The missing tables in their order.
+/// The missing tables with their next attempts.
 #[derive(Debug)]
 pub(super) struct Turns {
     node: String,
@@ -20,18 +20,18 @@ pub(super) struct Turns {
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     epoch: u64,
-    /// Attempts that failed since it was found missing.
+    /// Failed attempts since the table was found missing.
     failures: u32,
     due: Instant,
 }
 
 impl Turns {
-    /// The turns of a node by its name, from which jitter is made.
+    /// The schedule of a node. Its name determines the jitter.
     pub(super) fn new(node: &str) -> Self {
         Self { node: node.to_owned(), tables: BTreeMap::new() }
     }
 
-    /// Takes over which tables are `missing` now. Gives those that were not, or at another epoch.
+    /// Replaces the set of missing tables. Returns those that are new, or missing at another epoch.
     pub(super) fn keep(&mut self, missing: &[(String, u64)], now: Instant) -> Vec<(String, u64)> {
         let known = |table: &String, turn: &Turn| missing.contains(&(table.clone(), turn.epoch));
         self.tables.retain(|table, turn| known(table, turn));
@@ -50,7 +50,7 @@ impl Turns {
         Some((table.clone(), turn.epoch, turn.due))
     }
 
-    /// Notes that a table could not be loaded.
+    /// Records that a table could not be loaded.
     pub(super) fn failed(&mut self, table: &str, now: Instant) {
         let Some(turn) = self.tables.get(table).copied() else { return };
         let failures = turn.failures.saturating_add(1);
@@ -58,8 +58,8 @@ impl Turns {
         self.tables.insert(table.to_owned(), Turn { failures, due, ..turn });
     }
 
-    /// The pause after so many failures. Up to a fifth of it is left out, by node, table and count:
-    /// nodes that were started together do not ask the store together.
+    /// The pause after `failures` failures. Up to a fifth is subtracted, depending on node, table
+    /// and count, so that nodes that were started together do not call the store together.
     fn pause(&self, table: &str, failures: u32) -> Duration {
         let pause = FIRST.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST);
         let mut hasher = blake3::Hasher::new();
@@ -106,7 +106,7 @@ mod tests {
             turns.failed(&next, now);
         }
         assert_eq!(tries.into_values().collect::<Vec<_>>(), [6, 6]);
-        // One that is new has its turn within its own first pause.
+        // A new table has its turn within its first pause.
         let more = [missing.to_vec(), vec![table("c", 1)]].concat();
         assert_eq!(turns.keep(&more, now), [table("c", 1)]);
         let (next, epoch, due) = turns.next().unwrap();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_loaded_or_gets_another_epoch_begins_anew() {
+    fn a_table_that_is_loaded_or_gets_another_epoch_starts_again() {
         let now = Instant::now();
         let mut turns = Turns::new("n");
         turns.keep(&[table("a", 1)], now);

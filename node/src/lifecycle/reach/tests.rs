@@ -1,4 +1,4 @@
-//! Two nodes of two shards that greet each other, or do not.
+//! Two nodes of two shards that may reach each other or not.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Twice the nodes' --query-deadline-s.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// A way to the state that can be cut: then nothing is heard any more, and nothing can be read.
+/// A connection to the state that can be cut. Then no events arrive, and nothing can be read.
 struct Frozen {
     files: FileCoordination,
     frozen: AtomicBool,
@@ -156,16 +156,16 @@ impl Coordination for Frozen {
     }
 }
 
-/// What a node says of itself, and what it holds.
+/// The state that a node reports, and the data that it holds.
 type House = (Arc<ReplicaState>, Arc<LocalShard>);
 
-/// The ways between the nodes.
+/// The connections between the nodes.
 #[derive(Default)]
 struct Street {
     nodes: Mutex<BTreeMap<String, House>>,
-    /// From whom to whom nothing gets through.
+    /// Pairs of nodes between which nothing gets through, by sender and receiver.
     blocked: Mutex<BTreeSet<(&'static str, &'static str)>>,
-    /// A generation that everybody claims to serve.
+    /// A generation that all nodes claim to serve.
     claimed: AtomicU64,
 }
 
@@ -215,7 +215,7 @@ impl Node {
     }
 }
 
-/// Nodes `a` of shard 0 and `b` of shard 1, which the test leads.
+/// Nodes `a` of shard 0 and `b` of shard 1. The test acts as the leader.
 struct Cluster {
     a: Node,
     b: Node,
@@ -226,7 +226,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Two epochs of `cubes` and `squares` are in the store; the first of `cubes` is active, and
+    /// Two epochs of `cubes` and `squares` are in the store. The first of `cubes` is active, and
     /// both nodes are ready.
     async fn start() -> Self {
         let directory = TempDir::new().unwrap();
@@ -248,7 +248,7 @@ impl Cluster {
         cluster
     }
 
-    /// Has an epoch of `cubes` become active as soon as `a` has prepared it.
+    /// Activates an epoch of `cubes` as soon as `a` has prepared it.
     async fn load(&self, epoch: u64) -> u64 {
         let files = &self.a.way.files;
         let active = files.active().await.unwrap().unwrap().generation;
@@ -360,7 +360,8 @@ async fn a_node_that_does_not_reach_a_shard_leaves_clients_to_one_that_does() {
     assert!(cluster.b.life.turned_away.is_cut_off());
     assert!(cluster.a.is_ready() && cluster.a.unreachable().is_empty());
 
-    // When no node reaches all shards, clients are let in and hear which shard is missing.
+    // If no node reaches all shards, clients are admitted and receive an error that names the
+    // missing shard.
     cluster.street.block("a", "b");
     cluster.until("both say so", |c| c.a.unreachable() == [ShardId(1)]).await;
     cluster.until("both are ready", |c| c.a.is_ready() && c.b.is_ready()).await;

@@ -24,7 +24,8 @@ fn weighted(weights: &[u32]) -> Shards {
     Shards::new((0..).zip(weights).map(shard).collect()).unwrap()
 }
 
-/// The definition of the module's documentation, key by key and without its sorting and sharing.
+/// The definition in the module's documentation, key by key, without the module's sorting and
+/// sharing.
 fn oracle(key: &Key<'_>, count: u32, shards: &Shards) -> Vec<ShardId> {
     let hasher = Hasher::new(key);
     let mut owner = vec![0usize; count as usize];
@@ -63,7 +64,7 @@ proptest! {
         let placed = place(&key(column), count, &shards);
         prop_assert_eq!(placed.len(), count as usize);
         let loads = loads(&placed, &shards);
-        // Every key is on a shard of the map, and so on exactly one.
+        // Every key is on a shard of the map, and thus on exactly one.
         prop_assert_eq!(loads.iter().sum::<usize>(), count as usize);
         let (least, most) = (count as usize / shards.count(), (count as usize).div_ceil(shards.count()));
         prop_assert!(loads.iter().all(|load| (least..=most).contains(load)), "{:?}", loads);
@@ -80,7 +81,7 @@ proptest! {
         prop_assert!(moved(&before, &after) <= (count as usize).div_ceil(shards as usize + 1));
         let to = before.iter().zip(&after).filter(|(a, b)| a != b).map(|(_, to)| *to);
         prop_assert!(to.into_iter().all(|shard| shard == ShardId(shards)));
-        // And back: the map of fewer shards is the same map again.
+        // The reverse: the map with fewer shards is the same as before.
         prop_assert_eq!(place(&key(column), count, &Shards::equal(shards).unwrap()), before);
     }
 
@@ -120,7 +121,7 @@ fn the_only_key_of_many_indexes_spreads_by_weight() {
             *hits.entry(place(&key, 1, &shards)[0].0).or_insert(0u32) += 1;
         }
     }
-    // 8000 draws; the deviation of each count is below 45.
+    // 8000 draws. The deviation of each count is below 45.
     for (shard, expected) in [(0, 1000u32), (1, 1000), (2, 2000), (3, 4000)] {
         assert!(hits[&shard].abs_diff(expected) < 200, "{hits:?}");
     }

@@ -1,4 +1,4 @@
-//! Whether clients can prove who they are, at `/metrics`. Nothing here names one.
+//! Whether clients can authenticate, at `/metrics`. No client is named here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::Access;
 use crate::reading::Standing;
 
-/// The state of a node's access at the moment of a scrape.
+/// The state of a node's access control at the time of a scrape.
 #[derive(Debug)]
 pub struct Gauges(pub Arc<Access>);
 
@@ -22,7 +22,7 @@ impl Collector for Gauges {
         let gauges = [
             (
                 "client_auth_closed",
-                "Whether no client may ask, since nothing is left to compare its proof with",
+                "1 if all clients are refused because no valid tokens or authorities are left",
                 u64::from(closed.is_some()),
             ),
             (

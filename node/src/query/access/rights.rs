@@ -1,20 +1,21 @@
-//! What a client may do: ask, or change what is served, too.
+//! Permissions of clients: to query, and to change what is served.
 
 use std::collections::BTreeSet;
 
 use crate::config::EVERYONE;
 use crate::error::NodeError;
 
-/// A right that a call needs.
+/// A permission that a call requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Right {
-    /// Everybody has it whom the cluster admits.
+    /// Every admitted client has it.
     Query,
-    /// To decide what is served: loading and rolling back. By name.
+    /// Permission to change what is served: to load and to roll back. Granted by name.
     Load,
 }
 
-/// Every call of the service `Query`, and what it needs. One that is not listed is refused.
+/// Every call of the service `Query` with the permission that it requires. Calls that are not
+/// listed are refused.
 const RIGHTS: [(&str, Right); 10] = [
     ("ListTables", Right::Query),
     ("DescribeTable", Right::Query),
@@ -28,7 +29,7 @@ const RIGHTS: [(&str, Right); 10] = [
     ("Status", Right::Query),
 ];
 
-/// Who may load.
+/// The clients that may load.
 #[derive(Debug, Default)]
 pub(super) struct Loaders(BTreeSet<String>);
 
@@ -37,11 +38,11 @@ impl Loaders {
         Self(names.iter().cloned().collect())
     }
 
-    /// Checks a call of `path`, such as `/opaque.v1.Query/Load`, by a client that has proved to be
-    /// `principal`; none where clients prove nothing.
+    /// Checks a call of `path`, such as `/opaque.v1.Query/Load`, by the authenticated client
+    /// `principal`, which is `None` if clients do not authenticate.
     ///
     /// # Errors
-    /// [`NodeError::Forbidden`] with what to do, and [`NodeError::UnknownCall`].
+    /// [`NodeError::Forbidden`] with a remedy, and [`NodeError::UnknownCall`].
     pub(super) fn check(&self, path: &str, principal: Option<&str>) -> Result<(), NodeError> {
         let method = path.rsplit('/').next().unwrap_or_default();
         let right = RIGHTS.iter().find(|(name, _)| *name == method).map(|(_, right)| *right);
@@ -61,7 +62,7 @@ impl Loaders {
 fn refusal(principal: Option<&str>) -> String {
     match principal {
         Some(name) => format!(
-            "client {name:?} may query here, and neither load nor roll back: to let it, add its name to \
+            "client {name:?} may only query, neither load nor roll back: to allow it, add its name to \
              spec.clientAuth.loaders of the OpaqueCluster (--loader of each node)"
         ),
         None => "clients do not prove who they are here, and may query, but neither load nor roll back: make \
@@ -115,7 +116,7 @@ mod tests {
         let loaders = Loaders::default();
         let words = |name| loaders.check("/opaque.v1.Query/Load", name).unwrap_err().to_string();
         assert!(
-            words(Some("bob")).starts_with("client \"bob\" may query"),
+            words(Some("bob")).starts_with("client \"bob\" may only query"),
             "{}",
             words(Some("bob"))
         );

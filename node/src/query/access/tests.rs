@@ -1,4 +1,5 @@
-//! Tokens and limits; certificates of clients are in the tests of TLS and of the cluster.
+//! Tests of tokens and limits. Certificates of clients are covered by the tests of TLS and of the
+//! cluster.
 
 use std::path::Path;
 
@@ -38,7 +39,7 @@ fn tokens() -> tempfile::TempDir {
     dir
 }
 
-/// Whom a token proves, at a moment.
+/// The client that a token belongs to at a moment.
 fn who(tokens: &Tokens, token: &str, now: Instant) -> Option<String> {
     tokens.principal(token.as_bytes(), now).ok().map(|name| name.to_string())
 }
@@ -60,7 +61,7 @@ fn only_the_bearer_of_a_token_is_admitted() {
     assert!(!shown.contains(ALICE), "{shown}");
 }
 
-/// At 152c974 one bad file kept every removed token in use.
+/// At 152c974, one bad file kept every removed token in use.
 #[test]
 fn a_client_loads_only_by_name() {
     let dir = tokens();
@@ -71,7 +72,7 @@ fn a_client_loads_only_by_name() {
         assert!(matches!(by(BOB), Err(NodeError::Forbidden(words)) if words.contains("\"bob\"")));
         let nobody = Access { mode: Mode::None, ..self::access(dir.path(), 8, 0) };
         let refused = nobody.admit(&calling(call, ""));
-        assert!(matches!(refused, Err(NodeError::Forbidden(_))), "a name that nobody proves");
+        assert!(matches!(refused, Err(NodeError::Forbidden(_))), "a name that no client proves");
     }
 }
 
@@ -105,7 +106,7 @@ fn a_removed_token_is_refused_at_the_next_look_whatever_the_other_files_hold() {
 }
 
 #[test]
-fn a_file_that_holds_no_token_any_more_voids_its_own_alone() {
+fn a_file_that_no_longer_holds_a_token_voids_only_its_own() {
     let (dir, now) = (tokens(), Instant::now());
     let tokens = Tokens::open(dir.path().to_owned(), now);
     write(dir.path(), "alice", "a-new-secret-for-alice");
@@ -130,7 +131,7 @@ fn a_token_of_two_files_is_that_of_the_first_by_name() {
     assert_eq!(tokens.standing(now).void, 0);
 }
 
-/// At 152c974 they counted for ever.
+/// At 152c974, tokens that could not be read were valid forever.
 #[test]
 fn tokens_that_cannot_be_read_any_more_count_for_two_minutes() {
     let (dir, now) = (tokens(), Instant::now());
@@ -205,7 +206,7 @@ fn readiness_record_and_metrics_say_that_no_client_may_ask() {
 }
 
 #[test]
-fn each_client_has_limits_of_its_own() {
+fn each_client_has_separate_limits() {
     let (now, alice, bob) = (Instant::now(), Arc::from("alice"), Arc::from("bob"));
     let limits = Limits::new(100, 2, 0);
     let held: Vec<_> = (0..2).map(|_| limits.take(&alice, now).unwrap()).collect();
@@ -254,9 +255,9 @@ fn without_proof_a_client_is_its_address() {
     let refused = access.admit(&from("10.0.0.1:9")).unwrap_err();
     assert!(matches!(refused, NodeError::TooMany(_)), "{refused}");
     access.admit(&from("10.0.0.2:1")).unwrap();
-    // The same machine, as a socket of both protocols names it.
+    // The same machine, under the name that a dual-stack socket gives it.
     assert!(access.admit(&from("[::ffff:10.0.0.1]:1")).is_err());
-    // Health checks have places of their own, and take none of a client's.
+    // Health checks have separate places, and take none of a client's.
     let checks: Vec<_> =
         (0..OPEN_OF_ONE).map(|_| access.admit_anyone(&from("10.0.0.1:9")).unwrap()).collect();
     assert!(access.admit_anyone(&from("10.0.0.1:9")).is_err());

@@ -1,12 +1,12 @@
-//! Tokens of clients: files of a directory, kept as digests.
+//! Tokens of clients: files of a directory, stored as digests.
 //!
-//! **Guarantees.** A token that was removed is refused from the next look on, whatever the other
-//! files hold: a file that cannot be read or holds no token is void alone, and named in a warning.
-//! While the directory itself cannot be read, its last content counts for two minutes; then no
-//! client may ask.
+//! **Guarantees.** A removed token is refused after the next reading, whatever the other files
+//! hold. A file that cannot be read or holds no token is void, is named in a warning, and affects
+//! no other file. While the directory itself cannot be read, its last content remains valid for two
+//! minutes. After that, all clients are refused.
 //!
-//! A token belongs to one client. If two files hold the same, it is that of the first by name, and
-//! the other file is void.
+//! A token belongs to one client. If two files hold the same token, it belongs to the first by
+//! name, and the other file is void.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,26 +20,26 @@ use thiserror::Error;
 
 use crate::reading::{Kept, Look, Standing, of_one_moment};
 
-/// Fewest bytes of a token: shorter ones can be guessed.
+/// Shortest token in bytes. Shorter ones can be guessed.
 const SHORTEST: usize = 16;
-/// Most bytes of a token's file.
+/// Largest file of a token in bytes.
 const LONGEST: u64 = 4096;
 
-/// The tokens of a directory: one file per client, named as the client.
+/// The tokens of a directory: one file per client, named after the client.
 ///
-/// Only digests stay in memory. They are compared in constant time and all of them are looked at, so
-/// that the time tells nothing of how near a guess was.
+/// Only digests stay in memory. They are compared in constant time, and always all of them, so that
+/// the time does not reveal how close a guess was.
 pub(super) struct Tokens {
     dir: PathBuf,
     kept: Kept<Reading>,
 }
 
-/// What a directory held.
+/// Content of a directory.
 #[derive(Default, PartialEq)]
 struct Reading {
     /// Ordered by client.
     tokens: Vec<Token>,
-    /// Files that are void, and why.
+    /// Files that are void, with the reason.
     void: BTreeMap<String, String>,
 }
 
@@ -49,7 +49,7 @@ struct Token {
     digest: blake3::Hash,
 }
 
-/// The content of each file by its name, or why it cannot be read.
+/// The content of each file by its name, or why the file cannot be read.
 type Files = BTreeMap<String, Result<Vec<u8>, String>>;
 
 impl fmt::Debug for Tokens {
@@ -59,27 +59,28 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Reads a directory for the first time. It may be empty or missing: tokens may come later.
+    /// Reads a directory for the first time. It may be empty or missing, since tokens may be added
+    /// later.
     pub(super) fn open(dir: PathBuf, now: Instant) -> Self {
         let tokens = Self { kept: Kept::new(read(&dir), now), dir };
         tokens.warn();
         tokens
     }
 
-    /// The client that a token belongs to.
+    /// The client to which a token belongs.
     ///
     /// # Errors
-    /// Why it belongs to none.
+    /// Why the token belongs to no client.
     pub(super) fn principal(&self, token: &[u8], now: Instant) -> Result<Arc<str>, &'static str> {
         let reading = self.kept.current(now);
         let tokens = reading.as_ref().map_or(&[][..], |reading| &reading.tokens);
         if tokens.is_empty() {
-            return Err("this node has no tokens, so that no client may ask: its /readyz says why");
+            return Err("this node has no tokens, so no client may ask: see its /readyz");
         }
         let digest = blake3::hash(token);
         let mut found = None;
         for token in tokens {
-            // Equality of hashes takes constant time.
+            // Comparing hashes takes constant time.
             if token.digest == digest {
                 found = Some(Arc::clone(&token.principal));
             }
@@ -100,7 +101,7 @@ impl Tokens {
         self.warn();
     }
 
-    /// How things stand.
+    /// The state of the tokens.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         let dir = self.dir.display();
         let current = self.kept.current(now);
@@ -117,7 +118,7 @@ impl Tokens {
     fn warn(&self) {
         let dir = self.dir.display();
         if let Some(error) = self.kept.error() {
-            tracing::warn!(%dir, error, "tokens cannot be read; the last ones count for two minutes");
+            tracing::warn!(%dir, error, "tokens cannot be read; the last ones are valid for two minutes");
         }
         let Some(reading) = self.kept.last() else { return };
         for (file, reason) in &reading.void {
@@ -130,7 +131,7 @@ impl Tokens {
 }
 
 impl Reading {
-    /// What files say. One that is void voids no other.
+    /// Parses files. A void file does not affect the others.
     fn of(files: Files) -> Self {
         let mut reading = Self::default();
         for (name, content) in files {
@@ -166,7 +167,7 @@ fn digest(content: &[u8]) -> Result<blake3::Hash, &'static str> {
         return Err("a token has at least 16 bytes: `openssl rand -hex 32` makes one");
     }
     if !token.iter().all(u8::is_ascii_graphic) {
-        return Err("a token is of visible ASCII letters, without spaces");
+        return Err("a token consists of visible ASCII characters without spaces");
     }
     Ok(blake3::hash(token))
 }
@@ -175,7 +176,7 @@ fn read(dir: &Path) -> Result<Reading, String> {
     of_one_moment(dir, files).map(Reading::of).map_err(|error| error.to_string())
 }
 
-/// Every file of a directory. Hidden names are Kubernetes' own.
+/// Every file of a directory. Hidden names belong to Kubernetes.
 fn files(dir: &Path) -> io::Result<Files> {
     let mut files = Files::new();
     for entry in std::fs::read_dir(dir)? {
@@ -199,7 +200,7 @@ fn files(dir: &Path) -> io::Result<Files> {
     Ok(files)
 }
 
-/// A file's content, not much further than a token may go; none of a folder.
+/// A file's content, read only slightly further than a token may be long; `None` for a folder.
 fn content(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let metadata = std::fs::metadata(path)?;
     if metadata.is_dir() {
@@ -213,7 +214,7 @@ fn content(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(content))
 }
 
-/// Why clients cannot prove who they are by tokens.
+/// Why clients cannot authenticate with tokens.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TokensError {

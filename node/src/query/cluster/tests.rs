@@ -18,12 +18,12 @@ use crate::shard::registry::Registry;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory that is out of reach when a test says so.
+/// A directory that is unreachable while a test says so.
 struct Flaky {
     files: FileCoordination,
     /// Nothing can be read or proposed.
     away: AtomicBool,
-    /// The next proposal is written, and its answer lost.
+    /// The next proposal is written, but its answer is lost.
     loses_answer: AtomicBool,
     failures: AtomicU32,
 }
@@ -151,7 +151,7 @@ impl Coordination for Flaky {
     }
 }
 
-/// A node of a cluster with one shard and no leader but the test.
+/// A node of a cluster with one shard. The test acts as the leader.
 struct Node {
     cluster: Arc<Cluster>,
     state: Arc<Flaky>,
@@ -179,7 +179,7 @@ impl Node {
         Self { cluster, state, local, lead, _directory: directory }
     }
 
-    /// Asks the cluster to serve epoch 1 of a table.
+    /// Requests that the cluster serves epoch 1 of a table.
     fn changes(&self, patience: Duration) -> tokio::task::JoinHandle<Result<u64, NodeError>> {
         let cluster = Arc::clone(&self.cluster);
         let change = Change::Table { table: "t".to_owned(), epoch: Some(1) };
@@ -236,7 +236,7 @@ async fn a_rejection_is_heard_after_the_state_was_away() {
 }
 
 #[tokio::test]
-async fn a_state_that_stays_away_is_told_as_such() {
+async fn a_state_that_stays_away_is_reported_as_such() {
     let node = Node::start().await;
     node.state.away.store(true, Ordering::SeqCst);
     let late = node.changes(Duration::from_millis(300)).await.unwrap().unwrap_err();
@@ -277,13 +277,13 @@ async fn the_newest_wish_for_a_table_is_not_kept_waiting_by_an_older_one() {
     node.activate(3).await;
     assert_eq!(second.await.unwrap().unwrap(), 3);
 
-    // What is served is asked for again, while another epoch waits.
+    // The served epoch is requested again while another epoch waits.
     let third = change(3);
     node.state.until_proposed().await;
     assert_eq!(change(2).await.unwrap().unwrap(), 3);
     assert_eq!(node.state.proposed().await.unwrap(), None);
     let refused = third.await.unwrap().unwrap_err().to_string();
-    assert!(refused.starts_with("withdrawn: what was served"), "{refused}");
+    assert!(refused.starts_with("withdrawn: a request asked"), "{refused}");
 }
 
 #[tokio::test]

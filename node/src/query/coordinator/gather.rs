@@ -1,4 +1,4 @@
-//! Asks every shard, each at a replica that answers: all or nothing.
+//! Calls every shard at a replica that answers. The result is complete, or an error.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,25 +12,25 @@ use tokio::time::{Instant, sleep_until};
 use crate::error::NodeError;
 use crate::map::call::{CallError, Replica};
 
-/// Rounds over a shard's replicas before the shard counts as lost.
+/// Rounds over a shard's replicas before the shard counts as unavailable.
 const ROUNDS: usize = 3;
-/// Pause before the second round; doubles for each further one.
+/// Pause before the second round. It doubles for each further one.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a shard may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// When the whole query fails.
+    /// Deadline of the whole query.
     pub deadline: Instant,
-    /// How long one replica may think before another is asked as well.
+    /// How long one replica may take before another is called as well.
     pub hedge_after: Duration,
 }
 
-/// The next attempt at a shard of `replicas` replicas, after `attempts` of them: the place in their
-/// order from which to pick one that is not being asked, and the pause before. `None` when the
-/// shard is lost.
+/// The next attempt at a shard with `replicas` replicas, after `attempts` earlier ones: the
+/// position in their order from which to pick an idle one, and the pause before the attempt. `None`
+/// if the shard is unavailable.
 ///
-/// Depends on counts alone, never on what a request carries.
+/// Depends only on counts, never on the content of a request.
 fn next_attempt(replicas: usize, attempts: usize) -> Option<(usize, Duration)> {
     let round = attempts.checked_div(replicas)?;
     let pause = match (round, attempts % replicas) {
@@ -40,21 +40,22 @@ fn next_attempt(replicas: usize, attempts: usize) -> Option<(usize, Duration)> {
     (round < ROUNDS).then_some((attempts % replicas, pause))
 }
 
-/// The first replica from `place` on, in a circle, that is not being asked already.
+/// The first replica from `place` on, cyclically, that has no call in progress.
 fn idle<'a>(replicas: &'a [Replica], place: usize, asked: &[String]) -> Option<&'a Replica> {
     let circle = replicas.iter().cycle().skip(place).take(replicas.len());
     circle.into_iter().find(|replica| !asked.contains(&replica.node))
 }
 
-/// Asks one replica of each shard, all shards at once; on failure or slowness another replica.
+/// Calls one replica of each shard, all shards at once. If a replica fails or is slow, another one
+/// is called.
 ///
-/// **Guarantees.** Every shard's reply, or an error: the first shard that is lost fails the whole,
-/// with its name, and the other calls are dropped. **Assumes** that calls are idempotent: a hedged
-/// call may run twice.
+/// **Guarantees.** Returns every shard's reply, or an error. The first unavailable shard fails the
+/// whole call with its name, and the other calls are dropped. **Assumes** that calls are
+/// idempotent, since a hedged call may run twice.
 ///
 /// # Errors
-/// [`NodeError::ShardUnavailable`] naming the shard when its replicas fail or the deadline passes;
-/// [`NodeError::UnknownKeys`] and [`NodeError::Malformed`] as soon as one replica says so.
+/// [`NodeError::ShardUnavailable`] with the shard if its replicas fail or the deadline passes;
+/// [`NodeError::UnknownKeys`] and [`NodeError::Malformed`] as soon as one replica reports it.
 pub(crate) async fn gather<T, F, Fut>(
     shards: &BTreeMap<u32, Vec<Replica>>,
     patience: Patience,
@@ -132,7 +133,7 @@ where
     }
 }
 
-/// What each replica said last.
+/// The last error of each replica.
 fn said(failures: &[(String, String)]) -> String {
     let words: Vec<String> = failures.iter().map(|(node, why)| format!("{node}: {why}")).collect();
     words.join("; ")

@@ -15,7 +15,7 @@ fn at(start: Instant, seconds: u64) -> Instant {
     start + Duration::from_secs(seconds)
 }
 
-/// A node that has just asked `missed` in vain, twice.
+/// A node that has just called `missed` twice without an answer.
 fn cut_off_from(missed: u32, start: Instant) -> Reach {
     let mut reach = Reach::new(pace());
     for second in [0, 2] {
@@ -65,14 +65,14 @@ fn a_shard_is_unreachable_after_two_misses_and_reached_at_the_first_answer() {
     assert_eq!(reach.unreachable(), [ShardId(1)]);
     reach.asked(ShardId(1), true, start);
     assert_eq!(reach.unreachable(), []);
-    // A shard that has left the map is not missed.
+    // A shard that has left the map is not reported.
     let mut reach = cut_off_from(7, start);
     reach.due(shards(0..3).into_iter(), start);
     assert_eq!(reach.unreachable(), []);
 }
 
 #[test]
-fn a_blocked_port_is_told_within_half_a_minute() {
+fn a_blocked_port_is_reported_within_half_a_minute() {
     // A round has just ended when the port is blocked, and each call takes its 3 s.
     let (start, call) = (Instant::now(), Duration::from_secs(3));
     let mut reach = Reach::new(pace());
@@ -100,13 +100,13 @@ fn a_node_that_reaches_less_than_another_turns_clients_away_and_never_does_alone
         let expected = turned_away.then(|| Objection::CutOff { shards: shards([1]) });
         assert_eq!(reach.objection(5, None, at(start, second)), expected, "{another} {second}");
     }
-    // The other one was there for a moment only.
+    // The other node was there only for a moment.
     let mut reach = cut_off_from(1, start);
     for (second, another) in [(0, true), (6, false), (7, true), (16, true)] {
         reach.another(another, at(start, second));
     }
     assert_eq!(reach.objection(5, None, at(start, 16)), None);
-    // One answer, and clients are let in.
+    // After one answer, clients are admitted.
     reach.another(true, at(start, 17));
     assert!(reach.objection(5, None, at(start, 17)).is_some());
     reach.asked(ShardId(1), true, at(start, 18));
@@ -139,7 +139,7 @@ fn only_a_node_that_answers_and_reaches_all_counts_as_better() {
     assert!(!better(&starting));
 }
 
-/// What was heard at which second, with which generation of its own, and what follows at the end.
+/// The reports by second, with the node's own generation, and the final verdict.
 struct Case {
     what: &'static str,
     heard: &'static [(u64, u64, Option<u64>)],
@@ -211,7 +211,7 @@ fn a_node_is_behind_when_others_serve_more_and_it_cannot_see_that_for_some_secon
             behind: true,
         },
         Case {
-            what: "nobody has said so for long",
+            what: "not reported for long",
             heard: &[(0, 5, Some(6)), (31, 5, Some(5))],
             state: None,
             behind: false,
@@ -236,7 +236,7 @@ fn a_node_is_behind_when_others_serve_more_and_it_cannot_see_that_for_some_secon
     }
 }
 
-/// The worst case: a generation becomes active just after a look.
+/// The worst case: a generation becomes active just after a check.
 #[test]
 fn a_node_that_is_behind_notices_in_less_than_half_of_the_grace_time() {
     for seconds in [6, 60, 600] {

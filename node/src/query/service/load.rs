@@ -1,5 +1,6 @@
-//! Loading a table: rows in, an active epoch out. Until the new epoch is proposed, any failure
-//! leaves everything as it was; after that the leader decides, and the answer says if it did not.
+//! Loads a table: receives rows and activates a new epoch. Until the new epoch is proposed, any
+//! failure changes nothing. After that, the leader decides, and the answer states if the outcome is
+//! unknown.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -32,9 +33,9 @@ use crate::shard::memory::Reservation;
 use crate::shard::registry::store_error;
 use crate::stream::pace::{Pace, Reading};
 
-/// Memory that a row takes beside its bytes.
+/// Memory that a row needs in addition to its bytes.
 const ROW_OVERHEAD: usize = 64;
-/// Bytes by which memory for rows is reserved.
+/// Step in bytes in which memory for rows is reserved.
 const RESERVED_STEP: u64 = 16 << 20;
 /// Rows between two messages of progress while receiving.
 const REPORT_ROWS: u64 = 20_000;
@@ -42,8 +43,8 @@ const REPORT_ROWS: u64 = 20_000;
 type LoadStream = Pin<Box<dyn Stream<Item = Result<LoadResponse, Status>> + Send>>;
 
 impl QueryService {
-    /// Runs a load beside its stream of progress. A client that goes away cancels it, but a change
-    /// that is proposed by then is decided all the same.
+    /// Runs a load concurrently with its stream of progress. If the client disconnects, the load is
+    /// cancelled, but a change that is already proposed is still decided.
     pub(super) fn start_load(&self, requests: Streaming<LoadRequest>) -> LoadStream {
         let (responses, receiver) = mpsc::channel(64);
         let load = Load {
@@ -60,12 +61,12 @@ impl QueryService {
         tokio::spawn(async move {
             let Ok(_place) = place else {
                 let busy = NodeError::Refused(
-                    "other loads are in progress on this node: try again, or load through another"
+                    "other loads are in progress on this node: try again, or use another node"
                         .into(),
                 );
                 let refused = Err(busy.into());
                 observed.end(&refused);
-                // Nobody is left to tell if this fails.
+                // If this fails, there is no receiver left.
                 let _ = responses.send(refused).await;
                 return;
             };
@@ -76,17 +77,17 @@ impl QueryService {
                         part: Some(load_response::Part::Loaded(loaded)),
                     });
                     if responses.send(last).await.is_err() {
-                        tracing::info!("the client of a load went away at its end");
+                        tracing::info!("the client of a load disconnected before the result was sent");
                     }
                 }
-                () = responses.closed() => tracing::info!("the client of a load went away"),
+                () = responses.closed() => tracing::info!("the client of a load disconnected"),
             }
         });
         Box::pin(ReceiverStream::new(receiver))
     }
 }
 
-/// What the first message of a load says.
+/// The first message of a load.
 struct LoadHead {
     schema: Schema,
     /// The clients' link that geometries are chosen for.
@@ -117,18 +118,18 @@ impl Load {
         let manifest = prepare::prepare(&self.store, load, rng, progress, &self.builders)
             .await
             .map_err(|error| NodeError::Refused(error.to_string()))?;
-        // The rows are gone, and this node is about to load what was made of them.
+        // The rows have been dropped, and this node is about to load the epoch built from them.
         drop(reserved);
         self.report(LoadStage::Activating, 0, 0);
         let epoch = manifest.epoch;
         let change = Change::Table { table: name.clone(), epoch: Some(epoch) };
-        // What is served now stays whatever its age: it is what a rollback would want.
+        // The epoch that is served now stays whatever its age, since a rollback would need it.
         let before = self.cluster.epochs_in_use(&name).await?;
         let changed = self.cluster.change(change, self.config.activation_deadline).await;
         let generation = match changed {
             Ok(generation) => generation,
             Err(error) => {
-                // A change that may still be decided keeps its epoch; a refused one never needs it.
+                // A change that may still be decided keeps its epoch. A refused one never needs it.
                 if matches!(error, NodeError::Refused(_)) {
                     self.delete(&name, epoch).await;
                 }
@@ -143,23 +144,23 @@ impl Load {
         })
     }
 
-    /// Deletes old epochs, except those in use and those that were before this load.
+    /// Deletes old epochs, except those in use and those that were in use before this load.
     async fn retain(&self, table: &str, mut in_use: BTreeSet<u64>) {
-        // The status of its OpaqueTable lists them.
+        // The status of the table's OpaqueTable lists its epochs.
         if self.cluster.check_owner(table).is_err() {
             return;
         }
         match self.cluster.epochs_in_use(table).await {
             Ok(now) => in_use.extend(now),
-            Err(error) => return tracing::warn!(table, %error, "old epochs stay"),
+            Err(error) => return tracing::warn!(table, %error, "old epochs are kept"),
         }
         if let Err(error) = self.store.retain(table, self.config.retain_epochs, &in_use).await {
             tracing::warn!(table, %error, "could not delete old epochs");
         }
     }
 
-    /// Reads the whole stream; every row must be one of the schema. Memory for the rows is reserved as
-    /// they come.
+    /// Reads the whole stream and checks that every row fits the schema. Memory for the rows is
+    /// reserved as they arrive.
     async fn receive(
         &self,
         mut requests: Streaming<LoadRequest>,
@@ -179,7 +180,7 @@ impl Load {
             0 => Link::default(),
             mbits => Link::new(mbits).map_err(|error| malformed(&error.to_string()))?,
         };
-        // Before any row is sent, and any object written, for nothing.
+        // This check comes before any row is sent or any object is written.
         self.cluster.check_load(schema.table())?;
         let (mut rows, mut reserved) = (Vec::new(), Vec::new());
         let (mut bytes, mut reported) = (0u64, 0u64);
@@ -235,7 +236,7 @@ impl Load {
     }
 }
 
-/// Progress is advice: when the client reads slowly, some of it is skipped.
+/// Progress is optional: if the client reads slowly, some of it is skipped.
 fn send_progress(
     responses: &mpsc::Sender<Result<LoadResponse, Status>>,
     stage: LoadStage,

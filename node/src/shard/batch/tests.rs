@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use super::*;
 
-/// Runs jobs that are numbers, tells of each pass, and holds the first until it is let go.
+/// Runs jobs that are numbers, reports each pass, and holds the first pass until it is released.
 struct Fixture {
     batcher: Batcher<u32, u32>,
     pool: CpuPool,
@@ -24,7 +24,7 @@ impl Fixture {
         (fixture, open)
     }
 
-    /// Submits at once, in order; the result is ten times the number. Zero panics.
+    /// Submits immediately, in order. The result is ten times the number. Zero panics.
     fn submit(&self, job: u32, lookups: usize) -> impl Future<Output = Result<u32, NodeError>> {
         let (passes, gate) = (Arc::clone(&self.passes), Arc::clone(&self.gate));
         self.batcher.run(&self.pool, job, lookups, move |jobs: Vec<u32>| {
@@ -40,7 +40,7 @@ impl Fixture {
         self.passes.lock().unwrap().clone()
     }
 
-    /// Until the first pass runs: from then on others must wait.
+    /// Waits until the first pass runs. From then on, others must wait.
     async fn until_first_runs(&self) {
         while self.passes().is_empty() {
             tokio::task::yield_now().await;
@@ -71,18 +71,18 @@ async fn what_comes_during_a_pass_shares_the_next_in_order() {
     let results: Vec<u32> = join_all(others).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(results, [20, 30, 40, 50]);
     assert_eq!(fixture.passes(), [vec![1], vec![2, 3, 4, 5]]);
-    // Idle again: the next one starts by itself.
+    // Idle again: the next job starts by itself.
     assert_eq!(fixture.submit(6, 1).await.unwrap(), 60);
     assert_eq!(fixture.passes().len(), 3);
 }
 
 #[tokio::test]
-async fn passes_are_bounded_and_nobody_overtakes() {
+async fn passes_are_bounded_and_no_request_overtakes() {
     let (fixture, open) = Fixture::new();
     let mut first = Box::pin(fixture.submit(1, 1));
     polled(&mut [&mut first]).await;
     fixture.until_first_runs().await;
-    // 20 + 20 are too many for a pass; the small one behind must not slip in before.
+    // 20 + 20 are too many for one pass. The small job further back must not overtake.
     let sizes = [(2, 20), (3, 20), (4, 1), (5, 64), (6, 1)];
     let mut others: Vec<_> =
         sizes.into_iter().map(|(job, size)| Box::pin(fixture.submit(job, size))).collect();
@@ -94,14 +94,14 @@ async fn passes_are_bounded_and_nobody_overtakes() {
 }
 
 #[tokio::test]
-async fn whoever_goes_away_costs_nothing_and_harms_nobody() {
+async fn a_cancelled_caller_costs_nothing_and_harms_no_other() {
     let (fixture, open) = Fixture::new();
     let mut first = Box::pin(fixture.submit(1, 1));
     polled(&mut [&mut first]).await;
     fixture.until_first_runs().await;
     let mut others: Vec<_> = (2..=4).map(|job| Box::pin(fixture.submit(job, 1))).collect();
     polled(&mut others).await;
-    // The one that started the work goes, and one that waits.
+    // The caller that started the work is cancelled, and one that waits.
     drop(first);
     drop(others.remove(1));
     open.send(()).unwrap();
@@ -111,7 +111,7 @@ async fn whoever_goes_away_costs_nothing_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn whoever_goes_away_takes_the_job_along() {
+async fn a_cancelled_caller_takes_its_job_along() {
     let (fixture, open) = Fixture::new();
     let mut first = Box::pin(fixture.submit(1, 1));
     polled(&mut [&mut first]).await;
@@ -159,7 +159,7 @@ async fn those_who_wait_are_bounded() {
 }
 
 #[tokio::test]
-async fn whom_the_pool_refuses_is_told_that_it_is_busy() {
+async fn a_job_that_the_pool_refuses_is_busy() {
     let (mut fixture, _open) = Fixture::new();
     // A pool on which nothing may wait.
     fixture.pool = CpuPool::new(1, 0).unwrap();

@@ -18,7 +18,7 @@ fn the_least_recently_used_keys_give_way() {
     cache.insert(digest(1), Arc::new(1), now);
     cache.insert(digest(2), Arc::new(2), now);
     assert!(cache.find(&digest(1), now).is_some());
-    // Putting the same keys in again takes no further place.
+    // Inserting the same keys again takes no further place.
     cache.insert(digest(1), Arc::new(1), now);
     cache.insert(digest(3), Arc::new(3), now);
     assert!(cache.find(&digest(2), now).is_none());
@@ -36,7 +36,7 @@ fn keys_expire() {
     assert!(cache.find(&digest(1), late).is_some());
     assert!(cache.find(&digest(1), start + TTL).is_none());
     assert_eq!(cache.expire(late), 1);
-    // An expired entry gives way before a live one that was used earlier.
+    // An expired entry is evicted before a live one that was used earlier.
     cache.insert(digest(3), Arc::new(3), start);
     cache.insert(digest(4), Arc::new(4), start + TTL);
     assert!(cache.find(&digest(2), start + TTL).is_some());
@@ -73,7 +73,7 @@ async fn a_failed_fetch_is_tried_again_and_keeps_nothing() {
     cache.insert(digest(1), Arc::new(1), now);
     let failed = cache.find_or_fetch(digest(2), now, || async { Err::<u32, _>("gone") }).await;
     assert_eq!(failed, Err("gone"));
-    // The keys of another client are still here.
+    // The keys of another client are still cached.
     assert!(cache.find(&digest(1), now).is_some());
     let fetched = cache.find_or_fetch(digest(2), now, || async { Ok::<u32, ()>(2) }).await;
     assert_eq!(fetched.as_deref(), Ok(&2));

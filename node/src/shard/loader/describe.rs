@@ -1,5 +1,5 @@
-//! A table without any shard's part: what a node needs to coordinate queries of a table that it
-//! cannot load itself.
+//! A table without any shard's part. A node uses it to coordinate queries of a table that it cannot
+//! load.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::shard::registry::store_error;
 use crate::shard::served::{ServedIndex, ServedTable};
 
 impl Loader {
-    /// A table without this shard's part, from what the store has of its description.
+    /// A table without this shard's part, from its description in the store.
     ///
     /// # Errors
     /// The manifest or a public part is missing or damaged.
@@ -49,7 +49,7 @@ impl Loader {
     }
 }
 
-/// A table whose queries a node can coordinate, without a part of any shard.
+/// A table without any shard's part. A node can coordinate its queries.
 pub fn described(shards: &Shards, description: Description) -> ServedTable {
     let Description { manifest, public_parts } = description;
     let indexes = manifest.indexes.iter().zip(public_parts).map(|(index, public_parts)| {
@@ -60,7 +60,7 @@ pub fn described(shards: &Shards, description: Description) -> ServedTable {
     ServedTable { indexes: indexes.collect(), manifest: Arc::new(manifest) }
 }
 
-/// An index without a part of any shard.
+/// An index without any shard's part.
 pub(super) fn describe_index(
     manifest: &Manifest,
     index: &IndexManifest,

@@ -1,4 +1,4 @@
-//! What a load takes of memory, from manifests alone.
+//! Memory that a load needs, computed only from manifests.
 
 use opaque_pir::inline;
 use opaque_pir::params::RING_DEGREE;
@@ -11,26 +11,26 @@ use crate::shard::memory::Need;
 
 /// Factors of an index's public elements, for the tables of its planes.
 const CHAIN: u64 = 192 << 10;
-/// What building the tables of a ring takes beside them: the sums that its diagonals are read from, 16 MiB however few
-/// rows it has, and the steps in progress.
+/// Memory for building the tables of a ring, in addition to the tables: the sums from which its
+/// diagonals are read, 16 MiB however few rows it has, and the steps in progress.
 const RING: u64 = 18 << 20;
 
-/// Adds up what a load takes: tables beside each other, segments of all of them under way, one
-/// plane at a time being built.
+/// Adds up the memory of a load: all tables, segments of all of them in progress, and one plane at
+/// a time being built.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sum {
     resident: u64,
-    /// Segments to fetch, and the largest of them.
+    /// Number of segments to fetch, and the size of the largest.
     segments: u64,
     largest: u64,
-    /// Indexes whose planes are built.
+    /// Number of indexes whose planes are built.
     chains: u64,
-    /// What building the largest of these planes takes.
+    /// Memory for building the largest of these planes.
     plane: u64,
 }
 
 impl Sum {
-    /// With one shard's part of a table.
+    /// Adds one shard's part of a table.
     pub(super) fn with(mut self, shards: &Shards, shard: u32, manifest: &Manifest) -> Self {
         for index in &manifest.indexes {
             self.add(shards, shard, manifest.schema.table(), index);
@@ -60,14 +60,14 @@ impl Sum {
             self.largest = self.largest.max(if there > 0 { bytes } else { 0 });
         }
         self.chains += u64::from(planes > 0);
-        // One plane of the hint is built while the next is there already.
+        // One plane of the hint is being built while the next is already in memory.
         let build = |rows: &usize| {
             inline::rings_of(*rows).map_or(0, |(rings, _)| rings as u64 * RING + 2 * hint_of(*rows))
         };
         self.plane = self.plane.max(rows.iter().map(build).max().unwrap_or_default());
     }
 
-    /// What it all needs when `side_by_side` segments are fetched at a time.
+    /// The total if `side_by_side` segments are in progress at a time.
     pub(super) fn need(self, side_by_side: usize) -> Need {
         let Self { resident, segments, largest, chains, plane } = self;
         let fetched = segments.min(side_by_side as u64) * largest;
@@ -76,7 +76,7 @@ impl Sum {
     }
 }
 
-/// What loading the tables of `found` that are not held takes.
+/// Memory for loading those tables of `found` that are not held.
 pub(super) fn of<'f>(shards: &Shards, shard: u32, found: impl Iterator<Item = &'f Found>) -> Sum {
     found.fold(Sum::default(), |sum, found| match found {
         Found::Held(_) => sum,

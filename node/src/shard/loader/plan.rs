@@ -1,4 +1,4 @@
-//! What a load is of, and whether it is admitted: tables in memory already, and tables to be loaded.
+//! The content of a load and its admission: tables that are already in memory, and tables to load.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,27 +12,27 @@ use crate::error::NodeError;
 use crate::shard::memory::{Need, Reservation, Shortage};
 use crate::shard::served::{ServedTable, Serving, find_held, resident_bytes};
 
-/// A table of a map: in memory already, or to be loaded.
+/// A table of a map, either in memory or in the store.
 pub(super) enum Found {
     Held(Arc<ServedTable>),
     Stored(Arc<Manifest>),
 }
 
-/// What is to be loaded for a map, and what is shared.
+/// The tables to load for a map, and those that are shared.
 pub struct Plan {
-    /// What the map has as the active generation has it.
+    /// The tables that are taken over from the active generation.
     pub(super) serving: Serving,
     pub(super) found: Vec<(String, Found)>,
     need: Need,
 }
 
 impl Plan {
-    /// What it takes of memory.
+    /// Memory that the load needs.
     pub fn need(&self) -> Need {
         self.need
     }
 
-    /// Whether everything is in memory already.
+    /// Whether everything is already in memory.
     pub fn is_held(&self) -> bool {
         self.found.iter().all(|(_, found)| matches!(found, Found::Held(_)))
     }
@@ -41,17 +41,18 @@ impl Plan {
 /// Why a plan is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It fits once superseded generations are gone, or other work has ended.
+    /// The plan will fit when superseded generations are gone or other work has ended.
     Later(Shortage),
-    /// It does not fit.
+    /// The plan does not fit.
     Never(Shortage),
 }
 
 impl Loader {
-    /// Plans to load every table of a proposed map. What a generation of `held` has at the same epoch
-    /// and the same shards is shared with it, so that a new epoch of one table costs nothing for the
-    /// others. A table that the proposal leaves as it is in `active` is taken from there, missing or
-    /// not: one that cannot be loaded keeps no other from getting its new epoch.
+    /// Plans to load every table of a proposed map. A table that a generation in `held` has at the
+    /// same epoch and with the same shards is shared, so that a new epoch of one table costs
+    /// nothing for the others. A table that the proposal does not change is taken over from
+    /// `active`, even if it is missing there: a table that cannot be loaded does not prevent new
+    /// epochs of others.
     ///
     /// # Errors
     /// The first table whose manifest cannot be read.
@@ -66,7 +67,7 @@ impl Loader {
             !serving.tables.contains_key(*name) && !serving.missing.contains_key(*name)
         });
         let found = changed.map(async |(name, epoch)| {
-            // An epoch that is still in memory may be gone from the store: whoever starts next could
+            // An epoch that is in memory may be gone from the store. A node that starts later could
             // not load it.
             let manifest = self.manifest(name, *epoch).await?;
             let held = find_held(held, map, name, *epoch);
@@ -77,11 +78,11 @@ impl Loader {
         Ok(Plan { serving, found, need: sum.need(self.side_by_side) })
     }
 
-    /// Admits a plan beside everything in `held`, of which generations below `active` will be let
-    /// go. What is loaded stays reserved until it is counted as held.
+    /// Admits a plan in addition to everything in `held`, of which generations below `active` will
+    /// be dropped. The memory stays reserved until the loaded tables are counted as held.
     ///
     /// # Errors
-    /// [`Refusal`] when memory does not suffice.
+    /// [`Refusal`] if memory does not suffice.
     pub fn admit(
         &self,
         plan: &Plan,
@@ -97,15 +98,15 @@ impl Loader {
         })
     }
 
-    /// Leaves out the tables of an active map that do not fit beside `resident` bytes; gives the
-    /// need of the others.
+    /// Leaves out the tables of an active map that do not fit in addition to `resident` bytes.
+    /// Returns the need of the others.
     pub(super) fn leave_out(
         &self,
         map: &Map,
         found: &mut [(&String, Result<Found, NodeError>)],
         resident: u64,
     ) -> Need {
-        // By the size of the whole table, so that all shards have the same tables.
+        // Sorted by the size of the whole table, so that all shards keep the same tables.
         let size = |found: &Result<Found, NodeError>| match found {
             Ok(Found::Stored(manifest)) => manifest.matrix_bytes(),
             Ok(Found::Held(_)) | Err(_) => 0,
@@ -126,7 +127,8 @@ impl Loader {
     }
 }
 
-/// The tables of a proposed map that are as in the active one, if the shards are.
+/// The tables of a proposed map that are unchanged from the active one, if the shards are
+/// unchanged.
 fn unchanged(map: &Map, active: Option<&Serving>) -> Serving {
     let mut kept = Serving {
         map: map.clone(),

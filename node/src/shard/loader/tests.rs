@@ -16,7 +16,7 @@ use crate::support::{self, disk::Disk};
 
 const TABLES: [&str; 2] = ["cubes", "squares"];
 
-/// Publishes an epoch of two tables of a few partitions each.
+/// Publishes an epoch of two tables with a few partitions each.
 pub(crate) async fn published(directory: &TempDir) -> Vec<Manifest> {
     let store = Store::open(directory.path().to_str().unwrap()).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
@@ -76,7 +76,7 @@ async fn segments_come_side_by_side_in_their_order_and_progress_adds_up() {
     let directory = TempDir::new().unwrap();
     let manifests = published(&directory).await;
     let (loader, disk) = loader(&directory);
-    // One segment after the other would wait here for ever.
+    // Loading one segment after the other would wait here forever.
     disk.together.store(3, Ordering::SeqCst);
     let told = Mutex::new(Vec::new());
     let listener = |progress| told.lock().unwrap().push(progress);
@@ -119,7 +119,7 @@ async fn a_damaged_segment_is_named_and_the_other_tables_are_loaded() {
         let serving = loader.load_what_can_be(&map(), &[], &|_| {}).await;
         assert!(serving.missing["cubes"].contains(object), "{:?}", serving.missing);
         assert_eq!(serving.tables.keys().collect::<Vec<_>>(), ["squares"]);
-        // What is held is not read again.
+        // Held tables are not read again.
         let held = [Arc::new(serving)];
         let again = loader.load_what_can_be(&map(), &held, &|_| {}).await;
         assert!(Arc::ptr_eq(&again.tables["squares"], &held[0].tables["squares"]));
@@ -161,7 +161,7 @@ async fn a_table_that_a_proposal_leaves_as_it_is_may_be_missing_and_a_changed_on
     assert_eq!(serving.missing, active.missing);
     assert_eq!(reads(), before, "what is missing is tried again elsewhere");
 
-    // What has been loaded since is shared.
+    // Tables that have been loaded since are shared.
     let mut serving = serving;
     let squares = loader.load_what_can_be(&map(), &[], &|_| {}).await.tables["squares"].clone();
     let mended = Serving { tables: [("cubes".to_owned(), squares)].into(), ..active.clone() };
@@ -170,7 +170,7 @@ async fn a_table_that_a_proposal_leaves_as_it_is_may_be_missing_and_a_changed_on
     serving.share(&[Arc::new(mended)]);
     assert!(serving.is_whole() && serving.tables.contains_key("cubes"));
 
-    // Other shards, or another epoch of it: it has to be there.
+    // With other shards, or for another epoch, the table must be in the store.
     assert!(loader.load(&resharded(), Some(&active), &[], &|_| {}).await.is_err());
     std::fs::remove_file(manifest_of(&directory, "squares")).unwrap();
     let back = Map { generation: 3, ..map() };
@@ -224,7 +224,7 @@ async fn manifests_tell_exactly_what_becomes_resident() {
             let held = [Arc::new(loader.carry_out(plan, &|_| {}).await.unwrap())];
             assert_eq!(need.resident, resident_bytes(&held), "shard {shard} of {shards}");
             assert!(need.building > 0 && !is_held);
-            // What is held is shared, and costs nothing.
+            // Held tables are shared, and cost nothing.
             let plan = loader.plan(&map, None, &held).await.unwrap();
             assert_eq!((plan.need(), plan.is_held()), (Need::default(), true));
         }
@@ -244,11 +244,11 @@ async fn what_does_not_fit_is_refused_before_anything_is_fetched() {
     assert!(error.contains(&numbers), "{error}");
     assert!(disk.reads.lock().unwrap().iter().all(|path| !path.contains("/index-")));
 
-    // Of an active map what fits is loaded, in the order of sizes and then of names.
+    // Of an active map, tables that fit are loaded, ordered by size and then by name.
     let serving = loader.load_what_can_be(&map(), &[], &|_| {}).await;
     assert_eq!(serving.tables.keys().collect::<Vec<_>>(), ["cubes"]);
     assert!(serving.missing["squares"].contains("MiB are available"), "{:?}", serving.missing);
-    // With a little more memory the other one joins it.
+    // With a little more memory, the other table fits too.
     let loader = loader.admitted_by(for_tables(mib + 64));
     let held = [Arc::new(serving)];
     let whole = loader.load_what_can_be(&map(), &held, &|_| {}).await;
@@ -257,7 +257,7 @@ async fn what_does_not_fit_is_refused_before_anything_is_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_epoch_stays_beside_the_new_one_until_it_is_superseded() {
+async fn an_old_epoch_stays_with_the_new_one_until_it_is_superseded() {
     let directory = TempDir::new().unwrap();
     published(&directory).await;
     published(&directory).await;

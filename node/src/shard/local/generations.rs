@@ -1,4 +1,4 @@
-//! Which generations a node holds.
+//! The generations that a node holds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use arc_swap::ArcSwap;
 use crate::map::placement::Shards;
 use crate::shard::served::Serving;
 
-/// The generations in memory, each completely loaded, replaced as a whole by every change.
+/// The generations in memory. Each is completely loaded. Every change replaces the whole set.
 #[derive(Default)]
 pub(super) struct Generations(ArcSwap<Held>);
 
-/// Invariant: below `oldest` there is one generation at most, which was loaded too late. Nothing is
-/// answered from it; it stays for its tables, which the next one may share, until that one is there.
+/// Invariant: there is at most one generation below `oldest`, which was loaded too late. It answers
+/// no queries. Its tables stay until the next generation is loaded, which may share them.
 #[derive(Clone, Default)]
 struct Held {
     oldest: u64,
@@ -32,12 +32,12 @@ impl Generations {
         held.loaded.range(held.oldest..).map(|(_, serving)| Arc::clone(serving)).collect()
     }
 
-    /// [`all`](Self::all), and what was loaded too late.
+    /// [`all`](Self::all), and a generation that was loaded too late.
     pub(super) fn in_memory(&self) -> Vec<Arc<Serving>> {
         self.0.load().loaded.values().cloned().collect()
     }
 
-    /// False if it came too late.
+    /// Returns `false` if the generation was loaded too late.
     pub(super) fn install(&self, serving: Serving) -> bool {
         let (generation, serving) = (serving.map.generation, Arc::new(serving));
         let before = self.0.rcu(|held| {

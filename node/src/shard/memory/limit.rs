@@ -1,5 +1,4 @@
-//! How much memory this process may use: the smallest of its control groups' limits and the
-//! machine.
+//! Memory limit of this process: the smallest limit of its control groups, or the machine's memory.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,18 +13,18 @@ const NO_LIMIT: u64 = 1 << 60;
 pub struct Limit {
     /// In bytes.
     pub bytes: u64,
-    /// Who sets it.
+    /// Origin of the limit.
     pub origin: Origin,
 }
 
-/// Who sets a limit.
+/// Origin of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// `--memory-limit-mib`.
     Flag,
     /// A control group: in a pod, `resources.limits.memory` of the container.
     ControlGroup,
-    /// The machine has no more.
+    /// The machine's memory.
     Machine,
 }
 
@@ -34,18 +33,19 @@ impl fmt::Display for Origin {
         f.write_str(match self {
             Self::Flag => "--memory-limit-mib",
             Self::ControlGroup => "the limit of its container",
-            Self::Machine => "all that the machine has",
+            Self::Machine => "the memory of the machine",
         })
     }
 }
 
 impl Limit {
-    /// The limit of this process: `flag`, or else what the system says; none where it says nothing.
+    /// The limit of this process: `flag` if given, or else the system's limit. `None` if the system
+    /// does not state any.
     pub fn detect(flag: Option<u64>) -> Option<Self> {
         Self::from_files(flag, |path| std::fs::read_to_string(path).ok())
     }
 
-    /// As [`detect`](Self::detect), from files that `read` gives.
+    /// Like [`detect`](Self::detect), with the content of files from `read`.
     fn from_files(flag: Option<u64>, read: impl Fn(&Path) -> Option<String>) -> Option<Self> {
         if let Some(bytes) = flag {
             return Some(Self { bytes, origin: Origin::Flag });
@@ -62,11 +62,11 @@ impl Limit {
     }
 }
 
-/// The files that may limit the memory of a process whose `/proc/self/cgroup` this is: those of its
-/// own groups, and of every group around them, whose limit counts as well.
+/// The files that may limit the memory of a process with this `/proc/self/cgroup`: those in its
+/// groups and in every group around them, whose limits count as well.
 ///
-/// In a namespace the path may name a folder that is not mounted. The topmost file is then the
-/// process's own.
+/// In a namespace the path may name a folder that is not mounted. The topmost file then belongs to
+/// the process.
 fn files(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -89,7 +89,7 @@ fn files(groups: &str) -> Vec<PathBuf> {
     files
 }
 
-/// A limit as a control group states it; none for "no limit", or for anything else.
+/// The limit in a control group's file. `None` for "no limit" and for anything else.
 fn parse(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|bytes| *bytes < NO_LIMIT)
 }
@@ -119,11 +119,11 @@ mod tests {
     #[test]
     fn the_smallest_limit_counts_whichever_version_states_it() {
         let machine = ("/proc/meminfo", MEMINFO);
-        // A container of version 2: a namespace whose root is its own group.
+        // A container with version 2: a namespace whose root is the container's group.
         let own = [("/proc/self/cgroup", "0::/\n"), ("/sys/fs/cgroup/memory.max", "536870912\n")];
         let group = Some((512 << 20, Origin::ControlGroup));
         assert_eq!(limit(&[machine, own[0], own[1]]), group);
-        // A service: no limit of its own, one of the slice around it.
+        // A service: it has no limit, but the slice around it has one.
         let slice = [
             ("/proc/self/cgroup", "0::/system.slice/opaque.service\n"),
             ("/sys/fs/cgroup/system.slice/opaque.service/memory.max", "max\n"),
@@ -136,7 +136,7 @@ mod tests {
             ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "536870912\n"),
         ];
         assert_eq!(limit(&[machine, first[0], first[1]]), group);
-        // Both mounted: the one that limits counts.
+        // Both versions are mounted: the one with a limit counts.
         let both = ("/sys/fs/cgroup/memory.max", "268435456\n");
         let quarter = Some((256 << 20, Origin::ControlGroup));
         assert_eq!(limit(&[machine, first[0], first[1], both]), quarter);
@@ -154,7 +154,7 @@ mod tests {
             ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
         ];
         assert_eq!(limit(&[machine, huge[0], huge[1]]), none);
-        // More than the machine has is no limit either.
+        // A limit above the machine's memory does not count.
         let more =
             [("/proc/self/cgroup", "0::/\n"), ("/sys/fs/cgroup/memory.max", "99999999999\n")];
         assert_eq!(limit(&[machine, more[0], more[1]]), none);

@@ -1,4 +1,4 @@
-//! Readers that read, that stop, that drip, and that go away.
+//! Readers that read, stop, drip, and disconnect.
 
 use futures::stream;
 use http_body::Body as _;
@@ -14,7 +14,7 @@ const PACE: Pace = Pace {
     bytes_per_second: 16 << 10,
 };
 const SOON: Duration = Duration::from_millis(20);
-/// As [`PACE`], in times that a test can wait for.
+/// Like [`PACE`], with times that a test can wait for.
 const BRISK: Pace = Pace { silence: SOON, grace: SOON, bytes_per_second: 10 << 20 };
 
 /// A body that holds the permit of `memory`.
@@ -24,18 +24,18 @@ fn answer(body: Body, pace: Pace, memory: &Arc<Semaphore>, hangup: &Hangup) -> A
     Answer::new(body, memory, pace, hangup.clone(), Metrics::default())
 }
 
-/// A body of so many MiB.
+/// A body of `count` MiB.
 fn mib(count: usize) -> Body {
     Body::new(Frames(vec![Bytes::from(vec![0; count << 20])].into_iter()))
 }
 
-/// What a reader that asks once gets.
+/// The frame that a reader gets when it polls once.
 async fn ask(answer: &mut Answer) -> Option<Frame<Bytes>> {
     let next = std::future::poll_fn(|context| Pin::new(&mut *answer).poll_frame(context)).await;
     next.map(Result::unwrap)
 }
 
-/// Waits for something that must come.
+/// Waits for a condition that must become true.
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
@@ -82,7 +82,7 @@ async fn a_reader_gets_everything_in_small_frames() {
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_keeps_nothing_and_is_told() {
+async fn a_reader_that_takes_nothing_keeps_nothing_and_gets_an_error() {
     let (memory, hangup) = (Arc::new(Semaphore::new(1)), Hangup::default());
     let mut unread = answer(mib(1), BRISK, &memory, &hangup);
     assert!(ask(&mut unread).await.unwrap().is_data());
@@ -141,7 +141,7 @@ impl http_body::Body for Slow {
     }
 }
 
-/// Answers everything with many empty messages, as long as a permit is free.
+/// Answers every request with many empty messages, as long as a permit is free.
 #[derive(Clone)]
 struct Large(Arc<Semaphore>);
 
@@ -169,7 +169,7 @@ impl Service<Request<Body>> for Large {
     }
 }
 
-/// Over HTTP/2: what the reader's window and buffers take is no sign of reading.
+/// Over HTTP/2: data in the reader's window and buffers does not show that it reads.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_no_caller_reads_gives_its_memory_back() {
     let memory = Arc::new(Semaphore::new(1));
@@ -187,7 +187,7 @@ async fn an_answer_that_no_caller_reads_gives_its_memory_back() {
     let refused = client.scan(opaque_proto::v1::ScanRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
     until("an unread answer holds memory", || memory.available_permits() == 1).await;
-    // What is left is what was on its way, and an end that says that it is not the whole.
+    // The rest was in transit, followed by an error that shows that the answer is incomplete.
     let end = loop {
         match unread.get_mut().message().await {
             Ok(Some(_)) => {}
@@ -199,7 +199,8 @@ async fn an_answer_that_no_caller_reads_gives_its_memory_back() {
 }
 
 proptest! {
-    /// However a reader reads: it is given up after a minute's silence or below the rate, and only then.
+    /// However a reader reads, its answer is dropped after a minute of silence or below the rate,
+    /// and only then.
     #[test]
     fn a_reader_has_its_minute_and_its_rate(
         steps in prop::collection::vec((1..=FRAME, 0..80_000u64), 1..200),

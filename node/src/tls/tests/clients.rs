@@ -1,4 +1,4 @@
-//! Clients' certificates: what is revoked, what ends, and what is wrong with the files.
+//! Tests of clients' certificates: revoked ones, expired ones, and errors in the files.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +28,7 @@ impl Clients {
         Tls::open(Settings { client_auth: ClientAuth::Mtls, ..settings }).unwrap()
     }
 
-    /// What a client with a serial number presented when it connected.
+    /// The certificates that a client with a serial number presented when it connected.
     fn presented(&self, serial: u8) -> Presented {
         presented(&self.authority, serial)
     }
@@ -36,7 +36,7 @@ impl Clients {
 
 fn presented(authority: &Authority, serial: u8) -> Presented {
     let (pem, _) = authority.issue(&super::Leaf { serial, ..super::Leaf::node(0) });
-    // Of a version that no material has: nothing is believed because it held before.
+    // A version that no material has, so that no earlier verification counts.
     Presented::new(Some(&[rustls_der(&pem)]), u64::MAX).unwrap()
 }
 
@@ -57,7 +57,7 @@ fn a_revoked_client_is_refused_also_on_a_connection_that_is_open() {
     clients.dir.write("clients-ca.crl", &clients.authority.list(&[7], 2200));
     assert_eq!(tls.look(), Outcome::Reloaded);
     assert!(!holds(&tls, &seven) && holds(&tls, &eight));
-    // Serial numbers are written in any form.
+    // Serial numbers may be written in any form.
     for text in ["08\n", "0008", "FF\n\n 08 \n"] {
         clients.dir.write("clients-ca.revoked", text);
         assert_eq!(tls.look(), Outcome::Reloaded);
@@ -70,7 +70,7 @@ fn a_revoked_client_is_refused_also_on_a_connection_that_is_open() {
     assert_eq!(closed(&tls), None);
 }
 
-/// A revoked client must not go on because something else is wrong.
+/// A revoked client must not stay admitted because something else is wrong.
 #[test]
 fn a_revocation_is_taken_whatever_is_wrong_with_other_files() {
     let clients = Clients::new();
@@ -92,12 +92,12 @@ fn a_revocation_is_taken_whatever_is_wrong_with_other_files() {
     tls.look();
     assert!(!holds(&tls, &seven) && holds(&tls, &eight));
     assert_eq!(tls.standing(Instant::now(), UnixMillis::now()).void, 1);
-    // What the listener asks new connections for has changed as well.
+    // The certificates that the listener requests from new connections have changed as well.
     assert_eq!(tls.material().version, 1);
 }
 
 #[test]
-fn lists_that_ended_or_cannot_be_read_refuse_their_authoritys_clients_alone() {
+fn lists_that_ended_or_cannot_be_read_refuse_only_their_authoritys_clients() {
     let (clients, other) = (Clients::new(), Authority::new("other"));
     let both = format!("{}{}", clients.authority.1, other.1);
     clients.dir.write("clients-ca.crt", &both);
@@ -110,7 +110,7 @@ fn lists_that_ended_or_cannot_be_read_refuse_their_authoritys_clients_alone() {
         assert!(!holds(&tls, &seven) && holds(&tls, &nine), "{bad}");
         assert_eq!(closed(&tls), None);
     }
-    // Nothing is left: no client may ask, and that is said.
+    // Nothing valid is left: no client may ask, and the reason is reported.
     for (bad, said) in [
         (clients.authority.list(&[], 2021), "every revocation list in clients-ca.crl has ended"),
         (String::new(), "clients-ca.crl holds no usable list"),
@@ -123,7 +123,7 @@ fn lists_that_ended_or_cannot_be_read_refuse_their_authoritys_clients_alone() {
 }
 
 #[test]
-fn one_malformed_authority_is_void_alone_and_none_at_all_closes_the_node() {
+fn one_malformed_authority_voids_no_other_and_none_at_all_closes_the_node() {
     let clients = Clients::new();
     let seven = clients.presented(7);
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -131,7 +131,7 @@ fn one_malformed_authority_is_void_alone_and_none_at_all_closes_the_node() {
     let tls = clients.open();
     assert!(holds(&tls, &seven));
     assert_eq!(tls.standing(Instant::now(), UnixMillis::now()).void, 1);
-    // Also at the start: it may come later.
+    // This also applies at the start, since the file may come later.
     for content in [Some("nothing"), Some(garbage), None] {
         match content {
             Some(content) => clients.dir.write("clients-ca.crt", content),
@@ -165,7 +165,7 @@ fn authorities_that_cannot_be_read_any_more_count_for_two_minutes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_client_cannot_connect_anew() {
+async fn a_revoked_client_cannot_connect_again() {
     let clients = Clients::new();
     let tls = clients.open();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -203,7 +203,7 @@ async fn a_revoked_client_cannot_connect_anew() {
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.map_err(|e| e.to_string())?;
         let mut byte = [0];
         let read = tokio::time::timeout(Duration::from_secs(1), stream.read_exact(&mut byte)).await;
-        // Nobody answers on a connection that was accepted.
+        // Nothing answers on an accepted connection.
         read.map_or(Ok(()), |read| read.map(drop).map_err(|error| error.to_string()))
     };
     connect().await.unwrap();

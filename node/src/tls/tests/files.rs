@@ -1,4 +1,4 @@
-//! Authorities, certificates and a node's directory, made for tests.
+//! Authorities, certificates and a node's directory, created for tests.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) const CLUSTER: &str = "spiffe://opaque.dev/ns/default/opaque/dev";
 /// An authority, and its certificate in PEM.
 pub(super) struct Authority(Issuer<'static, KeyPair>, pub(super) String);
 
-/// What a certificate says, if not what a node's should.
+/// The content of a certificate, where it differs from that of a valid node.
 pub(super) struct Leaf {
     pub(super) uri: String,
     pub(super) name: u32,
@@ -66,7 +66,7 @@ impl Authority {
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
-    /// A list of revoked serial numbers, good until the first day of a year.
+    /// A list of revoked serial numbers, valid until the first day of a year.
     pub(super) fn list(&self, revoked: &[u8], until: i32) -> String {
         let revoked = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from_slice(&[*serial]),

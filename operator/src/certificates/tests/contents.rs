@@ -1,4 +1,4 @@
-//! What certificates say, as other programs read them.
+//! The contents of certificates, as other programs read them.
 
 use std::process::Command;
 
@@ -54,7 +54,7 @@ fn the_servers_certificate_has_the_names_of_its_cluster_and_those_that_are_asked
     let certificate = world.secret("demo-server-tls").certificate().unwrap();
     let addresses = certificate.addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(addresses, ["127.0.0.1", "::1"]);
-    // A name that is no longer asked for goes with the next plan.
+    // A name that is no longer requested disappears with the next plan.
     world.wanted.dns_names.pop();
     world.settle();
     assert!(!names(&world).contains(&"*.opaque.example.com".to_owned()));
@@ -82,14 +82,14 @@ fn secrets_have_the_layout_of_cert_manager() {
     }
 }
 
-/// OpenSSL is another implementation; machines without it have the check by rustls.
+/// OpenSSL is an independent implementation. Machines without it still have the check by rustls.
 #[test]
 fn openssl_accepts_certificates_and_refuses_revoked_ones() {
     if Command::new("openssl").arg("version").output().is_err() {
         return;
     }
     let mut world = World::running();
-    // OpenSSL takes the time from us, since the model's is not the machine's.
+    // OpenSSL gets the model's time, which is not the machine's.
     let check = |world: &World, chain: &str| {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -125,7 +125,7 @@ fn asn1_oid() -> x509_parser::der_parser::oid::Oid<'static> {
     x509_parser::der_parser::oid::Oid::from(opaque_identity::OID).unwrap()
 }
 
-/// Of an authority its own key's identifier, of a leaf that of its issuer.
+/// The identifier of the authority's own key, or for a leaf that of its issuer.
 fn key_identifier(certificate: &X509Certificate<'_>) -> Vec<u8> {
     let mut found = None;
     for extension in certificate.extensions() {

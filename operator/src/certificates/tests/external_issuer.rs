@@ -63,7 +63,7 @@ fn a_running_cluster_is_taken_over_without_a_break() {
         let plan = world.reconcile();
         world.check_pairs();
         steps.extend(plan.progress.map(|progress| progress.step));
-        // Nodes are restarted one after the other, and reload in their own time.
+        // Nodes are restarted one after the other, and reload at different times.
         let node = &mut world.nodes[round % 4];
         node.revocation = node.revocation && plan.revocation;
         world.sync((round * 3) % 4);
@@ -92,7 +92,7 @@ fn a_cluster_is_taken_back_without_a_break() {
         }
     }
     assert!(world.facts.issuances.as_ref().unwrap().is_empty());
-    assert!(!world.facts.secrets.contains_key("demo-issuer-probe"), "nobody uses it");
+    assert!(!world.facts.secrets.contains_key("demo-issuer-probe"), "it is unused");
     assert_eq!(world.authorities().len(), 1);
     assert_ne!(world.authorities(), foreign);
     let plan = world.settle();
@@ -105,7 +105,7 @@ fn an_authority_that_the_issuer_changes_to_is_trusted_before_shards_show_it() {
     let mut world = issued();
     let first = world.authorities();
     world.install_issuer("second");
-    // The probe lives half as long: cert-manager renews it first.
+    // The probe lives half as long, so cert-manager renews it first.
     let probe = world.facts.issuances.as_ref().unwrap()["demo-issuer-probe"].spec.clone();
     assert_eq!(probe["duration"], "3600s", "an hour is the shortest that cert-manager takes");
     world.issue("demo-issuer-probe", &probe);
@@ -131,7 +131,7 @@ fn the_end_that_is_reported_is_that_of_the_issuers_authority_if_it_is_sooner() {
     let mut world = issued();
     assert_eq!(world.plan().not_after, Some(world.leaf(0).not_after()));
     assert_eq!(world.plan().lists_not_after, None);
-    // An issuer signs for longer than it lasts.
+    // An issuer signs certificates that outlive it.
     world.wanted.schedule.duration = Duration::days(4000);
     world.settle();
     let authority = world.authorities().pop().unwrap();

@@ -1,4 +1,4 @@
-//! A cluster's own authorities: renewal, revocation, changes, and what was lost.
+//! A cluster's own authorities: renewal, revocation, changes, and lost objects.
 
 use opaque_crds::names;
 use time::Duration;
@@ -10,7 +10,7 @@ fn blocked(plan: &Plan) -> String {
     plan.progress.clone().and_then(|progress| progress.blocked_by).unwrap_or_default()
 }
 
-/// The last to load is named, or counted when there are more than three.
+/// The message names the last nodes to load, or counts them if there are more than three.
 fn waits_for(loaded: usize) -> &'static str {
     if loaded == 0 { "and 1 more" } else { "demo-shard-1-1" }
 }
@@ -109,7 +109,7 @@ fn a_revoked_certificate_is_refused_and_replaced() {
     assert!(verify(&old, bundle, Some(lists), world.now).unwrap_err().contains("Revoked"));
     world.sync_all();
     world.check_pairs();
-    // Taken off the list again, it is no more refused.
+    // A serial number that is removed from the list is no longer refused.
     world.wanted.revoked.clear();
     world.settle();
     let lists = world.facts.trusted(PEER_CRL);
@@ -133,11 +133,11 @@ fn revocation_lists_are_renewed_long_before_they_end() {
     assert!(check(Some(&lists)).is_err(), "a list that has run out is still taken");
 }
 
-/// At 152c974 lists lived for 45 days, and nodes refused each other from then on.
+/// At commit 152c974, lists lived for 45 days, and nodes refused each other after that.
 #[test]
 fn nodes_talk_until_their_certificates_end_while_no_operator_runs() {
     let mut world = World::running();
-    // By default: the list must not be the first to end.
+    // With the default duration, the list must not expire first.
     world.wanted.schedule.duration = Duration::days(90);
     world.wanted.schedule.renew_before = Duration::days(30);
     world.settle();
@@ -152,7 +152,7 @@ fn nodes_talk_until_their_certificates_end_while_no_operator_runs() {
 }
 
 #[test]
-fn nodes_are_told_which_certificates_of_clients_are_revoked() {
+fn nodes_learn_which_certificates_of_clients_are_revoked() {
     let mut world = World::running();
     assert_eq!(world.facts.trusted(CLIENTS_REVOKED), "");
     assert!(world.facts.trust.contains_key(CLIENTS_REVOKED), "pods mount it");
@@ -212,7 +212,7 @@ fn a_crash_after_any_write_of_a_change_is_made_good() {
             world.check_pairs();
             world.sync_all();
             world.check_pairs();
-            // A pass that may write one less each time still advances.
+            // Passes whose limit of writes decreases each time still make progress.
             world.reconcile_until(limit / 2 + 1);
             world.check_pairs();
         }
@@ -252,7 +252,7 @@ fn a_blocked_change_does_not_let_certificates_run_out_or_spin() {
         world.check_pairs();
         assert!(world.leaf(0).not_after() > world.now);
     }
-    // Two hours: the change, lists and three certificates every forty.
+    // Two hours: the change, lists, and three certificates every forty minutes.
     assert!(writes < 40, "{writes} writes");
 }
 
@@ -294,7 +294,7 @@ fn a_lost_authority_is_replaced_without_a_break() {
 }
 
 #[test]
-fn damaged_secrets_are_written_anew() {
+fn damaged_secrets_are_written_again() {
     type Damage = fn(&mut World);
     let damages: [Damage; 5] = [
         |world| drop(world.facts.secrets.remove("demo-shard-0-tls")),

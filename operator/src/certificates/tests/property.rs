@@ -1,4 +1,5 @@
-//! Any sequence of passes, crashes, waiting and accidents keeps nodes talking, and ends well.
+//! After any sequence of passes, crashes, waits and accidents, nodes still accept each other, and
+//! the state settles.
 
 use proptest::prelude::*;
 use time::Duration;
@@ -8,27 +9,28 @@ use crate::certificates::model::{PEER_CA, PEER_CRL};
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// A pass of the operator that dies after so many writes.
+    /// A pass of the operator that dies after this many writes.
     Reconcile(usize),
     /// Time goes by, in seconds.
     Wait(i64),
     /// A node reloads.
     Sync(usize),
-    /// A node is gone, and comes back with what is there.
+    /// A node is restarted with the files that exist then.
     Restart(usize),
-    /// A change of authorities is asked for.
+    /// A change of authorities is requested.
     Rotate(u8),
     /// A shard's present certificate is revoked.
     Revoke(i32),
     /// A Secret of a shard is deleted.
     Lose(i32),
-    /// A Secret of a shard gets the other's key.
+    /// A Secret of a shard gets another shard's key.
     Damage(i32),
     /// The trust ConfigMap is deleted.
     LoseTrust,
     /// The number of replicas changes.
     Replicas(i32),
-    /// Certificates shall last for so many minutes, and be renewed so many before their end.
+    /// The lifetime of certificates and the time of their renewal before the end change, in
+    /// minutes.
     Schedule(i64, i64),
     /// The Secret of the nodes' authority is deleted.
     LoseAuthority,
@@ -51,7 +53,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What moves the ends of certificates and lists.
+/// Events that move the ends of certificates and lists.
 fn event_of_schedules() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => Just(Event::Reconcile(usize::MAX)),
@@ -102,7 +104,7 @@ fn play(world: &mut World, event: &Event) {
     }
 }
 
-/// Found by chance: with this sequence it did not settle.
+/// Found by chance: with this sequence the state did not settle.
 #[test]
 fn a_change_asked_for_during_another_settles() {
     let all = usize::MAX;
@@ -156,7 +158,7 @@ proptest! {
         prop_assert!(world.plan().writes.is_empty());
     }
 
-    /// Whatever the spec asks for, and whenever the operator stops: no list is the first to end.
+    /// For any spec, and whenever the operator stops, no list expires first.
     #[test]
     fn at_no_time_would_a_certificate_outlive_its_list(
         events in proptest::collection::vec(event_of_schedules(), 1..40)

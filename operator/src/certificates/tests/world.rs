@@ -1,5 +1,5 @@
-//! A model: Secrets and the ConfigMap in memory, nodes that load them when told, and verification
-//! as nodes do it.
+//! A model: Secrets and the ConfigMap in memory, nodes that load them on request, and verification
+//! as in a node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::certificates::plan::plan;
 use crate::certificates::schedule::Schedule;
 use crate::certificates::x509::{Certificate, Sensitive};
 
-/// Counts instead of drawing, so that a failure repeats; keys are real.
+/// Counts instead of drawing randomness, so that a failure is reproducible; keys are real.
 pub(super) struct Counter(u128);
 
 impl Entropy for Counter {
@@ -38,7 +38,7 @@ impl Entropy for Counter {
     }
 }
 
-/// What a node runs on.
+/// The files that a node has loaded.
 #[derive(Clone)]
 pub(super) struct Loaded {
     pub bundle: String,
@@ -59,7 +59,7 @@ pub(super) struct Node {
     pub revocation: bool,
 }
 
-/// Everything.
+/// The whole model.
 pub(super) struct World {
     pub wanted: Wanted,
     pub facts: Facts,
@@ -71,7 +71,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Two shards of two nodes that are not there yet; certificates live an hour.
+    /// Two shards with two nodes each, which do not run yet; certificates live an hour.
     pub(super) fn new() -> Self {
         let node = |shard| Node { shard, loaded: None, revocation: true };
         Self {
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// One that has settled and whose nodes run.
+    /// A settled world whose nodes run.
     pub(super) fn running() -> Self {
         let mut world = Self::new();
         world.settle();
@@ -122,7 +122,7 @@ impl World {
         plan(&self.wanted, &self.facts, self.now, &mut self.entropy).unwrap()
     }
 
-    /// Plans and writes, at most `limit` writes.
+    /// Plans, and performs at most `limit` writes.
     pub(super) fn reconcile_until(&mut self, limit: usize) -> Plan {
         let plan = self.plan();
         for write in plan.writes.iter().take(limit) {
@@ -153,7 +153,7 @@ impl World {
         let shard = self.nodes[index].shard;
         let secret = self.facts.secrets.get(&names::shard_certificate("demo", shard));
         let Some(chain) = secret.map(|secret| secret.text("tls.crt").to_owned()) else { return };
-        // As a node does: what cannot be used is not loaded.
+        // As in a node, unusable files are not loaded.
         let key = secret.and_then(|secret| secret.get("tls.key")?.key());
         let fits =
             key.zip(Certificate::first(&chain)).is_some_and(|(key, leaf)| leaf.belongs_to(&key));
@@ -208,7 +208,7 @@ impl World {
         }
     }
 
-    /// What is published must never be empty, and lists must not go back.
+    /// Published data must never be empty, and list numbers must not decrease.
     fn check_trust(&self, data: &BTreeMap<String, String>) {
         assert!(!Certificate::all(&data[PEER_CA]).is_empty());
         assert!(!Certificate::all(&data[SERVER_CA]).is_empty());
@@ -240,7 +240,7 @@ impl World {
         });
     }
 
-    /// What cert-manager does with a `Certificate`.
+    /// The reaction of cert-manager to a `Certificate`.
     pub(super) fn issue(&mut self, name: &str, spec: &serde_json::Value) {
         let (authority, issuer) = self.issuer.as_ref().unwrap();
         let texts = |field: &str| -> Vec<String> {
@@ -272,8 +272,8 @@ impl World {
         self.facts.issuances.as_mut().unwrap().insert(name.into(), issuance);
     }
 
-    /// If the operator were away from now on, each certificate would end before the list that
-    /// covers it: those in Secrets, and those that nodes run on.
+    /// Checks that, if the operator stopped now, each certificate would expire before the list that
+    /// covers it, both in Secrets and in running nodes.
     pub(super) fn check_lists(&self) {
         let lists = ends(self.facts.trusted(PEER_CRL));
         let secrets = (0..self.wanted.shards).map(|shard| names::shard_certificate("demo", shard));
@@ -292,7 +292,7 @@ impl World {
         }
     }
 
-    /// Every pair of running nodes whose certificates are in force talks.
+    /// Checks that every pair of running nodes with valid certificates accepts each other.
     pub(super) fn check_pairs(&self) {
         let running =
             self.nodes.iter().filter_map(|node| Some((node.revocation, node.loaded.as_ref()?)));
@@ -304,7 +304,7 @@ impl World {
             })
             .collect();
         for (strict, one) in &running {
-            // Without a list of each authority nodes are told not to demand any.
+            // Without a list of each authority, nodes are configured not to require any.
             let lists = numbers(&one.lists).len();
             let strict = *strict && lists == Certificate::all(&one.bundle).len();
             for (_, other) in &running {

@@ -1,4 +1,4 @@
-//! What nodes may do with the API: their Leases, and their cluster's shard map.
+//! RBAC of the nodes: their Leases and their cluster's shard map.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use opaque_crds::names;
 use super::Blueprint;
 use crate::labels;
 
-/// Most names that are listed in a rule; beyond, the object would grow too large for etcd.
+/// Maximum names in a rule. With more, the object would be too large for etcd.
 const MAX_NAMES: i32 = 1000;
 
-/// Who the nodes are.
+/// The nodes' ServiceAccount.
 pub(in crate::cluster) fn account(blueprint: &Blueprint<'_>) -> ServiceAccount {
     ServiceAccount {
         metadata: metadata(blueprint),
@@ -21,10 +21,10 @@ pub(in crate::cluster) fn account(blueprint: &Blueprint<'_>) -> ServiceAccount {
     }
 }
 
-/// What they may do. By name: the Lease of each pod, that of the leader, which is never deleted
-/// while the cluster lives, and the map. A name cannot bound `create`, nor a list or watch by
-/// label; the policies of the chart (`charts/opaque/templates/nodepolicy.yaml`) bound what they
-/// create, and what of the map they change.
+/// The nodes' permissions. They are limited by name: the Lease of each pod, the leader's Lease,
+/// which is never deleted while the cluster exists, and the map. Names cannot limit `create`, nor
+/// list and watch by label. The chart's policies (`charts/opaque/templates/nodepolicy.yaml`) limit
+/// what nodes create, and which parts of the map they change.
 pub(in crate::cluster) fn role(blueprint: &Blueprint<'_>) -> Role {
     let leases = ["coordination.k8s.io"];
     let own = ["opaque.dev"];
@@ -40,7 +40,7 @@ pub(in crate::cluster) fn role(blueprint: &Blueprint<'_>) -> Role {
     Role { metadata: metadata(blueprint), rules: Some(rules) }
 }
 
-/// Gives it to them.
+/// Binds the role to the nodes' ServiceAccount.
 pub(in crate::cluster) fn role_binding(blueprint: &Blueprint<'_>) -> RoleBinding {
     let name = names::node_account(&blueprint.name());
     RoleBinding {

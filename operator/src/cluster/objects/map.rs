@@ -1,4 +1,4 @@
-//! The first shard map of a cluster, or the one that replaces a lost map.
+//! A cluster's first shard map, or the one that replaces a lost map.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::OpaqueShardMap;
@@ -11,8 +11,8 @@ use super::Blueprint;
 use crate::cluster::lost_map::Remains;
 use crate::labels::{self, TABLES};
 
-/// Generation 1 without tables, or what `remains` of a map that was lost, as a proposal to the
-/// nodes. It is created once; from then on nodes and the tables' controller write it.
+/// Generation 1 without tables, or a proposal that contains what `remains` of a lost map. It is
+/// created once. After that, nodes and the tables' controller write it.
 pub(in crate::cluster) fn shard_map(
     blueprint: &Blueprint<'_>,
     remains: Option<&Remains>,

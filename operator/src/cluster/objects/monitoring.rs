@@ -1,4 +1,4 @@
-//! Objects of the Prometheus operator, made if `monitoring.enabled` and if its kinds exist.
+//! Objects of the Prometheus operator, created if `monitoring.enabled` is set and its kinds exist.
 
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;
@@ -11,16 +11,16 @@ use crate::labels;
 
 /// Their group and version.
 const GROUP_VERSION: (&str, &str) = ("monitoring.coreos.com", "v1");
-/// Where the runbooks are, in Opaque's repository.
+/// Path of the runbooks in Opaque's repository.
 const RUNBOOKS: &str = "docs/runbooks";
 
-/// How the API server names a kind.
+/// The API resource of a kind.
 fn resource(kind: &str) -> ApiResource {
     let (group, version) = GROUP_VERSION;
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
-/// Tells Prometheus where to scrape.
+/// Defines where Prometheus scrapes.
 pub(in crate::cluster) fn service_monitor(blueprint: &Blueprint<'_>) -> (ApiResource, Value) {
     let cluster = blueprint.name();
     let body = json!({
@@ -49,10 +49,10 @@ pub(in crate::cluster) fn rule(blueprint: &Blueprint<'_>) -> (ApiResource, Value
     let tls = &blueprint.cluster.spec.tls;
     let Size { shards, replicas, .. } = blueprint.size;
     let pods = i64::from(shards) * i64::from(replicas);
-    // A pod that cannot be scheduled is no target of Prometheus: only its absence tells.
+    // A pod that cannot be scheduled is no target of Prometheus, so only its absence is visible.
     let count = |series: String| format!("(count({series}) or vector(0))");
     let shard_of = r#""shard", "$1", "pod", ".*-shard-([0-9]+)-[0-9]+""#;
-    // A pod that turns clients away because it does not reach every shard answers its peers.
+    // A pod that turns clients away because it does not reach every shard still answers its peers.
     let serving = format!("opaque_node_ready{{{of}}} == 1 or opaque_node_turned_away{{{of}}} == 1");
     let serving = format!("label_replace({serving}, {shard_of})");
     let alerts = vec![
@@ -231,7 +231,8 @@ fn alert(name: &str, expression: String, lasting: &str, severity: &str, summary:
     })
 }
 
-/// Something with a start and an end of which less than a part is left, and less than 30 days.
+/// A condition on an interval with start and end: less than `1/part` of it remains, and less than
+/// 30 days.
 fn ending(what: &str, of: &str, part: u32) -> String {
     let (start, end) = (
         format!("opaque_node_{what}_not_before_seconds{{{of}}}"),
@@ -240,17 +241,17 @@ fn ending(what: &str, of: &str, part: u32) -> String {
     format!("{end} - time() < clamp_max(({end} - {start}) / {part}, 2592000)")
 }
 
-/// Half of the time before a certificate's end at which it is renewed, in seconds.
+/// Half of the time between renewal and expiry of a certificate, in seconds.
 fn remaining(renew_before: &str) -> i64 {
     seconds(renew_before) / 2
 }
 
-/// Seconds of a duration that the kind's rules have checked.
+/// Seconds of a duration that the CRD's rules have validated.
 fn seconds(text: &str) -> i64 {
     duration::parse(text).map_or(0, |duration| duration.whole_seconds())
 }
 
-/// Adds what every object has, and the labels by which people's Prometheus selects.
+/// Adds the fields that all objects have, and the labels by which the user's Prometheus selects.
 fn finish(
     blueprint: &Blueprint<'_>,
     kind: &str,

@@ -1,4 +1,4 @@
-//! Services, what the network lets through, and how many pods a drain may take.
+//! Services, the NetworkPolicy, and the PodDisruptionBudgets.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
@@ -13,7 +13,7 @@ use opaque_crds::names;
 use super::{ADMIN_PORT, Blueprint, CLIENT_PORT, PEER_PORT};
 use crate::labels;
 
-/// Where clients connect: any ready node answers any query.
+/// The Service for clients. Any ready node answers any query.
 pub(in crate::cluster) fn client_service(blueprint: &Blueprint<'_>) -> Service {
     let wanted = &blueprint.cluster.spec.service;
     let ports = vec![port("query", CLIENT_PORT)];
@@ -30,8 +30,8 @@ pub(in crate::cluster) fn client_service(blueprint: &Blueprint<'_>) -> Service {
     made
 }
 
-/// Gives each pod its host name, ready or not: names are in certificates. Prometheus finds the pods
-/// by it.
+/// Gives each pod a host name, ready or not, because certificates contain the names. Prometheus
+/// finds the pods by it.
 pub(in crate::cluster) fn peer_service(blueprint: &Blueprint<'_>) -> Service {
     let ports = vec![port("peer", PEER_PORT), port("admin", ADMIN_PORT)];
     let headless = ServiceSpec {
@@ -56,7 +56,7 @@ fn service(
         metadata: labels::owned(blueprint.cluster, name, labels),
         spec: Some(ServiceSpec {
             selector: Some(labels::select_nodes(&cluster)),
-            // Both families where Kubernetes has both.
+            // Uses both address families if Kubernetes has both.
             ip_family_policy: Some("PreferDualStack".into()),
             ports: Some(ports),
             ..spec
@@ -75,8 +75,9 @@ fn port(name: &str, port: i32) -> ServicePort {
     }
 }
 
-/// One pod of a shard may be evicted at a time. One, not "all but one": with a single replica a
-/// drain must still end. A pod that does not serve anyway may always be evicted.
+/// Permits the eviction of one pod of a shard at a time. The limit is one unavailable pod rather
+/// than one available pod: with a single replica, a drain must still be able to finish. A pod that
+/// does not serve may always be evicted.
 pub(in crate::cluster) fn disruption_budget(
     blueprint: &Blueprint<'_>,
     shard: i32,
@@ -111,13 +112,13 @@ pub(super) fn select_shard(
     labels
 }
 
-/// Who may connect: clients from anywhere to the port of queries, where TLS and `clientAuth`
+/// Permitted connections: clients from anywhere to the query port, where TLS and `clientAuth`
 /// decide; peers from the cluster's own pods; health and metrics from the namespace and from any
 /// Prometheus.
 ///
-/// What nodes connect to is not restricted: the API server and the object store lie outside the
-/// cluster's network or behind addresses that no policy can name. Add a policy of your own where
-/// you know yours.
+/// Outgoing connections of nodes are not restricted: the API server and the object store are
+/// outside the cluster's network, or have addresses that no policy can name. Add a separate policy
+/// if you know their addresses.
 pub(in crate::cluster) fn policy(blueprint: &Blueprint<'_>) -> NetworkPolicy {
     let cluster = blueprint.name();
     let nodes = selector(labels::select_nodes(&cluster));

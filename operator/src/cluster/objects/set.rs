@@ -22,25 +22,26 @@ use crate::error::Error;
 use crate::labels;
 use crate::pod::{self, file, merge_pod, mount, projected, variable_of_pod};
 
-/// How long a new pod has to stay ready before the next is replaced: the kubelet may call a pod
-/// ready that has just started, take it back a moment later, and find it ready again at its next
-/// probe.
+/// How long a new pod must stay ready before the next one is replaced. The kubelet may report a pod
+/// that has just started as ready, revoke that a moment later, and report it ready again at the
+/// next probe.
 const MIN_READY_SECONDS: i32 = 3;
-/// For how long a pod that shall stop still accepts connections: until every proxy has heard of it.
+/// How long a terminating pod still accepts connections, so that every proxy learns of its end.
 const DRAIN_DELAY_SECONDS: u64 = 5;
-/// Where a pod's template has its grace period.
+/// Field of a pod's template with its grace period.
 const GRACE_PERIOD: &str = "terminationGracePeriodSeconds";
-/// Value of `--revocation` with lists.
+/// Value of `--revocation` that requires lists.
 const REVOCATION_REQUIRED: &str = "required";
-/// Where the files of [`tls_volume`] lie.
+/// Mount path of [`tls_volume`].
 const TLS_DIR: &str = "/etc/opaque/tls";
-/// Where clients' tokens lie.
+/// Mount path of clients' tokens.
 const TOKENS_DIR: &str = "/etc/opaque/tokens";
 
-/// The set as JSON, since `podTemplate` may have fields that this operator does not know.
+/// Builds the set as JSON, because `podTemplate` may contain fields that this operator does not
+/// know.
 ///
 /// # Errors
-/// When `podTemplate` cannot be laid over the pods.
+/// `podTemplate` cannot be merged into the pods.
 pub(in crate::cluster) fn set(blueprint: &Blueprint<'_>, shard: i32) -> Result<Value, Error> {
     let cluster = blueprint.name();
     let template = template(blueprint, shard)?;
@@ -53,10 +54,10 @@ pub(in crate::cluster) fn set(blueprint: &Blueprint<'_>, shard: i32) -> Result<V
         spec: Some(StatefulSetSpec {
             replicas: Some(blueprint.size.replicas),
             service_name: Some(names::peer_service(&cluster)),
-            // Pods are alike and keep nothing: none has to wait for another to start.
+            // Pods are interchangeable and keep no state, so none has to wait for another to start.
             pod_management_policy: Some("Parallel".into()),
             min_ready_seconds: Some(MIN_READY_SECONDS),
-            // The operator replaces pods: see `rollout`.
+            // The operator replaces pods itself: see `rollout`.
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("OnDelete".into()),
                 rolling_update: None,
@@ -77,7 +78,7 @@ pub(in crate::cluster) fn set(blueprint: &Blueprint<'_>, shard: i32) -> Result<V
     Ok(set)
 }
 
-/// Whether the nodes of a set that exists demand revocation lists.
+/// Whether the nodes of an existing set require revocation lists.
 pub(in crate::cluster) fn demands_revocation(set: &StatefulSet) -> Option<bool> {
     let pod = set.spec.as_ref()?.template.spec.as_ref()?;
     let node = pod.containers.iter().find(|container| container.name == "node")?;
@@ -86,14 +87,14 @@ pub(in crate::cluster) fn demands_revocation(set: &StatefulSet) -> Option<bool> 
     arguments.get(flag + 1).map(|value| value == REVOCATION_REQUIRED)
 }
 
-/// The pods' template with the overlay.
+/// The pods' template, with the overlay merged in.
 fn template(blueprint: &Blueprint<'_>, shard: i32) -> Result<Value, Error> {
     let cluster = blueprint.name();
     let overlay = blueprint.cluster.spec.pod_template.as_ref();
     let mut metadata = ObjectMeta::default();
     let mut all = overlay.and_then(|o| o.metadata.as_ref()).map(|m| m.labels.clone());
     let labels = all.get_or_insert_default();
-    // Last, so that they win: pods are selected by them.
+    // These labels are added last, so that they take precedence: pods are selected by them.
     labels.extend(labels::of_shard(&cluster, shard));
     labels.extend(select_shard(&cluster, shard));
     metadata.labels = all;
@@ -114,14 +115,14 @@ fn template(blueprint: &Blueprint<'_>, shard: i32) -> Result<Value, Error> {
     Ok(template)
 }
 
-/// The grace period of a pod whose queries may take so many seconds.
+/// The grace period of a pod whose queries may take this many seconds.
 fn grace_seconds(query_deadline: u64) -> i64 {
     let delay = Duration::from_secs(DRAIN_DELAY_SECONDS);
     let grace = drain::grace(delay, Duration::from_secs(query_deadline));
     i64::try_from(grace.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The query deadline that an overlay sets in a pod's environment, in seconds.
+/// The query deadline in seconds, if an overlay sets it in a pod's environment.
 fn query_deadline(pod: &Value) -> Option<u64> {
     let containers = pod.get("containers")?.as_array()?;
     let node = containers.iter().find(|container| container["name"] == "node")?;
@@ -144,7 +145,7 @@ fn pod_spec(blueprint: &Blueprint<'_>, shard: i32) -> PodSpec {
     PodSpec {
         service_account_name: Some(names::node_account(&cluster)),
         automount_service_account_token: Some(false),
-        // Service links are dozens of variables that no program reads.
+        // Service links would add dozens of variables that no program reads.
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(grace_seconds(drain::QUERY_DEADLINE_SECONDS)),
         security_context: Some(pod::pod_security()),
@@ -174,8 +175,9 @@ fn container(blueprint: &Blueprint<'_>, shard: i32, mounts: Vec<VolumeMount>) ->
             named_port("peer", PEER_PORT),
             named_port("admin", ADMIN_PORT),
         ]),
-        // A start may take a while on a busy machine; after it, a node that hangs is restarted
-        // late, since a restart costs a load of its partitions, but gets no more queries soon.
+        // Startup may take long on a busy machine. After startup, a node that hangs soon gets no
+        // more queries, but it is restarted late, because a restart means that it loads its
+        // partitions again.
         startup_probe: Some(probe("/livez", 1, 120)),
         readiness_probe: Some(probe("/readyz", 1, 2)),
         liveness_probe: Some(probe("/livez", 20, 6)),
@@ -200,7 +202,7 @@ fn container(blueprint: &Blueprint<'_>, shard: i32, mounts: Vec<VolumeMount>) ->
 fn arguments(blueprint: &Blueprint<'_>, shard: i32) -> Vec<String> {
     let spec = &blueprint.cluster.spec;
     let (cluster, namespace) = (blueprint.name(), blueprint.namespace());
-    // An issuer of cert-manager publishes its revocations itself, if at all.
+    // An issuer of cert-manager publishes its own revocations, if any.
     let revocation = if blueprint.revocation { REVOCATION_REQUIRED } else { "none" };
     let mode = match spec.client_auth.mode {
         ClientAuthMode::Mtls => "mtls",
@@ -228,14 +230,15 @@ fn arguments(blueprint: &Blueprint<'_>, shard: i32) -> Vec<String> {
         add("tokens-dir", TOKENS_DIR.into());
     }
     for name in &spec.client_auth.loaders {
-        // Kubernetes replaces `$(NAME)` in arguments.
+        // Kubernetes expands `$(NAME)` in arguments.
         add("loader", name.replace('$', "$$"));
     }
     add("drain-delay-s", DRAIN_DELAY_SECONDS.to_string());
     arguments
 }
 
-/// Decision 009, "Files of a pod". One volume, so that all files of a change appear at once.
+/// See decision 009, "Files of a pod". There is one volume, so that all files of a change appear at
+/// the same time.
 fn tls_volume(blueprint: &Blueprint<'_>, shard: i32) -> Volume {
     let cluster = blueprint.name();
     let spec = &blueprint.cluster.spec;
@@ -269,7 +272,7 @@ fn tls_volume(blueprint: &Blueprint<'_>, shard: i32) -> Volume {
     {
         let name = &reference.name;
         sources.push(secret(name.clone(), vec![file("ca.crt", "clients-ca.crt")]));
-        // The Secret may get revocation lists now or later.
+        // The Secret may contain revocation lists now or later.
         let mut lists = secret(name.clone(), vec![file("ca.crl", "clients-ca.crl")]);
         lists.secret = lists.secret.map(|lists| SecretProjection { optional: Some(true), ..lists });
         sources.push(lists);
@@ -302,7 +305,7 @@ fn secret(name: String, items: Vec<k8s_openapi::api::core::v1::KeyToPath>) -> Vo
     }
 }
 
-/// Replicas of a shard are spread, as far as there are nodes, and anew with each revision.
+/// Spreads the replicas of a shard over the available nodes, separately for each revision.
 fn spread(cluster: &str, shard: i32, key: &str) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         max_skew: 1,

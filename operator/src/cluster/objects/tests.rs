@@ -1,4 +1,4 @@
-//! Golden manifests, and what holds of every cluster.
+//! Golden manifests, and properties of every cluster.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::*;
 use crate::golden;
 use crate::labels;
 
-/// Every object of a cluster, in the order in which they are made.
+/// All objects of a cluster, in the order of creation.
 fn all(cluster: &OpaqueCluster) -> Vec<Value> {
     let blueprint = Blueprint {
         cluster,
@@ -96,7 +96,8 @@ fn rich() -> Value {
     })
 }
 
-/// A changed pod restarts every cluster when the operator is upgraded: it must not go unnoticed.
+/// A changed pod restarts every cluster when the operator is upgraded, so a change must be
+/// deliberate.
 #[test]
 fn manifests_are_as_in_the_golden_files() {
     for (name, spec) in [("small", small()), ("rich", rich())] {
@@ -176,7 +177,7 @@ fn the_grace_period_covers_the_drain_of_the_longest_query() {
     assert_eq!(grace(&json!({"terminationGracePeriodSeconds": 2})), 2);
 }
 
-/// Restricted, as Kubernetes defines it, and what is stricter here.
+/// Checks the level *restricted*, as Kubernetes defines it, and the stricter rules of this project.
 fn assert_restricted(pod: &Value) {
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");

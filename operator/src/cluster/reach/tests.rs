@@ -12,7 +12,7 @@ use super::super::size::Size;
 use super::super::status::status;
 use super::*;
 
-/// What a pod's status says.
+/// The state that a pod's status shows.
 #[derive(Clone, Copy)]
 enum State {
     Ready,
@@ -47,8 +47,8 @@ fn pod(name: &str, state: State) -> Pod {
     .unwrap()
 }
 
-/// Two shards of two pods at generation 7: what state each is in, and which shards it does not
-/// reach.
+/// Two shards of two pods at generation 7, with the state of each pod and the shards that it does
+/// not reach.
 fn facts(pods: [(State, &[i64]); 4]) -> Facts {
     let mut facts = Facts { leader: Some("demo-shard-0-0".into()), ..Facts::default() };
     for (number, (state, unreachable)) in (0_i64..).zip(pods) {
@@ -106,7 +106,7 @@ fn a_ready_pod_that_reaches_every_shard_is_enough() {
     let (answered, cut_off, down) = look(&no_pod);
     assert_eq!((answered, cut_off.len(), down), (false, 4, vec![]));
     assert_eq!(cut_off[0], words);
-    // A pod whose record is not there yet is not held to be cut off.
+    // A pod that has not reported yet does not count as cut off.
     let mut unheard = no_pod;
     unheard.members.retain(|member| member.node != "demo-shard-1-1");
     assert!(is_answered(&unheard));
@@ -118,17 +118,17 @@ fn pods_that_turn_clients_away_still_serve_their_shard() {
     let turned_away = facts([(NotReady, ONE), (NotReady, ONE), (Ready, NONE), (Ready, NONE)]);
     let (answered, cut_off, down) = look(&turned_away);
     assert_eq!((answered, cut_off.len(), down), (true, 2, vec![]));
-    // Pods that are not ready and reach all are not turned away: they load.
+    // Pods that are not ready and reach all shards do not turn clients away: they load.
     let loading = facts([(NotReady, NONE), (NotReady, NONE), (Ready, NONE), (Ready, NONE)]);
     assert_eq!(look(&loading), (true, vec![], vec![0]));
-    // Neither are those that do not serve what is active.
+    // Pods that do not serve the active map do not turn clients away either.
     let mut old = turned_away;
     old.members.iter_mut().for_each(|member| member.active_generation = 6);
     assert_eq!(look(&old).2, [0]);
 }
 
 #[test]
-fn a_shard_that_does_not_serve_is_told_once() {
+fn a_shard_that_does_not_serve_is_reported_once() {
     use State::{NotReady, Ready};
     let starting = facts([(Ready, ONE), (Ready, ONE), (NotReady, NONE), (NotReady, NONE)]);
     assert_eq!(look(&starting), (false, vec![], vec![1]));
@@ -140,12 +140,12 @@ fn the_last_words_of_a_dead_pod_do_not_count() {
     for dead in [Crashed, Lost] {
         let facts = facts([(dead, ONE), (Ready, NONE), (Ready, NONE), (Ready, NONE)]);
         assert_eq!(look(&facts), (true, vec![], vec![]));
-        // Nor do those of a leader that has died.
+        // The probes of a dead leader do not count.
         let mut facts = facts;
         facts.members[0].probes = probes(&[("weather", true)]);
         assert_eq!(failed_probes(&facts), (vec![], vec![]));
     }
-    // A pod that reaches all and is not ready answers no client.
+    // A pod that reaches all shards and is not ready answers no client.
     let facts = facts([(Ready, ONE), (Ready, ONE), (Lost, NONE), (Ready, ZERO)]);
     assert!(!is_answered(&facts));
 }
@@ -204,7 +204,7 @@ fn shards_are_balanced_within_the_threshold_and_within_a_partition() {
     };
     let mib = 1 << 20;
     assert_eq!(told([0, 0]), "Unknown NoData: not every shard holds data");
-    // A tiny table: one shard has two of its partitions, and the other one.
+    // A tiny table: one shard has two of its partitions, the other has one.
     assert_eq!(told([2 * mib, mib]), "True Balanced: ");
     assert_eq!(told([1100 * mib, 900 * mib]), "True Balanced: ");
     assert_eq!(

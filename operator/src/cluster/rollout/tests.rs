@@ -1,10 +1,10 @@
-//! Single decisions, and a model of the sets' controller in which they are made again and again.
+//! Single decisions, and a model of the sets' controller in which decisions are repeated.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Shards from words, a pod a word: `+` ready, `p` peers only, `-` down, `.` gone; then `o`
+/// Parses shards, one word per pod: `+` ready, `p` peers only, `-` down, `.` gone; then `o`
 /// outdated, `l` lacks a table, `L` leads, `v` has a void token.
 fn shards(text: &[&str]) -> Vec<ShardState> {
     let pod = |shard: usize, number: usize, word: &str| PodState {
@@ -59,25 +59,26 @@ fn a_pod_that_has_just_become_ready_is_waited_for() {
     young[0].available = false;
     let hold = |shard| Replacement { pods: Vec::new(), hold: Some(Hold::Set(shard)) };
     assert_eq!(next_replacement(&young), hold(0));
-    // Nor is anything known of a set whose controller has not seen its template.
+    // Nothing is known either about a set whose controller has not processed its template.
     let mut unseen = shards(&["+o +", "+ +"]);
     unseen[1].settled = false;
     assert_eq!(next_replacement(&unseen), hold(1));
 }
 
 #[test]
-fn what_serves_nobody_is_replaced_at_once() {
-    // A new template does not work: one pod has it. The next, which may, replaces that one first.
+fn an_outdated_pod_that_does_not_serve_is_replaced_at_once() {
+    // A new template does not work: one pod has it. The next template, which may work, replaces
+    // that pod first.
     assert_eq!(next_replacement(&shards(&["+o -", "+o +o"])), waits_for("0-1"));
     assert_eq!(next_replacement(&shards(&["+o -o", "+o +o"])), pods(&["0-1"]));
-    // The pod of the lowest number does not work: the others are not in the way.
+    // The pod with the lowest number does not work. The others do not hold it up.
     assert_eq!(next_replacement(&shards(&["-o +"])), pods(&["0-0"]));
     assert_eq!(next_replacement(&shards(&["-o +o"])), pods(&["0-0"]));
     assert_eq!(
         next_replacement(&shards(&["-o -o", "-oL -o"])),
         pods(&["0-0", "0-1", "1-0", "1-1"])
     );
-    // One that cannot be made holds up pods that serve, not those that do not.
+    // A pod that cannot be created holds up serving pods, but not others.
     assert_eq!(next_replacement(&shards(&[". +o"])), waits_for("0-0"));
     assert_eq!(next_replacement(&shards(&[". -o", "+o +o"])), pods(&["0-1"]));
 }
@@ -94,7 +95,7 @@ fn pods_that_have_turned_clients_away_have_their_turn_first() {
 fn no_rollout_passes_a_pod_that_lacks_what_another_serves() {
     assert_eq!(next_replacement(&shards(&["+o +l", "+o +o"])), waits_for("0-1"));
     assert!(!shards(&["+ +l"])[0].whole());
-    // A template that would mend it reaches it.
+    // A template that would fix it reaches it.
     assert_eq!(next_replacement(&shards(&["+o +o", "+ol +o"])), pods(&["1-0"]));
     assert_eq!(next_replacement(&shards(&["+o +o", "+ol +l"])), waits_for("1-1"));
 }
@@ -105,11 +106,11 @@ fn a_new_pod_that_cannot_hear_of_the_old_ones_does_not_hold_them_up() {
     assert_eq!(next_replacement(&shards(&["+ovL -", "+ov +ov"])), waits_for("0-1"));
     assert_eq!(next_replacement(&shards(&["+ovL p", "+ov +ov"])), pods(&["1-1"]));
     assert_eq!(next_replacement(&shards(&["+ovL p", "+ov ."])), waits_for("1-1"));
-    // Without that reason it does.
+    // Without void tokens, it does hold them up.
     assert_eq!(next_replacement(&shards(&["+oL p", "+o +o"])), waits_for("0-1"));
 }
 
-/// A template: what becomes of a pod that is made of it.
+/// A template: the behaviour of a pod that is created from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Template {
     Works,
@@ -117,14 +118,14 @@ enum Template {
     Refused,
 }
 
-/// A pod's revision, template and age; none while it is gone.
+/// A pod's revision, template and age; `None` while it is gone.
 type ModelPod = Option<(usize, Template, usize)>;
 
-/// Sets, their controller, and the kubelet.
+/// The sets, their controller and the kubelet.
 struct Model {
     /// The newest template, with its revision.
     newest: (usize, Template),
-    /// For how many steps the sets' controller has not heard of it.
+    /// The number of steps until the sets' controller processes it.
     unseen: usize,
     pods: Vec<Vec<ModelPod>>,
     leader: usize,
@@ -176,7 +177,7 @@ impl Model {
         self.unseen = 2;
     }
 
-    /// One step of everybody; what goes against the guarantees.
+    /// One step of all actors. Returns a violation of the guarantees, if any.
     fn step(&mut self, decide: impl Fn(&[ShardState]) -> Replacement) -> Result<(), String> {
         let before = self.serving();
         let young = self.state().iter().filter(|shard| !shard.available).count();
@@ -200,7 +201,7 @@ impl Model {
         Ok(())
     }
 
-    /// Whether every pod is of the newest template and serves.
+    /// Whether every pod has the newest template and serves.
     fn is_done(&self) -> bool {
         self.state().iter().all(ShardState::whole)
     }
@@ -224,8 +225,8 @@ fn run(
         model.write(*template);
         for _ in 0..*steps {
             model.step(decide)?;
-            // Whatever was written: two are never away, but for one that was made anew of each
-            // template.
+            // Whatever was written, two pods are never away at once, except for one that was
+            // created again from each template.
             if model.serving() + 1 < all {
                 return Err(format!("{} of {all} serve", model.serving()));
             }
@@ -293,7 +294,7 @@ fn mistakes_in_the_decision_are_found() {
 
 proptest! {
     #[test]
-    fn a_pod_that_serves_is_replaced_alone_and_only_while_all_others_are_available(
+    fn serving_pods_are_replaced_one_at_a_time_and_only_while_all_others_are_available(
         words in prop::collection::vec(prop::collection::vec(0..64_u8, 1..4), 1..5),
         settled in any::<u8>(), available in any::<u8>(),
     ) {
@@ -318,8 +319,8 @@ proptest! {
         if let Some(serving) = chosen.iter().find(|pod| pod.phase != Phase::Down) {
             prop_assert_eq!(chosen.len(), 1);
             let others = all().filter(|pod| pod.name != serving.name);
-            // Those that shall be replaced as well, since they serve clients no more, or lack a
-            // table, are as many as there may be.
+            // Other pods that are to be replaced do not count if they no longer serve clients or
+            // lack a table.
             let mut others = others.filter(|pod| !(pod.outdated && pod.phase == Phase::Peers));
             prop_assert!(others.all(|pod| pod.phase == Phase::Ready && (pod.outdated || !pod.lacks)));
             prop_assert!(shards.iter().all(|shard| shard.settled));

@@ -1,4 +1,4 @@
-//! Why something does not go on, in words: from pods, members and the shard map.
+//! Describes why something is stuck, from pods, members and the shard map.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use crate::cluster::findings::Findings;
 use crate::cluster::missing_tables::words;
 use crate::kube::{is_ready, trouble};
 
-/// Most pods or nodes that a message names.
+/// Maximum pods or nodes that a message names.
 const NAMED: usize = 3;
 
-/// Pods that do not get going, with the reason.
+/// Pods that do not start, with reasons.
 pub(super) fn troubles(found: &Findings<'_>) -> Vec<String> {
     let pods = found.facts.pods.iter().filter(|(_, pod)| !is_ready(pod));
     let pods = pods.filter_map(|(name, pod)| Some(format!("pod {name} {}", trouble(pod)?)));
     found.absent.iter().cloned().chain(pods).collect()
 }
 
-/// Which tables pods miss, of those that `shown` picks.
+/// The tables that pods lack, restricted to those that `shown` selects.
 pub(super) fn lacks(facts: &Facts, shown: impl Fn(&&MissingTable) -> bool) -> String {
     let entries = facts.missing.iter().filter(shown);
     some(&entries.map(words).collect::<Vec<_>>())
 }
 
-/// The generation that waits to be active.
+/// The proposed generation that is not active yet.
 pub(super) fn proposal(facts: &Facts) -> Option<i64> {
     let map = facts.map.as_ref()?;
     let generation = map.spec.map.generation;
@@ -48,8 +48,8 @@ pub(super) fn node_failure(facts: &Facts) -> Option<String> {
     (!fails.is_empty()).then(|| some(&fails))
 }
 
-/// Which pods cannot read the store, and why. What is served goes on being served: it lies in
-/// memory.
+/// Which pods cannot read the store, and why. Tables that are served remain available, because they
+/// are in memory.
 pub(super) fn store_trouble(found: &Findings<'_>) -> Option<String> {
     let mut pods = BTreeMap::<&str, Vec<&str>>::new();
     for member in &found.facts.members {
@@ -65,11 +65,11 @@ pub(super) fn store_trouble(found: &Findings<'_>) -> Option<String> {
         format!(" and Secret {name}, which pods read again within two minutes of its change")
     });
     Some(format!(
-        "{of}: {trouble}. What is served goes on, and no new epoch comes: check spec.storage{place}"
+        "{of}: {trouble}. Served tables remain available, but there are no new epochs: check spec.storage{place}"
     ))
 }
 
-/// What nodes that are not ready say of themselves.
+/// Messages of nodes that are not ready.
 pub(super) fn node_words(facts: &Facts) -> Option<String> {
     node_failure(facts).or_else(|| {
         let waiting: Vec<_> = facts
@@ -83,8 +83,8 @@ pub(super) fn node_words(facts: &Facts) -> Option<String> {
     })
 }
 
-/// Nodes that admit no client, with the reason. They begin it with these words (`opaque-node`'s
-/// `access`).
+/// Nodes that admit no client, with the reason. The nodes' messages begin with these words
+/// (`access` of `opaque-node`).
 pub(super) fn closed(facts: &Facts) -> Option<String> {
     let closed =
         facts.members.iter().filter(|member| member.message.starts_with("no client may ask"));
@@ -93,7 +93,7 @@ pub(super) fn closed(facts: &Facts) -> Option<String> {
     (!closed.is_empty()).then(|| some(&closed))
 }
 
-/// The first few, and how many more.
+/// The first few items, and the number of the remaining ones.
 pub(super) fn some(items: &[String]) -> String {
     let shown: Vec<_> = items.iter().take(NAMED).map(String::as_str).collect();
     let more = items.len().saturating_sub(NAMED);

@@ -9,8 +9,8 @@ use crate::cluster::reach;
 use crate::cluster::rollout::ShardState;
 use crate::kube::{Conditions, Truth};
 
-/// Bytes of the largest partition, 65,536 rows of 1024 bytes: nothing smaller is worth moving, and
-/// of tables of few partitions some shard always has one more.
+/// Bytes of the largest partition, 65,536 rows of 1024 bytes. A smaller imbalance is not worth
+/// moving: with few partitions, some shard always has one more.
 const PARTITION: u128 = 64 << 20;
 
 pub(super) fn available(found: &Findings<'_>, conditions: &mut Conditions) {
@@ -51,7 +51,7 @@ pub(super) fn progressing(found: &Findings<'_>, conditions: &mut Conditions) {
     let type_ = ConditionType::Progressing;
     let spec = &found.cluster.spec;
     if found.invalid.is_some() {
-        let message = "the spec is not taken over: see condition Degraded";
+        let message = "the spec is not applied: see condition Degraded";
         return conditions.set(type_, false, "InvalidSpec", message);
     }
     if let Some(refusal) = found.size.refusal(spec) {
@@ -71,7 +71,7 @@ pub(super) fn progressing(found: &Findings<'_>, conditions: &mut Conditions) {
             let message = format!("generation {generation} is being prepared");
             conditions.set(type_, true, "Activating", message);
         }
-        (true, None) => conditions.set(type_, false, "Complete", "everything is as the spec says"),
+        (true, None) => conditions.set(type_, false, "Complete", "everything matches the spec"),
     }
 }
 
@@ -115,7 +115,7 @@ pub(super) fn degraded(
     }
 }
 
-/// What is wrong with a shard map that was active and is no longer.
+/// What is wrong with a shard map that was active before.
 fn lost_map(found: &Findings<'_>, previous: &OpaqueClusterStatus) -> Option<String> {
     let (generation, facts) = (previous.active_generation?, found.facts);
     if facts.active().is_some() {
@@ -123,11 +123,11 @@ fn lost_map(found: &Findings<'_>, previous: &OpaqueClusterStatus) -> Option<Stri
     }
     Some(if facts.map.is_none() && found.cluster.spec.paused {
         format!(
-            "the OpaqueShardMap is gone, and is not made anew while spec.paused is set; nodes serve on what they hold of generation {generation}"
+            "the OpaqueShardMap is gone and is not created again while spec.paused is set; nodes continue to serve generation {generation}"
         )
     } else {
         format!(
-            "the OpaqueShardMap was lost or replaced; nodes serve on what they hold of generation {generation}, and their leader writes it again"
+            "the OpaqueShardMap was lost or replaced; nodes continue to serve generation {generation}, and their leader writes it again"
         )
     })
 }
@@ -139,7 +139,8 @@ pub(super) fn certificates(found: &Findings<'_>, conditions: &mut Conditions) {
     }
 }
 
-/// Whether no shard holds more bytes than its share by more than the threshold. Shares are equal.
+/// Sets the condition that reports whether a shard holds more bytes than its share by more than the
+/// threshold. All shares are equal.
 pub(super) fn balanced(found: &Findings<'_>, conditions: &mut Conditions) {
     let type_ = ConditionType::ShardsBalanced;
     let mut held = vec![0_u64; found.shards.len()];
@@ -156,7 +157,8 @@ pub(super) fn balanced(found: &Findings<'_>, conditions: &mut Conditions) {
     }
     let percent = u128::try_from(percent).unwrap_or_default() + 100;
     let shards = held.len() as u128;
-    // bytes > total / shards * percent / 100, and by more than can be moved
+    // Holds if bytes > total / shards * percent / 100, and the excess is more than what can be
+    // moved.
     let full = |bytes: u64| {
         let bytes = u128::from(bytes);
         bytes * shards * 100 > total * percent && bytes * shards > total + PARTITION * shards

@@ -1,4 +1,4 @@
-//! What is under way in a cluster, and what it waits for.
+//! Operations in progress in a cluster, and what they wait for.
 
 use super::causes::{lacks, node_failure, node_words, proposal, some, store_trouble};
 use crate::cluster::facts::Facts;
@@ -7,7 +7,7 @@ use crate::cluster::reach;
 use crate::cluster::rollout::{Hold, Replacement, ShardState};
 use crate::kube::Activity;
 
-/// What is under way, and what it waits for.
+/// The operations in progress, and what they wait for.
 pub(super) fn activities(found: &Findings<'_>, troubles: &[String]) -> Vec<Activity> {
     let mut activities = Vec::new();
     if let Some(set) = &found.facts.leftover {
@@ -59,7 +59,8 @@ fn rollout(found: &Findings<'_>, troubles: &[String]) -> Option<Activity> {
     })
 }
 
-/// That the pod which holds up the rest does not end, since its machine does not answer.
+/// Reports that the pod which holds up the rest is stuck in termination, because its machine does
+/// not answer.
 fn ending(facts: &Facts, replacement: &Replacement) -> Option<String> {
     let Hold::Pod(name) = replacement.hold.as_ref()? else { return None };
     let pod = facts.pods.get(name)?;

@@ -1,4 +1,4 @@
-//! What a cluster's status says when something is wrong, as a person reads it.
+//! The status of a cluster with problems, as a person reads it.
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -15,7 +15,7 @@ use crate::claims::words_of_waiting;
 use crate::golden;
 use crate::kube::Activity;
 
-/// Two shards of one pod, which serve generation 7 with one table.
+/// Two shards of one pod each, which serve generation 7 with one table.
 fn facts() -> Facts {
     let mut facts = Facts { leader: Some("demo-shard-0-0".into()), ..Facts::default() };
     for shard in 0..2 {
@@ -80,7 +80,7 @@ fn cluster() -> OpaqueCluster {
     .unwrap()
 }
 
-/// The status where `change` is made to a cluster that is as it should be.
+/// The status after `change` is applied to a healthy cluster.
 fn told(title: &str, change: impl FnOnce(&mut Facts, &mut Findings<'_>)) -> String {
     let (cluster, mut facts, nothing) = (cluster(), facts(), Facts::default());
     let size = Size::wanted(&cluster.spec);
@@ -124,7 +124,7 @@ fn texts_are_as_in_the_golden_file() {
             facts.pods.remove("demo-shard-1-0");
             facts.members.pop();
             found.absent = vec![
-                "pod demo-shard-1-0 cannot be made: pods \"demo-shard-1-0\" is forbidden: exceeded quota: small, requested: requests.cpu=250m, used: requests.cpu=1, limited: requests.cpu=1".into(),
+                "pod demo-shard-1-0 cannot be created: pods \"demo-shard-1-0\" is forbidden: exceeded quota: small, requested: requests.cpu=250m, used: requests.cpu=1, limited: requests.cpu=1".into(),
             ];
         }),
         told("The store refuses the credentials", |facts, _| {

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 
-/// What was applied, and owned so, by `manager`.
+/// An object that `manager` applied and owns.
 fn live(desired: &Value, owned: Value) -> DynamicObject {
     let mut object = desired.clone();
     let mut owned = owned;
@@ -41,7 +41,8 @@ fn what_was_applied_and_is_ours_is_not_applied_again() {
         },
     });
     assert!(!differs(&desired, &live(&desired, owned.clone())));
-    // What the server or an admission policy makes of it is no difference, nor what others add.
+    // Changes by the server or by an admission policy are no difference, and neither are additions
+    // by others.
     let mut rewritten = live(&desired, owned);
     rewritten.data["spec"]["ports"][0]["port"] = json!(2);
     rewritten.data["spec"]["type"] = json!("ClusterIP");
@@ -58,7 +59,7 @@ fn what_is_desired_otherwise_is_applied() {
 }
 
 #[test]
-fn what_somebody_took_over_is_applied_again() {
+fn fields_that_another_writer_took_over_are_applied_again() {
     let desired = stamped(json!({
         "metadata": {"labels": {"x": "y", "z": "y"}},
         "spec": {"ports": [{"name": "q", "port": 1}, {"name": "p", "port": 2}], "selector": {"a": "b"}},
@@ -98,7 +99,7 @@ fn an_object_that_was_never_applied_is_applied() {
     assert!(!differs(&desired, &object));
     object.metadata.managed_fields = None;
     assert!(differs(&desired, &object));
-    // Nor one that an earlier version has applied.
+    // The same holds for a field that an earlier version applied.
     let mut object = live(&desired, json!({"f:spec": {"f:replicas": {}}}));
     object.metadata.annotations = None;
     assert!(differs(&desired, &object));
@@ -119,19 +120,19 @@ fn tree() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What an owner of `value` owns; lists are owned as a whole.
+/// The fields that an owner of `value` owns; lists are owned as a whole.
 fn owned_by(value: &Value) -> Value {
     let Value::Object(fields) = value else { return json!({}) };
     let entry = |(key, value): (&String, &Value)| (format!("f:{key}"), owned_by(value));
     Value::Object(fields.iter().map(entry).collect())
 }
 
-/// The same without the last field that is owned.
+/// The same without the last owned field.
 fn lose_one(owned: &Value) -> Option<Value> {
     let mut fields = owned.as_object().filter(|fields| !fields.is_empty())?.clone();
     let (key, last) = fields.iter().next_back().map(|(key, last)| (key.clone(), last.clone()))?;
     match lose_one(&last) {
-        // A map of which nothing is owned would be one that is owned as a whole.
+        // A map in which nothing is owned would count as owned as a whole.
         Some(less) if less.as_object().is_some_and(|less| !less.is_empty()) => {
             fields.insert(key, less);
         }

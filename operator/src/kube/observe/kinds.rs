@@ -16,25 +16,25 @@ use serde_json::Value;
 
 use crate::labels;
 
-/// Name under which changes of ConfigMaps are told of which only metadata is watched.
+/// The kind under which changes of ConfigMaps are reported if only their metadata is watched.
 pub(crate) const FOREIGN_CONFIG_MAP: &str = "ConfigMap (metadata)";
 
 /// Kinds that a controller reconciles.
 pub(crate) const ROOTS: [&str; 3] = ["OpaqueCluster", "OpaqueTable", "OpaqueShardMap"];
 
-/// Objects that the operator made.
+/// Selects objects that the operator created.
 const MADE_BY_OPERATOR: &str = "app.kubernetes.io/managed-by=opaque-operator";
-/// Leases are also made by nodes.
+/// Selects Leases, which nodes create too.
 const OF_OPAQUE: &str = "app.kubernetes.io/name=opaque";
 
-/// A kind that is watched.
+/// A watched kind.
 #[derive(Debug, Clone)]
 pub(super) struct Kind {
     pub(super) name: &'static str,
     pub(super) resource: ApiResource,
-    /// Labels that objects must have to be seen.
+    /// Label selector of the watched objects.
     pub(super) selector: Option<&'static str>,
-    /// A digest of what controllers react to.
+    /// A digest of the parts to which controllers react.
     pub(super) digest: fn(&DynamicObject) -> u64,
 }
 
@@ -48,7 +48,7 @@ impl Kind {
     }
 }
 
-/// Every kind that is watched as a whole.
+/// Every kind that is watched as whole objects.
 pub(super) fn all() -> Vec<Kind> {
     let made = Some(MADE_BY_OPERATOR);
     vec![
@@ -70,7 +70,7 @@ pub(super) fn all() -> Vec<Kind> {
     ]
 }
 
-/// What people write: not status.
+/// The parts that users write, without status.
 fn of_spec(object: &DynamicObject) -> u64 {
     let meta = &object.metadata;
     digest(|hasher| {
@@ -79,7 +79,8 @@ fn of_spec(object: &DynamicObject) -> u64 {
     })
 }
 
-/// A cluster as its tables see it: what people write, whether it serves, and what its pods lack.
+/// The parts of a cluster that its tables depend on: what users write, whether it serves, and what
+/// its pods lack.
 fn of_cluster(object: &DynamicObject) -> u64 {
     let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
     let available = conditions
@@ -93,19 +94,19 @@ fn of_cluster(object: &DynamicObject) -> u64 {
     })
 }
 
-/// A table as its cluster's shard map sees it: what people write, and its epochs.
+/// The parts of a table that its cluster's shard map depends on: what users write, and its epochs.
 fn of_table(object: &DynamicObject) -> u64 {
     let epochs = object.data.pointer("/status/epochs").map(ToString::to_string);
     digest(|hasher| (of_spec(object), epochs).hash(hasher))
 }
 
-/// Everything.
+/// The whole object.
 fn of_version(object: &DynamicObject) -> u64 {
     let meta = &object.metadata;
     digest(|hasher| (&meta.uid, &meta.resource_version).hash(hasher))
 }
 
-/// Who holds it and what is said in it: not that it was renewed.
+/// The holder and the annotations, without the time of renewal.
 fn of_lease(object: &DynamicObject) -> u64 {
     let meta = &object.metadata;
     let spec = object.data.get("spec");
@@ -120,7 +121,7 @@ fn of_lease(object: &DynamicObject) -> u64 {
     })
 }
 
-/// A member's record without the time of its renewal; one that is no record, as it is.
+/// A member's report without the time of its renewal. A malformed report is returned unchanged.
 fn without_heartbeat(member: &str) -> String {
     let Ok(mut record) = serde_json::from_str::<Value>(member) else { return member.into() };
     if let Some(fields) = record.as_object_mut() {
@@ -129,7 +130,7 @@ fn without_heartbeat(member: &str) -> String {
     record.to_string()
 }
 
-/// Within one process only: the hash is not stable.
+/// The digest is valid within one process only, because the hash is not stable.
 pub(super) fn digest(feed: impl FnOnce(&mut std::hash::DefaultHasher)) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     feed(&mut hasher);

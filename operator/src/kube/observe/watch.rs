@@ -1,4 +1,4 @@
-//! The tasks that watch.
+//! The watching tasks.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -22,15 +22,15 @@ use crate::args::Scope;
 use crate::labels::FIELD_MANAGER;
 use crate::metrics::Metrics;
 
-/// Tells the controllers what changed in a way that matters.
+/// Reports relevant changes to the controllers.
 pub(super) struct Bus {
     kind: &'static str,
     touched: broadcast::Sender<Touched>,
     written: Written,
     metrics: Metrics,
-    /// Of each object what it looked like, and its metadata for the day it is gone.
+    /// For each object, its last digest, and its metadata, which is needed when it is deleted.
     known: HashMap<(String, String), (u64, Touched)>,
-    /// Objects of the list under way.
+    /// Objects of the list in progress.
     listed: Option<std::collections::HashSet<(String, String)>>,
 }
 
@@ -44,7 +44,7 @@ impl Bus {
         Self { kind, touched, written, metrics, known: HashMap::new(), listed: None }
     }
 
-    /// Follows a watch until it ends, which it does only with the process.
+    /// Follows a watch until it ends, which happens only at the end of the process.
     async fn follow<K>(
         mut self,
         events: impl Stream<Item = watcher::Result<Event<K>>>,
@@ -109,7 +109,7 @@ impl Bus {
         }
     }
 
-    /// What was known and is not in the new list was deleted while the watch was down.
+    /// Objects that were known and are not in the new list were deleted while the watch was down.
     fn relisted(&mut self) {
         let Some(listed) = self.listed.take() else { return };
         let gone: Vec<_> =
@@ -120,7 +120,7 @@ impl Bus {
     }
 
     fn tell(&self, touched: Touched) {
-        // Nobody listens before the controllers run; they begin with everything there is.
+        // There is no receiver before the controllers run. They start with all objects.
         let _ = self.touched.send(touched);
     }
 }
@@ -161,7 +161,7 @@ pub(super) fn objects(
     store
 }
 
-/// Watches the metadata of all ConfigMaps: a table's source may be any of them.
+/// Watches the metadata of all ConfigMaps, because any of them may be a table's source.
 pub(super) fn config_maps(
     client: &Client,
     scope: &Scope,
@@ -185,12 +185,12 @@ pub(super) fn config_maps(
         let meta = &object.metadata;
         digest(|hasher| (&meta.uid, &meta.resource_version).hash(hasher))
     };
-    // The operator writes none of them through this watch.
+    // The operator writes no ConfigMap through this watch.
     tasks.spawn(bus.follow(events, digest, |_: &Written, _: &PartialObjectMeta<ConfigMap>| {}));
     store
 }
 
-/// Items of a list come without their kind, and of `managedFields` only our own entry is ever read.
+/// Items of a list arrive without their kind. Of `managedFields`, only our own entry is ever read.
 fn trim(object: &mut DynamicObject, types: &TypeMeta) {
     object.types.get_or_insert_with(|| types.clone());
     if let Some(entries) = &mut object.metadata.managed_fields {
@@ -202,7 +202,7 @@ fn key<K: Resource>(object: &K) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// What a person can do about it.
+/// What a person can do about the error.
 fn hint(error: &watcher::Error) -> &'static str {
     let (watcher::Error::InitialListFailed(source) | watcher::Error::WatchStartFailed(source)) =
         error

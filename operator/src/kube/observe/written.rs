@@ -1,4 +1,4 @@
-//! What the operator wrote and its watches have not brought yet.
+//! Objects that the operator wrote and that its watches have not reported yet.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
-/// Longest time for which a written object counts before its watch brings it: a deletion that fell
-/// into a gap of the watch must not be hidden for ever.
+/// Maximum time for which a written object counts before its watch reports it. A deletion that the
+/// watch missed must not be hidden forever.
 const TRUSTED: Duration = Duration::from_secs(30);
 
 /// Kind, namespace, name.
 type Key = (String, String, String);
 
-/// When each was written, and what the server answered.
+/// When each object was written, and the server's answer.
 type Objects = HashMap<Key, (Instant, Arc<DynamicObject>)>;
 
 /// Answers to writes. Clones share them.
@@ -29,7 +29,7 @@ impl Written {
         self.lock().insert(key, (Instant::now(), Arc::new(object)));
     }
 
-    /// A watch brought `object`: what was written before it is history.
+    /// A watch reported `object`, so older writes of it are dropped.
     pub(super) fn seen(&self, kind: &str, object: &DynamicObject) {
         let key = key(kind, &object.namespace().unwrap_or_default(), &object.name_any());
         let mut objects = self.lock();
@@ -38,7 +38,7 @@ impl Written {
         }
     }
 
-    /// The newer of what was written and what is in the store.
+    /// The newer of the written object and the stored one.
     pub(super) fn newest(
         &self,
         kind: &str,
@@ -57,7 +57,7 @@ impl Written {
         stored
     }
 
-    /// The objects of a store with what was written laid over them.
+    /// The objects of a store, overridden by the written ones.
     pub(super) fn overlay(
         &self,
         kind: &str,
@@ -89,8 +89,8 @@ fn key(kind: &str, namespace: &str, name: &str) -> Key {
     (kind.to_owned(), namespace.to_owned(), name.to_owned())
 }
 
-/// Whether `one` is a later version than `other`. Versions are numbers that grow; of anything else,
-/// the store is right.
+/// Whether `one` is a later version than `other`. Versions are increasing numbers. If they are not,
+/// the store takes precedence.
 fn is_newer(one: &DynamicObject, other: &DynamicObject) -> bool {
     let version = |object: &DynamicObject| object.resource_version()?.parse::<u64>().ok();
     match (version(one), version(other)) {
@@ -134,7 +134,7 @@ mod tests {
         written.note("Secret", object("5"));
         written.seen("Secret", &object("4"));
         assert_eq!(newest(&written, None).as_deref(), Some("5"));
-        // Also the event of a deletion has a version.
+        // The event of a deletion has a version too.
         written.seen("Secret", &object("6"));
         assert_eq!(newest(&written, None), None);
         written.note("Secret", object("7"));

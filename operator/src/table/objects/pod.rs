@@ -19,18 +19,18 @@ use crate::table::decide::Start;
 const CONTAINER: &str = "prepare";
 /// Volume of the store's credentials.
 const STORE: &str = "prepare-store";
-/// Folder of a ConfigMap's file.
+/// Mount path of a ConfigMap's file.
 const SOURCE: &str = "/etc/opaque/source";
-/// Where pods find their token.
+/// Path of a pod's token.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// Resources of a Job that its table says nothing about: name, request, limit.
+/// Default resources of a Job: name, request, limit.
 const RESOURCES: [(&str, &str, &str); 2] = [("cpu", "100m", "4"), ("memory", "256Mi", "8Gi")];
-/// Largest source of a table whose `maxSourceSize` breaks its rule.
+/// Size limit of a source if `maxSourceSize` violates its rule.
 const MAX_SOURCE_MIB: u64 = 65_536;
-/// User and group of our images.
+/// User and group ID of our images.
 const USER: i64 = 65532;
-/// Fields of `podTemplate.spec` that say where a pod may run and what it mounts; the rest of it is
-/// about serving.
+/// Fields of `podTemplate.spec` that determine where a pod may run and what it mounts. The other
+/// fields concern serving and are ignored.
 const TAKEN: [&str; 12] = [
     "affinity",
     "dnsConfig",
@@ -83,7 +83,7 @@ pub(super) fn template(
         "envFrom": env_from,
         "resources": resources(&table.spec.prepare.resources),
         "volumeMounts": all([mounts, our_mounts(table, cluster)]),
-        // What it says last is what `kubectl describe` shows of it.
+        // `kubectl describe` shows the last lines of its log.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": false,
@@ -118,11 +118,13 @@ pub(super) fn template(
     });
     let of = cluster.name_any();
     serde_json::from_value(template).map_err(|error| {
-        Error::Invalid(format!("spec.podTemplate of OpaqueCluster {of} makes no pod: {error}"))
+        Error::Invalid(format!(
+            "spec.podTemplate of OpaqueCluster {of} does not result in a valid pod: {error}"
+        ))
     })
 }
 
-/// The command line, as decision 009 has it.
+/// The command line, as specified in decision 009.
 fn arguments(
     table: &OpaqueTable,
     cluster: &OpaqueCluster,
@@ -165,7 +167,7 @@ fn arguments(
         let keep: Vec<String> = start.keep.iter().map(ToString::to_string).collect();
         arguments.push(format!("--keep={}", keep.join(",")));
     }
-    // Only where they are wanted: an image of an earlier version does not know them.
+    // The option is passed only if it is set, because images of earlier versions do not know it.
     if allow_local_sources {
         arguments.push("--allow-local-sources".into());
     }
@@ -182,7 +184,8 @@ fn arguments(
 fn environment(table: &OpaqueTable, cluster: &OpaqueCluster) -> Result<Vec<Value>, Error> {
     let schema = serde_json::to_string(&table.spec.schema)
         .map_err(|error| Error::Internal(format!("a schema is not JSON: {error}")))?;
-    // `$(NAME)` would be expanded; names of columns have no `$`, but a schema is not ours to trust.
+    // Kubernetes would expand `$(NAME)`. Names of columns contain no `$`, but a schema is
+    // untrusted.
     let schema = schema.replace('$', "$$");
     let mut environment = vec![json!({"name": "OPAQUE_SCHEMA", "value": schema})];
     let storage = &cluster.spec.storage;
@@ -211,7 +214,7 @@ fn environment(table: &OpaqueTable, cluster: &OpaqueCluster) -> Result<Vec<Value
     Ok(environment)
 }
 
-/// The Secret whose keys become variables: that of a source that is a bucket.
+/// The Secret whose keys become variables: that of a source in a bucket.
 fn credentials(table: &OpaqueTable) -> Option<Value> {
     let source = &table.spec.source;
     if let (Some(url), Some(secret)) = (&source.url, &source.secret_ref)
@@ -281,9 +284,9 @@ fn all<const N: usize>(lists: [Vec<Value>; N]) -> Vec<Value> {
     lists.into_iter().flatten().collect()
 }
 
-/// Requests and limits of the container. Where the table gives only one of the two for a resource,
-/// our default for the other might contradict it: a request without a limit is its own limit, and a
-/// limit without a request is left to Kubernetes, which makes it the request too.
+/// Requests and limits of the container. If the table sets only one of the two for a resource, our
+/// default for the other could contradict it. A request without a limit then becomes the limit too.
+/// A limit without a request is left to Kubernetes, which uses it as the request.
 fn resources(wanted: &PrepareResources) -> Value {
     let PrepareResources { requests, limits } = wanted;
     let (mut asked, mut bounds) = (requests.clone(), limits.clone());

@@ -1,4 +1,4 @@
-//! What a table's status says when it waits, as a person reads it.
+//! The status of a waiting table, as a person reads it.
 
 use super::*;
 use crate::golden;
@@ -17,7 +17,7 @@ fn told(title: &str, facts: &Facts) -> String {
     format!("{title}\n{}\n", conditions.chain(operations).collect::<String>())
 }
 
-/// A table from an address, whose Job failed with these words.
+/// A table from an address whose Job failed with this message.
 fn failed(reason: Reason, message: &str) -> Facts {
     let mut facts = facts(table_from_url("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Complete)];

@@ -1,9 +1,9 @@
-//! Whole lives of tables: the decisions of the operator against a model of Jobs, nodes, people and
+//! Whole lives of tables: the operator's decisions against a model of Jobs, nodes, people and
 //! restarts, in any order.
 //!
-//! Every event carries out one decision, or half of it, so that an operator that is killed between
-//! two writes is one of the interleavings. After every event, whatever is served, proposed or
-//! listed in a status is in the store.
+//! Every event carries out one decision, or half of one, so that the interleavings include an
+//! operator that is killed between two writes. After every event, every epoch that is served,
+//! proposed or listed in a status is in the store.
 
 mod life;
 
@@ -26,27 +26,27 @@ use crate::table::propose::{ClusterTables, Outcome, Proposal, propose};
 use crate::table::retry::Retry;
 use crate::table::run;
 
-/// Something that happens. The first number chooses a table.
+/// An event. The first number selects a table.
 #[derive(Debug, Clone)]
 enum Event {
-    /// The operator looks at a table; with `false` it is killed once the status is written.
+    /// The operator reconciles a table. With `false` it is killed after the status is written.
     Reconcile(usize, bool),
-    /// The operator looks at the map.
+    /// The operator reconciles the map.
     Propose,
-    /// A Job, perhaps one that is being stopped, publishes its epoch and removes old ones, and says
-    /// nothing yet.
+    /// A Job, possibly one that is being stopped, publishes its epoch and removes old ones, without
+    /// reporting yet.
     Publish(usize),
-    /// A Job ends well.
+    /// A Job succeeds.
     Succeed(usize),
     /// A Job reports a failure.
     Fail(usize),
-    /// A Job ends without a word.
+    /// A Job ends without a report.
     Crash(usize),
-    /// What ended is removed: its time is over, or somebody deletes it.
+    /// A finished Job is removed, because its time is over or because a person deletes it.
     Remove(usize),
-    /// The nodes take the proposed map.
+    /// The nodes activate the proposed map.
     Activate,
-    /// They refuse it.
+    /// The nodes reject the proposed map.
     Reject,
     /// Data of the ConfigMap changes.
     Edit(usize, u8),
@@ -77,7 +77,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Two tables of the operator, one of somebody else, and their map.
+/// Two tables of the operator, one that it does not own, and their map.
 struct World {
     lives: Vec<Life>,
     map: OpaqueShardMap,
@@ -145,7 +145,8 @@ impl World {
         self.check_store();
     }
 
-    /// Whatever can be served must be in the store: a pod that starts has to load it.
+    /// Checks that every epoch that can be served is in the store, because a starting pod must load
+    /// it.
     fn check_store(&self) {
         let map = MapView::new(&self.map);
         for life in &self.lives {
@@ -170,7 +171,7 @@ impl World {
         facts
     }
 
-    /// Whether it changed anything.
+    /// Returns whether anything changed.
     fn reconcile(&mut self, at: usize, whole: bool) -> bool {
         let decision = decide(&self.facts(at), &Retry::default());
         let life = &mut self.lives[at];
@@ -194,7 +195,7 @@ impl World {
         propose(&MapView::new(&self.map), &tables, self.now)
     }
 
-    /// Whether it changed anything.
+    /// Returns whether anything changed.
     fn propose(&mut self) -> bool {
         let Outcome::Propose(Proposal { map, withdraws, owned }) = self.proposal() else {
             return false;
@@ -211,13 +212,13 @@ impl World {
         true
     }
 
-    /// What must hold for every proposal.
+    /// Checks the properties of every proposal.
     fn check(&mut self, next: &ShardMap) {
         assert!(!self.waits(), "a proposal while another waits");
         assert!(next.generation > self.map.spec.map.generation, "the generation fell");
         let active = self.map.status.as_ref().unwrap().active.as_ref().unwrap();
         assert_eq!((&next.shards, next.virtual_nodes), (&active.shards, active.virtual_nodes));
-        assert_eq!(epoch_in(next, "loaded"), Some(5), "a table of somebody else was touched");
+        assert_eq!(epoch_in(next, "loaded"), Some(5), "a foreign table was changed");
         let differs = |life: &&Life| {
             let name = life.table.sql_name();
             epoch_in(next, &name) != epoch_in(active, &name)
@@ -232,7 +233,7 @@ impl World {
         *self.proposals.entry(key).or_default() += 1;
     }
 
-    /// The proposal is no longer wanted; a table may ask for its epoch again.
+    /// The proposal is no longer wanted; a table may request its epoch again.
     fn withdraw(&mut self, reason: &str) {
         assert!(self.waits(), "withdrawn: {reason}; what was decided");
         let generation = self.map.spec.map.generation;
@@ -321,14 +322,14 @@ proptest! {
                 Some(pin) => status.epochs.iter().find(|one| one.epoch == pin),
                 None => status.epochs.iter().max_by_key(|one| one.epoch),
             };
-            // An unknown pin, or an epoch that the nodes refuse, leaves what was.
+            // An unknown pin, or an epoch that the nodes reject, keeps the previous epoch.
             if let Some(wanted) = wanted.filter(|wanted| !refused(wanted)) {
                 prop_assert_eq!(status.active_epoch, Some(wanted.epoch));
             }
         }
     }
 
-    /// While a spec stays as it is, an epoch that was refused is not proposed again.
+    /// While a spec stays the same, a rejected epoch is not proposed again.
     #[test]
     fn an_epoch_is_proposed_once(events in prop::collection::vec(event(), 0..120)) {
         let mut world = World::aged();
@@ -341,8 +342,8 @@ proptest! {
     }
 }
 
-/// The rollback at night: the newest epoch is bad, and while its successor is made an old one is
-/// pinned.
+/// A rollback at night: the newest epoch is bad, and an old one is pinned while its successor is
+/// built.
 #[test]
 fn an_epoch_that_is_pinned_while_a_job_runs_outlives_the_job() {
     let mut world = World::new();
@@ -353,7 +354,7 @@ fn an_epoch_that_is_pinned_while_a_job_runs_outlives_the_job() {
     let epochs = |world: &World| -> Vec<i64> {
         world.lives[0].store.iter().map(|entry| entry.epoch).collect()
     };
-    assert_eq!(epochs(&world), [5, 4, 3, 2], "three are retained beside the one that was made");
+    assert_eq!(epochs(&world), [5, 4, 3, 2], "three are retained in addition to the new one");
     world.lives[0].data = vec![6];
     world.reconcile(0, true);
     world.happen(&Event::Pin(0, Some(3)));
@@ -371,7 +372,7 @@ fn a_table_that_never_rests_does_not_hold_back_the_others() {
     let mut world = World::new();
     for round in 0_u8..20 {
         world.now += SignedDuration::from_mins(1);
-        // The first table gets an epoch each round; the nodes take one map a round.
+        // The first table gets an epoch each round; the nodes activate one map per round.
         world.lives[0].data = vec![round];
         for at in 0..2 {
             world.reconcile(at, true);

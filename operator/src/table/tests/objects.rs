@@ -168,7 +168,7 @@ fn where_nodes_may_run_and_what_they_mount_holds_for_jobs() {
     let mounts = container["volumeMounts"].as_array().unwrap().iter();
     let names: Vec<_> = mounts.map(|mount| mount["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["data", "prepare-api", "prepare-tmp", "prepare-source"]);
-    // What a node takes is for its share of all tables.
+    // A node's resources are for its share of all tables.
     assert_eq!(container["resources"]["requests"], json!({"cpu": "100m", "memory": "256Mi"}));
     assert!(container["env"].to_string().contains("HTTPS_PROXY"));
 }
@@ -180,7 +180,7 @@ fn a_job_takes_what_its_table_says() {
         table.spec.prepare.resources = serde_json::from_value(said).unwrap();
         container(&build(&table, &cluster()))["resources"].clone()
     };
-    // A quota for requests or limits of the namespace takes no container without both.
+    // A namespace's quota for requests or limits rejects containers that lack one of them.
     let usual = json!({
         "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "4", "memory": "8Gi"},
     });

@@ -1,4 +1,4 @@
-//! A map that waits for the nodes, when what it proposes is no longer wanted.
+//! A map that waits for the nodes, when its proposal is no longer wanted.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,7 @@ use crate::table::fixtures::{epoch, map, table};
 use crate::table::map_view::MapView;
 use crate::table::propose::{ClusterTables, Outcome, Proposal, propose};
 
-/// The map of generation 3 is active, with these tables of OpaqueTables, beside one that was
-/// loaded.
+/// The active map of generation 3, with these tables of OpaqueTables and one table that was loaded.
 fn active(tables: &[(&str, i64)]) -> OpaqueShardMap {
     let names: Vec<&str> = tables.iter().map(|(name, _)| *name).collect();
     let mut map = map(3, &[&[("loaded", 5)], tables].concat(), &names);
@@ -26,7 +25,7 @@ fn active(tables: &[(&str, i64)]) -> OpaqueShardMap {
     map
 }
 
-/// `map` with a proposal that waits: generation 4, with this epoch of a table.
+/// `map` with a waiting proposal: generation 4, with this epoch of a table.
 fn waiting(mut map: OpaqueShardMap, name: &str, epoch: i64) -> OpaqueShardMap {
     let proposed = &mut map.spec.map;
     proposed.generation = 4;
@@ -57,7 +56,7 @@ fn decide(map: &OpaqueShardMap, readable: &[OpaqueTable]) -> Outcome {
 /// A generation and its tables.
 type Next = (i64, Vec<(String, i64)>);
 
-/// The reason, and the map that takes the place.
+/// The reason, and the map that replaces it.
 #[track_caller]
 fn withdrawn(outcome: Outcome) -> (String, Option<Next>) {
     let Outcome::Propose(Proposal { map, withdraws, owned: _ }) = outcome else {
@@ -100,7 +99,7 @@ fn another_pin_takes_the_place_of_what_waits() {
     let (reason, next) = withdrawn(decide(&map, &[table.clone()]));
     assert_eq!(reason, "table one is to serve epoch 2");
     assert_eq!(next, Some((5, vec![("loaded".into(), 5), ("one".into(), 2)])));
-    // Back to what is served, or to what is not there: nothing is proposed.
+    // Back to the served epoch, or to one that does not exist: nothing is proposed.
     for (pin, said) in [(1, "serve epoch 1"), (9, "keep the epoch that it serves")] {
         table.spec.epoch = Some(pin);
         let (reason, next) = withdrawn(decide(&map, &[table.clone()]));
@@ -134,7 +133,7 @@ fn a_newer_epoch_takes_the_place_of_what_waits_three_times_in_a_row() {
         map.spec.map.tables.iter_mut().find(|entry| entry.table == "one").unwrap().epoch = newest;
     }
     assert_eq!(decide(&map, &[with_epochs("one", 6)]), Outcome::Settled, "the nodes decide");
-    // A person's wish counts whenever it comes.
+    // A pin by a person takes effect at any time.
     let mut pinned = with_epochs("one", 6);
     pinned.spec.epoch = Some(6);
     withdrawn(decide(&map, &[pinned]));
@@ -166,7 +165,7 @@ fn a_withdrawn_epoch_was_not_rejected() {
     let mut status = table.status.clone().unwrap();
     crate::table::epochs::remember_rejection(&table, &mut status, Some(&MapView::new(&map)));
     assert!(status.epochs.iter().all(|entry| entry.rejected.is_none()));
-    // One that was rejected earlier is not asked for again in the place of what is withdrawn.
+    // An epoch that was rejected earlier is not proposed again in place of the withdrawn one.
     let rejected =
         RejectedEpoch { map_generation: 2, observed_generation: 1, reason: "too large".into() };
     status.epochs[0].rejected = Some(rejected);

@@ -1,5 +1,5 @@
-//! The hint product, beside the same thing through SEAL's calls alone and with inline keys; tables;
-//! reading what clients send.
+//! The hint product, compared with the same product by SEAL's calls only and with inline keys;
+//! building tables; reading client messages.
 //!
 //! `cargo bench -p opaque-seal`
 
@@ -21,8 +21,8 @@ use rand::{RngExt, SeedableRng};
 
 mod seal_calls;
 
-/// Some evaluation keys and some encrypted secret, all of whose residues are below their primes: no
-/// time depends on which.
+/// Evaluation keys and an encrypted secret whose residues are below their primes. The times do not
+/// depend on the contents.
 fn messages() -> (Vec<u8>, Vec<u8>) {
     let mut keys = vec![0x35; EVALUATION_KEYS_BYTES];
     keys[..4].copy_from_slice(b"OEK\x01");
@@ -65,7 +65,7 @@ fn hint_products(c: &mut Criterion) {
     let inline: Vec<PlaneTables> =
         planes.iter().map(|plane| chain.tables(plane).unwrap()).collect();
     let query = InlineQuery::from_bytes(&[0x35; QUERY_BYTES]).unwrap();
-    // Each plane in turn: what the other left in the cache is of no use.
+    // Planes take turns, so that the cache contents of the previous one do not help.
     let mut turn = inline.iter().cycle();
     group.bench_function("1 planes, one core, inline keys", |b| {
         b.iter(|| {

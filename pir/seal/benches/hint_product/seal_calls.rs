@@ -1,5 +1,5 @@
-//! The same product through SEAL's calls alone, for comparison: a `MultiplyPlain` and an `Add` for
-//! each of the 1024 diagonals.
+//! The same product by SEAL's calls only, for comparison: a `MultiplyPlain` and an `Add` for each
+//! of the 1024 diagonals.
 
 #![allow(unsafe_code, reason = "three of SEAL's C functions that its bindings leave out")]
 
@@ -38,8 +38,7 @@ unsafe extern "C" {
     fn Ciphertext_ParmsId(ciphertext: Object, parms_id: *mut u64) -> c_long;
 }
 
-/// A client's keys and ciphertext and a server's diagonals. What is in them does not change the
-/// time.
+/// A client's keys and ciphertext, and a server's diagonals. The contents do not affect the time.
 pub(crate) struct SealCalls {
     transforms: Object,
     evaluator: BFVEvaluator,
@@ -99,7 +98,7 @@ impl SealCalls {
         Self { transforms, evaluator, keys, secret, diagonals }
     }
 
-    /// All that the product does except for packing the answer.
+    /// The whole product except for packing the answer.
     pub(crate) fn product(&self) -> Ciphertext {
         let mut rotations = vec![self.secret.clone()];
         for _ in 1..32 {

@@ -1,15 +1,15 @@
-//! Takes the place of crate `emsdk` in the build script of `seal_fhe`.
+//! A stand-in for crate `emsdk` in the build script of `seal_fhe`.
 //!
 //! **What.** SEAL's build script can also target WebAssembly, for which `emsdk` downloads a
-//! compiler. Opaque builds SEAL for servers and command lines only, where this code never runs. The
-//! script must still compile.
+//! compiler. Opaque builds SEAL only for servers and command-line programs, so this code never
+//! runs. The script must still compile.
 //!
-//! **Why.** The real crate brings reqwest and OpenSSL, more than a hundred crates, and all of them
-//! are built before SEAL's C++ may start.
+//! **Why.** The real crate depends on reqwest and OpenSSL. That is more than a hundred crates, all
+//! built before the build of SEAL's C++ can start.
 
 use std::path::{Path, PathBuf};
 
-/// A build of SEAL for WebAssembly, which there is not.
+/// A build of SEAL for WebAssembly, which is not supported.
 pub struct Config;
 
 impl Config {
@@ -24,7 +24,7 @@ impl Config {
         self
     }
 
-    /// Ends the build: SEAL is not built for WebAssembly here.
+    /// Fails the build: SEAL is not built for WebAssembly here.
     pub fn build(self) -> PathBuf {
         panic!(
             "opaque-seal is not built for WebAssembly: build without it (opaque-client without its default features)"

@@ -1,5 +1,5 @@
-//! What a lookup with registered keys costs its client: encryption, decryption, and evaluation keys
-//! once for many lookups.
+//! The costs of a lookup with registered keys for its client: encryption, decryption, and
+//! evaluation keys once for many lookups.
 //!
 //! `cargo bench -p opaque-seal-secrets`
 #![expect(clippy::unwrap_used, reason = "a benchmark")]

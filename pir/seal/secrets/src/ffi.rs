@@ -1,6 +1,6 @@
-//! The C functions of SEAL 4.0 that make or use a secret key. The rules are those of `opaque-seal`:
-//! every function returns an HRESULT, and a C++ exception that a function does not catch ends the
-//! process.
+//! The C functions of SEAL 4.0 that create or use a secret key. The rules are those of
+//! `opaque-seal`: every function returns an HRESULT, and a C++ exception that a function does not
+//! catch ends the process.
 
 #![expect(unsafe_code, reason = "declarations of C functions")]
 
@@ -9,9 +9,9 @@ use std::ffi::c_int;
 use opaque_seal::internal::{Code, Object};
 
 // KeyGenerator_Create1, KeyGenerator_CreateGaloisKeysFromSteps and Encryptor_EncryptSymmetric
-// sample, and do not catch the `runtime_error` of a `/dev/urandom` that cannot be read: see
-// `handle`. KeyGenerator_SecretKey, KeyGenerator_Create2, Encryptor_Create and the functions of
-// Decryptor throw nothing but `invalid_argument` and catch it.
+// sample randomness. They do not catch the `runtime_error` for a `/dev/urandom` that cannot be
+// read: see `handle`. KeyGenerator_SecretKey, KeyGenerator_Create2, Encryptor_Create and the
+// functions of Decryptor throw only `invalid_argument` and catch it.
 unsafe extern "C" {
     pub(crate) fn KeyGenerator_Create1(context: Object, generator: *mut Object) -> Code;
     pub(crate) fn KeyGenerator_Create2(

@@ -1,4 +1,4 @@
-//! Owners of the objects that hold or use a secret key. The SAFETY notes rest on the invariants
+//! Owners of the objects that hold or use a secret key. The SAFETY notes rely on the invariants
 //! that `opaque-seal` states for its handles (`pir/seal/src/handle.rs`).
 //!
 //! SEAL keeps secret keys in separate memory pools and clears those when it frees them.
@@ -23,11 +23,11 @@ use crate::ffi;
 pub(crate) struct SecretKey(Handle);
 
 impl SecretKey {
-    /// A fresh key: ternary coefficients.
+    /// A fresh key with ternary coefficients.
     pub(crate) fn generate(context: &Context) -> Result<Self, SealError> {
         require_randomness()?;
         // SAFETY: the context is live and its parameters are set; the generator's constructor
-        // samples, and the randomness it reads was there a moment ago.
+        // samples, and the source of randomness was readable a moment ago.
         let generator = unsafe {
             Handle::create("KeyGenerator_Create1", ffi::KeyGenerator_Destroy, |out| {
                 ffi::KeyGenerator_Create1(context.get_handle(), out)
@@ -42,7 +42,7 @@ impl SecretKey {
         key.map(Self)
     }
 
-    /// The key whose object these bytes are. SEAL checks sizes and ranges.
+    /// Loads a key from the serialized object. SEAL checks sizes and ranges.
     pub(crate) fn load(context: &Context, bytes: &[u8]) -> Result<Self, SealError> {
         // SAFETY: the out pointer is valid for the call, and an empty key needs no memory.
         let key = unsafe {
@@ -70,7 +70,8 @@ impl SecretKey {
         })
     }
 
-    /// Fresh Galois keys for [`ROTATION_STEPS`], with seeds: the digits of the keys in `slots`.
+    /// Fresh Galois keys for [`ROTATION_STEPS`], with seeds. Returns the digits of the keys in
+    /// `slots`.
     pub(crate) fn galois_keys(
         &self,
         context: &Context,
@@ -151,7 +152,7 @@ impl SecretKey {
         })
     }
 
-    /// Bits of noise budget that are left.
+    /// Remaining noise budget in bits.
     pub(crate) fn noise_budget(
         &self,
         context: &Context,
@@ -183,9 +184,9 @@ pub(crate) fn clear(plaintext: &mut Plaintext) -> Result<(), SealError> {
     check("Plaintext_SetZero1", unsafe { ffi::Plaintext_SetZero1(plaintext.get_handle()) })
 }
 
-/// Checks that SEAL can open `/dev/urandom`, because SEAL does not catch its absence. If the file
-/// vanishes, or the last file descriptor is taken, between this check and SEAL's, the client's
-/// process ends.
+/// Checks that SEAL can open `/dev/urandom`, because SEAL does not catch the error. If the file
+/// disappears, or the last file descriptor is taken, between this check and SEAL's use, the
+/// client's process ends.
 fn require_randomness() -> Result<(), SealError> {
     let mut byte = [0];
     File::open("/dev/urandom")

@@ -1,4 +1,4 @@
-//! A BFV secret key, what is made from it, and decryption.
+//! A BFV secret key, its evaluation keys, encryption and decryption.
 
 use std::fmt;
 
@@ -18,16 +18,16 @@ const PRIMES: usize = COEFFICIENT_MODULUS.len();
 /// Bytes of a stored secret key: marker and version, residues, checksum.
 pub const SECRET_KEY_BYTES: usize = START.len() + packed_bytes(PRIMES) + CHECK_BYTES;
 
-/// A client's BFV secret key: ternary, reused for every table and query.
+/// A client's BFV secret key. It is ternary and is reused for every table and query.
 ///
-/// It lives in memory that SEAL clears on drop. It can be neither printed, compared nor cloned.
+/// It is in memory that SEAL clears on drop. It cannot be printed, compared or cloned.
 pub struct SecretKey {
     key: handle::SecretKey,
     shape: PlaintextShape,
 }
 
 impl SecretKey {
-    /// A fresh key, from the system's randomness (SEAL draws it for itself).
+    /// A fresh key. SEAL draws the randomness from the operating system.
     ///
     /// # Errors
     /// [`SealError::Randomness`] if the system's randomness cannot be read.
@@ -35,15 +35,15 @@ impl SecretKey {
         Ok(Self { key: handle::SecretKey::generate(bfv.context())?, shape: bfv.full_shape() })
     }
 
-    /// The key as [`SECRET_KEY_BYTES`] bytes, for the client's profile.
+    /// Encodes the key as [`SECRET_KEY_BYTES`] bytes, for the client's profile.
     ///
     /// # Errors
-    /// Only if SEAL cannot save the key, which a key of this module does not cause.
+    /// SEAL cannot save the key, which does not happen for a key of this module.
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let shape = self.shape;
         let mut object = Zeroizing::new(vec![0; shape.bytes()]);
         self.key.save(&shape, &mut object)?;
-        // Reserved in full, so that no copy is left behind by growing.
+        // The full capacity is reserved, so that growing leaves no copy behind.
         let mut residues = Zeroizing::new(Vec::with_capacity(shape.residues()));
         shape.read(&mut object.as_slice(), &mut residues)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_KEY_BYTES));
@@ -54,10 +54,10 @@ impl SecretKey {
         Ok(bytes)
     }
 
-    /// The key that [`SecretKey::to_bytes`] wrote.
+    /// Decodes a key that [`SecretKey::to_bytes`] wrote.
     ///
     /// # Errors
-    /// A wrong size or version, or [`SealError::Checksum`] for damaged bytes.
+    /// The size or version is wrong, or [`SealError::Checksum`] if the bytes are damaged.
     pub fn from_bytes(bfv: &Bfv, bytes: &[u8]) -> Result<Self, SealError> {
         const WHAT: &str = "secret key";
         let size = SealError::Size { what: WHAT, expected: SECRET_KEY_BYTES, found: bytes.len() };
@@ -78,9 +78,8 @@ impl SecretKey {
         Ok(Self { key: handle::SecretKey::load(bfv.context(), &object)?, shape })
     }
 
-    /// Fresh evaluation keys for this secret:
-    /// [`EVALUATION_KEYS_BYTES`](opaque_seal::EVALUATION_KEYS_BYTES) bytes, public, to be
-    /// registered with servers.
+    /// Fresh evaluation keys for this secret, to be registered with servers:
+    /// [`EVALUATION_KEYS_BYTES`](opaque_seal::EVALUATION_KEYS_BYTES) public bytes.
     ///
     /// # Errors
     /// [`SealError::Randomness`] if the system's randomness cannot be read.
@@ -90,11 +89,11 @@ impl SecretKey {
         Ok(EvaluationKeys::write(&keys))
     }
 
-    /// A fresh encryption of the scan's secret, slot `k` holding `s[k mod 1024]`:
-    /// `ENCRYPTED_SECRET_BYTES` bytes.
+    /// Encrypts the scan's secret with fresh randomness: slot `k` holds `s[k mod 1024]`. The result
+    /// has `ENCRYPTED_SECRET_BYTES` bytes.
     ///
-    /// SEAL's encoder leaves a copy of `s` in memory that was freed but not cleared; `s` is used
-    /// for one query only.
+    /// SEAL's encoder leaves a copy of `s` in memory that is freed but not cleared. `s` is used for
+    /// one query only.
     ///
     /// # Errors
     /// A coefficient outside ±t/2, or [`SealError::Randomness`].
@@ -115,11 +114,11 @@ impl SecretKey {
     /// Decrypts one plane of an answer (`PLANE_CIPHERTEXT_BYTES` bytes) to `H'·s`: 4096 values
     /// modulo t.
     ///
-    /// An answer made with other keys decrypts to noise; a ciphertext does not show with which keys
-    /// it was made.
+    /// An answer for other keys decrypts to noise: a ciphertext does not show for which keys it was
+    /// computed.
     ///
-    /// The values give `s` away to everybody who knows the hint, so they are cleared on drop.
-    /// SEAL's decoder leaves copies of it in memory that was freed but not cleared.
+    /// The values reveal `s` to everyone who knows the hint, so they are cleared on drop. SEAL's
+    /// decoder leaves copies in memory that is freed but not cleared.
     ///
     /// # Errors
     /// A wrong size, or a residue that is not below its prime.
@@ -130,7 +129,7 @@ impl SecretKey {
         let slots = self.decrypt_slots(bfv, &ciphertext, &mut plaintext);
         clear(&mut plaintext)?;
         let slots = slots?;
-        // Reserved in full, so that no copy is left behind by growing.
+        // The full capacity is reserved, so that growing leaves no copy behind.
         let mut values = Zeroizing::new(Vec::with_capacity(slots.len()));
         for slot in slots.iter() {
             let value = u32::try_from(*slot);
@@ -150,10 +149,11 @@ impl SecretKey {
         slots.map(Zeroizing::new).map_err(|_| SealError::Encoder { call: "BatchEncoder_Decode1" })
     }
 
-    /// Bits of noise budget left in one plane of an answer; zero means that it decrypts to noise.
+    /// Remaining noise budget of one plane of an answer in bits. Zero means that the plane decrypts
+    /// to noise.
     ///
     /// # Errors
-    /// As for [`SecretKey::decrypt`].
+    /// The same as for [`SecretKey::decrypt`].
     pub fn noise_budget(&self, bfv: &Bfv, answer: &[u8]) -> Result<u32, SealError> {
         self.key.noise_budget(bfv.context(), &read_answer(bfv, answer)?)
     }
@@ -170,7 +170,7 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// Tells a damaged file from a key; no secret depends on it.
+/// Distinguishes a key from a damaged file. No secret depends on it.
 fn checksum(bytes: &[u8]) -> [u8; CHECK_BYTES] {
     let mut check = [0; CHECK_BYTES];
     let mut hash = blake3::Hasher::new_derive_key("opaque 2026-11 secret key checksum");

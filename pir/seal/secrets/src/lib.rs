@@ -1,15 +1,14 @@
-//! The client's half of BFV: a secret key, what is made from it, and decryption, in a crate that
-//! `deny.toml` bans from servers.
+//! The client's half of BFV: a secret key, its evaluation keys, encryption and decryption.
+//! `deny.toml` bans this crate from servers.
 //!
-//! **What.** [`SecretKey`] makes evaluation keys, encrypts the scan's secret and decrypts answers.
-//! SEAL itself, the formats of all that travels and the rules for `unsafe` code are `opaque-seal`'s
-//! (its module `internal`).
+//! **What.** [`SecretKey`] creates evaluation keys, encrypts the scan's secret and decrypts
+//! answers. `opaque-seal` (its module `internal`) provides SEAL itself, the message formats, and
+//! the rules for `unsafe` code.
 //!
 //! **Why not a module of `opaque-seal`.** A server's programs must not contain a key type. A cargo
-//! feature cannot promise that: features unify over everything that is built together (decision
-//! 021).
+//! feature cannot guarantee that: features are unified over all crates of a build (decision 021).
 //!
-//! **Map.** `key` (the type), `handle` (its objects of SEAL), `ffi` (their C functions).
+//! **Map.** `key` (the type), `handle` (its SEAL objects), `ffi` (their C functions).
 //!
 //! **Limits.** SEAL draws its own randomness from `/dev/urandom`; it cannot be passed in.
 

@@ -16,7 +16,7 @@ mod hostile;
 mod product;
 mod round_trip;
 
-/// One client, one plane: what most tests need, made once.
+/// One client and one plane, created once for most tests.
 struct Fixture {
     bfv: Arc<Bfv>,
     key: SecretKey,
@@ -58,7 +58,7 @@ fn random_secret(rng: &mut impl Rng) -> [i32; RING_DEGREE] {
     })
 }
 
-/// `H'·s mod t`, the slow and exact way.
+/// `H'·s mod t`, computed slowly and exactly.
 fn naive_product(plane: &[u32], s: &[i32; RING_DEGREE]) -> Vec<u32> {
     let t = i128::from(PLAINTEXT_MODULUS);
     plane

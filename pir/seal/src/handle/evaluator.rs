@@ -1,4 +1,4 @@
-//! SEAL's evaluator: rotations, transforms, modulus switch.
+//! SEAL's evaluator: rotations, transforms and modulus switching.
 
 use std::ffi::c_int;
 use std::ptr::null_mut;
@@ -26,7 +26,7 @@ impl Evaluator {
         evaluator.map(Self)
     }
 
-    /// Rotates both rows of slots to the left. `steps` is one that the keys provide.
+    /// Rotates both rows of slots to the left. The keys must provide `steps`.
     pub(crate) fn rotate(
         &self,
         ciphertext: &Ciphertext,
@@ -92,10 +92,10 @@ impl Evaluator {
         out: &mut Plaintext,
     ) -> Result<(), SealError> {
         // SAFETY: all objects are live and `out` is not the operand; `level` has four words. The
-        // plaintext comes from the encoder, so it is not in NTT form and has N coefficients: what
-        // is thrown for other operands is `invalid_argument`, which is caught. Not caught is
-        // `logic_error` ("invalid parameters"), thrown when N times the number of primes overflows:
-        // it is at most 3 · 4096.
+        // plaintext comes from the encoder, so it is not in NTT form and has N coefficients. For
+        // other operands the call throws `invalid_argument`, which is caught. It does not catch
+        // `logic_error` ("invalid parameters"), which is thrown if N times the number of primes
+        // overflows. That product is at most 3 · 4096.
         check("Evaluator_TransformToNTT1", unsafe {
             ffi::Evaluator_TransformToNTT1(
                 self.0.get(),

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use super::noise::{opened_deviation, product_deviation};
 use super::*;
 
-/// A seed for tests that mind neither table, epoch nor geometry.
+/// A seed for tests in which table, epoch and geometry do not matter.
 fn seed(column: u32) -> IndexSeed {
     let geometry = Geometry::new(4096, 2048, 1).unwrap();
     IndexSeed::new(&Salt([11; 32]), "t", 1, column, &geometry)
@@ -21,7 +21,7 @@ fn random_words(rng: &mut StdRng, length: usize) -> Vec<u32> {
     (0..length).map(|_| rng.next_u32()).collect()
 }
 
-/// Roughly what the scan's secrets are like.
+/// A secret similar to those of scans.
 fn random_secret(rng: &mut StdRng) -> [i32; RING_DEGREE] {
     let unit = |word: u32| f64::from(word) / 2f64.powi(32);
     let mut normal = || (0..12).map(|_| unit(rng.next_u32())).sum::<f64>() - 6.0;
@@ -37,7 +37,7 @@ fn naive(plane: &[u32], s: &[i32; RING_DEGREE]) -> Vec<u32> {
     plane.chunks_exact(RING_DEGREE).map(row).collect()
 }
 
-/// Rows of every plane there is.
+/// The rows of all kinds of planes.
 const ROWS: [usize; 5] = [4096, 2048, 1024, 512, 256];
 
 struct Setup {
@@ -74,7 +74,7 @@ impl Setup {
         (s, InlineQuery::from_bytes(&bytes).unwrap(), key)
     }
 
-    /// Sums whose bytes are `bytes`, once H·s is taken off, without noise of the scan.
+    /// Sums whose bytes are `bytes` after H·s is subtracted, without the scan's noise.
     fn sums(&self, s: &[i32; RING_DEGREE], product: &[u32], bytes: &[u8]) -> Vec<u32> {
         let exact = naive(&self.plane, s);
         let rows = bytes.iter().zip(exact).zip(product);
@@ -85,8 +85,8 @@ impl Setup {
     }
 }
 
-/// For random H, s and bytes every row of every answer is what it should be; all kernels and
-/// groupings give the same products.
+/// For random H, s and bytes, every row of every answer is correct; all kernels and groupings give
+/// the same products.
 #[test]
 fn answers_open_to_the_scan_less_the_product() {
     for rows in ROWS {
@@ -117,7 +117,7 @@ fn answers_open_to_the_scan_less_the_product() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Entries at the ends of their range among them.
+    /// The inputs include extreme entries.
     #[test]
     fn any_plane_opens_row_by_row(
         seed: u64, number in 0..ROWS.len(), row_bits in 9..=14u32,
@@ -148,9 +148,9 @@ fn deviation(differences: &[f64]) -> (f64, f64) {
     ((squares / differences.len() as f64).sqrt(), largest)
 }
 
-/// The public half of a product before it is rounded, in slots: A_0 = D_0·a_key + Σ_b α_{0,b}·a_b,
-/// from the tables of one ring. They have 128 blocks of 16 slots, each with a line for D_0, α_{0,0}
-/// and α_{0,1} first.
+/// The public half of a product before rounding, in slots: A_0 = D_0·a_key + Σ_b α_{0,b}·a_b, from
+/// the tables of one ring. They have 128 blocks of 16 slots, each of which begins with a line for
+/// D_0, α_{0,0} and α_{0,1}.
 fn public_half(setup: &Setup) -> [Box<Poly>; 2] {
     let tables: Vec<&[u8]> = setup.tables.as_bytes().collect();
     let elements = &setup.elements;
@@ -171,7 +171,7 @@ fn public_half(setup: &Setup) -> [Box<Poly>; 2] {
     })
 }
 
-/// Noise in parts of q: b + A_0·k less q/2^32·(H·s), row by row of one ring.
+/// Noise as a fraction of q: b + A_0·k minus q/2^32·(H·s), row by row of one ring.
 fn product_noise(
     setup: &Setup,
     fold: Fold,
@@ -200,8 +200,8 @@ fn product_noise(
     naive(&setup.plane, s).into_iter().enumerate().map(difference).collect()
 }
 
-/// Noise of what is opened, in parts of the margin; rows of 18 bits, so that their rounding hardly
-/// counts.
+/// Noise of the decrypted values as a fraction of the margin. Rows have 18 bits, so that their
+/// rounding is negligible.
 fn opened_noise(setup: &Setup, lookup: &([i32; 1024], InlineQuery, LookupKey)) -> Vec<f64> {
     let (s, query, key) = lookup;
     let product = &multiply(VectorKernel::best(), &setup.tables, &[query]).unwrap()[0];
@@ -211,7 +211,7 @@ fn opened_noise(setup: &Setup, lookup: &([i32; 1024], InlineQuery, LookupKey)) -
     phase.iter().map(centred).collect()
 }
 
-/// The measured noise is the module's formula, neither more nor suspiciously less.
+/// The measured noise matches the module's formula in both directions.
 #[test]
 fn noise_is_as_large_as_the_formula_says() {
     let close = |measured: f64, expected: f64| (measured / expected - 1.0).abs() < 0.04;
@@ -240,8 +240,8 @@ fn noise_is_as_large_as_the_formula_says() {
     }
 }
 
-/// A million rows: the worst is as far out as it should be of so many, and far from the 8.9
-/// deviations that every geometry leaves.
+/// A million rows: the worst is as far out as expected for so many, and far from the 8.2 deviations
+/// that every geometry permits.
 #[test]
 fn a_million_openings_stay_where_the_bound_says() {
     let mut setup = Setup::new(N, 7);
@@ -254,8 +254,7 @@ fn a_million_openings_stay_where_the_bound_says() {
     let worst = largest / measured;
     println!("{} openings: {measured:.4} of the margin, worst {worst:.2} deviations", noise.len());
     assert!((measured / opened_deviation(Fold::NONE) - 1.0).abs() < 0.04, "{measured}");
-    // Of a million normal numbers the largest is beyond 4.2 and within 6.5 in all but 1 in 10,000
-    // trials.
+    // The largest of a million normal numbers is between 4.2 and 6.5 in all but 1 in 10,000 trials.
     assert!((4.2..6.5).contains(&worst), "{worst} deviations");
 }
 
@@ -272,7 +271,7 @@ fn lookups_are_fresh_and_reproducible() {
     assert_eq!(first, encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap().0);
 }
 
-/// b + a·k in coefficients, less 2^25·τ(k) for the key (part 0), of a query's bytes.
+/// b + a·k in coefficients, minus 2^25·τ(k) for the key (part 0), from a query's bytes.
 fn phase_of(
     elements: &PublicElements,
     query: &[u8],
@@ -319,7 +318,7 @@ fn encryption_is_the_formula() {
     let s = random_secret(&mut rng);
     let (bytes, key) = encrypt(&elements, Seed::draw(&mut rng).unwrap(), &s).unwrap();
     for part in 0..3 {
-        // What is left modulo q is one small error.
+        // The remainder modulo q is one small error.
         let [x, y] = [0, 1].map(|prime| phase_of(&elements, &bytes, &key, prime, part));
         let message = if part == 0 { vec![0; N] } else { message_of(&s, part == 2) };
         let errors: Vec<i64> =

@@ -1,5 +1,5 @@
-//! Cumulative tables of rounded Gaussians, computed with 200 bits of precision or more; the tests
-//! compute them again by another way.
+//! Cumulative tables of rounded Gaussians, computed with at least 200 bits of precision. Tests
+//! recompute them by another method.
 
 use super::Gaussian;
 
@@ -34,9 +34,9 @@ pub const SCAN_ERRORS: Gaussian<102> = Gaussian([
     0x0000000000000001, 0x0000000000000001,
 ]);
 
-/// σ = 3.2, for inline keys' ring ([`inline`](opaque_pir::inline)). Variance σ² + 1/12 = 10.323
-/// (Sheppard), so deviation 3.213; never beyond 30. The security estimates of docs/ENGINE.md §10
-/// are for 3.2.
+/// σ = 3.2, for the ring of inline keys ([`inline`](opaque_pir::inline)). The variance is σ² + 1/12
+/// = 10.323 (Sheppard), so the deviation is 3.213. No sample exceeds 30. The security estimates of
+/// docs/ENGINE.md §10 are for 3.2.
 #[rustfmt::skip]
 pub const RING_ERRORS: Gaussian<30> = Gaussian([
     0xe036c93046fd4c74, 0xa3a5c7875aaece23, 0x6f4594ba80918356, 0x462919a3d1ba563a,

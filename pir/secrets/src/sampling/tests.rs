@@ -9,8 +9,8 @@ fn draw<D: Distribution>(distribution: &D, count: usize, seed: u8, lane: u32) ->
     values
 }
 
-/// erfc by the Laplace continued fraction (x > 1.5) or the Taylor series of erf: neither is how
-/// the tables were made.
+/// erfc by the Laplace continued fraction (x > 1.5) or the Taylor series of erf. The tables were
+/// computed by another method.
 fn erfc(x: f64) -> f64 {
     let scale = (-x * x).exp() / std::f64::consts::PI.sqrt();
     if x > 1.5 {

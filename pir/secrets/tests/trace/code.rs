@@ -17,11 +17,11 @@ const BLOCK_BYTES: usize = 1 << 16;
 
 /// A run of instructions, of which only the last may jump.
 pub(crate) struct Block {
-    /// How many there are.
+    /// Number of instructions.
     pub(crate) instructions: usize,
-    /// Those of them that divide.
+    /// Addresses of its divisions.
     pub(crate) divisions: Vec<u64>,
-    /// The last.
+    /// The last instruction.
     pub(crate) end: Instruction,
 }
 
@@ -60,7 +60,7 @@ fn ends_block(instruction: &Instruction) -> bool {
     }
 }
 
-/// Whether the instruction repeats itself as often as RCX says.
+/// Whether the instruction repeats as often as RCX specifies.
 pub(crate) fn repeats(instruction: &Instruction) -> bool {
     let prefixed = instruction.has_rep_prefix() || instruction.has_repne_prefix();
     prefixed && instruction.is_string_instruction()
@@ -110,7 +110,7 @@ impl Code {
             Entry::Occupied(block) => Ok(block.into_mut()),
             Entry::Vacant(place) => {
                 let mut bytes = vec![0; BLOCK_BYTES];
-                // Less at the end of a mapping.
+                // Fewer bytes at the end of a mapping.
                 let length = self.memory.read_at(&mut bytes, start)?;
                 bytes.truncate(length);
                 for (address, byte) in self.breakpoints.range(start..start + length as u64) {
@@ -122,7 +122,7 @@ impl Code {
         }
     }
 
-    /// The blocks that the process has entered, by their first addresses.
+    /// The blocks that the process has entered, by start address.
     pub(crate) fn blocks(&self) -> &BTreeMap<u64, Block> {
         &self.blocks
     }
@@ -146,7 +146,7 @@ impl Code {
         Ok(())
     }
 
-    /// Leaves the code as it was.
+    /// Restores the original code.
     pub(crate) fn unbreak_all(&mut self) -> Result<()> {
         while let Some((address, byte)) = self.breakpoints.pop_first() {
             self.memory.write_all_at(&[byte], address)?;

@@ -35,9 +35,9 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Checks the scenarios whose names have one of the arguments in them, or all.
+/// Checks the scenarios whose names contain one of the arguments, or all scenarios.
 fn check(arguments: &[&str]) -> Result<()> {
-    // libtest's flags: there are no tests to list, and none is ignored.
+    // Flags of libtest: there are no tests to list, and none is ignored.
     if arguments.iter().any(|argument| ["--list", "--ignored"].contains(argument)) {
         return Ok(());
     }
@@ -64,7 +64,7 @@ fn check(arguments: &[&str]) -> Result<()> {
     if failures == 0 { Ok(()) } else { Err(format!("{failures} findings").into()) }
 }
 
-/// Checks that a control is reported, and as what it is.
+/// Checks that a control is reported, with the right finding.
 fn control(name: &str, expected: impl Fn(&Finding) -> bool) -> Result<()> {
     let (_, findings) = trace(name, VectorKernel::best())?;
     if findings.is_empty() || !findings.iter().all(expected) {

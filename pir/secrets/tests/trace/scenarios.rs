@@ -144,7 +144,8 @@ fn elements() -> PublicElements {
 
 /// Bytes that follow from a secret's number.
 fn bytes(secret: u8, length: usize) -> Vec<u8> {
-    // Zeros for every secret first: the allocator has another way to zeros than to other bytes.
+    // Every secret starts as zeros, because the allocator handles zeros differently from other
+    // bytes.
     let mut bytes = vec![0; length];
     match secret {
         0 => {}
@@ -158,7 +159,7 @@ fn draw(secret: u8) -> Seed {
     Seed::draw(&mut StdRng::seed_from_u64(secret.into())).unwrap()
 }
 
-/// Coefficients at most 102 in magnitude, as the scan's distribution has them.
+/// Coefficients of at most 102 in magnitude, as in the scan's distribution.
 fn scan_secret(secret: u8) -> Box<[i32; RING_DEGREE]> {
     let mut s = Box::new([0; RING_DEGREE]);
     match secret {

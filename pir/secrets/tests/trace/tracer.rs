@@ -1,11 +1,12 @@
 //! A run of this program under ptrace, from jump to jump.
 //!
 //! **Flow.** The parent starts its own executable again with the name of a scenario and of a
-//! kernel, and the number of a secret. The child asks to be traced, and marks the ends of three
+//! kernel, and the number of a secret. The child requests to be traced, and marks the ends of three
 //! phases with a signal:
 //!
-//! 1. detection of the processor: traced, and the parent hides what the kernel does not use;
-//! 2. the scenario with a fixed secret, so that lazily made tables are there, and preparation;
+//! 1. detection of the processor: traced, and the parent hides the features that the kernel does
+//!    not use;
+//! 2. the scenario with a fixed secret, so that lazily created tables exist, and preparation;
 //! 3. the scenario with its secret: traced, and recorded.
 //!
 //! While it is traced, the child stops at a breakpoint at the end of every block of instructions,
@@ -15,7 +16,7 @@
 //! virtual machine each takes 30 µs, and there are 80 million of them.
 //!
 //! **Assumptions.** One thread, fixed addresses (no randomisation), a fixed environment and
-//! arguments of one length: so two runs differ by their secret alone, allocator included.
+//! arguments of equal length. Two runs therefore differ only by their secret, allocator included.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -78,11 +79,11 @@ fn not_permitted(call: &str, error: Errno) -> String {
 /// One block of instructions that was executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// Address of the first.
+    /// Address of the first instruction.
     pub(crate) start: u64,
-    /// Address of the last.
+    /// Address of the last instruction.
     pub(crate) end: u64,
-    /// How often the last is repeated, if it is one that repeats itself.
+    /// How often the last instruction repeats, if it is a repeating one.
     repeats: u64,
 }
 
@@ -90,7 +91,7 @@ pub(crate) struct Step {
 pub(crate) struct Trace {
     /// In the order of execution.
     pub(crate) steps: Vec<Step>,
-    /// The number of instructions, those that repeat themselves counted once.
+    /// The number of instructions. Repeating ones count once.
     pub(crate) instructions: usize,
     /// Addresses of divisions that were executed.
     pub(crate) divisions: Vec<u64>,
@@ -155,7 +156,8 @@ struct Tracee(Pid);
 impl Tracee {
     /// Starts a child and takes it to its first mark.
     fn start(name: &str, kernel: VectorKernel, secret: u8) -> Result<Self> {
-        // Both are inherited. Parent and child take turns, which is faster on one processor.
+        // Both settings are inherited. Parent and child take turns, which is faster on one
+        // processor.
         personality::get()
             .and_then(|persona| personality::set(persona | Persona::ADDR_NO_RANDOMIZE))
             .map_err(|error| not_permitted("personality(ADDR_NO_RANDOMIZE)", error))?;
@@ -198,8 +200,8 @@ impl Tracee {
         }
     }
 
-    /// Shows every block that is executed up to the next mark. Clears the bits `hidden` of EBX in
-    /// what leaf 7 of CPUID says.
+    /// Reports every block that is executed up to the next mark. Clears the bits `hidden` of EBX in
+    /// the result of CPUID leaf 7.
     fn trace_to_mark(
         &self,
         code: &mut Code,
@@ -239,7 +241,7 @@ impl Tracee {
         }
     }
 
-    /// Executes the last instruction of a block, at whose breakpoint the child is.
+    /// Executes the last instruction of a block. The child is stopped at its breakpoint.
     fn pass(
         &self,
         code: &mut Code,

@@ -81,8 +81,8 @@ impl Lanes for Avx2 {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn times(x: __m256i, factor: __m256i, quotient: __m256i, prime: __m256i) -> __m256i {
-    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in
-    // the lane that it belongs to.
+    // Computes the 64-bit products of the even lanes and of the odd lanes, then takes their upper
+    // halves, each in its original lane.
     let even = _mm256_mul_epu32(x, quotient);
     let odd = _mm256_mul_epu32(_mm256_srli_epi64::<32>(x), quotient);
     let high = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);

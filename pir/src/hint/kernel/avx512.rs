@@ -72,8 +72,8 @@ impl Lanes for Avx512 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn times(x: __m512i, factor: __m512i, quotient: __m512i, prime: __m512i) -> __m512i {
-    // Products of 64 bits of the even lanes, and of the odd ones; then their upper halves, each in
-    // the lane that it belongs to.
+    // Computes the 64-bit products of the even lanes and of the odd lanes, then takes their upper
+    // halves, each in its original lane.
     let even = _mm512_mul_epu32(x, quotient);
     let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(x), quotient);
     let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);

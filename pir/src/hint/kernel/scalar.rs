@@ -1,10 +1,10 @@
-//! The portable kernel: a row at a time over one 61-bit prime.
+//! The portable kernel: one row at a time over one 61-bit prime.
 //!
 //! ```text
 //! |H| <= Σ |D|·|a| <= 2^7 · 2^31 · 2^20 buckets = 2^58 < p/2
 //! ```
 //!
-//! A row is a polynomial in x^-1, a_j one in x, so `H[r][i]` stands at x^-i = −x^(n−i).
+//! A row is a polynomial in x^-1 and a_j one in x, so `H[r][i]` is at x^-i = −x^(n−i).
 
 use crate::hint::planes::{Bytes, ROWS, Rows};
 use crate::params::{PARTITION_BUCKETS, RING_DEGREE};

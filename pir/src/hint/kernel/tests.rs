@@ -9,7 +9,7 @@ use crate::ring::Poly;
 /// Some rows of a partition and its ring element.
 type Term = (Box<Bytes>, Box<Poly>);
 
-/// What a kernel makes of some partitions, each `repeat` times.
+/// A kernel's result for some partitions, each `repeat` times.
 fn run(kernel: impl Rows, terms: &[Term], repeat: u32) -> Vec<Poly> {
     let (mut sums, mut scratch) = (kernel.zero(1), kernel.scratch());
     for (bytes, a) in terms {
@@ -59,7 +59,7 @@ impl Rows for Plain {
     }
 }
 
-/// The same of every kernel that runs here, which must all agree.
+/// The same for every kernel of this machine; all must agree.
 fn all(terms: &[Term], repeat: u32) -> Vec<Poly> {
     let scalar = run(scalar::Scalar, terms, repeat);
     assert!(run(Plain, terms, repeat) == scalar, "two primes differ from one");

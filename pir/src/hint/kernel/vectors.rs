@@ -1,8 +1,9 @@
 //! Sixteen rows at a time, with vector instructions.
 //!
-//! A macro instead of a generic function: the compiler knows that rows, factor, scratch and sums do
-//! not overlap only if they are parameters of the function that is compiled for the instructions.
-//! As fields of one [`Vectorised`](crate::machine::Vectorised) value they made its code 8 % longer.
+//! This is a macro instead of a generic function: the compiler knows that rows, factor, scratch and
+//! sums do not overlap only if they are parameters of the function that is compiled for the
+//! instructions. As fields of one [`Vectorised`](crate::machine::Vectorised) value they made the
+//! code 8 % slower.
 
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
@@ -11,7 +12,7 @@ use crate::hint::transform::{self, Factor, Scratch, Sums};
 use crate::machine::{Avx2, Avx512};
 use crate::ring::Poly;
 
-/// The rows of a proof of instructions, entered through functions compiled for them.
+/// Implements `Rows` for a proof of instructions, by functions that are compiled for them.
 macro_rules! rows {
     ($lanes:ty, $features:literal) => {
         impl Rows for $lanes {

@@ -6,11 +6,11 @@ use super::{Modulo, SIDE};
 use crate::params::RING_DEGREE;
 use crate::ring::Poly;
 
-/// A ring element in NTT form modulo both primes, prepared to be multiplied by many rows.
+/// A ring element in NTT form modulo both primes, prepared for multiplication by many rows.
 pub(in crate::hint) struct Factor(pub(super) [Box<[Twiddle; RING_DEGREE]>; PRIMES.len()]);
 
 impl Factor {
-    /// Transforms a_j; its coefficients count as numbers from −2^31 to 2^31 − 1.
+    /// Transforms a_j. Its coefficients count as numbers from −2^31 to 2^31 − 1.
     pub(in crate::hint) fn new(a: &Poly) -> Self {
         Self(TABLES.each_ref().map(|tables| {
             let mut values = reversed(a, tables.prime);

@@ -1,37 +1,37 @@
-//! The arithmetic of a kernel, and the portable one.
+//! The arithmetic of a kernel, and the portable implementation.
 
 use super::{Line, Twiddle};
 use crate::hint::planes::ROWS;
 
-/// Arithmetic on some of a line's numbers at a time, modulo 2^32. A value of such a type is the
-/// proof that this machine has its instructions.
+/// Arithmetic on several numbers of a line, modulo 2^32. A value of such a type proves that this
+/// machine supports its instructions.
 ///
-/// Implementations are `#[inline(always)]`, as is all that calls them, so that whole transforms are
+/// Implementations and all their callers are `#[inline(always)]`, so that whole transforms are
 /// compiled for the instructions of the one function that `kernel` enters.
 pub(in crate::hint) trait Lanes: Copy {
-    /// 16 / PARTS numbers.
+    /// A vector of 16 / PARTS numbers.
     type Vector: Copy;
-    /// Vectors that make a line.
+    /// Number of vectors per line.
     const PARTS: usize;
 
     /// Vector `part` of a line.
     fn load(self, line: &Line, part: usize) -> Self::Vector;
-    /// Signed bytes as signed words.
+    /// Converts signed bytes to signed words.
     fn widen(self, bytes: &[i8; ROWS], part: usize) -> Self::Vector;
     fn store(self, vector: Self::Vector, line: &mut Line, part: usize);
     fn splat(self, number: u32) -> Self::Vector;
     fn add(self, x: Self::Vector, y: Self::Vector) -> Self::Vector;
     fn subtract(self, x: Self::Vector, y: Self::Vector) -> Self::Vector;
-    /// The smaller one, unsigned.
+    /// The smaller of two unsigned numbers.
     fn min(self, x: Self::Vector, y: Self::Vector) -> Self::Vector;
-    /// x·w modulo p, below 2p, for any x; `prime` is p in every lane.
+    /// x·w modulo p, below 2p, for any x. `prime` is p in every lane.
     ///
-    /// With q = ⌊x·quotient/2^32⌋: x·w/p − q lies in \[0, 2), because the quotient is short of
-    /// w·2^32/p by less than 1 and the floor drops less than 1 again.
+    /// With q = ⌊x·quotient/2^32⌋: x·w/p − q is in \[0, 2), because the quotient is below w·2^32/p
+    /// by less than 1, and the floor drops less than 1 again.
     fn times(self, x: Self::Vector, w: Twiddle, prime: Self::Vector) -> Self::Vector;
 }
 
-/// Plain numbers, one at a time: for single polynomials, and what vectors are tested against.
+/// Plain numbers, one at a time. Single polynomials use it, and tests compare vectors with it.
 #[derive(Clone, Copy)]
 pub(in crate::hint) struct Portable;
 

@@ -1,4 +1,4 @@
-//! The primes, and the roots' powers in the order of use.
+//! The primes, and the powers of the roots in the order of use.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ const ROOTS: [u32; 2] = [835_314, 169_871];
 
 const _: () = {
     let [p, q] = PRIMES;
-    // Room for values below 4p; `combine` relies on the order.
+    // Values below 4p must fit, and `combine` relies on the order.
     assert!(p < q && q < 1 << 30);
     assert!(p % 2048 == 1 && q % 2048 == 1);
 };
@@ -23,14 +23,14 @@ pub(super) const LIFT: Twiddle = {
     Twiddle::new(inverse(p, q), q)
 };
 
-/// Made once per process.
+/// Created once per process.
 pub(super) static TABLES: LazyLock<[Tables; PRIMES.len()]> = LazyLock::new(|| {
     let [p, q] = PRIMES;
     let [root, other] = ROOTS;
     [Tables::new(p, root), Tables::new(q, other)]
 });
 
-/// A factor below p known in advance, with Shoup's quotient ⌊factor·2^32/p⌋.
+/// A known factor below p, with Shoup's quotient ⌊factor·2^32/p⌋.
 #[derive(Clone, Copy)]
 pub(in crate::hint) struct Twiddle {
     pub(in crate::hint) factor: u32,
@@ -55,7 +55,8 @@ impl Twiddle {
 }
 
 /// Powers of the root, or of its inverse, for five layers of a block: two, two and one at a time.
-/// Each entry of the first two has the twiddle of its first layer, then both of its second.
+/// Each entry of the first two holds the twiddle of its first layer, then both twiddles of its
+/// second.
 pub(super) struct Half {
     pub(super) first: [[Twiddle; 3]; 1],
     pub(super) second: [[Twiddle; 3]; 4],
@@ -63,7 +64,7 @@ pub(super) struct Half {
 }
 
 impl Half {
-    /// For block `block` of the layers before: layer d of them uses ψ^rev(block·2^d + i).
+    /// For block `block` of the previous layers: layer d of them uses ψ^rev(block·2^d + i).
     fn new(block: usize, root: u32, prime: u32) -> Self {
         let twiddle = |i: usize| Twiddle::new(power(root, bit_reversed(i), prime), prime);
         let pair = |i: usize| [i, 2 * i, 2 * i + 1].map(twiddle);
@@ -90,7 +91,7 @@ impl Layers {
     }
 }
 
-/// What a transform modulo one prime needs.
+/// Tables of the transform modulo one prime.
 pub(super) struct Tables {
     pub(super) prime: u32,
     pub(super) forward: Layers,

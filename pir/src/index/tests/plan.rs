@@ -2,7 +2,7 @@ use super::*;
 use crate::geometry::BUCKET_SIZES;
 use crate::layout::{MAX_ROW_BYTES, encode_bucket};
 
-/// Row bytes that a plan can tell apart: the number, then as many bytes as asked for.
+/// Row bytes that identify the row: the number, then padding to the requested size.
 fn row(number: usize, bytes: usize) -> Vec<u8> {
     let mut row = (number as u32).to_le_bytes().to_vec();
     row.resize(bytes.max(4), number as u8);
@@ -56,7 +56,7 @@ proptest! {
     }
 }
 
-/// Whether every bucket holds its pages: by writing them.
+/// Whether every bucket holds its pages, determined by writing them.
 fn fits(geometry: &Geometry, salt: Salt, groups: &HashMap<&[u8], Vec<(u64, Vec<u8>)>>) -> bool {
     let mut buckets: HashMap<u32, Vec<Page>> = HashMap::new();
     for (key, group) in groups {
@@ -81,7 +81,7 @@ fn micros(geometry: &Geometry, groups: &HashMap<&[u8], Vec<(u64, Vec<u8>)>>) -> 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10))]
 
-    /// Every geometry of at most 16 MiB is tried: none that fits is cheaper than what was chosen.
+    /// Every geometry of at most 16 MiB is tried. None that fits is cheaper than the chosen one.
     #[test]
     fn no_geometry_that_fits_is_cheaper(
         seed: u8, bytes in prop::collection::vec(4usize..500, 5..60),
@@ -160,7 +160,7 @@ fn frequent_values_get_pages_of_many_rows() {
 }
 
 #[test]
-fn rows_that_fill_buckets_alone_spread_further_than_four_times() {
+fn bucket_filling_rows_spread_further_than_four_times() {
     // 60 rows that need a bucket each: 4 partitions of 16 MiB is more than 4 times 60 · 16,000.
     let rows: Rows = (0..60).map(|i| (vec![i as u8], row(i, 16_000))).collect();
     let plan = IndexPlan::solve(salt(0), 0, &refs(&rows), Link::default()).unwrap();
@@ -191,7 +191,7 @@ fn a_tiny_plan_keeps_its_bytes() {
         blake3::hash(&bytes).to_hex().as_str(),
         "650d80ee6e18b29234bd6e5d4bd255f0f0d4d8099c6ca2fb24e39baadaf96ce0"
     );
-    // The bytes of the rows alone give the same partition.
+    // The rows' bytes without keys give the same partition.
     let alone: Vec<_> = rows.iter().map(|(_, row)| row.clone()).collect();
     assert!(plan.partition(&alone, 0).unwrap() == bytes);
 }

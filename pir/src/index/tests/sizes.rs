@@ -1,11 +1,11 @@
-//! What long rows cost, beside plans of the same table with its rows cut by hand.
+//! The costs of long rows, compared with plans of the same table with its rows actually cut.
 
 use super::*;
 use crate::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 
 const MIB: u64 = 1 << 20;
 
-/// `note` beside a KEY and `indexes` columns of few values.
+/// `note`, a KEY, and `indexes` columns with few values.
 fn schema(indexes: usize) -> Schema {
     let column = |name: String, column_type, role| Column {
         name,

@@ -71,7 +71,8 @@ fn a_row_that_is_too_large_is_named() {
 
 #[test]
 fn a_salt_under_which_nothing_fits_is_replaced() {
-    // As many bucket-filling rows as make a throw into the largest matrix allowed a matter of luck.
+    // So many bucket-filling rows that placing them in the largest permitted matrix is a matter of
+    // luck.
     let rows: Vec<_> = (0..ROWS).map(|i| encode(&format!("{i:0>60000}"), Some(i))).collect();
     let mut drawn = 0;
     let mut next = salts();

@@ -1,8 +1,8 @@
-//! AVX2: four products of 32 bits an instruction.
+//! AVX2: four 32-bit products per instruction.
 //!
-//! As the AVX-512 kernel, with a line in two registers, each of which `vpshufb` spreads from twice
-//! 12 bytes: two queries are eight sums, which with the line's words and a loaded operand fit the
-//! 16 registers. More queries read the block again, from the second-level cache.
+//! Like the AVX-512 kernel, but a line takes two registers, each of which `vpshufb` spreads from
+//! twice 12 bytes. Two queries are eight sums. With the line's words and a loaded operand they fit
+//! the 16 registers. More queries read the block again, from the second-level cache.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -20,17 +20,17 @@ const WORDS: usize = 8;
 /// Registers of a line.
 const PARTS: usize = LANES / WORDS;
 
-/// The kernel, where this machine runs it.
+/// The kernel, if this machine supports it.
 pub(super) fn code() -> Option<Code> {
     detect::avx2().then_some(pair as Code)
 }
 
-/// Handed out by [`code`] only.
+/// Only [`code`] returns this function.
 fn pair(pair: &Pair<'_>, out: [&mut [[u32; LANES]]; 2]) {
     for (block, mut out) in pair.blocks().into_iter().zip(out) {
         let mut queries = pair.queries;
         while let Some((head, rest)) = queries.split_first_chunk::<2>() {
-            // SAFETY: `code`, the only way here, has found avx2.
+            // SAFETY: `code`, the only way to get this function, has detected avx2.
             out = unsafe { add_up(pair.modulus, block, head, out) };
             queries = rest;
         }
@@ -41,7 +41,7 @@ fn pair(pair: &Pair<'_>, out: [&mut [[u32; LANES]]; 2]) {
     }
 }
 
-/// Adds one block up for `Q` queries, and returns the rows of `out` that are left.
+/// Sums one block for `Q` queries, and returns the remaining rows of `out`.
 #[target_feature(enable = "avx2")]
 #[expect(clippy::indexing_slicing, reason = "all indices run to array lengths")]
 fn add_up<'o, const Q: usize>(
@@ -96,8 +96,8 @@ fn reduce(even: __m256i, odd: __m256i, modulus: Modulus, out: &mut [u32; WORDS])
 
 /// Half a line as eight words: `part` is 0 or 1.
 ///
-/// Each half of the register is spread from 12 bytes. The last ones of the line are loaded with the
-/// four before them, so as not to read behind it.
+/// Each half of the register is spread from 12 bytes. The last 12 bytes of the line are loaded
+/// together with the four before them, so that no byte after the line is read.
 #[inline]
 #[target_feature(enable = "avx2")]
 #[expect(clippy::indexing_slicing, reason = "`part` is 0 or 1")]
@@ -119,7 +119,7 @@ fn load_line(line: &Line, part: usize) -> __m256i {
     _mm256_shuffle_epi8(_mm256_set_m128i(high, low), spread[part])
 }
 
-/// 16 bytes of a line from `at` on, which is at most 32.
+/// 16 bytes of a line, starting at `at`, which is at most 32.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load_bytes(line: &Line, at: usize) -> __m128i {
@@ -129,7 +129,7 @@ fn load_bytes(line: &Line, at: usize) -> __m128i {
     unsafe { _mm_loadu_si128(line.as_ptr().add(at).cast()) }
 }
 
-/// Eight of the 16 words from `at` on: `at` must be below [`HALF`], `part` is 0 or 1.
+/// Eight of the 16 words starting at `at`, which must be below [`HALF`]. `part` is 0 or 1.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load_operand(operand: &Operand, at: usize, part: usize) -> __m256i {

@@ -1,12 +1,13 @@
-//! AVX-512: eight products of 32 bits an instruction.
+//! AVX-512: eight 32-bit products per instruction.
 //!
-//! A line's 48 bytes are spread to 16 words by `vpermb`. `vpmuludq` multiplies the even words of
-//! two registers. A line's odd words are shifted down once for all queries, an operand's once a
-//! load.
+//! `vpermb` spreads a line's 48 bytes to 16 words. `vpmuludq` multiplies the even words of two
+//! registers. A line's odd words are shifted down once for all queries, and an operand's odd words
+//! once per load.
 //!
-//! An operand's window at slot j + 16 and step i is the one at slot j and step i + 16. So two
-//! neighbouring blocks, the second 16 steps behind, share every load of an operand, of which most
-//! straddle two cache lines. Up to four queries share each line: 16 sums in registers.
+//! The window of an operand at slot j + 16 and step i equals the one at slot j and step i + 16. Two
+//! neighbouring blocks, the second 16 steps behind, therefore share every load of an operand. Most
+//! of these loads straddle two cache lines. Up to four queries share each line, with 16 sums in
+//! registers.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -19,19 +20,20 @@ use super::{Code, HALF, LANES, LINE, Line, Operand, Operands, Pair, Step, WIDTH}
 use crate::inline::modulus::Modulus;
 use crate::machine::{detect, prefetch};
 
-/// How far ahead of the lines in work memory is asked for.
+/// Distance in bytes at which memory is prefetched.
 const AHEAD: usize = 8192;
 
-/// The kernel, where this machine runs it.
+/// The kernel, if this machine supports it.
 pub(super) fn code() -> Option<Code> {
     detect::avx512_vbmi().then_some(pair as Code)
 }
 
-/// Handed out by [`code`] only.
+/// Only [`code`] returns this function.
 fn pair(pair: &Pair<'_>, [mut first, mut second]: [&mut [[u32; LANES]]; 2]) {
     let mut queries = pair.queries;
     while let Some((head, rest)) = queries.split_first_chunk::<4>() {
-        // SAFETY: `code`, the only way here, has found avx512f, avx512bw and avx512vbmi.
+        // SAFETY: `code`, the only way to get this function, has detected avx512f, avx512bw and
+        // avx512vbmi.
         [first, second] = unsafe { add_up(pair, head, [first, second]) };
         queries = rest;
     }
@@ -49,7 +51,7 @@ fn pair(pair: &Pair<'_>, [mut first, mut second]: [&mut [[u32; LANES]]; 2]) {
 /// Sums of two blocks for `Q` queries: even slots, then odd ones.
 type Sums<const Q: usize> = [[[__m512i; 2]; Q]; 2];
 
-/// Adds both blocks up for `Q` queries, and returns the rows of `out` that are left.
+/// Sums both blocks for `Q` queries, and returns the remaining rows of `out`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn add_up<'o, const Q: usize>(
     pair: &Pair<'_>,
@@ -57,7 +59,7 @@ fn add_up<'o, const Q: usize>(
     out: [&'o mut [[u32; LANES]]; 2],
 ) -> [&'o mut [[u32; LANES]]; 2] {
     let mut sums = [[[_mm512_setzero_si512(); 2]; Q]; 2];
-    // The second block lags so many steps behind.
+    // Number of steps by which the second block lags behind.
     let [first, second] = pair.lines;
     let (alone, first) = first.split_at(LANES.min(first.len()));
     let (both, last) = second.split_at(first.len());
@@ -116,7 +118,7 @@ fn add_steps<const Q: usize, const FIRST: bool, const SECOND: bool>(
     *sums = lanes;
 }
 
-/// Bytes 3i..3i + 3 of a line to the lower bytes of word i.
+/// Moves bytes 3i..3i + 3 of a line to the lower bytes of word i.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn spread() -> __m512i {
@@ -154,14 +156,14 @@ fn reduce(even: __m512i, odd: __m512i, modulus: Modulus, out: &mut [u32; LANES])
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn load_line(line: &Line, spread: __m512i) -> __m512i {
     const { assert!(LINE == 48) };
-    // SAFETY: the mask selects the 48 initialised bytes that the reference covers; others are not
-    // touched, and the load needs no alignment.
+    // SAFETY: the mask selects the 48 initialised bytes that the reference covers; other bytes are
+    // not touched, and the load needs no alignment.
     let bytes = unsafe { _mm512_maskz_loadu_epi8((1 << LINE) - 1, line.as_ptr().cast()) };
     // Every fourth byte is cleared.
     _mm512_maskz_permutexvar_epi8(0x7777_7777_7777_7777, spread, bytes)
 }
 
-/// 16 words from `at` on, which must be below [`HALF`].
+/// 16 words starting at `at`, which must be below [`HALF`].
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn load_operand(operand: &Operand, at: usize) -> __m512i {

@@ -1,4 +1,4 @@
-//! The reference: one query after the other, one lane after the other.
+//! The reference kernel: one query after the other, one lane after the other.
 
 use super::{HALF, LANES, Pair};
 use crate::inline::table::WORD;

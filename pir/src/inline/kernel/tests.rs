@@ -80,7 +80,7 @@ proptest! {
     }
 }
 
-/// As many terms as a plane has, all as large as they get: no sum overflows.
+/// As many terms as a plane has, all at their maximum: no sum overflows.
 #[test]
 fn the_largest_sums_are_exact() {
     check(&Case { seed: 0, prime: 0, steps: 512, queries: 9, start: 992, extreme: true });

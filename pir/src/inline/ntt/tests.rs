@@ -58,7 +58,7 @@ fn products_are_negacyclic() {
 fn slots_are_values_in_the_order_of_powers_of_three() {
     for ntt in rings() {
         let m = ntt.modulus;
-        // X itself shows at which points it is evaluated.
+        // X itself shows the points of evaluation.
         let mut x = Box::new([0; N]);
         x[1] = 1;
         ntt.forward(&mut x);
@@ -113,7 +113,7 @@ fn extremes_survive() {
     }
 }
 
-/// As the build's target compiles it, and as this machine runs it.
+/// Compares the build target's code with the code for this machine.
 #[test]
 fn wide_registers_change_nothing() {
     for (seed, ntt) in (50..).zip(rings()) {

@@ -1,21 +1,21 @@
-//! AMX int8: 16 rows times 64 buckets times 16 columns an instruction.
+//! AMX int8: 16 rows times 64 buckets times 16 columns per instruction.
 //!
-//! `tdpbsud` multiplies a tile of signed bytes (16 rows of the table, 64 buckets) with a tile of
-//! unsigned ones (the same buckets, 16 columns) and adds to 32-bit sums, wrapping. A query takes
+//! `tdpbsud` multiplies a tile of signed bytes (16 rows of the table, 64 buckets) by a tile of
+//! unsigned bytes (the same buckets, 16 columns) and adds to 32-bit sums, wrapping. A query takes
 //! four columns, the bytes of its words: b = Σ_l 2^(8l)·b_l, so Σ D·b ≡ Σ_l 2^(8l)·(Σ D·b_l) modulo
 //! 2^32.
 //!
-//! Two tiles of rows and two of queries make four of sums: eight queries an [`Octet`]; spare
-//! columns are zero. Tiles are loaded from the rows as they lie, 1024 bytes apart: an order of
-//! lines that the processor's own prefetching does not follow, so the kernel asks for the next 32
-//! rows itself, line after line in the order of memory, into the second-level cache. Memory must
-//! never wait for arithmetic:
+//! Two tiles of rows and two of queries give four tiles of sums. The eight queries are an
+//! [`Octet`]; unused columns are zero. Tiles are loaded directly from the rows, which are 1024
+//! bytes apart. The processor's own prefetching does not follow this order of lines, so the kernel
+//! itself prefetches the next 32 rows to the second-level cache, line after line in memory order.
+//! Memory must never wait for arithmetic:
 //!
-//! - One octet leaves the tiles idle most of the time; its sums stay in them over [`SPAN`]
-//!   partitions, as each change of sums is a stop.
-//! - Several octets take turns at the same 32 rows, and each asks for its share of the next. One
-//!   octet after the other over a whole band would first wait for memory alone and then leave it
-//!   idle.
+//! - One octet leaves the tiles idle most of the time. Its sums stay in the tiles over [`SPAN`]
+//!   partitions, because each change of sums stalls.
+//! - Several octets take turns on the same 32 rows, and each prefetches its share of the next ones.
+//!   If one octet after the other processed a whole band, the first would wait only for memory, and
+//!   the others would leave memory idle.
 #![expect(unsafe_code, reason = "tile instructions behind a run-time check")]
 
 use std::arch::asm;
@@ -30,7 +30,7 @@ use crate::params::PARTITION_BUCKETS;
 #[cfg(all(test, target_os = "linux"))]
 pub(super) mod emulation;
 
-/// Whether the processor and the system have tiles, or a test stands in for them.
+/// Whether processor and system support tiles, or a test emulates them.
 fn tiles_work() -> bool {
     #[cfg(all(test, target_os = "linux"))]
     if emulation::installed() {
@@ -45,7 +45,7 @@ const SIDE: usize = 16;
 const LIMBS: usize = 4;
 /// Queries of a tile.
 const TILE_QUERIES: usize = SIDE / LIMBS;
-/// Tiles of queries that are multiplied together.
+/// Number of query tiles that are multiplied together.
 const TILES: usize = 2;
 /// Queries of an octet.
 const OCTET: usize = TILES * TILE_QUERIES;
@@ -56,7 +56,7 @@ const STEPS: usize = PARTITION_BUCKETS / LINE;
 /// Eight queries' words for one partition. Tile line k, byte 4m + j is byte m mod 4 of the word of
 /// query m / 4 for bucket 4k + j.
 type Octet = [[[Line<[u8; LINE]>; SIDE]; TILES]; STEPS];
-/// Two tiles' rows of one partition.
+/// The rows of two tiles in one partition.
 type Rows = [u8; ROW_UNIT * PARTITION_BUCKETS];
 /// One tile of sums: \[row\]\[query\]\[byte\].
 type Tile = [Line<[[u32; LIMBS]; TILE_QUERIES]>; SIDE];
@@ -84,8 +84,8 @@ static CONFIG: Config = Config {
 
 const _: () = assert!(size_of::<Config>() == LINE);
 
-/// Queries as tiles, all octets of a partition together. To have one is to know that this machine
-/// runs the kernel.
+/// Queries as tiles; all octets of a partition are contiguous. A value proves that this machine
+/// supports the kernel.
 pub(super) struct Queries {
     octets: Vec<Octet>,
     partitions: usize,
@@ -93,7 +93,7 @@ pub(super) struct Queries {
 }
 
 impl Queries {
-    /// `None` where this machine lacks the instructions or withholds the registers.
+    /// `None` if this machine lacks the instructions or withholds the registers.
     pub(super) fn new(queries: &[&[u32]]) -> Option<Self> {
         let partitions = queries.first().map_or(0, |query| query.len() / PARTITION_BUCKETS);
         tiles_work().then(|| Self {
@@ -117,8 +117,8 @@ fn octet(queries: &[&[u32]]) -> Octet {
     octet
 }
 
-/// Puts the words of an octet's query in their columns. Each line of a tile takes four words of a
-/// query: first the lowest byte of each, then the next of each, and so on.
+/// Writes the words of an octet's query to their columns. Each line of a tile takes four words of a
+/// query: first the lowest byte of each, then the next byte of each, and so on.
 #[expect(clippy::indexing_slicing, reason = "indices are remainders of the array lengths")]
 fn fill(octet: &mut Octet, query: usize, words: &[u32]) {
     for (step, words) in octet.iter_mut().zip(words.as_chunks().0.as_chunks::<SIDE>().0) {
@@ -144,7 +144,7 @@ impl RowScan for Queries {
         let bands: Vec<&[Rows]> = bands.iter().map(|band| band.as_chunks().0).collect();
         let partitions = self.partitions.min(bands.len());
         let span = if octets == 1 { SPAN } else { 1 };
-        // Octets that ask for memory: a power of two, so that their shares are whole lines.
+        // Number of octets that prefetch: a power of two, so that their shares are whole lines.
         let shares = 1 << octets.ilog2();
         // SAFETY: `self` exists, so `Queries::new` has found AMX int8 tiles granted.
         let _configured = unsafe { Tiles::configure() };
@@ -161,7 +161,8 @@ impl RowScan for Queries {
                             next if block + 1 == blocks => bands.get(next).and_then(|b| b.first()),
                             _ => bands.get(first)?.get(block + 1),
                         };
-                        // After the last rows these again, which asks for nothing new.
+                        // After the last rows, the same rows are used again, which prefetches
+                        // nothing new.
                         let next = following.unwrap_or(rows).as_ptr();
                         let next = next.wrapping_add(octet % shares * (size_of::<Rows>() / shares));
                         let octet = self.octets.get(partition * octets + octet)?;
@@ -199,16 +200,16 @@ impl RowScan for Queries {
     }
 }
 
-/// The tiles of this thread, configured; released when dropped, so that the system need not save
+/// The configured tiles of this thread. They are released on drop, so that the system need not save
 /// them.
 struct Tiles;
 
 impl Tiles {
     /// # Safety
-    /// The processor must have AMX int8 tiles, and the process the right to use them.
+    /// The processor must have AMX int8 tiles, and the process must be permitted to use them.
     unsafe fn configure() -> Self {
         // SAFETY: the caller has the tiles; the block reads `CONFIG` and zeroes all of them. No
-        // other code of this process has a use for tiles, so the configuration stands until `drop`.
+        // other code of this process uses tiles, so the configuration remains until `drop`.
         unsafe {
             asm!(
                 "ldtilecfg [{config}]",
@@ -236,7 +237,7 @@ impl Drop for Tiles {
     }
 }
 
-/// One partition's rows of a block, what to multiply them with, and where to read ahead.
+/// One partition's rows of a block, the queries to multiply them by, and the address to prefetch.
 #[repr(C)]
 struct Part<'a> {
     rows: &'a Rows,
@@ -244,8 +245,8 @@ struct Part<'a> {
     next: *const u8,
 }
 
-/// Adds each part's rows times its octet to their sums, and asks for `LINES` lines, a multiple of
-/// four, from its `next` on a step: 32 keep pace with the rows.
+/// Adds each part's rows times its octet to their sums, and prefetches `LINES` lines, a multiple of
+/// four, from its `next` per step: 32 keep pace with the rows.
 ///
 /// # Safety
 /// The tiles must be configured ([`Tiles`]).

@@ -1,12 +1,12 @@
-//! AVX2: 16 products of half words an instruction.
+//! AVX2: 16 products of half words per instruction.
 //!
-//! Eight-bit multiply-adds saturate on AVX2 (255·127·2 exceeds 16 bits), so a word is split as in
+//! AVX2's 8-bit multiply-adds saturate (255·127·2 exceeds 16 bits). A word is therefore split as in
 //! the scalar kernel, b ≡ low + 2^16·high with both halves signed, and the table's bytes are
 //! widened as they are loaded. `vpmaddwd` adds two products of at most 22 bits to a 32-bit lane,
 //! wrapping.
 //!
 //! Four rows times two halves are eight sums in registers, so that each load of a query is used
-//! four times; one partition's block of a query is 4 KiB and stays in the first-level cache.
+//! four times. One partition's block of a query is 4 KiB and stays in the first-level cache.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -29,25 +29,25 @@ const STEPS: usize = PARTITION_BUCKETS / LANES;
 const ROWS: usize = 4;
 /// Steps for each line of the table.
 const LINE_STEPS: usize = LINE / LANES;
-/// How far ahead of the rows in work memory is asked for.
+/// Distance in bytes at which rows are prefetched.
 const AHEAD: usize = 2 * ROWS * PARTITION_BUCKETS;
 
-/// One query's words for one partition: for 16 words at a time, their low and their high halves.
+/// One query's words for one partition: the low halves and the high halves of 16 words at a time.
 type Block = [Line<[[i16; LANES]; HALVES]>; STEPS];
 /// Some rows of one partition.
 type Rows = [[[u8; LANES]; STEPS]; ROWS];
-/// Sums of some rows times one query, not yet added up across lanes.
+/// Sums of some rows times one query, not yet reduced across lanes.
 type Sums = [Line<[[u32; LANES / 2]; HALVES]>; ROWS];
 
-/// Queries split into halves, all blocks of a partition together. To have one is to know that this
-/// machine runs the kernel.
+/// Queries split into halves; all blocks of a partition are contiguous. A value proves that this
+/// machine supports the kernel.
 pub(super) struct Queries {
     blocks: Vec<Block>,
     count: usize,
 }
 
 impl Queries {
-    /// `None` where this machine lacks the instructions.
+    /// `None` if this machine lacks the instructions.
     pub(super) fn new(queries: &[&[u32]]) -> Option<Self> {
         detect::avx2().then(|| Self { blocks: blocks(queries, 1, block), count: queries.len() })
     }
@@ -76,7 +76,7 @@ impl RowScan for Queries {
         // SAFETY: sums are numbers.
         let mut lanes: Box<[Sums]> = unsafe { zeroed(blocks * self.count) };
         for (partition, queries) in self.blocks.chunks_exact(self.count).enumerate() {
-            // SAFETY: `self` exists, so `Queries::new` has found avx2.
+            // SAFETY: `self` exists, so `Queries::new` has detected avx2.
             unsafe { add_band(bands, partition, queries, &mut lanes) }
         }
         let rows = sums.chunks_mut(ROWS * self.count);
@@ -113,7 +113,8 @@ fn add_band(bands: &[&[u8]], partition: usize, queries: &[Block], sums: &mut [Su
     }
 }
 
-/// Adds four rows times one query to their sums, and asks for as much memory from `next` on.
+/// Adds four rows times one query to their sums, and prefetches the same amount of memory starting
+/// at `next`.
 #[target_feature(enable = "avx2")]
 #[expect(clippy::indexing_slicing, reason = "all indices run to array lengths")]
 fn add_rows<const PREFETCH: bool>(rows: &Rows, query: &Block, sums: &mut Sums, next: *const u8) {
@@ -132,7 +133,7 @@ fn add_rows<const PREFETCH: bool>(rows: &Rows, query: &Block, sums: &mut Sums, n
                 lanes[row][half] = _mm256_add_epi32(lanes[row][half], products);
             }
         }
-        // Four steps pass four lines of the table: one each.
+        // Four steps cover four lines of the table: one prefetch each.
         const { assert!(ROWS == LINE_STEPS) };
         if PREFETCH {
             prefetch(next, step * LINE);
@@ -145,7 +146,7 @@ fn add_rows<const PREFETCH: bool>(rows: &Rows, query: &Block, sums: &mut Sums, n
     }
 }
 
-/// 16 signed bytes as half words.
+/// Converts 16 signed bytes to half words.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn widen(bytes: &[u8; LANES]) -> __m256i {

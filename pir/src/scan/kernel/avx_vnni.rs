@@ -1,10 +1,10 @@
-//! AVX-VNNI: 32 products of bytes an instruction, for processors that have `vpdpbusd` without
-//! AVX-512 (Alder Lake, Sierra Forest and their successors); [`limbs`](super::limbs) says how words
-//! become bytes.
+//! AVX-VNNI: 32 products of bytes per instruction, for processors that have `vpdpbusd` without
+//! AVX-512 (Alder Lake, Sierra Forest and their successors). [`limbs`](super::limbs) explains the
+//! conversion of words to bytes.
 //!
-//! AVX-512 has the same instruction on the same registers, only encoded otherwise. So the code is
-//! written once and compiled for both: tests run the other encoding where the processor lacks this
-//! one.
+//! AVX-512 has the same instruction on the same registers, with another encoding. The code is
+//! therefore written once and compiled for both: tests run the other encoding if the processor
+//! lacks this one.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -35,8 +35,8 @@ macro_rules! code {
             ahead: 8 * PARTITION_BUCKETS,
         };
 
-        /// Adds four rows times one query to their sums, and asks for `LINES` lines from `next` on
-        /// a step.
+        /// Adds four rows times one query to their sums, and prefetches `LINES` lines per step
+        /// starting at `next`.
         #[target_feature(enable = $features)]
         fn add_rows<const LINES: usize>(
             rows: &Rows,
@@ -58,7 +58,7 @@ macro_rules! code {
                         for limb in 0..LIMBS {
                             lanes[row][limb] = $dpbusd(lanes[row][limb], words[limb], entries);
                         }
-                        // Evenly: many requests at once are dropped.
+                        // Prefetches are spread evenly, because many at once are dropped.
                         let place = part * ROWS + row;
                         let asked = place * LINES / (PARTS * ROWS);
                         if asked != (place + 1) * LINES / (PARTS * ROWS) {
@@ -87,17 +87,17 @@ mod evex {
     code!("avx2,avx512vl,avx512vnni", _mm256_dpbusd_epi32);
 }
 
-/// `None` where this machine lacks the instructions.
+/// `None` if this machine lacks the instructions.
 pub(super) fn prepare(queries: &[&[u32]]) -> Option<Queries> {
-    // SAFETY: the features of the code were found.
+    // SAFETY: the features of the code were detected.
     detect::avx_vnni().then(|| unsafe { Queries::new(queries, &vex::CODE, identity) })
 }
 
-/// The same in the encoding of AVX-512; `None` where this machine lacks that.
+/// The same in AVX-512's encoding; `None` if this machine lacks that.
 #[cfg(test)]
 pub(super) fn prepare_evex(queries: &[&[u32]]) -> Option<Queries> {
     let found = detect::avx2() && detect::avx512_vnni() && detect::avx512_vl();
-    // SAFETY: the features of the code were found.
+    // SAFETY: the features of the code were detected.
     found.then(|| unsafe { Queries::new(queries, &evex::CODE, identity) })
 }
 
@@ -111,7 +111,7 @@ fn load<T: Copy, const N: usize>(line: &[T; N], half: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(line.as_ptr().cast::<__m256i>().add(half % PARTS)) }
 }
 
-/// To the first half of a line.
+/// Stores to the first half of a line.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn store(register: __m256i, line: &mut [u32; LINE / 4]) {

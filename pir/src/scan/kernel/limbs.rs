@@ -1,17 +1,18 @@
-//! What the kernels share that multiply bytes, 16, 32 or 64 at a time.
+//! Common code of the kernels that multiply bytes, 16, 32 or 64 at a time.
 //!
-//! Their instructions multiply bytes and add each four products to a 32-bit lane, wrapping. A word
-//! is its four bytes, b ≡ Σ_l 2^(8l)·b_l, so Σ D·b ≡ Σ_l 2^(8l)·(Σ D·b_l) modulo 2^32 and no lane's
-//! overflow matters. The bytes of a query may be signed or not, as the instruction wants them
-//! ([`signed`]); the table's are signed as they lie.
+//! Their instructions multiply bytes and add groups of four products to a 32-bit lane, wrapping. A
+//! word consists of four bytes, b ≡ Σ_l 2^(8l)·b_l, so Σ D·b ≡ Σ_l 2^(8l)·(Σ D·b_l) modulo 2^32,
+//! and overflow of a lane does not matter. The bytes of a query are signed or unsigned, as the
+//! instruction requires ([`signed`]); the table's bytes are signed as stored.
 //!
 //! Four rows times four bytes are 16 sums in registers: each loaded line of the table is used four
-//! times and each line of the query four times. At a partition's end the four are joined to one
-//! before they leave the registers: kept apart in memory they took a sixth of the time. Four
-//! queries of one partition are 16 KiB, which with the rows and their sums stay in the first-level
-//! cache; sums of a band wait in the second, where the rows are asked for well before their turn: a
-//! few rows ahead, or, where queries pass over a band several times, a band ahead, each query
-//! asking for its share, so that memory and arithmetic never wait for each other.
+//! times, and each line of the query four times. At the end of a partition the four sums of a row
+//! are combined before they leave the registers; kept separately in memory, they took a sixth of
+//! the time. Four queries of one partition are 16 KiB, which stay in the first-level cache with the
+//! rows and their sums. Sums of a band are in the second-level cache, to which rows are prefetched
+//! well before their turn: a few rows ahead, or, if queries pass over a band several times, a band
+//! ahead, with each query prefetching its share. Memory and arithmetic therefore never wait for
+//! each other.
 #![expect(unsafe_code, reason = "vector code is called through a table, after a run-time check")]
 
 use super::RowScan;
@@ -22,9 +23,9 @@ use crate::params::PARTITION_BUCKETS;
 pub(super) const LIMBS: usize = 4;
 /// Lines of a partition's row.
 pub(super) const STEPS: usize = PARTITION_BUCKETS / LINE;
-/// Rows that share a loaded line of a query.
+/// Number of rows that share a loaded line of a query.
 pub(super) const ROWS: usize = 4;
-/// Queries whose blocks stay in the first-level cache together.
+/// Number of queries whose blocks stay in the first-level cache together.
 const CACHED_QUERIES: usize = 4;
 
 /// One query's words for one partition: for each line of a row, the four bytes of its words.
@@ -33,30 +34,30 @@ pub(super) type Block = [[Line<[u8; LINE]>; LIMBS]; STEPS];
 pub(super) type Row = [[u8; LINE]; STEPS];
 /// Rows that are multiplied together.
 pub(super) type Rows = [Row; ROWS];
-/// Each row's sum, not yet added up across lanes, of which a kernel may use a part.
+/// Each row's sum, not yet reduced across lanes. A kernel may use only a part of the lanes.
 pub(super) type Sums = [Lanes; ROWS];
-/// Sums of as many lanes as the widest register has.
+/// Sums with as many lanes as the widest register has.
 pub(super) type Lanes = Line<[u32; LINE / 4]>;
 
-/// Machine code that adds four rows times one query's block to their sums, and asks for lines of
-/// memory in order, from the pointer on.
+/// Machine code that adds four rows times one query's block to their sums, and prefetches lines of
+/// memory in order, starting at the pointer.
 ///
 /// # Safety
-/// The processor must have the instructions that the code's kernel names.
+/// The processor must support the instructions of the code's kernel.
 pub(super) type AddRows = unsafe fn(&Rows, &Block, &mut Sums, *const u8);
 
 /// A kernel's machine code.
 pub(super) struct Code {
-    /// For a query alone, which waits for nothing but memory: asks for four lines on a step.
+    /// For a single query, which waits only for memory: prefetches four lines per step.
     pub(super) alone: AddRows,
-    /// Ask for as many lines on a step: none, one, two.
+    /// Prefetch none, one or two lines per step.
     pub(super) prefetching: [AddRows; 3],
-    /// How far ahead of the rows in work memory is asked for, where queries pass over a band once:
-    /// bytes.
+    /// Distance in bytes at which rows are prefetched if queries pass over a band once.
     pub(super) ahead: usize,
 }
 
-/// Queries split into bytes, all blocks of a partition together, and what multiplies them.
+/// Queries split into bytes, with all blocks of a partition contiguous, and the code that
+/// multiplies them.
 pub(super) struct Queries {
     blocks: Vec<Block>,
     count: usize,
@@ -64,10 +65,10 @@ pub(super) struct Queries {
 }
 
 impl Queries {
-    /// Splits each word, as `digits` gives it.
+    /// Splits each word according to `digits`.
     ///
     /// # Safety
-    /// This machine must run `code`.
+    /// This machine must support `code`.
     pub(super) unsafe fn new(
         queries: &[&[u32]],
         code: &'static Code,
@@ -104,14 +105,14 @@ impl Queries {
                     2 => two,
                     _ => alone,
                 };
-                // SAFETY: `self` exists, so this machine runs `code`.
+                // SAFETY: `self` exists, so this machine supports `code`.
                 unsafe { add(rows, query, sums, next.wrapping_add(first * PARTITION_BUCKETS)) }
             }
         }
     }
 }
 
-/// Splits each word, as `digits` gives it; all blocks of a partition together.
+/// Splits each word according to `digits`. All blocks of a partition are contiguous.
 pub(super) fn blocks(queries: &[&[u32]], digits: impl Fn(u32) -> u32 + Sync) -> Vec<Block> {
     super::blocks(queries, 1, |words| block(words.first().copied().unwrap_or_default(), &digits))
 }
@@ -128,11 +129,12 @@ fn block(words: &[u32], digits: impl Fn(u32) -> u32) -> Block {
     block
 }
 
-/// The word whose bytes, taken as signed, are the digits of this one: b ≡ Σ_l 2^(8l)·s_l modulo
+/// The word whose bytes, read as signed, are the digits of this word: b ≡ Σ_l 2^(8l)·s_l modulo
 /// 2^32.
 ///
-/// With M = Σ_l 2^(8l)·128 the unsigned bytes u_l of b + M give b ≡ Σ_l 2^(8l)·(u_l - 128), and u -
-/// 128 is u with its highest bit turned, read as signed.
+/// With M = Σ_l 2^(8l)·128 and u_l the unsigned bytes of b + M, b ≡ Σ_l 2^(8l)·(u_l − 128). The
+/// number u − 128 is u with its highest bit flipped, read as signed.
+/// - 128 is u with its highest bit flipped, read as signed.
 #[cfg(any(target_arch = "aarch64", test))]
 pub(super) fn signed(word: u32) -> u32 {
     const M: u32 = 0x8080_8080;
@@ -140,8 +142,8 @@ pub(super) fn signed(word: u32) -> u32 {
 }
 
 impl RowScan for Queries {
-    /// Long bands, as reading starts anew with each, unless queries are to pass over them several
-    /// times: then they must stay in the second-level cache with the next.
+    /// Long bands, because sequential reading restarts with each band. If queries pass over a band
+    /// several times, the band and the next one must instead fit the second-level cache.
     fn task_rows(&self) -> usize {
         if self.count <= CACHED_QUERIES { 1024 } else { 256 }
     }

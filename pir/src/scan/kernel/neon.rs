@@ -1,5 +1,6 @@
-//! ARM's `sdot`: 16 products of bytes an instruction, signed times signed (Armv8.2 and later:
-//! Graviton 2, Apple M1, Ampere Altra); [`limbs`](super::limbs) says how words become bytes.
+//! ARM's `sdot`: 16 products of bytes per instruction, signed times signed (Armv8.2 and later:
+//! Graviton 2, Apple M1, Ampere Altra). [`limbs`](super::limbs) explains the conversion of words to
+//! bytes.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::aarch64::{
@@ -23,13 +24,14 @@ static CODE: Code = Code {
     ahead: 16 * PARTITION_BUCKETS,
 };
 
-/// `None` where this machine lacks the instructions.
+/// `None` if this machine lacks the instructions.
 pub(super) fn prepare(queries: &[&[u32]]) -> Option<Queries> {
-    // SAFETY: the features of the code below were found.
+    // SAFETY: the features of the code below were detected.
     detect::dotprod().then(|| unsafe { Queries::new(queries, &CODE, signed) })
 }
 
-/// Adds four rows times one query to their sums, and asks for `LINES` lines from `next` on a step.
+/// Adds four rows times one query to their sums, and prefetches `LINES` lines per step starting at
+/// `next`.
 #[target_feature(enable = "neon,dotprod")]
 #[expect(clippy::indexing_slicing, reason = "all indices run to array lengths")]
 fn add_rows<const LINES: usize>(rows: &Rows, query: &Block, sums: &mut Sums, next: *const u8) {
@@ -66,11 +68,11 @@ fn add_rows<const LINES: usize>(rows: &Rows, query: &Block, sums: &mut Sums, nex
     }
 }
 
-/// Adds to each sum four products of signed bytes. The compiler's own name for it is not stable.
+/// Adds four products of signed bytes to each sum. The compiler's intrinsic for it is not stable.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn sdot(mut sums: int32x4_t, words: int8x16_t, entries: int8x16_t) -> int32x4_t {
-    // SAFETY: the instruction is enabled here, and changes its first register only.
+    // SAFETY: the instruction is enabled here, and changes only its first register.
     unsafe {
         asm!(
             "sdot {sums:v}.4s, {words:v}.16b, {entries:v}.16b",

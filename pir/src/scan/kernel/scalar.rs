@@ -1,18 +1,18 @@
 //! The portable kernel.
 //!
 //! A word b is split into signed halves, b ≡ low + 2^16·high with both in \[−2^15, 2^15), so that a
-//! product with a signed byte is one 16-bit multiplication: compilers turn [`dot`] into `pmaddwd`
-//! (eight products an instruction on any x86-64) and its like. The two sums wrap modulo 2^32, which
-//! the result does too: Σ D·b ≡ Σ D·low + 2^16·Σ D·high.
+//! product with a signed byte is one 16-bit multiplication. Compilers turn [`dot`] into `pmaddwd`
+//! (eight products per instruction on any x86-64) and similar instructions. The two sums wrap
+//! modulo 2^32, like the result: Σ D·b ≡ Σ D·low + 2^16·Σ D·high.
 
 use super::{RowScan, blocks};
 use crate::params::PARTITION_BUCKETS;
 
-/// Rows that are widened together and stay in the first-level cache (16 KiB) while every query
-/// passes over them.
+/// Number of rows that are widened together and stay in the first-level cache (16 KiB) while every
+/// query passes over them.
 const CACHED_ROWS: usize = 8;
-/// Independent sums of a dot product. With 32 of them compilers find the pairwise multiply-add and
-/// enough registers to hide its latency; with one they do not (a third of the speed).
+/// Number of independent sums of a dot product. With 32, compilers find the pairwise multiply-add
+/// and use enough registers to hide its latency. With one they do not, at a third of the speed.
 const LANES: usize = 32;
 
 /// Half words, or widened bytes, of one partition's 1024 buckets.
@@ -38,7 +38,7 @@ impl Block {
     }
 }
 
-/// Queries split into halves, all blocks of a partition together.
+/// Queries split into halves; all blocks of a partition are contiguous.
 pub(super) struct Queries {
     blocks: Vec<Block>,
     count: usize,
@@ -90,7 +90,7 @@ fn widen(row: &[u8; PARTITION_BUCKETS], wide: &mut Halves) {
 
 /// Σ entries·words, wrapping; each product has at most 7 + 15 bits.
 ///
-/// Its own function, so that the loop is compiled the same wherever it is used.
+/// A separate function, so that the loop is compiled the same way wherever it is used.
 #[inline(never)]
 #[expect(clippy::indexing_slicing, reason = "lane counts are constants")]
 fn dot(entries: &Halves, words: &Halves) -> u32 {

@@ -1,12 +1,12 @@
-//! AVX-512 VNNI for a query alone on AMD's processors: rows are copied before they are multiplied.
+//! AVX-512 VNNI for a single query on AMD processors: rows are copied before they are multiplied.
 //!
-//! A query alone waits for nothing but memory. These processors fetch ahead at memory's full rate
-//! by themselves, as long as they see each line touched once and in order; requests for lines
-//! further on are touches out of order. But multiplied straight from memory, the products that wait
-//! for a line fill the processor's queues, and too few lines are on their way. So each pair of rows
-//! is copied, two lines at a time, to a corner of the first-level cache, while the pair before it
-//! is multiplied there, which waits for nothing. What the copies take hides behind memory (decision
-//! 007).
+//! A single query waits only for memory. These processors prefetch at memory's full rate by
+//! themselves, as long as each line is touched once and in order; explicit prefetches are touches
+//! out of order. But if rows are multiplied directly from memory, the products that wait for a line
+//! fill the processor's queues, and too few lines are in flight. Each pair of rows is therefore
+//! copied, two lines at a time, to a buffer in the first-level cache, while the previous pair is
+//! multiplied there without waiting. The time of the copies is hidden behind memory access
+//! (decision 007).
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::asm;
@@ -19,32 +19,32 @@ use super::lines::{Line, zeroed};
 use super::vnni::add_joined;
 use crate::machine::detect;
 
-/// Rows that are copied and multiplied together, and lines that are copied in a step.
+/// Number of rows that are copied and multiplied together, and of lines that are copied per step.
 const PAIR: usize = 2;
 
 /// Two rows of one partition.
 type Rows = [Row; PAIR];
 
-/// Where pairs of rows are copied to in turn.
+/// The buffers to which pairs of rows are copied in turn.
 type Stages = Line<[Rows; 2]>;
 
-// What the machine code below counts on.
+// Assumptions of the machine code below.
 const _: () = assert!(size_of::<Block>() == 16 * 256 && size_of::<Rows>() == 16 * 128);
 const _: () = assert!(size_of::<Row>() == 1024);
 
-/// A query split into bytes, a block for each partition. To have one is to know that this machine
-/// runs the code.
+/// A query split into bytes, with a block for each partition. A value proves that this machine
+/// supports the code.
 pub(super) struct Query {
     blocks: Vec<Block>,
 }
 
-/// `None` where this machine lacks the instructions.
+/// `None` if this machine lacks the instructions.
 pub(super) fn prepare(query: &[u32]) -> Option<Query> {
     detect::avx512_vnni().then(|| Query { blocks: blocks(&[query], identity) })
 }
 
 impl RowScan for Query {
-    /// Long bands, as reading starts anew with each.
+    /// Long bands, because sequential reading restarts with each band.
     fn task_rows(&self) -> usize {
         4096
     }
@@ -52,7 +52,7 @@ impl RowScan for Query {
     fn scan_rows(&self, bands: &[&[u8]], sums: &mut [u32]) {
         // SAFETY: sums are numbers.
         let mut lanes: Box<[Lanes]> = unsafe { zeroed(sums.len()) };
-        // SAFETY: `self` exists, so `prepare` has found the features.
+        // SAFETY: `self` exists, so `prepare` has detected the features.
         unsafe { add_bands(bands, &self.blocks, &mut lanes) }
         for (sum, Line(lanes)) in sums.iter_mut().zip(&lanes) {
             *sum = lanes.iter().copied().fold(*sum, u32::wrapping_add);
@@ -71,7 +71,7 @@ fn add_bands(bands: &[&[u8]], query: &[Block], sums: &mut [Lanes]) {
     *staged = *first;
     for (partition, query) in query.iter().enumerate() {
         let rows = pairs(bands, partition);
-        // After the last band anything will do, since it is not multiplied.
+        // After the last band any rows may be copied, because they are not multiplied.
         let following = pairs(bands, partition + 1).first().unwrap_or(first);
         for (index, sums) in sums.as_chunks_mut().0.iter_mut().enumerate() {
             let next = rows.get(index + 1).unwrap_or(following);
@@ -88,20 +88,20 @@ fn pairs<'bands>(bands: &[&'bands [u8]], partition: usize) -> &'bands [Rows] {
 
 /// Adds two rows times the query to their sums, and copies the next two.
 ///
-/// Written in machine code, since the speed depends on it: with the loop unrolled, or a copy moved
-/// by the compiler, it took up to two fifths longer.
+/// This is written in assembly, because the speed depends on the order of instructions: with the
+/// loop unrolled, or a copy moved by the compiler, it took up to two fifths longer.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn add_pair(rows: &Rows, query: &Block, sums: &mut [Lanes; PAIR], next: &Rows, stage: &mut Rows) {
     let mut lanes = [[_mm512_setzero_si512(); LIMBS]; PAIR];
     let [[a0, a1, a2, a3], [b0, b1, b2, b3]] = &mut lanes;
     // SAFETY: 16 steps of 2 lines read all of `next` and write all of `stage`; of 4 lines, all of
-    // `query`; of one line at the start of each row, all of `rows`. Bytes have no invalid values,
-    // and nothing needs to be aligned.
+    // `query`; of one line at the start of each row, all of `rows`. Every byte value is valid, and
+    // nothing needs to be aligned.
     unsafe {
         asm!(
             "2:",
-            // Two lines of the next rows, in memory's order.
+            // Two lines of the next rows, in memory order.
             "vmovdqu64 {line}, [{next}]",
             "vmovdqu64 [{stage}], {line}",
             "vmovdqu64 {line}, [{next} + 64]",

@@ -1,5 +1,5 @@
-//! AVX-512 VNNI: 64 products of bytes an instruction, `vpdpbusd`, unsigned times signed;
-//! [`limbs`](super::limbs) says how words become bytes.
+//! AVX-512 VNNI: 64 products of bytes per instruction, `vpdpbusd`, unsigned times signed.
+//! [`limbs`](super::limbs) explains the conversion of words to bytes.
 #![expect(unsafe_code, reason = "vector instructions behind a run-time check")]
 
 use std::arch::x86_64::{
@@ -19,14 +19,14 @@ static CODE: Code = Code {
     ahead: 16 * PARTITION_BUCKETS,
 };
 
-/// `None` where this machine lacks the instructions.
+/// `None` if this machine lacks the instructions.
 pub(super) fn prepare(queries: &[&[u32]]) -> Option<Queries> {
-    // SAFETY: the features of the code below were found.
+    // SAFETY: the features of the code below were detected.
     detect::avx512_vnni().then(|| unsafe { Queries::new(queries, &CODE, identity) })
 }
 
-/// One row after another: a query alone waits for nothing but memory, which comes fastest in its
-/// own order. (On AMD's processors [`staged`](super::staged) has it.)
+/// Adds one row after another. A single query waits only for memory, which is fastest in its own
+/// order. (On AMD processors, [`staged`](super::staged) handles this case.)
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn add_in_turn(rows: &Rows, query: &Block, sums: &mut Sums, next: *const u8) {
     let rows = rows.as_chunks().0.iter().zip(sums.as_chunks_mut().0);
@@ -35,7 +35,8 @@ fn add_in_turn(rows: &Rows, query: &Block, sums: &mut Sums, next: *const u8) {
     }
 }
 
-/// Adds `N` rows times one query to their sums, and asks for `LINES` lines from `next` on a step.
+/// Adds `N` rows times one query to their sums, and prefetches `LINES` lines per step starting at
+/// `next`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[expect(clippy::indexing_slicing, reason = "all indices run to array lengths")]
 fn add_rows<const N: usize, const LINES: usize>(
@@ -65,7 +66,7 @@ fn add_rows<const N: usize, const LINES: usize>(
     add_joined(lanes, sums);
 }
 
-/// Joins the sums of a word's four bytes, and adds them to those of their rows.
+/// Combines the sums of a word's four bytes, and adds them to the sums of their rows.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn add_joined<const N: usize>(lanes: [[__m512i; LIMBS]; N], sums: &mut [Lanes; N]) {

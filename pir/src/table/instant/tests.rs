@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const DAY: i64 = 86_400;
-/// Days from 0001-01-01 to 1970-01-01, as a calendar of the naive kind counts them.
+/// Days from 0001-01-01 to 1970-01-01, as counted by the naive calendar.
 const DAYS_BEFORE_1970: i64 = 719_162;
 
 fn leap(year: i64) -> bool {

@@ -2,7 +2,7 @@ use std::error::Error;
 
 use super::*;
 
-/// What a server may have sent.
+/// Text that a server may have sent.
 const MARKER: &str = "q7Zx-root-password";
 
 fn bucket(kind: FailureKind, signed_by: SignedBy, trouble: Trouble) -> SourceFault {
@@ -11,7 +11,7 @@ fn bucket(kind: FailureKind, signed_by: SignedBy, trouble: Trouble) -> SourceFau
     SourceFault::Bucket { name, kind, status, signed_by, trouble, detail }
 }
 
-/// Every fault that holds what a server has sent.
+/// Every kind of fault that contains text from a server.
 fn told() -> Vec<SourceFault> {
     let name = || "https://host/a".to_owned();
     let troubles = [
@@ -51,7 +51,7 @@ fn what_a_server_has_sent_is_in_the_log_and_not_in_the_status() {
 }
 
 #[test]
-fn who_has_no_credentials_is_told_how_to_get_some() {
+fn a_source_without_credentials_gets_a_hint_how_to_get_some() {
     let text = |signed_by| bucket(FailureKind::Refused, signed_by, Trouble::Other).for_status();
     assert_eq!(
         text(SignedBy::Nobody),
@@ -62,7 +62,7 @@ fn who_has_no_credentials_is_told_how_to_get_some() {
     assert_eq!(text(SignedBy::Source), "s3://b/c cannot be read: access was refused (status 403)");
 }
 
-/// An error above another.
+/// An error that wraps another one.
 #[derive(Debug, Error)]
 #[error("above {MARKER}")]
 struct Above(#[source] Box<dyn Error + Send + Sync>);
@@ -72,10 +72,10 @@ fn a_connections_trouble_is_found_at_the_bottom_of_its_error() {
     let io = |error| io::Error::other::<Box<dyn Error + Send + Sync>>(error);
     let certificate = |error| rustls::Error::InvalidCertificate(error);
     let below: [(Box<dyn Error + Send + Sync>, &str); 6] = [
-        (io(certificate(CertificateError::Expired).into()).into(), "its certificate has ended"),
+        (io(certificate(CertificateError::Expired).into()).into(), "its certificate has expired"),
         (
             io(certificate(CertificateError::NotValidForName).into()).into(),
-            "its certificate has another name",
+            "its certificate is for another name",
         ),
         (rustls::Error::General(MARKER.into()).into(), "the handshake failed"),
         (io::Error::from(io::ErrorKind::ConnectionReset).into(), "connection reset"),

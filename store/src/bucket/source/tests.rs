@@ -19,7 +19,7 @@ fn variables(source: &SourceSettings) -> String {
     all.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// The settings of a source in S3 beside those of [`STORE`].
+/// The settings of a source in S3, in addition to those of [`STORE`].
 fn source(own: &[(&str, &str)], shared: bool) -> SourceSettings {
     settings(&[&STORE[..], own].concat()).of_source(&location("s3://b/c"), shared)
 }
@@ -34,7 +34,7 @@ fn a_source_without_credentials_is_read_unsigned_where_the_store_is() {
     );
     assert_eq!(found.signed_by, SignedBy::Nobody);
     assert_eq!(found.trusted, ["http://minio:9000"]);
-    // A place is no credential.
+    // A server's location is not a credential.
     let found = source(&[("SOURCE_AWS_ENDPOINT_URL", "https://other")], true);
     assert_eq!(
         variables(&found),
@@ -64,7 +64,7 @@ fn a_source_has_its_own_credentials_or_the_stores_and_never_a_mix() {
              AWS_SECRET_ACCESS_KEY=s2"
         );
         assert_eq!(found.signed_by, SignedBy::Source);
-        // Credentials for another server are not sent in the clear because the store's are.
+        // Credentials for another server are not sent without TLS merely because the store's are.
         let elsewhere = [&OWN[..], &[("SOURCE_AWS_ENDPOINT_URL", "https://other")]].concat();
         let found = source(&elsewhere, shared);
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Everybody who writes the object, against a model of the API server: a write is taken only over
-//! the version that its writer has read.
+//! All writers of the object, against a model of the API server: a write succeeds only for the
+//! version that its writer has read.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use super::*;
 use crate::coordination::Snapshot;
 use crate::support;
 
-/// A writer's next write, made from the version that it has read.
+/// A writer's next write, computed from the version that it has read.
 #[derive(Debug, Clone, Copy)]
 enum Write {
     /// A node proposes an epoch of a table.
     Propose(&'static str, u64),
-    /// Somebody withdraws what waits.
+    /// A client withdraws the waiting proposal.
     Withdraw,
-    /// The leader activates what waits.
+    /// The leader activates the waiting proposal.
     Activate,
-    /// The leader rejects it.
+    /// The leader rejects the waiting proposal.
     Reject,
-    /// The leader notes how long it has waited.
+    /// The leader records how long the proposal has waited.
     Note(u64),
 }
 
-/// One of three writers reads, or writes what it decided on.
+/// One of three writers reads, or writes its change.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Read(usize, Write),
@@ -61,12 +61,12 @@ fn object() -> OpaqueShardMap {
     object
 }
 
-/// What a node that knows nothing takes to be served.
+/// The reading of a node that knows nothing of the served map.
 fn read(maps: &Maps) -> Reading {
     maps.written().read(&Served::new(&Snapshot::default(), &[]))
 }
 
-/// The object after a write, as the writer's code makes it; none if there is nothing to write.
+/// The object after a write by the writer's code; `None` if there is nothing to write.
 fn written(object: &OpaqueShardMap, write: Write) -> Option<OpaqueShardMap> {
     let maps = Maps::read(object).unwrap();
     let nothing = Snapshot::default();

@@ -1,5 +1,5 @@
-//! Nodes, their leader, and an object that people and accidents change: whatever happens in which order,
-//! nothing that is served goes away.
+//! Nodes, their leader, and an object that people and accidents change. Whatever happens in
+//! whichever order, everything that is served stays.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ impl Object {
         }
     }
 
-    /// What the rules of the kind demand.
+    /// The rules of the kind.
     fn becomes(&mut self, next: Self) {
         let newest = (&self.newest, &next.newest);
         assert!(newest.0 == newest.1 || newest.1.generation > newest.0.generation, "{next:?}");
@@ -59,7 +59,7 @@ struct Node {
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// A node looks at the object as it is now.
+    /// A node reads the present object.
     Look(usize),
     /// A node leads for one step.
     Lead(usize),
@@ -73,11 +73,11 @@ enum Event {
     Restart(usize),
     Backup,
     Delete,
-    /// Made again by hand, without tables.
+    /// A person creates the object again, without tables.
     MakeEmpty(u64),
-    /// By the operator, from what it knows.
+    /// The operator creates the object again, from what it knows.
     MakeAnew,
-    /// From a backup.
+    /// The object is restored from a backup.
     Restore {
         status: bool,
         same_uid: bool,
@@ -91,7 +91,7 @@ struct World {
     nodes: Vec<Node>,
     uids: u32,
     epochs: u64,
-    /// Tables whose removal was once asked for.
+    /// Tables whose removal was once requested.
     dropped: BTreeSet<String>,
 }
 
@@ -119,7 +119,7 @@ impl World {
         self.nodes.iter().enumerate().map(record).collect()
     }
 
-    /// Tables that a node serves and whose removal was never asked for.
+    /// Tables that a node serves and whose removal was never requested.
     fn needed(&self) -> BTreeSet<String> {
         let newest = self.nodes.iter().filter_map(|node| node.serves.as_ref());
         let newest = newest.max_by_key(|map| map.generation);
@@ -143,7 +143,8 @@ impl World {
         node.known = Snapshot { active, map_uid: uid, proposed, standing, highest, ..rest };
     }
 
-    /// As a leader: what is served is written, and what every node has prepared becomes active.
+    /// Acts as the leader: writes the served map, and activates a proposal that every node has
+    /// prepared.
     fn lead(&mut self, number: usize) {
         self.look(number);
         let (records, needed) = (self.records(), self.needed());
@@ -242,7 +243,7 @@ impl World {
         self.make(newest);
     }
 
-    /// Peace: a leader leads, and everybody looks.
+    /// Calm: a leader leads, and all nodes read the object.
     fn settle(&mut self, leader: usize) {
         if self.object.is_none() {
             self.make_anew();
@@ -258,7 +259,7 @@ impl World {
                 break;
             }
         }
-        // A first map that was rejected rests for a minute.
+        // A rejected first map is not tried again for a minute.
         let rests = |object: &Object| object.written().rejected && object.active.is_none();
         let rests = self.object.as_ref().is_some_and(rests);
         assert!(agreed(self) || rests, "{:?} {:?}", self.object, self.nodes);

@@ -69,7 +69,7 @@ async fn a_lost_shard_fails_the_whole_with_its_name() {
 async fn a_shard_without_replicas_is_lost() {
     let shards = BTreeMap::from([(3, Vec::new())]);
     let outcome: Result<Vec<(u32, ())>, _> =
-        gather(&shards, patience(), |_| async { unreachable!("nobody to ask") }).await;
+        gather(&shards, patience(), |_| async { unreachable!("no replica to call") }).await;
     assert!(matches!(outcome, Err(NodeError::ShardUnavailable { shard: 3, .. })));
 }
 

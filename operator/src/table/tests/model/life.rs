@@ -1,4 +1,4 @@
-//! A table in the model: what belongs to it, and what its Jobs do to the store.
+//! A table in the model: its objects, and the effects of its Jobs on the store.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ impl Life {
         }
     }
 
-    /// Gives it epochs 1 to `count`, made from another source.
+    /// Gives it epochs 1 to `count`, built from another source.
     pub(super) fn age(&mut self, count: i64) {
         let run = "earlier".to_owned();
         self.store = (1..=count).rev().map(fixtures::epoch).collect();
@@ -63,8 +63,8 @@ impl Life {
         self.jobs.push(JobFacts { name, number, run, stale: false, state: JobState::Active });
     }
 
-    /// A Job that has pods, if only for a moment more, publishes its epoch and removes old ones, as
-    /// `make` of `opaque-prepare` does: not if the newest epoch is of its run already.
+    /// A Job that still has pods publishes its epoch and removes old ones, as `make` of
+    /// `opaque-prepare` does. It does nothing if the newest epoch is already of its run.
     pub(super) fn publish(&mut self, now: Timestamp) {
         let Some(job) = self.jobs.iter().find(|job| job.is_live()) else { return };
         if self.writer.as_ref() == Some(&job.run) {
@@ -74,7 +74,7 @@ impl Life {
         let mut made = fixtures::epoch(self.store.first().map_or(1, |newest| newest.epoch + 1));
         made.published = Time(now);
         self.store.insert(0, made);
-        // As `Store::retain`: all but the newest few and those to keep.
+        // As in `Store::retain`: removes all but the newest few and those to keep.
         let (retain, keep) = &self.retention;
         let mut newer = 0;
         self.store.retain(|entry| {
@@ -83,7 +83,7 @@ impl Life {
         });
     }
 
-    /// The running Job ends well.
+    /// The running Job succeeds.
     pub(super) fn succeed(&mut self, now: Timestamp) {
         if !self.jobs.iter().any(|job| job.state == JobState::Active) {
             return;
@@ -101,7 +101,7 @@ impl Life {
         self.report = Some(failed);
     }
 
-    /// Ends the running Job; gives its run.
+    /// Ends the running Job and returns its run.
     pub(super) fn end(&mut self, state: JobState) -> Option<String> {
         let job = self.jobs.iter_mut().find(|job| job.state == JobState::Active)?;
         job.state = state;

@@ -1,13 +1,13 @@
-//! What is assumed of SEAL's errors, so that another version of it cannot pass unnoticed.
+//! Assumptions about SEAL's errors, tested so that a new version cannot change them unnoticed.
 
 use opaque_pir::params::COEFFICIENT_MODULUS;
 use opaque_seal::internal::Ciphertext;
 
 use super::*;
 
-/// SEAL, as `seal_fhe` builds it, takes a Gaussian of deviation 3.2, clips it at 6 deviations and
-/// cuts the fraction off, toward zero. So P(|e| ≥ m) = P(|X| ≥ m): deviation 2.83 and not 3.2, and
-/// e = 0 with probability erf(1/(3.2·√2)) = 0.2453. docs/threat-model.md rests on it.
+/// SEAL, as built by `seal_fhe`, draws a Gaussian of deviation 3.2, clips it at 6 deviations and
+/// truncates the fraction toward zero. So P(|e| ≥ m) = P(|X| ≥ m): the deviation is 2.83 and not
+/// 3.2, and e = 0 with probability erf(1/(3.2·√2)) = 0.2453. docs/threat-model.md relies on this.
 #[test]
 fn fresh_errors_are_the_truncated_gaussian() {
     let errors: Vec<i64> = (0..8).flat_map(|_| fresh_errors()).collect();
@@ -21,8 +21,8 @@ fn fresh_errors_are_the_truncated_gaussian() {
     assert!((zeros - 0.2453).abs() < 0.02, "zeros {zeros}");
 }
 
-/// The error polynomial of a fresh encryption of zero, exactly: c0 + c1·s modulo each data prime,
-/// with the product taken in NTT form, in which SEAL keeps s.
+/// The error polynomial of a fresh encryption of zero, exactly: c0 + c1·s modulo each data prime.
+/// The product is computed in NTT form, in which SEAL stores s.
 fn fresh_errors() -> Vec<i64> {
     let Fixture { bfv, key, .. } = &*FIXTURE;
     let fresh = key.encrypt(bfv, &[0; RING_DEGREE]).unwrap();
@@ -42,7 +42,7 @@ fn fresh_errors() -> Vec<i64> {
         let sum = u128::from(*c0) + u128::from(c1[i]) * u128::from(secret[i]);
         *c0 = u64::try_from(sum % prime).unwrap();
     }
-    // The second polynomial only keeps SEAL from taking the sum for a transparent ciphertext.
+    // The second polynomial only prevents SEAL from treating the sum as a transparent ciphertext.
     let sum = Ciphertext::load(bfv.context(), &ntt, &residues, None).unwrap();
     let mut sums = Vec::new();
     bfv.evaluator().to_coefficients(&sum).unwrap().residues(&coefficients, &mut sums).unwrap();
@@ -52,7 +52,7 @@ fn fresh_errors() -> Vec<i64> {
     };
     let (first, rest) = sums.split_at(PLANE_ROWS);
     let errors: Vec<i64> = first.iter().map(|residue| lift(0, *residue)).collect();
-    // Small numbers are the same modulo either prime; anything else would not be an error.
+    // Small numbers are equal modulo both primes; anything else would not be an error.
     assert!(errors.iter().copied().eq(rest[..PLANE_ROWS].iter().map(|r| lift(1, *r))));
     errors
 }

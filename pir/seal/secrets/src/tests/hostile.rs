@@ -1,4 +1,4 @@
-//! Bytes from strangers: an error or harmless noise, never the end of the process.
+//! Untrusted bytes cause an error or harmless noise. They never end the process.
 
 use opaque_pir::params::{ENCRYPTED_SECRET_BYTES, PLANE_CIPHERTEXT_BYTES, SEED_BYTES};
 use opaque_seal::{EVALUATION_KEYS_BYTES, SealError};
@@ -17,7 +17,7 @@ fn load_secret(bytes: &[u8]) -> Result<EncryptedSecret, SealError> {
     loaded
 }
 
-/// What a server does with bytes that it has accepted.
+/// The server's operations on accepted bytes.
 fn serve(keys: &EvaluationKeys, secret: &EncryptedSecret) {
     let Fixture { bfv, key, table, .. } = &*FIXTURE;
     if let Ok(answers) = hint_product(bfv, keys, secret, &[table]) {
@@ -32,7 +32,7 @@ fn random_bytes(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Clears the top bits of every packed value of 35 bits, so that random bytes pass the range check.
+/// Clears the top bits of every packed 35-bit value, so that random bytes pass the range check.
 fn tame(bytes: &mut [u8], width: usize) {
     for bit in (width - 1..bytes.len() * 8).step_by(width) {
         for bit in bit.saturating_sub(1)..=bit {
@@ -72,14 +72,14 @@ fn wrong_version() {
     }
 }
 
-/// One residue equal to its prime, at either end of a polynomial of each prime.
+/// One residue equals its prime, at either end of a polynomial of each prime.
 #[test]
 fn residue_out_of_range() {
     let Fixture { bfv, key, keys_bytes, .. } = &*FIXTURE;
     let secret = key.encrypt(bfv, &[1; RING_DEGREE]).unwrap();
     let half = 4096 * 35 / 8;
     for byte in [0, half - 5, half, 2 * half - 5] {
-        // Eight values in 35 bytes: forty ones cover one value whole.
+        // Eight values take 35 bytes: forty one-bits cover one value completely.
         let mut bytes = secret.clone();
         bytes[byte..byte + 5].fill(0xff);
         assert!(matches!(load_secret(&bytes), Err(SealError::Residue { .. })));

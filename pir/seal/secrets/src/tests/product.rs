@@ -1,4 +1,4 @@
-//! The product against exact integer arithmetic, and its noise.
+//! Compares the product with exact integer arithmetic, and checks its noise.
 
 use opaque_pir::params::PLANE_CIPHERTEXT_BYTES;
 use opaque_seal::internal::{plane_product, rotate_secret};
@@ -33,7 +33,7 @@ fn planes_keep_their_order() {
     assert!(fixture.answer(&s, &[]).is_empty());
 }
 
-/// The plane of a matrix of few rows: the others are zero. It is not folded.
+/// The plane of a matrix with few rows: the other rows are zero. It is not folded.
 #[test]
 fn planes_of_few_rows() {
     let fixture = &*FIXTURE;
@@ -61,7 +61,7 @@ fn sparse_planes() {
     let table = PlaneTable::build(&fixture.bfv, &zero).unwrap();
     let answers = fixture.answer(&s, &[&table]);
     assert_eq!(*fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap(), vec![0; PLANE_ROWS]);
-    // Diagonal i only, for an i in the first, a middle and the last giant step.
+    // Only diagonal i, for an i in the first, a middle and the last giant step.
     for diagonal in [0, 17 * 32 + 5, 1023] {
         let mut plane = zero.clone();
         for (row, entries) in plane.chunks_exact_mut(RING_DEGREE).enumerate() {
@@ -85,7 +85,7 @@ fn sparse_planes() {
     assert_eq!(*fixture.key.decrypt(&fixture.bfv, &answers[0]).unwrap(), naive_product(&plane, &s));
 }
 
-/// Secrets at the edges: all zero (an ordinary ciphertext still), and far larger than a query's.
+/// Extreme secrets: all zero (still an ordinary ciphertext), and far larger than a query's.
 #[test]
 fn extreme_secrets() {
     let fixture = &*FIXTURE;
@@ -125,7 +125,7 @@ fn noise_budget() {
     }
 }
 
-/// Another client's keys give noise, not a crash and not an answer.
+/// Another client's keys give noise, neither a crash nor an answer.
 #[test]
 fn keys_do_not_mix() {
     let Fixture { bfv, key, plane, table, keys, .. } = &*FIXTURE;
@@ -139,13 +139,13 @@ fn keys_do_not_mix() {
     let wrong = hint_product(bfv, &other_keys, &secret, &[table]).unwrap();
     assert_eq!(key.noise_budget(bfv, &wrong[0]).unwrap(), 0);
     assert!(near(&key.decrypt(bfv, &wrong[0]).unwrap()) < 10);
-    // The right answer, opened with another client's secret.
+    // The right answer, decrypted with another client's secret.
     let right = hint_product(bfv, keys, &secret, &[table]).unwrap();
     assert!(near(&other.decrypt(bfv, &right[0]).unwrap()) < 10);
     assert_eq!(near(&key.decrypt(bfv, &right[0]).unwrap()), PLANE_ROWS);
 }
 
-/// Many threads on one context and one table, making and dropping objects of every kind all along.
+/// Many threads use one context and one table, creating and dropping objects of every kind.
 #[test]
 fn many_threads() {
     let fixture = &*FIXTURE;

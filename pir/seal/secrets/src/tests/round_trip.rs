@@ -1,4 +1,4 @@
-//! Bytes out and in again.
+//! Encoding and decoding.
 
 use opaque_pir::params::ENCRYPTED_SECRET_BYTES;
 use opaque_seal::{EVALUATION_KEYS_BYTES, SealError};
@@ -23,12 +23,12 @@ fn a_stored_secret_key_is_the_same_key() {
     let bytes = key.to_bytes().unwrap();
     let loaded = SecretKey::from_bytes(bfv, &bytes).unwrap();
     assert_eq!(loaded.to_bytes().unwrap(), bytes);
-    // It encrypts under the old evaluation keys, and the old key opens the answer.
+    // It encrypts under the old evaluation keys, and the old key decrypts the answer.
     let s = random_secret(&mut StdRng::seed_from_u64(20));
     let secret = EncryptedSecret::from_bytes(bfv, &loaded.encrypt(bfv, &s).unwrap()).unwrap();
     let answers = hint_product(bfv, keys, &secret, &[table]).unwrap();
     assert_eq!(*key.decrypt(bfv, &answers[0]).unwrap(), naive_product(plane, &s));
-    // And its new evaluation keys serve the old key's ciphertexts.
+    // Its new evaluation keys work for the old key's ciphertexts.
     let new_keys = EvaluationKeys::from_bytes(bfv, &loaded.evaluation_keys(bfv).unwrap()).unwrap();
     let secret = EncryptedSecret::from_bytes(bfv, &key.encrypt(bfv, &s).unwrap()).unwrap();
     let answers = hint_product(bfv, &new_keys, &secret, &[table]).unwrap();

@@ -1,13 +1,13 @@
-//! Tile instructions where the processor has none, so that the kernel's own machine code is tested
-//! everywhere.
+//! Emulates tile instructions on processors without them, so that the kernel's own machine code is
+//! tested everywhere.
 //!
-//! A processor without them raises "illegal instruction" (SIGILL); the handler does in plain code
-//! what the instruction would have done with the thread's tiles, and goes on behind it. Forms and
-//! meaning: Intel SDM, volume 2, "LDTILECFG", "TILERELEASE", "TILELOADD", "TILESTORED", "TDPBSUD".
+//! A processor without the instructions raises "illegal instruction" (SIGILL). The handler performs
+//! the instruction on the thread's tiles in plain code, and continues after it. Forms and meaning:
+//! Intel SDM, volume 2, "LDTILECFG", "TILERELEASE", "TILELOADD", "TILESTORED", "TDPBSUD".
 //!
-//! **Limits.** For tests. Only the instructions above; tiles as configured must fit the operands,
-//! which a processor checks and this does not; anything else ends the process as it would have
-//! without it.
+//! **Limits.** This is for tests, and supports only the instructions above. Tiles as configured
+//! must match the operands, which a processor checks and this code does not. Any other instruction
+//! ends the process, as it would without the handler.
 #![expect(unsafe_code, reason = "a signal handler that reads and writes as a processor would")]
 #![expect(
     clippy::indexing_slicing,
@@ -27,15 +27,15 @@ use libc::{SA_NODEFER, SA_SIGINFO, SIG_DFL, SIGILL, greg_t, siginfo_t, ucontext_
 const ROWS: usize = 16;
 const ROW_BYTES: usize = 64;
 
-/// What a thread's tile registers hold.
+/// The contents of a thread's tile registers.
 struct Tiles {
-    /// Bytes of a row and rows, by tile; no rows without a configuration.
+    /// Bytes per row and number of rows for each tile; no rows without a configuration.
     shapes: [(usize, usize); 8],
     data: [[[u8; ROW_BYTES]; ROWS]; 8],
 }
 
 thread_local! {
-    // Needs neither initialisation nor destruction, so that a handler may touch it.
+    // It needs neither initialisation nor destruction, so a signal handler may use it.
     static TILES: RefCell<Tiles> =
         const { RefCell::new(Tiles { shapes: [(0, 0); 8], data: [[[0; ROW_BYTES]; ROWS]; 8] }) };
 }
@@ -45,8 +45,9 @@ static INSTALLED: OnceLock<()> = OnceLock::new();
 /// Emulates tiles in this process from now on.
 pub(crate) fn install() {
     INSTALLED.get_or_init(|| {
-        // SAFETY: the action is zeroed but for what is set, which is a valid one; the handler keeps
-        // to its thread's tiles and to memory that the interrupted instruction refers to.
+        // SAFETY: the action is zeroed except for the fields set here, which makes it valid; the
+        // handler only uses its thread's tiles and memory that the interrupted instruction refers
+        // to.
         let done = unsafe {
             let mut action: libc::sigaction = zeroed();
             action.sa_sigaction = handler as *const () as usize;
@@ -72,8 +73,8 @@ extern "C" fn handler(_signal: c_int, _info: *mut siginfo_t, context: *mut c_voi
         unsafe { step(&mut tiles, registers) }
     });
     if done.is_none() {
-        // Not ours: again without this handler, as if it had not been there.
-        // SAFETY: restores the default action.
+        // Another illegal instruction: run it again without this handler, as if the handler did not
+        // exist. SAFETY: restores the default action.
         unsafe { libc::signal(SIGILL, SIG_DFL) };
     }
 }
@@ -85,10 +86,10 @@ struct Memory {
     stride: usize,
 }
 
-/// Does one instruction and moves behind it; `None` if it is none of those that are known.
+/// Performs one instruction and moves past it. Returns `None` if the instruction is not supported.
 ///
 /// # Safety
-/// The instruction's operands in memory must be what the code before it says they are.
+/// The instruction's operands in memory must be what the code before it claims.
 unsafe fn step(tiles: &mut Tiles, registers: &mut [greg_t; 23]) -> Option<()> {
     let start = usize::try_from(registers[libc::REG_RIP as usize]).ok()?;
     // SAFETY: an instruction is interrupted here. The longest known one has ten bytes; the test's
@@ -139,8 +140,8 @@ unsafe fn step(tiles: &mut Tiles, registers: &mut [greg_t; 23]) -> Option<()> {
     Some(())
 }
 
-/// The operand in memory of an instruction of three bytes of prefix and an opcode, and the length
-/// of the whole.
+/// The memory operand of an instruction with three prefix bytes and an opcode, and the length of
+/// the instruction.
 fn memory(registers: &[greg_t; 23], first: u8, code: &[u8; 10]) -> Option<(Memory, greg_t)> {
     /// Numbers of registers, in the order of their encoding.
     const ORDER: [c_int; 16] = [
@@ -162,13 +163,13 @@ fn memory(registers: &[greg_t; 23], first: u8, code: &[u8; 10]) -> Option<(Memor
         libc::REG_R15,
     ];
     let register = |number: u8| registers[ORDER[usize::from(number)] as usize] as usize;
-    // Inverted in the prefix: the fourth bits of index and base.
+    // The prefix holds the fourth bits of index and base inverted.
     let (high_index, high_base) = (!first >> 6 & 1, !first >> 5 & 1);
     let (mode, rm) = (code[4] >> 6, code[4] & 7);
     let (base, stride, at) = if rm == 4 {
         let (scale, index, base) = (code[5] >> 6, code[5] >> 3 & 7, code[5] & 7);
         let index = high_index << 3 | index;
-        // The stack pointer as index stands for none.
+        // The stack pointer as index means no index.
         let stride = if index == 4 { 0 } else { register(index) << scale };
         (high_base << 3 | base, stride, 6)
     } else {
@@ -203,7 +204,7 @@ impl Tiles {
         self.data[tile].iter_mut().take(rows).map(move |row| &mut row[..bytes])
     }
 
-    /// Signed bytes of `a` times unsigned ones of `b`, four at a time.
+    /// Multiplies signed bytes of `a` by unsigned bytes of `b`, four at a time.
     fn multiply(&mut self, to: usize, a: usize, b: usize) {
         let (bytes, rows) = self.shapes[to];
         for row in 0..rows {
