@@ -27,6 +27,7 @@ COPY proto proto
 COPY pir pir
 COPY identity identity
 COPY ops ops
+COPY election election
 COPY source source
 COPY store store
 COPY crds crds

@@ -10,8 +10,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use opaque_e2e::ControlPlane;
-use opaque_ops::api::without_retries;
-use opaque_ops::election::{Election, Policy};
+use opaque_election::without_retries;
+use opaque_election::{Election, Policy};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 

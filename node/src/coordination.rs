@@ -24,6 +24,7 @@ mod error;
 mod file;
 mod files;
 mod heard;
+#[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod map;
 mod metrics;
@@ -47,6 +48,7 @@ use crate::map::placement::{ShardId, Shards};
 pub use decision::{Elapsed, Policy, Step, alive, covered, next_step, serving, waits_for_store};
 pub use error::CoordinationError;
 pub use file::FileCoordination;
+#[cfg(feature = "kubernetes")]
 pub use kubernetes::{KubernetesCoordination, Pod};
 pub use map::{Change, Map};
 pub use metrics::MapMetrics;

@@ -23,9 +23,7 @@ use tonic_health::ServingStatus;
 
 use self::state::StateMetrics;
 use crate::config::{Backend, Config};
-use crate::coordination::{
-    Coordination, FileCoordination, KubernetesCoordination, Losses, MapMetrics, Pod,
-};
+use crate::coordination::{Coordination, FileCoordination, Losses, MapMetrics};
 use crate::lifecycle::{DRAINING, Lifecycle, Outlook, ProbeMetrics, TurnedAway};
 use crate::map::call::ShardCaller;
 use crate::metrics::{Counted, Metrics};
@@ -329,18 +327,40 @@ async fn tell(tls: &Tls, state: &ReplicaState) {
 
 /// Opens the coordination backend.
 async fn open_coordination(config: &Config) -> anyhow::Result<Arc<dyn Coordination>> {
-    let (namespace, cluster) = match &config.coordination {
-        Backend::Directory(directory) => {
-            return Ok(Arc::new(FileCoordination::open(directory).await?));
+    match &config.coordination {
+        Backend::Directory(directory) => Ok(Arc::new(FileCoordination::open(directory).await?)),
+        Backend::Kubernetes { namespace, cluster } => {
+            open_kubernetes(config, namespace, cluster).await
         }
-        Backend::Kubernetes { namespace, cluster } => (namespace, cluster),
-    };
+    }
+}
+
+#[cfg(feature = "kubernetes")]
+async fn open_kubernetes(
+    config: &Config,
+    namespace: &str,
+    cluster: &str,
+) -> anyhow::Result<Arc<dyn Coordination>> {
+    use crate::coordination::{KubernetesCoordination, Pod};
+
     let api = kube::Config::infer().await.context(
         "cannot find the Kubernetes API: run in a pod with a service account token, or set KUBECONFIG",
     )?;
     let pod = config.pod_uid().map(|uid| Pod { name: config.name.clone(), uid: uid.to_owned() });
     let process = SysRng.try_next_u64()?;
     Ok(Arc::new(KubernetesCoordination::open(&api, namespace, cluster, pod, process)?))
+}
+
+#[cfg(not(feature = "kubernetes"))]
+async fn open_kubernetes(
+    _config: &Config,
+    namespace: &str,
+    cluster: &str,
+) -> anyhow::Result<Arc<dyn Coordination>> {
+    anyhow::bail!(
+        "this opaque-node was built without feature `kubernetes` and cannot use \
+         kubernetes://{namespace}/{cluster}: `make build` builds it with the feature"
+    )
 }
 
 /// Longest time until a response begins: longer than a change of the cluster and longer than a

@@ -31,7 +31,7 @@ mod waiting;
 
 use std::time::Duration;
 
-use opaque_ops::election::Policy;
+use opaque_election::Policy;
 
 pub(crate) use candidate::Candidate;
 pub(crate) use clusters::Clusters;

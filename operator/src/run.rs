@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use kube::{Api, Client, Config};
+use opaque_election::without_retries;
 use opaque_ops::admin::{Admin, Readiness};
-use opaque_ops::api::without_retries;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;

@@ -10,7 +10,7 @@ use opaque_e2e::cluster::BUCKET;
 use opaque_e2e::harness::namespace::is_ready;
 use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
 use opaque_e2e::poll;
-use opaque_ops::api::without_retries;
+use opaque_election::without_retries;
 use tokio::time::Instant;
 
 use crate::support::{ANSWER, SQL};

@@ -49,7 +49,7 @@ use kube::runtime::watcher::{self, DefaultBackoff};
 use kube::runtime::{WatchStreamExt, watcher as watch_all};
 use kube::{Api, Client, Config};
 use opaque_crds::OpaqueShardMap;
-use opaque_ops::api::without_retries;
+use opaque_election::without_retries;
 use opaque_store::UnixMillis;
 use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;

@@ -148,6 +148,7 @@ impl Mend {
 
 impl<'a> Written<'a> {
     /// The state of an empty backend.
+    #[cfg(feature = "kubernetes")]
     pub(super) fn nothing() -> Self {
         let (active, newest, uid, active_uid) = (None, None, None, None);
         Self { active, newest, rejected: false, highest_rejected: 0, uid, active_uid }

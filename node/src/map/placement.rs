@@ -29,15 +29,14 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use opaque_crds::shard_map;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Version of this rule. Maps contain it, since nodes that place by different rules must not be
 /// mixed.
-pub const VERSION: u32 = shard_map::PLACEMENT_VERSION;
+pub const VERSION: u32 = 1;
 /// Points of each shard on the ring.
-pub const VIRTUAL_NODES: u32 = shard_map::VIRTUAL_NODES;
+pub const VIRTUAL_NODES: u32 = 64;
 /// Largest number of shards of a cluster.
 pub const MAX_SHARDS: usize = 1024;
 

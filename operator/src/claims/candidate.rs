@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::Client;
-use opaque_ops::election::{Election, Policy};
+use opaque_election::{Election, Policy};
 
 use super::Times;
 use crate::kube::Events;

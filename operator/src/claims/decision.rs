@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use opaque_ops::election::{Holder, Policy};
+use opaque_election::{Holder, Policy};
 
 use crate::kube::{fraction, is_renewed};
 use crate::labels::{CLUSTER, RELEASE};

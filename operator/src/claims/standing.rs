@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use opaque_ops::election::{Election, Held, Policy};
+use opaque_election::{Election, Held, Policy};
 
 use super::LEASE;
 use super::candidate::Candidate;

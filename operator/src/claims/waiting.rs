@@ -12,7 +12,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::EventType;
-use opaque_ops::election::{Election, Held, Holder};
+use opaque_election::{Election, Held, Holder};
 use tokio::sync::watch;
 use tokio::time::sleep;
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use opaque_crds::{OpaqueShardMap, names};
-use opaque_ops::election::{Election, Held, Policy};
+use opaque_election::{Election, Held, Policy};
 use tokio::time::{sleep, timeout};
 
 use super::map::{Maps, Verdict};

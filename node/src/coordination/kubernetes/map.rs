@@ -14,6 +14,12 @@ use crate::coordination::written::{LOST_REASON, Reading, Served, Written};
 use crate::coordination::{Change, CoordinationError, Map, Outcome, Waited};
 use crate::map::placement::{self, ShardId, ShardWeight, Shards};
 
+// The operator writes these numbers into a new map, and a node refuses others.
+const _: () = assert!(
+    placement::VERSION == shard_map::PLACEMENT_VERSION
+        && placement::VIRTUAL_NODES == shard_map::VIRTUAL_NODES
+);
+
 /// Number of rejections in the status.
 const REJECTIONS: usize = 16;
 /// Longest reason of a rejection, in characters.

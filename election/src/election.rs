@@ -61,7 +61,7 @@ pub struct Election {
 
 impl Election {
     /// A candidate for Lease `namespace/name` with this `identity`. A Lease that it creates gets
-    /// `labels`. The client must not retry requests by itself: [`crate::api::without_retries`].
+    /// `labels`. The client must not retry requests by itself: [`crate::without_retries`].
     pub fn new(
         client: Client,
         namespace: &str,
