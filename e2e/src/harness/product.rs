@@ -1,11 +1,14 @@
 //! Opaque in a test's namespace, installed like by a user.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::ResourceExt;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -65,11 +68,7 @@ pub async fn apply_cluster_with(
     replicas: u32,
     changes: &[(&str, &str)],
 ) -> Result<()> {
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-storage"},
-        "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
-    });
-    namespace.apply(&secret.to_string()).await?;
+    storage_secret(namespace, "demo-storage").await?;
     let mut manifest = fs::read_to_string(root().join("examples/kubernetes/cluster.yaml"))?;
     let url = format!("s3://{BUCKET}/{}", namespace.name());
     let (shards, replicas) = (format!("shards: {shards}"), format!("replicasPerShard: {replicas}"));
@@ -99,6 +98,27 @@ pub fn memory(limit: &str, variables: &[(&str, &str)]) -> String {
 }
 
 /// Applies `examples/kubernetes/weather.yaml`.
+/// Applies a Secret.
+pub async fn secret(namespace: &Namespace, name: &str, data: Value) -> Result<()> {
+    let secret = json!({
+    "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
+    });
+    namespace.apply(&secret.to_string()).await?;
+    Ok(())
+}
+
+/// Applies a Secret with the keys of the cluster's object store.
+pub async fn storage_secret(namespace: &Namespace, name: &str) -> Result<()> {
+    let keys = json!({"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD});
+    secret(namespace, name, keys).await
+}
+
+/// UIDs of the cluster's pods, by name.
+pub async fn nodes(namespace: &Namespace) -> Result<BTreeMap<String, Option<String>>> {
+    let pods = namespace.api::<Pod>().list(&ListParams::default().labels(NODES)).await?;
+    Ok(pods.iter().map(|pod| (pod.name_any(), pod.uid())).collect())
+}
+
 pub async fn apply_weather(namespace: &Namespace) -> Result<()> {
     namespace.apply(&fs::read_to_string(root().join("examples/kubernetes/weather.yaml"))?).await?;
     Ok(())

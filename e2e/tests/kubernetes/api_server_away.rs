@@ -10,7 +10,7 @@ use opaque_e2e::harness::{self, Faults, Lead, Namespace, QueryLoop, lead, measur
 use opaque_e2e::poll;
 use tokio::time::Instant;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::{ANSWER, SQL, service_is_back};
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// Longer than any Lease: every lead is lost in between.
@@ -59,13 +59,8 @@ async fn recovers(namespace: &Namespace, start: Instant, what: &str) -> Result<(
     let services = namespace.api::<Service>();
     let found = || async { Ok(Some(services.get(SERVICE).await?)) };
     let (service, _) = poll::until("the API server answers", LIMIT, found).await?;
-    let deleted = service.metadata.uid;
     services.delete(SERVICE, &DeleteParams::default()).await?;
-    let back = || async {
-        let found = services.get_opt(SERVICE).await?;
-        Ok(found.filter(|service| service.metadata.uid != deleted))
-    };
-    poll::until("the deleted Service is back", LIMIT, back).await?;
+    service_is_back(namespace, SERVICE, service.metadata.uid).await?;
     measured(&format!("{what} to a deleted Service made again"), start.elapsed());
 
     // A new leader's first write, and a renewal.

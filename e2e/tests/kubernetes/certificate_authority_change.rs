@@ -11,10 +11,9 @@ use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product}
 use opaque_e2e::poll;
 use rustls::AlertDescription;
 
+use crate::support::{ANSWER, SQL};
 use crate::tls::{Node, PEERS, Pair, Reception, serial, text};
 
-const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
-const ANSWER: &str = "country,temperature\nCL,21\n";
 const LIMIT: Duration = Duration::from_secs(180);
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 

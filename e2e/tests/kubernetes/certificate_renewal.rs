@@ -11,10 +11,9 @@ use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product}
 use opaque_e2e::poll;
 use serde_json::Value;
 
+use crate::support::{ANSWER, SQL};
 use crate::tls::{CLIENTS, Node, PEERS, serial};
 
-const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
-const ANSWER: &str = "country,temperature\nCL,21\n";
 /// The shortest lifetimes that a spec may have. A certificate is renewed half a minute after it was
 /// issued.
 const LIVES: (&str, &str) =

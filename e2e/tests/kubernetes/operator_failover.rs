@@ -10,7 +10,7 @@ use opaque_e2e::harness::{self, Faults, Lead, Namespace, QueryLoop, lead, measur
 use opaque_e2e::poll;
 use tokio::time::Instant;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::{ANSWER, SQL, service_is_back};
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// How long the handover of the Lease may take when an operator receives SIGTERM.
@@ -59,11 +59,7 @@ async fn follows(
     let (after, _) = Lead::until(namespace, lead::OPERATOR, LIMIT, other).await?;
     let time = start.elapsed();
     measured(&format!("{what} to the other active"), time);
-    let back = || async {
-        let found = services.get_opt(SERVICE).await?;
-        Ok(found.filter(|service| service.metadata.uid != deleted))
-    };
-    poll::until("the deleted Service is back", LIMIT, back).await?;
+    service_is_back(namespace, SERVICE, deleted).await?;
     measured(&format!("{what} to a deleted Service made again"), start.elapsed());
     Ok((after, time))
 }

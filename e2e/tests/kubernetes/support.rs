@@ -1,6 +1,12 @@
 //! Manifests of the harness' pods, and the query of most tests.
 
+use std::time::Duration;
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Service;
 use opaque_e2e::cluster::pod_image;
+use opaque_e2e::harness::Namespace;
+use opaque_e2e::poll;
 
 /// A private query to table `weather`.
 pub(crate) const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
@@ -9,6 +15,21 @@ pub(crate) const ANSWER: &str = "country,temperature\nCL,21\n";
 
 /// A StatefulSet `web` that serves its pods' names, with a headless Service and one with an
 /// address.
+/// Waits until a Service that was deleted exists again.
+pub(crate) async fn service_is_back(
+    namespace: &Namespace,
+    name: &str,
+    deleted: Option<String>,
+) -> Result<()> {
+    let services = namespace.api::<Service>();
+    let back = || async {
+        let found = services.get_opt(name).await?;
+        Ok(found.filter(|service| service.metadata.uid != deleted))
+    };
+    poll::until("the deleted Service is back", Duration::from_secs(90), back).await?;
+    Ok(())
+}
+
 pub(crate) fn web(replicas: u32) -> String {
     format!(
         r#"

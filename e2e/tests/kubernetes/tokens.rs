@@ -33,11 +33,8 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
     harness::run("tokens", async |namespace| {
         // Only in our own cluster, since queries must continue through every pod.
         Faults::new()?;
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "clients"},
-            "stringData": {"alice": ALICE, "bob": BOB},
-        });
-        namespace.apply(&secret.to_string()).await?;
+        let tokens = json!({"alice": ALICE, "bob": BOB});
+        product::secret(namespace, "clients", tokens).await?;
         product::install(namespace, &["replicas=1"]).await?;
         product::apply_cluster_with(namespace, 1, 2, &[MODE]).await?;
         product::serves_weather(namespace).await?;

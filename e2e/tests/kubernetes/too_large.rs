@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use opaque_crds::{OpaqueShardMap, OpaqueTable};
-use opaque_e2e::cluster::{BUCKET, S3_PASSWORD, S3_USER};
+use opaque_e2e::cluster::BUCKET;
 use opaque_e2e::harness::{self, Containers, Faults, Namespace, QueryLoop, measured, product};
 use opaque_e2e::poll;
 use serde_json::{Value, json};
@@ -82,11 +82,7 @@ async fn cities(namespace: &Namespace) -> Result<Value> {
     let file = product::root().join("examples/cities/cities.csv.zst");
     let path = format!("{}-files/cities.csv.zst", namespace.name());
     Bucket::new()?.put(&path, std::fs::read(file)?).await?;
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "files"},
-        "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
-    });
-    namespace.apply(&secret.to_string()).await?;
+    product::storage_secret(namespace, "files").await?;
     Ok(json!({
         "url": format!("s3://{BUCKET}/{path}"), "secretRef": {"name": "files"},
         "format": "csv", "compression": "zstd",

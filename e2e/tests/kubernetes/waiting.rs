@@ -94,11 +94,7 @@ async fn storage_secret(namespace: &Namespace, name: &str, keys: &[&str]) -> Res
     let value = |key| if key == "AWS_ACCESS_KEY_ID" { S3_USER } else { S3_PASSWORD };
     let data: serde_json::Map<String, Value> =
         keys.iter().map(|&key| (key.to_owned(), value(key).into())).collect();
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
-    });
-    namespace.apply(&secret.to_string()).await?;
-    Ok(())
+    product::secret(namespace, name, data.into()).await
 }
 
 async fn rows(namespace: &Namespace, name: &str, rows: &str) -> Result<()> {
