@@ -233,8 +233,8 @@ impl Test {
             ensure!(sets.len() == 2 && sets.values().all(|(_, it)| it == image), "{sets:?}");
             Ok(Some(()))
         })
-        .await?;
-        Ok(())
+        .await
+        .map(drop)
     }
 
     /// However often the cluster changes, its sets stay unchanged.
@@ -279,8 +279,8 @@ impl Test {
             ensure!(said.as_deref() == Some(words), "{said:?}");
             Ok(Some(()))
         })
-        .await?;
-        Ok(())
+        .await
+        .map(drop)
     }
 
     async fn says_nothing(&self, namespace: &str) -> Result<()> {
@@ -289,8 +289,8 @@ impl Test {
             ensure!(said.is_none(), "{said:?}");
             Ok(Some(()))
         })
-        .await?;
-        Ok(())
+        .await
+        .map(drop)
     }
 
     /// Waits for the event of a waiting release, of which there is exactly one.

@@ -2,6 +2,8 @@
 
 #[path = "../../store/src/tests/disk.rs"]
 pub(crate) mod disk;
+#[path = "../tests/support/publish.rs"]
+pub(crate) mod publish;
 
 use std::io;
 use std::sync::Arc;

@@ -45,8 +45,7 @@ pub async fn install(namespace: &Namespace, values: &[&str]) -> Result<()> {
     for value in values {
         arguments.extend(["--set", value]);
     }
-    namespace.helm(&arguments).await?;
-    Ok(())
+    namespace.helm(&arguments).await.map(drop)
 }
 
 /// Applies the Secret of the object store, and `examples/kubernetes/cluster.yaml` with this test's
@@ -82,8 +81,7 @@ pub async fn apply_cluster_with(
         ensure!(manifest.contains(from), "the example's manifest has no {from:?}");
         manifest = manifest.replace(from, to);
     }
-    namespace.apply(&manifest).await?;
-    Ok(())
+    namespace.apply(&manifest).await.map(drop)
 }
 
 /// A replacement for [`MEMORY`]: pods with this limit, such as `192Mi`, and with variables for
@@ -97,14 +95,12 @@ pub fn memory(limit: &str, variables: &[(&str, &str)]) -> String {
     )
 }
 
-/// Applies `examples/kubernetes/weather.yaml`.
 /// Applies a Secret.
 pub async fn secret(namespace: &Namespace, name: &str, data: Value) -> Result<()> {
     let secret = json!({
     "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
     });
-    namespace.apply(&secret.to_string()).await?;
-    Ok(())
+    namespace.apply(&secret.to_string()).await.map(drop)
 }
 
 /// Applies a Secret with the keys of the cluster's object store.
@@ -119,9 +115,10 @@ pub async fn nodes(namespace: &Namespace) -> Result<BTreeMap<String, Option<Stri
     Ok(pods.iter().map(|pod| (pod.name_any(), pod.uid())).collect())
 }
 
+/// Applies `examples/kubernetes/weather.yaml`.
 pub async fn apply_weather(namespace: &Namespace) -> Result<()> {
-    namespace.apply(&fs::read_to_string(root().join("examples/kubernetes/weather.yaml"))?).await?;
-    Ok(())
+    let manifest = fs::read_to_string(root().join("examples/kubernetes/weather.yaml"))?;
+    namespace.apply(&manifest).await.map(drop)
 }
 
 /// Installs Opaque, and waits until cluster `demo` of this size answers queries about `weather`.

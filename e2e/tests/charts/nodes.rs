@@ -171,8 +171,7 @@ async fn allow_all(client: &Client, account: &str) -> Result<()> {
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
     ]);
     apply(client, &role(LAB, &name, rules)).await?;
-    apply(client, &binding(LAB, ("Role", &name), account)).await?;
-    Ok(())
+    apply(client, &binding(LAB, ("Role", &name), account)).await.map(drop)
 }
 
 /// A client with the token of pod `demo-shard-0-0`.

@@ -87,8 +87,7 @@ async fn told(namespace: &Namespace) -> Result<()> {
     let words = &["StoreUnavailable: pod demo-shard-0-0", REFUSED, SECRET];
     product::condition_says(namespace, "opaquecluster/demo", ("Degraded", "True"), words, LIMIT)
         .await?;
-    product::condition(namespace, "opaquecluster/demo", "Available", "True", LIMIT).await?;
-    Ok(())
+    product::condition(namespace, "opaquecluster/demo", "Available", "True", LIMIT).await.map(drop)
 }
 
 /// Each pod of the cluster, with its UID and the number of restarts of its container.

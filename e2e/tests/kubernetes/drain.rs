@@ -68,8 +68,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
 /// Waits until a pod may be evicted, and evicts it.
 async fn allowed(namespace: &Namespace, pod: &str) -> Result<()> {
     let look = || async { Ok(evict(namespace, pod).await?.then_some(())) };
-    poll::until(&format!("pod {pod} may be evicted"), LIMIT, look).await?;
-    Ok(())
+    poll::until(&format!("pod {pod} may be evicted"), LIMIT, look).await.map(drop)
 }
 
 /// Requests the eviction of a pod once. Returns `false` if its disruption budget refuses.

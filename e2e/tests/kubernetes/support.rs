@@ -13,8 +13,6 @@ pub(crate) const SQL: &str = "SELECT country, temperature FROM weather WHERE cit
 /// The complete answer.
 pub(crate) const ANSWER: &str = "country,temperature\nCL,21\n";
 
-/// A StatefulSet `web` that serves its pods' names, with a headless Service and one with an
-/// address.
 /// Waits until a Service that was deleted exists again.
 pub(crate) async fn service_is_back(
     namespace: &Namespace,
@@ -26,10 +24,11 @@ pub(crate) async fn service_is_back(
         let found = services.get_opt(name).await?;
         Ok(found.filter(|service| service.metadata.uid != deleted))
     };
-    poll::until("the deleted Service is back", Duration::from_secs(90), back).await?;
-    Ok(())
+    poll::until("the deleted Service is back", Duration::from_secs(90), back).await.map(drop)
 }
 
+/// A StatefulSet `web` that serves its pods' names, with a headless Service and one with an
+/// address.
 pub(crate) fn web(replicas: u32) -> String {
     format!(
         r#"

@@ -297,8 +297,8 @@ impl Test {
                 Ok(quiet.then_some(()))
             }
         })
-        .await?;
-        Ok(())
+        .await
+        .map(drop)
     }
 
     pub(super) async fn status(
@@ -350,8 +350,7 @@ impl Test {
         what: &str,
         holds: impl AsyncFn() -> Result<bool>,
     ) -> Result<()> {
-        until(what, LIMIT, || async { Ok(holds().await?.then_some(())) }).await?;
-        Ok(())
+        until(what, LIMIT, || async { Ok(holds().await?.then_some(())) }).await.map(drop)
     }
 
     /// Versions of all objects that the operator writes.

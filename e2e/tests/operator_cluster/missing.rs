@@ -68,6 +68,5 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
         let name = names::pod("demo", shard, replica);
         test.delete::<Lease>(&name).await?;
     }
-    test.conditions(&[COMPLETE, WELL]).await?;
-    Ok(())
+    test.conditions(&[COMPLETE, WELL]).await.map(drop)
 }

@@ -66,8 +66,7 @@ impl Test {
 
     async fn pause(&self) -> Result<()> {
         self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": true}})).await?;
-        self.paused("True").await?;
-        Ok(())
+        self.paused("True").await.map(drop)
     }
 
     async fn edit(&self, shard: i32, patch: &Value) -> Result<()> {
@@ -136,8 +135,7 @@ async fn a_changed_image_goes_pod_by_pod_and_the_leader_is_last() -> Result<()> 
         pods = test.goes_alone(pods, pod).await?;
         test.set_ready(pod, true).await?;
     }
-    test.conditions(&[COMPLETE]).await?;
-    Ok(())
+    test.conditions(&[COMPLETE]).await.map(drop)
 }
 
 /// A person edits the templates while the cluster is paused. The operator restores them, and
@@ -177,8 +175,7 @@ async fn a_set_scaled_by_hand_does_not_stall_a_rollout() -> Result<()> {
     test.all_are_replaced(&pods, &[]).await?;
     let set = test.get::<StatefulSet>("demo-shard-0").await?;
     ensure!(set.spec.and_then(|spec| spec.replicas) == Some(2));
-    test.conditions(&[COMPLETE]).await?;
-    Ok(())
+    test.conditions(&[COMPLETE]).await.map(drop)
 }
 
 /// The change that `kubectl rollout restart statefulset` makes.
@@ -216,8 +213,7 @@ async fn a_bad_image_behind_an_admission_policy_reaches_one_pod() -> Result<()> 
     let pods = test.goes_alone(pods, "demo-shard-0-1").await?;
     test.set_ready("demo-shard-0-1", true).await?;
     test.all_are_replaced(&pods, &["demo-shard-0-1"]).await?;
-    test.conditions(&[COMPLETE]).await?;
-    Ok(())
+    test.conditions(&[COMPLETE]).await.map(drop)
 }
 
 /// A LimitRange refuses to create the first pod again. The others stay, and the server's message is
@@ -249,6 +245,5 @@ async fn a_pod_that_is_refused_holds_the_rest_and_is_explained() -> Result<()> {
     ensure!(test.pods().await? == others, "others were replaced");
     test.delete::<LimitRange>("small").await?;
     test.all_are_replaced(&before, &[]).await?;
-    test.conditions(&[COMPLETE, WELL]).await?;
-    Ok(())
+    test.conditions(&[COMPLETE, WELL]).await.map(drop)
 }

@@ -77,8 +77,7 @@ async fn a_map_resizes_no_cluster() -> Result<()> {
     test.merge::<OpaqueShardMap>("demo", &write(before.generation + 2, 2)).await?;
     let map = test.get::<OpaqueShardMap>("demo").await?.spec.map;
     test.patch_status::<OpaqueShardMap>("demo", &json!({"status": {"active": map}})).await?;
-    test.conditions(&[WELL, COMPLETE]).await?;
-    Ok(())
+    test.conditions(&[WELL, COMPLETE]).await.map(drop)
 }
 
 /// Each message is shown, at the cost of one write of the status. It reads no Secret, and does not
@@ -116,6 +115,5 @@ async fn a_nodes_words_read_no_secret() -> Result<()> {
 
     test.lease(pod, json!({}), pod).await?;
     test.set_ready(pod, true).await?;
-    test.status("it is complete", |status| status.operations.is_empty()).await?;
-    Ok(())
+    test.status("it is complete", |status| status.operations.is_empty()).await.map(drop)
 }

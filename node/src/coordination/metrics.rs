@@ -34,19 +34,11 @@ mod tests {
 
     use super::*;
     use crate::coordination::Map;
-    use crate::map::placement::Shards;
-    use opaque_store::UnixMillis;
+    use crate::support;
 
     #[test]
     fn the_newest_map_is_reported() {
-        let map = |generation, shards| Map {
-            generation,
-            placement: 1,
-            shards: Shards::equal(shards).unwrap(),
-            tables: [].into(),
-            owners: [].into(),
-            proposed_at: UnixMillis(0),
-        };
+        let map = |generation, shards| support::map(generation, shards, &[]);
         let text = |active: Option<Map>, proposed: Option<Map>| {
             let snapshot = Snapshot { active, proposed, ..Snapshot::default() };
             let mut registry = Registry::default();

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -133,12 +134,22 @@ fn gate(places: usize) -> Gate {
     Gate { limits, client: Box::new(|_| "peer".into()), metrics: Metrics::default() }
 }
 
-/// A peer listener that answers health checks.
-async fn serve(tls: &std::sync::Arc<Tls>) -> (String, watch::Sender<bool>) {
+/// Accepts peers, so many at a time.
+async fn listen(
+    tls: &std::sync::Arc<Tls>,
+    places: usize,
+) -> (String, watch::Sender<bool>, ReceiverStream<std::io::Result<Connection>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = watch::channel(false);
-    let connections = accept(listener, tls.clone(), Material::peer_listener, gate(100), stopped);
+    let tls = tls.clone();
+    let connections = accept(listener, tls, Material::peer_listener, gate(places), stopped);
+    (address, stop, connections)
+}
+
+/// A peer listener that answers health checks.
+async fn serve(tls: &std::sync::Arc<Tls>) -> (String, watch::Sender<bool>) {
+    let (address, stop, connections) = listen(tls, 100).await;
     let (_, health) = tonic_health::server::health_reporter();
     tokio::spawn(Server::builder().add_service(health).serve_with_incoming(connections));
     (address, stop)
@@ -241,11 +252,7 @@ async fn a_revoked_peer_is_refused_on_connections_that_are_open() {
     let (zero, one) = (zero_dir.strict(0).unwrap(), one_dir.strict(1).unwrap());
 
     // Shard 0 dials. The listener of shard 1 keeps the caller's certificates.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (_stop, stopped) = watch::channel(false);
-    let mut connections =
-        accept(listener, one.clone(), Material::peer_listener, gate(100), stopped);
+    let (address, _stop, mut connections) = listen(&one, 100).await;
     let (config, name) = zero.material().dial(1).unwrap();
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let tcp = TcpStream::connect(&address).await.unwrap();
@@ -281,10 +288,7 @@ async fn silence_and_more_than_a_share_end_connections_and_so_does_hanging_up() 
     let authority = Authority::new("one");
     let zero = Dir::new(&authority, &Leaf::node(0)).open(0).unwrap();
     let one = Dir::new(&authority, &Leaf::node(1)).open(1).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (_stop, stopped) = watch::channel(false);
-    let mut connections = accept(listener, one.clone(), Material::peer_listener, gate(1), stopped);
+    let (address, _stop, mut connections) = listen(&one, 1).await;
     let dial = async |first: &[u8]| {
         let (config, name) = zero.material().dial(1).unwrap();
         let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
