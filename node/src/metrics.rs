@@ -4,11 +4,12 @@
 //! its client. A query is counted by its outcome and its durations, which follow from public
 //! geometry.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -212,6 +213,19 @@ impl Drop for Observed {
     fn drop(&mut self) {
         self.counts.get_or_create(&Outcome { outcome: self.outcome }).inc();
     }
+}
+
+/// Encodes metrics without labels: names, helps and values.
+pub(crate) fn encode_all<'a, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    metric: fn(u64) -> M,
+    all: impl IntoIterator<Item = (&'a str, &'a str, u64)>,
+) -> fmt::Result {
+    for (name, help, value) in all {
+        let metric = metric(value);
+        metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+    }
+    Ok(())
 }
 
 /// The label for a status.

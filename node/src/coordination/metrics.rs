@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
 use super::Snapshot;
+use crate::metrics::encode_all;
 
 /// The shard map at the time of a scrape.
 #[derive(Debug)]
@@ -20,10 +21,9 @@ impl Collector for MapMetrics {
         let newest = snapshot.proposed.as_ref().or(snapshot.active.as_ref());
         // Before the first map there is nothing to report.
         let Some(map) = newest else { return Ok(()) };
-        let gauge = ConstGauge::new(map.shards.count() as u64);
         let help = "Shards of the newest shard map, proposed or active";
-        let metric = encoder.encode_descriptor("map_shards", help, None, gauge.metric_type())?;
-        gauge.encode(metric)
+        let gauge = ("map_shards", help, map.shards.count() as u64);
+        encode_all(&mut encoder, ConstGauge::new, [gauge])
     }
 }
 

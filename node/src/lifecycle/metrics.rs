@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use opaque_store::UnixMillis;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::TurnedAway;
 use crate::coordination::Coordination;
+use crate::metrics::encode_all;
 use crate::shard::replica::ReplicaState;
 
 /// Outcome of a probe as a label. It never names the table.
@@ -107,11 +108,6 @@ impl Collector for Outlook {
                 coordination.silence().as_secs(),
             ),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(metric)?;
-        }
-        Ok(())
+        encode_all(&mut encoder, ConstGauge::new, gauges)
     }
 }
