@@ -215,7 +215,6 @@ impl Test {
         }))?;
         self.api::<Secret>(namespace).create(&PostParams::default(), &secret).await?;
         let cluster: OpaqueCluster = serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
             "metadata": {"name": "demo"},
             "spec": {
                 "shards": 2, "replicasPerShard": 1, "clientAuth": {"mode": "none"},

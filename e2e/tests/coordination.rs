@@ -66,8 +66,6 @@ fn maps(control_plane: &ControlPlane) -> Result<Api<OpaqueShardMap>> {
 async fn make_map(control_plane: &ControlPlane, count: u32) -> Result<()> {
     let shards: Vec<_> = (0..count).map(|id| json!({"id": id, "weight": 1})).collect();
     let object = json!({
-        "apiVersion": "opaque.dev/v1alpha1",
-        "kind": "OpaqueShardMap",
         "metadata": {"name": CLUSTER},
         "spec": {"clusterRef": {"name": CLUSTER}, "map": {
             "generation": 1, "placementVersion": 1, "virtualNodes": 64, "shards": shards,

@@ -176,7 +176,6 @@ impl Test {
 
     pub(super) async fn create_cluster(&self) -> Result<()> {
         self.create::<OpaqueCluster>(json!({
-                    "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
                     "metadata": {"name": "demo"},
                     "spec": {
                         "shards": 2, "replicasPerShard": 2, "clientAuth": {"mode": "none"},

@@ -122,7 +122,6 @@ async fn an_object_that_cannot_be_read_says_so() -> Result<()> {
 async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     let test = Test::serving("lost-map").await?;
     test.create::<OpaqueTable>(json!({
-    "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable",
             "metadata": {"name": "big-cities"},
             "spec": {
                 "clusterRef": {"name": "demo"},
@@ -289,7 +288,6 @@ async fn a_cluster_made_again_waits_for_the_one_before() -> Result<()> {
     }))
     .await?;
     test.create::<OpaqueCluster>(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
             "metadata": {"name": "again"},
             "spec": {
                 "shards": 3, "replicasPerShard": 2, "clientAuth": {"mode": "none"},

@@ -82,7 +82,6 @@ mod tests {
     fn table(name: &str, epoch: i64, leaves: bool) -> OpaqueTable {
         let leaves = leaves.then_some("2026-01-01T00:00:00Z");
         serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable",
             "metadata": {"name": name, "deletionTimestamp": leaves},
             "spec": {
                 "clusterRef": {"name": "demo"},

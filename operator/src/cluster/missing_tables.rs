@@ -148,7 +148,6 @@ mod tests {
     #[test]
     fn status_names_table_pod_and_reason() {
         let cluster: OpaqueCluster = serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
             "metadata": {"name": "demo", "namespace": "ns", "generation": 1},
             "spec": {
                 "shards": 1, "replicasPerShard": 2, "clientAuth": {"mode": "none"},

@@ -120,7 +120,6 @@ mod tests {
     fn map(shards: i32) -> OpaqueShardMap {
         let shards: Vec<_> = (0..shards).map(|id| json!({"id": id, "weight": 1})).collect();
         serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueShardMap",
             "metadata": {"name": "demo", "annotations": {"opaque.dev/replicas-per-shard": "9"}},
             "spec": {"clusterRef": {"name": "demo"}, "map": {
                 "generation": 1, "placementVersion": 1, "virtualNodes": 64, "shards": shards,

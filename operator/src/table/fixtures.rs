@@ -11,8 +11,6 @@ use super::facts::{Facts, SourceFacts};
 /// A table of the cluster `demo`, from a ConfigMap.
 pub(crate) fn table(name: &str) -> OpaqueTable {
     serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1",
-        "kind": "OpaqueTable",
         "metadata": {"name": name, "namespace": "ns", "uid": format!("uid-{name}"), "generation": 1},
         "spec": {
             "clusterRef": {"name": "demo"},
@@ -37,8 +35,6 @@ pub(crate) fn table_from_url(name: &str) -> OpaqueTable {
 /// The cluster `demo`.
 pub(crate) fn cluster() -> OpaqueCluster {
     serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1",
-        "kind": "OpaqueCluster",
         "metadata": {"name": "demo", "namespace": "ns", "uid": "uid-demo"},
         "spec": {
             "shards": 3,
@@ -67,8 +63,6 @@ pub(crate) fn map(generation: i64, tables: &[(&str, i64)], owned: &[&str]) -> Op
         "proposedAt": "2026-01-01T00:00:00Z",
     });
     serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1",
-        "kind": "OpaqueShardMap",
         "metadata": {
             "name": "demo",
             "namespace": "ns",

@@ -48,7 +48,6 @@ fn value(object: &impl Serialize) -> Value {
 
 fn cluster(name: &str, spec: &Value) -> OpaqueCluster {
     serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
         "metadata": {"name": name, "namespace": "lab", "uid": "0a1b", "generation": 1},
         "spec": spec,
     }))

@@ -74,7 +74,6 @@ fn facts(pods: [(State, &[i64]); 4]) -> Facts {
 
 fn shard_map(spec: &Value, status: &Value) -> OpaqueShardMap {
     serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueShardMap",
         "metadata": {"name": "demo"}, "spec": spec, "status": status,
     }))
     .unwrap()
@@ -176,7 +175,6 @@ fn conditions(facts: &Facts) -> [String; 2] {
 
 fn condition(facts: &Facts, type_: &str) -> String {
     let cluster: OpaqueCluster = serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
         "metadata": {"name": "demo", "namespace": "lab"},
         "spec": {
             "shards": 2, "replicasPerShard": 2, "clientAuth": {"mode": "none"},

@@ -61,7 +61,7 @@ fn map(proposed: i64) -> opaque_crds::OpaqueShardMap {
         })
     };
     serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueShardMap", "metadata": {"name": "demo"},
+        "metadata": {"name": "demo"},
         "spec": {"clusterRef": {"name": "demo"}, "map": map(proposed)},
         "status": {"active": map(7)},
     }))
@@ -70,7 +70,6 @@ fn map(proposed: i64) -> opaque_crds::OpaqueShardMap {
 
 fn cluster() -> OpaqueCluster {
     serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
         "metadata": {"name": "demo", "namespace": "ns", "generation": 1},
         "spec": {
             "shards": 2, "replicasPerShard": 1, "clientAuth": {"mode": "none"},
