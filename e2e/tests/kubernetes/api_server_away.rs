@@ -6,11 +6,11 @@ use anyhow::Result;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::DeleteParams;
-use opaque_e2e::harness::{self, Faults, Lead, Namespace, QueryLoop, lead, measured, product};
+use opaque_e2e::harness::{self, Faults, Lead, Namespace, lead, measured, product};
 use opaque_e2e::poll;
 use tokio::time::Instant;
 
-use crate::support::{ANSWER, SQL, service_is_back};
+use crate::support::{queries, service_is_back};
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// Longer than any Lease: every lead is lost in between.
@@ -24,8 +24,7 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
     harness::run_alone("no-api", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &[]).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (mut queries, _folder) = queries(namespace).await?;
 
         let away = faults.restart_api_server(namespace).await?;
         measured("API server killed to ready", away);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use opaque_crds::OpaqueCluster;
-use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 use rustls::AlertDescription;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::{ANSWER, SQL, queries};
 use crate::tls::{Node, PEERS, Pair, Reception, serial, text};
 
 const LIMIT: Duration = Duration::from_secs(180);
@@ -26,8 +26,7 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
         // With one replica, no other could answer in place of a node that is refused.
         product::serve(namespace, 2, 1, &[]).await?;
         let nodes = Node::all(namespace).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (mut queries, _folder) = queries(namespace).await?;
         let old = trusted(namespace, "peer-ca.crt").await?;
         ensure!(old.matches(CERTIFICATE).count() == 1, "one authority is trusted: {old}");
         let former = Pair::of(namespace, "demo-shard-0-tls").await?;

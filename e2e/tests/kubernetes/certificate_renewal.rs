@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
-use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 use serde_json::Value;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::queries;
 use crate::tls::{CLIENTS, Node, PEERS, serial};
 
 /// The shortest lifetimes that a spec may have. A certificate is renewed half a minute after it was
@@ -32,8 +32,7 @@ async fn certificates_are_renewed_without_a_failed_query_or_a_restart() -> Resul
         product::apply_cluster_with(namespace, 2, 1, &[LIVES]).await?;
         product::serves_weather(namespace).await?;
         let nodes = Node::all(namespace).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (mut queries, _folder) = queries(namespace).await?;
 
         let before = serials(namespace).await?;
         let renewed = || async {

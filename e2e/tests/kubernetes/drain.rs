@@ -8,12 +8,12 @@ use kube::api::EvictParams;
 use kube::{Api, Config};
 use opaque_e2e::cluster::BUCKET;
 use opaque_e2e::harness::namespace::is_ready;
-use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 use opaque_election::without_retries;
 use tokio::time::Instant;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::queries;
 
 const LIMIT: Duration = Duration::from_secs(90);
 const FIRST: &str = "demo-shard-0-0";
@@ -27,8 +27,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
         // Only in our own cluster: from outside, a query would end with the pod that forwards it.
         Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (mut queries, _folder) = queries(namespace).await?;
 
         let first = uid(namespace, FIRST).await?;
         let second = uid(namespace, SECOND).await?;

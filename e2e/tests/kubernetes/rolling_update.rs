@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::queries;
 
 /// How long a pod must have been ready before the other pod of its shard is replaced.
 const READY_SECONDS: i64 = 3;
@@ -32,8 +32,7 @@ async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
         product::condition(namespace, "opaquetable/weather", "Available", "True", LIMIT).await?;
         let before = pods(namespace).await?;
         ensure!(before.len() == 6, "{before:?}");
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let patch = ["patch", "opaquecluster", "demo", "--type=merge", "--patch", CHANGE];
         namespace.kubectl(&patch).await?;
@@ -64,8 +63,7 @@ async fn a_service_account_made_again_replaces_every_pod_and_no_query_fails() ->
         Faults::new()?;
         product::serve(namespace, 2, 2, &[]).await?;
         let before = pods(namespace).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
         namespace.kubectl(&["delete", "serviceaccount", "demo-node"]).await?;
         let replaced =
             || async { Ok(are_replaced(&before, &pods(namespace).await?).then_some(())) };

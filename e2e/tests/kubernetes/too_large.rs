@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use opaque_crds::{OpaqueShardMap, OpaqueTable};
 use opaque_e2e::cluster::BUCKET;
-use opaque_e2e::harness::{self, Containers, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Containers, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::bucket::Bucket;
-use crate::support::{ANSWER, SQL};
+use crate::support::queries;
 use crate::tables::{cities_table, same_weather};
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -37,8 +37,7 @@ async fn a_table_that_is_too_large_is_rejected_and_costs_no_answer() -> Result<(
         product::apply_cluster_with(namespace, 1, 2, &changes).await?;
         product::serves_weather(namespace).await?;
         let containers = Containers::of(namespace, product::NODES).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (mut queries, _folder) = queries(namespace).await?;
 
         let start = Instant::now();
         namespace.apply(&cities_table("cities", &source, &SEARCHABLE)).await?;
