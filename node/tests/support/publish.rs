@@ -18,12 +18,7 @@ pub(crate) async fn publish(
 ) -> Manifest {
     let [key, payload] = columns;
     let columns = [(key, Role::Key), (payload, Role::Payload)];
-    let columns = columns.map(|((name, column_type), role)| Column {
-        name: name.to_owned(),
-        column_type,
-        role,
-        nullable: false,
-    });
+    let columns = columns.map(|((name, kind), role)| Column::new(name, kind, role, false));
     let schema = Schema::new(table.to_owned(), columns.into()).unwrap();
     let load = Load {
         rows: rows.map(|row| encode_row(&schema, &row).unwrap()).collect(),
