@@ -6,7 +6,7 @@ use crate::geometry::{Geometry, round_word};
 use crate::inline;
 use crate::params::{PLAINTEXT_MODULUS, ParamsId};
 use crate::probe::{Probe, SECRETS};
-use crate::seed::tests::seed;
+use crate::seed::tests::{bytes, seed, words};
 
 const EPOCH: u64 = 0x0102_0304_0506_0708;
 const GENERATION: u64 = 9;
@@ -14,16 +14,6 @@ const GENERATION: u64 = 9;
 /// Two planes, three partitions.
 fn geometry() -> Geometry {
     Geometry::new(8192, 3072, 10).unwrap()
-}
-
-fn bytes(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
-fn words(seed: u64, length: usize) -> Vec<u32> {
-    bytes(seed, 4 * length).as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }
 
 /// Words as decoded from a query.
