@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use opaque_store::UnixMillis;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::coordination::{
     Change, Coordination, CoordinationError, FileCoordination, Leader, Leadership, Map,
@@ -26,6 +29,26 @@ use crate::map::call::{
 };
 use crate::map::placement::{self, ShardId, Shards};
 use crate::shard::served::Serving;
+
+/// Waits until a condition holds.
+pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let looking = async {
+        while !condition().await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let looked = timeout(Duration::from_secs(60), looking).await;
+    assert!(looked.is_ok(), "waited in vain until {what}");
+}
+
+/// What a scrape reads from a collector.
+pub(crate) fn scrape(collector: impl Collector) -> String {
+    let mut registry = Registry::with_prefix("opaque_node");
+    registry.register_collector(Box::new(collector));
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    text
+}
 
 /// A shard map with equal shards.
 pub(crate) fn map(generation: u64, shards: u32, tables: &[(&str, u64)]) -> Map {
@@ -50,23 +73,8 @@ pub(crate) fn member(node: &str, shard: u32, heartbeat: UnixMillis) -> MemberRec
     MemberRecord {
         node: node.to_owned(),
         shard: ShardId(shard),
-        client_address: String::new(),
-        peer_address: String::new(),
-        active_generation: 0,
-        prepared_generation: 0,
-        preparing: None,
-        failed: None,
-        message: String::new(),
-        resident_bytes: 0,
         heartbeat,
-        trust: None,
-        certificate: None,
-        map: None,
-        tables: [].into(),
-        missing: [].into(),
-        unreachable: Vec::new(),
-        store: None,
-        probes: [].into(),
+        ..MemberRecord::default()
     }
 }
 

@@ -29,9 +29,6 @@ impl Collector for MapMetrics {
 
 #[cfg(test)]
 mod tests {
-    use prometheus_client::encoding::text::encode;
-    use prometheus_client::registry::Registry;
-
     use super::*;
     use crate::coordination::Map;
     use crate::support;
@@ -41,12 +38,7 @@ mod tests {
         let map = |generation, shards| support::map(generation, shards, &[]);
         let text = |active: Option<Map>, proposed: Option<Map>| {
             let snapshot = Snapshot { active, proposed, ..Snapshot::default() };
-            let mut registry = Registry::default();
-            let (_sender, receiver) = watch::channel(Arc::new(snapshot));
-            registry.register_collector(Box::new(MapMetrics(receiver)));
-            let mut text = String::new();
-            encode(&mut text, &registry).unwrap();
-            text
+            support::scrape(MapMetrics(watch::channel(Arc::new(snapshot)).1))
         };
         assert!(!text(None, None).contains("map_shards"));
         assert!(text(Some(map(1, 3)), None).contains("map_shards 3\n"));

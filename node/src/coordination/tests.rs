@@ -43,6 +43,11 @@ async fn led() -> (TempDir, FileCoordination, Leadership) {
     (directory, cluster, lead)
 }
 
+/// A lead of the node `one` that holds no lock.
+fn stale(token: u64) -> Leadership {
+    Leadership::new("one".to_owned(), token, Box::new(tempfile::tempfile().unwrap()))
+}
+
 /// Two connections to one cluster.
 async fn two() -> (TempDir, FileCoordination, FileCoordination) {
     let directory = TempDir::new().unwrap();
@@ -184,9 +189,7 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() {
     assert!(two.try_lead("two").await.unwrap().is_none());
     assert!(one.try_lead("one").await.unwrap().is_none());
 
-    // A stale lead: same token, no lock.
-    let stale =
-        Leadership::new("one".to_owned(), lead.token(), Box::new(tempfile::tempfile().unwrap()));
+    let stale = stale(lead.token());
     drop(lead);
     let next = two.try_lead("two").await.unwrap().unwrap();
     assert_eq!(next.token(), 2);
@@ -207,8 +210,7 @@ async fn a_token_that_starts_again_belongs_to_one_node_only() {
     let cluster = open(directory.path()).await;
     cluster.initialize(shards(1)).await.unwrap();
     drop(cluster.try_lead("one").await.unwrap().unwrap());
-    let hold = Box::new(tempfile::tempfile().unwrap());
-    let stale = Leadership::new("one".to_owned(), 1, hold);
+    let stale = stale(1);
     std::fs::remove_file(directory.path().join("leader.json")).unwrap();
     // A process that has seen no lead. The first one may have read the file before it was deleted.
     let next = open(directory.path()).await.try_lead("two").await.unwrap().unwrap();
@@ -407,8 +409,7 @@ async fn how_long_a_proposal_has_waited_outlives_its_leader() {
     let early = one.note_wait(&lead, Waited { generation: 3, ..waited }).await;
     assert!(matches!(early, Err(CoordinationError::NotProposed { .. })));
     one.note_wait(&lead, waited).await.unwrap();
-    let stale =
-        Leadership::new("one".to_owned(), lead.token(), Box::new(tempfile::tempfile().unwrap()));
+    let stale = stale(lead.token());
     drop(lead);
     let _next = two.try_lead("two").await.unwrap().unwrap();
     let fenced = one.note_wait(&stale, Waited { seconds: 99, ..waited }).await;

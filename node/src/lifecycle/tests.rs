@@ -172,12 +172,7 @@ impl Node {
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let looking = async {
-            while !condition(self) {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        assert!(timeout(PATIENCE, looking).await.is_ok(), "waited in vain until {what}");
+        support::until(what, async || condition(self)).await;
     }
 
     async fn stop(self) {

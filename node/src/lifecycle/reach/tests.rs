@@ -16,9 +16,8 @@ use crate::map::placement::Shards;
 use crate::shard::loader::tests::published;
 use crate::shard::local::LocalShard;
 use crate::shard::replica::ReplicaState;
-use crate::support::Interrupted;
+use crate::support::{self, Interrupted};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Twice the nodes' --query-deadline-s.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -132,12 +131,7 @@ impl Cluster {
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let looking = async {
-            while !condition(self) {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        assert!(timeout(PATIENCE, looking).await.is_ok(), "waited in vain until {what}");
+        support::until(what, async || condition(self)).await;
     }
 
     async fn stop(self) {

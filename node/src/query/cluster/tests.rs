@@ -12,28 +12,20 @@ use crate::map::placement::Shards;
 use crate::shard::keys::KeyCache;
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::Registry;
-use crate::support::{Interrupted, serving};
+use crate::support::{Interrupted, serving, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Interrupted {
-    async fn until(&self, condition: impl AsyncFn(&Self) -> bool) {
-        let looking = async {
-            while !condition(self).await {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(PATIENCE, looking).await.unwrap();
-    }
-
     async fn until_proposed(&self) {
-        self.until(async |flaky| flaky.files.proposed().await.unwrap().is_some()).await;
+        until("a map is proposed", async || self.files.proposed().await.unwrap().is_some()).await;
     }
 
     /// Three more attempts have failed.
     async fn until_it_was_missed(&self) {
         let enough = self.failures.load(Ordering::SeqCst) + 3;
-        self.until(async |flaky| flaky.failures.load(Ordering::SeqCst) >= enough).await;
+        let missed = async || self.failures.load(Ordering::SeqCst) >= enough;
+        until("three more attempts have failed", missed).await;
     }
 }
 
