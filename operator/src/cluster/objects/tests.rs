@@ -9,8 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::golden;
-use crate::labels;
+use crate::{golden, labels};
 
 /// All objects of a cluster, in the order of creation.
 fn all(cluster: &OpaqueCluster) -> Vec<Value> {
