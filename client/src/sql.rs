@@ -35,8 +35,8 @@ pub use meta::{IndexMeta, Options, TableMeta};
 pub use normal::Statement;
 pub use parameters::Parameters;
 pub use parse::parse;
-pub use plan::{Kept, Plan, Source, plan};
-pub use result::{Fetched, Found, OutputColumn, ResultSet};
+pub use plan::{Plan, Source, plan};
+pub use result::{Fetched, Found, Kept, OutputColumn, ResultSet};
 
 #[cfg(test)]
 mod tests;

@@ -48,6 +48,9 @@ pub mod product;
 pub mod query_loop;
 pub mod way;
 
+/// A cluster's port for clients (docs/decisions/009).
+const PORT: u16 = 7100;
+
 /// Write-locked by a test that disturbs all others.
 static ALONE: RwLock<()> = RwLock::const_new(());
 

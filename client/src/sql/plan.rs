@@ -26,7 +26,6 @@
 mod decide;
 mod finish;
 mod keep;
-mod search;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -35,7 +34,6 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{Column, ColumnType, Schema, Value};
 
 use self::decide::{Decision, Wanted, decide};
-pub use self::keep::Kept;
 use super::bind::{Query, bind, column, typed};
 use super::error::Refusal;
 use super::normal::{Constant, Statement};

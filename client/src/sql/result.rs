@@ -1,10 +1,9 @@
 //! The input and output of [`Plan::finish`](super::Plan::finish).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use opaque_pir::table::{ColumnType, Value};
-
-use super::Kept;
 
 /// The data that the plan's [`Source`](super::Source) returned. `Debug` shows the kind but none of
 /// the data.
@@ -16,6 +15,12 @@ pub enum Fetched {
     Lookups(Vec<Found>),
     /// For [`Source::PublicScan`](super::Source::PublicScan): the rows that the plan kept.
     Rows(Kept),
+}
+
+/// Rows of a public scan that the answer needs, by number. Filled by [`Plan::keep`](super::Plan::keep).
+#[derive(Clone, Default)]
+pub struct Kept {
+    pub(super) rows: BTreeMap<u64, Vec<Value>>,
 }
 
 /// The rows found for one value. `Debug` shows nothing: even the total is private.

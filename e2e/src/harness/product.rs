@@ -13,14 +13,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::{Namespace, Question, Way};
+use super::{Namespace, PORT, Question, Way};
 use crate::cluster::{BUCKET, S3_PASSWORD, S3_USER};
 use crate::poll;
 
 /// The release of the kinds. It is installed once for all tests, since kinds are cluster-scoped.
 static KINDS: OnceCell<()> = OnceCell::const_new();
-/// The port for clients (docs/decisions/009).
-pub(super) const PORT: u16 = 7100;
 /// Selects the pods of cluster `demo`.
 pub const NODES: &str = "opaque.dev/cluster=demo,opaque.dev/shard";
 /// The memory of a pod in the example. [`memory`] replaces it.

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, HashSet};
 use opaque_pir::geometry::Geometry;
 use opaque_pir::table::Value;
 
-use super::{Kept, Method, Plan};
+use super::{Method, Plan};
 use crate::sql::bind::{Order, Output, Query};
 use crate::sql::predicate::compare;
-use crate::sql::{Fetched, Found, ResultSet, SqlError};
+use crate::sql::{Fetched, Found, Kept, ResultSet, SqlError};
 
 type Row = Vec<Value>;
 

@@ -1,17 +1,10 @@
 //! Decides, as the rows of a public scan arrive, which of them the answer needs.
 
-use std::collections::BTreeMap;
-
 use opaque_pir::table::Value;
 
 use super::Plan;
+use crate::sql::Kept;
 use crate::sql::bind::{Output, Query};
-
-/// Rows of a public scan that the answer needs, by number. Filled by [`Plan::keep`].
-#[derive(Clone, Default)]
-pub struct Kept {
-    pub(in crate::sql) rows: BTreeMap<u64, Vec<Value>>,
-}
 
 impl Plan {
     /// Adds one row of a public scan to those kept if the answer needs it. A row is not needed if
