@@ -46,8 +46,7 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
             Lead::until(namespace, lease, LIMIT, |lead| lead.token > before.token).await?;
         }
         recovers(namespace, start, "API server in reach").await?;
-        queries.answers(1, LIMIT).await?;
-        queries.stop().await?.check()
+        queries.finish(1, LIMIT).await
     })
     .await
 }

@@ -26,7 +26,7 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
         // With one replica, no other could answer in place of a node that is refused.
         product::serve(namespace, 2, 1, &[]).await?;
         let nodes = Node::all(namespace).await?;
-        let (mut queries, _folder) = queries(namespace).await?;
+        let (queries, _folder) = queries(namespace).await?;
         let old = trusted(namespace, "peer-ca.crt").await?;
         ensure!(old.matches(CERTIFICATE).count() == 1, "one authority is trusted: {old}");
         let former = Pair::of(namespace, "demo-shard-0-tls").await?;
@@ -71,8 +71,7 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
         let (_, time) = poll::until("the old authority is unknown to all", LIMIT, stranger).await?;
         measured("from then until every node refuses its certificates", time);
 
-        queries.answers(3, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(3, LIMIT).await?;
         ensure!(Node::all(namespace).await? == nodes, "restarted: {nodes:#?}");
         // The loop trusts the former server authority. A new client gets both.
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;

@@ -32,7 +32,7 @@ async fn certificates_are_renewed_without_a_failed_query_or_a_restart() -> Resul
         product::apply_cluster_with(namespace, 2, 1, &[LIVES]).await?;
         product::serves_weather(namespace).await?;
         let nodes = Node::all(namespace).await?;
-        let (mut queries, _folder) = queries(namespace).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let before = serials(namespace).await?;
         let renewed = || async {
@@ -57,8 +57,7 @@ async fn certificates_are_renewed_without_a_failed_query_or_a_restart() -> Resul
         let (_, time) = poll::until("all nodes show and report the new ones", LIMIT, shown).await?;
         measured("from then until every node shows and reports the new ones", time);
 
-        queries.answers(3, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(3, LIMIT).await?;
         ensure!(Node::all(namespace).await? == nodes, "restarted: {nodes:#?}");
         Ok(())
     })

@@ -27,7 +27,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
         // Only in our own cluster: from outside, a query would end with the pod that forwards it.
         Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
-        let (mut queries, _folder) = queries(namespace).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let first = uid(namespace, FIRST).await?;
         let second = uid(namespace, SECOND).await?;
@@ -45,8 +45,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
         measured("first pod evicted to the second allowed", start.elapsed());
         namespace.ready_as(SECOND, LIMIT, |pod| pod.metadata.uid != second).await?;
         measured("both pods of a shard drained, one after the other", start.elapsed());
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
 
         // With one replica, a drain interrupts answers, but it completes.
         let url = format!("s3://{BUCKET}/{}", namespace.name());

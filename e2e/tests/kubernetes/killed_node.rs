@@ -19,7 +19,7 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
     harness::run("kill-node", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 2, 2, &["replicas=1"]).await?;
-        let (mut queries, _folder) = queries(namespace).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let before = Lead::of(namespace, lead::NODES).await?;
         let follower = PODS.into_iter().find(|pod| *pod != before.pod).context("only one pod")?;
@@ -38,8 +38,7 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
         let time = deleted_to_ready(namespace, follower).await?;
         measured("pod deleted to its successor Ready", time);
         // The successor has another address, which clients and peers have to learn.
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()
+        queries.finish(5, LIMIT).await
     })
     .await
 }

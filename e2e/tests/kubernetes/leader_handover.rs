@@ -18,7 +18,7 @@ async fn the_lead_passes_on_at_once_when_its_node_is_stopped() -> Result<()> {
     harness::run("handover", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
-        let (mut queries, _folder) = queries(namespace).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let before = Lead::of(namespace, lead::NODES).await?;
         let uid = namespace.api::<Pod>().get(&before.pod).await?.metadata.uid;
@@ -44,8 +44,7 @@ async fn the_lead_passes_on_at_once_when_its_node_is_stopped() -> Result<()> {
         measured("leader's pod deleted to the next leader", time);
         ensure!(time < HANDOVER, "{} led {time:?} after {} was deleted", last.pod, after.pod);
         namespace.ready_as(&after.pod, LIMIT, |pod| pod.metadata.uid != uid).await?;
-        queries.answers(3, LIMIT).await?;
-        queries.stop().await?.check()
+        queries.finish(3, LIMIT).await
     })
     .await
 }

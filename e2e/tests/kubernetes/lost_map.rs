@@ -60,8 +60,7 @@ async fn a_map_that_is_lost_or_older_costs_no_answer_and_comes_back() -> Result<
         }
         product::condition(namespace, "opaquecluster/demo", "Available", "True", LIMIT).await?;
         product::condition(namespace, "opaquecluster/demo", "Degraded", "False", LIMIT).await?;
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
         containers.check(namespace).await
     })
     .await

@@ -70,8 +70,7 @@ async fn a_table_without_manifest_takes_no_other_out() -> Result<()> {
         for object in ["opaquetable/more", "opaquecluster/demo"] {
             product::condition(namespace, object, "Degraded", "False", LIMIT).await?;
         }
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
         containers.check(namespace).await
     })
     .await

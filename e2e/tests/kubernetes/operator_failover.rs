@@ -25,7 +25,7 @@ async fn the_second_operator_takes_over() -> Result<()> {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=2"]).await?;
         two_operators(namespace).await?;
-        let (mut queries, _folder) = queries(namespace).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let first = Lead::of(namespace, lead::OPERATOR).await?;
         let start = Instant::now();
@@ -37,8 +37,7 @@ async fn the_second_operator_takes_over() -> Result<()> {
         namespace.kubectl(&["delete", "pod", &second.pod, "--wait=false"]).await?;
         let (third, time) = follows(namespace, &second, start, "operator stopped").await?;
         ensure!(time < HANDOVER, "{} took {time:?} to follow {}", third.pod, second.pod);
-        queries.answers(1, LIMIT).await?;
-        queries.stop().await?.check()
+        queries.finish(1, LIMIT).await
     })
     .await
 }

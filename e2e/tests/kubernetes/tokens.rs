@@ -42,7 +42,7 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
         let (alice, _alice) = asks_as(namespace, ALICE).await?;
         let (bob, _bob) = asks_as(namespace, BOB).await?;
         product::ask(&alice).await?;
-        let mut queries = QueryLoop::start(bob).await?;
+        let queries = QueryLoop::start(bob).await?;
 
         // Next to a file that holds no token.
         let patch = json!({"data": {"alice": null}, "stringData": {"broken": "short"}});
@@ -67,8 +67,7 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
         };
         poll::until("every node refuses it", REFUSED, all).await?;
         a_node_may_not(namespace).await?;
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
         containers.check(namespace).await
     })
     .await

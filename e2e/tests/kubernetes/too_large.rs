@@ -69,8 +69,7 @@ async fn a_table_that_is_too_large_is_rejected_and_costs_no_answer() -> Result<(
         namespace.kubectl(&["delete", "opaquetable/cities"]).await?;
         namespace.apply(&same_weather("more")).await?;
         product::condition(namespace, "opaquetable/more", "Available", "True", LIMIT).await?;
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
         containers.check(namespace).await
     })
     .await

@@ -58,8 +58,7 @@ async fn one_pod_reaches_not_all(namespace: &Namespace, faults: &Faults) -> Resu
     let time = product::condition(namespace, CLUSTER, "Degraded", "False", LIMIT).await?;
     measured("pod reaches all shards again to Degraded no more", time);
     namespace.ready(ALONE, LIMIT).await?;
-    queries.answers(10, LIMIT).await?;
-    queries.stop().await?.check()
+    queries.finish(10, LIMIT).await
 }
 
 /// Each pod is Ready and answers its probes, but no query could be answered.
@@ -78,7 +77,6 @@ async fn no_pod_reaches_all(namespace: &Namespace, faults: &Faults) -> Result<()
     for pod in PODS {
         namespace.ready(pod, LIMIT).await?;
     }
-    let (mut queries, _folder) = queries(namespace).await?;
-    queries.answers(10, LIMIT).await?;
-    queries.stop().await?.check()
+    let (queries, _folder) = queries(namespace).await?;
+    queries.finish(10, LIMIT).await
 }
