@@ -46,11 +46,10 @@ fn value(object: &impl Serialize) -> Value {
 }
 
 fn cluster(name: &str, spec: &Value) -> OpaqueCluster {
-    serde_json::from_value(json!({
+    object!({
         "metadata": {"name": name, "namespace": "lab", "uid": "0a1b", "generation": 1},
         "spec": spec,
-    }))
-    .unwrap()
+    })
 }
 
 fn small() -> Value {
