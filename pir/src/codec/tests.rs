@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::words::{block_bytes, read_buckets, read_residues, write_buckets, write_residues};
@@ -85,9 +87,11 @@ fn client_slice(kind: Kind, partitions: &[u32], with_secret: bool) -> Vec<u8> {
     slice(&view, partitions, with_secret).unwrap()
 }
 
-/// One valid message of each kind and a decoder for it.
-#[expect(clippy::type_complexity, reason = "a table of messages and their decoders")]
-fn messages() -> Vec<(&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>)> {
+/// A name, a message and a decoder for it.
+type Message = (&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>);
+
+/// One valid message of each kind.
+fn messages() -> Vec<Message> {
     const INLINE: Kind = Kind::Inline;
     let registered = Kind::Registered;
     let decode_query: fn(&[u8]) -> _ = |b| QueryView::decode(b, &geometry(), EPOCH).map(drop);
@@ -566,10 +570,7 @@ proptest! {
     }
 }
 
-#[expect(clippy::type_complexity, reason = "a table of messages and their decoders")]
-fn messages_once() -> &'static [(&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>)] {
-    static MESSAGES: std::sync::LazyLock<
-        Vec<(&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>)>,
-    > = std::sync::LazyLock::new(messages);
+fn messages_once() -> &'static [Message] {
+    static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(messages);
     &MESSAGES
 }
