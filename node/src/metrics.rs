@@ -102,43 +102,34 @@ impl Default for Metrics {
 impl Metrics {
     /// A registry with these counts.
     pub fn registry(&self) -> Registry {
-        let Self {
-            queries,
-            seconds,
-            loads,
-            peer_failures,
-            connections_closed,
-            requests_refused,
-            answers_unread,
-        } = self.clone();
         let mut registry = Registry::with_prefix("opaque_node");
-        registry.register("queries", "Private lookups by outcome", queries);
+        registry.register("queries", "Private lookups by outcome", self.queries.clone());
         registry.register_with_unit(
             "query_duration",
             "Duration of answered lookups by stage; scan and hint are those of the slowest shard",
             Unit::Seconds,
-            seconds,
+            self.seconds.clone(),
         );
-        registry.register("loads", "Loads by outcome", loads);
+        registry.register("loads", "Loads by outcome", self.loads.clone());
         registry.register(
             "peer_failures",
             "Failed calls to replicas, by kind; each is retried at another replica",
-            peer_failures,
+            self.peer_failures.clone(),
         );
         registry.register(
             "connections_closed",
             "Connections that this node closed, by reason",
-            connections_closed,
+            self.connections_closed.clone(),
         );
         registry.register(
             "requests_refused",
             "Requests of clients that were refused before their body was read, by reason",
-            requests_refused,
+            self.requests_refused.clone(),
         );
         registry.register(
             "answers_unread",
             "Answers that were dropped because the other side did not read them",
-            answers_unread,
+            self.answers_unread.clone(),
         );
         registry
     }

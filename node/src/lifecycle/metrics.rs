@@ -33,21 +33,20 @@ pub struct ProbeMetrics {
 impl ProbeMetrics {
     /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        let Self { probes, last_success, failing } = self.clone();
         registry.register(
             "probes",
             "Self-tests of served tables that the leader ran, by outcome",
-            probes,
+            self.probes.clone(),
         );
         registry.register(
             "probe_last_success_seconds",
             "Time of the last successful self-test, in seconds since 1970; 0 before the first",
-            last_success,
+            self.last_success.clone(),
         );
         registry.register(
             "failing_probes",
             "Tables whose last self-test failed; 0 except on the leader",
-            failing,
+            self.failing.clone(),
         );
     }
 

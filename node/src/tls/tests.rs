@@ -105,7 +105,7 @@ fn another_set_is_taken_whole_or_not_at_all() {
 #[test]
 fn files_are_read_of_one_moment_where_kubernetes_swaps_them() {
     let authority = Authority::new("one");
-    let volume = tempfile::tempdir().unwrap();
+    let volume = Dir(tempfile::tempdir().unwrap());
     let moment = |name: &str, serial| {
         let dir = Dir::new(&authority, &Leaf { serial, ..Leaf::node(1) });
         std::fs::rename(dir.0.keep(), volume.path().join(name)).unwrap();
@@ -116,13 +116,7 @@ fn files_are_read_of_one_moment_where_kubernetes_swaps_them() {
     };
     moment("..1", 1);
     link("..1");
-    let settings = Settings {
-        dir: volume.path().to_owned(),
-        shard: 1,
-        revocation: Revocation::None,
-        client_auth: ClientAuth::None,
-    };
-    let tls = Tls::open(settings).unwrap();
+    let tls = volume.open(1).unwrap();
     assert_eq!(tls.material().serial, "01");
     moment("..2", 2);
     assert_eq!(tls.look(), Outcome::Unchanged);
