@@ -25,6 +25,7 @@ fn a_new_cluster_is_signed_by_the_issuer_from_the_start() {
     assert_eq!(world.authorities().len(), 1);
     assert!(world.leaf(1).is_signed_by(&world.authorities()[0]));
     assert_eq!(world.facts.trusted(SERVER_CA), world.facts.trusted(PEER_CA));
+    world.check_pairs();
     let spec = &world.facts.issuances.as_ref().unwrap()["demo-shard-1-tls"].spec;
     assert_eq!(spec["secretName"], "demo-shard-1-tls");
     assert_eq!(spec["uris"][0], "spiffe://opaque.dev/ns/tests/opaque/demo/shard/1");
@@ -48,6 +49,7 @@ fn without_cert_manager_it_says_so_and_keeps_what_is_there() {
     assert!(!plan.ready && plan.revocation, "nodes would be restarted");
     assert!(world.leaf(0).not_after() > world.now + Duration::minutes(50), "not renewed");
     world.sync_all();
+    world.check_pairs();
 }
 
 #[test]
@@ -59,11 +61,13 @@ fn a_running_cluster_is_taken_over_without_a_break() {
     let mut steps = Vec::new();
     for round in 0..40 {
         let plan = world.reconcile();
+        world.check_pairs();
         steps.extend(plan.progress.map(|progress| progress.step));
         // Nodes are restarted one after the other, and reload at different times.
         let node = &mut world.nodes[round % 4];
         node.revocation = node.revocation && plan.revocation;
         world.sync((round * 3) % 4);
+        world.check_pairs();
     }
     steps.dedup();
     assert_eq!(steps, ["TrustIssuer", "Reissue"]);
@@ -80,7 +84,9 @@ fn a_cluster_is_taken_back_without_a_break() {
     world.wanted.issuer = None;
     for round in 0..40 {
         let plan = world.reconcile();
+        world.check_pairs();
         world.sync(round % 4);
+        world.check_pairs();
         if !plan.revocation {
             assert!(world.nodes.iter().all(|node| !node.revocation));
         }
@@ -91,6 +97,7 @@ fn a_cluster_is_taken_back_without_a_break() {
     assert_ne!(world.authorities(), foreign);
     let plan = world.settle();
     assert!(plan.ready && plan.revocation);
+    world.check_pairs();
 }
 
 #[test]
@@ -109,7 +116,9 @@ fn an_authority_that_the_issuer_changes_to_is_trusted_before_shards_show_it() {
         let spec = world.facts.issuances.as_ref().unwrap()[&name].spec.clone();
         world.issue(&name, &spec);
         world.sync(usize::try_from(shard * 2).unwrap());
+        world.check_pairs();
         world.reconcile();
+        world.check_pairs();
     }
     world.settle();
     assert_eq!(world.authorities().len(), 1);

@@ -145,6 +145,7 @@ proptest! {
         let plan = world.settle();
         prop_assert!(plan.ready && plan.revocation);
         prop_assert!(plan.next > world.now);
+        world.check_pairs();
         let authorities = world.authorities();
         prop_assert_eq!(authorities.len(), 1);
         for shard in 0..2 {

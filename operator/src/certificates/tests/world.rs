@@ -122,14 +122,12 @@ impl World {
         plan(&self.wanted, &self.facts, self.now, &mut self.entropy).unwrap()
     }
 
-    /// Plans, and performs at most `limit` writes. Nodes must accept each other afterwards, as
-    /// after each [`sync`](Self::sync).
+    /// Plans, and performs at most `limit` writes.
     pub(super) fn reconcile_until(&mut self, limit: usize) -> Plan {
         let plan = self.plan();
         for write in plan.writes.iter().take(limit) {
             self.perform(write);
         }
-        self.check_pairs();
         plan
     }
 
@@ -152,11 +150,6 @@ impl World {
     }
 
     pub(super) fn sync(&mut self, index: usize) {
-        self.load(index);
-        self.check_pairs();
-    }
-
-    fn load(&mut self, index: usize) {
         let shard = self.nodes[index].shard;
         let secret = self.facts.secrets.get(&names::shard_certificate("demo", shard));
         let Some(chain) = secret.map(|secret| secret.text("tls.crt").to_owned()) else { return };
@@ -175,8 +168,7 @@ impl World {
     }
 
     pub(super) fn sync_all(&mut self) {
-        (0..self.nodes.len()).for_each(|index| self.load(index));
-        self.check_pairs();
+        (0..self.nodes.len()).for_each(|index| self.sync(index));
     }
 
     pub(super) fn leaf(&self, shard: i32) -> Certificate {
