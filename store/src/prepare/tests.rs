@@ -260,9 +260,16 @@ async fn a_disk_that_fills_up_fails_the_load_and_is_freed() {
     };
     let error = prepare(&store, load(&values(200)), rng(), fill, &pool()).await.unwrap_err();
     assert!(matches!(error, PrepareError::Store(StoreError::Full { .. })), "{error}");
-    given_up(&folder(&directory)).await;
-    let error = store.manifest("weather", 1).await.unwrap_err();
-    assert!(matches!(error, StoreError::Abandoned { epoch: 1, .. }), "{error}");
+    let no_segments = async {
+        while store
+            .manifest("weather", 1)
+            .await
+            .is_err_and(|error| !matches!(error, StoreError::Abandoned { epoch: 1, .. }))
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), no_segments).await.unwrap();
     assert_eq!(store.epochs("weather").await.unwrap(), Vec::<u64>::new());
 }
 
