@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::super::{IndexMeta, Options, Parameters, Refusal, Source, SqlError};
 use super::super::{TableMeta, parse, plan};
-use super::nothing;
+use super::{finish, nothing, source};
 
 const STATEMENTS: u64 = 20_000;
 const ROWS: u64 = 1000;
@@ -111,14 +111,14 @@ fn outcome(
         Err(SqlError::Syntax { message }) => panic!("{sql}: {message}"),
         Err(error) => return (Seen::RefusedByText(error), false),
     };
-    let planned = match plan(&statement, meta, options) {
+    let planned = match plan(&statement, &[*meta], options) {
         Ok(planned) => planned,
         Err(SqlError::NotPrivate(refusal)) => {
             return (Seen::Refused(discriminant(&refusal)), false);
         }
         Err(error) => panic!("{sql}: refused for what a server states: {error}"),
     };
-    let seen = match planned.source() {
+    let seen = match source(&planned) {
         Source::Count(count) => Seen::Count(*count),
         Source::Lookups { column, values, pages } => {
             let column = &meta.schema.columns()[*column];
@@ -127,7 +127,7 @@ fn outcome(
         }
         Source::PublicScan { rows_below } => Seen::Scan(*rows_below),
     };
-    (seen, planned.finish(nothing(planned.source())).is_ok())
+    (seen, finish(&planned, nothing(source(&planned))).is_ok())
 }
 
 fn schema(rng: &mut StdRng) -> Schema {
