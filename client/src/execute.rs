@@ -156,9 +156,8 @@ impl Client {
             // A cached description may be outdated. Neither an error nor a count may be derived
             // from it, and a public scan may not use it either, because the answers of a scan do
             // not report a newer epoch.
-            let sure = |plan: &Plan| {
-                plan.sources().all(|source| matches!(source, Source::Lookups { .. }))
-            };
+            let sure =
+                |plan: &Plan| plan.sources().all(|source| matches!(source, Source::Lookups { .. }));
             if !fresh && !plan.as_ref().is_ok_and(sure) {
                 continue;
             }
@@ -195,8 +194,7 @@ impl Client {
         let mut tables: Vec<Arc<Table>> = Vec::new();
         let mut fresh = true;
         for name in statement.tables() {
-            let known =
-                tables.iter().find(|table| table.schema.table().eq_ignore_ascii_case(name));
+            let known = tables.iter().find(|table| table.schema.table().eq_ignore_ascii_case(name));
             let kept = known.cloned().or_else(|| {
                 let kept = self.cached(name).filter(|_| may_be_outdated);
                 fresh &= kept.is_none();

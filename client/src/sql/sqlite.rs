@@ -133,10 +133,13 @@ impl Sqlite {
         filled.map_err(|error| refused(&error))
     }
 
-    /// Runs a statement. `values` are those of its places, in order.
+    /// Runs a statement. `values` are those of its places, in order. A column of a compound statement
+    /// has a type only if it has it in each of the `arms`, the SELECTs that UNION and the like
+    /// combine.
     pub(super) fn answer(
         &mut self,
         sql: &str,
+        arms: &[String],
         values: Vec<Value>,
         bounds: &Bounds,
     ) -> Result<ResultSet, SqlError> {
@@ -145,13 +148,13 @@ impl Sqlite {
             .progress_handler(STEPS, Some(move || stop.load(Relaxed)))
             .map_err(|error| refused(&error))?;
         let mut statement = self.connection.prepare(sql).map_err(|error| refused(&error))?;
-        let columns: Vec<_> = statement
-            .columns()
-            .map(|column| OutputColumn {
-                name: column.name().to_owned(),
-                column_type: column.decl_type().and_then(declared),
-            })
-            .collect();
+        let mut columns = columns(&statement);
+        for arm in arms {
+            let arm = self.connection.prepare(arm).map_err(|error| refused(&error))?;
+            for (column, other) in columns.iter_mut().zip(self::columns(&arm)) {
+                column.column_type = column.column_type.filter(|t| other.column_type == Some(*t));
+            }
+        }
         let used = statement.parameter_count();
         let values = values.into_iter().take(used).map(Stored);
         let mut found =
@@ -171,6 +174,14 @@ impl Sqlite {
         }
         Ok(ResultSet { columns, rows })
     }
+}
+
+fn columns(statement: &rusqlite::Statement<'_>) -> Vec<OutputColumn> {
+    let column = |column: rusqlite::Column<'_>| OutputColumn {
+        name: column.name().to_owned(),
+        column_type: column.decl_type().and_then(declared),
+    };
+    statement.columns().map(column).collect()
 }
 
 /// Lets a statement read tables and call functions, and nothing else.
@@ -244,8 +255,7 @@ fn read(cell: ValueRef<'_>, column: &OutputColumn) -> Result<Value, SqlError> {
         (ValueRef::Text(text), column_type) => {
             let text = String::from_utf8_lossy(text).into_owned();
             match column_type {
-                Some(ColumnType::Json) => Value::Json(text),
-                Some(column_type @ ColumnType::Timestamp) => {
+                Some(column_type @ (ColumnType::Json | ColumnType::Timestamp)) => {
                     Value::parse(column_type, &text).unwrap_or(Value::Text(text))
                 }
                 _ => Value::Text(text),

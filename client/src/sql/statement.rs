@@ -68,13 +68,22 @@ pub(super) enum Shape {
 pub(super) enum Filter {
     /// The column has one of the values at these places, or (`negated`) another value. It has none
     /// of them and no other one if it is NULL.
-    In { column: String, places: Vec<usize>, negated: bool },
+    In {
+        column: String,
+        places: Vec<usize>,
+        negated: bool,
+    },
     /// The column is NULL, or (`negated`) is not.
-    IsNull { column: String, negated: bool },
+    IsNull {
+        column: String,
+        negated: bool,
+    },
     And(Vec<Filter>),
     Or(Vec<Filter>),
     /// A condition that no lookup answers, and the columns that it mentions.
-    Other { columns: Vec<String> },
+    Other {
+        columns: Vec<String>,
+    },
 }
 
 /// A literal or parameter of the tree.
@@ -104,7 +113,10 @@ pub(super) enum Literal {
     Real(f64),
     Text(String),
     /// `:name` and the text of its value.
-    Parameter { name: String, given: String },
+    Parameter {
+        name: String,
+        given: String,
+    },
 }
 
 impl fmt::Display for Literal {

@@ -27,11 +27,7 @@ impl Condition<'_, '_> {
         let known = match expr {
             Expr::Nested(inner) => return self.filter(inner, negate),
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => return self.filter(expr, !negate),
-            Expr::BinaryOp {
-                left,
-                op: op @ (BinaryOperator::And | BinaryOperator::Or),
-                right,
-            } => {
+            Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right } => {
                 let all = (*op == BinaryOperator::And) != negate;
                 let parts = vec![self.filter(left, negate), self.filter(right, negate)];
                 return joined(parts, all);

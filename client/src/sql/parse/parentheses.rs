@@ -101,11 +101,9 @@ fn balance(expr: &mut Expr) {
         operands = Vec::new();
         while let Some(left) = pairs.next() {
             operands.push(match pairs.next() {
-                Some(right) => Expr::BinaryOp {
-                    left: Box::new(left),
-                    op: op.clone(),
-                    right: Box::new(right),
-                },
+                Some(right) => {
+                    Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) }
+                }
                 None => left,
             });
         }

@@ -63,10 +63,7 @@ impl<'a> References<'a> {
 
     /// Reads LIMIT and OFFSET, and writes them as numbers. SQLite treats a negative LIMIT as no limit
     /// and a negative OFFSET as 0.
-    fn limit(
-        &mut self,
-        clause: &mut Option<LimitClause>,
-    ) -> Result<(Option<u64>, u64), SqlError> {
+    fn limit(&mut self, clause: &mut Option<LimitClause>) -> Result<(Option<u64>, u64), SqlError> {
         let (limit, offset) = match clause {
             None => return Ok((None, 0)),
             Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
@@ -105,13 +102,8 @@ impl<'a> References<'a> {
                 reference.qualifier = Some(name.clone());
             }
             let Some(selection) = &mut select.selection else { continue };
-            let mut condition = Condition {
-                places: &mut self.places,
-                reference,
-                name: &name,
-                alone,
-                quoted: None,
-            };
+            let mut condition =
+                Condition { places: &mut self.places, reference, name: &name, alone, quoted: None };
             let filter = condition.filter(selection, false);
             let quoted = condition.quoted;
             if let Some(reference) = self.list.get_mut(reference) {
@@ -198,9 +190,9 @@ fn simple(name: &ObjectName) -> Result<Ident, SqlError> {
         [part] => part.as_ident(),
         _ => None,
     };
-    ident.cloned().ok_or_else(|| {
-        unsupported(&shortened(name), "a table has a simple name: write FROM table")
-    })
+    ident
+        .cloned()
+        .ok_or_else(|| unsupported(&shortened(name), "a table has a simple name: write FROM table"))
 }
 
 fn named(name: Ident) -> TableAlias {
@@ -239,8 +231,8 @@ fn shape(tree: &Query, references: &[Reference]) -> Shape {
     if references.len() != 1 || !joins.is_empty() || tree.with.is_some() {
         return Shape::Nested;
     }
-    let grouped = having.is_some()
-        || !matches!(group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    let grouped =
+        having.is_some() || !matches!(group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
     let distinct = match select.distinct {
         None | Some(Distinct::All) => false,
         Some(Distinct::Distinct | Distinct::On(_)) => true,
@@ -268,10 +260,36 @@ impl Visitor for Scalar {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         const SCALAR: [&str; 30] = [
-            "abs", "coalesce", "concat", "date", "datetime", "format", "glob", "hex", "ifnull",
-            "iif", "instr", "json", "json_extract", "julianday", "length", "like", "lower",
-            "ltrim", "nullif", "printf", "replace", "round", "rtrim", "sign", "strftime",
-            "substr", "trim", "typeof", "unixepoch", "upper",
+            "abs",
+            "coalesce",
+            "concat",
+            "date",
+            "datetime",
+            "format",
+            "glob",
+            "hex",
+            "ifnull",
+            "iif",
+            "instr",
+            "json",
+            "json_extract",
+            "julianday",
+            "length",
+            "like",
+            "lower",
+            "ltrim",
+            "nullif",
+            "printf",
+            "replace",
+            "round",
+            "rtrim",
+            "sign",
+            "strftime",
+            "substr",
+            "trim",
+            "typeof",
+            "unixepoch",
+            "upper",
         ];
         match expr {
             Expr::Function(function) => {

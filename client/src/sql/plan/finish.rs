@@ -69,11 +69,12 @@ impl Plan {
         }
         let tree = &self.statement.tree;
         let text = count.map_or_else(|| tree.to_string(), |count| counted(tree, count));
-        let answer = sqlite.answer(&text, values, bounds).map_err(|error| self.explained(error))?;
+        let mut arms = Vec::new();
+        collect_arms(tree, &tree.body, &mut arms);
+        let answer = sqlite.answer(&text, &arms, values, bounds);
+        let answer = answer.map_err(|error| self.explained(error))?;
         match missing {
-            Some(error)
-                if partial && Some(answer.rows.len() as u64) != self.statement.limit =>
-            {
+            Some(error) if partial && Some(answer.rows.len() as u64) != self.statement.limit => {
                 Err(error)
             }
             _ => Ok(answer),
@@ -141,6 +142,24 @@ fn counted(tree: &Query, count: u64) -> String {
         }
     }
     tree.to_string()
+}
+
+/// The SELECTs that UNION, EXCEPT and INTERSECT combine, each with the statement's common table
+/// expressions. There are none in a statement without these.
+fn collect_arms(tree: &Query, body: &SetExpr, arms: &mut Vec<String>) {
+    if let SetExpr::SetOperation { left, right, .. } = body {
+        for side in [left, right] {
+            match side.as_ref() {
+                SetExpr::SetOperation { .. } => collect_arms(tree, side, arms),
+                arm => {
+                    let (with, body) = (tree.with.clone(), Box::new(arm.clone()));
+                    let plain =
+                        Query { with, body, order_by: None, limit_clause: None, ..tree.clone() };
+                    arms.push(plain.to_string());
+                }
+            }
+        }
+    }
 }
 
 /// The results that count: without decoys, and each value once.
