@@ -32,15 +32,18 @@ const MAX_BYTES: usize = 32 * 1024;
 /// sent at this point.
 pub fn parse(sql: &str, parameters: &Parameters) -> Result<Statement, SqlError> {
     let mut tree = query(sql)?;
-    let sqlite = Sqlite::new()?;
-    visit(&mut tree, &mut Names)?;
+    let mut sqlite = Sqlite::new()?;
+    let mut names = Names::default();
+    visit(&mut tree, &mut names)?;
     let mut places = Places::new(parameters, &sqlite);
     visit(&mut tree, &mut places)?;
     let mut references = References::new(places);
     visit(&mut tree, &mut references)?;
     let mut statement = references.statement(tree)?;
     visit(&mut statement.tree, &mut Parentheses)?;
-    sqlite.check_syntax(&statement.tree.to_string())?;
+    // Where `*` stands for columns, only the tables show what fits together.
+    let tables = if names.wildcard { 0 } else { statement.references.len() };
+    sqlite.check(&statement.tree.to_string(), tables, &names.idents)?;
     Ok(statement)
 }
 

@@ -12,7 +12,7 @@
 //! | TIMESTAMP | RFC 3339 text, as answers show it | by instant ([`INSTANT`]) |
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -88,12 +88,32 @@ impl Sqlite {
         self.connection.query_row(&format!("SELECT {expr}"), [], read).ok().flatten()
     }
 
-    /// Checks a statement as far as no table is needed for it.
-    pub(super) fn check_syntax(&self, sql: &str) -> Result<(), SqlError> {
+    /// Checks a statement as far as its text alone shows what is wrong. For this, the first `tables`
+    /// references have a column for each of `idents`. No server has stated any of these columns.
+    pub(super) fn check(
+        &mut self,
+        sql: &str,
+        tables: usize,
+        idents: &BTreeSet<String>,
+    ) -> Result<(), SqlError> {
+        let columns: Vec<_> = idents.iter().map(|ident| quoted(ident)).collect();
+        self.unrestricted(|connection| {
+            (0..tables).try_for_each(|reference| {
+                let (table, columns) = (table_name(reference), columns.join(", "));
+                connection.execute_batch(&format!("CREATE TABLE {table} ({columns})"))
+            })
+        })?;
         match self.connection.prepare(sql) {
             Ok(_) => Ok(()),
-            Err(error) if message(&error).starts_with("no such table") => Ok(()),
-            Err(error) => Err(refused(&error)),
+            Err(error) => {
+                const UNKNOWN: [&str; 3] =
+                    ["no such table", "no such column", "ambiguous column name"];
+                let message = message(&error);
+                match UNKNOWN.iter().any(|unknown| message.starts_with(unknown)) {
+                    true => Ok(()),
+                    false => Err(refused(&error)),
+                }
+            }
         }
     }
 
@@ -105,19 +125,17 @@ impl Sqlite {
         schema: &Schema,
         rows: impl Iterator<Item = (u64, &'r [Value])>,
     ) -> Result<(), SqlError> {
-        let filled = || -> rusqlite::Result<()> {
-            self.connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
+        self.unrestricted(|connection| {
             let name = table_name(reference);
             let columns: Vec<_> = schema.columns().iter().map(declaration).collect();
-            self.connection
-                .execute_batch(&format!("CREATE TABLE {name} ({})", columns.join(", ")))?;
+            connection.execute_batch(&format!("CREATE TABLE {name} ({})", columns.join(", ")))?;
             let free = |name: &&str| schema.column(name).is_none();
             let number = ["rowid", "_rowid_", "oid"].into_iter().find(free);
             let names = schema.columns().iter().map(|column| quoted(&column.name));
             let names: Vec<_> = number.map(str::to_owned).into_iter().chain(names).collect();
             let marks = vec!["?"; names.len()].join(", ");
             let sql = format!("INSERT INTO {name} ({}) VALUES ({marks})", names.join(", "));
-            let transaction = self.connection.transaction()?;
+            let transaction = connection.transaction()?;
             let mut insert = transaction.prepare(&sql)?;
             for (row, cells) in rows {
                 let row = i64::try_from(row).unwrap_or(i64::MAX).saturating_add(1);
@@ -127,10 +145,19 @@ impl Sqlite {
                 ))?;
             }
             drop(insert);
-            transaction.commit()?;
-            self.connection.authorizer(Some(only_reading))
-        }();
-        filled.map_err(|error| refused(&error))
+            transaction.commit()
+        })
+    }
+
+    /// Does what no statement of a user may do.
+    fn unrestricted(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), SqlError> {
+        let no_limit = None::<fn(AuthContext<'_>) -> Authorization>;
+        let done = self.connection.authorizer(no_limit).and_then(|()| work(&mut self.connection));
+        let done = done.and_then(|()| self.connection.authorizer(Some(only_reading)));
+        done.map_err(|error| refused(&error))
     }
 
     /// Runs a statement. `values` are those of its places, in order. A column of a compound statement

@@ -4,6 +4,7 @@
 //! tree so that SQLite reads its text as the same tree and gives the answer's columns the same names,
 //! whatever the precedence of operators is in SQLite's grammar and in our parser's.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::ops::ControlFlow;
 
@@ -15,13 +16,21 @@ use crate::sql::SqlError;
 
 /// The first of both: gives each expression of a SELECT list the name that it has as written, and
 /// makes long chains of AND and OR balanced.
-pub(super) struct Names;
+#[derive(Default)]
+pub(super) struct Names {
+    /// Every name in the statement, in lower case.
+    pub(super) idents: BTreeSet<String>,
+    /// Whether `*` stands for columns.
+    pub(super) wildcard: bool,
+}
 
 impl VisitorMut for Names {
     type Break = SqlError;
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         for item in &mut select.projection {
+            self.wildcard |=
+                matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
             if let SelectItem::UnnamedExpr(expr) = item
                 && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
             {
@@ -30,6 +39,11 @@ impl VisitorMut for Names {
                 *item = SelectItem::ExprWithAlias { expr, alias };
             }
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_ident(&mut self, ident: &mut Ident) -> ControlFlow<SqlError> {
+        self.idents.insert(ident.value.to_ascii_lowercase());
         ControlFlow::Continue(())
     }
 
