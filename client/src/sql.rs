@@ -22,6 +22,7 @@ mod parameters;
 mod parse;
 mod plan;
 mod result;
+mod split;
 mod sqlite;
 mod statement;
 mod typed;
@@ -33,6 +34,7 @@ pub use parameters::Parameters;
 pub use parse::parse;
 pub use plan::{Plan, Source, plan};
 pub use result::{Bounds, Fetched, Found, OutputColumn, ResultSet};
+pub use split::{Part, split};
 use sqlite::table_name;
 pub use statement::Statement;
 
