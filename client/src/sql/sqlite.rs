@@ -26,7 +26,7 @@ use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
-use super::statement::Literal;
+use super::statement::{Literal, Place};
 use super::{Bounds, OutputColumn, ResultSet, SqlError};
 
 /// Collation of TIMESTAMP columns.
@@ -75,8 +75,12 @@ impl Sqlite {
         self.functions.contains(&name.to_ascii_lowercase())
     }
 
-    /// The value of an expression without columns.
-    pub(super) fn constant(&self, expr: &str) -> Option<Literal> {
+    /// The value of an expression without columns. `texts` are its places.
+    pub(super) fn constant(&self, expr: &str, texts: &[Place]) -> Option<Literal> {
+        let texts = texts.iter().filter_map(|place| match &place.literal {
+            Literal::Text(text) => Some(text),
+            _ => None,
+        });
         let read = |row: &rusqlite::Row<'_>| {
             Ok(match row.get_ref(0)? {
                 ValueRef::Null => Some(Literal::Null),
@@ -88,7 +92,8 @@ impl Sqlite {
                 ValueRef::Blob(_) => None,
             })
         };
-        self.connection.query_row(&format!("SELECT {expr}"), [], read).ok().flatten()
+        let sql = format!("SELECT {expr}");
+        self.connection.query_row(&sql, params_from_iter(texts), read).ok().flatten()
     }
 
     /// Checks a statement as far as its text alone shows what is wrong. For this, the first `tables`

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use opaque_pir::table::{ColumnType, Value};
 
-use super::super::{Bounds, Fetched, Found, Options, SqlError};
-use super::{finish, planned, planned_with};
+use super::super::{Bounds, Fetched, Found, Options, Source, SqlError};
+use super::{finish, planned, planned_with, source};
 
 fn row(number: u64, sky: &str, temp: i64) -> (u64, Vec<Value>) {
     let mut row = vec![Value::Null; 7];
@@ -147,6 +147,26 @@ fn times_are_ordered_as_times_even_when_computed() {
         ("SELECT city FROM weather WHERE sky = 'a' AND at = '2026-11-30T10:00:00.000Z'", &["c0"]),
     ] {
         assert_eq!(cities(sql, found()).unwrap(), expected, "{sql}");
+    }
+}
+
+/// The parser writes some texts and names with quotes and backslashes back as other ones.
+#[test]
+fn texts_and_names_reach_sqlite_as_they_were_written() {
+    for text in ["it''s", "''''", "\\'' OR 1 --", "a\\''", "\"\"", "x''''y", "?1", ":p"] {
+        let plain = text.replace("''", "'");
+        let name = plain.replace('"', "\"\"");
+        let sql = format!(
+            "SELECT '{text}' AS \"{name}\" FROM weather \
+             WHERE sky = '{text}' || '' AND '{text}' <> upper('{text}x')"
+        );
+        let plan = planned(&sql).unwrap();
+        let Source::Lookups { values, .. } = source(&plan) else { panic!("{sql}") };
+        assert_eq!(*values, [Value::Text(plain.clone())], "{sql}");
+        let found = Found { total_rows: 1, rows: vec![row(0, &plain, 0)] };
+        let answer = finish(&plan, Fetched::Lookups(vec![found])).unwrap();
+        assert_eq!(answer.rows, [[Value::Text(plain.clone())]], "{sql}");
+        assert_eq!(answer.columns[0].name, plain, "{sql}");
     }
 }
 
