@@ -18,22 +18,26 @@
 #![forbid(unsafe_code)]
 
 pub mod csv_rows;
+pub mod dialect;
 pub mod encoded;
 pub mod error;
 pub mod header;
 pub mod input;
 pub mod json_rows;
 pub mod reader;
+mod sample;
 pub mod settings;
 pub mod shown;
 pub mod tokens;
+mod values;
 
+pub use dialect::Detected;
 pub use encoded::Encoded;
 pub use error::SourceError;
 pub use header::HeaderMismatch;
 pub use input::{Compression, Input};
 pub use reader::Reader;
-pub use settings::{CsvSettings, Format, Null};
+pub use settings::{Delimiter, Dialect, Format, Mark, Null, Settings};
 pub use tokens::{Bent, Quotes};
 
 /// Size limit of a record. A larger record is refused before it is held in memory as a whole. The

@@ -6,14 +6,17 @@ use opaque_pir::table::{Schema, Value};
 
 use crate::SourceError;
 use crate::csv_rows::CsvRows;
+use crate::dialect::Detected;
 use crate::input::{Input, Progress};
 use crate::json_rows::JsonRows;
-use crate::settings::{CsvSettings, Format, Null};
-use crate::tokens::{Bent, Quotes};
+use crate::sample::sample;
+use crate::settings::{Format, Null, Settings};
+use crate::tokens::Bent;
 
 /// Typed rows of a file, in file order. Iteration ends after the first error.
 pub struct Reader {
     rows: Rows,
+    name: String,
     progress: Progress,
     schema: Schema,
     failed: bool,
@@ -25,27 +28,34 @@ enum Rows {
 }
 
 impl Reader {
-    /// Opens a CSV file, or standard input for `-`, and checks its header. gzip and zstd are
-    /// recognized by their first bytes. A field that equals `null` is NULL. Quotes are strict.
+    /// Opens a file, or standard input for `-`, and checks its header. A field that equals `null`
+    /// is NULL. The other settings are the default ones.
     pub fn open(path: &Path, schema: &Schema, null: &str) -> Result<Self, SourceError> {
-        let csv = CsvSettings { null: Null::Text(null.to_owned()), quotes: Quotes::Strict };
-        Self::new(Input::open(path)?, Format::Csv, schema, csv)
+        let settings = Settings { null: Null::Text(null.to_owned()), ..Settings::default() };
+        Self::new(Input::open(path)?, None, schema, &settings)
     }
 
-    /// Reads rows of the given `format`; `csv` applies to CSV only. Checks the header if the format
-    /// has one.
+    /// Reads rows of the given `format`, or of the one that the name or the first bytes show.
+    /// Detects the dialect and checks the header if the format has them.
     pub fn new(
         input: Input,
-        format: Format,
+        format: Option<Format>,
         schema: &Schema,
-        csv: CsvSettings,
+        settings: &Settings,
     ) -> Result<Self, SourceError> {
         let (path, bytes, progress) = input.into_parts();
-        let rows = match format {
-            Format::Csv => Rows::Csv(CsvRows::open(path, bytes, schema, csv)?),
-            Format::Jsonl => Rows::Json(JsonRows::new(path, bytes, schema)),
+        let name = path.clone();
+        let (sample, bytes) = sample(bytes);
+        let rows = match format.unwrap_or_else(|| Format::of(&path, &sample.bytes)) {
+            Format::Csv => Rows::Csv(CsvRows::open(path, &sample, bytes, schema, settings)?),
+            Format::Json => Rows::Json(JsonRows::new(path, bytes, schema, settings)),
         };
-        Ok(Self { rows, progress, schema: schema.clone(), failed: false })
+        Ok(Self { rows, name, progress, schema: schema.clone(), failed: false })
+    }
+
+    /// The name of the file, for errors.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Number of bytes read so far from the file, in compressed form if it is compressed.
@@ -63,6 +73,14 @@ impl Reader {
         match &self.rows {
             Rows::Csv(rows) => rows.line(),
             Rows::Json(rows) => rows.line(),
+        }
+    }
+
+    /// How the file is written, if it is delimited text.
+    pub fn dialect(&self) -> Option<Detected> {
+        match &self.rows {
+            Rows::Csv(rows) => Some(rows.dialect()),
+            Rows::Json(_) => None,
         }
     }
 
