@@ -10,7 +10,7 @@ use opaque_crds::table::report::Stage;
 use opaque_crds::table::{self as crd, Epoch, IndexGeometry, QueryCost};
 use opaque_pir::index::Weight;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
-use opaque_source::{CsvSettings, Encoded, Null, Quotes, Reader};
+use opaque_source::{Encoded, Reader};
 use opaque_store::prepare::{self, Load};
 use opaque_store::{Credentials, Manifest, Settings, Store, StoreError, UnixMillis, Writer};
 use rand::SeedableRng;
@@ -111,13 +111,15 @@ async fn read(
     let (name, fault) = (source.name().to_owned(), source.fault());
     let format = match config.format {
         Format::Csv => opaque_source::Format::Csv,
-        Format::Jsonl => opaque_source::Format::Jsonl,
+        Format::Json => opaque_source::Format::Json,
     };
     let compression = match config.compression {
         Compression::None => opaque_source::Compression::None,
         Compression::Gzip => opaque_source::Compression::Gzip,
         Compression::Zstd => opaque_source::Compression::Zstd,
     };
+    let (dialect, ignore_extra) = (config.dialect.clone(), config.ignore_extra);
+    let reading = opaque_source::Settings { dialect, ignore_extra, ..Default::default() };
     // Set when this future is dropped, which does not cancel a blocking task.
     let gone = Gone(Arc::default());
     let (schema, is_gone, memory) = (schema.clone(), Arc::clone(&gone.0), config.row_memory());
@@ -129,8 +131,10 @@ async fn read(
             fault.unwrap_or(Failure::Rows { source_name: name.clone(), source })
         };
         let input = source.into_input(compression).map_err(refused)?;
-        let csv = CsvSettings { null: Null::Empty, quotes: Quotes::Strict };
-        let reader = Reader::new(input, format, &schema, csv).map_err(refused)?;
+        let reader = Reader::new(input, Some(format), &schema, &reading).map_err(refused)?;
+        if let Some(dialect) = reader.dialect() {
+            tracing::info!(%dialect, "the source's dialect");
+        }
         let mut encoded = Encoded::new(reader);
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = encoded.next() {
