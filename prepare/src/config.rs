@@ -101,6 +101,8 @@ pub enum Format {
     /// JSON objects one after another, or one array of objects.
     #[value(alias = "jsonl")]
     Json,
+    /// Apache Parquet.
+    Parquet,
 }
 
 /// Compression of a source.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::table::report::Stage;
 use opaque_crds::table::{self as crd, Epoch, IndexGeometry, QueryCost};
+use opaque_fetch::{Request, Source};
 use opaque_pir::index::Weight;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
 use opaque_source::{Encoded, Reader};
@@ -19,7 +20,6 @@ use rand::rngs::{StdRng, SysRng};
 use crate::config::{Compression, Config, Format};
 use crate::failure::Failure;
 use crate::report::{Done, Progress};
-use crate::source::{self, Source};
 
 /// Memory that a row needs in addition to its bytes.
 const ROW_OVERHEAD: usize = 64;
@@ -107,11 +107,20 @@ async fn read(
     schema: &Schema,
     progress: Progress,
 ) -> Result<Vec<Vec<u8>>, Failure> {
-    let source = Source::connect(config, settings).await?;
+    let request = Request {
+        url: config.source.clone(),
+        allow_local: config.allow_local_sources,
+        share_store_credentials: config.share_store_credentials,
+        max_bytes: config.max_source,
+        timeout: config.source_timeout,
+        agent: concat!("opaque-prepare/", env!("CARGO_PKG_VERSION")),
+    };
+    let source = Source::connect(&request, settings).await?;
     let (name, fault) = (source.name().to_owned(), source.fault());
     let format = match config.format {
         Format::Csv => opaque_source::Format::Csv,
         Format::Json => opaque_source::Format::Json,
+        Format::Parquet => opaque_source::Format::Parquet,
     };
     let compression = match config.compression {
         Compression::None => opaque_source::Compression::None,
@@ -126,7 +135,7 @@ async fn read(
     let reading = tokio::task::spawn_blocking(move || {
         let refused = |error| {
             // The fault that broke the stream is more precise than its reader's error.
-            let fault = source::take(&fault).map(Failure::Source);
+            let fault = opaque_fetch::take(&fault).map(Failure::Source);
             let source = Box::new(error);
             fault.unwrap_or(Failure::Rows { source_name: name.clone(), source })
         };

@@ -187,6 +187,7 @@ fn name(byte: u8) -> String {
         b';' => "semicolon".to_owned(),
         b'|' => "pipe".to_owned(),
         b' ' => "blank".to_owned(),
+        byte if byte.is_ascii_graphic() => char::from(byte).to_string(),
         byte => char::from(byte).escape_default().to_string(),
     }
 }

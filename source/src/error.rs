@@ -64,6 +64,12 @@ pub enum SourceError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The file is an HTML page.
+    #[error("{path} is an HTML page: does the address lead to a page about the file?")]
+    Page {
+        /// The file.
+        path: String,
+    },
     /// The file ends early, cannot be decompressed, or cannot be read.
     #[error("cannot read {path}{}: {source}", beyond(*line))]
     Read {
@@ -131,6 +137,32 @@ pub enum SourceError {
     Marks {
         /// The file.
         path: String,
+    },
+    /// This program is built without support for Parquet.
+    #[error("{path} is Parquet, which this build of the program does not read: write it as CSV")]
+    NoParquet {
+        /// The file.
+        path: String,
+    },
+    /// A Parquet file is damaged, or uses a part of the format that is not supported.
+    #[error("cannot read the Parquet file {path}: {reason}")]
+    Parquet {
+        /// The file.
+        path: String,
+        /// What its reader says.
+        reason: String,
+    },
+    /// A column of a Parquet file has a type that does not fit the column.
+    #[error("{path}, column {column}: {found} cannot be read as {expected}")]
+    ParquetColumn {
+        /// The file.
+        path: String,
+        /// The column.
+        column: String,
+        /// The type in the file.
+        found: String,
+        /// The type in the schema, or what would fit.
+        expected: &'static str,
     },
     /// A quoted field is never closed.
     #[error(
@@ -292,11 +324,15 @@ impl SourceError {
             | Self::Compression { .. }
             | Self::Format { .. }
             | Self::NotCsv { .. }
+            | Self::Page { .. }
             | Self::Read { .. }
             | Self::Empty { .. }
             | Self::Header { .. }
             | Self::Names { .. }
             | Self::Dialect { .. }
+            | Self::NoParquet { .. }
+            | Self::Parquet { .. }
+            | Self::ParquetColumn { .. }
             | Self::Marks { .. } => true,
             Self::Unclosed { .. }
             | Self::Followed { .. }
@@ -349,16 +385,23 @@ impl SourceError {
             Self::Undeclared { line, mark, setting } => format!(
                 "line {line}: cannot tell whether {mark} is a {setting} here or data; set dialect.{setting}"
             ),
+            // The reader's text may quote the file.
+            Self::Parquet { path, reason: _ } => {
+                format!("cannot read the Parquet file {path}: it is damaged or not supported")
+            }
             // These texts contain only numbers, names of the schema and fixed words.
             Self::NotCompressed { path: _, format: _ }
             | Self::Compression { path: _, declared: _, found: _ }
             | Self::Format { path: _, within: _, found: _, remedy: _ }
             | Self::NotCsv { path: _, found: _, remedy: _ }
+            | Self::Page { path: _ }
             | Self::Empty { path: _ }
             | Self::Unclosed { quote: _ }
             | Self::Followed { quote: _, closed: _, remedy: _ }
             | Self::Fields { line: _, expected: _, found: _, has_header: _ }
             | Self::Marks { path: _ }
+            | Self::NoParquet { path: _ }
+            | Self::ParquetColumn { path: _, column: _, found: _, expected: _ }
             | Self::Utf8 { line: _, column: _ }
             | Self::Null { line: _, column: _, declared: _, remedy: _ }
             | Self::TooLong { line: _, limit: _, quote: _ }

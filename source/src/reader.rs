@@ -7,8 +7,10 @@ use opaque_pir::table::{Schema, Value};
 use crate::SourceError;
 use crate::csv_rows::CsvRows;
 use crate::dialect::Detected;
-use crate::input::{Input, Progress};
+use crate::input::{Input, Parts, Progress};
 use crate::json_rows::JsonRows;
+#[cfg(feature = "parquet")]
+use crate::parquet_rows::ParquetRows;
 use crate::sample::sample;
 use crate::settings::{Format, Null, Settings};
 use crate::tokens::Bent;
@@ -25,6 +27,8 @@ pub struct Reader {
 enum Rows {
     Csv(CsvRows),
     Json(JsonRows),
+    #[cfg(feature = "parquet")]
+    Parquet(ParquetRows),
 }
 
 impl Reader {
@@ -43,12 +47,24 @@ impl Reader {
         schema: &Schema,
         settings: &Settings,
     ) -> Result<Self, SourceError> {
-        let (path, bytes, progress) = input.into_parts();
+        let Parts { name: path, bytes, progress, file } = input.into_parts();
         let name = path.clone();
         let (sample, bytes) = sample(bytes);
+        if is_page(&sample.bytes) {
+            return Err(SourceError::Page { path });
+        }
         let rows = match format.unwrap_or_else(|| Format::of(&path, &sample.bytes)) {
             Format::Csv => Rows::Csv(CsvRows::open(path, &sample, bytes, schema, settings)?),
             Format::Json => Rows::Json(JsonRows::new(path, bytes, schema, settings)),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => {
+                Rows::Parquet(ParquetRows::open(path, bytes, file, schema, settings)?)
+            }
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => {
+                drop(file);
+                return Err(SourceError::NoParquet { path });
+            }
         };
         Ok(Self { rows, name, progress, schema: schema.clone(), failed: false })
     }
@@ -68,11 +84,13 @@ impl Reader {
         self.progress.total_bytes()
     }
 
-    /// The line on which the most recently returned row begins.
+    /// The line on which the most recently returned row begins. For Parquet, the number of the row.
     pub fn line(&self) -> u64 {
         match &self.rows {
             Rows::Csv(rows) => rows.line(),
             Rows::Json(rows) => rows.line(),
+            #[cfg(feature = "parquet")]
+            Rows::Parquet(rows) => rows.row(),
         }
     }
 
@@ -81,6 +99,8 @@ impl Reader {
         match &self.rows {
             Rows::Csv(rows) => Some(rows.dialect()),
             Rows::Json(_) => None,
+            #[cfg(feature = "parquet")]
+            Rows::Parquet(_) => None,
         }
     }
 
@@ -89,6 +109,8 @@ impl Reader {
         match &self.rows {
             Rows::Csv(rows) => rows.bent(),
             Rows::Json(_) => None,
+            #[cfg(feature = "parquet")]
+            Rows::Parquet(_) => None,
         }
     }
 
@@ -96,6 +118,14 @@ impl Reader {
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
+}
+
+/// Whether a file begins like an HTML page, which servers send in place of a file that is not there.
+fn is_page(start: &[u8]) -> bool {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    [&b"<!doctype html"[..], b"<html"]
+        .iter()
+        .any(|tag| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag)))
 }
 
 impl Iterator for Reader {
@@ -108,6 +138,8 @@ impl Iterator for Reader {
         let row = match &mut self.rows {
             Rows::Csv(rows) => rows.read(),
             Rows::Json(rows) => rows.read(),
+            #[cfg(feature = "parquet")]
+            Rows::Parquet(rows) => rows.read(),
         };
         let row = row.transpose();
         self.failed = !matches!(row, Some(Ok(_)));

@@ -14,12 +14,17 @@ pub enum Format {
     Csv,
     /// JSON objects one after another, such as JSON lines, or one array of objects.
     Json,
+    /// Apache Parquet. Only builds with the feature `parquet` read it.
+    Parquet,
 }
 
 impl Format {
     /// The format according to a file's name, without the ending of a compression, or else to its
     /// first bytes.
     pub(crate) fn of(name: &str, start: &[u8]) -> Self {
+        if start.starts_with(b"PAR1") {
+            return Self::Parquet;
+        }
         Self::named(name).unwrap_or_else(|| {
             let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
             match start.split_first() {
@@ -40,6 +45,7 @@ impl Format {
         match ending {
             "csv" | "tsv" | "psv" => Some(Self::Csv),
             "json" | "jsonl" | "ndjson" => Some(Self::Json),
+            "parquet" => Some(Self::Parquet),
             _ => None,
         }
     }
@@ -156,6 +162,8 @@ mod tests {
             ("json", "[]", Format::Json),
             ("a.json/data", "[a],b", Format::Csv),
             ("a", "", Format::Csv),
+            ("a.parquet", "", Format::Parquet),
+            ("a.csv", "PAR1", Format::Parquet),
         ] {
             assert_eq!(Format::of(name, start.as_bytes()), format, "{name}");
         }

@@ -10,11 +10,15 @@ use std::{
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use opaque_client::{Client, Event, OnEvent, Rows, RowsBuilder, terminal::escaped};
+use opaque_fetch::{Request, Source};
 use opaque_pir::{
     cost::Link,
     index::{TableFigures, Weight},
 };
-use opaque_source::{Bent, Delimiter, Dialect, Input, Mark, Null, Quotes, Reader, Settings};
+use opaque_source::{
+    Bent, Delimiter, Dialect, Input, Mark, Null, Quotes, Reader, Settings, SourceError,
+};
+use opaque_store::Settings as StoreSettings;
 
 use super::costs;
 use crate::{
@@ -22,17 +26,22 @@ use crate::{
     text::{count, size},
 };
 
+/// Longest time without data from a server.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
+
 #[derive(Args)]
 #[command(after_help = "\
 The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX:
   CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, temperature INT)
-Data is delimited text, JSON lines, or one JSON array of objects, plain, gzip or zstd. The name or the
-first bytes show which. Delimiter, quote, comments and header are detected from the beginning of the file
+Data is delimited text, JSON lines, one JSON array of objects, or Parquet, plain, gzip or zstd. The name
+or the first bytes show which. Nested columns of Parquet become JSON text. Delimiter, quote, comments and header are detected from the beginning of the file
 and printed; options set them. A first line that names the columns is a header. A file that could be read
 in two ways is refused with the option that decides. Columns are matched by the header, ignoring case,
 or by their order if there is none. A quote in an unquoted field is data; one that is never closed, or that
 text follows, is an error with its position. \"\" is empty text, and nothing is NULL. All files are checked
 before a row is sent, and the old epoch is served until the new one is complete and tested.
+Credentials come from the environment: AWS_ACCESS_KEY_ID and so on for a bucket, SOURCE_TOKEN, or
+SOURCE_USERNAME and SOURCE_PASSWORD, for a web server.
 One long row makes the buckets of every index large. If a table needs more than 256 MiB of node
 memory and 64 times its rows, a warning is printed before it is sent. Above 1 GiB it is loaded only
 with --yes or after confirmation on the terminal.
@@ -42,16 +51,17 @@ Examples:
   opaque load --link 10 schema.sql weather.csv
   opaque load --null NA schema.sql weather.csv.zst
   opaque load schema.sql 2025-*.jsonl.gz
+  opaque load schema.sql https://example.com/weather.csv
   opaque load --no-header --columns id,name,_ --ignore-extra schema.sql people.tsv
   opaque load --delimiter ';' --skip 2 schema.sql export.txt
   zcat weather.csv.gz | opaque load schema.sql -")]
 pub(crate) struct Arguments {
     /// File with CREATE TABLE
     schema: PathBuf,
-    /// Files with the rows of the table: .csv, .tsv, .psv, .json, .jsonl or .ndjson, plain, .gz or
-    /// .zst; `-` is standard input
+    /// Files with the rows of the table: .csv, .tsv, .psv, .json, .jsonl, .ndjson or .parquet, plain,
+    /// .gz or .zst; `-` is standard input; https://, http://, s3://, gs:// and az:// are read from there
     #[arg(required = true)]
-    data: Vec<PathBuf>,
+    data: Vec<String>,
     /// Format of the files, if the name and the first bytes do not show it
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -119,6 +129,8 @@ enum Format {
     /// JSON objects one after another, such as JSON lines, or one array of objects
     #[value(alias = "jsonl")]
     Json,
+    /// Apache Parquet
+    Parquet,
 }
 
 impl From<Format> for opaque_source::Format {
@@ -126,6 +138,7 @@ impl From<Format> for opaque_source::Format {
         match format {
             Format::Csv => Self::Csv,
             Format::Json => Self::Json,
+            Format::Parquet => Self::Parquet,
         }
     }
 }
@@ -200,7 +213,7 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
 /// Reads all files, and prints how they are written.
 fn read(
     schema: &Path,
-    files: &[PathBuf],
+    files: &[String],
     format: Option<opaque_source::Format>,
     settings: &Settings,
     bar: &Bar,
@@ -209,24 +222,43 @@ fn read(
     let mut rows = RowsBuilder::new(schema.clone());
     let mut told = None;
     for path in files {
-        let opened = Input::open(path);
-        let reader = opened.and_then(|input| Reader::new(input, format, &schema, settings));
-        let reader = reader.map_err(|source| opaque_client::Error::Source {
-            path: path.clone(),
-            source: Box::new(source),
-        })?;
-        let dialect = reader.dialect().map(|dialect| dialect.to_string());
+        let fault =
+            |source| opaque_client::Error::Source { path: path.into(), source: Box::new(source) };
+        let input = input(path)?.map_err(fault)?;
+        let reader = Reader::new(input, format, &schema, settings).map_err(fault)?;
+        let (name, dialect) = (reader.name().to_owned(), reader.dialect());
+        let dialect = dialect.map(|dialect| dialect.to_string());
+        let read = rows.read(reader, |read, total| bar.reading(read, total));
+        read.map_err(|error| Failure::Rows { error, dialect: dialect.clone() })?;
         if let Some(dialect) = dialect.filter(|dialect| told.as_ref() != Some(dialect)) {
             let name = match files {
                 [_] => String::new(),
-                _ => format!("{}: ", escaped(&path.display().to_string())),
+                _ => format!("{}: ", escaped(&name)),
             };
             bar.0.suspend(|| writeln!(io::stderr(), "{name}{dialect}"))?;
             told = Some(dialect);
         }
-        rows.read(reader, |read, total| bar.reading(read, total))?;
     }
     Ok(rows.finish())
+}
+
+/// Opens a file or a URL. Blocks.
+fn input(path: &str) -> Result<Result<Input, SourceError>, Failure> {
+    if !opaque_fetch::is_url(path) {
+        return Ok(Input::open(Path::new(path)));
+    }
+    // This program runs where its user can reach every server anyway.
+    let request = Request {
+        url: path.to_owned(),
+        allow_local: true,
+        share_store_credentials: true,
+        max_bytes: u64::MAX,
+        timeout: SERVER_TIMEOUT,
+        agent: concat!("opaque/", env!("CARGO_PKG_VERSION")),
+    };
+    let connecting = async move { Source::connect(&request, &StoreSettings::from_env()).await };
+    let source = tokio::runtime::Handle::current().block_on(connecting)?;
+    Ok(source.into_any_input())
 }
 
 /// Prints the table's costs, and continues only with consent.

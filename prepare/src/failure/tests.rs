@@ -46,7 +46,7 @@ fn a_status_says_where_and_what_was_expected() {
         ),
         (
             "<html>q7Zx</html>\n",
-            "http://host/a is not CSV: it looks like HTML or XML; does the address lead to a page about the file?",
+            "http://host/a is an HTML page: does the address lead to a page about the file?",
         ),
         (
             "q7Zx;temp;ok\n",

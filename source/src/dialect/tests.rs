@@ -230,7 +230,7 @@ fn usual_files_are_detected() {
             "# a comment, with; marks\n\nid,name,at\n1,Ana,\n",
             "comma-separated, 3 columns, with a header, comments after #",
         ),
-        ("id,name,at\n1,'Ana, Bo',\n", "comma-separated, 3 columns, with a header, quotes \\'"),
+        ("id,name,at\n1,'Ana, Bo',\n", "comma-separated, 3 columns, with a header, quotes '"),
         ("id,name,at\n1,\"'Ana'\",\n2,'tis,\n", "comma-separated, 3 columns, with a header"),
         ("id,name,at\n1,#Ana,\n", "comma-separated, 3 columns, with a header"),
     ] {
@@ -253,7 +253,7 @@ fn a_doubtful_file_is_refused_with_both_guesses_and_the_option() {
             "a,b\n'x',y\n",
             two.clone(),
             "cannot tell how f.csv is written: comma-separated, 2 columns, with a header, or \
-             comma-separated, 2 columns, with a header, quotes \\'; set its quote (--quote), or to none if it is data",
+             comma-separated, 2 columns, with a header, quotes '; set its quote (--quote), or to none if it is data",
         ),
         (
             "a,b\nx,y\n#z,y\n",

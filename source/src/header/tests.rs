@@ -113,10 +113,19 @@ fn another_format_is_named_before_anything_else() {
         ("[{\"id\":1,\"name\":\"Ana\"}]\n", "JSON"),
         ("{\n  \"id\": \"1\",\n", "JSON"),
         ("\u{feff}  {\"id\":1}", "JSON"),
-        ("<!DOCTYPE html>\n<html lang=\"en\">", "HTML or XML"),
+        ("<?xml version=\"1.0\"?>\n<rows>", "HTML or XML"),
     ] {
         let found = error(text);
         assert!(found.starts_with(&format!("f is not CSV: it looks like {format}; ")), "{found}");
+    }
+    for format in [Format::Csv, Format::Json] {
+        for text in ["<!DOCTYPE html>\n<html lang=\"en\">", "\u{feff}\n<HTML>"] {
+            let page = failure(text.as_bytes(), format, &schema(), Quotes::Strict).unwrap();
+            assert_eq!(
+                page.to_string(),
+                "f is an HTML page: does the address lead to a page about the file?"
+            );
+        }
     }
     // A name may begin like this.
     let odd = failure(b"[id],full_name,age\n", Format::Csv, &schema(), Quotes::Strict).unwrap();
