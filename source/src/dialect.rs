@@ -1,6 +1,6 @@
 //! Detects how delimited text is written, from the beginning of the file and the schema.
 //!
-//! **What.** [`detect`] chooses delimiter, quote, comments and whether there is a header. Anything
+//! **What.** `detect` chooses delimiter, quote, comments and whether there is a header. Anything
 //! that the caller has set is not detected.
 //!
 //! **Why not simpler.** Counting delimiters is right for most files and silently wrong for others:
@@ -8,7 +8,7 @@
 //! other values than the file has. Here every possible dialect reads the sample, with the values'
 //! types, and two dialects that both fit but read different values are an error that names both.
 //!
-//! **Flow.** Each candidate reads the sample ([`candidate`]). A header is a first record that names
+//! **Flow.** Each candidate reads the sample (`candidate`). A header is a first record that names
 //! all columns of the schema. Candidates with a header are better than others, and candidates whose
 //! records all fit the schema are better than others. If no candidate fits, the best one is
 //! returned, and reading with it gives an error with its line.

@@ -104,7 +104,7 @@ impl Reader {
         }
     }
 
-    /// Records so far that [`Quotes::Lenient`] accepts and [`Quotes::Strict`] refuses.
+    /// Records so far that [`crate::Quotes::Lenient`] accepts and [`crate::Quotes::Strict`] refuses.
     pub fn bent(&self) -> Option<Bent> {
         match &self.rows {
             Rows::Csv(rows) => rows.bent(),
